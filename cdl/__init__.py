@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cdl import config as config
     from cdl import constraints as constraints
     from cdl import datasets as datasets
+    from cdl import distribution as distribution
     from cdl import dtype_policies as dtype_policies
     from cdl import explain as explain
     from cdl import export as export
@@ -108,6 +109,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "distribution",
     "dtype_policies",
     "explain",
     "export",

@@ -119,6 +119,7 @@ class Executor:
         threads: int = ...,
         lockstep: bool | None = ...,
         after: Executor | None = ...,
+        ranks: Any = ...,
     ) -> Executor: ...
     @property
     def rows(self) -> int: ...

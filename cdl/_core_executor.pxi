@@ -11,14 +11,15 @@ cdef class Executor:
     One call at a time: predict() from several threads works on copies that share the weights; a
     second training call meanwhile is an error. `after`, an Executor of weights alone, runs once
     after each batch of training. lockstep: whether threads share each instruction; None if that is
-    worth it. predicts: whether predict() alone is called, so that little memory will do. splits:
-    whether train() and test() are, so that a batch may go through in micro-batches.
+    worth it. ranks: of processes that share the rows of each batch. predicts: whether predict()
+    alone is called, so that little memory will do. splits: whether train() and test() are, so that
+    a batch may go through in micro-batches.
     """
 
     cdef cdl_program *program
     cdef cdl_pass where
     cdef _Arrays held
-    cdef object order, rates, source, made_of, after
+    cdef object order, rates, source, made_of, after, ranks
     cdef object interrupt  # what a signal's handler raised while the core ran
     cdef object counted
     cdef int64_t *counter  # in `counted`: the optimizer's steps; or NULL
@@ -33,7 +34,7 @@ cdef class Executor:
 
     def __cinit__(self, program, size_t rows, *, bint training=False, bint predicts=False,
                   bint splits=False, optimizer=None, rules=None, isa=None, int threads=0,
-                  lockstep=None, Executor after=None):
+                  lockstep=None, Executor after=None, ranks=None):
         cdef cdl_misfit misfit
         if rows < 1:
             raise ValueError("rows must be at least 1")
@@ -46,7 +47,8 @@ cdef class Executor:
         definition.definition.who = <void *>self
         if after is not None:
             definition.definition.after = after.program
-        self.after = after
+        self.after, self.ranks = after, ranks
+        _share(&definition.definition, ranks)
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &misfit)
         check(status, &misfit)
         self.hosts = definition.hosts
@@ -424,10 +426,8 @@ cdef class Executor:
         if self.counter != NULL:
             self.counter[0] = <int64_t>self.where.iteration
 
-    cdef size_t _live(self, size_t batch):
-        """Rows of a batch of the pass, by its number."""
-        cdef size_t start = batch * self.where.batch
-        return min(self.where.batch, self.where.rows - start) if start < self.where.rows else 0
+    cdef size_t _live(self, size_t batch):  # this process's rows of a batch of the pass
+        return cdl_own_rows(self.program, &self.where, batch)
 
     cdef size_t _last(self):
         """Rows of the last batch: that of forward(), or the one that train() or test() finished."""

@@ -158,6 +158,9 @@ cdef extern from "cdl.h" nogil:
         cdl_program *after
         c_bool (*poll)(void *who) noexcept
         void *who
+        c_bool (*join)(void *who, float *floats, size_t n, c_bool step) noexcept
+        int rank
+        int ranks
     void cdl_watch_every(double seconds)
     struct cdl_misfit:
         int instruction
@@ -203,6 +206,7 @@ cdef extern from "cdl.h" nogil:
         float value
         size_t limit
     bint cdl_fault(const cdl_program *program, cdl_found *found)
+    size_t cdl_own_rows(const cdl_program *program, const cdl_pass *where, size_t batch)
     int cdl_reports(const cdl_program *program)
     const double *cdl_report(const cdl_program *program, int i, size_t *doubles)
     void cdl_penalty(const cdl_program *program, double *total, double *count)

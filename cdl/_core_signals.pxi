@@ -1,7 +1,10 @@
-# _core_signals.pxi - who is asked while the core runs whether it is to go on. Part of _core.pyx.
+# _core_signals.pxi - who is asked while the core runs: whether it is to go on, and for the sums of
+# several processes. Part of _core.pyx.
 
 cdef extern from *:  # of Python.h; Cython's own declaration wants the GIL
     unsigned long PyThread_get_thread_ident() nogil
+    object PyMemoryView_FromMemory(char *memory, Py_ssize_t size, int flags)
+    int PyBUF_WRITE
 
 cdef unsigned long _main_thread = threading.main_thread().ident
 
@@ -46,3 +49,23 @@ cdef c_bool _answer_signals(void *who) noexcept with gil:
     except BaseException as error:
         executor.interrupt = error
         return True
+
+
+cdef int _share(cdl_program_def *to, ranks) except -1:
+    """Has the rows of each batch shared with other processes (cdl.distribution.ranks)."""
+    if ranks is not None:
+        to.join = _join
+        to.rank, to.ranks = ranks.rank, ranks.size
+    return 0
+
+
+cdef c_bool _join(void *who, float *floats, size_t n, c_bool step) noexcept with gil:
+    """Adds up what several processes have, in place; whether the run goes on."""
+    cdef Executor executor = <Executor>who
+    try:
+        view = PyMemoryView_FromMemory(<char *>floats, n * sizeof(float), PyBUF_WRITE)
+        return executor.ranks.join(view, step)
+    except BaseException as error:
+        if executor.interrupt is None:
+            executor.interrupt = error
+        return False

@@ -63,9 +63,9 @@ REASONS = {
         "one optimizer moves all weights",
         "a train_step of your own, in which self.gradients(x, y) gives the gradients by weight",
     ),
-    r"distribution(\..*)?": (
-        "it computes on the cores of one machine",
-        "train_many, which trains several models at once",
+    r"distribution\.(ModelParallel|LayoutMap|TensorLayout|distribute_tensor)": (
+        "it splits batches among processes, and no model",
+        "distribution.DataParallel",
     ),
     r"distillation(\..*)?": (
         "",

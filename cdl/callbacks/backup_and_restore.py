@@ -34,6 +34,8 @@ class BackupAndRestore(Callback):
         OSError: in `fit`, if a backup can be neither read nor written.
     """
 
+    writes = True
+
     def __init__(
         self,
         backup_dir: str | os.PathLike[str],

@@ -25,11 +25,14 @@ class Callback(Hinting):
     epoch by itself, and a class that overrides one brings it back to Python for each batch.
 
     Attributes:
+        writes: a class attribute: whether it writes files or lines, so that of several ranks
+            (`cdl.distribution`) the first alone is to call it.
         model: the model that is running.
         params: `{"verbose", "epochs", "steps"}` of the run.
     """
 
-    _inner: tuple[str, ...] = ("idle_hooks",)
+    writes = False
+    _inner: tuple[str, ...] = ("idle_hooks", "writes")
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from cdl._common.errors import Listed
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.history import History
 from cdl.callbacks.progbar_logger import ProgbarLogger
+from cdl.distribution import ranks
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -68,6 +69,13 @@ class CallbackList(Listed):
     def _find(self, cls: type[Any]) -> Any:
         return next((callback for callback in self.callbacks if isinstance(callback, cls)), None)
 
+    @property
+    def _called(self) -> list[Callback]:
+        """Those whose hooks are called: of several ranks the first alone writes."""
+        if ranks.is_first():
+            return self.callbacks
+        return [callback for callback in self.callbacks if not callback.writes]
+
     def set_params(self, params: dict[str, Any]) -> None:
         """Hand the parameters of the run to all."""
         self.params = params
@@ -101,7 +109,7 @@ class CallbackList(Listed):
 
     def progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
         """Tell the bar, if any, how many batches are done; `logs` is called if it draws."""
-        if self.progress_bar is not None:
+        if self.progress_bar in self._called:
             self.progress_bar.on_progress(done, logs)
 
     def close(self) -> None:
@@ -111,34 +119,34 @@ class CallbackList(Listed):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_train_begin(_given(logs))
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_train_end(_given(logs))
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_epoch_begin(epoch, _given(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Pass the event on to all; they share one dict, so that what one adds reaches the next."""
         logs = _given(logs)
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_epoch_end(epoch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_train_batch_begin(batch, _given(logs))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
         logs = _given(logs)
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_train_batch_end(batch, logs)
 
     def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
@@ -151,45 +159,45 @@ class CallbackList(Listed):
 
     def on_test_begin(self, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_test_begin(_given(logs))
 
     def on_test_end(self, logs: Logs = None) -> None:
         """Pass the event on to all."""
         logs = _given(logs)
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_test_end(logs)
 
     def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_test_batch_begin(batch, _given(logs))
 
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
         logs = _given(logs)
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_test_batch_end(batch, logs)
 
     def on_predict_begin(self, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_predict_begin(_given(logs))
 
     def on_predict_end(self, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_predict_end(_given(logs))
 
     def on_predict_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_predict_batch_begin(batch, _given(logs))
 
     def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Pass the event on to all."""
         logs = _given(logs)
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_predict_batch_end(batch, logs)
 
 

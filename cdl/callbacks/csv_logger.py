@@ -26,6 +26,8 @@ class CSVLogger(Callback):
         OSError: in `fit`, if the file cannot be written.
     """
 
+    writes = True
+
     def __init__(
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
     ) -> None:

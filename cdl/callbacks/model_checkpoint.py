@@ -40,6 +40,8 @@ class ModelCheckpoint(MonitorCallback):
         OSError: in `fit`, if the file cannot be written.
     """
 
+    writes = True
+
     def __init__(
         self,
         filepath: str | os.PathLike[str],

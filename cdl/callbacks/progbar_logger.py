@@ -17,6 +17,7 @@ class ProgbarLogger(Callback):
     told of the progress by time slices, so it does not bring the run back to Python at each batch.
     """
 
+    writes = True
     _inner: tuple[str, ...] = ("close", "on_progress")
 
     def __init__(self) -> None:

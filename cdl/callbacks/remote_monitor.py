@@ -27,6 +27,8 @@ class RemoteMonitor(Callback):
         ValueError: root is no address of a server.
     """
 
+    writes = True
+
     def __init__(
         self,
         root: str = "http://localhost:9000",

@@ -45,6 +45,8 @@ class TensorBoard(Callback):
         ImportError: in `fit`, if `tensorboardX` is not there.
     """
 
+    writes = True
+
     def __init__(
         self,
         log_dir: str | os.PathLike[str] = "logs",

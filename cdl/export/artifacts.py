@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import data
 from cdl._common.errors import warn
+from cdl.distribution import ranks
 from cdl.export import to_c, to_onnx
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
@@ -50,6 +51,8 @@ def export_model(
         OSError: a file cannot be written.
     """
     path = checked_path(filepath, "export")
+    if not ranks.is_first():
+        return
     if format is None:
         format = EXPORTED.get(path.suffix.lower())
     if format not in EXPORTED.values():

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit, serialization
+from cdl.distribution import ranks
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.saving import keras2_h5, random_state, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
@@ -73,6 +74,8 @@ def save_model(
     path = checked_path(filepath, "save_model")
     if zipped not in (None, True):
         raise ValueError(f"save_model: zipped must be True or None, got {zipped!r}")
+    if not ranks.is_first():
+        return
     older_one = path.name.endswith(keras2_h5.SUFFIXES)
     include_optimizer = _switches(kwargs, older_one)
     if not path.name.endswith(SUFFIX) and not older_one:

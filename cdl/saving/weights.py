@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import warn
+from cdl.distribution import ranks
 from cdl.saving import hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.variable_paths import finalize, parts, writes_itself
@@ -53,6 +54,8 @@ def save_weights(
     path = checked_path(filepath, "save_weights")
     if max_shard_size is not None:
         raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
+    if not ranks.is_first():
+        return
     alone = path.name.endswith(safetensors.SUFFIX)
     older_one = path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(SUFFIX)
     if not alone and not older_one:

@@ -18,6 +18,7 @@ from cdl._common.errors import warn
 from cdl.data import Mapped, Stream
 from cdl.data.mapped import FETCHED
 from cdl.data.mapped import SLICE as MAPPED_SLICE
+from cdl.distribution import ranks
 from cdl.random import permutation
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.steps import Nested, nested, steps_itself
@@ -51,6 +52,9 @@ class EpochIterator(Protocol):
 
         Also if one of them is interrupted.
         """
+
+    def start(self) -> dict[str, Any]:
+        """What must be the same on all ranks that share the batches."""
 
     def draw_anew(self) -> None:
         """The generators have been changed: what was drawn ahead does not count."""
@@ -146,7 +150,7 @@ class ArrayIterator:
     def runs_fused(self) -> bool:
         """Whether `run_epochs` can: the whole arrays are shuffled, and so is nothing else."""
         plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
-        return bool(plain) and self.train_function.runs_fused
+        return bool(plain) and self.train_function.runs_fused and ranks.current() is None
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
         """Run up to `n` epochs without a break, at least one; `logs` gets those of each."""
@@ -161,6 +165,17 @@ class ArrayIterator:
             self.train_function.run_epochs(self.arrays, self._batch, orders, passes)
         finally:
             logs += map(in_order, passes)
+
+    def start(self) -> dict[str, Any]:
+        """Sizes, kinds and some rows."""
+        given: list[Any] = self.arrays.all() if isinstance(self.arrays, Arrays) else []
+        return {
+            "rows": self._rows,
+            "batch size": self._batch,
+            "steps": self.target,
+            "shuffle": self._shuffle,
+            "data": [ranks.described(each) for each in given],
+        }
 
     def draw_anew(self) -> None:
         """Nothing needs to be done: an order is drawn when its pass begins."""
@@ -245,6 +260,10 @@ class StreamIterator:
         """False: each batch is brought by Python."""
         return False
 
+    def start(self) -> dict[str, Any]:
+        """How many batches; each is looked at when it comes."""
+        return {"steps": self.target}
+
     def draw_anew(self) -> None:
         """Forget the order of a PyDataset whose first batch has been looked at."""
         if self._stream.is_dataset:
@@ -297,6 +316,9 @@ class StreamIterator:
         """Run one batch; the caller's loop brings the next one."""
         del steps, seconds
         self.arrays = arrays = self._check(self._stream.take())
+        shared = ranks.current()
+        if shared is not None:
+            shared.compare({"rows of each batch": arrays.samples}, self._stream.name)
         self.train_function = self._switch(self.train_function, arrays)
         self.train_function.begin(arrays, arrays.samples)
         ran: int = self.train_function.run(1, 0.0)

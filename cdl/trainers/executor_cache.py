@@ -4,6 +4,7 @@ from typing import Any
 
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
+from cdl.distribution import ranks
 from cdl.layers.weighted import changes, tell_of_changes
 from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.custom.steps import names_of
@@ -50,7 +51,7 @@ class ExecutorCache:
             self._agree_on_variables(model)
         form = self._form(model, arrays, resolved)
         # Batches of several sizes may differ in rows, too: one for the most rows runs all.
-        key = (self._token, kind, rows if form.inputs is None else None, form.key)
+        key = (self._token, kind, rows if form.inputs is None else None, form.key, ranks.current())
         return self._idle.pop(key, None) or self._make(model, key, form, resolved, rows)
 
     def _form(self, model: TrainableModel, arrays: Arrays, resolved: Resolved) -> Form:
@@ -72,7 +73,16 @@ class ExecutorCache:
         layers = model._flatten_layers() if training else []
         prepared = [each._before_step for each in layers if hasattr(each, "_before_step")]
         train_function = TrainFunction(
-            plan, resolved, self._compiled, variables, rows, training, key, only, prepared
+            plan,
+            resolved,
+            self._compiled,
+            variables,
+            rows,
+            training,
+            key,
+            only,
+            prepared,
+            key[4],
         )
         if self._compiled.given["jit_compile"] is True and train_function.untraced:
             parts = "\n".join(map(str, train_function.untraced))
@@ -100,8 +110,10 @@ class ExecutorCache:
             resolved = resolved._replace(metrics=())
         form = self._form(model, arrays, resolved)
         last = train_function = self._stepping.get(kind)
-        if train_function is None or train_function.key[3] != form.key:
-            key = (self._token, kind, "steps", form.key)
+        # Who computes metrics wants the outputs of all rows.
+        shared = ranks.current() if with_metrics else None
+        if train_function is None or train_function.key[3:] != (form.key, shared):
+            key = (self._token, kind, "steps", form.key, shared)
             train_function = self._idle.pop(key, None)
             if train_function is None:
                 train_function = self._make(model, key, form, resolved, arrays.samples)

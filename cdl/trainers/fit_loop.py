@@ -11,7 +11,8 @@ from typing import Any
 from cdl import data
 from cdl._common import clock
 from cdl.callbacks import CallbackList, History
-from cdl.trainers import arguments, epoch_iterator, not_finite
+from cdl.distribution import ranks
+from cdl.trainers import arguments, epoch_iterator, not_finite, together
 from cdl.trainers.compile_utils import Compiled, Logged
 from cdl.trainers.custom.steps import CustomSteps, nested, steps_itself
 from cdl.trainers.data_adapter import training_data
@@ -132,11 +133,7 @@ def _run_epochs(
     chunk = model.steps_per_execution
     _begin(model, iterator)
     try:
-        if model._restore_random_state(epochs):
-            iterator.draw_anew()
-        callbacks.on_train_begin()
-        if model._initial_epoch is not None:
-            iterator.draw_anew()
+        together.begin_training(model, iterator, callbacks, epochs)
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
         alone = validation is None and callbacks.only_keep_history and iterator.runs_fused
@@ -149,8 +146,9 @@ def _run_epochs(
             if validation is not None and arguments.is_due(frequency, epoch):
                 logs = in_order(logs | validation.run(callbacks, chunk))
             callbacks.on_epoch_end(epoch, dict(logs))  # what callbacks add ends with the epoch
+            stopped = together.is_stopped(model, epoch)
             epoch += 1
-            if _is_stopped(model) or not done:
+            if stopped or not done:
                 break
             if alone:
                 took = max(clock.now() - start, 1e-9)
@@ -158,7 +156,7 @@ def _run_epochs(
                 if most > 1:
                     passes = _run_together(iterator, callbacks, epoch, most)
                     epoch, logs = epoch + len(passes), watched(passes[-1], iterator, model, "fit")
-                if _is_stopped(model):
+                if model.stop_training:
                     break
         if epochs.stop > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -181,11 +179,6 @@ def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
         model.stop_training = True
     model._initial_epoch = None
     model._last_train_function = iterator.train_function
-
-
-def _is_stopped(model: TrainableModel) -> bool:
-    """Whether a callback, or another thread, has ended the run since it was last looked at."""
-    return model.stop_training
 
 
 def _run_together(
@@ -405,6 +398,10 @@ def run_epoch(
     def logs() -> dict[str, float]:
         return in_order(iterator.train_function.results())
 
+    def logs_here() -> dict[str, float]:
+        return in_order(iterator.train_function.results(here=True))
+
+    shared = ranks.current()
     stop = "stop_training" if kind == "train" else "stop_evaluating"
     model.stop_evaluating = False
     iterator.begin_epoch()
@@ -422,8 +419,11 @@ def run_epoch(
             end(first + chunk - 1, logs())
         else:
             done += iterator.run(left, SLICE)
-        callbacks.progress(done, logs)
-        if getattr(model, stop):
+        callbacks.progress(done, logs_here)
+        stopped = getattr(model, stop)
+        if shared is not None:  # who has no hooks is stopped between two epochs
+            stopped = begin is not None and shared.any(stopped)
+        if stopped:
             break
     iterator.end_epoch()
     return done

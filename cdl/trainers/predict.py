@@ -5,6 +5,7 @@ Outputs are lists with one array an output of the model, until the model packs t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from cdl._core import Executor
 from cdl._tracing.eager import Runner
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
+from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms
 from cdl.layers.weighted import tell_of_changes
 from cdl.random import core_seed
@@ -138,6 +140,24 @@ class Predictors:
         outputs = self.of(rows).predict(x, core_seed(), self._calls)
         return outputs if len(self.program.outputs) > 1 else [outputs]
 
+    def run_shared(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
+        """The same, of several ranks each a part of the rows.
+
+        What draws or keeps states goes by the rows before, and each rank does all of it.
+        """
+        shared = ranks.current()
+        n = len(x[0])
+        parted = not (self._draws or self._batch or self._watching) and all(
+            not each.shared for each in self.program.outputs
+        )
+        if shared is None or not parted or n < MANY * shared.size:
+            return self.run(x, batch_size)
+        ends = [n * rank // shared.size for rank in range(shared.size + 1)]
+        first, last = ends[shared.rank], ends[shared.rank + 1]
+        counts = [b - a for a, b in itertools.pairwise(ends)]
+        found = self.run([each[first:last] for each in x], batch_size)
+        return [shared.rows(each, counts) for each in found]
+
     def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
         """The outputs of checked inputs, taken as one batch of training."""
         watching = None
@@ -201,11 +221,15 @@ def predict(
         arrays = arrays if custom else [each[:rows] for each in arrays]
     mapped = data.Mapped([] if custom else arrays)
     unseen = callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched()))
+    shared = ranks.current()
+    if shared is not None:
+        shared.compare({"rows": rows, "batch size": batch}, call)
+        unseen = shared.of_first(unseen)
     if unseen and not custom:
         predictors = model._predictors(rows_of(model, arrays))
         if mapped:
             return model._packed_outputs(_from_files(predictors, arrays, mapped))
-        return model._packed_outputs(predictors.run(arrays, batch_size))
+        return model._packed_outputs(predictors.run_shared(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = custom or CallbackList(callbacks).wants_batches("predict")
     each = max(1, 16 * MANY // batch)
@@ -224,7 +248,7 @@ def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> 
     """The outputs for all rows of files in memory, of which only a part is there at a time."""
     rows, outputs = len(x[0]), []
     for at in range(0, rows, _PART):
-        found = predictors.run([array[at : at + _PART] for array in x])
+        found = predictors.run_shared([array[at : at + _PART] for array in x])
         if not at:
             outputs = [np.empty((rows, *each.shape[1:]), each.dtype) for each in found]
         for whole, part in zip(outputs, found, strict=True):
@@ -282,7 +306,7 @@ def _watched(
                 outputs.append(model.predict_step(x))
             else:
                 predictors = model._predictors(rows_of(model, x))
-                outputs.append(model._packed_outputs(predictors.run(x)))
+                outputs.append(model._packed_outputs(predictors.run_shared(x)))
             if hooked:
                 watchers.on_predict_batch_end(each * (i + 1) - 1, {"outputs": outputs[-1]})
             done = each * (i + 1)

@@ -15,6 +15,7 @@ from cdl._core import Executor
 from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
+from cdl.distribution.ranks import Ranks
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved
 from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
@@ -35,6 +36,7 @@ def learner(
     rules: Mapping[str, Any],
     after: Executor | None = None,
     splits: bool = False,
+    ranks: Ranks | None = None,
 ) -> Executor:
     """An executor that trains weights by an optimizer, whose steps it counts.
 
@@ -46,6 +48,7 @@ def learner(
         rules: what is done around the update, beside the optimizer's arguments.
         after: a program that runs on the weights after each step.
         splits: whether only `train` and `test` are called.
+        ranks: the processes that share the rows of each batch.
     """
     executor = Executor(
         program,
@@ -55,6 +58,7 @@ def learner(
         rules={**rules, **optimizer.rules(variables)},
         after=after,
         splits=splits,
+        ranks=ranks,
     )
     executor.count_in(optimizer.counter)
     return executor
@@ -73,6 +77,8 @@ class TrainFunction:
         key: the train function's key in the ExecutorCache.
         only: names of the values that the logs hold, in order; None for all.
         before_step: what layers do to their weights in front of each step of training.
+        ranks: the processes that share the rows of each batch. What Python computes between two
+            batches, each computes of all rows.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class TrainFunction:
         key: Any = None,
         only: list[str] | None = None,
         before_step: Sequence[Callable[[], None]] = (),
+        ranks: Ranks | None = None,
     ) -> None:
         optimizer = compiled.optimizer
         self.plan = plan
@@ -111,6 +118,8 @@ class TrainFunction:
         self._before_step = before_step
         self.in_python |= bool(before_step)
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
+        wants_all = self.in_python or plan.program.hosted or plan.program.batch_of_states
+        self.ranks = None if wants_all else ranks
         self.key = key
         self._nothing = plan.nothing()
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
@@ -125,15 +134,18 @@ class TrainFunction:
         splits = not self.in_python
         if self.training:
             after, variables = self._weight_rules.after, self._variables
-            self.executor = learner(program, rows, self.optimizer, variables, rules, after, splits)
+            self.executor = learner(
+                program, rows, self.optimizer, variables, rules, after, splits, self.ranks
+            )
         else:
-            self.executor = Executor(program, rows, rules=rules, splits=splits)
+            self.executor = Executor(program, rows, rules=rules, splits=splits, ranks=self.ranks)
 
     def _forget(self) -> None:
         self._python_penalty = 0.0  # sum over batches of rows times what Python code adds
         # States of executors that became too small.
         self._earlier: list[tuple[float, ...]] = []
         self._earlier_penalty = (0.0, 0.0)
+        self._joined: list[tuple[float, ...]] | None = None  # states of all ranks, if known
 
     def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows.
@@ -301,13 +313,21 @@ class TrainFunction:
         """The outputs of the model for the last batch."""
         return [self.executor.output(i) for i in range(len(self.resolved.per_output))]
 
-    def results(self) -> dict[str, Any]:
+    def results(self, here: bool = False) -> dict[str, Any]:
         """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
 
         That is the loss; the metrics as `compile` had them; the losses of the outputs, if there are
         several; what traced code shows values; and metrics with an output's name in front, by name.
+
+        Args:
+            here: whether of several ranks only this one's rows count, since others are not asked.
         """
-        return self._logs(self._states(), self._penalty())
+        states, penalties = self._states(), self._penalties()
+        if self.ranks is not None and not here:
+            *states, (total, rows) = self.ranks.total_of([*states, penalties])
+            penalties = total, rows
+            self._joined = states
+        return self._logs(states, self._penalty(*penalties))
 
     def _logs(self, counted: list[tuple[float, ...]], penalty: float) -> dict[str, Any]:
         """The same, from the states of the reports and the mean penalty."""
@@ -356,9 +376,8 @@ class TrainFunction:
             else:
                 logs[each.name] = _plain(value)
 
-    def _penalty(self) -> float:
+    def _penalty(self, total: float, rows: float) -> float:
         """The mean over all rows of what regularizers add to the loss of their batch."""
-        total, rows = self._penalties()
         total += self._python_penalty
         if not self.training:  # the weights have been the same all the time
             total += rows * self._weight_rules.penalty()
@@ -381,7 +400,7 @@ class TrainFunction:
         """Give the Metric objects what the core added up for them, for who looks at them."""
         if only_held and not self._any_held:
             return
-        states = dict(zip(self.plan.reports, self._states(), strict=True))
+        states = dict(zip(self.plan.reports, self._joined or self._states(), strict=True))
         for each in self.metrics:
             if each.key in states and (each.held or not only_held):
                 each.runs.load(states[each.key])

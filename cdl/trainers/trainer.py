@@ -15,6 +15,7 @@ from cdl._ir.program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
 from cdl.data.arrays import REAL_KINDS
+from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.steps import flat_logs, steps_itself
@@ -323,25 +324,26 @@ class Trainer(OlderMethods, CompiledState):
             ValueError: before `compile`, or for data or arguments that do not fit.
             TypeError: for arguments that are not what they should be at all.
         """
-        return fit_loop.fit(
-            self,
-            x,
-            y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
-        )
+        with ranks.run():
+            return fit_loop.fit(
+                self,
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_batch_size=validation_batch_size,
+                validation_freq=validation_freq,
+            )
 
     @overload
     def evaluate(
@@ -385,17 +387,18 @@ class Trainer(OlderMethods, CompiledState):
         Returns:
             The loss, or `[loss, metric, ...]` if there are metrics, or a dict by name.
         """
-        return fit_loop.evaluate(
-            self,
-            x,
-            y,
-            batch_size=batch_size,
-            verbose=verbose,
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            return_dict=return_dict,
-        )
+        with ranks.run():
+            return fit_loop.evaluate(
+                self,
+                x,
+                y,
+                batch_size=batch_size,
+                verbose=verbose,
+                sample_weight=sample_weight,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+            )
 
     def _predict(
         self,
@@ -443,7 +446,8 @@ class Trainer(OlderMethods, CompiledState):
             and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
         ):
             return (made.few if x.shape[0] <= FEW else made.of(MANY)).predict((x,))
-        return predict.predict(self, x, batch_size, verbose, steps, callbacks)
+        with ranks.run():
+            return predict.predict(self, x, batch_size, verbose, steps, callbacks)
 
     def program(self, training: bool = False) -> Program:
         """What the core runs, to be printed: that of `predict`, or that of a training step.
@@ -465,13 +469,15 @@ class Trainer(OlderMethods, CompiledState):
         return_dict: bool = False,
     ) -> Any:
         """One step of training on one batch; its loss and metrics, measured before the step."""
-        return fit_loop.on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
+        with ranks.run():
+            return fit_loop.on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch."""
-        return fit_loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
+        with ranks.run():
+            return fit_loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""

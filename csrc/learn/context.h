@@ -34,6 +34,22 @@ static inline struct cdl_row_block cdl_row_block_at(size_t first, size_t last) {
 /* Floats that update() may always use in thread_scratch: one block of a weight's gradient. */
 enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 
+/* Makes of n floats the sums of those of all processes that train one model, the same to the bit on
+ * each. `step`: the floats are those of a step, CDL_HEADER and all gradients; else what an op needs
+ * of the whole batch. False: the run ends on all of them, and its batch is void. */
+typedef bool cdl_join_fn(void *who, float *floats, size_t n, bool step);
+
+/* Of several processes that take a share each of the rows of every batch, this one. */
+struct cdl_ranks {
+    int rank, all;
+    cdl_join_fn *join;
+    void *who;
+    bool ended; /* the last join said so */
+};
+
+/* What travels in front of the gradients; the caller's join fills the rest. */
+enum { CDL_HEADER_FAULTS, CDL_HEADER = 16 };
+
 /* The state of a run that ops may read. */
 struct cdl_context {
     const struct cdl_kernels *kernels;
@@ -42,9 +58,15 @@ struct cdl_context {
     size_t rows;  /* live samples that the node sees: of this batch, or 1 if it is shared */
     size_t start; /* number of row 0 in the caller's arrays; in predictions it may wrap */
     size_t batch; /* live samples of this batch */
-    /* Of a batch in micro-batches (program/micro.c): samples of one, or 0; of the batch, row 0 of
-     * the values; and where update() begins among those, whether a sum of gradients is there from
-     * samples before, and whether more samples come before anything learns. */
+    /* Where several processes share the batches: all samples of this one, and at what multiples of
+     * samples it is cut among them. Else `batch`, CDL_ROW_BLOCK and NULL. */
+    size_t joined, unit;
+    struct cdl_ranks *ranks;
+    bool keeps; /* parts hold gradients of batches before, which have not been joined */
+    bool last;  /* of the batches of a pass */
+    /* Of a batch in micro-batches (program/micro.c): samples of one, or 0; of the (joined) batch,
+     * row 0 of the values; and where update() begins among those, whether a sum of gradients is
+     * there from samples before, and whether more samples come before anything learns. */
     size_t micro, first, row;
     bool adds, more;
     size_t slot;         /* above 0: where gradients are left for cdl_learn_slots(), instead */
@@ -55,6 +77,20 @@ struct cdl_context {
     bool asks;               /* whether this thread looks after the watch */
     struct cdl_step optimizer;
 };
+
+/* The sums of all processes, by the thread that called; other threads wait behind a barrier. */
+void cdl_join(const struct cdl_context *ctx, float *floats, size_t n);
+
+/* Whether what the samples of all processes have in common counts here: it does so once. */
+static inline bool cdl_counts_shared(const struct cdl_context *ctx) {
+    return !ctx->ranks || ctx->ranks->rank == 0;
+}
+
+/* Whether the gradients of this batch, and those that parts hold, are joined: unless more come
+ * before anything learns from them. */
+static inline bool cdl_joins_now(const struct cdl_context *ctx) {
+    return !ctx->ranks || ctx->optimizer.apply || ctx->last;
+}
 
 /* Whether to leave the work: nothing will come of it. Between pieces of 10 us and more. */
 static inline bool cdl_stopped(const struct cdl_context *ctx) {

@@ -128,6 +128,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     }
     if (trained->dtype == CDL_DTYPE_float16) kernels->round_numbers(trained->dtype, n, g, g);
     if (trained->is_part) {
+        if (ctx->keeps) kernels->add(n, trained->gradient + offset, g);
         kernels->blend(n, 0.0f, g, trained->gradient + offset);
         return;
     }
@@ -185,7 +186,7 @@ void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
                      struct cdl_block block, float *g) {
     const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
-    const struct cdl_trained *part = trained->parts;
+    const struct cdl_trained *part = cdl_joins_now(ctx) ? trained->parts : NULL;
     if (part)
         ctx->kernels->blend(n, 0.0f, part->gradient + offset, g);
     else

@@ -22,13 +22,14 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static double penalty(const struct cdl_node *node, const struct cdl_context *ctx) {
     double sum = 0.0;
     for (size_t i = 0; i < ctx->rows * node->in[0]->lines; i++) sum += (double)node->scratch[i];
-    return sum / (double)ctx->rows;
+    return sum / cdl_samples_joined(node, ctx);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const float part = 1.0f / (float)ctx->rows;
+    const bool counts = !node->shared || cdl_counts_shared(ctx);
+    const float part = counts ? 1.0f / (float)cdl_samples_joined(node, ctx) : 0.0f;
     if (!node->needs[0]) return;
     ctx->kernels->add_penalty_gradients(
         (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, node->attribute[L1] * part,

@@ -37,6 +37,7 @@ enum {
     DX_C,
     R,
     D,
+    PART, /* one number: 1 / the lines that count */
     N_COLUMNS
 };
 
@@ -48,9 +49,22 @@ static float *column(const struct cdl_node *node, int which) {
     return node->scratch + (size_t)which * column_floats(node);
 }
 
-/* Sums of block b of the batch; backward needs two kinds at a time. */
-static float *block_sums(const struct cdl_node *node, size_t capacity, int kind, size_t b) {
-    const size_t blocks = cdl_row_blocks(capacity);
+static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return ctx->training && node->numbers[FROZEN] == 0;
+}
+
+/* The blocks whose sums are added up: those of all processes, if statistics are of the batch. */
+static struct cdl_joined_blocks blocks_of(const struct cdl_node *node,
+                                          const struct cdl_context *ctx) {
+    const size_t own = cdl_row_blocks(ctx->rows);
+    if (cdl_joins(node, ctx) && uses_batch(node, ctx)) return cdl_joined_blocks(ctx);
+    return (struct cdl_joined_blocks){own, 0, own};
+}
+
+/* Sums of block b of those; backward needs two kinds at a time. */
+static float *block_sums(const struct cdl_node *node, const struct cdl_context *ctx, int kind,
+                         size_t b) {
+    const size_t blocks = blocks_of(node, ctx).all;
     return column(node, N_COLUMNS) + ((size_t)kind * blocks + b) * column_floats(node);
 }
 
@@ -83,17 +97,15 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ctx) {
-    return ctx->training && node->numbers[FROZEN] == 0;
-}
-
 /* Adds up the blocks of one kind, in order. */
 static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int kind,
                        float factor, float *sum) {
-    const size_t blocks = cdl_row_blocks(ctx->rows);
+    const size_t blocks = blocks_of(node, ctx).all;
+    if (cdl_joins(node, ctx) && uses_batch(node, ctx))
+        cdl_gather_blocks(ctx, block_sums(node, ctx, kind, 0), column_floats(node));
     for (size_t j = 0; j < node->in[0]->width; j++) {
         float total = 0.0f;
-        for (size_t b = 0; b < blocks; b++) total += block_sums(node, ctx->rows, kind, b)[j];
+        for (size_t b = 0; b < blocks; b++) total += block_sums(node, ctx, kind, b)[j];
         sum[j] = total * factor;
     }
 }
@@ -141,12 +153,18 @@ static struct run run_at(const struct cdl_node *node, size_t first, size_t last)
 }
 
 /* 1 / the number of lines that count (with a mask + 1e-7, as Keras has it). */
-static float part_of(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const size_t lines = ctx->rows * node->in[0]->lines;
-    if (node->n_in == 1) return 1.0f / (float)lines;
-    size_t count = 0;
-    for (size_t l = 0; l < lines; l++) count += node->in[1]->data[l] != 0.0f;
-    return 1.0f / ((float)count + 1e-7f);
+static void set_part(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const size_t each = node->in[0]->lines;
+    float *part = column(node, PART), count = 0.0f;
+    if (node->n_in == 1) {
+        *part = 1.0f / (float)(cdl_samples_joined(node, ctx) * (double)each);
+        return;
+    }
+    size_t own = 0;
+    for (size_t l = 0; l < ctx->rows * each; l++) own += node->in[1]->data[l] != 0.0f;
+    count = (float)own;
+    if (cdl_joins(node, ctx)) cdl_join(ctx, &count, 1);
+    *part = 1.0f / (count + 1e-7f);
 }
 
 /* Sums of lines about column `mean` or of the plain values. */
@@ -168,8 +186,8 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     const size_t each = node->in[0]->lines;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t begin = b.first * each, end = b.last * each;
-        float *sums = block_sums(node, ctx->rows, 0, b.number);
-        float *of_run = block_sums(node, ctx->rows, 1, b.number);
+        const size_t number = blocks_of(node, ctx).first + b.number;
+        float *sums = block_sums(node, ctx, 0, number), *of_run = block_sums(node, ctx, 1, number);
         struct run run = run_at(node, begin, end);
         if (run.counts && run.last == end) {
             sum_lines(node, ctx, run, mean, sums);
@@ -243,14 +261,16 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         sum_blocks(node, ctx, first, last, NULL);
         break;
     case MEANS:
-        if (first == 0) add_blocks(node, ctx, 0, part_of(node, ctx), column(node, MU));
+        if (ctx->thread > 0 || first > 0) break;
+        set_part(node, ctx);
+        add_blocks(node, ctx, 0, *column(node, PART), column(node, MU));
         break;
     case VARIANCES:
         sum_blocks(node, ctx, first, last, column(node, MU));
         break;
     case MAP:
-        if (first > 0) break;
-        add_blocks(node, ctx, 0, part_of(node, ctx), column(node, BATCH_VARIANCE));
+        if (ctx->thread > 0 || first > 0) break;
+        add_blocks(node, ctx, 0, *column(node, PART), column(node, BATCH_VARIANCE));
         set_map(node, column(node, MU), column(node, BATCH_VARIANCE));
         if (renormalizes(node)) renormalize(node);
         follow_batch(node);
@@ -264,7 +284,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
  * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N); for a line that
  * does not count, dx = factor dy. With r and d, dgamma is r sum dy u + d dbeta. */
 static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const float part = part_of(node, ctx);
+    const float part = *column(node, PART);
     add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
     add_blocks(node, ctx, 1, 1.0f, column(node, SUM_PRODUCT));
     const bool from_batch = uses_batch(node, ctx);
@@ -304,27 +324,31 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     enum { SUMS, GRADIENTS, APPLY };
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_kernels *kernels = ctx->kernels;
-    if (ctx->stage == GRADIENTS && first == 0) set_gradients(node, ctx);
+    if (ctx->stage == GRADIENTS && ctx->thread == 0 && first == 0) set_gradients(node, ctx);
     if (ctx->stage == APPLY && node->needs[0])
         lines_backward(node, ctx, first * x->lines, last * x->lines);
     if (ctx->stage != SUMS) return;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t lines = b.rows * y->lines;
+        const size_t number = blocks_of(node, ctx).first + b.number;
         const float *dy = cdl_grad_rows(y, b.first);
-        kernels->column_sums(lines, y->width, dy, y->ld, block_sums(node, ctx->rows, 0, b.number));
+        kernels->column_sums(lines, y->width, dy, y->ld, block_sums(node, ctx, 0, number));
         kernels->column_products(lines, y->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
                                  column(node, MU), column(node, INVERSE),
-                                 block_sums(node, ctx->rows, 1, b.number));
+                                 block_sums(node, ctx, 1, number));
     }
 }
 
 static void learn(const struct cdl_node *node, const struct cdl_context *ctx, int which,
                   const float *gradient, float *g) {
     if (!node->trained[which]) return;
+    /* The sums are those of all processes: they count once. */
+    const bool counts = cdl_counts_shared(ctx) || !uses_batch(node, ctx);
     for (size_t i = 0; i < cdl_blocks(node->param[which]); i++) {
         const struct cdl_block block = cdl_block_at(node->param[which], i);
         for (size_t j = 0; j < block.width; j++) {
-            g[j] = block.column + j < node->in[0]->width ? gradient[block.column + j] : 0.0f;
+            g[j] =
+                counts && block.column + j < node->in[0]->width ? gradient[block.column + j] : 0.0f;
         }
         cdl_learn(node->trained[which], ctx, block, g);
     }
@@ -346,6 +370,7 @@ const struct cdl_op cdl_op_batch_norm = {
     .forward_stages = 5,
     .backward = backward,
     .backward_stages = 3,
+    .joins = true,
     .changes_params = true,
     .update = update,
 };

@@ -5,9 +5,9 @@
 #include "ops/op.h"
 #include "products/blocks.h"
 
-enum { KIND };                  /* numbers: a row of kernels/reduce.h, but for prod */
-enum { BLOCKS, ALL, N_STAGES }; /* forward */
-enum { COUNT, ADD, APPLY };     /* backward */
+enum { KIND };                          /* numbers: a row of kernels/reduce.h, but for prod */
+enum { BLOCKS, GATHER, ALL, N_STAGES }; /* forward */
+enum { COUNT, JOIN, ADD, APPLY, N_BACK_STAGES }; /* backward */
 
 static int kind_of(const struct cdl_node *node) { return (int)node->numbers[KIND]; }
 
@@ -28,7 +28,11 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
 }
 
 static float *counts_of(const struct cdl_node *node, const struct cdl_context *ctx) {
-    return node->scratch + cdl_row_blocks(ctx->rows) * node->in[0]->row_floats;
+    return node->scratch + cdl_joined_blocks(ctx).all * node->in[0]->row_floats;
+}
+
+static void gather(const struct cdl_node *node, const struct cdl_context *ctx, float *blocks) {
+    if (ctx->ranks && ctx->thread == 0) cdl_gather_blocks(ctx, blocks, node->in[0]->row_floats);
 }
 
 static float further(int kind, float a, float b) {
@@ -36,13 +40,14 @@ static float further(int kind, float a, float b) {
     return is_b || b != b ? b : a;
 }
 
-static void extremes_of_blocks(const struct cdl_node *node, size_t first, size_t last) {
+static void extremes_of_blocks(const struct cdl_node *node, size_t first, size_t last,
+                               float *extremes) {
     const struct cdl_tensor *x = node->in[0];
     const size_t n = x->row_floats;
     const int kind = kind_of(node);
     for (size_t i = first; i < last; i++) {
         const float *from = cdl_rows(x, i);
-        float *to = node->scratch + i / CDL_ROW_BLOCK * n;
+        float *to = extremes + i / CDL_ROW_BLOCK * n;
         for (size_t j = 0; j < n; j++)
             to[j] = i % CDL_ROW_BLOCK ? further(kind, to[j], from[j]) : from[j];
     }
@@ -61,13 +66,17 @@ static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct c
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    const size_t n = x->row_floats, blocks = cdl_row_blocks(ctx->rows);
+    const struct cdl_joined_blocks are = cdl_joined_blocks(ctx);
+    const size_t n = x->row_floats, blocks = are.all;
+    float *own = node->scratch + are.first * n;
     const struct cdl_part part = cdl_part_of(ctx, n);
-    const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->rows : 1.0;
+    const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->joined : 1.0;
     if (ctx->stage == BLOCKS && is_extreme(node))
-        extremes_of_blocks(node, first, last);
+        extremes_of_blocks(node, first, last, own);
     else if (ctx->stage == BLOCKS)
-        cdl_sum_blocks(ctx->kernels, first, last, n, cdl_rows(x, first), node->scratch);
+        cdl_sum_blocks(ctx->kernels, first, last, n, cdl_rows(x, first), own);
+    else if (ctx->stage == GATHER)
+        gather(node, ctx, node->scratch);
     else if (is_extreme(node))
         extremes_of_all(node, blocks, part);
     else
@@ -78,10 +87,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void count_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                          size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t n = x->row_floats;
+    const size_t n = x->row_floats, before = cdl_joined_blocks(ctx).first;
     for (size_t i = first; i < last; i++) {
         const float *from = cdl_rows(x, i);
-        float *count = counts_of(node, ctx) + i / CDL_ROW_BLOCK * n;
+        float *count = counts_of(node, ctx) + (before + i / CDL_ROW_BLOCK) * n;
         for (size_t j = 0; j < n; j++)
             count[j] =
                 (i % CDL_ROW_BLOCK ? count[j] : 0.0f) + (from[j] == y->data[j] ? 1.0f : 0.0f);
@@ -92,8 +101,8 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
                   size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t n = x->row_floats, padded = cdl_padded(x->width);
-    const float *count = counts_of(node, ctx) + cdl_row_blocks(ctx->rows) * n;
-    const float factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0f / (float)ctx->rows : 1.0f;
+    const float *count = counts_of(node, ctx) + cdl_joined_blocks(ctx).all * n;
+    const float factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0f / (float)ctx->joined : 1.0f;
     for (size_t line = first * x->lines; line < last * x->lines; line++) {
         const size_t at = line % x->lines * x->ld;
         const float *from = x->data + line * x->ld;
@@ -110,13 +119,16 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const size_t n = node->in[0]->row_floats, blocks = cdl_row_blocks(ctx->rows);
+    const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     float *counts = counts_of(node, ctx);
     if (ctx->stage == APPLY)
         apply(node, ctx, first, last);
     else if (is_extreme(node) && ctx->stage == COUNT)
         count_blocks(node, ctx, first, last);
-    else if (is_extreme(node))
+    else if (ctx->stage == JOIN && ctx->ranks && ctx->thread == 0) {
+        if (is_extreme(node)) gather(node, ctx, counts);
+        cdl_join(ctx, node->out[0]->grad, n); /* each process has a part of the readers */
+    } else if (is_extreme(node) && ctx->stage == ADD)
         cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), counts, 1.0, counts + blocks * n);
 }
 
@@ -129,6 +141,7 @@ const struct cdl_op cdl_op_batch_reduce = {
     .forward_stages = N_STAGES,
     .stages_always = true,
     .backward = backward,
-    .backward_stages = 3,
+    .backward_stages = N_BACK_STAGES,
     .mixes = true,
+    .joins = true,
 };

@@ -35,7 +35,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *y = node->in[0], *t = node->in[1];
     const int32_t *labels = (const int32_t *)(const void *)t->data;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
-    const float count = node->numbers[REDUCTION] != 0 ? 1.0f : (float)ctx->rows;
+    const float count = node->numbers[REDUCTION] != 0 ? 1.0f : (float)cdl_samples_joined(node, ctx);
     float *values = cdl_line_values(node);
     float *scratch = node->scratch + cdl_round_up(ctx->rows, CDL_LINE);
     for (size_t i = first; i < last; i++) {

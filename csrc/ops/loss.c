@@ -22,11 +22,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     const struct cdl_tensor *y = node->in[0];
     const double count =
-        node->numbers[REDUCTION] != 0 ? 1.0 : (double)(cdl_samples(node, ctx) * y->lines);
+        node->numbers[REDUCTION] != 0 ? 1.0 : cdl_samples_joined(node, ctx) * (double)y->lines;
     struct cdl_scoring scoring = cdl_loss_call(node, ctx, first, last);
     scoring.weight = node->n_in > 2 ? cdl_rows(node->in[2], first) : NULL;
     scoring.lines = node->n_in > 2 ? y->lines / node->in[2]->lines : 1;
     scoring.scale = (float)((double)node->attribute[SCALE] / count);
+    if (node->shared && !cdl_counts_shared(ctx)) scoring.scale = 0.0f;
     if (ctx->training && node->needs[0]) scoring.dy = cdl_grad_rows(y, first);
     if (node->n_out) scoring.q = cdl_rows(node->out[0], first);
     ctx->kernels->loss[(int)node->numbers[KIND]](&scoring);

@@ -11,7 +11,7 @@
 enum { READS, IGNORED, MEAN };                                   /* numbers */
 enum { READS_WEIGHTS = 1, READS_MASK = 2, READS_CLASSES = 4 };   /* READS, added up */
 enum { OVER_LINES, OVER_LINES_THAT_COUNT, OVER_SUM_OF_WEIGHTS }; /* MEAN */
-enum { SUM, SCALE, STAGES };
+enum { SUM, JOIN, SCALE, STAGES };
 
 struct sums {
     double counted, weight;
@@ -46,7 +46,7 @@ static const char *check(const struct cdl_node *node) {
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
-    return cdl_row_blocks(rows) * (sizeof(struct sums) / sizeof(float));
+    return (cdl_row_blocks(rows) + 1) * (sizeof(struct sums) / sizeof(float));
 }
 
 static struct sums *sums_of(const struct cdl_node *node) {
@@ -71,14 +71,25 @@ static struct sums weights_of(const struct cdl_node *node, size_t first, size_t 
     return sums;
 }
 
-/* What the weights are multiplied by: the sums of all blocks, in order, decide. */
-static double factor_of(const struct cdl_node *node, size_t rows) {
+/* The sums of all blocks, in order, behind them; of several processes those of all. */
+static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
     struct sums all = {0.0, 0.0};
-    for (size_t b = 0; b < cdl_row_blocks(rows); b++) {
+    for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) {
         all.counted += sums_of(node)[b].counted;
         all.weight += sums_of(node)[b].weight;
     }
-    const double lines = (double)(rows * node->out[0]->lines);
+    if (cdl_joins(node, ctx)) {
+        float both[] = {(float)all.counted, (float)all.weight};
+        cdl_join(ctx, both, 2);
+        all = (struct sums){(double)both[0], (double)both[1]};
+    }
+    sums_of(node)[cdl_row_blocks(ctx->rows)] = all;
+}
+
+/* What the weights are multiplied by. */
+static double factor_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const struct sums all = sums_of(node)[cdl_row_blocks(ctx->rows)];
+    const double lines = cdl_samples_joined(node, ctx) * (double)node->out[0]->lines;
     if ((int)node->numbers[MEAN] == OVER_LINES_THAT_COUNT) return lines / (all.counted + 1e-7);
     /* Keras adds up the weights as they came: one a sample counts once. */
     const bool once = (int)node->numbers[READS] == READS_WEIGHTS && node->in[0]->lines == 1;
@@ -91,8 +102,12 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *out = node->out[0];
     if (ctx->stage == SUM) {
         CDL_EACH_BLOCK(b, first, last) sums_of(node)[b.number] = weights_of(node, b.first, b.last);
-    } else if ((int)node->numbers[MEAN] != OVER_LINES) {
-        const double factor = factor_of(node, ctx->rows);
+    } else if ((int)node->numbers[MEAN] == OVER_LINES) {
+        return;
+    } else if (ctx->stage == JOIN) {
+        if (ctx->thread == 0 && first == 0) add_blocks(node, ctx);
+    } else {
+        const double factor = factor_of(node, ctx);
         for (size_t line = first * out->lines; line < last * out->lines; line++)
             out->data[line] = (float)((double)out->data[line] * factor);
     }
@@ -104,4 +119,5 @@ const struct cdl_op cdl_op_mask_weights = {
     .forward = forward,
     .forward_stages = STAGES,
     .stages_always = true,
+    .joins = true,
 };

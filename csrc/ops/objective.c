@@ -36,14 +36,15 @@ static float weight_of(const struct cdl_node *node, size_t line) {
 static double count_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_tensor *x = node->in[0];
     const bool sums = node->numbers[REDUCTION] != 0;
-    return sums ? 1.0 : (double)(ctx->rows * x->lines * x->width);
+    return sums ? 1.0 : cdl_samples_joined(node, ctx) * (double)(x->lines * x->width);
 }
 
 /* The gradients, which are known before any sum. */
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    const float gradient = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
+    float gradient = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
+    if (node->shared && !cdl_counts_shared(ctx)) gradient = 0.0f;
     if (!ctx->training || !node->needs[0]) return;
     float *dx = cdl_grad_rows(x, first);
     if (weighs_elements(node)) {
@@ -95,7 +96,7 @@ static double loss_of(const struct cdl_node *node, const struct cdl_context *ctx
 /* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     if (node->numbers[COUNTS] == 0) return;
-    state[0] += loss_of(node, ctx) * (double)ctx->batch;
+    state[0] += loss_of(node, ctx) * (double)(node->shared ? ctx->batch : ctx->joined);
     state[1] += (double)ctx->batch;
 }
 

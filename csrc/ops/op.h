@@ -155,7 +155,9 @@ struct cdl_op {
     bool (*gives)(const struct cdl_node *node, int k);
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
-    bool all_inputs;     /* all inputs that are floats get gradients; else the first alone */
+    bool all_inputs; /* all inputs that are floats get gradients; else the first alone */
+    bool joins; /* adds up what all samples have, by the thread that called (of whatever processes
+                   share the batch): it runs there even without samples */
     bool changes_params; /* forward() changes parameters in training */
     bool keeps_order;    /* of batches, in predictions too: one thread, whole batches */
     bool may_fault;      /* has a fault to note (fault.h) */
@@ -219,6 +221,29 @@ static inline const char *cdl_check_alike(const struct cdl_tensor *x, const stru
 static inline size_t cdl_samples(const struct cdl_node *node, const struct cdl_context *ctx) {
     return node->shared ? ctx->rows : ctx->batch;
 }
+
+/* The samples of the batch that a mean is over: those of all processes. */
+static inline double cdl_samples_joined(const struct cdl_node *node,
+                                        const struct cdl_context *ctx) {
+    return (double)(node->shared ? ctx->rows : ctx->joined);
+}
+
+/* Whether the sums of a node over the batch are those of several processes. */
+static inline bool cdl_joins(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return ctx->ranks && !node->shared;
+}
+
+/* Of the blocks of samples of the joined batch, all, and the first that is this process's. */
+struct cdl_joined_blocks {
+    size_t all, first, own;
+};
+static inline struct cdl_joined_blocks cdl_joined_blocks(const struct cdl_context *ctx) {
+    return (struct cdl_joined_blocks){(ctx->joined + ctx->unit - 1) / ctx->unit,
+                                      ctx->first / ctx->unit, cdl_row_blocks(ctx->rows)};
+}
+
+/* Of n floats a block those of `own` are here; then all are, as they were (0 + x = x). */
+void cdl_gather_blocks(const struct cdl_context *ctx, float *blocks, size_t n);
 
 static inline const char *cdl_check_same(const struct cdl_node *node) {
     return cdl_check_alike(node->in[0], node->out[0]);

@@ -117,7 +117,7 @@ static inline void cdl_report_total(const struct cdl_node *node, const struct cd
                                     double *state) {
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
     const size_t weighted = weight ? lines / node->in[2]->lines : lines; /* lines a weight */
-    const double factor = scale * (sums ? (double)cdl_samples(node, ctx) : 1.0 / (double)lines);
+    const double factor = scale * (sums ? cdl_samples_joined(node, ctx) : 1.0 / (double)lines);
     double total = state[0]; /* sample by sample: micro-batches add up to the same */
     for (size_t i = 0; i < ctx->rows * lines / weighted; i++) {
         double part = 0.0;

@@ -3,12 +3,12 @@
  */
 #include "ops/op.h"
 
-enum { LOOK, CONVERT, STAGES };
+enum { LOOK, JOIN, CONVERT, STAGES };
 
-/* For each block of samples, whether it has another label. */
+/* For each block of samples, whether it has another label; that they do; what processes add up. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
-    return cdl_row_blocks(rows);
+    return cdl_row_blocks(rows) + 1;
 }
 
 static bool has_another(const struct cdl_tensor *x, size_t first, size_t last) {
@@ -38,9 +38,15 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
             node->scratch[b.number] = has_another(node->in[0], b.first, b.last) ? 1.0f : 0.0f;
         return;
     }
-    bool others = false;
-    for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) others |= node->scratch[b] != 0.0f;
-    convert(node, first, last, others ? 1.0f : 2.0f, others ? 0.0f : -1.0f);
+    float *others = node->scratch + cdl_row_blocks(ctx->rows);
+    if (ctx->stage == JOIN) {
+        if (ctx->thread > 0 || first > 0) return;
+        *others = 0.0f;
+        for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) *others += node->scratch[b];
+        if (cdl_joins(node, ctx)) cdl_join(ctx, others, 1);
+        return;
+    }
+    convert(node, first, last, *others > 0.0f ? 1.0f : 2.0f, *others > 0.0f ? 0.0f : -1.0f);
 }
 
 const struct cdl_op cdl_op_signs = {
@@ -49,4 +55,5 @@ const struct cdl_op cdl_op_signs = {
     .forward = forward,
     .forward_stages = STAGES,
     .stages_always = true,
+    .joins = true,
 };

@@ -8,6 +8,7 @@
 #include "learn/tensorwise.h"
 #include "program/lockstep.h"
 #include "program/program.h"
+#include "program/join.h"
 
 const struct cdl_op_row cdl_ops[] = {
 #define OP(NAME, SIGNATURE, MEANING) {#NAME, SIGNATURE, MEANING, &cdl_op_##NAME},
@@ -190,7 +191,7 @@ static int gate(struct cdl_program *program, const struct cdl_program_def *def) 
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->flops && !node->shared) program->row_flops += node->op->flops(node);
     }
-    const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)def->rows;
+    const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)program->rows;
     const double worth = flops / 2.5e6;
     const int available = cdl_threads_available();
     if (program->mixes_rows && !def->training) return 1;
@@ -279,8 +280,9 @@ static struct cdl_trained **user_at(const struct cdl_program *program, int place
     return &program->nodes[place / CDL_MAX_PARAMS].trained[place % CDL_MAX_PARAMS];
 }
 
-/* Where several instructions use one trained parameter, each gets a part of it to hand its gradient
- * to. The list is in the order of the instructions, and so is the sum. */
+/* Where several instructions use one trained parameter, or several processes train it, each
+ * instruction gets a part of it to hand its gradient to. The list is in the order of the
+ * instructions, and so is the sum. */
 static void make_parts(struct cdl_program *program) {
     const int places = program->n_nodes * CDL_MAX_PARAMS;
     for (int p = 0; p < places; p++) {
@@ -289,7 +291,7 @@ static void make_parts(struct cdl_program *program) {
     }
     for (int p = places - 1; p >= 0; p--) { /* the last one ends its list */
         struct cdl_trained **user = user_at(program, p), *trained = *user;
-        if (!trained || trained->users < 2) continue;
+        if (!trained || (trained->users < 2 && !program->ranks.all)) continue;
         struct cdl_trained *part = &program->parts[program->n_parts++];
         *part =
             (struct cdl_trained){.param = trained->param, .is_part = true, .next = trained->parts};
@@ -320,7 +322,8 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (!program->kernels)
         return refuse(&misfit->reason, "isa: expected one that this machine runs");
     program->training = def->training;
-    program->rows = def->rows;
+    program->ranks = (struct cdl_ranks){def->rank, def->ranks, def->join, def->who, false};
+    program->rows = cdl_most_rows(&program->ranks, def->rows);
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);
     program->rules = def->rules;
@@ -360,7 +363,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     }
     cdl_link(program);
     program->threads = gate(program, def);
-    program->block = cdl_block_of_rows(program, def->rows);
+    program->block = cdl_block_of_rows(program, program->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));

@@ -86,6 +86,10 @@ struct cdl_program_def {
     struct cdl_program *after;
     cdl_poll_fn *poll; /* whether a run is to end early (base/watch.h), or NULL */
     void *who;
+    /* Of several processes that share the rows of each batch (learn/context.h), called with `who`;
+     * or NULL, and 0 ranks. */
+    cdl_join_fn *join;
+    int rank, ranks;
 };
 
 struct cdl_program;

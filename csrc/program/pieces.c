@@ -133,7 +133,7 @@ cdl_status cdl_cut(struct cdl_program *program) {
     for (int i = 0; i < program->n_trained && updates_long; i++)
         program->undo_floats += cdl_undo_floats(program, &program->trained[i]);
     const size_t floats = each_changed_param(program, NULL, NULL);
-    if (!floats || !(program->is_long || program->may_fail)) return CDL_OK;
+    if (!floats || !(program->is_long || program->may_fail || program->ranks.all)) return CDL_OK;
     program->saved_params = calloc(floats, sizeof(float));
     return program->saved_params ? CDL_OK : CDL_ERR_NO_MEMORY;
 }

@@ -132,16 +132,24 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         if (!node->op->scratch_floats) continue;
-        const size_t rows = node->shared ? 1 : program->rows;
+        size_t rows = node->shared ? 1 : program->rows;
+        if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
+            rows = cdl_round_up(rows, CDL_ROW_BLOCK) * (size_t)program->ranks.all;
         add(plan, &node->scratch, node->op->scratch_floats(node, rows), 0, end);
     }
     for (int i = 0; i < program->n_trained && program->keeps_grads; i++) {
         struct cdl_trained *trained = &program->trained[i];
         add(plan, &trained->gradient, cdl_param_floats(trained->param), 0, end);
     }
-    for (int i = 0; i < program->n_parts; i++) {
+    for (int i = 0; i < program->n_parts && !program->ranks.all; i++) {
         struct cdl_trained *part = &program->parts[i];
         add(plan, &part->gradient, cdl_param_floats(part->param), 0, end);
+    }
+    if (program->ranks.all && program->training) {
+        program->joined_floats = CDL_HEADER;
+        for (int i = 0; i < program->n_parts; i++)
+            program->joined_floats += cdl_param_floats(program->parts[i].param);
+        add(plan, &program->joined, program->joined_floats, 0, end);
     }
     for (int i = 0; i < program->n_trained + program->n_parts && program->micro; i++) {
         struct cdl_trained *trained =
@@ -164,6 +172,11 @@ static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
     if (!program->arena) return CDL_ERR_NO_MEMORY;
     for (int i = 0; i < plan->n; i++)
         *plan->buffers[i].place = program->arena + plan->buffers[i].offset;
+    float *part = program->joined + (program->joined ? CDL_HEADER : 0);
+    for (int i = 0; i < program->n_parts && program->joined; i++) {
+        program->parts[i].gradient = part;
+        part += cdl_param_floats(program->parts[i].param);
+    }
     for (int v = 0; v < program->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
         value->data = value->base = value->owner->data;
@@ -175,7 +188,7 @@ static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
 cdl_status cdl_plan(struct cdl_program *program) {
     const size_t values = (size_t)program->n_values;
     const size_t most = 2 * values + (size_t)program->n_nodes + 2 * (size_t)program->n_trained +
-                        2 * (size_t)program->n_parts + 3;
+                        2 * (size_t)program->n_parts + 4;
     struct plan plan = {.buffers = calloc(most, sizeof *plan.buffers)};
     struct life *lives = calloc(2 * values + 1, sizeof *lives);
     cdl_status status = CDL_ERR_NO_MEMORY;

@@ -129,7 +129,7 @@ static void predict_in_lockstep(const struct prediction *job, struct cdl_context
     const size_t most = job->program->rows, all = job->program->block * (size_t)team->size;
     const size_t block = all < most ? all : most;
     for (size_t at = 0; at < job->rows; at += block) {
-        ctx->rows = ctx->batch = job->rows - at < block ? job->rows - at : block;
+        ctx->rows = ctx->batch = ctx->joined = job->rows - at < block ? job->rows - at : block;
         ctx->start = job->draws.first + at;
         predict_block(job, ctx, team, &direct, at);
     }
@@ -142,6 +142,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const size_t base = (size_t)thread * capacity;
     const struct cdl_share mine = cdl_share_of(job->rows, thread, team->size);
     struct cdl_context ctx = {.kernels = program->kernels,
+                              .unit = CDL_ROW_BLOCK,
                               .thread = program->lockstep ? thread : 0,
                               .threads = 1,
                               .scratch = cdl_scratch_of(program, thread),
@@ -161,7 +162,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
         if (is_settled(program, job->draws.first + at)) break;
         const size_t rows =
             mine.last - at < job->program->block ? mine.last - at : job->program->block;
-        ctx.rows = ctx.batch = program->mixes_rows ? rows : program->rows;
+        ctx.rows = ctx.batch = ctx.joined = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
         /* Row base + r of the buffer is row at + r of the array. */
         if (job->in_place) {

@@ -41,6 +41,10 @@ struct cdl_program {
     double **states; /* one a report */
     size_t *state_sizes;
     double penalty, penalty_total, penalty_count;
+    struct cdl_ranks ranks; /* all: 0 if this process is the only one */
+    float *joined;          /* CDL_HEADER and the gradients of all parts, if there are ranks */
+    size_t joined_floats;
+    bool holds; /* parts hold gradients that have not been joined */
     int n_groups;
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;

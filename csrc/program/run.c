@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "learn/learn.h"
+#include "program/join.h"
 #include "program/steps.h"
 
 struct loop {
@@ -32,6 +33,7 @@ static void go_on(struct cdl_pass *pass, bool training, bool learned) {
  * alone, or in lockstep, where all threads must decide alike and the watch may be asked meanwhile.
  */
 static bool ends_here(const struct cdl_program *program, const struct cdl_team *team) {
+    if (program->ranks.all) return program->ranks.ended; /* else all finish the batch */
     if (team->size == 1) return cdl_is_void(program);
     return program->lockstep && cdl_has_failed(program);
 }
@@ -56,7 +58,7 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
     const bool is_first = ctx->thread == 0;
     if (is_first) cdl_save_reports(program);
     for (size_t first = 0; first < whole.rows && !is_void; first += program->rows) {
-        ctx->first = first;
+        ctx->first = whole.first + first;
         ctx->start = whole.start + first;
         ctx->rows = cdl_min(whole.rows - first, program->rows);
         ctx->adds = first > 0;
@@ -70,7 +72,7 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
     }
     if (is_first && is_void) cdl_restore_reports(program);
     if (is_first) cdl_place_outputs(program, 0);
-    ctx->first = 0;
+    ctx->first = whole.first;
     ctx->start = whole.start;
     ctx->rows = whole.rows;
     ctx->adds = ctx->more = false;
@@ -88,6 +90,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         const bool in_parts = ctx.rows > program->rows;
         if (loop->training) {
             if (thread == 0) cdl_step_begins(program);
+            if (thread == 0 && program->joined) cdl_begin_joined(program, &ctx);
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
         }
         (in_parts ? pass_over_micro : pass_over)(loop, &pass, &ctx, team);
@@ -131,6 +134,7 @@ static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t 
                      bool training) {
     struct loop loop = {program, pass, steps, end, training, false, false};
     cdl_refresh_shadows(program);
+    program->ranks.ended = false;
     if (training) cdl_bump_versions(program);
     cdl_prepare(program, training);
     cdl_region(cdl_team_size(program), loop_work, &loop);

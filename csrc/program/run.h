@@ -65,6 +65,9 @@ struct cdl_found {
 };
 bool cdl_fault(const struct cdl_program *program, struct cdl_found *found);
 
+/* Of a batch of the pass, the rows that are this process's. */
+size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_pass *pass, size_t batch);
+
 /* State i (one a loss or metric instruction, in order): total and count, or what its op says. */
 int cdl_reports(const struct cdl_program *program);
 const double *cdl_report(const struct cdl_program *program, int i, size_t *doubles);

@@ -10,6 +10,7 @@
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
 #include "base/caches.h"
+#include "program/join.h"
 #include "program/lockstep.h"
 #include "program/steps.h"
 
@@ -89,19 +90,21 @@ struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_
     const size_t start = pass->next * pass->batch;
     const size_t left = start < pass->rows ? pass->rows - start : 0;
     const size_t rows = left < pass->batch ? left : pass->batch;
-    return (struct cdl_context){.kernels = program->kernels,
-                                .training = training,
-                                .rows = rows,
-                                .start = start,
-                                .batch = rows,
-                                .micro = program->micro,
-                                .thread = thread,
-                                .threads = threads,
-                                .scratch = cdl_scratch_of(program, thread),
-                                .seed = pass->seed,
-                                .step = pass->iteration,
-                                .watch = program->is_long ? &program->watch : NULL,
-                                .asks = thread == 0};
+    struct cdl_context ctx = {.kernels = program->kernels,
+                              .training = training,
+                              .rows = rows,
+                              .start = start,
+                              .batch = rows,
+                              .micro = program->micro,
+                              .thread = thread,
+                              .threads = threads,
+                              .scratch = cdl_scratch_of(program, thread),
+                              .seed = pass->seed,
+                              .step = pass->iteration,
+                              .watch = program->is_long ? &program->watch : NULL,
+                              .asks = thread == 0};
+    cdl_take_share(program, pass, &ctx);
+    return ctx;
 }
 
 bool cdl_has_failed(const struct cdl_program *program) {
@@ -112,7 +115,7 @@ bool cdl_has_failed(const struct cdl_program *program) {
 }
 
 bool cdl_is_void(const struct cdl_program *program) {
-    return cdl_watch_stopped(&program->watch) || cdl_has_failed(program);
+    return cdl_watch_stopped(&program->watch) || program->ranks.ended || cdl_has_failed(program);
 }
 
 const struct cdl_fault *cdl_first_fault(const struct cdl_program *program) {
@@ -163,7 +166,7 @@ static inline void run(cdl_pass_fn *phase, int stages, const struct cdl_node *no
     const int last = all && stages > 1 ? stages : 1;
     for (ctx->stage = 0; ctx->stage < last; ctx->stage++) {
         if (ctx->stage > 0) cdl_barrier_wait(team, ctx->thread);
-        if (rows.first < rows.last || node->op->mixes)
+        if (rows.first < rows.last || node->op->mixes || (node->op->joins && ctx->thread == 0))
             cdl_run_pieces(phase, node, ctx, rows.first, rows.last);
     }
 }
@@ -201,6 +204,7 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 
 static void learn(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                   int thread, int threads) {
+    if (ctx->rows == 0 && !node->shared) return;
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
         node->op->update(node, &one, scratch, thread, threads);
@@ -243,12 +247,13 @@ static void update_share(const struct cdl_program *program, const struct cdl_con
 }
 
 bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
-    if (cdl_has_failed(program)) return false;
+    if (!program->ranks.all && cdl_has_failed(program)) return false;
     if (!program->keeps_grads) {
         if (cdl_watch_stopped(&program->watch)) return false;
         ctx->watch = NULL;
     }
     if (program->learns_later) update_share(program, ctx);
+    if (program->ranks.all && !cdl_join_step(program, ctx, team)) return false;
     cdl_learn_sums(program, ctx, team);
     return cdl_learn_kept(program, ctx, team);
 }
@@ -309,8 +314,8 @@ static void count_activities(struct cdl_program *program, const struct cdl_conte
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (!node->op->penalty) continue;
-        program->penalty_total +=
-            node->op->penalty(node, node->shared ? &one : ctx) * (double)ctx->batch;
+        const double rows = (double)(node->shared ? ctx->batch : ctx->joined);
+        program->penalty_total += node->op->penalty(node, node->shared ? &one : ctx) * rows;
     }
 }
 

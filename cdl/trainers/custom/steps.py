@@ -172,8 +172,12 @@ class CustomSteps:
             )
         self._logs = flat_logs(logs or {})
 
-    def results(self) -> dict[str, Any]:
-        """What the last step returned, in the order in which `evaluate` lists it."""
+    def results(self, here: bool = False) -> dict[str, Any]:
+        """What the last step returned, in the order in which `evaluate` lists it.
+
+        It is the same on all ranks (`here`): each has stepped over the whole batch.
+        """
+        del here
         model = self._model()
         first = [name for name in names_of(getattr(model, "metrics", ())) if name in self._logs]
         return {name: self._logs[name] for name in (*first, *sorted(self._logs))}

@@ -1,0 +1,288 @@
+"""Ranks: the processes of an MPI job that train one model, as one of them sees them.
+
+Each has the same script, data and weights, and computes its share of the rows of every batch. What
+they add up goes through here: floats of a step, which the core hands over (`join`), and what Python
+has between (`total`, `gathered`). All ranks make the same calls in the same order; who waits for
+another too long says so (`ending`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._common import clock
+from cdl.distribution import ending
+
+# Of the header in front of the gradients of a step: the core writes FAULTS, each the sum of all
+# ranks' in the end. MARK and SQUARE are a number and its square: of equal ones n * SQUARE is MARK
+# squared.
+FAULTS, STOPS, FAULTY, MARK, SQUARE = range(5)
+_HEADER_BYTES = 64
+_MARKS = 241
+_SAMPLED = 64  # rows
+
+_current: Ranks | None = None
+
+
+class Ranks:
+    """This process among all of the job.
+
+    Args:
+        mpi: the module `mpi4py.MPI`.
+        timeout: seconds after which a wait for others ends the job.
+    """
+
+    def __init__(self, mpi: Any, timeout: float) -> None:
+        self._mpi = mpi
+        self._comm = mpi.COMM_WORLD
+        self._in_place = mpi.IN_PLACE
+        self._float = mpi.FLOAT
+        self.rank: int = self._comm.rank
+        self.size: int = self._comm.size
+        self.host: str = mpi.Get_processor_name()
+        self.threads = 0  # of this rank, once it is known how many share its machine
+        self.reproducible = False
+        self.calls = 0  # collective ones so far
+        self.since: float | None = None  # when the present one began
+        self.stop_asked = False  # by a signal
+        self._depth = 0  # of runs within each other
+        self._begun = False  # whether this run has made a collective call
+        self._agreed = False  # whether what ends it ends it on all ranks
+        self._ending = ending.Ending(self, mpi, timeout)
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} of {self.size} on {self.host}"
+
+    # --- what the core asks for ---
+
+    def join(self, view: memoryview, step: bool) -> bool:
+        """Make of a view of floats the sums of all ranks; whether the run goes on.
+
+        Args:
+            view: the floats' bytes; of a step the header comes first.
+            step: whether it is one.
+
+        Raises:
+            KeyboardInterrupt: of a step: a rank was asked to stop.
+            ValueError: of a step: a rank has found a fault in its data.
+            RuntimeError: of a step: ranks are at different ones.
+        """
+        if not step:
+            self._enter()
+            self._comm.Allreduce(self._in_place, [view, self._float])
+            self.since = None
+            return True
+        header = view[:_HEADER_BYTES].cast("f")
+        faulty = header[FAULTS] > 0.0
+        mark = self.calls % _MARKS
+        header[STOPS] = self.stop_asked
+        header[FAULTY] = faulty * (self.rank + 1)
+        header[MARK], header[SQUARE] = mark, mark * mark
+        self._enter()
+        self._comm.Allreduce(self._in_place, [view, self._float])
+        self.since = None
+        if header[MARK] != self.size * mark:
+            raise RuntimeError(
+                f"{self} is at another step than others: all ranks must make the same calls of "
+                "fit, evaluate and predict"
+            )
+        self._look_at(header[STOPS])
+        if header[FAULTS]:
+            self._agreed = True
+            if not faulty:
+                one = header[FAULTS] == 1.0
+                who = f"rank {int(header[FAULTY]) - 1}" if one else "several ranks"
+                raise ValueError(f"{who} has found a fault in its rows: see the error there")
+            return False
+        return True
+
+    def _enter(self) -> None:
+        self.calls += 1
+        self._begun = True
+        self.since = clock.now()
+
+    def _look_at(self, stops: float) -> None:
+        if stops:
+            self.stop_asked, self._agreed = False, True
+            raise KeyboardInterrupt
+
+    # --- what Python asks for ---
+
+    def total(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sums of all ranks' numbers.
+
+        Raises:
+            KeyboardInterrupt: a rank was asked to stop.
+        """
+        both = np.array([*numbers, self.stop_asked], np.float64)
+        self._enter()
+        self._comm.Allreduce(self._in_place, both)
+        self.since = None
+        self._look_at(both[-1])
+        return both[:-1]
+
+    def total_of(self, states: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        """The same for lists of states."""
+        found = iter(self.total([number for state in states for number in state]).tolist())
+        return [tuple(next(found) for _ in state) for state in states]
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so on any rank."""
+        return bool(self.total([float(mine)])[0])
+
+    def gathered(self, mine: Any) -> list[Any]:
+        """Each rank's object, in the order of ranks."""
+        self._enter()
+        found: list[Any] = self._comm.allgather(mine)
+        self.since = None
+        return found
+
+    def of_first(self, mine: Any) -> Any:
+        """Rank 0's object."""
+        self._enter()
+        found = self._comm.bcast(mine, 0)
+        self.since = None
+        return found
+
+    def array_of_first(self, array: NDArray[Any]) -> None:
+        """Make an array rank 0's."""
+        self._enter()
+        self._comm.Bcast(array, 0)
+        self.since = None
+
+    def rows(self, parts: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
+        """The rows of all ranks, one after the other; `counts` says how many each has."""
+        parts = np.ascontiguousarray(parts)
+        size = int(np.prod(parts.shape[1:], dtype=np.int64)) * parts.itemsize
+        whole = np.empty((sum(counts), *parts.shape[1:]), parts.dtype)
+        self._enter()
+        row = self._mpi.BYTE.Create_contiguous(max(size, 1)).Commit()
+        if size:
+            self._comm.Allgatherv([parts, len(parts), row], [whole, counts, None, row])
+        row.Free()
+        self.since = None
+        return whole
+
+    # --- runs ---
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """A call of fit, evaluate or predict: signals wait for all, an error ends the job.
+
+        Errors of arguments come before the first collective call, on all ranks alike, and leave as
+        ever; and so does what all ranks have agreed on.
+        """
+        self._depth += 1
+        if self._depth == 1:
+            self._begun = self._agreed = False
+            self._ending.watch()
+        restore = self._ending.hold_signals() if self._depth == 1 else None
+        try:
+            yield
+        except BaseException as error:
+            if self._begun and not self._agreed:
+                self._ending.abort(error)
+            raise
+        finally:
+            self._depth -= 1
+            if restore is not None:
+                restore()
+
+    def compare(self, mine: Mapping[str, Any], call: str) -> None:
+        """Make sure that all ranks have been started alike.
+
+        Raises:
+            ValueError: on all ranks: what differs, and where.
+        """
+        found = self.gathered(dict(mine))
+        for name in mine:
+            for rank, theirs in enumerate(found):
+                if theirs.get(name) != found[0][name]:
+                    self._agreed = True
+                    raise ValueError(
+                        f"{call}: all ranks must have the same {name}: rank 0 has "
+                        f"{found[0][name]}, rank {rank} {theirs.get(name)}"
+                    )
+
+    def begin_alike(self, variables: Sequence[Any], generators: Any) -> Any:
+        """Give all ranks rank 0's values of variables; returns its state of the generators."""
+        for each in variables:
+            value = np.array(each.numpy())
+            if value.dtype == object or value.dtype.kind in "SU":
+                continue
+            self.array_of_first(value)
+            if self.rank:
+                each.assign(value)
+        return self.of_first(generators)
+
+    def check_alike(self, variables: Sequence[Any], epoch: int) -> None:
+        """Make sure that weights are the same to the bit.
+
+        Raises:
+            RuntimeError: on all ranks: one has others.
+        """
+        mine = 0
+        for each in variables:
+            mine = zlib.crc32(np.ascontiguousarray(each.numpy()).view(np.uint8).data, mine)
+        found = self.gathered(mine)
+        odd = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
+        if odd:
+            self._agreed = True
+            raise RuntimeError(
+                f"fit: after epoch {epoch + 1} the weights of rank {odd[0]} are not those of rank "
+                "0: has a callback changed them on one rank only?"
+            )
+
+
+def described(array: Any) -> str:
+    """What of an array ranks compare: dtype, shape, and a hash of some rows."""
+    if not isinstance(array, np.ndarray):  # sparse
+        return f"sparse of shape {array.shape}"
+    rows = np.linspace(0, len(array) - 1, min(len(array), _SAMPLED), dtype=np.int64)
+    hashed = zlib.crc32(np.ascontiguousarray(array[rows]).tobytes())
+    return f"{array.dtype} of shape {array.shape} (hash of some rows {hashed:08x})"
+
+
+def current() -> Ranks | None:
+    """The ranks that share the work of the calling thread; None if it is on its own.
+
+    Only the main thread's is shared: what other threads train, as in `train_many`, is each
+    process's own.
+    """
+    if _current is None or threading.current_thread() is not threading.main_thread():
+        return None
+    return _current
+
+
+def set_current(ranks: Ranks | None) -> None:
+    """Share work from now on, or no more."""
+    global _current  # noqa: PLW0603 - the one place that sets it
+    _current = ranks
+
+
+def run() -> AbstractContextManager[None]:
+    """What a call of fit, evaluate or predict runs in; see `Ranks.run`."""
+    shared = current()
+    return shared.run() if shared is not None else nullcontext()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files and lines."""
+    return _current is None or _current.rank == 0
+
+
+def launched() -> int:
+    """How many processes the launcher says that it started; 1 without one, 0 if it does not say."""
+    names = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    said = [int(os.environ[name]) for name in names if name in os.environ]
+    if said:
+        return max(said)
+    return 0 if "PMIX_RANK" in os.environ or "PMI_RANK" in os.environ else 1

@@ -1,0 +1,61 @@
+"""What the ranks that share a fit agree on: what they begin with, and when it ends."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from typing import Any
+
+from cdl import random
+from cdl.callbacks import CallbackList
+from cdl.distribution import ranks
+from cdl.trainers.epoch_iterator import EpochIterator
+from cdl.trainers.signature import TrainableModel
+
+
+def begin_training(
+    model: TrainableModel, iterator: EpochIterator, callbacks: CallbackList, epochs: range
+) -> None:
+    """Let callbacks begin; of several ranks all then have what the first has."""
+    shared = ranks.current()
+    if shared is not None:
+        shared.compare(_start_of(model, iterator, epochs), "fit")
+    if model._restore_random_state(epochs):
+        iterator.draw_anew()
+    callbacks.on_train_begin()
+    if shared is not None:
+        _begin_alike(shared, model)
+    if shared is not None or model._initial_epoch is not None:
+        iterator.draw_anew()
+
+
+def _start_of(model: TrainableModel, iterator: EpochIterator, epochs: range) -> dict[str, Any]:
+    """What must be the same on all ranks before they train."""
+    compiled = model._compiled
+    assert compiled is not None
+    return {
+        "version of cdl": metadata.version("cdl-nn"),
+        "epochs": epochs,
+        **iterator.start(),
+        "shapes of weights": [tuple(each.shape) for each in model.weights],
+        "optimizer": type(compiled.optimizer).__name__,
+    }
+
+
+def _begin_alike(shared: ranks.Ranks, model: TrainableModel) -> None:
+    """Weights, optimizer and generators of all ranks as on the first, which may have restored."""
+    variables = [*model.weights, *model.optimizer.variables]
+    state, epoch = shared.begin_alike(variables, (random.state(), model._initial_epoch))
+    random.set_state(state)
+    model._initial_epoch = epoch
+
+
+def is_stopped(model: TrainableModel, epoch: int) -> bool:
+    """Whether a callback, or another thread, has ended the run since it was last looked at.
+
+    Of several ranks that of any; and they see that their weights are alike.
+    """
+    shared = ranks.current()
+    if shared is not None:
+        shared.check_alike(model.weights, epoch)
+        model.stop_training = shared.any(model.stop_training)
+    return model.stop_training

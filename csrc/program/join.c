@@ -1,0 +1,87 @@
+/* join.c - processes that train one model, each with its share of the rows of every batch.
+ *
+ * Losses divide by the rows of the joined batch, so the gradient is the sum of what the ranks have.
+ * Every trained parameter has parts (build.c); what they hold is one block, which is summed over
+ * all ranks between the backward pass and the first update. From there on every rank does the same.
+ * Where gradients are accumulated, parts hold those of several batches, and are joined when they
+ * are to be learned from, or the pass ends; with the batches between travels the header alone.
+ */
+#include <string.h>
+
+#include "program/join.h"
+#include "program/steps.h"
+
+/* At what multiples of rows a batch is cut: whole blocks, if there is one for each rank. */
+static size_t unit_of(const struct cdl_ranks *ranks, size_t rows) {
+    const size_t all = (size_t)ranks->all;
+    if (all == 0 || rows >= CDL_ROW_BLOCK * all) return CDL_ROW_BLOCK;
+    return cdl_max((rows + all - 1) / all, 1);
+}
+
+size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows) {
+    if (ranks->all == 0) return rows;
+    const size_t all = (size_t)ranks->all, unit = unit_of(ranks, rows);
+    const size_t units = (rows + unit - 1) / unit;
+    return cdl_min((units + all - 1) / all * unit, rows);
+}
+
+void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
+                    struct cdl_context *ctx) {
+    struct cdl_ranks *ranks = &program->ranks;
+    ctx->joined = ctx->rows;
+    ctx->unit = CDL_ROW_BLOCK;
+    if (ranks->all == 0) return;
+    ctx->unit = unit_of(ranks, ctx->rows);
+    ctx->ranks = ranks;
+    ctx->keeps = program->holds;
+    ctx->last = (pass->next + 1) * pass->batch >= pass->rows;
+    const struct cdl_share own = cdl_share_by(ctx->unit, ctx->rows, ranks->rank, ranks->all);
+    ctx->first = own.first;
+    ctx->start += own.first;
+    ctx->rows = ctx->batch = own.last > own.first ? own.last - own.first : 0;
+    ctx->watch = NULL; /* all ranks finish a batch, or none */
+}
+
+size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_pass *pass, size_t batch) {
+    struct cdl_pass at = *pass;
+    at.next = batch;
+    return cdl_context_of((struct cdl_program *)(uintptr_t)program, &at, false, 0, 1).rows;
+}
+
+void cdl_join(const struct cdl_context *ctx, float *floats, size_t n) {
+    struct cdl_ranks *ranks = ctx->ranks;
+    cdl_region_leave();
+    if (!ranks->join(ranks->who, floats, n, false)) ranks->ended = true;
+    cdl_region_enter();
+}
+
+void cdl_gather_blocks(const struct cdl_context *ctx, float *blocks, size_t n) {
+    const struct cdl_joined_blocks are = cdl_joined_blocks(ctx);
+    const size_t behind = are.first + are.own;
+    memset(blocks, 0, are.first * n * sizeof *blocks);
+    if (are.all > behind) memset(blocks + behind * n, 0, (are.all - behind) * n * sizeof *blocks);
+    cdl_join(ctx, blocks, are.all * n);
+}
+
+void cdl_begin_joined(const struct cdl_program *program, const struct cdl_context *ctx) {
+    if (ctx->rows > 0 || ctx->keeps) return;
+    memset(program->joined, 0, program->joined_floats * sizeof *program->joined);
+}
+
+bool cdl_join_step(struct cdl_program *program, const struct cdl_context *ctx,
+                   struct cdl_team *team) {
+    struct cdl_ranks *ranks = &program->ranks;
+    cdl_barrier_wait(team, ctx->thread);
+    if (ctx->thread == 0) {
+        const bool joins = cdl_joins_now(ctx);
+        const size_t n = joins ? program->joined_floats : CDL_HEADER;
+        memset(program->joined, 0, CDL_HEADER * sizeof *program->joined);
+        program->joined[CDL_HEADER_FAULTS] = cdl_has_failed(program) ? 1.0f : 0.0f;
+        cdl_region_leave();
+        if (!ranks->join(ranks->who, program->joined, n, true)) ranks->ended = true;
+        cdl_region_enter();
+        program->holds = !joins && !ranks->ended;
+    }
+    cdl_barrier_wait(team, ctx->thread);
+    return !ranks->ended;
+}

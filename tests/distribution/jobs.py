@@ -1,0 +1,29 @@
+"""Jobs of several ranks, started by the mpiexec of the interpreter's environment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MPIEXEC = Path(sys.executable).parent / "mpiexec"
+
+
+def start(script, ranks, *arguments, **environment):
+    """Start a script on so many ranks; the Popen of its launcher, with text on both pipes."""
+    given = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "",
+        **environment,
+    }
+    command = [MPIEXEC, "-n", str(ranks), sys.executable, script, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)),
+        env=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
