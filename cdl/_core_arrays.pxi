@@ -259,6 +259,11 @@ cdef class Parameter:
         """To be pickled and copied with its values."""
         return _parameter_of, (self.shape, bool(self.matrix), self.get())
 
+    @property
+    def version(self):
+        """A number that is another one after each write and each run in which the weight learns."""
+        return cdl_param_version(self.param)
+
     def get(self):
         """A fresh float32 array."""
         cdef Py_buffer view

@@ -10,6 +10,7 @@ from cdl import data
 from cdl._common.errors import warn
 from cdl.distribution import ranks
 from cdl.export import to_c, to_onnx
+from cdl.layers.lora import Merges
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
 from cdl.trainers.lowering import lower_inference
@@ -75,7 +76,7 @@ def export_model(
     shapes = _shapes(model, input_signature)
     if format == "c":
         rows = _known(model, shapes)
-        program = lower_inference(model, rows=rows)
+        program = lower_inference(model, rows=rows, merges=Merges())
         if path.suffix != ".c":
             raise ValueError(f"export: filepath must end in .c for format 'c', got {path.name!r}")
         if kwargs:
@@ -87,18 +88,19 @@ def export_model(
     else:
         if any(None in shape[1:] for shape in shapes):
             open_rows = [shape[1:] for shape in shapes]
-            data = to_onnx.model_of_open(partial(_lowered, model), model, open_rows, **kwargs)
+            lowered = partial(_lowered, model, merges=Merges())
+            data = to_onnx.model_of_open(lowered, model, open_rows, **kwargs)
         else:
             rows = _known(model, shapes)
-            data = to_onnx.model_of(_lowered(model, rows), model, rows=rows, **kwargs)
+            data = to_onnx.model_of(_lowered(model, rows, Merges()), model, rows=rows, **kwargs)
         with replacing(path) as file:
             file.write(data)
     if verbose is None or verbose:
         _log.info("%s written to %s", model.name, path)
 
 
-def _lowered(model: TrainableModel, rows: Rows) -> Program:
-    return lower_inference(model, rows=rows)
+def _lowered(model: TrainableModel, rows: Rows, merges: Merges) -> Program:
+    return lower_inference(model, rows=rows, merges=merges)
 
 
 def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:

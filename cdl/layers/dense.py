@@ -125,8 +125,9 @@ class Dense(Adaptable):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
-        y = emit.linear(program, x, self._kernel, self.bias)
-        if self.lora_enabled:
+        kernel, is_all = self._read()
+        y = emit.linear(program, x, kernel, self.bias)
+        if not is_all:
             y = self._with_product(program, y, emit.linear(program, x, self._lora()[0]))
         if self.activation is None:  # by who has set it so
             return y

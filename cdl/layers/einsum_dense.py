@@ -177,7 +177,7 @@ class EinsumDense(Adaptable):
     def call(self, inputs: Any) -> Any:
         """The product, the bias, the activation."""
         letters = self._letters(len(inputs.shape))
-        y = self._product_with_lora(inputs, *letters) if self.lora_enabled else None
+        y = None if self._read()[1] else self._product_with_lora(inputs, *letters)
         if y is None:
             y = _einsum(*letters, inputs, self.kernel)
         if self.bias is not None:

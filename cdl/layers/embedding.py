@@ -110,8 +110,9 @@ class Embedding(Adaptable):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
         label = f"Embedding {self.name!r}"
-        y = gather(program, x, self._embeddings, label=label)
-        if self.lora_enabled:
+        table, is_all = self._read()
+        y = gather(program, x, table, label=label)
+        if not is_all:
             y = self._with_product(program, y, gather(program, x, self._lora()[0], label=label))
         if self.mask_zero:
             counts = program.map(apply("not_equal", argument(0), 0.0), [x])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,18 +17,23 @@ from cdl.layers.layer import Layer
 from cdl.layers.weighted import computes_otherwise
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
     from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
 
 
+_HERE = threading.local()  # its merges: those of the predictions that are being lowered
+
+
 class Adaptable(Layer):
     """Base of layers with `enable_lora`: W becomes W + lora_alpha / rank A B, and W is frozen.
 
-    A step computes x W + lora_alpha / rank (x A) B, which takes far fewer operations than the sum
-    of the matrices where A and B are narrow. Files have that sum, so that they fit the layer with
-    and without LoRA.
+    A step of training computes x W + lora_alpha / rank (x A) B, which takes far fewer operations
+    than the sum of the matrices where A and B are narrow. Predictions compute the sum once, see
+    `Merges`. Files have it too, so that they fit the layer with and without LoRA.
     """
 
     lora_enabled: bool
@@ -109,6 +115,14 @@ class Adaptable(Layer):
         a, b = (getattr(self, f"lora_{self._adapted}_{side}") for side in "ab")
         return a, b, self.lora_alpha / self.lora_rank
 
+    def _read(self) -> tuple[Variable, bool]:
+        """The weight that a program reads, and whether that is all of it."""
+        frozen: Variable = getattr(self, f"_{self._adapted}")
+        merges: Merges | None = getattr(_HERE, "merges", None)
+        if self.lora_enabled and merges is not None:
+            return merges.of(self), True
+        return frozen, not self.lora_enabled
+
     def _effective(self) -> Any:
         """The weight; with LoRA the sum: an array, or symbolic in traced code."""
         weight = vars(self).get(f"_{self._adapted}")
@@ -119,6 +133,9 @@ class Adaptable(Layer):
             )
         if not self.lora_enabled:
             return weight
+        whole, is_all = self._read()
+        if is_all:
+            return whole
         a, b, scale = self._lora()
         return weight + operator_of("matmul")(a, b) * np.float32(scale)
 
@@ -145,6 +162,63 @@ class Adaptable(Layer):
         if not self.lora_rank:
             return {}
         return {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
+
+
+class Merges:
+    """Weights with LoRA as one weight each, for programs that predict.
+
+    Layers that are lowered within a `with` block of it read these.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, _Merged] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self._before = getattr(_HERE, "merges", None)
+        _HERE.merges = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _HERE.merges = self._before
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def of(self, layer: Adaptable) -> Variable:
+        """The weight that is the sum of a layer's."""
+        found = self._found.get(id(layer))
+        if found is None:
+            found = self._found[id(layer)] = _Merged(layer)
+        return found.whole
+
+    def refresh(self) -> None:
+        """Compute the sums of which something has been written since."""
+        for each in self._found.values():
+            if each.versions != each.now():
+                with self._lock:
+                    each.refresh()
+
+
+class _Merged:
+    def __init__(self, layer: Adaptable) -> None:
+        self._layer = layer  # which is held, so that its id is no other one's
+        self._frozen: Variable = getattr(layer, f"_{layer._adapted}")
+        self._a, self._b, self._scale = layer._lora()
+        kept = self._frozen.storage.matrix
+        self.whole = Variable(self._frozen.shape, name=self._frozen.name, matrix=kept)
+        self.whole.path = self._frozen.path
+        self.refresh()
+
+    def now(self) -> tuple[int, ...]:
+        """The versions of what it is the sum of."""
+        return tuple(each.storage.version for each in (self._frozen, self._a, self._b))
+
+    def refresh(self) -> None:
+        """Compute the sum."""
+        self.versions = self.now()
+        product = np.matmul(self._a.numpy(), self._b.numpy())
+        self.whole.assign(self._frozen.numpy() + product * np.float32(self._scale))
 
 
 class _Sum:

@@ -13,6 +13,7 @@ from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
+from cdl.layers.lora import Merges
 from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.losses import ModelLoss, Place, given_to_loss, lower_custom_loss
@@ -185,7 +186,10 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
 
 
 def lower_inference(
-    model: TrainableModel, training: bool = False, rows: Rows | None = None
+    model: TrainableModel,
+    training: bool = False,
+    rows: Rows | None = None,
+    merges: Merges | None = None,
 ) -> Program:
     """The program of `predict`: x in, the outputs out; with dropout if `training`.
 
@@ -193,18 +197,25 @@ def lower_inference(
         model: the model, built.
         training: whether dropout and the like are part of it.
         rows: the shape of a sample of each input; None for the model's own.
+        merges: gets the weights of LoRA that the program reads as one; None: it reads each.
     """
-    return lower_with_calls(model, training, False, rows)[0]
+    return lower_with_calls(model, training, False, rows, merges)[0]
 
 
 def lower_with_calls(
-    model: TrainableModel, training: bool, eager: bool, rows: Rows | None = None
+    model: TrainableModel,
+    training: bool,
+    eager: bool,
+    rows: Rows | None = None,
+    merges: Merges | None = None,
 ) -> tuple[Program, Calls | None]:
     """The same, and what of the user's code is to see its numbers if `eager`."""
     program = Program(training)
     program.calls = [] if eager else None
     values = [program.input(row, role="x") for row in rows or own_rows(model)]
-    for value in model.append_all(program, values):
+    with nullcontext() if merges is None or eager else merges:
+        outputs = model.append_all(program, values)
+    for value in outputs:
         program.output(value)
     calls = (Calls(program) or None) if eager else None
     return program.fused(training, penalties=False), calls

@@ -19,6 +19,7 @@ from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms
+from cdl.layers.lora import Merges
 from cdl.layers.weighted import tell_of_changes
 from cdl.random import core_seed
 from cdl.trainers import arguments
@@ -42,6 +43,20 @@ MANY = 256  # rows of the executor for many rows, if no callback sees the batche
 _PART = 32 * MANY  # rows of files that are read between two looks at the memory
 
 
+class _Merging:
+    """An executor of a model with LoRA, whose sums of weights are renewed where they must be."""
+
+    def __init__(self, executor: Executor, merges: Merges) -> None:
+        self._executor = executor
+        self._merges = merges
+        self.memory = executor.memory
+
+    def predict(self, arrays: Sequence[Array], seed: int = 0, call: int = 0) -> Any:
+        """As that of the executor."""
+        self._merges.refresh()
+        return self._executor.predict(arrays, seed, call)
+
+
 class Predictors:
     """The executors of a model's predictions, by the number of rows of a batch.
 
@@ -55,7 +70,10 @@ class Predictors:
     def __init__(self, model: TrainableModel, rows: Rows | None = None) -> None:
         self.rows = rows
         self.outdated = False  # whether a layer computes otherwise by now
-        self.program, self._watching = lower_with_calls(model, False, model.run_eagerly, rows)
+        self._merges = Merges()
+        self.program, self._watching = lower_with_calls(
+            model, False, model.run_eagerly, rows, self._merges
+        )
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
         self._batch = self.program.batch_of_states  # which all batches must have; None: any
@@ -74,8 +92,8 @@ class Predictors:
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
-        self.few = Executor(self.program, FEW, predicts=True)
-        self._others: dict[int, Executor] = {}
+        self.few = self._executor(FEW)
+        self._others: dict[int, Executor | _Merging] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
         self._calls = 0  # predictions, each with random numbers of its own
@@ -101,11 +119,11 @@ class Predictors:
             and x.dtype.kind in REAL_KINDS
         )
 
-    def small(self, n: int) -> Executor:
+    def small(self, n: int) -> Executor | _Merging:
         """The executor that runs up to MANY rows at once."""
         return self.few if n <= FEW else self.of(MANY)
 
-    def of(self, rows: int) -> Executor:
+    def of(self, rows: int) -> Executor | _Merging:
         """The executor for batches of `rows` rows."""
         if rows == FEW:
             return self.few
@@ -114,8 +132,12 @@ class Predictors:
             if len(self._others) >= 4:  # sizes that came once must not pile up
                 self._others.clear()
             self.grew = True
-            executor = self._others[rows] = Executor(self.program, rows, predicts=True)
+            executor = self._others[rows] = self._executor(rows)
         return executor
+
+    def _executor(self, rows: int) -> Executor | _Merging:
+        executor = Executor(self.program, rows, predicts=True)
+        return _Merging(executor, self._merges) if self._merges else executor
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """The outputs for all rows of checked inputs."""

@@ -70,6 +70,8 @@ void cdl_param_write(struct cdl_param *param, size_t width, const float *from, s
         memcpy(param->w + at, from, width * sizeof(float));
 }
 
+uint64_t cdl_param_version(const struct cdl_param *param) { return param->version; }
+
 void cdl_param_get(const struct cdl_param *param, float *array) {
     cdl_param_read(param, param->cols, array, param->cols);
 }

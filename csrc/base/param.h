@@ -29,6 +29,8 @@ struct cdl_param {
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out);
 void cdl_param_destroy(struct cdl_param *param);
 
+uint64_t cdl_param_version(const struct cdl_param *param);
+
 /* Between the panels and a row-major array of rows * cols floats. */
 void cdl_param_get(const struct cdl_param *param, float *array);
 void cdl_param_set(struct cdl_param *param, const float *array);

@@ -357,3 +357,58 @@ def test_layer_is_as_before_when_an_initializer_fails():
         layer.enable_lora(2, b_initializer="he")
     assert [w.name for w in layer.weights] == ["kernel", "bias"]
     layer.enable_lora(2)
+
+
+def test_table_that_is_an_output_too_has_its_lora_in_both_places():
+    class Tied(Model):
+        def __init__(self):
+            super().__init__()
+            self.table = layers.Embedding(7, 5)
+
+        def call(self, inputs):
+            return cdl.ops.matmul(self.table(inputs), cdl.ops.transpose(self.table.embeddings))
+
+    net = Tied()
+    net.compile("sgd", "mse")
+    y = RNG.normal(size=(*TOKENS.shape, 7))
+    net.fit(TOKENS, y, verbose=0)
+    before = net.predict(TOKENS)
+    net.table.enable_lora(2, b_initializer="ones")
+    net.compile("sgd", "mse")
+    for _ in range(2):
+        table = net.table.embeddings
+        assert not np.allclose(before, table[TOKENS] @ table.T, atol=1e-3)
+        np.testing.assert_allclose(
+            net.predict(TOKENS), table[TOKENS] @ table.T, rtol=1e-5, atol=1e-5
+        )
+        loss = np.square(table[TOKENS] @ table.T - y).mean()
+        np.testing.assert_allclose(net.evaluate(TOKENS, y, verbose=0), loss, rtol=1e-5)
+        net.fit(TOKENS, y, verbose=0)
+
+
+def test_predictions_see_each_change_of_the_weights():
+    net, x = enabled("Dense of steps")
+    layer = net.layers[0]
+    net.predict(x)
+    for weight in (layer._kernel, layer.lora_kernel_a, layer.lora_kernel_b):
+        weight.assign(2 * weight.numpy())
+        np.testing.assert_allclose(net.predict(x), x @ layer.kernel, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(net(x[:1]), x[:1] @ layer.kernel, rtol=1e-5, atol=1e-5)
+
+
+def test_predictions_and_exports_read_one_weight(tmp_path):
+    net, x = enabled("Dense")
+    net.export(tmp_path / "net.c", verbose=False)
+    expected = without("Dense", net.layers[0])
+    expected.layers[0].name = net.layers[0].name
+    (tmp_path / "other").mkdir()
+    expected.export(tmp_path / "other" / "net.c", verbose=False)
+    sizes = [(folder / "net.c").stat().st_size for folder in (tmp_path, tmp_path / "other")]
+    assert abs(sizes[0] - sizes[1]) < 0.1 * sizes[1]
+    onnx = pytest.importorskip("onnx")
+    net.export(tmp_path / "net.onnx", verbose=False)
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    assert sum(int(np.prod(each.dims)) == 15 for each in graph.initializer) == 1
+    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(str(tmp_path / "net.onnx"))
+    found = evaluator.run(None, {graph.input[0].name: x})[0]
+    np.testing.assert_allclose(found, net.predict(x), rtol=1e-5, atol=1e-5)

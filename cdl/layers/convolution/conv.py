@@ -112,8 +112,9 @@ class Conv(Adaptable, BaseConv):
         return self.filters
 
     def _convolve(self, program: Program, x: Value) -> Value:
-        y = windows.conv(program, x, self._kernel, self.bias, self._window, self.groups)
-        if not self.lora_enabled:
+        kernel, is_all = self._read()
+        y = windows.conv(program, x, kernel, self.bias, self._window, self.groups)
+        if is_all:
             return y
         a, b, scale = self._lora()
         if self.groups == 1:
