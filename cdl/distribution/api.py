@@ -233,7 +233,11 @@ def initialize(
 
 
 def list_devices(device_type: str | None = None) -> list[str]:
-    """Names of the ranks, "cpu:0" and so on; none of another type than "cpu"."""
+    """Names of the ranks, "cpu:0" and so on.
+
+    Args:
+        device_type: None or "cpu"; there are none of another type.
+    """
     if device_type is not None and device_type.lower() != "cpu":
         return []
     made = _ranks()
@@ -241,12 +245,19 @@ def list_devices(device_type: str | None = None) -> list[str]:
 
 
 def get_device_count(device_type: str | None = None) -> int:
-    """How many ranks there are."""
+    """How many ranks there are.
+
+    Args:
+        device_type: None or "cpu"; there are none of another type.
+    """
     return len(list_devices(device_type))
 
 
 def set_distribution(value: DataParallel | None) -> None:
-    """Have `fit`, `evaluate` and `predict` share their work with the other ranks; None: no more.
+    """Have `fit`, `evaluate` and `predict` share their work with the other ranks.
+
+    Args:
+        value: a DataParallel; None: each rank is on its own again.
 
     Raises:
         ValueError: something else than a DataParallel.

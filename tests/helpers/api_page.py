@@ -30,6 +30,7 @@ left out.
 # In the order in which one would look for them; of ops there are too many for rows.
 MODULES = (
     "layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
+    "distribution",
     "initializers", "regularizers", "constraints", "models", "saving", "export", "explain",
     "sklearn", "wrappers", "utils", "preprocessing", "preprocessing.sequence", "random", "config",
     "backend", "tree", "dtype_policies", "mixed_precision", "quantizers", "ops.image",
