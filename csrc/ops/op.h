@@ -159,7 +159,7 @@ struct cdl_op {
     bool joins; /* adds up what all samples have, by the thread that called (of whatever processes
                    share the batch): it runs there even without samples */
     bool changes_params; /* forward() changes parameters in training */
-    bool keeps_order;    /* of batches, in predictions too: one thread, whole batches */
+    bool keeps_order;    /* of batches, in predictions too: each sample by the same thread */
     bool may_fault;      /* has a fault to note (fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */
     bool is_loss;        /* forward() gives in[0] its gradient in training */

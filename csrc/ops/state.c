@@ -2,7 +2,8 @@
  * a batch. Sample s of the batch reads row s, and what it leaves there the next batch reads, in
  * training, evaluation and prediction alike. No gradient goes from batch to batch.
  *
- * Predictions run on one thread then, in batches of the rows that the program was built for.
+ * Predictions go in batches of the rows that the program was built for then, and a thread has the
+ * same places of all of them.
  */
 #include "ops/op.h"
 

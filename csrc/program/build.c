@@ -369,7 +369,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     CDL_TRY(cdl_cut(program));
     if (def->predicts) program->rows = program->block;
     CDL_TRY(cdl_split(program, def));
-    if (!def->training) program->rows *= (size_t)program->threads;
+    if (!def->training && !program->keeps_order) program->rows *= (size_t)program->threads;
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];

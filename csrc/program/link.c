@@ -125,7 +125,8 @@ static void link_shared(struct cdl_program *program) {
         node->shared = all && !any_in && node->n_in + node->n_out > 0;
         node->once = node->shared && once && !program->training;
         program->n_once += node->once;
-        program->mixes_rows |= (any_in && any_out) || node->op->keeps_order;
+        program->mixes_rows |= any_in && any_out;
+        program->keeps_order |= node->op->keeps_order;
     }
 }
 

@@ -86,10 +86,10 @@ size_t cdl_worth_samples(const struct cdl_program *program) {
 bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted) {
     if (program->threads == 1 || program->n_nodes == 0) return false;
     if (wanted != CDL_LOCKSTEP_WORTH) return wanted == CDL_LOCKSTEP_ALWAYS;
-    /* Predictions of many rows that go through in blocks: each thread has its own, and nothing to
-     * wait for. */
-    if (!program->training && program->n_reports == 0 && program->rows >= MANY_ROWS &&
-        program->block < program->rows)
+    /* Predictions of many rows that go through in blocks, or of batches of which each thread has
+     * its places: nothing to wait for. */
+    const bool many = program->rows >= MANY_ROWS && program->block < program->rows;
+    if (!program->training && program->n_reports == 0 && (many || program->keeps_order))
         return false;
     /* To predict, so many rows are a thread's. */
     const double threads = program->training ? program->threads : 1.0;

@@ -1,9 +1,10 @@
 /* predict.c - the program's outputs for any number of rows.
  *
  * Each thread walks its own rows, a block at a time through all nodes, so that the activations of a
- * block stay in its cache; in lockstep all threads walk the same ones. A program in which samples
- * see each other (a mean over the batch) runs on one thread, in batches of the rows that it was
- * built for.
+ * block stay in its cache; in lockstep all threads walk the same ones. Where a sample sees what the
+ * batch before has left in its place, a thread has the same places of all batches, of the rows that
+ * the program was built for. A program in which samples see each other (a mean over the batch) runs
+ * on one thread, in such batches.
  */
 #include <math.h>
 
@@ -138,9 +139,13 @@ static void predict_in_lockstep(const struct prediction *job, struct cdl_context
 static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const struct prediction *job = arg;
     struct cdl_program *program = job->program;
-    const size_t capacity = program->rows / (size_t)program->threads;
-    const size_t base = (size_t)thread * capacity;
-    const struct cdl_share mine = cdl_share_of(job->rows, thread, team->size);
+    const size_t block = program->block, capacity = program->rows / (size_t)program->threads;
+    const bool places = program->keeps_order;
+    const size_t batch = places && block < job->rows ? block : job->rows;
+    const struct cdl_share mine = cdl_share_of(batch, thread, team->size);
+    const size_t base = places ? mine.first : (size_t)thread * capacity;
+    const size_t most = places ? mine.last - mine.first : block;
+    const size_t end = places && most ? job->rows : mine.last;
     struct cdl_context ctx = {.kernels = program->kernels,
                               .unit = CDL_ROW_BLOCK,
                               .thread = program->lockstep ? thread : 0,
@@ -158,10 +163,9 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     }
     struct direct direct;
     if (job->in_place) look_at(program, &job->arrays[0], &direct);
-    for (size_t at = mine.first; at < mine.last; at += job->program->block) {
+    for (size_t at = mine.first; at < end; at += block) {
         if (is_settled(program, job->draws.first + at)) break;
-        const size_t rows =
-            mine.last - at < job->program->block ? mine.last - at : job->program->block;
+        const size_t rows = end - at < most ? end - at : most;
         ctx.rows = ctx.batch = ctx.joined = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
         /* Row base + r of the buffer is row at + r of the array. */
@@ -179,7 +183,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
             const size_t sample = value->shared ? 0 : value->lines * value->width;
             copy_pieces(program, &ctx, value, base, rows, job->outputs[i] + at * sample);
         }
-        if (mine.last - at <= job->program->block) break;
+        if (end - at <= block) break;
         if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false) &&
             cdl_watch_answers(&program->watch, INFINITY))
             cdl_watch_stop(&program->watch);

@@ -53,9 +53,10 @@ struct cdl_program {
     bool reaches;      /* some parameter's step depends on lengths (learn/tensorwise.h) */
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
-    bool settles;    /* a node, or a program after it, has something to do once all have learned */
-    bool mixes_rows; /* samples, or batches, see each other in predictions too */
-    bool reads_rows; /* the first node is dense, and alone reads the first input, line by line */
+    bool settles;     /* a node, or a program after it, has something to do once all have learned */
+    bool mixes_rows;  /* samples of a batch see each other in predictions too */
+    bool keeps_order; /* and a sample what the one in its place of the batch before has left */
+    bool reads_rows;  /* the first node is dense, and alone reads the first input, line by line */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples that are gathered or copied out between two looks */

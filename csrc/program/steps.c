@@ -69,7 +69,7 @@ size_t cdl_block_of_rows(const struct cdl_program *program, size_t most) {
     }
     const size_t floats_of_block = cdl_caches()->l2 / (2 * sizeof(float));
     const size_t block = floats_of_block > values ? floats_of_block / values : 1;
-    const bool whole = program->mixes_rows || program->n_hosts > 0;
+    const bool whole = program->mixes_rows || program->keeps_order || program->n_hosts > 0;
     return whole || block >= most || weights > 2 * block * values ? most : block;
 }
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import _core, layers
+from cdl.trainers.lowering import lower_inference
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(4, 6, 3)).astype(np.float32)
@@ -80,6 +81,27 @@ print(y.tobytes().hex()[:400], float(y.sum()), float(net.predict(data, verbose=0
         run_python(code, env={**os.environ, "OMP_NUM_THREADS": str(n)}).stdout for n in (1, 2, 4)
     }
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_threads_that_share_the_samples_of_batches_predict_the_same(threads, lockstep):
+    """Batches of 72 samples are four blocks of 16 and one of 8."""
+    x = cdl.Input(batch_shape=(72, 3, 5))
+    first = layers.LSTM(6, stateful=True, return_sequences=True)
+    second = layers.GRU(4, stateful=True)
+    program = lower_inference(cdl.Model(x, second(first(x)))).fused(False)
+    data = RNG.normal(size=(4 * 72, 3, 5)).astype(np.float32)
+    found = []
+    for given in ({"threads": 1}, {"threads": threads, "lockstep": lockstep}):
+        for layer in (first, second):
+            layer.reset_states()
+        executor = _core.Executor(program, 72, predicts=True, **given)
+        assert executor.threads == given["threads"]
+        y = [executor.predict([data])[0] for _ in range(2)]
+        found.append([*y, *map(np.array, (*first.states, *second.states))])
+    for one, several in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, several)
 
 
 def test_states_of_stacked_cells_are_kept_and_reset():
