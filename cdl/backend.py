@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import is_float, standardize_dtype
 from cdl._common.naming import clear_session, get_uid
 from cdl._common.public_names import publish
 from cdl._tracing.keras_tensor import is_keras_tensor
@@ -53,7 +53,7 @@ def is_float_dtype(dtype: DTypeLike) -> bool:
     Args:
         dtype: a dtype, its name, or Python's type of numbers.
     """
-    return np.issubdtype(np.dtype(standardize_dtype(dtype)), np.floating)
+    return is_float(standardize_dtype(dtype))
 
 
 def is_int_dtype(dtype: DTypeLike) -> bool:
@@ -62,7 +62,7 @@ def is_int_dtype(dtype: DTypeLike) -> bool:
     Args:
         dtype: a dtype, its name, or Python's type of numbers.
     """
-    return np.issubdtype(np.dtype(standardize_dtype(dtype)), np.integer)
+    return "int" in standardize_dtype(dtype)
 
 
 def result_type(*dtypes: Any) -> str:
@@ -81,7 +81,7 @@ def result_type(*dtypes: Any) -> str:
     names = [standardize_dtype(each) for each in dtypes if each not in (int, float)]
     floats = [name for name in names if "float" in name]
     if floats:
-        found = str(np.result_type(*floats))
+        found = floats[0] if len(set(floats)) == 1 else "float32"
     elif float in weak or not dtypes:
         found = floatx()
     elif not names or (weak and set(names) == {"bool"}):

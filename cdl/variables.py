@@ -9,7 +9,7 @@ import numpy as np
 
 from cdl import constraints as all_constraints
 from cdl import initializers, regularizers
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.naming import unique
 from cdl._common.validation import expected, flag, not_yet, one_of
 from cdl._tracing import variable
@@ -92,14 +92,14 @@ def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.nda
         first = initializers.get(initializer)
         assert first is not None
         values = first(tuple(shape), dtype=standardize_dtype(dtype))
-        return np.asarray(values, standardize_dtype(dtype))
+        return astype(values, standardize_dtype(dtype))
     given = np.asarray(initializer)
     if given.dtype.kind not in "biuf":
         raise expected("Variable", "initializer", "numbers or an initializer", initializer)
     if shape is not None and tuple(shape) != given.shape:
         raise expected("Variable", "shape", f"that of the values, {given.shape}", tuple(shape))
     if dtype is not None:
-        return given.astype(standardize_dtype(dtype))
+        return astype(given, standardize_dtype(dtype))
     # Python's numbers, and NumPy's widest ones, which nobody has asked for
     narrow = {"float64": np.float32, "int64": np.int32}.get(given.dtype.name)
     return given if narrow is None else given.astype(narrow)

@@ -12,7 +12,8 @@ import numpy as np
 
 from cdl._common.optional_imports import needed
 
-FLOATS = ("bfloat16", "float16", "float32")  # what layers compute in
+LOW = ("bfloat16", "float16")  # of 16 bits
+FLOATS = (*LOW, "float32")  # what layers compute in
 NO_FLOAT64 = (
     "cdl has no layers in float64: a second set of all its kernels would double its size; NumPy "
     "and scikit-learn compute in float64"
@@ -64,6 +65,35 @@ def standardize_dtype(dtype: Any) -> str:
 def is_float(name: str) -> bool:
     """Whether a dtype of that name is a float."""
     return "float" in name
+
+
+def is_low(dtype: Any) -> bool:
+    """Whether a dtype of NumPy is bfloat16 or float16."""
+    return dtype.name in LOW
+
+
+def rounded(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """An array as float32, with numbers that the dtype of that name has: the nearest, or even."""
+    if name == "bfloat16":
+        bits: Any = np.array(array, np.float32, order="C").view(np.uint32)
+        finite = (bits & 0x7F800000) != 0x7F800000
+        quiet = bits | np.where(np.isnan(array), 0x400000, 0)  # or a NaN could become infinite
+        bits = np.where(finite, bits + (0x7FFF + ((bits >> 16) & 1)), quiet) & 0xFFFF0000
+        found: np.ndarray[Any, Any] = bits.astype(np.uint32).view(np.float32)
+        return found
+    if name == "float16":
+        with np.errstate(over="ignore"):
+            array = np.asarray(array).astype(np.float16)
+    return np.asarray(array, np.float32)
+
+
+def astype(array: Any, name: str) -> np.ndarray[Any, Any]:
+    """An array of the dtype of that name; itself if it is one."""
+    found: np.ndarray[Any, Any] = np.asarray(array)
+    if found.dtype.name == name:
+        return found
+    with np.errstate(over="ignore", invalid="ignore"):
+        return found.astype(numpy_dtype(name))
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

@@ -30,9 +30,10 @@ class Value:
             batch. Its shape is the whole shape.
         mask: the value that tells which of its lines count (1) and which do not (0), or None for
             all; its shape is that of this value without the last axis.
+        is_whole: whether it stands for integers or truths, which no policy of a layer rounds.
     """
 
-    __slots__ = ("dtype", "index", "mask", "role", "shape", "shared")
+    __slots__ = ("dtype", "index", "is_whole", "mask", "role", "shape", "shared")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Value:
         self.role = role
         self.shared = shared
         self.mask: Value | None = None
+        self.is_whole = False
 
     def __repr__(self) -> str:
         return f"%{self.index}"

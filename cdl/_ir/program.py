@@ -98,7 +98,8 @@ class Program:
             shared: whether the output has no batch axis; None: as all inputs, if there are any.
             dtype: of the output; None: "bfloat16" or "float16" if all floats that it is made of are
                 of that dtype, weights included, else "float32".
-            param_dtypes: what each weight is rounded to, or None; None: `param_dtype` for all.
+            param_dtypes: what each weight is rounded to, or None; None: `param_dtype` for those
+                that go with their layer, its own dtype for any other.
             numbers: integers of any count.
             data: floats of any count.
             **attributes: in the row's order, or those of the row that attribute 0 names.
@@ -113,7 +114,7 @@ class Program:
         if shared is None:
             shared = bool(inputs) and all(v.shared for v in inputs)
         if param_dtypes is None:
-            param_dtypes = (self.param_dtype,) * len(params) if self.param_dtype else ()
+            param_dtypes = [self._dtype_read(each) for each in params]
         dtype = dtype or emit.dtype_of(op, inputs, params, param_dtypes)
         if op == "cast":
             attributes["dtype"] = dtype
@@ -158,9 +159,9 @@ class Program:
 
         Args:
             variable: the weight.
-            dtype: "bfloat16" or "float16" to round it to; None: `param_dtype`.
+            dtype: "bfloat16" or "float16" to round it to; None: as in `emit`.
         """
-        dtype = dtype or self.param_dtype
+        dtype = dtype or self._dtype_read(variable)
         if id(variable) in self._assigned:
             assigned = self._assigned[id(variable)].inputs[0]
             return self.cast(assigned, dtype) if dtype else assigned
@@ -169,6 +170,12 @@ class Program:
                 "param", (), variable.shape, (variable,), shared=True, param_dtypes=(dtype,)
             )
         return self._read[id(variable), dtype]
+
+    def _dtype_read(self, variable: Variable | None) -> str | None:
+        """What a weight is rounded to where it is read, or None."""
+        if variable is None or (variable.autocast and self.param_dtype):
+            return None if variable is None else self.param_dtype
+        return None if variable.kept_dtype == "float32" else variable.kept_dtype
 
     def constant(self, array: Any) -> Value:
         """Numbers, as a shared value of the array's shape."""

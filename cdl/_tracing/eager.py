@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cdl import _core
-from cdl._ir.program import Program
-from cdl._tracing.variable import Array
+from cdl._common import dtypes
+from cdl._ir.program import Program, Value
+from cdl._tracing.variable import Array, in_calls
+from cdl._variables.low_array import low
 
 _MOST_BYTES = 2**23  # of an executor that is kept: a larger one takes longer to run than to make
 _MOST = 4  # executors of a program: numbers of rows that came once must not pile up
@@ -23,6 +25,12 @@ class Batch(NamedTuple):
 
     outputs: list[Array]
     penalty: float
+
+
+def in_dtypes(arrays: Sequence[Array], values: Sequence[Value]) -> list[Array]:
+    """What an executor gave for values, in their dtypes."""
+    pairs = zip(arrays, values, strict=True)
+    return [in_calls(low(a, v.dtype)) if v.dtype in dtypes.LOW else a for a, v in pairs]
 
 
 class Runner:
@@ -38,6 +46,7 @@ class Runner:
     def __init__(self, program: Program, training: bool = False) -> None:
         self.program = program
         self._training = training
+        self._is_low = any(value.dtype in dtypes.LOW for value in program.outputs)
         self._free: dict[int, _core.Executor] = {}
         self._nothing = [np.empty((0, *value.shape), np.float32) for value in program.inputs]
 
@@ -51,7 +60,11 @@ class Runner:
         executor = self._take(rows)
         outputs = executor.predict(list(arrays))
         self._give_back(rows, executor)
-        return outputs
+        if not self._is_low:
+            return outputs
+        found = outputs if isinstance(outputs, list) else [outputs]
+        found = in_dtypes(found, self.program.outputs)
+        return found if isinstance(outputs, list) else found[0]
 
     def batch(self, arrays: Sequence[Array], iteration: int, seed: int) -> Batch:
         """All rows of ``arrays`` as one batch; weights that follow the batches do so in training.
@@ -67,6 +80,8 @@ class Runner:
         executor.begin(list(arrays), rows)
         executor.forward(self._training, iteration, seed)
         outputs = [executor.output(i, rows) for i in range(len(self.program.outputs))]
+        if self._is_low:
+            outputs = in_dtypes(outputs, self.program.outputs)
         batch = Batch(outputs, executor.penalty()[0] / rows)
         executor.begin(self._nothing, 1)  # lets go of the arrays
         self._give_back(rows, executor)

@@ -27,14 +27,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from cdl import tree
+from cdl._common import dtypes
 from cdl._common.errors import cause, hint, step_aside
 from cdl._common.naming import unique
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
-from cdl._tracing.shape_inference import as_array, infer, map_args, map_kwargs, narrowed, unfit
+from cdl._tracing.shape_inference import (
+    as_array,
+    dtype_of_floats,
+    infer,
+    map_args,
+    map_kwargs,
+    narrowed,
+    signature_of,
+    unfit,
+)
 from cdl._tracing.symbolic import symbolic_error
-from cdl._tracing.variable import Variable
+from cdl._tracing.variable import Variable, in_calls
+from cdl._variables.low_array import lowered
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
@@ -210,12 +221,6 @@ def operation(
     return decorate
 
 
-@functools.cache
-def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """The parameters of a function."""
-    return inspect.signature(function)
-
-
 def is_symbolic(*structures: Any) -> bool:
     """Whether one of the leaves is a symbolic tensor, or a weight within traced code."""
     traced = graph.current_scope() is not None
@@ -241,17 +246,25 @@ def call(
     if program is not None and _has_terms(args, kwargs):
         return appended(program, row, args, kwargs)
     if not row.draws and not is_symbolic(args, kwargs):
-        args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
-        try:
-            with np.errstate(all="ignore"):
-                result = row.eager(*args, **kwargs)
-        except ValueError as error:
-            if type(error) is not ValueError:  # LinAlgError says what it is
-                raise
-            raise unfit(row, args, kwargs, error) from cause(error)
-        return tree.map_structure(narrowed, result)
+        return _computed(row, args, kwargs)
     _refuse_untraced(row, args, kwargs)
     return graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
+
+
+def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The results of a row on arrays."""
+    to, args, kwargs = dtype_of_floats(row, args, kwargs)
+    args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
+    try:
+        with np.errstate(all="ignore"):
+            result = row.eager(*args, **kwargs)
+    except ValueError as error:
+        if type(error) is not ValueError:  # LinAlgError says what it is
+            raise
+        raise unfit(row, args, kwargs, error) from cause(error)
+    if to is None:
+        return tree.map_structure(narrowed, result)
+    return tree.map_structure(lambda leaf: in_calls(lowered(narrowed(leaf), to)), result)
 
 
 def _bound(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
@@ -280,7 +293,9 @@ def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def _spec_of(leaf: Any) -> Any:
     """The tensor that stands for a weight in traced code: shared by all samples."""
-    return KerasTensor(leaf.shape, rows_per_sample=0) if isinstance(leaf, Variable) else leaf
+    if not isinstance(leaf, Variable):
+        return leaf
+    return KerasTensor(leaf.shape, leaf.dtype, rows_per_sample=0)
 
 
 def _has_terms(*structures: Any) -> bool:
@@ -311,9 +326,13 @@ def appended(
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):
             return leaf
-        return LoweredTensor(program.param(leaf), KerasTensor(leaf.shape, rows_per_sample=0), leaf)
+        value = program.param(leaf)
+        return LoweredTensor(value, KerasTensor(leaf.shape, value.dtype, rows_per_sample=0), leaf)
 
     args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
+    if not all(map(_is_float, tree.flatten(spec))):  # which are not to be rounded on the way
+        widen = functools.partial(_widened, program)
+        args, kwargs = map_args(widen, args), map_kwargs(widen, kwargs)
     with appending_to(program):
         if row.lower is None:
             result = row.eager(*args, **kwargs)
@@ -322,6 +341,18 @@ def appended(
             bound.apply_defaults()
             result = row.lower(program, spec, *bound.args, **bound.kwargs)
     return tree.map_structure(functools.partial(_finished, program, row), spec, result)
+
+
+def _is_float(spec: Any) -> bool:
+    """Whether a result is a tensor of floats."""
+    return not isinstance(spec, KerasTensor) or "float" in spec.dtype
+
+
+def _widened(program: Program, leaf: Any) -> Any:
+    """A term whose value is float32; any other leaf as it is."""
+    if not isinstance(leaf, LoweredTensor) or leaf.value.dtype not in dtypes.LOW:
+        return leaf
+    return LoweredTensor(program.cast(leaf.value, "float32"), leaf.spec, leaf.variable)
 
 
 def _finished(program: Program, row: OpDef, spec: Any, result: Any) -> Any:
@@ -335,6 +366,10 @@ def _finished(program: Program, row: OpDef, spec: Any, result: Any) -> Any:
         value = result.value if isinstance(result, LoweredTensor) else result
     if value.shared and spec.rows_per_sample:
         value = program.broadcast_batch(value)
+    if spec.dtype in dtypes.LOW or value.dtype in dtypes.LOW:
+        value = program.cast(value, spec.dtype if _is_float(spec) else "float32")
+    if not _is_float(spec):
+        value.is_whole = True
     if value.shape != spec.sample_shape or value.shared == bool(spec.rows_per_sample):
         raise RuntimeError(
             f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "

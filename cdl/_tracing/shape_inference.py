@@ -7,6 +7,8 @@ Axes of a size that is not known are found the same way.
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import itertools
 import re
 import warnings
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
+from cdl._common import dtypes
+from cdl._common.dtypes import standardize_dtype
 from cdl._common.errors import cause
 from cdl._common.validation import unfit_matrices
 from cdl._tracing import graph
@@ -23,6 +27,7 @@ from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
+from cdl._variables.low_array import low_of, widened
 from cdl.config import image_data_format
 
 if TYPE_CHECKING:
@@ -32,16 +37,46 @@ if TYPE_CHECKING:
 # same size, as in Keras on JAX; the large ones are for windows that do not fit into the small.
 _SIZES = ((5, 7), (120, 240))
 _NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
-_ONES = {kind: np.ones((), kind) for kind in ("float32", "float16")}
+_ONES = {kind: np.ones((), "float32") for kind in dtypes.FLOATS}
 
 
 def as_array(leaf: Any) -> Any:
-    """A weight or an array as NumPy's; numbers, names, None and the like as they are."""
+    """A weight or an array as NumPy's; numbers, names, None and the like as they are.
+
+    What has 16 bits is computed with in float32: `dtype_of_floats` says what the result is.
+    """
     if isinstance(leaf, Variable):
-        return leaf.numpy()
+        return widened(leaf)
     if isinstance(leaf, np.ndarray) or (hasattr(leaf, "__array__") and not np.isscalar(leaf)):
-        return narrowed(np.asarray(leaf))
+        return narrowed(widened(np.asarray(leaf)))
     return leaf
+
+
+def dtype_of_floats(
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[str | None, tuple[Any, ...], dict[str, Any]]:
+    """bfloat16 or float16, if a result of floats is such; and arguments that ask for float32.
+
+    That is what the argument `dtype` says, if it is given, else the one dtype of all floats that
+    the result is made of.
+    """
+    signature = signature_of(row.eager)
+    if "dtype" in signature.parameters:
+        bound = signature.bind(*args, **kwargs)
+        told = bound.arguments.get("dtype")
+        if told is not None:
+            told = standardize_dtype(told)
+            if told not in dtypes.LOW:
+                return None, args, kwargs
+            bound.arguments["dtype"] = "float32"
+            return told, bound.args, bound.kwargs
+    return low_of(tree.flatten((args, kwargs))), args, kwargs
+
+
+@functools.cache
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of a function."""
+    return inspect.signature(function)
 
 
 def narrowed(result: Any) -> Any:
@@ -94,7 +129,7 @@ def _key_of(arguments: Any) -> Any:
     if isinstance(arguments, SymbolicBatch):
         return SymbolicBatch, arguments.times
     if isinstance(arguments, Variable):
-        return Variable, arguments.shape
+        return Variable, arguments.shape, arguments.dtype
     if arguments is None or arguments is Ellipsis or type(arguments) in (bool, int, float, str):
         return type(arguments), arguments
     raise TypeError
@@ -102,12 +137,13 @@ def _key_of(arguments: Any) -> Any:
 
 def _infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The same by trying it."""
+    to, args, kwargs = dtype_of_floats(row, args, kwargs)
     tensors = graph.tensors_in((args, kwargs))
     results = _results(row, args, kwargs, tensors)
     structure = results[0]
     parts = zip(*map(tree.flatten, results), strict=True)
     batch = _batch_of(tensors)
-    return tree.pack_sequence_as(structure, [_spec(row, each, batch) for each in parts])
+    return tree.pack_sequence_as(structure, [_spec(row, each, batch, to) for each in parts])
 
 
 def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> list[Any]:
@@ -249,8 +285,15 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
     return ValueError(f"{row.name}: arguments must go together, got shapes {shapes}{remark}")
 
 
-def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None) -> Any:
-    """The symbolic tensor whose shape the tried results show; plain results stay plain."""
+def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None, to: str | None) -> Any:
+    """The symbolic tensor whose shape the tried results show; plain results stay plain.
+
+    Args:
+        row: of `cdl.ops`.
+        tried: the results.
+        batch: the number of samples, if it is fixed.
+        to: the dtype of floats, if it is one of 16 bits.
+    """
     first = tried[0]
     if not isinstance(first, (np.ndarray, np.generic)):
         return first
@@ -275,4 +318,5 @@ def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None) -> Any:
     for axis in range(len(sizes)):
         if any(shape[axis] != shapes[0][axis] for shape in shapes[2:]):
             sizes[axis] = None
-    return KerasTensor(sizes, first.dtype.name, rows_per_sample=rows_per_sample, batch_axis=at)
+    dtype = to if to is not None and first.dtype.kind == "f" else first.dtype.name
+    return KerasTensor(sizes, dtype, rows_per_sample=rows_per_sample, batch_axis=at)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from cdl import _core, tree
+from cdl._common import dtypes
 from cdl._common.errors import Listed
 from cdl._configs import allocation_limit
 from cdl._tracing import graph
@@ -15,12 +18,35 @@ from cdl._tracing.graph import KerasTensor, current_scope
 from cdl._tracing.numpy_dispatch import function_of_symbols, ufunc_of_symbols
 from cdl._tracing.symbolic import operator_of, symbolic_error
 from cdl._variables.array_like import Operators
+from cdl._variables.low_array import low, plain
 
 Array = np.ndarray[Any, np.dtype[Any]]
+_local = threading.local()  # its autocast: the dtype that weights are read in; None: their own
+
+
+@contextmanager
+def autocast_to(dtype: str | None) -> Iterator[None]:
+    """In the body weights are read in this dtype; None: each in its own."""
+    before = autocast()
+    _local.autocast = dtype
+    try:
+        yield
+    finally:
+        _local.autocast = before
+
+
+def autocast() -> str | None:
+    """The dtype in which weights are read now; None: each in its own."""
+    return getattr(_local, "autocast", None)
+
+
+def in_calls(array: Any) -> Any:
+    """An array of 16 bits as code of users computes with it: in `call` by Keras's rules."""
+    return array if autocast() is not None else plain(array)
 
 
 class Variable(Operators, Listed):
-    """A weight of ``shape``; reading gives a fresh float32 array, ``assign`` writes it.
+    """A weight of ``shape``; reading gives a fresh array of ``dtype``, ``assign`` writes it.
 
     It can be computed with as the array: ``w + 1``, ``w[0]``, ``w > 0``, ``np.mean(w)``. Within
     code that is traced, such as the `call` of a layer, it is symbolic, as what it will be.
@@ -33,12 +59,16 @@ class Variable(Operators, Listed):
         matrix: whether it is the (k, n) factor of a matrix product, which has a layout of its own.
         regularizer: what the layer was given; read when the model is lowered.
         constraint: likewise.
+        dtype: a float; numbers of "bfloat16" and "float16" are kept in float32, in which training
+            goes on, and rounded where they are read.
+        autocast: whether layers read it in the dtype that they compute in.
     """
 
-    _inner: tuple[str, ...] = ("storage",)
+    _inner: tuple[str, ...] = ("kept_dtype", "storage")
     __slots__ = (
+        "autocast",
         "constraint",
-        "dtype",
+        "kept_dtype",
         "name",
         "path",
         "regularizer",
@@ -57,9 +87,12 @@ class Variable(Operators, Listed):
         matrix: bool = False,
         regularizer: Any = None,
         constraint: Any = None,
+        dtype: str = "float32",
+        autocast: bool = True,
     ) -> None:
         self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
-        self.dtype = "float32"
+        self.kept_dtype = dtype
+        self.autocast = autocast
         self.name = name
         self.path = name
         self.trainable = trainable
@@ -70,14 +103,23 @@ class Variable(Operators, Listed):
         if initializer is not None:
             self.assign(initializer(self.shape))
 
+    @property
+    def dtype(self) -> str:
+        """The dtype; within a layer's `call` the one that it computes in, if that is another."""
+        to = autocast()
+        return to if to is not None and self.autocast else self.kept_dtype
+
     def numpy(self) -> Array:
-        """A copy of the values, float32, in C order."""
-        return self.storage.get()
+        """A copy of the values, in C order."""
+        dtype, array = self.dtype, self.storage.get()
+        if dtype == "float32":
+            return array
+        return dtypes.astype(array, dtype) if autocast() is None else low(array, dtype)
 
     @property
     def value(self) -> Array:
         """As ``numpy()``; symbolic within code that is traced."""
-        return self.storage.get() if current_scope() is None else in_traced_code(self)
+        return self.numpy() if current_scope() is None else in_traced_code(self)
 
     def assign(self, value: Any) -> Array | Any:
         """Sets all values, and returns them; a symbolic value is set in each step.
@@ -88,6 +130,8 @@ class Variable(Operators, Listed):
         if isinstance(value, KerasTensor):
             return graph.assign(self, value)
         array = np.asarray(value, dtype=np.float32)
+        if self.kept_dtype != "float32":
+            array = dtypes.rounded(array, self.kept_dtype)
         if array.shape != self.shape:
             raise ValueError(
                 f"{self.path}: the value must have shape {self.shape}, got {array.shape}"
@@ -99,13 +143,13 @@ class Variable(Operators, Listed):
         """Adds to all values, and returns them."""
         if current_scope() is not None:
             return self.assign(self + value)
-        return self.assign(self.numpy() + np.asarray(value))
+        return self.assign(self.storage.get() + np.asarray(value))
 
     def assign_sub(self, value: Any) -> Array:
         """Subtracts from all values, and returns them."""
         if current_scope() is not None:
             return self.assign(self - value)
-        return self.assign(self.numpy() - np.asarray(value))
+        return self.assign(self.storage.get() - np.asarray(value))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if current_scope() is not None:

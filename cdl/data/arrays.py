@@ -50,7 +50,7 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
         array = frames.to_array(value, name)
     else:
         array = _array_of(value, name)
-    if array.dtype.kind not in REAL_KINDS:
+    if array.dtype.kind not in REAL_KINDS and array.dtype.name != "bfloat16":
         array = _numbers_of_objects(array, name)
     if array.ndim == 0:
         raise ValueError(f"{name} must have a row for each sample, got the single number {array}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.initializers.initializer import Initializer, checked_shape, registry
@@ -24,7 +24,7 @@ class Zeros(Initializer):
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
-        return np.zeros(checked_shape(self, shape), standardize_dtype(dtype))
+        return astype(np.zeros(checked_shape(self, shape)), standardize_dtype(dtype))
 
 
 @registry.add("one")
@@ -33,7 +33,7 @@ class Ones(Initializer):
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
-        return np.ones(checked_shape(self, shape), standardize_dtype(dtype))
+        return astype(np.ones(checked_shape(self, shape)), standardize_dtype(dtype))
 
 
 @registry.add()
@@ -49,7 +49,7 @@ class Constant(Initializer):
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """An array of that shape."""
-        return np.full(checked_shape(self, shape), self.value, standardize_dtype(dtype))
+        return astype(np.full(checked_shape(self, shape), self.value), standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -77,7 +77,7 @@ class Identity(Initializer):
         sizes = checked_shape(self, shape)
         if len(sizes) != 2:
             raise ValueError(f"Identity: shape must have 2 axes, got {sizes}")
-        return (self.gain * np.eye(*sizes)).astype(standardize_dtype(dtype))
+        return astype((self.gain * np.eye(*sizes)), standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's argument, unless it is 1: Keras never writes it."""
@@ -97,7 +97,7 @@ class Values(Initializer):
                 f"an array as an initializer must have the weight's shape {tuple(shape)}, "
                 f"got {self.values.shape}"
             )
-        return self.values.astype(standardize_dtype(dtype))
+        return astype(self.values, standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.initializers.initializer import Initializer, checked_shape, registry
@@ -40,7 +40,7 @@ class RandomInitializer(Initializer):
         """An array of that shape; the same at every call, unless the seed is a SeedGenerator."""
         seed = self.seed.next() if isinstance(self.seed, SeedGenerator) else self.seed
         values = self.draw(np.random.default_rng(seed), checked_shape(self, shape))
-        return values.astype(standardize_dtype(dtype), copy=False)
+        return astype(values, standardize_dtype(dtype))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Float32 values from a generator that stands at its beginning."""

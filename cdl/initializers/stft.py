@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.validation import expected, flag, one_of
 from cdl.initializers.initializer import Initializer, checked_shape, registry
 
@@ -72,7 +72,7 @@ class STFT(Initializer):
         kernel: NDArray[Any] = np.cos(angles) if self.side == "real" else np.sin(angles)
         if self.window is not None:
             kernel *= self._scaled_window(length)[:, None]
-        return kernel[:, None, :].astype(standardize_dtype(dtype))
+        return astype(kernel[:, None, :], standardize_dtype(dtype))
 
     def _scaled_window(self, length: int) -> NDArray[np.float64]:
         """The window divided by its norm."""

@@ -19,6 +19,7 @@ import numpy as np
 from cdl import tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import autocast_to
 from cdl.layers import masks
 from cdl.layers.call_arguments import (
     by_name,
@@ -187,7 +188,10 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
         return tree.map_structure(_like, outputs)
     shapes = layer.compute_output_shape(shapes_of(args[0]))
-    return tree.map_shape_structure(KerasTensor, shapes)
+    dtype = layer._symbolic_dtype()
+    if layer._moves and "float" not in getattr(args[0], "dtype", dtype):
+        dtype = args[0].dtype
+    return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
 
 def _training_of(kwargs: dict[str, Any]) -> bool:
@@ -202,12 +206,14 @@ def trace_call(
 ) -> graphs.Graph:
     """What `call` does, recorded; the arguments' tensors are its inputs."""
     # Tensors of its own, so that nothing that the call holds leads out of it.
-    args, kwargs = _all_like(args), _all_like(kwargs)
+    to = layer._input_dtype()
+    args, kwargs = _all_like(args, to), _all_like(kwargs, to)
     given = {name: value for name, value in kwargs.items() if name != "training"}
     if takes(type(layer), "training"):
         given["training"] = training
     given |= no_masks(layer, args, given)
-    with _entered(layer), name_scope(layer), graphs.scope(training) as current:
+    reading = autocast_to(layer._autocast_dtype())
+    with _entered(layer), name_scope(layer), reading, graphs.scope(training) as current:
         outputs = layer.call(*args, **given)
     return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, current)
 
@@ -342,13 +348,13 @@ def first_node(layer: Layer, what: str) -> graphs.Node:
     raise AttributeError(f"{owner} has no {what}: it was never called on a symbolic tensor")
 
 
-def _like(leaf: Any) -> Any:
-    """A tensor of its own, of the same shape; other leaves as they are."""
+def _like(leaf: Any, to: str | None = None) -> Any:
+    """A tensor of its own, of the same shape, floats in that dtype; other leaves as they are."""
     if not isinstance(leaf, KerasTensor):
         return leaf
-    return leaf.like()
+    return leaf.like(dtype=to if "float" in leaf.dtype else None)
 
 
-def _all_like(arguments: Any) -> Any:
-    """Arguments with tensors of their own."""
-    return tree.map_structure(_like, arguments) if arguments else arguments
+def _all_like(arguments: Any, to: str | None) -> Any:
+    """Arguments with tensors of their own, floats in that dtype."""
+    return tree.map_structure(lambda leaf: _like(leaf, to), arguments) if arguments else arguments

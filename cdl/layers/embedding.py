@@ -78,6 +78,7 @@ class Embedding(Adaptable):
         self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = flag("Embedding", "mask_zero", mask_zero)
         self.supports_masking = self.mask_zero
+        self.autocast = False  # numbers of rows are not to be rounded
         if weights is not None:
             self.build()
             self.set_weights(list(weights) if isinstance(weights, (list, tuple)) else [weights])

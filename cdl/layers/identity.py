@@ -22,6 +22,7 @@ class Identity(SameShape):
         kwargs: see `Layer`.
     """
 
+    _moves = True
     by_lines = True
 
     def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
     """
     training = kwargs.get("training")
     with contextlib.nullcontext() if training is None else program.fixed(bool(training)):
+        args, kwargs = _cast(layer, program, specs, args, kwargs)
         if layer._scripts(*specs):
             y = _append_script(layer, program, specs, args, kwargs)
         else:
@@ -44,7 +46,7 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
                 for name, each in kwargs.items()
                 if name != "training" and each is not None
             }
-            y = layer.lower(program, args[0], **more)
+            y = _lowered(layer, program, args[0], layer._moves and _no_floats(specs), more)
         first, inputs = ((*each[0], *each[1].values(), None)[0] for each in (specs, (args, kwargs)))
         if program.watched is not None:
             values = [each for each in tree.flatten(y) if masks.is_value(each)]
@@ -59,6 +61,66 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
         return tree.map_structure(lambda each: penalized(owner, penalty, program, each), y)
 
 
+def _cast(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+    """The arguments with floats in the dtype that the layer wants them in."""
+    to = layer._input_dtype()
+    if to is None:
+        return args, kwargs
+
+    def cast(spec: Any, value: Any) -> Any:
+        if not masks.is_value(value) or "float" not in getattr(spec, "dtype", ""):
+            return value
+        return cast_value(program, value, to)
+
+    of_args, of_kwargs = specs
+    pairs = zip(of_args, args, strict=True)
+    args = tuple(tree.map_structure(cast, *pair) for pair in pairs)
+    kwargs = {name: tree.map_structure(cast, of_kwargs[name], v) for name, v in kwargs.items()}
+    return args, kwargs
+
+
+def cast_value(program: Program, value: Value, dtype: str) -> Value:
+    """A value of floats in another dtype, with its mask."""
+    given = program.cast(value, dtype)
+    if given.mask is None:
+        given.mask = value.mask
+    return given
+
+
+@contextlib.contextmanager
+def _reading(layer: Layer, program: Program) -> Iterator[None]:
+    """In the body the program reads weights as the layer does."""
+    before, program.param_dtype = program.param_dtype, layer._autocast_dtype()
+    try:
+        yield
+    finally:
+        program.param_dtype = before
+
+
+def _no_floats(specs: Any) -> bool:
+    """Whether a call's tensors are all of integers or truths."""
+    return not any("float" in getattr(leaf, "dtype", "") for leaf in tree.flatten(specs))
+
+
+def _lowered(layer: Layer, program: Program, x: Any, whole: bool, more: dict[str, Any]) -> Any:
+    """What a layer of cdl's own appends, in the dtypes that its policy says."""
+    if layer._in_float32 and masks.is_value(x):
+        x = cast_value(program, x, "float32")
+    with _reading(layer, program):
+        y: Any = layer.lower(program, x, **more)
+    return tree.map_structure(partial(_given, layer, program, whole), y)
+
+
+def _given(layer: Layer, program: Program, whole: bool, value: Any) -> Any:
+    """What a layer of cdl's own gives, in the dtype that it computes in; integers as they are."""
+    dtype = layer._output_dtype()
+    if whole and masks.is_value(value):
+        value.is_whole = True
+    if not masks.is_value(value) or dtype is None or value.is_whole:
+        return value
+    return cast_value(program, value, dtype)
+
+
 def specs_of(arguments: Any) -> Any:
     """Arguments with a symbolic tensor for each value of a program."""
     return tree.map_structure(_spec, arguments) if arguments else arguments
@@ -67,11 +129,10 @@ def specs_of(arguments: Any) -> Any:
 def _spec(leaf: Any) -> Any:
     if not masks.is_value(leaf):
         return leaf
-    return (
-        KerasTensor(leaf.shape, rows_per_sample=0)
-        if leaf.shared
-        else KerasTensor((None, *leaf.shape))
-    )
+    dtype = "int32" if leaf.is_whole else leaf.dtype
+    if leaf.shared:
+        return KerasTensor(leaf.shape, dtype, rows_per_sample=0)
+    return KerasTensor((None, *leaf.shape), dtype)
 
 
 def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
@@ -94,7 +155,8 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
         given = {"args": args, "kwargs": {**kwargs, "training": program.training}}
         calls.append((layer, run_script, given))
     try:
-        return graph.lower(program, values)
+        with _reading(layer, program):
+            return graph.lower(program, values)
     finally:
         program.calls = calls
 
@@ -122,7 +184,7 @@ class WithoutCall:
     def append_to(self, program: Program, x: Value) -> Value:
         """Append what `lower` says."""
         with contextlib.nullcontext() if self.training is None else program.fixed(self.training):
-            y = self.layer.lower(program, x)
+            y: Value = _lowered(self.layer, program, x, False, {})
         if self.layer.supports_masking and y.mask is None:
             y.mask = x.mask
         return y

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from cdl import dtype_policies, regularizers, tree
+from cdl._common import dtypes
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, overrides
-from cdl._common.validation import expected, not_recognized, not_yet
+from cdl._common.validation import expected, flag, not_recognized
 from cdl._configs.identifiers import Registry
 from cdl._configs.serialization import serialize
 from cdl._ir.program import Program
@@ -72,8 +73,10 @@ class Layer(Weighted, Building, Hinting):
         activity_regularizer: a penalty on the output, divided by the number of samples: a
             regularizer, its name, or a function from the output to a scalar.
         trainable: whether training changes the weights.
-        dtype: "float32", which is also what None means.
-        autocast: True; cdl always computes in float32.
+        dtype: a policy, its name or config, or a dtype: what the layer computes in, and what its
+            weights have; None is `config.dtype_policy()`.
+        autocast: whether floats that it is called with, and weights that `call` reads, are cast to
+            the dtype that it computes in.
         name: unique in a model; None makes one from the class.
         kwargs: `input_shape`, the shape of one sample, or `input_dim`, its only axis: the older
             way to say what an Input in front of the layer says.
@@ -114,10 +117,10 @@ class Layer(Weighted, Building, Hinting):
         if not isinstance(trainable, bool):
             raise expected(owner, "trainable", "True or False", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        not_yet(owner, autocast=(autocast, True))
+        self.autocast = flag(owner, "autocast", autocast)
         self.name = unique(type(self)) if name is None else name
         self._path = self.name
-        self._dtype_policy = self._allowed(dtype_policies.get(dtype))
+        self._dtype_policy = dtype_policies.get(dtype)
         self.built = False
         self._build_shape: Shape | None = None
         self.supports_masking = False
@@ -134,6 +137,8 @@ class Layer(Weighted, Building, Hinting):
         self._frozen: set[Variable] = set()  # weights that are never trained
 
     _given: tuple[tuple[Any, ...], dict[str, Any]]
+    _moves = False  # whether it only moves numbers, so that integers stay such
+    _in_float32 = False  # whether it computes in float32 whatever its policy says
     by_lines = False  # whether it works on each line along the last axis by itself
     _runs_on_host = False  # whether it runs in Python, ahead of the program
     takes_lists = False  # whether lists of numbers may stand for an array in a call
@@ -185,7 +190,8 @@ class Layer(Weighted, Building, Hinting):
         if graph.tensors_in((inputs, args, kwargs)):
             outputs = self.compute_output_shape(inputs.shape)
             base = WithoutCall(self, None if training is None else bool(training))
-            return graph.record(base, (inputs,), {}, graph.KerasTensor(outputs))
+            like = graph.KerasTensor(outputs, self.compute_dtype)
+            return graph.record(base, (inputs,), {}, like)
         return self._on_arrays(inputs, bool(training), kwargs.get("mask"))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
@@ -299,14 +305,16 @@ class Layer(Weighted, Building, Hinting):
         self._activity = 0.0
         if x.size == 0:
             sizes = self.compute_output_shape((len(x), *x.shape[1:]))
-            return np.zeros([n for n in sizes if n is not None], np.float32)
+            dtype = self._output_dtype() or "float32"
+            return dtypes.astype(np.zeros([n for n in sizes if n is not None]), dtype)
         arrays = [x] if mask is None else [x, on_arrays.mask_for(self, x, mask)]
         output: NDArray[Any] = self._run(arrays, bool(training))
         return output
 
     def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
         """What the layer gives for an array, and a mask if there is one."""
-        key = (training, arrays[0].shape[1:], len(arrays))
+        whole = arrays[0].dtype.kind in "biu"
+        key = (training, arrays[0].shape[1:], len(arrays), whole)
         runner = self._kept_programs.get(
             self, key, lambda: on_arrays.runner_of(self, arrays, training)
         )

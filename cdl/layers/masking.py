@@ -33,6 +33,8 @@ class Masking(SameShape):
         ValueError: a mask value that is no number.
     """
 
+    _moves = True
+
     def __init__(self, mask_value: Any = 0.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if np.ndim(mask_value) or np.asarray(mask_value).dtype.kind not in "fiub":

@@ -10,10 +10,11 @@ import numpy as np
 from cdl import tree
 from cdl._ir.program import Program
 from cdl._tracing import eager
+from cdl._tracing.variable import autocast_to, in_calls
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import check_positions, parameters_of, takes
 from cdl.layers.calling import no_masks, prepare, undone_on_failure
-from cdl.layers.running import as_float32, call_context, name_scope, training_around
+from cdl.layers.running import call_context, in_dtype, name_scope, training_around
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +43,7 @@ def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager
     x = arrays[0]
     program = Program(training)
     value = program.input(x.shape[1:])
+    value.is_whole = x.dtype.kind in "biu"
     if len(arrays) > 1:
         value.mask = program.input((*x.shape[1:-1], 1))
     program.output(layer.append_to(program, value))
@@ -59,7 +61,8 @@ def run_script(
         kwargs: likewise.
         build: False for a model, all of whose layers build themselves.
     """
-    args, kwargs = as_float32(args), as_float32(kwargs)
+    to = layer._input_dtype()
+    args, kwargs = in_dtype(args, to), in_dtype(kwargs, to)
     check_positions(f"{type(layer).__name__} {layer.name!r}", args)
     with undone_on_failure(layer):
         if build:
@@ -72,8 +75,10 @@ def run_script(
                 training = default
             kwargs["training"] = training
         layer._added = []
-        with name_scope(layer), call_context(training):
+        reading = autocast_to(layer._autocast_dtype())
+        with name_scope(layer), call_context(training), reading:
             outputs = layer.call(*args, **kwargs)
+        outputs = tree.map_structure(in_calls, outputs)
         _penalize(layer, outputs)
         return outputs
 

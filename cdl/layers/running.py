@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.dtypes import LOW, is_float, is_low
+from cdl._variables.low_array import low, plain
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
@@ -55,11 +57,15 @@ def call_context(training: bool | None) -> Iterator[None]:
         _RUNNING.training = before
 
 
-def as_float32(arguments: Any) -> Any:
-    """Arguments with arrays of other floats as float32, which is what cdl computes in."""
+def in_dtype(arguments: Any, dtype: str | None) -> Any:
+    """Arguments with arrays of floats in this dtype; None leaves them, or makes them float32."""
 
     def cast(leaf: Any) -> Any:
-        other = isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f" and leaf.dtype.itemsize != 4
-        return leaf.astype(np.float32) if other else leaf
+        if not isinstance(leaf, np.ndarray) or not is_float(leaf.dtype.name):
+            return leaf
+        to = dtype or (leaf.dtype.name if is_low(leaf.dtype) else "float32")
+        if to in LOW:
+            return low(leaf, to)
+        return leaf if leaf.dtype.name == to else plain(leaf).astype(to)
 
     return tree.map_structure(cast, arguments) if arguments else arguments

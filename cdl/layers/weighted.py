@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import dtype_policies, initializers
+from cdl._common.dtypes import FLOATS, LOW, floatx, standardize_dtype
 from cdl._common.naming import unique
-from cdl._common.validation import expected, float32, not_yet
+from cdl._common.validation import expected, flag
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
@@ -74,6 +75,8 @@ class Weighted(Tracking):
     _building: bool
     _path: str
     _dtype_policy: DTypePolicy
+    autocast: bool
+    _in_float32: bool
     _told_dtype: str | None = None  # what `dtype` is where it does not follow from the policy
 
     def add_weight(
@@ -96,9 +99,9 @@ class Weighted(Tracking):
             args: `shape`, `initializer` and `dtype` may be given without their names.
             shape: its shape; None is a single number.
             initializer: its initial values; None is "glorot_uniform".
-            dtype: "float32" or None.
+            dtype: "float32", "bfloat16" or "float16"; None is the layer's `variable_dtype`.
             trainable: False for a weight that training never changes.
-            autocast: True; cdl always computes in float32.
+            autocast: whether `call` reads it in the dtype that the layer computes in.
             regularizer: a penalty on it.
             constraint: what it must be after each update.
             aggregation: how it would be brought together from several processes; there is one.
@@ -119,8 +122,9 @@ class Weighted(Tracking):
             shape, initializer, dtype = _without_names(owner, args, given)
         if self._is_closed():
             raise ValueError(f"{owner}: a weight must be added before the layer is built")
-        float32(owner, dtype)
-        not_yet(owner, autocast=(autocast, True))
+        kept_dtype = self.variable_dtype if dtype is None else standardize_dtype(dtype)
+        if kept_dtype not in FLOATS:
+            raise expected(owner, f"dtype of weight {name!r}", f"one of {FLOATS}", kept_dtype)
         shape = () if shape is None else tuple(shape)
         if any(size is None for size in shape):
             raise ValueError(
@@ -139,6 +143,8 @@ class Weighted(Tracking):
             matrix=matrix,
             regularizer=regularizer,
             constraint=constraint,
+            dtype=kept_dtype,
+            autocast=flag(owner, "autocast", autocast),
         )
         weight.path = f"{path_of(self)}/{weight.name}"
         self._weights.append(weight)
@@ -217,7 +223,7 @@ class Weighted(Tracking):
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        policy = self._allowed(dtype_policies.get(value))
+        policy = dtype_policies.get(value)
         kept = self._dtype_policy
         if isinstance(kept, DTypePolicyMap) and self.path:
             if self.path in kept:
@@ -226,13 +232,6 @@ class Weighted(Tracking):
         else:
             self._dtype_policy = policy
         _has_changed()
-
-    def _allowed(self, policy: DTypePolicy) -> DTypePolicy:
-        """The policy, if cdl computes so."""
-        if policy.compute_dtype != "float32" or policy.variable_dtype != "float32":
-            owner = f"{type(self).__name__} {self.name!r}"
-            raise expected(owner, "dtype", "'float32' (all that cdl computes in)", policy)
-        return policy
 
     def _own_policy(self) -> DTypePolicy:
         """The policy, or what a map of policies has for the layer's path."""
@@ -257,6 +256,25 @@ class Weighted(Tracking):
     @dtype.setter
     def dtype(self, value: str) -> None:
         self._told_dtype = value
+
+    def _output_dtype(self) -> str | None:
+        """The dtype of floats that it gives; None where others than itself say that."""
+        dtype = self.compute_dtype
+        return dtype if dtype in FLOATS else None
+
+    def _symbolic_dtype(self) -> str:
+        """The dtype of a symbolic tensor that it gives for one of floats."""
+        return self._output_dtype() or floatx()
+
+    def _input_dtype(self) -> str | None:
+        """The dtype that floats are cast to before it computes with them; None: they are not."""
+        dtype = self.compute_dtype
+        return dtype if self.autocast and dtype in FLOATS else None
+
+    def _autocast_dtype(self) -> str | None:
+        """The dtype of 16 bits in which it reads weights that autocast; None: each in its own."""
+        dtype = self.compute_dtype
+        return dtype if self.autocast and not self._in_float32 and dtype in LOW else None
 
     @property
     def quantization_mode(self) -> str | None:

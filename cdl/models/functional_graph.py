@@ -21,7 +21,7 @@ from cdl.data import as_numeric, brief
 from cdl.data.texts import holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failure
-from cdl.layers.in_programs import append
+from cdl.layers.in_programs import append, cast_value
 from cdl.models.graph import ModelGraph, check_samples_first, wire
 from cdl.models.host_part import HostPart, has_host_layers
 from cdl.trainers.compile_utils import up_to
@@ -246,7 +246,10 @@ class FunctionalGraph(Layer):
     def lower(self, program: Program, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
         assert self._model_graph is not None
-        y = self._model_graph.graph.lower(program, tree.flatten(self._nested_inputs(x)))
+        given = tree.flatten(self._nested_inputs(x))
+        pairs = zip(given, self._model_graph.graph.inputs, strict=True)
+        values = [cast_value(program, v, t.dtype) if "float" in t.dtype else v for v, t in pairs]
+        y = self._model_graph.graph.lower(program, values)
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
     def _nested_inputs(self, x: Any) -> Any:

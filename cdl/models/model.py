@@ -106,6 +106,12 @@ class Model(Configured, FunctionalGraph):
     def _sublayers(self) -> list[Any]:
         return self.layers
 
+    def _input_dtype(self) -> str | None:
+        return super()._input_dtype() if is_scripted(type(self)) else None
+
+    def _output_dtype(self) -> str | None:
+        return None
+
     @hinted
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name, or at that place among `layers`.

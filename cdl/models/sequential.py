@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from cdl import tree
+from cdl._common.dtypes import floatx
 from cdl._configs import serialization
 from cdl._configs.serialization import deserialize, serialize
 from cdl._ir.program import Program, Value
@@ -447,6 +448,9 @@ class Sequential(Model):
 
     # --- lowering ---
 
+    def _symbolic_dtype(self) -> str:
+        return self._stack[-1]._symbolic_dtype() if self._stack else super()._symbolic_dtype()
+
     def lower(self, program: Program, x: Value) -> Value:
         """Append the layers' instructions to a program; returns the last one's value."""
         for layer in self._stack:
@@ -481,7 +485,7 @@ def _dtype_of_first(layer: Layer) -> str:
     """The dtype of an input for the first layer: that of a model's input, or that it works on."""
     if isinstance(layer, (Sequential, Functional)) and layer.built:
         return str(layer._flat_signature().inputs[0].dtype if layer._has_host_part() else "float32")
-    return layer.compute_dtype
+    return layer.compute_dtype if layer.autocast else floatx()
 
 
 serialization.register_public("keras", Sequential)

@@ -16,7 +16,8 @@ from cdl._configs import serialization
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor, Node
 from cdl._tracing.keras_tensor import SymbolicBatch
-from cdl._tracing.operation import OP_DEFS, OpDef, Operation, signature_of
+from cdl._tracing.operation import OP_DEFS, OpDef, Operation
+from cdl._tracing.shape_inference import signature_of
 from cdl.models.graph import ModelGraph
 from cdl.trainers.trainer import Trainer
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import astype, standardize_dtype
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
@@ -19,13 +19,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def real(x: ArrayLike) -> Array:
     """An array of floating-point numbers: whole ones become float32."""
     array = np.asarray(x)
-    return array if array.dtype.kind in "fc" else array.astype(np.float32)
+    known = array.dtype.kind in "fc" or array.dtype.name == "bfloat16"
+    return array if known else array.astype(np.float32)
 
 
 def as_dtype(x: ArrayLike, dtype: Any) -> Array:
     """An array of a dtype; None leaves it."""
     array = np.asarray(x)
-    return array if dtype is None else array.astype(standardize_dtype(dtype))
+    return array if dtype is None else astype(array, standardize_dtype(dtype))
 
 
 def shape_of(x: Any) -> tuple[Any, ...]:

@@ -334,7 +334,8 @@ class Optimizer(OwnOptimizer, Hinting):
         """A variable of the shape and layout of a weight, and named after it."""
         full = f"{variable.path.replace('/', '_')}_{name}"
         matrix = variable.storage.matrix
-        slot = Variable(variable.shape, None, name=full, trainable=False, matrix=matrix)
+        more: Any = {"matrix": matrix, "dtype": variable.kept_dtype}
+        slot = Variable(variable.shape, None, name=full, trainable=False, **more)
         slot.path = f"{self.name}/{full}"
         return slot
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.errors import Listed
 from cdl._common.validation import expected, not_recognized, number
 from cdl._configs.serialization import register_public
@@ -144,7 +144,7 @@ def normal(
     if traced is not None:
         return traced
     drawn = _generator("normal", seed).standard_normal(_shape("normal", shape))
-    return (mean + stddev * drawn).astype(standardize_dtype(dtype))
+    return astype((mean + stddev * drawn), standardize_dtype(dtype))
 
 
 def uniform(
@@ -159,7 +159,7 @@ def uniform(
     if traced is not None:
         return traced
     drawn = _generator("uniform", seed).random(_shape("uniform", shape))
-    return (minval + (maxval - minval) * drawn).astype(standardize_dtype(dtype))
+    return astype((minval + (maxval - minval) * drawn), standardize_dtype(dtype))
 
 
 def truncated_normal(
@@ -177,7 +177,7 @@ def truncated_normal(
     drawn = generator.standard_normal(_shape("truncated_normal", shape))
     while (beyond := np.abs(drawn) > _LIMIT).any():
         drawn[beyond] = generator.standard_normal(int(beyond.sum()))
-    return (mean + stddev * drawn).astype(standardize_dtype(dtype))
+    return astype((mean + stddev * drawn), standardize_dtype(dtype))
 
 
 def randint(
@@ -188,7 +188,7 @@ def randint(
     if traced is not None:
         return traced
     drawn = _generator("randint", seed).integers(minval, maxval, _shape("randint", shape))
-    return drawn.astype(standardize_dtype(dtype))
+    return astype(drawn, standardize_dtype(dtype))
 
 
 def categorical(
@@ -216,7 +216,7 @@ def categorical(
         raise expected("categorical", "logits", "an array of 2 axes", scores)
     generator = _generator("categorical", seed)
     noise = generator.gumbel(size=(len(scores), num_samples, scores.shape[1]))
-    chosen: Array = (scores[:, None] + noise).argmax(-1).astype(standardize_dtype(dtype))
+    chosen: Array = astype((scores[:, None] + noise).argmax(-1), standardize_dtype(dtype))
     return chosen
 
 
@@ -258,7 +258,7 @@ def beta(
 ) -> Array:
     """Numbers of a beta distribution; see `normal`."""
     drawn = _generator("beta", seed).beta(alpha, beta, _shape("beta", shape))
-    return drawn.astype(standardize_dtype(dtype))
+    return astype(drawn, standardize_dtype(dtype))
 
 
 def binomial(
@@ -271,7 +271,7 @@ def binomial(
     """How many of `counts` trials succeed, each with that probability; see `normal`."""
     trials = np.asarray(counts).astype(np.int64)
     drawn = _generator("binomial", seed).binomial(trials, probabilities, _shape("binomial", shape))
-    return np.asarray(drawn).astype(standardize_dtype(dtype))
+    return astype(np.asarray(drawn), standardize_dtype(dtype))
 
 
 def gamma(
@@ -279,4 +279,4 @@ def gamma(
 ) -> Array:
     """Numbers of a gamma distribution of scale 1; see `normal`."""
     drawn = _generator("gamma", seed).gamma(alpha, size=_shape("gamma", shape))
-    return np.asarray(drawn).astype(standardize_dtype(dtype))
+    return astype(np.asarray(drawn), standardize_dtype(dtype))

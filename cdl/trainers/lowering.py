@@ -13,6 +13,7 @@ from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
+from cdl.layers.in_programs import cast_value
 from cdl.layers.lora import Merges
 from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
 from cdl.trainers.custom.eager_step import Calls
@@ -213,6 +214,7 @@ def lower_with_calls(
     program = Program(training)
     program.calls = [] if eager else None
     values = [program.input(row, role="x") for row in rows or own_rows(model)]
+    _mark_whole(model, values)
     with nullcontext() if merges is None or eager else merges:
         outputs = model.append_all(program, values)
     for value in outputs:
@@ -266,12 +268,15 @@ class _Step:
         self._inputs = Inputs(self.program)
         rows = form.inputs or own_rows(model)
         self._xs = [self._inputs.get("x", i, row) for i, row in enumerate(rows)]
+        _mark_whole(model, self._xs)
         # As in Keras: who does not ask for `training` in his call runs as in inference.
         told = not overrides(type(model), "call") or takes(type(model), "training")
         with nullcontext() if told else self.program.fixed():
             self._outputs = model.append_all(self.program, self._xs)
         for value in self._outputs:
             self.program.output(value)
+        # What losses and metrics see: they compute in float32.
+        self._scored = [cast_value(self.program, value, "float32") for value in self._outputs]
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._penalized: frozenset[int] = frozenset()
         self._untraced: tuple[Untraced, ...] = ()
@@ -287,7 +292,7 @@ class _Step:
 
     def _target(self, number: int, wants: str) -> Value:
         """The input with y as the loss needs it: values, one number a line, or labels."""
-        prediction, shape = self._outputs[number], self._form.targets[number] or ()
+        prediction, shape = self._scored[number], self._form.targets[number] or ()
         if wants == "labels":
             return self._inputs.get("y", number, shape, "int32")
         if wants == "traced":
@@ -303,11 +308,11 @@ class _Step:
         for number in range(len(self._per_output)):
             self._weight(number)
         external_grads = []
-        for i, (entry, y) in enumerate(zip(self._per_output, self._outputs, strict=True)):
+        for i, (entry, y) in enumerate(zip(self._per_output, self._scored, strict=True)):
             if entry.loss is None:
                 continue
             if not losses.is_compiled(entry.loss):
-                external_grads.append(y)
+                external_grads.append(self._outputs[i])
                 continue
             scale, target = entry.scale, self._target(i, entry.loss.wants)
             if scale == 0.0:  # it is logged all the same
@@ -335,7 +340,7 @@ class _Step:
         )
         model, nest = self._model, self._form.nest
         batch: list[Any] = [model._packed_inputs(self._xs), None, None, None]
-        batch[2] = model._packed_outputs(self._outputs)
+        batch[2] = model._packed_outputs(self._scored)
         if nest is not None:
             batch[1] = tree.map_structure(lambda number: ys[number], nest)
             batch[3] = weights[0]
@@ -367,7 +372,7 @@ class _Step:
         if () in self._form.targets and any(y.shape == (1,) for y in self._outputs):
             raise error
         inputs = {id(value): Place(False, i) for i, value in enumerate(self._inputs.values)}
-        places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._outputs)}
+        places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._scored)}
         batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)
         loss = ModelLoss(self._model, batch, self.program.training)
         fed, given = self._inputs.values, self._outputs
@@ -383,7 +388,7 @@ class _Step:
         """Those of `compile` that the core has."""
         for each in self._metrics:
             if metrics.is_compiled(each.runs):
-                y = self._outputs[each.output]
+                y = self._scored[each.output]
                 target = self._target(each.output, each.runs.wants)
                 weight = self._weight(each.output) if each.weighted else None
                 if each.runs.heeds_masks:
@@ -415,6 +420,12 @@ class _Step:
         slots = self._inputs.slots
         parts = (self._penalized, self._untraced, observed, self._model_loss, calls)
         return Plan(program, slots, reports, seen, *parts)
+
+
+def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
+    """Note which inputs are integers, that no layer's policy may round."""
+    for value, info in zip(values, model._input_infos(), strict=True):
+        value.is_whole = "float" not in info.dtype
 
 
 def _lower_penalties(

@@ -6,7 +6,6 @@ Outputs are lists with one array an output of the model, until the model packs t
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import data, tree
+from cdl._common.dtypes import LOW
 from cdl._core import Executor
-from cdl._tracing.eager import Runner
+from cdl._tracing.eager import Runner, in_dtypes
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
@@ -31,7 +31,6 @@ from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Rows, rows_of
-from cdl.trainers.window_iterator import inputs_of, source_of
 from cdl.utils.display import is_watched
 
 if TYPE_CHECKING:
@@ -93,6 +92,9 @@ class Predictors:
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
+        self._is_low = any(value.dtype in LOW for value in self.program.outputs)
+        if self._is_low:  # they are given in their dtypes
+            self.row_shape = None
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(FEW)
         self._others: dict[int, Executor | _Merging] = {}
@@ -162,7 +164,8 @@ class Predictors:
         if self._draws:
             self._calls += 1
         outputs = self.of(rows).predict(x, core_seed(), self._calls)
-        return outputs if len(self.program.outputs) > 1 else [outputs]
+        outputs = outputs if len(self.program.outputs) > 1 else [outputs]
+        return in_dtypes(outputs, self.program.outputs) if self._is_low else outputs
 
     def run_shared(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """The same, of several ranks each a part of the rows.
@@ -208,7 +211,8 @@ class Predictors:
             batch = [each[at : at + rows] for each in x]
             found = self.of(rows).predict(batch, core_seed(), self._calls)
             watching.run(found.__getitem__)
-            parts.append(found[: self._own])
+            own = self.program.outputs[: self._own]
+            parts.append(in_dtypes(found[: self._own], own))
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
@@ -221,9 +225,6 @@ def predict(
     verbose = arguments.verbosity(verbose, f"{call}: verbose")
     steps = arguments.steps(steps, f"{call}: steps")
     custom = steps_itself(type(model), "predict")
-    source = source_of(model, x, None, None, call)
-    if not isinstance(source, tuple):
-        return _in_windows(model, source, batch_size, verbose, steps, callbacks, custom)
     if data.is_stream(x):
         if batch_size is not None:
             raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
@@ -269,42 +270,6 @@ def predict(
     return _watched(
         model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, custom
     )
-
-
-def _in_windows(
-    model: TrainableModel,
-    source: data.Source,
-    batch_size: int | None,
-    verbose: int | str,
-    steps: int | None,
-    callbacks: Any,
-    custom: bool,
-) -> Any:
-    """The outputs for all rows of what is read in windows."""
-    rows = source.rows
-    batch = arguments.batch_of_states(model, batch_size, rows or 0, "predict")
-    batch = batch or (-(-rows // steps) if steps and rows else FEW)
-    hooked = custom or CallbackList(callbacks).wants_batches("predict")
-    each = 1 if hooked else max(1, 16 * MANY // batch)
-    target = steps or (None if rows is None else -(-rows // batch))
-
-    def parts() -> Iterator[Any]:
-        left = math.inf if steps is None else steps * batch
-        for x in inputs_of(source, each * batch):
-            given: Any = (
-                nested(x, None, None, None, "predict")
-                if custom
-                else inputs(model, x, "predict", batch)
-            )
-            n = given.samples if custom else len(given[0])
-            for at in range(0, int(min(n, left)), each * batch):
-                part = slice(at, int(min(n, left, at + each * batch)))
-                yield given.step(part) if custom else [array[part] for array in given]
-            left -= n
-            if left <= 0:
-                return
-
-    return _watched(model, parts(), each, target, verbose, callbacks, custom)
 
 
 def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> list[Array]:

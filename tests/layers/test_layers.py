@@ -280,7 +280,7 @@ def test_config_of_input_is_keras_own():
         (lambda: Dense(3, dtype="float64"), ValueError, "Cannot convert 'float64'"),
         (lambda: Dense(3, name="a/b"), ValueError, "name must be a string without '/', got 'a/b'"),
         (lambda: Dense(3, name=3), ValueError, "name must be a string without '/', got 3"),
-        (lambda: Dense(3, autocast=False), ValueError, "autocast=False is not supported"),
+        (lambda: Dense(3, autocast=3), ValueError, "autocast must be True or False, got 3"),
         (lambda: Dense(3, activity_regularizer=3), ValueError, "Could not interpret regularizer"),
         (
             lambda: Dense(3, quantization_config=2),

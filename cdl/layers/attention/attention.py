@@ -68,7 +68,10 @@ class Attention(Layer):
         self.score_mode: str = one_of(owner, "score_mode", score_mode, ("dot", "concat"))
         self.dropout = checked_rate(owner, dropout, "dropout")
         self.seed = checked_seed(owner, seed)
-        self._dropout_layer = Dropout(dropout, seed=seed, name="dropout") if dropout > 0 else None
+        self._dropout_layer = None
+        if dropout > 0:
+            policy = self.dtype_policy
+            self._dropout_layer = Dropout(dropout, seed=seed, name="dropout", dtype=policy)
 
     def _sublayers(self) -> list[Any]:
         return [] if self._dropout_layer is None else [self._dropout_layer]

@@ -148,8 +148,8 @@ class GroupQueryAttention(ProjectedAttention):
             gate = {"activation": "sigmoid"}
             self._gate_dense = project("gate", "bqm,muh->bquh", queries, query_shape, **gate)
         self._value_dense = project("value", "bkm,mvh->bkvh", keys, value_shape)
-        self._softmax = Softmax(axis=-1)
-        self._dropout_layer = Dropout(self.dropout, seed=self.seed)
+        self._softmax = Softmax(axis=-1, dtype=self.dtype_policy)
+        self._dropout_layer = Dropout(self.dropout, seed=self.seed, dtype=self.dtype_policy)
         self._dot_product_equation, self._combine_equation = "bquh,bkuh->buqk", "buqk,bkuh->bquh"
         self._output_dense = self._projection(
             "attention_output",
@@ -287,11 +287,14 @@ class GroupQueryAttention(ProjectedAttention):
         """Symbolic tensors like the outputs, for symbolic inputs."""
         del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
         key_shape = None if key is None else key.shape
-        result = KerasTensor(self.compute_output_shape(query.shape, value.shape, key_shape))
+        shape = self.compute_output_shape(query.shape, value.shape, key_shape)
+        result = KerasTensor(shape, self.compute_dtype)
         if not return_attention_scores:
             return result
         steps = query.shape[1], value.shape[1]
-        return result, KerasTensor((query.shape[0], self.num_query_heads, *steps))
+        return result, KerasTensor(
+            (query.shape[0], self.num_query_heads, *steps), self.compute_dtype
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments but for `flash_attention`."""

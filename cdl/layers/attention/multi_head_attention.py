@@ -245,8 +245,9 @@ class MultiHeadAttention(ProjectedAttention):
             rank, self._attention_axes
         )
         attended = len(self._attention_axes)
-        self._softmax = Softmax(axis=tuple(range(of_scores - attended, of_scores)))
-        self._dropout_layer = Dropout(self._dropout, seed=self.seed)
+        axes = tuple(range(of_scores - attended, of_scores))
+        self._softmax = Softmax(axis=axes, dtype=self.dtype_policy)
+        self._dropout_layer = Dropout(self._dropout, seed=self.seed, dtype=self.dtype_policy)
 
     def call(
         self,
@@ -367,13 +368,14 @@ class MultiHeadAttention(ProjectedAttention):
         """Symbolic tensors like the outputs, for symbolic inputs."""
         del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
         key_shape = None if key is None else key.shape
-        result = KerasTensor(self.compute_output_shape(query.shape, value.shape, key_shape))
+        shape = self.compute_output_shape(query.shape, value.shape, key_shape)
+        result = KerasTensor(shape, self.compute_dtype)
         if not return_attention_scores:
             return result
         which = self._attention_axes or tuple(range(1, len(query.shape) - 1))
         others = [n for i, n in enumerate(query.shape[:-1]) if i not in which]
         attended = [*(query.shape[i] for i in which), *(value.shape[i] for i in which)]
-        return result, KerasTensor((*others, self._num_heads, *attended))
+        return result, KerasTensor((*others, self._num_heads, *attended), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments but for `flash_attention`."""

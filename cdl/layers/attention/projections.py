@@ -92,6 +92,7 @@ class ProjectedAttention(Layer):
             output_shape=(None,) * (len(output) - 1 - len(sizes)) + tuple(sizes),
             bias_axes=output[len(output) - len(sizes) :] if bias else None,
             name=name,
+            dtype=self.dtype_policy,
             kernel_initializer=_another(self._kernel_initializer),
             bias_initializer=_another(self._bias_initializer),
             kernel_regularizer=self._kernel_regularizer,

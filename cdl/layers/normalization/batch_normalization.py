@@ -121,15 +121,14 @@ class BatchNormalization(Scaled):
         (axis,) = axes_within(owner, self.axis, shape)
         (channels,) = sizes_of(owner, (axis,), shape)
         self.add_scale((channels,))
-        self.moving_mean = self.add_weight(
-            (channels,), self.moving_mean_initializer, name="moving_mean", trainable=False
-        )
-        self.moving_variance = self.add_weight(
-            (channels,), self.moving_variance_initializer, name="moving_variance", trainable=False
-        )
+        first: Any = self.moving_mean_initializer
+        told: Any = {"trainable": False, "autocast": False}
+        self.moving_mean = self.add_weight((channels,), first, name="moving_mean", **told)
+        first = self.moving_variance_initializer
+        self.moving_variance = self.add_weight((channels,), first, name="moving_variance", **told)
         for name in ("moving_stddev", "renorm_mean", "renorm_stddev") if self.renorm else ():
             first = self.moving_mean_initializer if name == "renorm_mean" else self._first_stddev
-            setattr(self, name, self.add_weight((channels,), first, name=name, trainable=False))
+            setattr(self, name, self.add_weight((channels,), first, name=name, **told))
         self.input_spec = InputSpec(ndim=len(shape), axes={self.axis: channels})
         super().build(input_shape)
 

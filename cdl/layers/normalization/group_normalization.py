@@ -79,6 +79,7 @@ class GroupNormalization(Scaled):
             gamma_constraint,
             **kwargs,
         )
+        self.autocast = False
         self.groups = groups
         self.axis = whole("GroupNormalization", "axis", axis)
 

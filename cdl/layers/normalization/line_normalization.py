@@ -101,6 +101,7 @@ class LayerNormalization(AlongLines, Scaled):
             **kwargs,
         )
         self.axis = _int_or_list("LayerNormalization", axis)
+        self.autocast = False
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for inputs with those sizes of the axes."""
@@ -139,6 +140,7 @@ class RMSNormalization(AlongLines):
     Weights: scale, first all 1, of the sizes of the axes in ascending order.
     """
 
+    _in_float32 = True
     scale: Variable
 
     def __init__(

@@ -32,6 +32,7 @@ class Scaled(SameShape):
         kwargs: see `Layer`.
     """
 
+    _in_float32 = True
     _inner: tuple[str, ...] = ("add_scale",)
     gamma: Variable | None
     beta: Variable | None
@@ -70,6 +71,7 @@ class Scaled(SameShape):
                 self.gamma_initializer,
                 regularizer=self.gamma_regularizer,
                 constraint=self.gamma_constraint,
+                autocast=False,
                 name="gamma",
             )
         if self.center:
@@ -78,6 +80,7 @@ class Scaled(SameShape):
                 self.beta_initializer,
                 regularizer=self.beta_regularizer,
                 constraint=self.beta_constraint,
+                autocast=False,
                 name="beta",
             )
 

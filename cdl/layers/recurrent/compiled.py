@@ -13,6 +13,7 @@ from cdl._ir.program import Program
 from cdl._tracing import eager
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import autocast_to
 from cdl.activations import ActivationFunction
 from cdl.random import core_seed
 
@@ -95,8 +96,9 @@ def _runner(layer: RNN, call: Callable[..., Any], given: Any, training: bool) ->
     def tensor(leaf: Any) -> Any:
         if leaf is None:
             return None
-        values.append(program.input(leaf.shape[1:]))
-        dtype = "bool" if leaf.dtype == bool else "float32"
+        dtype = "bool" if leaf.dtype == bool else layer._input_dtype() or "float32"
+        value = program.input(leaf.shape[1:])
+        values.append(value if dtype == "bool" else program.cast(value, dtype))
         return KerasTensor((None, *leaf.shape[1:]), dtype)
 
     arguments = tuple(tree.map_structure(tensor, part) for part in given)
@@ -104,7 +106,9 @@ def _runner(layer: RNN, call: Callable[..., Any], given: Any, training: bool) ->
     def traced(*args: Any) -> Any:
         return call(layer, *args, training=training)
 
-    graph = graphs.trace(traced, arguments, {}, training)
+    program.param_dtype = layer._autocast_dtype()
+    with autocast_to(program.param_dtype):
+        graph = graphs.trace(traced, arguments, {}, training)
     outputs = graph.lower(program, values)
     for value in tree.flatten(outputs):
         program.output(value)

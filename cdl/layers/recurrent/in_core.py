@@ -67,8 +67,9 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
     loop = CoreLoop(layer, number, activation, gate)
     samples, steps = sequences.shape[:2]
     shape = (samples, steps, cell.units) if layer.return_sequences else (samples, cell.units)
-    ends = [KerasTensor((samples, cell.units)) for _ in states]
-    y, ends = record(loop, given, {}, (KerasTensor(shape), ends))
+    dtype = sequences.dtype
+    ends = [KerasTensor((samples, cell.units), dtype) for _ in states]
+    y, ends = record(loop, given, {}, (KerasTensor(shape, dtype), ends))
     return Found(y, y, ends)
 
 

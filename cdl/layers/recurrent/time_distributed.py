@@ -58,7 +58,7 @@ class TimeDistributed(Wrapper):
     def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
         inputs = args[0] if args else kwargs["inputs"]
         self._check_mask(inputs, kwargs.get("mask"))
-        return KerasTensor(self.compute_output_shape(inputs.shape))
+        return KerasTensor(self.compute_output_shape(inputs.shape), self.layer.compute_dtype)
 
     def _check_mask(self, inputs: Any, mask: Any) -> None:
         if mask is None:

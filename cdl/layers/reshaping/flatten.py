@@ -28,6 +28,8 @@ class Flatten(Layer):
         kwargs: see `Layer`.
     """
 
+    _moves = True
+
     def __init__(self, data_format: str | None = None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format(data_format, "Flatten")

@@ -31,6 +31,7 @@ class Places(Layer):
         kwargs: see `Layer`.
     """
 
+    _moves = True
     _inner: tuple[str, ...] = ("places",)
     places: int  # axes beside those of the samples and of the channels
 

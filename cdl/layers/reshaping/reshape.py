@@ -32,6 +32,8 @@ class Reshape(Layer):
         ValueError: no shape, or more than one -1.
     """
 
+    _moves = True
+
     def __init__(self, target_shape: Any, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if not hasattr(target_shape, "__iter__") or isinstance(target_shape, str):
@@ -92,6 +94,8 @@ class Permute(Layer):
         ValueError: `dims` is no permutation of 1, 2, ...
     """
 
+    _moves = True
+
     def __init__(self, dims: Any, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         if not hasattr(dims, "__iter__") or isinstance(dims, str):
@@ -126,6 +130,8 @@ class RepeatVector(Layer):
         TypeError: `n` is no int.
         ValueError: `n` is not positive.
     """
+
+    _moves = True
 
     def __init__(self, n: int, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)

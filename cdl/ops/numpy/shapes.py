@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._common.dtypes import standardize_dtype
+from cdl._common.dtypes import numpy_dtype, standardize_dtype
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
@@ -169,4 +169,4 @@ def copy(x: ArrayLike) -> Any:
 @operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
 def view(x: ArrayLike, dtype: Any = None) -> Any:
     """The bits of x as those of another dtype."""
-    return np.asarray(x).view(None if dtype is None else standardize_dtype(dtype))
+    return np.asarray(x).view(None if dtype is None else numpy_dtype(standardize_dtype(dtype)))

@@ -1,0 +1,185 @@
+"""Layers that compute in bfloat16 and float16: what is cast, and what comes out."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import cdl
+from cdl import Input, Model, Sequential, layers, ops
+from cdl._common import dtypes
+
+X = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+POLICIES = {
+    "mixed_bfloat16": ("bfloat16", "float32"),
+    "mixed_float16": ("float16", "float32"),
+    "bfloat16": ("bfloat16", "bfloat16"),
+    "float16": ("float16", "float16"),
+}
+# Half of the distance between two numbers, relative to them.
+HALF = {"bfloat16": 2**-8, "float16": 2**-11}
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request):
+    before = cdl.config.dtype_policy()
+    cdl.config.set_dtype_policy(request.param)
+    yield request.param
+    cdl.config.set_dtype_policy(before)
+
+
+def test_numbers_are_rounded_to_the_nearest():
+    bits = np.random.default_rng(0).integers(0, 2**32, 20000, dtype=np.uint32)
+    x = np.append(bits.view(np.float32), np.float32([3.4e38, np.inf, np.nan, 1 + 2**-8]))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for name, dtype in (("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)):
+            expected = x.astype(dtype).astype(np.float32)
+            np.testing.assert_array_equal(dtypes.rounded(x, name), expected)
+
+
+def test_a_layer_gives_the_dtype_that_it_computes_in(policy):
+    compute, variable = POLICIES[policy]
+    layer = layers.Dense(3, activation="tanh")
+    symbolic = layer(Input((5,)))
+    y = layer(X)
+    assert (layer.compute_dtype, layer.variable_dtype, layer.dtype) == (compute, variable, variable)
+    assert symbolic.dtype == y.dtype.name == compute
+    assert [w.dtype for w in layer.weights] == [variable] * 2
+    assert [w.dtype.name for w in layer.get_weights()] == [variable] * 2
+    kernel, bias = (dtypes.rounded(w, compute) for w in layer.get_weights())
+    exact = np.tanh(dtypes.rounded(X, compute).astype(np.float64) @ kernel + bias)
+    np.testing.assert_allclose(np.float64(y), exact, HALF[compute], 1e-4)
+
+
+def test_a_model_learns_in_it_and_predicts_in_it(policy):
+    compute, variable = POLICIES[policy]
+    model = Sequential(
+        [
+            Input((5,)),
+            layers.Dense(16, "relu"),
+            layers.BatchNormalization(),
+            layers.LayerNormalization(),
+            layers.Dropout(0.1),
+            layers.Dense(2, "softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.optimizer.learning_rate = 0.02
+    x = np.random.default_rng(1).normal(size=(256, 5)).astype(np.float32)
+    history = model.fit(x, x[:, 0] > 0, epochs=6, verbose=0).history
+    assert history["accuracy"][-1] > 0.9
+    assert model.predict(x, verbose=0).dtype == model(x).dtype == dtypes.numpy_dtype(compute)
+    assert model.output.dtype == compute
+    assert {w.dtype for w in model.weights} == {variable}
+
+
+def test_the_last_layer_may_be_float32(policy):
+    model = Sequential([Input((5,)), layers.Dense(4), layers.Dense(2, dtype="float32")])
+    assert model.predict(X, verbose=0).dtype == model(X).dtype == np.float32
+    low = dtypes.rounded(X, POLICIES[policy][0]) @ dtypes.rounded(
+        model.layers[0].kernel.numpy(), POLICIES[policy][0]
+    )
+    expected = dtypes.rounded(low, POLICIES[policy][0]) @ np.float32(model.layers[1].kernel)
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, 1e-2, 1e-2)
+
+
+class Scaled(layers.Layer):
+    """A layer of the user's that notes the dtypes which its call sees."""
+
+    def build(self, input_shape):
+        self.w = self.add_weight((input_shape[-1], 3), name="w")
+        self.other = self.add_weight((3,), "ones", dtype="float32", autocast=False)
+
+    def call(self, inputs, number=None):
+        self.seen = [str(each.dtype) for each in (inputs, self.w, self.other)]
+        if number is not None:
+            self.seen.append(str(number.dtype))
+        return ops.matmul(inputs * 2.0, self.w) + np.mean(inputs, axis=-1, keepdims=True)
+
+
+def test_a_layer_of_the_user_s_sees_its_dtype(policy):
+    compute, variable = POLICIES[policy]
+    layer, numbers = Scaled(), np.arange(6)
+    eager = layer(X, number=numbers)
+    assert layer.seen == [compute, compute, "float32", "int64"]
+    assert (layer.w.dtype, layer.other.dtype) == (variable, "float32")
+    x = Input((5,))
+    y = layer(x)
+    assert layer.seen == [compute, compute, "float32"]
+    assert y.dtype == eager.dtype.name == compute and type(eager) is np.ndarray
+    traced = Model(x, y).predict(X, verbose=0)
+    assert traced.dtype == eager.dtype
+    size = np.abs(np.float32(eager)).max()
+    np.testing.assert_allclose(np.float32(traced), np.float32(eager), 0, 3 * HALF[compute] * size)
+
+
+def test_a_layer_within_another_has_a_policy_of_its_own(policy):
+    class Outer(layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = Scaled(dtype="float32")
+            self.raw = Scaled(autocast=False)
+
+        def call(self, inputs):
+            return self.inner(inputs), self.raw(inputs)
+
+    layer = Outer()
+    first, _ = layer(X)
+    compute, variable = POLICIES[policy]
+    assert layer.inner.seen == ["float32", "float32", "float32"]
+    assert layer.raw.seen == [compute, variable, "float32"]
+    assert first.dtype == np.float32
+    first, _ = layer(Input((5,)))
+    assert first.dtype == "float32" and layer.inner.seen[0] == "float32"
+
+
+def test_integers_are_never_rounded(policy):
+    numbers = np.array([[257, 1001, 2049]])
+    model = Sequential([Input((3,), dtype="int32"), layers.Embedding(3000, 2)])
+    np.testing.assert_array_equal(
+        np.float32(model(numbers)),
+        dtypes.rounded(model.layers[0].embeddings.numpy(), POLICIES[policy][0])[numbers],
+    )
+
+    class Passed(layers.Layer):
+        def call(self, x):
+            return ops.cast(x, "float32")
+
+    x = Input((3,), dtype="int32")
+    for y in (Passed()(x), Passed()(layers.Reshape((3,))(x))):
+        np.testing.assert_array_equal(Model(x, y).predict(numbers, verbose=0), numbers)
+    np.testing.assert_array_equal(Passed()(numbers), numbers)
+    wide = np.zeros((1, 400), np.float32)
+    wide[0, 301] = 1
+
+    class Largest(layers.Layer):
+        def call(self, x):
+            return ops.cast(ops.argmax(x, axis=-1), "float32")
+
+    x = Input((400,))
+    assert Model(x, Largest()(x)).predict(wide, verbose=0) == 301
+
+
+def test_bfloat16_arrays_come_in():
+    x = X.astype(ml_dtypes.bfloat16)
+    model = Sequential([Input((5,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    wide = np.float32(x)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), model.predict(wide, verbose=0))
+    y = x[:, :1]
+    assert model.evaluate(x, y, verbose=0) == model.evaluate(wide, np.float32(y), verbose=0)
+    model.fit(x, y, verbose=0)
+    weights = [w.astype(ml_dtypes.bfloat16) for w in model.get_weights()]
+    model.set_weights(weights)
+    np.testing.assert_array_equal(model.get_weights()[0], np.float32(weights[0]))
+
+
+def test_without_ml_dtypes_only_what_gives_bfloat16_needs_it(monkeypatch):
+    import sys
+
+    model = Sequential(
+        [Input((5,)), layers.Dense(4, dtype="mixed_bfloat16"), layers.Dense(1, dtype="float32")]
+    )
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    assert model.predict(X, verbose=0).dtype == np.float32
+    with pytest.raises(ImportError, match=r"pip install 'cdl-nn\[bfloat16\]'"):
+        model.layers[0](X)
