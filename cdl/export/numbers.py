@@ -44,6 +44,8 @@ SAME = frozenset(("reshape", "stop", "fork", "broadcast_batch"))
 # Why the others cannot leave.
 REASONS = {
     "cast": "it rounds to bfloat16 or float16, or back",
+    "dense_int": "its weights are integers of few bits",
+    "unpack": "it reads integers of few bits",
     "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",

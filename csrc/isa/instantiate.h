@@ -41,6 +41,7 @@
 #include "kernels/window.h"
 #include "kernels/winograd.h"
 #include "kernels/cells.h"
+#include "kernels/integers.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

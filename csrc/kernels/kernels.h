@@ -89,6 +89,35 @@ struct cdl_normalizing {
     float *dgamma, *dbeta; /* the sums over these lines: n and pads */
 };
 
+/* Lines that a product with integers takes at a time, and columns of a panel (base/param.h). */
+enum { CDL_INT_LINES = 48, CDL_INT_PANEL = 64 };
+
+/* y = x W + bias with W of k rows of integers, of eight or four bits, in words (integers.h). An
+ * integer q of column c is q / scale[c], or (q - zero[g, c]) scale[g, c] in group g of rows. */
+struct cdl_int_product {
+    size_t rows, k, n, ldx, ldy;
+    size_t bits, block;       /* of an integer; rows of a group, k if there is one */
+    bool dynamic;             /* lines of x become integers first: bytes, one group */
+    float low, high, epsilon; /* how: within [low, high] */
+    const float *x, *w, *scale, *zero, *bias; /* zero, bias: or NULL; with zero no pads */
+    float *y, *scratch;                       /* cdl_int_floats of each of CDL_INT_LINES lines */
+};
+
+/* Words of that many integers of a column; and of all rows, group by group. */
+static inline size_t cdl_int_words(size_t rows, size_t bits) { return (rows * bits + 31) / 32; }
+static inline size_t cdl_int_depth(size_t k, size_t block, size_t bits) {
+    return k / block * cdl_int_words(block, bits) + cdl_int_words(k % block, bits);
+}
+/* Floats of a line whose groups are filled up; and those, what a register may write behind, and the
+ * groups' sums, or the line's bytes. */
+static inline size_t cdl_int_spread(const struct cdl_int_product *p) {
+    return cdl_int_depth(p->k, p->block, p->bits) * 32 / p->bits + CDL_LINE;
+}
+static inline size_t cdl_int_floats(const struct cdl_int_product *p) {
+    const size_t groups = (p->k + p->block - 1) / p->block;
+    return cdl_round_up(p->dynamic ? p->k / 4 + CDL_LINE : cdl_int_spread(p) + groups, CDL_LINE);
+}
+
 /* w, g and slots: n floats, whole lines or a single column; s: what NAME_step derived. */
 typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);
 

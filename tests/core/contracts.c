@@ -50,7 +50,7 @@ static void check_sizes(void) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         for (int threads = 1; threads <= CDL_MAX_THREADS; threads *= 4) {
-            struct cdl_value_def value = {.n_dims = 3};
+            struct cdl_value_def value = {.n_dims = 3, .dtype = CDL_DTYPE_float32};
             const int input = 0;
             memcpy(value.dims, cases[i].dims, sizeof cases[i].dims);
             const struct cdl_program_def def = {.rows = cases[i].rows,
@@ -65,7 +65,7 @@ static void check_sizes(void) {
             expect(status == cases[i].status, "status of a size", (double)status);
         }
     }
-    const struct cdl_value_def nine = {.n_dims = 9};
+    const struct cdl_value_def nine = {.n_dims = 9, .dtype = CDL_DTYPE_float32};
     const struct cdl_program_def def = {.rows = 1, .n_values = 1, .values = &nine};
     expect(create(&def) == CDL_ERR_PROGRAM, "status of nine axes", (double)create(&def));
 }
@@ -77,22 +77,25 @@ enum { X, T, Y, CLASS, ONE, SUM, IMAGE, MAP, VALUES };
 
 /* A program of one op that names a row of a table, by the op's number; operands that fit most. */
 static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl_param *kernel,
-                                   struct cdl_param *plain, int classes, int64_t kind) {
+                                   struct cdl_param *plain, struct cdl_param *words, int classes,
+                                   int64_t kind) {
     static const struct cdl_value_def values[VALUES] = {
-        [X] = {.n_dims = 1, .dims = {3}},
-        [T] = {.n_dims = 1, .dims = {3}},
-        [Y] = {.n_dims = 1, .dims = {3}},
+        [X] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
+        [T] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
+        [Y] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32},
         [CLASS] = {.n_dims = 1, .dims = {1}, .dtype = CDL_DTYPE_int32},
-        [ONE] = {.n_dims = 1, .dims = {1}},
-        [SUM] = {.n_dims = 1, .dims = {3}, .shared = true},
-        [IMAGE] = {.n_dims = 2, .dims = {4, 3}},
-        [MAP] = {.n_dims = 2, .dims = {4, 3}},
+        [ONE] = {.n_dims = 1, .dims = {1}, .dtype = CDL_DTYPE_float32},
+        [SUM] = {.n_dims = 1, .dims = {3}, .dtype = CDL_DTYPE_float32, .shared = true},
+        [IMAGE] = {.n_dims = 2, .dims = {4, 3}, .dtype = CDL_DTYPE_float32},
+        [MAP] = {.n_dims = 2, .dims = {4, 3}, .dtype = CDL_DTYPE_float32},
     };
     const int inputs[] = {X, T, CLASS, IMAGE};
     const bool is_dense = strcmp(row->name, "dense") == 0, draws = strcmp(row->name, "draw") == 0;
     const bool is_conv = strcmp(row->name, "conv") == 0;
     const bool is_depthwise = strcmp(row->name, "depthwise_conv") == 0;
     const bool is_recurrent = strcmp(row->name, "recurrent") == 0;
+    const bool is_dense_int = strcmp(row->name, "dense_int") == 0;
+    const int64_t integers[] = {kind, 8, 0, 1}; /* of one word each for three rows */
     const bool has_kernel =
         is_recurrent || is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
     const bool has_window = (has_kernel && !is_dense && !is_recurrent) || is_depthwise ||
@@ -111,6 +114,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     if (is_reduce) instruction.numbers = cut, instruction.n_numbers = 4;
     if (has_window) instruction.numbers = window, instruction.n_numbers = 5;
     if (is_recurrent) instruction.numbers = steps, instruction.n_numbers = 5;
+    if (is_dense_int) instruction.numbers = integers, instruction.n_numbers = 4;
     if (is_conv) instruction.numbers = groups, instruction.n_numbers = 6;
     instruction.n_in = draws ? 0 : scores ? 2 : 1;
     instruction.in[0] = has_window ? IMAGE : X;
@@ -126,6 +130,12 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
         instruction.params[1] = is_recurrent ? kernel : NULL;
         instruction.trained[0] = instruction.trained[1] = -1;
     }
+    if (is_dense_int) {
+        instruction.n_params = 4;
+        instruction.params[0] = words;
+        instruction.params[1] = plain;
+        for (int k = 0; k < 4; k++) instruction.trained[k] = -1;
+    }
     const struct cdl_program_def def = {.rows = 4,
                                         .n_values = VALUES,
                                         .values = values,
@@ -137,30 +147,32 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
 }
 
 static void check_kinds(void) {
-    struct cdl_param *kernel, *plain;
+    struct cdl_param *kernel, *plain, *words;
     struct cdl_row row, kind;
     int tables = 0;
     if (cdl_param_create(3, 3, true, &kernel) != CDL_OK) return;
     if (cdl_param_create(1, 3, false, &plain) != CDL_OK) return;
+    if (cdl_param_create(1, 3, true, &words) != CDL_OK) return;
     for (int op = 0; cdl_table_row("ops", op, &row); op++) {
         if (!row.table) continue;
         tables++;
         int rows = 0, fit = 0;
         for (; cdl_table_row(row.table, rows, &kind); rows++) {
             for (int classes = 0; classes < 2; classes++)
-                fit += create_with_kind(op, &row, kernel, plain, classes, rows) == CDL_OK;
+                fit += create_with_kind(op, &row, kernel, plain, words, classes, rows) == CDL_OK;
         }
         /* A tally of a row with parameters wants them: r2_score and f_score have none. */
         expect(fit > 0, row.name, fit);
         const int64_t wrong[] = {-1, rows, (int64_t)1 << 32, INT64_MAX, INT64_MIN};
         for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-            const cdl_status status = create_with_kind(op, &row, kernel, plain, 0, wrong[i]);
+            const cdl_status status = create_with_kind(op, &row, kernel, plain, words, 0, wrong[i]);
             expect(status == CDL_ERR_PROGRAM, row.name, (double)wrong[i]);
         }
     }
     expect(tables >= 10, "ops with a table", tables);
     cdl_param_destroy(kernel);
     cdl_param_destroy(plain);
+    cdl_param_destroy(words);
 }
 
 /* ---- the pieces that optimizers of whole parameters walk -------------------------------------

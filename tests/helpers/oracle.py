@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import oracle_graph
+import oracle_integers
 import oracle_layers
 import oracle_ops
 import oracle_recurrent
@@ -337,6 +338,7 @@ FORWARD = {
     **oracle_layers.FORWARD,
     **oracle_windows.FORWARD,
     **oracle_recurrent.FORWARD,
+    **oracle_integers.FORWARD,
     **oracle_ops.FORWARD,
     **oracle_graph.FORWARD,
     "measure": measure_forward,
@@ -359,6 +361,7 @@ BACKWARD = {
     **oracle_layers.BACKWARD,
     **oracle_windows.BACKWARD,
     **oracle_recurrent.BACKWARD,
+    **oracle_integers.BACKWARD,
     **oracle_ops.BACKWARD,
     **oracle_graph.BACKWARD,
     "measure": lambda o, i: None,

@@ -1,0 +1,136 @@
+"""A weight of integers of eight or four bits, kept in the words that the core's products read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from cdl import _core
+from cdl._configs import allocation_limit
+from cdl._tracing.variable import Variable
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class IntegerVariable(Variable):
+    """A weight whose values are int8; integers of four bits lie two in a byte of the last axis.
+
+    csrc/kernels/integers.h says how words lie: a kernel's integers of consecutive rows share one,
+    a table's those of consecutive columns.
+
+    Args:
+        shape: of the int8 values.
+        name: last part of ``path``.
+        bits: of an integer, 8 or 4.
+        size: integers of the last axis before two were brought into a byte; None: of its bytes.
+        rows: how many axes are the rows of the matrix; a table has all but the last.
+        block: rows of a kernel's group, which begins with a new word; 0: one group.
+        table: whether rows are read by number.
+        word_bits: of an integer in the words, 8 also where `bits` is 4; None: `bits`.
+    """
+
+    __slots__ = ("bits", "block", "matrix_shape", "table", "word_bits")
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        *,
+        name: str,
+        bits: int = 8,
+        size: int | None = None,
+        rows: int = 1,
+        block: int = 0,
+        table: bool = False,
+        word_bits: int | None = None,
+    ) -> None:
+        self.shape = tuple(map(int, shape))
+        self.dtype = "int8"
+        self.name = self.path = name
+        self.trainable = False
+        self.regularizer = self.constraint = None
+        self.bits, self.block, self.table = bits, block, table
+        self.word_bits = bits if word_bits is None else word_bits
+        last = self.shape[-1] if size is None else size
+        sizes = (*self.shape[:-1], last)
+        self.matrix_shape = prod(sizes[:rows]), prod(sizes[rows:])
+        allocation_limit.spend(name, self.shape)
+        words = self._words(np.zeros(self.matrix_shape, np.int8))
+        self.storage = _core.Parameter(words.shape, not table)
+        self.storage.set(words)
+
+    def numpy(self) -> Array:
+        """A copy of the values, int8, in C order."""
+        integers = self._integers(self.storage.get())
+        if self.bits == 4:
+            lines = integers.reshape(*self.shape[:-1], -1)
+            if lines.shape[-1] % 2:
+                lines = np.concatenate([lines, np.zeros_like(lines[..., :1])], axis=-1)
+            integers = (lines[..., ::2] & 15) | (lines[..., 1::2] << 4)
+        return integers.reshape(self.shape)
+
+    def integers(self) -> Array:
+        """The integers, one an element, as a matrix."""
+        return self._integers(self.storage.get())
+
+    def assign(self, value: Any) -> Array | Any:
+        """Sets all values, and returns them.
+
+        Raises:
+            ValueError: if ``value`` has another shape.
+        """
+        array = np.asarray(value).astype(np.int8)
+        if array.shape != self.shape:
+            raise ValueError(
+                f"{self.path}: the value must have shape {self.shape}, got {array.shape}"
+            )
+        integers = array
+        if self.bits == 4:
+            halves = np.stack([array << 4 >> 4, array >> 4], axis=-1)
+            lines = halves.reshape(*self.shape[:-1], -1)
+            last = self.matrix_shape[1] * self.matrix_shape[0] // prod(self.shape[:-1])
+            integers = lines[..., :last]
+        self.storage.set(self._words(integers.reshape(self.matrix_shape)))
+        return array
+
+    def _words(self, matrix: Array) -> Array:
+        """The words of a matrix, as floats of their bits."""
+        lines = _grouped(matrix.T if not self.table else matrix, self.block, 32 // self.word_bits)
+        if self.word_bits == 4:
+            cut = lines.reshape(len(lines), -1, 2, 4)
+            lines = (cut[:, :, 0] & 15) | (cut[:, :, 1] << 4)
+        words = np.ascontiguousarray(lines.reshape(len(lines), -1)).view(np.float32)
+        if self.table:
+            return words
+        if len(words) == 1:  # of a single column: a matrix of one has no panel
+            words = np.concatenate([words, np.zeros_like(words)])
+        return np.ascontiguousarray(words.T)
+
+    def _integers(self, words: Array) -> Array:
+        """What `_words` was given."""
+        rows, columns = self.matrix_shape
+        if not self.table:
+            words = np.ascontiguousarray(words.T)[:columns]
+        lines = words.view(np.int8).reshape(len(words), -1, 4)
+        if self.word_bits == 4:
+            lines = np.stack([lines << 4 >> 4, lines >> 4], axis=2)
+        flat = lines.reshape(len(words), -1)[:, self.places()]
+        return np.ascontiguousarray(flat if self.table else flat.T).reshape(rows, columns)
+
+    def places(self) -> Array:
+        """Where the integers of a line are among those of its words."""
+        k = self.matrix_shape[1 if self.table else 0]
+        number, each = np.arange(k), 32 // self.word_bits
+        if not self.block:
+            return number
+        group = -(-self.block // each) * each
+        return number // self.block * group + number % self.block
+
+
+def _grouped(lines: Array, block: int, each: int) -> Array:
+    """Lines with each group of numbers filled up with zeros to whole words."""
+    k = lines.shape[1]
+    groups = [lines[:, at : at + (block or k)] for at in range(0, k, block or k)]
+    return np.concatenate([np.pad(g, [(0, 0), (0, -g.shape[1] % each)]) for g in groups], axis=1)

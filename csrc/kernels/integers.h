@@ -1,0 +1,305 @@
+/* integers.h - products with a matrix of integers of eight or four bits, which read a quarter or an
+ * eighth of the memory.
+ *
+ * A column's integers of consecutive rows share a word of 32 bits, and the words lie as a matrix of
+ * floats does (base/param.h): four bytes; or eight halves of bytes, of which the low ones come
+ * first. Groups of rows begin with a new word; what is behind a group's last row is 0.
+ *
+ * Lines of x are brought to integers too (quantize_line), and the sums of products are exact: the
+ * same bits on every ISA and for any number of lines at a time. Or they stay floats, and integers
+ * become floats in registers.
+ */
+/* Registers in a row of a tile, and lines of one of many: machines of before 2013 get a small one.
+ */
+#if CDL_VLEN == 16
+enum { INT_NV = 4, INT_ROWS = 6 };
+#elif CDL_VLEN == 8 || defined(__aarch64__)
+enum { INT_NV = 2, INT_ROWS = 3 };
+#else
+enum { INT_NV = 2, INT_ROWS = 1 };
+#endif
+
+typedef int8_t vb __attribute__((vector_size(CDL_VLEN)));
+typedef int16_t vh __attribute__((vector_size(CDL_VLEN * 4)));
+typedef uint16_t vuh __attribute__((vector_size(CDL_VLEN * 4)));
+typedef uint32_t vu __attribute__((vector_size(CDL_VLEN * 4)));
+
+/* A value that must be rounded here: no multiply-add is to swallow it. */
+#if defined(__x86_64__)
+#define ROUNDED(V) __asm__("" : "+x"(V))
+#elif defined(__aarch64__)
+#define ROUNDED(V) __asm__("" : "+w"(V))
+#else
+#define ROUNDED(V) __asm__("" : "+m"(V))
+#endif
+
+/* Each lane of a sum gets four products of bytes. On AVX-512 an instruction makes them, of unsigned
+ * bytes of the matrix by signed ones: its bytes are 128 more there, and the sums begin at as much
+ * less. Elsewhere two make two each. */
+#if defined(__x86_64__) && CDL_VLEN == 16
+enum { INT_SHIFT = 128 };
+#else
+enum { INT_SHIFT = 0 };
+/* The sum of the products of two numbers of 16 bits in each lane. */
+CDL_INLINE vi pairs_of(vi a, vi b) {
+#if defined(__x86_64__) && CDL_VLEN == 8
+    vi sums;
+    __asm__("vpmaddwd %2, %1, %0" : "=x"(sums) : "x"(a), "x"(b));
+    return sums;
+#elif defined(__x86_64__)
+    __asm__("pmaddwd %1, %0" : "+x"(a) : "x"(b));
+    return a;
+#else
+    return ((vi)((vu)a << 16) >> 16) * ((vi)((vu)b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+CDL_INLINE vi even_bytes(vi words) { return (vi)((vh)((vuh)words << 8) >> 8); }
+CDL_INLINE vi odd_bytes(vi words) { return (vi)((vh)words >> 8); }
+#endif
+
+/* x[at] and what follows of the n numbers of a line, then zeros: it may have no pads. */
+CDL_INLINE vf load_part(const float *x, size_t n, size_t at) {
+    vf part = vf_splat(0);
+    if (at + CDL_VLEN <= n) return vf_load(x + at);
+    for (size_t j = at; j < n; j++) part[j - at] = x[j];
+    return part;
+}
+
+/* What a line was multiplied by to become integers, and the sum of these. */
+struct int_line {
+    float scale;
+    int32_t sum;
+};
+
+/* Bytes round(x scale) within [low, high], scale = high / (max |x| + epsilon): a half goes to the
+ * even one. A NaN makes the scale one: its bits are above those of all numbers. */
+CDL_INLINE struct int_line quantize_line(const struct cdl_int_product *p, const float *x,
+                                         float *to) {
+    vi top = {0}, sum = {0};
+    for (size_t b = 0; b < p->k; b += CDL_VLEN) {
+        const vi size = (vi)load_part(x, p->k, b) & 0x7fffffff, larger = size > top;
+        top = (size & larger) | (top & ~larger);
+    }
+    int32_t most = 0;
+    for (int i = 0; i < CDL_VLEN; i++) most = top[i] > most ? top[i] : most;
+    const float scale = p->high / (float_of_bits(most) + p->epsilon);
+    const vf low = vf_splat(p->low), high = vf_splat(p->high);
+    char *bytes = (char *)to;
+    for (size_t b = 0; b < p->k; b += CDL_VLEN) {
+        vf scaled = load_part(x, p->k, b) * vf_splat(scale);
+        ROUNDED(scaled);
+        vf whole = scaled + vf_splat(EXP_SHIFT);
+        ROUNDED(whole);
+        whole -= vf_splat(EXP_SHIFT);
+        whole = vf_select(whole > high, high, vf_select(whole < low, low, whole));
+        const vi integers = __builtin_convertvector(whole, vi);
+        sum += integers;
+        const vb narrow = __builtin_convertvector(integers, vb);
+        memcpy(bytes + b, &narrow, sizeof narrow);
+    }
+    struct int_line line = {scale, 0};
+    for (int i = 0; i < CDL_VLEN; i++) line.sum += sum[i];
+    return line;
+}
+
+/* A tile's sums go to memory: row i of mr begins INT_NV registers behind the one before. */
+CDL_INLINE void int_tile(const size_t mr, const size_t nv, const float *const *x,
+                         const struct int_line *line, size_t words, const float *b, size_t ldb,
+                         float *to) {
+    vi acc[INT_ROWS][INT_NV];
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = (vi){0} - INT_SHIFT * line[i].sum;
+    }
+    for (size_t g = 0; g < words; g++, b += ldb) {
+        vi w[INT_NV];
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) w[j] = (vi)vf_load(b + j * CDL_VLEN);
+#if defined(__x86_64__) && CDL_VLEN == 16
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) w[j] ^= (int32_t)0x80808080;
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+            const vi s = (vi)vf_splat(x[i][g]);
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) __asm__("vpdpbusd %2, %1, %0" :
+                                                               "+v"(acc[i][j]) : "v"(w[j]), "v"(s));
+        }
+#else
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+            const vi s = (vi)vf_splat(x[i][g]), even = even_bytes(s), odd = odd_bytes(s);
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] +=
+                pairs_of(even_bytes(w[j]), even) + pairs_of(odd_bytes(w[j]), odd);
+        }
+#endif
+    }
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++)
+            vf_store(to + (i * INT_NV + j) * CDL_VLEN, (vf)acc[i][j]);
+    }
+}
+
+/* How far to the left the bits of integer k of a word are brought, before all go to the right. */
+CDL_INLINE int bits_left(size_t bits, size_t k) {
+    return (int)(bits == 8 ? 24 - 8 * k : k < 4 ? 28 - 8 * k : 56 - 8 * k);
+}
+
+/* The same of a group's words, with x and the sums floats. */
+CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const float *const *x,
+                           size_t at, size_t words, const float *b, size_t ldb, float *to) {
+    const size_t each = 32 / bits;
+    vf acc[INT_ROWS][INT_NV];
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_splat(0);
+    }
+    for (size_t end = at + words * each; at < end; b += ldb) {
+        for (size_t k = 0; k < each; k++, at++) {
+            const int left = bits_left(bits, k);
+            vf w[INT_NV];
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+                const vu word = (vu)vf_load(b + j * CDL_VLEN);
+                w[j] = __builtin_convertvector((vi)(word << left) >> (int)(32 - bits), vf);
+            }
+            CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+                const vf s = vf_splat(x[i][at]);
+                CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * w[j];
+                if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
+            }
+        }
+    }
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++)
+            vf_store(to + (i * INT_NV + j) * CDL_VLEN, acc[i][j]);
+    }
+}
+
+/* Lines of x as the tiles read them, and where one of them is. */
+struct int_lines {
+    float *x;
+    size_t ld; /* floats from one to the next, of which the last are the sums of groups */
+    struct int_line line[CDL_INT_LINES];
+};
+
+/* What becomes of the sums of a tile of `nv` registers, from a column on: the output, or, of group
+ * `g` of floats, a part of it, which is kept in `y`. */
+static __attribute__((noinline)) void
+finish_tile(const struct cdl_int_product *p, size_t nv, size_t column, size_t g, const float *from,
+            const float *const *x, const struct int_line *line, size_t live, bool ends, float *y) {
+    for (size_t i = 0; i < live; i++) {
+        for (size_t j = 0; j < nv; j++) {
+            const size_t at = (i * INT_NV + j) * CDL_VLEN, c = column + j * CDL_VLEN;
+            vf sum = vf_load(from + at);
+            if (p->zero) {
+                const size_t of_group = g * p->n + c, n = (g + 1) * p->n;
+                const vf zero = load_part(p->zero, n, of_group);
+                sum -= zero * vf_splat(x[i][cdl_int_spread(p) + g]);
+                sum *= load_part(p->scale, n, of_group);
+            } else {
+                const float by = p->dynamic ? line[i].scale : 1.0f;
+                if (p->dynamic) sum = __builtin_convertvector((vi)sum, vf);
+                sum /= load_part(p->scale, p->n, c) * vf_splat(by);
+            }
+            ROUNDED(sum);
+            if (g > 0) sum += vf_load(y + at);
+            if (!ends) {
+                vf_store(y + at, sum);
+                continue;
+            }
+            if (p->bias) sum += load_part(p->bias, p->n, c);
+            float *to = p->y + i * p->ldy + c;
+            if (p->n > 1)
+                vf_store(to, vf_select(vf_below(p->n, c), sum, (vf){0}));
+            else if (c == 0)
+                *to = sum[0];
+        }
+    }
+}
+
+/* Up to INT_ROWS lines by nv registers of columns: mr is 1 or all, of which some may be again the
+ * last one. */
+CDL_INLINE void int_columns(const size_t mr, const size_t nv, const struct cdl_int_product *p,
+                            const struct int_lines *lines, size_t first, size_t live,
+                            const float *b, size_t ldb, size_t column) {
+    const float *x[INT_ROWS];
+    struct int_line line[INT_ROWS];
+    float sums[INT_ROWS * INT_NV * CDL_VLEN], y[INT_ROWS * INT_NV * CDL_VLEN];
+    for (size_t i = 0; i < mr; i++) {
+        const size_t at = cdl_min(first + i, live - 1);
+        x[i] = lines->x + at * lines->ld, line[i] = lines->line[at];
+    }
+    struct cdl_int_product part = *p;
+    part.y += first * p->ldy;
+    const size_t rows = cdl_min(mr, live - first), all = cdl_int_depth(p->k, p->block, p->bits);
+    if (p->dynamic) {
+        int_tile(mr, nv, x, line, all, b, ldb, sums);
+        finish_tile(&part, nv, column, 0, sums, x, line, rows, true, y);
+        return;
+    }
+    const size_t group = cdl_int_words(p->block, p->bits);
+    for (size_t g = 0, at = 0; at < all; g++, at += group) {
+        const size_t words = cdl_min(group, all - at);
+        float_tile(mr, nv, p->bits, x, at * 32 / p->bits, words, b + at * ldb, ldb, sums);
+        finish_tile(&part, nv, column, g, sums, x, line, rows, at + words == all, y);
+    }
+}
+
+/* Those lines by all columns of a panel that is `width` wide. */
+CDL_INLINE void int_panel(const size_t mr, const struct cdl_int_product *p,
+                          const struct int_lines *lines, size_t live, const float *b, size_t width,
+                          size_t column) {
+    for (size_t first = 0; first < live; first += mr) {
+        size_t j = 0;
+        for (; j + INT_NV * CDL_VLEN <= width; j += INT_NV * CDL_VLEN)
+            int_columns(mr, INT_NV, p, lines, first, live, b + j, width, column + j);
+        for (; CDL_VLEN == 16 && j < width; j += CDL_VLEN)
+            int_columns(mr, 1, p, lines, first, live, b + j, width, column + j);
+    }
+}
+
+/* A line of floats with each group filled up with zeros; behind them the sums of groups. */
+CDL_INLINE void spread_line(const struct cdl_int_product *p, const float *x, float *to) {
+    const size_t group = cdl_int_words(p->block, p->bits) * 32 / p->bits;
+    float *sums = to + cdl_int_spread(p);
+    for (size_t at = 0; at < p->k; at += p->block, to += group) {
+        const size_t live = cdl_min(p->block, p->k - at);
+        vf sum = vf_splat(0);
+        for (size_t j = 0; j < live; j += CDL_VLEN) {
+            const vf part = load_part(x + at, live, j);
+            vf_store(to + j, part); /* of the next group, or of the sums, what is behind */
+            sum += part;
+        }
+        for (size_t j = cdl_round_up(live, CDL_VLEN); j < group && j < live + 8; j++) to[j] = 0.0f;
+        *sums++ = vf_sum(sum);
+    }
+}
+
+#if CDL_VLEN == 16
+extern const struct cdl_kernels cdl_kernels_avx2;
+#endif
+
+static void int_product(const struct cdl_int_product *p) {
+#if CDL_VLEN == 16
+    if (!__builtin_cpu_supports("avx512vnni")) {
+        cdl_kernels_avx2.int_product(p);
+        return;
+    }
+#endif
+    struct int_lines lines = {.x = p->scratch, .ld = cdl_int_floats(p)};
+    const size_t words = cdl_int_depth(p->k, p->block, p->bits);
+    struct cdl_int_product part = *p;
+    for (size_t done = 0; done < p->rows; done += CDL_INT_LINES) {
+        const size_t live = cdl_min(p->rows - done, CDL_INT_LINES);
+        part.y = p->y + done * p->ldy;
+        for (size_t i = 0; i < live; i++) {
+            const float *x = p->x + (done + i) * p->ldx;
+            float *to = lines.x + i * lines.ld;
+            if (p->dynamic)
+                lines.line[i] = quantize_line(p, x, to);
+            else
+                spread_line(p, x, to);
+        }
+        const size_t all = p->n == 1 ? CDL_LINE : cdl_padded(p->n);
+        for (size_t c = 0; c < all; c += CDL_INT_PANEL) {
+            const size_t width = cdl_min(all - c, CDL_INT_PANEL);
+            if (INT_ROWS > 1 && live > 1)
+                int_panel(INT_ROWS, &part, &lines, live, p->w + c * words, width, c);
+            else
+                int_panel(1, &part, &lines, live, p->w + c * words, width, c);
+        }
+    }
+}

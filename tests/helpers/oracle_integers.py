@@ -1,0 +1,43 @@
+"""The formulas of ops on integers of few bits, for the oracle: no gradient goes through."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cdl import quantizers
+
+
+def rows_of(o, i, which, k, block):
+    """The scale or zero of each row of a kernel; None without one."""
+    variable = i.params[which]
+    if variable is None:
+        return None
+    groups = o.weights[variable].reshape(-1, i.outputs[0].shape[-1])
+    return groups[np.arange(k) // block if block else np.zeros(k, int)]
+
+
+def dense_int_forward(o, i):
+    x, kernel = o.values[i.inputs[0]], i.params[0].integers().astype(np.float64)
+    block = i.attributes["block"]
+    scale, zero = (rows_of(o, i, which, len(kernel), block) for which in (1, 2))
+    real = kernel / scale if zero is None else (kernel - zero) * scale
+    if i.attributes["dynamic"]:
+        limits = i.attributes["low"], i.attributes["high"]
+        whole, of_x = quantizers.abs_max_quantize(
+            x.astype(np.float32), -1, limits, "float64", i.attributes["epsilon"]
+        )
+        x = whole / of_x
+    y = x @ real
+    o.values[i.outputs[0]] = y if i.params[3] is None else y + o.weights[i.params[3]]
+
+
+def unpack_forward(o, i):
+    words = np.ascontiguousarray(o.values[i.inputs[0]], np.float32)
+    parts = words[..., None].view(np.int8)
+    if i.attributes["bits"] == 4:
+        parts = np.concatenate([parts << 4 >> 4, parts >> 4], axis=-1)
+    o.values[i.outputs[0]] = parts.reshape(*words.shape[:-1], -1).astype(np.float64)
+
+
+FORWARD = {"dense_int": dense_int_forward, "unpack": unpack_forward}
+BACKWARD = dict.fromkeys(FORWARD, lambda o, i: None)
