@@ -40,6 +40,7 @@ class OpRow:
     all_inputs: bool
     effects: bool
     reports: bool
+    loops: bool
     def __init__(
         self,
         signature: str,
@@ -49,6 +50,7 @@ class OpRow:
         all_inputs: bool,
         effects: bool,
         reports: bool,
+        loops: bool,
     ) -> None: ...
 
 OPS: dict[str, OpRow]

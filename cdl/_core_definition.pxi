@@ -7,7 +7,7 @@ cdef dict _defined(program):
         if len(i.inputs) > CDL_MAX_INPUTS or len(i.outputs) > CDL_MAX_OUTPUTS:
             most = f"{CDL_MAX_INPUTS} inputs and {CDL_MAX_OUTPUTS} outputs"
             raise ValueError(f"instruction {k}: expected at most {most}: {i!r}")
-        if not i.outputs and not (i.op in OPS and OPS[i.op].effects):
+        if not i.outputs and not (i.op in OPS and (OPS[i.op].effects or i.op == "loop")):
             raise ValueError(f"instruction {k}: expected an output: {i!r}")
         for v in i.inputs:
             if id(v) not in given:
@@ -115,6 +115,7 @@ cdef class _Definition:
 
     def __cinit__(self, program, size_t rows, bint training, bint predicts, bint splits, optimizer,
                   dict rules, str isa, int threads, lockstep):
+        program = program.flat(training)
         memset(&self.definition, 0, sizeof(self.definition))
         self.keep = []
         self.hosts = []

@@ -15,6 +15,7 @@ cdef extern from "cdl.h" nogil:
         bint all_inputs
         bint effects
         bint reports
+        bint loops
     enum:
         CDL_MAP_REGISTERS
         CDL_MAP_CONSTANTS

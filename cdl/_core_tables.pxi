@@ -34,16 +34,17 @@ class OpRow:
     Its signature and meaning as in csrc/ops/ops.def; names of weights, of numbers (integers) and of
     attributes (floats) in the order of the signature; what its integers beyond those are, and its
     floats, or ""; the table that number 0 names a row of, whether the first input gets
-    a gradient from it, whether all others do too, whether it does more than give its outputs, and
-    whether it has a state that is reported.
+    a gradient from it, whether all others do too, whether it does more than give its outputs,
+    whether it has a state that is reported, and whether a loop can run it.
     """
 
     __slots__ = (
-        "all_inputs", "attributes", "data", "effects", "gives_gradient", "meaning", "numbers",
-        "params", "reports", "signature", "table", "tail",
+        "all_inputs", "attributes", "data", "effects", "gives_gradient", "loops", "meaning",
+        "numbers", "params", "reports", "signature", "table", "tail",
     )
 
-    def __init__(self, signature, meaning, table, gives_gradient, all_inputs, effects, reports):
+    def __init__(self, signature, meaning, table, gives_gradient, all_inputs, effects, reports,
+                 loops):
         self.signature = signature
         self.meaning = meaning
         parts = (signature.split("->")[0] + ";;;").split(";")
@@ -55,6 +56,7 @@ class OpRow:
         self.all_inputs = all_inputs
         self.effects = effects
         self.reports = reports
+        self.loops = loops
 
 
 cdef tuple _names(text):
@@ -69,7 +71,7 @@ cdef tuple _words(str part):
 
 
 cdef list _rows(str table):
-    """(name, params, more, table, gives_gradient, all_inputs, effects, reports) of each."""
+    """(name, params, more, table, gives_gradient, all_inputs, effects, reports, loops) of each."""
     cdef cdl_row row
     cdef bytes name = table.encode()
     found = []
@@ -78,7 +80,7 @@ cdef list _rows(str table):
         found.append((row.name.decode(), *(texts if table == "ops" else map(_names, texts)),
                       row.table.decode() if row.table != NULL else None,
                       bool(row.gives_gradient), bool(row.all_inputs), bool(row.effects),
-                      bool(row.reports)))
+                      bool(row.reports), bool(row.loops)))
     return found
 
 

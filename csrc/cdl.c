@@ -100,7 +100,8 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                                 .all_inputs = op->all_inputs,
                                 .effects =
                                     op->report || op->settle || op->penalty || op->changes_params,
-                                .reports = op->report != NULL};
+                                .reports = op->report != NULL,
+                                .loops = cdl_can_loop(op)};
         return true;
     }
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {

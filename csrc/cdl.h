@@ -33,6 +33,7 @@ struct cdl_row {
     bool all_inputs;     /* ops: and all its other inputs that are floats too */
     bool effects;        /* ops: does more than give its outputs */
     bool reports;        /* ops: has a state for cdl_report, and needs no output */
+    bool loops;          /* ops: a loop can run it */
 };
 
 /* table: "ops", "activations", "losses", "metrics", "tallies", "optimizers", "reductions",

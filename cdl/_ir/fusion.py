@@ -7,8 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdl import _core
+from cdl._ir import mapping, peepholes
 from cdl._ir.emit import PLACES
 from cdl._ir.instruction import LOW_DTYPES, EndValues, Instruction, InstructionList, Value
+from cdl._ir.loops import OF_LOOPS, Loop
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program
@@ -82,6 +84,25 @@ class Rewriter:
         for i in self.instructions.of(*ops):
             if id(i) not in kept:
                 self.instructions.remove(i)
+
+    def simplify(self, training: bool) -> None:
+        """Rules that lead to fewer instructions; for `training` gradients count too."""
+        self.cut_dead(training)
+        peepholes.apply(self)
+        self.cut_dead(training)
+        self.reshape_inputs()
+        self.fuse_losses()
+        self.fuse_activations()
+        mapping.merge(self)
+
+    def cut_dead_of_loops(self) -> None:
+        """Drops from loops what leads to no output that anybody reads; the last loop first."""
+        for i in reversed(self.instructions.of("loop")):
+            assert isinstance(i, Loop)
+            ends = (self.outputs, self.external_grads)
+            read = {id(v) for v in i.outputs if self.users(v) or any(v in end for end in ends)}
+            if less := i.without_dead(read):
+                self.swap(i, less)
 
     def cut_dead(self, training: bool) -> None:
         """Drops instructions that lead to no output, report or other effect."""
@@ -161,7 +182,7 @@ class Rewriter:
         """Puts a cast behind what gives a value of bfloat16 or float16 without rounding to it."""
         for i in self.instructions:
             low = [v for v in i.outputs if v.dtype in LOW_DTYPES]
-            if not low or i.op == "cast" or _only_moves(i):
+            if not low or i.op in ("cast", *OF_LOOPS) or _only_moves(i):
                 continue
             made = {id(v): self.like(v, "float32") for v in low}
             self.swap(i, rounded := i.giving([made.get(id(v), v) for v in i.outputs]))
@@ -213,6 +234,14 @@ class Rewriter:
         """Makes a value input `k` of what an instruction has become."""
         user = self.current(user)
         self.swap(user, user.reading((*user.inputs[:k], value, *user.inputs[k + 1 :])))
+
+    def flat(self, training: bool) -> Program:
+        """The program with bodies of loops behind these."""
+        program, found = self.result(), []
+        for i in program.instructions:
+            found += i.flat(program, training) if isinstance(i, Loop) else [i]
+        program.instructions = found
+        return program
 
     def result(self) -> Program:
         program = type(self.program)(self.program.training)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
-from cdl._ir import emit, mapping, peepholes
+from cdl._ir import emit, mapping
 from cdl._ir.fusion import Rewriter
 from cdl._ir.instruction import Instruction, Shape, Value
 
@@ -47,6 +47,7 @@ class Program:
         # A layer, and what it gives, whose gradients somebody reads; None: nobody does.
         self.probed: tuple[Any, list[Value]] | None = None
         self._external_grads: list[Value] | None = None
+        self.unrolls = False  # whether steps of loops are appended one by one
         self._is_fixed = False
         self._is_forced = False
         # What weights are rounded to where an instruction reads them: "bfloat16", "float16", None.
@@ -272,6 +273,7 @@ class Program:
         part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
         part.param_dtype = self.param_dtype
         part._draws = dict(self._draws)
+        part.unrolls = self.unrolls
         return part
 
     def draws_of(self, part: Program, times: int) -> int:
@@ -418,6 +420,11 @@ class Program:
         return list(seen.values())
 
     @property
+    def draws(self) -> bool:
+        """Whether it draws numbers, other ones in each call."""
+        return any(i.op == "draw" for i in self.flat(False).instructions)
+
+    @property
     def external_grads(self) -> list[Value]:
         """The values whose gradients the caller gives; without a loss that is output 0.
 
@@ -463,21 +470,28 @@ class Program:
         activities, which nobody will read, are not computed and nothing is assigned.
         """
         program = Rewriter(self)
+        program.cut_dead_of_loops()
         if not training:
             program.drop(*emit.NOISES, "stop")
         if not penalties:
             program.drop("activity")
             program.remove("assign", "objective")
-        program.cut_dead(training)
-        peepholes.apply(program)
-        program.cut_dead(training)
-        program.reshape_inputs()
-        program.fuse_losses()
-        program.fuse_activations()
-        mapping.merge(program)
+        program.simplify(training)
         program.round_values()
         if training:
             program.fork_values()
+        return program.result()
+
+    def flat(self, training: bool) -> Program:
+        """The same with the bodies of loops behind these, as the core runs it."""
+        return (
+            Rewriter(self).flat(training) if "loop" in {i.op for i in self.instructions} else self
+        )
+
+    def simplified(self) -> Program:
+        """The same computation by fewer instructions; nothing that depends on what it is for."""
+        program = Rewriter(self)
+        program.simplify(True)
         return program.result()
 
     def __str__(self) -> str:

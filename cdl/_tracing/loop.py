@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cdl import _core
 from cdl._ir import emit
 from cdl._ir.instruction import Instruction
+from cdl._ir.loops import Loop as LoopInstruction
 from cdl._ir.program import Program
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor
@@ -24,6 +26,10 @@ Tensors = list[KerasTensor]
 Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
 _DRAWING = ("draw", *emit.NOISES)  # what differs from step to step though its inputs do not
+_DOING = ("assign", "objective", "host", "recall")  # what is done in each step
+
+# Steps from which on they are a loop of the core: fewer are appended one by one.
+LEAST_TURNS = 4
 
 
 def record_loop(
@@ -171,6 +177,8 @@ class Loop:
         specs = self.body.inputs
         carried = [_as(program, *pair) for pair in zip(specs, carried, strict=False)]
         body = Body(program, self.body, [*carried, *map(_element_of, sequences), *others])
+        if looped := body.looped(carried, sequences, others, self):
+            return looped
         body.read(others, self.n)
         found: list[list[Value]] = []
         for t in range(self.n)[:: -1 if self.reverse else 1]:
@@ -219,6 +227,71 @@ class Body:
         self._once: dict[int, Value] = {}  # of the program, by the body's: the same in each step
         self._draw = self._stride = 0  # of seeds that were given: other numbers in each step
 
+    def looped(
+        self, carried: list[Value], sequences: list[Value], others: list[Value], loop: Loop
+    ) -> tuple[list[Value], list[Value], list[Value]] | None:
+        """Append the steps as a loop of the program; None where they are appended one by one.
+
+        That is so for few steps, and wherever a step has what a loop of the core cannot run: a
+        function of the user's, a sum over the batch, a report, a weight that changes, a loop of its
+        own, and values without a batch axis that differ from step to step.
+        """
+        n_carried, (kept, results) = len(carried), self.outputs
+        if loop.n < LEAST_TURNS or self.program.unrolls or any(v.shared for v in sequences):
+            return None
+        self.own.outputs = [*kept, *results]
+        turn = self.own.simplified()
+        kept, results = turn.outputs[:n_carried], turn.outputs[n_carried:]
+        once, rest = self._parted(turn, len(others))
+        given = {
+            id(v): o for v, o in zip(self.inputs, [*carried, *sequences, *others], strict=True)
+        }
+        entries = {id(v): "carried" for v in self.inputs[:n_carried]}
+        entries |= {id(v): "element" for v in self.inputs[n_carried : n_carried + len(sequences)]}
+        read = [v for i in rest for v in i.inputs] + turn.outputs
+        captured = {id(v): v for v in read if id(v) in once}
+        inner = [*self.inputs[: n_carried + len(sequences)], *captured.values()]
+        values = [*inner, *(v for i in rest for v in i.outputs)]
+        if any(v.shared for v in values) or not all(_core.OPS[i.op].loops for i in rest):
+            return None
+        stride = self.program.draws_of(self.own, loop.n)
+        for each in turn.instructions:
+            if each.outputs and id(each.outputs[0]) in once:
+                self._append(each, given)
+        body = self.own.within()
+        body.values, body.outputs = list(turn.values), list(turn.outputs)
+        body.instructions = [
+            *(Instruction(entries.get(id(v), "captured"), (), (v,), (), {}) for v in inner),
+            *rest,
+        ]
+        # The result of the last step is mostly what it carries on.
+        places = {id(v): k for k, v in enumerate(kept)}
+        lone = [v for v in results if id(v) not in places]
+        body.outputs = [*kept, *lone, *results]
+        ways = ["carry"] * (n_carried + len(lone)) + ["collect"] * len(results)
+        ends = [self.program.value(v.shape, v.dtype) for v in (*kept, *lone)]
+        stacked = [self.program.value((loop.n, *v.shape), v.dtype) for v in results]
+        attributes = {"turns": loop.n, "draws": stride, "reverse": int(loop.reverse)}
+        attributes["by_place"] = int(loop.by_place)
+        inputs = [given[id(v)] for v in inner]
+        self.program.instructions.append(
+            LoopInstruction(body, ways, inputs, [*ends, *stacked], attributes)
+        )
+        places |= {id(v): n_carried + k for k, v in enumerate(lone)}
+        return ends[:n_carried], [ends[places[id(v)]] for v in results], stacked
+
+    def _parted(self, turn: Program, n_others: int) -> tuple[set[int], list[Instruction]]:
+        """Ids of what is the same in each step, and the instructions that give the rest."""
+        once = {id(v) for v in self.inputs[len(self.inputs) - n_others :]}
+        rest = []
+        for each in turn.instructions:
+            fixed = each.op not in _DRAWING and each.op not in _DOING
+            if fixed and all(id(v) in once for v in each.inputs):
+                once.update(map(id, each.outputs))
+            else:
+                rest.append(each)
+        return once, rest
+
     def read(self, others: list[Value], n: int) -> None:
         """Append what depends on no element, nor on what is carried.
 
@@ -231,12 +304,7 @@ class Body:
         self._once = {id(v): o for v, o in zip(self.inputs[first:], others, strict=True)}
         changes = {id(p) for i in self.own.instructions if i.op == "assign" for p in i.params}
         for each in self.own.instructions:
-            fixed = each.op not in _DRAWING and each.op not in (
-                "assign",
-                "objective",
-                "host",
-                "recall",
-            )
+            fixed = each.op not in _DRAWING and each.op not in _DOING
             mine = all(id(v) in self._once for v in each.inputs)
             if fixed and mine and changes.isdisjoint(map(id, each.params)):
                 self._append(each, self._once)

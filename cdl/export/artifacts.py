@@ -76,7 +76,7 @@ def export_model(
     shapes = _shapes(model, input_signature)
     if format == "c":
         rows = _known(model, shapes)
-        program = lower_inference(model, rows=rows, merges=Merges())
+        program = _lowered(model, rows, Merges())
         if path.suffix != ".c":
             raise ValueError(f"export: filepath must end in .c for format 'c', got {path.name!r}")
         if kwargs:
@@ -100,7 +100,7 @@ def export_model(
 
 
 def _lowered(model: TrainableModel, rows: Rows, merges: Merges) -> Program:
-    return lower_inference(model, rows=rows, merges=merges)
+    return lower_inference(model, rows=rows, merges=merges, unrolls=True)
 
 
 def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:

@@ -191,6 +191,7 @@ def lower_inference(
     training: bool = False,
     rows: Rows | None = None,
     merges: Merges | None = None,
+    unrolls: bool = False,
 ) -> Program:
     """The program of `predict`: x in, the outputs out; with dropout if `training`.
 
@@ -199,8 +200,9 @@ def lower_inference(
         training: whether dropout and the like are part of it.
         rows: the shape of a sample of each input; None for the model's own.
         merges: gets the weights of LoRA that the program reads as one; None: it reads each.
+        unrolls: whether steps of loops are appended one by one, for who knows no loops.
     """
-    return lower_with_calls(model, training, False, rows, merges)[0]
+    return lower_with_calls(model, training, False, rows, merges, unrolls)[0]
 
 
 def lower_with_calls(
@@ -209,10 +211,12 @@ def lower_with_calls(
     eager: bool,
     rows: Rows | None = None,
     merges: Merges | None = None,
+    unrolls: bool = False,
 ) -> tuple[Program, Calls | None]:
     """The same, and what of the user's code is to see its numbers if `eager`."""
     program = Program(training)
     program.calls = [] if eager else None
+    program.unrolls = unrolls
     values = [program.input(row, role="x") for row in rows or own_rows(model)]
     _mark_whole(model, values)
     with nullcontext() if merges is None or eager else merges:

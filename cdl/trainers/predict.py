@@ -82,7 +82,7 @@ class Predictors:
         self.at_once = range(1, MANY + 1)
         if self._batch is not None:
             self.at_once = range(self._batch, min(self._batch, FEW) + 1)
-        self._draws = any(i.op == "draw" for i in self.program.instructions)
+        self._draws = self.program.draws
         # Of the one input of a model that gives one array; None for others, which pack theirs, and
         # for those that draw numbers, other ones in each call.
         self.row_shape: tuple[int, ...] | None = None

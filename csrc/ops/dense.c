@@ -222,4 +222,5 @@ const struct cdl_op cdl_op_dense = {
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
     .looks = true,
+    .learns_by_lines = true,
 };

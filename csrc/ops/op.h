@@ -73,6 +73,9 @@ struct cdl_tensor {
     float *base;
     bool grad_possible,
         needed; /* some reader could give it a gradient; one does, since it is wanted */
+    /* Of an owner within a loop: turns whose values, or gradients, all are kept; else 1. */
+    size_t slices, grad_slices;
+    int view; /* of a value within a loop: its number there, from 1; else 0 */
 };
 
 struct cdl_node {
@@ -101,9 +104,14 @@ struct cdl_node {
     bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
     size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
-    void *code;              /* code_bytes() of its op, or NULL; filled once */
-    struct cdl_host *host;   /* a function of the caller's, or NULL */
-    struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
+    const struct cdl_node *loop; /* that runs it, or NULL: the program does */
+    size_t turns;                /* how often it runs a batch: 1 outside of loops */
+    size_t scratch_slice;        /* floats of scratch from a turn to the next, or 0 */
+    int views;                   /* of a loop: values within */
+    bool begins_at_zero;         /* carry: nothing behind the loop gives what is left a gradient */
+    void *code;                  /* code_bytes() of its op, or NULL; filled once */
+    struct cdl_host *host;       /* a function of the caller's, or NULL */
+    struct cdl_fault *fault;     /* of an op that may find one in its inputs, or NULL */
 };
 
 /* Samples, or pieces, [first, last) of a node. */
@@ -172,8 +180,10 @@ struct cdl_op {
     bool splits; /* nothing but gradients of weights and reports joins samples: a batch may come in
                     micro-batches (program/micro.c), of which update() takes those from ctx->row on
                   */
-    bool any_samples; /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
-    bool looks;       /* at the watch, between panels: it gains by many samples at a time */
+    bool any_samples;     /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
+    bool looks;           /* at the watch, between panels: it gains by many samples at a time */
+    bool learns_by_lines; /* update() reads lines of in[0] and of the gradient of out[0] alone: of
+                             all turns of a loop at once */
 };
 
 #define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;
@@ -268,6 +278,17 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
     return NULL;
 }
 
+/* Whether a loop can run the op: for each sample by itself, with nothing to do but forward(),
+ * backward() and update(), and none of it for all samples at a time unless values are shared, which
+ * those within a loop are not. */
+static inline bool cdl_can_loop(const struct cdl_op *op) {
+    const bool more = op->prepare || op->report || op->settle || op->penalty || op->is_loss ||
+                      op->changes_params || op->keeps_order || op->wants_gradient;
+    const bool stages = op->stages_always || op->forward_stages > 1 ||
+                        (op->backward_stages > 1 && op != &cdl_op_product);
+    return !more && !stages && op != &cdl_op_host && op != &cdl_op_loop;
+}
+
 /* The key of a node that draws random numbers: of the step and, for a seed that was drawn, of the
  * run's seed and the place in the program too. A seed that was given fixes the numbers by itself:
  * neither of these counts, only which draw of its generator this is. */
@@ -275,7 +296,8 @@ static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
     const uint64_t user_draw = (uint64_t)node->numbers[seed + 1];
     const uint64_t both = cdl_mix64(user_draw ? 0 : ctx->seed) ^ (uint64_t)node->numbers[seed];
-    return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 : (uint64_t)node->index);
+    const uint64_t place = (uint64_t)ctx->turn << 32 | (uint64_t)node->index;
+    return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 + ctx->drawn : place);
 }
 
 /* Whether the gradient of the output is not yet that of what the activation, attribute 0, was taken

@@ -58,6 +58,7 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
         const struct cdl_value_def *shape = &def->values[v];
         CDL_TRY(check_size(def, shape, reason));
         value->owner = value->grad_owner = value;
+        value->slices = value->grad_slices = 1;
         value->n_dims = shape->n_dims;
         value->lines = value->width = 1;
         for (int d = 0; d < shape->n_dims; d++) {
@@ -140,6 +141,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->op = cdl_ops[def->op].op;
     node->n_in = def->n_in;
     node->n_out = def->n_out;
+    node->turns = 1;
     for (int i = 0; i < def->n_in; i++) {
         node->in[i] = &program->values[def->in[i]];
         node->in[i]->users++;
@@ -189,7 +191,8 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
 static int gate(struct cdl_program *program, const struct cdl_program_def *def) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->flops && !node->shared) program->row_flops += node->op->flops(node);
+        if (node->op->flops && !node->shared)
+            program->row_flops += (double)node->turns * node->op->flops(node);
     }
     const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)program->rows;
     const double worth = flops / 2.5e6;
@@ -316,6 +319,16 @@ static bool stands_alone(const struct cdl_program *program) {
     return alone;
 }
 
+/* What stays in scratch is there in each turn of a loop. */
+static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    if (!node->op->fill) return;
+    struct cdl_node at = *node;
+    for (size_t turn = 0; turn < (node->scratch_slice ? node->turns : 1); turn++) {
+        node->op->fill(&at, kernels);
+        if (at.scratch) at.scratch += node->scratch_slice;
+    }
+}
+
 static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
                         struct cdl_misfit *misfit) {
     program->kernels = cdl_isa_choose(def->isa);
@@ -347,9 +360,15 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         if (node->op->report) CDL_TRY(make_report(program, node));
     }
     misfit->instruction = -1;
+    misfit->reason = cdl_find_loops(program);
+    if (misfit->reason) return CDL_ERR_PROGRAM;
     for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
+    for (int i = 0; i < def->n_outputs; i++) {
+        if (program->outputs[i]->view)
+            return refuse(&misfit->reason, "outputs: expected no value from within a loop");
+    }
     for (int i = 0; i < def->n_external_grads; i++) {
         program->external_grads[i] = &program->values[def->external_grads[i]];
         program->external_grads[i]->external_grad = true;
@@ -377,7 +396,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
             node->code = calloc(1, node->op->code_bytes(node));
             if (!node->code) return CDL_ERR_NO_MEMORY;
         }
-        if (node->op->fill) node->op->fill(node, program->kernels);
+        fill(node, program->kernels);
     }
     return CDL_OK;
 }

@@ -19,18 +19,27 @@ static bool gets_gradient(const struct cdl_node *node) {
 
 /* A node hands a gradient to an input if it has one and anything before the input learns. If it
  * is the only reader of another's activated output, it may take over that gradient. */
-static void link_backward(struct cdl_program *program) {
+static bool find_possible(struct cdl_program *program) {
+    bool changed = false;
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         struct cdl_node *node = &program->nodes[i];
         node->has_dy = gets_gradient(node);
-        for (int k = 0; k < node->n_in && node->has_dy; k++)
+        for (int k = 0; k < node->n_in && node->has_dy; k++) {
+            changed |= can_give(node, k) && !node->in[k]->grad_possible;
             node->in[k]->grad_possible |= can_give(node, k);
+        }
     }
+    return changed;
+}
+
+static bool find_needed(struct cdl_program *program) {
+    bool changed = false;
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in && node->has_dy; k++) {
             const struct cdl_node *before = node->in[k]->producer;
             const bool wanted = before && (cdl_node_gives(before) || cdl_node_trains(before));
+            changed |= wanted && can_give(node, k) && !node->needs[k];
             node->needs[k] = wanted && can_give(node, k);
             node->in[k]->needed |= node->needs[k];
         }
@@ -47,6 +56,13 @@ static void link_backward(struct cdl_program *program) {
             before->dy_is_dz = true;
         }
     }
+    return changed;
+}
+
+/* What a turn of a loop carries on is read in front of where it is given: until nothing changes. */
+static void link_backward(struct cdl_program *program) {
+    while (find_possible(program) && program->loops) continue;
+    while (find_needed(program) && program->loops) continue;
 }
 
 /* Whether a node adds to a gradient that is that of its input already. */
@@ -160,6 +176,7 @@ void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
     link_sums(program);
+    cdl_link_loops(program);
     link_gradientless(program);
     link_waits(program);
     link_rows(program);

@@ -34,6 +34,7 @@ static struct cdl_share samples_of(const struct cdl_node *node, const struct cdl
 
 static void run(cdl_pass_fn *pieces, cdl_pass_fn *samples, int stages, bool back,
                 const struct cdl_node *node, struct cdl_context *ctx, struct cdl_team *team) {
+    if (node->loop) return;
     if (pieces && !node->shared) {
         const size_t n = node->op->pieces(node, ctx->rows, back);
         const struct cdl_share mine = cdl_share_by(1, n, ctx->thread, ctx->threads);
@@ -69,7 +70,7 @@ void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_n
             run(NULL, op->take_gradient, 1, true, node, ctx, team);
         run(op->backward_pieces, op->backward, op->backward_stages, true, node, ctx, team);
     }
-    if (!node->learns) return;
+    if (!node->learns || node->loop) return;
     const bool goes = goes_on(program, ctx), deals = cdl_deals_micro(program, ctx);
     if (goes) (deals ? cdl_fill_slots : cdl_learn_node)(node, ctx);
     cdl_barrier_wait(team, ctx->thread);

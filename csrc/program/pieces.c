@@ -38,13 +38,14 @@ static double work_of(const struct cdl_node *node) {
     double floats = 0.0;
     for (int k = 0; k < node->n_in; k++) floats += floats_of(node->in[k]);
     for (int o = 0; o < node->n_out; o++) floats += floats_of(node->out[o]);
-    return WORK_OF_A_FLOAT * floats + (node->op->flops ? node->op->flops(node) : 0.0);
+    const double flops = node->op->flops ? node->op->flops(node) : 0.0;
+    return (double)node->turns * (WORK_OF_A_FLOAT * floats + flops);
 }
 
 /* Whether nothing is lost if the node is given its samples bit by bit: a function of the caller's
- * wants the batch, and what samples share is made by more than they. */
+ * wants the batch, what samples share is made by more than they, and a loop looks between turns. */
 static bool may_be_cut(const struct cdl_node *node) {
-    bool shares = node->shared || node->host;
+    bool shares = node->shared || node->host || node->op == &cdl_op_loop;
     for (int k = 0; k < node->n_in; k++) shares |= node->in[k]->shared;
     for (int o = 0; o < node->n_out; o++) shares |= node->out[o]->shared;
     return !shares;
@@ -65,7 +66,8 @@ static bool is_long(const struct cdl_program *program) {
     double floats = 0.0;
     for (int v = 0; v < program->n_values; v++) {
         const struct cdl_tensor *value = &program->values[v];
-        floats += floats_of(value) * (value->shared ? 1.0 : (double)program->rows);
+        const double slices = (double)value->slices;
+        floats += slices * floats_of(value) * (value->shared ? 1.0 : (double)program->rows);
     }
     const double passes = program->training ? 3.0 : 1.0;
     return floats >= LONG_FLOATS ||

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 
+#include "ops/loop.h"
 #include "program/place.h"
 #include "program/program.h"
 
@@ -24,13 +25,23 @@ static void add(struct plan *plan, float **place, size_t floats, int birth, int 
         .place = place, .floats = cdl_round_up(floats, CDL_LINE), .birth = birth, .death = death};
 }
 
+/* The times of a node's forward pass: those of all nodes of the loop that runs it. */
+static int begin_of(const struct cdl_program *program, int i) {
+    const struct cdl_node *loop = program->nodes[i].loop;
+    return loop ? (int)(loop - program->nodes) : i;
+}
+static int end_of(const struct cdl_program *program, int i) {
+    const struct cdl_node *loop = program->nodes[i].loop;
+    return loop ? (int)(loop - program->nodes) + (int)cdl_body_of(loop) : i;
+}
+
 /* When a node last reads its operands: its forward pass, its backward pass, or when it learns. */
 static int last_use(const struct cdl_program *program, int i) {
     const struct cdl_node *node = &program->nodes[i];
     const int end = 2 * program->n_nodes;
     if (node->op->report || node->op->settle) return end; /* after the batch */
     if (node->learns && program->learns_later) return end;
-    return node->learns || node->goes_back ? end - 1 - i : i;
+    return node->learns || node->goes_back ? end - 1 - begin_of(program, i) : end_of(program, i);
 }
 
 /* The life of a value's memory, or of its gradient's, which others may have too. */
@@ -54,7 +65,7 @@ static void find_lives(const struct cdl_program *program, struct life *lives) {
         const int last = last_use(program, i);
         for (int o = 0; o < node->n_out; o++) {
             struct life *life = life_of(lives, program, node->out[o]);
-            life->birth = i;
+            life->birth = begin_of(program, i);
             life->fixed |= node->once || (node->op->fill && !node->op->forward);
             if (last > life->death) life->death = last;
         }
@@ -72,7 +83,7 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
     for (int i = 0; i < n; i++) {
         const struct cdl_node *node = &program->nodes[i];
         /* A loss writes it while it runs forward. */
-        const int writes = node->op->is_loss ? i : end - 1 - i;
+        const int writes = node->op->is_loss ? i : end - 1 - end_of(program, i);
         for (int k = 0; k < node->n_in; k++) {
             struct life *life = life_of(lives, program, node->in[k]->grad_owner);
             if (node->needs[k] && writes < life->birth) life->birth = writes;
@@ -118,11 +129,12 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
         const size_t floats = rows * value->lines * value->ld;
         const struct life own = lives[v], back = of_gradients[v];
         if (value->owner == value)
-            add(plan, &value->data, floats, own.fixed ? 0 : own.birth,
+            add(plan, &value->data, value->slices * floats, own.fixed ? 0 : own.birth,
                 own.fixed || always ? end : own.death);
         if (!program->training || value->grad_owner != value || back.birth == end) continue;
         const int death = always ? end : back.death;
-        add(plan, &value->grad, floats, back.birth, death < back.birth ? back.birth : death);
+        add(plan, &value->grad, value->grad_slices * floats, back.birth,
+            death < back.birth ? back.birth : death);
     }
 }
 
@@ -135,7 +147,18 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         size_t rows = node->shared ? 1 : program->rows;
         if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
             rows = cdl_round_up(rows, CDL_ROW_BLOCK) * (size_t)program->ranks.all;
-        add(plan, &node->scratch, node->op->scratch_floats(node, rows), 0, end);
+        const size_t floats = cdl_round_up(node->op->scratch_floats(node, rows), CDL_LINE);
+        const bool kept = node->loop && (node->goes_back || node->learns);
+        node->scratch_slice = kept ? floats : 0;
+        add(plan, &node->scratch, kept ? node->turns * floats : floats, 0, end);
+    }
+    for (int i = 0; i < program->n_nodes && program->loops; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (!node->loop || !node->learns || cdl_learns_at_once(node)) continue;
+        for (int p = 0; p < CDL_MAX_PARAMS; p++) {
+            struct cdl_trained *trained = node->trained[p];
+            if (trained) add(plan, &trained->sum, cdl_param_floats(trained->param), 0, end);
+        }
     }
     for (int i = 0; i < program->n_trained && program->keeps_grads; i++) {
         struct cdl_trained *trained = &program->trained[i];

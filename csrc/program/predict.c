@@ -34,7 +34,7 @@ static void run_once(const struct cdl_program *program, struct cdl_context *ctx,
 /* A node on a block of rows. Stages are for ops that see the whole batch: this block. */
 static void run_node(const struct cdl_node *node, struct cdl_context *ctx, size_t first,
                      size_t last) {
-    if (node->once) return;
+    if (node->once || node->loop) return;
     if (node->shared) {
         cdl_run_shared(node->op->forward, node->op->forward_stages, node, ctx);
         return;

@@ -26,6 +26,7 @@ struct cdl_program {
     bool lockstep;    /* all threads share each node (lockstep.h) */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
+    int loops; /* how many */
     int n_external_grads, n_once, n_faults, n_penalties, n_gradientless;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
@@ -78,6 +79,10 @@ struct cdl_program {
 
 /* Arithmetic that is worth waking threads for: about 60 us on one core. */
 #define CDL_REGION_FLOPS 1.5e7
+
+/* loops.c: which nodes loops run, or NULL; then what is kept of them for all turns. */
+const char *cdl_find_loops(struct cdl_program *program);
+void cdl_link_loops(struct cdl_program *program);
 
 /* link.c: which gradients flow, what one thread does for all, and where the others wait for it. */
 void cdl_link(struct cdl_program *program);

@@ -158,6 +158,7 @@ void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struc
 
 static inline void run(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                        struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+    if (node->loop) return;
     if (node->shared) {
         if (ctx->thread == 0 && !cdl_stopped(ctx)) cdl_run_shared(phase, stages, node, ctx);
         return;
@@ -231,7 +232,7 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->goes_back)
             run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
-        if (program->learns_later || !node->learns) continue;
+        if (program->learns_later || !node->learns || node->loop) continue;
         if (cdl_stopped(ctx)) return;
         if (!program->keeps_grads && !ctx->more)
             ctx->watch = NULL; /* from here on the step is finished */
@@ -242,7 +243,7 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
 static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->learns && !cdl_stopped(ctx)) cdl_learn_node(node, ctx);
+        if (node->learns && !node->loop && !cdl_stopped(ctx)) cdl_learn_node(node, ctx);
     }
 }
 

@@ -11,6 +11,7 @@ import numpy as np
 import oracle_graph
 import oracle_integers
 import oracle_layers
+import oracle_loops
 import oracle_ops
 import oracle_recurrent
 import oracle_windows
@@ -341,6 +342,7 @@ FORWARD = {
     **oracle_integers.FORWARD,
     **oracle_ops.FORWARD,
     **oracle_graph.FORWARD,
+    **oracle_loops.FORWARD,
     "measure": measure_forward,
     "line_loss": line_loss_forward,
     "observe": observe_forward,
@@ -364,6 +366,7 @@ BACKWARD = {
     **oracle_integers.BACKWARD,
     **oracle_ops.BACKWARD,
     **oracle_graph.BACKWARD,
+    **oracle_loops.BACKWARD,
     "measure": lambda o, i: None,
     "line_loss": line_loss_backward,
     "observe": lambda o, i: None,

@@ -1,0 +1,343 @@
+/* loop.c - a part of the program that runs a number of times, from turn to turn for a thread's
+ * samples: no barrier stands within. What enters and leaves it are the other ops of this file.
+ *
+ * The nodes of the body follow the loop's own in the program, whose runner skips them. Their values
+ * have memory for one turn or, where a gradient needs them, for all of them, one turn behind the
+ * other, as many samples as the batch has. A thread works on copies of the nodes and of their
+ * values, which it moves on from turn to turn. Gradients of weights are made behind the last turn
+ * backward: by lines of all turns at once where an op can, else turn by turn into a sum.
+ *
+ * What a turn leaves for the next, `last`, is a value of around the loop too: that of the last turn
+ * is what the program goes on with. Backward its gradient comes from there, then from `carried`.
+ */
+#include <string.h>
+
+#include "learn/learn.h"
+#include "ops/lines.h"
+#include "ops/loop.h"
+
+/* ---- the loop ---------------------------------------------------------------------------------
+ */
+
+static const char *check_loop(const struct cdl_node *node) {
+    const size_t most = SIZE_MAX / 2;
+    CDL_EXPECT(cdl_turns_of(node) - 1 < most, "turns: expected at least 1");
+    CDL_EXPECT(cdl_draws_of(node) < most, "draws: expected at least 0");
+    CDL_EXPECT(cdl_body_of(node) - 1 < most, "body: expected at least 1 instruction");
+    return NULL;
+}
+
+/* Floats from a turn to the next, of a value and of its gradient. */
+struct stride {
+    size_t data, grad;
+};
+
+/* A thread's own copies of the body's nodes and values, as they are in one turn. */
+struct view {
+    size_t n, values;
+    struct cdl_node *nodes;
+    struct cdl_tensor *of;
+    struct stride *strides;
+    float *scratch; /* what is left of the thread's */
+};
+
+static size_t view_floats(const struct cdl_node *loop) {
+    const size_t bytes = cdl_body_of(loop) * sizeof(struct cdl_node) +
+                         (size_t)loop->views * (sizeof(struct cdl_tensor) + sizeof(struct stride));
+    return cdl_round_up(bytes / sizeof(float) + 1, CDL_LINE);
+}
+
+static size_t thread_floats(const struct cdl_node *loop, size_t rows, bool training) {
+    size_t most = training ? CDL_THREAD_SCRATCH : 0;
+    for (size_t i = 1; i <= cdl_body_of(loop); i++) {
+        const struct cdl_node *node = &loop[i];
+        if (!node->op->thread_floats) continue;
+        const size_t lines = cdl_learns_at_once(node) ? rows * node->turns : rows;
+        most = cdl_max(most, node->op->thread_floats(node, lines, training));
+    }
+    return view_floats(loop) + most;
+}
+
+static struct stride stride_of(const struct cdl_tensor *value, size_t rows) {
+    const bool kept = value->owner->slices > 1, grad_kept = value->grad_owner->grad_slices > 1;
+    return (struct stride){kept ? rows * value->row_floats : 0,
+                           grad_kept ? rows * value->row_floats : 0};
+}
+
+/* As of turn 0, in a thread's scratch. */
+static struct view view_of(const struct cdl_node *loop, const struct cdl_context *ctx) {
+    struct view view = {.n = cdl_body_of(loop), .values = (size_t)loop->views};
+    view.nodes = (void *)ctx->scratch;
+    view.of = (void *)(view.nodes + view.n);
+    view.strides = (void *)(view.of + view.values);
+    view.scratch = ctx->scratch + view_floats(loop);
+    memcpy(view.nodes, loop + 1, view.n * sizeof *view.nodes);
+    for (size_t i = 0; i < view.n; i++) {
+        struct cdl_node *node = &view.nodes[i];
+        for (int o = 0; o < node->n_out; o++) {
+            const struct cdl_tensor *value = node->out[o];
+            if (!value->view) continue;
+            node->out[o] = &view.of[value->view - 1];
+            *node->out[o] = *value;
+            view.strides[value->view - 1] = stride_of(value, ctx->rows);
+        }
+    }
+    for (size_t i = 0; i < view.n; i++) {
+        struct cdl_node *node = &view.nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            if (node->in[k]->view) node->in[k] = &view.of[node->in[k]->view - 1];
+        }
+    }
+    return view;
+}
+
+/* Some turns on, or back. */
+static void move(struct view *view, ptrdiff_t turns) {
+    for (size_t v = 0; v < view->values; v++) {
+        struct cdl_tensor *value = &view->of[v];
+        value->data += turns * (ptrdiff_t)view->strides[v].data;
+        if (value->grad) value->grad += turns * (ptrdiff_t)view->strides[v].grad;
+    }
+    for (size_t i = 0; i < view->n; i++) {
+        struct cdl_node *node = &view->nodes[i];
+        if (node->scratch) node->scratch += turns * (ptrdiff_t)node->scratch_slice;
+    }
+}
+
+static struct cdl_context within(const struct cdl_node *loop, const struct cdl_context *ctx,
+                                 const struct view *view) {
+    struct cdl_context inner = *ctx;
+    inner.scratch = view->scratch;
+    inner.turns = cdl_turns_of(loop);
+    return inner;
+}
+
+static void at_turn(struct cdl_context *ctx, const struct cdl_node *loop, size_t turn) {
+    ctx->turn = turn;
+    ctx->drawn = turn * cdl_draws_of(loop);
+}
+
+/* Between turns, each of which may take a microsecond. */
+static bool stopped(const struct cdl_context *ctx, size_t turn) {
+    return turn % 16 == 0 && cdl_stopped(ctx);
+}
+
+static void run_forward(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
+                        size_t last) {
+    struct view view = view_of(loop, ctx);
+    struct cdl_context inner = within(loop, ctx, &view);
+    for (size_t turn = 0; turn < inner.turns && !stopped(ctx, turn); turn++) {
+        if (turn) move(&view, 1);
+        at_turn(&inner, loop, turn);
+        for (size_t i = 0; i < view.n; i++) {
+            const struct cdl_node *node = &view.nodes[i];
+            if (node->op->forward) node->op->forward(node, &inner, first, last);
+        }
+    }
+}
+
+static void run_backward(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
+                         size_t last) {
+    struct view view = view_of(loop, ctx);
+    struct cdl_context inner = within(loop, ctx, &view);
+    move(&view, (ptrdiff_t)inner.turns - 1);
+    for (size_t turn = inner.turns; turn-- > 0 && !stopped(ctx, turn);) {
+        at_turn(&inner, loop, turn);
+        for (size_t i = view.n; i-- > 0;) {
+            const struct cdl_node *node = &view.nodes[i];
+            if (node->goes_back) node->op->backward(node, &inner, first, last);
+        }
+        if (turn) move(&view, -1);
+    }
+}
+
+/* A node's parameters learn from all turns: the lines of all, or sums over one after the other. */
+static void learn(const struct cdl_node *node, struct cdl_context ctx, int thread, int n_threads) {
+    if (cdl_learns_at_once(node)) {
+        ctx.rows *= ctx.turns;
+        ctx.turn = ctx.turns = 0;
+        node->op->update(node, &ctx, ctx.scratch, thread, n_threads);
+        return;
+    }
+    const bool adds = ctx.adds || ctx.turn > 0;
+    ctx.more |= ctx.turn + 1 < ctx.turns;
+    ctx.adds = adds;
+    node->op->update(node, &ctx, ctx.scratch, thread, n_threads);
+}
+
+static void update(const struct cdl_node *loop, const struct cdl_context *ctx, float *scratch,
+                   int thread, int n_threads) {
+    struct view view = view_of(loop, ctx);
+    struct cdl_context inner = within(loop, ctx, &view);
+    (void)scratch; /* it is ctx->scratch */
+    for (size_t turn = 0; turn < inner.turns && !cdl_stopped(ctx); turn++) {
+        bool any = false;
+        at_turn(&inner, loop, turn);
+        for (size_t i = view.n; i-- > 0;) {
+            const struct cdl_node *node = &view.nodes[i];
+            if (!node->learns || (turn && cdl_learns_at_once(node))) continue;
+            any |= !cdl_learns_at_once(node);
+            learn(node, inner, thread, n_threads);
+        }
+        if (!any) return;
+        move(&view, 1);
+    }
+}
+
+const struct cdl_op cdl_op_loop = {
+    .check = check_loop,
+    .thread_floats = thread_floats,
+    .forward = run_forward,
+    .backward = run_backward,
+    .update = update,
+    .all_inputs = true,
+};
+
+/* ---- what enters and leaves it ----------------------------------------------------------------
+ */
+
+enum { FIRST, LAST }; /* inputs of carried; link adds the second */
+
+static void copy(const struct cdl_tensor *like, size_t first, size_t last, const float *from,
+                 float *to) {
+    const size_t at = first * like->row_floats;
+    memcpy(to + at, from + at, (last - first) * like->row_floats * sizeof(float));
+}
+
+static void carried_forward(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    copy(node->out[0], first, last, node->in[ctx->turn ? LAST : FIRST]->data, node->out[0]->data);
+}
+
+static void carried_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                             size_t first, size_t last) {
+    const int from = ctx->turn ? LAST : FIRST;
+    if (node->needs[from])
+        copy(node->out[0], first, last, node->out[0]->grad, node->in[from]->grad);
+}
+
+static void carry_forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
+    (void)ctx;
+    copy(node->in[0], first, last, node->in[0]->data, node->out[0]->data);
+}
+
+/* Where no gradient comes from the turn behind, or from behind the loop, it is 0. */
+static void carry_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                           size_t last) {
+    const struct cdl_tensor *left = node->out[0];
+    const size_t floats = (last - first) * left->row_floats;
+    if (node->begins_at_zero && ctx->turn + 1 == ctx->turns)
+        memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
+    if (node->needs[0]) copy(node->in[0], first, last, left->grad, node->in[0]->grad);
+    memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
+}
+
+/* x[turn] of each sample, or y[turn]: one element of what all turns read or give. */
+static const char *check_element(const struct cdl_node *node) {
+    const bool collects = node->op == &cdl_op_collect;
+    const struct cdl_tensor *all = collects ? node->out[0] : node->in[0];
+    const struct cdl_tensor *one = collects ? node->in[0] : node->out[0];
+    CDL_EXPECT(all->n_dims == one->n_dims + 1 && cdl_is_int(all) == cdl_is_int(one),
+               "expected an element, and as many as there are turns");
+    for (int d = 0; d < one->n_dims; d++)
+        CDL_EXPECT(all->dims[d + 1] == one->dims[d], "expected elements of one shape");
+    return NULL;
+}
+
+static size_t place_of(const struct cdl_node *node, const struct cdl_context *ctx,
+                       const struct cdl_tensor *one) {
+    const bool reverse = cdl_is_reverse(node);
+    return (reverse ? ctx->turns - 1 - ctx->turn : ctx->turn) * one->row_floats;
+}
+
+static void get(const struct cdl_tensor *one, size_t step, size_t first, size_t last,
+                const float *from, float *to) {
+    for (size_t i = first; i < last; i++)
+        memcpy(to + i * one->row_floats, from + i * step, one->row_floats * sizeof(float));
+}
+
+/* Numbers are elements side by side in a line, whose pads nobody else writes. */
+static void put(const struct cdl_tensor *one, const struct cdl_tensor *all, size_t first,
+                size_t last, const float *from, float *to, size_t place, bool begins) {
+    const size_t step = all->row_floats;
+    for (size_t i = first; i < last; i++)
+        memcpy(to + i * step + place, from + i * one->row_floats, one->row_floats * sizeof(float));
+    if (begins && one->n_dims == 0 && !cdl_is_int(all))
+        cdl_clear_pads(all, to + first * step, last - first);
+}
+
+static void element_forward(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    get(y, x->row_floats, first, last, x->data + place_of(node, ctx, y), y->data);
+}
+
+static void element_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                             size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->needs[0])
+        put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->turn == 0);
+}
+
+static void collect_forward(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    put(x, y, first, last, x->data, y->data, place_of(node, ctx, x), ctx->turn == 0);
+}
+
+static void collect_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                             size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->needs[0])
+        get(x, y->row_floats, first, last, y->grad + place_of(node, ctx, x), x->grad);
+}
+
+static const char *check_captured(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    CDL_EXPECT(cdl_is_int(x) == cdl_is_int(y) && cdl_same_shape(x, y),
+               "output: expected the shape and the dtype of x");
+    return NULL;
+}
+
+static void captured_backward(const struct cdl_node *node, const struct cdl_context *ctx,
+                              size_t first, size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (!node->needs[0]) return;
+    if (ctx->turn + 1 == ctx->turns)
+        copy(x, first, last, y->grad, x->grad);
+    else
+        ctx->kernels->add((last - first) * x->row_floats, cdl_grad_rows(y, first),
+                          cdl_grad_rows(x, first));
+}
+
+const struct cdl_op cdl_op_carried = {
+    .check = cdl_check_same,
+    .forward = carried_forward,
+    .backward = carried_backward,
+    .all_inputs = true,
+};
+
+const struct cdl_op cdl_op_carry = {
+    .check = cdl_check_same,
+    .forward = carry_forward,
+    .backward = carry_backward,
+};
+
+const struct cdl_op cdl_op_element = {
+    .check = check_element,
+    .forward = element_forward,
+    .backward = element_backward,
+};
+
+const struct cdl_op cdl_op_collect = {
+    .check = check_element,
+    .forward = collect_forward,
+    .backward = collect_backward,
+};
+
+const struct cdl_op cdl_op_captured = {
+    .check = check_captured,
+    .backward = captured_backward,
+    .passes_on = true,
+};

@@ -1,0 +1,103 @@
+/* loops.c - which nodes a loop runs, and what of theirs is kept for all turns. */
+#include "ops/loop.h"
+#include "program/program.h"
+
+/* A carried value reads what `carry` has left, which comes later in the list. */
+static const char *join(struct cdl_node *node, size_t left) {
+    const size_t behind = cdl_behind(node);
+    CDL_EXPECT(behind - 1 < left && node[behind].op == &cdl_op_carry,
+               "behind: expected how far behind its carry is");
+    node->in[1] = node[behind].out[0];
+    node->n_in = 2;
+    node->in[1]->users++;
+    return cdl_check_alike(node->in[1], node->out[0]);
+}
+
+static bool leaves(const struct cdl_op *op) { return op == &cdl_op_carry || op == &cdl_op_collect; }
+static bool enters(const struct cdl_op *op) {
+    return op == &cdl_op_carried || op == &cdl_op_element || op == &cdl_op_captured;
+}
+
+/* Elements are as many as there are turns. */
+static bool fits(const struct cdl_node *node, size_t turns) {
+    const struct cdl_tensor *all = node->op == &cdl_op_element   ? node->in[0]
+                                   : node->op == &cdl_op_collect ? node->out[0]
+                                                                 : NULL;
+    return !all || all->dims[0] == turns;
+}
+
+/* A node in the body of a loop, of which `left` nodes are behind it. */
+static const char *take(struct cdl_node *loop, struct cdl_node *node, size_t left) {
+    CDL_EXPECT(cdl_can_loop(node->op), "body: expected ops that a loop can run");
+    CDL_EXPECT(node->n_in + node->n_out > 0, "body: expected nodes that have values");
+    node->loop = loop;
+    node->turns = cdl_turns_of(loop);
+    CDL_EXPECT(fits(node, node->turns), "expected as many elements as turns");
+    for (int k = 0; k < node->n_in; k++) {
+        const struct cdl_node *before = node->in[k]->producer;
+        const bool inner = before && before->loop == loop && node->in[k]->view;
+        CDL_EXPECT(!node->in[k]->shared, "body: expected values of samples");
+        CDL_EXPECT(enters(node->op) ? !node->in[k]->view : inner,
+                   "body: expected values that its own instructions give");
+    }
+    for (int o = 0; o < node->n_out; o++) {
+        CDL_EXPECT(!node->out[o]->shared, "body: expected values of samples");
+        if (!leaves(node->op)) node->out[o]->view = ++loop->views;
+    }
+    return node->op == &cdl_op_carried ? join(node, left) : NULL;
+}
+
+const char *cdl_find_loops(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *loop = &program->nodes[i];
+        const bool alone = enters(loop->op) || leaves(loop->op);
+        CDL_EXPECT(!alone, "expected a loop around it");
+        for (int k = 0; k < loop->n_in; k++)
+            CDL_EXPECT(!loop->in[k]->view, "expected no value from within a loop");
+        if (loop->op != &cdl_op_loop) continue;
+        const size_t body = cdl_body_of(loop);
+        CDL_EXPECT(body < (size_t)(program->n_nodes - i), "body: expected so many instructions");
+        for (size_t k = 1; k <= body; k++) CDL_CHECK(take(loop, &loop[k], body - k));
+        program->loops++;
+        i += (int)body;
+    }
+    return NULL;
+}
+
+/* What moves numbers reads no values on the way back. */
+static void keep(const struct cdl_node *node) {
+    if (enters(node->op) || leaves(node->op) || node->op == &cdl_op_fork) return;
+    for (int k = 0; k < node->n_in; k++) {
+        if (node->in[k]->view && node->in[k]->owner->view)
+            ((struct cdl_tensor *)node->in[k]->owner)->slices = node->turns;
+    }
+    for (int o = 0; o < node->n_out; o++) {
+        struct cdl_tensor *out = node->out[o];
+        if (!out->view) continue;
+        if (out->owner->view) ((struct cdl_tensor *)out->owner)->slices = node->turns;
+        if (node->learns) ((struct cdl_tensor *)out->grad_owner)->grad_slices = node->turns;
+    }
+}
+
+/* Whether a value that a turn leaves gets a gradient from behind the loop. */
+static bool heard(const struct cdl_program *program, const struct cdl_tensor *left) {
+    bool any = left->external_grad;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        for (int k = 0; k < node->n_in && !node->loop; k++)
+            any |= node->needs[k] && node->in[k] == left;
+        any |= node->loop && node->op != &cdl_op_carried && node->needs[0] && node->in[0] == left;
+    }
+    return any;
+}
+
+void cdl_link_loops(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes && program->loops; i++) {
+        struct cdl_node *node = &program->nodes[i], *loop = (struct cdl_node *)node->loop;
+        if (!loop) continue;
+        loop->goes_back |= node->goes_back;
+        loop->learns |= node->learns;
+        if (node->goes_back || node->learns) keep(node);
+        if (node->op == &cdl_op_carry) node->begins_at_zero = !heard(program, node->out[0]);
+    }
+}
