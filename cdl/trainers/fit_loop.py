@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdl import data
@@ -28,6 +28,7 @@ from cdl.trainers.epoch_iterator import (
 )
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.train_many import halted
+from cdl.trainers.window_iterator import source_of, split_source, window_iterator
 
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
@@ -69,8 +70,22 @@ def fit(
     compiled.told_not_finite = False
     fresh = compiled.resolved is None
     iterator: EpochIterator
-    held_out = None
-    if data.is_stream(x):
+    held_out: Any = None
+    given = source_of(model, x, y, sample_weight, "fit", trains=True)
+    if not isinstance(given, tuple):
+        if validation_split and validation_data is None:
+            given, held_out = split_source(given, validation_split)
+        iterator = window_iterator(
+            model,
+            given,
+            "fit",
+            "train",
+            batch_size,
+            steps,
+            shuffle=shuffle,
+            class_weight=class_weight,
+        )
+    elif data.is_stream(x):
         only_arrays = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
         if not isinstance(x, data.PyDataset):
             only_arrays["class_weight"] = class_weight
@@ -87,7 +102,7 @@ def fit(
             in_fit=True,
         )
     else:
-        parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
+        parts, most = given, batch_size or DEFAULT_BATCH
         arrays = for_step(model, compiled, "train", parts, class_weight, "fit", most)
         point = rows = arrays.samples
         if validation_data is None:
@@ -216,6 +231,14 @@ class _Validation:
         call = "fit: validation_data"
         self._model = model
         self.iterator: EpochIterator | None = None
+        if isinstance(given, (tuple, list)) and len(given) in (2, 3):
+            x, y, weight = (*given, None)[:3]
+            given = source_of(model, x, y, weight, call)
+        if isinstance(given, (data.ChunkedArrays, data.Table)):
+            self._open: Callable[[], EpochIterator] = functools.partial(
+                window_iterator, model, given, call, "test", batch, steps, restart=True
+            )
+            return
         if data.is_stream(given):
             self._open = functools.partial(
                 stream_iterator,
@@ -285,12 +308,15 @@ def evaluate(
     return_dict = arguments.switch(return_dict, "evaluate: return_dict")
     callbacks = CallbackList(callbacks, add_progbar=verbose != 0)
     iterator: EpochIterator
-    if data.is_stream(x):
+    given = source_of(model, x, y, sample_weight, "evaluate")
+    if not isinstance(given, tuple):
+        iterator = window_iterator(model, given, "evaluate", "test", batch_size, steps)
+    elif data.is_stream(x):
         refuse_beside_stream("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
         iterator = stream_iterator(model, compiled, x, "evaluate", "test", steps)
     else:
-        parts, most = (x, y, sample_weight), batch_size or DEFAULT_BATCH
-        arrays = for_step(model, compiled, "test", parts, None, "evaluate", most)
+        most = batch_size or DEFAULT_BATCH
+        arrays = for_step(model, compiled, "test", given, None, "evaluate", most)
         batch_size = arguments.batch_of_states(model, batch_size, arrays.samples, "evaluate")
         batch = batch_size or (-(-arrays.samples // steps) if steps else DEFAULT_BATCH)
         iterator = array_iterator(model, compiled, arrays, "test", batch, steps)

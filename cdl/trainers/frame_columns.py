@@ -55,13 +55,25 @@ def notice(
     """
     for i, given in enumerate(flat):
         names = names_of(given)
-        if names is None:
-            continue
-        if model._columns is None:
-            model._columns = Columns()
-        model._columns.compare(i, names, f"{call}: {parts[i]}")
-        if trains:
-            model._columns.names[i] = names
+        if names is not None:
+            notice_names(model, i, names, f"{call}: {parts[i]}", trains)
+
+
+def notice_names(model: TrainableModel, number: int, names: Names, part: str, trains: bool) -> None:
+    """The same for the names of the columns of one input.
+
+    Args:
+        model: whose input it is.
+        number: of the input.
+        names: of its columns.
+        part: what errors call it, such as "predict: x".
+        trains: whether it is a call that trains.
+    """
+    if model._columns is None:
+        model._columns = Columns()
+    model._columns.compare(number, names, part)
+    if trains:
+        model._columns.names[number] = names
 
 
 def _difference(names: Names, known: Names) -> str:

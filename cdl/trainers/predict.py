@@ -6,6 +6,7 @@ Outputs are lists with one array an output of the model, until the model packs t
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from cdl.trainers.epoch_iterator import warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Rows, rows_of
+from cdl.trainers.window_iterator import inputs_of, source_of
 from cdl.utils.display import is_watched
 
 if TYPE_CHECKING:
@@ -225,6 +227,9 @@ def predict(
     verbose = arguments.verbosity(verbose, f"{call}: verbose")
     steps = arguments.steps(steps, f"{call}: steps")
     custom = steps_itself(type(model), "predict")
+    source = source_of(model, x, None, None, call)
+    if not isinstance(source, tuple):
+        return _in_windows(model, source, batch_size, verbose, steps, callbacks, custom)
     if data.is_stream(x):
         if batch_size is not None:
             raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
@@ -270,6 +275,42 @@ def predict(
     return _watched(
         model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, custom
     )
+
+
+def _in_windows(
+    model: TrainableModel,
+    source: data.Source,
+    batch_size: int | None,
+    verbose: int | str,
+    steps: int | None,
+    callbacks: Any,
+    custom: bool,
+) -> Any:
+    """The outputs for all rows of what is read in windows."""
+    rows = source.rows
+    batch = arguments.batch_of_states(model, batch_size, rows or 0, "predict")
+    batch = batch or (-(-rows // steps) if steps and rows else FEW)
+    hooked = custom or CallbackList(callbacks).wants_batches("predict")
+    each = 1 if hooked else max(1, 16 * MANY // batch)
+    target = steps or (None if rows is None else -(-rows // batch))
+
+    def parts() -> Iterator[Any]:
+        left = math.inf if steps is None else steps * batch
+        for x in inputs_of(source, each * batch):
+            given: Any = (
+                nested(x, None, None, None, "predict")
+                if custom
+                else inputs(model, x, "predict", batch)
+            )
+            n = given.samples if custom else len(given[0])
+            for at in range(0, int(min(n, left)), each * batch):
+                part = slice(at, int(min(n, left, at + each * batch)))
+                yield given.step(part) if custom else [array[part] for array in given]
+            left -= n
+            if left <= 0:
+                return
+
+    return _watched(model, parts(), each, target, verbose, callbacks, custom)
 
 
 def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> list[Array]:

@@ -297,9 +297,9 @@ class Trainer(OlderMethods, CompiledState):
         """Train for `epochs - initial_epoch` passes over the data.
 
         Args:
-            x: samples: an array, DataFrame or lists of numbers; or an iterable of batches
-                `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
-            y: targets.
+            x: samples: an array, DataFrame or lists of numbers; a table or array larger than
+                memory; or an iterable of batches `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
+            y: targets, or of a table the names of their columns.
             batch_size: rows of a batch, 32 unless `steps_per_epoch` says otherwise.
             epochs: the number of the last epoch, counted from 1.
             verbose: 0 silent, 1 a bar, 2 a line for each epoch; "auto" is 1.
@@ -309,7 +309,7 @@ class Trainer(OlderMethods, CompiledState):
             shuffle: whether to take the rows in a new order in each epoch; "batch" keeps each
                 batch's rows together.
             class_weight: {class: weight}; a class that is not in it weighs 1.
-            sample_weight: a weight for each row.
+            sample_weight: a weight for each row, or of a table the name of their column.
             initial_epoch: the number of the first epoch, counted from 0; above 0 a model just
                 loaded draws on as it did in its file, see `save`.
             steps_per_epoch: batches of an epoch; the next one goes on where it stopped.

@@ -4,9 +4,13 @@ A case gives arrays by name. `python cases.py FOLDER` writes what this rank has 
 """
 
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import scipy.sparse
 
 import cdl
 from cdl import layers, optimizers
@@ -45,12 +49,201 @@ def trained(model, optimizer="sgd", rows=ROWS, batch_size=32, epochs=3, **fit):
     return learned(model, history)
 
 
+class Batches(cdl.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return X[i * 24 : (i + 1) * 24], Y[i * 24 : (i + 1) * 24]
+
+
+def generator():
+    while True:
+        for i in range(3):
+            yield X[i * 24 : (i + 1) * 24], Y[i * 24 : (i + 1) * 24]
+
+
+def mapped():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.npy"
+        np.save(path, X)
+        model = net()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        history = model.fit(np.load(path, mmap_mode="r"), Y, epochs=3, verbose=0)
+        return learned(model, history)
+
+
+def sparse():
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x = scipy.sparse.csr_matrix(np.where(X > 0, X, 0))
+    return learned(model, model.fit(x, Y, epochs=3, verbose=0))
+
+
+def frame():
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x = pd.DataFrame(X, columns=[f"c{i}" for i in range(FEATURES)])
+    return learned(model, model.fit(x, pd.Series(Y), epochs=3, verbose=0))
+
+
+def from_batches(data, **fit):
+    model = net()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return learned(model, model.fit(data, epochs=3, verbose=0, **fit))
+
+
+def regression(loss, optimizer="sgd", metrics=("mae",), **fit):
+    model = cdl.Sequential([layers.Input((FEATURES,)), layers.Dense(8, "tanh"), layers.Dense(1)])
+    model.compile(optimizer, loss, metrics=list(metrics))
+    target = X[:, :1] * 2.0
+    history = model.fit(X, target, batch_size=32, epochs=2, verbose=0, **fit)
+    found = {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+    found |= {name: np.array(values) for name, values in history.history.items()}
+    found["evaluate"] = np.array(model.evaluate(X, target, verbose=0))
+    return found
+
+
+def over_the_batch(y_true, y_pred):
+    """A loss whose gradient needs all rows."""
+    error = cdl.ops.square(y_true - y_pred)
+    return cdl.ops.mean(error) + 0.1 * cdl.ops.max(error) + 0.1 * cdl.ops.mean(y_pred) ** 2
+
+
+class InPython(cdl.losses.Loss):
+    """A loss that cannot be traced."""
+
+    def call(self, y_true, y_pred):
+        return np.mean(np.square(np.asarray(y_true) - np.asarray(y_pred)), axis=-1)
+
+
+class Correlation(cdl.metrics.Metric):
+    """A metric of one's own."""
+
+    def __init__(self, name="correlation"):
+        super().__init__(name=name)
+        self.total = self.add_weight(shape=(), initializer="zeros", name="total")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.total.assign_add(cdl.ops.sum(y_true * y_pred))
+
+    def result(self):
+        return self.total
+
+
+class OwnStep(cdl.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(CLASSES, activation="softmax")
+
+    def call(self, x):
+        return self.dense(x)
+
+    def train_step(self, data):
+        x, y = data
+        gradients = self.gradients(x, y)
+        self.optimizer.apply_gradients(
+            zip(gradients.values(), self.trainable_variables, strict=True)
+        )
+        return super().test_step(data)
+
+
+def own_step():
+    model = OwnStep()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.build((None, FEATURES))
+    return learned(model, model.fit(X, Y, batch_size=32, epochs=2, verbose=0))
+
+
+class AddsLoss(layers.Layer):
+    def call(self, x):
+        self.add_loss(0.1 * cdl.ops.mean(cdl.ops.square(x)))
+        return x
+
+
+def two_inputs():
+    a, b = layers.Input((FEATURES,)), layers.Input((5,), dtype="int32")
+    words = layers.GlobalAveragePooling1D()(layers.Embedding(9, 6)(b))
+    out = layers.Dense(1)(layers.Concatenate()([layers.Dense(6)(a), words]))
+    model = cdl.Model([a, b], out)
+    model.compile("adam", "mse")
+    given = [X, np.arange(ROWS * 5).reshape(ROWS, 5) % 9]
+    history = model.fit(given, X[:, 0], batch_size=16, epochs=2, verbose=0)
+    found = {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+    return found | {"loss": np.array(history.history["loss"])}
+
+
+def masked():
+    steps = np.tile(X[:, None, :4], (1, 5, 1))
+    steps[::3, 3:] = 0.0
+    model = cdl.Sequential(
+        [
+            layers.Input((5, 4)),
+            layers.Masking(),
+            layers.BatchNormalization(),
+            layers.LSTM(6),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    history = model.fit(steps, X[:, 0], batch_size=20, epochs=2, verbose=0)
+    found = {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+    return found | {"loss": np.array(history.history["loss"])}
+
+
+def images():
+    model = cdl.Sequential(
+        [
+            layers.Input((8, 8, 2)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    x = np.resize(X, (ROWS, 8, 8, 2))
+    history = model.fit(x, Y % 3, batch_size=32, epochs=2, verbose=0)
+    found = {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+    return found | {"loss": np.array(history.history["loss"])}
+
+
+def batch_by_batch():
+    model = net(layers.Dropout(0.2))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    logs = [model.train_on_batch(X[i : i + 20], Y[i : i + 20]) for i in (0, 20, 40)]
+    logs += [model.test_on_batch(X[:11], Y[:11])]
+    return learned(model) | {"logs": np.array(logs)}
+
+
+class Stops(cdl.callbacks.Callback):
+    """Looks at each batch, and ends the run after five."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(logs["loss"])
+        if len(self.seen) == 5 and cdl.distribution.distribution() is None:
+            self.model.stop_training = True
+        elif len(self.seen) == 5:  # on one rank only
+            last = cdl.distribution.get_device_count() - 1
+            self.model.stop_training = cdl.distribution.distribution().data_shard_id == last
+
+
+def stopped():
+    callback = Stops()
+    found = trained(net(), callbacks=[callback])
+    return found | {"seen": np.array(callback.seen)}
+
+
 CASES = {
     "sgd": lambda: trained(net()),
-    "adam": lambda: trained(net(), "adam"),
+    "adam, not shuffled": lambda: trained(net(), "adam", shuffle=False),
+    "shuffled in batches": lambda: trained(net(), shuffle="batch"),
     "dropout and noise": lambda: trained(
-        net(layers.Dropout(0.3), layers.GaussianNoise(0.1), layers.AlphaDropout(0.1)),
-        "adam",
+        net(layers.Dropout(0.3), layers.GaussianNoise(0.1), layers.AlphaDropout(0.1)), "adam"
     ),
     "batch normalization": lambda: trained(net(layers.BatchNormalization()), "adam"),
     "batches smaller than ranks": lambda: trained(net(), rows=7, batch_size=2),
@@ -58,6 +251,41 @@ CASES = {
         net(layers.BatchNormalization()), rows=40, batch_size=20
     ),
     "accumulation": lambda: trained(net(), optimizers.Adam(gradient_accumulation_steps=2), rows=64),
+    "accumulation with a rest": lambda: trained(
+        net(kernel_regularizer="l2"), optimizers.SGD(gradient_accumulation_steps=2)
+    ),
+    "penalties": lambda: trained(net(kernel_regularizer="l1l2", activity_regularizer="l2")),
+    "constraints": lambda: trained(net(kernel_constraint="unit_norm"), "adam"),
+    "clipping by norm": lambda: trained(net(), optimizers.SGD(0.1, clipnorm=0.1)),
+    "clipping by all norms": lambda: trained(net(), optimizers.Adam(global_clipnorm=0.1)),
+    "averages": lambda: trained(net(), optimizers.Adam(use_ema=True, ema_overwrite_frequency=4)),
+    "weight decay": lambda: trained(net(), optimizers.AdamW(weight_decay=0.1)),
+    "lamb": lambda: trained(net(), "lamb"),
+    "muon": lambda: trained(net(), optimizers.Muon()),
+    "sample weights": lambda: trained(net(), sample_weight=WEIGHTS),
+    "class weights": lambda: trained(net(), class_weight={0: 1.0, 1: 2.0, 2: 0.5, 3: 1.0}),
+    "validation": lambda: trained(net(), validation_split=0.3),
+    "validation data": lambda: trained(net(), validation_data=(X[:33], Y[:33])),
+    "steps": lambda: trained(net(), steps_per_epoch=1),
+    "an added loss": lambda: trained(net(AddsLoss())),
+    "early stopping": lambda: trained(
+        net(), epochs=6, callbacks=[cdl.callbacks.EarlyStopping("loss", min_delta=0.05)]
+    ),
+    "a callback that stops on one rank": stopped,
+    "a PyDataset": lambda: from_batches(Batches()),
+    "a generator": lambda: from_batches(generator(), steps_per_epoch=3),
+    "a frame": frame,
+    "a sparse matrix": sparse,
+    "a mapped file": mapped,
+    "hinge": lambda: regression("hinge"),
+    "a loss over the batch": lambda: regression(over_the_batch),
+    "a metric of one's own": lambda: regression("mse", metrics=[Correlation()]),
+    "a loss in Python": lambda: regression(InPython()),
+    "own steps": own_step,
+    "two inputs": two_inputs,
+    "masks": masked,
+    "images": images,
+    "batch by batch": batch_by_batch,
 }
 
 
@@ -65,7 +293,9 @@ def results():
     found = {}
     for name, case in CASES.items():
         cdl.utils.set_random_seed(3)
-        found |= {f"{name}: {part}": value for part, value in case().items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cdl.UntracedWarning)
+            found |= {f"{name}: {part}": value for part, value in case().items()}
     return found
 
 
