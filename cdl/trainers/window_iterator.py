@@ -17,8 +17,10 @@ from cdl import data
 from cdl.data import chunked, frames, tables
 from cdl.data.ahead import Ahead
 from cdl.data.windows import Source, Window, order_of, windows
+from cdl.distribution import ranks
 from cdl.random import numpys
 from cdl.trainers import arguments
+from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH, AnyArrays, for_step, warn_out_of_data
 from cdl.trainers.frame_columns import notice_names
 from cdl.trainers.signature import TrainableModel
@@ -114,13 +116,12 @@ class WindowIterator:
         self._restart = restart or steps is None
         self._ahead: Ahead | None = None
         self._kept: Window | None = None  # all rows, where one window holds them
-        self._random = np.random.RandomState(0)
         self._order: NDArray[np.int64] | None = None
         self._left = 0  # batches of the window that have not been run
         self._fresh = False  # whether none of the pass has been run
-        self._passes = 0
+        self._passes = 0  # that have begun
         self.arrays: Any = None
-        self._begin_pass()
+        self._begin_pass(self._draw(looks=True))
         if not self._next():
             raise ValueError(f"{source.name} must have at least one row, got none")
         first: Any = self.arrays
@@ -137,16 +138,29 @@ class WindowIterator:
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
         """Nothing, since `runs_fused` is False."""
 
+    def start(self) -> dict[str, Any]:
+        """Sizes, kinds and some rows of the first window."""
+        given: list[Any] = self.arrays.all() if isinstance(self.arrays, Arrays) else []
+        return {
+            "rows": self._source.rows,
+            "batch size": self._batch,
+            "steps": self.target,
+            "shuffle": self._shuffle,
+            "data": [ranks.described(each) for each in given] if not self._shuffle else [],
+        }
+
     def draw_anew(self) -> None:
-        """Forget the order of what was read ahead."""
-        if self._fresh and not (self._source.once and self._kept is None):
-            self._drop()
+        """Nothing needs to be done: a seed is drawn when its pass begins."""
 
     def begin_epoch(self) -> None:
         """Start a pass, unless one is to be gone on with."""
-        if (self._restart and not self._fresh) or not (self._left or self._ahead):
-            self._drop()
-            self._begin_pass()
+        if self._passes == 0:  # the first window has been read
+            seed = self._draw()
+            if seed != self._seed and not self._source.once:
+                self._begin_pass(seed)
+        elif (self._restart and not self._fresh) or not (self._left or self._ahead):
+            self._begin_pass(self._draw())
+        self._passes += 1
         if self._fresh and self._left:
             self._hand_over()
 
@@ -158,7 +172,7 @@ class WindowIterator:
 
     def close(self) -> None:
         """Read no more."""
-        self._drop()
+        self._stop()
 
     def ran_out(self, done: int, kind: str) -> None:
         """Warn; raise ValueError in a fit, if nothing can be read again.
@@ -186,12 +200,28 @@ class WindowIterator:
         self._left -= ran
         return ran
 
-    def _begin_pass(self) -> None:
-        """Draw the seed of a pass here: what a thread draws must not depend on when it does."""
-        self._passes += 1
-        self._fresh = True
-        if self._shuffle:
-            self._random = np.random.RandomState(numpys().randint(1 << 31))
+    def _draw(self, looks: bool = False) -> int:
+        """The seed of a pass: what a thread draws by it does not depend on when it does.
+
+        Args:
+            looks: whether the generator is to be left as it is, since training has not begun.
+        """
+        if not self._shuffle:
+            return 0
+        generator = numpys()
+        before = generator.get_state(legacy=False) if looks else None
+        seed = int(generator.randint(1 << 31))
+        if before is not None:
+            generator.set_state(before)
+            shared = ranks.current()
+            if shared is not None and self._source.once:
+                seed = shared.of_first(seed)
+        return seed
+
+    def _begin_pass(self, seed: int) -> None:
+        self._stop()
+        self._left, self._fresh, self._seed = 0, True, seed
+        self._random = np.random.RandomState(seed)
         if self._kept is None:
             read = windows(self._source, self._batch, self._shuffle, self._random)
             self._ahead = Ahead(read, 1)
@@ -223,11 +253,6 @@ class WindowIterator:
 
     def _hand_over(self) -> None:
         self.train_function.begin(self.arrays, self._batch, self._order)
-
-    def _drop(self) -> None:
-        """End a pass."""
-        self._stop()
-        self._left = 0
 
     def _stop(self) -> None:
         if self._ahead is not None:

@@ -238,7 +238,23 @@ def stopped():
     return found | {"seen": np.array(callback.seen)}
 
 
+def trained_in_windows():
+    """A table that each rank reads in windows of 24 rows."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    from cdl.data import windows
+
+    windows.WINDOW = 24 * 4 * (FEATURES + 2)
+    table = pa.table({**{str(j): X[:, j] for j in range(FEATURES)}, "y": Y})
+    model = net()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    options = {"batch_size": 12, "epochs": 3, "verbose": 0, "validation_data": (X, Y)}
+    return learned(model, model.fit(ds.dataset(table), "y", **options))
+
+
 CASES = {
+    "in windows": trained_in_windows,
     "sgd": lambda: trained(net()),
     "adam, not shuffled": lambda: trained(net(), "adam", shuffle=False),
     "shuffled in batches": lambda: trained(net(), shuffle="batch"),
