@@ -355,6 +355,39 @@ def gather(
     return reshape(program, value, (*places.shape, *table.shape[1:]))
 
 
+def attention(
+    program: Program,
+    values: Sequence[Value],
+    scale: float,
+    *,
+    causal: bool = False,
+    empty: bool = False,
+    rate: float = 0.0,
+    always: bool = False,
+    seed: int = 0,
+    user_draw: int = 0,
+) -> Value:
+    """Means of v for each head, weighted by the softmax of ``scale q k^T + bias``.
+
+    Args:
+        program: what it is appended to.
+        values: q (queries, heads, width), k (keys, heads or a divisor, width), v (keys, those, any
+            width), and perhaps a bias (heads or 1, queries or 1, keys).
+        scale: of the scores.
+        causal: whether query i sees keys 0 to i alone.
+        empty: whether a query that sees no key gets zeros, and not the mean of all values.
+        rate: the part of the weights that is 0 in training, as of `dropout`.
+        always: whether they are so in inference too.
+        seed: what these follow from; see `draw`.
+        user_draw: see `draw`.
+    """
+    shape = (*values[0].shape[:2], values[2].shape[2])
+    numbers = {"causal": int(causal), "empty": int(empty), "always": int(always)}
+    numbers |= {"seed": seed, "user_draw": user_draw}
+    floats = {"scale": float(scale), "rate": float(rate)}
+    return program.emit("attention", values, shape, (), shared=False, **numbers, **floats)
+
+
 def stop(program: Program, value: Value) -> Value:
     """The value, through which no gradient flows."""
     return program.emit("stop", [value], value.shape)

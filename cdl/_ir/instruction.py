@@ -109,6 +109,11 @@ class Instruction:
         """What weight k is rounded to, or None."""
         return self.param_dtypes[k] if k < len(self.param_dtypes) else None
 
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers in inference, other ones in each call."""
+        return self.op == "draw" or bool(self.attributes.get("always"))
+
     def gives(self, k: int) -> bool:
         """Whether input k gets a gradient from it, where its output has one."""
         row = _core.OPS[self.op]

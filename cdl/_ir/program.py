@@ -422,7 +422,7 @@ class Program:
     @property
     def draws(self) -> bool:
         """Whether it draws numbers, other ones in each call."""
-        return any(i.op == "draw" for i in self.flat(False).instructions)
+        return any(i.draws for i in self.flat(False).instructions)
 
     @property
     def external_grads(self) -> list[Value]:

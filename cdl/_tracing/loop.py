@@ -207,6 +207,11 @@ def _as(program: Program, spec: KerasTensor, value: Value) -> Value:
     return program.broadcast_batch(value) if spec.rows_per_sample else value
 
 
+def _draws(each: Instruction) -> bool:
+    """Whether it draws random numbers, in training at least."""
+    return each.op in _DRAWING or bool(each.attributes.get("rate"))
+
+
 class Body:
     """The instructions of a step, to be appended to a program any number of times.
 
@@ -285,7 +290,7 @@ class Body:
         once = {id(v) for v in self.inputs[len(self.inputs) - n_others :]}
         rest = []
         for each in turn.instructions:
-            fixed = each.op not in _DRAWING and each.op not in _DOING
+            fixed = not _draws(each) and each.op not in _DOING
             if fixed and all(id(v) in once for v in each.inputs):
                 once.update(map(id, each.outputs))
             else:
@@ -304,7 +309,7 @@ class Body:
         self._once = {id(v): o for v, o in zip(self.inputs[first:], others, strict=True)}
         changes = {id(p) for i in self.own.instructions if i.op == "assign" for p in i.params}
         for each in self.own.instructions:
-            fixed = each.op not in _DRAWING and each.op not in _DOING
+            fixed = not _draws(each) and each.op not in _DOING
             mine = all(id(v) in self._once for v in each.inputs)
             if fixed and mine and changes.isdisjoint(map(id, each.params)):
                 self._append(each, self._once)

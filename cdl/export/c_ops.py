@@ -154,7 +154,8 @@ def _product(text: "Text", i: "Instruction") -> None:
 def _attention(text: "Text", i: "Instruction") -> None:
     (queries, heads, width), (keys, shared, _) = i.inputs[0].shape, i.inputs[1].shape
     sizes = (queries * heads, heads, shared, keys, width, i.inputs[2].shape[2])
-    causal, scale = int(i.attributes["causal"]), number(i.attributes["scale"])
+    flags = int(i.attributes["causal"]), int(i.attributes["empty"])
+    scale = number(i.attributes["scale"])
     bias: tuple[Any, ...] = ("NULL", 0, 0)
     if len(i.inputs) > 3:
         of_heads, of_rows, _ = i.inputs[3].shape
@@ -163,7 +164,7 @@ def _attention(text: "Text", i: "Instruction") -> None:
     arrays = [text.ref(v) for v in i.inputs[:3]]
     text.write("{")
     text.write(f"float weights[{keys}];")
-    text.call("attention", *sizes, causal, scale, *arrays, *bias, "weights", text.ref(i.outputs[0]))
+    text.call("attention", *sizes, *flags, scale, *arrays, *bias, "weights", text.ref(i.outputs[0]))
     text.write("}")
 
 

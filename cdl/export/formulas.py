@@ -173,14 +173,16 @@ static void softmax(size_t lines, size_t n, const float *x, float *y) {
 """,
     "attention": """
 /* For line i of q, a query of a head: the mean of the lines of v, weighed by the softmax of scores
- * with those of k. A bias of the scores, or NULL, has `heads` and `rows` of its own or one. */
+ * with those of k. A bias of the scores, or NULL, has `heads` and `rows` of its own or one. A
+ * query that sees no key gives zeros if `empty`, else the mean of all. */
 static void attention(size_t lines, size_t heads, size_t shared, size_t keys, size_t width,
-                      size_t values, int causal, float scale, const float *q, const float *k,
-                      const float *v, const float *bias, size_t of_head, size_t of_row, float *w,
-                      float *y) {
+                      size_t values, int causal, int empty, float scale, const float *q,
+                      const float *k, const float *v, const float *bias, size_t of_head,
+                      size_t of_row, float *w, float *y) {
     size_t i, j, c;
     for (i = 0; i < lines; i++, q += width, y += values) {
         const size_t row = i / heads, head = i % heads, at = head / (heads / shared);
+        int seen = !empty;
         for (j = 0; j < keys; j++) {
             const float *key = k + (j * shared + at) * width;
             float sum = 0.0f;
@@ -188,10 +190,11 @@ static void attention(size_t lines, size_t heads, size_t shared, size_t keys, si
             w[j] = sum * scale;
             if (bias) w[j] += bias[head * of_head + row * of_row + j];
             if (causal && j > row) w[j] = -2.38196633e38f;
+            seen |= !(w[j] <= -2.1e38f);
         }
         softmax(1, keys, w, w);
         for (c = 0; c < values; c++) y[c] = 0.0f;
-        for (j = 0; j < keys; j++)
+        for (j = 0; j < keys && seen; j++)
             for (c = 0; c < values; c++) y[c] += w[j] * v[(j * shared + at) * values + c];
     }
 }

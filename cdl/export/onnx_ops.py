@@ -239,6 +239,9 @@ def _attention(g: "Graph", i: "Instruction") -> str:
         earlier = g.constant(np.tri(queries, keys, dtype=bool), "bool")
         scores = g.node("Where", earlier, scores, g.constant(_HIDDEN))
     weights = g.node("Softmax", scores, axis=-1)
+    if i.attributes["empty"] and len(i.inputs) > 3:
+        sees = g.node("Greater", g.reduced("ReduceMax", scores, -1), g.constant(_UNSEEN))
+        weights = g.node("Where", sees, weights, g.constant(0.0))
     y = g.node("MatMul", weights, g.node("Transpose", v, perm=[0, 2, 3, 1, 4]))
     return g.reshaped(g.node("Transpose", y, perm=[0, 3, 1, 2, 4]), i.outputs[0].shape)
 
@@ -340,6 +343,7 @@ def _constant(g: "Graph", i: "Instruction") -> str:
     return g.constant(np.reshape(i.data, i.outputs[0].shape))
 
 
+_UNSEEN = -2.1e38  # a query whose scores are not above it sees no key
 _HIDDEN = -0.7 * float(np.finfo(np.float32).max)  # a score of a key that is not seen
 
 # What each op appends; an op that is not here cannot be exported.

@@ -11,12 +11,18 @@
  * fall in.
  *
  * A query that sees no key, since its bias is below HIDDEN everywhere, gets the mean of all values,
- * and its scores no gradient.
+ * or nothing, and its scores no gradient.
+ *
+ * In training, or always, a weight is 0 with probability `rate`, else divided by 1 - rate: y = D(P)
+ * v with the mask of a dropout op on the matrix (heads, queries, keys). It is drawn again in
+ * backward, where dv = D(P)^T dy and dP = D(dy v^T).
  */
 #include "ops/lines.h"
 
-enum { CAUSAL };        /* numbers: whether query i sees keys 0 to i alone */
-enum { SCALE };         /* attributes */
+/* Numbers: whether query i sees keys 0 to i alone; whether one that sees none gets nothing; whether
+ * weights are dropped in predictions too. */
+enum { CAUSAL, EMPTY, ALWAYS, SEED, USER_DRAW };
+enum { SCALE, RATE };   /* attributes */
 enum { Q, K, V, BIAS }; /* inputs; bias: (heads or 1, queries or 1, keys) */
 
 #define LOWEST -2.38196633e38f /* -0.7 times the largest float, as Keras on JAX hides scores */
@@ -60,6 +66,9 @@ static const char *check(const struct cdl_node *node) {
                "output: expected the lines of q, the width of v");
     CDL_EXPECT(q->shared == k->shared && q->shared == v->shared && q->shared == y->shared,
                "q, k, v, output: expected all or none shared");
+    CDL_EXPECT(node->attribute[RATE] >= 0.0f && node->attribute[RATE] <= 1.0f,
+               "rate: expected 0 to 1");
+    CDL_CHECK(cdl_check_seed(node, SEED));
     if (node->n_in <= BIAS) return NULL;
     const struct cdl_tensor *bias = node->in[BIAS];
     CDL_EXPECT((bias->dims[0] == 1 || bias->dims[0] == q->dims[1]) &&
@@ -89,6 +98,9 @@ struct head {
     const float *q, *k, *v, *bias; /* bias may be NULL */
     size_t ldq, ldk, ldv, step_bias;
     float *turned_k, *turned_v, *scores, *weights, *tops;
+    bool drops; /* then, of the weights: what they are drawn by, and the number of query 0 */
+    struct cdl_key key;
+    size_t line;
 };
 
 /* Head h of a sample's value, `t` its tensor. */
@@ -101,25 +113,23 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
     const struct shape s = shape_of(node);
     const size_t g = h / (s.heads / s.shared);
-    struct head head = {ctx->kernels,
-                        s,
-                        q->data + place_of(q, sample, h),
-                        k->data + place_of(k, sample, g),
-                        v->data + place_of(v, sample, g),
-                        NULL,
-                        s.heads * q->ld,
-                        s.shared * k->ld,
-                        s.shared * v->ld,
-                        0,
-                        ctx->scratch,
-                        NULL,
-                        NULL,
-                        NULL,
-                        NULL};
+    struct head head = {.kernels = ctx->kernels,
+                        .shape = s,
+                        .q = q->data + place_of(q, sample, h),
+                        .k = k->data + place_of(k, sample, g),
+                        .v = v->data + place_of(v, sample, g),
+                        .ldq = s.heads * q->ld,
+                        .ldk = s.shared * k->ld,
+                        .ldv = s.shared * v->ld,
+                        .turned_k = ctx->scratch};
+    head.drops = node->attribute[RATE] > 0.0f && (ctx->training || node->numbers[ALWAYS]);
+    const size_t above = ctx->training ? ctx->first : ctx->start;
+    head.line = ((above + sample) * s.heads + h) * s.queries;
     head.scores = head.turned_k + k->width * s.ld;
     head.weights = head.scores + s.block * s.ld;
     head.tops = head.weights + s.block * s.ld;
     head.turned_v = head.tops + cdl_round_up(s.block, CDL_LINE);
+    if (head.drops) head.key = cdl_node_key(node, ctx, SEED);
     if (node->n_in > BIAS) {
         const struct cdl_tensor *bias = node->in[BIAS];
         head.bias = cdl_rows(bias, sample);
@@ -172,20 +182,22 @@ static void fill(float *x, size_t first, size_t last, float value) {
 
 /* The weights of queries [first, first + rows) for keys [0, n), of which n is given back: all
  * others are 0. Rows that see no key have a top of at most HIDDEN. */
-static size_t weigh(const struct head *head, size_t width, bool causal, size_t first, size_t rows) {
+static size_t weigh(const struct head *head, const struct cdl_node *node, size_t first,
+                    size_t rows) {
+    const bool causal = node->numbers[CAUSAL] != 0;
     const struct cdl_kernels *kernels = head->kernels;
     const size_t ld = head->shape.ld, keys = head->shape.keys, shown = shown_keys(head);
     size_t n = causal ? cdl_min(shown, cdl_max(first + rows, 2)) : shown;
-    multiply(head, rows, n, width, head->q + first * head->ldq, head->ldq, head->turned_k, ld,
-             head->scores, ld);
+    multiply(head, rows, n, node->in[Q]->width, head->q + first * head->ldq, head->ldq,
+             head->turned_k, ld, head->scores, ld);
     for (size_t r = 0; r < rows; r++) {
         float *score = head->scores + r * ld;
         if (head->bias) kernels->add(n, head->bias + (first + r) * head->step_bias, score);
         if (causal) fill(score, first + r + 1, n, LOWEST);
     }
+    bool all_see = true;
     if (head->bias) {
         kernels->reduce_lines(CDL_REDUCTION_max, rows, 1, n, head->scores, ld, head->tops);
-        bool all_see = true;
         for (size_t r = 0; r < rows; r++) all_see &= sees_a_key(head->tops[r]);
         for (size_t r = 0; r < rows && !all_see; r++) {
             const bool sees = sees_a_key(head->tops[r]);
@@ -194,15 +206,23 @@ static size_t weigh(const struct head *head, size_t width, bool causal, size_t f
         if (!all_see) n = keys;
     }
     kernels->rowwise[CDL_ROWWISE_softmax](rows, n, head->scores, ld, head->weights, ld, NULL);
+    for (size_t r = 0; r < rows && !all_see && node->numbers[EMPTY]; r++)
+        if (!sees_a_key(head->tops[r])) fill(head->weights + r * ld, 0, n, 0.0f);
     return n;
+}
+
+/* Dropout of what belongs to the weights of queries [first, first + rows) for keys [0, n). */
+static void drop(const struct head *head, const struct cdl_node *node, size_t first, size_t rows,
+                 size_t n, const float *from, float *to) {
+    const double kept = 1.0 - (double)node->attribute[RATE];
+    head->kernels->dropout(rows, n, head->key, (uint32_t)(head->line + first), cdl_keep_of(kept),
+                           cdl_keep_scale(kept), from, head->shape.ld, to, head->shape.ld);
 }
 
 static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
-    const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
-    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_tensor *k = node->in[K], *v = node->in[V], *y = node->out[0];
     const struct shape s = shape_of(node);
-    const bool causal = node->numbers[CAUSAL] != 0;
     const float *turned = NULL; /* whose transpose there is */
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.blocks / s.heads, h = p / s.blocks % s.heads;
@@ -211,7 +231,8 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
         if (turned != head.k)
             turn(&head, k->width, node->attribute[SCALE], head.k, head.ldk, head.turned_k);
         turned = head.k;
-        const size_t n = weigh(&head, q->width, causal, row, rows);
+        const size_t n = weigh(&head, node, row, rows);
+        if (head.drops) drop(&head, node, row, rows, n, head.weights, head.weights);
         const size_t ldy = s.heads * y->ld;
         multiply(&head, rows, v->width, n, head.weights, s.ld, head.v, head.ldv,
                  y->data + place_of(y, sample, h) + row * ldy, ldy);
@@ -244,11 +265,13 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
     const float *dy = y->grad + place_of(y, sample, h);
     for (size_t row = 0; row < s.queries; row += s.block) {
         const size_t rows = cdl_min(s.block, s.queries - row);
-        const size_t n = weigh(head, q->width, node->numbers[CAUSAL] != 0, row, rows);
-        if (dv)
-            accumulate(head, rows, n, v->width, head->weights, dy + row * ldy, ldy, dv, head->ldv);
+        const size_t n = weigh(head, node, row, rows);
         float *slopes = head->scores;
+        const float *kept = head->drops ? slopes : head->weights;
+        if (head->drops) drop(head, node, row, rows, n, head->weights, slopes);
+        if (dv) accumulate(head, rows, n, v->width, kept, dy + row * ldy, ldy, dv, head->ldv);
         multiply(head, rows, n, v->width, dy + row * ldy, ldy, head->turned_v, s.ld, slopes, s.ld);
+        if (head->drops) drop(head, node, row, rows, n, slopes, slopes);
         head->kernels->rowwise_gradient[CDL_ROWWISE_softmax](rows, n, NULL, 0, head->weights, s.ld,
                                                              slopes, s.ld, slopes, s.ld, NULL);
         for (size_t r = 0; r < rows && head->bias; r++)

@@ -24,11 +24,9 @@ static void mask(const struct cdl_node *node, const struct cdl_context *ctx, siz
         return;
     }
     const double kept = 1.0 - (double)rate;
-    const double threshold = kept * 4294967296.0;
-    const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
-    ctx->kernels->dropout(rows, x->width, key, (uint32_t)((ctx->first + first) * x->lines), keep,
-                          kept > 0.0 ? (float)(1.0 / kept) : 0.0f, from, x->ld, to, x->ld);
+    ctx->kernels->dropout(rows, x->width, key, (uint32_t)((ctx->first + first) * x->lines),
+                          cdl_keep_of(kept), cdl_keep_scale(kept), from, x->ld, to, x->ld);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -289,6 +289,13 @@ static inline bool cdl_can_loop(const struct cdl_op *op) {
     return !more && !stages && op != &cdl_op_host && op != &cdl_op_loop;
 }
 
+/* Dropout that keeps a part of all: random bits below this are kept, and what is kept is scaled. */
+static inline uint32_t cdl_keep_of(double kept) {
+    const double threshold = kept * 4294967296.0;
+    return threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
+}
+static inline float cdl_keep_scale(double kept) { return kept > 0.0 ? (float)(1.0 / kept) : 0.0f; }
+
 /* The key of a node that draws random numbers: of the step and, for a seed that was drawn, of the
  * run's seed and the place in the program too. A seed that was given fixes the numbers by itself:
  * neither of these counts, only which draw of its generator this is. */

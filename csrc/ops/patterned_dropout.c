@@ -41,8 +41,7 @@ static void drop(const struct cdl_node *node, const struct cdl_context *ctx, siz
     const struct cdl_tensor *x = node->in[0];
     const unsigned common = (unsigned)node->numbers[COMMON];
     const bool as_one = x->n_dims > 0 && (common >> x->n_dims & 1);
-    const double threshold = (1.0 - (double)node->attribute[RATE]) * 4294967296.0;
-    const uint32_t keep = threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
+    const uint32_t keep = cdl_keep_of(1.0 - (double)node->attribute[RATE]);
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->ld) {

@@ -8,6 +8,7 @@ from programs import TEAMS, pull_back, weight
 
 from cdl import _core
 from cdl._ir import emit
+from cdl._ir.elementwise import argument
 from cdl._ir.program import Program
 
 # Queries, keys, heads, heads of keys, width, width of values. A block is of 64 queries, of many
@@ -23,10 +24,9 @@ def arrays_of(sizes, seed=0):
     return [rng.normal(size=(ROWS, *shape)) for shape in shapes]
 
 
-def appending(sizes, causal=0, scale=0.2):
+def appending(sizes, causal=0, scale=0.2, **more):
     def append(program, *values):
-        shape = (sizes[0], sizes[2], sizes[5])
-        return program.emit("attention", values, shape, shared=False, causal=causal, scale=scale)
+        return emit.attention(program, values, scale, causal=causal, **more)
 
     return append
 
@@ -156,6 +156,92 @@ WRONG = {
 def test_shapes_that_do_not_fit_are_refused(what):
     program = Program()
     values = [program.input(shape) for shape in WRONG[what]]
-    program.output(program.emit("attention", values, (3, 2, 4), causal=0, scale=1.0))
+    numbers = dict.fromkeys(("causal", "empty", "always", "seed", "user_draw"), 0)
+    y = program.emit("attention", values, (3, 2, 4), **numbers, scale=1.0, rate=0.0)
+    program.output(y)
     with pytest.raises(ValueError, match=rf"instruction 0 \(attention\): .*expected.*{what}"):
         _core.Executor(program, 1)
+
+
+def learned(program, sizes, seed=2):
+    """Values of one sample that are weights: q, k and v."""
+    rng = np.random.default_rng(seed)
+    queries, keys, heads, shared, width, of_values = sizes
+    one, values = program.input((ROWS,)), []
+    for shape in ((queries, heads, width), (keys, shared, width), (keys, shared, of_values)):
+        w = weight(rng.normal(size=(ROWS, int(np.prod(shape)))))
+        flat = program.emit("dense", [one], (w.shape[1],), (w, None))
+        values.append(emit.reshape(program, flat, shape))
+    return values
+
+
+def composed(program, q, k, v, bias, rate):
+    """Attention with a matrix of all weights, which dropout sees."""
+    heads = q.shape[1] // k.shape[1]
+    each = (np.arange(q.shape[1]) // heads).tolist()
+    q, k, v = (emit.permute(program, x, (1, 0, 2)) for x in (q, k, v))
+    k, v = (emit.pick(program, x, 0, each) for x in (k, v))
+    scores = emit.product(program, q, k, transpose_b=True)
+    scores = program.map(argument(0) * 0.2, [scores])
+    if bias is not None:
+        hidden = program.broadcast_batch(emit.broadcast(program, bias, scores.shape))
+        scores = program.map("add", [scores, hidden])
+    weights = program.emit("softmax", [scores], scores.shape)
+    weights = program.emit("dropout", [weights], scores.shape, rate=rate, seed=7, user_draw=1)
+    return emit.permute(program, emit.product(program, weights, v), (1, 0, 2))
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.8, 1.0])
+@pytest.mark.parametrize("causal", [0, 1], ids=["all", "causal"])
+@pytest.mark.parametrize("sizes", [SMALL[2], (70, 40, 3, 1, 17, 66), (21, 21, 2, 2, 4, 4)], ids=str)
+def test_weights_are_dropped_as_dropout_of_their_matrix_drops_them(sizes, causal, rate):
+    queries, keys, *_ = sizes
+    dy = np.random.default_rng(1).normal(size=(ROWS, queries, sizes[2], sizes[5]))
+    found = []
+    for one in (False, True):
+        program = Program()
+        values = learned(program, sizes)
+        if one:
+            more = {"causal": causal, "rate": rate, "seed": 7, "user_draw": 1}
+            y = emit.attention(program, values, 0.2, **more)
+        else:
+            hidden = np.where(np.tri(queries, keys), 0.0, HIDDEN)[None]
+            bias = program.constant(hidden) if causal else None
+            y = composed(program, *values, bias, rate)
+        program.output(y)
+        for team in ({"threads": 1}, *TEAMS, {"threads": 4, "lockstep": True}) if one else ({},):
+            found.append(pull_back(program.fused(), [np.eye(ROWS)], dy, seed=5, **team))
+    (expected, slopes), (first, gradients), *others = found
+    np.testing.assert_allclose(first, expected, rtol=2e-5, atol=2e-6)
+    for here, there in zip(gradients.values(), slopes.values(), strict=True):
+        np.testing.assert_allclose(here, there, rtol=2e-5, atol=2e-5)
+    for y, several in others:
+        assert (y == first).all()
+        assert all((several[v] == gradients[v]).all() for v in gradients)
+
+
+def test_a_query_that_sees_nothing_may_get_nothing():
+    sizes = SMALL[2]
+    bias = biases(sizes)["pairs"]
+    seen = (bias == 0).any(-1, keepdims=True).swapaxes(1, 2)  # (samples, queries, heads, 1)
+    check(
+        [*arrays_of(sizes), bias],
+        appending(sizes, empty=True),
+        lambda *x: expected()(*x) * seen,
+        rtol=2e-5,
+        atol=2e-6,
+        gradients=False,
+    )
+
+
+def test_weights_may_be_dropped_in_predictions_in_other_ways_each_call():
+    sizes = (20, 30, 2, 2, 4, 4)
+    program = Program()
+    values = [program.input(x.shape[1:]) for x in arrays_of(sizes)]
+    program.output(emit.attention(program, values, 0.2, rate=0.5, always=True, seed=3))
+    executor = _core.Executor(program, 2)
+    first, again, other = (executor.predict(arrays_of(sizes), 4, call) for call in (1, 1, 2))
+    assert (first == again).all() and not (first == other).all()
+    assert not (first[0] == first[1]).all()
+    mean = np.mean([executor.predict(arrays_of(sizes), 4, call) for call in range(400)], axis=0)
+    np.testing.assert_allclose(mean, expected()(*arrays_of(sizes)), atol=0.12)

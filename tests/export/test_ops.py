@@ -8,6 +8,8 @@ import pytest
 from programs import weight
 
 from cdl import _core
+from cdl._ir import emit as ir
+from cdl._ir.elementwise import apply, argument
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
 from cdl.export.to_c import source_of
@@ -21,6 +23,19 @@ def emit(op, shape, sizes=(), numbers=(), **attributes):
     """A builder that appends an op to its inputs; sizes are those before, of and behind an axis."""
     attributes |= zip(("outer", "n", "inner"), sizes, strict=False)
     return lambda p, *v: p.emit(op, list(v), shape, numbers=numbers, **attributes)
+
+
+def attention(**more):
+    return lambda p, *v: ir.attention(p, v, 0.5, **more)
+
+
+def hidden(p, x):
+    """A bias that hides all from most of the lines of x, and a part from the others."""
+    top = ir.reduce(p, "max", x, [-1], keepdims=True)
+    shown = apply("greater", argument(0), 0.5)
+    least = apply("greater", argument(1), 1.4)
+    bias = apply("where", apply("multiply", shown, least), 0.0, -2.38e38)
+    return p.map(bias, [x, ir.broadcast(p, top, x.shape)])
 
 
 def gather(wraps):
@@ -148,17 +163,27 @@ CASES = {
     ),
     "attention": (
         [(4, 2, 3), (5, 2, 3), (5, 2, 6)],
-        emit("attention", (4, 2, 6), causal=0, scale=0.5),
+        attention(),
         None,
     ),
     "attention, causal": (
         [(4, 4, 3), (5, 2, 3), (5, 2, 2), (4, 1, 5)],
-        emit("attention", (4, 4, 2), causal=1, scale=0.5),
+        attention(causal=True),
         None,
     ),
     "attention with a bias of rows": (
         [(4, 2, 3), (5, 1, 3), (5, 1, 2)],
-        shared((1, 4, 5), emit("attention", (4, 2, 2), causal=0, scale=0.5)),
+        shared((1, 4, 5), attention()),
+        None,
+    ),
+    "attention that sees nothing": (
+        [(4, 2, 3), (5, 1, 3), (5, 1, 2), (2, 4, 5)],
+        lambda p, *v: attention(empty=True, rate=0.5)(p, *v[:3], hidden(p, v[3])),
+        None,
+    ),
+    "attention that sees all alike": (
+        [(4, 2, 3), (5, 1, 3), (5, 1, 2), (1, 1, 5)],
+        lambda p, *v: attention()(p, *v[:3], hidden(p, v[3])),
         None,
     ),
     "simple": recurrent(0),

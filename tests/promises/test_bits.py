@@ -320,7 +320,7 @@ def token_net():
     noise = cdl.Input((70,))
     tokens = ops.clip(ops.floor(ops.abs(noise) * 60), 0, 299)
     x = layers.Embedding(300, 24, mask_zero=True)(tokens)
-    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(3, 8)(x, x))
+    x = layers.LayerNormalization()(x + layers.MultiHeadAttention(3, 8, dropout=0.2, seed=4)(x, x))
     x = layers.GroupQueryAttention(5, 4, 2)(x, x, use_causal_mask=True)
     return cdl.Model(noise, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
 

@@ -10,6 +10,7 @@ from cdl._common.validation import flag, positive_int
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.layers.activations.softmax import Softmax
 from cdl.layers.attention import visible
+from cdl.layers.attention.dropped import attend
 from cdl.layers.attention.projections import (
     ProjectedAttention,
     gated,
@@ -240,6 +241,21 @@ class GroupQueryAttention(ProjectedAttention):
                 is_causal=use_causal_mask,
             )
             return result, None
+        plain = type(self)._masked_softmax is GroupQueryAttention._masked_softmax
+        if plain and not self._return_attention_scores and len(query.shape) == 4:
+            mask = visible.with_axes(attention_mask, 4, -3)
+            found = attend(
+                self._dropout_layer,
+                query,
+                key,
+                value,
+                mask,
+                self._inverse_sqrt_head_dim,
+                use_causal_mask,
+                training,
+            )
+            if found is not None:
+                return found, None
         if use_causal_mask:
             earlier = visible.causal(query.shape[1], value.shape[1])
             attention_mask = visible.joined(attention_mask, earlier)

@@ -12,6 +12,7 @@ from cdl._common.validation import axes, flag, positive_int, several
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.layers.activations.softmax import Softmax
 from cdl.layers.attention import visible
+from cdl.layers.attention.dropped import attend
 from cdl.layers.attention.projections import (
     ProjectedAttention,
     attending,
@@ -327,6 +328,21 @@ class MultiHeadAttention(ProjectedAttention):
                 is_causal=use_causal_mask,
             )
             return result, None
+        plain = type(self)._masked_softmax is MultiHeadAttention._masked_softmax
+        if plain and not return_attention_scores and len(query.shape) == 4:
+            mask = visible.with_axes(attention_mask, 4, -3)
+            found = attend(
+                self._dropout_layer,
+                query,
+                key,
+                value,
+                mask,
+                self._inverse_sqrt_key_dim,
+                use_causal_mask,
+                training,
+            )
+            if found is not None:
+                return found, None
         if use_causal_mask:
             earlier = visible.causal(query.shape[1], value.shape[1])
             attention_mask = visible.joined(attention_mask, earlier)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._ir import emit
 from cdl._ir.elementwise import apply, argument
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
@@ -60,16 +61,12 @@ def _lower(
     given = bias, mask, scale, is_causal, attn_logits_soft_cap
     if _is_one_instruction(query, key, value, *given):
         values = [x.value for x in (query, key, value)]
-        hidden = _as_bias(program, bias, mask)
-        shape = (*values[0].shape[:2], values[2].shape[2])
-        return program.emit(
-            "attention",
-            values if hidden is None else [*values, hidden],
-            shape,
-            shared=False,
-            causal=int(is_causal),
-            scale=float(1.0 / math.sqrt(shape_of(query)[3]) if scale is None else scale),
-        )
+        if bias is not None:
+            values.append(program.constant(np.asarray(bias[0], np.float32)))
+        if mask is not None:
+            values.append(as_bias(program, getattr(mask, "value", mask)))
+        factor = 1.0 / math.sqrt(shape_of(query)[3]) if scale is None else scale
+        return emit.attention(program, values, factor, causal=bool(is_causal))
     return _composed(query, key, value, *given)
 
 
@@ -107,15 +104,16 @@ def _is_of_samples(x: Any) -> bool:
     )
 
 
-def _as_bias(program: Program, bias: Any, mask: Any) -> Value | None:
-    """What is added to the scores: the bias, or the lowest number where the mask hides."""
-    if bias is not None:
-        return program.constant(np.asarray(bias[0], np.float32))
+def as_bias(program: Program, mask: Any) -> Value:
+    """What is added to the scores: the lowest number where a mask hides.
+
+    Args:
+        program: what it is appended to.
+        mask: a value of each sample, or an array of four axes, the first of size 1.
+    """
     if isinstance(mask, np.ndarray):
         return program.constant(np.where(mask[0], 0.0, _LOWEST).astype(np.float32))
-    if mask is None:
-        return None
-    return program.map(apply("where", argument(0), 0.0, _LOWEST), [mask.value])
+    return program.map(apply("where", argument(0), 0.0, _LOWEST), [mask])
 
 
 @operation(_lower, shape=_shape, saved=Saved(by_name=("bias", "mask", "scale")))
