@@ -20,7 +20,9 @@ def info(options: argparse.Namespace) -> int:
     """Print what the core found on this machine."""
     from cdl._cli import info as info_command
 
-    print(info_command.report())
+    text = info_command.report()
+    if text:
+        print(text)
     return 0
 
 

@@ -12,6 +12,7 @@ NAMES = (
     *(
         "memory",
         "concurrency",
+        "distribution",
         "one_model",
         "estimators",
         "growth",

@@ -11,6 +11,7 @@ pytest.importorskip("pandas")
 # Each script's main() returns a score: which package has its data, arguments, and what to reach.
 EXAMPLES = {
     "digits": ("sklearn", {}, 0.96),
+    "digits_ranks": ("sklearn", {}, 0.9),
     "digits_cnn": ("sklearn", {"epochs": 10}, 0.95),
     "digits_transformer": ("sklearn", {"epochs": 12}, 0.87),
     "language_model": ("numpy", {"epochs": 2, "letters": 60_000, "count": 80}, 0.22),

@@ -6,6 +6,7 @@ from importlib import metadata
 import numpy as np
 
 from cdl import _core
+from cdl.distribution.api import initialized
 
 
 def size(n: int) -> str:
@@ -22,6 +23,11 @@ def caches() -> str:
 def report() -> str:
     """One `name: value` line a fact, in the order in which one would ask for them."""
     core = _core.info()
+    shared = initialized()
+    if shared is not None:
+        lines = shared.gathered(f"{shared}, threads: {shared.threads}")
+        if shared.rank:  # the first speaks for all
+            return ""
     facts = {
         "version": metadata.version("cdl-nn"),
         "python": f"{platform.python_version()}, numpy {np.__version__}",
@@ -32,5 +38,7 @@ def report() -> str:
         "compiler": core["compiler"],
         "caches": f"{caches()} ({core['caches_reason']})",
     }
+    if shared is not None:
+        facts |= {f"rank {rank}": line for rank, line in enumerate(lines)}
     width = max(map(len, facts)) + 1
     return "\n".join(f"{name + ':':<{width}} {value}" for name, value in facts.items())

@@ -128,7 +128,7 @@ class DataParallel:
     @property
     def data_shard_id(self) -> int:
         """Number of this process's share: its rank."""
-        made = _ranks()
+        made = initialized()
         return made.rank if made is not None else 0
 
     @contextmanager
@@ -145,7 +145,7 @@ class DataParallel:
 _made: list[ranks.Ranks | None] = []
 
 
-def _ranks() -> ranks.Ranks | None:
+def initialized() -> ranks.Ranks | None:
     """All ranks of the job; None if it has one. MPI is imported where there is a launcher."""
     if _made:
         return _made[0]
@@ -220,7 +220,7 @@ def initialize(
             "initialize: job_addresses must be None: mpiexec knows the hosts, got "
             f"{job_addresses!r}"
         )
-    made = _ranks()
+    made = initialized()
     size, rank = (made.size, made.rank) if made is not None else (1, 0)
     if num_processes not in (None, size):
         raise ValueError(
@@ -240,7 +240,7 @@ def list_devices(device_type: str | None = None) -> list[str]:
     """
     if device_type is not None and device_type.lower() != "cpu":
         return []
-    made = _ranks()
+    made = initialized()
     return [f"cpu:{i}" for i in range(made.size if made is not None else 1)]
 
 
@@ -267,7 +267,7 @@ def set_distribution(value: DataParallel | None) -> None:
         raise ValueError(
             f"set_distribution: value must be a DataParallel or None, got {type(value).__name__}"
         )
-    made = _ranks() if value is not None else None
+    made = initialized() if value is not None else None
     if made is not None and value is not None:
         made.reproducible = value.reproducible
     ranks.set_current(made)

@@ -18,6 +18,7 @@ def start(script, ranks, *arguments, **environment):
         "PYTHONFAULTHANDLER": "",
         **environment,
     }
+    given = {name: value for name, value in given.items() if value}
     command = [MPIEXEC, "-n", str(ranks), sys.executable, script, *arguments]
     return subprocess.Popen(
         list(map(str, command)),
