@@ -254,6 +254,13 @@ class Rewriter:
         return program
 
 
+def simplified(program: Program) -> Program:
+    """The same computation by fewer instructions; nothing that depends on what it is for."""
+    rewriter = Rewriter(program)
+    rewriter.simplify(True)
+    return rewriter.result()
+
+
 def _only_moves(i: Instruction) -> bool:
     """Whether all that an instruction gives are numbers that it reads, of the same dtype."""
     read = [v for k, v in enumerate(i.inputs) if k != PLACES.get(i.op)]

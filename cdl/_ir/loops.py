@@ -106,7 +106,7 @@ class Loop(Instruction):
         reverse = self.attributes["reverse"]
         inputs = {id(i.outputs[0]): v for i, v in zip(self.entries, self.inputs, strict=True)}
         for at, i in enumerate(body.instructions):
-            made = [program.value(v.shape, v.dtype, v.role) for v in i.outputs]
+            made = [program.value(v.shape, v.dtype, v.role, v.shared) for v in i.outputs]
             known.update((id(v), new) for v, new in zip(i.outputs, made, strict=True))
             reads = [known[id(v)] for v in i.inputs]
             if entry := inputs.get(id(i.outputs[0])):

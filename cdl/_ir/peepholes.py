@@ -64,25 +64,46 @@ def _fuse_products(program: Rewriter) -> None:
 
 def _fuse_biases(program: Rewriter) -> None:
     for i in program.instructions.of("map"):
-        if len(i.inputs) != 2:
-            continue
-        sum_of = read(i.numbers, i.data)
-        of_two = all(a.primitive == "argument" for a in sum_of.args)
-        if sum_of.primitive != "add" or not of_two:
+        if not _is_sum_of_two(i):
             continue
         for x, other in (i.inputs, i.inputs[::-1]):
-            dense, bias = program.producer(x), _bias(program, other)
-            if dense is None or dense.op != "dense" or bias is None or not program.read_once(x):
-                continue
-            if dense.params[1] is not None or dense.attributes.get("activation") is not None:
+            bias = _bias(program, other)
+            dense = None if bias is None else _product_in(program, x)
+            if dense is None:
                 continue
             params = (dense.params[0], bias)
             dtypes = (dense.param_dtype(0), other.dtype if other.dtype in LOW_DTYPES else None)
             parts = params, dense.attributes, (), (), dtypes
-            fused = Instruction("dense", dense.inputs, i.outputs, *parts)
-            program.swap(i, fused)
-            program.instructions.remove(dense)
+            behind = dense.outputs[0] is x
+            outputs = i.outputs if behind else dense.outputs
+            fused = Instruction("dense", dense.inputs, outputs, *parts)
+            if behind:
+                program.swap(i, fused)
+                program.instructions.remove(dense)
+            else:  # a sum of products: one of them takes the bias along
+                program.swap(dense, fused)
+                program.instructions.remove(i)
+                program.read_instead(i.outputs[0], x)
             break
+
+
+def _is_sum_of_two(i: Instruction) -> bool:
+    if i.op != "map" or len(i.inputs) != 2:
+        return False
+    formula = read(i.numbers, i.data)
+    return formula.primitive == "add" and all(a.primitive == "argument" for a in formula.args)
+
+
+def _product_in(program: Rewriter, x: Value) -> Instruction | None:
+    """The dense layer without a bias that a value is, or that is a part of a sum that it is."""
+    source = program.producer(x)
+    if source is None or not program.read_once(x):
+        return None
+    if _is_sum_of_two(source) and x.dtype == "float32":
+        found = (_product_in(program, v) for v in source.inputs)
+        return next((i for i in found if i is not None and i.outputs[0].dtype == "float32"), None)
+    plain = source.op == "dense" and source.attributes.get("activation") is None
+    return source if plain and source.params[1] is None else None
 
 
 def _bias(program: Rewriter, value: Value) -> Variable | None:

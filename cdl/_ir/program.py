@@ -488,12 +488,6 @@ class Program:
             Rewriter(self).flat(training) if "loop" in {i.op for i in self.instructions} else self
         )
 
-    def simplified(self) -> Program:
-        """The same computation by fewer instructions; nothing that depends on what it is for."""
-        program = Rewriter(self)
-        program.simplify(True)
-        return program.result()
-
     def __str__(self) -> str:
         lines = [f"{v!r} = input {v.role}  {list(v.shape)} {v.dtype}" for v in self.inputs]
         lines += [repr(i) for i in self.instructions]

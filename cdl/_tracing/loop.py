@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import _core
 from cdl._ir import emit
+from cdl._ir.fusion import simplified
 from cdl._ir.instruction import Instruction
 from cdl._ir.loops import Loop as LoopInstruction
 from cdl._ir.program import Program
@@ -27,6 +28,8 @@ Step = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
 
 _DRAWING = ("draw", *emit.NOISES)  # what differs from step to step though its inputs do not
 _DOING = ("assign", "objective", "host", "recall")  # what is done in each step
+
+_WIDE = 4096  # numbers of the bias of a product that a loop can run
 
 # Steps from which on they are a loop of the core: fewer are appended one by one.
 LEAST_TURNS = 4
@@ -245,7 +248,7 @@ class Body:
         if loop.n < LEAST_TURNS or self.program.unrolls or any(v.shared for v in sequences):
             return None
         self.own.outputs = [*kept, *results]
-        turn = self.own.simplified()
+        turn = simplified(self.own)
         kept, results = turn.outputs[:n_carried], turn.outputs[n_carried:]
         once, rest = self._parted(turn, len(others))
         given = {
@@ -256,8 +259,13 @@ class Body:
         read = [v for i in rest for v in i.inputs] + turn.outputs
         captured = {id(v): v for v in read if id(v) in once}
         inner = [*self.inputs[: n_carried + len(sequences)], *captured.values()]
-        values = [*inner, *(v for i in rest for v in i.outputs)]
-        if any(v.shared for v in values) or not all(_core.OPS[i.op].loops for i in rest):
+        own = [v for v in inner if id(v) not in once] + [v for i in rest for v in i.outputs]
+        own += [v for i in rest if i.op != "product" for v in i.inputs] + turn.outputs
+        if any(v.shared for v in own) or not all(_core.OPS[i.op].loops for i in rest):
+            return None
+        if any(
+            i.op == "product" and len(i.inputs) > 2 and i.inputs[2].shape[0] > _WIDE for i in rest
+        ):
             return None
         stride = self.program.draws_of(self.own, loop.n)
         for each in turn.instructions:

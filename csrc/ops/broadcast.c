@@ -116,4 +116,5 @@ const struct cdl_op cdl_op_broadcast = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
 };

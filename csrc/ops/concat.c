@@ -71,5 +71,6 @@ const struct cdl_op cdl_op_concat = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
     .all_inputs = true,
 };

@@ -46,4 +46,5 @@ const struct cdl_op cdl_op_dropout = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
 };

@@ -46,6 +46,7 @@ static void copy_gradient(const struct cdl_node *node, const struct cdl_context 
 const struct cdl_op cdl_op_fork = {
     .check = check_fork,
     .backward = add_gradients,
+    .reads_back = cdl_reads_none,
     .passes_on = true,
     .splits = true,
 };

@@ -5,7 +5,7 @@
  * have memory for one turn or, where a gradient needs them, for all of them, one turn behind the
  * other, as many samples as the batch has. A thread works on copies of the nodes and of their
  * values, which it moves on from turn to turn. Gradients of weights are made behind the last turn
- * backward: by lines of all turns at once where an op can, else turn by turn into a sum.
+ * backward: by lines of many turns at once where an op can, else turn by turn, into a sum.
  *
  * What a turn leaves for the next, `last`, is a value of around the loop too: that of the last turn
  * is what the program goes on with. Backward its gradient comes from there, then from `carried`.
@@ -52,7 +52,10 @@ static size_t thread_floats(const struct cdl_node *loop, size_t rows, bool train
     for (size_t i = 1; i <= cdl_body_of(loop); i++) {
         const struct cdl_node *node = &loop[i];
         if (!node->op->thread_floats) continue;
-        const size_t lines = cdl_learns_at_once(node) ? rows * node->turns : rows;
+        most = cdl_max(most, node->op->thread_floats(node, rows, training));
+        if (!cdl_learns_at_once(node)) continue;
+        /* Batches may have fewer samples, and more turns at once. */
+        const size_t lines = cdl_max(rows, cdl_turns_at_once(node, 1));
         most = cdl_max(most, node->op->thread_floats(node, lines, training));
     }
     return view_floats(loop) + most;
@@ -124,6 +127,7 @@ static bool stopped(const struct cdl_context *ctx, size_t turn) {
 
 static void run_forward(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
                         size_t last) {
+    if (first == last) return;
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
     for (size_t turn = 0; turn < inner.turns && !stopped(ctx, turn); turn++) {
@@ -136,51 +140,68 @@ static void run_forward(const struct cdl_node *loop, const struct cdl_context *c
     }
 }
 
+enum { TURNS_BACK, JOIN, STAGES };
+
+/* One thread adds up what all have of the gradients of what samples share. */
+static void join_shared(struct view *view, struct cdl_context *ctx) {
+    ctx->thread = 0;
+    ctx->threads = 1;
+    ctx->turn = ctx->turns - 1;
+    for (size_t i = view->n; i-- > 0;) {
+        const struct cdl_node *node = &view->nodes[i];
+        const bool shares = cdl_passes_shared(node) || cdl_adds_turns(node);
+        if (node->goes_back && shares) node->op->backward(node, ctx, 0, node->shared);
+    }
+}
+
 static void run_backward(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
                          size_t last) {
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
+    if (ctx->stage == JOIN) {
+        if (ctx->thread == 0) join_shared(&view, &inner);
+        return;
+    }
+    if (first == last) return;
     move(&view, (ptrdiff_t)inner.turns - 1);
     for (size_t turn = inner.turns; turn-- > 0 && !stopped(ctx, turn);) {
         at_turn(&inner, loop, turn);
         for (size_t i = view.n; i-- > 0;) {
             const struct cdl_node *node = &view.nodes[i];
-            if (node->goes_back) node->op->backward(node, &inner, first, last);
+            if (node->goes_back && !node->shared) node->op->backward(node, &inner, first, last);
         }
         if (turn) move(&view, -1);
     }
 }
 
-/* A node's parameters learn from all turns: the lines of all, or sums over one after the other. */
-static void learn(const struct cdl_node *node, struct cdl_context ctx, int thread, int n_threads) {
-    if (cdl_learns_at_once(node)) {
-        ctx.rows *= ctx.turns;
-        ctx.turn = ctx.turns = 0;
-        node->op->update(node, &ctx, ctx.scratch, thread, n_threads);
-        return;
+/* A node's parameters learn from all turns: the lines of some at once, or one turn after the other,
+ * into a sum if there are more. */
+static void learn(struct view *view, size_t i, const struct cdl_context *ctx, int thread,
+                  int n_threads) {
+    const struct cdl_node *node = &view->nodes[i];
+    const size_t most = cdl_turns_at_once(node, ctx->rows);
+    struct cdl_context part = *ctx;
+    size_t turn = 0;
+    while (turn < ctx->turns && !cdl_stopped(ctx)) {
+        const size_t n = cdl_min(most, ctx->turns - turn);
+        part.turn = turn;
+        part.rows = n * ctx->rows;
+        part.adds = ctx->adds || turn > 0;
+        part.more = ctx->more || turn + n < ctx->turns;
+        node->op->update(node, &part, ctx->scratch, thread, n_threads);
+        move(view, (ptrdiff_t)n);
+        turn += n;
     }
-    const bool adds = ctx.adds || ctx.turn > 0;
-    ctx.more |= ctx.turn + 1 < ctx.turns;
-    ctx.adds = adds;
-    node->op->update(node, &ctx, ctx.scratch, thread, n_threads);
+    move(view, -(ptrdiff_t)turn);
 }
 
 static void update(const struct cdl_node *loop, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     struct view view = view_of(loop, ctx);
-    struct cdl_context inner = within(loop, ctx, &view);
+    const struct cdl_context inner = within(loop, ctx, &view);
     (void)scratch; /* it is ctx->scratch */
-    for (size_t turn = 0; turn < inner.turns && !cdl_stopped(ctx); turn++) {
-        bool any = false;
-        at_turn(&inner, loop, turn);
-        for (size_t i = view.n; i-- > 0;) {
-            const struct cdl_node *node = &view.nodes[i];
-            if (!node->learns || (turn && cdl_learns_at_once(node))) continue;
-            any |= !cdl_learns_at_once(node);
-            learn(node, inner, thread, n_threads);
-        }
-        if (!any) return;
-        move(&view, 1);
+    for (size_t i = view.n; i-- > 0;) {
+        if (view.nodes[i].learns) learn(&view, i, &inner, thread, n_threads);
     }
 }
 
@@ -189,6 +210,8 @@ const struct cdl_op cdl_op_loop = {
     .thread_floats = thread_floats,
     .forward = run_forward,
     .backward = run_backward,
+    .backward_stages = STAGES,
+    .mixes = true,
     .update = update,
     .all_inputs = true,
 };
@@ -201,7 +224,7 @@ enum { FIRST, LAST }; /* inputs of carried; link adds the second */
 static void copy(const struct cdl_tensor *like, size_t first, size_t last, const float *from,
                  float *to) {
     const size_t at = first * like->row_floats;
-    memcpy(to + at, from + at, (last - first) * like->row_floats * sizeof(float));
+    memcpy(to + at, from + at, (last - first) * like->lines * like->ld * sizeof(float));
 }
 
 static void carried_forward(const struct cdl_node *node, const struct cdl_context *ctx,
@@ -230,7 +253,7 @@ static void carry_backward(const struct cdl_node *node, const struct cdl_context
     if (node->begins_at_zero && ctx->turn + 1 == ctx->turns)
         memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
     if (node->needs[0]) copy(node->in[0], first, last, left->grad, node->in[0]->grad);
-    memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
+    if (!node->is_carried_back) memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
 }
 
 /* x[turn] of each sample, or y[turn]: one element of what all turns read or give. */
@@ -307,7 +330,7 @@ static void captured_backward(const struct cdl_node *node, const struct cdl_cont
     if (ctx->turn + 1 == ctx->turns)
         copy(x, first, last, y->grad, x->grad);
     else
-        ctx->kernels->add((last - first) * x->row_floats, cdl_grad_rows(y, first),
+        ctx->kernels->add((last - first) * x->lines * x->ld, cdl_grad_rows(y, first),
                           cdl_grad_rows(x, first));
 }
 
@@ -315,6 +338,7 @@ const struct cdl_op cdl_op_carried = {
     .check = cdl_check_same,
     .forward = carried_forward,
     .backward = carried_backward,
+    .reads_back = cdl_reads_none,
     .all_inputs = true,
 };
 
@@ -322,22 +346,26 @@ const struct cdl_op cdl_op_carry = {
     .check = cdl_check_same,
     .forward = carry_forward,
     .backward = carry_backward,
+    .reads_back = cdl_reads_none,
 };
 
 const struct cdl_op cdl_op_element = {
     .check = check_element,
     .forward = element_forward,
     .backward = element_backward,
+    .reads_back = cdl_reads_none,
 };
 
 const struct cdl_op cdl_op_collect = {
     .check = check_element,
     .forward = collect_forward,
     .backward = collect_backward,
+    .reads_back = cdl_reads_none,
 };
 
 const struct cdl_op cdl_op_captured = {
     .check = check_captured,
     .backward = captured_backward,
+    .reads_back = cdl_reads_none,
     .passes_on = true,
 };

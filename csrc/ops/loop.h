@@ -39,4 +39,26 @@ static inline bool cdl_learns_at_once(const struct cdl_node *node) {
            node->out[0]->grad_owner->grad_slices > 1;
 }
 
+/* Whether a node reads what all samples share: its gradient is the sum of all turns before they are
+ * done, in scratch. */
+static inline bool cdl_adds_turns(const struct cdl_node *node) {
+    return node->op == &cdl_op_product;
+}
+
+/* Whether a node of a body is one of those that pass on what all samples share. */
+static inline bool cdl_passes_shared(const struct cdl_node *node) {
+    const bool passes = node->op == &cdl_op_captured || node->op == &cdl_op_fork;
+    return passes && node->in[0]->shared;
+}
+
+/* Floats of lines that are summed up at once: they stay in the L2 cache, and sums are short. */
+enum { CDL_LOOP_FLOATS = 1 << 17 };
+
+/* Turns that a node learns from at once. */
+static inline size_t cdl_turns_at_once(const struct cdl_node *node, size_t rows) {
+    if (!cdl_learns_at_once(node)) return 1;
+    const size_t turn = rows * (node->in[0]->row_floats + node->out[0]->row_floats);
+    return cdl_min(cdl_max(CDL_LOOP_FLOATS / turn, 1), node->turns);
+}
+
 #endif

@@ -161,6 +161,20 @@ static bool gives(const struct cdl_node *node, int k) {
     return all >> k & 1;
 }
 
+static bool reads_back(const struct cdl_node *node, int k) {
+    const int64_t *steps = steps_of(node, true);
+    const int operand = k == CDL_OUTPUT ? CDL_MAP_Y : CDL_MAP_INPUT + k;
+    unsigned wanted = 0;
+    bool any = false;
+    for (int i = 0; i < node->n_in; i++) wanted |= (unsigned)node->needs[i] << i;
+    for (size_t s = 0; s < n_steps_of(node, true); s++) {
+        const struct word step = word_of(steps[s]);
+        for (size_t j = 0; j < sizeof step.from && (step.mask & wanted); j++)
+            any |= step.from[j] == operand;
+    }
+    return any;
+}
+
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     struct cdl_map map = map_of(node, first, last, false);
@@ -189,5 +203,6 @@ const struct cdl_op cdl_op_map = {
     .backward = backward,
     .any_samples = true,
     .gives = gives,
+    .reads_back = reads_back,
     .all_inputs = true,
 };

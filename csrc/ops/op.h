@@ -49,6 +49,7 @@ enum {
     CDL_MAX_PARAMS = 7,
     CDL_MAX_ATTRIBUTES = 8
 };
+enum { CDL_OUTPUT = -1 };
 
 /* A batch of one value: per sample `lines` rows of `width` floats, `ld` apart (cdl_stride). A
  * shared value (a weight, a sum over the batch) has no batch axis: all samples see its one row. */
@@ -108,10 +109,11 @@ struct cdl_node {
     size_t turns;                /* how often it runs a batch: 1 outside of loops */
     size_t scratch_slice;        /* floats of scratch from a turn to the next, or 0 */
     int views;                   /* of a loop: values within */
-    bool begins_at_zero;         /* carry: nothing behind the loop gives what is left a gradient */
-    void *code;                  /* code_bytes() of its op, or NULL; filled once */
-    struct cdl_host *host;       /* a function of the caller's, or NULL */
-    struct cdl_fault *fault;     /* of an op that may find one in its inputs, or NULL */
+    /* carry: nothing behind the loop gives what is left a gradient; the turn behind does. */
+    bool begins_at_zero, is_carried_back;
+    void *code;              /* code_bytes() of its op, or NULL; filled once */
+    struct cdl_host *host;   /* a function of the caller's, or NULL */
+    struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
 };
 
 /* Samples, or pieces, [first, last) of a node. */
@@ -161,6 +163,9 @@ struct cdl_op {
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
     /* Whether in[k] can get a gradient; NULL: as `all_inputs` says. */
     bool (*gives)(const struct cdl_node *node, int k);
+    /* Whether backward() or update() reads the numbers of in[k], or those of out[0] where k is
+     * CDL_OUTPUT; NULL: they read all. A loop keeps those of all turns. */
+    bool (*reads_back)(const struct cdl_node *node, int k);
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
     bool all_inputs; /* all inputs that are floats get gradients; else the first alone */
@@ -267,6 +272,9 @@ static inline const char *cdl_check_row(const struct cdl_param *param, size_t wi
 }
 
 static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
+static inline bool cdl_reads_none(const struct cdl_node *node, int k) {
+    return (void)node, (void)k, false;
+}
 
 /* What random numbers follow from are two numbers: `seed`, of 40 bits, and `user_draw`. 0 there is
  * a seed that was drawn; k > 0 is one that the user has given, and the k-th draw of its generator

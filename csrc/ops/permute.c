@@ -101,4 +101,5 @@ const struct cdl_op cdl_op_permute = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
 };

@@ -144,5 +144,6 @@ const struct cdl_op cdl_op_pick = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
     .can_add = true,
 };

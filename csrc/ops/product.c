@@ -162,26 +162,30 @@ static void own_gradients(const struct cdl_node *node, const struct cdl_context 
     cdl_clear_pads(x, cdl_grad_rows(x, first), (last - first) * x->lines);
 }
 
-/* A side that all samples share: the sums of the blocks of [first, last). */
+/* A side that all samples share: the sums of the blocks of [first, last), and of all turns of a
+ * loop, the last of which comes first. */
 static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int side,
                        size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
     const struct shape s = shape_of(node);
     const bool one_below =
         s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
+    const bool adds = ctx->turn + 1 < ctx->turns;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t together = one_below ? b.rows : 1;
         float *sum = sums_of(node, ctx, side) + b.number * floats_of(x);
         if (side == BIAS) {
             const struct cdl_tensor *y = node->out[0];
+            float *to = adds ? ctx->scratch : sum;
             ctx->kernels->column_sums(b.rows * y->lines, cdl_padded(y->width),
-                                      cdl_grad_rows(y, b.first), y->ld, sum);
+                                      cdl_grad_rows(y, b.first), y->ld, to);
+            if (adds) ctx->kernels->add(cdl_padded(y->width), to, sum);
             continue;
         }
         for (size_t i = b.first; i < b.last; i += together) {
             for (size_t j = 0; j < s.matrices; j++)
                 gradient(node, ctx, side, i, j, together, sum + j * s.step[side],
-                         i > b.first || (j > 0 && s.step[side] == 0));
+                         adds || i > b.first || (j > 0 && s.step[side] == 0));
         }
         cdl_clear_pads(x, sum, x->lines);
     }

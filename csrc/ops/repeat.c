@@ -38,4 +38,5 @@ const struct cdl_op cdl_op_repeat = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
 };

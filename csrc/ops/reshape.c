@@ -60,4 +60,5 @@ const struct cdl_op cdl_op_reshape = {
     .forward = forward,
     .splits = true,
     .backward = backward,
+    .reads_back = cdl_reads_none,
 };

@@ -176,8 +176,8 @@ void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
     link_sums(program);
-    cdl_link_loops(program);
     link_gradientless(program);
     link_waits(program);
     link_rows(program);
+    cdl_link_loops(program);
 }

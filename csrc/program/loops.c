@@ -36,12 +36,17 @@ static const char *take(struct cdl_node *loop, struct cdl_node *node, size_t lef
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_node *before = node->in[k]->producer;
         const bool inner = before && before->loop == loop && node->in[k]->view;
-        CDL_EXPECT(!node->in[k]->shared, "body: expected values of samples");
+        const bool may = cdl_adds_turns(node) || cdl_passes_shared(node);
+        CDL_EXPECT(!node->in[k]->shared || may, "body: expected values of samples");
         CDL_EXPECT(enters(node->op) ? !node->in[k]->view : inner,
                    "body: expected values that its own instructions give");
     }
     for (int o = 0; o < node->n_out; o++) {
-        CDL_EXPECT(!node->out[o]->shared, "body: expected values of samples");
+        CDL_EXPECT(!node->out[o]->shared || cdl_passes_shared(node),
+                   "body: expected values of samples");
+        CDL_EXPECT(cdl_padded(node->out[o]->width) <= CDL_THREAD_SCRATCH || node->n_in < 3 ||
+                       !cdl_adds_turns(node),
+                   "body: expected a bias of fewer numbers");
         if (!leaves(node->op)) node->out[o]->view = ++loop->views;
     }
     return node->op == &cdl_op_carried ? join(node, left) : NULL;
@@ -64,18 +69,19 @@ const char *cdl_find_loops(struct cdl_program *program) {
     return NULL;
 }
 
-/* What moves numbers reads no values on the way back. */
+static void keep_value(const struct cdl_node *node, const struct cdl_tensor *value, int k) {
+    struct cdl_tensor *owner = (struct cdl_tensor *)value->owner;
+    if (owner->view && (!node->op->reads_back || node->op->reads_back(node, k)))
+        owner->slices = node->turns;
+}
+
+/* Of a node that goes back or learns. */
 static void keep(const struct cdl_node *node) {
-    if (enters(node->op) || leaves(node->op) || node->op == &cdl_op_fork) return;
-    for (int k = 0; k < node->n_in; k++) {
-        if (node->in[k]->view && node->in[k]->owner->view)
-            ((struct cdl_tensor *)node->in[k]->owner)->slices = node->turns;
-    }
+    for (int k = 0; k < node->n_in; k++) keep_value(node, node->in[k], k);
     for (int o = 0; o < node->n_out; o++) {
-        struct cdl_tensor *out = node->out[o];
-        if (!out->view) continue;
-        if (out->owner->view) ((struct cdl_tensor *)out->owner)->slices = node->turns;
-        if (node->learns) ((struct cdl_tensor *)out->grad_owner)->grad_slices = node->turns;
+        keep_value(node, node->out[o], CDL_OUTPUT);
+        if (node->learns && node->out[o]->view)
+            ((struct cdl_tensor *)node->out[o]->grad_owner)->grad_slices = node->turns;
     }
 }
 
@@ -95,9 +101,13 @@ void cdl_link_loops(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes && program->loops; i++) {
         struct cdl_node *node = &program->nodes[i], *loop = (struct cdl_node *)node->loop;
         if (!loop) continue;
+        const bool joins = node->op == &cdl_op_captured && node->shared && node->goes_back;
+        loop->waits_backward |= joins;
+        node->waits_forward = node->waits_backward = false;
         loop->goes_back |= node->goes_back;
         loop->learns |= node->learns;
         if (node->goes_back || node->learns) keep(node);
         if (node->op == &cdl_op_carry) node->begins_at_zero = !heard(program, node->out[0]);
+        if (node->op == &cdl_op_carried) node[cdl_behind(node)].is_carried_back = node->needs[1];
     }
 }

@@ -148,13 +148,14 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
             rows = cdl_round_up(rows, CDL_ROW_BLOCK) * (size_t)program->ranks.all;
         const size_t floats = cdl_round_up(node->op->scratch_floats(node, rows), CDL_LINE);
-        const bool kept = node->loop && (node->goes_back || node->learns);
+        const bool kept = node->loop && (node->goes_back || node->learns) && !cdl_adds_turns(node);
         node->scratch_slice = kept ? floats : 0;
         add(plan, &node->scratch, kept ? node->turns * floats : floats, 0, end);
     }
     for (int i = 0; i < program->n_nodes && program->loops; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (!node->loop || !node->learns || cdl_learns_at_once(node)) continue;
+        if (!node->loop || !node->learns) continue;
+        if (cdl_turns_at_once(node, program->rows) == node->turns) continue;
         for (int p = 0; p < CDL_MAX_PARAMS; p++) {
             struct cdl_trained *trained = node->trained[p];
             if (trained) add(plan, &trained->sum, cdl_param_floats(trained->param), 0, end);

@@ -193,3 +193,19 @@ def test_a_branch_that_leads_nowhere_keeps_nothing_apart():
     b = program.broadcast_batch(program.param(bias))
     program.output(program.map("relu", [program.map("add", [y, b])]))
     assert [i.op for i in program.fused().instructions] == ["dense"]
+
+
+def test_a_bias_of_a_sum_of_products_is_that_of_one_of_them():
+    (first, bias), (second, _) = layer(4, 5), layer(4, 5)
+    program = Program()
+    x = program.input((4,))
+    products = [by_hand(program, x, kernel) for kernel in (first, second)]
+    b = program.broadcast_batch(program.param(bias))
+    z = program.map("add", [program.map("add", products), b])
+    program.output(program.map("tanh", [z]))
+    ops = [i.op for i in program.fused().instructions]
+    assert ops == ["dense", "dense", "map"]
+    arrays = [np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)]
+    got = predict(program.fused(), arrays)
+    wanted = np.tanh(arrays[0] @ (first.numpy() + second.numpy()) + bias.numpy())
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)

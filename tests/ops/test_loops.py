@@ -1,5 +1,7 @@
 """Loops of the core: a step that is recorded once runs many times, as its copies would."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import references as reference
@@ -52,6 +54,10 @@ class Cell(layers.Layer):
         z = ops.matmul(x, self.kernel) + ops.matmul(h, self.recurrent) + self.bias
         if self.part == "twice":
             z = ops.matmul(ops.tanh(z), self.recurrent)
+        if self.part in ("shared", "shared bias"):  # a matrix that is computed, read twice
+            turned = ops.transpose(self.recurrent) * self.scale
+            z = ops.matmul(ops.tanh(z), turned)
+            z = ops.matmul(z, turned) + self.scale if self.part == "shared bias" else z @ turned
         if self.part == "scale":
             z = z * self.scale
         if self.part in ("norm", "norm without beta"):
@@ -84,6 +90,8 @@ PARTS = (
     "seeded dropout",
     "softmax",
     "pairs",
+    "shared",
+    "shared bias",
     "nested",
 )
 OPTIONS = (
@@ -197,6 +205,10 @@ def test_noise_in_a_step_differs_each_time(kind, seed):
         assert 0.45 < np.mean(kept[:, lag:] == kept[:, :-lag]) < 0.55
 
 
+def recurrent(part):
+    return layers.RNN(Cell(part=part))
+
+
 def programs_of(make, rows=21):
     """The program of a training step on a net around layers that `make` gives, and its arrays."""
     program = net_of(make).program()
@@ -206,7 +218,9 @@ def programs_of(make, rows=21):
     return program, [X[:rows], Y[:rows]]
 
 
-@pytest.mark.parametrize("make", [Scanned, lambda: layers.RNN(Cell(part="nested"))])
+@pytest.mark.parametrize(
+    "make", [Scanned, *(partial(recurrent, part) for part in ("nested", "shared bias"))]
+)
 def test_gradients_of_loops_are_those_of_float64_and_their_differences(make):
     program, arrays = programs_of(make)
     oracle = Oracle(program)
@@ -219,7 +233,7 @@ def test_gradients_of_loops_are_those_of_float64_and_their_differences(make):
 
 
 @pytest.mark.parametrize("batch", [5, 16, 37])
-@pytest.mark.parametrize("part", [None, "norm", "dropout", "nested"])
+@pytest.mark.parametrize("part", [None, "norm", "dropout", "nested", "shared bias"])
 def test_loops_learn_the_same_bits_at_1_to_4_threads(part, batch):
     program, _ = programs_of(lambda: layers.RNN(Cell(part=part), return_sequences=True))
     rng = np.random.default_rng(3)
