@@ -19,10 +19,6 @@ REASONS = {
     ),
     r"layers\.Pipeline": ("", "Sequential"),
     r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),
-    r"layers\.ReversibleEmbedding": (
-        "",
-        f"layers.Embedding, whose weight `embeddings` can be multiplied by {_IN_CALL}",
-    ),
     r"layers\.(Flax|Jax|TFSM)Layer|layers\.TorchModuleWrapper": (
         "there is no other framework underneath",
         "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",

@@ -168,6 +168,7 @@ from cdl.layers.reshaping.up_sampling import UpSampling3D as UpSampling3D
 from cdl.layers.reshaping.zero_padding import ZeroPadding1D as ZeroPadding1D
 from cdl.layers.reshaping.zero_padding import ZeroPadding2D as ZeroPadding2D
 from cdl.layers.reshaping.zero_padding import ZeroPadding3D as ZeroPadding3D
+from cdl.layers.reversible_embedding import ReversibleEmbedding as ReversibleEmbedding
 from cdl.layers.wrapper import Wrapper as Wrapper
 
 serialize, deserialize = _family.serialize, _family.deserialize

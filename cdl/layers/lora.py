@@ -101,6 +101,7 @@ class Adaptable(Layer):
                     name=name,
                     matrix=frozen.storage.matrix or side == "b",
                 )
+                weight.path = f"{self.path}/{name}"
                 setattr(self, name, weight)
         finally:
             self._building = before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cdl import Input, Model, Sequential
-from cdl.layers import Dense, Embedding, Flatten
+from cdl.layers import Dense, Embedding, Flatten, GlobalAveragePooling1D, ReversibleEmbedding
 from cdl.utils import set_random_seed
 
 RNG = np.random.default_rng(0)
@@ -89,3 +89,60 @@ def test_it_can_begin_with_a_table_and_be_frozen():
     model.compile("adam", "mse")
     model.fit(X, Y, verbose=0)
     np.testing.assert_array_equal(model.get_weights()[0], table)
+
+
+def reversible(**options):
+    layer = ReversibleEmbedding(6, 4, **options)
+    x = Input((3,))
+    net = Model(x, layer(layer(x), reverse=True))
+    rng = np.random.default_rng(1)
+    net.set_weights([rng.normal(size=w.shape) for w in net.weights])
+    return layer, net
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tie_weights": False}, {"logit_soft_cap": 3.0}, {"lora_rank": 2}]
+)
+def test_reversible_embedding_learns_both_ways_by_central_differences(options):
+    layer, net = reversible(**options)
+    tokens = np.array([[0, 5, 2], [2, 2, 4]])
+    back = layer.embeddings.numpy() if "lora_rank" not in options else layer.embeddings
+    expected = back[tokens] @ (back.T if layer.tie_weights else layer.reverse_embeddings.numpy())
+    if layer.logit_soft_cap is not None:
+        expected = 3.0 * np.tanh(expected / 3.0)
+    np.testing.assert_allclose(net.predict(tokens), expected, rtol=1e-5, atol=1e-5)
+    assert net.output_shape == (None, 3, 6)
+    y = np.random.default_rng(2).normal(size=(2, 3, 6))
+    net.compile("sgd", "mse")
+    for weight, gradient in zip(
+        net.trainable_weights, net.gradients(tokens, y).values(), strict=True
+    ):
+        values, place = weight.numpy(), (2, 1) if weight.shape[0] > 2 else (1, 2)
+        losses = []
+        for step in (0.01, -0.01):
+            moved = values.copy()
+            moved[place] += step
+            weight.assign(moved)
+            losses.append(net.evaluate(tokens, y, verbose=0))
+        weight.assign(values)
+        rise = (losses[0] - losses[1]) / 0.02
+        np.testing.assert_allclose(gradient[place], rise, rtol=1e-2, atol=1e-3)
+
+
+def test_reversible_embedding_masks_the_way_forth_alone():
+    layer = ReversibleEmbedding(6, 4, mask_zero=True)
+    x = Input((3,))
+    forth = GlobalAveragePooling1D()(layer(x))
+    net = Model(x, forth)
+    tokens = np.array([[1, 2, 0]])
+    expected = layer.embeddings.numpy()[[1, 2]].mean(0, keepdims=True)
+    np.testing.assert_allclose(net.predict(tokens), expected, rtol=1e-5, atol=1e-6)
+    assert layer.compute_mask(tokens) is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"logit_soft_cap": -1.0}, {"logit_soft_cap": "a"}, {"tie_weights": 3}]
+)
+def test_bad_argument_of_a_reversible_embedding_is_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        ReversibleEmbedding(6, 4, **options)

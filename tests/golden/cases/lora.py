@@ -63,7 +63,7 @@ def _enabled(name, x, options):
             "before": before,
             "own config": config_of(layer),
             "names": [weight.name for weight in net.weights],
-            "paths": [weight.path.split("/")[-1] for weight in net.trainable_weights],
+            "paths": ["/".join(weight.path.split("/")[1:]) for weight in net.trainable_weights],
             "frozen": [weight.name for weight in net.non_trainable_weights],
             "shapes": [str(tuple(weight.shape)) for weight in net.weights],
             "count": layer.count_params(),
