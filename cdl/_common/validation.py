@@ -137,6 +137,25 @@ def number(
     return float(value)
 
 
+def check_batches(owner: str, wanted: int | None, batch: int, samples: int) -> None:
+    """Refuse batches of another number of samples than states are of that go from one to the next.
+
+    Args:
+        owner: who is given them, for errors.
+        wanted: of how many samples states are; None for no states.
+        batch: how many samples a batch has.
+        samples: how many there are in all.
+
+    Raises:
+        ValueError: another batch, or a last one of fewer samples.
+    """
+    if wanted is not None and (batch != wanted or samples % wanted):
+        raise ValueError(
+            f"{owner}: batches must have {wanted} samples, as many as the states of stateful "
+            f"layers are of, got batches of {batch} out of {samples}"
+        )
+
+
 def _range(low: float, high: float, above: float, below: float) -> str:
     """Limits in words: `between` two that are allowed themselves."""
     if not math.isinf(low) and not math.isinf(high):

@@ -7,6 +7,7 @@ import numpy as np
 
 from cdl import config
 from cdl._common.errors import warn
+from cdl._common.validation import check_batches
 from cdl.data import brief
 
 
@@ -124,10 +125,5 @@ def batch_of_states(model: Any, batch_size: int | None, samples: int, call: str)
     wanted: int | None = next((n for n in found if n), None)
     if wanted is None:
         return batch_size
-    fits = batch_size in (None, wanted) or (samples == wanted and batch_size >= wanted)
-    if not fits or samples % wanted:
-        raise ValueError(
-            f"{call}: batches must have {wanted} samples, as many as the states of stateful layers "
-            f"are of, got batch_size={batch_size} and {samples} samples"
-        )
+    check_batches(call, wanted, min(batch_size or wanted, samples), samples)
     return wanted

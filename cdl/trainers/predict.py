@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cdl import data, tree
 from cdl._common.dtypes import LOW
+from cdl._common.validation import check_batches
 from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl.callbacks import CallbackList
@@ -151,11 +152,7 @@ class Predictors:
             return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
         if self._batch is not None:
-            if n % self._batch:
-                raise ValueError(
-                    f"stateful layers need batches of {self._batch} samples, as many as their "
-                    f"states are of, got {n}"
-                )
+            check_batches("predict", self._batch, min(self._batch, n), n)
             batch_size = self._batch
         rows = batch_size or MANY
         is_one = n <= min(rows, FEW) and self._batch in (None, n)

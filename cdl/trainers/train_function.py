@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common import clock
+from cdl._common.validation import check_batches
 from cdl._core import Executor
 from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
@@ -153,12 +154,7 @@ class TrainFunction:
         Raises:
             ValueError: layers keep states from batch to batch, of another number of samples.
         """
-        wanted, given = self._batch_of_states, arrays.samples
-        if wanted is not None and (batch != wanted or given % wanted):
-            raise ValueError(
-                f"stateful layers need batches of {wanted} samples, as many as their states are "
-                f"of, got batches of {batch} out of {given}"
-            )
+        check_batches("a run", self._batch_of_states, batch, arrays.samples)
         if batch > self.executor.rows:
             self._earlier, self._earlier_penalty = self._states(), self._penalties()
             self._make_executor(batch)

@@ -192,7 +192,7 @@ def test_files_bring_a_layer_back(kind, tmp_path):
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: layers.GRU(0), "GRUCell: units must be a positive int, got 0"),
+        (lambda: layers.GRU(0), "GRU: units must be a positive int, got 0"),
         (lambda: layers.RNN(layers.Dense(3)), "RNN: cell must be a cell with an attribute"),
         (lambda: layers.RNN(3), "RNN: cell must be a cell, which has a method call"),
         (lambda: layers.LSTM(3, use_cudnn="x"), "LSTM: use_cudnn must be one of"),
@@ -209,7 +209,7 @@ def test_files_bring_a_layer_back(kind, tmp_path):
         (lambda: layers.GRU(3)(X, mask=X[:2, :, 0] > 0), "mask must have shape (samples, steps)"),
         (lambda: layers.GRU(3)(X, mask=X[0, :, 0] > 0), "mask must have shape (samples, steps)"),
         (lambda: layers.LSTM(3)(X[0]), "the input must have 3 axes"),
-        (lambda: layers.GRU(3, dropout="a"), "GRUCell: dropout must be a number between 0 and 1"),
+        (lambda: layers.GRU(3, dropout="a"), "GRU: dropout must be a number between 0 and 1"),
         (
             lambda: layers.GRU(3, stateful=True)(cdl.Input((6, 3))),
             "stateful=True needs a known number of samples",

@@ -175,3 +175,35 @@ def test_a_stateful_layer_may_have_any_number_of_samples(size):
     net = net_of(layer, (4, 3), batch=size)
     net.predict(given, verbose=0)
     assert np.allclose(net.predict(given, verbose=0), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "call", ["fit", "evaluate", "predict", "train_on_batch", "predict_on_batch"]
+)
+def test_batches_of_other_sizes_are_refused_in_the_same_words(call):
+    net = net_of(layers.GRU(2, stateful=True), batch=4)
+    net.compile("sgd", "mse")
+    x, y = np.zeros((6, 6, 3)), np.zeros((6, 2))
+    given = (x,) if "predict" in call else (x, y)
+    with pytest.raises(ValueError, match="batches must have 4 samples, as many as the states of"):
+        getattr(net, call)(*given)
+    with pytest.raises(ValueError, match="batches must have 4 samples, as many as the states of"):
+        net(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: layers.GRU(0), "GRU: units must be"),
+        (lambda: layers.LSTM(2, unit_forget_bias=3), "LSTM: unit_forget_bias must be"),
+        (lambda: layers.GRU(2, reset_after="a"), "GRU: reset_after must be"),
+        (lambda: layers.SimpleRNN(-1), "SimpleRNN: units must be"),
+        (lambda: layers.LSTM(2, seed="a"), "LSTM: seed must be"),
+        (lambda: layers.ConvLSTM2D(2, 0), "ConvLSTM2D: kernel_size must be"),
+        (lambda: layers.GRUCell(0), "GRUCell: units must be"),
+        (lambda: layers.LSTMCell(2, unit_forget_bias=3), "LSTMCell: unit_forget_bias must be"),
+    ],
+)
+def test_errors_name_the_layer_that_was_made(make, what):
+    with pytest.raises(ValueError, match=what):
+        make()

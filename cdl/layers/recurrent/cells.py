@@ -53,6 +53,12 @@ def run_cell(
         return cell.call(inputs, states, **kwargs)
 
 
+def owner_of(cell: Layer, kwargs: dict[str, Any]) -> str:
+    """Whom errors about a cell's arguments speak of: the layer that makes it, or itself."""
+    owner: str = kwargs.pop("_owner", type(cell).__name__)
+    return owner
+
+
 def rate_of(owner: str, name: str, rate: Any) -> float:
     """A rate of dropout, from 0 to 1; beyond these, the nearer of them, as in Keras.
 
@@ -77,8 +83,7 @@ class DropoutCell(Layer):
     seed_generator: SeedGenerator
     dropout_mask_count: int | None = None  # how many masks each is; None: one, by itself
 
-    def _init_dropout(self, dropout: Any, recurrent_dropout: Any, seed: Any) -> None:
-        owner = type(self).__name__
+    def _init_dropout(self, owner: str, dropout: Any, recurrent_dropout: Any, seed: Any) -> None:
         self.dropout = rate_of(owner, "dropout", dropout)
         self.recurrent_dropout = rate_of(owner, "recurrent_dropout", recurrent_dropout)
         self.seed = checked_seed(owner, seed)
@@ -190,7 +195,8 @@ class UnitsCell(WeightedCell):
         recurrent_dropout: rate for the state.
         seed: of both.
         kwargs: initializers, regularizers and constraints of the weights, by their names;
-            `implementation`; what is left as in `Layer`.
+            `implementation`; `_owner`, whom errors speak of, where it is not the cell; what is left
+            as in `Layer`.
     """
 
     gates = 1  # how many times `units` columns the kernels have
@@ -206,7 +212,7 @@ class UnitsCell(WeightedCell):
         seed: int | None,
         **kwargs: Any,
     ) -> None:
-        owner = type(self).__name__
+        owner = owner_of(self, kwargs)
         units = positive_int(owner, "units", units)
         given = {name: kwargs.pop(name) for name in OF_WEIGHTS}
         implementation = kwargs.pop("implementation", 2) if self.gates > 1 else 2
@@ -217,7 +223,7 @@ class UnitsCell(WeightedCell):
             self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = flag(owner, "use_bias", use_bias)
         self._keep(given)
-        self._init_dropout(dropout, recurrent_dropout, seed)
+        self._init_dropout(owner, dropout, recurrent_dropout, seed)
         if self.gates > 1:
             self.implementation = 1 if self.recurrent_dropout else implementation
             if self.implementation == 1:

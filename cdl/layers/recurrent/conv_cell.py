@@ -9,7 +9,12 @@ from cdl._common.validation import flag, per_axis, positive_int
 from cdl._ir.windows import Window
 from cdl.config import standardize_data_format
 from cdl.layers.layer import Layer
-from cdl.layers.recurrent.cells import OF_WEIGHTS, WeightedCell, biases_with_forget_gates
+from cdl.layers.recurrent.cells import (
+    OF_WEIGHTS,
+    WeightedCell,
+    biases_with_forget_gates,
+    owner_of,
+)
 from cdl.layers.shapes import batch_of, image_of
 
 
@@ -54,7 +59,7 @@ class ConvLSTMCell(WeightedCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        owner = type(self).__name__
+        owner = owner_of(self, kwargs)
         first = {
             "kernel_initializer": "glorot_uniform",
             "recurrent_initializer": "orthogonal",
@@ -81,7 +86,7 @@ class ConvLSTMCell(WeightedCell):
         self.use_bias = flag(owner, "use_bias", use_bias)
         self.unit_forget_bias = flag(owner, "unit_forget_bias", unit_forget_bias)
         self._keep(given)
-        self._init_dropout(dropout, recurrent_dropout, seed)
+        self._init_dropout(owner, dropout, recurrent_dropout, seed)
         self.dropout_mask_count = 4
         self.state_size = -1  # each state is an image
 

@@ -93,7 +93,7 @@ class ConvLSTM(LayerOfCell):
             "go_backwards": go_backwards,
             "stateful": stateful,
         }
-        cell = ConvLSTMCell(self.rank, **given, name="conv_lstm_cell", **common(kwargs))
+        cell = ConvLSTMCell(self.rank, **given, name="conv_lstm_cell", **common(self, kwargs))
         super().__init__(cell, activity_regularizer, None, flags, kwargs)
         self.input_spec = InputSpec(ndim=self.rank + 3)
 

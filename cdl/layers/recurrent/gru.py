@@ -78,6 +78,7 @@ class GRUCell(UnitsCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        owner = kwargs.get("_owner", "GRUCell")
         super().__init__(
             units,
             activation,
@@ -97,7 +98,7 @@ class GRUCell(UnitsCell):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self.reset_after = flag("GRUCell", "reset_after", reset_after)
+        self.reset_after = flag(owner, "reset_after", reset_after)
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
@@ -253,7 +254,7 @@ class GRU(LayerOfCell):
             reset_after=reset_after,
             name="gru_cell",
             implementation=kwargs.pop("implementation", 2),
-            **common(kwargs),
+            **common(self, kwargs),
         )
         flags = {
             "return_sequences": return_sequences,

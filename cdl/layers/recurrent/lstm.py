@@ -73,6 +73,7 @@ class LSTMCell(UnitsCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        owner = kwargs.get("_owner", "LSTMCell")
         super().__init__(
             units,
             activation,
@@ -92,7 +93,7 @@ class LSTMCell(UnitsCell):
             bias_constraint=bias_constraint,
             **kwargs,
         )
-        self.unit_forget_bias = flag("LSTMCell", "unit_forget_bias", unit_forget_bias)
+        self.unit_forget_bias = flag(owner, "unit_forget_bias", unit_forget_bias)
         self.state_size = [self.units, self.units]
 
     def _bias_first(self) -> Any:
@@ -232,7 +233,7 @@ class LSTM(LayerOfCell):
             seed=seed,
             name="lstm_cell",
             implementation=kwargs.pop("implementation", 2),
-            **common(kwargs),
+            **common(self, kwargs),
         )
         flags = {
             "return_sequences": return_sequences,

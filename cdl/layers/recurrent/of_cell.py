@@ -116,6 +116,7 @@ class LayerOfCell(RNN):
         return super(RNN, cls).from_config(config)
 
 
-def common(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What a layer hands on to its cell of the arguments that every layer takes."""
-    return {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
+def common(layer: RNN, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What a layer hands on to its cell: arguments that every layer takes, and its own name."""
+    given: dict[str, Any] = {"_owner": type(layer).__name__}
+    return given | {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}

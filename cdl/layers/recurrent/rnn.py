@@ -8,7 +8,7 @@ import numpy as np
 
 from cdl import ops, tree
 from cdl._common.overriding import overrides
-from cdl._common.validation import expected, flag
+from cdl._common.validation import check_batches, expected, flag
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, current_scope
@@ -254,12 +254,8 @@ class RNN(Layer):
         return [len(tree.flatten(sizes)) for sizes in self.state_size]
 
     def _check_samples(self, owner: str, samples: int | None) -> None:
-        wanted = self._expected_batch_size
-        if self.stateful and None not in (samples, wanted) and samples != wanted:
-            raise ValueError(
-                f"{owner}: a stateful layer must be given as many samples as the states are of, "
-                f"{wanted}, got {samples}"
-            )
+        if self.stateful and samples is not None:
+            check_batches(owner, self._expected_batch_size, samples, samples)
 
     def _initial(self, owner: str, sequences: Any, initial_state: Any) -> list[Any]:
         """The states before the first step, as a list."""

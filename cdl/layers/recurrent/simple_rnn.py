@@ -188,7 +188,7 @@ class SimpleRNN(LayerOfCell):
             recurrent_dropout=recurrent_dropout,
             seed=seed,
             name="simple_rnn_cell",
-            **common(kwargs),
+            **common(self, kwargs),
         )
         flags = {
             "return_sequences": return_sequences,
