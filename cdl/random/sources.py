@@ -207,10 +207,14 @@ def _plain(thing: Any) -> Any:
 
 
 @contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
+def seeded(seed: int | None, core: int | None = None) -> Iterator[None]:
     """Within this the calling thread draws as after `set_random_seed(seed)`, and no other does.
 
     What draws from `random` or `numpy.random` by itself is not cdl's to seed. None does nothing.
+
+    Args:
+        seed: where the generators start.
+        core: what the core's draws start from, None for the same.
     """
     if seed is None:
         yield
@@ -219,7 +223,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     if _thread.bits is not None:
         _thread.spare = None  # it is in use, and goes on afterwards
     draw_from(seed)
-    _thread.core_seed = seed
+    _thread.core_seed = seed if core is None else core
     try:
         yield
     finally:

@@ -2,8 +2,9 @@
 
 joblib starts workers in three ways. Processes of loky, its default, are told their share by
 OMP_NUM_THREADS before they start, and the core reads that when it is loaded. Threads, and forked
-processes, are told nothing: there are as many of them as cores, so each trains on one. What
-threadpoolctl limits, the core heeds by itself at the start of each call.
+processes, are told nothing: there are as many of them as cores, so each trains on one. So do the
+threads of a worker of Dask, whoever has sent the task; Ray tells its workers by OMP_NUM_THREADS.
+What threadpoolctl limits, the core heeds by itself at the start of each call.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def shared_threads() -> Iterator[None]:
 
 def _is_one_of_many() -> bool:
     """Whether this is a job of joblib's that shares its process or was told no share."""
+    if _is_of_dask():
+        return True
     joblib = sys.modules.get("joblib.parallel")
     if joblib is None:
         return False
@@ -38,3 +41,15 @@ def _is_one_of_many() -> bool:
         return False
     told = "OMP_NUM_THREADS" in os.environ
     return not told or threading.current_thread() is not threading.main_thread()
+
+
+def _is_of_dask() -> bool:
+    """Whether a worker of Dask runs this."""
+    dask = sys.modules.get("distributed.worker")
+    if dask is None:
+        return False
+    try:
+        dask.get_worker()
+    except ValueError:
+        return False
+    return True

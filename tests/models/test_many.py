@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl.callbacks import LambdaCallback
+from cdl.callbacks import LambdaCallback, LearningRateScheduler
 from cdl.layers import Dense, Input
 
 RNG = np.random.default_rng(0)
@@ -114,3 +114,47 @@ def test_a_model_may_come_once():
     net = model(0)
     with pytest.raises(ValueError, match="got one twice"):
         cdl.train_many([(net, X, Y), (net, X, Y)])
+
+
+def dropping(seed):
+    """A net that the data build, with dropout and a rate that a callback changes."""
+    cdl.random.set_random_seed(seed)
+    net = cdl.Sequential([Dense(8, activation="tanh"), cdl.layers.Dropout(0.3), Dense(1)])
+    net.compile("adam", "mse")
+    return net
+
+
+def halved(epoch, rate):
+    return rate / 2
+
+
+def by_backend(backend, make):
+    nets = [make(i) for i in range(7)]
+    cdl.random.set_random_seed(11)
+    jobs = [(net, X, Y, {"callbacks": [LearningRateScheduler(halved)]}) for net in nets]
+    histories = cdl.train_many(jobs, workers=2, backend=backend, epochs=3)
+    for net in nets:
+        net.fit(X, Y, epochs=1, shuffle=False, verbose=0)  # goes on with Adam's slots and steps
+    return [bits(net) for net in nets], [h.history for h in histories], [h.epoch for h in histories]
+
+
+@pytest.mark.parametrize("make", [model, dropping])
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_results_do_not_depend_on_the_backend(backend, make):
+    pytest.importorskip("joblib")
+    assert by_backend(backend, make) == by_backend(None, make)
+
+
+def test_an_error_of_a_worker_names_its_job():
+    pytest.importorskip("joblib")
+    jobs = [(model(0), X, Y), (model(1), X, Y[:5]), (model(2), X, Y)]
+    with pytest.raises(ValueError, match="fit: y must have as many rows") as caught:
+        cdl.train_many(jobs, workers=2, backend="loky")
+    assert caught.value.__notes__ == ["train_many: in job 1 of 3"]
+    assert jobs[2][0].optimizer.iterations == 0
+
+
+def test_an_unknown_backend_is_joblibs_error():
+    pytest.importorskip("joblib")
+    with pytest.raises(ValueError, match="nowhere"):
+        cdl.train_many([(model(0), X, Y)], backend="nowhere")
