@@ -34,6 +34,12 @@ class State(Operators):
         self.path = f"{owner}/{name}" if owner else name
         self.trainable = False
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """From a pickle, whose arrays may lie in memory that others read, too, as Ray's do."""
+        vars(self).update(state)
+        if not self._array.flags.writeable:
+            self._array = self._array.copy()
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape that every assigned value must have."""

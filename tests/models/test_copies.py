@@ -22,6 +22,13 @@ def through_a_pickle(model):
     return pickle.loads(pickle.dumps(model))
 
 
+def through_shared_memory(model):
+    """As Ray and Dask do it: arrays lie beside the pickle, and may not be written to."""
+    beside = []
+    pickled = pickle.dumps(model, protocol=5, buffer_callback=beside.append)
+    return pickle.loads(pickled, buffers=[bytes(each) for each in beside])
+
+
 def trained(optimizer="adam"):
     model = Sequential(
         [
@@ -39,7 +46,7 @@ def trained(optimizer="adam"):
     return model
 
 
-@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [through_a_pickle, through_shared_memory, copy.deepcopy])
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -61,7 +68,7 @@ def test_duplicate_trains_on_as_the_model_does(optimizer, duplicate):
     assert same_weights(model, other.get_weights())
 
 
-@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [through_a_pickle, through_shared_memory, copy.deepcopy])
 def test_duplicate_has_the_history(duplicate):
     model = trained()
     other = duplicate(model)
@@ -71,14 +78,14 @@ def test_duplicate_has_the_history(duplicate):
     assert history.history == model.history.history
 
 
-@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [through_a_pickle, through_shared_memory, copy.deepcopy])
 def test_model_without_weights_or_compile_can_be_duplicated(duplicate):
     other = duplicate(Sequential([Dense(3)]))
     assert other.predict(X, verbose=0).shape == (40, 3)
     assert not other.compiled
 
 
-@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [through_a_pickle, through_shared_memory, copy.deepcopy])
 def test_layer_can_be_duplicated(duplicate):
     layer = Dense(3)
     layer.build((None, 5))
@@ -103,7 +110,7 @@ def test_model_goes_to_a_spawned_process():
     assert np.array_equal(found, model.predict(X, verbose=0))
 
 
-@pytest.mark.parametrize("duplicate", [through_a_pickle, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [through_a_pickle, through_shared_memory, copy.deepcopy])
 def test_duplicate_of_a_graph_with_operations(duplicate):
     x = Input((5,))
     lines = ops.concatenate([Dense(4)(x), ops.tanh(x) * 2 + 1], axis=-1)
@@ -125,7 +132,7 @@ def test_pickled_graph_is_read_by_a_process_that_has_done_nothing_else(run_pytho
     )
 
 
-@pytest.mark.parametrize("again", [copy.deepcopy, through_a_pickle])
+@pytest.mark.parametrize("again", [copy.deepcopy, through_a_pickle, through_shared_memory])
 def test_a_chain_may_be_longer_than_python_s_stack_is_deep(again):
     x = first = Input((5,))
     for _ in range(sys.getrecursionlimit()):
