@@ -211,6 +211,8 @@ cdef class _Definition:
         to.overwrite_frequency = rules.get("ema_overwrite_frequency") or 0
         to.accumulation_steps = rules.get("gradient_accumulation_steps") or 0
         to.finite_only = rules.get("finite_only") or False
+        cdef Parameter scale = rules.get("loss_scale")
+        to.loss_scale = NULL if scale is None else scale.param
 
     cdef int _trained(self, cdl_trained_def *to, variable, optimizer, dict rules) except -1:
         cdef Parameter storage = variable.storage

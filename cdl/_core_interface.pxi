@@ -129,6 +129,7 @@ cdef extern from "cdl.h" nogil:
         int64_t overwrite_frequency
         int64_t accumulation_steps
         bint finite_only
+        const cdl_param *loss_scale
     struct cdl_group_def:
         int optimizer
         double hypers[CDL_MAX_HYPERS]
@@ -163,7 +164,6 @@ cdef extern from "cdl.h" nogil:
         c_bool (*join)(void *who, float *floats, size_t n, c_bool step) noexcept
         int rank
         int ranks
-        bint leaves
     void cdl_watch_every(double seconds)
     struct cdl_misfit:
         int instruction

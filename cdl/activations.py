@@ -18,7 +18,8 @@ from cdl._ir.program import Program
 from cdl._tracing import eager
 from cdl._tracing.activation import TracedActivation, along, applied
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.variable import in_traced_code
+from cdl._tracing.variable import in_calls, in_traced_code
+from cdl._variables.low_array import low, low_of
 from cdl.data import as_numeric
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ _family = identifiers.Registry(
 )
 
 
+def _as_wide_as(x: Any, result: Array) -> Any:
+    """A result in the dtype of x, if that is one of 16 bits."""
+    to = low_of([x])
+    return result if to is None else in_calls(low(result, to))
+
+
 class ActivationFunction:
     """An elementwise activation: a row of the core's table, with names and defaults.
 
@@ -95,10 +102,13 @@ class ActivationFunction:
         _family.add()(self)
 
     def __call__(self, x: ArrayLike, *args: Any, **kwargs: Any) -> Array | Any:
-        """The activation of each element, as a float32 array of the same shape."""
+        """The activation of each element, in the shape of x: float32 unless x is of 16 bits."""
         options, x = self._bind(args, kwargs), in_traced_code(x)
         if isinstance(x, KerasTensor):
             return applied(self, x, options)
+        return _as_wide_as(x, self._of_array(x, options))
+
+    def _of_array(self, x: ArrayLike, options: dict[str, Any]) -> Array:
         array = _array(x, self.name)
         if array.size == 0:
             return np.zeros(array.shape, np.float32)
@@ -182,10 +192,13 @@ class RowActivation(ActivationFunction):
     by_element = False
 
     def __call__(self, x: ArrayLike, *args: Any, **kwargs: Any) -> Array | Any:
-        """The activation along the axis, as a float32 array."""
+        """The activation along the axis: float32 unless x is of 16 bits."""
         options, x = {**self.defaults, **self._bind(args, kwargs)}, in_traced_code(x)
         if isinstance(x, KerasTensor):
             return along(self, x, options)
+        return _as_wide_as(x, self._of_array(x, options))
+
+    def _of_array(self, x: ArrayLike, options: dict[str, Any]) -> Array:
         axis = options["axis"]
         array = as_numeric(x, f"{self.name}: x")
         if array.size == 0:

@@ -251,6 +251,7 @@ class Rewriter:
         program.outputs = list(self.outputs)
         program.reports = [self.current(report) for report in self.program.reports]
         program.external_grads = list(self.external_grads)
+        program.loss_scale = self.program.loss_scale
         return program
 
 

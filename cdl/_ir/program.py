@@ -15,7 +15,7 @@ import numpy as np
 from cdl import _core
 from cdl._ir import emit, mapping
 from cdl._ir.fusion import Rewriter
-from cdl._ir.instruction import Instruction, Shape, Value
+from cdl._ir.instruction import LOW_DTYPES, Instruction, Shape, Value
 
 if TYPE_CHECKING:
     from cdl._ir.elementwise import Expression
@@ -50,6 +50,7 @@ class Program:
         self.unrolls = False  # whether steps of loops are appended one by one
         self._is_fixed = False
         self._is_forced = False
+        self.loss_scale: Variable | None = None  # what gradients are multiplied by
         # What weights are rounded to where an instruction reads them: "bfloat16", "float16", None.
         self.param_dtype: str | None = None
         self._read: dict[tuple[int, str | None], Value] = {}  # what a weight is, by id and dtype
@@ -176,7 +177,7 @@ class Program:
         """What a weight is rounded to where it is read, or None."""
         if variable is None or (variable.autocast and self.param_dtype):
             return None if variable is None else self.param_dtype
-        return None if variable.kept_dtype == "float32" else variable.kept_dtype
+        return variable.kept_dtype if variable.kept_dtype in LOW_DTYPES else None
 
     def constant(self, array: Any) -> Value:
         """Numbers, as a shared value of the array's shape."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from cdl._common.dtypes import LOW
 from cdl._common.naming import unique
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
@@ -38,7 +39,7 @@ class Applied:
 def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTensor:
     """The activation of a symbolic value, along its last axis if along any."""
     shape = activation.output_shape(x.shape)
-    result = x.like(shape, "float32")
+    result = x.like(shape, x.dtype if x.dtype in LOW else "float32")
     return graphs.record(Applied(activation, options), (x,), {}, result)
 
 
@@ -86,7 +87,7 @@ class TracedActivation:
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append what the function does."""
-        graph = self._graph(KerasTensor((None, *x.shape)), program.training)
+        graph = self._graph(KerasTensor((None, *x.shape), x.dtype), program.training)
         y: Value = graph.lower(program, [x])
         return y
 

@@ -227,7 +227,9 @@ class Retain:
 
 def recall(variable: Any) -> KerasTensor:
     """What samples left in a weight in the batch before."""
-    return record(Recall(), (variable,), {}, KerasTensor((None, *variable.shape[1:])))
+    return record(
+        Recall(), (variable,), {}, KerasTensor((None, *variable.shape[1:]), variable.dtype)
+    )
 
 
 def retain(variable: Any, tensor: KerasTensor) -> None:

@@ -47,7 +47,8 @@ class IntegerVariable(Variable):
         word_bits: int | None = None,
     ) -> None:
         self.shape = tuple(map(int, shape))
-        self.dtype = "int8"
+        self.kept_dtype = "int8"
+        self.autocast = False
         self.name = self.path = name
         self.trainable = False
         self.regularizer = self.constraint = None

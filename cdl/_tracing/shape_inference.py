@@ -96,7 +96,11 @@ def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     args, kwargs = map_args(_spec_of, args), map_kwargs(_spec_of, kwargs)
     if row.shape is not None:
-        return row.shape(*args, **kwargs)
+        result = row.shape(*args, **kwargs)
+        to, _, _ = dtype_of_floats(row, args, kwargs)
+        if to is not None and result.dtype == "float32":
+            result.dtype = to
+        return result
     key = None
     with contextlib.suppress(TypeError):
         key = row.name, row.submodule, _key_of(args), _key_of(kwargs), image_data_format()

@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl._common.validation import expected, number, positive_int
 from cdl._configs.identifiers import serialize
+from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._tracing.variable import Variable
     from cdl.optimizers.base_optimizer import Groups
 
 # What configs of older versions say of the shared arguments, which this one does not have.
@@ -39,11 +39,12 @@ _LARGEST = float(np.finfo(np.float32).max)
 class LossScaleOptimizer(Optimizer):
     """Steps of an inner optimizer; a batch with a gradient that is not finite changes nothing.
 
-    In half precision the loss is multiplied by `scale` before its gradient is taken, and the
-    gradient divided by it afterwards. In float32, all that cdl computes in, that is nothing and is
-    left out of `fit`; `apply` divides the gradients that it is given. The scale is kept all the
-    same: halved by each batch whose gradients are not finite, doubled after every
-    `dynamic_growth_steps` others in a row. `fit` comes back to Python after each batch for that.
+    The loss is multiplied by the scale before its gradient is taken, and the gradient divided by it
+    afterwards, so that small gradients are numbers of float16. For a model that has none `fit`
+    leaves that out; `apply` divides the gradients that it is given. The scale is halved by each
+    batch whose gradients are not finite, which those of float16 above 65504 are not, and doubled
+    after every `dynamic_growth_steps` others in a row. `fit` comes back to Python after each batch
+    for that. `compile` wraps the optimizer of a model of the policy "mixed_float16" in one.
 
     Args:
         inner_optimizer: an Optimizer; its own `loss_scale_factor` becomes None.
@@ -100,7 +101,10 @@ class LossScaleOptimizer(Optimizer):
         super().__init__(0.0, name=name)
         inner_optimizer.loss_scale_factor = None
         self.step_counter = State(0, dtype="int32", name="step_counter", owner=self.name)
-        self.dynamic_scale = State(initial_scale, name="dynamic_scale", owner=self.name)
+        self.dynamic_scale = Variable(
+            (), lambda _: initial_scale, name="dynamic_scale", trainable=False
+        )
+        self.dynamic_scale.path = f"{self.name}/dynamic_scale"
 
     # What the inner optimizer does
 

@@ -277,6 +277,7 @@ class Compiled:
         names: the names of the model's outputs, None if they are not known yet.
         nest: the names, nested as the model puts out.
         custom_loss: whether the model has a `compute_loss` of its own.
+        scales: whether the optimizer is to scale the loss.
 
     Attributes:
         optimizer: the Optimizer.
@@ -293,12 +294,18 @@ class Compiled:
         names: Sequence[str] | None,
         nest: Any = None,
         custom_loss: bool = False,
+        scales: bool = False,
     ) -> None:
         self.given = given
         self.custom_loss = custom_loss
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
+        one = isinstance(self.optimizer, optimizers.LossScaleOptimizer)
+        if scales and not one and not self.optimizer.is_written:
+            self.optimizer = optimizers.LossScaleOptimizer(
+                self.optimizer, name="loss_scale_optimizer"
+            )
         self._specs = None if names is None else output_specs(given, names, nest)
         self.resolved: Resolved | None = None
         self.told_not_finite = False

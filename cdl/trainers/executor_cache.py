@@ -67,7 +67,8 @@ class ExecutorCache:
     ) -> TrainFunction:
         kind = key[1]
         training = kind == "train"
-        plan = lower_training(model, resolved, form, training)
+        scale = getattr(self._compiled.optimizer, "dynamic_scale", None) if training else None
+        plan = lower_training(model, resolved, form, training, scale)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         variables = model.trainable_variables
         layers = model._flatten_layers() if training else []

@@ -15,6 +15,7 @@ from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
 from cdl.layers.in_programs import cast_value
 from cdl.layers.lora import Merges
+from cdl.optimizers.scaled_gradients import has_float16, scale_gradients
 from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.losses import ModelLoss, Place, given_to_loss, lower_custom_loss
@@ -228,7 +229,11 @@ def lower_with_calls(
 
 
 def lower_training(
-    model: TrainableModel, resolved: Resolved, form: Form, training: bool = True
+    model: TrainableModel,
+    resolved: Resolved,
+    form: Form,
+    training: bool = True,
+    scale: Variable | None = None,
 ) -> Plan:
     """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
@@ -238,6 +243,7 @@ def lower_training(
             finds their targets among the inputs.
         form: of the data.
         training: whether dropout and the like are part of it.
+        scale: what gradients are multiplied by on their way through float16, or None.
 
     Raises:
         ValueError: for a loss that training cannot take, or if there is none.
@@ -253,6 +259,8 @@ def lower_training(
         if training and not step.has_loss():
             raise ValueError("the model must be compiled with a loss to be trained, got loss=None")
     step.add_metrics()
+    if scale is not None and has_float16(step.program):
+        scale_gradients(step.program, scale)
     return step.plan(penalties)
 
 

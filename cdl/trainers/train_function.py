@@ -51,6 +51,8 @@ def learner(
         splits: whether only `train` and `test` are called.
         ranks: the processes that share the rows of each batch.
     """
+    if program.loss_scale is not None:
+        rules = {**rules, "loss_scale": program.loss_scale.storage}
     executor = Executor(
         program,
         rows,
@@ -299,6 +301,9 @@ class TrainFunction:
         if self.plan.calls is not None:
             self.plan.calls.run(lambda i: executor.output(i, rows))
         gradients = self.parts.losses_of(executor, rows, self.training)
+        scale = self.plan.program.loss_scale
+        if scale is not None:
+            gradients = [None if each is None else each * float(scale) for each in gradients]
         if self.training:
             rate = float(optimizer.rates(step, 1)[0])
             self._learn(lambda: executor.backward(gradients, rate, step))

@@ -210,7 +210,8 @@ class Trainer(OlderMethods, CompiledState):
             steps_per_execution: batches between two calls of the batch hooks of callbacks.
             jit_compile: True refuses the user's code that cannot be compiled, with the reason;
                 with "auto" or False such code runs in Python on each batch, and a warning says so.
-            auto_scale_loss: accepted; it concerns float16, and cdl computes in float32.
+            auto_scale_loss: whether the optimizer of a model of the policy "mixed_float16" is
+                wrapped in a `LossScaleOptimizer`.
 
         Raises:
             ValueError: for an unknown name, or what cannot be used as one of these.
@@ -219,7 +220,7 @@ class Trainer(OlderMethods, CompiledState):
             steps_per_execution, "compile: steps_per_execution", 1
         )
         run_eagerly = arguments.switch(run_eagerly, "compile: run_eagerly")
-        arguments.switch(auto_scale_loss, "compile: auto_scale_loss")
+        auto_scale_loss = arguments.switch(auto_scale_loss, "compile: auto_scale_loss")
         if jit_compile != "auto":
             jit_compile = arguments.switch(jit_compile, "compile: jit_compile")
         if run_eagerly and jit_compile is True:
@@ -236,7 +237,8 @@ class Trainer(OlderMethods, CompiledState):
             "jit_compile": jit_compile,
         }
         custom_loss = overrides(type(self), "compute_loss")
-        compiled = Compiled(given, self._output_names(), self._output_nest(), custom_loss)
+        scales = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+        compiled = Compiled(given, self._output_names(), self._output_nest(), custom_loss, scales)
         if jit_compile is True:
             self._check_compiles(compiled)
         self._compiled = compiled

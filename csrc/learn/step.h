@@ -67,6 +67,7 @@ struct cdl_step {
     int accumulate;                                /* gradients a step is made of */
     bool apply;                                    /* whether this one completes them */
     bool finite_only; /* whether nothing is to be learned from gradients that are not finite */
+    float unscale;    /* what undoes the scale of the loss in gradients */
 };
 
 #endif

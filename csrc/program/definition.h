@@ -52,6 +52,7 @@ struct cdl_rules {
     double average_momentum;
     int64_t overwrite_frequency, accumulation_steps;
     bool finite_only; /* a batch whose gradients are not all finite changes nothing */
+    const struct cdl_param *loss_scale; /* a number that gradients are divided by, or NULL */
 };
 
 /* Parameters that learn by the same row of the table of optimizers. */
@@ -90,7 +91,6 @@ struct cdl_program_def {
      * or NULL, and 0 ranks. */
     cdl_join_fn *join;
     int rank, ranks;
-    bool leaves; /* the same bits for any number of ranks (CDL_LEAVES) */
 };
 
 struct cdl_program;

@@ -41,6 +41,7 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
     step->overwrite = rules->overwrite_frequency > 0 && t % rules->overwrite_frequency == 0;
     step->accumulate = (int)each;
     step->finite_only = rules->finite_only;
+    step->unscale = rules->loss_scale ? 1.0f / *rules->loss_scale->w : 1.0f;
     step->apply = ((int64_t)pass->iteration + 1) % each == 0;
 }
 
@@ -209,8 +210,6 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, fl
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
         node->op->update(node, &one, scratch, thread, threads);
-    } else if (ctx->ranks && ctx->ranks->leaves) {
-        cdl_learn_by_leaf(node, ctx, scratch, thread, threads);
     } else if (ctx->micro == 0) {
         node->op->update(node, ctx, scratch, thread, threads);
     } else {

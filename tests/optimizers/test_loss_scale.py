@@ -117,3 +117,82 @@ def test_old_config_with_shared_defaults_is_read():
     inner = optimizers.serialize(SGD(0.5))
     config = {"inner_optimizer": inner, "use_ema": False, "ema_momentum": 0.99, "clipnorm": None}
     assert LossScaleOptimizer.from_config(config).initial_scale == 32768.0
+
+
+def half(policy="mixed_float16", loss="mse", optimizer=None, **dense):
+    cdl.utils.set_random_seed(1)
+    last = cdl.layers.Dense(2, dtype=policy)
+    first = cdl.layers.Dense(4, "tanh", dtype=policy, **dense)
+    before = cdl.config.dtype_policy()
+    cdl.config.set_dtype_policy(policy)
+    model = cdl.Sequential([cdl.Input((3,)), first, last])
+    cdl.config.set_dtype_policy(before)
+    model.compile(optimizer or SGD(0.1, clipnorm=0.5), loss)
+    return model
+
+
+def python_loss(y_true, y_pred):
+    return np.mean(np.square(float(np.float32(2.0)) * (y_pred - y_true)), axis=-1)
+
+
+@pytest.mark.parametrize("loss", ["mse", python_loss])
+@pytest.mark.parametrize("penalty", [None, "l2"])
+def test_in_float16_the_scale_changes_no_step(loss, penalty):
+    weights = []
+    for policy in ("mixed_float16", "float32"):
+        model = half(policy, loss, kernel_regularizer=penalty, activity_regularizer=penalty)
+        model.fit(X, Y, batch_size=20, epochs=2, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+        assert isinstance(model.optimizer, LossScaleOptimizer) == (policy == "mixed_float16")
+    for low, whole in zip(*weights, strict=True):
+        np.testing.assert_allclose(low, whole, 0, 5e-4)
+
+
+def test_compile_wraps_for_mixed_float16_alone():
+    model = half()
+    assert (model.optimizer.name, type(model.optimizer.inner_optimizer)) == (
+        "loss_scale_optimizer",
+        SGD,
+    )
+    given = LossScaleOptimizer(SGD(0.1))
+    assert half(optimizer=given).optimizer is given
+    model.compile("sgd", "mse", auto_scale_loss=False)
+    assert type(model.optimizer) is SGD
+    for policy in ("float16", "mixed_bfloat16", "float32"):
+        assert not isinstance(half(policy).optimizer, LossScaleOptimizer)
+
+
+def test_small_gradients_are_not_lost_in_float16():
+    tiny = 1e-9 * Y
+    moved = []
+    for scaled in (True, False):
+        model = half(optimizer=SGD(1e6))
+        model.compile(SGD(1e6), "mse", auto_scale_loss=scaled)
+        before = model.get_weights()
+        model.layers[-1].set_weights([np.zeros((4, 2)), np.zeros(2)])
+        model.fit(X, tiny, epochs=1, batch_size=40, verbose=0)
+        moved.append(np.abs(model.layers[-1].get_weights()[1]).max())
+        assert np.isfinite(before[0]).all()
+    assert moved[0] > 0 and moved[1] == 0
+
+
+def test_gradients_beyond_float16_skip_the_step():
+    model = half()
+    model.fit(X, Y, epochs=1, batch_size=40, verbose=0)
+    before, scale = model.get_weights(), float(model.optimizer.dynamic_scale)
+    model.fit(X, 1e6 * Y, epochs=3, batch_size=40, verbose=0)
+    optimizer = model.optimizer
+    assert float(optimizer.dynamic_scale) == scale / 8
+    assert (int(optimizer.step_counter), int(optimizer.iterations)) == (0, 1)
+    for weight, kept in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+
+
+def test_the_scale_is_what_it_is_assigned():
+    model = half()
+    model.fit(X, Y, epochs=1, batch_size=40, verbose=0)
+    model.optimizer.dynamic_scale.assign(2.0**40)
+    before = model.get_weights()
+    model.fit(X, Y, epochs=1, batch_size=40, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    assert float(model.optimizer.dynamic_scale) == 2.0**39

@@ -138,7 +138,8 @@ class Bidirectional(Layer):
             return super()._spec_of(*args, **kwargs)
         first = args[0] if args else kwargs["sequences"]
         shapes = self.compute_output_shape(shapes_of(first))
-        return tree.map_shape_structure(KerasTensor, shapes)
+        dtype = self.forward_layer._symbolic_dtype()
+        return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import ops, tree
+from cdl._common.dtypes import LOW
 from cdl._common.overriding import overrides
 from cdl._common.validation import check_batches, expected, flag
 from cdl._configs.serialization import deserialize, serialize
@@ -142,7 +143,10 @@ class RNN(Layer):
 
         def kept(value: Any) -> Variable:
             first = np.asarray(value)
-            state = Variable(first.shape, lambda _: first, name="rnn_state", trainable=False)
+            more: Any = {"dtype": self._symbolic_dtype(), "autocast": False}
+            state = Variable(
+                first.shape, lambda _: first, name="rnn_state", trainable=False, **more
+            )
             state.path = f"{path_of(self)}/rnn_state"
             return state
 
@@ -186,7 +190,8 @@ class RNN(Layer):
             return super()._spec_of(*args, **kwargs)
         first = args[0] if args else next(iter(kwargs.values()))
         shapes = self.compute_output_shape(shapes_of(tree.flatten(first)[0]))
-        return tree.map_shape_structure(KerasTensor, shapes)
+        dtype = self._symbolic_dtype()
+        return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
     def _is_as_written(self) -> bool:
         """Whether `compute_output_shape` says what a call gives: nothing of it is the user's."""
@@ -233,6 +238,8 @@ class RNN(Layer):
         if compiled.fits(self, given):
             return compiled.run(self, RNN.call, given, bool(training))
         states = self._initial(owner, sequences, initial_state)
+        if self._symbolic_dtype() in LOW:
+            states = tree.map_structure(lambda x: ops.cast(x, self._symbolic_dtype()), states)
         training = bool(training)
         self._draw_dropout(self.cell, sequences, states, training)
         try:

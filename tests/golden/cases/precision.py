@@ -1,0 +1,155 @@
+"""Dtype policies: the dtypes of all that a layer has, its numbers, training, files."""
+
+import numpy as np
+from nets import numbers, state_weights
+from registry import case, config_of
+
+POLICIES = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
+# The default one of recurrent kernels is a factorization that Keras on jax has in float32 only.
+FIRST = {"recurrent_initializer": "glorot_uniform"}
+SEQUENCE, IMAGE = numbers(3, 5, 4), numbers(2, 6, 6, 3)
+
+
+def wide(array):
+    """An array of any dtype as float32, which files of records have."""
+    return np.asarray(array).astype(np.float32)
+
+
+def numbers_of(policy):
+    """The first word of a quantity's name, which says how near it must be."""
+    return policy.removeprefix("mixed_")
+
+
+def seen_of(layer, y):
+    return {
+        "output": str(np.asarray(y).dtype),
+        "dtypes": [str(layer.dtype), layer.compute_dtype, layer.variable_dtype],
+        "policy": layer.dtype_policy.name,
+        "weights' dtypes": [str(w.dtype) for w in layer.weights],
+        "config": config_of(layer),
+    }
+
+
+def of_layer(make, x, **more):
+    """What a layer shows under each policy, told to it and of the process."""
+
+    def run(k):
+        seen = {}
+        for name in POLICIES:
+            arrays = x if isinstance(x, list) else [x]
+            layer = make(k, dtype=name)
+            symbolic = layer(*(k.KerasTensor(a.shape, str(a.dtype)) for a in arrays), **more)
+            state_weights(layer)
+            y = layer(*arrays, **more)
+            found = seen_of(layer, y) | {"symbolic": str(symbolic.dtype), numbers_of(name): wide(y)}
+            seen |= {f"{key} {name}": value for key, value in found.items()}
+        return seen
+
+    return run
+
+
+LAYERS = {
+    "Dense": (lambda k, **o: k.layers.Dense(3, "gelu", **o), SEQUENCE),
+    "EinsumDense": (
+        lambda k, **o: k.layers.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d", **o),
+        SEQUENCE,
+    ),
+    "Conv1D": (lambda k, **o: k.layers.Conv1D(3, 2, activation="relu", **o), SEQUENCE),
+    "Conv2D": (lambda k, **o: k.layers.Conv2D(3, 2, padding="same", **o), IMAGE),
+    "Conv2DTranspose": (lambda k, **o: k.layers.Conv2DTranspose(3, 2, **o), IMAGE),
+    "DepthwiseConv2D": (lambda k, **o: k.layers.DepthwiseConv2D(2, **o), IMAGE),
+    "SeparableConv2D": (lambda k, **o: k.layers.SeparableConv2D(3, 2, **o), IMAGE),
+    "SimpleRNN": (
+        lambda k, **o: k.layers.SimpleRNN(3, return_sequences=True, **FIRST, **o),
+        SEQUENCE,
+    ),
+    "LSTM": (lambda k, **o: k.layers.LSTM(3, **FIRST, **o), SEQUENCE),
+    "GRU": (lambda k, **o: k.layers.GRU(3, return_sequences=True, **FIRST, **o), SEQUENCE),
+    "Bidirectional": (
+        lambda k, **o: k.layers.Bidirectional(k.layers.LSTM(3, **FIRST, **o), **o),
+        SEQUENCE,
+    ),
+    "RNN of cells": (
+        lambda k, **o: k.layers.RNN(
+            k.layers.StackedRNNCells(
+                [k.layers.GRUCell(3, **FIRST, **o), k.layers.LSTMCell(2, **FIRST, **o)], **o
+            ),
+            **o,
+        ),
+        SEQUENCE,
+    ),
+    "TimeDistributed": (
+        lambda k, **o: k.layers.TimeDistributed(k.layers.Dense(3, **o), **o),
+        SEQUENCE,
+    ),
+    "MultiHeadAttention": (
+        lambda k, **o: k.layers.MultiHeadAttention(2, 3, **o),
+        [SEQUENCE, SEQUENCE],
+    ),
+    "GroupQueryAttention": (
+        lambda k, **o: k.layers.GroupQueryAttention(3, 4, 2, **o),
+        [SEQUENCE, SEQUENCE],
+    ),
+    "BatchNormalization": (lambda k, **o: k.layers.BatchNormalization(**o), SEQUENCE),
+    "LayerNormalization": (lambda k, **o: k.layers.LayerNormalization(**o), SEQUENCE),
+    "GroupNormalization": (lambda k, **o: k.layers.GroupNormalization(2, **o), SEQUENCE),
+    "RMSNormalization": (lambda k, **o: k.layers.RMSNormalization(**o), SEQUENCE),
+    "UnitNormalization": (lambda k, **o: k.layers.UnitNormalization(**o), SEQUENCE),
+    "Embedding": (lambda k, **o: k.layers.Embedding(300, 3, **o), np.array([[1, 257], [299, 3]])),
+    "Embedding of floats": (
+        lambda k, **o: k.layers.Embedding(300, 3, **o),
+        np.array([[1, 257], [299, 3]], np.float32),
+    ),
+    "Softmax": (lambda k, **o: k.layers.Softmax(**o), SEQUENCE),
+    "PReLU": (lambda k, **o: k.layers.PReLU(**o), SEQUENCE),
+    "LeakyReLU": (lambda k, **o: k.layers.LeakyReLU(**o), SEQUENCE),
+    "Activation": (lambda k, **o: k.layers.Activation("swish", **o), SEQUENCE),
+    "Dropout": (lambda k, **o: k.layers.Dropout(0.5, **o), SEQUENCE),
+    "Flatten": (lambda k, **o: k.layers.Flatten(**o), SEQUENCE),
+    "Reshape": (lambda k, **o: k.layers.Reshape((4, 5), **o), SEQUENCE),
+    "Permute": (lambda k, **o: k.layers.Permute((2, 1), **o), SEQUENCE),
+    "ZeroPadding1D": (lambda k, **o: k.layers.ZeroPadding1D(**o), SEQUENCE),
+    "UpSampling1D": (lambda k, **o: k.layers.UpSampling1D(**o), SEQUENCE),
+    "MaxPooling1D": (lambda k, **o: k.layers.MaxPooling1D(2, **o), SEQUENCE),
+    "AveragePooling2D": (lambda k, **o: k.layers.AveragePooling2D(2, **o), IMAGE),
+    "GlobalAveragePooling1D": (lambda k, **o: k.layers.GlobalAveragePooling1D(**o), SEQUENCE),
+    "GlobalMaxPooling1D": (lambda k, **o: k.layers.GlobalMaxPooling1D(**o), SEQUENCE),
+    "Rescaling": (lambda k, **o: k.layers.Rescaling(0.1, 0.3, **o), SEQUENCE),
+    "Identity": (lambda k, **o: k.layers.Identity(**o), SEQUENCE),
+    "Masking": (lambda k, **o: k.layers.Masking(**o), SEQUENCE),
+    "Lambda": (lambda k, **o: k.layers.Lambda(lambda x: x * 2.0, **o), SEQUENCE),
+    "ConvLSTM1D": (lambda k, **o: k.layers.ConvLSTM1D(2, 2, **FIRST, **o), numbers(2, 3, 5, 2)),
+}
+for _name, _given in LAYERS.items():
+    if _name != "Lambda":
+        case("precision", f"layer {_name}")(of_layer(*_given))
+for _name in ("Add", "Multiply", "Maximum", "Average", "Concatenate", "Dot"):
+
+    def _merged(k, name=_name):
+        seen = {}
+        for policy in POLICIES:
+            more = {"axes": 1} if name == "Dot" else {}
+            layer = getattr(k.layers, name)(dtype=policy, **more)
+            a, b = numbers(3, 4), numbers(3, 4, seed=1)
+            symbolic = layer([k.KerasTensor((3, 4)), k.KerasTensor((3, 4))])
+            y = layer([a, b])
+            seen[f"dtypes {policy}"] = [str(np.asarray(y).dtype), str(symbolic.dtype)]
+            seen[f"{numbers_of(policy)} {policy}"] = wide(y)
+        return seen
+
+    case("precision", f"layer {_name}")(_merged)
+for _name, _options in (("Attention", {"use_scale": True}), ("AdditiveAttention", {})):
+
+    def _attention(k, name=_name, options=_options):
+        seen = {}
+        for policy in POLICIES:
+            layer = getattr(k.layers, name)(dtype=policy, **options)
+            layer([SEQUENCE, SEQUENCE])
+            state_weights(layer)
+            mask = np.array([[1, 1, 1, 0, 0]] * 3, bool)
+            y = layer([SEQUENCE, SEQUENCE], mask=[mask, mask])
+            seen |= {f"{key} {policy}": value for key, value in seen_of(layer, y).items()}
+            seen[f"{numbers_of(policy)} {policy}"] = wide(y)
+        return seen
+
+    case("precision", f"layer {_name}")(_attention)
