@@ -39,7 +39,7 @@ class Loop(Instruction):
         outputs: Sequence[Value],
         attributes: dict[str, int],
     ) -> None:
-        """attributes: turns, draws, reverse, by_place."""
+        """attributes: turns, draws of a turn, those before all, reverse, by_place."""
         super().__init__("loop", inputs, outputs, body.variables, attributes)
         self.body = body
         self.ways = tuple(ways)
@@ -114,6 +114,9 @@ class Loop(Instruction):
             found.append(i.giving(made, reads))
             if i.op == "element":
                 found[-1].attributes = {"reverse": reverse}
+            elif i.attributes.get("user_draw"):
+                drawn = i.attributes["user_draw"] + self.attributes["drawn"]
+                found[-1].attributes = {**i.attributes, "user_draw": drawn}
             elif i.op == "carried":
                 found[-1].attributes = {"behind": carries[carried.index(id(i.outputs[0]))] - at}
         for way, v, to in zip(self.ways, given, self.outputs, strict=True):

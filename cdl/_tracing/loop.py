@@ -250,6 +250,8 @@ class Body:
         self.own.outputs = [*kept, *results]
         turn = simplified(self.own)
         kept, results = turn.outputs[:n_carried], turn.outputs[n_carried:]
+        if any(map(self.program.is_assigned, turn.variables)):
+            return None
         once, rest = self._parted(turn, len(others))
         given = {
             id(v): o for v, o in zip(self.inputs, [*carried, *sequences, *others], strict=True)
@@ -285,7 +287,7 @@ class Body:
         ends = [self.program.value(v.shape, v.dtype) for v in (*kept, *lone)]
         stacked = [self.program.value((loop.n, *v.shape), v.dtype) for v in results]
         attributes = {"turns": loop.n, "draws": stride, "reverse": int(loop.reverse)}
-        attributes["by_place"] = int(loop.by_place)
+        attributes |= {"by_place": int(loop.by_place), "drawn": 0}
         inputs = [given[id(v)] for v in inner]
         self.program.instructions.append(
             LoopInstruction(body, ways, inputs, [*ends, *stacked], attributes)
@@ -355,6 +357,8 @@ class Body:
         attributes = dict(each.attributes)
         if attributes.get("user_draw"):
             attributes["user_draw"] += self._draw
+        if isinstance(each, LoopInstruction):
+            attributes["drawn"] += self._draw
         appended = each.giving(made, inputs)
         appended.attributes = attributes
         self.program.instructions.append(appended)

@@ -13,6 +13,8 @@
 #include "program/place.h"
 #include "program/program.h"
 
+#define MOST_FLOATS 1e17
+
 struct plan {
     struct cdl_buffer *buffers;
     int n;
@@ -23,6 +25,16 @@ static void add(struct plan *plan, float **place, size_t floats, int birth, int 
     plan->floats += (double)floats;
     plan->buffers[plan->n++] = (struct cdl_buffer){
         .place = place, .floats = cdl_round_up(floats, CDL_LINE), .birth = birth, .death = death};
+}
+
+/* So many of them, as a loop keeps; a product that would wrap around is refused by their sum. */
+static void add_turns(struct plan *plan, float **place, size_t turns, size_t floats, int birth,
+                      int death) {
+    const double all = (double)turns * (double)floats;
+    if (all > MOST_FLOATS)
+        plan->floats += all;
+    else
+        add(plan, place, turns * floats, birth, death);
 }
 
 /* The times of a node's forward pass: those of all nodes of the loop that runs it. */
@@ -129,12 +141,12 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
         const size_t floats = rows * value->lines * value->ld;
         const struct life own = lives[v], back = of_gradients[v];
         if (value->owner == value)
-            add(plan, &value->data, value->slices * floats, own.fixed ? 0 : own.birth,
-                own.fixed || always ? end : own.death);
+            add_turns(plan, &value->data, value->slices, floats, own.fixed ? 0 : own.birth,
+                      own.fixed || always ? end : own.death);
         if (!program->training || value->grad_owner != value || back.birth == end) continue;
         const int death = always ? end : back.death;
-        add(plan, &value->grad, value->grad_slices * floats, back.birth,
-            death < back.birth ? back.birth : death);
+        add_turns(plan, &value->grad, value->grad_slices, floats, back.birth,
+                  death < back.birth ? back.birth : death);
     }
 }
 
@@ -150,7 +162,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         const size_t floats = cdl_round_up(node->op->scratch_floats(node, rows), CDL_LINE);
         const bool kept = node->loop && (node->goes_back || node->learns) && !cdl_adds_turns(node);
         node->scratch_slice = kept ? floats : 0;
-        add(plan, &node->scratch, kept ? node->turns * floats : floats, 0, end);
+        add_turns(plan, &node->scratch, kept ? node->turns : 1, floats, 0, end);
     }
     for (int i = 0; i < program->n_nodes && program->loops; i++) {
         const struct cdl_node *node = &program->nodes[i];
@@ -190,7 +202,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
 }
 
 static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
-    if (plan->floats > 1e17) return CDL_ERR_NO_MEMORY;
+    if (plan->floats > MOST_FLOATS) return CDL_ERR_NO_MEMORY;
     CDL_TRY(cdl_place(plan->buffers, plan->n, &program->floats, &program->least_floats));
     program->arena = cdl_alloc(program->floats);
     if (!program->arena) return CDL_ERR_NO_MEMORY;

@@ -258,3 +258,63 @@ def test_loops_learn_the_same_bits_at_1_to_4_threads(part, batch):
     for team in (*TEAMS, {"threads": 4, "lockstep": True}):
         for a, b in zip(alone, left(**team), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_kept_states_are_those_of_a_loop(monkeypatch):
+    found = []
+    for least in (2, 10**6):
+        monkeypatch.setattr(loop, "LEAST_TURNS", least)
+        cdl.utils.set_random_seed(1)
+        x = cdl.Input(batch_shape=(7, STEPS, 3))
+        net = cdl.Model(x, layers.Dense(2)(layers.RNN(Cell(), stateful=True)(x)))
+        net.compile("sgd", "mse")
+        net.fit(X, Y, batch_size=7, epochs=2, shuffle=False, verbose=0)
+        found.append([net.predict(X, batch_size=7, verbose=0), *net.get_weights()])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+class Seeded(layers.Layer):
+    """A cell that draws by a seed of the user's."""
+
+    state_size = 3
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = cdl.random.SeedGenerator(4)
+
+    def call(self, x, states):
+        y = x + cdl.random.uniform(ops.shape(x), seed=self.seeds)
+        return y, [y + states[0]]
+
+
+class Twice(layers.Layer):
+    """A cell with a loop of its own."""
+
+    state_size = 3
+
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.RNN(Seeded(), return_sequences=True)
+
+    def call(self, x, states):
+        steps = ops.repeat(ops.expand_dims(x, 1), 5, axis=1)
+        return ops.reshape(self.inner(steps), (-1, 15)), [states[0] + x]
+
+
+def test_a_loop_within_a_step_is_repeated_and_draws_go_on(monkeypatch):
+    found = []
+    for least in (2, 10**6):
+        monkeypatch.setattr(loop, "LEAST_TURNS", least)
+        net = cdl.Sequential([cdl.Input((4, 3)), layers.RNN(Twice(), return_sequences=True)])
+        assert str(net.program()).count("turns=5") == (4 if least == 2 else 0)
+        found.append(net.predict(np.zeros((2, 4, 3)), verbose=0))
+    np.testing.assert_array_equal(*found)
+    assert np.unique(found[0]).size == found[0].size
+
+
+def test_a_loop_that_no_memory_holds_is_refused_at_once():
+    with pytest.raises(MemoryError):
+        net = cdl.Sequential([cdl.Input((10**9, 3)), layers.RNN(Cell(90))])
+        net.compile("sgd", "mse")
+        net.train_on_batch(np.broadcast_to(np.float32(0), (4, 10**9, 3)), np.zeros((4, 90)))
