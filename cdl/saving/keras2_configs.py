@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdl._configs import custom_objects
+from cdl.saving import keras2_ops
 
 _MODELS = ("Sequential", "Functional", "Model")
 _LAMBDA_ARGUMENTS = ("module", "function_type", "output_shape_type", "output_shape_module")
@@ -34,6 +35,7 @@ _UNUSED = {
         "kernel_constraint",
     ),
     r"SimpleRNN(Cell)?|ConvLSTM\dD": ("implementation",),
+    r"MultiHeadAttention": ("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),
 }
 # Layers of cuDNN, of which there were only some arguments.
 _CUDNN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
@@ -49,6 +51,10 @@ def modern(config: Mapping[str, Any]) -> Any:
         return _named(config, "keras", _modern_model(inner))
     if not isinstance(inner, Mapping):
         return dict(config)
+    if name in keras2_ops.CLASSES and name not in custom_objects.all_custom_objects():
+        return keras2_ops.modern(config)
+    if keras2_ops.is_operation(config) and name not in custom_objects.all_custom_objects():
+        return {**config, "module": "keras.src.ops.numpy"}
     if name in _CUDNN and name not in custom_objects.all_custom_objects():
         name = _CUDNN[name]
         config = {**config, "class_name": name}

@@ -3,6 +3,7 @@
 `python tests/saving/keras2.py` records them, where the package `tf_keras` is installed.
 """
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,36 @@ def go_on(model, y, epochs):
     return model.get_weights()
 
 
+def functions(K, tf):
+    """A model with functions of TensorFlow between its layers."""
+    x = K.Input((6,), name="a")
+    y, b = K.layers.Dense(4, name="d")(x), K.layers.Dense(4, name="e")(x)
+    z = tf.cumsum(y * 2.0, axis=1) + b
+    z = tf.concat([z, tf.nn.relu(-y), 1.0 - tf.sigmoid(b)], axis=-1)
+    z = z[:, 1:] * tf.reduce_mean(b, axis=-1, keepdims=True)
+    z = z + tf.cast(z > 0.5, "float32") + tf.clip_by_value(z, -1.0, 1.0)
+    q = tf.squeeze(tf.transpose(tf.reshape(z, (-1, 11, 1)), (0, 2, 1)), 1)
+    q = tf.matmul(q[:, None, :], q[:, :, None])[:, 0]
+    w = tf.where(b > 0.0, b, tf.square(b))
+    r = tf.stack([w, tf.maximum(y, b)], axis=1)[..., :3]
+    r = K.layers.Flatten()(K.layers.MultiHeadAttention(2, 2, name="m")(r, value=r))
+    of_w = [tf.nn.softmax(w), tf.nn.gelu(w), tf.expand_dims(tf.reduce_max(w, 1), -1)]
+    of_w += [tf.abs(w) ** 2.0, w / 3.0, 3.0 / (1.0 + tf.exp(w)), tf.nn.leaky_relu(w, alpha=0.3)]
+    return K.Model(x, tf.concat([q, r, *of_w, tf.math.l2_normalize(w, axis=1)], 1))
+
+
+def record_functions():
+    import tensorflow
+    import tf_keras
+
+    model, path = functions(tf_keras, tensorflow), RECORDED / "functions.h5"
+    model.save(path)
+    np.savez_compressed(path.with_suffix(".npz"), predicted=model.predict(X, verbose=0))
+    with gzip.open(f"{path}.gz", "wb") as file:
+        file.write(path.read_bytes())
+    path.unlink()
+
+
 def record():
     import tf_keras
 
@@ -80,3 +111,4 @@ def record():
 
 if __name__ == "__main__":
     record()
+    record_functions()

@@ -1,5 +1,6 @@
 """Whole models and weights in `.h5` files of Keras 2, of Keras 3, and of cdl."""
 
+import gzip
 import json
 import logging
 
@@ -9,6 +10,7 @@ import pytest
 from saving import exchange, hostile, keras2
 
 import cdl
+from cdl import ops
 from cdl.layers import BatchNormalization, Dense, Input, LeakyReLU
 from cdl.models import Sequential, load_model
 
@@ -47,6 +49,66 @@ def test_training_of_a_model_of_keras_2_goes_on(case):
         y = keras2.LABELS if case is keras2.plain else keras2.Y
         for i, weight in enumerate(keras2.go_on(model, y, 3)):
             np.testing.assert_allclose(weight, expected[f"after{i}"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def with_functions(tmp_path):
+    """A model that Keras 2 wrote, with functions of TensorFlow between its layers."""
+    path = tmp_path / "functions.h5"
+    with gzip.open(keras2.RECORDED / "functions.h5.gz") as file:
+        path.write_bytes(file.read())
+    return path
+
+
+def test_functions_between_layers_of_keras_2_are_operations(with_functions, tmp_path):
+    with np.load(keras2.RECORDED / "functions.npz") as found:
+        expected = found["predicted"]
+    model = load_model(with_functions, compile=False)
+    for name in ("m.keras", "m.h5"):
+        y = model.predict(keras2.X, verbose=0)
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+        model.save(tmp_path / name)
+        model = load_model(tmp_path / name, compile=False)
+    np.testing.assert_allclose(model.predict(keras2.X, verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
+def changed(path, before, after):
+    """The file with another text in its config."""
+    with h5py.File(path, "r+") as file:
+        config = file.attrs["model_config"]
+        assert before in config
+        file.attrs["model_config"] = config.replace(before, after)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (
+            '"math.cumsum"',
+            '"signal.fft"',
+            r"the function tf.signal.fft between layers has no place",
+        ),
+        ('{"axis": 1}', '{"axis": 1, "reverse": true}', r"tf.math.cumsum with reverse=True"),
+        ('"TFOpLambda"', '"TensorFlowOpLayer"', "tf.fft between layers has no place"),
+        ('"start": 1', '"start": "x"', "slice"),
+    ],
+)
+def test_functions_that_have_no_place_are_refused_by_name(before, after, text, with_functions):
+    if after == '"TensorFlowOpLayer"':
+        changed(with_functions, '"function": "math.cumsum"', '"function": "fft"')
+    with pytest.raises(ValueError, match=text):
+        load_model(changed(with_functions, before, after), compile=False)
+
+
+def test_operations_in_h5_files_are_read(tmp_path):
+    x = Input((4,))
+    y = Dense(3)(x)
+    model = cdl.Model(x, ops.concatenate([ops.cumsum(y * 2.0, axis=1), y], -1)[:, 1:])
+    model.save(tmp_path / "m.h5")
+    again = load_model(tmp_path / "m.h5", compile=False)
+    given = np.random.default_rng(0).normal(size=(5, 4))
+    assert np.array_equal(again.predict(given, verbose=0), model.predict(given, verbose=0))
 
 
 def test_model_of_keras_2_has_what_it_had():
