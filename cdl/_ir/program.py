@@ -167,6 +167,8 @@ class Program:
         if id(variable) in self._assigned:
             assigned = self._assigned[id(variable)].inputs[0]
             return self.cast(assigned, dtype) if dtype else assigned
+        if (id(variable), dtype) not in self._read and hasattr(variable, "append_to"):
+            self._read[id(variable), dtype] = variable.append_to(self)
         if (id(variable), dtype) not in self._read:
             self._read[id(variable), dtype] = self.emit(
                 "param", (), variable.shape, (variable,), shared=True, param_dtypes=(dtype,)

@@ -4,15 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import _core
 from cdl._configs import allocation_limit
+from cdl._ir import emit
 from cdl._tracing.variable import Variable
 
+if TYPE_CHECKING:
+    from cdl._ir.program import Program, Value
+
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class SmallIntegers(Variable):
+    """A weight whose values are int8, kept as floats, which ops read as they are."""
+
+    __slots__ = ()
+
+    def __init__(self, shape: Sequence[int], *, name: str) -> None:
+        super().__init__(shape, name=name, trainable=False, autocast=False)
+        self.kept_dtype = "int8"
+
+    def numpy(self) -> Array:
+        """A copy of the values, int8, in C order."""
+        return self.storage.get().astype(np.int8)
+
+    def assign(self, value: Any) -> Array | Any:
+        """Sets all values, and returns them.
+
+        Raises:
+            ValueError: if ``value`` has another shape.
+        """
+        array = _bytes(self, value)
+        self.storage.set(array.astype(np.float32))
+        return array
+
+
+def _bytes(variable: Variable, value: Any) -> Array:
+    """What is assigned to a weight of bytes."""
+    array = np.asarray(value).astype(np.int8)
+    if array.shape != variable.shape:
+        raise ValueError(
+            f"{variable.path}: the value must have shape {variable.shape}, got {array.shape}"
+        )
+    return array
 
 
 class IntegerVariable(Variable):
@@ -82,12 +120,7 @@ class IntegerVariable(Variable):
         Raises:
             ValueError: if ``value`` has another shape.
         """
-        array = np.asarray(value).astype(np.int8)
-        if array.shape != self.shape:
-            raise ValueError(
-                f"{self.path}: the value must have shape {self.shape}, got {array.shape}"
-            )
-        integers = array
+        integers = array = _bytes(self, value)
         if self.bits == 4:
             halves = np.stack([array << 4 >> 4, array >> 4], axis=-1)
             lines = halves.reshape(*self.shape[:-1], -1)
@@ -119,6 +152,21 @@ class IntegerVariable(Variable):
             lines = np.stack([lines << 4 >> 4, lines >> 4], axis=2)
         flat = lines.reshape(len(words), -1)[:, self.places()]
         return np.ascontiguousarray(flat if self.table else flat.T).reshape(rows, columns)
+
+    def append_to(self, program: Program) -> Value:
+        """Append the integers as floats, which all samples share; of four bits as a matrix."""
+        words = program.emit("param", (), self.storage.shape, (self,), shared=True)
+        if not self.table:
+            words = emit.permute(program, words, (1, 0))
+        lines, width = words.shape
+        whole = (lines, width * (32 // self.word_bits))
+        found = program.emit("unpack", (words,), whole, bits=self.word_bits)
+        found = emit.pick(program, found, 1, self.places().tolist())
+        if self.table:
+            return found
+        found = emit.pick(program, found, 0, range(self.matrix_shape[1]))
+        found = emit.permute(program, found, (1, 0))
+        return emit.reshape(program, found, self.shape) if self.bits == 8 else found
 
     def places(self) -> Array:
         """Where the integers of a line are among those of its words."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations, constraints, initializers, regularizers
-from cdl._common.validation import flag, not_yet, positive_int
+from cdl._common.validation import flag, positive_int
 from cdl._ir import emit
 from cdl._tracing.variable import Variable
 from cdl.compat import renamed
 from cdl.layers.input_spec import InputSpec
+from cdl.layers.integers import WithIntegers
 from cdl.layers.layer import registry
-from cdl.layers.lora import Adaptable
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
-class Dense(Adaptable):
+class Dense(WithIntegers):
     """``y = activation(x @ kernel + bias)`` over the last axis of x.
 
     Args:
@@ -40,11 +40,13 @@ class Dense(Adaptable):
         lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
         lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
             `enable_lora` takes another one.
-        quantization_config: None: anything else is an error.
+        quantization_config: a `cdl.quantizers.QuantizationConfig`, if the layer shall be built of
+            integers, as its dtype says: "int8_from_float32"; see `quantize`.
         kwargs: see `Layer`.
     """
 
     by_lines = True
+    _quantizes = True
 
     _kernel: Variable
     bias: Variable | None
@@ -76,7 +78,7 @@ class Dense(Adaptable):
         **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        not_yet("Dense", quantization_config=(quantization_config, None))
+        self._keep_quantization(quantization_config)
         self._keep_lora(lora_rank, lora_alpha)
         self.units = positive_int("Dense", "units", units)
         self.activation = activations.compiled("Dense", activation)
@@ -92,14 +94,16 @@ class Dense(Adaptable):
 
     def build(self, input_shape: Shape) -> None:
         """Make kernel and bias for inputs whose last axis has that shape's last size."""
-        self._kernel = self.add_weight(
-            (input_shape[-1], self.units),
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            name="kernel",
-            matrix=True,
-        )
+        shape = (input_shape[-1], self.units)
+        if not self._builds_integers(shape):
+            self._kernel = self.add_weight(
+                shape,
+                self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+                constraint=self.kernel_constraint,
+                name="kernel",
+                matrix=True,
+            )
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -126,7 +130,10 @@ class Dense(Adaptable):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
         kernel, is_all = self._read()
-        y = emit.linear(program, x, kernel, self.bias)
+        if self._is_quantized:
+            y = self._product(program, x, self.bias)
+        else:
+            y = emit.linear(program, x, kernel, self.bias)
         if not is_all:
             y = self._with_product(program, y, emit.linear(program, x, self._lora()[0]))
         if self.activation is None:  # by who has set it so
@@ -136,7 +143,8 @@ class Dense(Adaptable):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with `units` as its last size; once built, with that of the kernel."""
-        shape = (*input_shape[:-1], self._kernel.shape[1] if self.built else self.units)
+        kept = self._full_shape if self._is_quantized else self._kernel.shape if self.built else ()
+        shape = (*input_shape[:-1], kept[1] if kept else self.units)
         changed = getattr(self.activation, "output_shape", None)
         return changed(shape) if changed is not None else shape
 
@@ -153,6 +161,6 @@ class Dense(Adaptable):
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
-            "quantization_config": None,
+            **self._quantization(),
             **self._lora_config(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from typing import TYPE_CHECKING, Any
@@ -9,23 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import activations, constraints, initializers, regularizers
-from cdl._common.validation import expected, not_yet, several
-from cdl._tracing.graph import operator_of
+from cdl._common.validation import expected, several
+from cdl._ir import emit
+from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.layers.input_spec import InputSpec
+from cdl.layers.integers import Recorded, WithIntegers
 from cdl.layers.layer import registry
-from cdl.layers.lora import Adaptable
+from cdl.quantizers import AbsMaxQuantizer
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
+    from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
 @registry.add()
-class EinsumDense(Adaptable):
+class EinsumDense(WithIntegers):
     """``y = activation(einsum(equation, x, kernel) + bias)``.
 
     Args:
@@ -43,12 +47,14 @@ class EinsumDense(Adaptable):
         bias_constraint: what the bias must be after each update.
         lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
         lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
-        quantization_config: None: anything else is an error.
+        quantization_config: as in `Dense`.
         kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid equation; when built, shapes that do not fit it.
     """
+
+    _quantizes = True
 
     def __init__(
         self,
@@ -68,7 +74,7 @@ class EinsumDense(Adaptable):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        not_yet("EinsumDense", quantization_config=(quantization_config, None))
+        self._keep_quantization(quantization_config)
         self._keep_lora(lora_rank, lora_alpha)
         if not isinstance(equation, str) or not _EQUATION.fullmatch(equation.replace(" ", "")):
             raise expected("EinsumDense", "equation", "an equation such as 'ab,bc->ac'", equation)
@@ -97,13 +103,16 @@ class EinsumDense(Adaptable):
                 f"{unknown} of {self.equation!r} from the input's shape {input_shape} and "
                 f"output_shape={self.partial_output_shape}"
             )
-        self._kernel = self.add_weight(
-            [sizes[letter] or 0 for letter in of_kernel],
-            self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            name="kernel",
-        )
+        self._rank = len(input_shape)
+        shape = [sizes[letter] or 0 for letter in of_kernel]
+        if not self._builds_integers(shape):
+            self._kernel = self.add_weight(
+                shape,
+                self.kernel_initializer,
+                regularizer=self.kernel_regularizer,
+                constraint=self.kernel_constraint,
+                name="kernel",
+            )
         self.bias = None
         if self.bias_axes is not None:
             self.bias = self.add_weight(
@@ -177,12 +186,91 @@ class EinsumDense(Adaptable):
     def call(self, inputs: Any) -> Any:
         """The product, the bias, the activation."""
         letters = self._letters(len(inputs.shape))
-        y = None if self._read()[1] else self._product_with_lora(inputs, *letters)
+        if self._is_quantized:
+            y = self._product_of_integers(inputs, *letters)
+        else:
+            y = None if self._read()[1] else self._product_with_lora(inputs, *letters)
         if y is None:
             y = _einsum(*letters, inputs, self.kernel)
         if self.bias is not None:
             y = y + self.bias
         return y if self.activation is None else self.activation(y)
+
+    # Integers: scales are of what is summed over, and lie as the output's axes do.
+
+    def _split(self) -> tuple[str, str]:
+        """The letters of the kernel that are summed over, and the others."""
+        _, of_kernel, of_y = self._letters(self._rank)
+        summed = "".join(letter for letter in of_kernel if letter not in of_y)
+        return summed, "".join(letter for letter in of_kernel if letter in of_y)
+
+    def _matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        _, of_kernel, _ = self._letters(self._rank)
+        sizes = dict(zip(of_kernel, shape, strict=True))
+        summed, free = self._split()
+        return math.prod(sizes[c] for c in summed), math.prod(sizes[c] for c in free)
+
+    def _shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        _, of_kernel, of_y = self._letters(self._rank)
+        sizes = dict(zip(of_kernel, shape, strict=True))
+        return tuple(sizes.get(letter, 1) for letter in of_y)
+
+    def _quantized(self, weight: Any, quantizer: Any) -> tuple[Any, Any]:
+        _, of_kernel, of_y = self._letters(self._rank)
+        summed, free = self._split()
+        along = tuple(i for i, letter in enumerate(of_kernel) if letter in summed)
+        quantizer = AbsMaxQuantizer(axis=along) if quantizer is None else quantizer
+        integers, scale = quantizer(weight, to_numpy=True)
+        ordered = [free.index(letter) for letter in of_y if letter in free]
+        return integers, np.squeeze(scale, axis=along).transpose(ordered)
+
+    def _scale_of_weight(self, program: Program, scale: Value) -> Value:
+        _, of_kernel, of_y = self._letters(self._rank)
+        _, free = self._split()
+        in_y = [letter for letter in of_y if letter in free]
+        sizes = dict(zip(of_kernel, self._full_shape, strict=True))
+        scale = emit.reshape(program, scale, [sizes[letter] for letter in in_y])
+        scale = emit.permute(program, scale, [in_y.index(letter) for letter in free])
+        return emit.reshape(program, scale, [sizes[c] if c in free else 1 for c in of_kernel])
+
+    def _product_of_integers(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
+        """The product; by one instruction where it is one of lines with a matrix."""
+        summed, free = self._split()
+        rest = of_x[: len(of_x) - len(summed)]
+        by_lines = of_x == rest + summed and of_kernel == summed + free and of_y == rest + free
+        if by_lines and rest:
+            outputs = self.compute_output_shape(x.shape)
+            y = Recorded(self, self._lines)(x, KerasTensor(outputs))
+        else:
+            whole = KerasTensor(self._full_shape, rows_per_sample=0)
+            real = Recorded(self, lambda program, _: self._real(program))(x, whole)
+            y = _einsum(of_x, of_kernel, of_y, self._rounded(x, of_x, of_y), real)
+        if not self.lora_enabled:
+            return y
+        a, b, scale = self._lora()
+        by_lora = _einsum(of_x, of_kernel, of_y, x, operator_of("matmul")(a, b))
+        return y + by_lora * np.float32(scale)
+
+    def _lines(self, program: Program, x: Value) -> Value:
+        """Append the product of lines with the integers."""
+        summed, free = self._split()
+        outer = x.shape[: len(x.shape) - len(summed)]
+        rows, _ = self._matrix_shape(self._full_shape)
+        y = self._product(program, emit.reshape(program, x, (*outer, rows)), None)
+        sizes = self._full_shape[len(self._full_shape) - len(free) :]
+        return emit.reshape(program, y, (*outer, *sizes))
+
+    def _rounded(self, x: Any, of_x: str, of_y: str) -> Any:
+        """The input as its integers stand for it."""
+        quantizer = self.inputs_quantizer
+        if quantizer is None:
+            return x
+        along = tuple(i for i, letter in enumerate(of_x) if letter not in of_y)
+        low, high = quantizer.value_range
+        top = operator_of("max")(operator_of("absolute")(x), axis=along, keepdims=True)
+        scale = np.float32(high) / (top + np.float32(quantizer.epsilon))
+        whole = operator_of("clip")(operator_of("round")(x * scale), low, high)
+        return whole / scale
 
     def _product_with_lora(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
         """The products with the kernel and with A and B; None where only their sum will do.
@@ -229,7 +317,7 @@ class EinsumDense(Adaptable):
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
-            "quantization_config": None,
+            **self._quantization(),
             **self._lora_config(),
         }
 

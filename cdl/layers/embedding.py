@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import constraints, initializers, regularizers
-from cdl._common.validation import exact_count, flag, not_yet, positive_int
+from cdl._common.validation import exact_count, flag, positive_int
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.emit import gather
+from cdl.layers.integers import WithIntegers
 from cdl.layers.layer import registry
-from cdl.layers.lora import Adaptable
+from cdl.quantizers import AbsMaxQuantizer
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
-class Embedding(Adaptable):
+class Embedding(WithIntegers):
     """``y = embeddings[x]``: each number of the input becomes a row of a table that is learned.
 
     In training only the rows that a batch reads get a gradient.
@@ -38,7 +39,7 @@ class Embedding(Adaptable):
         lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
         lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
             `enable_lora` takes another one.
-        quantization_config: None: anything else is an error.
+        quantization_config: as in `Dense`.
         kwargs: see `Layer`.
 
     Raises:
@@ -47,6 +48,8 @@ class Embedding(Adaptable):
 
     by_lines = True
     _adapted = "embeddings"
+    _is_table = True
+    _quantizes = True
     _embeddings: Variable
 
     def __init__(
@@ -69,7 +72,7 @@ class Embedding(Adaptable):
 
             warn("Argument `input_length` is deprecated. Just remove it.")
         super().__init__(**kwargs)
-        not_yet("Embedding", quantization_config=(quantization_config, None))
+        self._keep_quantization(quantization_config)
         self._keep_lora(lora_rank, lora_alpha)
         self.input_dim = exact_count("Embedding", "input_dim", input_dim)
         self.output_dim = positive_int("Embedding", "output_dim", output_dim)
@@ -87,14 +90,16 @@ class Embedding(Adaptable):
         """Make the table; its shape does not depend on that of the input."""
         if self.built:
             return
-        self._embeddings = self.add_weight(
-            (self.input_dim, self.output_dim),
-            self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-            name="embeddings",
-            matrix=False,
-        )
+        shape = (self.input_dim, self.output_dim)
+        if not self._builds_integers(shape):
+            self._embeddings = self.add_weight(
+                shape,
+                self.embeddings_initializer,
+                regularizer=self.embeddings_regularizer,
+                constraint=self.embeddings_constraint,
+                name="embeddings",
+                matrix=False,
+            )
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
@@ -108,11 +113,25 @@ class Embedding(Adaptable):
     def embeddings(self, value: Variable) -> None:
         self._embeddings = value
 
+    def _matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        return shape[1], shape[0]
+
+    def _shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape[:1]
+
+    def _quantized(self, weight: Any, quantizer: Any) -> tuple[Any, Any]:
+        quantizer = AbsMaxQuantizer(axis=-1) if quantizer is None else quantizer
+        integers, scale = quantizer(weight, to_numpy=True)
+        return integers, np.squeeze(scale, axis=-1)
+
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
         label = f"Embedding {self.name!r}"
         table, is_all = self._read()
-        y = gather(program, x, table, label=label)
+        if self._is_quantized:
+            y = self._rows(program, x, label)
+        else:
+            y = gather(program, x, table, label=label)
         if not is_all:
             y = self._with_product(program, y, gather(program, x, self._lora()[0], label=label))
         if self.mask_zero:
@@ -139,6 +158,6 @@ class Embedding(Adaptable):
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
-            "quantization_config": None,
+            **self._quantization(),
             **self._lora_config(),
         }

@@ -87,7 +87,8 @@ class Adaptable(Layer):
         rank = positive_int(owner, "rank", rank)
         lora_alpha = _checked_alpha(owner, lora_alpha, rank)
         frozen: Variable = getattr(self, f"_{what}")
-        shapes = (*frozen.shape[:-1], rank), (rank, frozen.shape[-1])
+        *outer, last = getattr(self, what).shape
+        shapes = (*outer, rank), (rank, last)
         initial = [initializers.get(each) for each in (a_initializer, b_initializer)]
         before, self._building = self._building, True
         try:

@@ -16,6 +16,7 @@ from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
 from cdl.layers.calling import is_scripted
+from cdl.layers.quantizing import Quantizing
 from cdl.layers.running import path_of
 from cdl.layers.tracking import Tracking
 
@@ -67,7 +68,7 @@ def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> 
     return [*args, *list(given.values())[len(args) :]]
 
 
-class Weighted(Tracking):
+class Weighted(Tracking, Quantizing):
     """Mixin of layers: weights."""
 
     name: str
@@ -232,6 +233,8 @@ class Weighted(Tracking):
         else:
             self._dtype_policy = policy
         _has_changed()
+        if policy.quantization_mode is not None and self.built and not self._is_quantized:
+            self.quantize(policy.quantization_mode)
 
     def _own_policy(self) -> DTypePolicy:
         """The policy, or what a map of policies has for the layer's path."""

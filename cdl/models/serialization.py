@@ -18,6 +18,7 @@ from cdl._tracing.graph import KerasTensor, Node
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import OP_DEFS, OpDef, Operation
 from cdl._tracing.shape_inference import signature_of
+from cdl.models import quantizing
 from cdl.models.graph import ModelGraph
 from cdl.trainers.trainer import Trainer
 
@@ -426,13 +427,37 @@ class Configured(Trainer):
 
         export_model(self, filepath, format, verbose, input_signature, **kwargs)
 
-    def quantize(self, mode: Any = None, **kwargs: Any) -> None:
-        """Not supported: cdl computes in float32.
+    def quantize(
+        self,
+        mode: Any = None,
+        config: Any = None,
+        filters: Any = None,
+        *,
+        type_check: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Replace weights of Dense, EinsumDense and Embedding by integers, for predictions.
+
+        A layer that cannot is left as it is, with a warning.
+
+        Args:
+            mode: "int8", or "int4"; may be left out with a config.
+            config: a `cdl.quantizers.QuantizationConfig`; None is that of the mode.
+            filters: which layers: a regular expression that is found in a name, a list of such, or
+                a function from a layer to whether it is meant; None: all.
+            type_check: whether subclasses of these layers are left as they are.
+            kwargs: nothing.
 
         Raises:
-            NotImplementedError: always.
+            ValueError: a layer that is not built or is quantized, a mode or config that is none,
+                other filters or arguments.
+            NotImplementedError: a mode of Keras's that cdl does not have.
         """
-        raise NotImplementedError("quantize: cdl computes in float32 only")
+        if kwargs:
+            raise ValueError(
+                f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}"
+            )
+        quantizing.quantize(self, mode, config, filters, type_check)
 
     def to_json(self, **kwargs: Any) -> str:
         """The model's config, with what it was compiled with, as JSON; weights are not in it.

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/rng.h"
@@ -107,6 +108,13 @@ struct cdl_int_product {
 static inline size_t cdl_int_words(size_t rows, size_t bits) { return (rows * bits + 31) / 32; }
 static inline size_t cdl_int_depth(size_t k, size_t block, size_t bits) {
     return k / block * cdl_int_words(block, bits) + cdl_int_words(k % block, bits);
+}
+/* Integer k of a word. */
+static inline int32_t cdl_int_of(const float *word, size_t bits, size_t k) {
+    uint32_t all;
+    memcpy(&all, word, sizeof all);
+    const size_t left = bits == 8 ? 24 - 8 * k : k < 4 ? 28 - 8 * k : 56 - 8 * k;
+    return (int32_t)(all << left) >> (32 - bits);
 }
 /* Floats of a line whose groups are filled up; and those, what a register may write behind, and the
  * groups' sums, or the line's bytes. */

@@ -1,8 +1,10 @@
 /* dense_int.c - y = f(x W + b) with W integers of eight or four bits, each with its column's scale
  * or with that and the zero of a group of rows (kernels/integers.h).
  *
- * For predictions: no gradient goes through.
+ * W does not learn; the bias does, and x gets the gradient that the numbers W stands for give it,
+ * as if its lines had not become integers. That is rarely asked for, and plain loops.
  */
+#include "learn/learn.h"
 #include "ops/op.h"
 
 enum { ACTIVATION, BITS, BLOCK, DYNAMIC }; /* numbers, of which BLOCK is rows of a group, or 0 */
@@ -62,9 +64,9 @@ static double flops(const struct cdl_node *node) {
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
-    (void)training;
     const struct cdl_int_product p = product_of(node);
-    return cdl_min(rows * node->in[0]->lines, CDL_INT_LINES) * cdl_int_floats(&p);
+    const size_t there = cdl_min(rows * node->in[0]->lines, CDL_INT_LINES) * cdl_int_floats(&p);
+    return training ? cdl_max(there, cdl_padded(p.n)) : there;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -82,6 +84,55 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     ctx->kernels->activation[activation](p.rows, p.n, to, y->ld, to, y->ld, node->row_param);
 }
 
+/* d = the gradient of the sums of group g, from that of the output; what zeros take of each. */
+static float scaled(const struct cdl_int_product *p, size_t g, const float *dz, float *d) {
+    float shift = 0.0f;
+    for (size_t c = 0; c < p->n; c++) {
+        const size_t at = g * p->n + c;
+        d[c] = p->zero ? dz[c] * p->scale[at] : dz[c] / p->scale[c];
+        if (p->zero) shift += d[c] * p->zero[at];
+    }
+    return shift;
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_int_product p = product_of(node);
+    const size_t each = 32 / p.bits, group = cdl_int_words(p.block, p.bits);
+    const size_t words = cdl_int_depth(p.k, p.block, p.bits), columns = cdl_padded(cdl_max(p.n, 2));
+    cdl_take_gradient(node, ctx, first, last);
+    for (size_t line = first * x->lines; line < last * x->lines && node->needs[0]; line++) {
+        float *dx = x->grad + line * x->ld, shift = 0.0f;
+        for (size_t k = 0; k < p.k; k++) {
+            const size_t g = k / p.block, within = k % p.block, row = g * group + within / each;
+            if (within == 0) shift = scaled(&p, g, y->grad + line * y->ld, ctx->scratch);
+            dx[k] = -shift;
+            for (size_t c = 0; c < p.n; c++) {
+                const size_t panel = c / CDL_INT_PANEL * CDL_INT_PANEL;
+                const size_t width = cdl_min(columns - panel, CDL_INT_PANEL);
+                const float *word = p.w + panel * words + row * width + c - panel;
+                dx[k] += ctx->scratch[c] * (float)cdl_int_of(word, p.bits, within % each);
+            }
+        }
+        for (size_t k = p.k; k < cdl_padded(p.k); k++) dx[k] = 0.0f;
+    }
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
+                   int n_threads) {
+    const struct cdl_tensor *y = node->out[0];
+    if (!node->trained[BIAS]) return;
+    const size_t blocks = cdl_blocks(node->param[BIAS]);
+    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
+    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+        const struct cdl_block block = cdl_block_at(node->param[BIAS], i);
+        ctx->kernels->column_sums(ctx->rows * y->lines, block.width,
+                                  cdl_grad_rows(y, ctx->row) + block.column, y->ld, g);
+        cdl_learn(node->trained[BIAS], ctx, block, g);
+    }
+}
+
 const struct cdl_op cdl_op_dense_int = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
@@ -90,5 +141,7 @@ const struct cdl_op cdl_op_dense_int = {
     .thread_floats = thread_floats,
     .forward = forward,
     .splits = true,
+    .backward = backward,
+    .update = update,
     .any_samples = true,
 };

@@ -12,23 +12,17 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Floats, of integers that a word has from its low bits on; of eight halves of bytes the low ones
- * first. */
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     (void)ctx;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const int bits = (int)node->numbers[BITS], each = 32 / bits;
+    const size_t bits = (size_t)node->numbers[BITS], each = 32 / bits;
     for (size_t line = first * x->lines; line < last * x->lines; line++) {
-        const uint32_t *words = (const uint32_t *)(const void *)(x->data + line * x->ld);
+        const float *words = x->data + line * x->ld;
         float *to = y->data + line * y->ld;
-        for (size_t g = 0; g < x->width; g++) {
-            for (int k = 0; k < each; k++) {
-                const int low = bits == 8 || k < 4 ? 8 * k : 8 * k - 28;
-                *to++ = (float)((int32_t)(words[g] << (32 - bits - low)) >> (32 - bits));
-            }
-        }
-        for (size_t j = y->width; j < cdl_padded(y->width); j++) *to++ = 0.0f;
+        for (size_t k = 0; k < y->width; k++)
+            to[k] = (float)cdl_int_of(words + k / each, bits, k % each);
+        for (size_t k = y->width; k < cdl_padded(y->width); k++) to[k] = 0.0f;
     }
 }
 

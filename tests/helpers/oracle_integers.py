@@ -1,8 +1,9 @@
-"""The formulas of ops on integers of few bits, for the oracle: no gradient goes through."""
+"""The formulas of ops on integers of few bits, for the oracle."""
 
 from __future__ import annotations
 
 import numpy as np
+from oracle_layers import add_gradient, by_column
 
 from cdl import quantizers
 
@@ -16,11 +17,15 @@ def rows_of(o, i, which, k, block):
     return groups[np.arange(k) // block if block else np.zeros(k, int)]
 
 
-def dense_int_forward(o, i):
-    x, kernel = o.values[i.inputs[0]], i.params[0].integers().astype(np.float64)
-    block = i.attributes["block"]
+def real_numbers(o, i):
+    """What the integers of a kernel stand for."""
+    kernel, block = i.params[0].integers().astype(np.float64), i.attributes["block"]
     scale, zero = (rows_of(o, i, which, len(kernel), block) for which in (1, 2))
-    real = kernel / scale if zero is None else (kernel - zero) * scale
+    return kernel / scale if zero is None else (kernel - zero) * scale
+
+
+def dense_int_forward(o, i):
+    x, real = o.values[i.inputs[0]], real_numbers(o, i)
     if i.attributes["dynamic"]:
         limits = i.attributes["low"], i.attributes["high"]
         whole, of_x = quantizers.abs_max_quantize(
@@ -29,6 +34,12 @@ def dense_int_forward(o, i):
         x = whole / of_x
     y = x @ real
     o.values[i.outputs[0]] = y if i.params[3] is None else y + o.weights[i.params[3]]
+
+
+def dense_int_backward(o, i):
+    dy = o.value_gradients[i.outputs[0]]
+    o.value_gradients[i.inputs[0]] += dy @ real_numbers(o, i).T
+    add_gradient(o, i.params[3], by_column(dy))
 
 
 def unpack_forward(o, i):
@@ -40,4 +51,4 @@ def unpack_forward(o, i):
 
 
 FORWARD = {"dense_int": dense_int_forward, "unpack": unpack_forward}
-BACKWARD = dict.fromkeys(FORWARD, lambda o, i: None)
+BACKWARD = {"dense_int": dense_int_backward, "unpack": lambda o, i: None}

@@ -285,7 +285,7 @@ def test_config_of_input_is_keras_own():
         (
             lambda: Dense(3, quantization_config=2),
             ValueError,
-            "quantization_config=2 is not supported",
+            "quantization_config must be a QuantizationConfig or None, got 2",
         ),
         (lambda: Dense(3, input_dim="a"), ValueError, "input_dim must be a positive int"),
         (

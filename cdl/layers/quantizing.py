@@ -1,0 +1,56 @@
+"""Quantizing: what each layer has of `quantize`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl.quantizers.quantization_config import QuantizationConfig, resolved
+
+if TYPE_CHECKING:
+    from cdl.dtype_policies import DTypePolicy
+
+
+class Quantizing:
+    """Mixin of layers: `quantize`, which layers with integer weights do."""
+
+    name: str
+    built: bool
+    _is_quantized = False
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """What the layer computes in."""
+        raise NotImplementedError
+
+    def quantize(self, mode: Any = None, config: Any = None, *, type_check: bool = True) -> None:
+        """Replace the weights by integers of few bits, for predictions.
+
+        Dense, EinsumDense and Embedding do so. Weights that are replaced learn no more.
+
+        Args:
+            mode: "int8" or "int4"; may be left out with a config.
+            config: a `cdl.quantizers.QuantizationConfig`; None is that of the mode.
+            type_check: whether subclasses of these layers are refused, which may compute
+                otherwise.
+
+        Raises:
+            ValueError: a mode that is not known, a config of another one, a layer that is not
+                built or is quantized already.
+            NotImplementedError: a layer without it, or a mode of Keras's that cdl does not have.
+        """
+        config = resolved(mode, config)
+        what = f"Layer '{self.name}' (of type '{type(self).__name__}')"
+        if not self.built:
+            raise ValueError(f"Cannot quantize a layer that isn't yet built. {what} is not built.")
+        if self._is_quantized:
+            raise ValueError(
+                f"{what} is already quantized with dtype_policy='{self.dtype_policy.name}'. "
+                f"Received: mode={mode}"
+            )
+        self._quantize(config, type_check)
+
+    def _quantize(self, config: QuantizationConfig, type_check: bool) -> None:
+        del config, type_check
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} does not have a `quantize` method implemented."
+        )

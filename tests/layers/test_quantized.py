@@ -1,0 +1,132 @@
+"""Quantized layers: programs, files, threads, LoRA beside integers; the values are in golden/."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import Input, Model, Sequential, layers, quantizers
+
+MODES = {
+    "int8": quantizers.Int8QuantizationConfig(),
+    "int8 weights": quantizers.Int8QuantizationConfig(activation_quantizer=None),
+    "int4": quantizers.Int4QuantizationConfig(),
+    "int4 of 5": quantizers.Int4QuantizationConfig(block_size=5),
+    "int4 columns": quantizers.Int4QuantizationConfig(block_size=None),
+}
+X = np.random.default_rng(0).normal(size=(70, 30)).astype(np.float32)
+
+
+def net():
+    cdl.utils.set_random_seed(3)
+    inner = layers.Dense(12, activation="relu")
+    heads = layers.EinsumDense("ab,bcd->acd", (2, 3), bias_axes="cd")
+    return Sequential([Input((30,)), inner, heads, layers.Flatten(), layers.Dense(1)])
+
+
+@pytest.mark.parametrize("config", MODES.values(), ids=MODES)
+def test_files_hold_integers_and_give_the_same_predictions(config, tmp_path):
+    model = net()
+    before = model.predict(X, verbose=0)
+    model.quantize(config=config, filters="dense")
+    after = model.predict(X, verbose=0)
+    assert np.abs(after - before).max() < (0.1 if config.mode == "int8" else 1.0)
+    model.save(tmp_path / "a.keras")
+    model.save_weights(tmp_path / "a.weights.h5")
+    loaded = cdl.saving.load_model(tmp_path / "a.keras")
+    np.testing.assert_array_equal(loaded.predict(X, verbose=0), after)
+    assert [w.dtype for w in loaded.weights] == [w.dtype for w in model.weights]
+    other = net()
+    other.quantize(config=config, filters="dense")
+    other.load_weights(tmp_path / "a.weights.h5")
+    np.testing.assert_array_equal(other.predict(X, verbose=0), after)
+    np.testing.assert_array_equal(np.asarray(model(X)), after)
+
+
+@pytest.mark.parametrize("config", MODES.values(), ids=MODES)
+def test_bits_do_not_depend_on_rows_at_a_time(config):
+    model = net()
+    model.quantize(config=config, filters="dense")
+    whole = model.predict(X, verbose=0)
+    for rows in (1, 3, 16):
+        np.testing.assert_array_equal(model.predict(X, batch_size=rows, verbose=0), whole)
+    np.testing.assert_array_equal(model.predict(X[:1], verbose=0), whole[:1])
+
+
+@pytest.mark.parametrize("config", MODES.values(), ids=MODES)
+def test_gradients_go_through_integers_as_through_what_they_stand_for(config):
+    model = net()
+    model.quantize(config=config, filters=lambda layer: layer is model.layers[-1])
+    layer = model.layers[-1]
+    real = layer.kernel
+    real = real if isinstance(real, np.ndarray) else real.numpy()
+    plain = layers.Dense(1)
+    plain.build((None, 6))
+    scale = layer.kernel_scale.numpy()
+    if hasattr(layer, "kernel_zero"):
+        groups = layer.g_idx.numpy().astype(int)
+        real = (real - layer.kernel_zero.numpy()[groups].astype(np.float32)) * scale[groups]
+    else:
+        real = real / scale
+    plain.set_weights([real, layer.bias.numpy()])
+    x = X[:, :6]
+    found = cdl.grad(lambda x: cdl.ops.sum(layer(x) * 3.0))(x)
+    expected = cdl.grad(lambda x: cdl.ops.sum(plain(x) * 3.0))(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_subclassed_and_a_functional_model_are_quantized():
+    class Net(Model):
+        def __init__(self):
+            super().__init__()
+            self.table = layers.Embedding(9, 6)
+            self.out = layers.Dense(4)
+
+        def call(self, x):
+            return self.out(self.table(x))
+
+    tokens = np.arange(18).reshape(3, 6) % 9
+    own = Net()
+    before = own.predict(tokens, verbose=0)
+    own.quantize("int8")
+    assert own.table.quantization_mode == own.out.quantization_mode == "int8"
+    np.testing.assert_allclose(own.predict(tokens, verbose=0), before, atol=0.02)
+    x = Input((6,))
+    model = Model(x, own.out(own.table(x)))
+    np.testing.assert_array_equal(model.predict(tokens, verbose=0), own.predict(tokens, verbose=0))
+
+
+def test_lora_learns_beside_integers():
+    model = Sequential([Input((30,)), layers.Dense(8, activation="tanh"), layers.Dense(2)])
+    model.quantize("int8")
+    for layer in model.layers:
+        layer.enable_lora(2)
+    kernel = model.layers[0]._kernel.numpy()
+    model.compile(cdl.optimizers.Adam(0.05), "mse")
+    y = np.tanh(X[:, :2])
+    losses = model.fit(X, y, epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    np.testing.assert_array_equal(model.layers[0]._kernel.numpy(), kernel)
+
+
+def test_predictions_that_were_made_before_are_not_of_the_floats():
+    model = net()
+    floats = [model.predict(X, verbose=0), np.asarray(model(X))]
+    model.quantize("int4", config=MODES["int4 columns"], filters="dense")
+    for before, after in zip(
+        floats, (model.predict(X, verbose=0), np.asarray(model(X))), strict=True
+    ):
+        assert np.abs(before - after).max() > 1e-3
+
+
+def test_a_quantizer_of_inputs_of_the_user_s_own_is_refused():
+    class Own(quantizers.AbsMaxQuantizer):
+        pass
+
+    layer = layers.Dense(2)
+    layer.build((None, 3))
+    kernel = layer.kernel.numpy()
+    with pytest.raises(NotImplementedError, match="must be an AbsMaxQuantizer or None"):
+        layer.quantize(config=quantizers.Int8QuantizationConfig(activation_quantizer=Own()))
+    np.testing.assert_array_equal(layer.kernel.numpy(), kernel)
+    with pytest.raises(NotImplementedError, match="quantized to int8 or int4 in cdl"):
+        layers.Dense(2, dtype="float8_from_float32").build((None, 3))
