@@ -164,6 +164,7 @@ cdef extern from "cdl.h" nogil:
         c_bool (*join)(void *who, float *floats, size_t n, c_bool step) noexcept
         int rank
         int ranks
+        bint leaves
     void cdl_watch_every(double seconds)
     struct cdl_misfit:
         int instruction

@@ -55,7 +55,7 @@ cdef int _share(cdl_program_def *to, ranks) except -1:
     """Has the rows of each batch shared with other processes (cdl.distribution.ranks)."""
     if ranks is not None:
         to.join = _join
-        to.rank, to.ranks = ranks.rank, ranks.size
+        to.rank, to.ranks, to.leaves = ranks.rank, ranks.size, ranks.reproducible
     return 0
 
 

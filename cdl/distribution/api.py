@@ -63,7 +63,10 @@ class DataParallel:
         device_mesh: a DeviceMesh of one axis, of all ranks.
         devices: "cpu:0" to "cpu:n-1", all ranks.
         auto_shard_dataset: True: every rank is given the same data.
-        reproducible: whether results are to be the same to the bit for any number of ranks.
+        reproducible: whether what is learned is to be the same to the bit for 1 to 8 ranks: each
+            batch is cut into eight parts, whose gradients are added as a tree. It costs time, most
+            of all for one rank, and is for dense layers, convolutions and BatchNormalization;
+            other layers that learn are refused when training begins.
 
     Attributes:
         num_processes: ranks of the job.
@@ -104,6 +107,11 @@ class DataParallel:
             raise ValueError(
                 "DataParallel: auto_shard_dataset must be True: give every rank the same data, of "
                 f"which each takes its rows, got {auto_shard_dataset!r}"
+            )
+        if reproducible and len(everyone) > ranks.LEAVES:
+            raise ValueError(
+                f"DataParallel: reproducible must be False for more than {ranks.LEAVES} ranks, got "
+                f"{reproducible!r} for {len(everyone)}"
             )
         self.device_mesh = device_mesh or DeviceMesh([len(everyone)], ["batch"], everyone)
         self.batch_dim_name: str = self.device_mesh.axis_names[0]
@@ -268,6 +276,8 @@ def set_distribution(value: DataParallel | None) -> None:
             f"set_distribution: value must be a DataParallel or None, got {type(value).__name__}"
         )
     made = initialized() if value is not None else None
+    if value is not None and value.reproducible:
+        made = made or ranks.Alone()
     if made is not None and value is not None:
         made.reproducible = value.reproducible
     ranks.set_current(made)

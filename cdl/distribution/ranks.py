@@ -8,6 +8,7 @@ another too long says so (`ending`).
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import zlib
@@ -27,6 +28,7 @@ from cdl.distribution import ending
 FAULTS, STOPS, FAULTY, MARK, SQUARE = range(5)
 _HEADER_BYTES = 64
 _MARKS = 241
+LEAVES = 8  # CDL_LEAVES
 _SAMPLED = 64  # rows
 
 _current: Ranks | None = None
@@ -80,6 +82,9 @@ class Ranks:
             self._comm.Allreduce(self._in_place, [view, self._float])
             self.since = None
             return True
+        rest: memoryview | None = None
+        if self.reproducible:
+            view, rest = view[:_HEADER_BYTES], view[_HEADER_BYTES:]
         header = view[:_HEADER_BYTES].cast("f")
         faulty = header[FAULTS] > 0.0
         mark = self.calls % _MARKS
@@ -102,7 +107,39 @@ class Ranks:
                 who = f"rank {int(header[FAULTY]) - 1}" if one else "several ranks"
                 raise ValueError(f"{who} has found a fault in its rows: see the error there")
             return False
+        if rest:
+            self._add_leaves(np.frombuffer(rest, np.float32).reshape(LEAVES, -1))
         return True
+
+    def _add_leaves(self, leaves: NDArray[np.float32]) -> None:
+        """The sums of the leaves of all ranks into the first row: by one tree, whatever the ranks.
+
+        ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)): where the number of ranks divides that of leaves,
+        each adds up a branch of it, and trades the sum with the rank of the next branch; else each
+        gets all leaves.
+        """
+        size, rank = self.size, self.rank
+        each = LEAVES // size
+        if LEAVES % size:
+            self._enter()
+            ends = [LEAVES * i // size for i in range(size + 1)]
+            counts = [(b - a) * leaves.shape[1] for a, b in itertools.pairwise(ends)]
+            self._comm.Allgatherv(self._in_place, [leaves, counts, None, self._float])
+            self.since = None
+            _add_branch(leaves)
+            return
+        mine = leaves[rank * each : (rank + 1) * each]
+        _add_branch(mine)
+        total, other = mine[0], np.empty_like(mine[0]) if size > 1 else mine[0]
+        distance = 1
+        while distance < size:
+            self._enter()
+            self._comm.Sendrecv(total, rank ^ distance, recvbuf=other, source=rank ^ distance)
+            self.since = None
+            total += other
+            distance *= 2
+        if rank:
+            leaves[0] = total
 
     def _enter(self) -> None:
         self.calls += 1
@@ -240,6 +277,60 @@ class Ranks:
                 f"fit: after epoch {epoch + 1} the weights of rank {odd[0]} are not those of rank "
                 "0: has a callback changed them on one rank only?"
             )
+
+
+def _add_branch(leaves: NDArray[np.float32]) -> None:
+    """The sum of a branch's leaves into its first row, in pairs."""
+    distance = 1
+    while distance < len(leaves):
+        for first in range(0, len(leaves) - distance, 2 * distance):
+            leaves[first] += leaves[first + distance]
+        distance *= 2
+
+
+class Alone(Ranks):
+    """A job of one rank that is to have the bits of any other: it needs no MPI."""
+
+    def __init__(self) -> None:
+        self.rank, self.size, self.host = 0, 1, "this machine"
+        self.reproducible = True
+        self.calls, self.since, self.stop_asked = 0, None, False
+        self._depth, self._begun, self._agreed = 0, False, False
+
+    def join(self, view: memoryview, step: bool) -> bool:
+        """Add the leaves of a step up; whether it found no fault."""
+        if not step:
+            return True
+        if view.cast("f")[FAULTS]:
+            return False
+        rest = view[_HEADER_BYTES:]
+        if rest:
+            self._add_leaves(np.frombuffer(rest, np.float32).reshape(LEAVES, -1))
+        return True
+
+    def total(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers themselves."""
+        return np.array(numbers, np.float64)
+
+    def gathered(self, mine: Any) -> list[Any]:
+        """This one's alone."""
+        return [mine]
+
+    def of_first(self, mine: Any) -> Any:
+        """The same."""
+        return mine
+
+    def array_of_first(self, array: NDArray[Any]) -> None:
+        """Nothing is to be done."""
+
+    def rows(self, parts: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
+        """The rows themselves."""
+        return parts
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        """Nobody else waits."""
+        yield
 
 
 def described(array: Any) -> str:

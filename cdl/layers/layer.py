@@ -425,7 +425,7 @@ class Layer(Weighted, Building, Hinting):
             NotImplementedError: some cannot be recorded.
         """
         cls = type(self)
-        if not is_users(cls) or cls.get_config is not Layer.get_config:
+        if not is_users(cls) or overrides(cls, "get_config"):
             return {}
         args, kwargs = self._given
         bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)

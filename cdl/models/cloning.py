@@ -12,7 +12,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.operation import Operation
 from cdl.layers import Input, InputLayer
 from cdl.models.functional import Functional
-from cdl.models.model import Model
+from cdl.models.model import Model, takes_tensors
 from cdl.models.sequential import Sequential
 
 if TYPE_CHECKING:
@@ -147,8 +147,9 @@ class _Cloner:
             given = zip(tree.flatten(node.outputs), tree.flatten(outputs), strict=True)
             fresh.update({id(old): new for old, new in given})
         outputs = tree.map_structure(swap, model.output)
-        plain_init = type(model).__init__ in (Model.__init__, Functional.__init__)
-        clone = (type(model) if plain_init else Functional)(inputs, outputs, name=model.name)
+        clone = (type(model) if takes_tensors(type(model)) else Functional)(
+            inputs, outputs, name=model.name
+        )
         if not model.trainable:
             clone.trainable = False
         return clone

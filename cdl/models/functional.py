@@ -1,13 +1,11 @@
 """Functional: what `Model(inputs, outputs)` makes."""
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from cdl._configs import serialization
 from cdl._tracing.graph import KerasTensor
 from cdl.layers import InputSpec
 from cdl.models.model import Model
-from cdl.models.serialization import config_of, tensors_of
 
 
 class Functional(Model):
@@ -42,31 +40,6 @@ class Functional(Model):
     @input_spec.setter
     def input_spec(self, value: Any) -> None:
         self._spec = value
-
-    def get_config(self) -> dict[str, Any]:
-        """Name, layers, and how they are connected."""
-        assert self._model_graph is not None
-        return {"name": self.name, "trainable": self.trainable, **config_of(self._model_graph)}
-
-    @classmethod
-    def from_config(
-        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Self:
-        """A new model, with new weights, from what `get_config` gave.
-
-        Args:
-            config: the config.
-            custom_objects: classes and functions of the user's own, by name.
-
-        Raises:
-            ValueError: the config does not fit together.
-            TypeError: a layer is of a class that is not known.
-        """
-        inputs, outputs = tensors_of(config, custom_objects)
-        model = cls(inputs, outputs, name=config.get("name"))
-        if config.get("trainable") is False:
-            model._trainable = False
-        return model
 
 
 serialization.register_public("keras", Functional)

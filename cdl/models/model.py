@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, overload
 
@@ -20,7 +21,7 @@ from cdl.layers.calling import is_scripted
 from cdl.layers.on_arrays import run_script
 from cdl.layers.running import training_around
 from cdl.models.functional_graph import FunctionalGraph
-from cdl.models.serialization import Configured
+from cdl.models.serialization import Configured, config_of, tensors_of
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
 
@@ -288,6 +289,12 @@ class Model(Configured, FunctionalGraph):
         """What a notebook shows of a model: its summary."""
         return html_of(self)
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the layers of a model of symbolic inputs and outputs."""
+        if self._model_graph is None or not takes_tensors(type(self)):
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **config_of(self._model_graph)}
+
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
@@ -297,15 +304,31 @@ class Model(Configured, FunctionalGraph):
         Args:
             config: of a model of symbolic inputs and outputs, or the constructor's arguments.
             custom_objects: classes and functions of the user's own, by name.
-        """
-        if cls is Model and "input_layers" in config:
-            from cdl.models.functional import Functional
 
-            return Functional.from_config(config, custom_objects)
-        return super().from_config(config)
+        Raises:
+            ValueError: the config does not fit together.
+            TypeError: a layer is of a class that is not known.
+        """
+        if "input_layers" not in config or not takes_tensors(cls):
+            return super().from_config(config)
+        inputs, outputs = tensors_of(config, custom_objects)
+        model = cls(inputs, outputs, name=config.get("name"))
+        if config.get("trainable") is False:
+            model._trainable = False
+        return model
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def takes_tensors(cls: type[Model]) -> bool:
+    """Whether a class is made as `Model(inputs, outputs)` is."""
+    _, *names = inspect.signature(cls.__init__).parameters
+    return [name for name in names if name not in ("trainable", "kwargs")] in (
+        ["args", "name"],
+        ["inputs", "outputs", "name"],
+        ["args"],
+    )
 
 
 _OF_MODELS = parameters_of(Model._on_data)  # what calls of all models take

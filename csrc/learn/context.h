@@ -45,7 +45,14 @@ struct cdl_ranks {
     cdl_join_fn *join;
     void *who;
     bool ended; /* the last join said so */
+    bool leaves;
+    size_t leaf_floats; /* from a leaf's gradients to those of the next */
 };
+
+/* Where sums are to have the same bits for any number of processes, a batch has up to so many
+ * leaves, of whole blocks of samples. Each has a place for its gradients; the caller's join adds
+ * the places up as a tree, into the first. */
+enum { CDL_LEAVES = 8 };
 
 /* What travels in front of the gradients; the caller's join fills the rest. */
 enum { CDL_HEADER_FAULTS, CDL_HEADER = 16 };
@@ -66,8 +73,9 @@ struct cdl_context {
      * samples it is cut among them. Else `batch`, CDL_ROW_BLOCK and NULL. */
     size_t joined, unit;
     struct cdl_ranks *ranks;
-    bool keeps; /* parts hold gradients of batches before, which have not been joined */
-    bool last;  /* of the batches of a pass */
+    bool keeps;  /* parts hold gradients of batches before, which have not been joined */
+    bool last;   /* of the batches of a pass */
+    size_t leaf; /* floats in front of the gradients of the leaf that learns */
     /* Of a batch in micro-batches (program/micro.c): samples of one, or 0; of the (joined) batch,
      * row 0 of the values; and where update() begins among those, whether a sum of gradients is
      * there from samples before, and whether more samples come before anything learns. */
@@ -87,7 +95,7 @@ void cdl_join(const struct cdl_context *ctx, float *floats, size_t n);
 
 /* Whether what the samples of all processes have in common counts here: it does so once. */
 static inline bool cdl_counts_shared(const struct cdl_context *ctx) {
-    return !ctx->ranks || ctx->ranks->rank == 0;
+    return !ctx->ranks || (ctx->ranks->rank == 0 && ctx->leaf == 0);
 }
 
 /* Whether the gradients of this batch, and those that parts hold, are joined: unless more come

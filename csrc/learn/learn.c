@@ -128,8 +128,9 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     }
     if (trained->dtype == CDL_DTYPE_float16) kernels->round_numbers(trained->dtype, n, g, g);
     if (trained->is_part) {
-        if (ctx->keeps) kernels->add(n, trained->gradient + offset, g);
-        kernels->blend(n, 0.0f, g, trained->gradient + offset);
+        float *gradient = trained->gradient + ctx->leaf + offset;
+        if (ctx->keeps) kernels->add(n, gradient, g);
+        kernels->blend(n, 0.0f, g, gradient);
         return;
     }
     if (step->unscale != 1.0f) kernels->scale(n, step->unscale, g);

@@ -94,7 +94,8 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
     } else if (y->width > 1) {
         cdl_matmul_transposed(
             ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld, w, dx, x->ld,
-            &epilogue, cdl_is_small_m(cdl_samples(node, ctx) * x->lines, y->width), ctx->scratch);
+            &epilogue, cdl_is_small_m((size_t)cdl_samples_joined(node, ctx) * x->lines, y->width),
+            ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));

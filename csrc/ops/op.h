@@ -253,8 +253,9 @@ struct cdl_joined_blocks {
     size_t all, first, own;
 };
 static inline struct cdl_joined_blocks cdl_joined_blocks(const struct cdl_context *ctx) {
-    return (struct cdl_joined_blocks){(ctx->joined + ctx->unit - 1) / ctx->unit,
-                                      ctx->first / ctx->unit, cdl_row_blocks(ctx->rows)};
+    const size_t block = cdl_min(ctx->unit, CDL_ROW_BLOCK);
+    return (struct cdl_joined_blocks){(ctx->joined + block - 1) / block, ctx->first / block,
+                                      cdl_row_blocks(ctx->rows)};
 }
 
 /* Of n floats a block those of `own` are here; then all are, as they were (0 + x = x). */

@@ -335,7 +335,9 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (!program->kernels)
         return refuse(&misfit->reason, "isa: expected one that this machine runs");
     program->training = def->training;
-    program->ranks = (struct cdl_ranks){def->rank, def->ranks, def->join, def->who, false};
+    program->ranks = (struct cdl_ranks){
+        .rank = def->rank, .all = def->ranks, .join = def->join, .who = def->who};
+    program->ranks.leaves = def->leaves;
     program->rows = cdl_most_rows(&program->ranks, def->rows);
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);
@@ -381,6 +383,13 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         }
     }
     cdl_link(program);
+    for (int i = 0; i < program->n_nodes && program->ranks.leaves; i++) {
+        if (cdl_splits_leaves(&program->nodes[i])) continue;
+        misfit->instruction = i;
+        misfit->op = cdl_ops[def->instructions[i].op].name;
+        return refuse(&misfit->reason, "reproducible: expected False, since this op adds up what "
+                                       "it learns from in an order of its own");
+    }
     program->threads = gate(program, def);
     program->block = cdl_block_of_rows(program, program->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);

@@ -91,6 +91,7 @@ struct cdl_program_def {
      * or NULL, and 0 ranks. */
     cdl_join_fn *join;
     int rank, ranks;
+    bool leaves; /* the same bits for any number of ranks (CDL_LEAVES) */
 };
 
 struct cdl_program;

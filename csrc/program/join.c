@@ -14,6 +14,8 @@
 /* At what multiples of rows a batch is cut: whole blocks, if there is one for each rank. */
 static size_t unit_of(const struct cdl_ranks *ranks, size_t rows) {
     const size_t all = (size_t)ranks->all;
+    if (ranks->leaves)
+        return cdl_max((cdl_row_blocks(rows) + CDL_LEAVES - 1) / CDL_LEAVES, 1) * CDL_ROW_BLOCK;
     if (all == 0 || rows >= CDL_ROW_BLOCK * all) return CDL_ROW_BLOCK;
     return cdl_max((rows + all - 1) / all, 1);
 }
@@ -21,8 +23,26 @@ static size_t unit_of(const struct cdl_ranks *ranks, size_t rows) {
 size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows) {
     if (ranks->all == 0) return rows;
     const size_t all = (size_t)ranks->all, unit = unit_of(ranks, rows);
-    const size_t units = (rows + unit - 1) / unit;
+    const size_t units = ranks->leaves ? CDL_LEAVES : (rows + unit - 1) / unit;
     return cdl_min((units + all - 1) / all * unit, rows);
+}
+
+/* Leaves, the places of a rank, and its leaves. Leaf j has place j CDL_LEAVES / all. */
+struct leaves {
+    size_t all, place, end, first, last;
+};
+
+static struct leaves leaves_of(const struct cdl_ranks *ranks, size_t rows, size_t unit) {
+    const size_t n = (size_t)ranks->all, rank = (size_t)ranks->rank, all = (rows + unit - 1) / unit;
+    const size_t place = CDL_LEAVES * rank / n, end = CDL_LEAVES * (rank + 1) / n;
+    return (struct leaves){all, place, end, (place * all + CDL_LEAVES - 1) / CDL_LEAVES,
+                           (end * all + CDL_LEAVES - 1) / CDL_LEAVES};
+}
+
+static struct cdl_share share_of_rank(const struct cdl_ranks *ranks, size_t rows, size_t unit) {
+    if (!ranks->leaves) return cdl_share_by(unit, rows, ranks->rank, ranks->all);
+    const struct leaves are = leaves_of(ranks, rows, unit);
+    return (struct cdl_share){cdl_min(are.first * unit, rows), cdl_min(are.last * unit, rows)};
 }
 
 void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
@@ -35,7 +55,7 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
     ctx->ranks = ranks;
     ctx->keeps = program->holds;
     ctx->last = (pass->next + 1) * pass->batch >= pass->rows;
-    const struct cdl_share own = cdl_share_by(ctx->unit, ctx->rows, ranks->rank, ranks->all);
+    const struct cdl_share own = share_of_rank(ranks, ctx->rows, ctx->unit);
     ctx->first = own.first;
     ctx->start += own.first;
     ctx->rows = ctx->batch = own.last > own.first ? own.last - own.first : 0;
@@ -64,8 +84,36 @@ void cdl_gather_blocks(const struct cdl_context *ctx, float *blocks, size_t n) {
 }
 
 void cdl_begin_joined(const struct cdl_program *program, const struct cdl_context *ctx) {
-    if (ctx->rows > 0 || ctx->keeps) return;
-    memset(program->joined, 0, program->joined_floats * sizeof *program->joined);
+    const size_t n = program->ranks.leaf_floats;
+    float *gradients = program->joined + CDL_HEADER;
+    if (ctx->keeps) return;
+    if (!program->ranks.leaves) {
+        if (ctx->rows == 0) memset(gradients, 0, n * sizeof *gradients);
+        return;
+    }
+    const struct leaves are = leaves_of(&program->ranks, ctx->joined, ctx->unit);
+    for (size_t place = are.place; place < are.end; place++) {
+        const size_t leaf = (place * are.all + CDL_LEAVES - 1) / CDL_LEAVES;
+        const bool has_one = leaf < are.last && leaf * CDL_LEAVES / are.all == place;
+        if (!has_one) memset(gradients + place * n, 0, n * sizeof *gradients);
+    }
+}
+
+bool cdl_splits_leaves(const struct cdl_node *node) {
+    return !node->learns || node->op->splits || node->op == &cdl_op_batch_norm;
+}
+
+void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                       int thread, int n_threads) {
+    const struct leaves are = leaves_of(ctx->ranks, ctx->joined, ctx->unit);
+    struct cdl_context part = *ctx;
+    part.micro = ctx->unit;
+    for (size_t leaf = are.first; leaf < are.last; leaf++) {
+        part.row = (leaf - are.first) * ctx->unit;
+        part.rows = cdl_min(ctx->rows - part.row, ctx->unit);
+        part.leaf = leaf * CDL_LEAVES / are.all * ctx->ranks->leaf_floats;
+        node->op->update(node, &part, scratch, thread, n_threads);
+    }
 }
 
 bool cdl_join_step(struct cdl_program *program, const struct cdl_context *ctx,

@@ -15,6 +15,11 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
  * gradients of its own. */
 void cdl_begin_joined(const struct cdl_program *program, const struct cdl_context *ctx);
 
+/* Where there are leaves: whether an op can learn from each alone; a thread's share of that. */
+bool cdl_splits_leaves(const struct cdl_node *node);
+void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
+                       int thread, int n_threads);
+
 /* When all gradients of the batch are there (barriers stand around): those of all ranks, unless
  * more batches come before anything learns. False: the batch is void, on all ranks. */
 bool cdl_join_step(struct cdl_program *program, const struct cdl_context *ctx,

@@ -59,7 +59,7 @@ static size_t rows_at_a_time(const struct cdl_program *program) {
 
 cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *def) {
     program->batch = program->rows;
-    if (!def->splits || !may_split(program)) return CDL_OK;
+    if (!def->splits || program->ranks.leaves || !may_split(program)) return CDL_OK;
     const size_t micro = micro_of(program);
     if (micro >= program->rows) return CDL_OK;
     program->micro = micro;

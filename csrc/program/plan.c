@@ -182,9 +182,11 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         add(plan, &part->gradient, cdl_param_floats(part->param), 0, end);
     }
     if (program->ranks.all && program->training) {
-        program->joined_floats = CDL_HEADER;
+        size_t leaf = 0;
         for (int i = 0; i < program->n_parts; i++)
-            program->joined_floats += cdl_param_floats(program->parts[i].param);
+            leaf += cdl_param_floats(program->parts[i].param);
+        program->ranks.leaf_floats = leaf;
+        program->joined_floats = CDL_HEADER + (program->ranks.leaves ? CDL_LEAVES : 1) * leaf;
         add(plan, &program->joined, program->joined_floats, 0, end);
     }
     for (int i = 0; i < program->n_trained + program->n_parts && program->micro; i++) {

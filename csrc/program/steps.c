@@ -210,6 +210,8 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, fl
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
         node->op->update(node, &one, scratch, thread, threads);
+    } else if (ctx->ranks && ctx->ranks->leaves) {
+        cdl_learn_by_leaf(node, ctx, scratch, thread, threads);
     } else if (ctx->micro == 0) {
         node->op->update(node, ctx, scratch, thread, threads);
     } else {

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import cdl
+
 from . import cases
 from .conftest import SIZES
 
@@ -24,3 +26,17 @@ def test_all_ranks_have_the_same_bits(together, n):
         assert other.keys() == first.keys()
         for key, value in first.items():
             assert value.tobytes() == other[key].tobytes(), key
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_a_reproducible_job_has_the_bits_of_one_process(together, n):
+    wanted = cases.to_the_bit()
+    assert len(wanted) > 40
+    for key, value in wanted.items():
+        assert value.tobytes() == together[n][0][key].tobytes(), key
+
+
+def test_what_cannot_be_reproduced_is_refused():
+    refused = pytest.raises(ValueError, match=r"gather.*reproducible: expected False")
+    with cdl.distribution.DataParallel(reproducible=True).scope(), refused:
+        cases.two_inputs()

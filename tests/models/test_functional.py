@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import cdl
 from cdl import Input, Model, Sequential
 from cdl.layers import Activation, Dense, Dropout, concatenate
 from cdl.models import Functional
@@ -159,3 +160,43 @@ def test_a_symbolic_value_shows_the_line_that_needs_its_numbers():
         np.spacing(x)
     with pytest.raises(TypeError, match=r"no NumPy array"):
         np.asarray(x)
+
+
+class Stepping(Model):
+    """As in the guides: another step, with the inputs and outputs of `Model(inputs, outputs)`."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 2.0 * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+class Passing(Model):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize("cls", [Stepping, Passing])
+def test_class_without_a_constructor_of_its_own_is_its_layers_in_configs_and_files(cls, tmp_path):
+    x = Input((4,))
+    model = cls(x, Dense(2)(Dense(3, "relu", name="hidden")(x)), name="net")
+    model.get_layer("hidden").trainable = False
+    model.compile("adam", "mse")
+    model.fit(np.ones((8, 4)), np.ones((8, 2)), verbose=0)
+    model.save(tmp_path / "net.keras")
+    known = {cls.__name__: cls}
+    config = model.get_config()
+    assert list(config) == ["name", "trainable", "layers", "input_layers", "output_layers"]
+    read = cdl.models.load_model(tmp_path / "net.keras", custom_objects=known)
+    serialized = cdl.saving.serialize_keras_object(model)
+    others = [
+        cls.from_config(config),
+        cdl.models.clone_model(model),
+        cdl.saving.deserialize_keras_object(serialized, custom_objects=known),
+    ]
+    for other in others:
+        other.set_weights(model.get_weights())
+    for other in (read, *others):
+        assert type(other) is cls
+        assert other.name == "net"
+        assert not other.get_layer("hidden").trainable
+        np.testing.assert_array_equal(other.predict(np.eye(4)), model.predict(np.eye(4)))
+    read.fit(np.ones((8, 4)), np.ones((8, 2)), verbose=0)

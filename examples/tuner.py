@@ -1,0 +1,91 @@
+"""A search as KerasTuner does it, in forty lines: `build_model(hp)`, and rounds of halving.
+
+Which vineyard is a wine from? 27 nets are drawn; all train for a few epochs, the best third goes
+on for three times as many, and so on until one is left. `train_many` trains the nets of a round
+beside one another, and goes on with each where it was.
+
+    pip install 'cdl-nn[sklearn]'
+    python examples/tuner.py
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_wine
+from sklearn.model_selection import train_test_split
+
+import cdl
+from cdl import layers
+
+
+class HyperParameters:
+    """What a `build_model` draws from; `values` says what it got."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+        self.values: dict[str, Any] = {}
+
+    def Choice(self, name: str, values: list[Any]) -> Any:  # noqa: N802 - KerasTuner's name
+        return self.values.setdefault(name, self._source.choice(values))
+
+    def Int(self, name: str, min_value: int, max_value: int) -> int:  # noqa: N802
+        return self.values.setdefault(name, self._source.randint(min_value, max_value))
+
+    def Float(self, name: str, min_value: float, max_value: float) -> float:  # noqa: N802
+        low, high = np.log(min_value), np.log(max_value)
+        return self.values.setdefault(name, float(np.exp(self._source.uniform(low, high))))
+
+
+def build_model(hp: HyperParameters) -> cdl.Sequential:
+    """One net: the user's part."""
+    model = cdl.Sequential([layers.Input((13,)), layers.BatchNormalization()])
+    for i in range(hp.Int("layers", 1, 2)):
+        units = hp.Int(f"units_{i}", 4, 64)
+        model.add(layers.Dense(units, hp.Choice("activation", ["relu", "tanh"])))
+    model.add(layers.Dense(3, "softmax"))
+    rate = hp.Float("learning_rate", 1e-4, 1e-1)
+    loss = "sparse_categorical_crossentropy"
+    model.compile(cdl.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return model
+
+
+def search(
+    build: Callable[[HyperParameters], cdl.Sequential],
+    data: tuple[Any, Any, Any, Any],
+    nets: int = 27,
+    epochs: int = 5,
+    seed: int = 0,
+) -> tuple[cdl.Sequential, dict[str, Any]]:
+    """The net that is left of rounds of halving, and what it was drawn with."""
+    x, y, x_val, y_val = data
+    source = random.Random(seed)
+    drawn = [HyperParameters(source) for _ in range(nets)]
+    running = [(build(hp), hp) for hp in drawn]
+    while len(running) > 1:
+        jobs = [(model, x, y, {"validation_data": (x_val, y_val)}) for model, _ in running]
+        histories = cdl.train_many(jobs, epochs=epochs, batch_size=16)
+        losses = [history.history["val_loss"][-1] for history in histories]
+        left = np.argsort(losses)[: max(1, len(running) // 3)]
+        print(f"{len(running):3} nets, {epochs:3} epochs: the best has a loss of {min(losses):.3f}")
+        running, epochs = [running[i] for i in left], 3 * epochs
+    model, hp = running[0]
+    return model, hp.values
+
+
+def main(nets: int = 27, epochs: int = 5) -> float:
+    """Search, and return the accuracy on wines that were held out."""
+    cdl.utils.set_random_seed(0)
+    x, y = load_wine(return_X_y=True)
+    x, x_test, y, y_test = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
+    x, x_val, y, y_val = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
+    model, values = search(build_model, (x, y, x_val, y_val), nets, epochs)
+    print(values)
+    return float(model.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"])
+
+
+if __name__ == "__main__":
+    print(f"accuracy: {main():.4f}")
