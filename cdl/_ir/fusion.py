@@ -7,10 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cdl import _core
-from cdl._ir import mapping, peepholes
-from cdl._ir.emit import PLACES
-from cdl._ir.instruction import LOW_DTYPES, EndValues, Instruction, InstructionList, Value
-from cdl._ir.loops import OF_LOOPS, Loop
+from cdl._ir import mapping, peepholes, rounding
+from cdl._ir.instruction import EndValues, Instruction, InstructionList, Value
+from cdl._ir.loops import Loop
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program
@@ -20,12 +19,6 @@ _ON_SCORES = {
     ("softmax", "categorical_crossentropy"): "softmax_categorical_crossentropy",
     ("softmax", "sparse_categorical_crossentropy"): "softmax_sparse_categorical_crossentropy",
     ("sigmoid", "binary_crossentropy"): "sigmoid_binary_crossentropy",
-}
-
-# Ops whose outputs are numbers that they read, in other places.
-_MOVES = {
-    *("reshape", "permute", "broadcast", "repeat", "concat", "pick", "take_along", "gather"),
-    *("param", "broadcast_batch", "fork", "stop", "probe"),
 }
 
 
@@ -90,6 +83,7 @@ class Rewriter:
         self.cut_dead(training)
         peepholes.apply(self)
         self.cut_dead(training)
+        rounding.sink_casts(self)
         self.reshape_inputs()
         self.fuse_losses()
         self.fuse_activations()
@@ -178,18 +172,6 @@ class Rewriter:
             self.instructions.remove(i)
             self.instructions.replace(product, fused)
 
-    def round_values(self) -> None:
-        """Puts a cast behind what gives a value of bfloat16 or float16 without rounding to it."""
-        for i in self.instructions:
-            low = [v for v in i.outputs if v.dtype in LOW_DTYPES]
-            if not low or i.op in ("cast", *OF_LOOPS) or _only_moves(i):
-                continue
-            made = {id(v): self.like(v, "float32") for v in low}
-            self.swap(i, rounded := i.giving([made.get(id(v), v) for v in i.outputs]))
-            for v in low:
-                cast = Instruction("cast", (made[id(v)],), (v,), (), {"dtype": v.dtype})
-                self.instructions.put_behind(rounded, cast)
-
     def like(self, value: Value, dtype: str) -> Value:
         """A new value of another dtype."""
         new = Value(len(self.values), value.shape, dtype, None, value.shared)
@@ -260,14 +242,6 @@ def simplified(program: Program) -> Program:
     rewriter = Rewriter(program)
     rewriter.simplify(True)
     return rewriter.result()
-
-
-def _only_moves(i: Instruction) -> bool:
-    """Whether all that an instruction gives are numbers that it reads, of the same dtype."""
-    read = [v for k, v in enumerate(i.inputs) if k != PLACES.get(i.op)]
-    given = {v.dtype for v in (*read, *i.outputs)}
-    given |= {i.param_dtype(k) or "float32" for k, p in enumerate(i.params) if p is not None}
-    return i.op in _MOVES and len(given) == 1
 
 
 def _plain(attributes: dict[str, float | str]) -> dict[str, float | str]:

@@ -28,12 +28,13 @@ class Value:
         role: what array an input is: "x", "y" or "weight".
         shared: whether it has no batch axis: a weight read as a value, a constant, a sum over the
             batch. Its shape is the whole shape.
+        rounded_to: what the numbers of floats are of, where that is another dtype; or None.
         mask: the value that tells which of its lines count (1) and which do not (0), or None for
             all; its shape is that of this value without the last axis.
         is_whole: whether it stands for integers or truths, which no policy of a layer rounds.
     """
 
-    __slots__ = ("dtype", "index", "is_whole", "mask", "role", "shape", "shared")
+    __slots__ = ("dtype", "index", "is_whole", "mask", "role", "rounded_to", "shape", "shared")
 
     def __init__(
         self,
@@ -49,7 +50,13 @@ class Value:
         self.role = role
         self.shared = shared
         self.mask: Value | None = None
+        self.rounded_to: str | None = None
         self.is_whole = False
+
+    @property
+    def dtype_of_numbers(self) -> str:
+        """Its dtype, or what its floats have been rounded to."""
+        return self.rounded_to or self.dtype
 
     def __repr__(self) -> str:
         return f"%{self.index}"

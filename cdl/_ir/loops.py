@@ -102,14 +102,16 @@ class Loop(Instruction):
         found: list[Instruction] = []
         n = len(body.instructions)
         carries = [n + k for k, way in enumerate(self.ways) if way == "carry"]
-        carried = [id(i.outputs[0]) for i in self.entries if i.op == "carried"]
+        # What a body gives has other values once it is rounded, but of the same numbers.
+        carried = [i.outputs[0].index for i in self.entries if i.op == "carried"]
         reverse = self.attributes["reverse"]
-        inputs = {id(i.outputs[0]): v for i, v in zip(self.entries, self.inputs, strict=True)}
+        entries = zip(self.entries, self.inputs, strict=True)
+        inputs = {i.outputs[0].index: v for i, v in entries}
         for at, i in enumerate(body.instructions):
             made = [program.value(v.shape, v.dtype, v.role, v.shared) for v in i.outputs]
             known.update((id(v), new) for v, new in zip(i.outputs, made, strict=True))
             reads = [known[id(v)] for v in i.inputs]
-            if entry := inputs.get(id(i.outputs[0])):
+            if i.op in OF_LOOPS and (entry := inputs.get(i.outputs[0].index)):
                 reads = [entry]
             found.append(i.giving(made, reads))
             if i.op == "element":
@@ -118,7 +120,7 @@ class Loop(Instruction):
                 drawn = i.attributes["user_draw"] + self.attributes["drawn"]
                 found[-1].attributes = {**i.attributes, "user_draw": drawn}
             elif i.op == "carried":
-                found[-1].attributes = {"behind": carries[carried.index(id(i.outputs[0]))] - at}
+                found[-1].attributes = {"behind": carries[carried.index(i.outputs[0].index)] - at}
         for way, v, to in zip(self.ways, given, self.outputs, strict=True):
             more = {"reverse": reverse * self.attributes["by_place"]} if way == "collect" else {}
             found.append(Instruction(way, [known[id(v)]], [to], (), more))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
-from cdl._ir import emit, mapping
+from cdl._ir import emit, mapping, rounding
 from cdl._ir.fusion import Rewriter
 from cdl._ir.instruction import LOW_DTYPES, Instruction, Shape, Value
 
@@ -135,11 +135,10 @@ class Program:
         """
         if value.dtype == dtype:
             return value
-        if (id(value), dtype) not in self._casts:
-            self._casts[id(value), dtype] = self.emit(
-                "cast", [value], value.shape, dtype=dtype, shared=value.shared
-            )
-        return self._casts[id(value), dtype]
+        if (key := (id(value), dtype)) not in self._casts:
+            parts = [value], value.shape
+            self._casts[key] = self.emit("cast", *parts, dtype=dtype, shared=value.shared)
+        return self._casts[key]
 
     def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
         """Appends an expression of up to eight values of one shape, element by element.
@@ -480,7 +479,7 @@ class Program:
             program.drop("activity")
             program.remove("assign", "objective")
         program.simplify(training)
-        program.round_values()
+        rounding.apply(program)
         if training:
             program.fork_values()
         return program.result()

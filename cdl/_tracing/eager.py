@@ -30,7 +30,10 @@ class Batch(NamedTuple):
 def in_dtypes(arrays: Sequence[Array], values: Sequence[Value]) -> list[Array]:
     """What an executor gave for values, in their dtypes."""
     pairs = zip(arrays, values, strict=True)
-    return [in_calls(low(a, v.dtype)) if v.dtype in dtypes.LOW else a for a, v in pairs]
+    return [
+        in_calls(low(a, v.dtype_of_numbers)) if v.dtype_of_numbers in dtypes.LOW else a
+        for a, v in pairs
+    ]
 
 
 class Runner:
@@ -46,7 +49,7 @@ class Runner:
     def __init__(self, program: Program, training: bool = False) -> None:
         self.program = program
         self._training = training
-        self._is_low = any(value.dtype in dtypes.LOW for value in program.outputs)
+        self._is_low = any(value.dtype_of_numbers in dtypes.LOW for value in program.outputs)
         self._free: dict[int, _core.Executor] = {}
         self._nothing = [np.empty((0, *value.shape), np.float32) for value in program.inputs]
 

@@ -95,7 +95,7 @@ class Predictors:
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
-        self._is_low = any(value.dtype in LOW for value in self.program.outputs)
+        self._is_low = any(value.dtype_of_numbers in LOW for value in self.program.outputs)
         if self._is_low:  # they are given in their dtypes
             self.row_shape = None
         self.grew = True  # the memory of the executors, since `Sizes` looked at it

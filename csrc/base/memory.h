@@ -3,6 +3,7 @@
 #define CDL_BASE_MEMORY_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Floats in a cache line, and in the widest register of any ISA: every buffer starts on such a
  * boundary and every padded length is a multiple of it. */
@@ -30,6 +31,16 @@ static inline size_t cdl_stride(size_t n) {
     size_t padded = cdl_padded(n);
     size_t lines = padded / CDL_LINE;
     return lines > 4 && lines % 2 == 0 ? padded + CDL_LINE : padded;
+}
+
+/* Numbers of bfloat16 in a cache line, to which rows of such are padded, and from one row to the
+ * next. */
+enum { CDL_BF16_LINE = 2 * CDL_LINE };
+static inline uint16_t *cdl_bf16(float *memory) { return (uint16_t *)(void *)memory; }
+static inline size_t cdl_bf16_padded(size_t n) { return cdl_round_up(n, CDL_BF16_LINE); }
+static inline size_t cdl_bf16_stride(size_t n) {
+    const size_t lines = cdl_bf16_padded(n) / CDL_BF16_LINE;
+    return (lines > 4 && lines % 2 == 0 ? lines + 1 : lines) * CDL_BF16_LINE;
 }
 
 #endif

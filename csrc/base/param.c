@@ -17,8 +17,22 @@ cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_pa
     return CDL_OK;
 }
 
+cdl_status cdl_param_create_pairs(size_t rows, size_t cols, struct cdl_param **out) {
+    struct cdl_param *param = calloc(1, sizeof *param);
+    if (!param) return CDL_ERR_NO_MEMORY;
+    *param = (struct cdl_param){.rows = rows, .cols = cols, .matrix = true, .version = 1};
+    param->pairs = (void *)cdl_alloc(cdl_bf16_padded(rows) / 2 * cdl_bf16_padded(cols));
+    if (!param->pairs) {
+        free(param);
+        return CDL_ERR_NO_MEMORY;
+    }
+    *out = param;
+    return CDL_OK;
+}
+
 void cdl_param_destroy(struct cdl_param *param) {
     if (!param) return;
+    cdl_free(param->pairs);
     cdl_free(param->w);
     free(param);
 }

@@ -23,10 +23,16 @@ struct cdl_param {
     size_t rows, cols;
     bool matrix;
     float *w;
+    uint32_t *pairs;  /* in place of w: bfloat16, as products read it (cdl_param_pairs) */
     uint64_t version; /* another one after each write, and after each run in which w learns */
 };
 
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out);
+
+/* A matrix whose rows lie in pairs (kernels/bf16.h), by panels of CDL_BF16_LINE columns; pads are
+ * 0, of rows up to a multiple of CDL_BF16_LINE too. */
+cdl_status cdl_param_create_pairs(size_t rows, size_t cols, struct cdl_param **out);
+
 void cdl_param_destroy(struct cdl_param *param);
 
 uint64_t cdl_param_version(const struct cdl_param *param);
@@ -41,6 +47,11 @@ void cdl_param_write(struct cdl_param *param, size_t width, const float *from, s
 
 static inline size_t cdl_param_floats(const struct cdl_param *param) {
     return param->rows * cdl_padded(param->cols);
+}
+
+/* Where the panel of pairs that holds `column` has row `row`, both first ones. */
+static inline uint32_t *cdl_param_pairs(const struct cdl_param *param, size_t row, size_t column) {
+    return param->pairs + column * (cdl_bf16_padded(param->rows) / 2) + row / 2 * CDL_BF16_LINE;
 }
 
 /* Columns, pads included, of the panel that starts at column `first`. */

@@ -27,6 +27,7 @@
 #include "kernels/move.h"
 #include "kernels/gemm_micro.h"
 #include "kernels/gemm.h"
+#include "kernels/bf16.h"
 #include "kernels/few_classes.h"
 #include "kernels/loops.h"
 #include "kernels/rowwise.h"

@@ -15,6 +15,12 @@ const struct cdl_kernels *cdl_isa_kernels(int i);
 /* The first ISA that runs here; with a name, that one; NULL if it is unknown or cannot run. */
 const struct cdl_kernels *cdl_isa_choose(const char *name);
 
+/* Whether this process may use AMX's tiles, for which it asks once. */
+bool cdl_amx_runs(void);
+
+/* Asks, and makes AMX's kernels: those of AVX-512, and its own products. Once, at import. */
+void cdl_amx_make(void);
+
 /* Sets the blocks of all of them. Once, at import. */
 void cdl_isa_block(const struct cdl_caches *caches);
 

@@ -3,14 +3,18 @@
 
 #include <string.h>
 
+#define MADE(NAME, RUNS) extern struct cdl_kernels cdl_kernels_##NAME;
 #define ISA(NAME, RUNS) extern const struct cdl_kernels cdl_kernels_##NAME;
 #include "isa/isa.def"
 #undef ISA
+#undef MADE
 
 static const struct cdl_kernels *const tables[] = {
+#define MADE ISA
 #define ISA(NAME, RUNS) &cdl_kernels_##NAME,
 #include "isa/isa.def"
 #undef ISA
+#undef MADE
 };
 
 enum { N_ISAS = sizeof tables / sizeof tables[0] };
@@ -24,9 +28,11 @@ bool cdl_isa_runs(int i) {
     __builtin_cpu_init();
 #endif
     const bool runs[] = {
+#define MADE ISA
 #define ISA(NAME, RUNS) (RUNS) != 0,
 #include "isa/isa.def"
 #undef ISA
+#undef MADE
     };
     return i >= 0 && i < N_ISAS && runs[i];
 }

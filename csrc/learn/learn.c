@@ -110,6 +110,14 @@ static void keep(const struct cdl_trained *trained, const struct cdl_context *ct
     if (trained->squares && !waits) note_squares(trained, kernels, block, g);
 }
 
+void cdl_pair_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
+                    const struct cdl_param *pairs, struct cdl_block block) {
+    const float *w = param->w + offset_of(param, block);
+    for (size_t j = 0; j < block.width; j += CDL_BF16_LINE)
+        kernels->bf16_pack(block.rows, cdl_min(block.width - j, CDL_BF16_LINE), w + j, block.width,
+                           cdl_param_pairs(pairs, block.row, block.column + j), CDL_BF16_LINE);
+}
+
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -145,6 +153,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->add(n, g, sum);
         if (!step->apply) {
             settle(trained, ctx, offset, n);
+            if (trained->pairs) cdl_pair_block(kernels, trained->param, trained->pairs, block);
             return;
         }
         kernels->blend(n, 0.0f, sum, g);
@@ -154,6 +163,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     prepare(trained, ctx, offset, n, g);
     update(trained, ctx, offset, n, g, trained->param->w + offset);
     settle(trained, ctx, offset, n);
+    if (trained->pairs) cdl_pair_block(kernels, trained->param, trained->pairs, block);
 }
 
 /* As micro-batches would come one after the other. */

@@ -1,22 +1,44 @@
-/* cast.c - y = x, rounded to the dtype of y: to nearest even, beyond float16 to infinity.
+/* cast.c - y = x, rounded to a dtype: to nearest even, beyond float16 to infinity. y is of that
+ * dtype, or floats that it rounded.
  *
- * The gradient is a number of the dtype of y, and becomes one of that of x.
+ * The gradient is a number of that dtype, and becomes one of that of x.
  */
 #include "ops/op.h"
 
 enum { DTYPE }; /* numbers */
 
+static enum cdl_dtype dtype_of(const struct cdl_node *node) {
+    return (enum cdl_dtype)node->numbers[DTYPE];
+}
+
 static const char *check(const struct cdl_node *node) {
-    CDL_EXPECT(node->numbers[DTYPE] == (int64_t)node->out[0]->dtype,
-               "dtype: expected that of the output");
+    const enum cdl_dtype to = node->out[0]->dtype;
+    CDL_EXPECT(to == dtype_of(node) || (to == CDL_DTYPE_float32 && cdl_rounds_to(dtype_of(node))),
+               "dtype: expected that of the output, or float32 for what is kept in floats");
+    CDL_EXPECT(!cdl_is_bf16(node->in[0]) || node->out[0]->dtype == CDL_DTYPE_float32,
+               "output: expected float32 of bfloat16");
     return cdl_check_same(node);
+}
+
+/* Numbers of `from`, at `x`, as those of `to`, of which one is of bfloat16. */
+static void convert(const struct cdl_kernels *kernels, const struct cdl_tensor *from, float *x,
+                    const struct cdl_tensor *to, float *y, size_t lines) {
+    if (cdl_is_bf16(from))
+        kernels->bf16_to_floats(lines, from->width, cdl_bf16(x), from->ld, y, to->ld);
+    else
+        kernels->bf16_from_floats(lines, from->width, x, from->ld, cdl_bf16(y), to->ld);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    ctx->kernels->round_numbers(y->dtype, (last - first) * x->lines * x->ld, cdl_rows(x, first),
-                                cdl_rows(y, first));
+    if (cdl_is_bf16(x) || cdl_is_bf16(y)) {
+        convert(ctx->kernels, x, cdl_rows(x, first), y, cdl_rows(y, first),
+                (last - first) * x->lines);
+        return;
+    }
+    ctx->kernels->round_numbers(dtype_of(node), (last - first) * x->lines * x->ld,
+                                cdl_rows(x, first), cdl_rows(y, first));
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -25,7 +47,12 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const size_t n = (last - first) * x->lines * x->ld;
     float *dx = cdl_grad_rows(x, first);
     if (!node->needs[0]) return;
-    ctx->kernels->round_numbers(y->dtype, n, cdl_grad_rows(y, first), dx);
+    if (cdl_is_bf16(x) || cdl_is_bf16(y)) {
+        convert(ctx->kernels, y, cdl_grad_rows(y, first), x, dx, (last - first) * x->lines);
+        if (x->dtype == CDL_DTYPE_float16) ctx->kernels->round_numbers(x->dtype, n, dx, dx);
+        return;
+    }
+    ctx->kernels->round_numbers(dtype_of(node), n, cdl_grad_rows(y, first), dx);
     if (cdl_rounds_to(x->dtype)) ctx->kernels->round_numbers(x->dtype, n, dx, dx);
 }
 
@@ -37,4 +64,5 @@ const struct cdl_op cdl_op_cast = {
     .backward = backward,
     .splits = true,
     .any_samples = true,
+    .bf16 = true,
 };

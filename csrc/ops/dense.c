@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "products/bf16.h"
 #include "products/gradient.h"
 #include "learn/learn.h"
 #include "products/grid.h"
@@ -22,6 +23,10 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(w->rows == x->width, "kernel: expected a row for each column of x");
     CDL_EXPECT(w->cols == y->width, "kernel: expected a column for each of the output");
     CDL_EXPECT(x->lines == y->lines, "output: expected as many lines as x");
+    CDL_EXPECT(cdl_is_bf16(x) == cdl_is_bf16(y) && cdl_is_bf16(x) == (w->pairs != NULL),
+               "x, kernel, output: expected all to be of bfloat16, or none");
+    CDL_EXPECT(!w->pairs || (w->rows > 1 && w->cols > 1),
+               "kernel: expected two rows and columns, at least, of bfloat16");
     return cdl_check_row(node->param[BIAS], y->width,
                          "bias: expected a number for each column of the output");
 }
@@ -34,11 +39,16 @@ static double flops(const struct cdl_node *node) {
 /* backward(): a part of W transposed, or W's one column with pads. update(): a block, and copies.
  */
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
-    if (!training) return 0;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t back = y->width == 1 ? cdl_padded(x->width) : cdl_transposed_floats(y->width);
-    const size_t learn = CDL_THREAD_SCRATCH +
-                         cdl_gradient_floats(node->param[KERNEL], rows * x->lines, x->ld, y->ld);
+    const bool bf16 = cdl_is_bf16(x);
+    if (bf16 && !training) return cdl_bf16_matmul_floats(rows * x->lines);
+    if (!training) return 0;
+    const size_t back = bf16            ? cdl_bf16_matmul_floats(rows * x->lines)
+                        : y->width == 1 ? cdl_padded(x->width)
+                                        : cdl_transposed_floats(y->width);
+    const size_t learn =
+        CDL_THREAD_SCRATCH +
+        cdl_gradient_floats(node->param[KERNEL], rows * x->lines, x->ld, y->ld, bf16);
     return cdl_max(back, learn);
 }
 
@@ -52,8 +62,38 @@ static struct part all_of(const struct cdl_tensor *to, size_t first, size_t last
     return (struct part){first * to->lines, (last - first) * to->lines, 0, cdl_padded(to->width)};
 }
 
+/* y, or (back) dx, of bfloat16. */
+static void multiply_bf16(const struct cdl_node *node, const struct cdl_context *ctx, bool back,
+                          struct part part) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0], *from = back ? y : x;
+    const struct cdl_tensor *to = back ? x : y;
+    const struct cdl_param *b = node->param[BIAS];
+    const size_t at = part.line * to->ld;
+    const struct cdl_bf16_product product = {
+        .m = part.rows,
+        .first = part.column,
+        .columns = part.columns,
+        .a = cdl_bf16(back ? y->grad : x->data) + part.line * from->ld,
+        .lda = from->ld,
+        .w = node->param[KERNEL],
+        .transposed = back,
+        .bias = b && !back ? b->w : NULL,
+        .c = cdl_bf16(back ? x->grad : y->data) + at,
+        .ldc = to->ld,
+        .activation = back ? node->dx_activation : (int)node->numbers[ACTIVATION],
+        .gradient = back,
+        .y = cdl_bf16(x->data) + at,
+        .params = back ? node->dx_row_param : node->row_param,
+    };
+    cdl_bf16_matmul(ctx, &product, ctx->scratch);
+}
+
 static void multiply(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (cdl_is_bf16(x)) {
+        multiply_bf16(node, ctx, false, part);
+        return;
+    }
     const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
     const int activation = (int)node->numbers[ACTIVATION];
     const float *from = x->data + part.line * x->ld;
@@ -80,6 +120,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 /* dx of those lines, and those columns. */
 static void give(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (cdl_is_bf16(x)) {
+        multiply_bf16(node, ctx, true, part);
+        return;
+    }
     const size_t rows = part.rows;
     const float *dz = y->grad + part.line * y->ld;
     float *dx = x->grad + part.line * x->ld;
@@ -109,9 +153,38 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
     }
 }
 
+/* The same of bfloat16, a block at a time as floats. */
+static void take_gradient_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
+                               size_t first, size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_kernels *kernels = ctx->kernels;
+    enum { ROWS = 64 };
+    if (!cdl_takes_gradient(node)) return;
+    const struct cdl_epilogue epilogue = {.activation = (int)node->numbers[0], .gradient = true};
+    for (size_t line = first * y->lines; line < last * y->lines; line += ROWS) {
+        const size_t rows = cdl_min(last * y->lines - line, ROWS);
+        for (size_t column = 0; column < y->width; column += CDL_BF16_LINE) {
+            _Alignas(64) float values[ROWS * CDL_BF16_LINE], dz[ROWS * CDL_BF16_LINE];
+            const size_t at = line * y->ld + column, ld = CDL_BF16_LINE;
+            struct cdl_epilogue here = epilogue;
+            here.y = values, here.params = node->row_param;
+            kernels->bf16_to_floats(rows, ld, cdl_bf16(y->data) + at, y->ld, values, ld);
+            kernels->bf16_to_floats(rows, ld, cdl_bf16(y->grad) + at, y->ld, dz, ld);
+            cdl_finish(kernels, &here, rows, ld, 0, dz, ld, ld);
+            kernels->bf16_from_floats(rows, ld, dz, ld, cdl_bf16(y->grad) + at, y->ld);
+        }
+    }
+}
+
+static void take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
+    const bool bf16 = cdl_is_bf16(node->out[0]);
+    (bf16 ? take_gradient_bf16 : cdl_take_gradient)(node, ctx, first, last);
+}
+
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    cdl_take_gradient(node, ctx, first, last);
+    take_gradient(node, ctx, first, last);
     if (node->needs[0]) give(node, ctx, all_of(node->in[0], first, last));
 }
 
@@ -181,7 +254,8 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
                                     .x = cdl_rows(x, ctx->row),
                                     .dy = cdl_grad_rows(y, ctx->row),
                                     .ldx = x->ld,
-                                    .ldy = y->ld};
+                                    .ldy = y->ld,
+                                    .bf16 = cdl_is_bf16(x)};
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
     const size_t blocks = cdl_blocks(node->param[KERNEL]);
     const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
@@ -190,8 +264,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
         if (block.row == 0 && node->trained[BIAS]) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
-            ctx->kernels->column_sums(gradient.samples, part.width, gradient.dy + part.column,
-                                      y->ld, g);
+            cdl_gradient_sums(&gradient, block, g);
             cdl_learn(node->trained[BIAS], ctx, part, g);
         }
         if (!node->trained[KERNEL]) continue;
@@ -223,11 +296,13 @@ const struct cdl_op cdl_op_dense = {
     .pieces = pieces,
     .forward_pieces = forward_pieces,
     .backward_pieces = backward_pieces,
-    .take_gradient = cdl_take_gradient,
+    .take_gradient = take_gradient,
     .any_samples = true,
     .reads_back = reads_back,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
     .looks = true,
     .learns_by_lines = true,
+    .bf16 = true,
+    .takes_pairs = true,
 };

@@ -11,18 +11,38 @@
 #include <string.h>
 
 static const char *check_fork(const struct cdl_node *node) {
-    for (int i = 0; i < 2; i++) CDL_CHECK(cdl_check_alike(node->in[0], node->out[i]));
+    for (int i = 0; i < 2; i++) {
+        CDL_CHECK(cdl_check_alike(node->in[0], node->out[i]));
+        CDL_EXPECT(node->in[0]->dtype == node->out[i]->dtype, "outputs: expected the dtype of x");
+    }
     return NULL;
+}
+
+/* y += x, of so many floats' worth of bfloat16. */
+static void add_bf16(const struct cdl_kernels *kernels, size_t floats, float *x, float *y) {
+    enum { RUN = 512 };
+    for (size_t at = 0; at < floats; at += RUN / 2) {
+        const size_t n = cdl_min(2 * (floats - at), RUN);
+        _Alignas(64) float a[RUN], b[RUN];
+        kernels->bf16_to_floats(1, n, cdl_bf16(x + at), n, a, n);
+        kernels->bf16_to_floats(1, n, cdl_bf16(y + at), n, b, n);
+        kernels->add(n, a, b);
+        kernels->bf16_from_floats(1, n, b, n, cdl_bf16(y + at), n);
+    }
 }
 
 /* The gradient of one output is the memory of the input's; that of the other is added. */
 static void add_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                           size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    const size_t floats = (last - first) * x->lines * x->ld;
+    const size_t floats = (last - first) * cdl_sample_floats(x);
     for (int o = 0; o < node->n_out && node->needs[0]; o++) {
         const struct cdl_tensor *y = node->out[o];
         if (!y->grad || y->grad_owner == x->grad_owner) continue;
+        if (cdl_is_bf16(x)) {
+            add_bf16(ctx->kernels, floats, cdl_grad_rows(y, first), cdl_grad_rows(x, first));
+            continue;
+        }
         ctx->kernels->add(floats, cdl_grad_rows(y, first), cdl_grad_rows(x, first));
     }
 }
@@ -49,6 +69,7 @@ const struct cdl_op cdl_op_fork = {
     .reads_back = cdl_reads_none,
     .passes_on = true,
     .splits = true,
+    .bf16 = true,
 };
 
 const struct cdl_op cdl_op_stop = {

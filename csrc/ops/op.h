@@ -56,11 +56,12 @@ enum { CDL_OUTPUT = -1 };
 struct cdl_tensor {
     int n_dims;
     size_t dims[CDL_MAX_DIMS]; /* per sample, outermost first */
-    size_t lines, width, ld;
-    size_t row_floats; /* from a sample to the next: lines * ld, or 0 if it is shared */
+    size_t lines, width, ld;   /* ld: numbers, of two bytes if it is of bfloat16, else of four */
+    size_t row_floats;         /* from a sample to the next: lines * ld, or 0 if it is shared */
     bool shared;
-    enum cdl_dtype dtype; /* int32: one a line, lines contiguous, class numbers; else floats, which
-                             of bfloat16 and float16 hold numbers that these have */
+    enum cdl_dtype dtype; /* int32: one a line, lines contiguous, class numbers; bfloat16: two
+                             bytes each, rows padded to CDL_BF16_LINE; else floats, which
+                             of float16 hold numbers that it has */
     bool uncached;        /* the caller's memory: no cache has it yet, and a line has no pads */
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
@@ -171,6 +172,8 @@ struct cdl_op {
     bool all_inputs; /* all inputs that are floats get gradients; else the first alone */
     bool joins; /* adds up what all samples have, by the thread that called (of whatever processes
                    share the batch): it runs there even without samples */
+    bool bf16;  /* what it reads and gives may be of bfloat16 */
+    bool takes_pairs;    /* in[0] of bfloat16: its first weight is in pairs (base/param.h) */
     bool changes_params; /* forward() changes parameters in training */
     bool keeps_order;    /* of batches, in predictions too: each sample by the same thread */
     bool may_fault;      /* has a fault to note (fault.h) */
@@ -212,6 +215,15 @@ static inline bool cdl_same_shape(const struct cdl_tensor *a, const struct cdl_t
 
 static inline bool cdl_is_int(const struct cdl_tensor *value) {
     return value->dtype == CDL_DTYPE_int32;
+}
+
+static inline bool cdl_is_bf16(const struct cdl_tensor *value) {
+    return value->dtype == CDL_DTYPE_bfloat16;
+}
+
+/* Floats' worth of memory of a sample. */
+static inline size_t cdl_sample_floats(const struct cdl_tensor *value) {
+    return value->lines * value->ld / (cdl_is_bf16(value) ? 2 : 1);
 }
 
 /* Whether a value is one float for each sample. */

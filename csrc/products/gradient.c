@@ -37,7 +37,18 @@ static size_t most_strip_floats(size_t samples) {
     return cdl_max(CDL_LEAST_STRIP * panel, cdl_min(CDL_MOST_STRIP * panel, CDL_MOST_STRIP_FLOATS));
 }
 
-size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy) {
+/* x^T of bfloat16: rows of samples, an odd number of lines apart. */
+static size_t x_stride(size_t samples) { return cdl_bf16_padded(samples) + CDL_BF16_LINE; }
+
+/* Floats of a panel of dy in pairs, or as it is. */
+static size_t panel_floats(size_t samples, bool bf16) {
+    return bf16 ? cdl_bf16_padded(samples) / 2 * CDL_PANEL : samples * CDL_PANEL;
+}
+
+size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
+                           bool bf16) {
+    if (bf16)
+        return CDL_CHUNK * x_stride(samples) / 2 + CDL_MOST_STRIP * panel_floats(samples, true);
     const size_t x_floats = copies_x(w, samples, ldx) ? samples * CDL_CHUNK : 0;
     return x_floats + (copies_dy(w, samples, ldy) ? most_strip_floats(samples) : 0);
 }
@@ -47,18 +58,18 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     const size_t samples = gradient->most;
     gradient->x_copy = NULL;
     gradient->x_copied = 0;
-    if (copies_x(w, samples, gradient->ldx)) {
+    if (gradient->bf16 || copies_x(w, samples, gradient->ldx)) {
         gradient->x_copy = room;
-        room += samples * CDL_CHUNK;
+        room += gradient->bf16 ? CDL_CHUNK * x_stride(samples) / 2 : samples * CDL_CHUNK;
     }
     /* Small products feel each division: 40 ns of a step of 1 us went into the size of the strip.
      */
     gradient->strip = CDL_LEAST_STRIP;
     gradient->dy_copy[0] = NULL;
-    if (!copies_dy(w, samples, gradient->ldy)) return;
+    if (!gradient->bf16 && !copies_dy(w, samples, gradient->ldy)) return;
     gradient->strip = strip_of(samples, gradient->ctx->kernels->blocking->strip_floats);
     for (size_t s = 0; s < gradient->strip; s++) {
-        gradient->dy_copy[s] = room + s * samples * CDL_PANEL;
+        gradient->dy_copy[s] = room + s * panel_floats(samples, gradient->bf16);
         gradient->dy_copied[s] = 0;
     }
 }
@@ -80,7 +91,74 @@ static void copy(size_t samples, size_t columns, const float *from, size_t ld, f
     }
 }
 
+/* ---- bfloat16 -----------------------------------------------------------------------------------
+ */
+
+/* The block's columns of x as rows, of samples up to a whole line, which are 0. */
+static const uint16_t *x_turned(struct cdl_gradient *gradient, struct cdl_block block) {
+    enum { LINE = CDL_BF16_LINE };
+    const struct cdl_kernels *kernels = gradient->ctx->kernels;
+    const uint16_t *x = (const uint16_t *)(const void *)gradient->x + block.row;
+    const size_t columns = cdl_bf16_padded(block.rows), ld = x_stride(gradient->most);
+    if (gradient->x_copied == block.row + 1) return cdl_bf16(gradient->x_copy);
+    gradient->x_copied = block.row + 1;
+    for (size_t s = 0; s < gradient->samples; s += LINE) {
+        _Alignas(64) float pairs[LINE / 2 * CDL_CHUNK];
+        const size_t rows = cdl_min(gradient->samples - s, LINE);
+        if (rows < LINE) memset(pairs, 0, sizeof pairs);
+        kernels->bf16_pair(rows, columns, x + s * gradient->ldx, gradient->ldx,
+                           (uint32_t *)(void *)pairs, CDL_CHUNK);
+        kernels->transpose(LINE / 2, columns, pairs, CDL_CHUNK, gradient->x_copy + s / 2, ld / 2);
+    }
+    return cdl_bf16(gradient->x_copy);
+}
+
+/* The block's columns of dy in pairs: two panels, one behind the other. */
+static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_block block) {
+    const size_t slot = block.column / CDL_PANEL % gradient->strip;
+    const size_t pairs = cdl_bf16_padded(gradient->samples) / 2;
+    uint32_t *to = (uint32_t *)(void *)gradient->dy_copy[slot];
+    if (gradient->dy_copied[slot] == block.column + 1) return to;
+    gradient->dy_copied[slot] = block.column + 1;
+    const uint16_t *dy = (const uint16_t *)(const void *)gradient->dy + block.column;
+    const size_t full = (gradient->samples + 1) / 2;
+    for (size_t j = 0; j < block.width; j += CDL_BF16_LINE) {
+        uint32_t *panel = to + j * pairs;
+        gradient->ctx->kernels->bf16_pair(gradient->samples, CDL_BF16_LINE, dy + j, gradient->ldy,
+                                          panel, CDL_BF16_LINE);
+        memset(panel + full * CDL_BF16_LINE, 0, (pairs - full) * CDL_BF16_LINE * sizeof *panel);
+    }
+    return to;
+}
+
+void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
+    const struct cdl_kernels *kernels = gradient->ctx->kernels;
+    if (!gradient->bf16) {
+        kernels->column_sums(gradient->samples, block.width, gradient->dy + block.column,
+                             gradient->ldy, g);
+        return;
+    }
+    const uint32_t *dy = dy_in_pairs(gradient, block);
+    const size_t pairs = cdl_bf16_padded(gradient->samples) / 2;
+    for (size_t j = 0; j < block.width; j += CDL_BF16_LINE)
+        kernels->bf16_pair_sums(pairs, cdl_min(block.width - j, CDL_BF16_LINE), dy + j * pairs,
+                                CDL_BF16_LINE, g + j);
+}
+
+static void multiply_bf16(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
+    static const float zeros[CDL_PANEL];
+    const size_t samples = cdl_bf16_padded(gradient->samples), ld = x_stride(gradient->most);
+    const uint16_t *x = x_turned(gradient, block);
+    const uint32_t *dy = dy_in_pairs(gradient, block);
+    gradient->ctx->kernels->gemm_bf16(block.rows, block.width, samples, x, ld, dy,
+                                      samples / 2 * CDL_BF16_LINE, zeros, 0, g, block.width);
+}
+
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
+    if (gradient->bf16) {
+        multiply_bf16(gradient, block, g);
+        return;
+    }
     const float *x = gradient->x + block.row, *dy = gradient->dy + block.column;
     size_t ldx = gradient->ldx, ldy = gradient->ldy;
     if (gradient->x_copy) {

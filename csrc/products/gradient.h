@@ -19,6 +19,7 @@ struct cdl_gradient {
     size_t samples, most; /* most: of all calls that share blocks, by which these are ordered */
     const float *x, *dy;
     size_t ldx, ldy;
+    bool bf16; /* x and dy are of bfloat16: copies are made in the forms that products read */
     float *x_copy, *dy_copy[CDL_MOST_STRIP]; /* NULL: read where they are */
     size_t strip;                            /* panels */
     size_t x_copied,
@@ -26,13 +27,17 @@ struct cdl_gradient {
 };
 
 /* Floats that a gradient of so many samples wants for its copies. */
-size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy);
+size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
+                           bool bf16);
 
 /* What the fields up to ldy say, with `room` of cdl_gradient_floats. */
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room);
 
 /* The block that is the i-th to be computed. */
 struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i);
+
+/* The sum of dy over all samples, for the columns of a block. */
+void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g);
 
 /* Its gradient, as block.rows rows of block.width floats. */
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g);

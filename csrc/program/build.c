@@ -73,9 +73,9 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
             value->lines *= value->width;
             value->width = 1;
         }
-        value->ld = cdl_stride(value->width);
+        value->ld = cdl_is_bf16(value) ? cdl_bf16_stride(value->width) : cdl_stride(value->width);
         value->shared = shape->shared;
-        value->row_floats = value->shared ? 0 : value->lines * value->ld;
+        value->row_floats = value->shared ? 0 : cdl_sample_floats(value);
     }
     return CDL_OK;
 }
@@ -91,6 +91,13 @@ static bool mixes(const struct cdl_node *node) {
     for (int k = 0; k < node->n_in; k++) differ |= node->in[k]->shared != one->shared;
     for (int o = 0; o < node->n_out; o++) differ |= node->out[o]->shared != one->shared;
     return differ;
+}
+
+static bool any_bf16(const struct cdl_node *node) {
+    bool any = false;
+    for (int k = 0; k < node->n_in; k++) any |= cdl_is_bf16(node->in[k]);
+    for (int o = 0; o < node->n_out; o++) any |= cdl_is_bf16(node->out[o]);
+    return any;
 }
 
 /* Part k of what a signature has left of `->`. */
@@ -126,6 +133,7 @@ static const char *check(const struct cdl_node *node, const char *signature) {
     CDL_EXPECT(counts_fit(part_of(signature, 2), node->n_numbers),
                "numbers: expected as many as the op takes");
     CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
+    CDL_EXPECT(op->bf16 || !any_bf16(node), "expected no values of bfloat16");
     CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
     return op->check(node);
 }
@@ -156,7 +164,9 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->param[i] = def->params[i];
         const enum cdl_dtype dtype = def->param_dtypes[i];
         if (node->param[i] && cdl_rounds_to(dtype))
-            CDL_TRY(cdl_shadow_of(program, def->params[i], dtype, &node->param[i]));
+            CDL_TRY(cdl_shadow_of(program, def->params[i], dtype,
+                                  i == 0 && node->op->takes_pairs && cdl_is_bf16(node->in[0]),
+                                  &node->param[i]));
         const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
         node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }
@@ -371,6 +381,11 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         if (program->outputs[i]->view)
             return refuse(&misfit->reason, "outputs: expected no value from within a loop");
     }
+    for (int i = 0; i < def->n_inputs + def->n_outputs; i++) {
+        const int v = i < def->n_inputs ? def->inputs[i] : def->outputs[i - def->n_inputs];
+        if (cdl_is_bf16(&program->values[v]))
+            return refuse(&misfit->reason, "inputs, outputs: expected none of bfloat16");
+    }
     for (int i = 0; i < def->n_external_grads; i++) {
         program->external_grads[i] = &program->values[def->external_grads[i]];
         program->external_grads[i]->external_grad = true;
@@ -398,6 +413,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (def->predicts) program->rows = program->block;
     CDL_TRY(cdl_split(program, def));
     if (!def->training && !program->keeps_order) program->rows *= (size_t)program->threads;
+    cdl_link_shadows(program);
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];

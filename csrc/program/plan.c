@@ -138,7 +138,7 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
     for (int v = 0; v < program->n_values; v++) {
         struct cdl_tensor *value = &program->values[v];
         const size_t rows = value->shared ? 1 : value->whole ? program->batch : program->rows;
-        const size_t floats = rows * value->lines * value->ld;
+        const size_t floats = rows * cdl_sample_floats(value);
         const struct life own = lives[v], back = of_gradients[v];
         if (value->owner == value)
             add_turns(plan, &value->data, value->slices, floats, own.fixed ? 0 : own.birth,

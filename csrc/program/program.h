@@ -14,6 +14,7 @@ struct cdl_shadow {
     struct cdl_param *param, *rounded;
     enum cdl_dtype dtype;
     uint64_t version;
+    bool changes, learned; /* in a step; what learns the weight does it (cdl_trained.pairs) */
 };
 
 struct cdl_program {
@@ -97,7 +98,8 @@ cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *
 
 /* shadows.c: the weight as nodes read it that round it to a dtype, made once for all of them. */
 cdl_status cdl_shadow_of(struct cdl_program *program, struct cdl_param *param, enum cdl_dtype dtype,
-                         struct cdl_param **out);
+                         bool pairs, struct cdl_param **out);
+void cdl_link_shadows(struct cdl_program *program);
 void cdl_destroy_shadows(struct cdl_program *program);
 
 /* kept.c: the floats of a parameter whose step takes long, with all that it changes; else 0. */

@@ -9,15 +9,17 @@
 #include "program/steps.h"
 
 cdl_status cdl_shadow_of(struct cdl_program *program, struct cdl_param *param, enum cdl_dtype dtype,
-                         struct cdl_param **out) {
+                         bool pairs, struct cdl_param **out) {
     for (int i = 0; i < program->n_shadows; i++) {
         const struct cdl_shadow *shadow = &program->shadows[i];
-        if (shadow->param == param && shadow->dtype == dtype) {
+        const bool fits = pairs == (shadow->rounded->pairs != NULL);
+        if (shadow->param == param && shadow->dtype == dtype && fits) {
             *out = shadow->rounded;
             return CDL_OK;
         }
     }
-    CDL_TRY(cdl_param_create(param->rows, param->cols, param->matrix, out));
+    CDL_TRY(pairs ? cdl_param_create_pairs(param->rows, param->cols, out)
+                  : cdl_param_create(param->rows, param->cols, param->matrix, out));
     program->shadows[program->n_shadows++] =
         (struct cdl_shadow){.param = param, .rounded = *out, .dtype = dtype};
     return CDL_OK;
@@ -28,6 +30,22 @@ void cdl_destroy_shadows(struct cdl_program *program) {
     free(program->shadows);
 }
 
+/* Pairs are made block by block as the weight learns, if blocks learn as they come. */
+void cdl_link_shadows(struct cdl_program *program) {
+    for (int i = 0; i < program->n_shadows; i++) {
+        struct cdl_shadow *shadow = &program->shadows[i];
+        shadow->changes = program->settles;
+        for (int t = 0; t < program->n_trained && program->n_groups; t++) {
+            struct cdl_trained *trained = &program->trained[t];
+            if (trained->param != shadow->param) continue;
+            shadow->changes = true;
+            if (!shadow->rounded->pairs || program->keeps_grads || program->settles) continue;
+            shadow->learned = true;
+            trained->pairs = shadow->rounded;
+        }
+    }
+}
+
 static bool is_stale(const struct cdl_shadow *shadow) {
     return shadow->version != shadow->param->version;
 }
@@ -35,7 +53,15 @@ static bool is_stale(const struct cdl_shadow *shadow) {
 void cdl_round_shadows(const struct cdl_program *program, int thread, int threads, bool all) {
     for (int i = 0; i < program->n_shadows; i++) {
         const struct cdl_shadow *shadow = &program->shadows[i];
-        if (!all && !is_stale(shadow)) continue;
+        if (all ? !shadow->changes || shadow->learned : !is_stale(shadow)) continue;
+        if (shadow->rounded->pairs) {
+            const size_t blocks = cdl_blocks(shadow->param);
+            const size_t end = blocks * (size_t)(thread + 1) / (size_t)threads;
+            for (size_t b = blocks * (size_t)thread / (size_t)threads; b < end; b++)
+                cdl_pair_block(program->kernels, shadow->param, shadow->rounded,
+                               cdl_block_at(shadow->param, b));
+            continue;
+        }
         const size_t floats = cdl_param_floats(shadow->param);
         const size_t step = cdl_round_up(floats / (size_t)threads + 1, CDL_LINE);
         const size_t first = cdl_min(step * (size_t)thread, floats);

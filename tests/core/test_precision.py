@@ -1,16 +1,20 @@
 """Values and weights of bfloat16 and float16, beside ml_dtypes and NumPy, on every ISA."""
 
+from itertools import pairwise
+
 import ml_dtypes
 import numpy as np
 import pytest
 from programs import (
     ISAS,
+    TEAMS,
     activation,
     dense,
     gradient_keeper,
     learner,
     predict,
     pull_back,
+    random_weight,
     train,
     weight,
 )
@@ -50,7 +54,7 @@ def cast_program(dtype, before="float32"):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_cast_rounds_to_the_nearest_number(dtype, isa):
     x = numbers()
-    y = predict(cast_program(dtype), [x], isa=isa)
+    y = predict(cast_program(dtype).fused(training=False), [x], isa=isa)
     np.testing.assert_array_equal(y, rounded(x, dtype))
     np.testing.assert_array_equal(np.signbit(y), np.signbit(rounded(x, dtype)))
 
@@ -62,7 +66,7 @@ def test_inputs_of_a_dtype_are_rounded_as_they_are_read(dtype, isa):
     program.output(program.input((5,), dtype))
     x = numbers()
     for given in (x, x.astype(np.float64), x[:, ::-1]):
-        y = predict(program, [given], isa=isa)
+        y = predict(program.fused(training=False), [given], isa=isa)
         np.testing.assert_array_equal(y, rounded(np.float32(given), dtype))
 
 
@@ -93,7 +97,7 @@ def test_gradients_are_rounded_to_the_dtype_of_their_value(dtype, isa):
     program = Program()
     shifted = program.map("add", [program.input((3,)), program.broadcast_batch(program.param(w))])
     program.output(program.cast(shifted, dtype))
-    _, gradients = pull_back(program, [x], dy, isa=isa)
+    _, gradients = pull_back(program.fused(), [x], dy, isa=isa)
     close = rounded(dy, dtype).astype(np.float64).sum(0)
     np.testing.assert_allclose(gradients[w], close, rtol=1e-5)
 
@@ -178,7 +182,7 @@ def test_fused_programs_round_what_each_pass_gives(isa):
     y = activation(program, dense(program, x, w, b), "tanh")
     program.output(program.cast(y, "float32"))
     fused = program.fused(training=False)
-    assert [i.op for i in fused.instructions] == ["cast", "dense", "cast", "cast"]
+    assert [i.op for i in fused.instructions] == ["cast", "dense", "cast"]
     data = rng.normal(size=(9, 6)).astype(np.float32)
     found = predict(fused, [data], isa=isa)
     low = [rounded(a, "bfloat16") for a in (data, w.numpy(), b.numpy())]
@@ -211,3 +215,160 @@ def test_each_step_reads_the_weights_that_the_last_one_left(dtype, isa):
     assert np.abs(found[0] - exact).max() < 0.1 * np.abs(first - exact).max()
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
+
+
+# ---- numbers of bfloat16 in two bytes ------------------------------------------------------------
+
+SIZES = [(1, 2, 2), (3, 5, 7), (16, 32, 32), (17, 33, 31), (33, 64, 10), (70, 65, 130)]
+SIZES += [(130, 700, 48), (40, 30, 600), (600, 40, 70)]
+
+
+def net(widths, *, kind="tanh", lines=(), seed=0):
+    """Dense layers of bfloat16 on a float32 input, an activation between them."""
+    rng = np.random.default_rng(seed)
+    program = Program(training=True)
+    program.param_dtype = "bfloat16"
+    x = program.cast(program.input((*lines, widths[0])), "bfloat16")
+    for k, (m, n) in enumerate(pairwise(widths)):
+        kernel, bias = random_weight(rng, m, n), weight(rng.normal(size=n) * 0.3)
+        x = dense(program, x, kernel, bias)
+        if k < len(widths) - 2:
+            x = activation(program, x, kind)
+    program.output(program.cast(x, "float32"))
+    return program
+
+
+def exact_net(program, x, dy, kind=np.tanh, slope=lambda y: 1 - y * y):
+    """Output and gradients in float64, of the rounded weights, rounded between the layers."""
+    weights = [rounded(v.numpy(), "bfloat16").astype(np.float64) for v in program.variables]
+    low = lambda a: rounded(a.astype(np.float32), "bfloat16").astype(np.float64)  # noqa: E731
+    values, layers = [low(x)], list(zip(weights[::2], weights[1::2], strict=True))
+    for k, (w, b) in enumerate(layers):
+        y = values[-1] @ w + b
+        values.append(low(kind(y) if k < len(layers) - 1 else y))
+    dz, found = low(dy), []
+    for (w, _), v in zip(layers[::-1], values[-2::-1], strict=True):
+        found = [v.reshape(-1, v.shape[-1]).T @ dz.reshape(-1, dz.shape[-1]),
+                 dz.reshape(-1, dz.shape[-1]).sum(0), *found]  # fmt: skip
+        dz = low(dz @ w.T * slope(v))
+    return values[-1], found
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("rows", "k", "n"), SIZES)
+def test_dense_layers_of_two_bytes_have_the_gradients_of_rounded_numbers(rows, k, n, isa):
+    rng = np.random.default_rng(rows)
+    program = net([k, n, 9])
+    assert [i.op for i in program.fused().instructions] == ["cast", "dense", "dense", "cast"]
+    x = rng.normal(size=(rows, k)).astype(np.float32)
+    dy = rng.normal(size=(rows, 9)).astype(np.float32)
+    y, exact = exact_net(program, x, dy)
+    found, gradients = pull_back(program.fused(), [x], dy, isa=isa)
+    np.testing.assert_allclose(found, y, rtol=2**-7, atol=2**-7)
+    for v, g in zip(program.variables, exact, strict=True):
+        np.testing.assert_allclose(gradients[v], g, rtol=0.02, atol=0.01 * np.abs(g).max())
+
+
+@pytest.mark.parametrize(("rows", "k", "n"), SIZES)
+def test_every_isa_and_team_gives_the_same_bits(rows, k, n):
+    rng = np.random.default_rng(rows)
+    x = rng.normal(size=(rows, 3, k)).astype(np.float32)
+    dy = rng.normal(size=(rows, 3, 4)).astype(np.float32)
+    program = net([k, n, 4], kind="plain_relu", lines=(3,)).fused()
+    found = []
+    for isa in ISAS:
+        for options in ({"threads": 1}, *TEAMS):
+            y, gradients = pull_back(program, [x], dy, isa=isa, **options)
+            found.append([y, *(gradients[v] for v in program.variables)])
+        found.append([predict(program, [x], isa=isa), *found[-1][1:]])
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("row", ["sgd", "adam"])
+def test_training_in_two_bytes_is_that_of_floats_that_are_rounded(row, isa):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(96, 20)).astype(np.float32)
+    t = np.tanh(x[:, :2] + x[:, 2:4])
+    hypers = {"adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}}.get(row, {})
+    found = []
+    for options in ({"threads": 1}, {"threads": 2}, {"threads": 2, "lockstep": True}):
+        program = net([20, 50, 2])
+        y = program.outputs.pop()
+        program.loss("mean_squared_error", program.input((2,), role="y"), y)
+        fused = program.fused()
+        optimizer = learner(row, program.variables, **hypers)
+        logs = train(fused, [x, t], optimizer, batch=32, epochs=20, isa=isa, **options)
+        found.append([v.numpy() for v in program.variables])
+        losses = [log[0] for log in logs]
+        assert losses[-1] < 0.5 * losses[0]
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_layers_that_are_kept_in_float32_read_rounded_numbers():
+    rng = np.random.default_rng(6)
+    program = Program(training=True)
+    program.param_dtype = "bfloat16"
+    x = program.cast(program.input((6, 4)), "bfloat16")
+    y = dense(program, x, random_weight(rng, 4, 8))
+    y = program.emit("reshape", [y], (48,))
+    y = program.emit("softmax", [y], (48,))
+    y = dense(program, y, random_weight(rng, 48, 3))
+    program.output(y)
+    fused = program.fused()
+    assert [i.op for i in fused.instructions] == [
+        *("cast", "dense", "cast", "reshape", "softmax", "cast", "dense", "cast"),
+    ]
+    data = rng.normal(size=(9, 6, 4)).astype(np.float32)
+    found = predict(fused, [data])
+    np.testing.assert_array_equal(found, rounded(found, "bfloat16"))
+
+
+def test_what_two_layers_read_has_the_sum_of_both_gradients():
+    rng = np.random.default_rng(7)
+    program = Program(training=True)
+    program.param_dtype = "bfloat16"
+    x = program.cast(program.input((6,)), "bfloat16")
+    h = dense(program, x, first := random_weight(rng, 6, 40))
+    a, b = (dense(program, h, random_weight(rng, 40, 3)) for _ in range(2))
+    program.output(program.map("add", [program.cast(a, "float32"), program.cast(b, "float32")]))
+    data = rng.normal(size=(9, 6)).astype(np.float32)
+    dy = rng.normal(size=(9, 3)).astype(np.float32)
+    fused = program.fused()
+    assert "fork" in [i.op for i in fused.instructions]
+    _, gradients = pull_back(fused, [data], dy)
+    low = [rounded(v.numpy(), "bfloat16").astype(np.float64) for v in program.variables]
+    dh = rounded(dy, "bfloat16") @ (low[1] + low[2]).T
+    g = rounded(data, "bfloat16").T @ dh
+    np.testing.assert_allclose(gradients[first], g, rtol=0.02, atol=0.02 * np.abs(g).max())
+
+
+def test_reshapes_of_inputs_cost_nothing():
+    program = Program()
+    program.param_dtype = "bfloat16"
+    x = program.cast(program.input((5, 4)), "bfloat16")
+    x = program.emit("reshape", [x], (20,))
+    program.output(dense(program, x, weight(np.ones((20, 3)))))
+    assert [i.op for i in program.fused(training=False).instructions] == ["cast", "dense", "cast"]
+
+
+def test_the_core_refuses_what_is_not_in_the_form_that_it_reads():
+    def program_of(op, dtypes, **attributes):
+        program = Program()
+        x = program.cast(program.input((4,)), dtypes[0])
+        program.output(
+            program.cast(program.emit(op, [x], (4,), dtype=dtypes[1], **attributes), "float32")
+        )
+        return program
+
+    low = ("bfloat16", "bfloat16")
+    with pytest.raises(ValueError, match="expected no values of bfloat16"):
+        _core.Executor(program_of("softmax", low), 1)
+    program = Program()
+    program.output(program.input((4,), "bfloat16"))
+    with pytest.raises(ValueError, match="inputs, outputs: expected none of bfloat16"):
+        _core.Executor(program, 1)

@@ -1,0 +1,165 @@
+"""Values of bfloat16 and float16 as the core has them: two bytes each, or floats that were rounded.
+
+The core keeps a value of bfloat16 in two bytes a number, which few ops read and give; for all
+others it is floats that were rounded. So a value may be there in both forms, with a cast between
+them. One of float16 is always floats. A cast stands behind what gives numbers that are not rounded
+yet. Within loops all is floats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cdl._ir.emit import PLACES
+from cdl._ir.instruction import LOW_DTYPES, Instruction, Value
+from cdl._ir.loops import OF_LOOPS
+
+if TYPE_CHECKING:
+    from cdl._ir.fusion import Rewriter
+
+# Ops whose outputs are numbers that they read, in other places.
+_MOVES = {
+    *("reshape", "permute", "broadcast", "repeat", "concat", "pick", "take_along", "gather"),
+    *("param", "broadcast_batch", "stop", "probe"),
+}
+
+
+def sink_casts(program: Rewriter) -> None:
+    """Casts behind the reshapes that alone read them: an input in another shape costs nothing."""
+    for i in program.instructions.of("cast"):
+        cast, x = i, i.inputs[0]
+        while program.read_once(cast.outputs[0]) and x.dtype != "int32":
+            reader = program.instructions.only_reader(cast.outputs[0])
+            if reader is None or reader.op != "reshape":
+                break
+            y = reader.outputs[0]
+            x = program.like(y, x.dtype)
+            program.swap(reader, behind := cast.giving([y], [x]))
+            program.swap(cast, reader.giving([x], cast.inputs))
+            cast = behind
+
+
+def apply(program: Rewriter) -> None:
+    """Puts casts where a value is read in another form than it is given, or is to be rounded."""
+    if not any(v.dtype in LOW_DTYPES for v in program.values):
+        return
+    _Rounding(program).run()
+
+
+class _Rounding:
+    def __init__(self, program: Rewriter) -> None:
+        self.program = program
+        self.two_bytes: set[int] = set()  # ids of values of bfloat16 that are there in that form
+        self.floats: dict[int, Value] = {}  # as floats, by id of the value of bfloat16
+        self.in_loop = bool(program.instructions.of(*OF_LOOPS[1:]))
+
+    def run(self) -> None:
+        program = self.program
+        steps = list(program.instructions)
+        for v in program.inputs:
+            if v.dtype == "bfloat16":
+                given = program.like(v, "float32")
+                given.role = v.role
+                program.inputs.replace(v, given)
+                program.instructions.put_first(self._rounded(given, v))
+        for i in steps:
+            self._round(i)
+        for ends in (program.outputs, program.external_grads):
+            for v in list(ends):
+                if v.dtype == "bfloat16":
+                    ends.replace(v, self._as_floats(v))
+
+    def _round(self, i: Instruction) -> None:
+        if i.op == "cast":
+            self._round_cast(i)
+            return
+        short = self._is_short(i)
+        inputs = [
+            v if v.dtype != "bfloat16" else self._in_two_bytes(v) if short else self._as_floats(v)
+            for v in i.inputs
+        ]
+        outputs, casts = [], []
+        for v in i.outputs:
+            keeps = i.op in OF_LOOPS or _only_moves(i)  # what it gives is rounded
+            if v.dtype not in LOW_DTYPES or short or (v.dtype == "float16" and keeps):
+                outputs.append(v)
+                if v.dtype == "bfloat16":
+                    self.two_bytes.add(id(v))
+                continue
+            outputs.append(self.program.like(v, "float32"))
+            if keeps:
+                outputs[-1].index = v.index  # by which a loop knows the values of its body
+                outputs[-1].rounded_to = v.dtype
+                self.floats[id(v)] = outputs[-1]
+            else:
+                casts.append(self._rounded(outputs[-1], v))
+        if outputs != list(i.outputs) or inputs != list(i.inputs):
+            new = i.giving(outputs, inputs)
+            self.program.swap(i, new)
+            for cast in casts:
+                self.program.instructions.put_behind(new, cast)
+
+    def _round_cast(self, i: Instruction) -> None:
+        (x,), (y,) = i.inputs, i.outputs
+        if y.dtype == "float32" and id(x) in self.two_bytes and id(x) not in self.floats:
+            self.floats[id(x)] = y
+        elif y.dtype == "float32" and x.dtype == "bfloat16":
+            self.program.instructions.remove(i)
+            self.program.read_instead(y, self._as_floats(x))
+        elif x.dtype == "bfloat16" or y.dtype == "bfloat16":
+            given = self._as_floats(x) if x.dtype == "bfloat16" else x
+            new = self._rounded(given, y) if y.dtype == "bfloat16" else i.reading([given])
+            self.program.swap(i, new)
+
+    def _rounded(self, given: Value, v: Value) -> Instruction:
+        """A cast of floats to a value, in the form in which it is read, if that is one."""
+        if v.dtype == "bfloat16":
+            if not any(self._is_short(user) for user in self.program.users(v)):
+                self.floats[id(v)] = self._like(v)
+                return _cast(given, self.floats[id(v)], v.dtype)
+            self.two_bytes.add(id(v))
+        return _cast(given, v, v.dtype)
+
+    def _in_two_bytes(self, v: Value) -> Value:
+        if id(v) not in self.two_bytes:
+            self._put(self.floats[id(v)], v)
+            self.two_bytes.add(id(v))
+        return v
+
+    def _as_floats(self, v: Value) -> Value:
+        if id(v) not in self.floats:
+            self.floats[id(v)] = self._like(v)
+            self._put(v, self.floats[id(v)])
+        return self.floats[id(v)]
+
+    def _like(self, v: Value) -> Value:
+        new = self.program.like(v, "float32")
+        new.rounded_to = v.dtype
+        return new
+
+    def _put(self, given: Value, wanted: Value) -> None:
+        before = self.program.producer(given)
+        cast = _cast(given, wanted, wanted.dtype)
+        if before is None:
+            self.program.instructions.put_first(cast)
+        else:
+            self.program.instructions.put_behind(before, cast)
+
+    def _is_short(self, i: Instruction) -> bool:
+        """Whether the core has an instruction for numbers of bfloat16 in two bytes."""
+        if i.op != "dense" or i.params[0] is None or self.in_loop:
+            return False
+        dtypes = {i.inputs[0].dtype, i.outputs[0].dtype, i.param_dtype(0)}
+        return dtypes == {"bfloat16"} and min(i.params[0].shape) > 1
+
+
+def _cast(given: Value, wanted: Value, dtype: str) -> Instruction:
+    return Instruction("cast", (given,), (wanted,), (), {"dtype": dtype})
+
+
+def _only_moves(i: Instruction) -> bool:
+    """Whether all that an instruction gives are numbers that it reads, of the same dtype."""
+    read = [v for k, v in enumerate(i.inputs) if k != PLACES.get(i.op)]
+    given = {v.dtype for v in (*read, *i.outputs)}
+    given |= {i.param_dtype(k) or "float32" for k, p in enumerate(i.params) if p is not None}
+    return i.op in _MOVES and len(given) == 1

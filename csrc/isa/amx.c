@@ -1,0 +1,180 @@
+/* amx.c - products of bfloat16 by AMX's tiles; all other kernels are those of AVX-512.
+ *
+ * A process asks Linux once for leave to use tiles. They are set up in each call and released at
+ * its end, so that no other code in the process meets them, and nothing is saved when threads
+ * change.
+ */
+#define _DEFAULT_SOURCE
+#include "isa/isa.h"
+
+#if defined(__x86_64__)
+extern const struct cdl_kernels cdl_kernels_avx512;
+extern struct cdl_kernels cdl_kernels_amx;
+struct cdl_kernels cdl_kernels_amx;
+#endif
+
+#if defined(__x86_64__) && defined(__linux__) && (__GNUC__ >= 11 || defined(__clang__))
+#if defined(__clang__)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512bf16"))),             \
+    apply_to = function)
+#else
+#pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512bf16")
+#endif
+#include <cpuid.h>
+#include <immintrin.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ROWS = 16, DEPTH = 32, L1_DEPTH = 256 };
+
+/* Registers 0 to 3 are sums: two tiles of rows by two of columns; 4 and 5 are rows of a, 6 and 7
+ * columns of b. */
+struct tiles {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+};
+
+static void set_up(size_t rows) {
+    const uint8_t first = (uint8_t)cdl_min(rows, ROWS), second = (uint8_t)(rows - first);
+    struct tiles tiles = {.palette = 1};
+    for (int i = 0; i < 8; i++) tiles.bytes[i] = 64, tiles.rows[i] = ROWS;
+    tiles.rows[0] = tiles.rows[1] = tiles.rows[4] = first;
+    tiles.rows[2] = tiles.rows[3] = tiles.rows[5] = second ? second : first;
+    _tile_loadconfig(&tiles);
+}
+
+/* Of 17 to 32 rows (`low`) or fewer, and of one tile of columns or two (`right`). */
+static inline __attribute__((always_inline)) void block(const bool low, const bool right, size_t k,
+                                                        const uint16_t *a, size_t lda,
+                                                        const uint32_t *b, const float *init,
+                                                        size_t ldi, float *c, size_t ldc) {
+    const size_t row = lda * sizeof *a, pairs = CDL_BF16_LINE * sizeof *b;
+    const size_t from = ldi * sizeof *init, to = ldc * sizeof *c;
+    _tile_loadd(0, init, from);
+    if (right) _tile_loadd(1, init + ROWS, from);
+    if (low) _tile_loadd(2, init + ROWS * ldi, from);
+    if (low && right) _tile_loadd(3, init + ROWS * ldi + ROWS, from);
+    for (size_t p = 0; p < k; p += DEPTH, a += DEPTH, b += DEPTH / 2 * CDL_BF16_LINE) {
+        _tile_loadd(6, b, pairs);
+        _tile_loadd(4, a, row);
+        _tile_dpbf16ps(0, 4, 6);
+        if (right) _tile_loadd(7, b + ROWS, pairs);
+        if (right) _tile_dpbf16ps(1, 4, 7);
+        if (low) _tile_loadd(5, a + ROWS * lda, row);
+        if (low) _tile_dpbf16ps(2, 5, 6);
+        if (low && right) _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, to);
+    if (right) _tile_stored(1, c + ROWS, to);
+    if (low) _tile_stored(2, c + ROWS * ldc, to);
+    if (low && right) _tile_stored(3, c + ROWS * ldc + ROWS, to);
+}
+
+static void block_of(size_t rows, size_t width, size_t k, const uint16_t *a, size_t lda,
+                     const uint32_t *b, const float *init, size_t ldi, float *c, size_t ldc) {
+    if (rows > ROWS && width > ROWS)
+        block(true, true, k, a, lda, b, init, ldi, c, ldc);
+    else if (rows > ROWS)
+        block(true, false, k, a, lda, b, init, ldi, c, ldc);
+    else if (width > ROWS)
+        block(false, true, k, a, lda, b, init, ldi, c, ldc);
+    else
+        block(false, false, k, a, lda, b, init, ldi, c, ldc);
+}
+
+/* Of one panel, rows [first, last), `step` at a time. */
+static void rows_of(size_t first, size_t last, size_t step, size_t width, size_t k,
+                    const uint16_t *a, size_t lda, const uint32_t *b, const float *init, size_t ldi,
+                    float *c, size_t ldc) {
+    for (size_t p = 0; p < k; p += L1_DEPTH) {
+        const size_t depth = cdl_min(k - p, L1_DEPTH);
+        for (size_t r = first; r < last; r += step) {
+            const float *from = p ? c + r * ldc : init + r * ldi;
+            block_of(step, width, depth, a + r * lda + p, lda, b + p / 2 * CDL_BF16_LINE, from,
+                     p ? ldc : ldi, c + r * ldc, ldc);
+        }
+    }
+}
+
+static void gemm_bf16(size_t m, size_t width, size_t k, const uint16_t *a, size_t lda,
+                      const uint32_t *b, size_t step, const float *init, size_t ldi, float *c,
+                      size_t ldc) {
+    const size_t whole = m / (2 * ROWS) * 2 * ROWS;
+    for (size_t first = 0, last; first < m; first = last) {
+        const size_t rows = first < whole ? 2 * ROWS : m - whole;
+        last = first < whole ? whole : m;
+        set_up(rows);
+        for (size_t j = 0; j < width; j += CDL_BF16_LINE)
+            rows_of(first, last, rows, cdl_min(width - j, CDL_BF16_LINE), k, a, lda,
+                    j ? b + step : b, init + j, ldi, c + j, ldc);
+    }
+    _tile_release();
+}
+
+/* 16 numbers, rounded, in the lower halves. */
+static inline __m512i rounded(const float *x) {
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x)));
+}
+
+static void bf16_pack(size_t rows, size_t n, const float *w, size_t ldw, uint32_t *y, size_t ldy) {
+    for (size_t r = 0; r < rows; r += 2, w += 2 * ldw, y += ldy) {
+        for (size_t j = 0; j < n; j += 16) {
+            __m512i pair = rounded(w + j);
+            if (r + 1 < rows)
+                pair = _mm512_or_si512(pair, _mm512_slli_epi32(rounded(w + ldw + j), 16));
+            _mm512_storeu_si512(y + j, pair);
+        }
+    }
+}
+
+static void bf16_from_floats(size_t rows, size_t n, const float *x, size_t ldx, uint16_t *y,
+                             size_t ldy) {
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+        for (size_t j = 0; j < cdl_bf16_padded(n); j += 16) {
+            const size_t left = n > j ? n - j : 0;
+            const __mmask16 live = left < 16 ? (__mmask16)((1U << left) - 1) : (__mmask16)0xffff;
+            const __m512 v = _mm512_maskz_loadu_ps(live, x + j);
+            _mm256_storeu_si256((__m256i *)(void *)(y + j), (__m256i)_mm512_cvtneps_pbh(v));
+        }
+    }
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+/* CPUID 7.0 EDX: AMX-BF16 and AMX-TILE; 7.1 EAX: AVX512_BF16. Then Linux's leave, from 5.16 on. */
+static bool asks(void) {
+    enum { TILES = 1 << 24, TILE_BF16 = 1 << 22, AVX512_BF16 = 1 << 5 };
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0, more = 0;
+    if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || eax < 1) return false;
+    if (!(edx & TILES) || !(edx & TILE_BF16)) return false;
+    if (!__get_cpuid_count(7, 1, &more, &ebx, &ecx, &edx) || !(more & AVX512_BF16)) return false;
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
+static void take_over(struct cdl_kernels *kernels) {
+    kernels->gemm_bf16 = gemm_bf16;
+    kernels->bf16_pack = bf16_pack;
+    kernels->bf16_from_floats = bf16_from_floats;
+}
+#elif defined(__x86_64__)
+static bool asks(void) { return false; }
+static void take_over(struct cdl_kernels *kernels) { (void)kernels; }
+#endif
+
+#if defined(__x86_64__)
+static bool runs; /* set once, at import, as is the table */
+
+bool cdl_amx_runs(void) { return runs; }
+
+void cdl_amx_make(void) {
+    runs = asks();
+    cdl_kernels_amx = cdl_kernels_avx512;
+    cdl_kernels_amx.isa = "amx";
+    take_over(&cdl_kernels_amx);
+}
+#endif

@@ -1,0 +1,97 @@
+/* bf16.c - which block of a product of bfloat16 is computed when, and what becomes of its sums.
+ *
+ * Some panels of sums at a time are added up in scratch, in runs of DEPTH of k: what is read of
+ * the rows stays in L2, and each part of the weights is read once.
+ */
+#include "products/bf16.h"
+
+#include "base/caches.h"
+
+enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8 };
+enum { LINE = CDL_BF16_LINE, STEP = DEPTH / 2 * LINE }; /* of a panel of w^T in scratch */
+
+static const float zeros[CDL_PANEL];
+
+static size_t l2_floats(void) { return cdl_caches()->l2 / 2 / sizeof(float); }
+
+/* Panels of sums, of so many rows, that fill half of the L2 cache. */
+static size_t panels_of(size_t m) {
+    return cdl_max(cdl_min(l2_floats() / (m * CDL_PANEL), MOST_PANELS), 1);
+}
+
+static size_t sums_floats(size_t m) {
+    const size_t panel = cdl_min(m, MOST_ROWS) * CDL_PANEL;
+    return cdl_max(cdl_min(l2_floats(), MOST_PANELS * panel), panel);
+}
+
+size_t cdl_bf16_matmul_floats(size_t m) { return sums_floats(m) + 2 * STEP; }
+
+/* Columns [column, column + depth) of w, as pairs of rows of a panel whose columns are rows [row,
+ * row
+ * + CDL_BF16_LINE) of it. */
+static void transpose(const struct cdl_kernels *kernels, const struct cdl_param *w, size_t row,
+                      size_t column, size_t depth, float *to) {
+    for (size_t q = 0; q < depth; q += LINE, to += LINE / 2 * LINE) {
+        _Alignas(64) float rows[LINE * LINE / 2];
+        kernels->bf16_unpair(LINE / 2, LINE, cdl_param_pairs(w, row, column + q), LINE,
+                             (uint16_t *)(void *)rows, LINE);
+        kernels->transpose(LINE, LINE / 2, rows, LINE / 2, to, LINE);
+    }
+}
+
+static void finish(const struct cdl_kernels *kernels, const struct cdl_bf16_product *product,
+                   size_t rows, size_t width, size_t offset, float *sums) {
+    _Alignas(64) float y[FINISHED * CDL_PANEL];
+    const size_t ld = CDL_PANEL;
+    const struct cdl_epilogue epilogue = {.activation = product->activation,
+                                          .gradient = product->gradient,
+                                          .y = y,
+                                          .params = product->params};
+    if (product->gradient && product->activation != CDL_ACTIVATION_linear)
+        kernels->bf16_to_floats(rows, width, product->y + offset, product->ldc, y, ld);
+    cdl_finish(kernels, &epilogue, rows, width, 0, sums, ld, ld);
+    kernels->bf16_from_floats(rows, width, sums, ld, product->c + offset, product->ldc);
+}
+
+/* Rows [row, row + m) of columns [column, last). */
+static void strip(const struct cdl_context *ctx, const struct cdl_bf16_product *product, size_t row,
+                  size_t m, size_t column, size_t last, float *sums, float *b) {
+    const struct cdl_kernels *kernels = ctx->kernels;
+    const struct cdl_param *w = product->w;
+    const bool back = product->transposed;
+    const size_t k = cdl_bf16_padded(back ? w->cols : w->rows);
+    const size_t step = back ? STEP : cdl_bf16_padded(w->rows) / 2 * LINE;
+    for (size_t p = 0; p < k; p += DEPTH) {
+        if (cdl_stopped(ctx)) return;
+        const size_t depth = cdl_min(k - p, DEPTH);
+        float *c = sums;
+        for (size_t at = column; at < last; at += CDL_PANEL, c += m * CDL_PANEL) {
+            const size_t width = cdl_min(cdl_round_up(last - at, CDL_LINE), CDL_PANEL);
+            const uint32_t *pairs = back ? (uint32_t *)(void *)b : cdl_param_pairs(w, p, at);
+            for (size_t j = 0; j < width && back; j += LINE)
+                transpose(kernels, w, at + j, p, depth, b + j / LINE * STEP);
+            const float *init = p ? c : product->bias ? product->bias + at : zeros;
+            kernels->gemm_bf16(m, width, depth, product->a + row * product->lda + p, product->lda,
+                               pairs, step, init, p ? CDL_PANEL : 0, c, CDL_PANEL);
+            for (size_t r = 0; r < m && p + depth == k; r += FINISHED)
+                finish(kernels, product, cdl_min(m - r, FINISHED), width,
+                       (row + r) * product->ldc + at, c + r * CDL_PANEL);
+        }
+    }
+}
+
+void cdl_bf16_matmul(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
+                     float *scratch) {
+    const struct cdl_param *w = product->w;
+    const size_t k = product->transposed ? w->cols : w->rows;
+    float *b = scratch + sums_floats(product->m);
+    for (size_t row = 0, m; row < product->m; row += m) {
+        m = cdl_min(product->m - row, MOST_ROWS);
+        const size_t columns = (k <= DEPTH ? 1 : panels_of(m)) * CDL_PANEL;
+        const size_t end = product->first + product->columns;
+        for (size_t column = product->first, last; column < end; column = last) {
+            last = cdl_min(end, column + columns);
+            strip(ctx, product, row, m, column, last, scratch, b);
+        }
+    }
+}
