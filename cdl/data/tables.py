@@ -21,6 +21,7 @@ from cdl.data.windows import PART, TOGETHER
 _PAGE = 1_200_000  # bytes that a column of an open row group takes: a page, and what is made of it
 _DECODED = 128_000_000  # bytes that all open row groups may take
 _BUFFER = 1 << 16  # bytes of a column that are read from the disk at a time
+_TEXTS = ("csv", "json")  # formats that must be read to know how many rows there are
 LARGE = 250_000_000  # bytes of a table in memory that is not copied into one array
 
 
@@ -64,10 +65,11 @@ class _Dataset(Reader):
         self._value = value
         try:
             self._fragments = list(value.get_fragments())
-            parquet = all(hasattr(each, "row_groups") for each in self._fragments)
+            formats = [getattr(each, "format", None) for each in self._fragments]
+            counts = not any(getattr(each, "default_extname", "") in _TEXTS for each in formats)
         except ValueError:  # it is filtered
-            self._fragments, parquet = [], False
-        super().__init__(value.schema.names, value.count_rows() if parquet else None)
+            self._fragments, counts = [], False
+        super().__init__(value.schema.names, value.count_rows() if counts else None)
 
     def together(self, columns: int) -> int:
         groups = [each.row_groups[0] for each in self._fragments if getattr(each, "row_groups", ())]

@@ -121,12 +121,16 @@ class WindowIterator:
         self._fresh = False  # whether none of the pass has been run
         self._passes = 0  # that have begun
         self.arrays: Any = None
-        self._begin_pass(self._draw(looks=True))
-        if not self._next():
-            raise ValueError(f"{source.name} must have at least one row, got none")
-        first: Any = self.arrays
-        self._batch = batch = min(batch, first.samples)
-        self.train_function = make(first, batch)
+        try:
+            self._begin_pass(self._draw(looks=True))
+            if not self._next():
+                raise ValueError(f"{source.name} must have at least one row, got none")
+            first: Any = self.arrays
+            self._batch = batch = min(batch, first.samples)
+            self.train_function = make(first, batch)
+        except BaseException:
+            self._stop()
+            raise
         rows = source.rows if self._kept is None else first.samples
         self.target = steps or (None if rows is None else -(-rows // batch))
 

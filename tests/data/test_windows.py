@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+import threading
 
 import h5py
 import numpy as np
@@ -69,6 +70,7 @@ SOURCES = {
         "price",
     ),
     "CSV": lambda path, x, y: (csv(path, x, y), "price"),
+    "IPC": lambda path, x, y: (ipc(path, x, y), "price"),
     "in memory": lambda path, x, y: (ds.dataset(arrow_table(x, y)), "price"),
     "lazy": lambda path, x, y: (pl.from_arrow(arrow_table(x, y)).lazy(), "price"),
     "Hugging Face": lambda path, x, y: (datasets.Dataset(arrow_table(x, y)), "price"),
@@ -85,6 +87,13 @@ SOURCES = {
 def csv(path, x, y):
     pl.from_arrow(arrow_table(x, y)).write_csv(path / "t.csv")
     return ds.dataset(path / "t.csv", format="csv")
+
+
+def ipc(path, x, y):
+    ds.write_dataset(
+        arrow_table(x, y), path / "ipc", format="ipc", max_rows_per_file=300, max_rows_per_group=300
+    )
+    return ds.dataset(path / "ipc", format="ipc")
 
 
 def net(seed=0):
@@ -448,3 +457,77 @@ def test_memory_stays_flat(tmp_path):
     run = [sys.executable, "-c", code, str(tmp_path / "t")]
     out = subprocess.run(run, capture_output=True, text=True, check=True)
     assert float(out.stdout) < 320
+
+
+def test_the_number_of_batches_is_known_without_reading_all(tmp_path):
+    class Steps(cdl.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            found.append(self.params["steps"])
+
+    found = []
+    for kind in ("Parquet", "IPC", "in memory", "HDF5", "Hugging Face", "CSV"):
+        (tmp_path / kind).mkdir()
+        source = SOURCES[kind](tmp_path / kind, *numbers())
+        net().fit(*source, batch_size=16, verbose=0, callbacks=[Steps()])
+    assert found == [63] * 5 + [None]
+
+
+def test_a_file_that_breaks_off_is_an_error_and_leaves_no_thread(tmp_path, monkeypatch):
+    x, y = numbers()
+    source = h5(tmp_path / "t.h5", x, y)
+    monkeypatch.setattr("cdl.data.ahead._SLOW", 0.0)  # so that a thread reads
+
+    class Broken:
+        shape, dtype, chunks = source[0].shape, source[0].dtype, source[0].chunks
+
+        def __getitem__(self, rows):
+            if rows.start > 500:
+                raise OSError("the disk is gone")
+            return source[0][rows]
+
+    before = set(threading.enumerate())
+    with pytest.raises(OSError, match="the disk is gone"):
+        net().fit(Broken(), y, shuffle=False, verbose=0)
+    with pytest.raises(ValueError, match="to fit the model's input"):
+        model = cdl.Sequential([cdl.Input((7,)), cdl.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(source[0], y, verbose=0)
+    assert not set(threading.enumerate()) - before
+
+
+def test_several_inputs_may_be_arrays_of_files_and_of_memory(tmp_path):
+    x, y = numbers()
+    file = h5(tmp_path / "t.h5", x, y)
+
+    def trained(a, b, target):
+        cdl.utils.set_random_seed(0)
+        inputs = {"a": cdl.Input((3,), name="a"), "b": cdl.Input((1,), name="b")}
+        out = cdl.layers.Dense(1)(cdl.layers.Concatenate()(list(inputs.values())))
+        model = cdl.Model(inputs, out)
+        model.compile("adam", "mse")
+        model.fit({"a": a, "b": b}, target, shuffle=False, verbose=0)
+        return model.get_weights()[0]
+
+    np.testing.assert_array_equal(trained(file[0], y[:, None], file[1]), trained(x, y[:, None], y))
+    with pytest.raises(ValueError, match="as many rows"):
+        net().fit(file[0], y[:10], verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["Parquet", "lazy"])
+def test_predictions_of_some_steps_and_a_step_of_ones_own(tmp_path, kind):
+    x, y = numbers()
+    source = SOURCES[kind](tmp_path, x, y)
+    model = net()
+    model.fit(*source, verbose=0)
+    found = model.predict(source[0], batch_size=16, steps=20, verbose=0)
+    np.testing.assert_array_equal(found, model.predict(x[:320], verbose=0))
+
+    class Twice(cdl.Sequential):
+        def predict_step(self, data):
+            return 2 * np.asarray(self(data[0] if isinstance(data, tuple) else data))
+
+    twice = Twice([cdl.layers.Dense(1)])
+    twice.compile("sgd", "mse")
+    twice.fit(*source, verbose=0)
+    found = twice.predict(source[0], batch_size=16, verbose=0)
+    np.testing.assert_allclose(found, 2 * np.asarray(twice(x)), rtol=1e-5, atol=1e-6)
