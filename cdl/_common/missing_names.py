@@ -17,7 +17,6 @@ REASONS = {
         "",
         "layers.RandomFlip and its sisters, and ops.image.elastic_transform",
     ),
-    r"layers\.Pipeline": ("", "Sequential"),
     r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),
     r"layers\.(Flax|Jax|TFSM)Layer|layers\.TorchModuleWrapper": (
         "there is no other framework underneath",

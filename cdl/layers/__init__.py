@@ -127,6 +127,7 @@ from cdl.layers.preprocessing.image.toning import RandomSharpness as RandomSharp
 from cdl.layers.preprocessing.image.toning import Solarization as Solarization
 from cdl.layers.preprocessing.integer_lookup import IntegerLookup as IntegerLookup
 from cdl.layers.preprocessing.normalization import Normalization as Normalization
+from cdl.layers.preprocessing.pipeline import Pipeline as Pipeline
 from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
 from cdl.layers.preprocessing.string_lookup import StringLookup as StringLookup
 from cdl.layers.preprocessing.text_vectorization import (

@@ -154,3 +154,8 @@ def test_axes_that_attend_are_neither_the_first_nor_the_last(axes):
     layer = layers.MultiHeadAttention(2, 3, attention_axes=axes)
     with pytest.raises(ValueError, match="attention_axes must be axes between the first and the"):
         layer(Q, V)
+
+
+@pytest.mark.parametrize("kind", [cdl.layers.Attention, cdl.layers.AdditiveAttention])
+def test_attention_says_that_it_supports_masking(kind):
+    assert kind().supports_masking

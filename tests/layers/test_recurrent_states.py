@@ -207,3 +207,14 @@ def test_batches_of_other_sizes_are_refused_in_the_same_words(call):
 def test_errors_name_the_layer_that_was_made(make, what):
     with pytest.raises(ValueError, match=what):
         make()
+
+
+def test_first_call_of_a_stateful_bidirectional_layer_fixes_the_samples():
+    both = layers.Bidirectional(layers.LSTM(3, stateful=True))
+    first, second = both(X), both(X)
+    net = cdl.Sequential([cdl.Input(batch_shape=X.shape), layers.Bidirectional(layers.LSTM(3))])
+    net.set_weights(both.get_weights())
+    np.testing.assert_allclose(first, net.predict(X), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(first, second, atol=1e-4)
+    with pytest.raises(ValueError, match="samples"):
+        both(X[:1])

@@ -63,6 +63,7 @@ class Attention(Layer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         owner = type(self).__name__
         self.use_scale = flag(owner, "use_scale", use_scale)
         self.score_mode: str = one_of(owner, "score_mode", score_mode, ("dot", "concat"))

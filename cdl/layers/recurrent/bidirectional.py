@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import ops, tree
 from cdl._common.overriding import overrides
 from cdl._common.validation import expected, one_of
@@ -106,6 +108,14 @@ class Bidirectional(Layer):
     def _sublayers(self) -> list[Any]:
         own = [self.forward_layer, self.backward_layer]
         return own + [each for each in super()._sublayers() if each not in own]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer's output; see `Layer`. The first call of a stateful layer fixes the samples."""
+        first = args[0] if args else kwargs.get("sequences")
+        if self.forward_layer.stateful and not self.built and isinstance(first, np.ndarray):
+            self.check_input(np.shape(first))
+            self.build(np.shape(first))
+        return super().__call__(*args, **kwargs)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Build both layers for sequences of that shape."""

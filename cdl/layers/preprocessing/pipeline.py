@@ -1,0 +1,92 @@
+"""Pipeline: layers one behind the other, as one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from cdl._common.validation import expected
+from cdl._configs.serialization import deserialize, serialize
+from cdl.layers.call_arguments import takes
+from cdl.layers.layer import Layer, registry
+from cdl.layers.running import name_scope
+
+
+@registry.add()
+class Pipeline(Layer):
+    """What layers give one behind the other, such as changes of images by chance.
+
+    A call that says nothing about training is one of training, unless what is around it says more.
+
+    Args:
+        layers: a list of layers.
+        name: of the layer; made from the class if None.
+
+    Raises:
+        ValueError: something else than a list of layers.
+    """
+
+    training_by_default = True
+    _file_parts = ("layers",)
+
+    def __init__(self, layers: Sequence[Layer], name: str | None = None) -> None:
+        super().__init__(name=name)
+        fits = isinstance(layers, (list, tuple))
+        if not fits or not all(isinstance(each, Layer) for each in layers):
+            raise expected("Pipeline", "layers", "a list of layers", layers)
+        self._pipeline_layers = list(layers)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in order."""
+        return self._pipeline_layers
+
+    def _sublayers(self) -> list[Any]:
+        more = [each for each in super()._sublayers() if each not in self._pipeline_layers]
+        return [*self._pipeline_layers, *more]
+
+    def build(self, input_shape: Any) -> None:
+        """Build the layers for inputs of that shape."""
+        shape = input_shape
+        for layer in self._pipeline_layers:
+            if not layer.built:
+                with name_scope(layer):
+                    layer.build(shape)
+            shape = layer.compute_output_shape(shape)
+        super().build(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = True, mask: Any = None) -> Any:
+        """What the last layer gives.
+
+        Args:
+            inputs: of the first layer.
+            training: for those that behave otherwise in training.
+            mask: of the input; those of the layers between are handed on.
+        """
+        del mask
+        for layer in self._pipeline_layers:
+            told = training is not None and takes(type(layer), "training")
+            inputs = layer(inputs, training=training) if told else layer(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape that the last layer gives."""
+        for layer in self._pipeline_layers:
+            input_shape = layer.compute_output_shape(input_shape)
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers' configs, and the name."""
+        return {"layers": serialize(self._pipeline_layers), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new pipeline, with new layers.
+
+        Raises:
+            ValueError: the config has no list of layers.
+        """
+        given = config.get("layers")
+        if not isinstance(given, (list, tuple)):
+            raise expected("Pipeline", "`layers` of the config", "a list of configs", given)
+        return cls(**{**config, "layers": [deserialize(each) for each in given]})
