@@ -58,7 +58,7 @@ enum { CDL_LOOP_FLOATS = 1 << 17 };
 static inline size_t cdl_turns_at_once(const struct cdl_node *node, size_t rows) {
     if (!cdl_learns_at_once(node)) return 1;
     const size_t turn = rows * (node->in[0]->row_floats + node->out[0]->row_floats);
-    return cdl_min(cdl_max(CDL_LOOP_FLOATS / turn, 1), node->turns);
+    return cdl_min(cdl_max(CDL_LOOP_FLOATS / cdl_max(turn, 1), 1), node->turns);
 }
 
 #endif

@@ -11,7 +11,8 @@ from programs import activation, dense, learner, mlp, random_weight, weight
 
 from cdl import _core
 from cdl._ir import emit
-from cdl._ir.program import Program
+from cdl._ir.loops import Loop
+from cdl._ir.program import Instruction, Program
 
 ROWS = 256
 
@@ -82,7 +83,27 @@ def shared(program, x, rng):
     return dense(program, activation(program, dense(program, x, kernel), "tanh"), kernel), [kernel]
 
 
-NETS = {"plain": plain, "normalized": normalized, "shared": shared}
+def looped(program, x, rng):
+    """A loop over the parts of a sample, within which the core looks as well."""
+    n = x.shape[0] // 16
+    kernels = [random_weight(rng, rows, 16) for rows in (*x.shape, 16, 16)]
+    first = dense(program, x, kernels[0])
+    body = Program()
+    h, part = body.value((16,)), body.value((16,))
+    body.instructions = [
+        Instruction(op, (), (v,), (), {}) for op, v in (("carried", h), ("element", part))
+    ]
+    z = body.map("add", [dense(body, h, kernels[1]), dense(body, part, kernels[2])])
+    body.outputs = [activation(body, z, "tanh")] * 2
+    outputs = [program.value((16,)), program.value((n, 16))]
+    inputs = [first, emit.reshape(program, x, (n, 16))]
+    attributes = {"turns": n, "draws": 0, "drawn": 0, "reverse": 0, "by_place": 1}
+    ways = ["carry", "collect"]
+    program.instructions.append(Loop(body, ways, inputs, outputs, attributes))
+    return emit.reshape(program, outputs[1], x.shape), kernels
+
+
+NETS = {"plain": plain, "normalized": normalized, "shared": shared, "looped": looped}
 RULES = {"at once": {}, "kept": {"clipnorm": 1.0}, "later": {"gradient_accumulation_steps": 2}}
 
 
