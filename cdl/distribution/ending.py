@@ -107,12 +107,18 @@ class Ending:
                 self._abort()
             self._ranks.stop_asked = True
 
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(each, note) for each in signals]
+        # A handler of the user's own stays: it knows what is to be done.
+        usual: dict[signal.Signals, Any] = {
+            signal.SIGINT: signal.default_int_handler,
+            signal.SIGTERM: signal.SIG_DFL,
+        }
+        held = [each for each, default in usual.items() if signal.getsignal(each) is default]
+        for each in held:
+            signal.signal(each, note)
 
         def restore() -> None:
-            for each, handler in zip(signals, before, strict=True):
-                signal.signal(each, handler)
+            for each in held:
+                signal.signal(each, usual[each])
             if self._ranks.stop_asked:  # after the last batch
                 self._ranks.stop_asked = False
                 signal.raise_signal(signal.SIGINT)

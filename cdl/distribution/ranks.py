@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ _HEADER_BYTES = 64
 _MARKS = 241
 LEAVES = 8  # CDL_LEAVES
 _SAMPLED = 64  # rows
+_SWITCH = 1e-4  # seconds
 
 _current: Ranks | None = None
 
@@ -58,6 +61,7 @@ class Ranks:
         self._depth = 0  # of runs within each other
         self._begun = False  # whether this run has made a collective call
         self._agreed = False  # whether what ends it ends it on all ranks
+        self.alike: WeakSet[Any] = WeakSet()  # optimizers of models that began with the same values
         self._ending = ending.Ending(self, mpi, timeout)
 
     def __str__(self) -> str:
@@ -222,6 +226,9 @@ class Ranks:
             self._begun = self._agreed = False
             self._ending.watch()
         restore = self._ending.hold_signals() if self._depth == 1 else None
+        # Each step takes Python's lock: a thread that reads data ahead is to give it up soon.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(interval, _SWITCH))
         try:
             yield
         except BaseException as error:
@@ -230,6 +237,7 @@ class Ranks:
             raise
         finally:
             self._depth -= 1
+            sys.setswitchinterval(interval)
             if restore is not None:
                 restore()
 
@@ -266,10 +274,7 @@ class Ranks:
         Raises:
             RuntimeError: on all ranks: one has others.
         """
-        mine = 0
-        for each in variables:
-            mine = zlib.crc32(np.ascontiguousarray(each.numpy()).view(np.uint8).data, mine)
-        found = self.gathered(mine)
+        found = self.gathered(hash_of(variables))
         odd = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
         if odd:
             self._agreed = True
@@ -296,6 +301,7 @@ class Alone(Ranks):
         self.reproducible = True
         self.calls, self.since, self.stop_asked = 0, None, False
         self._depth, self._begun, self._agreed = 0, False, False
+        self.alike = WeakSet()
 
     def join(self, view: memoryview, step: bool) -> bool:
         """Add the leaves of a step up; whether it found no fault."""
@@ -331,6 +337,14 @@ class Alone(Ranks):
     def run(self) -> Iterator[None]:
         """Nobody else waits."""
         yield
+
+
+def hash_of(variables: Sequence[Any]) -> int:
+    """A hash of the bits of all values."""
+    found = 0
+    for each in variables:
+        found = zlib.crc32(np.ascontiguousarray(each.numpy()).tobytes(), found)
+    return found
 
 
 def described(array: Any) -> str:

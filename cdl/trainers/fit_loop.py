@@ -323,6 +323,7 @@ def evaluate(
 
     callbacks.set_model(model)
     callbacks.set_params({"verbose": verbose, "epochs": 1, "steps": iterator.target})
+    together.begin_evaluation(model, iterator)
     try:
         iterator.train_function.reset()
         callbacks.on_test_begin()
@@ -362,6 +363,8 @@ def on_batch(
     arguments.batch_of_states(model, rows, rows, call)
     train_function: Any = model._train_function(compiled, kind, arrays, rows)
     try:
+        if trains:
+            together.begin_batches(model)
         train_function.reset()
         train_function.begin(arrays, rows)
         train_function.run(1, 0.0)

@@ -36,6 +36,7 @@ def _start_of(model: TrainableModel, iterator: EpochIterator, epochs: range) -> 
         "version of cdl": metadata.version("cdl-nn"),
         "epochs": epochs,
         **iterator.start(),
+        "layers": [type(each).__name__ for each in model._flatten_layers()],
         "shapes of weights": [tuple(each.shape) for each in model.weights],
         "optimizer": type(compiled.optimizer).__name__,
     }
@@ -47,6 +48,22 @@ def _begin_alike(shared: ranks.Ranks, model: TrainableModel) -> None:
     state, epoch = shared.begin_alike(variables, (random.state(), model._initial_epoch))
     random.set_state(state)
     model._initial_epoch = epoch
+    shared.alike.add(model.optimizer)
+
+
+def begin_batches(model: TrainableModel) -> None:
+    """Before the first of single batches: of several ranks all have what the first has."""
+    shared = ranks.current()
+    if shared is not None and model.optimizer not in shared.alike:
+        _begin_alike(shared, model)
+
+
+def begin_evaluation(model: TrainableModel, iterator: EpochIterator) -> None:
+    """Of several ranks all must have the same data and weights."""
+    shared = ranks.current()
+    if shared is not None:
+        weights = f"hash {ranks.hash_of(model.weights):08x}"
+        shared.compare({**iterator.start(), "weights": weights}, "evaluate")
 
 
 def is_stopped(model: TrainableModel, epoch: int) -> bool:

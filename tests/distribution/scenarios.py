@@ -40,11 +40,12 @@ def rank():
     return there.data_shard_id if there is not None else 0
 
 
-def model():
+def model(noisy=False):
     cdl.utils.set_random_seed(5)
     made = cdl.Sequential(
         [
             layers.Input((6,)),
+            *([layers.GaussianNoise(0.1)] if noisy else []),
             layers.Dense(8, activation="relu"),
             layers.Dropout(0.2),
             layers.Dense(1),
@@ -129,6 +130,8 @@ def refused(folder):
         "a fault": lambda: table.fit(
             numbers, np.zeros(64), batch_size=64, shuffle=False, verbose=0
         ),
+        "evaluate": lambda: model().evaluate(X + one, Y, verbose=0),
+        "layers": lambda: train(made=model(noisy=one)),
         "predict": lambda: model().predict(X[: 10 if one else 20], verbose=0),
     }.items():
         try:

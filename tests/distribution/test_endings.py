@@ -111,6 +111,8 @@ def test_ranks_that_were_started_differently_are_told_so(tmp_path):
         "batch size, rank {}: fit: all ranks must have the same batch size: rank 0 has 32, rank 1 ",
         "epochs, rank {}: fit: all ranks must have the same epochs: rank 0 has range(0, 4), rank 1",
         "weights, rank {}: fit: after epoch 2 the weights of rank 1 are not those of rank 0",
+        "evaluate, rank {}: evaluate: all ranks must have the same data: rank 0 has ",
+        "layers, rank {}: fit: all ranks must have the same layers: rank 0 has ['Sequential', 'De",
         "predict, rank {}: predict: all ranks must have the same rows: rank 0 has 20, rank 1 10",
         "weights, rank {}: True",
     ):
