@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import Input, Model, Sequential
+from cdl import Input, Model, Sequential, layers
 from cdl.layers import Activation, Dense, Dropout, concatenate
 from cdl.models import Functional
 from cdl.utils import clear_session
@@ -200,3 +200,17 @@ def test_class_without_a_constructor_of_its_own_is_its_layers_in_configs_and_fil
         assert not other.get_layer("hidden").trainable
         np.testing.assert_array_equal(other.predict(np.eye(4)), model.predict(np.eye(4)))
     read.fit(np.ones((8, 4)), np.ones((8, 2)), verbose=0)
+
+
+def test_a_new_size_is_lowered_once_where_outputs_have_none_of_it(monkeypatch):
+    x = Input((None,))
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(20, 4)(x))
+    model = Model(x, layers.Dense(2)(y))
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.ones((3, 5)), np.ones((3, 2)))
+    lowered = []
+    append_all = Model.append_all
+    monkeypatch.setattr(Model, "append_all", lambda *args: lowered.append(1) or append_all(*args))
+    for length in (7, 9, 7):
+        model.train_on_batch(np.ones((3, length)), np.ones((3, 2)))
+    assert len(lowered) == 2

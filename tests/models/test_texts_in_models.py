@@ -1,6 +1,7 @@
 """Models that learn from texts and are asked texts: layers of texts run ahead of the program."""
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -414,3 +415,26 @@ def test_what_leaves_as_c_begins_behind_the_texts_and_says_so(tmp_path):
     with pytest.warns(UserWarning, match=r"begins behind them, with what \['text_vectorization'\]"):
         model.export(tmp_path / "a.c", format="c")
     assert "float" in (tmp_path / "a.h").read_text()
+
+
+def test_texts_train_the_same_bits_on_any_number_of_threads(run_python):
+    code = """
+import cdl, numpy as np
+from cdl import layers
+cdl.utils.set_random_seed(1)
+words = np.array([f"w{i}" for i in range(50)])
+rng = np.random.default_rng(0)
+texts = [" ".join(rng.choice(words, rng.integers(1, 40))) for _ in range(300)]
+layer = layers.TextVectorization(200, ngrams=2, output_sequence_length=60)
+layer.adapt(texts)
+net = cdl.Sequential([cdl.Input((1,), dtype="string"), layer, layers.Embedding(200, 64),
+                      layers.LSTM(64), layers.Dense(1)])
+net.compile("adam", "mse")
+history = net.fit(np.array(texts)[:, None], rng.normal(size=300), epochs=2, verbose=0).history
+y = net.predict(np.array(texts), verbose=0)
+print(layer.get_vocabulary()[:20], history["loss"], y.tobytes().hex()[:800])
+"""
+    seen = {
+        run_python(code, env={**os.environ, "OMP_NUM_THREADS": str(n)}).stdout for n in (1, 2, 3, 4)
+    }
+    assert len(seen) == 1 and next(iter(seen))
