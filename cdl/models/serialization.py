@@ -301,18 +301,14 @@ def _older_arguments(
     """Of Keras 2: [[layer, node, tensor, kwargs], ...] or one of these, a call."""
 
     def read(part: Any) -> Any:
-        if isinstance(part, list) and len(part) > 2 and part[0] == "_CONSTANT_VALUE":
-            return part[2]
         named = isinstance(part, list) and len(part) == 3 and isinstance(part[0], str)
         if named and part[0] in layers:
             return _tensor(part, layers, made)
         return list(map(read, part)) if isinstance(part, list) else part
 
     entries = [node] if node and isinstance(node[0], str) else node
-    tensors = [
-        read(entry) if entry[0] == "_CONSTANT_VALUE" else _tensor(entry[:3], layers, made)
-        for entry in entries
-    ]
+    constant = "_CONSTANT_VALUE"
+    tensors = [e[2] if e[0] == constant else _tensor(e[:3], layers, made) for e in entries]
     more = entries[0][3] if entries and len(entries[0]) > 3 else {}
     given = {name: read(value) for name, value in dict(more).items()}
     return [tensors[0] if len(tensors) == 1 else tensors], given
