@@ -13,7 +13,7 @@ import numpy as np
 from cdl import _core
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
-from cdl.export import c_recurrent, c_windows
+from cdl.export import c_integers, c_recurrent, c_windows
 from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
 from cdl.export.numbers import Product, blocks, inference_scale, places, steps
 
@@ -59,6 +59,11 @@ def _dense(text: "Text", i: "Instruction") -> None:
     x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
     b = "NULL" if bias is None else text.weight(bias)
     text.call("dense", lines, k, n, x, text.weight(kernel), b, y)
+    _activated(text, i)
+
+
+def _dense_int(text: "Text", i: "Instruction") -> None:
+    c_integers.dense_int(text, i, number)
     _activated(text, i)
 
 
@@ -309,6 +314,9 @@ def _gather(text: "Text", i: "Instruction") -> None:
     else:
         variable = i.params[0]
         assert variable is not None
+        if hasattr(variable, "integers"):
+            c_integers.gather(text, i)
+            return
         table, rows = text.weight(variable), math.prod(variable.shape) // width
     index, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
     at = f"{index}[i]"
@@ -391,6 +399,8 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "attention": _attention,
     "take_along": _take_along,
     "gather": _gather,
+    "dense_int": _dense_int,
+    "unpack": c_integers.unpack,
     "mask": _mask,
     "batch_norm": _affine,
     "feature_norm": _affine,

@@ -4,7 +4,7 @@ A row is an expression in `x` (an activation, with its parameters in braces) or 
 primitive of expressions). `HELPERS` are the functions that some of them call.
 """
 
-from cdl.export import c_windows
+from cdl.export import c_integers, c_windows
 
 ACTIVATIONS = {
     "linear": "x",
@@ -296,6 +296,6 @@ static float bucketize(float x, size_t n, const float *bounds) {
 }
 """,
 }
-HELPERS |= c_windows.HELPERS
+HELPERS |= c_windows.HELPERS | c_integers.HELPERS
 # Which of these call others.
 CALLS = {"glu": ("sigmoid",), "attention": ("softmax",), **c_windows.CALLS}

@@ -44,8 +44,6 @@ SAME = frozenset(("reshape", "stop", "fork", "broadcast_batch"))
 # Why the others cannot leave.
 REASONS = {
     "cast": "it rounds to bfloat16 or float16, or back",
-    "dense_int": "its weights are integers of few bits",
-    "unpack": "it reads integers of few bits",
     "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
@@ -53,6 +51,10 @@ REASONS = {
     "retain": "it leaves something to the next batch, as stateful layers do",
     "resample": "it takes places of an image from between others",
 }
+
+
+# Ops of quantized layers.
+INTEGERS = frozenset(("dense_int", "unpack"))
 
 
 def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
@@ -63,7 +65,9 @@ def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
 
 def refusal(op: str, format: str) -> ValueError:
     """The error for an op that a format cannot express."""
-    why = REASONS.get(op, "it is not known there")
+    why = REASONS.get(
+        op, "it has integers of few bits" if op in INTEGERS else "it is not known there"
+    )
     return ValueError(f"export: the op {op!r} has no place in {format}: {why}")
 
 

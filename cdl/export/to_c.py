@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl.export import c_ops, numbers
+from cdl.export import c_integers, c_ops, numbers
 from cdl.export.formulas import CALLS, HELPERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cdl._ir.instruction import Instruction
     from cdl.trainers.signature import TrainableModel
 
 # Floats of work space that go on the stack; more are static, so that one call runs at a time.
@@ -73,12 +74,18 @@ class Text:
     def weight(self, variable: Any) -> str:
         """The C name of the constants that a weight is."""
         if id(variable) not in self._weights:
+            c_integers.refuse_whole(variable)
             self._weights[id(variable)] = self.table(variable.numpy(), about=variable.path)
         return self._weights[id(variable)]
 
+    def bytes_of(self, i: Instruction) -> str:
+        """The C name of the bytes that an op keeps while it runs."""
+        return f"({c_integers.BYTE} *)(work + {self.work.kept[id(i)]})"
+
     def table(self, values: NDArray[Any], kind: str = "float", about: str = "") -> str:
         """The C name of an array of constants; equal ones are there once."""
-        flat = np.asarray(values, np.float32 if kind == "float" else np.int64).reshape(-1)
+        whole = np.int8 if kind == c_integers.BYTE else np.int64
+        flat = np.asarray(values, np.float32 if kind == "float" else whole).reshape(-1)
         key = kind.encode() + flat.tobytes()
         if key not in self._known:
             name = self._known[key] = f"{'w' if kind == 'float' else 'p'}{len(self._known)}"
@@ -125,18 +132,28 @@ class _Work:
         self._lives: dict[int, list[int]] = {}  # first and last instruction
         self._values: dict[int, Any] = {}
         self.places: dict[int, int] = {}
+        self.kept: dict[int, int] = {}  # of bytes that instructions keep while they run
         self.size = 0
+        self._sizes: dict[int, int] = {}  # in the order of first instructions
         for at, i in enumerate(program.instructions):
+            # An op reads at 2 at and writes then and at 2 at + 1; but one that brings its only line
+            # to bytes first has no need of it when it writes.
+            keeps = c_integers.keeps_bytes(i)
+            early = keeps and math.prod(i.inputs[0].shape[:-1]) == 1
             for v in i.inputs:
-                self._live(self.root(v), at)
+                self._live(self.root(v), 2 * at + 1 - early)
+            if keeps:
+                self._lives[id(i)] = [2 * at, 2 * at + 1]
+                self._sizes[id(i)] = c_integers.bytes_of_line(i)
             for v in i.outputs:
                 if i.op in numbers.SAME:
                     self._root[id(v)] = self.root(i.inputs[0])
                 elif i.op not in ("param", "constant"):
-                    self._live(v, at)
+                    self._live(v, 2 * at + early)
                     self._values[id(v)] = v
+                    self._sizes[id(v)] = math.prod(v.shape)
         for v in program.outputs:
-            self._live(self.root(v), len(program.instructions))
+            self._live(self.root(v), 2 * len(program.instructions))
         self._place()
 
     def root(self, value: Any) -> Any:
@@ -150,14 +167,13 @@ class _Work:
     def _place(self) -> None:
         gaps = _Gaps()
         living: list[tuple[int, int, int]] = []  # a heap: last instruction, from, to
-        for key, value in self._values.items():
+        for key, size in self._sizes.items():
             first, last = self._lives[key]
             while living and living[0][0] < first:
                 gaps.give(*heapq.heappop(living)[1:])
-            size = math.prod(value.shape)
             at = gaps.take(size)
             heapq.heappush(living, (last, at, at + size))
-            self.places[key] = at
+            (self.places if key in self._values else self.kept)[key] = at
             self.size = max(self.size, at + size)
 
     def declarations(self, text: Text) -> list[str]:

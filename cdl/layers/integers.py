@@ -160,7 +160,6 @@ class WithIntegers(Adaptable):
             grouped = (columns, groups) if self._is_table else (groups, columns)
             of_scale = grouped if block else (columns,)
         weight = IntegerVariable(kept, name=what, table=self._is_table, **options)
-        weight.path = f"{path_of(self)}/{what}"
         setattr(self, f"_{what}", weight)
         self._add(weight)
         self._scale = self.add_weight(
@@ -169,12 +168,15 @@ class WithIntegers(Adaptable):
         setattr(self, f"{what}_scale", self._scale)
         if block:
             zero = SmallIntegers(of_scale, name=f"{what}_zero")
-            zero.path = f"{path_of(self)}/{what}_zero"
             self._zero = zero
             setattr(self, f"{what}_zero", zero)
             self._add(zero)
             self.g_idx = self.add_weight((rows,), "zeros", trainable=False, name="g_idx")
             self.g_idx.assign(np.arange(rows, dtype=np.float32) // block)
+        where = self.path if self.built else path_of(self)
+        for each in (weight, self._scale, self._zero, vars(self).get("g_idx")):
+            if each is not None:
+                each.path = f"{where}/{each.name}"
         self._is_quantized = True
 
     def _dynamic(self, mode: str) -> Any:

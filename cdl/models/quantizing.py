@@ -1,4 +1,4 @@
-"""What `Model.quantize` does: which layers it asks."""
+"""`Model.quantize`: which layers it asks."""
 
 from __future__ import annotations
 
@@ -7,31 +7,57 @@ from typing import Any
 
 from cdl._common.errors import warn
 from cdl.quantizers.quantization_config import resolved
+from cdl.trainers.trainer import Trainer
 
 
-def quantize(model: Any, mode: Any, config: Any, filters: Any, type_check: bool) -> None:
-    """Quantize the layers that the filters let through; warn of those that cannot be.
+class QuantizedModel(Trainer):
+    """Mixin of models: `quantize`."""
 
-    Args:
-        model: the model.
-        mode: as in `Model.quantize`, as the others.
-        config: likewise.
-        filters: likewise.
-        type_check: likewise.
-    """
-    if filters is not None and not (callable(filters) or isinstance(filters, (str, list, tuple))):
-        raise ValueError(
-            "The `filters` argument must be a regex string, a list of regex strings, or a "
-            f"callable. Received: {type(filters)}"
-        )
-    config = resolved(mode, config)
-    for layer in model._flatten_layers():
-        if len(layer._flatten_layers()) > 1 or not _is_meant(layer, filters):
-            continue
-        try:
-            layer.quantize(mode, type_check=type_check, config=config)
-        except NotImplementedError as error:
-            warn(str(error))
+    def quantize(
+        self,
+        mode: Any = None,
+        config: Any = None,
+        filters: Any = None,
+        *,
+        type_check: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        """Replace weights of Dense, EinsumDense and Embedding by integers, for predictions.
+
+        A layer that cannot is left as it is, with a warning.
+
+        Args:
+            mode: "int8", or "int4"; may be left out with a config.
+            config: a `cdl.quantizers.QuantizationConfig`; None is that of the mode.
+            filters: which layers: a regular expression that is found in a name, a list of such, or
+                a function from a layer to whether it is meant; None: all.
+            type_check: whether subclasses of these layers are left as they are.
+            kwargs: nothing.
+
+        Raises:
+            ValueError: a layer that is not built or is quantized, a mode or config that is none,
+                other filters or arguments.
+            NotImplementedError: a mode of Keras's that cdl does not have.
+        """
+        if kwargs:
+            raise ValueError(
+                f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}"
+            )
+        if filters is not None and not (
+            callable(filters) or isinstance(filters, (str, list, tuple))
+        ):
+            raise ValueError(
+                "The `filters` argument must be a regex string, a list of regex strings, or a "
+                f"callable. Received: {type(filters)}"
+            )
+        config = resolved(mode, config)
+        for layer in self._flatten_layers():
+            if len(layer._flatten_layers()) > 1 or not _is_meant(layer, filters):
+                continue
+            try:
+                layer.quantize(mode, type_check=type_check, config=config)
+            except NotImplementedError as error:
+                warn(str(error))
 
 
 def _is_meant(layer: Any, filters: Any) -> bool:

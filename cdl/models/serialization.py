@@ -18,8 +18,8 @@ from cdl._tracing.graph import KerasTensor, Node
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import OP_DEFS, OpDef, Operation
 from cdl._tracing.shape_inference import signature_of
-from cdl.models import quantizing
 from cdl.models.graph import ModelGraph
+from cdl.models.quantizing import QuantizedModel
 from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in known}
 
 
-class _NotMadeError(Exception):
+class _NotMadeError(QuantizedModel, Exception):
     """A call whose result is needed has not been made yet.
 
     Attributes:
@@ -422,38 +422,6 @@ class Configured(Trainer):
         from cdl.export import export_model
 
         export_model(self, filepath, format, verbose, input_signature, **kwargs)
-
-    def quantize(
-        self,
-        mode: Any = None,
-        config: Any = None,
-        filters: Any = None,
-        *,
-        type_check: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        """Replace weights of Dense, EinsumDense and Embedding by integers, for predictions.
-
-        A layer that cannot is left as it is, with a warning.
-
-        Args:
-            mode: "int8", or "int4"; may be left out with a config.
-            config: a `cdl.quantizers.QuantizationConfig`; None is that of the mode.
-            filters: which layers: a regular expression that is found in a name, a list of such, or
-                a function from a layer to whether it is meant; None: all.
-            type_check: whether subclasses of these layers are left as they are.
-            kwargs: nothing.
-
-        Raises:
-            ValueError: a layer that is not built or is quantized, a mode or config that is none,
-                other filters or arguments.
-            NotImplementedError: a mode of Keras's that cdl does not have.
-        """
-        if kwargs:
-            raise ValueError(
-                f"Unrecognized keyword arguments passed to {type(self).__name__}: {kwargs}"
-            )
-        quantizing.quantize(self, mode, config, filters, type_check)
 
     def to_json(self, **kwargs: Any) -> str:
         """The model's config, with what it was compiled with, as JSON; weights are not in it.

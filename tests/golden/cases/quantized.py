@@ -119,6 +119,7 @@ def model(k):
         seen[f"{mode} policies"] = [layer.dtype_policy.name for layer in made.layers]
         seen[f"{mode} config"] = config_of(made)
         seen[f"{mode} trained"] = [w.name for w in made.trainable_weights]
+        seen[f"{mode} paths"] = [w.path for w in made.weights]
         seen[f"{mode} count"] = made.count_params()
         weights = made.get_weights()
         seen[f"{mode} dtypes"] = [np.asarray(w).dtype.name for w in weights]
