@@ -232,7 +232,7 @@ def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name in known}
 
 
-class _NotMadeError(QuantizedModel, Exception):
+class _NotMadeError(Exception):
     """A call whose result is needed has not been made yet.
 
     Attributes:
@@ -331,7 +331,7 @@ def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> 
     return found
 
 
-class Configured(Trainer):
+class Configured(QuantizedModel, Trainer):
     """Mixin of models: configs of the model itself and of what `compile` was given."""
 
     def get_compile_config(self) -> dict[str, Any]:
