@@ -66,14 +66,16 @@ def set_floatx(value: str) -> None:
     `set_dtype_policy` sets that.
 
     Args:
-        value: 'float32'.
+        value: 'float32', 'bfloat16' or 'float16'.
 
     Raises:
         ValueError: another one; 'float64' among them.
     """
-    if value != "float32":  # what losses, metrics and inputs are computed in
+    if value not in dtypes.FLOATS:
         why = f": {dtypes.NO_FLOAT64}" if value == "float64" else ""
-        raise ValueError(f"set_floatx: Unknown `floatx` value: {value!r}, must be 'float32'{why}")
+        raise ValueError(
+            f"set_floatx: Unknown `floatx` value: {value!r}, must be one of {dtypes.FLOATS}{why}"
+        )
     dtypes.set_floatx(value)
 
 

@@ -3,9 +3,12 @@
 import copy
 import pickle
 
+import h5py
+import numpy as np
 import pytest
 
-from cdl import DTypePolicy, config, dtype_policies, layers
+import cdl
+from cdl import DTypePolicy, config, dtype_policies, layers, ops
 from cdl.dtype_policies import (
     AWQDTypePolicy,
     DTypePolicyMap,
@@ -203,3 +206,58 @@ def test_a_layer_with_a_map_asks_it_by_its_path():
     assert (layer.quantization_mode, other.quantization_mode) == ("int8", None)
     other.dtype_policy = "int8_from_float32"
     assert other.quantization_mode == "int8" and "dense_y" in policies
+
+
+@pytest.fixture
+def floatx():
+    policy = config.dtype_policy()
+    yield config.set_floatx
+    config.set_floatx("float32")
+    config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_floatx_is_that_of_inputs_losses_and_metrics(floatx, name):
+    floatx(name)
+    ones = np.ones((2, 3))
+    loss, metric = cdl.losses.MeanSquaredError(), cdl.metrics.MeanSquaredError()
+    metric.update_state(ones, 3 * ones)
+    assert loss.dtype == metric.dtype == config.floatx() == name
+    assert loss(ones, 3 * ones) == metric.result() == 4
+    assert loss(ones, ones).dtype.name == metric.variables[0].dtype == name
+    assert cdl.Input((3,)).dtype == ops.ones(3).dtype.name == name
+    assert layers.Dense(2).dtype == "float32"  # the policy was asked for before
+    model = cdl.Sequential([cdl.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.fit(ones, ones[:, :1], verbose=0)
+    assert model.predict(ones, verbose=0).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "float16", DTypePolicy("float16")])
+def test_losses_and_metrics_take_a_dtype(dtype):
+    loss, metric = (
+        f(dtype=dtype) for f in (cdl.losses.MeanSquaredError, cdl.metrics.MeanSquaredError)
+    )
+    assert loss.dtype == metric.dtype == "float16"
+    assert loss(np.ones((2, 3)), np.zeros((2, 3))).dtype == np.float16
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        cdl.losses.MeanSquaredError(dtype="int32")
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float16", "mixed_bfloat16", "mixed_float16"])
+def test_files_keep_policies_and_weights(tmp_path, policy):
+    model = cdl.Sequential(
+        [cdl.Input((3,)), layers.Dense(2, dtype=policy), layers.Dense(1, dtype="float32")]
+    )
+    model.compile("adam", "mse")
+    x = np.ones((4, 3), np.float32)
+    model.fit(x, x[:, :1], verbose=0)
+    model.save(tmp_path / "net.keras")
+    read = cdl.saving.load_model(tmp_path / "net.keras")
+    assert [layer.dtype_policy.name for layer in read.layers] == [policy, "float32"]
+    np.testing.assert_array_equal(read.predict(x, verbose=0), model.predict(x, verbose=0))
+    model.save_weights(tmp_path / "net.weights.h5")
+    with h5py.File(tmp_path / "net.weights.h5") as file:
+        kernel = file["layers/dense/vars/0"]
+        assert kernel.dtype == {"bfloat16": "V2", "float16": "f2"}.get(policy, "f4")
+        assert kernel.attrs.get("dtype") == ("bfloat16" if policy == "bfloat16" else None)

@@ -87,6 +87,12 @@ def rounded(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
     return np.asarray(array, np.float32)
 
 
+def of_bits(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The numbers of bfloat16 that have these bits of uint16, as float32."""
+    found: np.ndarray[Any, Any] = (bits.astype(np.uint32) << 16).view(np.float32)
+    return found
+
+
 def astype(array: Any, name: str) -> np.ndarray[Any, Any]:
     """An array of the dtype of that name; itself if it is one."""
     found: np.ndarray[Any, Any] = np.asarray(array)

@@ -171,20 +171,6 @@ def one_of(owner: str, name: str, value: Any, allowed: Sequence[Any]) -> Any:
     return value
 
 
-def float32(owner: str, dtype: Any) -> str:
-    """The dtype of a layer, loss or metric: None, or float32 in any spelling, a policy included."""
-    name = dtype
-    if isinstance(dtype, Mapping):
-        name = dtype.get("config", {}).get("name")
-    elif hasattr(dtype, "name") and not isinstance(dtype, type):
-        name = dtype.name
-    elif isinstance(dtype, type) and issubclass(dtype, np.generic):
-        name = np.dtype(dtype).name
-    if name not in (None, "float32"):
-        raise expected(owner, "dtype", "'float32' (all that cdl computes in)", dtype)
-    return "float32"
-
-
 def axes(owner: str, name: str, value: Any) -> int | tuple[int, ...]:
     """An axis or several of them; a list, which JSON makes of a tuple, is a tuple again."""
     several = isinstance(value, (list, tuple))

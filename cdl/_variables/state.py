@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.dtypes import numpy_dtype
 from cdl._variables.array_like import Operators
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class State(Operators):
     def __init__(
         self, value: Any = 0, *, dtype: DTypeLike = "float32", name: str, owner: str = ""
     ) -> None:
-        self._array = np.array(value, dtype)
+        self._array = np.array(value, numpy_dtype(dtype) if isinstance(dtype, str) else dtype)
         self.name = name
         self.path = f"{owner}/{name}" if owner else name
         self.trainable = False

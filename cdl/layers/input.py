@@ -71,7 +71,8 @@ class InputLayer(Layer):
             self.batch_shape, dtype = input_tensor.shape, input_tensor.dtype
         texts = dtype is str or (isinstance(dtype, str) and dtype == "string")
         dtype_name = "string" if texts else standardize_dtype(dtype)
-        if not texts and np.dtype(dtype_name).kind not in "fiub":
+        real = texts or dtype_name == "bfloat16" or np.dtype(dtype_name).kind in "fiub"
+        if not real:
             raise expected("Input", "dtype", "a float, an int, bool or 'string'", dtype)
         self.dtype = dtype_name
         self.sparse = self.ragged = self.optional = False

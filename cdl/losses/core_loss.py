@@ -64,7 +64,7 @@ class CompiledLoss(Loss):
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:
         """The loss of a batch, as in `Loss`."""
-        return self.reduce(self.call(y_true, y_pred), sample_weight)
+        return self.in_dtype(self.reduce(self.call(y_true, y_pred), sample_weight))
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32] | Any:
         """The loss of each sample: the formula over the last axis, an array of one axis less."""

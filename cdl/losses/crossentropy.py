@@ -184,7 +184,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
             return super().__call__(y_true, y_pred, sample_weight)
         values = self.call(y_true, y_pred)
         counted = (~self._ignored(y_true)).reshape(values.shape)
-        return self.reduce(values, self.masked(values, counted, sample_weight))
+        return self.in_dtype(self.reduce(values, self.masked(values, counted, sample_weight)))
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
         """The loss of each sample; 0 for those of `ignore_class`."""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl import dtype_policies
+from cdl._common import dtypes
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
-from cdl._common.validation import float32, one_of
+from cdl._common.validation import expected, one_of
 from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
@@ -54,10 +56,19 @@ class Loss(Hinting):
         reduction: how values of samples become one number: "sum_over_batch_size" or "mean" divides
             their weighted sum by their count, "mean_with_sample_weight" by the sum of the weights,
             "sum" by nothing; None or "none" leaves them as they are.
-        dtype: "float32", which is also what None means.
+        dtype: of what a call gives, a float or a policy, whose `compute_dtype` it is; None is
+            `config.floatx()`. Losses compute in float32.
     """
 
-    _inner: tuple[str, ...] = ("divisor", "masked", "reduce", "shares", "gradients", "untraced")
+    _inner: tuple[str, ...] = (
+        "divisor",
+        "in_dtype",
+        "masked",
+        "reduce",
+        "shares",
+        "gradients",
+        "untraced",
+    )
     untraced: Untraced | None = None  # why it runs in Python, once it has been tried
 
     def __init__(
@@ -69,7 +80,7 @@ class Loss(Hinting):
         owner = type(self).__name__
         self.name = name or unique(type(self))
         self.reduction = one_of(owner, "reduction", reduction, REDUCTIONS)
-        self.dtype = float32(owner, dtype)
+        self.dtype = _float_dtype(owner, dtype)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample, or one number: to be overridden, in NumPy or `cdl.ops`.
@@ -99,7 +110,13 @@ class Loss(Hinting):
         owner = type(self).__name__
         y = np.asarray(as_array(owner, "y_true", y_true), np.float32)
         p = np.asarray(as_array(owner, "y_pred", y_pred), np.float32)
-        return self.reduce(self.call(y, p), sample_weight)
+        return self.in_dtype(self.reduce(self.call(y, p), sample_weight))
+
+    def in_dtype(self, result: Any) -> Any:
+        """What a call gives, in the dtype of the loss."""
+        if self.dtype == "float32" or not isinstance(result, (np.ndarray, np.generic)):
+            return result
+        return dtypes.astype(result, self.dtype)[()]
 
     def reduce(self, values: ArrayLike, sample_weight: Any = None) -> Any:
         """The values of samples, weighted and made one number as `reduction` says."""
@@ -164,6 +181,16 @@ class Loss(Hinting):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A new one from what `get_config` gave."""
         return cls(**config)
+
+
+def _float_dtype(owner: str, dtype: Any) -> str:
+    """The dtype of what a loss gives."""
+    if dtype is None:
+        return dtypes.floatx()
+    name = dtype_policies.get(dtype).compute_dtype
+    if name not in dtypes.FLOATS:
+        raise expected(owner, "dtype", f"one of {dtypes.FLOATS}", dtype)
+    return name
 
 
 def function_of(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import initializers
+from cdl._common.dtypes import floatx
 from cdl._common.errors import Hinting
 from cdl._common.naming import snake_case, unique
 from cdl._common.validation import expected
@@ -21,6 +22,7 @@ from cdl._configs.identifiers import Registry, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
+from cdl.dtype_policies import DTypePolicy
 from cdl.losses.loss import Loss, as_array, same_rank
 from cdl.losses.loss import registry as losses
 from cdl.metrics.call_metrics import observe
@@ -83,7 +85,7 @@ class Metric(Hinting):
         allocation_limit.spend(f"{self.name}: {name}", shape)
         values = (initializers.get(initializer) or initializers.Zeros())(tuple(shape), dtype=dtype)
         state = State(
-            values, dtype=dtype or "float32", name=name or unique("variable"), owner=self.name
+            values, dtype=dtype or floatx(), name=name or unique("variable"), owner=self.name
         )
         self._states.append(state)
         return state
@@ -342,14 +344,18 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def dtype_name(owner: str, dtype: Any) -> str:
-    """The name of a metric's dtype: None is float32, "int" is int32, a policy is its own name's."""
+    """The name of a metric's dtype: None is floatx, "int" int32, a policy what it computes in."""
     name = dtype
     if isinstance(dtype, Mapping):
         name = dtype.get("config", {}).get("name")
     elif not isinstance(dtype, (str, type)) and hasattr(dtype, "name"):
         name = dtype.name
-    name = {None: "float32", "float": "float32", float: "float32"}.get(name, name)
+    name = {None: floatx(), "float": "float32", float: "float32"}.get(name, name)
     name = {"int": "int32", int: "int32"}.get(name, name)
+    if isinstance(name, str) and name.startswith("mixed_"):
+        name = DTypePolicy(name).compute_dtype
+    if name == "bfloat16" or getattr(name, "__name__", "") == "bfloat16":
+        return "bfloat16"
     try:
         kept = np.dtype(name)
     except TypeError:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import initializers
+from cdl._common.dtypes import FLOATS, standardize_dtype
 from cdl._common.overriding import overrides
-from cdl._common.validation import float32, not_yet
+from cdl._common.validation import not_yet, one_of
 from cdl._tracing.variable import Variable
 from cdl.optimizers.slots import storages_of
 
@@ -193,7 +194,7 @@ class OwnOptimizer:
         Args:
             shape: its shape.
             initializer: its initial values.
-            dtype: "float32" or None.
+            dtype: "float32", "bfloat16" or "float16"; None is the first.
             aggregation: how it would be brought together from several processes; there is one.
             layout: only None.
             name: the last part of its path.
@@ -201,13 +202,15 @@ class OwnOptimizer:
         del aggregation
         owner = f"{type(self).__name__}.add_variable"
         not_yet(owner, layout=(layout, None))
-        float32(owner, dtype)
+        kept = "float32" if dtype is None else standardize_dtype(dtype)
+        one_of(owner, "dtype", kept, FLOATS)
         first: Any = initializers.get(initializer)
         variable = Variable(
             tuple(shape),
             lambda sizes: first(sizes, dtype="float32"),
             name=name or f"variable_{len(self._python.added)}",
             trainable=False,
+            dtype=kept,
         )
         variable.path = f"{self.name}/{variable.name}"
         self._python.added.append(variable)

@@ -17,6 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.dtypes import of_bits
+
 _HEAP = b"GCOL\1"
 _KINDS = "fiub"  # of dtypes that are numbers
 _WIDEST = 16  # bytes of a number
@@ -134,13 +136,22 @@ def numbers(data: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
     if not isinstance(data, h5py.Dataset):
         raise ValueError(f"{name} must be a dataset of numbers, got {_brief(data)}.")
     dtype = data.dtype
-    if dtype.kind not in _KINDS or dtype.itemsize > _WIDEST:
+    brain = dtype == "V2" and texts(data, "dtype") == ["bfloat16"]
+    if not brain and (dtype.kind not in _KINDS or dtype.itemsize > _WIDEST):
         raise ValueError(f"{name} must be a dataset of numbers, got one of {_brief(dtype)}.")
     if data.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {_brief(data.shape)}.")
     _check_storage(data, name)
-    values: NDArray[Any] = data[()]
-    return np.asarray(values)
+    values: NDArray[Any] = np.asarray(data[()])
+    return of_bits(values.view(np.uint16)) if brain else values
+
+
+def put(group: Any, name: str, array: NDArray[Any]) -> None:
+    """Write numbers as a data set; those of bfloat16 as Keras does, as bytes."""
+    if array.dtype.name != "bfloat16":
+        group[name] = array
+        return
+    group.create_dataset(name, data=array.view("V2")).attrs["dtype"] = "bfloat16"
 
 
 def _check_storage(data: Any, name: str) -> None:

@@ -151,7 +151,8 @@ def write(model: TrainableModel, file: IO[bytes], start: int = 0) -> None:
             group.attrs["name"] = part.name
             for name, array in _arrays(part, variables).items():
                 # Keras counts in int32.
-                group[name] = array.astype(np.int32) if array.dtype.kind == "i" else array
+                whole = array.dtype.kind == "i"
+                hdf5.put(group, name, array.astype(np.int32) if whole else array)
             sink.check()
     sink.check()
 

@@ -318,7 +318,7 @@ P2 = [[0.9, 0.1], [0.2, 0.8]]
     ("call", "error", "text"),
     [
         (lambda: losses.MeanSquaredError(reduction="x"), ValueError, "MeanSquaredError: reduction"),
-        (lambda: losses.MeanSquaredError(dtype="float64"), ValueError, "dtype must be 'float32'"),
+        (lambda: losses.MeanSquaredError(dtype="float64"), ValueError, "Cannot convert 'float64'"),
         (lambda: losses.BinaryCrossentropy(label_smoothing=3), ValueError, "label_smoothing must"),
         (
             lambda: losses.BinaryCrossentropy(from_logits="a"),

@@ -146,7 +146,7 @@ def test_data_format_can_be_set():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: config.set_floatx("float64"), "'float32': cdl has no layers in float64"),
+        (lambda: config.set_floatx("float64"), "'float32'): cdl has no layers in float64"),
         (lambda: config.set_epsilon(1e-3), "set_epsilon: value must be 1e-07"),
         (lambda: config.set_image_data_format("foo"), "data_format must be one of"),
         (lambda: standardize_dtype("foo"), "dtype must be that of numbers, "),
