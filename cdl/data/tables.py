@@ -178,8 +178,12 @@ def _lazy_frame(value: Any) -> Reader:
 
 
 def _hugging_face(value: Any) -> Reader:
+    formatted: list[Any] = []  # made once: that copies the data set's description
+
     def part(start: int, stop: int, names: list[str]) -> Any:
-        return value.with_format("arrow", columns=names)[start:stop]
+        if not formatted:
+            formatted.append(value.with_format("arrow", columns=names))
+        return formatted[0][start:stop]
 
     return _Sliced(value.column_names, len(value), part)
 

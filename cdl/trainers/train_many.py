@@ -156,6 +156,10 @@ def _by_joblib(
 ) -> list[History]:
     """The jobs in tasks of several; large arrays are arguments, which engines send but once."""
     joblib = needed("joblib", "sklearn", "train_many: backend")
+    if backend == "ray":  # which joblib does not know by itself
+        from ray.util.joblib import register_ray
+
+        register_ray()
     arrays: dict[int, Any] = {}
     jobs = []
     for (model, options), seed in zip(calls, seeds, strict=True):
