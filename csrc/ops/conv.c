@@ -106,5 +106,7 @@ const struct cdl_op cdl_op_conv = {
     .any_samples = true,
     .absorbs_gradient = true,
     .looks = true,
+    .learns_by_lines = true,
+    .reads_back = cdl_product_reads_back,
     .applies_gradient = cdl_always,
 };

@@ -278,11 +278,6 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
     }
 }
 
-static bool reads_back(const struct cdl_node *node, int k) {
-    if (k == CDL_OUTPUT) return cdl_takes_gradient(node);
-    return node->trained[KERNEL] || node->dx_activation != CDL_ACTIVATION_linear;
-}
-
 const struct cdl_op cdl_op_dense = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
@@ -298,7 +293,7 @@ const struct cdl_op cdl_op_dense = {
     .backward_pieces = backward_pieces,
     .take_gradient = take_gradient,
     .any_samples = true,
-    .reads_back = reads_back,
+    .reads_back = cdl_product_reads_back,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
     .looks = true,

@@ -301,10 +301,11 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
 
 /* Whether a loop can run the op: for each sample by itself, with nothing to do but forward(),
  * backward() and update(), and none of it for all samples at a time unless values are shared, which
- * those within a loop are not. */
+ * those within a loop are not. What scratch holds is of a turn, or, of conv, of the whole run. */
 static inline bool cdl_can_loop(const struct cdl_op *op) {
-    const bool more = op->prepare || op->report || op->settle || op->penalty || op->is_loss ||
-                      op->changes_params || op->keeps_order || op->wants_gradient;
+    const bool more = (op->prepare && op != &cdl_op_conv) || op->report || op->settle ||
+                      op->penalty || op->is_loss || op->changes_params || op->keeps_order ||
+                      op->wants_gradient;
     const bool stages = op->stages_always || op->forward_stages > 1 ||
                         (op->backward_stages > 1 && op != &cdl_op_product);
     return !more && !stages && op != &cdl_op_host && op != &cdl_op_loop;
@@ -332,6 +333,12 @@ static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
  * of. */
 static inline bool cdl_takes_gradient(const struct cdl_node *node) {
     return (int)node->numbers[0] != CDL_ACTIVATION_linear && !node->dy_is_dz;
+}
+
+/* reads_back() of a product with weight 0 that takes activations along. */
+static inline bool cdl_product_reads_back(const struct cdl_node *node, int k) {
+    if (k == CDL_OUTPUT) return cdl_takes_gradient(node);
+    return node->trained[0] || node->dx_activation != CDL_ACTIVATION_linear;
 }
 
 static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {

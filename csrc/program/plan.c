@@ -160,7 +160,8 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
             rows = cdl_round_up(rows, CDL_ROW_BLOCK) * (size_t)program->ranks.all;
         const size_t floats = cdl_round_up(node->op->scratch_floats(node, rows), CDL_LINE);
-        const bool kept = node->loop && (node->goes_back || node->learns) && !cdl_adds_turns(node);
+        const bool of_turn = node->loop && !node->op->prepare && !cdl_adds_turns(node);
+        const bool kept = of_turn && (node->goes_back || node->learns);
         node->scratch_slice = kept ? floats : 0;
         add_turns(plan, &node->scratch, kept ? node->turns : 1, floats, 0, end);
     }

@@ -320,3 +320,14 @@ def test_a_loop_that_no_memory_holds_is_refused_at_once():
         net = cdl.Sequential([cdl.Input((10**9, 3)), layers.RNN(Cell(90))])
         net.compile("sgd", "mse")
         net.train_on_batch(np.broadcast_to(np.float32(0), (4, 10**9, 3)), np.zeros((4, 90)))
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("options", [{}, {"return_sequences": True, "padding": "same"}], ids=str)
+def test_convolutions_run_in_loops(options, trainable, monkeypatch):
+    x = np.random.default_rng(4).normal(size=(21, 16, 6, 6, 2)).astype(np.float32)
+
+    def make():
+        return layers.ConvLSTM2D(3, 3, trainable=trainable, **options)
+
+    both(monkeypatch, make, x, shape=x.shape[1:])
