@@ -25,6 +25,7 @@ NAMES = (
     "sequences",
     "wide_and_deep",
     "normalized",
+    "precision",
     "custom_loss",
     "matmul",
     "kernels",

@@ -20,6 +20,7 @@ NAMES = (
         "quick",
         "phases",
         "custom_loss",
+        "precision",
     ),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchmarks.harness import children, command, records
 from benchmarks.harness.worker import Prepared, Sample
@@ -109,11 +109,12 @@ def main(
     measured: Callable[[int, argparse.Namespace], list[dict]],
     shown: Callable[[list[dict]], str],
     add_options: Callable[[argparse.ArgumentParser], object] | None = None,
+    peers: Sequence[str] = PEERS,
 ) -> None:
     """The command line of such a benchmark."""
     parser = argparse.ArgumentParser(description=description)
     command.add_options(parser, rounds=5)
-    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--peers", nargs="+", default=list(peers), choices=peers)
     if add_options is not None:
         add_options(parser)
     options = parser.parse_args()
