@@ -9,6 +9,22 @@ from cdl.models import Model, Sequential
 
 RNG = np.random.default_rng(11)
 
+
+class SelfAttention(layers.Layer):
+    """Attention whose queries, keys and values are the same; the first step sees nothing."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+
+    def build(self, shape):
+        self.attention.build(shape, shape)
+
+    def call(self, x):
+        earlier = np.tri(x.shape[1], k=-1, dtype=bool)[None]
+        return self.attention(x, x, attention_mask=earlier)
+
+
 # Layers by name: the shape of a sample, and what makes the layer.
 LAYERS = {
     "dense": ((6,), lambda: Dense(5)),
@@ -96,6 +112,24 @@ LAYERS = {
     "zero padding": ((3, 4, 2), lambda: layers.ZeroPadding2D(((1, 0), (2, 1)))),
     "cropping": ((4, 5, 2), lambda: layers.Cropping2D(((1, 0), (2, 1)))),
     "up sampling": ((2, 3, 2), lambda: layers.UpSampling2D((2, 3))),
+    "windows of each step": (
+        (3, 6, 5, 2),
+        lambda: layers.TimeDistributed(
+            Sequential(
+                [
+                    layers.Conv2D(3, 2, 2, "same", activation="relu"),
+                    layers.DepthwiseConv2D(2, padding="same"),
+                    layers.MaxPooling2D(2),
+                    layers.Flatten(),
+                    layers.Dense(2),
+                ]
+            )
+        ),
+    ),
+    "attention with dropout": (
+        (5, 6),
+        lambda: SelfAttention(layers.MultiHeadAttention(2, 3, dropout=0.3)),
+    ),
     "up sampling bilinear": (
         (2, 3, 2),
         lambda: layers.UpSampling2D(2, interpolation="bilinear"),
