@@ -87,8 +87,10 @@ class _Dataset(Reader):
         return found or [None]
 
     def read(self, block: Any, names: list[str], rows: int) -> Iterator[Any]:
-        if hasattr(block, "row_groups") and set(names) <= set(block.physical_schema.names):
-            return self._read_parquet(block, names, rows)
+        if hasattr(block, "row_groups"):
+            wanted, there = self._value.schema, block.physical_schema
+            if all(n in there.names and there.field(n).type == wanted.field(n).type for n in names):
+                return self._read_parquet(block, names, rows)
         options = {"columns": names, "batch_size": rows, "batch_readahead": 2}
         if block is None:
             scanner = self._value.scanner(fragment_readahead=1, **options)

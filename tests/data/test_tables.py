@@ -115,6 +115,22 @@ def test_lists_of_one_length_are_axes(kind):
         np.testing.assert_array_equal(one, other)
 
 
+def test_files_of_several_types_are_read_as_their_data_set_has_them(tmp_path):
+    x, y = numbers()
+    labels = (y > 0).astype(np.int64)
+    for i, dtype in enumerate((np.int64, np.int32)):
+        half = slice(i * ROWS // 2, (i + 1) * ROWS // 2)
+        table = arrow_table(x[half], labels[half].astype(dtype))
+        pq.write_table(table.append_column("list", pa.array(x[half].tolist())), tmp_path / f"{i}")
+    given = ds.dataset(tmp_path)
+    found, wanted = net(), net()
+    schema = pa.schema([given.schema.field("list"), given.schema.field("price")])
+    found.fit(given.replace_schema(schema), "price", shuffle=False, verbose=0)
+    wanted.fit(x, labels, shuffle=False, verbose=0)
+    for one, other in zip(found.get_weights(), wanted.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_partitions_are_columns(tmp_path):
     x, y = numbers()
     table = arrow_table(x, y).append_column("year", pa.array(2020 + (x[:, 0] > 0)))
