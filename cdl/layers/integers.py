@@ -206,23 +206,7 @@ class WithIntegers(Adaptable):
         self.quantization_config = config
         self._dynamic(mode)
         weight: Variable = getattr(self, f"_{what}")
-        values = weight.numpy()
-        matrix = values.reshape(self._matrix_shape(weight.shape)[:: -1 if self._is_table else 1])
-        block, zero = self._block if mode == "int4" else 0, None
-        if mode == "int8":
-            integers, scale = self._quantized(values, config.weight_quantizer)
-        elif block:
-            lines = matrix.T if self._is_table else matrix
-            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(lines, block)
-            if self._is_table:
-                integers, scale, zero = integers.T, scale.T, zero.T
-        else:
-            axis = -1 if self._is_table else 0
-            quantizer = config.weight_quantizer or AbsMaxQuantizer(axis, (-8, 7))
-            integers, scale = quantizer(matrix, to_numpy=True)
-            scale = np.squeeze(scale, axis=axis)
-        if mode == "int4":
-            integers, _, _ = pack_int4(np.ascontiguousarray(integers), axis=-1)
+        integers, scale, zero = self._as_integers(weight.numpy(), mode, config.weight_quantizer)
         self._weights.remove(weight)
         before, self._building = self._building, True
         try:
@@ -234,9 +218,28 @@ class WithIntegers(Adaptable):
         if zero is not None and self._zero is not None:
             self._zero.assign(zero)
         if self.dtype_policy.quantization_mode is None:
-            name = "int8" if mode == "int8" else f"int4/{block or -1}"
+            name = "int8" if mode == "int8" else f"int4/{self._block or -1}"
             self.dtype_policy = f"{name}_from_{self.dtype_policy.name}"
         computes_otherwise()
+
+    def _as_integers(self, values: NDArray[Any], mode: str, quantizer: Any) -> tuple[Any, ...]:
+        """The integers of a weight as they are kept, their scales, and the zeros of groups."""
+        if mode == "int8":
+            return (*self._quantized(values, quantizer), None)
+        matrix = values.reshape(self._matrix_shape(values.shape)[:: -1 if self._is_table else 1])
+        block, zero = self._block, None
+        if block:
+            lines = matrix.T if self._is_table else matrix
+            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(lines, block)
+            if self._is_table:
+                integers, scale, zero = integers.T, scale.T, zero.T
+        else:
+            axis = -1 if self._is_table else 0
+            quantizer = quantizer or AbsMaxQuantizer(axis, (-8, 7))
+            integers, scale = quantizer(matrix, to_numpy=True)
+            scale = np.squeeze(scale, axis=axis)
+        integers, _, _ = pack_int4(np.ascontiguousarray(integers), axis=-1)
+        return integers, scale, zero
 
     # --- programs ---
 
@@ -333,10 +336,61 @@ class WithIntegers(Adaptable):
     def _filed_variables(self) -> list[Any]:
         if not self._is_quantized:
             return super()._filed_variables()
-        first = getattr(self, f"_{self._adapted}")
-        rest = [getattr(self, "bias", None), self._scale, self._zero, vars(self).get("g_idx")]
-        return [first, *(each for each in rest if each is not None)]
+        first: IntegerVariable = getattr(self, f"_{self._adapted}")
+        summed: list[Any] = [first, self._scale, self._zero]
+        if self.lora_enabled:
+            summed = [
+                None if each is None else _PartOfSum(self, each, i) for i, each in enumerate(summed)
+            ]
+        found = [summed[0], getattr(self, "bias", None), *summed[1:], vars(self).get("g_idx")]
+        return [each for each in found if each is not None]
+
+    def _sum_as_integers(self) -> tuple[Any, ...]:
+        """Integers, scales and zeros of the weight with the product of A and B."""
+        program = Program()
+        lines = self._full_shape[0] if self._is_table else 1
+        x = program.input((1,))
+        if self._is_table:
+            program.output(self._rows(program, x, self.name))
+        else:
+            program.output(program.broadcast_batch(self._real(program)))
+        numbers = np.arange(lines, dtype=np.float32).reshape(-1, 1)
+        real = _core.Executor(program.fused(), lines, threads=1).predict([numbers])
+        a, b, scale = self._lora()
+        values = real.reshape(self._full_shape) + np.float32(scale) * np.matmul(
+            a.numpy(), b.numpy()
+        )
+        weight: IntegerVariable = getattr(self, f"_{self._adapted}")
+        return self._as_integers(values, f"int{weight.bits}", None)
 
     def _quantization(self) -> dict[str, Any]:
         """The constructor's argument."""
         return {"quantization_config": serialize(self.quantization_config)}
+
+
+class _PartOfSum:
+    """Integers, scales or zeros as files have them where LoRA is enabled: of all that is one.
+
+    Args:
+        layer: whose they are.
+        variable: what is read from a file.
+        number: 0 for the integers, 1 for the scales, 2 for the zeros.
+    """
+
+    def __init__(self, layer: WithIntegers, variable: Variable, number: int) -> None:
+        self._layer, self._variable, self._number = layer, variable, number
+        self.name, self.path, self.shape = variable.name, variable.path, variable.shape
+
+    def numpy(self) -> NDArray[Any]:
+        """That part."""
+        part = np.reshape(self._layer._sum_as_integers()[self._number], self.shape)
+        return part if part.dtype == np.int8 else part.astype(np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.numpy().astype(dtype, copy=False) if dtype else self.numpy()
+
+    def assign(self, value: Any) -> None:
+        """Let the variable be the value, and A and B zeros."""
+        self._variable.assign(value)
+        for side in self._layer._lora()[:2]:
+            side.assign(np.zeros(side.shape, np.float32))

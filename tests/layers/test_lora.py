@@ -412,3 +412,30 @@ def test_predictions_and_exports_read_one_weight(tmp_path):
     evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(str(tmp_path / "net.onnx"))
     found = evaluator.run(None, {graph.input[0].name: x})[0]
     np.testing.assert_allclose(found, net.predict(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize("name", ["Dense", "EinsumDense", "Embedding"])
+def test_quantized_layer_learns_beside_its_integers_and_files_have_new_ones(name, mode, tmp_path):
+    make, x = MAKERS[name]
+    net = around(make(), x)
+    layer = net.layers[0]
+    layer.quantize(mode)
+    layer.enable_lora(2)
+    integers = layer.get_weights()[-2]
+    net.compile("adam", "mse")
+    y = RNG.normal(size=net.predict(x).shape)
+    losses = net.fit(x, y, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    np.testing.assert_array_equal(layer.get_weights()[-2], integers)
+    net.save(tmp_path / "net.keras")
+    net.save_weights(tmp_path / "net.weights.h5")
+    read = cdl.models.load_model(tmp_path / "net.keras")
+    assert read.layers[0].lora_enabled
+    assert read.layers[0].quantization_mode == mode
+    plain = around(make(), x)
+    plain.quantize(mode)
+    plain.load_weights(tmp_path / "net.weights.h5")
+    np.testing.assert_allclose(read.predict(x), plain.predict(x), rtol=1e-5, atol=1e-5)
+    wide = np.abs(net.predict(x)).max() * (0.05 if mode == "int8" else 0.4)
+    np.testing.assert_allclose(read.predict(x), net.predict(x), atol=wide)
