@@ -19,6 +19,7 @@ NO_FLOAT64 = (
     "and scikit-learn compute in float64"
 )
 LARGEST_FLOAT16 = 65504.0
+_PYTHON = {"float": "float32", "int": "int32", "bool": "bool"}  # Python's types of numbers
 _KINDS = "biufc"  # kinds of NumPy's dtypes that hold numbers
 _settings = {"floatx": "float32"}
 
@@ -46,6 +47,8 @@ def standardize_dtype(dtype: Any) -> str:
         return floatx()
     if type(dtype) is str and dtype in FLOATS:
         return dtype
+    if dtype in (float, int, bool, *_PYTHON):
+        return _PYTHON[dtype if isinstance(dtype, str) else dtype.__name__]
     if getattr(dtype, "name", getattr(dtype, "__name__", None)) == "bfloat16":
         return "bfloat16"
     try:

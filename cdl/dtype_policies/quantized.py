@@ -99,9 +99,10 @@ class _Numbered(QuantizedDTypePolicy):
                 f"Invalid mode for {owner}. {' and '.join(names)} must {be}. {form}"
             ) from None
         if self._bits and numbers[0] not in self._bits:
+            one = len(self._bits) == 1
+            has = f"only supports {self._bits[0]}-bit" if one else f"has {self._bits}"
             raise ValueError(
-                f"Invalid weight_bits in mode. {owner} has {self._bits}, got {numbers[0]} from "
-                f"{mode!r}"
+                f"Invalid weight_bits in mode. {owner} {has}, got {numbers[0]} from {mode!r}"
             )
         if numbers[-1] < -1 or numbers[-1] == 0:
             raise ValueError(

@@ -232,7 +232,8 @@ class Weighted(Tracking, Quantizing):
             kept[self.path] = policy
         else:
             self._dtype_policy = policy
-        _has_changed()
+        if self.built:
+            computes_otherwise()
         if policy.quantization_mode is not None and self.built and not self._is_quantized:
             self.quantize(policy.quantization_mode)
 

@@ -209,21 +209,25 @@ def _range(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:
 
 def _totals(model: Model) -> list[str]:
     """The lines under the table."""
-    trainable = sum(_size(weight) for weight in model.trainable_weights)
-    frozen = sum(_size(weight) for weight in model.non_trainable_weights)
-    optimizer = 0
+    trainable, frozen = model.trainable_weights, model.non_trainable_weights
+    optimizer: list[Any] = []
     if model.compiled and getattr(model.optimizer, "built", False):
-        optimizer = sum(_size(variable) for variable in model.optimizer.variables)
+        optimizer = list(model.optimizer.variables)
     lines = [
-        _line("Total params", trainable + frozen + optimizer),
+        _line("Total params", [*trainable, *frozen, *optimizer]),
         _line("Trainable params", trainable),
         _line("Non-trainable params", frozen),
     ]
     return lines + ([_line("Optimizer params", optimizer)] if optimizer else [])
 
 
-def _line(name: str, count: int) -> str:
-    return f"[bold] {name}: [/bold]{count:,} ({_memory(4 * count)})"
+_BYTES = {"bfloat16": 2, "float16": 2, "int8": 1, "uint8": 1}  # of a number; 4 of any other
+
+
+def _line(name: str, variables: Sequence[Any]) -> str:
+    count = sum(map(_size, variables))
+    memory = sum(_size(each) * _BYTES.get(str(each.dtype), 4) for each in variables)
+    return f"[bold] {name}: [/bold]{count:,} ({_memory(memory)})"
 
 
 def _size(weight: Any) -> int:

@@ -183,3 +183,40 @@ def test_without_ml_dtypes_only_what_gives_bfloat16_needs_it(monkeypatch):
     assert model.predict(X, verbose=0).dtype == np.float32
     with pytest.raises(ImportError, match=r"pip install 'cdl-nn\[bfloat16\]'"):
         model.layers[0](X)
+
+
+def test_a_policy_that_is_set_counts_from_then_on(tmp_path):
+    model = Sequential([Input((5,)), *(layers.Dense(3, dtype="mixed_bfloat16") for _ in "ab")])
+    model.compile("sgd", "mse")
+    low = model.predict(X, verbose=0)
+    model.fit(X, X[:, :3], epochs=0)
+    for layer in model.layers:
+        layer.dtype_policy = "float32"
+    whole = model.predict(X, verbose=0)
+    assert (low.dtype, whole.dtype, model(X).dtype) == (ml_dtypes.bfloat16, *["float32"] * 2)
+    a, b = (layer.kernel.numpy() for layer in model.layers)
+    np.testing.assert_allclose(whole, X @ a @ b, 1e-5, 1e-6)
+    model.export(tmp_path / "net.c")
+    for layer in model.layers:
+        layer.dtype_policy = "mixed_float16"
+    assert model.predict(X, verbose=0).dtype == np.float16
+
+
+def test_summary_counts_bytes(capsys):
+    Sequential([Input((5,)), layers.Dense(3, dtype="float16")]).summary()
+    assert "18 (36.00 B)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_ops_on_arrays_of_16_bits_go_by_keras_s_rules(dtype):
+    x = ops.cast(X, dtype)
+    integers = np.arange(5, dtype=np.int32)
+    product = ops.matmul(x, ops.transpose(x))
+    for y in (ops.relu(x), product, ops.mean(x), ops.add(x, 2.0), ops.add(x, integers)):
+        assert y.dtype.name == dtype
+    assert ops.add(x, X).dtype == ops.cast(x, "float32").dtype == np.float32
+    assert ops.argmax(x).dtype == np.int32
+    other = "float16" if dtype == "bfloat16" else "bfloat16"
+    assert ops.add(x, ops.cast(X, other)).dtype == np.float32
+    assert cdl.backend.result_type(dtype, other) == "float32"
+    assert cdl.backend.is_float_dtype(dtype) and not cdl.backend.is_int_dtype(dtype)
