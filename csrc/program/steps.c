@@ -206,7 +206,8 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 
 static void learn(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                   int thread, int threads) {
-    if (ctx->rows == 0 && !node->shared) return;
+    /* What joins has sums of all processes to learn from. */
+    if (ctx->rows == 0 && !node->shared && !node->op->joins) return;
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
         node->op->update(node, &one, scratch, thread, threads);

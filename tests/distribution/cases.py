@@ -262,6 +262,12 @@ CASES = {
         net(layers.Dropout(0.3), layers.GaussianNoise(0.1), layers.AlphaDropout(0.1)), "adam"
     ),
     "batch normalization": lambda: trained(net(layers.BatchNormalization()), "adam"),
+    "normalization of a batch of which some ranks have nothing": lambda: trained(
+        net(layers.BatchNormalization()), rows=33
+    ),
+    "normalization of two rows": lambda: trained(
+        net(layers.BatchNormalization()), rows=36, batch_size=34
+    ),
     "batches smaller than ranks": lambda: trained(net(), rows=7, batch_size=2),
     "batches that no block divides": lambda: trained(
         net(layers.BatchNormalization()), rows=40, batch_size=20
