@@ -135,8 +135,8 @@ static void bf16_from_floats(size_t rows, size_t n, const float *x, size_t ldx, 
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         for (size_t j = 0; j < cdl_bf16_padded(n); j += 16) {
             const size_t left = n > j ? n - j : 0;
-            const __mmask16 live = left < 16 ? (__mmask16)((1U << left) - 1) : (__mmask16)0xffff;
-            const __m512 v = _mm512_maskz_loadu_ps(live, x + j);
+            const unsigned live = left < 16 ? (1U << left) - 1 : 0xffffU;
+            const __m512 v = _mm512_maskz_loadu_ps((__mmask16)live, x + j);
             _mm256_storeu_si256((__m256i *)(void *)(y + j), (__m256i)_mm512_cvtneps_pbh(v));
         }
     }

@@ -220,3 +220,31 @@ def test_ops_on_arrays_of_16_bits_go_by_keras_s_rules(dtype):
     assert ops.add(x, ops.cast(X, other)).dtype == np.float32
     assert cdl.backend.result_type(dtype, other) == "float32"
     assert cdl.backend.is_float_dtype(dtype) and not cdl.backend.is_int_dtype(dtype)
+
+
+def test_the_body_of_a_loop_computes_in_it(policy):
+    compute, _ = POLICIES[policy]
+
+    class Steps(layers.Layer):
+        def build(self, shape):
+            self.dense = layers.Dense(4, "tanh")
+            self.dense.build((None, 4))
+
+        def call(self, x):
+            def step(carry, each):
+                new = self.dense(carry) + each
+                return new, new
+
+            carry, steps = ops.scan(step, x[:, 0], ops.swapaxes(x, 0, 1))
+            return ops.concatenate([carry, steps[-1]], -1)
+
+    x = np.random.default_rng(1).normal(size=(7, 3, 4)).astype(np.float32)
+    model = Sequential([Input((3, 4)), Steps()])
+    y = model.predict(x, verbose=0)
+    kernel, bias = (np.float64(dtypes.rounded(np.float32(w), compute)) for w in model.get_weights())
+    low = np.float64(dtypes.rounded(x, compute))
+    carry = low[:, 0]
+    for k in range(3):
+        carry = np.tanh(carry @ kernel + bias) + low[:, k]
+    assert y.dtype.name == compute
+    np.testing.assert_allclose(np.float64(y), np.tile(carry, 2), 8 * HALF[compute], 0.05)
