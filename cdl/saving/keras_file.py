@@ -185,7 +185,7 @@ def load_model(
             if not hasattr(model, "load_weights"):
                 raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
-            if model.built:
+            if model.built or model.weights:  # of layers that were built before the model
                 weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
         for name, part_path, part in _with_assets(model):
             member = f"{_ASSETS}/{part_path}/{name}"

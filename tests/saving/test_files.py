@@ -409,3 +409,14 @@ def test_whole_number_in_a_file_is_a_rate(tmp_path):
     model.save(tmp_path / "a.keras")
     rewritten(tmp_path / "a.keras", as_a_whole_number)
     assert float(load_model(tmp_path / "a.keras").optimizer.learning_rate) == 2.0
+
+
+def test_layers_that_are_built_in_a_model_that_is_not_keep_their_weights(tmp_path):
+    layer = Dense(3)
+    layer.build((None, 4))
+    model = Sequential([layer, Dense(2)])
+    assert not model.built
+    model.save(tmp_path / "model.keras")
+    read = cdl.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(read.layers[0].kernel, layer.kernel)
+    assert not read.layers[1].built
