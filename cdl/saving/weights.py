@@ -151,8 +151,8 @@ def write(model: TrainableModel, file: IO[bytes], start: int = 0) -> None:
             group.attrs["name"] = part.name
             for name, array in _arrays(part, variables).items():
                 # Keras counts in int32.
-                whole = array.dtype.kind == "i"
-                hdf5.put(group, name, array.astype(np.int32) if whole else array)
+                wide = array.dtype.kind == "i" and array.dtype.itemsize > 1
+                hdf5.put(group, name, array.astype(np.int32) if wide else array)
             sink.check()
     sink.check()
 

@@ -112,7 +112,10 @@ CDL_INLINE void int_tile(const size_t mr, const size_t nv, const float *const *x
     }
     for (size_t g = 0; g < words; g++, b += ldb) {
         vi w[INT_NV];
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) w[j] = (vi)vf_load(b + j * CDL_VLEN);
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+            w[j] = (vi)vf_load(b + j * CDL_VLEN);
+            if (mr == 1 && CDL_VLEN == 16) __builtin_prefetch(b + 1024 + j * CDL_VLEN, 0, 3);
+        }
 #if defined(__x86_64__) && CDL_VLEN == 16
         CDL_UNROLL for (size_t j = 0; j < nv; j++) w[j] ^= (int32_t)0x80808080;
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {

@@ -130,3 +130,17 @@ def test_a_quantizer_of_inputs_of_the_user_s_own_is_refused():
     np.testing.assert_array_equal(layer.kernel.numpy(), kernel)
     with pytest.raises(NotImplementedError, match="quantized to int8 or int4 in cdl"):
         layers.Dense(2, dtype="float8_from_float32").build((None, 3))
+
+
+def test_files_are_a_quarter_and_an_eighth(tmp_path):
+    sizes = []
+    for mode in (None, "int8", "int4"):
+        model = Sequential([Input((300,)), layers.Dense(400)])
+        if mode is not None:
+            model.quantize(mode, filters="dense")
+        model.save(tmp_path / "a.keras")
+        model.save_weights(tmp_path / "a.weights.h5")
+        sizes.append([(tmp_path / name).stat().st_size for name in ("a.keras", "a.weights.h5")])
+    for floats, eight, four in zip(*sizes, strict=True):
+        assert eight < 0.3 * floats
+        assert four < 0.2 * floats
