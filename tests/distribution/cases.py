@@ -253,6 +253,53 @@ def trained_in_windows():
     return learned(model, model.fit(ds.dataset(table), "y", **options))
 
 
+class Evaluates(cdl.callbacks.Callback):
+    """Evaluates and predicts between epochs."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen += self.model.evaluate(X[:33], Y[:33], verbose=0)
+        self.seen.append(self.model.predict(X[:40], verbose=0).sum())
+
+
+def evaluated():
+    callback = Evaluates()
+    found = trained(net(), callbacks=[callback])
+    return found | {"seen": np.array(callback.seen)}
+
+
+class Cell(layers.Layer):
+    """A recurrent step of one's own, which a loop of the core repeats."""
+
+    state_size = output_size = 5
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((input_shape[-1], 5), "glorot_uniform", name="kernel")
+        self.recurrent = self.add_weight((5, 5), "glorot_uniform", name="recurrent")
+
+    def call(self, x, states):
+        total = cdl.ops.matmul(x, self.kernel) + cdl.ops.matmul(states[0], self.recurrent)
+        return cdl.ops.tanh(total), [cdl.ops.tanh(total)]
+
+
+def recurrent():
+    model = cdl.Sequential([layers.Input((5, 4)), layers.RNN(Cell()), layers.Dense(1)])
+    model.compile("adam", "mse")
+    steps = np.tile(X[:, None, :4], (1, 5, 1))
+    history = model.fit(steps, X[:, 0], batch_size=20, epochs=2, verbose=0)
+    found = {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+    return found | {"loss": np.array(history.history["loss"])}
+
+
+def unequal():
+    while True:
+        for rows in (3, 1, 40, 17):
+            yield X[:rows], Y[:rows]
+
+
 CASES = {
     "in windows": trained_in_windows,
     "sgd": lambda: trained(net()),
@@ -296,6 +343,9 @@ CASES = {
     "a callback that stops on one rank": stopped,
     "a PyDataset": lambda: from_batches(Batches()),
     "a generator": lambda: from_batches(generator(), steps_per_epoch=3),
+    "a generator of batches of all sizes": lambda: from_batches(unequal(), steps_per_epoch=4),
+    "a callback that evaluates": evaluated,
+    "a cell of one's own": recurrent,
     "a frame": frame,
     "a sparse matrix": sparse,
     "a mapped file": mapped,
