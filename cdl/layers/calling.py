@@ -19,7 +19,7 @@ import numpy as np
 from cdl import tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.variable import autocast_to
+from cdl._tracing.variable import autocast, autocast_to
 from cdl.layers import masks
 from cdl.layers.call_arguments import (
     by_name,
@@ -212,7 +212,7 @@ def trace_call(
     if takes(type(layer), "training"):
         given["training"] = training
     given |= no_masks(layer, args, given)
-    reading = autocast_to(layer._autocast_dtype())
+    reading = autocast_to(layer._autocast_dtype(autocast()))
     with _entered(layer), name_scope(layer), reading, graphs.scope(training) as current:
         outputs = layer.call(*args, **given)
     return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, current)

@@ -46,6 +46,7 @@ class Embedding(WithIntegers):
         ValueError: an invalid size; when called, a number that the table has no row for.
     """
 
+    _in_float32 = True  # as rows are read; a copy of the whole table would be rounded
     by_lines = True
     _adapted = "embeddings"
     _is_table = True

@@ -12,6 +12,7 @@ import numpy as np
 from cdl import tree
 from cdl._ir.program import Program
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.variable import autocast_to
 from cdl.layers import masks
 from cdl.layers.activities import penalized
 from cdl.layers.call_arguments import parameters_of
@@ -90,7 +91,8 @@ def cast_value(program: Program, value: Value, dtype: str) -> Value:
 @contextlib.contextmanager
 def _reading(layer: Layer, program: Program) -> Iterator[None]:
     """In the body the program reads weights as the layer does."""
-    before, program.param_dtype = program.param_dtype, layer._autocast_dtype()
+    before = program.param_dtype
+    program.param_dtype = layer._autocast_dtype(before)
     try:
         yield
     finally:
@@ -149,7 +151,8 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
             kwargs_of = {**kwargs_of, **_map(masks.tensor_of, told)}
             kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
     values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
-    graph = trace_call(layer, args_of, kwargs_of, program.is_noisy)
+    with autocast_to(program.param_dtype):  # of the layer around this one
+        graph = trace_call(layer, args_of, kwargs_of, program.is_noisy)
     calls, program.calls = program.calls, None  # what it calls, it calls itself
     if calls is not None:
         given = {"args": args, "kwargs": {**kwargs, "training": program.training}}

@@ -10,7 +10,7 @@ import numpy as np
 from cdl import tree
 from cdl._ir.program import Program
 from cdl._tracing import eager
-from cdl._tracing.variable import autocast_to, in_calls
+from cdl._tracing.variable import autocast, autocast_to, in_calls
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import check_positions, parameters_of, takes
 from cdl.layers.calling import no_masks, prepare, undone_on_failure
@@ -75,7 +75,7 @@ def run_script(
                 training = default
             kwargs["training"] = training
         layer._added = []
-        reading = autocast_to(layer._autocast_dtype())
+        reading = autocast_to(layer._autocast_dtype(autocast()))
         with name_scope(layer), call_context(training), reading:
             outputs = layer.call(*args, **kwargs)
         outputs = tree.map_structure(in_calls, outputs)

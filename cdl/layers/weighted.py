@@ -275,10 +275,18 @@ class Weighted(Tracking, Quantizing):
         dtype = self.compute_dtype
         return dtype if self.autocast and dtype in FLOATS else None
 
-    def _autocast_dtype(self) -> str | None:
-        """The dtype of 16 bits in which it reads weights that autocast; None: each in its own."""
+    def _autocast_dtype(self, around: str | None) -> str | None:
+        """The dtype of 16 bits in which it reads weights that autocast; None: each in its own.
+
+        As in Keras one with `autocast=False` takes none from the layer around it, but has its own.
+
+        Args:
+            around: that of the layer around it.
+        """
         dtype = self.compute_dtype
-        return dtype if self.autocast and not self._in_float32 and dtype in LOW else None
+        if self._in_float32 or dtype not in LOW or (not self.autocast and around is not None):
+            return None
+        return dtype
 
     @property
     def quantization_mode(self) -> str | None:

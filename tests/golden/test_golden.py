@@ -41,6 +41,14 @@ MEANT = {
 MEANT_OF = {
     ("optimizers/errors", "int rate"): "a whole number is a rate too",
     ("optimizers/errors", "numpy rate"): "so is a number of NumPy",
+    **{
+        (f"precision/training {dtype}", f"{dtype} {what}"): "steps are float32 within fit"
+        for dtype in ("bfloat16", "float16")
+        for what in (
+            *("weights SGD", "weights Adam", "loss Adam", "evaluated Adam", "predicted Adam"),
+            *(("evaluated SGD", "predicted SGD") if dtype == "float16" else ()),
+        )
+    },
 }
 # By quantity: float32 on both sides, sums in another order.
 # Whole numbers of images are rounded: where the sum lies in the middle, up or down.

@@ -126,7 +126,10 @@ def test_a_layer_within_another_has_a_policy_of_its_own(policy):
     first, _ = layer(X)
     compute, variable = POLICIES[policy]
     assert layer.inner.seen == ["float32", "float32", "float32"]
-    assert layer.raw.seen == [compute, variable, "float32"]
+    assert layer.raw.seen == [compute, variable, "float32"]  # not that of the layer around it
+    alone = Scaled(autocast=False)
+    alone(X)
+    assert alone.seen == ["float32", compute, "float32"]
     assert first.dtype == np.float32
     first, _ = layer(Input((5,)))
     assert first.dtype == "float32" and layer.inner.seen[0] == "float32"

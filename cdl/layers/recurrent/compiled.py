@@ -13,7 +13,7 @@ from cdl._ir.program import Program
 from cdl._tracing import eager
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.variable import autocast_to
+from cdl._tracing.variable import autocast, autocast_to
 from cdl.activations import ActivationFunction
 from cdl.random import core_seed
 
@@ -106,7 +106,7 @@ def _runner(layer: RNN, call: Callable[..., Any], given: Any, training: bool) ->
     def traced(*args: Any) -> Any:
         return call(layer, *args, training=training)
 
-    program.param_dtype = layer._autocast_dtype()
+    program.param_dtype = layer._autocast_dtype(autocast())
     with autocast_to(program.param_dtype):
         graph = graphs.trace(traced, arguments, {}, training)
     outputs = graph.lower(program, values)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from nets import numbers, state_weights
-from registry import case, config_of
+from registry import case, config_of, error_of
 
 POLICIES = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
 # The default one of recurrent kernels is a factorization that Keras on jax has in float32 only.
@@ -153,3 +153,131 @@ for _name, _options in (("Attention", {"use_scale": True}), ("AdditiveAttention"
         return seen
 
     case("precision", f"layer {_name}")(_attention)
+
+
+def trained(k, policy, optimizer, target_scale=1.0, **compiled):
+    before = k.config.dtype_policy()
+    k.config.set_dtype_policy(policy)
+    try:
+        model = k.Sequential(
+            [
+                k.layers.Input((4,)),
+                k.layers.Dense(5, activation="tanh", kernel_regularizer="l2"),
+                k.layers.BatchNormalization(),
+                k.layers.Dense(3),
+            ]
+        )
+    finally:
+        k.config.set_dtype_policy(before)
+    state_weights(model)
+    model.compile(optimizer(k), "mse", metrics=["mae"], **compiled)
+    x, y = numbers(12, 4, seed=1), numbers(12, 3, seed=2) * target_scale
+    history = model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0).history
+    return model, x, y, history
+
+
+for _policy in POLICIES:
+
+    def _training(k, policy=_policy):
+        word = numbers_of(policy)
+        seen = {}
+        for name, make in (
+            ("SGD", lambda k: k.optimizers.SGD(0.05, momentum=0.9, clipnorm=1.0)),
+            ("Adam", lambda k: k.optimizers.Adam(0.01)),
+        ):
+            model, x, y, history = trained(k, policy, make)
+            weights = np.concatenate([wide(w).ravel() for w in model.get_weights()])
+            seen |= {
+                f"{word} weights {name}": weights,
+                f"{word} loss {name}": history["loss"],
+                f"{word} evaluated {name}": [float(v) for v in model.evaluate(x, y, verbose=0)],
+                f"{word} predicted {name}": wide(model.predict(x, verbose=0)),
+                f"predicted dtype {name}": str(np.asarray(model.predict(x, verbose=0)).dtype),
+                f"optimizer {name}": [type(model.optimizer).__name__, model.optimizer.name],
+                f"outputs {name}": str(model.outputs[0].dtype),
+                f"inputs {name}": str(model.inputs[0].dtype),
+            }
+        return seen
+
+    case("precision", f"training {_policy}")(_training)
+
+
+@case("precision")
+def loss_scale(k):
+    seen = {}
+    for scale in (1.0, 1e7):
+        model, *_ = trained(k, "mixed_float16", lambda k: k.optimizers.SGD(0.01), scale)
+        optimizer = model.optimizer
+        seen |= {
+            f"scale {scale}": float(np.asarray(optimizer.dynamic_scale)),
+            f"counter {scale}": int(np.asarray(optimizer.step_counter)),
+            f"iterations {scale}": int(np.asarray(optimizer.iterations)),
+            f"finite {scale}": all(np.isfinite(wide(w)).all() for w in model.get_weights()),
+            f"names {scale}": [v.path.split("/")[-1] for v in optimizer.variables],
+        }
+    model, *_ = trained(k, "mixed_float16", lambda k: k.optimizers.SGD(0.01), auto_scale_loss=False)
+    seen["not wrapped"] = type(model.optimizer).__name__
+    return seen
+
+
+@case("precision")
+def policies(k):
+    d = k.dtype_policies
+    made = {
+        "map": d.DTypePolicyMap("mixed_bfloat16", {"a/.*": d.DTypePolicy("float16")}),
+        "none": d.DTypePolicyMap(None, {"a": d.QuantizedDTypePolicy("int8", "float32")}),
+        "int4": d.get("int4/128_from_mixed_bfloat16"),
+        "float8": d.get("float8_from_float32"),
+        "mixed": d.get("mixed_float16"),
+        "described": d.get({"class_name": "DTypePolicy", "config": {"name": "bfloat16"}}),
+        "dtype": d.get(np.float16),
+    }
+    seen = {name: [p.name, p.compute_dtype, p.variable_dtype] for name, p in made.items()}
+    seen |= {f"mode {name}": p.quantization_mode for name, p in made.items()}
+    seen |= {f"config {name}": config_of(p) for name, p in made.items()}
+    seen["looked up"] = [made["map"][path].name for path in ("a/b", "a", "c")]
+    wrong = {
+        "name": lambda: k.DTypePolicy("abc"),
+        "number": lambda: k.DTypePolicy(3),
+        "layer": lambda: k.layers.Dense(2, dtype="abc"),
+        "object": lambda: k.layers.Dense(2, dtype=object()),
+        "int7": lambda: d.get("int7_from_float32"),
+        "int8": lambda: d.get("int8"),
+        "float16": lambda: d.get("int8_from_float16"),
+        "global": lambda: k.config.set_dtype_policy(3),
+        "floatx": lambda: k.config.set_floatx("float8"),
+        "map": lambda: d.DTypePolicyMap(made["map"]),
+        "dict": lambda: d.DTypePolicyMap(policy_map=[]),
+    }
+    seen["errors"] = {name: error_of(call) for name, call in wrong.items()}
+    return seen
+
+
+@case("precision")
+def own_layers(k):
+    class Noted(k.layers.Layer):
+        def build(self, input_shape):
+            self.w = self.add_weight((input_shape[-1], 2), "ones", name="w")
+            self.v = self.add_weight((2,), "ones", name="v", dtype="float32", autocast=False)
+            self.built = True
+
+        def call(self, x, other=None):
+            self.seen = [str(each.dtype) for each in (x, self.w, self.v)]
+            if other is not None:
+                self.seen += [str(each.dtype) for each in other]
+            return k.ops.matmul(x, self.w) * 2.0
+
+    seen = {}
+    x, whole = numbers(2, 3), np.ones((2, 1), "int32")
+    for policy in (*POLICIES, "float32"):
+        for autocast in (True, False):
+            key = f"{policy} {autocast}"
+            layer = Noted(dtype=policy, autocast=autocast)
+            y = layer(x, other=[x, whole])
+            seen[f"within {key}"] = layer.seen
+            outside = (layer.w.dtype, layer.v.dtype, np.asarray(y).dtype)
+            seen[f"outside {key}"] = list(map(str, outside))
+            seen[f"{numbers_of(policy)} {key}"] = wide(y)
+            symbolic = Noted(dtype=policy, autocast=autocast)(k.Input((3,)))
+            seen[f"symbolic {key}"] = str(symbolic.dtype)
+    return seen
