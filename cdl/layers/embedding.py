@@ -105,6 +105,15 @@ class Embedding(WithIntegers):
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What `build` was called with, for configs; None if it was not called."""
+        found = super().get_build_config()
+        return {"shapes_dict": {}} if found is None and self.built else found
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the table: no shape is needed for that."""
+        self.build(config.get("input_shape"))
+
     @property
     def embeddings(self) -> Any:
         """The table; with LoRA a new array, the table and the product of A and B."""

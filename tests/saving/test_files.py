@@ -11,7 +11,7 @@ import pytest
 from saving.keras_cases import HERE, go_on, trained
 
 import cdl
-from cdl.layers import Activation, Dense, Dropout, Input
+from cdl.layers import Activation, Dense, Dropout, Embedding, Input
 from cdl.models import Sequential, load_model
 from cdl.optimizers import SGD
 
@@ -420,3 +420,16 @@ def test_layers_that_are_built_in_a_model_that_is_not_keep_their_weights(tmp_pat
     read = cdl.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(read.layers[0].kernel, layer.kernel)
     assert not read.layers[1].built
+
+
+@pytest.mark.parametrize("made", ["built", "given"])
+def test_table_that_was_made_before_its_model_keeps_its_numbers(made, tmp_path):
+    table = np.arange(12.0).reshape(4, 3)
+    layer = Embedding(4, 3, weights=[table] if made == "given" else None)
+    layer.build()
+    layer.set_weights([table])
+    Sequential([layer]).save(tmp_path / "model.keras")
+    read = cdl.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(read.layers[0].embeddings, table)
+    assert layer.get_build_config() == {"shapes_dict": {}}
+    assert Embedding(4, 3).get_build_config() is None
