@@ -36,12 +36,45 @@ def _plain(op: str, **attributes: int) -> Row:
     return _gives(lambda g, i: g.node(op, g.ref(i.inputs[0]), **attributes))
 
 
+_FLOAT, _INT8 = 1, 3  # ONNX's numbers of dtypes
+
+
 def _dense(g: "Graph", i: "Instruction") -> str:
     kernel, bias = i.params
     y = g.node("MatMul", g.ref(i.inputs[0]), g.weight(kernel))
     if bias is not None:
         y = g.node("Add", y, g.weight(bias))
     return activation(g, str(i.attributes.get("activation", "linear")), i.attributes, y)
+
+
+def _dense_int(g: "Graph", i: "Instruction") -> str:
+    """Integers stay int8: of four bits they are a quarter of floats too."""
+    kernel, scale, zero, bias = i.params
+    a, x = i.attributes, g.ref(i.inputs[0])
+    whole = kernel.integers()  # type: ignore[union-attr]
+    w = g.constant(whole, "int8", kernel.path)  # type: ignore[union-attr]
+    by = g.constant(scale.numpy().reshape(-1, whole.shape[1]))  # type: ignore[union-attr]
+    if a["dynamic"]:
+        low, high, epsilon = (g.constant(a[name]) for name in ("low", "high", "epsilon"))
+        top = g.node("Add", g.reduced("ReduceMax", g.node("Abs", x), -1), epsilon)
+        factor = g.node("Div", high, top)
+        integers = g.node("Clip", g.node("Round", g.node("Mul", x, factor)), low, high)
+        sums = g.node("MatMulInteger", g.node("Cast", integers, to=_INT8), w)
+        row = g.node("Reshape", by, g.constant([-1], "int64"))
+        y = g.node("Div", g.node("Cast", sums, to=_FLOAT), g.node("Mul", row, factor))
+    else:
+        real = g.node("Cast", w, to=_FLOAT)
+        if zero is not None:
+            groups = g.constant(np.arange(len(whole)) // int(a["block"]), "int64")
+            of_rows = g.constant(zero.numpy().reshape(-1, whole.shape[1]))
+            real = g.node("Sub", real, g.node("Gather", of_rows, groups, axis=0))
+            real = g.node("Mul", real, g.node("Gather", by, groups, axis=0))
+        else:
+            real = g.node("Div", real, by)
+        y = g.node("MatMul", x, real)
+    if bias is not None:
+        y = g.node("Add", y, g.weight(bias))
+    return activation(g, str(a.get("activation", "linear")), a, y)
 
 
 def _of_elements(g: "Graph", i: "Instruction") -> str:
@@ -349,6 +382,7 @@ _HIDDEN = -0.7 * float(np.finfo(np.float32).max)  # a score of a key that is not
 # What each op appends; an op that is not here cannot be exported.
 ROWS: dict[str, Row] = {
     "dense": _gives(_dense),
+    "dense_int": _gives(_dense_int),
     "activation": _gives(_of_elements),
     "softmax": _plain("Softmax", axis=-1),
     "log_softmax": _plain("LogSoftmax", axis=-1),

@@ -74,3 +74,33 @@ def test_a_kernel_of_integers_that_is_read_as_numbers_is_refused(tmp_path):
     model.quantize("int8")
     with pytest.raises(ValueError, match="'unpack' has no place in C"):
         model.export(tmp_path / "m.c", format="c")
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_onnxruntime_predicts_what_cdl_does_with_integers(config, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from export.test_onnx import onnx, predicted
+
+    model = Sequential(
+        [
+            layers.Input((5, 30)),
+            layers.Dense(12, activation="tanh"),
+            layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d"),
+            layers.Flatten(),
+            layers.Dense(1),
+        ]
+    )
+    model.quantize(config=config, filters="dense")
+    x = np.random.default_rng(0).normal(size=(6, 5, 30)).astype(np.float32)
+    model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
+    onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
+    got = predicted(tmp_path / "m.onnx", x)
+    np.testing.assert_allclose(got, model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_table_of_integers_is_refused_by_onnx(tmp_path):
+    pytest.importorskip("onnx")
+    model = Sequential([layers.Input((4,)), layers.Embedding(9, 7)])
+    model.quantize("int8", filters="embedding")
+    with pytest.raises(ValueError, match="'unpack' has no place in ONNX"):
+        model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
