@@ -67,6 +67,7 @@ class WithIntegers(Adaptable):
     """
 
     quantization_config: QuantizationConfig | None
+    inputs_quantizer: Any  # what makes integers of inputs; None: they stay floats
     _zero: Variable | None = None
     _scale: Variable
 
@@ -114,12 +115,6 @@ class WithIntegers(Adaptable):
             size = getattr(policy, "block_size", None)
         return 0 if size in (None, -1) else int(size)
 
-    @property
-    def inputs_quantizer(self) -> Any:
-        """What makes integers of inputs; None: they stay floats."""
-        default = AbsMaxQuantizer() if self.quantization_mode == "int8" else None
-        return QuantizationConfig.activation_quantizer_or_default(self.quantization_config, default)
-
     def _builds_integers(self, shape: Sequence[int | None]) -> bool:
         """Make the integers, if the policy says so; whether it does.
 
@@ -144,7 +139,9 @@ class WithIntegers(Adaptable):
         rows, columns = self._matrix_shape(shape)
         block = self._block if mode == "int4" else 0
         self._full_shape = shape
-        dynamic = not self._is_table and self._dynamic(mode) is not None
+        if not self._is_table:
+            self.inputs_quantizer = self._dynamic(mode)
+        dynamic = not self._is_table and self.inputs_quantizer is not None
         if mode == "int8":
             sizes = np.cumprod(shape).tolist()
             at = sizes.index(rows) + 1 if rows in sizes and not self._is_table else 1
