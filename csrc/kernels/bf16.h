@@ -22,11 +22,10 @@ static void bf16_from_floats(size_t rows, size_t n, const float *x, size_t ldx, 
                              size_t ldy) {
     assert(are_padded(rows, n, x, ldx) && (rows <= 1 || ldy >= cdl_bf16_padded(n)));
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        size_t j = 0;
-        if (n == 1) y[0] = (uint16_t)(bf16_bits(x[0]) >> 16), j = 1;
-        for (; n > 1 && j < n; j += CDL_LINE)
+        if (n == 1) y[0] = (uint16_t)(bf16_bits(x[0]) >> 16);
+        for (size_t j = 0; n > 1 && j < n; j += CDL_LINE)
             EACH(i) y[j + i] = (uint16_t)(bf16_bits(x[j + i]) >> 16);
-        for (; j < cdl_bf16_padded(n); j++) y[j] = 0;
+        for (size_t j = n; j < cdl_bf16_padded(n); j++) y[j] = 0;
     }
 }
 

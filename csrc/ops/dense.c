@@ -171,7 +171,8 @@ static void take_gradient_bf16(const struct cdl_node *node, const struct cdl_con
             kernels->bf16_to_floats(rows, ld, cdl_bf16(y->data) + at, y->ld, values, ld);
             kernels->bf16_to_floats(rows, ld, cdl_bf16(y->grad) + at, y->ld, dz, ld);
             cdl_finish(kernels, &here, rows, ld, 0, dz, ld, ld);
-            kernels->bf16_from_floats(rows, ld, dz, ld, cdl_bf16(y->grad) + at, y->ld);
+            kernels->bf16_from_floats(rows, cdl_min(ld, y->width - column), dz, ld,
+                                      cdl_bf16(y->grad) + at, y->ld);
         }
     }
 }

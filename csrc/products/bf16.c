@@ -39,10 +39,13 @@ static void transpose(const struct cdl_kernels *kernels, const struct cdl_param 
     }
 }
 
+/* Pads become 0, whatever they are: of an infinite number in x they are NaN, which is NaN also by
+ * the zeros that the next product has for them. */
 static void finish(const struct cdl_kernels *kernels, const struct cdl_bf16_product *product,
-                   size_t rows, size_t width, size_t offset, float *sums) {
+                   size_t rows, size_t width, size_t row, size_t column, float *sums) {
     _Alignas(64) float y[FINISHED * CDL_PANEL];
-    const size_t ld = CDL_PANEL;
+    const size_t ld = CDL_PANEL, offset = row * product->ldc + column;
+    const size_t columns = product->transposed ? product->w->rows : product->w->cols;
     const struct cdl_epilogue epilogue = {.activation = product->activation,
                                           .gradient = product->gradient,
                                           .y = y,
@@ -50,7 +53,8 @@ static void finish(const struct cdl_kernels *kernels, const struct cdl_bf16_prod
     if (product->gradient && product->activation != CDL_ACTIVATION_linear)
         kernels->bf16_to_floats(rows, width, product->y + offset, product->ldc, y, ld);
     cdl_finish(kernels, &epilogue, rows, width, 0, sums, ld, ld);
-    kernels->bf16_from_floats(rows, width, sums, ld, product->c + offset, product->ldc);
+    kernels->bf16_from_floats(rows, cdl_min(width, columns - column), sums, ld, product->c + offset,
+                              product->ldc);
 }
 
 /* Rows [row, row + m) of columns [column, last). */
@@ -74,8 +78,8 @@ static void strip(const struct cdl_context *ctx, const struct cdl_bf16_product *
             kernels->gemm_bf16(m, width, depth, product->a + row * product->lda + p, product->lda,
                                pairs, step, init, p ? CDL_PANEL : 0, c, CDL_PANEL);
             for (size_t r = 0; r < m && p + depth == k; r += FINISHED)
-                finish(kernels, product, cdl_min(m - r, FINISHED), width,
-                       (row + r) * product->ldc + at, c + r * CDL_PANEL);
+                finish(kernels, product, cdl_min(m - r, FINISHED), width, row + r, at,
+                       c + r * CDL_PANEL);
         }
     }
 }

@@ -287,6 +287,26 @@ def test_every_isa_and_team_gives_the_same_bits(rows, k, n):
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("first", ["bfloat16", "float32"])
+def test_infinite_numbers_reach_no_pads(first, isa):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 5)).astype(np.float32)
+    x[1, 2], x[2, 3] = np.inf, -np.inf
+    program = Program(training=True)
+    hidden = program.cast(program.input((5,)), first)
+    one, two = random_weight(rng, 5, 17), random_weight(rng, 17, 3)
+    hidden = dense(program, hidden, one, param_dtypes=(first,))
+    hidden = program.cast(activation(program, hidden, "tanh"), "bfloat16")
+    y = dense(program, hidden, two, param_dtypes=("bfloat16",))
+    program.output(program.cast(y, "float32"))
+    found, gradients = pull_back(program.fused(), [x], np.ones((4, 3)), isa=isa)
+    with np.errstate(invalid="ignore"):
+        exact = np.tanh(x @ one.numpy())
+    np.testing.assert_allclose(found, exact @ two.numpy(), rtol=0.03, atol=0.03)
+    np.testing.assert_allclose(gradients[two][:, 0], exact.sum(axis=0), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("row", ["sgd", "adam"])
 def test_training_in_two_bytes_is_that_of_floats_that_are_rounded(row, isa):
     rng = np.random.default_rng(5)
