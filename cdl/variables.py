@@ -94,7 +94,7 @@ def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.nda
         values = first(tuple(shape), dtype=standardize_dtype(dtype))
         return astype(values, standardize_dtype(dtype))
     given = np.asarray(initializer)
-    if given.dtype.kind not in "biuf":
+    if given.dtype.kind not in "biuf" and given.dtype.name != "bfloat16":
         raise expected("Variable", "initializer", "numbers or an initializer", initializer)
     if shape is not None and tuple(shape) != given.shape:
         raise expected("Variable", "shape", f"that of the values, {given.shape}", tuple(shape))

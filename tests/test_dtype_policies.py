@@ -169,7 +169,7 @@ def test_a_map_looks_paths_up():
     found["net/decoder/a/.*"] = "float32"
     with pytest.raises(ValueError, match="'net/decoder/a/b' matches multiple dtype policy"):
         found["net/decoder/a/b"]
-    with pytest.raises(ValueError, match="net/encoder/dense already exist in"):
+    with pytest.raises(ValueError, match="'net/encoder/dense' is already in"):
         found["net/encoder/dense"] = "float32"
     with pytest.raises(ValueError, match="Cannot interpret the assigned value"):
         found["other"] = 123

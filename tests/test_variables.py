@@ -146,6 +146,15 @@ def test_wrong_arguments_are_named(arguments, words):
         Variable(**arguments)
 
 
+def test_an_array_of_bfloat16_is_taken_as_it_is():
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    given = np.array([1.0, 2.5], bfloat16)
+    made = Variable(given)
+    assert made.dtype == "bfloat16" and made.shape == (2,)
+    np.testing.assert_array_equal(made, given)
+    assert Variable(given, dtype="float32").dtype == "float32"
+
+
 def test_copies_and_pickles_are_variables_of_their_own(weight):
     for twin in (copy.deepcopy(weight), pickle.loads(pickle.dumps(weight))):
         weight.assign(VALUES * 0)

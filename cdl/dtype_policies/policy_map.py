@@ -85,7 +85,7 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
     def __setitem__(self, key: str, policy: Any) -> None:
         if key in self._map:
             raise ValueError(
-                f"DTypePolicyMap: {key} already exist in the DTypePolicyMap with value "
+                f"DTypePolicyMap: {key!r} is already in the map, with value "
                 f"{self._map[key]}: delete it first"
             )
         try:

@@ -116,6 +116,10 @@ def test_primitive_is_that_of_the_core(primitive):
             ),
             "the op 'host' has no place in ONNX: it is Python code",
         ),
+        (
+            lambda m: Sequential([Input((2,)), Dense(2, dtype="mixed_bfloat16")]).export("m.onnx"),
+            "set each layer's dtype_policy to 'float32' first",
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_refused(call, text, tmp_path, monkeypatch):

@@ -269,3 +269,11 @@ def test_a_part_counted_from_the_end_is_that_part():
 def test_text_is_no_tensor():
     with pytest.raises(ValueError, match="convert_to_tensor: x must hold numbers, got dtype <U3"):
         ops.convert_to_tensor("abc")
+
+
+@pytest.mark.parametrize("function", [ops.cumsum, ops.cumprod])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "float16", "float32"])
+def test_running_sums_and_products_have_the_dtype_of_what_they_run_over(function, dtype):
+    assert function(np.ones((2, 3), dtype), axis=1).dtype == dtype
+    assert function(np.ones((2, 3), bool), axis=1).dtype == "int32"
+    assert function(np.ones((2, 3), dtype), axis=1, dtype="float32").dtype == "float32"

@@ -43,18 +43,22 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
         axis: along which; None flattens x.
         dtype: of the result; None for that of x.
     """
-    return as_dtype(np.cumsum(_counted(x), axis), dtype)
+    return _cumulated(np.cumsum, x, axis, dtype)
 
 
 @operation(_running("prod"), untraced=_apart)
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """The products of all numbers up to each one, along an axis; arguments as of `cumsum`."""
-    return as_dtype(np.cumprod(_counted(x), axis), dtype)
+    return _cumulated(np.cumprod, x, axis, dtype)
 
 
-def _counted(x: ArrayLike) -> Any:
+def _cumulated(function: Any, x: ArrayLike, axis: int | None, dtype: Any) -> Any:
     array = np.asarray(x)
-    return array.astype(np.int32) if array.dtype == bool else array
+    if array.dtype == bool:
+        array = array.astype(np.int32)
+    if dtype is None:  # NumPy by itself would widen small integers
+        return function(array, axis, array.dtype)
+    return as_dtype(function(array, axis), dtype)
 
 
 @operation(untraced=_apart)
