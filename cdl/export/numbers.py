@@ -44,7 +44,8 @@ SAME = frozenset(("reshape", "stop", "fork", "broadcast_batch"))
 # Why the others cannot leave.
 REASONS = {
     "cast": (
-        "it rounds to bfloat16 or float16, or back; set each layer's dtype_policy to 'float32' first"
+        "it rounds to bfloat16 or float16, or back; set each layer's dtype_policy to 'float32' "
+        "first"
     ),
     "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",

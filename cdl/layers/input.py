@@ -74,7 +74,7 @@ class InputLayer(Layer):
         real = texts or dtype_name == "bfloat16" or np.dtype(dtype_name).kind in "fiub"
         if not real:
             raise expected("Input", "dtype", "a float, an int, bool or 'string'", dtype)
-        self.dtype = dtype_name
+        self._told_dtype = dtype_name
         self.sparse = self.ragged = self.optional = False
         self.built = True
         tensor = input_tensor

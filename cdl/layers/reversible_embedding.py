@@ -34,6 +34,8 @@ class ReversibleEmbedding(Embedding):
         kwargs: see `Embedding`.
     """
 
+    _in_float32 = False  # the way back is a product in what the layer computes in
+
     def __init__(
         self,
         input_dim: int,

@@ -257,10 +257,6 @@ class Weighted(Tracking, Quantizing):
         """The same as `variable_dtype`, but for layers of texts and for inputs."""
         return self.variable_dtype if self._told_dtype is None else self._told_dtype
 
-    @dtype.setter
-    def dtype(self, value: str) -> None:
-        self._told_dtype = value
-
     def _output_dtype(self) -> str | None:
         """The dtype of floats that it gives; None where others than itself say that."""
         dtype = self.compute_dtype

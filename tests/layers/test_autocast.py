@@ -251,3 +251,18 @@ def test_the_body_of_a_loop_computes_in_it(policy):
         carry = np.tanh(carry @ kernel + bias) + low[:, k]
     assert y.dtype.name == compute
     np.testing.assert_allclose(np.float64(y), np.tile(carry, 2), 8 * HALF[compute], 0.05)
+
+
+def test_a_layers_dtype_cannot_be_set_but_by_its_policy():
+    with pytest.raises(AttributeError, match="dtype"):
+        layers.Dense(3).dtype = "float16"
+
+
+def test_the_way_back_of_a_reversible_embedding_is_of_the_layers_dtype(policy):
+    compute = POLICIES[policy][0]
+    for tie_weights in (True, False):
+        layer = layers.ReversibleEmbedding(9, 4, tie_weights)
+        rows = layer(np.array([[1, 2]]))
+        assert rows.dtype == compute and layer(rows, reverse=True).dtype == compute
+        layer = layers.ReversibleEmbedding(9, 4, tie_weights, reverse_dtype="float32")
+        assert layer(rows, reverse=True).dtype == "float32"

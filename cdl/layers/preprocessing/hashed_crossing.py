@@ -50,7 +50,7 @@ class HashedCrossing(HostLayer):
         self.output_mode: str = one_of(owner, "output_mode", output_mode, ("int", "one_hot"))
         self.num_bins = positive_int(owner, "num_bins", num_bins)
         self.sparse = False
-        self.dtype = dtype_of_bins(owner, dtype, output_mode)
+        self._told_dtype = dtype_of_bins(owner, dtype, output_mode)
 
     def _dtype_of_output(self) -> str:
         return self.dtype

@@ -61,7 +61,7 @@ class Hashing(HostLayer):
         self.output_mode: str = one_of("Hashing", "output_mode", output_mode, modes)
         not_yet("Hashing", sparse=(sparse, False))
         self.sparse = False
-        self.dtype = dtype_of_bins("Hashing", dtype, output_mode)
+        self._told_dtype = dtype_of_bins("Hashing", dtype, output_mode)
         self.mask_value = mask_value
         self.salt = checked_salt("Hashing", salt)
 

@@ -87,7 +87,7 @@ class IndexLookup(VocabularyLayer):
         if kwargs:
             raise not_recognized(type(self), kwargs)
         super().__init__(name=name)
-        self.dtype = self.vocabulary_dtype
+        self._told_dtype = self.vocabulary_dtype
         owner = self._kind()
         output_mode = {"binary": "multi_hot", "tf-idf": "tf_idf"}.get(output_mode, output_mode)
         self.output_mode: str = one_of(owner, "output_mode", output_mode, MODES)

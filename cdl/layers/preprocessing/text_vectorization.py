@@ -102,7 +102,7 @@ class TextVectorization(VocabularyLayer):
         if kwargs.get("dtype") in ("string", str):
             del kwargs["dtype"]
         super().__init__(name=name, **kwargs)
-        self.dtype = "string"
+        self._told_dtype = "string"
         if ragged:
             raise ValueError(
                 f"{owner}: ragged={ragged!r} is not supported, since rows of several lengths are "
