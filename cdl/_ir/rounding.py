@@ -63,7 +63,7 @@ class _Rounding:
                 program.inputs.replace(v, given)
                 program.instructions.put_first(self._rounded(given, v))
         for i in steps:
-            self._round(i)
+            self._round(program.current(i))  # one before may have changed what it reads
         for ends in (program.outputs, program.external_grads):
             for v in list(ends):
                 if v.dtype == "bfloat16":

@@ -266,3 +266,16 @@ def test_the_way_back_of_a_reversible_embedding_is_of_the_layers_dtype(policy):
         assert rows.dtype == compute and layer(rows, reverse=True).dtype == compute
         layer = layers.ReversibleEmbedding(9, 4, tie_weights, reverse_dtype="float32")
         assert layer(rows, reverse=True).dtype == "float32"
+
+
+def test_images_are_turned_and_cut_in_it(policy):
+    # What both read as floats and in 16 bits comes several times in one program.
+    x = np.random.default_rng(0).normal(size=(6, 4, 4, 2)).astype(np.float32)
+    rounded = dtypes.rounded(x, POLICIES[policy][0])
+    net = Sequential([Input((4, 4, 2)), layers.RandomFlip("horizontal"), layers.RandomCrop(3, 4)])
+    cut = Model(net.inputs, layers.Dense(2)(net.outputs[0]))
+    cut.compile("sgd", "mse")
+    cut.fit(x, np.zeros((6, 3, 4, 2), np.float32), verbose=0)
+    for image, given in zip(net.predict(x, verbose=0).astype(np.float32), rounded, strict=True):
+        parts = [each[k : k + 3] for each in (given, given[:, ::-1]) for k in (0, 1)]
+        assert any(np.array_equal(image, part) for part in parts)
