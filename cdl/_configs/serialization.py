@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._common.dtypes import numpy_dtype
 from cdl._common.errors import BothError, hint, warn
 from cdl._configs import custom_objects as registered
 
@@ -225,8 +226,8 @@ def _special(name: str, inner: Any, custom_objects: Mapping[str, Any] | None) ->
     if name != "__lambda__" and not isinstance(inner, Mapping):
         raise TypeError(f"{name}: config must be a dict, got {shown(inner)}")
     if name in ("__numpy__", "__tensor__"):
-        dtype = np.dtype(str(inner["dtype"]))
-        if dtype.kind not in _KINDS_OF_ARRAYS:
+        dtype = numpy_dtype(str(inner["dtype"]))
+        if dtype.name != "bfloat16" and dtype.kind not in _KINDS_OF_ARRAYS:
             raise ValueError(f"{name}: dtype must be one of numbers, got {shown(inner['dtype'])}")
         return np.array(inner["value"], dtype)
     if name == "__bytes__":

@@ -279,3 +279,14 @@ def test_images_are_turned_and_cut_in_it(policy):
     for image, given in zip(net.predict(x, verbose=0).astype(np.float32), rounded, strict=True):
         parts = [each[k : k + 3] for each in (given, given[:, ::-1]) for k in (0, 1)]
         assert any(np.array_equal(image, part) for part in parts)
+
+
+def test_an_array_of_16_bits_in_a_model_comes_back_from_its_file(policy, tmp_path):
+    x = Input((6,), dtype="int32")
+    places = layers.Embedding(6, 3)(np.arange(6))  # an array: no part of it depends on x
+    net = Model(x, layers.Dense(2)(layers.Embedding(9, 3)(x) + places))
+    net.save(tmp_path / "net.keras")
+    tokens = np.arange(12).reshape(2, 6) % 9
+    read = cdl.saving.load_model(tmp_path / "net.keras")
+    np.testing.assert_array_equal(read.predict(tokens, verbose=0), net.predict(tokens, verbose=0))
+    assert Model.from_config(net.get_config()).output_shape == (None, 6, 2)
