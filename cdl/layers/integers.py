@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import _core
+from cdl import _core, dtype_policies
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
 from cdl._ir import emit
@@ -200,8 +200,16 @@ class WithIntegers(Adaptable):
         if type_check and "_quantizes" not in vars(type(self)):
             super()._quantize(config, type_check)
         what, mode = self._adapted, config.mode
-        self.quantization_config = config
-        self._dynamic(mode)
+        kept, self.quantization_config = self.quantization_config, config
+        policy: Any = self.dtype_policy
+        try:  # all that can refuse it, before a weight has changed
+            self._dynamic(mode)
+            if policy.quantization_mode is None:
+                name = "int8" if mode == "int8" else f"int4/{self._block or -1}"
+                policy = dtype_policies.get(f"{name}_from_{policy.name}")
+        except (ValueError, NotImplementedError):
+            self.quantization_config = kept
+            raise
         weight: Variable = getattr(self, f"_{what}")
         integers, scale, zero = self._as_integers(weight.numpy(), mode, config.weight_quantizer)
         self._weights.remove(weight)
@@ -214,9 +222,8 @@ class WithIntegers(Adaptable):
         self._scale.assign(np.reshape(scale, self._scale.shape))
         if zero is not None and self._zero is not None:
             self._zero.assign(zero)
-        if self.dtype_policy.quantization_mode is None:
-            name = "int8" if mode == "int8" else f"int4/{self._block or -1}"
-            self.dtype_policy = f"{name}_from_{self.dtype_policy.name}"
+        if policy is not self.dtype_policy:
+            self.dtype_policy = policy
         computes_otherwise()
 
     def _as_integers(self, values: NDArray[Any], mode: str, quantizer: Any) -> tuple[Any, ...]:

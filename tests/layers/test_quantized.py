@@ -144,3 +144,13 @@ def test_files_are_a_quarter_and_an_eighth(tmp_path):
     for floats, eight, four in zip(*sizes, strict=True):
         assert eight < 0.3 * floats
         assert four < 0.2 * floats
+
+
+def test_a_layer_whose_policy_refuses_integers_stays_as_it_was():
+    layer = layers.Dense(3, dtype="mixed_float16")
+    x = np.ones((2, 4), np.float32)
+    before = layer(x)
+    with pytest.raises(ValueError, match="doesn't work well with compute_dtype='float16'"):
+        layer.quantize("int8")
+    assert layer.quantization_config is None and layer.kernel.dtype == "float32"
+    np.testing.assert_array_equal(layer(x), before)
