@@ -290,3 +290,11 @@ def test_an_array_of_16_bits_in_a_model_comes_back_from_its_file(policy, tmp_pat
     read = cdl.saving.load_model(tmp_path / "net.keras")
     np.testing.assert_array_equal(read.predict(tokens, verbose=0), net.predict(tokens, verbose=0))
     assert Model.from_config(net.get_config()).output_shape == (None, 6, 2)
+
+
+def test_bins_are_counted_in_full(policy):
+    layer = layers.Discretization(np.arange(0.0, 900.0).tolist())
+    x = Input((1,))
+    given = np.array([[256.0], [300.0], [512.0]], np.float32)
+    for bins in (layer(given), Model(x, layer(x)).predict(given, verbose=0)):
+        np.testing.assert_array_equal(bins, given + 1)

@@ -43,6 +43,8 @@ class Discretization(Layer):
 
     takes_lists = True
 
+    _in_float32 = True  # boundaries and numbers of bins are not to be rounded
+
     def __init__(
         self,
         bin_boundaries: Any = None,
@@ -128,6 +130,10 @@ class Discretization(Layer):
         """Forget what has been seen."""
         if self.num_bins is not None:
             self.summary = np.zeros((2, 0), np.float32)
+
+    def _output_dtype(self) -> str | None:
+        """None for numbers of bins, which are not to be rounded to 16 bits."""
+        return None if self.output_mode == "int" else super()._output_dtype()
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the search for the bin, then its encoding."""
