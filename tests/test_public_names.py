@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pkgutil
 from importlib import metadata
 
 import pytest
@@ -67,3 +68,13 @@ def test_import_loads_no_module_of_its_own(run_python):
         assert "rich" not in sys.modules
         """
     )
+
+
+def test_no_class_hides_the_module_in_which_classes_are():
+    # dill, which Hugging Face's datasets import, finds modules as attributes of their packages;
+    # joblib, beside it, then could not write what has an initializer.
+    for found in pkgutil.walk_packages(cdl.__path__, "cdl."):
+        package, _, name = found.name.rpartition(".")
+        if name != "__main__":
+            importlib.import_module(found.name)
+            assert not inspect.isclass(getattr(importlib.import_module(package), name)), found.name

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from cdl._common.public_names import publish
-from cdl.initializers.constant import Constant, Identity, Ones, Values, Zeros
+from cdl.initializers.constants import Constant, Identity, Ones, Values, Zeros
+from cdl.initializers.fourier import STFT
 from cdl.initializers.initializer import Initializer, registry
-from cdl.initializers.orthogonal import Orthogonal
+from cdl.initializers.orthogonals import Orthogonal
 from cdl.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
 from cdl.initializers.scaling import (
     GlorotNormal,
@@ -21,7 +22,6 @@ from cdl.initializers.scaling import (
     LecunUniform,
     VarianceScaling,
 )
-from cdl.initializers.stft import STFT
 
 __all__ = [
     "Constant",
