@@ -92,7 +92,7 @@ CDL_INLINE struct int_line quantize_line(const struct cdl_int_product *p, const 
         ROUNDED(whole);
         whole -= vf_splat(EXP_SHIFT);
         whole = vf_select(whole > high, high, vf_select(whole < low, low, whole));
-        const vi integers = __builtin_convertvector(whole, vi);
+        const vi integers = __builtin_convertvector(whole, vi) & (whole == whole); /* no NaN */
         sum += integers;
         const vb narrow = __builtin_convertvector(integers, vb);
         memcpy(bytes + b, &narrow, sizeof narrow);

@@ -119,3 +119,17 @@ def test_words_become_floats_again(bits):
     program.output(program.emit("unpack", [x], (16,), bits=bits))
     got = _core.Executor(program.fused(), 6).predict([words])
     np.testing.assert_array_equal(got, values)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_lines_that_are_not_finite_give_nan_and_leave_the_others(isa, value):
+    rng = np.random.default_rng(0)
+    kernel, _ = integers(rng, 40, 17, 8)
+    params = (kernel, weight(rng.uniform(1, 90, 17).astype(np.float32)), None, None)
+    x = rng.normal(size=(9, 40)).astype(np.float32)
+    expected = run(x, params, isa, 17, bits=8, dynamic=1)
+    x[3] = value  # many of them: their sum is beyond 32 bits, if they are numbers
+    expected[3] = np.nan
+    got = run(x, params, isa, 17, bits=8, dynamic=1)
+    np.testing.assert_array_equal(got, expected)
