@@ -77,6 +77,8 @@ def made(cls, library):
         given["layer"] = library.layers.Dense(3)
     if cls.__name__ == "Bidirectional":
         given["layer"] = library.layers.GRU(3)
+    if cls.__name__ == "Pipeline":
+        given["layers"] = [library.layers.Dense(3)]
     if cls.__name__ in ("RNN", "StackedRNNCells"):
         given |= {"cell": library.layers.GRUCell(3), "cells": [library.layers.GRUCell(3)]}
         del given["cells" if cls.__name__ == "RNN" else "cell"]
