@@ -21,8 +21,8 @@
 
 /* Numbers: whether query i sees keys 0 to i alone; whether one that sees none gets nothing; whether
  * weights are dropped in predictions too. */
-enum { CAUSAL, EMPTY, ALWAYS, SEED, USER_DRAW };
-enum { SCALE, RATE };   /* attributes */
+enum { CAUSAL, EMPTY, ALWAYS, SEED, USER_DRAW }; /* numbers */
+enum { SCALE, RATE };                            /* attributes */
 enum { Q, K, V, BIAS }; /* inputs; bias: (heads or 1, queries or 1, keys) */
 
 #define LOWEST -2.38196633e38f /* -0.7 times the largest float, as Keras on JAX hides scores */

@@ -86,6 +86,8 @@ MADE = {
     "Lambda": None,
     "Layer": None,
     "Embedding": None,
+    "ReversibleEmbedding": None,
+    "Pipeline": ([layers.Rescaling(0.5), layers.Activation("tanh")],),
     "EinsumDense": ("ab,bc->ac", 5),
     # of several values: see tests/layers/test_merging.py
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
