@@ -10,10 +10,14 @@ MPIEXEC = Path(sys.executable).parent / "mpiexec"
 
 
 def start(script, ranks, *arguments, **environment):
-    """Start a script on so many ranks; the Popen of its launcher, with text on both pipes."""
+    """Start a script on so many ranks; the Popen of its launcher, with text on both pipes.
+
+    They have the cdl of this process, which may be another build than that of the tree.
+    """
+    paths = [*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)]
     given = {
         **os.environ,
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": "1",
         "PYTHONFAULTHANDLER": "",
         **environment,
