@@ -12,6 +12,7 @@ from cdl.compat import renamed
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import WithIntegers
 from cdl.layers.layer import registry
+from cdl.layers.lora import AdaptableKernel
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
-class Dense(WithIntegers):
+class Dense(WithIntegers, AdaptableKernel):
     """``y = activation(x @ kernel + bias)`` over the last axis of x.
 
     Args:
@@ -117,15 +118,6 @@ class Dense(WithIntegers):
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
-        return self._effective()
-
-    @kernel.setter
-    def kernel(self, value: Variable) -> None:
-        self._kernel = value
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""

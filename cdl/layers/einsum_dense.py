@@ -16,6 +16,7 @@ from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import Recorded, WithIntegers
 from cdl.layers.layer import registry
+from cdl.layers.lora import AdaptableKernel
 from cdl.quantizers import AbsMaxQuantizer
 
 if TYPE_CHECKING:
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 
     from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
-    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
 
 @registry.add()
-class EinsumDense(WithIntegers):
+class EinsumDense(WithIntegers, AdaptableKernel):
     """``y = activation(einsum(equation, x, kernel) + bias)``.
 
     Args:
@@ -126,15 +126,6 @@ class EinsumDense(WithIntegers):
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank, self.lora_alpha)
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
-        return self._effective()
-
-    @kernel.setter
-    def kernel(self, value: Variable) -> None:
-        self._kernel = value
 
     def _letters(self, rank: int) -> tuple[str, str, str]:
         """The axes of input, kernel and output, with letters of their own for `...`."""

@@ -166,6 +166,19 @@ class Adaptable(Layer):
         return {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
 
 
+class AdaptableKernel(Adaptable):
+    """Base of those whose weight is `kernel`."""
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
+        return self._effective()
+
+    @kernel.setter
+    def kernel(self, value: Variable) -> None:
+        self._kernel = value
+
+
 class Merges:
     """Weights with LoRA as one weight each, for programs that predict.
 

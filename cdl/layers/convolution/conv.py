@@ -9,7 +9,7 @@ from cdl._common.validation import positive_int
 from cdl._ir import emit, windows
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
-from cdl.layers.lora import Adaptable
+from cdl.layers.lora import AdaptableKernel
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-class Conv(Adaptable, BaseConv):
+class Conv(AdaptableKernel, BaseConv):
     """Base of the convolutions, with the arguments of `Conv2D`."""
 
     _kernel: Variable
@@ -88,15 +88,6 @@ class Conv(Adaptable, BaseConv):
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank, self.lora_alpha)
-
-    @property
-    def kernel(self) -> Any:
-        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
-        return self._effective()
-
-    @kernel.setter
-    def kernel(self, value: Variable) -> None:
-        self._kernel = value
 
     def _add_kernels(self, channels: int) -> int:
         if channels % self.groups:
