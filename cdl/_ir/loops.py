@@ -1,9 +1,9 @@
 """A loop in a program: its body is a program of its own, until the end a single instruction.
 
-The instruction reads what is carried to the first turn, sequences, and values of around the body,
-which it captures. It gives what the last turn carries on, and results of all turns. The body begins
-with an instruction for each input, which has none, and its outputs are those of a turn; `flat` puts
-the body behind the loop, as the core runs it.
+The instruction reads what is carried to the first iteration, sequences, and values of around the
+body, which it captures. It gives what the last iteration carries on, and results of all
+iterations. The body begins with an instruction for each input, which has none, and its outputs are
+those of an iteration; `flat` puts the body behind the loop, as the core runs it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Loop(Instruction):
     """A loop as one instruction; see the module's text.
 
     Attributes:
-        body: a turn.
+        body: an iteration.
         ways: what takes each of the body's outputs: "carry", of which the first belong to what is
-            carried to a turn, or "collect".
+            carried to an iteration, or "collect".
     """
 
     __slots__ = ("body", "ways")
@@ -39,7 +39,7 @@ class Loop(Instruction):
         outputs: Sequence[Value],
         attributes: dict[str, int],
     ) -> None:
-        """attributes: turns, draws of a turn, those before all, reverse, by_place."""
+        """attributes: iterations, draws of an iteration, those before all, reverse, by_place."""
         super().__init__("loop", inputs, outputs, body.variables, attributes)
         self.body = body
         self.ways = tuple(ways)
@@ -124,7 +124,7 @@ class Loop(Instruction):
         for way, v, to in zip(self.ways, given, self.outputs, strict=True):
             more = {"reverse": reverse * self.attributes["by_place"]} if way == "collect" else {}
             found.append(Instruction(way, [known[id(v)]], [to], (), more))
-        loop = {"turns": self.attributes["turns"], "draws": self.attributes["draws"]}
+        loop = {"iterations": self.attributes["iterations"], "draws": self.attributes["draws"]}
         return [Instruction("loop", (), (), (), {**loop, "body": len(found)}), *found]
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ _WIDE = 4096  # numbers of the bias of a product that a loop can run
 # Steps from which on they are a loop of the core: fewer are appended one by one. Copies with
 # convolutions go through in micro-batches: of 5 steps of a ConvLSTM2D they take 0.88 of a loop's
 # time, of 10 steps 0.93, of 20 and 40 steps the same (AVX-512, one thread).
-LEAST_TURNS, LEAST_OF_WINDOWS = 4, 16
+LEAST_ITERATIONS, LEAST_OF_WINDOWS = 4, 16
 
 
 def record_loop(
@@ -262,30 +262,34 @@ class Body:
         own, and values without a batch axis that differ from step to step.
         """
         n_carried, (kept, results) = len(carried), self.outputs
-        if loop.n < LEAST_TURNS or self.program.unrolls:
+        if loop.n < LEAST_ITERATIONS or self.program.unrolls:
             return None
         self.own.outputs = [*kept, *results]
-        turn = simplified(self.own)
-        kept, results = turn.outputs[:n_carried], turn.outputs[n_carried:]
-        once, rest = self._parted(turn, len(others))
+        iteration = simplified(self.own)
+        kept, results = iteration.outputs[:n_carried], iteration.outputs[n_carried:]
+        once, rest = self._parted(iteration, len(others))
         given = {
             id(v): o for v, o in zip(self.inputs, [*carried, *sequences, *others], strict=True)
         }
         entries = {id(v): "carried" for v in self.inputs[:n_carried]}
         entries |= {id(v): "element" for v in self.inputs[n_carried : n_carried + len(sequences)]}
-        read = [v for i in rest for v in i.inputs] + turn.outputs
+        read = [v for i in rest for v in i.inputs] + iteration.outputs
         captured = {id(v): v for v in read if id(v) in once}
         own = self.inputs[: n_carried + len(sequences)]
         inner = [*own, *captured.values()]
-        assigned = any(map(self.program.is_assigned, turn.variables))
-        if assigned or any(v.shared for v in [*own, *turn.outputs]) or not _can_loop(rest, loop.n):
+        assigned = any(map(self.program.is_assigned, iteration.variables))
+        if (
+            assigned
+            or any(v.shared for v in [*own, *iteration.outputs])
+            or not _can_loop(rest, loop.n)
+        ):
             return None
         stride = self.program.draws_of(self.own, loop.n)
-        for each in turn.instructions:
+        for each in iteration.instructions:
             if each.outputs and id(each.outputs[0]) in once:
                 self._append(each, given)
         body = self.own.within()
-        body.values, body.outputs = list(turn.values), list(turn.outputs)
+        body.values, body.outputs = list(iteration.values), list(iteration.outputs)
         body.instructions = [
             *(Instruction(entries.get(id(v), "captured"), (), (v,), (), {}) for v in inner),
             *rest,
@@ -297,7 +301,7 @@ class Body:
         ways = ["carry"] * (n_carried + len(lone)) + ["collect"] * len(results)
         ends = [self.program.value(v.shape, v.dtype) for v in (*kept, *lone)]
         stacked = [self.program.value((loop.n, *v.shape), v.dtype) for v in results]
-        attributes = {"turns": loop.n, "draws": stride, "reverse": int(loop.reverse)}
+        attributes = {"iterations": loop.n, "draws": stride, "reverse": int(loop.reverse)}
         attributes |= {"by_place": int(loop.by_place), "drawn": 0}
         inputs = [given[id(v)] for v in inner]
         self.program.instructions.append(
@@ -306,11 +310,11 @@ class Body:
         places |= {id(v): n_carried + k for k, v in enumerate(lone)}
         return ends[:n_carried], [ends[places[id(v)]] for v in results], stacked
 
-    def _parted(self, turn: Program, n_others: int) -> tuple[set[int], list[Instruction]]:
+    def _parted(self, iteration: Program, n_others: int) -> tuple[set[int], list[Instruction]]:
         """Ids of what is the same in each step, and the instructions that give the rest."""
         once = {id(v) for v in self.inputs[len(self.inputs) - n_others :]}
         rest = []
-        for each in turn.instructions:
+        for each in iteration.instructions:
             fixed = not _draws(each) and each.op not in _DOING
             if fixed and all(id(v) in once for v in each.inputs):
                 once.update(map(id, each.outputs))

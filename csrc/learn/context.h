@@ -62,9 +62,9 @@ struct cdl_context {
     const struct cdl_kernels *kernels;
     bool training;
     int stage; /* of an op with forward_stages or backward_stages, from 0 */
-    /* Within a loop: which turn, of how many, and how many numbers of each generator that the user
-     * has seeded the turns before have drawn. Else 0. */
-    size_t turn, turns;
+    /* Within a loop: which iteration, of how many, and how many numbers of each generator that the
+     * user has seeded the iterations before have drawn. Else 0. */
+    size_t iteration, iterations;
     uint64_t drawn;
     size_t rows;  /* live samples that the node sees: of this batch, or 1 if it is shared */
     size_t start; /* number of row 0 in the caller's arrays; in predictions it may wrap */

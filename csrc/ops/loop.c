@@ -1,14 +1,17 @@
-/* loop.c - a part of the program that runs a number of times, from turn to turn for a thread's
- * samples: no barrier stands within. What enters and leaves it are the other ops of this file.
+/* loop.c - a part of the program that runs a number of times, from iteration to iteration for a
+ * thread's samples: no barrier stands within. What enters and leaves it are the other ops of this
+ * file.
  *
  * The nodes of the body follow the loop's own in the program, whose runner skips them. Their values
- * have memory for one turn or, where a gradient needs them, for all of them, one turn behind the
- * other, as many samples as the batch has. A thread works on copies of the nodes and of their
- * values, which it moves on from turn to turn. Gradients of weights are made behind the last turn
- * backward: by lines of many turns at once where an op can, else turn by turn, into a sum.
+ * have memory for one iteration or, where a gradient needs them, for all of them, one iteration
+ * behind the other, as many samples as the batch has. A thread works on copies of the nodes and of
+ * their values, which it moves on from iteration to iteration. Gradients of weights are made behind
+ * the last iteration backward: by lines of many iterations at once where an op can, else iteration
+ * by iteration, into a sum.
  *
- * What a turn leaves for the next, `last`, is a value of around the loop too: that of the last turn
- * is what the program goes on with. Backward its gradient comes from there, then from `carried`.
+ * What an iteration leaves for the next, `last`, is a value of around the loop too: that of the
+ * last iteration is what the program goes on with. Backward its gradient comes from there, then
+ * from `carried`.
  */
 #include <string.h>
 
@@ -21,18 +24,18 @@
 
 static const char *check_loop(const struct cdl_node *node) {
     const size_t most = SIZE_MAX / 2;
-    CDL_EXPECT(cdl_turns_of(node) - 1 < most, "turns: expected at least 1");
+    CDL_EXPECT(cdl_iterations_of(node) - 1 < most, "iterations: expected at least 1");
     CDL_EXPECT(cdl_draws_of(node) < most, "draws: expected at least 0");
     CDL_EXPECT(cdl_body_of(node) - 1 < most, "body: expected at least 1 instruction");
     return NULL;
 }
 
-/* Floats from a turn to the next, of a value and of its gradient. */
+/* Floats from an iteration to the next, of a value and of its gradient. */
 struct stride {
     size_t data, grad;
 };
 
-/* A thread's own copies of the body's nodes and values, as they are in one turn. */
+/* A thread's own copies of the body's nodes and values, as they are in one iteration. */
 struct view {
     size_t n, values;
     struct cdl_node *nodes;
@@ -54,8 +57,8 @@ static size_t thread_floats(const struct cdl_node *loop, size_t rows, bool train
         if (!node->op->thread_floats) continue;
         most = cdl_max(most, node->op->thread_floats(node, rows, training));
         if (!cdl_learns_at_once(node)) continue;
-        /* Batches may have fewer samples, and more turns at once. */
-        const size_t lines = cdl_max(rows, cdl_turns_at_once(node, 1));
+        /* Batches may have fewer samples, and more iterations at once. */
+        const size_t lines = cdl_max(rows, cdl_iterations_at_once(node, 1));
         most = cdl_max(most, node->op->thread_floats(node, lines, training));
     }
     return view_floats(loop) + most;
@@ -67,7 +70,7 @@ static struct stride stride_of(const struct cdl_tensor *value, size_t rows) {
                            grad_kept ? rows * value->row_floats : 0};
 }
 
-/* As of turn 0, in a thread's scratch. */
+/* As of iteration 0, in a thread's scratch. */
 static struct view view_of(const struct cdl_node *loop, const struct cdl_context *ctx) {
     struct view view = {.n = cdl_body_of(loop), .values = (size_t)loop->views};
     view.nodes = (void *)ctx->scratch;
@@ -94,16 +97,16 @@ static struct view view_of(const struct cdl_node *loop, const struct cdl_context
     return view;
 }
 
-/* Some turns on, or back. */
-static void move(struct view *view, ptrdiff_t turns) {
+/* Some iterations on, or back. */
+static void move(struct view *view, ptrdiff_t iterations) {
     for (size_t v = 0; v < view->values; v++) {
         struct cdl_tensor *value = &view->of[v];
-        value->data += turns * (ptrdiff_t)view->strides[v].data;
-        if (value->grad) value->grad += turns * (ptrdiff_t)view->strides[v].grad;
+        value->data += iterations * (ptrdiff_t)view->strides[v].data;
+        if (value->grad) value->grad += iterations * (ptrdiff_t)view->strides[v].grad;
     }
     for (size_t i = 0; i < view->n; i++) {
         struct cdl_node *node = &view->nodes[i];
-        if (node->scratch) node->scratch += turns * (ptrdiff_t)node->scratch_slice;
+        if (node->scratch) node->scratch += iterations * (ptrdiff_t)node->scratch_slice;
     }
 }
 
@@ -111,18 +114,18 @@ static struct cdl_context within(const struct cdl_node *loop, const struct cdl_c
                                  const struct view *view) {
     struct cdl_context inner = *ctx;
     inner.scratch = view->scratch;
-    inner.turns = cdl_turns_of(loop);
+    inner.iterations = cdl_iterations_of(loop);
     return inner;
 }
 
-static void at_turn(struct cdl_context *ctx, const struct cdl_node *loop, size_t turn) {
-    ctx->turn = turn;
-    ctx->drawn = turn * cdl_draws_of(loop);
+static void at_iteration(struct cdl_context *ctx, const struct cdl_node *loop, size_t iteration) {
+    ctx->iteration = iteration;
+    ctx->drawn = iteration * cdl_draws_of(loop);
 }
 
-/* Between turns, each of which may take a microsecond. */
-static bool stopped(const struct cdl_context *ctx, size_t turn) {
-    return turn % 16 == 0 && cdl_stopped(ctx);
+/* Between iterations, each of which may take a microsecond. */
+static bool stopped(const struct cdl_context *ctx, size_t iteration) {
+    return iteration % 16 == 0 && cdl_stopped(ctx);
 }
 
 static void run_forward(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
@@ -130,9 +133,10 @@ static void run_forward(const struct cdl_node *loop, const struct cdl_context *c
     if (first == last) return;
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
-    for (size_t turn = 0; turn < inner.turns && !stopped(ctx, turn); turn++) {
-        if (turn) move(&view, 1);
-        at_turn(&inner, loop, turn);
+    for (size_t iteration = 0; iteration < inner.iterations && !stopped(ctx, iteration);
+         iteration++) {
+        if (iteration) move(&view, 1);
+        at_iteration(&inner, loop, iteration);
         for (size_t i = 0; i < view.n; i++) {
             const struct cdl_node *node = &view.nodes[i];
             if (node->op->forward) node->op->forward(node, &inner, first, last);
@@ -140,16 +144,16 @@ static void run_forward(const struct cdl_node *loop, const struct cdl_context *c
     }
 }
 
-enum { TURNS_BACK, JOIN, STAGES };
+enum { ITERATIONS_BACK, JOIN, STAGES };
 
 /* One thread adds up what all have of the gradients of what samples share. */
 static void join_shared(struct view *view, struct cdl_context *ctx) {
     ctx->thread = 0;
     ctx->threads = 1;
-    ctx->turn = ctx->turns - 1;
+    ctx->iteration = ctx->iterations - 1;
     for (size_t i = view->n; i-- > 0;) {
         const struct cdl_node *node = &view->nodes[i];
-        const bool shares = cdl_passes_shared(node) || cdl_adds_turns(node);
+        const bool shares = cdl_passes_shared(node) || cdl_adds_iterations(node);
         if (node->goes_back && shares) node->op->backward(node, ctx, 0, node->shared);
     }
 }
@@ -163,36 +167,36 @@ static void run_backward(const struct cdl_node *loop, const struct cdl_context *
         return;
     }
     if (first == last) return;
-    move(&view, (ptrdiff_t)inner.turns - 1);
-    for (size_t turn = inner.turns; turn-- > 0 && !stopped(ctx, turn);) {
-        at_turn(&inner, loop, turn);
+    move(&view, (ptrdiff_t)inner.iterations - 1);
+    for (size_t iteration = inner.iterations; iteration-- > 0 && !stopped(ctx, iteration);) {
+        at_iteration(&inner, loop, iteration);
         for (size_t i = view.n; i-- > 0;) {
             const struct cdl_node *node = &view.nodes[i];
             if (node->goes_back && !node->shared) node->op->backward(node, &inner, first, last);
         }
-        if (turn) move(&view, -1);
+        if (iteration) move(&view, -1);
     }
 }
 
-/* A node's parameters learn from all turns: the lines of some at once, or one turn after the other,
- * into a sum if there are more. */
+/* A node's parameters learn from all iterations: the lines of some at once, or one iteration after
+ * the other, into a sum if there are more. */
 static void learn(struct view *view, size_t i, const struct cdl_context *ctx, int thread,
                   int n_threads) {
     const struct cdl_node *node = &view->nodes[i];
-    const size_t most = cdl_turns_at_once(node, ctx->rows);
+    const size_t most = cdl_iterations_at_once(node, ctx->rows);
     struct cdl_context part = *ctx;
-    size_t turn = 0;
-    while (turn < ctx->turns && !cdl_stopped(ctx)) {
-        const size_t n = cdl_min(most, ctx->turns - turn);
-        part.turn = turn;
+    size_t iteration = 0;
+    while (iteration < ctx->iterations && !cdl_stopped(ctx)) {
+        const size_t n = cdl_min(most, ctx->iterations - iteration);
+        part.iteration = iteration;
         part.rows = n * ctx->rows;
-        part.adds = ctx->adds || turn > 0;
-        part.more = ctx->more || turn + n < ctx->turns;
+        part.adds = ctx->adds || iteration > 0;
+        part.more = ctx->more || iteration + n < ctx->iterations;
         node->op->update(node, &part, ctx->scratch, thread, n_threads);
         move(view, (ptrdiff_t)n);
-        turn += n;
+        iteration += n;
     }
-    move(view, -(ptrdiff_t)turn);
+    move(view, -(ptrdiff_t)iteration);
 }
 
 static void update(const struct cdl_node *loop, const struct cdl_context *ctx, float *scratch,
@@ -229,12 +233,13 @@ static void copy(const struct cdl_tensor *like, size_t first, size_t last, const
 
 static void carried_forward(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last) {
-    copy(node->out[0], first, last, node->in[ctx->turn ? LAST : FIRST]->data, node->out[0]->data);
+    copy(node->out[0], first, last, node->in[ctx->iteration ? LAST : FIRST]->data,
+         node->out[0]->data);
 }
 
 static void carried_backward(const struct cdl_node *node, const struct cdl_context *ctx,
                              size_t first, size_t last) {
-    const int from = ctx->turn ? LAST : FIRST;
+    const int from = ctx->iteration ? LAST : FIRST;
     if (node->needs[from])
         copy(node->out[0], first, last, node->out[0]->grad, node->in[from]->grad);
 }
@@ -245,24 +250,24 @@ static void carry_forward(const struct cdl_node *node, const struct cdl_context 
     copy(node->in[0], first, last, node->in[0]->data, node->out[0]->data);
 }
 
-/* Where no gradient comes from the turn behind, or from behind the loop, it is 0. */
+/* Where no gradient comes from the iteration behind, or from behind the loop, it is 0. */
 static void carry_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
     const struct cdl_tensor *left = node->out[0];
     const size_t floats = (last - first) * left->row_floats;
-    if (node->begins_at_zero && ctx->turn + 1 == ctx->turns)
+    if (node->begins_at_zero && ctx->iteration + 1 == ctx->iterations)
         memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
     if (node->needs[0]) copy(node->in[0], first, last, left->grad, node->in[0]->grad);
     if (!node->is_carried_back) memset(cdl_grad_rows(left, first), 0, floats * sizeof(float));
 }
 
-/* x[turn] of each sample, or y[turn]: one element of what all turns read or give. */
+/* x[iteration] of each sample, or y[iteration]: one element of what all iterations read or give. */
 static const char *check_element(const struct cdl_node *node) {
     const bool collects = node->op == &cdl_op_collect;
     const struct cdl_tensor *all = collects ? node->out[0] : node->in[0];
     const struct cdl_tensor *one = collects ? node->in[0] : node->out[0];
     CDL_EXPECT(all->n_dims == one->n_dims + 1 && cdl_is_int(all) == cdl_is_int(one),
-               "expected an element, and as many as there are turns");
+               "expected an element, and as many as there are iterations");
     for (int d = 0; d < one->n_dims; d++)
         CDL_EXPECT(all->dims[d + 1] == one->dims[d], "expected elements of one shape");
     return NULL;
@@ -271,7 +276,7 @@ static const char *check_element(const struct cdl_node *node) {
 static size_t place_of(const struct cdl_node *node, const struct cdl_context *ctx,
                        const struct cdl_tensor *one) {
     const bool reverse = cdl_is_reverse(node);
-    return (reverse ? ctx->turns - 1 - ctx->turn : ctx->turn) * one->row_floats;
+    return (reverse ? ctx->iterations - 1 - ctx->iteration : ctx->iteration) * one->row_floats;
 }
 
 static void get(const struct cdl_tensor *one, size_t step, size_t first, size_t last,
@@ -300,13 +305,13 @@ static void element_backward(const struct cdl_node *node, const struct cdl_conte
                              size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (node->needs[0])
-        put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->turn == 0);
+        put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->iteration == 0);
 }
 
 static void collect_forward(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    put(x, y, first, last, x->data, y->data, place_of(node, ctx, x), ctx->turn == 0);
+    put(x, y, first, last, x->data, y->data, place_of(node, ctx, x), ctx->iteration == 0);
 }
 
 static void collect_backward(const struct cdl_node *node, const struct cdl_context *ctx,
@@ -327,7 +332,7 @@ static void captured_backward(const struct cdl_node *node, const struct cdl_cont
                               size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
-    if (ctx->turn + 1 == ctx->turns)
+    if (ctx->iteration + 1 == ctx->iterations)
         copy(x, first, last, y->grad, x->grad);
     else
         ctx->kernels->add((last - first) * x->lines * x->ld, cdl_grad_rows(y, first),

@@ -5,12 +5,12 @@
 #include "ops/op.h"
 
 /* Numbers of loop, of carried, and of element and collect. */
-enum { CDL_LOOP_TURNS, CDL_LOOP_DRAWS, CDL_LOOP_BODY };
+enum { CDL_LOOP_ITERATIONS, CDL_LOOP_DRAWS, CDL_LOOP_BODY };
 enum { CDL_CARRIED_BEHIND };
 enum { CDL_ELEMENT_REVERSE };
 
-static inline size_t cdl_turns_of(const struct cdl_node *loop) {
-    return (size_t)loop->numbers[CDL_LOOP_TURNS];
+static inline size_t cdl_iterations_of(const struct cdl_node *loop) {
+    return (size_t)loop->numbers[CDL_LOOP_ITERATIONS];
 }
 
 /* Nodes of a loop's body: those behind it. */
@@ -18,7 +18,7 @@ static inline size_t cdl_body_of(const struct cdl_node *loop) {
     return (size_t)loop->numbers[CDL_LOOP_BODY];
 }
 
-/* Numbers that a generator of the user's draws in a turn. */
+/* Numbers that a generator of the user's draws in an iteration. */
 static inline uint64_t cdl_draws_of(const struct cdl_node *loop) {
     return (uint64_t)loop->numbers[CDL_LOOP_DRAWS];
 }
@@ -28,20 +28,21 @@ static inline size_t cdl_behind(const struct cdl_node *carried) {
     return (size_t)carried->numbers[CDL_CARRIED_BEHIND];
 }
 
-/* Whether the first turn has the last element. */
+/* Whether the first iteration has the last element. */
 static inline bool cdl_is_reverse(const struct cdl_node *element) {
     return element->numbers[CDL_ELEMENT_REVERSE] != 0;
 }
 
-/* Whether the lines of all turns lie one behind the other, for an op that learns from lines. */
+/* Whether the lines of all iterations lie one behind the other, for an op that learns from lines.
+ */
 static inline bool cdl_learns_at_once(const struct cdl_node *node) {
     return node->op->learns_by_lines && node->in[0]->owner->slices > 1 &&
            node->out[0]->grad_owner->grad_slices > 1;
 }
 
-/* Whether a node reads what all samples share: its gradient is the sum of all turns before they are
- * done, in scratch. */
-static inline bool cdl_adds_turns(const struct cdl_node *node) {
+/* Whether a node reads what all samples share: its gradient is the sum of all iterations before
+ * they are done, in scratch. */
+static inline bool cdl_adds_iterations(const struct cdl_node *node) {
     return node->op == &cdl_op_product;
 }
 
@@ -54,11 +55,11 @@ static inline bool cdl_passes_shared(const struct cdl_node *node) {
 /* Floats of lines that are summed up at once: they stay in the L2 cache, and sums are short. */
 enum { CDL_LOOP_FLOATS = 1 << 17 };
 
-/* Turns that a node learns from at once. */
-static inline size_t cdl_turns_at_once(const struct cdl_node *node, size_t rows) {
+/* Iterations that a node learns from at once. */
+static inline size_t cdl_iterations_at_once(const struct cdl_node *node, size_t rows) {
     if (!cdl_learns_at_once(node)) return 1;
-    const size_t turn = rows * (node->in[0]->row_floats + node->out[0]->row_floats);
-    return cdl_min(cdl_max(CDL_LOOP_FLOATS / cdl_max(turn, 1), 1), node->turns);
+    const size_t iteration = rows * (node->in[0]->row_floats + node->out[0]->row_floats);
+    return cdl_min(cdl_max(CDL_LOOP_FLOATS / cdl_max(iteration, 1), 1), node->iterations);
 }
 
 #endif

@@ -75,7 +75,7 @@ struct cdl_tensor {
     float *base;
     bool grad_possible,
         needed; /* some reader could give it a gradient; one does, since it is wanted */
-    /* Of an owner within a loop: turns whose values, or gradients, all are kept; else 1. */
+    /* Of an owner within a loop: iterations whose values, or gradients, all are kept; else 1. */
     size_t slices, grad_slices;
     int view; /* of a value within a loop: its number there, from 1; else 0 */
 };
@@ -107,10 +107,10 @@ struct cdl_node {
     size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
     const struct cdl_node *loop; /* that runs it, or NULL: the program does */
-    size_t turns;                /* how often it runs a batch: 1 outside of loops */
-    size_t scratch_slice;        /* floats of scratch from a turn to the next, or 0 */
+    size_t iterations;           /* how often it runs a batch: 1 outside of loops */
+    size_t scratch_slice;        /* floats of scratch from an iteration to the next, or 0 */
     int views;                   /* of a loop: values within */
-    /* carry: nothing behind the loop gives what is left a gradient; the turn behind does. */
+    /* carry: nothing behind the loop gives what is left a gradient; the iteration behind does. */
     bool begins_at_zero, is_carried_back;
     void *code;              /* code_bytes() of its op, or NULL; filled once */
     struct cdl_host *host;   /* a function of the caller's, or NULL */
@@ -165,7 +165,7 @@ struct cdl_op {
     /* Whether in[k] can get a gradient; NULL: as `all_inputs` says. */
     bool (*gives)(const struct cdl_node *node, int k);
     /* Whether backward() or update() reads the numbers of in[k], or those of out[0] where k is
-     * CDL_OUTPUT; NULL: they read all. A loop keeps those of all turns. */
+     * CDL_OUTPUT; NULL: they read all. A loop keeps those of all iterations. */
     bool (*reads_back)(const struct cdl_node *node, int k);
     /* Whether backward() takes care of dx_activation. */
     bool (*applies_gradient)(const struct cdl_node *node);
@@ -191,7 +191,7 @@ struct cdl_op {
     bool any_samples;     /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
     bool looks;           /* at the watch, between panels: it gains by many samples at a time */
     bool learns_by_lines; /* update() reads lines of in[0] and of the gradient of out[0] alone: of
-                             all turns of a loop at once */
+                             all iterations of a loop at once */
 };
 
 #define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;
@@ -301,7 +301,8 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
 
 /* Whether a loop can run the op: for each sample by itself, with nothing to do but forward(),
  * backward() and update(), and none of it for all samples at a time unless values are shared, which
- * those within a loop are not. What scratch holds is of a turn, or, of conv, of the whole run. */
+ * those within a loop are not. What scratch holds is of an iteration, or, of conv, of the whole
+ * run. */
 static inline bool cdl_can_loop(const struct cdl_op *op) {
     const bool more = (op->prepare && op != &cdl_op_conv) || op->report || op->settle ||
                       op->penalty || op->is_loss || op->changes_params || op->keeps_order ||
@@ -325,7 +326,7 @@ static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
     const uint64_t user_draw = (uint64_t)node->numbers[seed + 1];
     const uint64_t both = cdl_mix64(user_draw ? 0 : ctx->seed) ^ (uint64_t)node->numbers[seed];
-    const uint64_t place = (uint64_t)ctx->turn << 32 | (uint64_t)node->index;
+    const uint64_t place = (uint64_t)ctx->iteration << 32 | (uint64_t)node->index;
     return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 + ctx->drawn : place);
 }
 

@@ -162,15 +162,15 @@ static void own_gradients(const struct cdl_node *node, const struct cdl_context 
     cdl_clear_pads(x, cdl_grad_rows(x, first), (last - first) * x->lines);
 }
 
-/* A side that all samples share: the sums of the blocks of [first, last), and of all turns of a
- * loop, the last of which comes first. */
+/* A side that all samples share: the sums of the blocks of [first, last), and of all iterations of
+ * a loop, the last of which comes first. */
 static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int side,
                        size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
     const struct shape s = shape_of(node);
     const bool one_below =
         s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
-    const bool adds = ctx->turn + 1 < ctx->turns;
+    const bool adds = ctx->iteration + 1 < ctx->iterations;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t together = one_below ? b.rows : 1;
         float *sum = sums_of(node, ctx, side) + b.number * floats_of(x);

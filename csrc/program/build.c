@@ -149,7 +149,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->op = cdl_ops[def->op].op;
     node->n_in = def->n_in;
     node->n_out = def->n_out;
-    node->turns = 1;
+    node->iterations = 1;
     for (int i = 0; i < def->n_in; i++) {
         node->in[i] = &program->values[def->in[i]];
         node->in[i]->users++;
@@ -202,7 +202,7 @@ static int gate(struct cdl_program *program, const struct cdl_program_def *def) 
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->flops && !node->shared)
-            program->row_flops += (double)node->turns * node->op->flops(node);
+            program->row_flops += (double)node->iterations * node->op->flops(node);
     }
     const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)program->rows;
     const double worth = flops / 2.5e6;
@@ -329,11 +329,12 @@ static bool stands_alone(const struct cdl_program *program) {
     return alone;
 }
 
-/* What stays in scratch is there in each turn of a loop. */
+/* What stays in scratch is there in each iteration of a loop. */
 static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     if (!node->op->fill) return;
     struct cdl_node at = *node;
-    for (size_t turn = 0; turn < (node->scratch_slice ? node->turns : 1); turn++) {
+    for (size_t iteration = 0; iteration < (node->scratch_slice ? node->iterations : 1);
+         iteration++) {
         node->op->fill(&at, kernels);
         if (at.scratch) at.scratch += node->scratch_slice;
     }

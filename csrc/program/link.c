@@ -59,7 +59,8 @@ static bool find_needed(struct cdl_program *program) {
     return changed;
 }
 
-/* What a turn of a loop carries on is read in front of where it is given: until nothing changes. */
+/* What an iteration of a loop carries on is read in front of where it is given: until nothing
+ * changes. */
 static void link_backward(struct cdl_program *program) {
     while (find_possible(program) && program->loops) continue;
     while (find_needed(program) && program->loops) continue;

@@ -1,4 +1,4 @@
-/* loops.c - which nodes a loop runs, and what of theirs is kept for all turns. */
+/* loops.c - which nodes a loop runs, and what of theirs is kept for all iterations. */
 #include "ops/loop.h"
 #include "program/program.h"
 
@@ -18,12 +18,12 @@ static bool enters(const struct cdl_op *op) {
     return op == &cdl_op_carried || op == &cdl_op_element || op == &cdl_op_captured;
 }
 
-/* Elements are as many as there are turns. */
-static bool fits(const struct cdl_node *node, size_t turns) {
+/* Elements are as many as there are iterations. */
+static bool fits(const struct cdl_node *node, size_t iterations) {
     const struct cdl_tensor *all = node->op == &cdl_op_element   ? node->in[0]
                                    : node->op == &cdl_op_collect ? node->out[0]
                                                                  : NULL;
-    return !all || all->dims[0] == turns;
+    return !all || all->dims[0] == iterations;
 }
 
 /* A node in the body of a loop, of which `left` nodes are behind it. */
@@ -31,12 +31,12 @@ static const char *take(struct cdl_node *loop, struct cdl_node *node, size_t lef
     CDL_EXPECT(cdl_can_loop(node->op), "body: expected ops that a loop can run");
     CDL_EXPECT(node->n_in + node->n_out > 0, "body: expected nodes that have values");
     node->loop = loop;
-    node->turns = cdl_turns_of(loop);
-    CDL_EXPECT(fits(node, node->turns), "expected as many elements as turns");
+    node->iterations = cdl_iterations_of(loop);
+    CDL_EXPECT(fits(node, node->iterations), "expected as many elements as iterations");
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_node *before = node->in[k]->producer;
         const bool inner = before && before->loop == loop && node->in[k]->view;
-        const bool may = cdl_adds_turns(node) || cdl_passes_shared(node);
+        const bool may = cdl_adds_iterations(node) || cdl_passes_shared(node);
         CDL_EXPECT(!node->in[k]->shared || may, "body: expected values of samples");
         CDL_EXPECT(enters(node->op) ? !node->in[k]->view : inner,
                    "body: expected values that its own instructions give");
@@ -45,7 +45,7 @@ static const char *take(struct cdl_node *loop, struct cdl_node *node, size_t lef
         CDL_EXPECT(!node->out[o]->shared || cdl_passes_shared(node),
                    "body: expected values of samples");
         CDL_EXPECT(cdl_padded(node->out[o]->width) <= CDL_THREAD_SCRATCH || node->n_in < 3 ||
-                       !cdl_adds_turns(node),
+                       !cdl_adds_iterations(node),
                    "body: expected a bias of fewer numbers");
         if (!leaves(node->op)) node->out[o]->view = ++loop->views;
     }
@@ -72,7 +72,7 @@ const char *cdl_find_loops(struct cdl_program *program) {
 static void keep_value(const struct cdl_node *node, const struct cdl_tensor *value, int k) {
     struct cdl_tensor *owner = (struct cdl_tensor *)value->owner;
     if (owner->view && (!node->op->reads_back || node->op->reads_back(node, k)))
-        owner->slices = node->turns;
+        owner->slices = node->iterations;
 }
 
 /* Of a node that goes back or learns. */
@@ -81,11 +81,11 @@ static void keep(const struct cdl_node *node) {
     for (int o = 0; o < node->n_out; o++) {
         keep_value(node, node->out[o], CDL_OUTPUT);
         if (node->learns && node->out[o]->view)
-            ((struct cdl_tensor *)node->out[o]->grad_owner)->grad_slices = node->turns;
+            ((struct cdl_tensor *)node->out[o]->grad_owner)->grad_slices = node->iterations;
     }
 }
 
-/* Whether a value that a turn leaves gets a gradient from behind the loop. */
+/* Whether a value that an iteration leaves gets a gradient from behind the loop. */
 static bool heard(const struct cdl_program *program, const struct cdl_tensor *left) {
     bool any = left->external_grad;
     for (int i = 0; i < program->n_nodes; i++) {

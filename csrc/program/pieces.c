@@ -39,11 +39,12 @@ static double work_of(const struct cdl_node *node) {
     for (int k = 0; k < node->n_in; k++) floats += floats_of(node->in[k]);
     for (int o = 0; o < node->n_out; o++) floats += floats_of(node->out[o]);
     const double flops = node->op->flops ? node->op->flops(node) : 0.0;
-    return (double)node->turns * (WORK_OF_A_FLOAT * floats + flops);
+    return (double)node->iterations * (WORK_OF_A_FLOAT * floats + flops);
 }
 
 /* Whether nothing is lost if the node is given its samples bit by bit: a function of the caller's
- * wants the batch, what samples share is made by more than they, and a loop looks between turns. */
+ * wants the batch, what samples share is made by more than they, and a loop looks between
+ * iterations. */
 static bool may_be_cut(const struct cdl_node *node) {
     bool shares = node->shared || node->host || node->op == &cdl_op_loop;
     for (int k = 0; k < node->n_in; k++) shares |= node->in[k]->shared;

@@ -28,13 +28,13 @@ static void add(struct plan *plan, float **place, size_t floats, int birth, int 
 }
 
 /* So many of them, as a loop keeps; a product that would wrap around is refused by their sum. */
-static void add_turns(struct plan *plan, float **place, size_t turns, size_t floats, int birth,
-                      int death) {
-    const double all = (double)turns * (double)floats;
+static void add_iterations(struct plan *plan, float **place, size_t iterations, size_t floats,
+                           int birth, int death) {
+    const double all = (double)iterations * (double)floats;
     if (all > MOST_FLOATS)
         plan->floats += all;
     else
-        add(plan, place, turns * floats, birth, death);
+        add(plan, place, iterations * floats, birth, death);
 }
 
 /* The times of a node's forward pass: those of all nodes of the loop that runs it. */
@@ -141,12 +141,12 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
         const size_t floats = rows * cdl_sample_floats(value);
         const struct life own = lives[v], back = of_gradients[v];
         if (value->owner == value)
-            add_turns(plan, &value->data, value->slices, floats, own.fixed ? 0 : own.birth,
-                      own.fixed || always ? end : own.death);
+            add_iterations(plan, &value->data, value->slices, floats, own.fixed ? 0 : own.birth,
+                           own.fixed || always ? end : own.death);
         if (!program->training || value->grad_owner != value || back.birth == end) continue;
         const int death = always ? end : back.death;
-        add_turns(plan, &value->grad, value->grad_slices, floats, back.birth,
-                  death < back.birth ? back.birth : death);
+        add_iterations(plan, &value->grad, value->grad_slices, floats, back.birth,
+                       death < back.birth ? back.birth : death);
     }
 }
 
@@ -160,15 +160,15 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
             rows = cdl_round_up(rows, CDL_ROW_BLOCK) * (size_t)program->ranks.all;
         const size_t floats = cdl_round_up(node->op->scratch_floats(node, rows), CDL_LINE);
-        const bool of_turn = node->loop && !node->op->prepare && !cdl_adds_turns(node);
-        const bool kept = of_turn && (node->goes_back || node->learns);
+        const bool of_iteration = node->loop && !node->op->prepare && !cdl_adds_iterations(node);
+        const bool kept = of_iteration && (node->goes_back || node->learns);
         node->scratch_slice = kept ? floats : 0;
-        add_turns(plan, &node->scratch, kept ? node->turns : 1, floats, 0, end);
+        add_iterations(plan, &node->scratch, kept ? node->iterations : 1, floats, 0, end);
     }
     for (int i = 0; i < program->n_nodes && program->loops; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (!node->loop || !node->learns) continue;
-        if (cdl_turns_at_once(node, program->rows) == node->turns) continue;
+        if (cdl_iterations_at_once(node, program->rows) == node->iterations) continue;
         for (int p = 0; p < CDL_MAX_PARAMS; p++) {
             struct cdl_trained *trained = node->trained[p];
             if (trained) add(plan, &trained->sum, cdl_param_floats(trained->param), 0, end);

@@ -81,7 +81,7 @@ struct cdl_program {
 /* Arithmetic that is worth waking threads for: about 60 us on one core. */
 #define CDL_REGION_FLOPS 1.5e7
 
-/* loops.c: which nodes loops run, or NULL; then what is kept of them for all turns. */
+/* loops.c: which nodes loops run, or NULL; then what is kept of them for all iterations. */
 const char *cdl_find_loops(struct cdl_program *program);
 void cdl_link_loops(struct cdl_program *program);
 

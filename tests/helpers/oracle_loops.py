@@ -1,13 +1,15 @@
-"""What a loop computes and what it gives back, for the oracle: turn by turn, all kept."""
+"""What a loop computes and what it gives back, for the oracle: iteration by iteration, all kept."""
 
 import numpy as np
 
 
 def places_of(i):
-    """Of each turn the place of its elements, and that of its results."""
-    turns = range(i.attributes["turns"])
-    places = turns[::-1] if i.attributes["reverse"] else turns
-    return list(zip(turns, places, places if i.attributes["by_place"] else turns, strict=True))
+    """Of each iteration the place of its elements, and that of its results."""
+    iterations = range(i.attributes["iterations"])
+    places = iterations[::-1] if i.attributes["reverse"] else iterations
+    return list(
+        zip(iterations, places, places if i.attributes["by_place"] else iterations, strict=True)
+    )
 
 
 def loop_forward(o, i):

@@ -119,9 +119,9 @@ def both(monkeypatch, make, x=X, looped=True, **options):
     """What a net predicts, its gradients, and what three steps leave: as a loop, by copies."""
     found = []
     for least in (2, 10**6):
-        monkeypatch.setattr(loop, "LEAST_TURNS", least)
+        monkeypatch.setattr(loop, "LEAST_ITERATIONS", least)
         net = net_of(make, **options)
-        assert ("turns=" in str(net.program())) == (looped and least == 2)
+        assert ("iterations=" in str(net.program())) == (looped and least == 2)
         parts = [net.predict(x, verbose=0)]
         if not any(isinstance(each, layers.Dropout) for each in net._flatten_layers()):
             parts += list(net.gradients(x, Y).values())
@@ -198,7 +198,7 @@ def test_noise_in_a_step_differs_each_time(kind, seed):
             return y + cdl.random.uniform(ops.shape(x), seed=self.seeds), states
 
     net = cdl.Sequential([cdl.Input((STEPS, 6)), layers.RNN(Noisy(), return_sequences=True)])
-    assert "turns=7" in str(net.program())
+    assert "iterations=7" in str(net.program())
     y = np.asarray(net(np.ones((300, STEPS, 6), np.float32), training=True))
     kept = y > np.mean(y)
     for lag in (1, 2, 3):
@@ -265,7 +265,7 @@ def test_loops_learn_the_same_bits_at_1_to_4_threads(part, batch):
 def test_kept_states_are_those_of_a_loop(monkeypatch):
     found = []
     for least in (2, 10**6):
-        monkeypatch.setattr(loop, "LEAST_TURNS", least)
+        monkeypatch.setattr(loop, "LEAST_ITERATIONS", least)
         cdl.utils.set_random_seed(1)
         x = cdl.Input(batch_shape=(7, STEPS, 3))
         net = cdl.Model(x, layers.Dense(2)(layers.RNN(Cell(), stateful=True)(x)))
@@ -307,9 +307,9 @@ class Twice(layers.Layer):
 def test_a_loop_within_a_step_is_repeated_and_draws_go_on(monkeypatch):
     found = []
     for least in (2, 10**6):
-        monkeypatch.setattr(loop, "LEAST_TURNS", least)
+        monkeypatch.setattr(loop, "LEAST_ITERATIONS", least)
         net = cdl.Sequential([cdl.Input((4, 3)), layers.RNN(Twice(), return_sequences=True)])
-        assert str(net.program()).count("turns=5") == (4 if least == 2 else 0)
+        assert str(net.program()).count("iterations=5") == (4 if least == 2 else 0)
         found.append(net.predict(np.zeros((2, 4, 3)), verbose=0))
     np.testing.assert_array_equal(*found)
     assert np.unique(found[0]).size == found[0].size

@@ -97,7 +97,7 @@ def looped(program, x, rng):
     body.outputs = [activation(body, z, "tanh")] * 2
     outputs = [program.value((16,)), program.value((n, 16))]
     inputs = [first, emit.reshape(program, x, (n, 16))]
-    attributes = {"turns": n, "draws": 0, "drawn": 0, "reverse": 0, "by_place": 1}
+    attributes = {"iterations": n, "draws": 0, "drawn": 0, "reverse": 0, "by_place": 1}
     ways = ["carry", "collect"]
     program.instructions.append(Loop(body, ways, inputs, outputs, attributes))
     return emit.reshape(program, outputs[1], x.shape), kernels
