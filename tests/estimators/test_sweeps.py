@@ -14,10 +14,10 @@ joblib = pytest.importorskip("joblib")
 from sklearn.datasets import load_iris
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, cross_val_score
+from sweep_tasks import Counting, Fatal, build, threads_of_a_fit
 
 import cdl
 from cdl.sklearn import CDLClassifier
-from cdl.sklearn.thread_share import shared_threads
 from cdl.wrappers import SKLearnClassifier
 
 pytestmark = [
@@ -71,34 +71,11 @@ def test_searches_find_what_one_process_finds(backend):
         assert found.best_params_ == alone.best_params_
 
 
-def build(X, y):
-    model = cdl.Sequential([cdl.Input(X.shape[1:]), cdl.layers.Dense(3, "softmax")])
-    model.compile("adam", "categorical_crossentropy")
-    return model
-
-
 def test_wrappers_score_as_in_one_process(backend):
     net = SKLearnClassifier(build, fit_kwargs={"epochs": 5, "verbose": 0}, random_state=0)
     found = cross_val_score(net, X, Y, cv=3)
     with joblib.parallel_config("sequential"):
         np.testing.assert_array_equal(found, cross_val_score(net, X, Y, cv=3))
-
-
-def threads_of_a_fit():
-    """How many threads a fit may use where this runs."""
-    with shared_threads():
-        limit = cdl._core.limit_threads(1)
-        cdl._core.limit_threads(limit)
-        return limit or cdl._core.info()["threads"]
-
-
-class Counting(CDLClassifier):
-    """Says how many threads its fit has."""
-
-    def fit(self, X, y):
-        super().fit(X, y)
-        self.threads_ = threads_of_a_fit()
-        return self
 
 
 def test_workers_keep_to_their_share_of_the_cores(backend):
@@ -127,20 +104,6 @@ def test_train_many_by_dask_gives_what_threads_give(cluster):
         return [net.get_weights()[0].tobytes() for net in nets], [h.history for h in histories]
 
     assert trained("dask") == trained(None)
-
-
-class Fatal(CDLClassifier):
-    """Ends its process once, the first time that a file is not there."""
-
-    def __init__(self, path=None, max_iter=20, random_state=0):
-        super().__init__(max_iter=max_iter, random_state=random_state)
-        self.path = path
-
-    def fit(self, X, y):
-        if not os.path.exists(self.path):
-            open(self.path, "w").close()
-            os._exit(1)
-        return super().fit(X, y)
 
 
 @pytest.mark.filterwarnings("ignore")
