@@ -75,10 +75,11 @@ def train_many(
 
     halt = threading.Event()
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
-        futures = [
-            pool.submit(_run, *call, seed, halt) for call, seed in zip(calls, seeds, strict=True)
-        ]
-        try:
+        try:  # from the first job on: Ctrl-C may come while it trains and the second is not there
+            futures = [
+                pool.submit(_run, *call, seed, halt)
+                for call, seed in zip(calls, seeds, strict=True)
+            ]
             wait(futures)  # this thread would take turns with the others if it woke for each
             errors = [(i, future.exception()) for i, future in enumerate(futures)]
         except BaseException:  # Ctrl-C: what has not begun does not begin
