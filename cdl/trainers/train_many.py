@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -73,23 +73,25 @@ def train_many(
         return _by_joblib(calls, seeds, backend, workers)
     from concurrent.futures import ThreadPoolExecutor, wait
 
-    halt = threading.Event()
+    begin, halt = threading.Event(), threading.Event()
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
-        try:  # from the first job on: Ctrl-C may come while it trains and the second is not there
+        try:
             futures = [
-                pool.submit(_run, *call, seed, halt)
+                pool.submit(_run, *call, seed, begin, halt)
                 for call, seed in zip(calls, seeds, strict=True)
             ]
+            begin.set()  # all are there: the pool does not join a thread whose start is cut off
             wait(futures)  # this thread would take turns with the others if it woke for each
             errors = [(i, future.exception()) for i, future in enumerate(futures)]
         except BaseException:  # Ctrl-C: what has not begun does not begin
             halt.set()  # before the flags, which a fit that begins takes back
+            begin.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for model, _ in calls:
                 model.stop_training = True
             raise
     _raise_first(errors)
-    return [future.result() for future in futures]
+    return cast("list[History]", [future.result() for future in futures])
 
 
 def _raise_first(errors: list[tuple[int, BaseException | None]]) -> None:
@@ -124,7 +126,16 @@ def halted() -> bool:
     return _job.halt is not None and _job.halt.is_set()
 
 
-def _run(model: Model, options: dict[str, Any], seed: int, halt: threading.Event) -> History:
+def _run(
+    model: Model,
+    options: dict[str, Any],
+    seed: int,
+    begin: threading.Event,
+    halt: threading.Event,
+) -> History | None:
+    begin.wait()
+    if halt.is_set():
+        return None
     draw_from(seed)
     _job.halt = halt
     history: History = model.fit(**options)
