@@ -1,0 +1,122 @@
+"""The Python in docs/ runs as it stands, prints what the pages show, and no link is dead."""
+
+import contextlib
+import io
+import re
+import textwrap
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+# The code of docs/gallery/ is that of examples/, which tests/test_examples.py runs.
+PAGES = sorted(
+    str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if path.parent.name != "gallery"
+)
+# What a page needs beside scikit-learn.
+NEEDS = {
+    "guides/data.md": ["pandas", "pyarrow", "PIL"],
+    "guides/explaining.md": ["matplotlib", "pandas"],
+    "guides/saving.md": ["onnx", "safetensors"],
+    "guides/training.md": ["pandas"],
+}
+FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
+
+
+def blocks(text):
+    """(language, code, first line) of each fenced block; those of tabs and lists are indented."""
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start(3)) + 1
+        yield match.group(2), textwrap.dedent(match.group(3)), line
+
+
+def pages_with_code():
+    return [page for page in PAGES if "```python" in (DOCS / page).read_text()]
+
+
+def alike(shown, printed):
+    """Whether lines agree: words exactly, decimals within a tenth, anything at `...`."""
+    pattern, sizes = "", []
+    for part in re.split(r"(\.\.\.)", shown):
+        if part == "...":
+            pattern += ".*?"
+            continue
+        end = 0
+        for match in NUMBER.finditer(part):
+            pattern += re.escape(part[end : match.start()]) + f"({NUMBER.pattern})"
+            sizes.append(match.group())
+            end = match.end()
+        pattern += re.escape(part[end:])
+    match = re.fullmatch(pattern, printed, re.DOTALL)
+    if match is None:
+        return False
+    for wanted, found in zip(sizes, match.groups(), strict=True):
+        if "." not in wanted and "e" not in wanted:
+            if wanted != found:
+                return False
+            continue
+        a, b = (float(each.replace(",", "")) for each in (wanted, found))
+        if abs(a - b) > 0.1 * abs(a) + 0.02:
+            return False
+    return True
+
+
+def run_page(path):
+    """Run the blocks in order, and compare the output shown behind one with what it printed."""
+    names, printed, before = {"__name__": "__main__"}, "", ""
+    for language, code, line in blocks(path.read_text()):
+        if language == "python":
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                exec(compile("\n" * (line - 1) + code, str(path), "exec"), names)
+            printed = out.getvalue()
+        elif language == "text" and before == "python":
+            shown, found = (
+                "\n".join(each.rstrip() for each in text.strip().splitlines())
+                for text in (code, printed)
+            )
+            assert alike(shown, found), f"line {line} of {path.name} shows\n{shown}\nnot\n{found}"
+        before = language
+    return names
+
+
+@pytest.mark.parametrize("page", pages_with_code())
+def test_python_of_a_page_runs_and_prints_what_is_shown(page, monkeypatch, tmp_path):
+    for package in ["sklearn", *NEEDS.get(page, [])]:
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        run_page(DOCS / page)
+
+
+def test_shown_output_may_differ_in_the_last_digits_only():
+    assert alike("loss 0.4321, 12 rows", "loss 0.4322, 12 rows")
+    assert alike("took ... ms", "took 12.5 ms")
+    assert not alike("loss 0.4321", "loss 0.9321")
+    assert not alike("loss 0.43, 12 rows", "loss 0.43, 13 rows")
+    assert not alike("loss 0.43", "error 0.43")
+
+
+def anchors(text):
+    """The names by which links find the headings of a page."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", title).strip().lower() for title in titles]
+    return {re.sub(r"[- ]+", "-", each) for each in plain}
+
+
+@pytest.mark.parametrize("page", sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")))
+def test_links_of_a_page_lead_somewhere(page):
+    path = DOCS / page
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (path.parent / file).resolve() if file else path
+        assert there.exists(), f"{page} links to {target}"
+        if anchor and there.suffix == ".md":
+            assert anchor in anchors(there.read_text()), f"{page} links to {target}"
