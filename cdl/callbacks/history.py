@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl._common import html
 from cdl._common.optional_imports import needed
 from cdl.callbacks.callback import Callback, Logs
 
@@ -92,6 +93,27 @@ class History(Callback):
             ax.set_xlabel("epoch")
             ax.legend()
         return axes
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: of each name a curve over the epochs, and its ends and extremes.
+
+        The dashed line is that of validation.
+        """
+        rows = []
+        for name, values in self.history.items():
+            shown, at = np.array([np.mean(value) for value in values], float), self._numbers(name)
+            if np.isnan(shown).all():
+                continue
+            ends = [f"{shown[k]:.4g}" for k in (0, -1)]
+            for k in (np.nanargmin(shown), np.nanargmax(shown)):
+                ends.append(f"{shown[k]:.4g} (epoch {at[k]})")
+            drawn = html.Html("")
+            if not name.startswith("val_"):
+                beside = [np.mean(value) for value in self.history.get(f"val_{name}", ())]
+                drawn = html.curves([shown.tolist(), beside], f"{name} over the epochs")
+            rows.append([name, drawn, *ends])
+        heads = ["", "over the epochs", "first", "last", "lowest", "highest"]
+        return f"<p>{len(self.epoch)} epochs</p>\n{html.table(heads, rows)}"
 
     def _draw(self, ax: Any, name: str, style: str, color: Any) -> Any:
         """Draw the values of a name: a line, or the one point there is."""

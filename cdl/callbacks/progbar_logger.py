@@ -7,8 +7,6 @@ from cdl._common import clock
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils import display
 
-INTERVAL = 0.05  # seconds between two drawings: an eye sees no more
-
 
 class ProgbarLogger(Callback):
     """Shows progress and values: `verbose=1` a bar, `verbose=2` one line an epoch.
@@ -68,7 +66,7 @@ class ProgbarLogger(Callback):
         if not self._as_bar or self._display is None:
             return
         now = clock.now()
-        if now - self._drawn >= INTERVAL:
+        if now - self._drawn >= display.INTERVAL:
             self._drawn = now
             self._display.draw(self._line(done, self._target, logs()))
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cdl import data
+from cdl._common import html
 from cdl.data.texts import array_of, holds_texts
 from cdl.trainers.arguments import whole
 from cdl.trainers.signature import labels
@@ -39,6 +40,25 @@ class Importance(NamedTuple):
     def std(self) -> NDArray[np.float64]:
         """Their standard deviation."""
         return np.asarray(self.drops.std(1))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a bar for each of the 20 columns that matter most."""
+        order, longest = (
+            np.argsort(-self.mean, kind="stable"),
+            self.mean.max(initial=0) or 1.0,
+        )
+        rows = [
+            [
+                self.names[k],
+                html.bar(self.mean[k] / longest),
+                f"{self.mean[k]:.4g} ± {self.std[k]:.2g}",
+            ]
+            for k in order[:20]
+        ]
+        rest = len(order) - len(rows)
+        more = f"<p>{rest} columns more matter less</p>" if rest else ""
+        heads = ["column", "", "how much worse, shuffled"]
+        return f"<p>loss or score, unshuffled: {self.base:.4g}</p>\n{html.table(heads, rows)}{more}"
 
 
 def permutation_importance(

@@ -6,6 +6,8 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdl._common import html
+
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
     from rich.table import Table
@@ -69,22 +71,10 @@ def html_of(model: Model) -> str:
         cells = [f"{layer.name} ({_kind(layer)})", shapes.get(id(layer), "?"), _count(layer)]
         cells += [_sources(calls.get(id(layer), ()))] * wired
         rows.append(cells)
-
-    def row(cells: Sequence[str], kind: str) -> str:
-        return "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells) + "</tr>"
-
     totals = [line.replace("[bold]", "<b>").replace("[/bold]", "</b>") for line in _totals(model)]
-    return "\n".join(
-        [
-            f"<p><b>Model: &quot;{escape(model.name)}&quot;</b></p>",
-            "<table>",
-            f"<thead>{row(heads, 'th')}</thead>",
-            "<tbody>",
-            *(row(cells, "td") for cells in rows),
-            "</tbody>",
-            "</table>",
-            f"<p>{'<br>'.join(totals)}</p>",
-        ]
+    return (
+        f"<p><b>Model: &quot;{escape(model.name)}&quot;</b></p>\n{html.table(heads, rows)}\n"
+        f"<p>{'<br>'.join(totals)}</p>"
     )
 
 

@@ -1,11 +1,12 @@
 """One line of progress: how it reads, and where it is drawn.
 
-A terminal gets a bar that rich keeps up to date, a notebook the same line with a carriage return,
-and anything else (a file, a pipe, CI) one plain line when the work is done.
+A terminal gets a bar that rich keeps up to date, a notebook the same as HTML that is replaced, and
+anything else (a file, a pipe, CI) one plain line when the work is done.
 """
 
 import sys
 from collections.abc import Mapping
+from html import escape
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -15,6 +16,9 @@ from cdl import config
 from cdl._common import clock as common_clock
 
 WIDTH = 20  # of the bar, in characters
+INTERVAL = 0.05  # seconds between two drawings: an eye sees no more
+_CSS = {"bold": "font-weight:bold", "green": "color:green", "dim": "opacity:0.3"}
+_SHOWN = 20  # lines in a notebook while a run goes on
 _MORE = " …"  # in the place of values that a line has no room for
 
 Pieces = list[tuple[str, str]]  # (text, rich style)
@@ -89,8 +93,8 @@ class PlainDisplay:
         """Nothing is open."""
 
 
-class NotebookDisplay(PlainDisplay):
-    """The line is written over and over in the cell's output."""
+class OverwritingDisplay(PlainDisplay):
+    """The line is written over and over, behind a carriage return."""
 
     def __init__(self) -> None:
         self._length = 0
@@ -106,6 +110,55 @@ class NotebookDisplay(PlainDisplay):
         self.draw(pieces)
         print()
         self._length = 0
+
+
+class NotebookDisplay:
+    """All lines of a run are one output of the cell, which is replaced.
+
+    A saved notebook has each line once, as it was last. While a run goes on its last lines are
+    shown: the page is sent again each time.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[Pieces] = []
+        self._handle: Any = None
+        self._sent = float("-inf")
+
+    def draw(self, pieces: Pieces) -> None:
+        """Show the line under those that are finished."""
+        self._send([*self._lines[1 - _SHOWN :], pieces])
+
+    def finish(self, pieces: Pieces) -> None:
+        """Keep the line; it is shown with what comes next if little time has passed."""
+        self._lines.append(pieces)
+        if common_clock.now() - self._sent >= INTERVAL:
+            self._send(self._lines[-_SHOWN:])
+
+    def say(self, text: str) -> None:
+        """Keep a line of text."""
+        self.finish([(text, "")])
+
+    def close(self) -> None:
+        """Show all lines."""
+        if self._lines:
+            self._send(self._lines)
+        self._lines, self._handle = [], None
+
+    def _send(self, lines: list[Pieces]) -> None:
+        from IPython.display import display as show
+
+        self._sent = common_clock.now()
+        made = "\n".join("".join(self._html(*piece) for piece in pieces) for pieces in lines)
+        html = f'<pre style="white-space:pre-wrap">{made}</pre>'
+        data = {"text/html": html, "text/plain": "\n".join(map(_text, lines))}
+        if self._handle is None:
+            self._handle = show(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)
+
+    def _html(self, text: str, style: str) -> str:
+        css = _CSS.get(style)
+        return f'<span style="{css}">{escape(text)}</span>' if css else escape(text)
 
 
 class TerminalDisplay:

@@ -116,6 +116,7 @@ class Progbar:
         )
         if finalize:
             self._display.finish(pieces)
+            self._display.close()
             self._display = None
         else:
             self._display.draw(pieces)
@@ -123,5 +124,7 @@ class Progbar:
     def _choose_display(self) -> display.Display:
         if self.verbose == 2:
             return display.PlainDisplay()
+        if display.is_notebook():
+            return display.NotebookDisplay()
         on_terminal = display.is_terminal() and sys.stdout is sys.__stdout__
-        return display.TerminalDisplay() if on_terminal else display.NotebookDisplay()
+        return display.TerminalDisplay() if on_terminal else display.OverwritingDisplay()

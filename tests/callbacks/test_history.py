@@ -31,6 +31,21 @@ def test_table_has_a_row_for_each_epoch():
     assert History().to_pandas().empty
 
 
+def test_notebook_shows_curves_and_what_was_reached():
+    history = History()
+    history.on_train_begin()
+    for epoch, loss in enumerate([0.5, 0.125, float("nan"), 0.25]):
+        history.on_epoch_end(epoch, {"loss": loss, "<b>": np.float32(3)})
+    history.history["val_loss"] = [0.75, 1.5]  # of every second epoch
+    shown = history._repr_html_()
+    assert "<p>4 epochs</p>" in shown
+    assert "<td>0.5</td><td>0.25</td><td>0.125 (epoch 2)</td><td>0.5 (epoch 1)</td>" in shown
+    assert "<td>&lt;b&gt;</td>" in shown
+    assert shown.count("<svg") == 2 and shown.count("stroke-dasharray") == 2
+    assert fit()._repr_html_().count("<tr>") == 1 + len(fit().history)
+    assert "<p>0 epochs</p>" in History()._repr_html_()
+
+
 def test_drawing_has_a_line_for_each_name():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pyplot.switch_backend("agg")

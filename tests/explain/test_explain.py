@@ -145,3 +145,13 @@ def test_grad_of_a_model_and_of_a_function(model):
         grad(3)
     with pytest.raises(ValueError, match="argnums"):
         grad(model, 1)(X)
+
+
+def test_notebook_shows_a_bar_for_each_column_that_matters():
+    drops = np.array([[0.0, 0.0], [2.0, 4.0], [-1.0, -1.0], *[[0.5, 1.5]] * 20])
+    names = ["none", "<most>", "less", *(f"x{i}" for i in range(20))]
+    shown = explain.Importance(names, drops, 0.25)._repr_html_()
+    assert shown.index("&lt;most&gt;") < shown.index("x0")
+    assert "<td>3 ± 1</td>" in shown and 'width="120.0"' in shown
+    assert "<td>none</td>" not in shown and "3 columns more" in shown
+    assert "NaN" not in explain.Importance(["x"], np.zeros((1, 2)), 0.0)._repr_html_()

@@ -3,11 +3,12 @@
 import io
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from cdl.callbacks import ProgbarLogger
-from cdl.utils import display
+from cdl.utils import Progbar, display
 
 pytestmark = pytest.mark.usefixtures("clock")  # no time passes but where a test says so
 
@@ -134,24 +135,78 @@ def test_rich_is_loaded_only_for_a_bar(run_python):
     )
 
 
-def test_notebook_writes_over_its_line(monkeypatch, capsys, clock):
-    class ZMQInteractiveShell:
-        pass
+class Notebook:
+    """IPython in a kernel: keeps what each of its outputs showed, one after the other."""
 
-    class IPython:
-        @staticmethod
-        def get_ipython():
-            return ZMQInteractiveShell()
+    def __init__(self):
+        self.outputs = []
 
-    monkeypatch.setitem(sys.modules, "IPython", IPython)
+    def get_ipython(self):
+        return type("ZMQInteractiveShell", (), {})()
+
+    def show(self, data, raw, display_id):
+        shown = [data]
+        self.outputs.append(shown)
+        return SimpleNamespace(update=lambda data, raw: shown.append(data))
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    made = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", made)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=made.show))
+    return made
+
+
+def test_notebook_has_one_output_that_is_replaced(notebook, capsys, clock):
     logger = ProgbarLogger()
-    logger.set_params({"verbose": 1, "epochs": 1, "steps": 2})
+    logger.set_params({"verbose": 1, "epochs": 2, "steps": 2})
     logger.on_train_begin()
-    logger.on_epoch_begin(0)
-    clock.seconds += 1
-    logger.on_progress(1, lambda: {"loss": 0.25})
-    logger.on_progress(2, dict)
-    logger.on_epoch_end(0, {"loss": 0.5})
+    for epoch in range(2):
+        logger.on_epoch_begin(epoch)
+        clock.seconds += 1
+        logger.on_progress(1, lambda: {"loss": 0.25, "<b>": 1.0})
+        logger.on_progress(2, dict)
+        logger.on_epoch_end(epoch, {"loss": 0.5})
+    logger.on_train_end()
+    (shown,) = notebook.outputs
+    assert any("&lt;b&gt;: 1.0000" in each["text/html"] for each in shown)
+    lines = shown[-1]["text/plain"].splitlines()
+    assert [line[:9] for line in lines] == ["Epoch 1/2", "2/2 ━━━━━", "Epoch 2/2", "2/2 ━━━━━"]
+    assert all("loss: 0.5000" in line for line in lines[1::2])
+    assert '<span style="color:green">' in shown[-1]["text/html"]
+    assert capsys.readouterr().out == ""
+
+
+def test_notebook_is_sent_no_page_of_a_thousand_lines_while_epochs_pass(notebook, clock):
+    logger = ProgbarLogger()
+    logger.set_params({"verbose": 1, "epochs": 500, "steps": 2})
+    logger.on_train_begin()
+    for epoch in range(500):
+        logger.on_epoch_begin(epoch)
+        clock.seconds += 0.01
+        logger.on_epoch_end(epoch, {"loss": 0.5})
+    logger.on_train_end()
+    ((*early, last),) = notebook.outputs
+    assert len(early) <= 101
+    assert max(each["text/plain"].count("\n") for each in early) < 20
+    assert last["text/plain"].count("\n") == 999
+
+
+def test_bar_of_the_users_own_loop_is_such_an_output_too(notebook, clock):
+    bar = Progbar(3)
+    for done in range(1, 4):
+        clock.seconds += 1
+        bar.update(done, [("loss", 0.5)])
+    (shown,) = notebook.outputs
+    assert [each["text/plain"][:3] for each in shown[:3]] == ["1/3", "2/3", "3/3"]
+
+
+def test_a_stream_that_is_none_of_these_is_written_over(capsys, clock):
+    bar = Progbar(2)
+    for done in (1, 2):
+        clock.seconds += 1
+        bar.update(done)
     first, second = capsys.readouterr().out.split("\r")[1:]
     assert first.startswith("1/2 ")
     assert second.startswith("2/2 ")

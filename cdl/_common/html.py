@@ -1,0 +1,57 @@
+"""What notebooks and pages show: tables, bars and curves, without scripts or other files.
+
+Colours are those of the text around, so that they are seen on dark and on light ground.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+CURVE = 160, 32  # width and height of a curve, in pixels
+_BAR = 120  # width of the longest bar
+
+
+class Html(str):
+    """A text that is HTML already."""
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; cells are texts, or `Html`."""
+
+    def row(cells: Sequence[str], kind: str) -> str:
+        made = (cell if isinstance(cell, Html) else escape(cell) for cell in cells)
+        return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in made) + "</tr>"
+
+    head, body = row(heads, "th"), "\n".join(row(cells, "td") for cells in rows)
+    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def bar(part: float, text: str = "") -> Html:
+    """A bar as long as a part, from 0 to 1, of the longest one, and a text after it."""
+    width = _BAR * min(max(part, 0.0), 1.0)
+    return Html(
+        f'<svg width="{_BAR}" height="10" role="img" aria-label="{100 * part:.0f} %">'
+        f'<rect width="{width:.1f}" height="10" fill="currentColor" opacity="0.6"/></svg>'
+        f" {escape(text)}"
+    )
+
+
+def curves(series: Sequence[Sequence[float]], label: str, size: tuple[int, int] = CURVE) -> Html:
+    """Lines of numbers one step apart, which all end on the right; all but the first are dashed."""
+    width, height = size
+    numbers = [value for values in series for value in values if abs(value) < float("inf")]
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
+    most = max((len(values) for values in series), default=0)
+    lines = []
+    for i, values in enumerate(series):
+        points = [
+            f"{2 + (width - 4) * (most - len(values) + k) / max(most - 1, 1):.1f},"
+            f"{2 + (height - 4) * (high - value) / ((high - low) or 1):.1f}"
+            for k, value in enumerate(values)
+            if abs(value) < float("inf")
+        ]
+        dashes = ' stroke-dasharray="3 2"' if i else ""
+        lines.append(f'<polyline points="{" ".join(points)}"{dashes}/>')
+    return Html(
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(label)}" '
+        f'fill="none" stroke="currentColor">{"".join(lines)}</svg>'
+    )
