@@ -1,0 +1,151 @@
+"""Write docs/gallery/: a page for each script in examples/, with what it printed and its picture.
+
+    python tools/gallery.py            run all examples
+    python tools/gallery.py mnist wine run these
+    python tools/gallery.py --code     run none: only the code on the pages is renewed
+
+A script gets `--picture FILE` and draws into it. Pictures are committed, so that `make docs` runs
+nothing; a test holds the code on the pages to the scripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES, GALLERY = ROOT / "examples", ROOT / "docs" / "gallery"
+LARGEST = 40_000  # bytes of a picture
+GROUPS = {
+    "Tables": "diamonds quantiles flights doctors taxis diabetes breast_cancer wine",
+    "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
+    "Texts and sequences": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
+    "Many nets, many processes, no Python": "sweep tuner digits_ranks without_python",
+}
+COMMAND = re.compile(r"(pip install|python |mpiexec )")
+
+
+def parts(name: str) -> tuple[str, list[str], list[str], str]:
+    """The title, the paragraphs and the commands of a script's docstring; and its code."""
+    source = (EXAMPLES / f"{name}.py").read_text()
+    text = ast.get_docstring(ast.parse(source)) or ""
+    title, _, rest = text.partition("\n")
+    paragraphs, commands = [], []
+    for paragraph in rest.strip().split("\n\n"):
+        lines = textwrap.dedent(paragraph).splitlines()
+        if lines and all(COMMAND.match(line) for line in lines):
+            commands += [re.sub(r"  +and .*", "", line) for line in lines]
+        elif lines:
+            paragraphs.append("\n".join(lines))
+    code = source.split('"""', 2)[2].strip()
+    return title.rstrip("."), paragraphs, commands, code + "\n"
+
+
+def page(name: str, output: str) -> str:
+    """The page of an example."""
+    title, paragraphs, commands, code = parts(name)
+    shown = "\n".join(f"$ {command}" for command in commands)
+    blocks = [f"# {title}", *paragraphs]
+    if (GALLERY / f"{name}.webp").exists():
+        blocks.append(f"![What {name}.py draws]({name}.webp)")
+    blocks += [f"```console\n{shown}\n```", f"```text\n{output}\n```"]
+    blocks += [f"## examples/{name}.py", f"```python\n{code}```"]
+    return "\n\n".join(blocks) + "\n"
+
+
+def index() -> str:
+    """The page that leads to all others."""
+    blocks = [
+        "# Gallery",
+        "Each example is a script on data that a package brings along, or that it makes itself.\n"
+        "The test suite runs all of them; a page has the code, what it prints and what it draws.",
+    ]
+    for group, names in GROUPS.items():
+        blocks += [f"## {group}", '<div class="grid cards" markdown>']
+        for name in names.split():
+            title = parts(name)[0]
+            picture = ""
+            if (GALLERY / "thumbnails" / f"{name}.webp").exists():
+                picture = f"[![{title}](thumbnails/{name}.webp)]({name}.md)<br>"
+            blocks.append(f"- {picture}[{title}]({name}.md)")
+        blocks.append("</div>")
+    return "\n\n".join(blocks) + "\n"
+
+
+def run(name: str, picture: Path) -> str:
+    """Run a script as its user would; what it printed."""
+    settings = {
+        "MPLBACKEND": "Agg",
+        "MATPLOTLIBRC": str(ROOT / "tools" / "gallery.matplotlibrc"),
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "88",
+    }
+    command = [sys.executable, "-W", "ignore", f"{name}.py", "--picture", str(picture)]
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=EXAMPLES,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{name}: {done.stderr}")
+    lines = [line.rstrip() for line in done.stdout.strip("\n").splitlines()]
+    return "\n".join(lines)
+
+
+def keep(picture: Path, name: str) -> None:
+    """The picture and its thumbnail as small files of WebP."""
+    from PIL import Image, ImageOps
+
+    image = Image.open(picture).convert("RGB")
+    small = ImageOps.pad(image, (480, 300), Image.Resampling.LANCZOS, color="white")
+    for drawn, path in ((image, GALLERY), (small, GALLERY / "thumbnails")):
+        path.mkdir(exist_ok=True)
+        for options in ({"lossless": True}, {"quality": 90}, {"quality": 75}, {"quality": 55}):
+            data = io.BytesIO()
+            drawn.save(data, "webp", method=6, **options)
+            if data.tell() < LARGEST:
+                break
+        (path / f"{name}.webp").write_bytes(data.getvalue())
+
+
+def printed(name: str) -> str:
+    """The output on a page that is there."""
+    path = GALLERY / f"{name}.md"
+    found = (
+        re.search(r"```text\n(.*?)\n```", path.read_text(), re.DOTALL) if path.exists() else None
+    )
+    return found.group(1) if found else ""
+
+
+def main() -> None:
+    """Run what was asked for, and write the pages."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--code", action="store_true", help="run nothing")
+    given = parser.parse_args()
+    everything = " ".join(GROUPS.values()).split()
+    wanted = [] if given.code else given.names or everything
+    for name in wanted:
+        with tempfile.TemporaryDirectory() as folder:
+            output = run(name, Path(folder) / "picture.png")
+            keep(Path(folder) / "picture.png", name)
+        (GALLERY / f"{name}.md").write_text(page(name, output))
+        print(name, (GALLERY / f"{name}.webp").stat().st_size, "bytes")
+    for name in everything:
+        (GALLERY / f"{name}.md").write_text(page(name, printed(name)))
+    (GALLERY / "index.md").write_text(index())
+
+
+if __name__ == "__main__":
+    main()
