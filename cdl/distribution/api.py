@@ -65,8 +65,9 @@ class DataParallel:
         auto_shard_dataset: True: every rank is given the same data.
         reproducible: whether what is learned is to be the same to the bit for 1 to 8 ranks: each
             batch is cut into eight parts, whose gradients are added as a tree. It costs time, most
-            of all for one rank, and is for dense layers, convolutions and BatchNormalization;
-            other layers that learn are refused when training begins.
+            of all for one rank. Weights that the samples of a batch share as one value, such as a
+            table of positions, and loops over a cell of the user's are refused when training
+            begins.
 
     Attributes:
         num_processes: ranks of the job.

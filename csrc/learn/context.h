@@ -76,6 +76,7 @@ struct cdl_context {
     bool keeps;  /* parts hold gradients of batches before, which have not been joined */
     bool last;   /* of the batches of a pass */
     size_t leaf; /* floats in front of the gradients of the leaf that learns */
+    size_t seen; /* where a leaf learns, all samples of the passes before; else 0 */
     /* Of a batch in micro-batches (program/micro.c): samples of one, or 0; of the (joined) batch,
      * row 0 of the values; and where update() begins among those, whether a sum of gradients is
      * there from samples before, and whether more samples come before anything learns. */
@@ -96,6 +97,11 @@ void cdl_join(const struct cdl_context *ctx, float *floats, size_t n);
 /* Whether what the samples of all processes have in common counts here: it does so once. */
 static inline bool cdl_counts_shared(const struct cdl_context *ctx) {
     return !ctx->ranks || (ctx->ranks->rank == 0 && ctx->leaf == 0);
+}
+
+/* Samples of the passes forward and back: an update may be of `rows` of them, from `row` on. */
+static inline size_t cdl_seen_rows(const struct cdl_context *ctx) {
+    return ctx->seen ? ctx->seen : ctx->rows;
 }
 
 /* Whether the gradients of this batch, and those that parts hold, are joined: unless more come

@@ -38,7 +38,8 @@ static const char *check(const struct cdl_node *node) {
 
 static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, int which) {
     const size_t columns = cdl_column_floats(node->in[0]->width);
-    return column(node, N_COLUMNS) + (which == SHIFT ? cdl_row_blocks(ctx->rows) * columns : 0);
+    return column(node, N_COLUMNS) +
+           (which == SHIFT ? cdl_row_blocks(cdl_seen_rows(ctx)) * columns : 0);
 }
 
 static const float *row_of(const struct cdl_node *node, int which) {
@@ -106,6 +107,7 @@ const struct cdl_op cdl_op_affine = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .learns_by_rows = true,
 };
 
 const struct cdl_op cdl_op_feature_norm = {

@@ -102,10 +102,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void add_share(const struct cdl_node *node, const struct cdl_context *ctx, size_t low,
                       size_t high, float *sums, size_t ld) {
     const struct cdl_tensor *y = node->out[0];
-    const size_t all = ctx->rows * indices(node);
+    const size_t first = ctx->row * indices(node), end = first + ctx->rows * indices(node);
     int32_t rows[TOGETHER];
-    for (size_t i = 0; i < all && low < high; i += TOGETHER) {
-        const size_t count = cdl_min(all - i, TOGETHER);
+    for (size_t i = first; i < end && low < high; i += TOGETHER) {
+        const size_t count = cdl_min(end - i, TOGETHER);
         resolve(node, ctx, i, count, low, high, rows);
         ctx->kernels->add_rows(count, y->width, rows, y->grad + i * y->ld, y->ld, sums, ld);
     }
@@ -157,10 +157,11 @@ static struct share share_of(const struct cdl_node *node, int thread, int thread
 /* Marks the blocks of the rows [low, high) that the batch reads. */
 static void mark(const struct cdl_node *node, const struct cdl_context *ctx, size_t low,
                  size_t high) {
-    const size_t all = ctx->rows * indices(node), n = size_of_row(node);
+    const size_t first = ctx->row * indices(node), end = first + ctx->rows * indices(node);
+    const size_t n = size_of_row(node);
     int32_t rows[TOGETHER];
-    for (size_t i = 0; i < all; i += TOGETHER) {
-        const size_t count = cdl_min(all - i, TOGETHER);
+    for (size_t i = first; i < end; i += TOGETHER) {
+        const size_t count = cdl_min(end - i, TOGETHER);
         resolve(node, ctx, i, count, low, high, rows);
         for (size_t j = 0; j < count; j++) {
             const size_t at = rows[j] < 0 ? 0 : (size_t)rows[j] * n;
@@ -200,6 +201,7 @@ const struct cdl_op cdl_op_gather = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .learns_by_rows = true,
     .backward_stages = STAGES,
     .gives = gives,
     .all_inputs = true,

@@ -22,7 +22,7 @@ static float *plain(const struct cdl_node *node, int which) {
 }
 
 static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, int which) {
-    const size_t blocks = cdl_row_blocks(ctx->rows);
+    const size_t blocks = cdl_row_blocks(cdl_seen_rows(ctx));
     return plain(node, 2) + (size_t)which * blocks * cdl_column_floats(node->in[0]->width);
 }
 
@@ -95,4 +95,5 @@ const struct cdl_op cdl_op_normalize = {
     .forward = forward,
     .backward = backward,
     .update = update,
+    .learns_by_rows = true,
 };

@@ -185,6 +185,7 @@ struct cdl_op {
     bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
     bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
                             */
+    bool learns_by_rows;   /* update() can take `rows` samples from `row` on; what splits can */
     bool splits; /* nothing but gradients of weights and reports joins samples: a batch may come in
                     micro-batches (program/micro.c), of which update() takes those from ctx->row on
                   */

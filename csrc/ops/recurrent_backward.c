@@ -406,12 +406,12 @@ static void sum_parts(const struct cdl_steps *s, const struct cdl_context *ctx, 
     const size_t columns = s->gates.columns;
     memset(sums, 0, (last - first) * CDL_CHUNK * columns * sizeof(float));
     if (bias) memset(bias, 0, columns * sizeof(float));
-    const size_t each = cdl_max(1, TOGETHER / s->rows);
+    const size_t end = ctx->row + ctx->rows, each = cdl_max(1, TOGETHER / ctx->rows);
     for (size_t t = 0, n; t < s->steps; t += n) {
         if (cdl_stopped(ctx)) return;
         n = cdl_min(s->steps - t, each);
-        for (size_t row = 0, rows; row < s->rows; row += rows) {
-            rows = cdl_min(s->rows - row, TOGETHER);
+        for (size_t row = ctx->row, rows; row < end; row += rows) {
+            rows = cdl_min(end - row, TOGETHER);
             const struct slice slice = {.t = t, .n = n, .row = row, .rows = rows};
             add_slice(s, ctx->kernels, slice, first, last, sums, bias, room);
         }
@@ -443,7 +443,7 @@ static void learn_bias(const struct cdl_steps *s, const struct cdl_context *ctx,
 
 void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
                           float *scratch, int thread, int n_threads) {
-    const struct cdl_steps s = cdl_steps_of(node, ctx->rows, NULL);
+    const struct cdl_steps s = cdl_steps_of(node, cdl_seen_rows(ctx), NULL);
     const struct cdl_gates *gates = &s.gates;
     const size_t parts = parts_of(gates);
     const size_t end = parts * (size_t)(thread + 1) / (size_t)n_threads;

@@ -100,7 +100,7 @@ void cdl_begin_joined(const struct cdl_program *program, const struct cdl_contex
 }
 
 bool cdl_splits_leaves(const struct cdl_node *node) {
-    return !node->learns || node->op->splits || node->op == &cdl_op_batch_norm;
+    return !node->learns || (!node->shared && (node->op->splits || node->op->learns_by_rows));
 }
 
 void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
@@ -108,6 +108,7 @@ void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ct
     const struct leaves are = leaves_of(ctx->ranks, ctx->joined, ctx->unit);
     struct cdl_context part = *ctx;
     part.micro = ctx->unit;
+    part.seen = ctx->rows;
     for (size_t leaf = are.first; leaf < are.last; leaf++) {
         part.row = (leaf - are.first) * ctx->unit;
         part.rows = cdl_min(ctx->rows - part.row, ctx->unit);

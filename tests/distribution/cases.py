@@ -361,6 +361,48 @@ CASES = {
 }
 
 
+def fixed_statistics():
+    """A normalization that learns by statistics which stay."""
+    x = layers.Input((FEATURES,))
+    inner = layers.BatchNormalization()(layers.Dense(24, activation="relu")(x), training=False)
+    return trained(cdl.Model(x, layers.Dense(CLASSES, activation="softmax")(inner)), batch_size=48)
+
+
+def read(*recurrent):
+    """A net that reads rows of numbers."""
+    model = cdl.Sequential(
+        [
+            layers.Input((7,), dtype="int32"),
+            layers.Embedding(11, 6, mask_zero=True),
+            *recurrent,
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    words = np.arange(ROWS * 7).reshape(ROWS, 7) % 13 % 11
+    history = model.fit(words, X[:, 0], batch_size=50, epochs=2, verbose=0)
+    found = {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+    return found | {"loss": np.array(history.history["loss"])}
+
+
+class Positions(layers.Layer):
+    """Adds a row to each step; all samples share the rows."""
+
+    def build(self, shape):
+        self.table = layers.Embedding(*shape[1:])
+        self.table.build(())
+
+    def call(self, x):
+        return x + self.table(np.arange(x.shape[1]))
+
+
+def positions():
+    """A table that learns from what all samples have given, added up, as one."""
+    model = cdl.Sequential([layers.Input((5, 4)), Positions(), layers.Flatten(), layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model.fit(np.tile(X[:, None, :4], (1, 5, 1)), X[:, 0], verbose=0)
+
+
 # With `DataParallel(reproducible=True)`.
 TO_THE_BIT = {
     "sgd": lambda: trained(net()),
@@ -370,6 +412,16 @@ TO_THE_BIT = {
     "accumulation": CASES["accumulation"],
     "clipping": CASES["clipping by all norms"],
     "small batches": lambda: trained(net(), rows=20, batch_size=7),
+    "fixed statistics": fixed_statistics,
+    "layer normalization": lambda: trained(net(layers.LayerNormalization(), layers.PReLU())),
+    "group normalization": lambda: trained(net(layers.GroupNormalization(4)), batch_size=64),
+    "embedding": two_inputs,
+    "masked steps": masked,
+    "lstm": lambda: read(layers.LSTM(20, dropout=0.2, recurrent_dropout=0.2)),
+    "gru": lambda: read(
+        layers.Bidirectional(layers.GRU(5, return_sequences=True)), layers.SimpleRNN(9)
+    ),
+    "gru that resets first": lambda: read(layers.GRU(5, reset_after=False)),
 }
 
 
@@ -383,9 +435,10 @@ def results(cases=None):
     return found
 
 
-def to_the_bit():
+def to_the_bit(*names):
+    cases = {name: TO_THE_BIT[name] for name in names or TO_THE_BIT}
     with cdl.distribution.DataParallel(reproducible=True).scope():
-        return {f"to the bit, {name}": value for name, value in results(TO_THE_BIT).items()}
+        return {f"to the bit, {name}": value for name, value in results(cases).items()}
 
 
 def main(folder):

@@ -39,4 +39,12 @@ def test_a_reproducible_job_has_the_bits_of_one_process(together, n):
 def test_what_cannot_be_reproduced_is_refused():
     refused = pytest.raises(ValueError, match=r"gather.*reproducible: expected False")
     with cdl.distribution.DataParallel(reproducible=True).scope(), refused:
-        cases.two_inputs()
+        cases.positions()
+
+
+@pytest.mark.parametrize("name", cases.TO_THE_BIT)
+def test_parts_of_a_batch_give_what_the_batch_gives(name):
+    wanted, got = cases.results({name: cases.TO_THE_BIT[name]}), cases.to_the_bit(name)
+    for key, value in wanted.items():
+        most = 3e-4 * max(np.abs(value).max(), 1e-3)
+        assert np.abs(got[f"to the bit, {key}"] - value).max() <= most, key
