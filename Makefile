@@ -21,7 +21,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
+.PHONY: help demo docs test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -31,6 +31,12 @@ demo:  ## train a net on handwritten digits; writes demo.png
 	@tools/bootstrap.sh demo
 	@$(MAKE) -s $(CORE)
 	@$(BIN)/python -m cdl demo
+
+docs:  ## the site, build/site/index.html: guides, gallery, API reference; needs no network
+	@tools/bootstrap.sh docs
+	@$(MAKE) -s $(CORE)
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -d build/doctrees docs build/site
+	@echo build/site/index.html
 
 test: dev  ## the whole test suite, about 6 minutes on two cores
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -128,6 +134,6 @@ annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/
 	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html
 
 clean:  ## remove what was built; .venv stays
-	rm -rf build dist *.egg-info cdl/_core.c cdl/_core.html $(CORE) .coverage .coverage.* demo.png
+	rm -rf build docs/api dist *.egg-info cdl/_core.c cdl/_core.html $(CORE) .coverage .coverage.* demo.png
 	rm -rf .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,51 @@
+"""What docstrings say in single backticks: a link where it names something of cdl, else code."""
+
+from __future__ import annotations
+
+import re
+
+import reference
+from docutils import nodes
+from sphinx import addnodes
+
+IN_CODE = re.compile(r"(``.*?``|`[^`]*`)", re.DOTALL)
+
+
+def target(text: str, within: str | None, module: str) -> str | None:
+    """The full name that a text means, seen from a class and a module."""
+    known = reference.targets()
+    for name in (text, f"cdl.{text}", f"{within}.{text}", f"{module}.{text}"):
+        if name in known:
+            return known[name]
+    return reference.short_targets().get(text)
+
+
+def name_role(role, rawtext, text, lineno, inliner, options=None, content=None):
+    """Code, with a link to what it names."""
+    env = inliner.document.settings.env
+    code = nodes.literal(rawtext, text, classes=["name"])
+    module = env.docname.rpartition("/")[2].partition("-")[0]
+    # Sphinx says which class it describes without its module
+    found = target(text, f"{module}.{env.ref_context.get('py:class')}", module)
+    if found is None:
+        return [code], []
+    link = addnodes.pending_xref(
+        rawtext, code, reftype="obj", refdomain="py", reftarget=found, refdoc=env.docname
+    )
+    return [link], []
+
+
+def plain(app, what, name, thing, options, lines):
+    """Keep signs of mathematics, and first lines of properties, from being read as markup."""
+    parts = IN_CODE.split("\n".join(lines))
+    parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+    lines[:] = "".join(parts).split("\n")
+    if what == "property":  # else what stands before a colon is taken for a type
+        lines[:0] = ["..", ""]
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.add_role("name", name_role)
+    app.connect("autodoc-process-docstring", plain, priority=100)
+    return {"parallel_read_safe": True}
