@@ -24,7 +24,7 @@ from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failu
 from cdl.layers.in_programs import append, cast_value
 from cdl.models.graph import ModelGraph, check_samples_first, wire
 from cdl.models.host_part import HostPart, has_host_layers
-from cdl.trainers.compile_utils import up_to
+from cdl.trainers.compile_arguments import up_to
 from cdl.trainers.signature import Info, Signature, flat, names_of_inputs, signature_of_graph
 
 Shape = tuple[int | None, ...]

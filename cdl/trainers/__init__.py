@@ -6,6 +6,7 @@ Who owns what on the way of a batch, from the user's call to the core:
 - arguments.py: counts, switches and splits, each checked before anything runs.
 - data_adapter.py: x, y and weights in whatever form, checked against the model: `Arrays`. A model
   that is not built is built here.
+- compile_arguments.py: losses, weights and metrics as nested structures, output by output.
 - compile_utils.py: what `compile` was given, resolved once the shapes of the outputs are known:
   the loss and the metrics of each output.
 - executor_cache.py: train functions, kept for later calls, by form of the data (sizes.py).

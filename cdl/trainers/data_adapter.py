@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from cdl import _core, data, losses, tree
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
-from cdl.trainers.compile_utils import Compiled, OutputLoss, Resolved
+from cdl.trainers.compile_arguments import up_to
+from cdl.trainers.compile_utils import Compiled, Resolved, Target
 from cdl.trainers.custom.steps import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
@@ -32,7 +33,8 @@ def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) 
         specs = compiled.specs(names, model._output_nest())
         read = [i for i, each in enumerate(specs) if each.reads_target]
         parts = list(given) if isinstance(given, (list, tuple)) else [given]
-        if len(parts) == len(read) < len(names):
+        alike = up_to(model._output_nest(), given) is not None
+        if len(parts) == len(read) < len(names) and not alike:
             placed = dict(zip(read, parts, strict=True))
             return [placed.get(i) for i in range(len(names))]
     found: list[Any] = model._flat_targets(given, name)
@@ -83,12 +85,10 @@ def fit_weights(
     """Sample weights in the shape that the core's loss and weighted metrics take; ValueError."""
     names = labels(f"{call}: sample_weight", "output", [info.name for info in outputs])
     fitted: list[Array | None] = []
-    for i, (weight, entry, info) in enumerate(
-        zip(weights, resolved.per_output, outputs, strict=True)
-    ):
+    for i, (weight, info) in enumerate(zip(weights, outputs, strict=True)):
         lines = [info.row[:-1] for each in resolved.metrics if each.weighted and each.output == i]
-        if entry.loss is not None and losses.is_compiled(entry.loss):
-            lines.append(entry.loss.lines(info.row))
+        compiled = filter(losses.is_compiled, resolved.targets[i].losses)
+        lines += [loss.lines(info.row) for loss in compiled]
         for shape in lines if weight is not None else ():
             assert weight is not None
             weight = data.of_lines(weight, shape, names[i])
@@ -97,16 +97,17 @@ def fit_weights(
 
 
 def checked_targets(
-    y: Array | None, entry: OutputLoss, output: tuple[int, ...], name: str
+    y: Array | None, target: Target, output: tuple[int, ...], name: str
 ) -> Array | None:
     """The targets of an output checked against all that reads them."""
     if y is None:
-        if entry.readers:
-            raise ValueError(f"{name} must be given for the {entry.readers[0][0]}, got None")
+        if target.readers:
+            raise ValueError(f"{name} must be given for the {target.readers[0][0]}, got None")
         return None
     checked = False
-    ignored = getattr(entry.loss, "ignore_class", None)
-    for why, wants in entry.readers:
+    classes = [getattr(loss, "ignore_class", None) for loss in target.losses]
+    ignored = next((each for each in classes if each is not None), None)
+    for why, wants in target.readers:
         if wants == "values":
             y = data.fit_values(y, output, name, why)
         elif wants == "classes":
@@ -124,21 +125,20 @@ def checked_targets(
     return y
 
 
-def warn_of_no_probabilities(y: Array | None, entry: OutputLoss, name: str) -> None:
+def warn_of_no_probabilities(y: Array | None, loss: Any, name: str) -> None:
     """Warn of targets that a crossentropy cannot be of: it has no least value then.
 
     Keras trains on them without a word; so do calls with one batch.
     """
-    row = getattr(entry.loss, "row", "")
+    row = getattr(loss, "row", "")
     if y is None or not row.endswith(("binary_crossentropy", "categorical_crossentropy")):
         return
     if "sparse" in row or not y.size or y.dtype.kind == "b":
         return
     low, high = y.min(), y.max()
     if low < 0 or high > 1:
-        assert entry.loss is not None
         warn(
-            f"{name} should hold numbers from 0 to 1 for loss {entry.loss.name!r}, got numbers "
+            f"{name} should hold numbers from 0 to 1 for loss {loss.name!r}, got numbers "
             f"from {low:g} to {high:g}: the loss can fall without end"
         )
 
@@ -277,10 +277,11 @@ def training_data(
         model._check_has_layers()
         outputs = model._outputs_for([each.shape for each in xs])
     resolved = compiled.resolved or compiled.resolve(outputs, _shapes(ys), model._output_nest())
-    for i, entry in enumerate(resolved.per_output):
-        ys[i] = checked_targets(ys[i], entry, outputs[i].row, f"{call}: {of_y[i]}")
-        if call in ("fit", "evaluate"):
-            warn_of_no_probabilities(ys[i], entry, f"{call}: {of_y[i]}")
+    for i, target in enumerate(resolved.targets):
+        name = f"{call}: {of_y[i]}"
+        ys[i] = checked_targets(ys[i], target, outputs[i].row, name)
+        for loss in target.losses if call in ("fit", "evaluate") else ():
+            warn_of_no_probabilities(ys[i], loss, name)
     if sample_weight is not None:
         weights = fit_weights(weights, resolved, outputs, call)
     if class_weight is not None:

@@ -399,8 +399,14 @@ def returned(results: dict[str, float], return_dict: bool, train_function: Any) 
     """Results as Keras returns them: a float, a list with the loss first, or a dict by name."""
     if return_dict:
         return in_order(results)
-    metrics = () if isinstance(train_function, CustomSteps) else train_function.resolved.metrics
-    values = in_list(results, metrics)
+    resolved = None if isinstance(train_function, CustomSteps) else train_function.resolved
+    if resolved is None:
+        values = in_list(results, ())
+    elif resolved.repeated:
+        each = in_list({name: name for name in results}, resolved.metrics)
+        values = [results[name] for name in each for _ in range(resolved.repeated.get(name, 1))]
+    else:
+        values = in_list(results, resolved.metrics)
     return values[0] if len(values) == 1 else values
 
 
@@ -458,7 +464,7 @@ def run_epoch(
     return done
 
 
-def in_list(results: dict[str, float], metrics: Sequence[Logged]) -> list[float]:
+def in_list(results: dict[str, Any], metrics: Sequence[Logged]) -> list[Any]:
     """Results as Keras lists them: by the metrics' names, then those with other names in the logs.
 
     If two metrics share a name, the value of the first is listed twice, and that of the second at

@@ -79,8 +79,8 @@ class Plan(NamedTuple):
     Attributes:
         program: whose first outputs are those of the model.
         slots: what feeds its inputs.
-        reports: what each of its reports is: the number of an output, whose loss it is; WHOLE, if
-            it is the whole loss; or the key of a metric.
+        reports: what each of its reports is: the number of a loss; MODEL_LOSS, if it is the whole
+            loss; or the key of a metric.
         python_inputs: of each output whose loss or metrics are Python code; None for the others.
         penalized: ids of the weights whose regularizers are left to the program.
         untraced: regularizers that are not.
@@ -109,7 +109,7 @@ class Plan(NamedTuple):
         return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
 
 
-MODEL_LOSS = -1  # among reports, where there is a number of an output
+MODEL_LOSS = -1  # among reports, where there is a number of a loss
 
 
 def keys_of_reports(
@@ -179,9 +179,9 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     shapes = [info.shape for info in outputs]
     resolved = compiled.resolved or compiled.resolve(outputs, shapes, model._output_nest())
     if compiled.resolved is None:
-        wants = [getattr(entry.loss, "wants", "") for entry in resolved.per_output]
-        pairs = zip(shapes, wants, strict=True)
-        shapes = [shape[:-1] if want == "classes" else shape for shape, want in pairs]
+        for i, target in enumerate(resolved.targets):
+            if any(want == "classes" for _, want in target.readers):
+                shapes[i] = shapes[i][:-1]
         resolved = compiled.resolve(outputs, shapes, model._output_nest())
     form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
     return lower_training(model, resolved, form).program
@@ -249,7 +249,7 @@ def lower_training(
         ValueError: for a loss that training cannot take, or if there is none.
     """
     custom, penalties = overrides(type(model), "compute_loss"), True
-    for entry in resolved.per_output if training and not custom else ():
+    for entry in resolved.losses if training and not custom else ():
         _check_reduces(entry)
     step = _Step(model, resolved, form, training)
     if custom:
@@ -271,7 +271,8 @@ class _Step:
         self, model: TrainableModel, resolved: Resolved, form: Form, training: bool
     ) -> None:
         self._model = model
-        self._per_output = resolved.per_output
+        self._losses = resolved.losses
+        self._targets = resolved.targets
         self._metrics = resolved.metrics
         self._form = form
         self.program = Program(training)
@@ -317,21 +318,20 @@ class _Step:
 
     def add_losses(self) -> None:
         """Those of `compile`, and what layers add."""
-        for number in range(len(self._per_output)):
+        for number in range(len(self._targets)):
             self._weight(number)
-        external_grads = []
-        for i, (entry, y) in enumerate(zip(self._per_output, self._scored, strict=True)):
-            if entry.loss is None:
-                continue
+        external_grads = {}
+        for number, entry in enumerate(self._losses):
+            i = entry.output
             if not losses.is_compiled(entry.loss):
-                external_grads.append(self._outputs[i])
+                external_grads[i] = self._outputs[i]
                 continue
-            scale, target = entry.scale, self._target(i, entry.loss.wants)
+            scale, target, y = entry.scale, self._target(i, entry.loss.wants), self._scored[i]
             if scale == 0.0:  # it is logged all the same
                 scale, y = 1.0, _stopped(self.program, y)
             loss = entry.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
-            self._keys[id(loss)] = i
-        self.program.external_grads = external_grads
+            self._keys[id(loss)] = number
+        self.program.external_grads = list(external_grads.values())
         weights = self._model.trainable_variables
         self._penalized, self._untraced = _lower_penalties(self.program, weights)
 
@@ -421,7 +421,7 @@ class _Step:
 
     def plan(self, penalties: bool) -> Plan:
         """All of it; without `penalties` what activities cost is left out."""
-        in_python = [entry.in_python for entry in self._per_output]
+        in_python = [each.in_python for each in self._targets]
         seen = tuple(self._python_inputs(i) if each else None for i, each in enumerate(in_python))
         calls = None
         if self.program.calls is not None:
@@ -475,7 +475,7 @@ def _stopped(program: Program, value: Value) -> Value:
 
 def _check_reduces(entry: OutputLoss) -> None:
     loss = entry.loss
-    if loss is not None and loss.reduction in (None, "none"):
+    if loss.reduction in (None, "none"):
         raise ValueError(
             f"loss {loss.name!r} must make one number of a batch to be trained with, "
             "such as with reduction='sum_over_batch_size', got reduction=None"

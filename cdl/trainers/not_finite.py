@@ -190,13 +190,13 @@ def _in_batch(
 ) -> str | None:
     """The same for a batch, by an executor that gives the outputs, then those of the layers."""
     found = executor.predict(list(batch.x), 0, 0)
-    n_outputs = len(resolved.per_output)
+    n_outputs = len(resolved.targets)
     for name, array in zip(watched, found[n_outputs:], strict=True):
         if not np.isfinite(array).all():
             kind = "NaN" if np.isnan(array).any() else "inf"
             return f"{name} is the first to give {kind}, for data that are finite"
-    for entry, y, p in zip(resolved.per_output, batch.y, found[:n_outputs], strict=True):
-        if _is_lost(entry.loss, y, p):
+    for entry in resolved.losses:
+        if _is_lost(entry.loss, batch.y[entry.output], found[entry.output]):
             return (
                 f"the loss {entry.loss.name!r} gives that for outputs and targets that are finite"
             )
@@ -205,7 +205,7 @@ def _in_batch(
 
 def _is_lost(loss: Any, y: Array | None, p: Array) -> bool:
     """Whether a loss of finite values is not finite."""
-    if loss is None or y is None:
+    if y is None:
         return False
     try:
         with np.errstate(all="ignore"):

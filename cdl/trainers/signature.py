@@ -42,12 +42,14 @@ class Info(NamedTuple):
         dtype: of the arrays.
         has_name: whether logs show the name; not if it is only a number, since the user's code
             gave no name.
+        of_metrics: what is in front of the names of its metrics instead of the name; None for that.
     """
 
     name: str
     shape: Shape
     dtype: str = "float32"
     has_name: bool = True
+    of_metrics: str | None = None
 
     @property
     def row(self) -> tuple[int, ...]:
@@ -361,7 +363,14 @@ def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
     found = [] if outputs is None else _infos(_names_of_outputs(outputs, by_layers), outputs)
     if not by_layers and not isinstance(outputs, dict):
         found = [info._replace(has_name=False) for info in found]
-    parts = list(inputs.values()) if isinstance(inputs, dict) else inputs
+    if is_deep(outputs):  # as in Keras losses are called by their paths, metrics by the layers
+        tensors = tree.flatten(outputs) if by_layers else []
+        nodes = [tensor.node for tensor in tensors]
+        layers = ["" if node is None else node.operation.name for node in nodes]
+        found = [
+            info._replace(of_metrics=name)
+            for info, name in zip(found, layers or [""] * len(found), strict=True)
+        ]
     return Signature(
         of=(inputs, outputs),
         inputs=tuple(given),
@@ -370,8 +379,14 @@ def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
         output_names=[info.name for info in found],
         output_nest=tree.pack_sequence_as(outputs, [info.name for info in found] or [None]),
         one=isinstance(inputs, KerasTensor),
-        nested=tree.is_nested(inputs) and any(map(tree.is_nested, parts)),
+        nested=is_deep(inputs),
     )
+
+
+def is_deep(structure: Any) -> bool:
+    """Whether it is a structure within a structure."""
+    parts = structure.values() if isinstance(structure, dict) else structure
+    return tree.is_nested(structure) and any(map(tree.is_nested, parts))
 
 
 def _infos(names: Sequence[str], structure: Any) -> list[Info]:

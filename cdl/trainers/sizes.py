@@ -86,7 +86,7 @@ def form_of(
     if custom_loss:
         targets = tuple(None if y is None else y.shape[1:] for y in arrays.y)
     elif resolved.needs_raw_y:
-        pairs = zip(arrays.y, [entry.needs_raw_y for entry in resolved.per_output], strict=True)
+        pairs = zip(arrays.y, [each.needs_raw_y for each in resolved.targets], strict=True)
         targets = tuple(y.shape[1:] if y is not None and seen else None for y, seen in pairs)
     if arrays.weight is not None:
         weights = tuple(None if w is None else w.shape[1:] for w in arrays.weight)

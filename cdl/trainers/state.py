@@ -283,10 +283,8 @@ class CompiledState(PartOfModel):
             return []
         names = ["loss", "compile_metrics"] if self._compiled.has_metrics else ["loss"]
         resolved = self._compiled.resolved
-        per_output = (
-            [resolved.per_output[i] for i in resolved.logged] if resolved is not None else []
-        )
-        names += [entry.logged for entry in per_output if entry.logged is not None]
+        losses = () if resolved is None else resolved.losses
+        names += [entry.logged for entry in losses if entry.logged is not None]
         return names + [metric.name for metric in self._held_metrics()]
 
     def get_metrics_result(self) -> dict[str, float]:

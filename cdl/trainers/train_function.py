@@ -105,7 +105,7 @@ class TrainFunction:
         self.metrics = resolved.metrics + plan.observed
         self.parts = HostFunctions(resolved, plan)
         self._only = only
-        one = len(resolved.per_output) == 1
+        one = len(resolved.targets) == 1
         self._plain_metrics = [m for m in resolved.metrics if one or m.name == m.metric.name]
         self._front_metrics = [m for m in resolved.metrics if m not in self._plain_metrics]
         whole = MODEL_LOSS in plan.reports or plan.model_loss is not None
@@ -312,7 +312,7 @@ class TrainFunction:
 
     def outputs(self) -> list[NDArray[np.float32]]:
         """The outputs of the model for the last batch."""
-        return [self.executor.output(i) for i in range(len(self.resolved.per_output))]
+        return [self.executor.output(i) for i in range(len(self.resolved.targets))]
 
     def results(self, here: bool = False) -> dict[str, Any]:
         """Losses and metrics since `reset`, in the order in which `evaluate` lists them.
@@ -339,9 +339,9 @@ class TrainFunction:
         logs: dict[str, Any] = {"loss": 0.0}
         self._add_metrics(logs, self._plain_metrics, states)
         whole = 0.0
-        for i in resolved.logged:
+        for i, entry in enumerate(resolved.losses):
             if i in states:
-                entry, (total, count) = resolved.per_output[i], states[i]
+                total, count = states[i]
                 value = total / count if count else 0.0
                 if self._scaled and entry.scale:  # else the report is of the loss itself
                     whole += value

@@ -182,3 +182,58 @@ def test_each_output_has_a_mask_of_its_own():
     np.testing.assert_allclose(found["p_loss"], ((p - y) ** 2)[counted].mean(), rtol=1e-5)
     np.testing.assert_allclose(found["p_mse"], ((p - y) ** 2)[counted].mean(), rtol=1e-5)
     np.testing.assert_allclose(found["q_loss"], ((q - y) ** 2).mean(), rtol=1e-5)
+
+
+def summed(*losses, weights=(1.0, 1.0)):
+    """What a list of losses is: one function that adds them up."""
+
+    def whole(y, p):
+        return sum(w * loss(y, p) for w, loss in zip(weights, losses, strict=True))
+
+    return whole
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0]])
+def test_several_losses_of_one_output_are_added_up(weights):
+    mse, mae = cdl.losses.mean_squared_error, cdl.losses.mean_absolute_error
+    nets = []
+    for loss in (["mse", "mae"], summed(mse, mae, weights=weights or (1.0, 1.0))):
+        net = cdl.Sequential([cdl.Input((5,)), Dense(1, kernel_initializer="ones", name="out")])
+        several = isinstance(loss, list)
+        net.compile("adam", loss, loss_weights=weights if several else None, metrics=["mae"])
+        nets.append((net, net.fit(A, P, epochs=2, shuffle=False, verbose=0).history))
+    (net, logs), (other, expected) = nets
+    for one, another in zip(net.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, another, rtol=1e-5)
+    np.testing.assert_allclose(logs["loss"], expected["loss"], rtol=1e-5)
+    np.testing.assert_allclose(logs["out_loss"], expected["mae"], rtol=1e-5)
+    assert net.metrics_names == ["loss", "compile_metrics", "out_loss", "out_loss"]
+    loss, mae, *each = net.evaluate(A, P, verbose=0)
+    np.testing.assert_allclose(each, [mae, mae], rtol=1e-5)
+    np.testing.assert_allclose(net.compute_loss(y=P, y_pred=net.predict(A, verbose=0)), loss, 1e-5)
+
+
+def test_a_loss_in_python_beside_a_compiled_one_of_an_output():
+    def untraceable(y, p):
+        return np.abs(np.asarray(y) - np.asarray(p)).mean(-1)
+
+    logs = []
+    for loss in (["mse", untraceable], ["mse", "mae"]):
+        net = cdl.Sequential([cdl.Input((5,)), Dense(1, kernel_initializer="ones", name="out")])
+        net.compile("sgd", loss)
+        if loss[1] is untraceable:
+            with pytest.warns(cdl.UntracedWarning):
+                logs.append(net.fit(A, P, epochs=3, shuffle=False, verbose=0).history)
+        else:
+            logs.append(net.fit(A, P, epochs=3, shuffle=False, verbose=0).history)
+    for name, values in logs[0].items():
+        np.testing.assert_allclose(values, logs[1][name], rtol=2e-3)
+
+
+def test_two_losses_may_want_their_targets_in_two_forms():
+    def confident(y, p):
+        return -cdl.ops.mean(cdl.ops.max(p, -1)) + 0.0 * cdl.ops.sum(y)
+
+    net = cdl.Sequential([cdl.Input((5,)), Dense(3, activation="softmax")])
+    net.compile("sgd", ["sparse_categorical_crossentropy", confident], metrics=["accuracy"])
+    assert net.fit(A, C, epochs=2, verbose=0).history["loss"][1] < 2

@@ -3,7 +3,7 @@
 import pytest
 
 from cdl import losses
-from cdl.trainers.compile_utils import leaves, output_specs, up_to
+from cdl.trainers.compile_arguments import leaves, output_specs, up_to
 
 NAMES = ["p", "q"]
 NOTHING = {"loss": None, "loss_weights": None, "metrics": None, "weighted_metrics": None}
@@ -13,24 +13,34 @@ def wanted(nest=NAMES, **given):
     return output_specs(NOTHING | given, NAMES, nest)
 
 
+def losses_of(specs):
+    return [[loss for loss, _ in each.losses] for each in specs]
+
+
+def scales_of(specs):
+    return [[scale for _, scale in each.losses] for each in specs]
+
+
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        (None, [None, None]),
-        ("mse", ["mse", "mse"]),
-        (["mse", "mae"], ["mse", "mae"]),
-        (("mse", None), ["mse", None]),
-        ({"q": "mae", "p": "mse"}, ["mse", "mae"]),
-        ({"p": "mse", "q": None}, ["mse", None]),
+        (None, [[], []]),
+        ("mse", [["mse"], ["mse"]]),
+        (["mse", "mae"], [["mse"], ["mae"]]),
+        (("mse", None), [["mse"], []]),
+        ({"q": "mae", "p": "mse"}, [["mse"], ["mae"]]),
+        ({"p": "mse", "q": None}, [["mse"], []]),
+        ([["mse", "mae"], "mape"], [["mse", "mae"], ["mape"]]),
+        ({"q": ("mse", "mae"), "p": ["mape"]}, [["mape"], ["mse", "mae"]]),
     ],
 )
-def test_loss_of_each_output(loss, expected):
-    assert [each.loss for each in wanted(loss=loss)] == expected
+def test_losses_of_each_output(loss, expected):
+    assert losses_of(wanted(loss=loss)) == expected
 
 
 def test_a_config_is_one_loss_for_all_outputs():
     config = losses.serialize(losses.MeanSquaredError())
-    assert [each.loss for each in wanted(loss=config)] == [config, config]
+    assert losses_of(wanted(loss=config)) == [[config], [config]]
     assert leaves(config) == [config]
 
 
@@ -45,7 +55,17 @@ def test_a_config_is_one_loss_for_all_outputs():
     ],
 )
 def test_weight_of_each_loss(weights, expected):
-    assert [each.scale for each in wanted(loss="mse", loss_weights=weights)] == expected
+    assert scales_of(wanted(loss="mse", loss_weights=weights)) == [[each] for each in expected]
+
+
+@pytest.mark.parametrize("weights", [[[2, 3], 4], [2, 3, 4]])
+def test_weights_nested_as_the_losses_or_flat_are_of_each(weights):
+    found = wanted(loss=[["mse", "mae"], "mse"], loss_weights=weights)
+    assert scales_of(found) == [[2.0, 3.0], [4.0]]
+    by_name = {"q": ["mse", "mae"], "p": "mse"}
+    found = wanted(loss=by_name, loss_weights={"p": 2, "q": [3, 4]})
+    assert scales_of(found) == [[2.0], [3.0, 4.0]]
+    assert scales_of(wanted(loss=by_name, loss_weights={"q": 5})) == [[1.0], [5.0, 5.0]]
 
 
 @pytest.mark.parametrize(
@@ -62,20 +82,20 @@ def test_weight_of_each_loss(weights, expected):
 @pytest.mark.parametrize("argument", ["metrics", "weighted_metrics"])
 def test_metrics_of_each_output(argument, metrics, expected):
     found = wanted(**{argument: metrics})
-    assert [each[2 if argument == "metrics" else 3] for each in found] == expected
+    assert [each[1 if argument == "metrics" else 2] for each in found] == expected
 
 
 def test_a_dict_of_outputs_may_leave_losses_out():
     nest = {"p": "p", "q": "q"}
-    assert [each.loss for each in wanted(nest, loss={"q": "mse"})] == [None, "mse"]
+    assert losses_of(wanted(nest, loss={"q": "mse"})) == [[], ["mse"]]
 
 
 def test_what_is_nested_as_the_outputs_are_is_found():
     nest = {"b": ["p"], "c": "q"}
     loss, metrics = {"c": "mae", "b": ["mse"]}, {"b": [["mse", "mae"]]}
     found = wanted(nest, loss=loss, loss_weights={"b": [2.0]}, metrics=metrics)
-    assert [each.loss for each in found] == ["mse", "mae"]
-    assert [each.scale for each in found] == [2.0, 1.0]
+    assert losses_of(found) == [["mse"], ["mae"]]
+    assert scales_of(found) == [[2.0], [1.0]]
     assert [each.metrics for each in found] == [["mse", "mae"], []]
     assert up_to(nest, {"z": 1}) is up_to(nest, {"b": [1, 2]}) is up_to(nest, 3) is None
 
@@ -92,9 +112,9 @@ def test_what_is_nested_as_the_outputs_are_is_found():
         ),
         ({"loss": {"p": "mse", "z": "mse"}}, ValueError, r"got \['z'\]"),
         (
-            {"loss": {"p": ["mse", "mae"], "q": "mse"}},
+            {"loss": [["mse", "mae"], "mse"], "loss_weights": [1, 2]},
             ValueError,
-            "got a list of 2 for one",
+            "loss_weights must match the number of losses, got 3 losses and 2 weights",
         ),
         ({"loss_weights": [1.0]}, ValueError, "loss_weights must have one element for each"),
         (

@@ -72,7 +72,7 @@ class LossAndMetrics:
     Attributes:
         compiled: as it was given.
         loss: the mean of what it was given: of losses of batches.
-        losses: the same of each output, if there are several with a loss, by name in the logs.
+        losses: the same of each loss, if there are several, by its number.
         metrics: those of `compile`, as one.
     """
 
@@ -80,7 +80,7 @@ class LossAndMetrics:
         self._model = weakref.ref(model)
         self.compiled = compiled
         self.loss = metrics.Mean(name="loss")
-        self.losses: dict[str, Any] = {}
+        self.losses: dict[int, Any] = {}
         self.metrics = CompileMetrics(self)
 
     @property
@@ -102,19 +102,20 @@ class LossAndMetrics:
         """Take over the losses that a train function has measured."""
         if "loss" in results:
             self._set(self.loss, results["loss"])
-        for name in self._names():
-            if name in results:
-                self._set(self.losses.setdefault(name, metrics.Mean(name=name)), results[name])
+        for number, entry in enumerate(() if self.resolved is None else self.resolved.losses):
+            if entry.logged in results:
+                self._set(self._mean(number, entry.logged), results[entry.logged])
 
     @staticmethod
     def _set(mean: Any, value: float) -> None:
         mean.total.assign(value)
         mean.count.assign(1.0)
 
-    def _names(self) -> list[str]:
-        resolved = self.resolved
-        per_output = [] if resolved is None else [resolved.per_output[i] for i in resolved.logged]
-        return [entry.logged for entry in per_output if entry.logged is not None]
+    def _mean(self, number: int, name: str) -> Any:
+        """What adds up one loss of several."""
+        if number not in self.losses:
+            self.losses[number] = metrics.Mean(name=name)
+        return self.losses[number]
 
     def flat(
         self, y: Any, y_pred: Any, sample_weight: Any, call: str
@@ -149,17 +150,16 @@ class LossAndMetrics:
             return None
         resolved, ys, predictions, weights = self.flat(y, y_pred, sample_weight, "compute_loss")
         total: Any = None
-        for i, entry in enumerate(resolved.per_output):
-            if entry.loss is None:
-                continue
+        for number, entry in enumerate(resolved.losses):
+            i = entry.output
             if ys[i] is None:
                 raise ValueError(f"compute_loss: y must be given for the loss {entry.loss.name!r}")
             value = entry.loss(ys[i], predictions[i], weights[i])
             if isinstance(value, KerasTensor):
                 if entry.logged is not None:
-                    log_loss(i, value)
+                    log_loss(number, value)
             elif entry.logged is not None and np.ndim(value) == 0:
-                mean = self.losses.setdefault(entry.logged, metrics.Mean(name=entry.logged))
+                mean = self._mean(number, entry.logged)
                 mean.update_state(value, sample_weight=len(predictions[i]))
             value = value if entry.scale == 1.0 else value * np.float32(entry.scale)
             total = value if total is None else total + value

@@ -31,28 +31,27 @@ class HostFunctions:
         plan: where these are found in the program.
 
     Attributes:
-        losses: numbers of the outputs with a loss in Python; WHOLE for one that sees all of them.
+        losses: numbers of those in Python; MODEL_LOSS for one that sees all outputs.
         metrics: those in Python.
         untraced: those that could not be traced.
         untold: those of them that have run and have not been told of yet.
     """
 
     def __init__(self, resolved: Resolved, plan: Plan) -> None:
-        self._per_output = resolved.per_output
+        self._losses = resolved.losses
+        self._n_outputs = len(resolved.targets)
         self._python_inputs = plan.python_inputs
         self.losses = [
-            i
-            for i, entry in enumerate(resolved.per_output)
-            if entry.loss is not None and not losses.is_compiled(entry.loss)
+            i for i, entry in enumerate(resolved.losses) if not losses.is_compiled(entry.loss)
         ]
         self._model_loss = plan.model_loss
         if self._model_loss is not None:
             self.losses = [MODEL_LOSS]
         self.metrics = [each for each in resolved.metrics if not metrics.is_compiled(each.runs)]
         self._batch_losses = {
-            i: BatchLoss(resolved.per_output[i].loss) for i in self.losses if i != MODEL_LOSS
+            i: BatchLoss(resolved.losses[i].loss) for i in self.losses if i != MODEL_LOSS
         }
-        user_code = [resolved.per_output[i].loss for i in self._batch_losses] + self.metrics
+        user_code = [resolved.losses[i].loss for i in self._batch_losses] + self.metrics
         self.untraced: list[Untraced] = [
             each.untraced for each in user_code if each.untraced is not None
         ]
@@ -78,13 +77,13 @@ class HostFunctions:
         """
         if self._model_loss is not None:
             return self._of_model_loss(self._model_loss, executor, rows)
-        gradients = []
+        gradients: dict[int, Any] = {}  # by output
         for i in self.losses:
-            entry = self._per_output[i]
-            y, weight = self._targets(executor, i, rows)
-            prediction = executor.output(i, rows)
+            entry = self._losses[i]
+            y, weight = self._targets(executor, entry.output, rows)
+            prediction = executor.output(entry.output, rows)
             mean = entry.loss.reduction in ("mean", "sum_over_batch_size")
-            weight = _masked(weight, self._mask(executor, i, rows), mean)
+            weight = _masked(weight, self._mask(executor, entry.output, rows), mean)
             # Scaled, as the core reports losses; but where the scale is 0, the loss itself.
             value = (entry.scale or 1.0) * float(np.mean(entry.loss(y, prediction, weight)))
             total, count = self.totals[i]
@@ -97,8 +96,9 @@ class HostFunctions:
                 gradient = self._batch_losses[i].gradient(y, prediction, weight)
                 if gradient is None:
                     gradient = losses.numeric_gradient(entry.loss, y, prediction, weight)
-                gradients.append((entry.scale * gradient).astype(np.float32))
-        return gradients
+                gradient = (entry.scale * gradient).astype(np.float32)
+                gradients[entry.output] = gradients.get(entry.output, 0) + gradient
+        return list(gradients.values())
 
     def _of_model_loss(self, loss: ModelLoss, executor: Executor, rows: int) -> list[Array]:
         arrays = [
@@ -112,7 +112,7 @@ class HostFunctions:
         self.totals[MODEL_LOSS] = total + rows * value, count + rows
         return [
             derivatives[i] if i in derivatives else np.zeros_like(executor.output(i, rows))
-            for i in range(len(self._per_output))
+            for i in range(self._n_outputs)
         ]
 
     def update_metrics(self, executor: Executor) -> None:

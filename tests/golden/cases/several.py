@@ -275,3 +275,96 @@ def what_does_not_fit_is_refused(k):
         "weights of other lengths": of(fitting={"sample_weight": [V, W[:5]]}),
         "one weight a line for all": of(fitting={"sample_weight": np.ones((23, 2), "float32")}),
     }
+
+
+def nested(k, kind):
+    """Outputs within outputs, by one layer each."""
+    a = k.Input((4,), name="a")
+    p, q, r = (k.layers.Dense(2, name=name)(a) for name in "pqr")
+    ends = {
+        "list": [p, {"u": q, "v": r}],
+        "dict": {"s": {"u": p, "v": q}, "t": r},
+    }
+    return state_weights(k.Model(a, ends[kind]))
+
+
+R = numbers(23, 2, seed=5)
+OF_LIST, OF_DICT = [P, {"u": Q[:, :2], "v": R}], {"s": {"u": P, "v": Q[:, :2]}, "t": R}
+SEVERAL = {
+    "lists": ("two", {"loss": [["mse", "mae"], "mae"]}),
+    "lists and weights": (
+        "two",
+        {"loss": [["mse", "mae"], "mae"], "loss_weights": [[1.0, 0.5], 2.0]},
+    ),
+    "lists and flat weights": (
+        "two",
+        {"loss": [["mse", "mae"], "mae"], "loss_weights": [1.0, 0.5, 2.0]},
+    ),
+    "by name": ("two", {"loss": {"q": ["mae", "mse"], "p": "mse"}}),
+    "by name and weights": (
+        "two",
+        {"loss": {"p": ["mse", "mae"], "q": "mae"}, "loss_weights": {"p": [1.0, 0.5], "q": 2.0}},
+    ),
+    "a dict of outputs": ("keyed", {"loss": {"p": ["mse", "mae"], "q": "mae"}}),
+    "some of a dict": ("keyed", {"loss": {"p": ["mse", "mae"]}}),
+    "nested in a list": ("list", {"loss": ["mse", {"u": "mae", "v": ["mse", "mae"]}]}),
+    "nested weights": (
+        "list",
+        {
+            "loss": ["mse", {"u": "mae", "v": ["mse", "mae"]}],
+            "loss_weights": [1.0, {"u": 2.0, "v": [3.0, 4.0]}],
+        },
+    ),
+    "some of a nest": ("list", {"loss": ["mse", {"u": "mae"}]}),
+    "metrics of a nest": (
+        "list",
+        {"loss": "mse", "metrics": ["mse", {"u": ["mae", "mse"], "v": "mse"}]},
+    ),
+    "nested in a dict": ("dict", {"loss": {"s": {"u": "mse", "v": "mae"}, "t": ["mse", "mae"]}}),
+    "some of a nested dict": ("dict", {"loss": {"s": {"v": "mae"}}}),
+    "metrics of a nested dict": (
+        "dict",
+        {"loss": "mse", "metrics": {"s": {"u": "mse", "v": ["mae"]}, "t": ["mse", "mae"]}},
+    ),
+}
+
+
+def several_losses(name):
+    kind, options = SEVERAL[name]
+
+    def run(k):
+        if kind == "two":
+            return fit(k, two(k), **options)
+        if kind == "keyed":
+            return fit(k, two(k, dict), y={"p": P, "q": Q}, **options)
+        return fit(k, nested(k, kind), A, OF_LIST if kind == "list" else OF_DICT, **options)
+
+    return run
+
+
+for _name in SEVERAL:
+    add("several", f"losses {_name}", several_losses(_name))
+
+
+@case("several", "losses that fit no output")
+def _losses_that_fit_no_output(k):
+    def of(kind, **options):
+        def call():
+            net = nested(k, kind) if kind in ("list", "dict") else two(k, kind)
+            net.compile("sgd", **options)
+            y = {"list": OF_LIST, "dict": OF_DICT, list: Y}.get(kind, {"p": P, "q": Q})
+            net.fit(A if kind in ("list", "dict") else X, y, verbose=0)
+
+        return error_of(call)
+
+    return {
+        "a key of a dict": of(dict, loss={"p": "mse", "z": "mse"}),
+        "a name of a layer": of(dict, loss={"a": "mse", "b": "mse"}),
+        "a nested key": of("list", loss=["mse", {"u": "mae", "z": "mae"}]),
+        "too many for a dict": of(dict, loss=["mse", "mae", "mse"]),
+        "another name": of(list, loss={"p": "mse", "z": "mae"}),
+        "a name is missing": of(list, loss={"p": "mse"}),
+        "too few weights": of(list, loss=[["mse", "mae"], "mae"], loss_weights=[1.0, 2.0]),
+        "a metric of another name": of(list, loss="mse", metrics={"z": ["mae"]}),
+        "too many metrics": of(list, loss="mse", metrics=["mae", "mse", "mae"]),
+    }

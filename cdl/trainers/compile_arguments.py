@@ -1,0 +1,290 @@
+"""What `compile` was told, output by output: nothing is looked up yet.
+
+Losses, their weights and metrics come as one for all outputs, in lists, in dicts by the names of
+the outputs, or nested as the model puts out. Several losses of one output are added up.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cdl import tree
+from cdl.data import brief
+from cdl.trainers.signature import is_deep
+
+
+class OutputSpec(NamedTuple):
+    """What `compile` was told about one output; nothing is looked up yet."""
+
+    losses: list[tuple[Any, float]]  # each with what it is multiplied by
+    metrics: list[Any]
+    weighted: list[Any]
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether something needs to know what the output should have been."""
+        return bool(self.losses or self.metrics or self.weighted)
+
+
+def output_specs(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[OutputSpec, ...]:
+    """The arguments of `compile`, output by output.
+
+    Args:
+        given: the arguments by name.
+        names: of the outputs.
+        nest: the names, nested as the model puts out; if that is a dict, a dict of losses may leave
+            some out.
+
+    Raises:
+        ValueError: a list of another length, a dict with other keys, or things that are neither.
+        TypeError: a weight of a loss that is no number.
+    """
+    losses = _losses(given["loss"], given["loss_weights"], names, nest)
+    if len(names) == 1:
+        return (OutputSpec(losses[0], *(_listed(given, name, names[0]) for name in _METRICS)),)
+    lists = [_lists(_alike(nest, given[name]), f"compile: {name}", names) for name in _METRICS]
+    return tuple(map(OutputSpec, losses, *lists))
+
+
+_METRICS = ("metrics", "weighted_metrics")
+BY_NAME = ": give metrics by name, metrics=[...]"  # they come after loss_weights, as in Keras 3
+
+
+def _alike(nest: Any, given: Any) -> Any:
+    """`given` as a list with one element an output if it is nested as the outputs are."""
+    found = up_to(nest, given)
+    return given if found is None else found
+
+
+def up_to(nest: Any, given: Any) -> list[Any] | None:
+    """The parts of `given` where `nest` has its leaves; None if they are not alike.
+
+    None, too, if no part of `nest` is nested itself: names, and lists of other lengths, are checked
+    elsewhere, with errors that say what is wrong.
+    """
+    return _walk(nest, given) if is_deep(nest) else None
+
+
+def _walk(nest: Any, given: Any) -> list[Any] | None:
+    if not tree.is_nested(nest):
+        return [given]
+    if isinstance(nest, dict):
+        if not isinstance(given, Mapping) or not set(given) <= set(nest):
+            return None
+        pairs = [(nest[key], given.get(key)) for key in sorted(nest)]
+    elif isinstance(given, (list, tuple)) and len(given) == len(nest):
+        pairs = list(zip(nest, given, strict=True))
+    else:
+        return None
+    found: list[Any] = []
+    for part, value in pairs:
+        inner = [None] * len(tree.flatten(part)) if value is None else _walk(part, value)
+        if inner is None:
+            return None
+        found += inner
+    return found
+
+
+def leaves(given: Any) -> list[Any]:
+    """All identifiers in lists and dicts of them, at whatever depth."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        given = list(given.values())
+    if isinstance(given, (list, tuple)):
+        return [leaf for each in given for leaf in leaves(each)]
+    return [] if given is None else [given]
+
+
+# --- losses ---
+
+
+class _Given(NamedTuple):
+    """One loss of `compile`, and its number among all of them."""
+
+    loss: Any
+    number: int
+
+
+def _losses(
+    given: Any, weights: Any, names: Sequence[str], nest: Any
+) -> list[list[tuple[Any, float]]]:
+    """The losses of each output with their weights; one that is given alone is for all of them."""
+    numbered: list[_Given] = []
+    losses = _numbered(given, numbered)
+    scale_of = _scales(given, weights, numbered, names, nest)
+    if nest is None or len(names) == 1:
+        nest = list(names)
+    keyed = isinstance(nest, dict)
+    if isinstance(losses, dict) and (not keyed or not losses.keys() <= nest.keys()):
+        if not keyed or losses.keys() <= set(names):
+            losses, nest = _for_each(losses, "compile: loss", names, keyed), list(names)
+    elif len(names) == 1 and type(losses) is list and len(losses) != 1:
+        losses = [losses]
+    found: dict[str, list[tuple[Any, float]]] = {name: [] for name in names}
+    places = {name: i for i, name in enumerate(names)}
+    for name, each in _spread(losses, nest, ()):
+        found[name].append((each.loss, scale_of(each.number, places[name])))
+    return list(found.values())
+
+
+def _numbered(given: Any, found: list[_Given]) -> Any:
+    """The same structure with numbers at its losses, in the order in which a tree is flattened."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        numbers = {key: _numbered(given[key], found) for key in sorted(given)}
+        return {key: numbers[key] for key in given}
+    if isinstance(given, (list, tuple)):
+        return [_numbered(each, found) for each in given]
+    found.append(_Given(given, len(found)))
+    return found[-1]
+
+
+def _spread(given: Any, nest: Any, path: tuple[Any, ...]) -> Iterator[tuple[str, _Given]]:
+    """Which losses belong to which outputs.
+
+    Args:
+        given: losses, nested.
+        nest: the names of the outputs, nested as the model puts out.
+        path: to both of them.
+
+    Raises:
+        ValueError: a list of another length than that of the outputs.
+        KeyError: a path to a loss that leads to no output.
+    """
+    where = f" at {'/'.join(map(str, path))}" if path else ""
+    if given is None:
+        return
+    if isinstance(given, _Given):
+        if given.loss is not None:
+            yield from ((name, given) for name in tree.flatten(nest))
+    elif isinstance(given, dict):
+        unknown = [key for key in given if not isinstance(nest, dict) or key not in nest]
+        if unknown:
+            found = "/".join(map(str, (*path, unknown[0])))
+            raise KeyError(
+                f"compile: loss must be nested as the outputs are, got one for {found!r}, which "
+                f"can't be found in the model's output: {tree.flatten(nest)}"
+            )
+        for key, each in given.items():
+            yield from _spread(each, nest[key], (*path, key))
+    elif not tree.is_nested(nest):
+        for each in given:
+            yield from _spread(each, nest, path)
+    else:
+        parts = tree.flatten(nest)
+        if len(given) != len(parts) or not all(isinstance(each, _Given) for each in given):
+            parts = list(nest) if isinstance(nest, (list, tuple)) else []
+        if len(given) != len(parts):
+            raise ValueError(
+                f"compile: loss must have one element for each of the {len(nest)} outputs "
+                f"{tree.flatten(nest)}{where}, got a list of {len(given)}"
+            )
+        for i, (each, part) in enumerate(zip(given, parts, strict=True)):
+            yield from _spread(each, part, (*path, i))
+
+
+def _scales(
+    given: Any, weights: Any, numbered: list[_Given], names: Sequence[str], nest: Any
+) -> Any:
+    """A function of the number of a loss and that of its output: what the loss is multiplied by."""
+    name = "compile: loss_weights"
+    if not isinstance(weights, (list, tuple, Mapping)):
+        alone = 1.0 if weights is None else _number(weights, name)
+        return lambda loss, output: alone
+    of_losses = [None if each is None else _number(each, name) for each in tree.flatten(weights)]
+    alike = given is not None and len(of_losses) == len(numbered)
+    if isinstance(weights, Mapping):
+        alike = alike and isinstance(given, Mapping) and set(weights) == set(given)
+    if alike:
+        scales = [1.0 if each is None else each for each in of_losses]
+        return lambda loss, output: scales[loss]
+    if len(numbered) > len(names) and not isinstance(weights, Mapping):
+        raise ValueError(
+            f"{name} must match the number of losses, got {len(numbered)} losses and "
+            f"{len(of_losses)} weights"
+        )
+    parts = _for_each(_alike(nest, weights), name, names, partly=True)
+    by_output = [1.0 if each is None else _number(each, name) for each in parts]
+    return lambda loss, output: by_output[output]
+
+
+# --- one output ---
+
+
+def _listed(arguments: dict[str, Any], name: str, output_name: str) -> list[Any]:
+    """Metrics as a flat list: from a list, a list of one list, or a dict of the one output."""
+    given = arguments[name]
+    name = f"compile: {name}"
+    if given is None:
+        return []
+    if isinstance(given, Mapping):
+        given = _only_one(given, name, output_name)
+        if not isinstance(given, (list, tuple)):
+            given = [given]
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{name} must be a list, tuple or dict, got {brief(given)}")
+    if len(given) == 1 and isinstance(given[0], (list, tuple)):
+        given = given[0]
+    return _checked(given, name)
+
+
+def _checked(metrics: Sequence[Any], name: str) -> list[Any]:
+    for metric in metrics:
+        if not (isinstance(metric, (str, Mapping)) or callable(metric)):
+            raise ValueError(f"{name} must hold names, functions or Metrics, got {brief(metric)}")
+    return list(metrics)
+
+
+def _only_one(given: Any, name: str, output_name: str) -> Any:
+    """What is meant for the one output, out of a dict by output name."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        if list(given) != [output_name]:
+            raise ValueError(
+                f"{name} must have the output's name {output_name!r} as its only key, "
+                f"got {list(given)}"
+            )
+        return given[output_name]
+    return given
+
+
+def _number(given: Any, name: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        hint = BY_NAME if _is_metric(given) else ""
+        raise TypeError(f"{name} must be a number, got {brief(given)}{hint}")
+    return float(given)
+
+
+def _is_metric(given: Any) -> bool:
+    """Whether something looks like a metric: a name, a function or an object."""
+    return isinstance(given, str) or callable(given)
+
+
+# --- several outputs ---
+
+
+def _for_each(given: Any, name: str, names: Sequence[str], partly: bool) -> list[Any]:
+    """The elements of a list with one for each output, or of a dict by their names."""
+    if isinstance(given, Mapping):
+        known = set(names)
+        unknown = [key for key in given if key not in known]
+        missing = [] if partly else [key for key in names if key not in given]
+        if unknown or missing:
+            what = f"got {unknown}" if unknown else f"got none for {missing}"
+            raise ValueError(
+                f"{name} must have as keys the names of the outputs, {list(names)}, {what}"
+            )
+        return [given.get(key) for key in names]
+    if len(given) != len(names):
+        raise ValueError(
+            f"{name} must have one element for each of the {len(names)} outputs {list(names)}, "
+            f"got a {type(given).__name__} of {len(given)}"
+        )
+    return list(given)
+
+
+def _lists(given: Any, name: str, names: Sequence[str]) -> list[list[Any]]:
+    """The metrics of each output, which may be one, a list or None."""
+    if given is None or (isinstance(given, (list, tuple)) and not given):
+        return [[] for _ in names]
+    if not isinstance(given, (list, tuple, Mapping)):
+        raise ValueError(f"{name} must be a list, tuple or dict, got {brief(given)}")
+    found = _for_each(given, name, names, partly=True)
+    lists = [each if isinstance(each, (list, tuple)) else [each] for each in found]
+    return [_checked([m for m in each if m is not None], name) for each in lists]
