@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cdl import _core
 from cdl._ir.emit import PLACES
 from cdl._ir.instruction import LOW_DTYPES, Instruction, Value
 from cdl._ir.loops import OF_LOOPS
 
 if TYPE_CHECKING:
     from cdl._ir.fusion import Rewriter
+
+# Whether products of bfloat16 are tiles: by others a convolution of floats is the faster one.
+HAS_TILES = _core.info()["isa"] == "amx"
+
+# Columns of images and of maps, and their product, from which on that pays.
+LEAST, LEAST_PRODUCT = 16, 512
 
 # Ops whose outputs are numbers that they read, in other places.
 _MOVES = {
@@ -147,10 +154,16 @@ class _Rounding:
 
     def _is_short(self, i: Instruction) -> bool:
         """Whether the core has an instruction for numbers of bfloat16 in two bytes."""
-        if i.op != "dense" or i.params[0] is None or self.in_loop:
+        if i.op not in ("dense", "conv") or i.params[0] is None or self.in_loop:
             return False
         dtypes = {i.inputs[0].dtype, i.outputs[0].dtype, i.param_dtype(0)}
-        return dtypes == {"bfloat16"} and min(i.params[0].shape) > 1
+        if dtypes != {"bfloat16"}:
+            return False
+        m, n = i.params[0].shape[-2:]
+        if i.op == "dense":
+            return min(m, n) > 1
+        pays = HAS_TILES and min(m, n) >= LEAST and m * n >= LEAST_PRODUCT
+        return pays and i.attributes["groups"] == 1
 
 
 def _cast(given: Value, wanted: Value, dtype: str) -> Instruction:

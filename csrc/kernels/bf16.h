@@ -78,6 +78,34 @@ static void bf16_pair_sums(size_t pairs, size_t n, const uint32_t *x, size_t ldx
     }
 }
 
+/* Whole lines of the cache. */
+CDL_INLINE void bf16_copy(size_t n, const uint16_t *x, size_t step, uint16_t *y) {
+    for (size_t j = 0; j < n; j += CDL_BF16_LINE, x += step)
+        memcpy(y + j, x, CDL_BF16_LINE * sizeof *y);
+}
+
+static void bf16_unroll(const struct cdl_bf16_seen *seen) {
+    static const uint16_t zeros[CDL_BF16_LINE];
+    const struct cdl_bf16_seen s = *seen;
+    const ptrdiff_t reach = ((ptrdiff_t)s.taps - 1) * s.tap_step;
+    const bool joined = s.tap_step * (ptrdiff_t)s.ld == (ptrdiff_t)s.width;
+    for (size_t place = 0; place < s.places; place++) {
+        uint16_t *to = s.y + place * s.ldy;
+        const ptrdiff_t first = s.first + (ptrdiff_t)place * s.step;
+        if (joined && s.x && s.by == 1 && first >= 0 && first + reach < s.lines) {
+            bf16_copy(s.taps * s.width, s.x + (size_t)first * s.ld, CDL_BF16_LINE, to);
+            continue;
+        }
+        for (size_t tap = 0; tap < s.taps; tap++, to += s.width) {
+            const ptrdiff_t at = first + (ptrdiff_t)tap * s.tap_step;
+            const bool sees =
+                s.x && at >= 0 && at < s.lines * s.by && (s.by == 1 || at % s.by == 0);
+            const size_t line = sees ? (size_t)(s.by == 1 ? at : at / s.by) : 0;
+            bf16_copy(s.width, sees ? s.x + line * s.ld : zeros, sees ? CDL_BF16_LINE : 0, to);
+        }
+    }
+}
+
 /* ---- products ---------------------------------------------------------------------------------
  */
 

@@ -20,6 +20,11 @@ static const char *check(const struct cdl_node *node) {
                "groups: expected a divisor of the columns of x and of the output");
     const struct cdl_window window = cdl_window_of(node, x, y);
     CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, x->width / g, y->width));
+    const bool bf16 = cdl_is_bf16(x);
+    CDL_EXPECT(bf16 == cdl_is_bf16(y) && bf16 == (node->param[KERNEL]->pairs != NULL),
+               "x, kernel, output: expected all to be of bfloat16, or none");
+    CDL_EXPECT(!bf16 || (g == 1 && y->width > 1),
+               "groups, output: expected one group and two columns, at least, of bfloat16");
     return cdl_check_row(node->param[BIAS], y->width,
                          "bias: expected a number for each column of the output");
 }
@@ -78,6 +83,10 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                    int thread, int n_threads) {
     const struct cdl_windowing *code = node->code;
+    if (cdl_is_bf16(node->in[0])) {
+        cdl_convolution_update_bf16(node, ctx, scratch, thread, n_threads);
+        return;
+    }
     const struct cdl_convolution job =
         cdl_convolution_of(node, &code->window, groups_of(node), false, node->in[0]->data,
                            node->out[0]->grad, ctx->row);
@@ -109,4 +118,6 @@ const struct cdl_op cdl_op_conv = {
     .learns_by_lines = true,
     .reads_back = cdl_product_reads_back,
     .applies_gradient = cdl_always,
+    .bf16 = true,
+    .takes_pairs = true,
 };

@@ -153,39 +153,9 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
     }
 }
 
-/* The same of bfloat16, a block at a time as floats. */
-static void take_gradient_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
-                               size_t first, size_t last) {
-    const struct cdl_tensor *y = node->out[0];
-    const struct cdl_kernels *kernels = ctx->kernels;
-    enum { ROWS = 64 };
-    if (!cdl_takes_gradient(node)) return;
-    const struct cdl_epilogue epilogue = {.activation = (int)node->numbers[0], .gradient = true};
-    for (size_t line = first * y->lines; line < last * y->lines; line += ROWS) {
-        const size_t rows = cdl_min(last * y->lines - line, ROWS);
-        for (size_t column = 0; column < y->width; column += CDL_BF16_LINE) {
-            _Alignas(64) float values[ROWS * CDL_BF16_LINE], dz[ROWS * CDL_BF16_LINE];
-            const size_t at = line * y->ld + column, ld = CDL_BF16_LINE;
-            struct cdl_epilogue here = epilogue;
-            here.y = values, here.params = node->row_param;
-            kernels->bf16_to_floats(rows, ld, cdl_bf16(y->data) + at, y->ld, values, ld);
-            kernels->bf16_to_floats(rows, ld, cdl_bf16(y->grad) + at, y->ld, dz, ld);
-            cdl_finish(kernels, &here, rows, ld, 0, dz, ld, ld);
-            kernels->bf16_from_floats(rows, cdl_min(ld, y->width - column), dz, ld,
-                                      cdl_bf16(y->grad) + at, y->ld);
-        }
-    }
-}
-
-static void take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
-    const bool bf16 = cdl_is_bf16(node->out[0]);
-    (bf16 ? take_gradient_bf16 : cdl_take_gradient)(node, ctx, first, last);
-}
-
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    take_gradient(node, ctx, first, last);
+    cdl_take_gradient(node, ctx, first, last);
     if (node->needs[0]) give(node, ctx, all_of(node->in[0], first, last));
 }
 
@@ -292,7 +262,7 @@ const struct cdl_op cdl_op_dense = {
     .pieces = pieces,
     .forward_pieces = forward_pieces,
     .backward_pieces = backward_pieces,
-    .take_gradient = take_gradient,
+    .take_gradient = cdl_take_gradient,
     .any_samples = true,
     .reads_back = cdl_product_reads_back,
     .absorbs_gradient = true,

@@ -351,10 +351,16 @@ static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
 }
 
 /* The gradient of the output becomes that of what the activation was taken of: a function of it. */
+void cdl_take_gradient_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
+                            size_t first, size_t last); /* cast.c */
 static inline void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
                                      size_t first, size_t last) {
     const struct cdl_tensor *y = node->out[0];
     if (!cdl_takes_gradient(node)) return;
+    if (cdl_is_bf16(y)) {
+        cdl_take_gradient_bf16(node, ctx, first, last);
+        return;
+    }
     const float *values = cdl_rows(y, first);
     float *dz = cdl_grad_rows(y, first);
     ctx->kernels->activation_gradient[(int)node->numbers[0]]((last - first) * y->lines, y->width,

@@ -1,9 +1,9 @@
 /* windows.c - windows as instructions state them. */
 #include "ops/windows.h"
 
-#include "products/winograd.h"
-
+#include "products/convolve_bf16.h"
 #include "products/grid.h"
+#include "products/winograd.h"
 
 /* Places and numbers that are multiplied stay far from 2^63. */
 enum { LARGEST = 1 << 30 };
@@ -127,7 +127,7 @@ struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
 
 /* A kernel that learns has other weights in each step. */
 size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups) {
-    if (node->trained[KERNEL]) return 0;
+    if (node->trained[KERNEL] || cdl_is_bf16(node->in[0])) return 0;
     const struct cdl_window window = window_of(node, false);
     const struct cdl_convolution job =
         cdl_convolution_of(node, &window, groups, false, NULL, NULL, 0);
@@ -151,9 +151,72 @@ void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kerne
     code->winograd_version = version;
 }
 
+/* ---- bfloat16 -----------------------------------------------------------------------------------
+ */
+
+/* What a pass of a convolution reads, from sample `first` on: x, or (image) the gradient of y. */
+static struct cdl_bf16_view view_of(const struct cdl_node *node, const struct cdl_window *window,
+                                    bool image, size_t first) {
+    const struct cdl_tensor *from = image ? node->out[0] : node->in[0];
+    return (struct cdl_bf16_view){
+        .window = window,
+        .back = image,
+        .x = cdl_bf16(image ? cdl_grad_rows(from, first) : cdl_rows(from, first)),
+        .ld = from->ld,
+        .width = from->width};
+}
+
+static size_t bf16_floats(const struct cdl_node *node, const struct cdl_window *window,
+                          bool training) {
+    const struct cdl_param *w = node->param[KERNEL];
+    const struct cdl_bf16_view map = view_of(node, window, false, 0);
+    const struct cdl_bf16_view image = view_of(node, window, true, 0);
+    const size_t forward = cdl_bf16_convolve_floats(&map, w);
+    if (!training) return forward;
+    return cdl_max(forward,
+                   cdl_max(cdl_bf16_convolve_floats(&image, w), cdl_bf16_pairs_floats(&map, w)));
+}
+
+/* Lines of samples [first, last), or of a band of one. */
+static void convolve_bf16(const struct cdl_node *node, const struct cdl_context *ctx, bool image,
+                          size_t first, size_t last, const struct cdl_band *band) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_bf16_view view = view_of(node, &code->window, image, first);
+    const struct cdl_tensor *to = image ? node->in[0] : node->out[0];
+    const struct cdl_param *b = image ? NULL : node->param[BIAS];
+    const struct cdl_bf16_product product = {
+        .w = node->param[KERNEL],
+        .bias = b ? b->w : NULL,
+        .c = cdl_bf16(image ? cdl_grad_rows(to, first) : cdl_rows(to, first)),
+        .ldc = to->ld,
+        .activation = image ? node->dx_activation : (int)node->numbers[0],
+        .gradient = image,
+        .y = cdl_bf16(cdl_rows(to, first)),
+        .params = image ? node->dx_row_param : node->row_param,
+    };
+    size_t line = 0, lines = (last - first) * to->lines;
+    if (band) {
+        const size_t each = to->lines / cdl_band_numbers(&code->window, image);
+        line = band->first * each;
+        lines = (band->end - band->first) * each;
+    }
+    cdl_bf16_convolve(ctx, &view, &product, line, lines, ctx->scratch);
+}
+
+void cdl_convolution_update_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
+                                 float *scratch, int thread, int n_threads) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_bf16_view view = view_of(node, &code->window, false, ctx->row);
+    cdl_bf16_learn_pairs(ctx, &view, node->param[KERNEL], cdl_bf16(cdl_grad_rows(y, ctx->row)),
+                         y->ld, ctx->rows * y->lines, node->trained[KERNEL], node->trained[BIAS],
+                         scratch, thread, n_threads);
+}
+
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back,
                               bool training) {
     const struct cdl_window window = window_of(node, back);
+    if (cdl_is_bf16(node->in[0])) return bf16_floats(node, &window, training);
     const struct cdl_convolution job =
         cdl_convolution_of(node, &window, groups, back, NULL, NULL, 0);
     const size_t map = cdl_map_floats(&job), image = cdl_image_floats(&job);
@@ -175,6 +238,10 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *in = node->in[0], *out = node->out[0];
+    if (cdl_is_bf16(in)) {
+        convolve_bf16(node, pass->ctx, pass->image, first, last, band);
+        return;
+    }
     const struct cdl_param *b = pass->forward ? node->param[BIAS] : NULL;
     const struct cdl_epilogue epilogue =
         pass->forward ? cdl_activation_of(node) : cdl_activation_gradient_of(node, first);
@@ -229,6 +296,7 @@ void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool
 static struct cdl_bands bands_of(const struct pass *pass, size_t rows) {
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
+    if (cdl_is_bf16(node->in[0])) return cdl_window_bands(&code->window, pass->image, rows);
     const struct cdl_convolution job =
         cdl_convolution_of(node, &code->window, pass->groups, pass->back, NULL, NULL, 0);
     return rows < MANY ? cdl_convolution_bands(&job, pass->image) : (struct cdl_bands){1, 0};

@@ -61,6 +61,10 @@ void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_conte
 void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_context *ctx,
                               size_t groups, bool back, size_t first, size_t last);
 
+/* update() where all is of bfloat16. */
+void cdl_convolution_update_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
+                                 float *scratch, int thread, int n_threads);
+
 /* Pieces of a pass over samples: bands of what is written of each. With many samples they are
  * whole, since what is made ready for a call is made for each band. */
 size_t cdl_convolution_pieces(const struct cdl_node *node, size_t groups, bool back, size_t rows,
