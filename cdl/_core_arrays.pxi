@@ -50,11 +50,16 @@ cdef int _describe(Py_buffer *view, cdl_array *array) except -1:
 
 cdef object _bits_of_bfloat16(array):
     """The same memory as uint16 if it is an array of ml_dtypes's bfloat16, which has no buffer."""
-    if type(array) is np.ndarray and array.dtype.kind == "V" and array.dtype.name == "bfloat16":
+    if type(array) is not _ARRAY:
+        return None
+    dtype = array.dtype
+    if dtype is not _FLOATS and dtype.kind == "V" and dtype.name == "bfloat16":
         return array.view(np.uint16)
     return None
 
 
+# Looked up once, and not in each prediction.
+cdef object _ARRAY = np.ndarray, _FLOATS = np.dtype(np.float32), _new = np.empty
 cdef int _bfloat16 = _NUMBER["dtypes"]["bfloat16"]
 cdef int _float32 = _NUMBER["dtypes"]["float32"]
 

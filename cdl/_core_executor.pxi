@@ -26,7 +26,7 @@ cdef class Executor:
     cdef double work  # of a sample; not little if a function in Python is part of it
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training, splits
-    cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_dtypes
+    cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_sizes, input_dtypes
     cdef list report_rows, spare, learning, hosts, labels
     cdef readonly size_t rows
     cdef readonly int threads
@@ -65,6 +65,7 @@ cdef class Executor:
         self.has_shared = 0 in self.sample_sizes
         self.external_grad_shapes = [v.shape for v in program.external_grads]
         self.input_shapes = [v.shape for v in program.inputs]
+        self.input_sizes = [math.prod(v.shape) for v in program.inputs]
         self.input_dtypes = [np.int32 if v.dtype == "int32" else np.float32 for v in program.inputs]
         rows_of = {id(i): k for k, i in
                    enumerate(i for i in program.instructions if OPS[i.op].reports)}
@@ -128,11 +129,9 @@ cdef class Executor:
             size = 1
             for d in range(1, held.arrays[i].n_dims):
                 size *= held.arrays[i].shape[d]
-            want = 1
-            for n in self.input_shapes[i]:
-                want *= n
-            if size != <size_t>want:
-                raise ValueError(f"array {i}: expected {want} elements a row, got {size}")
+            if size != <size_t>self.input_sizes[i]:
+                raise ValueError(
+                    f"array {i}: expected {self.input_sizes[i]} elements a row, got {size}")
             if held.arrays[i].sparse != NULL and self.input_dtypes[i] is np.int32:
                 raise ValueError(f"array {i}: expected class numbers, got a sparse array")
             if held.arrays[i].shape[0] < held.rows:
@@ -167,7 +166,7 @@ cdef class Executor:
             if self.has_shared:
                 outputs = [self._empty(i, held.rows) for i in range(len(self.shapes))]
             else:
-                outputs = [np.empty((held.rows, *shape), np.float32) for shape in self.shapes]
+                outputs = [_new((held.rows,) + <tuple>shape, _FLOATS) for shape in self.shapes]
             draws.seed, draws.call, draws.first = seed, call, 0
             self._predict(held, outputs, draws)
         finally:

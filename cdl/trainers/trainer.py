@@ -437,17 +437,17 @@ class Trainer(OlderMethods, CompiledState):
             named = ", ".join(misspelt)
             raise TypeError(f"predict() got an unexpected keyword argument {named!r}{near}")
         made = self._predictors_made
-        if (
-            made is not None
-            and type(x) is np.ndarray
-            and x.shape[1:] == made.row_shape
-            and x.shape[0] in made.at_once
-            and x.dtype.kind in REAL_KINDS
-            and steps is callbacks is None
-            and (batch_size is None or (type(batch_size) is int and batch_size >= x.shape[0]))
-            and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
-        ):
-            return (made.few if x.shape[0] <= FEW else made.of(MANY)).predict((x,))
+        if made is not None and type(x) is np.ndarray:
+            shape = x.shape
+            if (
+                shape[1:] == made.row_shape
+                and (rows := shape[0]) in made.at_once
+                and x.dtype.kind in REAL_KINDS
+                and steps is callbacks is None
+                and (batch_size is None or (type(batch_size) is int and batch_size >= rows))
+                and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
+            ):
+                return (made.few if rows <= FEW else made.of(MANY)).predict((x,))
         with ranks.run():
             return predict.predict(self, x, batch_size, verbose, steps, callbacks)
 

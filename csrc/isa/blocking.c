@@ -24,9 +24,11 @@ static struct cdl_blocking blocking_of(const struct cdl_kernels *kernels,
 }
 
 void cdl_isa_block(const struct cdl_caches *caches) {
-#if defined(__x86_64__)
-    cdl_amx_make();
-#endif
+#define MADE(NAME, RUNS) cdl_##NAME##_make();
+#define ISA(NAME, RUNS)
+#include "isa/isa.def"
+#undef ISA
+#undef MADE
     const struct cdl_kernels *kernels;
     for (int i = 0; (kernels = cdl_isa_kernels(i)); i++)
         *kernels->blocking = blocking_of(kernels, caches);

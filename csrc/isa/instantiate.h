@@ -6,7 +6,10 @@
  *   CDL_GEMM_NV          registers in a row of the widest tile
  *   CDL_GEMM_ROWS(nv)    rows of a tile that is nv registers wide: accumulators, one row of b and
  *                        one broadcast must stay in registers
+ *   CDL_MADE             if machines may multiply four bytes in a lane: the name of the ISA of
+ * these
  */
+#include "isa/isa.h"
 #include "kernels/math.h"
 #include "kernels/wide.h"
 #include "kernels/kernels.h"
@@ -48,6 +51,8 @@
 #define CDL_STRING(X) CDL_STRING_(X)
 #define CDL_TABLE_(X) cdl_kernels_##X
 #define CDL_TABLE(X) CDL_TABLE_(X)
+#define CDL_MAKE_(X) cdl_##X##_make
+#define CDL_MAKE(X) CDL_MAKE_(X)
 
 static struct cdl_blocking blocking; /* isa/blocking.c sets it */
 
@@ -87,3 +92,14 @@ const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
     .convert_int = {CDL_DTYPES(X)},
 #undef X
 };
+
+#if defined(CDL_MADE)
+extern struct cdl_kernels CDL_TABLE(CDL_MADE);
+struct cdl_kernels CDL_TABLE(CDL_MADE);
+
+void CDL_MAKE(CDL_MADE)(void) {
+    CDL_TABLE(CDL_MADE) = CDL_TABLE(CDL_ISA);
+    CDL_TABLE(CDL_MADE).isa = CDL_STRING(CDL_MADE);
+    CDL_TABLE(CDL_MADE).int_product = fours_product;
+}
+#endif

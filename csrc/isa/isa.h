@@ -21,6 +21,12 @@ bool cdl_amx_runs(void);
 /* Asks, and makes AMX's kernels: those of AVX-512, and its own products. Once, at import. */
 void cdl_amx_make(void);
 
+/* The same of AVX2's kernels and NEON's, for machines that multiply four bytes in a lane. */
+bool cdl_avxvnni_runs(void);
+void cdl_avxvnni_make(void);
+bool cdl_dotprod_runs(void);
+void cdl_dotprod_make(void);
+
 /* Sets the blocks of all of them. Once, at import. */
 void cdl_isa_block(const struct cdl_caches *caches);
 

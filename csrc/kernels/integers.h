@@ -33,16 +33,36 @@ typedef uint32_t vu __attribute__((vector_size(CDL_VLEN * 4)));
 #define ROUNDED(V) __asm__("" : "+m"(V))
 #endif
 
-/* Each lane of a sum gets four products of bytes. On AVX-512 an instruction makes them, of unsigned
- * bytes of the matrix by signed ones: its bytes are 128 more there, and the sums begin at as much
- * less. Elsewhere two make two each. */
-#if defined(__x86_64__) && CDL_VLEN == 16
-enum { INT_SHIFT = 128 };
+/* What a tile computes with: floats; or bytes of x, of which an instruction multiplies four in each
+ * lane where the machine has one for it, and else two instructions two each, of 16 bits. */
+enum int_way { INT_FLOATS, INT_PAIRS, INT_FOURS };
+
+/* x86's instruction takes unsigned bytes of the matrix: they are 128 more there, and the sums begin
+ * at as much less. */
+#if defined(__x86_64__)
+enum { INT_FOURS_SHIFT = 128 };
 #else
-enum { INT_SHIFT = 0 };
+enum { INT_FOURS_SHIFT = 0 };
+#endif
+CDL_INLINE vi add_fours(vi sum, vi w, vi x) {
+#if defined(__x86_64__) && CDL_VLEN == 16
+    w ^= (int32_t)0x80808080;
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+#elif defined(__x86_64__) && CDL_VLEN == 8
+    w ^= (int32_t)0x80808080;
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+#elif defined(__aarch64__)
+    __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(x));
+#endif
+    (void)w, (void)x;
+    return sum;
+}
+
 /* The sum of the products of two numbers of 16 bits in each lane. */
 CDL_INLINE vi pairs_of(vi a, vi b) {
-#if defined(__x86_64__) && CDL_VLEN == 8
+#if defined(__x86_64__) && CDL_VLEN == 16
+    return a + b; /* AVX2's product is taken there */
+#elif defined(__x86_64__) && CDL_VLEN == 8
     vi sums;
     __asm__("vpmaddwd %2, %1, %0" : "=x"(sums) : "x"(a), "x"(b));
     return sums;
@@ -55,7 +75,6 @@ CDL_INLINE vi pairs_of(vi a, vi b) {
 }
 CDL_INLINE vi even_bytes(vi words) { return (vi)((vh)((vuh)words << 8) >> 8); }
 CDL_INLINE vi odd_bytes(vi words) { return (vi)((vh)words >> 8); }
-#endif
 
 /* x[at] and what follows of the n numbers of a line, then zeros: it may have no pads. */
 CDL_INLINE vf load_part(const float *x, size_t n, size_t at) {
@@ -102,35 +121,48 @@ CDL_INLINE struct int_line quantize_line(const struct cdl_int_product *p, const 
     return line;
 }
 
-/* A tile's sums go to memory: row i of mr begins INT_NV registers behind the one before. */
-CDL_INLINE void int_tile(const size_t mr, const size_t nv, const float *const *x,
-                         const struct int_line *line, size_t words, const float *b, size_t ldb,
-                         float *to) {
-    vi acc[INT_ROWS][INT_NV];
+/* One word of each line by the words of a row of b. */
+CDL_INLINE void add_words(const enum int_way way, const size_t mr, const size_t nv,
+                          vi acc[][INT_NV], const float *const *x, size_t g, const float *b) {
+    vi w[INT_NV];
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+        w[j] = (vi)vf_load(b + j * CDL_VLEN);
+        if (mr == 1 && CDL_VLEN == 16) __builtin_prefetch(b + 1024 + j * CDL_VLEN, 0, 3);
+    }
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = (vi){0} - INT_SHIFT * line[i].sum;
-    }
-    for (size_t g = 0; g < words; g++, b += ldb) {
-        vi w[INT_NV];
+        const vi s = (vi)vf_splat(x[i][g]);
         CDL_UNROLL for (size_t j = 0; j < nv; j++) {
-            w[j] = (vi)vf_load(b + j * CDL_VLEN);
-            if (mr == 1 && CDL_VLEN == 16) __builtin_prefetch(b + 1024 + j * CDL_VLEN, 0, 3);
+            if (way == INT_FOURS)
+                acc[i][j] = add_fours(acc[i][j], w[j], s);
+            else
+                acc[i][j] += pairs_of(even_bytes(w[j]), even_bytes(s)) +
+                             pairs_of(odd_bytes(w[j]), odd_bytes(s));
         }
-#if defined(__x86_64__) && CDL_VLEN == 16
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) w[j] ^= (int32_t)0x80808080;
-        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-            const vi s = (vi)vf_splat(x[i][g]);
-            CDL_UNROLL for (size_t j = 0; j < nv; j++) __asm__("vpdpbusd %2, %1, %0" :
-                                                               "+v"(acc[i][j]) : "v"(w[j]), "v"(s));
-        }
-#else
-        CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-            const vi s = (vi)vf_splat(x[i][g]), even = even_bytes(s), odd = odd_bytes(s);
-            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] +=
-                pairs_of(even_bytes(w[j]), even) + pairs_of(odd_bytes(w[j]), odd);
-        }
-#endif
     }
+}
+
+/* A tile's sums go to memory: row i of mr begins INT_NV registers behind the one before. A single
+ * line is read at two places at once: with half the sums each would wait for the one before. */
+CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t nv,
+                         const float *const *x, const struct int_line *line, size_t words,
+                         const float *b, size_t ldb, float *to) {
+    const int32_t shift = way == INT_FOURS ? INT_FOURS_SHIFT : 0;
+    vi acc[INT_ROWS + 1][INT_NV];
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = (vi){0} - shift * line[i].sum;
+    }
+    size_t g = 0;
+    if (mr == 1) {
+        const size_t half = words / 2;
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[1][j] = (vi){0};
+        for (; g < half; g++, b += ldb) {
+            add_words(way, 1, nv, acc, x, g, b);
+            add_words(way, 1, nv, acc + 1, x, half + g, b + half * ldb);
+        }
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[0][j] += acc[1][j];
+        g += half, b += half * ldb;
+    }
+    for (; g < words; g++, b += ldb) add_words(way, mr, nv, acc, x, g, b);
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++)
             vf_store(to + (i * INT_NV + j) * CDL_VLEN, (vf)acc[i][j]);
@@ -193,9 +225,8 @@ finish_tile(const struct cdl_int_product *p, size_t nv, size_t column, size_t g,
                 sum -= zero * vf_splat(x[i][cdl_int_spread(p) + g]);
                 sum *= load_part(p->scale, n, of_group);
             } else {
-                const float by = p->dynamic ? line[i].scale : 1.0f;
                 if (p->dynamic) sum = __builtin_convertvector((vi)sum, vf);
-                sum /= load_part(p->scale, p->n, c) * vf_splat(by);
+                sum /= load_part(p->scale, p->n, c) * vf_splat(line[i].scale);
             }
             ROUNDED(sum);
             if (g > 0) sum += vf_load(y + at);
@@ -215,9 +246,9 @@ finish_tile(const struct cdl_int_product *p, size_t nv, size_t column, size_t g,
 
 /* Up to INT_ROWS lines by nv registers of columns: mr is 1 or all, of which some may be again the
  * last one. */
-CDL_INLINE void int_columns(const size_t mr, const size_t nv, const struct cdl_int_product *p,
-                            const struct int_lines *lines, size_t first, size_t live,
-                            const float *b, size_t ldb, size_t column) {
+CDL_INLINE void int_columns(const enum int_way way, const size_t mr, const size_t nv,
+                            const struct cdl_int_product *p, const struct int_lines *lines,
+                            size_t first, size_t live, const float *b, size_t ldb, size_t column) {
     const float *x[INT_ROWS];
     struct int_line line[INT_ROWS];
     float sums[INT_ROWS * INT_NV * CDL_VLEN], y[INT_ROWS * INT_NV * CDL_VLEN];
@@ -228,8 +259,8 @@ CDL_INLINE void int_columns(const size_t mr, const size_t nv, const struct cdl_i
     struct cdl_int_product part = *p;
     part.y += first * p->ldy;
     const size_t rows = cdl_min(mr, live - first), all = cdl_int_depth(p->k, p->block, p->bits);
-    if (p->dynamic) {
-        int_tile(mr, nv, x, line, all, b, ldb, sums);
+    if (way != INT_FLOATS) {
+        int_tile(way, mr, nv, x, line, all, b, ldb, sums);
         finish_tile(&part, nv, column, 0, sums, x, line, rows, true, y);
         return;
     }
@@ -242,20 +273,20 @@ CDL_INLINE void int_columns(const size_t mr, const size_t nv, const struct cdl_i
 }
 
 /* Those lines by all columns of a panel that is `width` wide. */
-CDL_INLINE void int_panel(const size_t mr, const struct cdl_int_product *p,
+CDL_INLINE void int_panel(const enum int_way way, const size_t mr, const struct cdl_int_product *p,
                           const struct int_lines *lines, size_t live, const float *b, size_t width,
                           size_t column) {
     for (size_t first = 0; first < live; first += mr) {
         size_t j = 0;
         for (; j + INT_NV * CDL_VLEN <= width; j += INT_NV * CDL_VLEN)
-            int_columns(mr, INT_NV, p, lines, first, live, b + j, width, column + j);
+            int_columns(way, mr, INT_NV, p, lines, first, live, b + j, width, column + j);
         for (; CDL_VLEN == 16 && j < width; j += CDL_VLEN)
-            int_columns(mr, 1, p, lines, first, live, b + j, width, column + j);
+            int_columns(way, mr, 1, p, lines, first, live, b + j, width, column + j);
     }
 }
 
 /* A line of floats with each group filled up with zeros; behind them the sums of groups. */
-CDL_INLINE void spread_line(const struct cdl_int_product *p, const float *x, float *to) {
+CDL_INLINE struct int_line spread_line(const struct cdl_int_product *p, const float *x, float *to) {
     const size_t group = cdl_int_words(p->block, p->bits) * 32 / p->bits;
     float *sums = to + cdl_int_spread(p);
     for (size_t at = 0; at < p->k; at += p->block, to += group) {
@@ -269,40 +300,58 @@ CDL_INLINE void spread_line(const struct cdl_int_product *p, const float *x, flo
         for (size_t j = cdl_round_up(live, CDL_VLEN); j < group && j < live + 8; j++) to[j] = 0.0f;
         *sums++ = vf_sum(sum);
     }
+    return (struct int_line){1.0f, 0};
 }
 
-#if CDL_VLEN == 16
-extern const struct cdl_kernels cdl_kernels_avx2;
-#endif
-
-static void int_product(const struct cdl_int_product *p) {
-#if CDL_VLEN == 16
-    if (!__builtin_cpu_supports("avx512vnni")) {
-        cdl_kernels_avx2.int_product(p);
-        return;
-    }
-#endif
-    struct int_lines lines = {.x = p->scratch, .ld = cdl_int_floats(p)};
+CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_product *p) {
+    struct int_lines lines;
+    lines.x = p->scratch, lines.ld = cdl_int_floats(p);
     const size_t words = cdl_int_depth(p->k, p->block, p->bits);
     struct cdl_int_product part = *p;
     for (size_t done = 0; done < p->rows; done += CDL_INT_LINES) {
         const size_t live = cdl_min(p->rows - done, CDL_INT_LINES);
+        const float *x = p->x + done * p->ldx;
         part.y = p->y + done * p->ldy;
-        for (size_t i = 0; i < live; i++) {
-            const float *x = p->x + (done + i) * p->ldx;
-            float *to = lines.x + i * lines.ld;
-            if (p->dynamic)
-                lines.line[i] = quantize_line(p, x, to);
-            else
-                spread_line(p, x, to);
-        }
+        for (size_t i = 0; i < live; i++, x += p->ldx)
+            lines.line[i] = way == INT_FLOATS ? spread_line(p, x, lines.x + i * lines.ld)
+                                              : quantize_line(p, x, lines.x + i * lines.ld);
         const size_t all = p->n == 1 ? CDL_LINE : cdl_padded(p->n);
         for (size_t c = 0; c < all; c += CDL_INT_PANEL) {
             const size_t width = cdl_min(all - c, CDL_INT_PANEL);
             if (INT_ROWS > 1 && live > 1)
-                int_panel(INT_ROWS, &part, &lines, live, p->w + c * words, width, c);
+                int_panel(way, INT_ROWS, &part, &lines, live, p->w + c * words, width, c);
             else
-                int_panel(1, &part, &lines, live, p->w + c * words, width, c);
+                int_panel(way, 1, &part, &lines, live, p->w + c * words, width, c);
         }
     }
 }
+
+static void float_product(const struct cdl_int_product *p) { int_lines_by(INT_FLOATS, p); }
+
+#if CDL_VLEN == 16 || defined(CDL_MADE)
+/* For machines that multiply four bytes in a lane. */
+static void fours_product(const struct cdl_int_product *p) {
+    if (p->dynamic)
+        int_lines_by(INT_FOURS, p);
+    else
+        float_product(p);
+}
+#endif
+
+#if CDL_VLEN == 16
+extern const struct cdl_kernels cdl_kernels_avx2;
+
+static void int_product(const struct cdl_int_product *p) {
+    if (__builtin_cpu_supports("avx512vnni"))
+        fours_product(p);
+    else
+        cdl_kernels_avx2.int_product(p);
+}
+#else
+static void int_product(const struct cdl_int_product *p) {
+    if (p->dynamic)
+        int_lines_by(INT_PAIRS, p);
+    else
+        float_product(p);
+}
+#endif
