@@ -37,7 +37,7 @@ def bench(options: argparse.Namespace) -> int:
     """Time a few nets on this machine."""
     from cdl._cli import bench as bench_command
 
-    return bench_command.run(options.seconds, options.beside)
+    return bench_command.run(options.seconds, options.beside, options.html)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="LIBRARY",
         help="keras, torch, sklearn; default: those that are installed",
     )
+    command.add_argument("--html", metavar="PAGE", help="a page to write, with plots")
     command.set_defaults(run=bench)
     return top
 
@@ -82,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from cdl.scripts import run
 
         return run.run(given[0], given[1:])
+    if not given:
+        parser().print_help()
+        return 0
     options = parser().parse_args(given)
     status: int = options.run(options)
     return status

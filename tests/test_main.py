@@ -1,6 +1,7 @@
 """`python -m cdl` as it is typed into a shell."""
 
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -86,6 +87,46 @@ def test_bench_prints_a_table_of_this_machine_and_of_what_is_installed(run_pytho
     done = run_python("-m", "cdl", "bench", "--beside", "keros", check=False)
     assert done.returncode == 2
     assert "keras" in done.stderr
+
+
+class Page(HTMLParser):
+    """What a page consists of: elements and their attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_bench_writes_a_page_that_needs_nothing_beside_it(tmp_path, monkeypatch):
+    from cdl._cli import bench
+
+    monkeypatch.setattr(bench, "NETS", bench.NETS[:2])
+    monkeypatch.setattr(bench.other_libraries, "steps", lambda peer, _: [30.0, 60.0])
+    monkeypatch.setattr(bench, "measure", lambda *_: [10.0, 1e6, 5.0, 2e6])
+    bench.run(0.01, ["sklearn"], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.elements}
+    assert not re.search(r"https?:|url\(|@import", text)
+    bars = [float(values["width"]) for tag, values in page.elements if tag == "rect"]
+    longest = 209.0  # Keras on JAX, tiny
+    assert bars[:2] == [round(240 * 10 / longest, 1), round(240 * 30 / longest, 1)]
+    assert len(bars) == 2 * 4 and "sklearn, here" in text and "3.0x" in text
+    assert "<td>small 100-64-10</td><td>32</td><td>10</td>" in text
+
+
+def test_without_arguments_it_says_what_it_can_do(run_python):
+    assert run_python("-m", "cdl").stdout == run_python("-m", "cdl", "--help").stdout
 
 
 def test_help_shows_the_commands_and_that_scripts_run(run_python):

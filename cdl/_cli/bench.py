@@ -3,8 +3,9 @@
 import os
 from collections.abc import Sequence
 
-from cdl._cli import info
+from cdl._cli import bench_page, info
 from cdl._cli import peers as other_libraries
+from cdl._cli.bench_page import shown
 from cdl._cli.peers import NETS, data_of, least
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
@@ -52,47 +53,60 @@ def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> l
     return [1e6 * epoch * batch / rows, rows / epoch, 1e6 * one, rows / every]
 
 
-def run(seconds: float = 1.0, beside: Sequence[str] | None = None) -> int:
+def run(seconds: float = 1.0, beside: Sequence[str] | None = None, page: str | None = None) -> int:
     """Print a line a net, what it was measured on, and how long others take, in 80 columns.
 
     Args:
         seconds: to measure each net.
         beside: other libraries; None takes all that are installed.
+        page: a file of HTML to write with the same figures as plots.
     """
-    print(info.report())
-    print(BEFORE.format(load=os.getloadavg()[0], cores=os.cpu_count()))
+    machine, load = info.report(), os.getloadavg()[0]
+    print(machine)
+    print(BEFORE.format(load=load, cores=os.cpu_count()))
     print(
         f"{'net':<20}{'batch':>6}{'us/step':>10}{'reference':>10}{'trained/s':>12}{'us for 1':>9}"
         f"{'predicted/s':>12}"
     )
-    cdl_steps = []
-    for name, widths, batch, rows in NETS:
-        step, trained, one, predicted = measure(widths, batch, rows, seconds)
+    cdl_steps, rows = [], []
+    for name, widths, batch, count in NETS:
+        step, trained, one, predicted = measure(widths, batch, count, seconds)
         cdl_steps.append(step)
-        print(
-            f"{_label(name, widths):<20}{batch:>6}{_us(step):>10}{_us(REFERENCE[name][0]):>10}"
-            f"{trained:>12,.0f}{_us(one):>9}{predicted:>12,.0f}"
-        )
+        cells = [shown(step), shown(REFERENCE[name][0]), f"{trained:,.0f}", shown(one)]
+        rows.append([_label(name, widths), str(batch), *cells, f"{predicted:,.0f}"])
+        print("".join(map(format, rows[-1], ("<20", ">6", ">10", ">10", ">12", ">9", ">12"))))
     print(AFTER.format(keras=", ".join(f"{keras:,}" for _, keras in REFERENCE.values())))
     peers = other_libraries.installed() if beside is None else list(beside)
+    columns: dict[str, list[float] | None] = {}
     if peers:
         print("\nus/step beside what is installed, and how many times as long it takes", flush=True)
         columns = {peer: other_libraries.steps(peer, seconds) for peer in peers}
         print(f"{'net':<20}{'cdl':>10}" + "".join(f"{peer:>16}" for peer in columns))
         for k, (name, widths, _, _) in enumerate(NETS):
             cells = [
-                "failed" if found is None else f"{_us(found[k])} ({found[k] / cdl_steps[k]:.1f}x)"
+                "failed" if found is None else f"{shown(found[k])} ({found[k] / cdl_steps[k]:.1f}x)"
                 for found in columns.values()
             ]
             print(
-                f"{_label(name, widths):<20}{_us(cdl_steps[k]):>10}"
+                f"{_label(name, widths):<20}{shown(cdl_steps[k]):>10}"
                 + "".join(f"{c:>16}" for c in cells)
             )
+    if page is not None:
+        steps = {
+            row[0]: [
+                ("cdl, here", cdl_steps[k]),
+                *((f"{peer}, here", found[k]) for peer, found in columns.items() if found),
+                *zip(("cdl, reference", "Keras on JAX, reference"), REFERENCE[name], strict=True),
+            ]
+            for k, (row, (name, *_)) in enumerate(zip(rows, NETS, strict=True))
+        }
+        before, _ = BEFORE.format(load=load, cores=os.cpu_count()).strip().split("\n\n")
+        about = "The reference is an Intel Xeon (family 6, model 167) with avx512 and 2 threads."
+        units = "trained/s, predicted/s: rows a second. us for 1: predict of one row."
+        heads = ["net", "batch", "us/step", "reference", "trained/s", "us for 1", "predicted/s"]
+        bench_page.write(page, machine, [f"{before} {about}", units], steps, heads, rows)
+        print(f"\n{page} has these figures as plots")
     return 0
-
-
-def _us(microseconds: float) -> str:
-    return f"{microseconds:,.0f}" if microseconds >= 100 else f"{microseconds:.3g}"
 
 
 def _label(name: str, widths: tuple[int, ...]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 CURVE = 160, 32  # width and height of a curve, in pixels
-_BAR = 120  # width of the longest bar
 
 
 class Html(str):
@@ -25,13 +24,12 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
-def bar(part: float, text: str = "") -> Html:
-    """A bar as long as a part, from 0 to 1, of the longest one, and a text after it."""
-    width = _BAR * min(max(part, 0.0), 1.0)
+def bar(part: float, width: int = 120) -> Html:
+    """A bar as long as a part, from 0 to 1, of the longest one, which has this width."""
+    length = width * min(max(part, 0.0), 1.0)
     return Html(
-        f'<svg width="{_BAR}" height="10" role="img" aria-label="{100 * part:.0f} %">'
-        f'<rect width="{width:.1f}" height="10" fill="currentColor" opacity="0.6"/></svg>'
-        f" {escape(text)}"
+        f'<svg width="{width}" height="10" role="img" aria-label="{100 * part:.0f} %">'
+        f'<rect width="{length:.1f}" height="10" fill="currentColor" opacity="0.8"/></svg>'
     )
 
 
