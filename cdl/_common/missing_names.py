@@ -54,10 +54,6 @@ REASONS = {
         "",
         "callbacks.ModelCheckpoint and callbacks.BackupAndRestore",
     ),
-    r"optimizers\.(MultiOptimizer|OptimizerMap)": (
-        "one optimizer moves all weights",
-        "a train_step of your own, in which self.gradients(x, y) gives the gradients by weight",
-    ),
     r"distribution\.(ModelParallel|LayoutMap|TensorLayout|distribute_tensor)": (
         "it splits batches among processes, and no model",
         "distribution.DataParallel",

@@ -34,6 +34,11 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Ask for the rate, and set it."""
         optimizer = self.model.optimizer
+        if not hasattr(optimizer, "learning_rate"):
+            raise ValueError(
+                "LearningRateScheduler: the optimizer must have a `learning_rate`, got a "
+                f"{type(optimizer).__name__}"
+            )
         rate: Any
         try:
             rate = self.schedule(epoch, float(optimizer.learning_rate))

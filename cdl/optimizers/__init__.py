@@ -17,6 +17,7 @@ from cdl.optimizers.ftrl import Ftrl
 from cdl.optimizers.lamb import Lamb
 from cdl.optimizers.lion import Lion
 from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
+from cdl.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
 from cdl.optimizers.muon import Muon
 from cdl.optimizers.nadam import Nadam
 from cdl.optimizers.rmsprop import RMSprop
@@ -34,9 +35,11 @@ __all__ = [
     "Lamb",
     "Lion",
     "LossScaleOptimizer",
+    "MultiOptimizer",
     "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
     "SGD",
     "ScheduleFreeAdamW",

@@ -267,7 +267,7 @@ class Trainer(OlderMethods, CompiledState):
         cls, optimizer = type(self), compiled.optimizer
         custom = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
         parts = [f"{cls.__name__}.{name}" for name in custom]
-        if optimizer.is_written:
+        if overrides(type(optimizer), "update_step"):
             parts.append(f"{type(optimizer).__name__}.update_step")
         if parts:
             raise ValueError(

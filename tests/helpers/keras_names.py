@@ -71,8 +71,8 @@ def made(cls, library):
             each.KEYWORD_ONLY,
         ):
             given.setdefault(name, ARGUMENTS.get(name, 1))
-    if "inner_optimizer" in given:
-        given["inner_optimizer"] = library.optimizers.SGD()
+    for name in given.keys() & {"inner_optimizer", "default_optimizer"}:
+        given[name] = library.optimizers.SGD()
     if cls.__name__ in ("Wrapper", "TimeDistributed", "SpectralNormalization"):
         given["layer"] = library.layers.Dense(3)
     if cls.__name__ == "Bidirectional":
