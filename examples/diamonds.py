@@ -9,6 +9,7 @@ become columns of a sparse matrix, which the core reads batch by batch.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 
@@ -35,7 +36,23 @@ def load() -> pd.DataFrame:
     return pd.read_csv(folder / "data" / "diamonds.csv")
 
 
-def main(epochs: int = 10) -> float:
+def draw(prices: pd.Series, predicted: np.ndarray, clarity: pd.Series, file: str) -> None:
+    """Draw prices against predictions, and how far off these are by how clear the stone is."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, width_ratios=(3, 2))
+    axes[0].hexbin(predicted, prices, xscale="log", yscale="log", gridsize=45, bins="log", mincnt=1)
+    axes[0].axline((1000, 1000), (2000, 2000), color="black", linewidth=1)
+    axes[0].set(title="Prices of 13,485 diamonds", xlabel="predicted, dollars", ylabel="paid")
+    off = 100 * np.abs(predicted / prices - 1)
+    order = ["I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1", "IF"]  # from worst to best
+    axes[1].boxplot([off[clarity == each] for each in order], showfliers=False)
+    axes[1].set_xticks(range(1, 9), order, rotation=90)
+    axes[1].set(title="Off by", xlabel="clarity", ylabel="per cent", ylim=(0, None))
+    figure.savefig(file)
+
+
+def main(epochs: int = 10, picture: str | None = None) -> float:
     """Train, and return R2 of the logarithm of the price on diamonds that were held out."""
     diamonds = load()
     x, price = diamonds.drop(columns="price"), diamonds["price"]
@@ -59,10 +76,14 @@ def main(epochs: int = 10) -> float:
     predicted = model.predict(x_test)
     error = mean_absolute_percentage_error(price_test, predicted)
     print(f"the price is missed by {100 * error:.1f} % on average")
+    if picture is not None:
+        draw(price_test, predicted, x_test["clarity"], picture)
     logarithm = np.log(price_test)
     rest = ((logarithm - np.log(predicted)) ** 2).mean()
     return float(1.0 - rest / logarithm.var())
 
 
 if __name__ == "__main__":
-    print(f"R2: {main():.4f}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", help="a file to draw into")
+    print(f"R2: {main(**vars(parser.parse_args())):.4f}")

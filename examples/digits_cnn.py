@@ -1,10 +1,10 @@
 """A net of convolutions on handwritten digits of 8 x 8 pixels, moved and turned by chance.
 
 The layers in front change each image in training alone. Grad-CAM tells where a digit was
-recognized; with --picture it is drawn over some of them.
+recognized.
 
     pip install 'cdl-nn[sklearn]' matplotlib
-    python examples/digits_cnn.py --picture digits.png
+    python examples/digits_cnn.py
 """
 
 from __future__ import annotations
@@ -39,15 +39,18 @@ def build() -> cdl.Sequential:
 
 
 def draw(model: cdl.Sequential, images: np.ndarray, file: str) -> None:
-    """Draw eight digits, and over them where each was recognized."""
+    """Draw six digits, and below them where each was recognized."""
     import matplotlib.pyplot as plt
 
-    maps = explain.grad_cam(model, images[:8])
-    figure, axes = plt.subplots(2, 4, figsize=(8, 4), layout="constrained")
-    for ax, heat, image in zip(axes.flat, maps, images, strict=False):
-        explain.plot_image(heat, image, ax=ax)
+    maps = explain.grad_cam(model, images[:6])
+    guesses = model.predict(images[:6], verbose=0).argmax(axis=1)
+    figure, axes = plt.subplots(2, 6, figsize=(7.2, 2.8))
+    for column, heat, image, guess in zip(axes.T, maps, images, guesses, strict=False):
+        column[0].imshow(image[..., 0], cmap="gray_r")
+        column[0].set_title(f"taken for {guess}", size=9, weight="normal", loc="center")
+        column[0].axis("off")
+        explain.plot_image(heat, image, ax=column[1])
     figure.savefig(file)
-    print(f"wrote {file}")
 
 
 def main(epochs: int = 40, picture: str | None = None) -> float:
@@ -70,5 +73,5 @@ def main(epochs: int = 40, picture: str | None = None) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--picture", help="a file to draw Grad-CAM into")
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import cdl
-from cdl import layers
+from cdl import explain, layers
 
 WIDTH, PATCHES = 32, 16
 
@@ -45,7 +45,26 @@ def block(x, dropout: float = 0.1):
     return layers.LayerNormalization()(layers.add([x, y]))
 
 
-def main(epochs: int = 40) -> float:
+def draw(model: cdl.Model, x: np.ndarray, file: str) -> None:
+    """Draw six digits, and below them which pixels decided."""
+    import matplotlib.pyplot as plt
+
+    def image(parts):
+        """(16, 4) as (8, 8)."""
+        return parts.reshape(4, 4, 2, 2).transpose(0, 2, 1, 3).reshape(8, 8)
+
+    guesses = model.predict(x[:6], verbose=0).argmax(axis=1)
+    matters = explain.integrated_gradients(model, x[:6])
+    figure, axes = plt.subplots(2, 6, figsize=(7.2, 2.8))
+    for column, parts, values, guess in zip(axes.T, x, matters, guesses, strict=False):
+        column[0].imshow(image(parts), cmap="gray_r")
+        column[0].set_title(f"taken for {guess}", size=9, weight="normal", loc="center")
+        column[0].axis("off")
+        explain.plot_image(image(values), ax=column[1])
+    figure.savefig(file)
+
+
+def main(epochs: int = 40, picture: str | None = None) -> float:
     """Train; the part of unseen digits that is told right."""
     cdl.utils.set_random_seed(1)
     digits = load_digits()
@@ -64,10 +83,13 @@ def main(epochs: int = 40) -> float:
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=0)
     _, accuracy = model.evaluate(later, truth, verbose=0)
     print(f"{100 * accuracy:.1f} % of {len(later)} digits are told right")
+    if picture is not None:
+        draw(model, later, picture)
     return float(accuracy)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

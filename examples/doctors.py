@@ -9,9 +9,11 @@ statsmodels). The loss is Poisson's, and the net predicts the expected number of
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import d2_tweedie_score
@@ -32,7 +34,22 @@ def load() -> tuple[pd.DataFrame, pd.Series]:
     return table.drop(columns="mdvis"), table["mdvis"]
 
 
-def main(epochs: int = 30) -> float:
+def draw(found: dict[str, np.ndarray], visits: pd.Series, file: str) -> None:
+    """Draw the visits that came against those expected, for tenths of the people."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, sharex=True, sharey=True, figsize=(7.2, 3.8))
+    for ax, (name, expected) in zip(axes, found.items(), strict=True):
+        tenths = np.array_split(np.argsort(expected), 10)
+        means = [(expected[each].mean(), visits.to_numpy()[each].mean()) for each in tenths]
+        ax.plot(*np.transpose(means), "o")
+        ax.axline((0, 0), slope=1, color="black", linewidth=1)
+        ax.set(title=name, xlabel="visits expected")
+    axes[0].set_ylabel("visits that came, the mean of a tenth")
+    figure.savefig(file)
+
+
+def main(epochs: int = 30, picture: str | None = None) -> float:
     """Train, and return the part of Poisson's deviance that is explained on held-out years."""
     x, visits = load()
     x_train, x_test, visits_train, visits_test = train_test_split(x, visits, random_state=0)
@@ -43,13 +60,18 @@ def main(epochs: int = 30) -> float:
         early_stopping=True,
         random_state=0,
     )
-    scores = {}
+    scores, found = {}, {}
     for name, model in (("a linear model", PoissonRegressor()), ("the net", net)):
         pipeline = make_pipeline(StandardScaler(), model).fit(x_train, visits_train)
-        scores[name] = d2_tweedie_score(visits_test, pipeline.predict(x_test), power=1)
+        found[name] = pipeline.predict(x_test)
+        scores[name] = d2_tweedie_score(visits_test, found[name], power=1)
         print(f"explained by {name}: {100 * scores[name]:.1f} % of the deviance")
+    if picture is not None:
+        draw(found, visits_test, picture)
     return float(scores["the net"])
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", help="a file to draw into")
+    main(**vars(parser.parse_args()))

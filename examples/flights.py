@@ -59,7 +59,26 @@ def build(sizes: dict[str, int]) -> cdl.Model:
     return cdl.Model({**kinds, "numbers": numbers}, late, name="wide_and_deep")
 
 
-def main(epochs: int = 3, rows: int | None = None) -> float:
+def draw(hours: np.ndarray, late: np.ndarray, found: np.ndarray, file: str) -> None:
+    """Draw how many flights are late by the hour, as it was and as predicted; and the ROC curve."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, width_ratios=(3, 2))
+    table = pd.DataFrame({"hour": hours + 5, "late": late, "found": found}).groupby("hour").mean()
+    axes[0].plot(table.index, 100 * table["late"], "o", label="were late")
+    axes[0].plot(table.index, 100 * table["found"], label="predicted")
+    axes[0].set(title="By hour of departure", xlabel="hour", ylabel="per cent late", ylim=(0, None))
+    axes[0].set_xticks(range(6, 24, 3))
+    axes[0].legend()
+    order = np.argsort(-found)
+    rates = [np.cumsum(each) / each.sum() for each in (1 - late[order], late[order])]
+    axes[1].plot(*rates)
+    axes[1].axline((0, 0), slope=1, color="black", linewidth=1)
+    axes[1].set(title="Late ones found", xlabel="share of false alarms", ylabel="share found")
+    figure.savefig(file)
+
+
+def main(epochs: int = 3, rows: int | None = None, picture: str | None = None) -> float:
     """Train, and return the area under the curve on flights that were held out."""
     inputs, late, sizes = load(rows)
     cut = len(late) * 4 // 5
@@ -71,6 +90,8 @@ def main(epochs: int = 3, rows: int | None = None) -> float:
     start = time.perf_counter()
     model.fit(train, late[:cut], batch_size=256, epochs=epochs, validation_data=(test, late[cut:]))
     print(f"{(time.perf_counter() - start) / epochs:.2f} s an epoch of {cut:,} flights")
+    if picture is not None:
+        draw(test["hour"], late[cut:], model.predict(test, verbose=0)[:, 0], picture)
     return model.evaluate(test, late[cut:], verbose=0, return_dict=True)["auc"]
 
 
@@ -78,4 +99,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rows", type=int, help="how many flights; all by default")
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"area under the curve: {main(**vars(parser.parse_args())):.4f}")

@@ -36,7 +36,24 @@ def compiled(net: cdl.Sequential) -> cdl.Sequential:
     return net
 
 
-def main(rank: int = 4, epochs: int = 60) -> float:
+def draw(images: list[np.ndarray], rows: list[tuple[str, float]], file: str) -> None:
+    """Draw upright and turned digits, and how many of the turned ones are told right."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(7.2, 4.2))
+    left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
+    for ax, image in zip(left.subplots(4, 3).flat, np.concatenate(images), strict=True):
+        ax.imshow(image.reshape(8, 8), cmap="gray_r")
+        ax.axis("off")
+    left.suptitle("Upright ones and turned ones", weight="bold", size=11)
+    ax = right.subplots()
+    bars = ax.bar([name for name, _ in rows], [100 * share for _, share in rows], width=0.5)
+    ax.bar_label(bars, fmt="%.0f %%")
+    ax.set(title="Turned ones told right", ylim=(0, 100))
+    figure.savefig(file)
+
+
+def main(rank: int = 4, epochs: int = 60, picture: str | None = None) -> float:
     """Train the net, adapt it, and return its accuracy on turned images that it has not seen."""
     cdl.utils.set_random_seed(0)
     upright, learn, rest = data()
@@ -53,12 +70,16 @@ def main(rank: int = 4, epochs: int = 60) -> float:
     def accuracy():
         return net.evaluate(*rest, verbose=0, return_dict=True)["accuracy"]
 
-    print(f"all {net.count_params()} weights trained: {accuracy():.3f} of turned images right")
+    before = accuracy()
+    print(f"all {net.count_params()} weights trained: {before:.3f} of turned images right")
     for layer in net.layers:
         layer.enable_lora(rank)
     compiled(net).fit(*learn, batch_size=32, epochs=epochs, verbose=0)  # compiled again
     trained = sum(weight.numpy().size for weight in net.trainable_weights)
     print(f"{trained} weights of LoRA and biases trained: {accuracy():.3f} right")
+    if picture is not None:
+        shares = [("before", before), (f"LoRA of rank {rank}", accuracy())]
+        draw([upright[0][:6], rest[0][:6]], shares, picture)
     return accuracy()
 
 
@@ -66,4 +87,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rank", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

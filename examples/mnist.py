@@ -48,7 +48,24 @@ def build() -> cdl.Sequential:
     )
 
 
-def main(epochs: int = 25) -> float:
+def draw(history: callbacks.History, file: str) -> None:
+    """Draw accuracies and learning rate over the epochs."""
+    import matplotlib.pyplot as plt
+
+    found = history.history
+    best = int(np.argmax(found["val_accuracy"]))
+    figure, axes = plt.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for name, label in (("accuracy", "training"), ("val_accuracy", "validation")):
+        axes[0].plot(history.epoch, found[name], label=label)
+    axes[0].plot(best, found["val_accuracy"][best], "o", color="C1", label="the net that is kept")
+    axes[0].set(title="5,000 handwritten digits", ylabel="accuracy", ylim=(0.75, 1))
+    axes[0].legend(loc="lower right")
+    axes[1].step(history.epoch, found["learning_rate"], where="mid", color="C2")
+    axes[1].set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
+    figure.savefig(file)
+
+
+def main(epochs: int = 25, picture: str | None = None) -> float:
     """Train, and return the accuracy of the best epoch's net on 1,000 digits held out."""
     cdl.utils.set_random_seed(0)
     images, digits = load()
@@ -56,7 +73,7 @@ def main(epochs: int = 25) -> float:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     with tempfile.TemporaryDirectory() as folder:
         best = Path(folder, "best.keras")
-        model.fit(
+        history = model.fit(
             images[:3500],
             digits[:3500],
             batch_size=64,
@@ -69,10 +86,13 @@ def main(epochs: int = 25) -> float:
             ],
         )
         model = cdl.models.load_model(best)
+    if picture is not None:
+        draw(history, picture)
     return model.evaluate(images[4000:], digits[4000:], verbose=0, return_dict=True)["accuracy"]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

@@ -49,7 +49,25 @@ def build() -> cdl.Sequential:
     )
 
 
-def main(epochs: int = 20) -> float:
+def draw(model: cdl.Sequential, images: np.ndarray, file: str) -> None:
+    """Draw digits as they are, and three times as the net sees them in training."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(4, 8, figsize=(7.2, 3.9))
+    shown = images[:8]
+    for row in axes:
+        for ax, image in zip(row, shown, strict=True):
+            ax.imshow(np.squeeze(image), cmap="gray_r")
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+        moved = model.layers[1](images[:8] / 255, training=True)
+        shown = model.layers[2](moved, training=True)
+    for ax, label in zip(axes[:, 0], ("as it is", "moved", "again", "and again"), strict=True):
+        ax.set_ylabel(label, size=9)
+    figure.savefig(file)
+
+
+def main(epochs: int = 20, picture: str | None = None) -> float:
     """Train, and return the accuracy on 1,000 digits held out."""
     cdl.utils.set_random_seed(0)
     images, digits = load()
@@ -59,10 +77,13 @@ def main(epochs: int = 20) -> float:
         cdl.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     model.fit(images[:4000], digits[:4000], batch_size=64, epochs=epochs)
+    if picture is not None:
+        draw(model, images, picture)
     return model.evaluate(images[4000:], digits[4000:], verbose=0, return_dict=True)["accuracy"]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

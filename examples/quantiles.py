@@ -24,15 +24,16 @@ QUANTILES = (0.05, 0.5, 0.95)
 COLUMNS = ["carat", "depth", "table", "x", "y", "z"]
 
 
-def load() -> tuple[np.ndarray, np.ndarray]:
-    """Scaled measurements, and the logarithm of the price."""
+def load() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scaled measurements, the logarithm of the price, and the weight as it is."""
     package = importlib.util.find_spec("plotnine")
     if package is None or not package.submodule_search_locations:
         raise ImportError("quantiles.py needs the data: pip install plotnine")
     table = pd.read_csv(Path(package.submodule_search_locations[0], "data", "diamonds.csv"))
     table = table.sample(frac=1.0, random_state=0)
     x = table[COLUMNS].to_numpy(np.float32)
-    return (x - x.mean(0)) / x.std(0), np.log(table["price"].to_numpy(np.float32))
+    prices = table["price"].to_numpy(np.float32)
+    return (x - x.mean(0)) / x.std(0), np.log(prices), x[:, 0]
 
 
 class Ordered(layers.Layer):
@@ -51,10 +52,27 @@ def pinball(y_true, y_pred):
     return ops.mean(ops.maximum(quantiles * error, (quantiles - 1) * error), axis=-1)
 
 
-def main(epochs: int = 6) -> float:
+def draw(carat: np.ndarray, prices: np.ndarray, ranges: np.ndarray, file: str) -> None:
+    """Draw prices and ranges over the weight, and the widths of the ranges."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, width_ratios=(3, 2))
+    some = np.argsort(carat[:400])
+    low, middle, high = np.exp(ranges[:400][some]).T
+    axes[0].vlines(carat[some], low, high, color="C0", alpha=0.35, label="90 % range")
+    axes[0].plot(carat[some], middle, ".", color="C0", markersize=4, label="median")
+    axes[0].plot(carat[some], prices[:400][some], ".", color="C1", markersize=4, label="paid")
+    axes[0].set(title="400 diamonds", xlabel="carat", ylabel="dollars", yscale="log")
+    axes[0].legend()
+    axes[1].hist(np.exp(ranges[:, 2] - ranges[:, 0]), bins=np.linspace(1.8, 3.2, 40))
+    axes[1].set(title="How wide are the ranges?", xlabel="highest / lowest", ylabel="diamonds")
+    figure.savefig(file)
+
+
+def main(epochs: int = 6, picture: str | None = None) -> float:
     """Train, and return how near the part of held-out prices within the range comes to 90 %."""
     cdl.utils.set_random_seed(0)
-    x, y = load()
+    x, y, carats = load()
     targets = np.repeat(y[:, None], len(QUANTILES), axis=1)
     cut = len(x) * 4 // 5
     inputs = cdl.Input((len(COLUMNS),))
@@ -63,15 +81,19 @@ def main(epochs: int = 6) -> float:
     model = cdl.Model(inputs, Ordered()(layers.Dense(len(QUANTILES))(hidden)))
     model.compile(cdl.optimizers.Adam(0.003), pinball)
     model.fit(x[:cut], targets[:cut], batch_size=128, epochs=epochs)
-    low, middle, high = model.predict(x[cut:], verbose=0).T
+    ranges = model.predict(x[cut:], verbose=0)
+    low, middle, high = ranges.T
     within = np.mean((low <= y[cut:]) & (y[cut:] <= high))
     print(f"within the range: {100 * within:.1f} % of the prices (wanted: 90 %)")
     width, off = np.median(np.exp(high - low)), np.median(np.abs(np.exp(middle - y[cut:]) - 1))
     print(f"it is {width:.2f} to 1 wide; half the prices are off by less than {100 * off:.1f} %")
+    if picture is not None:
+        draw(carats[cut:], np.exp(y[cut:]), ranges, picture)
     return float(1 - abs(within - 0.9))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

@@ -61,7 +61,23 @@ def build() -> cdl.Model:
     return cdl.Model(inputs, layers.Conv2D(3, 1, activation="softmax")(x))
 
 
-def main(epochs: int = 8, images: int = 600) -> float:
+def paint(images: np.ndarray, mask: np.ndarray, found: np.ndarray, file: str) -> None:
+    """Draw some images, what is in them, and what was found."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(3, 6, figsize=(7.2, 3.9))
+    for row, pictures, label in zip(
+        axes, (images, mask, found), ("image", "what is there", "what is found"), strict=True
+    ):
+        for ax, picture in zip(row, pictures, strict=False):
+            ax.imshow(picture.squeeze(), cmap="gray" if label == "image" else "viridis")
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+        row[0].set_ylabel(label, size=9)
+    figure.savefig(file)
+
+
+def main(epochs: int = 8, images: int = 600, picture: str | None = None) -> float:
     """Train, and return the intersection over the union of shapes, a mean of both kinds."""
     cdl.utils.set_random_seed(0)
     model = build()
@@ -74,10 +90,13 @@ def main(epochs: int = 8, images: int = 600) -> float:
         both, either = (found == kind) & (mask == kind), (found == kind) | (mask == kind)
         shares.append(both.sum() / either.sum())
         print(f"{name}: {shares[-1]:.3f} of the union is the intersection")
+    if picture is not None:
+        paint(x, mask, found, picture)
     return float(np.mean(shares))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"intersection over union: {main(**vars(parser.parse_args())):.3f}")

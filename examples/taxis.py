@@ -44,7 +44,25 @@ def month(number: int, rides: int) -> pa.Table:
     )
 
 
-def main(months: int = 4, rides: int = 50_000, epochs: int = 3) -> float:
+def draw(model: cdl.Model, file: str) -> None:
+    """Draw what a ride of 5 km costs by the hour, as it is and as the net has learned it."""
+    import matplotlib.pyplot as plt
+
+    hours = np.arange(24)
+    figure, ax = plt.subplots()
+    for airport, name in ((0, "in town"), (1, "from the airport")):
+        rides = np.stack([np.full(24, 5), hours, np.full(24, airport), np.full(24, 2)], axis=1)
+        ax.plot(hours, model.predict(rides, verbose=0)[:, 0], "o", label=f"{name}, learned")
+        busy = np.where((hours > 15) & (hours < 20), 1.3, 1.0)
+        ax.step(hours, 3 + 11 * busy + 25 * airport, where="mid", color="black", linewidth=1)
+    ax.set(title="A ride of 5 km", xlabel="hour", ylabel="fare", ylim=(0, 50))
+    ax.legend(loc="center left")
+    figure.savefig(file)
+
+
+def main(
+    months: int = 4, rides: int = 50_000, epochs: int = 3, picture: str | None = None
+) -> float:
     """Write files, train, and return how much of the fares' variance is explained."""
     cdl.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,6 +93,8 @@ def main(months: int = 4, rides: int = 50_000, epochs: int = 3) -> float:
         size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(f"{size:.0f} MB of files, {peak:.0f} MB of memory at most")
+    if picture is not None:
+        draw(model, picture)
     fares = held_out["fare"].to_numpy()
     error = model.predict(held_out.drop_columns("fare"), verbose=0)[:, 0] - fares
     return float(1 - error.var() / fares.var())
@@ -84,5 +104,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--months", type=int, default=4)
     parser.add_argument("--rides", type=int, default=50_000, help="a month")
-    given = parser.parse_args()
-    print(f"explained: {main(given.months, given.rides):.4f}")
+    parser.add_argument("--picture", help="a file to draw into")
+    print(f"explained: {main(**vars(parser.parse_args())):.4f}")

@@ -40,12 +40,25 @@ def with_new_head(net: cdl.Sequential, frozen: bool) -> cdl.Model:
     return cdl.Model(body.inputs, layers.Dense(5, activation="softmax")(x))
 
 
-def main(epochs: int = 60) -> float:
+def draw(curves: dict[str, list[float]], file: str) -> None:
+    """Draw how many of the other images each net tells right, epoch by epoch."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    for name, curve in curves.items():
+        ax.plot(range(1, len(curve) + 1), curve, label=name)
+    ax.set(title="Five images of each digit", xlabel="epoch", ylabel="share of others right")
+    ax.set_ylim(0, 1)
+    ax.legend(loc="lower right")
+    figure.savefig(file)
+
+
+def main(epochs: int = 60, picture: str | None = None) -> float:
     """Train both, and return the accuracy of the one that goes on from Keras's file."""
     cdl.utils.set_random_seed(0)
     learn, rest = data()
     keras_net = cdl.models.load_model(FILE)
-    accuracy = 0.0
+    accuracy, curves = 0.0, {}
     for name, net, frozen in (
         ("from the beginning", cdl.models.clone_model(keras_net), False),
         ("from Keras's file", keras_net, True),
@@ -54,14 +67,18 @@ def main(epochs: int = 60) -> float:
         model.compile(
             cdl.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"]
         )
-        model.fit(*learn, batch_size=20, epochs=epochs, verbose=0)
+        history = model.fit(*learn, batch_size=20, epochs=epochs, validation_data=rest, verbose=0)
+        curves[name] = history.history["val_accuracy"]
         trained = sum(weight.size for weight in map(np.asarray, model.trainable_weights))
         accuracy = model.evaluate(*rest, verbose=0, return_dict=True)["accuracy"]
         print(f"{name}: {trained} of {model.count_params()} weights trained, {accuracy:.3f} right")
+    if picture is not None:
+        draw(curves, picture)
     return accuracy
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")
