@@ -92,7 +92,25 @@ def net() -> cdl.Model:
     return model
 
 
-def main(strands: int = 4000, epochs: int = 12) -> float:
+def paint(buckets: Buckets, file: str) -> None:
+    """Draw the letters of each batch, and what a batch is padded to."""
+    import matplotlib.pyplot as plt
+
+    batches = sorted((buckets[i][0] for i in range(len(buckets))), key=lambda batch: batch.shape[1])
+    letters = [(batch > 0).sum() for batch in batches]
+    longest = buckets.batch * batches[-1].shape[1]
+    figure, ax = plt.subplots()
+    places = np.arange(len(batches))
+    ax.fill_between(places, longest, color="C1", alpha=0.25, label="padded to the longest of all")
+    sizes = [batch.size for batch in batches]
+    ax.fill_between(places, sizes, step="mid", color="C0", alpha=0.4, label="padded in buckets")
+    ax.fill_between(places, letters, step="mid", color="C0", label="letters")
+    ax.set(title="What a net computes", xlabel="batch, by length", ylabel="numbers of the batch")
+    ax.legend(loc="upper left")
+    figure.savefig(file)
+
+
+def main(strands: int = 4000, epochs: int = 12, picture: str | None = None) -> float:
     """Train in buckets; return the accuracy on new strands."""
     cdl.utils.set_random_seed(1)
     data, holds = draw(strands, 0)
@@ -116,6 +134,8 @@ def main(strands: int = 4000, epochs: int = 12) -> float:
         found[rows] = model.predict(padded(new, rows), verbose=0)[:, 0]
     accuracy = float(np.mean((found > 0.5) == hold))
     print(f"{100 * accuracy:.1f} % of new strands are told")
+    if picture is not None:
+        paint(buckets, picture)
     return accuracy
 
 
@@ -123,4 +143,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--strands", type=int, default=4000)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

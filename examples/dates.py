@@ -62,9 +62,10 @@ def build(read: int, write: int) -> tuple[cdl.Model, cdl.Model, cdl.Model]:
     choose = layers.Dense(write + 1, activation="softmax")
 
     def step(target, state, seen):
-        """The chances of each next letter, and the state behind the last one."""
+        """The chances of each next letter, the state behind the last one, and where it looked."""
         lines, state = decode(embed(target), initial_state=state)
-        return choose(mix(layers.concatenate([lines, look([lines, seen])]))), state
+        found, weights = look([lines, seen], return_attention_scores=True)
+        return choose(mix(layers.concatenate([lines, found]))), state, weights
 
     letters = layers.Embedding(read + 1, 16)(source)
     letters, state = layers.GRU(UNITS, return_sequences=True, return_state=True)(letters)
@@ -78,20 +79,38 @@ def build(read: int, write: int) -> tuple[cdl.Model, cdl.Model, cdl.Model]:
     )
 
 
-def translate(encoder: cdl.Model, step: cdl.Model, texts: np.ndarray, letters: str) -> list[str]:
-    """What the decoder writes, the most likely letter at each place."""
+def translate(
+    encoder: cdl.Model, step: cdl.Model, texts: np.ndarray, letters: str
+) -> tuple[list[str], np.ndarray]:
+    """What the decoder writes, the most likely letter at each place; and where it looked for it."""
     state, seen = encoder.predict(texts, verbose=0)
     last = np.full((len(texts), 1), letters.index(START) + 1, np.int32)
-    found = []
+    found, looked = [], []
     for _ in range(LENGTH):
-        chances, state = step.predict([last, state, seen], verbose=0)
+        chances, state, weights = step.predict([last, state, seen], verbose=0)
         last = chances.argmax(axis=-1).astype(np.int32)
         found.append(last)
+        looked.append(weights)
     rows = np.concatenate(found, axis=1)
-    return ["".join(letters[k - 1] if k else "" for k in row) for row in rows]
+    written = ["".join(letters[k - 1] if k else "" for k in row) for row in rows]
+    return written, np.concatenate(looked, axis=1)
 
 
-def main(dates: int = 8000, epochs: int = 6) -> float:
+def paint(texts: list[str], answers: list[str], looked: np.ndarray, file: str) -> None:
+    """Draw what the decoder looked at for each letter that it wrote."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 1, figsize=(7.2, 5.4))
+    for ax, text, answer, weights in zip(axes, texts, answers, looked, strict=False):
+        ax.imshow(weights[:, : len(text)], cmap="Blues", aspect="auto")
+        ax.set_xticks(range(len(text)), list(text))
+        ax.set_yticks(range(LENGTH), list(answer), size=8)
+        ax.set(title=f"{text} is {answer}", xlabel="read", ylabel="written")
+        ax.grid(visible=False)
+    figure.savefig(file)
+
+
+def main(dates: int = 8000, epochs: int = 6, picture: str | None = None) -> float:
     """Train; return the share of 500 other dates that come out whole."""
     cdl.utils.set_random_seed(1)
     rng = np.random.default_rng(1)
@@ -105,9 +124,11 @@ def main(dates: int = 8000, epochs: int = 6) -> float:
     whole, encoder, step = build(len(read), len(write))
     whole.compile(cdl.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
     whole.fit([x[:dates], before[:dates]], y[:dates], batch_size=64, epochs=epochs, verbose=0)
-    answers = translate(encoder, step, x[dates:], write)
+    answers, looked = translate(encoder, step, x[dates:], write)
     for text, answer in list(zip(texts[dates:], answers, strict=True))[:5]:
         print(f"{text:28} {answer}")
+    if picture is not None:
+        paint(texts[dates:], answers, looked, picture)
     return float(np.mean([a == b for a, b in zip(answers, isos[dates:], strict=True)]))
 
 
@@ -115,4 +136,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dates", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--picture", help="a file to draw into")
     print(f"whole dates right: {main(**vars(parser.parse_args())):.3f}")

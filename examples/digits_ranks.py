@@ -9,6 +9,7 @@ once. Without mpiexec it is one process.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -18,16 +19,16 @@ import cdl
 from cdl import layers
 
 
-def main(epochs: int = 20, batch_size: int = 64) -> float:
+def main(epochs: int = 20, batch_size: int = 64, picture: str | None = None) -> float:
     """Train, print what was reached, and return the accuracy on images that were held out."""
     cdl.distribution.set_distribution(cdl.distribution.DataParallel())  # the one line
     try:
-        return train(epochs, batch_size)
+        return train(epochs, batch_size, picture)
     finally:
         cdl.distribution.set_distribution(None)
 
 
-def train(epochs: int, batch_size: int) -> float:
+def train(epochs: int, batch_size: int, picture: str | None) -> float:
     """The same script as without it."""
     cdl.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
@@ -44,7 +45,7 @@ def train(epochs: int, batch_size: int) -> float:
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     with tempfile.TemporaryDirectory() as folder:
         best = Path(folder) / "best.keras"
-        model.fit(
+        history = model.fit(
             x[:1400],
             y[:1400],
             batch_size=batch_size,  # of all processes together
@@ -58,8 +59,12 @@ def train(epochs: int, batch_size: int) -> float:
     devices = cdl.distribution.list_devices()
     if written:
         print(f"{len(devices)} process(es): {accuracy:.3f} of new images right")
+        if picture is not None:
+            history.plot()[0].figure.savefig(picture)
     return accuracy
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", help="a file to draw into")
+    main(**vars(parser.parse_args()))

@@ -140,7 +140,29 @@ class Writer:
         return text
 
 
-def main(epochs: int = 10, letters: int = 200_000, count: int = 1000) -> float:
+def draw(whole: cdl.Model, text: np.ndarray, alphabet: list[str], file: str) -> None:
+    """Draw a text that the net has not seen; the likelier a letter, the darker."""
+    import matplotlib.pyplot as plt
+
+    scores = whole.predict(text[None, :LENGTH], verbose=0)[0]
+    shares = np.exp(scores - scores.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    held = shares[np.arange(LENGTH), text[1 : LENGTH + 1]].reshape(4, -1)
+    figure, ax = plt.subplots(figsize=(7.2, 2.6))
+    image = ax.imshow(held, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for place, letter in enumerate(text[1 : LENGTH + 1]):
+        row, column = divmod(place, LENGTH // 4)
+        colour = "white" if held[row, column] > 0.5 else "black"
+        ax.text(column, row, alphabet[letter], ha="center", va="center", color=colour, size=13)
+    ax.set(xticks=[], yticks=[], title="How likely was each letter, to the net?")
+    ax.grid(visible=False)
+    figure.colorbar(image, ax=ax, label="probability")
+    figure.savefig(file)
+
+
+def main(
+    epochs: int = 10, letters: int = 200_000, count: int = 1000, picture: str | None = None
+) -> float:
     """Train, write; the part of the letters of another text whose next one was the likeliest."""
     cdl.utils.set_random_seed(1)
     text, alphabet = load(letters)
@@ -167,10 +189,13 @@ def main(epochs: int = 10, letters: int = 200_000, count: int = 1000) -> float:
     spent = (time.perf_counter() - started) / max(count, 1)
     print("".join(alphabet[i] for i in written))
     print(f"{spent * 1e6:.0f} us a letter")
+    if picture is not None:
+        draw(whole, text[cut + 256 :], alphabet, picture)
     return float(accuracy)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

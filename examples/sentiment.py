@@ -46,7 +46,28 @@ def review(rng: np.random.Generator, likes: bool) -> str:
     return "".join(text)
 
 
-def main(reviews: int = 6000, epochs: int = 8) -> float:
+def draw(model: cdl.Model, texts: tuple[str, ...], file: str) -> None:
+    """Draw what each word adds to the score: how much less it would be without the word."""
+    import matplotlib.pyplot as plt
+
+    hidden = cdl.Model(model.inputs, model.layers[-2].output)
+    kernel, bias = model.layers[-1].get_weights()  # the score is before the sigmoid
+    figure, axes = plt.subplots(1, len(texts))
+    for ax, text in zip(axes, texts, strict=True):
+        words = text.split()
+        without = [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
+        scores = hidden.predict([text, *without], verbose=0) @ kernel + bias
+        adds = (scores[0] - scores[1:])[:, 0]
+        ax.barh(range(len(words)), adds, color=np.where(adds > 0, "C0", "C1"))
+        ax.set_yticks(range(len(words)), words)
+        ax.invert_yaxis()
+        ax.axvline(0, color="black", linewidth=1)
+        liked = "likes it" if scores[0] > 0 else "does not like it"
+        ax.set(title=liked, xlabel="what the word adds to the score")
+    figure.savefig(file)
+
+
+def main(reviews: int = 6000, epochs: int = 8, picture: str | None = None) -> float:
     """Train, save, load; return the share of new reviews that the loaded net understands."""
     cdl.utils.set_random_seed(1)
     rng = np.random.default_rng(1)
@@ -75,11 +96,11 @@ def main(reviews: int = 6000, epochs: int = 8) -> float:
         loaded = cdl.models.load_model(path)
     _, accuracy = loaded.evaluate(texts[known:], likes[known:], verbose=0)
     print(f"{vectorize.vocabulary_size()} words and pairs, {100 * accuracy:.1f} % understood")
-    for text in (
-        "The plot was not bad, the cast brilliant!",
-        "Hardly moving, and the MUSIC was awful...",
-    ):
+    asked = "The plot was not bad, the cast brilliant!", "Hardly moving, and the MUSIC was awful..."
+    for text in asked:
         print(f"{loaded.predict([text], verbose=0)[0, 0]:.2f}  {text}")
+    if picture is not None:
+        draw(loaded, asked, picture)
     return float(accuracy)
 
 
@@ -87,4 +108,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reviews", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

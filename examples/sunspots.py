@@ -38,7 +38,22 @@ def windows(series: np.ndarray):
     )
 
 
-def main(epochs: int = 150) -> float:
+def draw(counts: np.ndarray, predicted: np.ndarray, file: str) -> None:
+    """Draw the counts and, for the years that the net has not seen, its forecasts."""
+    import matplotlib.pyplot as plt
+
+    years = 1700 + np.arange(len(counts))
+    figure, ax = plt.subplots(figsize=(7.2, 3.6))
+    ax.plot(years, counts, color="C4", linewidth=1.2, label="counted")
+    ax.plot(years[-len(predicted) :], predicted, label="forecast")
+    ax.axvline(1920, color="black", linewidth=1)
+    ax.annotate("learned until here", (1917, 175), ha="right")
+    ax.set(title="Spots of the sun", xlabel="year", xlim=(1820, 2010), ylim=(0, 200))
+    ax.legend(loc="upper left")
+    figure.savefig(file)
+
+
+def main(epochs: int = 150, picture: str | None = None) -> float:
     """Train on the years before 1920; return the part of the later years' variance explained."""
     cdl.utils.set_random_seed(1)
     counts = load()
@@ -63,10 +78,13 @@ def main(epochs: int = 150) -> float:
     for name, guess in (("as many as this year", before), ("the net", predicted)):
         error = np.square(guess - actual).mean()
         print(f"{name}: off by {error**0.5:.1f}, {100 * (1 - error / variance):.1f} % explained")
+    if picture is not None:
+        draw(counts, predicted, picture)
     return float(1 - error / variance)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=150)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

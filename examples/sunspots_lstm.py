@@ -55,7 +55,24 @@ def forecast(model: cdl.Sequential, read: np.ndarray) -> np.ndarray:
     return np.concatenate(years, axis=1)[..., 0]
 
 
-def main(epochs: int = 60) -> float:
+def draw(counts: np.ndarray, guesses: np.ndarray, file: str) -> None:
+    """Draw the counts, and from each year on what was forecast for the next three."""
+    import matplotlib.pyplot as plt
+
+    years = 1700 + np.arange(len(counts))
+    figure, ax = plt.subplots(figsize=(7.2, 3.6))
+    ax.plot(years[CUT:], counts[CUT:], color="C4", linewidth=3, label="counted")
+    for i, line in enumerate(guesses):
+        label = "forecast from there on" if i == 0 else None
+        first = CUT + i - 1
+        path = np.concatenate([counts[first : first + 1], line])
+        ax.plot(1700 + first + np.arange(AHEAD + 1), path, color="C0", linewidth=0.9, label=label)
+    ax.set(title="Spots of the sun, three years ahead", xlabel="year", ylim=(0, 240))
+    ax.legend(loc="upper left", ncols=2)
+    figure.savefig(file)
+
+
+def main(epochs: int = 60, picture: str | None = None) -> float:
     """Train before 1920; the part of the variance three years ahead that is explained later."""
     cdl.utils.set_random_seed(1)
     counts = load()
@@ -79,10 +96,13 @@ def main(epochs: int = 60) -> float:
         as_now = 1 - np.square(last - actual[:, i]).mean() / variance
         explained = 1 - np.square(guesses[:, i] - actual[:, i]).mean() / variance
         print(f"{i + 1} ahead: {explained:.0%} explained, as many as now: {as_now:.0%}")
+    if picture is not None:
+        draw(counts, guesses, picture)
     return float(explained)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--picture", help="a file to draw into")
     main(**vars(parser.parse_args()))

@@ -35,7 +35,32 @@ def net(trial: optuna.Trial) -> cdl.Sequential:
     return model
 
 
-def main(rounds: int = 5, together: int = 8, epochs: int = 15, backend: str | None = None) -> float:
+def draw(study: optuna.Study, file: str) -> None:
+    """Draw what each trial reached, by its learning rate and units."""
+    import matplotlib.pyplot as plt
+
+    trials = study.trials
+    figure, ax = plt.subplots()
+    points = ax.scatter(
+        [trial.params["rate"] for trial in trials],
+        [trial.value for trial in trials],
+        s=[2 * trial.params["units"] for trial in trials],
+        c=[trial.number for trial in trials],
+        alpha=0.8,
+    )
+    title = f"{len(trials)} nets; the larger the dot, the wider the net"
+    ax.set(title=title, xlabel="learning rate", ylabel="accuracy in validation", xscale="log")
+    figure.colorbar(points, label="number of the trial")
+    figure.savefig(file)
+
+
+def main(
+    rounds: int = 5,
+    together: int = 8,
+    epochs: int = 15,
+    backend: str | None = None,
+    picture: str | None = None,
+) -> float:
     """Search, print the best net, and return its accuracy on digits that no trial has seen."""
     cdl.utils.set_random_seed(0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -61,6 +86,8 @@ def main(rounds: int = 5, together: int = 8, epochs: int = 15, backend: str | No
             if accuracy > reached:
                 best, reached = model, accuracy
     assert best is not None
+    if picture is not None:
+        draw(study, picture)
     print(f"{len(study.trials)} nets, the best: {study.best_params}")
     accuracy = best.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"]
     return float(accuracy)
@@ -70,5 +97,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backend", help="of joblib: loky, dask, ray; threads if left out")
-    given = parser.parse_args()
-    print(f"accuracy: {main(given.rounds, backend=given.backend):.4f}")
+    parser.add_argument("--picture", help="a file to draw into")
+    print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

@@ -10,6 +10,7 @@ beside one another, and goes on with each where it was.
 
 from __future__ import annotations
 
+import argparse
 import random
 from collections.abc import Callable
 from typing import Any
@@ -59,33 +60,60 @@ def search(
     nets: int = 27,
     epochs: int = 5,
     seed: int = 0,
-) -> tuple[cdl.Sequential, dict[str, Any]]:
-    """The net that is left of rounds of halving, and what it was drawn with."""
+) -> tuple[cdl.Sequential, dict[str, Any], list[list[float]]]:
+    """The net that is left of rounds of halving, what it was drawn with, and all nets' losses."""
     x, y, x_val, y_val = data
     source = random.Random(seed)
     drawn = [HyperParameters(source) for _ in range(nets)]
     running = [(build(hp), hp) for hp in drawn]
+    curves: list[list[float]] = [[] for _ in drawn]
+    left = np.arange(nets)  # which of them go on
     while len(running) > 1:
         jobs = [(model, x, y, {"validation_data": (x_val, y_val)}) for model, _ in running]
         histories = cdl.train_many(jobs, epochs=epochs, batch_size=16)
         losses = [history.history["val_loss"][-1] for history in histories]
-        left = np.argsort(losses)[: max(1, len(running) // 3)]
+        for i, history in zip(left, histories, strict=True):
+            curves[i] += history.history["val_loss"]
+        best = np.argsort(losses)[: max(1, len(running) // 3)]
         print(f"{len(running):3} nets, {epochs:3} epochs: the best has a loss of {min(losses):.3f}")
-        running, epochs = [running[i] for i in left], 3 * epochs
+        running, left, epochs = [running[i] for i in best], left[best], 3 * epochs
     model, hp = running[0]
-    return model, hp.values
+    return model, hp.values, curves
 
 
-def main(nets: int = 27, epochs: int = 5) -> float:
+def draw(curves: list[list[float]], file: str) -> None:
+    """Draw the loss of each net for as long as it was trained."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots()
+    lengths = sorted({len(curve) for curve in curves})
+    for curve in sorted(curves, key=len):
+        rank = lengths.index(len(curve))
+        colour, width = ("C4", "C0", "C1")[min(rank, 2)], 1 + rank / 2
+        ax.plot(range(1, len(curve) + 1), curve, color=colour, linewidth=width)
+    ax.set(
+        title="Rounds of halving: two thirds stop each time",
+        xlabel="epoch",
+        ylabel="loss in validation",
+        yscale="log",
+    )
+    figure.savefig(file)
+
+
+def main(nets: int = 27, epochs: int = 5, picture: str | None = None) -> float:
     """Search, and return the accuracy on wines that were held out."""
     cdl.utils.set_random_seed(0)
     x, y = load_wine(return_X_y=True)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
     x, x_val, y, y_val = train_test_split(x, y, test_size=0.3, random_state=0, stratify=y)
-    model, values = search(build_model, (x, y, x_val, y_val), nets, epochs)
+    model, values, curves = search(build_model, (x, y, x_val, y_val), nets, epochs)
     print(values)
+    if picture is not None:
+        draw(curves, picture)
     return float(model.evaluate(x_test, y_test, verbose=0, return_dict=True)["accuracy"])
 
 
 if __name__ == "__main__":
-    print(f"accuracy: {main():.4f}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", help="a file to draw into")
+    print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

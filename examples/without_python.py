@@ -9,6 +9,7 @@ two files that any C compiler takes. Here ctypes calls it, and the answers are c
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import subprocess
@@ -45,7 +46,25 @@ def compiled(model: cdl.Sequential, folder: Path):
     return ctypes.CDLL(str(folder / "wine.so")).wine_predict
 
 
-def main() -> float:
+def draw(found: np.ndarray, kinds: np.ndarray, file: str) -> None:
+    """Draw what the C function says of each wine, those of a vineyard side by side."""
+    import matplotlib.pyplot as plt
+
+    order = np.lexsort([-found.max(axis=1), kinds])
+    figure, ax = plt.subplots(figsize=(7.2, 3.4))
+    below = np.zeros(len(kinds))
+    for kind, shares in enumerate(found[order].T):
+        ax.bar(range(len(kinds)), shares, bottom=below, width=1, label=f"vineyard {kind}")
+        below += shares
+    for edge in np.flatnonzero(np.diff(kinds[order])) + 0.5:
+        ax.axvline(edge, color="black", linewidth=1)
+    ax.set(title="What C says of wines it has not seen", xlabel="wine", ylabel="probability")
+    ax.set(xlim=(-0.5, len(kinds) - 0.5), ylim=(0, 1))
+    figure.legend(loc="outside lower center", ncols=3)
+    figure.savefig(file)
+
+
+def main(picture: str | None = None) -> float:
     """Return the accuracy of the C function on wines that were held out."""
     cdl.utils.set_random_seed(0)
     x, y = load_wine(return_X_y=True)
@@ -60,8 +79,12 @@ def main() -> float:
         predict(rows, x_test.ctypes.data_as(pointer), found.ctypes.data_as(pointer))
     difference = np.abs(found - model.predict(x_test, verbose=0)).max()
     print(f"largest difference between C and cdl: {difference:.1g}")
+    if picture is not None:
+        draw(found, y_test, picture)
     return float(np.mean(found.argmax(1) == y_test)) if difference < 1e-5 else 0.0
 
 
 if __name__ == "__main__":
-    print(f"accuracy: {main():.4f}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--picture", help="a file to draw into")
+    print(f"accuracy: {main(**vars(parser.parse_args())):.4f}")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import cdl
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 # The code of docs/gallery/ is that of examples/, which tests/test_examples.py runs.
@@ -66,6 +68,7 @@ def alike(shown, printed):
 
 def run_page(path):
     """Run the blocks in order, and compare the output shown behind one with what it printed."""
+    cdl.utils.clear_session()  # layers are numbered from the first one on
     names, printed, before = {"__name__": "__main__"}, "", ""
     for language, code, line in blocks(path.read_text()):
         if language == "python":

@@ -1,4 +1,4 @@
-"""The scripts in examples/ run, and reach what they should."""
+"""The scripts in examples/ run, reach what they should, and are in the gallery as they are."""
 
 import importlib.util
 import warnings
@@ -56,3 +56,24 @@ def test_an_example_reaches_its_score(name, root, capsys):
         warnings.filterwarnings("ignore", category=UserWarning)  # few epochs do not converge
         assert module.main(**options) >= score
     assert capsys.readouterr().out
+
+
+def test_the_gallery_shows_each_script_as_it_is(root):
+    spec = importlib.util.spec_from_file_location("gallery", root / "tools" / "gallery.py")
+    gallery = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    pages = {path.stem for path in gallery.GALLERY.glob("*.md")} - {"index"}
+    assert set(EXAMPLES) <= pages
+    for name in EXAMPLES:
+        text = (gallery.GALLERY / f"{name}.md").read_text()
+        assert text == gallery.page(name, gallery.printed(name)), (
+            f"python tools/gallery.py --code makes another docs/gallery/{name}.md"
+        )
+    assert gallery.index() == (gallery.GALLERY / "index.md").read_text()
+
+
+def test_pictures_of_the_gallery_are_there_and_small(root):
+    folder = root / "docs" / "gallery"
+    for name in EXAMPLES:
+        for picture in (folder / f"{name}.webp", folder / "thumbnails" / f"{name}.webp"):
+            assert 0 < picture.stat().st_size < 40_000, picture

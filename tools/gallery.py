@@ -54,8 +54,7 @@ def page(name: str, output: str) -> str:
     title, paragraphs, commands, code = parts(name)
     shown = "\n".join(f"$ {command}" for command in commands)
     blocks = [f"# {title}", *paragraphs]
-    if (GALLERY / f"{name}.webp").exists():
-        blocks.append(f"![What {name}.py draws]({name}.webp)")
+    blocks.append(f"![What {name}.py draws]({name}.webp)")
     blocks += [f"```console\n{shown}\n```", f"```text\n{output}\n```"]
     blocks += [f"## examples/{name}.py", f"```python\n{code}```"]
     return "\n\n".join(blocks) + "\n"
@@ -69,14 +68,13 @@ def index() -> str:
         "The test suite runs all of them; a page has the code, what it prints and what it draws.",
     ]
     for group, names in GROUPS.items():
-        blocks += [f"## {group}", '<div class="grid cards" markdown>']
+        blocks += [f"## {group}", '<div class="gallery">']
+        items = []
         for name in names.split():
             title = parts(name)[0]
-            picture = ""
-            if (GALLERY / "thumbnails" / f"{name}.webp").exists():
-                picture = f"[![{title}](thumbnails/{name}.webp)]({name}.md)<br>"
-            blocks.append(f"- {picture}[{title}]({name}.md)")
-        blocks.append("</div>")
+            thumbnail = f"![What {name}.py draws](thumbnails/{name}.webp)"
+            items.append(f"- {thumbnail}<br>\n  [{title}]({name}.md)")
+        blocks += ["\n".join(items), "</div>"]
     return "\n\n".join(blocks) + "\n"
 
 
