@@ -157,6 +157,7 @@ static bool asks(void) {
 }
 
 static void take_over(struct cdl_kernels *kernels) {
+    kernels->tiles = true;
     kernels->gemm_bf16 = gemm_bf16;
     kernels->bf16_pack = bf16_pack;
     kernels->bf16_from_floats = bf16_from_floats;

@@ -4,8 +4,7 @@
  * factor in rows, k side by side, and one in pairs: a panel of CDL_BF16_LINE columns, of which each
  * element holds rows 2 p (its lower half) and 2 p + 1 of a column. The order of a sum is that of
  * AMX's TDPBF16PS: of each 32 products those of even k and those of odd k are added up from 0 by
- * fused multiply-adds, then both sums to what was there. So all ISAs give the same bits, and this
- * one is what the tests hold AMX against.
+ * fused multiply-adds, then both sums to what was there. So all ISAs give the same bits.
  *
  * Part of the ISA template. */
 
@@ -13,6 +12,15 @@
 #define EACH(I) for (size_t I = 0; I < CDL_LINE; I++)
 
 CDL_INLINE uint32_t bf16_bits(float x) { return (uint32_t)bits_of_float(to_bfloat16(x)); }
+/* A vector of numbers of bfloat16. */
+typedef uint16_t v_bf16 __attribute__((vector_size(CDL_VLEN * 2)));
+typedef uint16_t v_bf16_anywhere __attribute__((vector_size(CDL_VLEN * 2), aligned(2), may_alias));
+
+CDL_INLINE vf vf_of_bfloat16(const uint16_t *x) {
+    const v_bf16 low = *(const v_bf16_anywhere *)x;
+    return (vf)(__builtin_convertvector(low, vu) << 16);
+}
+
 CDL_INLINE float float_of_low(uint32_t pair) { return float_of_bits((int32_t)(pair << 16)); }
 CDL_INLINE float float_of_high(uint32_t pair) {
     return float_of_bits((int32_t)(pair & 0xffff0000U));
@@ -23,8 +31,9 @@ static void bf16_from_floats(size_t rows, size_t n, const float *x, size_t ldx, 
     assert(are_padded(rows, n, x, ldx) && (rows <= 1 || ldy >= cdl_bf16_padded(n)));
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         if (n == 1) y[0] = (uint16_t)(bf16_bits(x[0]) >> 16);
-        for (size_t j = 0; n > 1 && j < n; j += CDL_LINE)
-            EACH(i) y[j + i] = (uint16_t)(bf16_bits(x[j + i]) >> 16);
+        for (size_t j = 0; n > 1 && j < cdl_padded(n); j += CDL_VLEN)
+            *(v_bf16_anywhere *)(y + j) =
+                __builtin_convertvector((vu)vf_to_bfloat16(vf_load(x + j)) >> 16, v_bf16);
         for (size_t j = n; j < cdl_bf16_padded(n); j++) y[j] = 0;
     }
 }
@@ -34,7 +43,8 @@ static void bf16_to_floats(size_t rows, size_t n, const uint16_t *x, size_t ldx,
     assert(rows <= 1 || (ldx >= n && ldy >= cdl_padded(n)));
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         if (n == 1) y[0] = brain_f(x[0]);
-        for (size_t j = 0; n > 1 && j < n; j += CDL_LINE) EACH(i) y[j + i] = brain_f(x[j + i]);
+        for (size_t j = 0; n > 1 && j < cdl_padded(n); j += CDL_VLEN)
+            vf_store(y + j, vf_of_bfloat16(x + j));
     }
 }
 

@@ -69,6 +69,14 @@ CDL_INLINE float to_bfloat16(float x) {
     return float_of_bits(
         (int32_t)((magnitude > 0x7f800000U ? bits | 0x400000U : normal) & 0xffff0000U));
 }
+CDL_INLINE vf vf_to_bfloat16(vf x) {
+    const vu bits = (vu)x, sign = (vu){0} + 0x80000000U, high = (vu){0} + 0xffff0000U;
+    const vi tiny = (vi)(bits & ~sign) < 0x800000;
+    const vu rounded = bits + 0x7fffU + (bits >> 16 & 1);
+    const vu number = rounded & (vu)vf_select(tiny, (vf)sign, (vf)high);
+    return vf_select(x != x, (vf)((bits | 0x400000U) & high), (vf)number);
+}
+
 /* Below 2^-14 by adding what has the step of subnormal halves; from 65,520 on infinity. */
 CDL_INLINE float to_float16(float x) {
     const uint32_t bits = (uint32_t)bits_of_float(x), magnitude = bits & 0x7fffffffU;
@@ -83,7 +91,9 @@ CDL_INLINE float to_float16(float x) {
 static void round_numbers(enum cdl_dtype dtype, size_t n, const float *x, float *y) {
     assert(n == 0 || (x && y));
     if (dtype == CDL_DTYPE_bfloat16) {
-        for (size_t i = 0; i < n; i++) y[i] = to_bfloat16(x[i]);
+        size_t i = 0;
+        for (; i + CDL_VLEN <= n; i += CDL_VLEN) vf_store(y + i, vf_to_bfloat16(vf_load(x + i)));
+        for (; i < n; i++) y[i] = to_bfloat16(x[i]);
     } else if (dtype == CDL_DTYPE_float16) {
         for (size_t i = 0; i < n; i++) y[i] = to_float16(x[i]);
     } else if (y != x) {

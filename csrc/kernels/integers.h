@@ -22,7 +22,6 @@ enum { INT_NV = 2, INT_ROWS = 1 };
 typedef int8_t vb __attribute__((vector_size(CDL_VLEN)));
 typedef int16_t vh __attribute__((vector_size(CDL_VLEN * 4)));
 typedef uint16_t vuh __attribute__((vector_size(CDL_VLEN * 4)));
-typedef uint32_t vu __attribute__((vector_size(CDL_VLEN * 4)));
 
 /* A value that must be rounded here: no multiply-add is to swallow it. */
 #if defined(__x86_64__)

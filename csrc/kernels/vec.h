@@ -17,6 +17,7 @@ CDL_INLINE vf vf_splat(float s) { return s - (vf){0}; }
 /* ---- lanes: masks and reductions across a register ------------------------------------------- */
 
 typedef int32_t vi __attribute__((vector_size(CDL_VLEN * 4)));
+typedef uint32_t vu __attribute__((vector_size(CDL_VLEN * 4)));
 
 #if CDL_VLEN == 16
 #define VF_LANES ((vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})

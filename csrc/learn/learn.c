@@ -110,12 +110,22 @@ static void keep(const struct cdl_trained *trained, const struct cdl_context *ct
     if (trained->squares && !waits) note_squares(trained, kernels, block, g);
 }
 
-void cdl_pair_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
-                    const struct cdl_param *pairs, struct cdl_block block) {
-    const float *w = param->w + offset_of(param, block);
-    for (size_t j = 0; j < block.width; j += CDL_BF16_LINE)
+void cdl_round_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
+                     enum cdl_dtype dtype, const struct cdl_param *rounded,
+                     struct cdl_block block) {
+    const size_t offset = offset_of(param, block);
+    const float *w = param->w + offset;
+    if (!rounded->pairs)
+        kernels->round_numbers(dtype, block.rows * block.width, w, rounded->w + offset);
+    for (size_t j = 0; j < block.width && rounded->pairs; j += CDL_BF16_LINE)
         kernels->bf16_pack(block.rows, cdl_min(block.width - j, CDL_BF16_LINE), w + j, block.width,
-                           cdl_param_pairs(pairs, block.row, block.column + j), CDL_BF16_LINE);
+                           cdl_param_pairs(rounded, block.row, block.column + j), CDL_BF16_LINE);
+}
+
+static void round_block(const struct cdl_trained *trained, const struct cdl_context *ctx,
+                        struct cdl_block block) {
+    if (trained->rounded)
+        cdl_round_block(ctx->kernels, trained->param, trained->rounds_to, trained->rounded, block);
 }
 
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
@@ -153,7 +163,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         kernels->add(n, g, sum);
         if (!step->apply) {
             settle(trained, ctx, offset, n);
-            if (trained->pairs) cdl_pair_block(kernels, trained->param, trained->pairs, block);
+            round_block(trained, ctx, block);
             return;
         }
         kernels->blend(n, 0.0f, sum, g);
@@ -163,7 +173,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     prepare(trained, ctx, offset, n, g);
     update(trained, ctx, offset, n, g, trained->param->w + offset);
     settle(trained, ctx, offset, n);
-    if (trained->pairs) cdl_pair_block(kernels, trained->param, trained->pairs, block);
+    round_block(trained, ctx, block);
 }
 
 /* As micro-batches would come one after the other. */

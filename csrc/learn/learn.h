@@ -31,9 +31,9 @@ void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx,
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);
 
-/* A block of a matrix in pairs of bfloat16, as products read it. */
-void cdl_pair_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
-                    const struct cdl_param *pairs, struct cdl_block block);
+/* A block of a weight rounded to a dtype: in pairs of bfloat16, or as floats. */
+void cdl_round_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
+                     enum cdl_dtype dtype, const struct cdl_param *rounded, struct cdl_block block);
 
 /* Whether a gradient of 0 changes nothing, so that blocks whose gradient is 0 may be skipped. */
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx);

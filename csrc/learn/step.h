@@ -42,8 +42,9 @@ struct cdl_trained {
      * `param`, `gradient` (what its instruction contributes), `sum` and `next`; NULL ends the
      * list. */
     struct cdl_trained *parts, *next;
-    int users;               /* how often instructions have it */
-    struct cdl_param *pairs; /* what becomes of w in pairs once it has learned, or NULL */
+    int users;                 /* how often instructions have it */
+    struct cdl_param *rounded; /* what becomes of w, rounded, once it has learned, or NULL */
+    enum cdl_dtype rounds_to;
     bool is_part;
     enum cdl_dtype dtype; /* of the gradient that its instruction hands over: float16 or not */
     bool gradientless;    /* no instruction hands it a gradient: it learns from zeros */

@@ -23,9 +23,9 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(w->rows == x->width, "kernel: expected a row for each column of x");
     CDL_EXPECT(w->cols == y->width, "kernel: expected a column for each of the output");
     CDL_EXPECT(x->lines == y->lines, "output: expected as many lines as x");
-    CDL_EXPECT(cdl_is_bf16(x) == cdl_is_bf16(y) && cdl_is_bf16(x) == (w->pairs != NULL),
+    CDL_EXPECT(cdl_is_bf16(x) == cdl_is_bf16(y) && (cdl_is_bf16(x) || !w->pairs),
                "x, kernel, output: expected all to be of bfloat16, or none");
-    CDL_EXPECT(!w->pairs || (w->rows > 1 && w->cols > 1),
+    CDL_EXPECT(!cdl_is_bf16(x) || (w->rows > 1 && w->cols > 1),
                "kernel: expected two rows and columns, at least, of bfloat16");
     return cdl_check_row(node->param[BIAS], y->width,
                          "bias: expected a number for each column of the output");
@@ -41,14 +41,14 @@ static double flops(const struct cdl_node *node) {
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool bf16 = cdl_is_bf16(x);
-    if (bf16 && !training) return cdl_bf16_matmul_floats(rows * x->lines);
+    const struct cdl_param *w = node->param[KERNEL];
+    if (bf16 && !training) return cdl_bf16_matmul_floats(w, rows * x->lines);
     if (!training) return 0;
-    const size_t back = bf16            ? cdl_bf16_matmul_floats(rows * x->lines)
+    const size_t back = bf16            ? cdl_bf16_matmul_floats(w, rows * x->lines)
                         : y->width == 1 ? cdl_padded(x->width)
                                         : cdl_transposed_floats(y->width);
     const size_t learn =
-        CDL_THREAD_SCRATCH +
-        cdl_gradient_floats(node->param[KERNEL], rows * x->lines, x->ld, y->ld, bf16);
+        CDL_THREAD_SCRATCH + cdl_gradient_floats(w, rows * x->lines, x->ld, y->ld, bf16, w->pairs);
     return cdl_max(back, learn);
 }
 
@@ -60,6 +60,11 @@ struct part {
 
 static struct part all_of(const struct cdl_tensor *to, size_t first, size_t last) {
     return (struct part){first * to->lines, (last - first) * to->lines, 0, cdl_padded(to->width)};
+}
+
+static bool is_small_m(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return cdl_is_small_m((size_t)cdl_samples_joined(node, ctx) * node->in[0]->lines,
+                          node->out[0]->width);
 }
 
 /* y, or (back) dx, of bfloat16. */
@@ -77,6 +82,7 @@ static void multiply_bf16(const struct cdl_node *node, const struct cdl_context 
         .lda = from->ld,
         .w = node->param[KERNEL],
         .transposed = back,
+        .small_m = back && is_small_m(node, ctx),
         .bias = b && !back ? b->w : NULL,
         .c = cdl_bf16(back ? x->grad : y->data) + at,
         .ldc = to->ld,
@@ -129,17 +135,16 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
     float *dx = x->grad + part.line * x->ld;
     const struct cdl_epilogue epilogue = {.activation = node->dx_activation,
                                           .gradient = true,
-                                          .y = x->data + part.line * x->ld,
+                                          .y = x->data + part.line * x->ld + part.column,
                                           .ldy = x->ld,
                                           .params = node->dx_row_param};
     const float *w = node->param[KERNEL]->w;
     if (x->width == 1) { /* one input: its weights are a single row of W */
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, true, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul_transposed(
-            ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld, w, dx, x->ld,
-            &epilogue, cdl_is_small_m((size_t)cdl_samples_joined(node, ctx) * x->lines, y->width),
-            ctx->scratch);
+        cdl_matmul_transposed(ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld,
+                              w, dx + part.column, x->ld, &epilogue, is_small_m(node, ctx),
+                              ctx->scratch);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));
@@ -226,7 +231,8 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
                                     .dy = cdl_grad_rows(y, ctx->row),
                                     .ldx = x->ld,
                                     .ldy = y->ld,
-                                    .bf16 = cdl_is_bf16(x)};
+                                    .bf16 = cdl_is_bf16(x),
+                                    .pairs = node->param[KERNEL]->pairs};
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
     const size_t blocks = cdl_blocks(node->param[KERNEL]);
     const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
@@ -271,4 +277,5 @@ const struct cdl_op cdl_op_dense = {
     .learns_by_lines = true,
     .bf16 = true,
     .takes_pairs = true,
+    .takes_rounded = true,
 };

@@ -174,6 +174,7 @@ struct cdl_op {
                    share the batch): it runs there even without samples */
     bool bf16;  /* what it reads and gives may be of bfloat16 */
     bool takes_pairs;    /* in[0] of bfloat16: its first weight is in pairs (base/param.h) */
+    bool takes_rounded;  /* .. but where there are no tiles, floats that were rounded */
     bool changes_params; /* forward() changes parameters in training */
     bool keeps_order;    /* of batches, in predictions too: each sample by the same thread */
     bool may_fault;      /* has a fault to note (fault.h) */

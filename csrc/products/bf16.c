@@ -1,13 +1,14 @@
 /* bf16.c - which block of a product of bfloat16 is computed when, and what becomes of its sums.
  *
- * Some panels of sums at a time are added up in scratch, in runs of DEPTH of k: what is read of
- * the rows stays in L2, and each part of the weights is read once.
+ * Some panels of sums at a time are added up in scratch. Where the weights are in pairs that goes
+ * in runs of DEPTH of k: what is read of the rows stays in L2, and each part of the weights is read
+ * once. Elsewhere rows become floats, some at a time, and the products are those of float32.
  */
 #include "products/bf16.h"
 
 #include "base/caches.h"
 
-enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8 };
+enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8, LEAST_ROWS = 256 };
 enum { LINE = CDL_BF16_LINE, STEP = DEPTH / 2 * LINE }; /* of a panel of w^T in scratch */
 
 static const float zeros[CDL_PANEL];
@@ -23,8 +24,6 @@ static size_t sums_floats(size_t m) {
     const size_t panel = cdl_min(m, MOST_ROWS) * CDL_PANEL;
     return cdl_max(cdl_min(l2_floats(), MOST_PANELS * panel), panel);
 }
-
-size_t cdl_bf16_matmul_floats(size_t m) { return sums_floats(m) + 2 * STEP; }
 
 /* Columns [column, column + depth) of w, as pairs of rows of a panel whose columns are rows [row,
  * row
@@ -42,17 +41,17 @@ static void transpose(const struct cdl_kernels *kernels, const struct cdl_param 
 /* Pads become 0, whatever they are: of an infinite number in x they are NaN, which is NaN also by
  * the zeros that the next product has for them. */
 static void finish(const struct cdl_kernels *kernels, const struct cdl_bf16_product *product,
-                   size_t rows, size_t width, size_t row, size_t column, float *sums) {
+                   size_t rows, size_t width, size_t row, size_t column, float *sums, size_t ld) {
     _Alignas(64) float y[FINISHED * CDL_PANEL];
-    const size_t ld = CDL_PANEL, offset = row * product->ldc + column;
+    const size_t offset = row * product->ldc + column;
     const size_t columns = product->transposed ? product->w->rows : product->w->cols;
     const struct cdl_epilogue epilogue = {.activation = product->activation,
                                           .gradient = product->gradient,
                                           .y = y,
                                           .params = product->params};
     if (product->gradient && product->activation != CDL_ACTIVATION_linear)
-        kernels->bf16_to_floats(rows, width, product->y + offset, product->ldc, y, ld);
-    cdl_finish(kernels, &epilogue, rows, width, 0, sums, ld, ld);
+        kernels->bf16_to_floats(rows, width, product->y + offset, product->ldc, y, CDL_PANEL);
+    cdl_finish(kernels, &epilogue, rows, width, 0, sums, ld, CDL_PANEL);
     kernels->bf16_from_floats(rows, cdl_min(width, columns - column), sums, ld, product->c + offset,
                               product->ldc);
 }
@@ -79,12 +78,12 @@ static void strip(const struct cdl_context *ctx, const struct cdl_bf16_product *
                                pairs, step, init, p ? CDL_PANEL : 0, c, CDL_PANEL);
             for (size_t r = 0; r < m && p + depth == k; r += FINISHED)
                 finish(kernels, product, cdl_min(m - r, FINISHED), width, row + r, at,
-                       c + r * CDL_PANEL);
+                       c + r * CDL_PANEL, CDL_PANEL);
         }
     }
 }
 
-void cdl_bf16_matmul(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
+static void by_pairs(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
                      float *scratch) {
     const struct cdl_param *w = product->w;
     const size_t k = product->transposed ? w->cols : w->rows;
@@ -98,4 +97,65 @@ void cdl_bf16_matmul(const struct cdl_context *ctx, const struct cdl_bf16_produc
             strip(ctx, product, row, m, column, last, scratch, b);
         }
     }
+}
+
+/* ---- without tiles -----------------------------------------------------------------------------
+ */
+
+/* Rows that are floats at a time: they fill half of L2, and are as many as make it worth to read
+ * all weights for them. */
+static size_t rows_of(size_t m, size_t k) {
+    return cdl_min(m, cdl_max(l2_floats() / cdl_stride(k), LEAST_ROWS));
+}
+
+/* Panels of their sums, which are a quarter of that, and floats of so many or less. */
+static size_t panels_beside(size_t m) {
+    return cdl_max(cdl_min(l2_floats() / 4 / (m * CDL_PANEL), MOST_PANELS), 1);
+}
+static size_t floats_beside(size_t m) {
+    const size_t panel = m * CDL_PANEL;
+    return cdl_max(cdl_min(l2_floats() / 4, MOST_PANELS * panel), panel);
+}
+
+static size_t floats_of(size_t m, size_t k) {
+    const size_t rows = rows_of(m, k);
+    return rows * cdl_stride(k) + floats_beside(rows) + cdl_transposed_floats(k);
+}
+
+size_t cdl_bf16_matmul_floats(const struct cdl_param *w, size_t m) {
+    return w->pairs ? sums_floats(m) + 2 * STEP
+                    : cdl_max(floats_of(m, w->rows), floats_of(m, w->cols));
+}
+
+static void by_floats(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
+                      float *scratch) {
+    const struct cdl_epilogue none = {.activation = CDL_ACTIVATION_linear};
+    const struct cdl_param *w = product->w;
+    const size_t k = product->transposed ? w->cols : w->rows, ld = cdl_stride(k);
+    const size_t step = rows_of(product->m, k), across = panels_beside(step) * CDL_PANEL;
+    float *a = scratch, *sums = a + step * ld, *more = sums + floats_beside(step);
+    for (size_t row = 0, m; row < product->m; row += m) {
+        m = cdl_min(product->m - row, step);
+        ctx->kernels->bf16_to_floats(m, k, product->a + row * product->lda, product->lda, a, ld);
+        const size_t end = product->first + product->columns;
+        for (size_t column = product->first, n; column < end; column += n) {
+            n = cdl_min(end - column, across);
+            if (product->transposed)
+                cdl_matmul_transposed(ctx, m, k, w->rows, column, n, a, ld, w->w, sums, n, &none,
+                                      product->small_m, more);
+            else
+                cdl_matmul(ctx, m, k, n, a, ld, w->w + column * k,
+                           product->bias ? product->bias + column : NULL, sums, n, &none, false);
+            for (size_t j = 0; j < n; j += CDL_PANEL) {
+                for (size_t r = 0; r < m; r += FINISHED)
+                    finish(ctx->kernels, product, cdl_min(m - r, FINISHED),
+                           cdl_min(n - j, CDL_PANEL), row + r, column + j, sums + r * n + j, n);
+            }
+        }
+    }
+}
+
+void cdl_bf16_matmul(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
+                     float *scratch) {
+    (product->w->pairs ? by_pairs : by_floats)(ctx, product, scratch);
 }

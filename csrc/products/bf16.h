@@ -11,8 +11,8 @@ struct cdl_bf16_product {
     size_t m, first, columns;
     const uint16_t *a;
     size_t lda;
-    const struct cdl_param *w; /* in pairs */
-    bool transposed;
+    const struct cdl_param *w; /* in pairs, or floats that were rounded */
+    bool transposed, small_m;  /* as cdl_matmul_transposed has it */
     const float *bias;
     uint16_t *c;
     size_t ldc;
@@ -23,6 +23,6 @@ struct cdl_bf16_product {
 };
 void cdl_bf16_matmul(const struct cdl_context *ctx, const struct cdl_bf16_product *product,
                      float *scratch);
-size_t cdl_bf16_matmul_floats(size_t m);
+size_t cdl_bf16_matmul_floats(const struct cdl_param *w, size_t m);
 
 #endif

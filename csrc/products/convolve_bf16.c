@@ -153,7 +153,7 @@ static size_t places_of(size_t numbers) {
 size_t cdl_bf16_convolve_floats(const struct cdl_bf16_view *view, const struct cdl_param *w) {
     const struct cdl_param factor = factor_of(view, w, NULL);
     const size_t places = places_of(factor.rows), rows = places * row_stride(factor.rows) / 2;
-    return rows + cdl_bf16_matmul_floats(places) + (view->back ? pairs_floats(&factor) : 0);
+    return rows + cdl_bf16_matmul_floats(w, places) + (view->back ? pairs_floats(&factor) : 0);
 }
 
 /* Whether each place sees the line of its own number, and nothing else. */

@@ -41,16 +41,16 @@ static size_t most_strip_floats(size_t samples) {
 static size_t x_stride(size_t samples) { return cdl_bf16_padded(samples) + CDL_BF16_LINE; }
 
 /* Floats of a panel of dy in pairs, or as it is. */
-static size_t panel_floats(size_t samples, bool bf16) {
-    return bf16 ? cdl_bf16_padded(samples) / 2 * CDL_PANEL : samples * CDL_PANEL;
+static size_t panel_floats(size_t samples, bool pairs) {
+    return pairs ? cdl_bf16_padded(samples) / 2 * CDL_PANEL : samples * CDL_PANEL;
 }
 
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
-                           bool bf16) {
-    if (bf16)
+                           bool bf16, bool pairs) {
+    if (pairs)
         return CDL_CHUNK * x_stride(samples) / 2 + CDL_MOST_STRIP * panel_floats(samples, true);
-    const size_t x_floats = copies_x(w, samples, ldx) ? samples * CDL_CHUNK : 0;
-    return x_floats + (copies_dy(w, samples, ldy) ? most_strip_floats(samples) : 0);
+    const size_t x_floats = bf16 || copies_x(w, samples, ldx) ? samples * CDL_CHUNK : 0;
+    return x_floats + (bf16 || copies_dy(w, samples, ldy) ? most_strip_floats(samples) : 0);
 }
 
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
@@ -60,7 +60,7 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     gradient->x_copied = 0;
     if (gradient->bf16 || copies_x(w, samples, gradient->ldx)) {
         gradient->x_copy = room;
-        room += gradient->bf16 ? CDL_CHUNK * x_stride(samples) / 2 : samples * CDL_CHUNK;
+        room += gradient->pairs ? CDL_CHUNK * x_stride(samples) / 2 : samples * CDL_CHUNK;
     }
     /* Small products feel each division: 40 ns of a step of 1 us went into the size of the strip.
      */
@@ -69,7 +69,7 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     if (!gradient->bf16 && !copies_dy(w, samples, gradient->ldy)) return;
     gradient->strip = strip_of(samples, gradient->ctx->kernels->blocking->strip_floats);
     for (size_t s = 0; s < gradient->strip; s++) {
-        gradient->dy_copy[s] = room + s * panel_floats(samples, gradient->bf16);
+        gradient->dy_copy[s] = room + s * panel_floats(samples, gradient->pairs);
         gradient->dy_copied[s] = 0;
     }
 }
@@ -84,11 +84,28 @@ struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i) 
     return cdl_block_at(w, (panel + i % across) * chunks + i / across);
 }
 
-/* `columns` columns of rows `ld` apart, side by side. */
-static void copy(size_t samples, size_t columns, const float *from, size_t ld, float *to) {
-    for (size_t s = 0; s < samples; s++) {
-        memcpy(to + s * columns, from + s * ld, columns * sizeof(float));
+/* `columns` columns, from `column` on, of rows `ld` apart side by side, as floats. */
+static void copy(const struct cdl_gradient *gradient, const float *rows, size_t ld, size_t column,
+                 size_t columns, float *to, size_t ld_to) {
+    if (gradient->bf16) {
+        const uint16_t *from = (const uint16_t *)(const void *)rows;
+        gradient->ctx->kernels->bf16_to_floats(gradient->samples, columns, from + column, ld, to,
+                                               ld_to);
+        return;
     }
+    for (size_t s = 0; s < gradient->samples; s++)
+        memcpy(to + s * ld_to, rows + s * ld + column, columns * sizeof(float));
+}
+
+/* The block's columns of dy, side by side. */
+static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block block) {
+    const size_t slot = block.column / CDL_PANEL % gradient->strip;
+    if (gradient->dy_copied[slot] != block.column + 1) {
+        copy(gradient, gradient->dy, gradient->ldy, block.column, block.width,
+             gradient->dy_copy[slot], block.width);
+        gradient->dy_copied[slot] = block.column + 1;
+    }
+    return gradient->dy_copy[slot];
 }
 
 /* ---- bfloat16 -----------------------------------------------------------------------------------
@@ -133,9 +150,11 @@ static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_blo
 
 void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
     const struct cdl_kernels *kernels = gradient->ctx->kernels;
-    if (!gradient->bf16) {
-        kernels->column_sums(gradient->samples, block.width, gradient->dy + block.column,
-                             gradient->ldy, g);
+    if (!gradient->pairs) {
+        const bool copied = gradient->bf16;
+        const float *dy = copied ? dy_copied(gradient, block) : gradient->dy + block.column;
+        kernels->column_sums(gradient->samples, block.width, dy,
+                             copied ? block.width : gradient->ldy, g);
         return;
     }
     const uint32_t *dy = dy_in_pairs(gradient, block);
@@ -145,7 +164,7 @@ void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, fl
                                 CDL_BF16_LINE, g + j);
 }
 
-static void multiply_bf16(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
+static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
     static const float zeros[CDL_PANEL];
     const size_t samples = cdl_bf16_padded(gradient->samples), ld = x_stride(gradient->most);
     const uint16_t *x = x_turned(gradient, block);
@@ -155,27 +174,21 @@ static void multiply_bf16(struct cdl_gradient *gradient, struct cdl_block block,
 }
 
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
-    if (gradient->bf16) {
-        multiply_bf16(gradient, block, g);
+    if (gradient->pairs) {
+        multiply_pairs(gradient, block, g);
         return;
     }
     const float *x = gradient->x + block.row, *dy = gradient->dy + block.column;
     size_t ldx = gradient->ldx, ldy = gradient->ldy;
     if (gradient->x_copy) {
+        const size_t ld = gradient->bf16 ? CDL_CHUNK : block.rows;
         if (gradient->x_copied != block.row + 1) {
-            copy(gradient->samples, block.rows, x, ldx, gradient->x_copy);
+            copy(gradient, gradient->x, ldx, block.row, block.rows, gradient->x_copy, ld);
             gradient->x_copied = block.row + 1;
         }
-        x = gradient->x_copy, ldx = block.rows;
+        x = gradient->x_copy, ldx = ld;
     }
-    if (gradient->dy_copy[0]) {
-        const size_t slot = block.column / CDL_PANEL % gradient->strip;
-        if (gradient->dy_copied[slot] != block.column + 1) {
-            copy(gradient->samples, block.width, dy, ldy, gradient->dy_copy[slot]);
-            gradient->dy_copied[slot] = block.column + 1;
-        }
-        dy = gradient->dy_copy[slot], ldy = block.width;
-    }
+    if (gradient->dy_copy[0]) dy = dy_copied(gradient, block), ldy = block.width;
     cdl_matmul_gradient(gradient->ctx, gradient->samples, block.rows, block.width, x, ldx, dy, ldy,
                         g);
 }

@@ -19,7 +19,7 @@ struct cdl_gradient {
     size_t samples, most; /* most: of all calls that share blocks, by which these are ordered */
     const float *x, *dy;
     size_t ldx, ldy;
-    bool bf16; /* x and dy are of bfloat16: copies are made in the forms that products read */
+    bool bf16, pairs; /* x and dy are of bfloat16; copies are in pairs, or floats */
     float *x_copy, *dy_copy[CDL_MOST_STRIP]; /* NULL: read where they are */
     size_t strip;                            /* panels */
     size_t x_copied,
@@ -28,7 +28,7 @@ struct cdl_gradient {
 
 /* Floats that a gradient of so many samples wants for its copies. */
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
-                           bool bf16);
+                           bool bf16, bool pairs);
 
 /* What the fields up to ldy say, with `room` of cdl_gradient_floats. */
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room);

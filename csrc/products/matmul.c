@@ -94,10 +94,10 @@ static void transpose_block(const struct cdl_kernels *kernels, size_t k, size_t 
  * and 4 rows of 64 x 33 0.6 times. */
 bool cdl_is_small_m(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
 
-/* dx[m, k] = dz[m, n] w^T, and what is done with a block of it. */
+/* Columns of dz[m, n] w^T, k in all, and what is done with a block of them. */
 struct transposed {
     const struct cdl_context *ctx;
-    size_t m, n, k;
+    size_t m, n, k, first; /* column of the product, which dx begins with */
     const float *dz, *w;
     size_t ldz, lddx;
     float *dx, *scratch;
@@ -117,8 +117,8 @@ static void transpose_w(const struct transposed *job, size_t column) {
         depth = cdl_min(job->n - p, kernels->blocking->depth);
         transpose_block(kernels, job->k, job->n, column, live_at(job, column), p, depth, job->w,
                         job->scratch, width);
-        add_rows(kernels, job->m, job->n, p, depth, column, width, job->dz, job->ldz, job->scratch,
-                 NULL, job->dx, job->lddx, job->epilogue, false, false);
+        add_rows(kernels, job->m, job->n, p, depth, column - job->first, width, job->dz, job->ldz,
+                 job->scratch, NULL, job->dx, job->lddx, job->epilogue, false, false);
     }
 }
 
@@ -133,10 +133,10 @@ static void transpose_dz(const struct transposed *job, size_t column, const floa
         kernels->gemm_lines(live, ld, depth, job->w + q * job->k + column * width, width,
                             dzt + q * ld, ld, q ? block : zeros, q ? ld : 0, block, ld);
     }
-    float *dx = job->dx + column;
+    float *dx = job->dx + (column - job->first);
     kernels->transpose(live, job->m, block, ld, dx, job->lddx);
-    cdl_finish(kernels, job->epilogue, job->m, cdl_panel_width(job->k, column), column, dx,
-               job->lddx, job->epilogue->ldy);
+    cdl_finish(kernels, job->epilogue, job->m, cdl_panel_width(job->k, column), column - job->first,
+               dx, job->lddx, job->epilogue->ldy);
 }
 
 /* To transpose w moves n numbers a column of dx, to transpose dz and dx m (n + columns) in all; but
@@ -169,6 +169,7 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
                                    .m = m,
                                    .n = n,
                                    .k = k,
+                                   .first = first,
                                    .dz = dz,
                                    .w = w,
                                    .ldz = ldz,
@@ -186,10 +187,10 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
             transpose_w(&job, column);
             continue;
         }
-        ctx->kernels->dot_panels(m, column, live_at(&job, column), k, n, dz, ldz, w, dx + column,
-                                 lddx);
-        cdl_finish(ctx->kernels, epilogue, m, cdl_panel_width(k, column), column, dx + column, lddx,
-                   epilogue->ldy);
+        ctx->kernels->dot_panels(m, column, live_at(&job, column), k, n, dz, ldz, w,
+                                 dx + (column - first), lddx);
+        cdl_finish(ctx->kernels, epilogue, m, cdl_panel_width(k, column), column - first,
+                   dx + (column - first), lddx, epilogue->ldy);
     }
 }
 

@@ -39,8 +39,8 @@ void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, con
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
                 const struct cdl_epilogue *epilogue, bool uncached);
 
-/* Columns [first, first + columns) of dx[m, k] = dz[m, n] w^T, first a panel's, w (k rows, n
- * columns) in panels. What moves less is transposed into `scratch` of cdl_transposed_floats(n): w,
+/* Columns [first, first + columns) of dz[m, n] w^T, first a panel's, into dx, w (k rows, n columns)
+ * in panels. What moves less is transposed into `scratch` of cdl_transposed_floats(n): w,
  * panel by panel of dx, which is read again each time, since a second copy of all weights that
  * every update has to write costs more; or dz and dx. `small_m`: for so few rows that either costs
  * more than to add up products along the rows of w. */

@@ -163,10 +163,10 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
         const enum cdl_dtype dtype = def->param_dtypes[i];
+        const bool pairs = i == 0 && node->op->takes_pairs && cdl_is_bf16(node->in[0]) &&
+                           (program->kernels->tiles || !node->op->takes_rounded);
         if (node->param[i] && cdl_rounds_to(dtype))
-            CDL_TRY(cdl_shadow_of(program, def->params[i], dtype,
-                                  i == 0 && node->op->takes_pairs && cdl_is_bf16(node->in[0]),
-                                  &node->param[i]));
+            CDL_TRY(cdl_shadow_of(program, def->params[i], dtype, pairs, &node->param[i]));
         const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
         node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }

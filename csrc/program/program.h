@@ -14,7 +14,7 @@ struct cdl_shadow {
     struct cdl_param *param, *rounded;
     enum cdl_dtype dtype;
     uint64_t version;
-    bool changes, learned; /* in a step; what learns the weight does it (cdl_trained.pairs) */
+    bool changes, learned; /* in a step; what learns the weight does it (cdl_trained.rounded) */
 };
 
 struct cdl_program {

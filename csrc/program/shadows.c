@@ -30,7 +30,8 @@ void cdl_destroy_shadows(struct cdl_program *program) {
     free(program->shadows);
 }
 
-/* Pairs are made block by block as the weight learns, if blocks learn as they come. */
+/* They are made block by block as the weight learns, if blocks learn as they come: one for each
+ * weight, and any other afterwards. */
 void cdl_link_shadows(struct cdl_program *program) {
     for (int i = 0; i < program->n_shadows; i++) {
         struct cdl_shadow *shadow = &program->shadows[i];
@@ -39,9 +40,10 @@ void cdl_link_shadows(struct cdl_program *program) {
             struct cdl_trained *trained = &program->trained[t];
             if (trained->param != shadow->param) continue;
             shadow->changes = true;
-            if (!shadow->rounded->pairs || program->keeps_grads || program->settles) continue;
+            if (trained->rounded || program->keeps_grads || program->settles) continue;
             shadow->learned = true;
-            trained->pairs = shadow->rounded;
+            trained->rounded = shadow->rounded;
+            trained->rounds_to = shadow->dtype;
         }
     }
 }
@@ -54,20 +56,11 @@ void cdl_round_shadows(const struct cdl_program *program, int thread, int thread
     for (int i = 0; i < program->n_shadows; i++) {
         const struct cdl_shadow *shadow = &program->shadows[i];
         if (all ? !shadow->changes || shadow->learned : !is_stale(shadow)) continue;
-        if (shadow->rounded->pairs) {
-            const size_t blocks = cdl_blocks(shadow->param);
-            const size_t end = blocks * (size_t)(thread + 1) / (size_t)threads;
-            for (size_t b = blocks * (size_t)thread / (size_t)threads; b < end; b++)
-                cdl_pair_block(program->kernels, shadow->param, shadow->rounded,
-                               cdl_block_at(shadow->param, b));
-            continue;
-        }
-        const size_t floats = cdl_param_floats(shadow->param);
-        const size_t step = cdl_round_up(floats / (size_t)threads + 1, CDL_LINE);
-        const size_t first = cdl_min(step * (size_t)thread, floats);
-        const size_t n = cdl_min(step, floats - first);
-        program->kernels->round_numbers(shadow->dtype, n, shadow->param->w + first,
-                                        shadow->rounded->w + first);
+        const size_t blocks = cdl_blocks(shadow->param);
+        const size_t end = blocks * (size_t)(thread + 1) / (size_t)threads;
+        for (size_t b = blocks * (size_t)thread / (size_t)threads; b < end; b++)
+            cdl_round_block(program->kernels, shadow->param, shadow->dtype, shadow->rounded,
+                            cdl_block_at(shadow->param, b));
     }
 }
 

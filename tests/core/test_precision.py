@@ -270,20 +270,93 @@ def test_dense_layers_of_two_bytes_have_the_gradients_of_rounded_numbers(rows, k
 
 
 @pytest.mark.parametrize(("rows", "k", "n"), SIZES)
-def test_every_isa_and_team_gives_the_same_bits(rows, k, n):
+def test_every_team_and_every_isa_without_tiles_gives_the_same_bits(rows, k, n):
     rng = np.random.default_rng(rows)
     x = rng.normal(size=(rows, 3, k)).astype(np.float32)
     dy = rng.normal(size=(rows, 3, 4)).astype(np.float32)
     program = net([k, n, 4], kind="plain_relu", lines=(3,)).fused()
-    found = []
+    found = {}
     for isa in ISAS:
+        alike = found.setdefault(isa == "amx", [])
         for options in ({"threads": 1}, *TEAMS):
             y, gradients = pull_back(program, [x], dy, isa=isa, **options)
-            found.append([y, *(gradients[v] for v in program.variables)])
-        found.append([predict(program, [x], isa=isa), *found[-1][1:]])
+            alike.append([y, *(gradients[v] for v in program.variables)])
+        alike.append([predict(program, [x], isa=isa), *alike[-1][1:]])
+    for alike in found.values():
+        for other in alike[1:]:
+            for a, b in zip(alike[0], other, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def sum_of_products(a, b, start, isa):
+    """a b in float32, in the order of an ISA: products of two numbers of bfloat16 are exact."""
+    if isa != "amx":
+        for p in range(a.shape[1]):
+            start = start + a[:, p, None] * b[p]
+        return start
+    pads = -a.shape[1] % 32
+    a, b = np.pad(a, [(0, 0), (0, pads)]), np.pad(b, [(0, pads), (0, 0)])
+    for p in range(0, a.shape[1], 32):  # one TDPBF16PS
+        halves = [np.zeros_like(start), np.zeros_like(start)]
+        for q in range(p, p + 32):
+            halves[q % 2] = halves[q % 2] + a[:, q, None] * b[q]
+        start = start + (halves[0] + halves[1])
+    return start
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("rows", "k", "n"), [s for s in SIZES if s[0] > 4])
+def test_sums_have_the_bits_of_their_order(rows, k, n, isa):
+    rng = np.random.default_rng(rows)
+    x = rounded(rng.normal(size=(rows, k)).astype(np.float32), "bfloat16")
+    dy = rounded(rng.normal(size=(rows, n)).astype(np.float32), "bfloat16")
+    program = net([k, k, n], kind="linear")
+    found, gradients = pull_back(program.fused(), [x], dy, isa=isa)
+    kernels = program.variables[::2]
+    w = [rounded(v.numpy(), "bfloat16") for v in kernels]
+    b = [np.tile(rounded(v.numpy(), "bfloat16"), (rows, 1)) for v in program.variables[1::2]]
+    hidden = rounded(sum_of_products(x, w[0], b[0], isa), "bfloat16")
+    y = rounded(sum_of_products(hidden, w[1], b[1], isa), "bfloat16")
+    np.testing.assert_array_equal(found, y)
+    dz = rounded(sum_of_products(dy, w[1].T, np.zeros_like(hidden), isa), "bfloat16")
+    for kernel, left, right in zip(kernels, (x, hidden), (dz, dy), strict=True):
+        g = sum_of_products(left.T, right, np.zeros(kernel.shape, np.float32), isa)
+        np.testing.assert_array_equal(gradients[kernel], g)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_weight_of_two_dtypes_is_rounded_to_both_after_each_step(isa):
+    rng = np.random.default_rng(8)
+    x = rounded(rng.normal(size=(32, 20)).astype(np.float32), "bfloat16")
+    t = rng.normal(size=(32, 20)).astype(np.float32)
+    first, dtypes = rng.normal(size=(20, 20)).astype(np.float32) / 5, ("bfloat16", "float16", None)
+    found = []
+    for options in ({"threads": 1}, {"threads": 2}, {"threads": 3, "lockstep": True}):
+        w = weight(first)
+        program = Program()
+        y = program.input((20,))
+        for dtype in dtypes:
+            y = program.cast(y, dtype or "float32")
+            y = dense(program, y, w, param_dtypes=(dtype,) if dtype else ())
+        program.loss(
+            "mean_squared_error", program.input((20,), role="y"), program.cast(y, "float32")
+        )
+        train(program.fused(), [x, t], learner("sgd", [w]), batch=16, epochs=20, isa=isa, **options)
+        found.append(w.numpy())
     for other in found[1:]:
-        for a, b in zip(found[0], other, strict=True):
-            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(other, found[0])
+    exact = first.astype(np.float64)
+    for at in [0, 16] * 20:
+        values, low = [x[at : at + 16].astype(np.float64)], []
+        for dtype in dtypes:
+            low.append(rounded(np.float32(exact), dtype) if dtype else exact)
+            values.append(values[-1] @ low[-1])
+        dz, step = (values[-1] - t[at : at + 16]) * 2 / 320, 0
+        for w, v in zip(low[::-1], values[-2::-1], strict=True):
+            step, dz = step + v.T @ dz, dz @ w.T
+        exact -= 0.01 * step
+    moved = np.abs(exact - first).max()
+    np.testing.assert_allclose(found[0], exact, rtol=0, atol=0.02 * moved)
 
 
 @pytest.mark.parametrize("isa", ISAS)
