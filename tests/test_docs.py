@@ -14,9 +14,10 @@ import cdl
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 # The code of docs/gallery/ is that of examples/, which tests/test_examples.py runs.
-PAGES = sorted(
+PAGES = [
     str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if path.parent.name != "gallery"
-)
+]
+PAGES = sorted([*PAGES, "gallery/notebook.md"])
 # What a page needs beside scikit-learn.
 NEEDS = {
     "guides/data.md": ["pandas", "pyarrow", "PIL"],

@@ -63,12 +63,13 @@ def test_the_gallery_shows_each_script_as_it_is(root):
     gallery = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gallery)
     pages = {path.stem for path in gallery.GALLERY.glob("*.md")} - {"index"}
-    assert set(EXAMPLES) <= pages
+    assert pages == {*EXAMPLES, "notebook"}
     for name in EXAMPLES:
         text = (gallery.GALLERY / f"{name}.md").read_text()
         assert text == gallery.page(name, gallery.printed(name)), (
             f"python tools/gallery.py --code makes another docs/gallery/{name}.md"
         )
+    assert gallery.notebook() == (gallery.GALLERY / "notebook.md").read_text()
     assert gallery.index() == (gallery.GALLERY / "index.md").read_text()
 
 

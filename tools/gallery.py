@@ -3,6 +3,7 @@
     python tools/gallery.py            run all examples
     python tools/gallery.py mnist wine run these
     python tools/gallery.py --code     run none: only the code on the pages is renewed
+    jupyter nbconvert --to notebook --execute --inplace docs/gallery/notebook.ipynb
 
 A script gets `--picture FILE` and draws into it. Pictures are committed, so that `make docs` runs
 nothing; a test holds the code on the pages to the scripts.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import json
 import os
 import re
 import subprocess
@@ -60,6 +62,18 @@ def page(name: str, output: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def notebook() -> str:
+    """The page of docs/gallery/notebook.ipynb, which has been run and saved with what it shows."""
+    blocks = []
+    for cell in json.loads((GALLERY / "notebook.ipynb").read_text())["cells"]:
+        source = "".join(cell["source"])
+        blocks.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            blocks.append("".join(output["data"]["text/html"]).strip())
+    blocks.append("This is [notebook.ipynb](notebook.ipynb), as it was saved.")
+    return "\n\n".join(blocks) + "\n"
+
+
 def index() -> str:
     """The page that leads to all others."""
     blocks = [
@@ -75,6 +89,10 @@ def index() -> str:
             thumbnail = f"![What {name}.py draws](thumbnails/{name}.webp)"
             items.append(f"- {thumbnail}<br>\n  [{title}]({name}.md)")
         blocks += ["\n".join(items), "</div>"]
+    blocks += [
+        "## In a notebook",
+        "[What a net, a training and an explanation look like](notebook.md)",
+    ]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -142,6 +160,7 @@ def main() -> None:
         print(name, (GALLERY / f"{name}.webp").stat().st_size, "bytes")
     for name in everything:
         (GALLERY / f"{name}.md").write_text(page(name, printed(name)))
+    (GALLERY / "notebook.md").write_text(notebook())
     (GALLERY / "index.md").write_text(index())
 
 
