@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Inputs that are no numbers to compute with: rows of a table, places along an axis.
 PLACES = {"gather": 0, "take_along": 1}
+MOVING = 2  # the first weight of a batch_norm that follows the batch: it is the weight, no copy
 
 
 def dtype_of(

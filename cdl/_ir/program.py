@@ -117,6 +117,8 @@ class Program:
             shared = bool(inputs) and all(v.shared for v in inputs)
         if param_dtypes is None:
             param_dtypes = [self._dtype_read(each) for each in params]
+            if op == "batch_norm" and self.training and not attributes["frozen"]:
+                param_dtypes[emit.MOVING :] = [None] * len(params[emit.MOVING :])
         dtype = dtype or emit.dtype_of(op, inputs, params, param_dtypes)
         if op == "cast":
             attributes["dtype"] = dtype

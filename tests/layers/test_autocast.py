@@ -298,3 +298,16 @@ def test_bins_are_counted_in_full(policy):
     given = np.array([[256.0], [300.0], [512.0]], np.float32)
     for bins in (layer(given), Model(x, layer(x)).predict(given, verbose=0)):
         np.testing.assert_array_equal(bins, given + 1)
+
+
+def test_moving_statistics_follow_the_batches(policy):
+    _, variable = POLICIES[policy]
+    model = Sequential([Input((5,)), layers.BatchNormalization(momentum=0.5)])
+    model.compile("sgd", "mse")
+    model.fit(X, X, batch_size=6, epochs=2, shuffle=False, verbose=0)
+    mean = 0.75 * X.mean(0)
+    variance = 0.25 + 0.75 * X.var(0)
+    layer = model.layers[-1]
+    assert layer.moving_mean.dtype == variable
+    np.testing.assert_allclose(np.float64(layer.moving_mean), mean, 0.01, 0.01)
+    np.testing.assert_allclose(np.float64(layer.moving_variance), variance, 0.01, 0.01)
