@@ -154,6 +154,10 @@ class _Rounding:
 
     def _is_short(self, i: Instruction) -> bool:
         """Whether the core has an instruction for numbers of bfloat16 in two bytes."""
+        if i.op == "pool":
+            axes = [i.numbers[k : k + 3] for k in range(0, len(i.numbers), 4)]
+            apart = all(n > 0 and (n - 1) * dilation < stride for n, stride, dilation in axes)
+            return id(i.inputs[0]) in self.two_bytes and i.attributes["kind"] == "max" and apart
         if i.op not in ("dense", "conv") or i.params[0] is None or self.in_loop:
             return False
         dtypes = {i.inputs[0].dtype, i.outputs[0].dtype, i.param_dtype(0)}

@@ -119,6 +119,48 @@ static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
     }
 }
 
+/* The same of numbers of bfloat16, two in a float's place: steps, taps and n count such places. */
+CDL_INLINE vf low_of(vf pair) { return (vf)((vi)pair << 16); }
+CDL_INLINE vf high_of(vf pair) { return (vf)((vi)pair & (int32_t)0xffff0000); }
+CDL_INLINE vi joined(vi low, vi high) {
+    return ((low >> 16) & 0xffff) | (high & (int32_t)0xffff0000);
+}
+
+static void bf16_window_max(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
+                            size_t ldx, float *y, size_t ldy) {
+    assert(m == 0 || (x && y && is_whole(n)));
+    for (size_t i = 0; i < m; i++, x += ldx, y += ldy) {
+        for (size_t j = 0; j < n; j += CDL_VLEN) {
+            vf low = vf_splat(-INFINITY), high = low;
+            EACH_TAP(t, taps) {
+                const vf pair = vf_load(x + t.at + j);
+                low = larger(low, low_of(pair)), high = larger(high, high_of(pair));
+            }
+            vf_store(y + j, (vf)joined((vi)low, (vi)high));
+        }
+    }
+}
+
+static void bf16_window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
+                                     const float *x, size_t ldx, const float *y, const float *dy,
+                                     size_t ldy, float *dx) {
+    assert(m == 0 || (x && y && dy && dx && is_whole(n)));
+    for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
+        for (size_t j = 0; j < n; j += CDL_VLEN) {
+            const vf best = vf_load(y + j), gradient = vf_load(dy + j);
+            vi left = ~(vi){0};
+            EACH_TAP(t, taps) {
+                const vf pair = vf_load(x + t.at + j);
+                const vi low = ~(low_of(pair) < low_of(best)),
+                         high = ~(high_of(pair) < high_of(best));
+                const vi hit = joined(low, high) & left;
+                vf_store(dx + t.at + j, (vf)((vi)gradient & hit));
+                left &= ~hit;
+            }
+        }
+    }
+}
+
 CDL_INLINE void sum_of(const size_t nv, const struct cdl_taps *taps, float factor, const float *x,
                        float *y) {
     vf sum[4];

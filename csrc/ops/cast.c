@@ -57,20 +57,20 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (cdl_rounds_to(x->dtype)) ctx->kernels->round_numbers(x->dtype, n, dx, dx);
 }
 
-/* Of bfloat16, a block at a time as floats. */
-void cdl_take_gradient_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
-    const struct cdl_tensor *y = node->out[0];
+/* A block at a time as floats. */
+void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const float *params,
+                            const struct cdl_context *ctx, size_t first, size_t last) {
     const struct cdl_kernels *kernels = ctx->kernels;
     enum { ROWS = 64 };
-    const struct cdl_epilogue epilogue = {.activation = (int)node->numbers[0], .gradient = true};
+    const struct cdl_epilogue epilogue = {
+        .activation = activation, .gradient = true, .params = params};
     for (size_t line = first * y->lines; line < last * y->lines; line += ROWS) {
         const size_t rows = cdl_min(last * y->lines - line, ROWS);
         for (size_t column = 0; column < y->width; column += CDL_BF16_LINE) {
             _Alignas(64) float values[ROWS * CDL_BF16_LINE], dz[ROWS * CDL_BF16_LINE];
             const size_t at = line * y->ld + column, ld = CDL_BF16_LINE;
             struct cdl_epilogue here = epilogue;
-            here.y = values, here.params = node->row_param;
+            here.y = values;
             kernels->bf16_to_floats(rows, ld, cdl_bf16(y->data) + at, y->ld, values, ld);
             kernels->bf16_to_floats(rows, ld, cdl_bf16(y->grad) + at, y->ld, dz, ld);
             cdl_finish(kernels, &here, rows, ld, 0, dz, ld, ld);

@@ -351,15 +351,18 @@ static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
     return t->grad + first * t->row_floats;
 }
 
+/* The gradient of samples of a value of bfloat16 becomes that of what a function of the table was
+ * taken of, whose value it is (cast.c). */
+void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const float *params,
+                            const struct cdl_context *ctx, size_t first, size_t last);
+
 /* The gradient of the output becomes that of what the activation was taken of: a function of it. */
-void cdl_take_gradient_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last); /* cast.c */
 static inline void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
                                      size_t first, size_t last) {
     const struct cdl_tensor *y = node->out[0];
     if (!cdl_takes_gradient(node)) return;
     if (cdl_is_bf16(y)) {
-        cdl_take_gradient_bf16(node, ctx, first, last);
+        cdl_take_gradient_bf16(y, (int)node->numbers[0], node->row_param, ctx, first, last);
         return;
     }
     const float *values = cdl_rows(y, first);

@@ -2,22 +2,14 @@
  *
  * The numbers are the window's (windows.h); with size 0 the places share the axis evenly, as in
  * adaptive pooling. Nothing outside the image counts, not even in a mean. The gradient of a maximum
- * goes to the first number that is equal to it.
+ * goes to the first number that is equal to it. A maximum may be of bfloat16 where windows do not
+ * overlap: fields then count floats' worth of memory, two numbers.
  */
 #include <string.h>
 
 #include "ops/windows.h"
 
 enum { KIND, WINDOW }; /* numbers: a row of kernels/reduce.h, but for min and prod */
-
-static const char *check(const struct cdl_node *node) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const int kind = (int)node->numbers[KIND];
-    CDL_EXPECT(kind != CDL_REDUCTION_min && kind != CDL_REDUCTION_prod,
-               "kind: expected sum, mean or max");
-    CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
-    return cdl_check_window(node, x, y, WINDOW);
-}
 
 static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
 
@@ -49,6 +41,22 @@ static bool leave_gaps(const struct cdl_window *window) {
     return any;
 }
 
+static const char *check(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const int kind = (int)node->numbers[KIND];
+    CDL_EXPECT(kind != CDL_REDUCTION_min && kind != CDL_REDUCTION_prod,
+               "kind: expected sum, mean or max");
+    CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
+    CDL_EXPECT(cdl_is_bf16(x) == cdl_is_bf16(y),
+               "x, output: expected both to be of bfloat16, or none");
+    CDL_CHECK(cdl_check_window(node, x, y, WINDOW));
+    if (!cdl_is_bf16(x)) return NULL;
+    const struct cdl_window window = cdl_window_of(node, x, y);
+    CDL_EXPECT(kind == CDL_REDUCTION_max && !overlap(&window),
+               "kind, window: expected max, and none that overlap, of bfloat16");
+    return NULL;
+}
+
 /* Floats of small images that are walked together, so that a row of them is worth a call. */
 enum { AT_A_TIME = 32768 };
 
@@ -69,8 +77,12 @@ static float factor_of(const struct cdl_node *node, const struct cdl_taps *taps)
 
 static void reduce(void *who, const struct cdl_places *row) {
     const struct job *job = who;
-    const size_t n = job->node->in[0]->width;
-    if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
+    const struct cdl_tensor *x = job->node->in[0];
+    const size_t n = x->width;
+    if (cdl_is_bf16(x))
+        job->kernels->bf16_window_max(row->n, cdl_bf16_padded(n) / 2, &row->taps, row->from,
+                                      row->from_step, row->to, row->to_step);
+    else if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
         job->kernels->window_max(row->n, n, &row->taps, row->from, row->from_step, row->to,
                                  row->to_step);
     else
@@ -85,7 +97,11 @@ static void give(void *who, const struct cdl_places *row) {
     const struct cdl_tensor *x = job->node->in[0], *y = job->node->out[0];
     float *dx = x->grad + (row->from - x->data);
     const float *dy = y->grad + (row->to - y->data);
-    if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
+    if (cdl_is_bf16(x))
+        job->kernels->bf16_window_max_backward(row->n, cdl_bf16_padded(x->width) / 2, &row->taps,
+                                               row->from, row->from_step, row->to, dy, row->to_step,
+                                               dx);
+    else if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
         job->kernels->window_max_backward(row->n, x->width, &row->taps, row->from, row->from_step,
                                           row->to, dy, row->to_step, job->adds, dx);
     else
@@ -148,6 +164,10 @@ static void take_gradient(const struct cdl_node *node, const struct cdl_context 
     const struct cdl_tensor *y = node->out[0];
     const int f = node->dx_activation;
     if (f == CDL_ACTIVATION_linear) return;
+    if (cdl_is_bf16(y)) {
+        cdl_take_gradient_bf16(y, f, node->dx_row_param, ctx, first, last);
+        return;
+    }
     const float *values = cdl_rows(y, first);
     float *dy = cdl_grad_rows(y, first);
     ctx->kernels->activation_gradient[f]((last - first) * y->lines, y->width, values, y->ld, values,
@@ -161,7 +181,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     if (!node->needs[0]) return;
     take_gradient(node, ctx, first, last);
     if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
-        memset(cdl_grad_rows(x, first), 0, (last - first) * x->lines * x->ld * sizeof(float));
+        memset(cdl_grad_rows(x, first), 0, (last - first) * cdl_sample_floats(x) * sizeof(float));
     walk(&(struct pass){node, ctx, give}, first, last, NULL);
 }
 
@@ -178,4 +198,5 @@ const struct cdl_op cdl_op_pool = {
     .forward_pieces = forward_pieces,
     .any_samples = true,
     .applies_gradient = applies_gradient,
+    .bf16 = true,
 };

@@ -56,11 +56,12 @@ struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_te
 }
 
 struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first) {
+    const size_t ld = cdl_is_bf16(value) ? value->ld / 2 : value->ld;
     struct cdl_field field = {.lines = (float *)data + first * value->row_floats,
                               .columns = value->width,
-                              .ld = value->ld,
-                              .sample = value->lines * value->ld};
-    size_t pitch = value->ld;
+                              .ld = ld,
+                              .sample = value->lines * ld};
+    size_t pitch = ld;
     for (int d = CDL_AXES - 1, own = value->n_dims - 2; d >= 0; d--, own--) {
         field.pitch[d] = pitch;
         if (own >= 0) pitch *= value->dims[own];

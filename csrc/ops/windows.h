@@ -18,7 +18,7 @@ const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tenso
 struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
                                 const struct cdl_tensor *map);
 
-/* A value from sample `first` on, or its gradient. */
+/* A value from sample `first` on, or its gradient; of bfloat16 in floats' worth of memory. */
 struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first);
 
 /* Of a weight with a row for each tap and each of `read` columns of the image. */

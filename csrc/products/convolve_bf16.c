@@ -8,7 +8,7 @@
 enum { LINE = CDL_BF16_LINE, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
 /* Places at a time, and numbers that they see: those of a tile or more, within L2. */
-enum { MOST_PLACES = 256, MOST_NUMBERS = 192 << 10 };
+enum { MOST_PLACES = 256, MOST_NUMBERS = 64 << 10 };
 
 /* Blocks of 64 x 64 weights that are summed at a time. */
 enum { BLOCKS = 32 };
@@ -302,11 +302,10 @@ static void learn(const struct sums *sums, struct cdl_trained *kernel, struct cd
         }
         if (!kernel) continue;
         const size_t live = cdl_min(w->cols - block.column, CDL_PANEL);
-        memset(g, 0, block.rows * block.width * sizeof *g);
-        const float *turned = sums->g + (i - sums->first) * BLOCK_FLOATS;
-        for (size_t r = 0; r < block.rows; r++) {
-            for (size_t j = 0; j < live; j++) g[r * block.width + j] = turned[j * CDL_CHUNK + r];
-        }
+        const size_t pads = live % CDL_LINE ? CDL_LINE - live % CDL_LINE : 0;
+        float *turned = sums->g + (i - sums->first) * BLOCK_FLOATS;
+        memset(turned + live * CDL_CHUNK, 0, pads * CDL_CHUNK * sizeof *turned);
+        sums->ctx->kernels->transpose(live + pads, block.rows, turned, CDL_CHUNK, g, block.width);
         cdl_learn(kernel, sums->ctx, block, g);
     }
 }
@@ -325,7 +324,8 @@ void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_bf16_v
     sums.first = blocks * (size_t)thread / (size_t)n_threads;
     for (; sums.first < end; sums.first = sums.end) {
         sums.end = cdl_min(end, sums.first + BLOCKS);
-        memset(sums.g, 0, BLOCKS * (BLOCK_FLOATS + CDL_PANEL) * sizeof *sums.g);
+        memset(sums.g, 0, (sums.end - sums.first) * BLOCK_FLOATS * sizeof *sums.g);
+        memset(sums.by_column, 0, BLOCKS * CDL_PANEL * sizeof *sums.by_column);
         for (size_t line = 0; line < lines; line += PLACES) {
             if (cdl_stopped(ctx)) return;
             add_places(&sums, dz, lddz, line, cdl_min(lines - line, PLACES));

@@ -163,3 +163,32 @@ def test_convolutions_in_groups_and_of_few_columns_stay_in_floats(monkeypatch):
     program.output(program.cast(x, "float32"))
     ops = [i.op for i in program.fused(training=False).instructions]
     assert ops == ["cast", "conv", "cast", "conv", "cast"]
+
+
+POOLS = [((6, 7), 2, 2, 1), ((9, 8), 3, 4, 1), ((12,), 3, 5, 2), ((4, 6, 5), (1, 2, 2), 2, 1)]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("columns", [3, 40])
+@pytest.mark.parametrize(("image", "size", "stride", "dilation"), POOLS)
+def test_maxima_stay_in_two_bytes(image, size, stride, dilation, columns, isa):
+    window, ones = Window(image, size, stride=stride, dilation=dilation), (1,) * len(image)
+    found = []
+    for dtype in ("bfloat16", "float32"):
+        program, rng = Program(training=True), np.random.default_rng(0)
+        program.param_dtype = "bfloat16"
+        x = program.cast(program.input((*image, 2)), "bfloat16")
+        params = low_weight(rng, *ones, 2, columns), None
+        numbers = Window(image, 1).numbers
+        x = program.emit("conv", [x], (*image, columns), params, numbers=numbers, groups=1)
+        x = program.cast(program.emit("activation", [x], x.shape, kind="plain_relu"), dtype)
+        x = program.emit("pool", [x], (*window.map, columns), numbers=window.numbers, kind="max")
+        program.output(program.cast(x, "float32"))
+        fused = program.fused()
+        low = dtype == "bfloat16"
+        assert [i.op for i in fused.instructions][2] == ("pool" if low else "cast")
+        x = rng.normal(size=(5, *image, 2)).astype(np.float32)
+        y, gradients = pull_back(fused, [x], rng.normal(size=(5, *window.map, columns)), isa=isa)
+        found.append((y, gradients[params[0]]))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
