@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cdl import activations as activations
+    from cdl import applications as applications
     from cdl import backend as backend
     from cdl import callbacks as callbacks
     from cdl import compat as compat
@@ -103,6 +104,7 @@ __all__ = [
     "device",
     "UntracedWarning",
     "activations",
+    "applications",
     "backend",
     "callbacks",
     "compat",

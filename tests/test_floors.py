@@ -19,12 +19,14 @@ LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**
 # Lowest first. A room may import from those before its own `|`, and from itself. A new name needs a
 # place here first, and a line in the tree of CONTRIBUTING.md.
 PYTHON_FLOORS = """
-    _core | _common | _configs _ir datasets tree
+    _core | _common | _configs _ir tree
     | _variables distribution dtype_policies | config
     | _tracing | constraints quantizers random regularizers | data initializers
     | activations compat optimizers utils variables
-    | backend callbacks losses mixed_precision ops preprocessing | metrics | layers
-    | saving trainers | explain export | models | _cli sklearn | wrappers | __init__ | scripts
+    | backend callbacks datasets losses mixed_precision ops preprocessing
+    | metrics | layers
+    | saving trainers | explain export | models | _cli applications sklearn | wrappers | __init__
+    | scripts
     | __main__
 """
 FLOOR_OF = {
@@ -34,6 +36,7 @@ FLOOR_OF = {
 LOOKS_UP = {
     "cdl/__init__.py": "public names are loaded when they are first used",
     "cdl/sklearn/__init__.py": "the same",
+    "cdl/applications/__init__.py": "the same",
     "cdl/_common/optional_imports.py": "packages that need not be there",
     "cdl/_common/public_names.py": "an error says where else a missing name is",
     "cdl/_configs/serialization.py": "a config names the module of its class",

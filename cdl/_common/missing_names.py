@@ -27,10 +27,6 @@ REASONS = {
         "it downloads nothing",
         "numpy.load('mnist.npz') of a file that is there already, or sklearn.datasets",
     ),
-    r"applications(\..*)?": (
-        "it has no models with weights to download",
-        "what such a model of Keras or torchvision gives, as input of layers.Dense",
-    ),
     r"(utils|preprocessing)\.(image_dataset.*|array_to_img|img_to_array|load_img|save_img)"
     r"|preprocessing\.image(\..*)?": (_IMAGES, _PILLOW),
     r"(utils|preprocessing)\.audio_dataset.*|preprocessing\.text(\..*)?": (
@@ -43,7 +39,6 @@ REASONS = {
         "layers.CategoryEncoding or layers.Embedding; or sklearn.compose.ColumnTransformer",
     ),
     r"utils\.get_file": ("it downloads nothing", "urllib.request.urlretrieve"),
-    r"utils\.get_source_inputs": ("", "model.inputs"),
     r"utils\.Config": ("", "types.SimpleNamespace"),
     r"utils\.bounding_boxes(\..*)?|visualization(\..*)?": (
         _IMAGES,

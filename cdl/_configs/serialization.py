@@ -34,6 +34,9 @@ _MODULES = {
     "keras.constraints": "cdl.constraints",
     "keras.quantizers": "cdl.quantizers",
     "keras.dtype_policies": "cdl.dtype_policies",
+    # layers of their own, which Keras does not name in public
+    "keras.src.applications.convnext": "cdl.applications.convnext",
+    "keras.src.applications.inception_resnet_v2": "cdl.applications.inception_resnet_v2",
 }
 _WITH_FUNCTIONS = ("keras.activations", "keras.losses", "keras.metrics")
 HINT = (
@@ -124,11 +127,12 @@ def _object_config(thing: Any) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise TypeError(f"{cls.__name__}: get_config must return a dict, got {config!r}")
     keras_module = _keras_modules.get(cls)
+    public = keras_module is not None and not keras_module.startswith("keras.src.")
     written = {
         "module": keras_module or _module_of(cls),
         "class_name": cls.__name__,
         "config": serialize(config),
-        "registered_name": None if keras_module else registered.get_registered_name(cls),
+        "registered_name": None if public else registered.get_registered_name(cls),
     }
     for part in ("build_config", "compile_config"):
         state = getattr(thing, f"get_{part}", lambda: None)()

@@ -29,7 +29,7 @@ import numpy as np
 from cdl import tree
 from cdl._common import dtypes
 from cdl._common.errors import cause, hint, step_aside
-from cdl._common.naming import unique
+from cdl._common.naming import snake_case, unique
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
@@ -135,7 +135,10 @@ class Operation:
 
     def __init__(self, row: OpDef, name: str | None = None) -> None:
         self.row = row
-        self.name = unique(row.known_as) if name is None else name
+        if name is None:  # within a layer's call nobody sees it, and none is used up, as in Keras
+            traced = graph.current_scope() is not None
+            name = snake_case(row.known_as) if traced else unique(row.known_as)
+        self.name = name
         self.statics: dict[str, Any] = {}  # arguments that a config keeps apart from the call
         self._inbound_nodes: list[graph.Node] = []
 

@@ -26,6 +26,7 @@ from cdl.utils.labels import to_categorical
 from cdl.utils.norms import normalize
 from cdl.utils.progbar import Progbar
 from cdl.utils.sequences import pad_sequences
+from cdl.utils.source_inputs import get_source_inputs
 from cdl.utils.splitting import split_dataset
 from cdl.utils.text_files import text_dataset_from_directory
 from cdl.utils.timeseries import timeseries_dataset_from_array
@@ -46,6 +47,7 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "get_source_inputs",
     "is_interactive_logging_enabled",
     "is_keras_tensor",
     "model_to_dot",

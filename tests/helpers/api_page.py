@@ -32,6 +32,7 @@ MODULES = (
     "layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
     "distribution",
     "initializers", "regularizers", "constraints", "models", "saving", "export", "explain",
+    "applications",
     "sklearn", "wrappers", "utils", "preprocessing", "preprocessing.sequence", "random", "config",
     "backend", "tree", "dtype_policies", "mixed_precision", "quantizers", "ops.image",
 )  # fmt: skip

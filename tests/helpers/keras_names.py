@@ -21,7 +21,7 @@ MODULES = (
 HIDDEN = {"src"}  # public by its letters only
 # Modules of which cdl has nothing.
 NO_MODULES = {
-    "applications", "distillation", "legacy", "preprocessing.image",
+    "distillation", "legacy", "preprocessing.image",
     "visualization",
 }  # fmt: skip
 
