@@ -5,6 +5,7 @@ from typing import Any
 
 from cdl._common.validation import is_real
 from cdl.callbacks.callback import Callback, Logs
+from cdl.callbacks.rates import rated, rates_of
 from cdl.utils.display import say
 
 
@@ -33,12 +34,10 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Ask for the rate, and set it."""
-        optimizer = self.model.optimizer
-        if not hasattr(optimizer, "learning_rate"):
-            raise ValueError(
-                "LearningRateScheduler: the optimizer must have a `learning_rate`, got a "
-                f"{type(optimizer).__name__}"
-            )
+        for name, optimizer in rated(self.model.optimizer):
+            self._set(epoch, optimizer, name)
+
+    def _set(self, epoch: int, optimizer: Any, name: str) -> None:
         rate: Any
         try:
             rate = self.schedule(epoch, float(optimizer.learning_rate))
@@ -52,10 +51,10 @@ class LearningRateScheduler(Callback):
         optimizer.learning_rate = float(rate)
         if self.verbose > 0:
             say(
-                f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.",
+                f"\nEpoch {epoch + 1}: LearningRateScheduler setting {name} to {rate}.",
             )
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Put the rate into the logs."""
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs.update(rates_of(self.model.optimizer))

@@ -7,6 +7,7 @@ import numpy as np
 from cdl._common.validation import count, number
 from cdl.callbacks.callback import Logs
 from cdl.callbacks.monitor import MonitorCallback
+from cdl.callbacks.rates import rated, rates_of
 from cdl.utils.display import say
 
 
@@ -74,7 +75,7 @@ class ReduceLROnPlateau(MonitorCallback):
         """Compare, and reduce the rate when patience is over."""
         logs = {} if logs is None else logs
         value = self.current(logs)
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs.update(rates_of(self.model.optimizer))
         if value is None:
             return
         if self.in_cooldown():
@@ -90,13 +91,14 @@ class ReduceLROnPlateau(MonitorCallback):
                 self.wait = 0
 
     def _reduce(self, epoch: int) -> bool:
-        """Whether the rate could be reduced."""
-        optimizer = self.model.optimizer
-        rate = float(optimizer.learning_rate)
-        if rate <= np.float32(self.min_lr):
-            return False
-        rate = max(rate * self.factor, self.min_lr)
-        optimizer.learning_rate = rate
-        if self.verbose > 0:
-            say(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
-        return True
+        """Whether a rate could be reduced."""
+        reduced = False
+        for name, optimizer in rated(self.model.optimizer):
+            rate = float(optimizer.learning_rate)
+            if rate > np.float32(self.min_lr):
+                reduced = True
+                rate = max(rate * self.factor, self.min_lr)
+                optimizer.learning_rate = rate
+                if self.verbose > 0:
+                    say(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing {name} to {rate}.")
+        return reduced

@@ -29,10 +29,12 @@ class SwapEMAWeights(Callback):
         """The average of each weight."""
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if not getattr(optimizer, "use_ema", False) or not optimizer.built:
+        several = getattr(optimizer, "optimizers", [optimizer])
+        uses = any(getattr(each, "use_ema", False) for each in several)
+        if not uses or not optimizer.built:
             raise ValueError(
                 "SwapEMAWeights must be used when `use_ema=True` is set on the optimizer, and it "
-                f"has learned: got use_ema={getattr(optimizer, 'use_ema', False)}, "
+                f"has learned: got use_ema={uses}, "
                 f"built={optimizer.built}"
             )
         averages: dict[Any, Any] = optimizer.averages

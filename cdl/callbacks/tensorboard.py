@@ -14,6 +14,7 @@ from cdl._common.optional_imports import needed
 from cdl._common.validation import count, expected, flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
+from cdl.callbacks.rates import rates_of
 from cdl.utils.drawing import layers_with_parents
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ class TensorBoard(Callback):
         """Write the values of the epoch, and the distributions of weights if it is time."""
         logs = logs or {}
         train = {f"epoch_{k}": v for k, v in logs.items() if not k.startswith("val_")}
-        train["epoch_learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+        rates = rates_of(self.model.optimizer)
+        train.update({f"epoch_{name}": rate for name, rate in rates.items()})
         if self.write_steps_per_second:
             steps = self._steps() - self._batches_before
             seconds = max(clock.now() - self._epoch_begun, 1e-9)

@@ -73,11 +73,6 @@ class LossScaleOptimizer(Optimizer):
         owner = "LossScaleOptimizer"
         if not isinstance(inner_optimizer, Optimizer):
             raise expected(owner, "inner_optimizer", "an Optimizer", inner_optimizer)
-        if inner_optimizer.is_written:
-            raise ValueError(
-                f"{owner}: inner_optimizer must be one whose steps the core makes, got a "
-                f"{type(inner_optimizer).__name__}, which has an update_step in Python"
-            )
         if kwargs.pop("dynamic", True) is not True:
             raise ValueError(
                 f"{owner}: dynamic must be True; for a scale that stays, set `loss_scale_factor` "
@@ -100,6 +95,9 @@ class LossScaleOptimizer(Optimizer):
         )
         super().__init__(0.0, name=name)
         inner_optimizer.loss_scale_factor = None
+        # Then the core gathers gradients, and the inner optimizer takes those of good batches.
+        gathers = inner_optimizer.is_written or inner_optimizer.gradient_accumulation_steps
+        self.is_written = bool(gathers)
         self.step_counter = State(0, dtype="int32", name="step_counter", owner=self.name)
         self.dynamic_scale = Variable(
             (), lambda _: initial_scale, name="dynamic_scale", trainable=False
@@ -148,25 +146,21 @@ class LossScaleOptimizer(Optimizer):
 
     def groups(self, variables: Iterable[Variable]) -> Groups:
         """Those of the inner optimizer."""
-        return self.inner_optimizer.groups(variables)
+        return (
+            super().groups(variables) if self.is_written else self.inner_optimizer.groups(variables)
+        )
 
     def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
-        """Those of the inner optimizer; and bad gradients change nothing.
-
-        Raises:
-            ValueError: the inner optimizer accumulates gradients, of which bad ones would stay.
-        """
-        if self.inner_optimizer.gradient_accumulation_steps:
-            raise ValueError(
-                "LossScaleOptimizer: the inner optimizer must not have "
-                "gradient_accumulation_steps in fit, got "
-                f"{self.inner_optimizer.gradient_accumulation_steps}"
-            )
-        return {**self.inner_optimizer.rules(variables), "finite_only": True}
+        """Those of the inner optimizer; and bad gradients change nothing."""
+        weights = list(variables)
+        rules = super().rules(weights) if self.is_written else self.inner_optimizer.rules(weights)
+        return {**rules, "finite_only": True}
 
     def build(self, var_list: Sequence[Variable]) -> None:
         """Build the inner optimizer."""
         self.inner_optimizer.build(var_list)
+        if self.is_written and not self.built:
+            self._python.build(self, self._learning)
         self.built = True
 
     @property
@@ -208,10 +202,20 @@ class LossScaleOptimizer(Optimizer):
             given = [None if each is None else np.asarray(each, np.float32) for each in grads]
             divided = [None if each is None else each / scale for each in given]
             self.inner_optimizer.apply(divided, trainable_variables)
-        self.follow(finite)
+        self._scaled(finite)
 
     def follow(self, learned: bool) -> None:
-        """Halve, keep or double the scale."""
+        """Halve, keep or double the scale, once the inner optimizer has made a step in Python."""
+        if self.is_written:
+            gradients = self._python.taken()
+            if learned:
+                self.step -= 1  # the core has counted the batch, and looks at no sum of gradients
+                learned = all(np.isfinite(each).all() for each in gradients.values())
+            if learned:
+                self.inner_optimizer.apply(list(gradients.values()), list(gradients))
+        self._scaled(learned)
+
+    def _scaled(self, learned: bool) -> None:
         scale, counter = float(self.dynamic_scale), int(self.step_counter) + 1
         if not learned:
             scale, counter = scale / 2, 0

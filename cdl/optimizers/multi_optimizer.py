@@ -121,7 +121,7 @@ def _checked(owner: str, optimizer: Any) -> Any:
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"{owner} must be an Optimizer instance, got {optimizer!r}")
     if isinstance(optimizer, (LossScaleOptimizer, MultiOptimizer)):
-        raise ValueError(f"{owner} cannot be {type(optimizer).__name__}")
+        raise ValueError(f"{owner} cannot be {type(optimizer).__name__}.")
     return optimizer
 
 
@@ -259,16 +259,11 @@ class MultiOptimizer(Optimizer):
 
     def follow(self, learned: bool) -> None:
         """A batch of training is over: make the steps by what the core has gathered."""
-        gathered = self._python.gathered
-        gradients = [mirror.numpy() for mirror in gathered.values()]
-        for mirror in gathered.values():
-            mirror.assign(np.zeros(mirror.shape, np.float32))
+        gradients = self._python.taken()
         if learned:
             self.step -= 1  # the core has counted the batch
-            factor = self.loss_scale_factor  # that the loss was not multiplied by
-            if factor is not None:
-                gradients = [gradient * np.float32(factor) for gradient in gradients]
-            self.apply(gradients, list(gathered))
+            factor = np.float32(self.loss_scale_factor or 1.0)  # the loss was not multiplied by it
+            self.apply([each * factor for each in gradients.values()], list(gradients))
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """As each optimizer does with its weights."""

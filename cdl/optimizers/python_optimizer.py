@@ -54,11 +54,16 @@ class PythonSteps:
             "accumulators": storages_of(self.gathered, weights),
         }
 
-    def follow(self, optimizer: Optimizer, learned: bool) -> None:
-        """Make the step of the gradients that the core has gathered, if the batch counts."""
+    def taken(self) -> Gradients:
+        """What the core has gathered since this was asked last."""
         gradients = {each: mirror.numpy() for each, mirror in self.gathered.items()}
         for mirror in self.gathered.values():
             mirror.assign(np.zeros(mirror.shape, np.float32))
+        return gradients
+
+    def follow(self, optimizer: Optimizer, learned: bool) -> None:
+        """Make the step of the gradients that the core has gathered, if the batch counts."""
+        gradients = self.taken()
         if learned:
             optimizer.step -= 1  # as the step sees it
             _step(optimizer, gradients)

@@ -101,7 +101,7 @@ class Compiled:
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
         one = isinstance(self.optimizer, optimizers.LossScaleOptimizer)
-        if scales and not one and not self.optimizer.is_written:
+        if scales and not one:
             self.optimizer = optimizers.LossScaleOptimizer(
                 self.optimizer, name="loss_scale_optimizer"
             )

@@ -91,12 +91,6 @@ def test_config_and_state_come_back(tmp_path):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_accumulating_inner_optimizer_is_refused_in_fit():
-    model = model_with(LossScaleOptimizer(SGD(0.1, gradient_accumulation_steps=2)))
-    with pytest.raises(ValueError, match="gradient_accumulation_steps in fit, got 2"):
-        model.fit(X, Y, verbose=0)
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

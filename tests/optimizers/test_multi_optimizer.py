@@ -68,13 +68,37 @@ def test_the_steps_are_compiled():
     assert fit(compiled(jit_compile=True)) == fit(compiled())
 
 
-def test_one_rate_for_all_cannot_be_scheduled():
-    def halved(epoch, rate):
-        return rate / 2
+def test_callbacks_set_the_rates_of_all():
+    net = compiled(MultiOptimizer(OptimizerMap(SGD(0.1, name="s"), {".*a/.*": SGD(0.2, name="t")})))
+    scheduler = cdl.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    logs = net.fit(X, Y, epochs=2, callbacks=[scheduler], verbose=0).history
+    np.testing.assert_allclose(logs["learning_rate_s"], [0.05, 0.025])
+    np.testing.assert_allclose(logs["learning_rate_t"], [0.1, 0.05])
+    reducer = cdl.callbacks.ReduceLROnPlateau("loss", 0.1, patience=0, min_lr=0.025)
+    logs = net.fit(X, Y, epochs=2, callbacks=[reducer], verbose=0).history
+    np.testing.assert_allclose(logs["learning_rate_t"], [0.05, 0.05])
+    assert float(net.optimizer.optimizers[1].learning_rate) == np.float32(0.025)
 
-    scheduler = cdl.callbacks.LearningRateScheduler(halved)
-    with pytest.raises(ValueError, match="must have a `learning_rate`, got a MultiOptimizer"):
-        compiled().fit(X, Y, callbacks=[scheduler], verbose=0)
+
+def test_averages_of_some_are_swapped():
+    optimizer = MultiOptimizer(OptimizerMap(SGD(0.1), {".*a/.*": SGD(0.1, use_ema=True)}))
+    net = compiled(optimizer)
+    swap = cdl.callbacks.SwapEMAWeights()
+    swap.set_model(net)
+    net.train_on_batch(X, Y)
+    with pytest.raises(ValueError, match="got use_ema=False"):
+        other = compiled()
+        fit(other)
+        other.evaluate(X, Y, callbacks=[swap], verbose=0)
+    swap.set_model(net)
+    average = optimizer.optimizers[0]._model_variables_moving_average[0]
+    average.assign(np.ones((3, 4)))
+    before = net.get_weights()
+    swap.on_test_begin()
+    np.testing.assert_array_equal(net.layers[0].kernel, 1.0)
+    np.testing.assert_array_equal(net.layers[1].kernel, before[2])
+    swap.on_test_end()
+    np.testing.assert_array_equal(net.layers[0].kernel, before[0])
 
 
 def test_the_rate_of_one_may_be_set_between_epochs():
@@ -97,3 +121,30 @@ def test_averages_become_the_weights_of_their_optimizer_alone():
 
 def test_the_scale_of_the_loss_changes_nothing_in_fit():
     assert fit(compiled(by_path(loss_scale_factor=4.0))) == fit(compiled())
+
+
+@pytest.mark.parametrize("kind", ["several", "accumulating", "written"])
+def test_a_scaled_loss_leaves_out_bad_batches(kind):
+    class Written(cdl.optimizers.Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, learning_rate * gradient)
+
+    def made():
+        if kind == "several":
+            return by_path()
+        return SGD(0.1, gradient_accumulation_steps=2) if kind == "accumulating" else Written(0.1)
+
+    scaled = cdl.optimizers.LossScaleOptimizer(made(), initial_scale=4.0)
+    net, other = compiled(scaled), compiled(made())
+    bad = np.full_like(Y, np.inf)
+    batches = [(X[:8], Y[:8]), (X[8:16], bad[8:16]), (X[16:], Y[16:]), (X[:8], Y[:8])]
+    for x, y in batches:
+        if np.isfinite(y).all():
+            net.train_on_batch(x, y)
+            other.train_on_batch(x, y)
+        else:
+            with pytest.warns(UserWarning, match="has become inf"):
+                net.train_on_batch(x, y)
+    same(net, other)
+    assert float(scaled.dynamic_scale) == 2.0
+    assert scaled.inner_optimizer.step == other.optimizer.step == 3

@@ -97,11 +97,6 @@ def test_a_base_without_a_step_says_what_is_missing():
         optimizers.SGD().update_step(1.0, cdl.Variable(1.0), 0.1)
 
 
-def test_a_loss_scale_optimizer_does_not_take_it():
-    with pytest.raises(ValueError, match="whose steps the core makes, got a Momentum"):
-        optimizers.LossScaleOptimizer(Momentum())
-
-
 @pytest.mark.parametrize("options", [{"dtype": "int32"}, {"dtype": "float64"}, {"layout": "x"}])
 def test_a_variable_that_cannot_be_had_is_refused(options):
     optimizer = Momentum()

@@ -167,3 +167,34 @@ def _refuses(k):
         "nothing": error_of(lambda: one.apply([])),
         "another number": error_of(lambda: one.apply([np.ones(1, "float32")] * 2, [weight])),
     }
+
+
+SCALED = {
+    "several": lambda o: o.MultiOptimizer(o.OptimizerMap(o.SGD(0.2), {".*one/.*": o.Adam(0.02)})),
+    "sums": lambda o: o.SGD(0.2, momentum=0.9, gradient_accumulation_steps=2),
+}
+
+
+def scaled(name, policy):
+    def run(k):
+        optimizer = k.optimizers.LossScaleOptimizer(SCALED[name](k.optimizers), 1024.0, 4)
+        dense = k.layers.Dense
+        layers = [k.Input((4,)), dense(5, "tanh", name="one", dtype=policy), dense(2, name="two")]
+        model = state_weights(k.Sequential(layers, name="net"))
+        model.compile(optimizer, "mse")
+        seen = trained(k, model, X, Y)
+        state = [optimizer.step_counter, optimizer.dynamic_scale, optimizer.iterations]
+        return {**seen, "state": [float(np.asarray(each)) for each in state]}
+
+    return run
+
+
+for _name in SCALED:
+    add("multi_optimizer", f"scaled {_name}", scaled(_name, "float32"))
+
+
+@case("multi_optimizer", "float16")
+def _float16(k):
+    """The whole of it in float16: each machine rounds as it likes, so two digits count."""
+    seen = scaled("sums", "mixed_float16")(k)
+    return {"loss": np.round(seen["history loss"], 2), "state": seen["state"]}
