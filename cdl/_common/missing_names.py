@@ -23,10 +23,6 @@ REASONS = {
         "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",
     ),
     # --- data ---
-    r"datasets\.(boston_housing|california_housing|cifar100?|(fashion_)?mnist|imdb|reuters)": (
-        "it downloads nothing",
-        "numpy.load('mnist.npz') of a file that is there already, or sklearn.datasets",
-    ),
     r"(utils|preprocessing)\.(image_dataset.*|array_to_img|img_to_array|load_img|save_img)"
     r"|preprocessing\.image(\..*)?": (_IMAGES, _PILLOW),
     r"(utils|preprocessing)\.audio_dataset.*|preprocessing\.text(\..*)?": (
@@ -38,7 +34,6 @@ REASONS = {
         "an Input for each column with layers.Normalization, layers.Discretization, "
         "layers.CategoryEncoding or layers.Embedding; or sklearn.compose.ColumnTransformer",
     ),
-    r"utils\.get_file": ("it downloads nothing", "urllib.request.urlretrieve"),
     r"utils\.Config": ("", "types.SimpleNamespace"),
     r"utils\.bounding_boxes(\..*)?|visualization(\..*)?": (
         _IMAGES,

@@ -22,6 +22,7 @@ from cdl.config import (
 from cdl.data.py_dataset import PyDataset
 from cdl.random import set_random_seed
 from cdl.utils.drawing import model_to_dot, plot_model
+from cdl.utils.files import get_file
 from cdl.utils.labels import to_categorical
 from cdl.utils.norms import normalize
 from cdl.utils.progbar import Progbar
@@ -45,6 +46,7 @@ __all__ = [
     "disable_interactive_logging",
     "enable_interactive_logging",
     "get_custom_objects",
+    "get_file",
     "get_registered_name",
     "get_registered_object",
     "get_source_inputs",

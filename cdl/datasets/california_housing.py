@@ -1,0 +1,40 @@
+"""20,640 districts of California, 8 numbers each, and the price of houses."""
+
+from typing import Any
+
+from cdl._common.public_names import publish
+from cdl._common.validation import one_of
+from cdl.datasets.reading import arrays, cached, check_split, shuffled_split
+
+__all__ = ["load_data"]
+
+
+def load_data(
+    version: str = "large",
+    path: str = "california_housing.npz",
+    test_split: float = 0.2,
+    seed: int = 113,
+) -> Any:
+    """20,640 districts of California, 8 numbers each, and the price of houses.
+
+    Args:
+        version: "large" for all, "small" for the first 600.
+        path: of the file, or its name in Keras's cache.
+        test_split: part of the rows that is held out.
+        seed: of their order.
+
+    Returns:
+        ``(x_train, y_train), (x_test, y_test)``.
+
+    Raises:
+        ValueError: arguments out of their range.
+        FileNotFoundError: the file is not there.
+    """
+    one_of("california_housing.load_data", "version", version, ("large", "small"))
+    check_split(test_split)
+    found = arrays(cached(path, "california_housing.load_data(path)"))
+    rows = slice(600 if version == "small" else None)
+    return shuffled_split(found["x"][rows], found["y"][rows], test_split, seed)
+
+
+publish(globals())
