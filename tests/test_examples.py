@@ -66,6 +66,7 @@ def test_the_gallery_shows_each_script_as_it_is(root):
     assert pages == {*EXAMPLES, "notebook"}
     for name in EXAMPLES:
         text = (gallery.GALLERY / f"{name}.md").read_text()
+        assert gallery.printed(name), f"python tools/gallery.py {name} says what it prints"
         assert text == gallery.page(name, gallery.printed(name)), (
             f"python tools/gallery.py --code makes another docs/gallery/{name}.md"
         )

@@ -113,8 +113,8 @@ def run(name: str, picture: Path) -> str:
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr}")
+    if done.returncode or not done.stdout:
+        raise SystemExit(f"{name} failed or printed nothing: {done.stderr}")
     lines = [line.rstrip() for line in done.stdout.strip("\n").splitlines()]
     return "\n".join(lines)
 
