@@ -79,7 +79,8 @@ def index() -> str:
     blocks = [
         "# Gallery",
         "Each example is a script on data that a package brings along, or that it makes itself.\n"
-        "The test suite runs all of them; a page has the code, what it prints and what it draws.",
+        "The test suite runs all of them; a page has the code, what it prints and what it draws.\n"
+        "Times that are printed are of one thread of a machine that was busy with other work.",
     ]
     for group, names in GROUPS.items():
         blocks += [f"## {group}", '<div class="gallery">']
