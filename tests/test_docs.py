@@ -124,3 +124,14 @@ def test_links_of_a_page_lead_somewhere(page):
         assert there.exists(), f"{page} links to {target}"
         if anchor and there.suffix == ".md":
             assert anchor in anchors(there.read_text()), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["speed.md", "serving.md"])
+def test_figures_of_a_guide_are_those_of_the_benchmarks(page):
+    measured = (ROOT / "benchmarks" / "README.md").read_text()
+    cells = {cell.strip() for line in measured.splitlines() for cell in line.split("|")}
+    rows = [line for line in (DOCS / "guides" / page).read_text().splitlines() if line[0:1] == "|"]
+    figures = [cell.strip() for row in rows for cell in row.split("|")[2:-1]]
+    figures = [figure for figure in figures if re.fullmatch(r"[\d.,]+", figure)]
+    assert len(figures) >= 10
+    assert not [figure for figure in figures if figure not in cells]
