@@ -57,7 +57,7 @@ class IntegerVariable(Variable):
     """A weight whose values are int8; integers of four bits lie two in a byte of the last axis.
 
     csrc/kernels/integers.h says how words lie: a kernel's integers of consecutive rows share one,
-    a table's those of consecutive columns.
+    a table's those of consecutive columns. Behind a kernel's bytes are the sums of its columns.
 
     Args:
         shape: of the int8 values.
@@ -138,6 +138,9 @@ class IntegerVariable(Variable):
         words = np.ascontiguousarray(lines.reshape(len(lines), -1)).view(np.float32)
         if self.table:
             return words
+        if self.word_bits == 8 and not self.block:
+            sums = matrix.sum(axis=0, dtype=np.int32)
+            words = np.concatenate([words, sums[:, None].view(np.float32)], axis=1)
         if len(words) == 1:  # of a single column: a matrix of one has no panel
             words = np.concatenate([words, np.zeros_like(words)])
         return np.ascontiguousarray(words.T)

@@ -3,7 +3,8 @@
  *
  * A column's integers of consecutive rows share a word of 32 bits, and the words lie as a matrix of
  * floats does (base/param.h): four bytes; or eight halves of bytes, of which the low ones come
- * first. Groups of rows begin with a new word; what is behind a group's last row is 0.
+ * first. Groups of rows begin with a new word; what is behind a group's last row is 0. Behind the
+ * bytes of a column without groups is their sum, of 32 bits.
  *
  * Lines of x are brought to integers too (quantize_line), and the sums of products are exact: the
  * same bits on every ISA and for any number of lines at a time. Or they stay floats, and integers
@@ -36,25 +37,33 @@ typedef uint16_t vuh __attribute__((vector_size(CDL_VLEN * 4)));
  * lane where the machine has one for it, and else two instructions two each, of 16 bits. */
 enum int_way { INT_FLOATS, INT_PAIRS, INT_FOURS };
 
-/* x86's instruction takes unsigned bytes of the matrix: they are 128 more there, and the sums begin
- * at as much less. */
+/* x86's instruction takes unsigned bytes: those of x are 128 more there, and the sums begin at as
+ * much less, which follows from the sums of columns that lie behind their words. */
 #if defined(__x86_64__)
 enum { INT_FOURS_SHIFT = 128 };
 #else
 enum { INT_FOURS_SHIFT = 0 };
 #endif
+typedef int32_t vi_anywhere __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
 CDL_INLINE vi add_fours(vi sum, vi w, vi x) {
 #if defined(__x86_64__) && CDL_VLEN == 16
-    w ^= (int32_t)0x80808080;
-    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
 #elif defined(__x86_64__) && CDL_VLEN == 8
-    w ^= (int32_t)0x80808080;
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
 #elif defined(__aarch64__)
     __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(x));
 #endif
     (void)w, (void)x;
     return sum;
+}
+/* The same where the words are read once, by the instruction itself. */
+CDL_INLINE vi add_fours_at(vi sum, const float *w, vi x) {
+#if defined(__x86_64__) && CDL_VLEN == 16
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "m"(*(const vi_anywhere *)w));
+    return sum;
+#else
+    return add_fours(sum, (vi)vf_load(w), x);
+#endif
 }
 
 /* The sum of the products of two numbers of 16 bits in each lane. */
@@ -83,17 +92,12 @@ CDL_INLINE vf load_part(const float *x, size_t n, size_t at) {
     return part;
 }
 
-/* What a line was multiplied by to become integers, and the sum of these. */
-struct int_line {
-    float scale;
-    int32_t sum;
-};
-
-/* Bytes round(x scale) within [low, high], scale = high / (max |x| + epsilon): a half goes to the
- * even one. A NaN makes the scale one: its bits are above those of all numbers. */
-CDL_INLINE struct int_line quantize_line(const struct cdl_int_product *p, const float *x,
-                                         float *to) {
-    vi top = {0}, sum = {0};
+/* Bytes shift + round(x scale) within [low, high], scale = high / (max |x| + epsilon), which it
+ * gives: a half goes to the even one. A NaN makes the scale one: its bits are above those of all
+ * numbers. */
+CDL_INLINE float quantize_line(const struct cdl_int_product *p, int32_t shift, const float *x,
+                               float *to) {
+    vi top = {0};
     for (size_t b = 0; b < p->k; b += CDL_VLEN) {
         const vi size = (vi)load_part(x, p->k, b) & 0x7fffffff, larger = size > top;
         top = (size & larger) | (top & ~larger);
@@ -111,23 +115,26 @@ CDL_INLINE struct int_line quantize_line(const struct cdl_int_product *p, const 
         whole -= vf_splat(EXP_SHIFT);
         whole = vf_select(whole > high, high, vf_select(whole < low, low, whole));
         const vi integers = __builtin_convertvector(whole, vi) & (whole == whole); /* no NaN */
-        sum += integers;
-        const vb narrow = __builtin_convertvector(integers, vb);
+        const vb narrow = __builtin_convertvector(integers + shift, vb);
         memcpy(bytes + b, &narrow, sizeof narrow);
     }
-    struct int_line line = {scale, 0};
-    for (int i = 0; i < CDL_VLEN; i++) line.sum += sum[i];
-    return line;
+    return scale;
 }
 
 /* One word of each line by the words of a row of b. */
 CDL_INLINE void add_words(const enum int_way way, const size_t mr, const size_t nv,
                           vi acc[][INT_NV], const float *const *x, size_t g, const float *b) {
-    vi w[INT_NV];
     CDL_UNROLL for (size_t j = 0; j < nv; j++) {
-        w[j] = (vi)vf_load(b + j * CDL_VLEN);
-        if (mr == 1 && CDL_VLEN == 16) __builtin_prefetch(b + 1024 + j * CDL_VLEN, 0, 3);
+        if (mr == 1 && CDL_VLEN == 16) __builtin_prefetch(b + 512 + j * CDL_VLEN, 0, 3);
     }
+    if (way == INT_FOURS && mr == 1) {
+        const vi s = (vi)vf_splat(x[0][g]);
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[0][j] =
+            add_fours_at(acc[0][j], b + j * CDL_VLEN, s);
+        return;
+    }
+    vi w[INT_NV];
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) w[j] = (vi)vf_load(b + j * CDL_VLEN);
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         const vi s = (vi)vf_splat(x[i][g]);
         CDL_UNROLL for (size_t j = 0; j < nv; j++) {
@@ -140,18 +147,20 @@ CDL_INLINE void add_words(const enum int_way way, const size_t mr, const size_t 
     }
 }
 
-/* A tile's sums go to memory: row i of mr begins INT_NV registers behind the one before. A single
- * line is read at two places at once: with half the sums each would wait for the one before. */
+/* A tile's sums go to memory: row i of mr begins INT_NV registers behind the one before. Of a
+ * single one two words are read at once: each sum would wait for the one before. */
 CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t nv,
-                         const float *const *x, const struct int_line *line, size_t words,
-                         const float *b, size_t ldb, float *to) {
-    const int32_t shift = way == INT_FOURS ? INT_FOURS_SHIFT : 0;
+                         const float *const *x, size_t words, const float *b, size_t ldb,
+                         float *to) {
+    const float *sums = b + words * ldb;
     vi acc[INT_ROWS + 1][INT_NV];
-    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = (vi){0} - shift * line[i].sum;
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+        vi first = {0};
+        if (way == INT_FOURS) first = (vi)vf_load(sums + j * CDL_VLEN) * -INT_FOURS_SHIFT;
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) acc[i][j] = first;
     }
     size_t g = 0;
-    if (mr == 1) {
+    if (mr == 1 && nv == 1) {
         const size_t half = words / 2;
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[1][j] = (vi){0};
         for (; g < half; g++, b += ldb) {
@@ -206,14 +215,15 @@ CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const 
 struct int_lines {
     float *x;
     size_t ld; /* floats from one to the next, of which the last are the sums of groups */
-    struct int_line line[CDL_INT_LINES];
+    float scale[CDL_INT_LINES]; /* what a line was multiplied by to become integers; else 1 */
 };
 
 /* What becomes of the sums of a tile of `nv` registers, from a column on: the output, or, of group
  * `g` of floats, a part of it, which is kept in `y`. */
-static __attribute__((noinline)) void
-finish_tile(const struct cdl_int_product *p, size_t nv, size_t column, size_t g, const float *from,
-            const float *const *x, const struct int_line *line, size_t live, bool ends, float *y) {
+static __attribute__((noinline)) void finish_tile(const struct cdl_int_product *p, size_t nv,
+                                                  size_t column, size_t g, const float *from,
+                                                  const float *const *x, const float *scale,
+                                                  size_t live, bool ends, float *y) {
     for (size_t i = 0; i < live; i++) {
         for (size_t j = 0; j < nv; j++) {
             const size_t at = (i * INT_NV + j) * CDL_VLEN, c = column + j * CDL_VLEN;
@@ -225,7 +235,7 @@ finish_tile(const struct cdl_int_product *p, size_t nv, size_t column, size_t g,
                 sum *= load_part(p->scale, n, of_group);
             } else {
                 if (p->dynamic) sum = __builtin_convertvector((vi)sum, vf);
-                sum /= load_part(p->scale, p->n, c) * vf_splat(line[i].scale);
+                sum /= load_part(p->scale, p->n, c) * vf_splat(scale[i]);
             }
             ROUNDED(sum);
             if (g > 0) sum += vf_load(y + at);
@@ -249,25 +259,24 @@ CDL_INLINE void int_columns(const enum int_way way, const size_t mr, const size_
                             const struct cdl_int_product *p, const struct int_lines *lines,
                             size_t first, size_t live, const float *b, size_t ldb, size_t column) {
     const float *x[INT_ROWS];
-    struct int_line line[INT_ROWS];
-    float sums[INT_ROWS * INT_NV * CDL_VLEN], y[INT_ROWS * INT_NV * CDL_VLEN];
+    float scale[INT_ROWS], sums[INT_ROWS * INT_NV * CDL_VLEN], y[INT_ROWS * INT_NV * CDL_VLEN];
     for (size_t i = 0; i < mr; i++) {
         const size_t at = cdl_min(first + i, live - 1);
-        x[i] = lines->x + at * lines->ld, line[i] = lines->line[at];
+        x[i] = lines->x + at * lines->ld, scale[i] = lines->scale[at];
     }
     struct cdl_int_product part = *p;
     part.y += first * p->ldy;
     const size_t rows = cdl_min(mr, live - first), all = cdl_int_depth(p->k, p->block, p->bits);
     if (way != INT_FLOATS) {
-        int_tile(way, mr, nv, x, line, all, b, ldb, sums);
-        finish_tile(&part, nv, column, 0, sums, x, line, rows, true, y);
+        int_tile(way, mr, nv, x, all, b, ldb, sums);
+        finish_tile(&part, nv, column, 0, sums, x, scale, rows, true, y);
         return;
     }
     const size_t group = cdl_int_words(p->block, p->bits);
     for (size_t g = 0, at = 0; at < all; g++, at += group) {
         const size_t words = cdl_min(group, all - at);
         float_tile(mr, nv, p->bits, x, at * 32 / p->bits, words, b + at * ldb, ldb, sums);
-        finish_tile(&part, nv, column, g, sums, x, line, rows, at + words == all, y);
+        finish_tile(&part, nv, column, g, sums, x, scale, rows, at + words == all, y);
     }
 }
 
@@ -285,7 +294,7 @@ CDL_INLINE void int_panel(const enum int_way way, const size_t mr, const struct 
 }
 
 /* A line of floats with each group filled up with zeros; behind them the sums of groups. */
-CDL_INLINE struct int_line spread_line(const struct cdl_int_product *p, const float *x, float *to) {
+CDL_INLINE float spread_line(const struct cdl_int_product *p, const float *x, float *to) {
     const size_t group = cdl_int_words(p->block, p->bits) * 32 / p->bits;
     float *sums = to + cdl_int_spread(p);
     for (size_t at = 0; at < p->k; at += p->block, to += group) {
@@ -299,28 +308,30 @@ CDL_INLINE struct int_line spread_line(const struct cdl_int_product *p, const fl
         for (size_t j = cdl_round_up(live, CDL_VLEN); j < group && j < live + 8; j++) to[j] = 0.0f;
         *sums++ = vf_sum(sum);
     }
-    return (struct int_line){1.0f, 0};
+    return 1.0f;
 }
 
 CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_product *p) {
     struct int_lines lines;
     lines.x = p->scratch, lines.ld = cdl_int_floats(p);
-    const size_t words = cdl_int_depth(p->k, p->block, p->bits);
+    const int32_t shift = way == INT_FOURS ? INT_FOURS_SHIFT : 0;
     struct cdl_int_product part = *p;
     for (size_t done = 0; done < p->rows; done += CDL_INT_LINES) {
         const size_t live = cdl_min(p->rows - done, CDL_INT_LINES);
         const float *x = p->x + done * p->ldx;
         part.y = p->y + done * p->ldy;
-        for (size_t i = 0; i < live; i++, x += p->ldx)
-            lines.line[i] = way == INT_FLOATS ? spread_line(p, x, lines.x + i * lines.ld)
-                                              : quantize_line(p, x, lines.x + i * lines.ld);
+        for (size_t i = 0; i < live; i++, x += p->ldx) {
+            float *to = lines.x + i * lines.ld;
+            lines.scale[i] =
+                way == INT_FLOATS ? spread_line(p, x, to) : quantize_line(p, shift, x, to);
+        }
         const size_t all = p->n == 1 ? CDL_LINE : cdl_padded(p->n);
         for (size_t c = 0; c < all; c += CDL_INT_PANEL) {
             const size_t width = cdl_min(all - c, CDL_INT_PANEL);
             if (INT_ROWS > 1 && live > 1)
-                int_panel(way, INT_ROWS, &part, &lines, live, p->w + c * words, width, c);
+                int_panel(way, INT_ROWS, &part, &lines, live, p->w + c * p->words, width, c);
             else
-                int_panel(way, 1, &part, &lines, live, p->w + c * words, width, c);
+                int_panel(way, 1, &part, &lines, live, p->w + c * p->words, width, c);
         }
     }
 }

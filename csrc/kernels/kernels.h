@@ -109,9 +109,10 @@ enum { CDL_INT_LINES = 48, CDL_INT_PANEL = 64 };
  * integer q of column c is q / scale[c], or (q - zero[g, c]) scale[g, c] in group g of rows. */
 struct cdl_int_product {
     size_t rows, k, n, ldx, ldy;
-    size_t bits, block;       /* of an integer; rows of a group, k if there is one */
-    bool dynamic;             /* lines of x become integers first: bytes, one group */
-    float low, high, epsilon; /* how: within [low, high] */
+    size_t bits, block; /* of an integer; rows of a group, k if there is one */
+    size_t words;       /* of a column: cdl_int_depth, and the sum of its bytes, if one group */
+    bool dynamic;       /* lines of x become integers first: bytes, one group */
+    float low, high, epsilon;                 /* how: within [low, high] */
     const float *x, *w, *scale, *zero, *bias; /* zero, bias: or NULL; with zero no pads */
     float *y, *scratch;                       /* cdl_int_floats of each of CDL_INT_LINES lines */
 };

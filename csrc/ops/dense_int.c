@@ -21,6 +21,7 @@ static struct cdl_int_product product_of(const struct cdl_node *node) {
         .ldy = y->ld,
         .bits = (size_t)node->numbers[BITS],
         .block = node->numbers[BLOCK] ? (size_t)node->numbers[BLOCK] : x->width,
+        .words = node->param[KERNEL]->rows,
         .dynamic = node->numbers[DYNAMIC] != 0,
         .low = node->attribute[LOW],
         .high = node->attribute[HIGH],
@@ -33,6 +34,11 @@ static struct cdl_int_product product_of(const struct cdl_node *node) {
 }
 
 static bool is_bits(int64_t bits) { return bits == 8 || bits == 4; }
+
+/* A column of bytes without groups has their sum behind them, an integer. */
+static bool has_sums(const struct cdl_node *node) {
+    return node->numbers[BITS] == 8 && !node->numbers[BLOCK];
+}
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -47,7 +53,7 @@ static const char *check(const struct cdl_node *node) {
                "zero: expected one if there are groups of rows");
     CDL_EXPECT(w && scale, "kernel, scale: expected both");
     const struct cdl_int_product p = product_of(node);
-    CDL_EXPECT(w->matrix && w->rows == cdl_int_depth(p.k, p.block, p.bits) &&
+    CDL_EXPECT(w->matrix && w->rows == cdl_int_depth(p.k, p.block, p.bits) + has_sums(node) &&
                    w->cols == cdl_max(p.n, 2),
                "kernel: expected a matrix of words, a column for each of y, or 2 for one");
     const size_t groups = (p.k + p.block - 1) / p.block;
@@ -100,7 +106,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_int_product p = product_of(node);
     const size_t each = 32 / p.bits, group = cdl_int_words(p.block, p.bits);
-    const size_t words = cdl_int_depth(p.k, p.block, p.bits), columns = cdl_padded(cdl_max(p.n, 2));
+    const size_t columns = cdl_padded(cdl_max(p.n, 2));
     cdl_take_gradient(node, ctx, first, last);
     for (size_t line = first * x->lines; line < last * x->lines && node->needs[0]; line++) {
         float *dx = x->grad + line * x->ld, shift = 0.0f;
@@ -111,7 +117,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
             for (size_t c = 0; c < p.n; c++) {
                 const size_t panel = c / CDL_INT_PANEL * CDL_INT_PANEL;
                 const size_t width = cdl_min(columns - panel, CDL_INT_PANEL);
-                const float *word = p.w + panel * words + row * width + c - panel;
+                const float *word = p.w + panel * p.words + row * width + c - panel;
                 dx[k] += ctx->scratch[c] * (float)cdl_int_of(word, p.bits, within % each);
             }
         }
