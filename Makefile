@@ -122,13 +122,14 @@ wheel: dev  ## dist/*.whl for other machines: a manylinux tag, the OpenMP runtim
 	cd build/wheel && tried/bin/python -m cdl info && tried/bin/python -P ../../examples/digits.py
 	mkdir -p dist && cp build/wheel/repaired/*.whl dist && ls -l dist
 
-arm:  ## the core compiled for 64-bit ARM and checked under qemu (Debian: gcc-aarch64-linux-gnu qemu-user)
-	@for tool in aarch64-linux-gnu-gcc qemu-aarch64; do command -v $$tool > /dev/null || \
-	    { echo "make arm: $$tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu qemu-user"; exit 1; }; done
+arm: dev  ## the core compiled for 64-bit ARM, and a model's C for a small one, both checked under qemu
+	@for tool in aarch64-linux-gnu-gcc qemu-aarch64 arm-linux-gnueabihf-gcc qemu-arm; do command -v $$tool > /dev/null || \
+	    { echo "make arm: $$tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf qemu-user"; exit 1; }; done
 	@mkdir -p build
 	aarch64-linux-gnu-gcc -std=c11 -O2 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp -static \
 	    -Wall -Wextra -Wshadow -Wconversion -Icsrc -o build/arm-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
 	qemu-aarch64 build/arm-check
+	$(BIN)/pytest -q tests/export/test_integers.py -k small_arm
 
 annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html
 	mkdir -p build && $(BIN)/cython -a -3 cdl/_core.pyx -o build/_core.c && echo build/_core.html

@@ -136,8 +136,8 @@ cdef class _Arrays:
     """The caller's arrays of one run, held while it lasts."""
 
     cdef list held  # of sparse arrays
-    cdef Py_buffer inline_views[8]
-    cdef cdl_array inline_arrays[8]
+    cdef Py_buffer inline_view[1]  # of one array, as predictions have: Python keeps small objects
+    cdef cdl_array inline_array[1]
     cdef Py_buffer *views   # the own ones, or if there are more arrays such from the heap
     cdef cdl_array *arrays
     cdef int n
@@ -145,10 +145,10 @@ cdef class _Arrays:
 
     def __cinit__(self, arrays):
         self.n = 0
-        self.views = self.inline_views
-        self.arrays = self.inline_arrays
+        self.views = self.inline_view
+        self.arrays = self.inline_array
         cdef size_t many = len(arrays)
-        if many > 8:
+        if many > 1:
             self.views = <Py_buffer *>PyMem_Malloc(many * sizeof(Py_buffer))
             self.arrays = <cdl_array *>PyMem_Malloc(many * sizeof(cdl_array))
             if self.views == NULL or self.arrays == NULL:
@@ -172,9 +172,9 @@ cdef class _Arrays:
         cdef int i
         for i in range(self.n):
             PyBuffer_Release(&self.views[i])
-        if self.views != self.inline_views:
+        if self.views != self.inline_view:
             PyMem_Free(self.views)
-        if self.arrays != self.inline_arrays:
+        if self.arrays != self.inline_array:
             PyMem_Free(self.arrays)
 
 

@@ -1,7 +1,8 @@
 /* check.c - the core on another machine than the one at hand: run under an emulator by `make arm`.
  *
  * Products of every tile and edge against double, activations against libm and against the
- * baseline's table, softmax of few classes against libm and row by row, and a small net trained on
+ * baseline's table, products of bytes against integers, softmax of few classes against libm and row
+ * by row, and a small net trained on
  * each ISA at 1 and 2 threads: the same bits on one ISA, nearly the same numbers on all.
  */
 #include <math.h>
@@ -104,6 +105,54 @@ static void check_few_classes(const struct cdl_kernels *kernels, size_t rows, si
     cdl_free(x), cdl_free(y), cdl_free(one);
 }
 
+/* Lines of x become bytes by a scale of their largest size, and the sums of products are exact. */
+static void check_bytes(const struct cdl_kernels *kernels, size_t rows, size_t k, size_t n) {
+    const size_t width = cdl_padded(n), words = (k + 3) / 4;
+    float *w = cdl_alloc((words + 1) * width), *scale = cdl_alloc(width), *x = drawn(rows * k);
+    float *y = cdl_alloc(rows * width), *scratch = cdl_alloc(rows * (k + 2 * CDL_LINE));
+    signed char *bytes = (signed char *)w;
+    int32_t *sums = (int32_t *)(w + words * width);
+    for (size_t c = 0; c < n; c++) {
+        scale[c] = 2.0f + draw();
+        for (size_t i = 0; i < k; i++) {
+            signed char *each = bytes + (i / 4 * width + c) * 4 + i % 4;
+            *each = (signed char)(127.5f * draw()), sums[c] += *each;
+        }
+    }
+    const struct cdl_int_product product = {.rows = rows,
+                                            .k = k,
+                                            .n = n,
+                                            .ldx = k,
+                                            .ldy = width,
+                                            .bits = 8,
+                                            .block = k,
+                                            .words = words + 1,
+                                            .dynamic = true,
+                                            .low = -127.0f,
+                                            .high = 127.0f,
+                                            .epsilon = 1e-7f,
+                                            .x = x,
+                                            .w = w,
+                                            .scale = scale,
+                                            .y = y,
+                                            .scratch = scratch};
+    kernels->int_product(&product);
+    for (size_t r = 0; r < rows; r++) {
+        float top = 0.0f;
+        for (size_t i = 0; i < k; i++) top = fmaxf(top, fabsf(x[r * k + i]));
+        const float factor = 127.0f / (top + 1e-7f);
+        for (size_t c = 0; c < n; c++) {
+            int32_t sum = 0;
+            for (size_t i = 0; i < k; i++)
+                sum +=
+                    (int32_t)rintf(x[r * k + i] * factor) * bytes[(i / 4 * width + c) * 4 + i % 4];
+            const float wanted = (float)sum / (scale[c] * factor), found = y[r * width + c];
+            expect(found == wanted, "int_product", kernels->isa, (double)found, (double)wanted);
+        }
+    }
+    cdl_free(w), cdl_free(scale), cdl_free(x), cdl_free(y), cdl_free(scratch);
+}
+
 /* 7 - 37 relu - 3 with a softmax loss, 12 steps of Adam; the weights go to `to`. */
 enum { INPUTS = 7, HIDDEN = 37, CLASSES = 3, ROWS = 40, SIZES = 6 };
 
@@ -138,11 +187,12 @@ static size_t train(const char *isa, int threads, float *to) {
         if (strcmp(row.name, "dense") == 0) dense = i;
         if (strcmp(row.name, "loss") == 0) loss = i;
     }
-    struct cdl_value_def value[5] = {{.n_dims = 1, .dims = {INPUTS}},
-                                     {.n_dims = 1, .dims = {HIDDEN}},
-                                     {.n_dims = 1, .dims = {CLASSES}},
-                                     {.n_dims = 1, .dims = {CLASSES}},
-                                     {.n_dims = 1, .dims = {CLASSES}}};
+    const int widths[5] = {INPUTS, HIDDEN, CLASSES, CLASSES, CLASSES};
+    struct cdl_value_def value[5] = {{0}};
+    for (int i = 0; i < 5; i++) {
+        value[i].dtype = CDL_DTYPE_float32;
+        value[i].n_dims = 1, value[i].dims[0] = (size_t)widths[i];
+    }
     struct cdl_instruction_def code[3] = {{0}};
     for (int i = 0; i < 2; i++) {
         code[i].op = dense, code[i].n_in = code[i].n_out = 1, code[i].n_params = 2;
@@ -219,10 +269,10 @@ static size_t train(const char *isa, int threads, float *to) {
 
 int main(void) {
     static float one[1024], two[1024], base[1024];
+    cdl_start(NULL);
     const struct cdl_kernels *plain = cdl_isa_choose("baseline");
     const size_t n = train("baseline", 1, base);
     int checked = 0;
-    cdl_start(NULL);
     for (int i = 0; cdl_isa_name(i); i++) {
         if (!cdl_isa_runs(i)) continue;
         const struct cdl_kernels *kernels = cdl_isa_kernels(i);
@@ -231,7 +281,8 @@ int main(void) {
         }
         check_products(kernels, 33, 64, 130);
         check_functions(kernels, plain);
-        for (size_t n = 2; n <= 16; n++) check_few_classes(kernels, 23, n);
+        for (size_t few = 2; few <= 16; few++) check_few_classes(kernels, 23, few);
+        for (size_t rows = 1; rows <= 7; rows += 2) check_bytes(kernels, rows, 5 * rows + 70, 43);
         train(kernels->isa, 1, one);
         train(kernels->isa, 2, two);
         expect(memcmp(one, two, n * sizeof(float)) == 0, "bits at 2 threads", kernels->isa, 0, 0);
