@@ -19,7 +19,7 @@ from cdl.sklearn import CDLRegressor
 
 
 def draw(models: dict, x, y, file: str) -> None:
-    """Draw what came against what was predicted, for each patient by models without him."""
+    """Draw what came against what was predicted by models that had not seen the patient."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, sharex=True, sharey=True, figsize=(7.2, 3.8))

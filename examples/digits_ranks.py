@@ -28,6 +28,11 @@ def main(epochs: int = 20, batch_size: int = 64, picture: str | None = None) -> 
         cdl.distribution.set_distribution(None)
 
 
+def draw(history: cdl.callbacks.History, file: str) -> None:
+    """Draw loss and accuracy over the epochs; dashed lines are of validation."""
+    history.plot()[0].figure.savefig(file)
+
+
 def train(epochs: int, batch_size: int, picture: str | None) -> float:
     """The same script as without it."""
     cdl.utils.set_random_seed(0)
@@ -60,7 +65,7 @@ def train(epochs: int, batch_size: int, picture: str | None) -> float:
     if written:
         print(f"{len(devices)} process(es): {accuracy:.3f} of new images right")
         if picture is not None:
-            history.plot()[0].figure.savefig(picture)
+            draw(history, picture)
     return accuracy
 
 

@@ -51,12 +51,22 @@ def parts(name: str) -> tuple[str, list[str], list[str], str]:
     return title.rstrip("."), paragraphs, commands, code + "\n"
 
 
+def caption(name: str) -> str:
+    """What a script draws, as the function that does so says."""
+    for part in ast.parse((EXAMPLES / f"{name}.py").read_text()).body:
+        text = ast.get_docstring(part) if isinstance(part, ast.FunctionDef) else None
+        if text and text.startswith("Draw "):
+            drawn = text.removeprefix("Draw ")
+            return drawn[0].upper() + drawn[1:]
+    raise SystemExit(f"{name}: a function with a docstring that begins with Draw is missing")
+
+
 def page(name: str, output: str) -> str:
     """The page of an example."""
     title, paragraphs, commands, code = parts(name)
     shown = "\n".join(f"$ {command}" for command in commands)
     blocks = [f"# {title}", *paragraphs]
-    blocks.append(f"![What {name}.py draws]({name}.webp)")
+    blocks += [f"![{caption(name)}]({name}.webp)", f"*{caption(name)}*"]
     blocks += [f"```console\n{shown}\n```", f"```text\n{output}\n```"]
     blocks += [f"## examples/{name}.py", f"```python\n{code}```"]
     return "\n\n".join(blocks) + "\n"
@@ -87,7 +97,7 @@ def index() -> str:
         items = []
         for name in names.split():
             title = parts(name)[0]
-            thumbnail = f"![What {name}.py draws](thumbnails/{name}.webp)"
+            thumbnail = f"![{caption(name)}](thumbnails/{name}.webp)"
             items.append(f"- {thumbnail}<br>\n  [{title}]({name}.md)")
         blocks += ["\n".join(items), "</div>"]
     blocks += [
