@@ -154,6 +154,7 @@ cdef class _Definition:
             values[k].n_dims = len(v.shape)
             values[k].dtype = _NUMBER["dtypes"][v.dtype]
             values[k].shared = v.shared
+            values[k].rounded = v.rounded_to == "bfloat16"
             for d, n in enumerate(_shape(v.shape, 1, f"value {v!r}")):
                 values[k].dims[d] = n
         external_grads = program.external_grads if self.definition.training else []

@@ -205,6 +205,8 @@ class Rewriter:
         index = len(self.values)
         shape, shared = value.shape, value.shared
         outputs = tuple(Value(index + k, shape, value.dtype, None, shared) for k in range(2))
+        for v in outputs:
+            v.rounded_to = value.rounded_to
         self.values += outputs
         producer = self.producer(value)
         assert producer is not None

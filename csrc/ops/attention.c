@@ -18,6 +18,7 @@
  * backward, where dv = D(P)^T dy and dP = D(dy v^T).
  */
 #include "ops/lines.h"
+#include "products/low.h"
 
 /* Numbers: whether query i sees keys 0 to i alone; whether one that sees none gets nothing; whether
  * weights are dropped in predictions too. */
@@ -98,6 +99,7 @@ struct head {
     const float *q, *k, *v, *bias; /* bias may be NULL */
     size_t ldq, ldk, ldv, step_bias;
     float *turned_k, *turned_v, *scores, *weights, *tops;
+    bool low;   /* products are those of bfloat16 */
     bool drops; /* then, of the weights: what they are drawn by, and the number of query 0 */
     struct cdl_key key;
     size_t line;
@@ -121,7 +123,8 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
                         .ldq = s.heads * q->ld,
                         .ldk = s.shared * k->ld,
                         .ldv = s.shared * v->ld,
-                        .turned_k = ctx->scratch};
+                        .turned_k = ctx->scratch,
+                        .low = node->low};
     head.drops = node->attribute[RATE] > 0.0f && (ctx->training || node->numbers[ALWAYS]);
     const size_t above = ctx->training ? ctx->first : ctx->start;
     head.line = ((above + sample) * s.heads + h) * s.queries;
@@ -159,6 +162,11 @@ static void multiply(const struct head *head, size_t rows, size_t n, size_t dept
                      size_t lda, const float *b, size_t ldb, float *c, size_t ldc) {
     for (size_t j = 0; j < n; j += CDL_PANEL) {
         const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
+        if (head->low) {
+            cdl_low_panel(head->kernels, rows, depth, width, (struct cdl_side){a, lda, false, true},
+                          (struct cdl_side){b + j, ldb, false, true}, zeros, 0, c + j, ldc);
+            continue;
+        }
         head->kernels->gemm_lines(rows, width, depth, a, lda, b + j, ldb, zeros, 0, c + j, ldc);
     }
 }
@@ -168,6 +176,12 @@ static void accumulate(const struct head *head, size_t rows, size_t keys, size_t
                        const float *b, size_t ldb, float *c, size_t ldc) {
     for (size_t j = 0; j < n; j += CDL_PANEL) {
         const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
+        if (head->low) {
+            cdl_low_panel(head->kernels, keys, rows, width,
+                          (struct cdl_side){a, head->shape.ld, true, true},
+                          (struct cdl_side){b + j, ldb, false, true}, c + j, ldc, c + j, ldc);
+            continue;
+        }
         head->kernels->gemm_columns(keys, width, rows, a, head->shape.ld, b + j, ldb, c + j, ldc,
                                     c + j, ldc);
     }

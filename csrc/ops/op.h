@@ -59,6 +59,7 @@ struct cdl_tensor {
     size_t lines, width, ld;   /* ld: numbers, of two bytes if it is of bfloat16, else of four */
     size_t row_floats;         /* from a sample to the next: lines * ld, or 0 if it is shared */
     bool shared;
+    bool rounded;         /* floats that are all numbers of bfloat16 */
     enum cdl_dtype dtype; /* int32: one a line, lines contiguous, class numbers; bfloat16: two
                              bytes each, rows padded to CDL_BF16_LINE; else floats, which
                              of float16 hold numbers that it has */
@@ -104,6 +105,7 @@ struct cdl_node {
     int dx_activation; /* its producer's activation, whose gradient goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
+    bool low;      /* factors are numbers of bfloat16: products are, too, by tiles */
     size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
     const struct cdl_node *loop; /* that runs it, or NULL: the program does */

@@ -96,7 +96,8 @@ static double flops(const struct cdl_node *node) {
 static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i, size_t step,
                                size_t j) {
     const struct cdl_tensor *x = node->in[side];
-    return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_transposed(node, side)};
+    return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_transposed(node, side),
+                             node->low};
 }
 
 static struct cdl_side transposed(struct cdl_side side) {
@@ -135,7 +136,7 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
     const size_t m = s.m * together, ld = node->in[side]->ld;
     const struct cdl_side a = side_of(node, A, i, s.step[A], j),
                           b = side_of(node, B, i, s.step[B], j),
-                          dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false};
+                          dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false, node->low};
     if (side == A && !a.transposed)
         cdl_matmul_values(ctx->kernels, m, s.n, s.k, dy, transposed(b), to, ld, add);
     else if (side == A)

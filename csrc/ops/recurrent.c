@@ -107,8 +107,29 @@ static bool gives(const struct cdl_node *node, int k) {
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
-static size_t weight_floats(const struct cdl_gates *gates) {
-    return (gates->rows + 1) * gates->columns;
+static bool is_low(const struct cdl_node *node) {
+    const bool drops = (node->numbers[GIVEN] & (HAS_X_DROP | HAS_H_DROP)) != 0;
+    return node->low && !drops && cell_of(node) != CDL_CELL_RESET_FIRST;
+}
+
+/* Both kernels, the bias and, of bfloat16, the kernels once more. */
+static size_t weight_floats(const struct cdl_node *node) {
+    const struct cdl_gates gates = gates_of(node);
+    return (gates.rows + 1) * gates.columns +
+           (is_low(node) ? cdl_low_floats(gates.rows, gates.columns) : 0);
+}
+
+void cdl_pack_low(const struct cdl_kernels *kernels, size_t rows, size_t columns, const float *w,
+                  float *to) {
+    const size_t full = (rows + 1) / 2, half = cdl_bf16_padded(rows) / 2;
+    for (size_t column = 0; column < columns; column += CDL_BF16_LINE) {
+        const size_t panel = column / CDL_PANEL * CDL_PANEL;
+        uint32_t *pairs = (uint32_t *)(void *)(to + column * half);
+        kernels->bf16_pack(rows, cdl_min(columns - column, CDL_BF16_LINE),
+                           w + panel * rows + column - panel, cdl_panel_width(columns, panel),
+                           pairs, CDL_BF16_LINE);
+        memset(pairs + full * CDL_BF16_LINE, 0, (half - full) * CDL_BF16_LINE * sizeof *pairs);
+    }
 }
 
 /* Floats of xh, c and z; the return value: of all three. */
@@ -133,6 +154,7 @@ static struct cdl_steps shape_of(const struct cdl_node *node, size_t rows) {
                           .gate = (int)node->numbers[GATE],
                           .reverse = node->numbers[REVERSE] != 0,
                           .keeps = node->goes_back,
+                          .low = is_low(node),
                           .mask = given(node, HAS_MASK),
                           .x_drop = given(node, HAS_X_DROP),
                           .h_drop = given(node, HAS_H_DROP),
@@ -149,7 +171,7 @@ struct cdl_steps cdl_steps_of(const struct cdl_node *node, size_t rows, float *r
     struct cdl_steps s = shape_of(node, rows);
     size_t sizes[3];
     sizes_of(&s, s.keeps ? s.steps : 1, sizes);
-    s.xh = s.keeps ? node->scratch + weight_floats(&s.gates) : room;
+    s.xh = s.keeps ? node->scratch + weight_floats(node) : room;
     s.c = s.xh + sizes[0];
     s.z = s.c + sizes[1];
     return s;
@@ -159,7 +181,7 @@ struct cdl_steps cdl_steps_of(const struct cdl_node *node, size_t rows, float *r
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     const struct cdl_steps s = shape_of(node, rows);
     size_t sizes[3];
-    return weight_floats(&s.gates) + (s.keeps ? sizes_of(&s, s.steps, sizes) : 0);
+    return weight_floats(node) + (s.keeps ? sizes_of(&s, s.steps, sizes) : 0);
 }
 
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample) {
@@ -192,8 +214,15 @@ static size_t code_bytes(const struct cdl_node *node) {
     return sizeof(struct packed);
 }
 
+static void pack(const struct cdl_node *node, const struct cdl_kernels *kernels, float *to) {
+    const struct cdl_gates gates = gates_of(node);
+    float *bias = to + gates.rows * gates.columns;
+    cdl_pack_gates(&gates, node->param[KERNEL], node->param[RECURRENT_KERNEL], to);
+    cdl_pack_bias(&gates, node->param[BIAS], bias);
+    if (is_low(node)) cdl_pack_low(kernels, gates.rows, gates.columns, to, bias + gates.columns);
+}
+
 static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
-    (void)kernels;
     if (training) return; /* each step has other weights */
     struct packed *packed = node->code;
     bool same = true;
@@ -202,18 +231,14 @@ static void prepare(const struct cdl_node *node, const struct cdl_kernels *kerne
         same &= packed->version[k] == now;
         packed->version[k] = now;
     }
-    if (same) return; /* the kernels' are never 0 */
-    const struct cdl_gates gates = gates_of(node);
-    cdl_pack_gates(&gates, node->param[KERNEL], node->param[RECURRENT_KERNEL], node->scratch);
-    cdl_pack_bias(&gates, node->param[BIAS], node->scratch + gates.rows * gates.columns);
+    if (!same) pack(node, kernels, node->scratch); /* the kernels' are never 0 */
 }
 
 /* The packed weights, the bias behind them; in training they are made here. */
 static const float *weights_of(const struct cdl_node *node, const struct cdl_context *ctx,
-                               const struct cdl_gates *gates, float *room) {
+                               float *room) {
     if (!ctx->training) return node->scratch;
-    cdl_pack_gates(gates, node->param[KERNEL], node->param[RECURRENT_KERNEL], room);
-    cdl_pack_bias(gates, node->param[BIAS], room + gates->rows * gates->columns);
+    pack(node, ctx->kernels, room);
     return room;
 }
 
@@ -342,10 +367,18 @@ static void reset_first(const struct cdl_steps *s, const struct cdl_context *ctx
 static void step(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w, size_t t,
                  size_t first, size_t row, size_t m, float *block) {
     const float *xh = cdl_xh_at(s, t, row);
-    if (cdl_drops(s))
-        multiply_dropped(s, ctx, w, t, first, row, m, block + CDL_STEP_SAMPLES * CDL_LINE);
+    float *seen = block + CDL_STEP_SAMPLES * CDL_LINE; /* by a gate, or rounded */
+    const size_t k = s->gates.rows;
+    if (cdl_drops(s)) multiply_dropped(s, ctx, w, t, first, row, m, seen);
+    if (s->low) ctx->kernels->bf16_from_floats(m, k, xh, s->ld, cdl_bf16(seen), cdl_bf16_stride(k));
     for (size_t p = 0; p < s->panels; p++) {
-        if (!cdl_drops(s)) multiply(s, ctx, w, t, p, 0, cdl_gate_width(s, p), xh, row, m);
+        const float *bias = w + k * s->gates.columns, *low = bias + s->gates.columns;
+        const size_t width = cdl_gate_width(s, p), column = p * CDL_PANEL;
+        if (s->low)
+            cdl_multiply_low(ctx->kernels, m, width, k, seen, low, column, bias + column, 0,
+                             cdl_z_at(s, t, p, row), width);
+        else if (!cdl_drops(s))
+            multiply(s, ctx, w, t, p, 0, width, xh, row, m);
         if (!s->apart) step_cell(s, ctx, t, p, row, m, block);
     }
     if (s->gates.cell == CDL_CELL_RESET_FIRST) reset_first(s, ctx, w, t, first, row, m);
@@ -382,8 +415,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_gates gates = gates_of(node);
     const size_t ld = cdl_stride(gates.inputs + gates.lines);
     float *block = ctx->scratch, *room = block + CDL_STEP_SAMPLES * (CDL_LINE + ld);
-    const float *w = weights_of(node, ctx, &gates, room);
-    if (ctx->training) room += weight_floats(&gates);
+    const float *w = weights_of(node, ctx, room);
+    if (ctx->training) room += weight_floats(node);
     const struct cdl_steps s = cdl_steps_of(node, ctx->rows, room);
     const size_t group = cdl_group_of(last - first);
     for (size_t m; first < last; first += m) {
@@ -396,7 +429,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     const struct cdl_steps s = shape_of(node, rows);
     size_t sizes[3];
     const size_t ahead = CDL_STEP_SAMPLES * (CDL_LINE + s.ld) +
-                         (training ? weight_floats(&s.gates) : 0) +
+                         (training ? weight_floats(node) : 0) +
                          (s.keeps ? 0 : sizes_of(&s, 1, sizes));
     return training ? cdl_max(ahead, cdl_recurrent_floats(&s)) : ahead;
 }

@@ -3,6 +3,7 @@
 #define CDL_OPS_RECURRENT_H
 
 #include "ops/gates.h"
+#include "products/low.h"
 
 /* Samples that go through all steps together: a panel's gates of one step fill a third of L1. */
 enum { CDL_STEP_SAMPLES = 64 };
@@ -22,6 +23,7 @@ struct cdl_steps {
     struct cdl_gates gates;
     int activation, gate;
     bool reverse, keeps;
+    bool low; /* products are of bfloat16, by tiles: h and gradients are rounded as factors alone */
     const struct cdl_tensor *mask;            /* or NULL */
     const struct cdl_tensor *x_drop, *h_drop; /* factors of x and h for each gate, or NULL */
     bool apart; /* all panels' gates of a step stand beside each other before the cells go on */
@@ -83,6 +85,24 @@ static inline void cdl_activate(const struct cdl_kernels *kernels, int f, size_t
         kernels->activation[f](m, n, x, ldx, y, ldy, none);
     else if (x != y)
         kernels->copy_columns(m, n, x, ldx, y, ldy);
+}
+
+/* A matrix of so many rows in panels, as products of bfloat16 read it; how many floats that takes.
+ */
+void cdl_pack_low(const struct cdl_kernels *kernels, size_t rows, size_t columns, const float *w,
+                  float *to);
+static inline size_t cdl_low_floats(size_t rows, size_t columns) {
+    return cdl_bf16_padded(rows) / 2 * cdl_bf16_padded(columns);
+}
+
+/* c[m, width] = init + rows times columns [column, column + width) of that matrix. */
+static inline void cdl_multiply_low(const struct cdl_kernels *kernels, size_t m, size_t width,
+                                    size_t k, const float *rows, const float *w, size_t column,
+                                    const float *init, size_t ldi, float *c, size_t ldc) {
+    const size_t half = cdl_bf16_padded(k) / 2;
+    kernels->gemm_bf16(m, width, 2 * half, (const uint16_t *)(const void *)rows, cdl_bf16_stride(k),
+                       (const uint32_t *)(const void *)(w + column * half), half * CDL_BF16_LINE,
+                       init, ldi, c, ldc);
 }
 
 /* recurrent_backward.c: the way back, the weights' gradient, and floats of a thread that either

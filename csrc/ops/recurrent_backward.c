@@ -17,12 +17,16 @@ struct back {
     const float *turned;
     size_t columns, ld; /* of d */
     float *d, *dc, *held, *dz, *t, *dt;
-    float *of_gate; /* lines as those of d: what one gate gives */
+    float *of_gate;   /* lines as those of d: what one gate gives */
+    float *z, *pairs; /* where products are of bfloat16: gates of a step, and what is turned */
 };
 
-static size_t back_floats(const struct cdl_gates *gates, bool inputs) {
-    const size_t columns = cdl_turned_columns(gates, inputs);
-    return gates->rows * gates->columns + gates->columns * columns +
+static size_t back_floats(const struct cdl_steps *s) {
+    const struct cdl_gates *gates = &s->gates;
+    const size_t columns = cdl_turned_columns(gates, s->node->needs[0]);
+    const size_t low = cdl_low_floats(gates->columns, columns) +
+                       CDL_STEP_SAMPLES * cdl_bf16_stride(gates->columns) / 2;
+    return (s->low ? low : 0) + gates->rows * gates->columns + gates->columns * columns +
            CDL_STEP_SAMPLES *
                (2 * cdl_stride(columns) + 3 * gates->lines + CDL_PANEL + 2 * CDL_LINE);
 }
@@ -166,6 +170,19 @@ static void multiply_back(const struct cdl_steps *s, const struct cdl_context *c
         const size_t kept = adds ? lines : 0;
         memset(b->d + i * b->ld + kept, 0, (b->columns - kept) * sizeof(float));
     }
+    if (s->low) {
+        const size_t k = s->gates.columns;
+        for (size_t p = 0; p < s->panels; p++) {
+            const size_t all = cdl_gate_width(s, p);
+            ctx->kernels->bf16_from_floats(m, all, cdl_z_at(s, t, p, first), all,
+                                           cdl_bf16(b->z) + p * CDL_PANEL, cdl_bf16_stride(k));
+        }
+        for (size_t column = 0; column < b->columns; column += CDL_PANEL)
+            cdl_multiply_low(ctx->kernels, m, cdl_panel_width(b->columns, column), k, b->z,
+                             b->pairs, column, adds ? b->d + column : zeros, adds ? b->ld : 0,
+                             b->d + column, b->ld);
+        return;
+    }
     if (!cdl_drops(s)) {
         multiply_all(s, ctx, b, t, first, m, adds);
         return;
@@ -266,6 +283,9 @@ void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_contex
     b.of_gate = b.dz + CDL_STEP_SAMPLES * CDL_PANEL;
     b.t = b.of_gate + CDL_STEP_SAMPLES * b.ld;
     b.dt = b.t + CDL_STEP_SAMPLES * CDL_LINE;
+    b.z = b.dt + CDL_STEP_SAMPLES * CDL_LINE;
+    b.pairs = b.z + CDL_STEP_SAMPLES * cdl_bf16_stride(gates->columns) / 2;
+    if (s.low) cdl_pack_low(ctx->kernels, gates->columns, columns, turned, b.pairs);
     const size_t group = cdl_group_of(last - first);
     for (size_t m; first < last; first += m) {
         m = cdl_min(last - first, group);
@@ -324,6 +344,12 @@ static size_t dz_ahead(const struct cdl_steps *s) { return s->panels * s->rows *
 static void add_pairs(const struct cdl_steps *s, const struct cdl_kernels *kernels,
                       const struct slice *slice, size_t column, size_t rows, const float *dz,
                       size_t ldz, size_t width, float *g) {
+    for (size_t u = 0; u < slice->n && s->low; u++)
+        cdl_low_panel(
+            kernels, rows, slice->rows, width,
+            (struct cdl_side){slice->seen + u * slice->ahead + column, slice->ld, true, true},
+            (struct cdl_side){dz + u * dz_ahead(s), ldz, false, true}, g, ldz, g, ldz);
+    if (s->low) return;
     const struct cdl_taps taps = {.n = {slice->n, 1, 1},
                                   .a = {(ptrdiff_t)slice->ahead},
                                   .b = {(ptrdiff_t)dz_ahead(s)},
@@ -464,5 +490,5 @@ void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context 
 }
 
 size_t cdl_recurrent_floats(const struct cdl_steps *s) {
-    return cdl_max(back_floats(&s->gates, s->node->needs[0]), learn_floats(s));
+    return cdl_max(back_floats(s), learn_floats(s));
 }

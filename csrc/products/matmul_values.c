@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/param.h"
+#include "products/low.h"
 
 enum { PIECE = 64 };
 
@@ -47,6 +48,13 @@ static void multiply(const struct cdl_kernels *kernels, size_t m, size_t k, size
         const size_t live = n - j < CDL_PANEL ? n - j : CDL_PANEL;
         const size_t width = cdl_round_up(live, CDL_LINE);
         const float *first = bias ? bias + j * step : NULL;
+        if (a.low) {
+            struct cdl_side columns = b;
+            columns.lines += b.transposed ? j * b.ld : j;
+            cdl_low_panel(kernels, m, k, live, a, columns, first ? first : c + j, first ? 0 : ldc,
+                          c + j, ldc);
+            continue;
+        }
         if (!b.transposed) {
             panel(kernels, m, k, width, a, 0, b.lines + j, b.ld, first, c + j, ldc);
             continue;

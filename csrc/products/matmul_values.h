@@ -12,6 +12,7 @@ struct cdl_side {
     const float *lines;
     size_t ld;
     bool transposed;
+    bool low; /* of a: the product may be one of bfloat16, by tiles (low.h) */
 };
 
 /* c[m, n] = a[m, k] b[k, n], or added to c; what is in pads of c after is finite, if all else is.

@@ -75,6 +75,7 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
         }
         value->ld = cdl_is_bf16(value) ? cdl_bf16_stride(value->width) : cdl_stride(value->width);
         value->shared = shape->shared;
+        value->rounded = shape->rounded;
         value->row_floats = value->shared ? 0 : cdl_sample_floats(value);
     }
     return CDL_OK;
@@ -170,6 +171,11 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
         node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
     }
+    node->low = program->kernels->tiles && node->n_in && node->in[0]->rounded;
+    if (def->n_params)
+        node->low &= def->param_dtypes[0] == CDL_DTYPE_bfloat16;
+    else
+        node->low &= node->n_in > 1 && node->in[1]->rounded;
     node->numbers = copy_of(def->numbers, def->n_numbers * sizeof *def->numbers);
     node->data = copy_of(def->data, def->n_data * sizeof *def->data);
     if (!node->numbers || !node->data) return CDL_ERR_NO_MEMORY;

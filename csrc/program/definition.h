@@ -14,6 +14,7 @@ struct cdl_value_def {
     size_t dims[CDL_MAX_DIMS]; /* per sample */
     enum cdl_dtype dtype;      /* int32, float32, bfloat16 or float16 */
     bool shared;               /* one for the whole batch */
+    bool rounded;              /* floats that are all numbers of bfloat16 */
 };
 
 struct cdl_instruction_def {

@@ -1,0 +1,61 @@
+/* low.c - pieces of both factors as the product of bfloat16 reads them: rows, and pairs of rows. */
+#include "products/low.h"
+
+#include <string.h>
+
+#include "base/param.h"
+
+enum { LINE = CDL_BF16_LINE, DEPTH = 256, ROWS = 64, LD = DEPTH + LINE };
+
+/* Pairs as they come of rows: `rows` of them, 0 up to a whole line, side by side. */
+static void pair(const struct cdl_kernels *kernels, size_t rows, size_t n, const float *x,
+                 size_t ldx, uint32_t *to, size_t ld) {
+    const size_t full = (rows + 1) / 2, all = cdl_bf16_padded(rows) / 2;
+    kernels->bf16_pack(rows, cdl_round_up(n, CDL_LINE), x, ldx, to, ld);
+    memset(to + full * ld, 0, (all - full) * ld * sizeof *to);
+}
+
+/* m rows of a from column p on: `depth` numbers, 0 up to a whole line. */
+static void take_rows(const struct cdl_kernels *kernels, size_t m, size_t depth, struct cdl_side a,
+                      size_t row, size_t p, float *to) {
+    _Alignas(64) float pairs[DEPTH / 2 * ROWS];
+    if (!a.transposed) {
+        kernels->bf16_from_floats(m, depth, a.lines + row * a.ld + p, a.ld, cdl_bf16(to), LD);
+        return;
+    }
+    pair(kernels, depth, m, a.lines + p * a.ld + row, a.ld, (uint32_t *)(void *)pairs, ROWS);
+    kernels->transpose(cdl_bf16_padded(depth) / 2, m, pairs, ROWS, to, LD / 2);
+}
+
+/* n columns of b, rows [p, p + depth), as one or two panels of pairs. */
+static void take_panels(const struct cdl_kernels *kernels, size_t depth, size_t n,
+                        struct cdl_side b, size_t p, float *to) {
+    const size_t panel = cdl_bf16_padded(depth) / 2 * LINE;
+    _Alignas(64) float rows[LINE * LD / 2];
+    for (size_t j = 0; j < n; j += LINE, to += panel) {
+        const size_t live = cdl_min(n - j, LINE);
+        if (!b.transposed) {
+            pair(kernels, depth, live, b.lines + p * b.ld + j, b.ld, (uint32_t *)(void *)to, LINE);
+            continue;
+        }
+        kernels->bf16_from_floats(live, depth, b.lines + j * b.ld + p, b.ld, cdl_bf16(rows), LD);
+        kernels->transpose(live, cdl_bf16_padded(depth) / 2, rows, LD / 2, to, LINE);
+    }
+}
+
+void cdl_low_panel(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
+                   struct cdl_side a, struct cdl_side b, const float *init, size_t ldi, float *c,
+                   size_t ldc) {
+    _Alignas(64) float rows[ROWS * LD / 2], panels[DEPTH / 2 * CDL_PANEL];
+    for (size_t p = 0; p < k; p += DEPTH) {
+        const size_t depth = cdl_min(k - p, DEPTH), padded = cdl_bf16_padded(depth);
+        take_panels(kernels, depth, n, b, p, panels);
+        for (size_t i = 0; i < m; i += ROWS) {
+            const size_t some = cdl_min(m - i, ROWS);
+            take_rows(kernels, some, depth, a, i, p, rows);
+            kernels->gemm_bf16(some, cdl_round_up(n, CDL_LINE), padded, cdl_bf16(rows), LD,
+                               (const uint32_t *)(const void *)panels, padded / 2 * LINE,
+                               p ? c + i * ldc : init + i * ldi, p ? ldc : ldi, c + i * ldc, ldc);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+"""Products of floats that were rounded to bfloat16: by tiles where the machine has them.
+
+Their sums have another order than those of float32, and factors that were not rounded are (a state,
+a gradient). So results are those of other instruction sets within some steps of bfloat16.
+"""
+
+import numpy as np
+import pytest
+from programs import ISAS, TEAMS, predict, pull_back
+
+import cdl
+
+layers = cdl.layers
+
+pytestmark = pytest.mark.skipif("amx" not in ISAS, reason="this machine has no tiles")
+
+
+def attention(x, **options):
+    return layers.MultiHeadAttention(2, 40, value_dim=33, **options)(x, x)
+
+
+NETS = {
+    "simple": ((9, 5), layers.SimpleRNN(24, return_sequences=True)),
+    "lstm": ((7, 33), layers.LSTM(40, return_sequences=True)),
+    "lstm_narrow": ((5, 1), layers.LSTM(3)),
+    "lstm_go_backwards": ((6, 20), layers.LSTM(70, go_backwards=True)),
+    "gru": ((7, 33), layers.GRU(40, return_sequences=True)),
+    "gru_reset_first": ((7, 33), layers.GRU(40, reset_after=False)),
+    "bidirectional": ((6, 20), layers.Bidirectional(layers.LSTM(17))),
+    "einsum_dense": ((5, 40), layers.EinsumDense("abc,cde->abde", (None, 3, 50), bias_axes="de")),
+    "einsum_dense_deep": ((3, 600), layers.EinsumDense("abc,cd->abd", (None, 70))),
+    "products": ((40, 33), lambda x: cdl.ops.matmul(x, cdl.ops.transpose(x, (0, 2, 1)))),
+    "products_turned": ((40, 33), lambda x: cdl.ops.einsum("aij,aik->ajk", x, x)),
+    "attention": ((70, 20), attention),
+    "attention_causal": ((300, 33), lambda x: layers.MultiHeadAttention(3, 32)(
+        x, x, use_causal_mask=True)),
+}  # fmt: skip
+
+
+def net(name):
+    """The program of a layer of bfloat16 behind a dense one, which needs its gradient."""
+    shape, layer = NETS[name]
+    x = cdl.Input(shape)
+    with np.errstate(all="raise"):
+        cdl.utils.set_random_seed(3)
+        policy, before = "mixed_bfloat16", cdl.config.dtype_policy()
+        cdl.config.set_dtype_policy(policy)
+        try:
+            h = layers.Dense(shape[-1])(x)
+            if isinstance(layer, layers.Layer):
+                config = layer.get_config() | {"dtype": policy}
+                layer = type(layer).from_config(config)
+            y = layer(h)
+        finally:
+            cdl.config.set_dtype_policy(before)
+    return cdl.Model(x, y).program().fused()
+
+
+def ran(program, isa, **team):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(37, *program.inputs[0].shape)).astype(np.float32)
+    dy = rng.normal(size=(37, *program.outputs[0].shape)).astype(np.float32)
+    y, gradients = pull_back(program, [x], dy, isa=isa, **team)
+    return x, [y, *(gradients[v] for v in program.variables)]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_results_are_those_of_products_of_floats(name):
+    program = net(name)
+    (_, low), (_, floats) = ran(program, "amx"), ran(program, "avx512")
+    assert any((a != b).any() for a, b in zip(low, floats, strict=True))
+    size = lambda a: np.sqrt(np.mean(np.square(a, dtype=np.float64)))  # noqa: E731
+    most = max(map(size, floats[1:]))  # the gradient of a key's bias is 0, but for rounding
+    for a, b in zip(low, floats, strict=True):
+        assert size(a - b) < 0.02 * size(b) + 1e-3 * most
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_any_team_gives_the_same_bits(name):
+    program = net(name)
+    x, one = ran(program, "amx", threads=1)
+    for rows in (1, 5, 37):
+        np.testing.assert_array_equal(predict(program, [x], rows=rows, isa="amx"), one[0])
+    for team in TEAMS:
+        for a, b in zip(one, ran(program, "amx", **team)[1], strict=True):
+            np.testing.assert_array_equal(a, b)
