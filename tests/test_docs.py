@@ -23,7 +23,7 @@ NEEDS = {
     "guides/data.md": ["pandas", "pyarrow", "PIL"],
     "guides/explaining.md": ["matplotlib", "pandas"],
     "guides/saving.md": ["onnx", "safetensors"],
-    "guides/training.md": ["pandas"],
+    "guides/training.md": ["matplotlib", "pandas"],
 }
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")

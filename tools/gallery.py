@@ -3,6 +3,7 @@
     python tools/gallery.py            run all examples
     python tools/gallery.py mnist wine run these
     python tools/gallery.py --code     run none: only the code on the pages is renewed
+    python tools/gallery.py --guides   run the guides that have pictures, and draw these
     jupyter nbconvert --to notebook --execute --inplace docs/gallery/notebook.ipynb
 
 A script gets `--picture FILE` and draws into it. Pictures are committed, so that `make docs` runs
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import io
 import json
 import os
@@ -130,20 +132,40 @@ def run(name: str, picture: Path) -> str:
     return "\n".join(lines)
 
 
-def keep(picture: Path, name: str) -> None:
-    """The picture and its thumbnail as small files of WebP."""
+def small(picture: Path, path: Path, size: tuple[int, int] | None = None) -> None:
+    """Write a picture as a small file of WebP, with white around it if it is to have a size."""
     from PIL import Image, ImageOps
 
     image = Image.open(picture).convert("RGB")
-    small = ImageOps.pad(image, (480, 300), Image.Resampling.LANCZOS, color="white")
-    for drawn, path in ((image, GALLERY), (small, GALLERY / "thumbnails")):
-        path.mkdir(exist_ok=True)
-        for options in ({"lossless": True}, {"quality": 90}, {"quality": 75}, {"quality": 55}):
-            data = io.BytesIO()
-            drawn.save(data, "webp", method=6, **options)
-            if data.tell() < LARGEST:
-                break
-        (path / f"{name}.webp").write_bytes(data.getvalue())
+    if size is not None:
+        image = ImageOps.pad(image, size, Image.Resampling.LANCZOS, color="white")
+    for options in ({"lossless": True}, {"quality": 90}, {"quality": 75}, {"quality": 55}):
+        data = io.BytesIO()
+        image.save(data, "webp", method=6, **options)
+        if data.tell() < LARGEST:
+            break
+    path.write_bytes(data.getvalue())
+
+
+def draw_guides() -> None:
+    """Run the guides that have pictures: each is what the block of Python before it has drawn."""
+    os.environ |= {"MPLBACKEND": "Agg", "MATPLOTLIBRC": str(ROOT / "tools/gallery.matplotlibrc")}
+    import matplotlib.pyplot as plt
+
+    sys.path.insert(0, str(ROOT))
+    piece = re.compile(r"```python\n(.*?)```|!\[[^\]]*\]\(([\w-]+)\.webp\)", re.DOTALL)
+    for path in sorted((ROOT / "docs" / "guides").glob("*.md")):
+        text, names = path.read_text(), {"__name__": "__main__"}
+        if ".webp)" not in text:
+            continue
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            for code, picture in piece.findall(text):
+                if picture:
+                    plt.savefig("picture.png")
+                    small(Path("picture.png"), path.with_name(f"{picture}.webp"))
+                else:
+                    plt.close("all")
+                    exec(compile(code, path.name, "exec"), names)
 
 
 def printed(name: str) -> str:
@@ -160,13 +182,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--code", action="store_true", help="run nothing")
+    parser.add_argument("--guides", action="store_true", help="draw the pictures of docs/guides/")
     given = parser.parse_args()
+    if given.guides:
+        draw_guides()
+        return
     everything = " ".join(GROUPS.values()).split()
     wanted = [] if given.code else given.names or everything
     for name in wanted:
         with tempfile.TemporaryDirectory() as folder:
             output = run(name, Path(folder) / "picture.png")
-            keep(Path(folder) / "picture.png", name)
+            drawn = Path(folder) / "picture.png"
+            small(drawn, GALLERY / f"{name}.webp")
+            small(drawn, GALLERY / "thumbnails" / f"{name}.webp", (480, 300))
         (GALLERY / f"{name}.md").write_text(page(name, output))
         print(name, (GALLERY / f"{name}.webp").stat().st_size, "bytes")
     for name in everything:
