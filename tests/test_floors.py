@@ -23,9 +23,10 @@ PYTHON_FLOORS = """
     | _variables distribution dtype_policies | config
     | _tracing | constraints quantizers random regularizers | data initializers
     | activations compat optimizers utils variables
-    | backend callbacks datasets losses mixed_precision ops preprocessing
+    | backend callbacks datasets losses mixed_precision ops
     | metrics | layers
-    | saving trainers | explain export | models | _cli applications sklearn | wrappers | __init__
+    | saving trainers | explain export | models | _cli applications preprocessing sklearn | wrappers
+    | __init__
     | scripts
     | __main__
 """
@@ -37,6 +38,7 @@ LOOKS_UP = {
     "cdl/__init__.py": "public names are loaded when they are first used",
     "cdl/sklearn/__init__.py": "the same",
     "cdl/applications/__init__.py": "the same",
+    "cdl/utils/__init__.py": "the same, from floors above",
     "cdl/_common/optional_imports.py": "packages that need not be there",
     "cdl/_common/public_names.py": "an error says where else a missing name is",
     "cdl/_configs/serialization.py": "a config names the module of its class",

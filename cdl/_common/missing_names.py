@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-_IMAGES = "it reads no files of images"
-_PILLOW = "Pillow or scikit-image beforehand, or in a utils.PyDataset batch by batch"
 _IN_CALL = "in the call of a layer of your own"
 
 # Names below `keras`, as patterns; why cdl does not have them; and what is near. Either may be "".
@@ -23,20 +21,9 @@ REASONS = {
         "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",
     ),
     # --- data ---
-    r"(utils|preprocessing)\.(image_dataset.*|array_to_img|img_to_array|load_img|save_img)"
-    r"|preprocessing\.image(\..*)?": (_IMAGES, _PILLOW),
-    r"(utils|preprocessing)\.audio_dataset.*|preprocessing\.text(\..*)?": (
+    r"preprocessing\.text(\..*)?": ("", "layers.TextVectorization"),
+    r"visualization(\..*)?": (
         "",
-        "layers.TextVectorization for texts; for sound a utils.PyDataset that reads the files",
-    ),
-    r"utils\.FeatureSpace": (
-        "",
-        "an Input for each column with layers.Normalization, layers.Discretization, "
-        "layers.CategoryEncoding or layers.Embedding; or sklearn.compose.ColumnTransformer",
-    ),
-    r"utils\.Config": ("", "types.SimpleNamespace"),
-    r"utils\.bounding_boxes(\..*)?|visualization(\..*)?": (
-        _IMAGES,
         "utils.plot_model, callbacks.History, whose plot() shows a training, and cdl.explain",
     ),
     # --- training and files ---
@@ -57,7 +44,7 @@ REASONS = {
         "saving.load_model, and get_weights and set_weights of its layers",
     ),
     r"export\.ExportArchive": ("", "model.export('model.onnx'), and 'model.c'"),
-    r"(utils\.)?legacy(\..*)?": (
+    r"legacy(\..*)?": (
         "saving.load_model reads older files",
         "saving.serialize_keras_object and saving.deserialize_keras_object",
     ),

@@ -34,6 +34,8 @@ _MODULES = {
     "keras.constraints": "cdl.constraints",
     "keras.quantizers": "cdl.quantizers",
     "keras.dtype_policies": "cdl.dtype_policies",
+    "keras.utils": "cdl.preprocessing.feature_space",
+    "keras.src.layers.preprocessing.feature_space": "cdl.preprocessing.feature_space",
     # layers of their own, which Keras does not name in public
     "keras.src.applications.convnext": "cdl.applications.convnext",
     "keras.src.applications.inception_resnet_v2": "cdl.applications.inception_resnet_v2",

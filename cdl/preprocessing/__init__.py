@@ -1,9 +1,16 @@
-"""What Keras has under `keras.preprocessing`, as far as it is for arrays."""
+"""What Keras has under `keras.preprocessing`."""
 
 from cdl._common.public_names import publish
-from cdl.preprocessing import sequence
+from cdl.preprocessing import image, sequence
+from cdl.preprocessing.image_files import image_dataset_from_directory
 from cdl.utils import text_dataset_from_directory, timeseries_dataset_from_array
 
-__all__ = ["sequence", "text_dataset_from_directory", "timeseries_dataset_from_array"]
+__all__ = [
+    "image",
+    "image_dataset_from_directory",
+    "sequence",
+    "text_dataset_from_directory",
+    "timeseries_dataset_from_array",
+]
 
 publish(globals())

@@ -111,10 +111,10 @@ def have_tensors() -> None:
     from cdl.losses import Loss
     from cdl.metrics import Metric
     from cdl.models import Model
-    from cdl.utils.text_files import TextFiles
+    from cdl.utils.directory_files import DirectoryFiles
     from cdl.utils.timeseries import Windows
 
-    data_sets: tuple[Any, ...] = (Windows, TextFiles)
+    data_sets: tuple[Any, ...] = (Windows, DirectoryFiles)
     for each in data_sets:
         each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
         each.__getattr__ = _of_data_set

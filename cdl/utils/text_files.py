@@ -1,97 +1,21 @@
-"""Texts in files of folders, in batches, with the folder as the class."""
+"""text_dataset_from_directory: texts in files of folders, with the folder as the class."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import expected, number, one_of, positive_int
+from cdl._common.validation import one_of, positive_int
 from cdl.data.texts import decoded
-from cdl.random import generator_within, numpys
+from cdl.utils.directory_files import from_directory
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from cdl.utils.directory_files import DirectoryFiles
 
 _OWNER = "text_dataset_from_directory"
-_SUFFIX = ".txt"
-
-
-class TextFiles:
-    """Batches of texts; it can be iterated again and again, and given to `fit` as it is.
-
-    Args:
-        file_paths: the files.
-        labels: one for each, as an array; or None.
-        class_names: what they are called, or None.
-        batch_size: texts in a batch; None for texts one by one.
-        max_length: bytes of a text that are read, None for all.
-        seed: what a new order of the files each time follows from, or None for their own order.
-
-    Attributes:
-        file_paths: the files, in their own order.
-        class_names: the names of the classes, in the order of their numbers; None without labels.
-    """
-
-    def __init__(
-        self,
-        file_paths: list[str],
-        labels: Array | None,
-        class_names: list[str] | None,
-        batch_size: int | None,
-        max_length: int | None,
-        seed: int | None,
-    ) -> None:
-        self.file_paths, self.class_names = file_paths, class_names
-        self._labels = labels
-        self._batch_size, self._max_length = batch_size, max_length
-        self._seed = seed
-        self._rng = np.random.RandomState(seed)
-        self._functions: tuple[Callable[..., Any], ...] = ()
-
-    def __len__(self) -> int:
-        """The number of batches."""
-        size = self._batch_size or 1
-        return (len(self.file_paths) + size - 1) // size
-
-    def __iter__(self) -> Iterator[Any]:
-        """The batches: `(texts, labels)`, or texts alone if there are no labels."""
-        order = np.arange(len(self.file_paths))
-        if self._seed is not None:
-            order = (generator_within(self, self._seed) or self._rng).permutation(order)
-        size = self._batch_size or 1
-        for first in range(0, len(order), size):
-            given = self._at(order[first : first + size])
-            for function in self._functions:
-                given = function(*given) if isinstance(given, tuple) else function(given)
-            yield given
-
-    def map(self, function: Callable[..., Any]) -> TextFiles:
-        """The same with each batch, or text and label, given to a function, as in `tf.data`.
-
-        Args:
-            function: takes the texts, and the labels if there are any.
-        """
-        files = (self.file_paths, self._labels, self.class_names)
-        mapped = TextFiles(*files, self._batch_size, self._max_length, self._seed)
-        mapped._functions = (*self._functions, function)
-        return mapped
-
-    def _at(self, places: Array) -> Any:
-        texts = np.empty(len(places), object)
-        texts[:] = [self._read(self.file_paths[i]) for i in places]
-        labels = None if self._labels is None else self._labels[places]
-        if self._batch_size is None:
-            return texts[0] if labels is None else (texts[0], labels[0])
-        return texts if labels is None else (texts, labels)
-
-    def _read(self, path: str) -> str:
-        with open(path, "rb") as file:
-            return decoded(file.read(-1 if self._max_length is None else self._max_length))
 
 
 def text_dataset_from_directory(
@@ -108,7 +32,7 @@ def text_dataset_from_directory(
     follow_links: bool = False,
     format: str = "tf",
     verbose: bool = True,
-) -> TextFiles | list[TextFiles]:
+) -> DirectoryFiles | list[DirectoryFiles]:
     """The texts of all `.txt` files in a folder, with the names of its folders as classes.
 
     Args:
@@ -136,107 +60,19 @@ def text_dataset_from_directory(
         ValueError: arguments that do not fit together, or no files.
         OSError: the folder cannot be read.
     """
-    if labels not in ("inferred", None) and not isinstance(labels, (list, tuple)):
-        raise expected(_OWNER, "labels", "'inferred', None or a list of ints", labels)
-    one_of(_OWNER, "label_mode", label_mode, ("int", "categorical", "binary", None))
     one_of(_OWNER, "format", format, ("tf", "grain"))
-    labels = None if label_mode is None else labels
-    if class_names is not None and labels != "inferred":
-        raise expected(_OWNER, "class_names", "None unless labels='inferred'", class_names)
-    _check_split(validation_split, subset, shuffle, seed)
-    if batch_size is not None:
-        positive_int(_OWNER, "batch_size", batch_size)
     if max_length is not None:
         positive_int(_OWNER, "max_length", max_length)
-    paths, numbers, names = _files(os.fspath(directory), labels, class_names, follow_links)
-    if label_mode == "binary" and names is not None and len(names) != 2:
-        raise ValueError(
-            f"{_OWNER}: label_mode must be 'int' or 'categorical' unless there are two classes, "
-            f"got 'binary' for {names}"
-        )
-    if verbose:
-        classes = "" if names is None else f" belonging to {len(names)} classes"
-        print(f"Found {len(paths)} files{classes}.")
-    if shuffle:
-        seed = int(numpys().randint(10**6)) if seed is None else seed
-        order = np.arange(len(paths))
-        np.random.RandomState(seed).shuffle(order)
-        paths = [paths[i] for i in order]
-        numbers = None if numbers is None else numbers[order]
-    held_out = int((validation_split or 0) * len(paths))
-    point = len(paths) - held_out
-    encoded = None if numbers is None else _encoded(numbers, label_mode, len(names or ()))
-    parts = []
-    wanted = ("training", "validation") if subset == "both" else (subset,)
-    for part in wanted:
-        which = {"training": slice(0, point), "validation": slice(point, None)}.get(
-            str(part), slice(None)
-        )
-        if not paths[which]:
-            raise ValueError(
-                f"{_OWNER}: directory must hold {_SUFFIX} files, got no {part or 'such'} ones in "
-                f"{os.fspath(directory)!r}"
-            )
-        if verbose and part is not None:
-            print(f"Using {len(paths[which])} files for {part}.")
-        labelled = None if encoded is None else encoded[which]
-        # As in Keras, the part that is held out stays in order if both are asked for.
-        of_part = seed if shuffle and not (subset == "both" and part == "validation") else None
-        parts.append(TextFiles(paths[which], labelled, names, batch_size, max_length, of_part))
-    return parts if subset == "both" else parts[0]
 
+    def read(path: str) -> str:
+        with open(path, "rb") as file:
+            return decoded(file.read(-1 if max_length is None else max_length))
 
-def _check_split(split: Any, subset: Any, shuffle: bool, seed: Any) -> None:
-    if split:
-        number(_OWNER, "validation_split", split, above=0.0, below=1.0)
-    if bool(split) != bool(subset):
-        raise ValueError(
-            f"{_OWNER}: validation_split and subset must be given together, got {split!r} and "
-            f"{subset!r}"
-        )
-    one_of(_OWNER, "subset", subset, ("training", "validation", "both", None))
-    if split and shuffle and seed is None:
-        raise ValueError(
-            f"{_OWNER}: seed must be given with validation_split and shuffle, so that the parts "
-            "have no file in common, got None"
-        )
+    def join(contents: list[str]) -> Any:
+        texts = np.empty(len(contents), object)
+        texts[:] = contents
+        return texts
 
-
-def _files(
-    directory: str, labels: Any, class_names: Sequence[str] | None, follow_links: bool
-) -> tuple[list[str], Array | None, list[str] | None]:
-    """The files, the number of each one's class, and the names of the classes."""
-    if labels != "inferred":
-        paths = _below(directory, follow_links)
-        if labels is None:
-            return paths, None, None
-        if len(labels) != len(paths):
-            raise ValueError(
-                f"{_OWNER}: labels must be as many as the files, {len(paths)}, got {len(labels)}"
-            )
-        return paths, np.asarray(labels, np.int32), [str(each) for each in sorted(set(labels))]
-    folders = sorted(each.name for each in os.scandir(directory) if each.is_dir())
-    folders = [name for name in folders if not name.startswith(".")]
-    if class_names is not None and not set(class_names) <= set(folders):
-        raise expected(_OWNER, "class_names", f"names of the folders, {folders}", list(class_names))
-    names = folders if class_names is None else list(class_names)
-    found = [_below(os.path.join(directory, name), follow_links) for name in names]
-    numbers = np.repeat(np.arange(len(names), dtype=np.int32), [len(each) for each in found])
-    return [path for each in found for path in each], numbers, names
-
-
-def _below(directory: str, follow_links: bool) -> list[str]:
-    """The files in a folder and in those within it, in the order of their paths."""
-    found = []
-    for root, _, files in sorted(os.walk(directory, followlinks=follow_links)):
-        found += [os.path.join(root, f) for f in sorted(files) if f.lower().endswith(_SUFFIX)]
-    return found
-
-
-def _encoded(numbers: Array, mode: str | None, classes: int) -> Any:
-    """Labels as the mode has them."""
-    if mode == "binary":
-        return numbers.astype(np.float32)[:, None]
-    if mode == "categorical":
-        return (numbers[:, None] == np.arange(classes)).astype(np.float32)
-    return numbers
+    given = (directory, labels, label_mode, class_names, batch_size, shuffle, seed)
+    split = (validation_split, subset, follow_links, verbose)
+    return from_directory(_OWNER, (".txt",), read, join, *given, *split)

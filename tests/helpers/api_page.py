@@ -33,7 +33,8 @@ MODULES = (
     "distribution",
     "initializers", "regularizers", "constraints", "models", "saving", "export", "explain",
     "applications",
-    "sklearn", "wrappers", "utils", "preprocessing", "preprocessing.sequence", "random", "config",
+    "sklearn", "wrappers", "utils", "preprocessing",
+    "preprocessing.image", "preprocessing.sequence", "utils.bounding_boxes", "random", "config",
     "backend", "tree", "dtype_policies", "mixed_precision", "quantizers", "ops.image",
 )  # fmt: skip
 LEFT_OUT = ("get", "serialize", "deserialize")

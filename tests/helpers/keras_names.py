@@ -21,7 +21,7 @@ MODULES = (
 HIDDEN = {"src"}  # public by its letters only
 # Modules of which cdl has nothing.
 NO_MODULES = {
-    "distillation", "legacy", "preprocessing.image",
+    "distillation", "legacy",
     "visualization",
 }  # fmt: skip
 

@@ -1,0 +1,103 @@
+"""audio_dataset_from_directory: sounds in files of folders, with the folder as the class."""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._common.validation import not_yet, positive_int
+from cdl.utils.directory_files import from_directory
+
+if TYPE_CHECKING:
+    from cdl.utils.directory_files import DirectoryFiles
+
+_OWNER = "audio_dataset_from_directory"
+
+
+def audio_dataset_from_directory(
+    directory: str | os.PathLike[str],
+    labels: str | Sequence[int] | None = "inferred",
+    label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None,
+    batch_size: int | None = 32,
+    sampling_rate: int | None = None,
+    output_sequence_length: int | None = None,
+    ragged: bool = False,
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    follow_links: bool = False,
+    verbose: bool = True,
+) -> DirectoryFiles | list[DirectoryFiles]:
+    """The sounds of all `.wav` files in a folder, with the names of its folders as classes.
+
+    Args:
+        directory: the folder; with inferred labels it has a folder for each class.
+        labels: "inferred", a number for each file in the order of their paths, or None.
+        label_mode: "int", int32 of shape (n,); "binary", 0.0 and 1.0 of shape (n, 1);
+            "categorical", vectors with a 1; None for no labels.
+        class_names: the folders that count, in the order of their numbers; None for all, sorted.
+        batch_size: sounds in a batch; None for sounds one by one.
+        sampling_rate: must be None, or that of every file: sounds are not resampled.
+        output_sequence_length: samples that each sound is cut or filled up to with zeros; None for
+            those of the longest one of the batch.
+        ragged: must be False.
+        shuffle: whether to give the files in a new order each time.
+        seed: of that order; None for one drawn now.
+        validation_split: part of the files, the last ones of the first order, to hold out.
+        subset: "training", "validation", or "both" for a list of both, with `validation_split`.
+        follow_links: whether to look into folders that are links.
+        verbose: whether to print how many files there are.
+
+    Returns:
+        As `text_dataset_from_directory`, with sounds of float32 from -1 to 1, (n, samples,
+        channels): of files of 16-bit samples.
+
+    Raises:
+        ValueError: arguments that do not fit together, no files, or a file of other samples.
+        OSError: the folder or a file cannot be read.
+    """
+    not_yet(_OWNER, ragged=(bool(ragged), False))
+    if sampling_rate is not None:
+        positive_int(_OWNER, "sampling_rate", sampling_rate)
+    if output_sequence_length is not None:
+        positive_int(_OWNER, "output_sequence_length", output_sequence_length)
+
+    def read(path: str) -> Any:
+        sound = _samples(path, sampling_rate)
+        n = output_sequence_length
+        return sound if n is None else _filled(sound[:n], n)
+
+    def join(sounds: list[Any]) -> Any:
+        longest = max(map(len, sounds))
+        return np.stack([_filled(sound, longest) for sound in sounds])
+
+    given = (directory, labels, label_mode, class_names, batch_size, shuffle, seed)
+    split = (validation_split, subset, follow_links, verbose)
+    return from_directory(_OWNER, (".wav",), read, join, *given, *split)
+
+
+def _samples(path: str, rate: int | None) -> Any:
+    try:
+        with wave.open(path) as file:
+            width, channels, own = file.getsampwidth(), file.getnchannels(), file.getframerate()
+            data = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path}: must be a .wav file of 16-bit samples: {error}") from error
+    if width != 2:
+        raise ValueError(f"{path}: must have samples of 16 bits, got {8 * width}")
+    if rate not in (None, own):
+        raise ValueError(
+            f"{_OWNER}: sampling_rate must be that of the files, since sounds are not resampled: "
+            f"got {rate}, and {own} of {path}"
+        )
+    return np.frombuffer(data, "<i2").reshape(-1, channels).astype(np.float32) / 32768
+
+
+def _filled(sound: Any, n: int) -> Any:
+    return np.pad(sound, ((0, n - len(sound)), (0, 0)))

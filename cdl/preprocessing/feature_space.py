@@ -1,0 +1,392 @@
+"""FeatureSpace: columns of a table, each encoded by its kind, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cdl import layers
+from cdl._common.naming import unique
+from cdl._common.validation import expected, one_of
+from cdl._configs.serialization import deserialize, register_public, serialize
+from cdl._tracing.keras_tensor import KerasTensor
+
+_LOOKUPS = (layers.IntegerLookup, layers.StringLookup)
+
+
+class Cross:
+    """Columns that are taken together: see `FeatureSpace.cross`."""
+
+    def __init__(
+        self, feature_names: Iterable[str], crossing_dim: int, output_mode: str = "one_hot"
+    ) -> None:
+        one_of("Cross", "output_mode", output_mode, ("int", "one_hot"))
+        self.feature_names = tuple(feature_names)
+        self.crossing_dim, self.output_mode = crossing_dim, output_mode
+
+    @property
+    def name(self) -> str:
+        """The names of the columns, with `_X_` between them."""
+        return "_X_".join(self.feature_names)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "feature_names": self.feature_names,
+            "crossing_dim": self.crossing_dim,
+            "output_mode": self.output_mode,
+        }
+
+
+class Feature:
+    """A column: its dtype, the layer that reads it, and what becomes of that one's output."""
+
+    def __init__(self, dtype: str, preprocessor: Any, output_mode: str) -> None:
+        one_of("Feature", "output_mode", output_mode, ("int", "one_hot", "float"))
+        if isinstance(preprocessor, dict):
+            preprocessor = deserialize(preprocessor)
+        self.dtype, self.preprocessor, self.output_mode = dtype, preprocessor, output_mode
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "dtype": self.dtype,
+            "preprocessor": serialize(self.preprocessor),
+            "output_mode": self.output_mode,
+        }
+
+
+for _each in (Cross, Feature):
+    register_public("keras.src.layers.preprocessing.feature_space", _each)
+
+
+class FeatureSpace:
+    """Turns columns of a table into one array, or into a dict of arrays.
+
+    A column is "float", "float_rescaled", "float_normalized", "float_discretized",
+    "integer_categorical", "string_categorical", "integer_hashed", "string_hashed", or what the
+    methods of these names give. Columns stand in the order of their names, then crosses in that of
+    theirs.
+
+    Args:
+        features: for each column its kind.
+        output_mode: "concat" for an array, "dict" for a dict of them.
+        crosses: lists of columns that are hashed together.
+        crossing_dim: the number of bins of each cross.
+        hashing_dim: the number of bins of a hashed column.
+        num_discretization_bins: of a discretized one.
+        name: of the space.
+
+    Raises:
+        ValueError: no columns, an unknown kind, or a cross of unknown columns.
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, Any],
+        output_mode: str = "concat",
+        crosses: Iterable[Any] | None = None,
+        crossing_dim: int = 32,
+        hashing_dim: int = 32,
+        num_discretization_bins: int = 32,
+        name: str | None = None,
+    ) -> None:
+        if not features:
+            raise ValueError("The `features` argument cannot be None or empty.")
+        one_of("FeatureSpace", "output_mode", output_mode, ("dict", "concat"))
+        self.name = name or unique("feature_space")
+        self.crossing_dim, self.hashing_dim = crossing_dim, hashing_dim
+        self.num_discretization_bins, self.output_mode = num_discretization_bins, output_mode
+        self.features = {each: self._feature(each, kind) for each, kind in features.items()}
+        self.crosses = [self._cross(each) for each in crosses or ()]
+        self.inputs = {
+            each: layers.Input((1,), dtype=feature.dtype, name=each)
+            for each, feature in self.features.items()
+        }
+        self.preprocessors = {each: f.preprocessor for each, f in self.features.items()}
+        self.crossers = {
+            cross.name: layers.HashedCrossing(cross.crossing_dim, name=cross.name)
+            for cross in self.crosses
+        }
+        self.one_hot_encoders: dict[str, Any] = {}
+        self.encoded_features: Any = None
+        self._adapted = False
+
+    # --- kinds of columns ---
+
+    @classmethod
+    def cross(cls, feature_names: Any, crossing_dim: int, output_mode: str = "one_hot") -> Cross:
+        """Columns that are hashed together into so many bins, as "one_hot" or "int"."""
+        return Cross(feature_names, crossing_dim, output_mode)
+
+    @classmethod
+    def feature(cls, dtype: str, preprocessor: Any, output_mode: str) -> Feature:
+        """A column that a layer of one's own reads."""
+        return Feature(dtype, preprocessor, output_mode)
+
+    @classmethod
+    def float(cls, name: str | None = None) -> Feature:
+        """Numbers as they are."""
+        name = f"{name or unique('float')}_preprocessor"
+        return Feature("float32", layers.Identity(dtype="float32", name=name), "float")
+
+    @classmethod
+    def float_rescaled(
+        cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
+    ) -> Feature:
+        """Numbers times a constant, plus a constant."""
+        name = f"{name or unique('float_rescaled')}_preprocessor"
+        return Feature("float32", layers.Rescaling(scale, offset, name=name), "float")
+
+    @classmethod
+    def float_normalized(cls, name: str | None = None) -> Feature:
+        """Numbers less their mean, in standard deviations."""
+        name = f"{name or unique('float_normalized')}_preprocessor"
+        return Feature("float32", layers.Normalization(axis=-1, name=name), "float")
+
+    @classmethod
+    def float_discretized(
+        cls,
+        num_bins: int,
+        bin_boundaries: Any = None,
+        output_mode: str = "one_hot",
+        name: str | None = None,
+    ) -> Feature:
+        """The bins in which numbers lie; boundaries that are not given are quantiles."""
+        name = f"{name or unique('float_discretized')}_preprocessor"
+        given = {"num_bins": num_bins, "bin_boundaries": bin_boundaries, "name": name}
+        return Feature("float32", layers.Discretization(**given), output_mode)
+
+    @classmethod
+    def integer_categorical(
+        cls,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        output_mode: str = "one_hot",
+        name: str | None = None,
+    ) -> Feature:
+        """Whole numbers that are names of classes."""
+        name = f"{name or unique('integer_categorical')}_preprocessor"
+        layer = layers.IntegerLookup(max_tokens, num_oov_indices, name=name)
+        return Feature("int32", layer, output_mode)
+
+    @classmethod
+    def string_categorical(
+        cls,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        output_mode: str = "one_hot",
+        name: str | None = None,
+    ) -> Feature:
+        """Texts that are names of classes."""
+        name = f"{name or unique('string_categorical')}_preprocessor"
+        layer = layers.StringLookup(max_tokens, num_oov_indices, name=name)
+        return Feature("string", layer, output_mode)
+
+    @classmethod
+    def string_hashed(
+        cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
+    ) -> Feature:
+        """Texts in as many bins, by a hash."""
+        name = f"{name or unique('string_hashed')}_preprocessor"
+        return Feature("string", layers.Hashing(num_bins, name=name), output_mode)
+
+    @classmethod
+    def integer_hashed(
+        cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
+    ) -> Feature:
+        """Whole numbers in as many bins, by a hash."""
+        name = f"{name or unique('integer_hashed')}_preprocessor"
+        return Feature("int32", layers.Hashing(num_bins, name=name), output_mode)
+
+    def _feature(self, name: str, kind: Any) -> Feature:
+        if isinstance(kind, Feature):
+            return kind
+        if isinstance(kind, dict):
+            found = deserialize(kind)
+            if isinstance(found, Feature):
+                return found
+        sized = {
+            "float_discretized": self.num_discretization_bins,
+            "integer_hashed": self.hashing_dim,
+            "string_hashed": self.hashing_dim,
+        }
+        plain: tuple[str, ...] = ("float", "float_normalized", "float_rescaled")
+        plain += ("integer_categorical", "string_categorical")
+        if kind not in (*plain, *sized):
+            raise ValueError(f"Invalid feature type: {kind}")
+        given = (sized[kind],) if kind in sized else ()
+        made: Feature = getattr(self, kind)(*given, name=name)
+        return made
+
+    def _cross(self, cross: Any) -> Cross:
+        if isinstance(cross, dict):
+            cross = deserialize(cross)
+        if isinstance(cross, Cross):
+            return cross
+        unknown = set(cross) - set(self.features)
+        if unknown:
+            raise ValueError(
+                "All features referenced in the `crosses` argument should be present in the "
+                f"`features` dict. Received unknown features: {cross}"
+            )
+        if not self.crossing_dim:
+            raise expected("FeatureSpace", "crossing_dim", "given with crosses", self.crossing_dim)
+        return Cross(cross, self.crossing_dim)
+
+    # --- learning from data ---
+
+    def adapt(self, dataset: Any) -> None:
+        """Learn means, boundaries and vocabularies.
+
+        Args:
+            dataset: a dict of columns, or batches of such dicts, which can be read again.
+
+        Raises:
+            ValueError: neither.
+        """
+        if not isinstance(dataset, Mapping):
+            if isinstance(dataset, (str, bytes)) or not isinstance(dataset, Iterable):
+                raise ValueError(
+                    "`adapt()` can only be called on batches of dicts or a dict of arrays/lists. "
+                    f"Received instead: {dataset!r} (of type {type(dataset)})"
+                )
+            batches = [batch[0] if isinstance(batch, tuple) else batch for batch in dataset]
+            if not all(isinstance(batch, Mapping) for batch in batches):
+                raise ValueError("`adapt()` can only be called on batches that are dicts")
+            dataset = {
+                name: np.concatenate([np.ravel(batch[name]) for batch in batches])
+                for name in self.features
+            }
+        for name in self._to_adapt():
+            column = np.asarray(dataset[name])
+            self.preprocessors[name].adapt(column.reshape(len(column), -1))
+        self._adapted = True
+        self.encoded_features = None
+        self.one_hot_encoders = {}
+        self.get_encoded_features()
+
+    def _to_adapt(self) -> list[str]:
+        return [
+            name
+            for name, layer in self.preprocessors.items()
+            if hasattr(layer, "adapt")
+            and getattr(layer, "input_mean", None) is None
+            and getattr(layer, "bin_boundaries", None) in (None, [])
+            and not (isinstance(layer, _LOOKUPS) and layer.input_vocabulary is not None)
+        ]
+
+    def _check_adapted(self) -> None:
+        if not self._adapted and self._to_adapt():
+            raise ValueError(
+                "You need to call `.adapt(dataset)` on the FeatureSpace before you can start using "
+                "it."
+            )
+
+    # --- use ---
+
+    def get_inputs(self) -> dict[str, KerasTensor]:
+        """The inputs of a model of raw columns."""
+        self._check_adapted()
+        return self.inputs
+
+    def get_encoded_features(self) -> Any:
+        """What the inputs become, symbolic.
+
+        Raises:
+            ValueError: `adapt` was not called.
+        """
+        self._check_adapted()
+        if self.encoded_features is None:
+            self.encoded_features = self._encoded(self.inputs)
+        return self.encoded_features
+
+    def __call__(self, data: Any) -> Any:
+        """Encode columns.
+
+        Args:
+            data: a dict of arrays of n values, (n, 1) or (n,); of single values for one row.
+
+        Raises:
+            ValueError: no dict, or `adapt` was not called.
+        """
+        self.get_encoded_features()
+        if not isinstance(data, dict):
+            raise ValueError(
+                f"A FeatureSpace can only be called with a dict. Received: data={data} (of type "
+                f"{type(data)}"
+            )
+        if any(isinstance(each, KerasTensor) for each in data.values()):
+            return self._encoded(data)
+        arrays = {name: np.asarray(each) for name, each in data.items()}
+        one = any(each.ndim == 0 for each in arrays.values())
+        columns = {
+            name: each.reshape(-1, 1) if each.ndim < 2 else each for name, each in arrays.items()
+        }
+        found = self._encoded(columns)
+        if one:
+            return {k: v[0] for k, v in found.items()} if isinstance(found, dict) else found[0]
+        return found
+
+    def _encoded(self, data: Mapping[str, Any]) -> Any:
+        read = {name: layer(data[name]) for name, layer in self.preprocessors.items()}
+        specs: dict[str, Any] = {name: self.features[name] for name in sorted(read)}
+        for cross in sorted(self.crosses, key=lambda each: each.name):
+            read[cross.name] = self.crossers[cross.name]([read[n] for n in cross.feature_names])
+            specs[cross.name] = cross
+        found = {}
+        for name, spec in specs.items():
+            if spec.output_mode == "one_hot":
+                read[name] = self._encoder(name)(read[name])
+            elif self.output_mode == "concat" and spec.output_mode == "int":
+                raise ValueError(
+                    f"Cannot concatenate features because feature '{name}' has not been encoded. "
+                    "Consider using `output_mode='dict'`."
+                )
+            found[name] = read[name]
+        if self.output_mode == "dict":
+            return found
+        return layers.concatenate(list(found.values())) if len(found) > 1 else found.popitem()[1]
+
+    def _encoder(self, name: str) -> Any:
+        if name not in self.one_hot_encoders:
+            layer = self.preprocessors.get(name) or self.crossers[name]
+            if isinstance(layer, _LOOKUPS):
+                tokens = layer.vocabulary_size()
+            elif isinstance(layer, layers.CategoryEncoding):
+                tokens = layer.num_tokens
+            elif isinstance(layer, layers.Discretization):
+                tokens = layer.num_bins or len(layer.bin_boundaries) + 1
+            elif isinstance(layer, (layers.HashedCrossing, layers.Hashing)):
+                tokens = layer.num_bins
+            else:
+                raise ValueError(
+                    f"Feature '{name}' has `output_mode='one_hot'`. However it isn't a standard "
+                    "feature and the dimensionality of its output space is not known, thus it "
+                    "cannot be one-hot encoded. Try using `output_mode='int'`."
+                )
+            self.one_hot_encoders[name] = layers.CategoryEncoding(tokens, "multi_hot")
+        return self.one_hot_encoders[name]
+
+    # --- configs ---
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            "features": serialize(self.features),
+            "output_mode": self.output_mode,
+            "crosses": serialize(self.crosses),
+            "crossing_dim": self.crossing_dim,
+            "hashing_dim": self.hashing_dim,
+            "num_discretization_bins": self.num_discretization_bins,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> FeatureSpace:
+        """A space of what `get_config` gave."""
+        return cls(**config)
+
+
+register_public("keras.utils", FeatureSpace)

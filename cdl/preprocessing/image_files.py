@@ -1,0 +1,109 @@
+"""image_dataset_from_directory: images in files of folders, with the folder as the class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import ops
+from cdl._common.optional_imports import needed
+from cdl._common.validation import one_of
+from cdl.config import standardize_data_format
+from cdl.preprocessing.image import MODES, load_img, smart_resize
+from cdl.utils.directory_files import from_directory
+
+if TYPE_CHECKING:
+    from cdl.utils.directory_files import DirectoryFiles
+
+_OWNER = "image_dataset_from_directory"
+_KINDS = ("bilinear", "nearest", "bicubic", "lanczos3", "lanczos5")
+
+
+def image_dataset_from_directory(
+    directory: str | os.PathLike[str],
+    labels: str | Sequence[int] | None = "inferred",
+    label_mode: str | None = "int",
+    class_names: Sequence[str] | None = None,
+    color_mode: str = "rgb",
+    batch_size: int | None = 32,
+    image_size: Any = (256, 256),
+    shuffle: bool = True,
+    seed: int | None = None,
+    validation_split: float | None = None,
+    subset: str | None = None,
+    interpolation: str = "bilinear",
+    follow_links: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    data_format: str | None = None,
+    format: str = "tf",
+    verbose: bool = True,
+) -> DirectoryFiles | list[DirectoryFiles]:
+    """The images of a folder, in one size, with the names of its folders as classes.
+
+    Args:
+        directory: the folder; with inferred labels it has a folder for each class.
+        labels: "inferred", a number for each file in the order of their paths, or None.
+        label_mode: "int", int32 of shape (n,); "binary", 0.0 and 1.0 of shape (n, 1);
+            "categorical", vectors with a 1; None for no labels.
+        class_names: the folders that count, in the order of their numbers; None for all, sorted.
+        color_mode: "rgb", "rgba" or "grayscale".
+        batch_size: images in a batch; None for images one by one.
+        image_size: the height and width that all get, or one int for both.
+        shuffle: whether to give the files in a new order each time.
+        seed: of that order; None for one drawn now.
+        validation_split: part of the files, the last ones of the first order, to hold out.
+        subset: "training", "validation", or "both" for a list of both, with `validation_split`.
+        interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5".
+        follow_links: whether to look into folders that are links.
+        crop_to_aspect_ratio: whether the largest part in the middle that has the shape of
+            `image_size` is taken, so that nothing is distorted.
+        pad_to_aspect_ratio: whether zeros are put around for that.
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        format: "tf" or "grain"; what comes is an iterable of NumPy arrays in either case.
+        verbose: whether to print how many files there are.
+
+    Returns:
+        As `text_dataset_from_directory`, with images of float32 from 0 to 255: .bmp, .gif (the
+        first picture), .jpeg, .jpg and .png.
+
+    Raises:
+        ImportError: Pillow is not there.
+        ValueError: arguments that do not fit together, or no files.
+        OSError: the folder or a file cannot be read.
+    """
+    one_of(_OWNER, "color_mode", color_mode, tuple(MODES))
+    one_of(_OWNER, "format", format, ("tf", "grain"))
+    one_of(_OWNER, "interpolation", str(interpolation).lower(), _KINDS)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        raise ValueError(
+            "Invalid `image_size` value. Expected a tuple of 2 integers. Received: "
+            f"image_size={image_size}"
+        )
+    if crop_to_aspect_ratio and pad_to_aspect_ratio:
+        raise ValueError(
+            "Only one of `pad_to_aspect_ratio`, `crop_to_aspect_ratio` can be set to `True`."
+        )
+    data_format = standardize_data_format(data_format, _OWNER)
+    needed("PIL.Image", "images", _OWNER)
+    kind, size = interpolation.lower(), tuple(size)
+
+    def read(path: str) -> Any:
+        x = np.asarray(load_img(path, color_mode), np.float32)
+        x = x[:, :, None] if x.ndim == 2 else x
+        if crop_to_aspect_ratio:
+            x = smart_resize(x, size, kind)
+        else:
+            x = ops.image.resize(
+                x, size, kind, pad_to_aspect_ratio=pad_to_aspect_ratio, data_format="channels_last"
+            )
+        return x.transpose(2, 0, 1) if data_format == "channels_first" else x
+
+    given = (directory, labels, label_mode, class_names, batch_size, shuffle, seed)
+    split = (validation_split, subset, follow_links, verbose)
+    suffixes = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+    return from_directory(_OWNER, suffixes, read, np.stack, *given, *split)
