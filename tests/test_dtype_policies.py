@@ -261,3 +261,39 @@ def test_files_keep_policies_and_weights(tmp_path, policy):
         kernel = file["layers/dense/vars/0"]
         assert kernel.dtype == {"bfloat16": "V2", "float16": "f2"}.get(policy, "f4")
         assert kernel.attrs.get("dtype") == ("bfloat16" if policy == "bfloat16" else None)
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_convert_input_casts_floats_alone(autocast):
+    policy = DTypePolicy("mixed_float16")
+    wanted = "float16" if autocast else None
+    for given in (np.ones(2, np.float32), np.ones(2), cdl.Input((2,)), cdl.Variable([1.0])):
+        found = policy.convert_input(given, autocast, "float16")
+        assert cdl.backend.standardize_dtype(found.dtype) == (wanted or str(given.dtype))
+    numbers = np.ones(2, np.int32)
+    assert policy.convert_input(numbers, autocast, "float16") is numbers
+    assert policy.convert_input("text", autocast, "float16") == "text"
+    assert policy.convert_input([1.0], autocast, "float16") == [1.0]
+
+
+@pytest.mark.parametrize("dtype", [DTypePolicy("mixed_bfloat16"), "mixed_bfloat16", None])
+def test_a_class_without_get_config_keeps_its_policy(dtype):
+    class Own(cdl.layers.Layer):
+        def __init__(self, units, **rest):
+            super().__init__(**rest)
+            self.units = units
+
+        def call(self, x):
+            return x
+
+    layer = Own(3, dtype=dtype)
+    again = Own.from_config(layer.get_config())
+    assert again.units == 3
+    assert again.dtype_policy == layer.dtype_policy
+    assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("name", ["float64", "int64", "bool", "float32", "uint8"])
+def test_a_dtype_of_numpy_is_told_its_name(name):
+    assert cdl.backend.standardize_dtype(np.dtype(name)) == name
+    assert cdl.backend.standardize_dtype(np.dtype(name).type) == name

@@ -47,7 +47,7 @@ def standardize_dtype(dtype: Any) -> str:
         return floatx()
     if type(dtype) is str and dtype in FLOATS:
         return dtype
-    if dtype in (float, int, bool, *_PYTHON):
+    if isinstance(dtype, (str, type)) and dtype in (float, int, bool, *_PYTHON):
         return _PYTHON[dtype if isinstance(dtype, str) else dtype.__name__]
     if getattr(dtype, "name", getattr(dtype, "__name__", None)) == "bfloat16":
         return "bfloat16"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.dtypes import NO_FLOAT64, floatx, standardize_dtype
+import numpy as np
+
+from cdl._common.dtypes import NO_FLOAT64, astype, floatx, is_float, standardize_dtype
 
 if TYPE_CHECKING:
     from typing import Self
@@ -50,6 +52,24 @@ class DTypePolicy:
     def quantization_mode(self) -> str | None:
         """How weights are quantized, such as "int8"; None if they are not."""
         return self._quantization_mode
+
+    def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
+        """What a layer computes with in the place of an argument.
+
+        Args:
+            x: an array, a symbolic tensor, or what is neither and stays as it is.
+            autocast: whether floats are cast; whole numbers never are.
+            dtype: to what.
+        """
+        dtype = standardize_dtype(dtype)
+        if not hasattr(x, "dtype"):
+            if not hasattr(x, "__array__"):
+                return x
+            x = x.__array__()
+        has = standardize_dtype(x.dtype)
+        if not autocast or has == dtype or not is_float(has):
+            return x
+        return x.astype(dtype) if hasattr(x, "node") else astype(np.asarray(x), dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -33,7 +33,7 @@ class InputLayer(Layer):
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
         input_tensor: a symbolic tensor that the layer is to stand for; the other arguments must
             agree with it.
-        optional: not supported.
+        optional: whether None may be handed in instead; layers that are called on it then see None.
         name: unique in a model; None makes one from the class.
         kwargs: see `Layer`; `input_shape` is an older name of `shape`.
 
@@ -62,7 +62,6 @@ class InputLayer(Layer):
             "Input",
             sparse=(bool(sparse), False),
             ragged=(bool(ragged), False),
-            optional=(bool(optional), False),
         )
         if input_tensor is None:
             self.batch_shape = _batch_shape(shape, batch_size, batch_shape)
@@ -75,7 +74,8 @@ class InputLayer(Layer):
         if not real:
             raise expected("Input", "dtype", "a float, an int, bool or 'string'", dtype)
         self._told_dtype = dtype_name
-        self.sparse = self.ragged = self.optional = False
+        self.sparse = self.ragged = False
+        self.optional = bool(optional)
         self.built = True
         tensor = input_tensor
         if tensor is None:
@@ -106,7 +106,7 @@ class InputLayer(Layer):
             "sparse": False,
             "ragged": False,
             "name": self.name,
-            "optional": False,
+            "optional": self.optional,
         }
 
 
@@ -132,7 +132,7 @@ def Input(  # noqa: N802 - Keras's name for a function
         batch_shape: shape with the batch axis, instead of `shape` and `batch_size`.
         name: unique in a model; None makes one.
         tensor: a symbolic tensor that the input is to stand for.
-        optional: not supported.
+        optional: whether None may be handed in instead; layers that are called on it then see None.
 
     Raises:
         ValueError: no shape, or an invalid one.

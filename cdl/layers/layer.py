@@ -416,7 +416,7 @@ class Layer(Weighted, Building, Hinting):
         config["dtype"] = dtype_policies.serialize(self.dtype_policy)
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        return {**config, **self._given_config()}
+        return {**config, **self._given_config(), "dtype": config["dtype"]}
 
     def _given_config(self) -> dict[str, Any]:
         """The constructor's arguments, where the user's class has some and no `get_config`.
@@ -429,7 +429,9 @@ class Layer(Weighted, Building, Hinting):
             return {}
         args, kwargs = self._given
         bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
-        given = {k: v for k, v in list(bound.arguments.items())[1:] if k not in ("args", "kwargs")}
+        rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        kinds = {name: each.kind for name, each in bound.signature.parameters.items()}
+        given = {k: v for k, v in list(bound.arguments.items())[1:] if kinds[k] not in rest}
         try:
             return {name: serialize(value) for name, value in given.items()}
         except TypeError as error:

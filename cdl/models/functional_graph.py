@@ -42,6 +42,7 @@ class FunctionalGraph(Layer):
     _call_nodes: tuple[graphs.Node, ...] | list[graphs.Node] = ()  # of the first trace of `call`
     _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
     _building_specs = False
+    _without_inputs: dict[Any, Any]  # models without optional inputs, by the numbers of these
     _host: HostPart | None = None  # of a model that begins with layers in Python
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
@@ -51,6 +52,7 @@ class FunctionalGraph(Layer):
             self._model_graph.inputs,
             self._model_graph.outputs,
         )
+        self._without_inputs = {}
         self._host = HostPart(self) if has_host_layers(self) else None
         self.built = True
 
@@ -209,7 +211,18 @@ class FunctionalGraph(Layer):
         return given if self._host is None else self._host.run(given, call)
 
     def _flat_given(self, x: Any, call: str) -> list[Any]:
-        """What was handed in, one element an input."""
+        """What was handed in, one element an input; None only for one that is optional."""
+        alone = isinstance(x, (list, tuple)) and len(x) == 1 and x[0] is None
+        given = self._in_order(None if alone else x, call)
+        for part, tensor in zip(given, self.inputs, strict=True):
+            made_by = getattr(tensor.node, "operation", None)
+            if part is None and not getattr(made_by, "optional", False):
+                raise ValueError(
+                    f"{call}: The input {tensor.name!r} is not optional, but None was passed"
+                )
+        return given
+
+    def _in_order(self, x: Any, call: str) -> list[Any]:
         ends = self._flat_signature()
         if ends.nested:
             structure = self._inputs_struct
@@ -366,6 +379,7 @@ class FunctionalGraph(Layer):
         self._call_nodes, self._call_inputs = graph.nodes, graph.inputs
         for tensor, spec in zip(graph.inputs, tree.flatten(specs), strict=True):
             tensor.name = spec.name
+        self._without_inputs = {}
         self._host = HostPart(self) if has_host_layers(self) else None
 
     def _first_trace(self, specs: Any) -> graphs.Graph:

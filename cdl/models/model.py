@@ -242,9 +242,18 @@ class Model(Configured, FunctionalGraph):
     def _on_data(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None:
             raise ValueError(f"{self.name}: mask must be None, no layer of the model takes one")
+        model, inputs = self._taking(inputs, "call")
         if training is None:
             training = self._mode()
-        return predict.call(self, inputs, bool(training))
+        return predict.call(model, inputs, bool(training))
+
+    def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
+        """Without optional inputs that are left out the model of the others, and these."""
+        if self._model_graph is None or type(x) is np.ndarray:
+            return self, x
+        from cdl.models.optional_inputs import without
+
+        return without(self, x, call)
 
     def _mode(self) -> bool | None:
         """Whether a call that says nothing is one of training: as its first layer says that does.

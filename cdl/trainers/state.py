@@ -271,6 +271,16 @@ class CompiledState(PartOfModel):
             self._loss_and_metrics(self._compiled).load(self._last_train_function.results())
         return self._python_metrics()
 
+    def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
+        """The model that takes what was handed in as inputs, and these: a Model may need another.
+
+        Args:
+            x: the inputs.
+            call: how errors call it.
+        """
+        del call
+        return self, x
+
     @property
     def metrics_names(self) -> list[str]:
         """Names as Keras gives them: the loss, all metrics of `compile` together, other Metrics.

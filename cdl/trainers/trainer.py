@@ -326,9 +326,13 @@ class Trainer(OlderMethods, CompiledState):
             ValueError: before `compile`, or for data or arguments that do not fit.
             TypeError: for arguments that are not what they should be at all.
         """
+        model, x = self._taking(x, "fit")
+        if model is not self and isinstance(validation_data, (list, tuple)):
+            held_out = self._taking(validation_data[0], "fit: validation_data")[1]
+            validation_data = (held_out, *validation_data[1:])
         with ranks.run():
-            return fit_loop.fit(
-                self,
+            history = fit_loop.fit(
+                model,
                 x,
                 y,
                 batch_size=batch_size,
@@ -346,6 +350,9 @@ class Trainer(OlderMethods, CompiledState):
                 validation_batch_size=validation_batch_size,
                 validation_freq=validation_freq,
             )
+        if model is not self:
+            self.history, self._last_train_function = history, model._last_train_function
+        return history
 
     @overload
     def evaluate(
@@ -389,9 +396,10 @@ class Trainer(OlderMethods, CompiledState):
         Returns:
             The loss, or `[loss, metric, ...]` if there are metrics, or a dict by name.
         """
+        model, x = self._taking(x, "evaluate")
         with ranks.run():
             return fit_loop.evaluate(
-                self,
+                model,
                 x,
                 y,
                 batch_size=batch_size,
@@ -448,8 +456,9 @@ class Trainer(OlderMethods, CompiledState):
                 and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
             ):
                 return (made.few if rows <= FEW else made.of(MANY)).predict((x,))
+        model, x = self._taking(x, "predict")
         with ranks.run():
-            return predict.predict(self, x, batch_size, verbose, steps, callbacks)
+            return predict.predict(model, x, batch_size, verbose, steps, callbacks)
 
     def program(self, training: bool = False) -> Program:
         """What the core runs, to be printed: that of `predict`, or that of a training step.
@@ -471,15 +480,17 @@ class Trainer(OlderMethods, CompiledState):
         return_dict: bool = False,
     ) -> Any:
         """One step of training on one batch; its loss and metrics, measured before the step."""
+        model, x = self._taking(x, "train_on_batch")
         with ranks.run():
-            return fit_loop.on_batch(self, "train", x, y, sample_weight, class_weight, return_dict)
+            return fit_loop.on_batch(model, "train", x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """Loss and metrics of one batch."""
+        model, x = self._taking(x, "test_on_batch")
         with ranks.run():
-            return fit_loop.on_batch(self, "test", x, y, sample_weight, None, return_dict)
+            return fit_loop.on_batch(model, "test", x, y, sample_weight, None, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch."""

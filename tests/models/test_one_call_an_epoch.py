@@ -217,7 +217,8 @@ OPTIMIZERS = sorted(
     for name, value in vars(optimizers).items()
     if inspect.isclass(value)
     and issubclass(value, optimizers.Optimizer)
-    and name not in {"Optimizer", "LossScaleOptimizer"}  # the latter looks at every batch
+    # The latter two look at every batch.
+    and name not in {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
 )
 
 

@@ -1,0 +1,75 @@
+"""Calls of a model without some of its optional inputs: `model([x, None])`.
+
+Layers see None in the place of such an input. So there is another model of the same layers for each
+choice of inputs, made by calling the layers once more.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from cdl import tree
+from cdl._tracing.graph import KerasTensor
+from cdl.layers.input import Input
+from cdl.models.functional import Functional
+from cdl.trainers.executor_cache import ExecutorCache
+
+if TYPE_CHECKING:
+    from cdl.models.model import Model
+
+
+def without(model: Model, x: Any, call: str) -> tuple[Model, Any]:
+    """The model of the inputs that are there, and these: the same if all of them are.
+
+    Args:
+        model: of inputs and outputs, some of which are optional.
+        x: what was handed in as inputs.
+        call: how errors call it.
+
+    Raises:
+        ValueError: one is left out that is not optional.
+    """
+    if not isinstance(x, (list, tuple, dict)) or all(each is not None for each in tree.flatten(x)):
+        return model, x
+    given = model._flat_given(x, call)
+    missing = tuple(i for i, each in enumerate(given) if each is None)
+    if not missing:
+        return model, x
+    if missing not in model._without_inputs:
+        model._without_inputs[missing] = _made(model, missing)
+    other = model._without_inputs[missing]
+    compiled = model._compiled
+    if compiled is not None and (
+        other._compiled is None or other._compiled.given is not compiled.given
+    ):
+        compiled.optimizer.build(model.trainable_variables)
+        other._compiled = copy(compiled)
+        other._compiled.variables = None
+        other._executors = ExecutorCache(other._compiled)
+        other.steps_per_execution, other.jit_compile = model.steps_per_execution, model.jit_compile
+    return other, [each for each in given if each is not None]
+
+
+def _made(model: Model, missing: tuple[int, ...]) -> Model:
+    assert model._model_graph is not None
+    known: dict[int, Any] = {}
+    inputs = []
+    for i, tensor in enumerate(tree.flatten(model.input)):
+        known[id(tensor)] = None
+        if i not in missing:
+            inputs.append(Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name))
+            known[id(tensor)] = inputs[-1]
+
+    def swap(leaf: Any) -> Any:
+        return known[id(leaf)] if isinstance(leaf, KerasTensor) else leaf
+
+    for node in model._model_graph.graph.nodes:
+        args, kwargs = tree.map_structure(swap, (list(node.args), node.kwargs))
+        nodes = getattr(node.operation, "_inbound_nodes", [])
+        before = len(nodes)
+        outputs = node.operation(*args, **kwargs)
+        del nodes[before:]  # the layer's calls are those of the model
+        pairs = zip(tree.flatten(node.outputs), tree.flatten(outputs), strict=True)
+        known.update({id(old): new for old, new in pairs})
+    return Functional(inputs, tree.map_structure(swap, model.output), name=model.name)
