@@ -202,6 +202,70 @@ for _policy in POLICIES:
     case("precision", f"training {_policy}")(_training)
 
 
+def images(k):
+    """Convolutions wide enough for tiles, with strides, pooling between them, one tap, one axis."""
+    conv = k.layers.Conv2D
+    return k.Sequential(
+        [
+            k.layers.Input((10, 9, 16)),
+            conv(32, 3, padding="same", activation="relu"),
+            k.layers.MaxPooling2D(2),
+            conv(17, 3, strides=2, padding="same", activation="tanh"),
+            conv(48, 1),
+            k.layers.Reshape((-1, 48)),
+            k.layers.Conv1D(33, 2, dilation_rate=2, activation="relu"),
+            k.layers.GlobalAveragePooling1D(),
+            k.layers.Dense(3),
+        ]
+    )
+
+
+def recurrent(k):
+    return k.Sequential(
+        [
+            k.layers.Input((6, 20)),
+            k.layers.LSTM(24, return_sequences=True, **FIRST),
+            k.layers.Bidirectional(k.layers.GRU(17, return_sequences=True, **FIRST)),
+            k.layers.SimpleRNN(40, **FIRST),
+            k.layers.Dense(3),
+        ]
+    )
+
+
+def attending(k):
+    x = k.layers.Input((12, 32))
+    y = k.layers.Add()([x, k.layers.MultiHeadAttention(2, 33)(x, x, use_causal_mask=True)])
+    y = k.layers.EinsumDense("abc,cde->abde", (None, 2, 32), bias_axes="de")(y)
+    y = k.layers.GlobalAveragePooling1D()(k.layers.Reshape((12, 64))(y))
+    return k.Model(x, k.layers.Dense(3)(y))
+
+
+for _make in (images, recurrent, attending):
+
+    def _net(k, make=_make):
+        before = k.config.dtype_policy()
+        k.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            model = make(k)
+        finally:
+            k.config.set_dtype_policy(before)
+        for n, w in enumerate(model.weights):
+            w.assign(numbers(*w.shape, seed=n) / max(4.0, np.sqrt(np.prod(w.shape[:-1]))))
+        x = numbers(8, *model.inputs[0].shape[1:], seed=99)
+        model.compile(k.optimizers.SGD(0.02), "mse")
+        before = wide(model.predict(x, verbose=0))
+        history = model.fit(x, numbers(8, 3), 4, epochs=2, shuffle=False, verbose=0).history
+        parts = [wide(w).ravel() for w in model.get_weights()]
+        return {
+            "bfloat16 before": before,
+            "bfloat16 loss": history["loss"],
+            "bfloat16 weights": np.concatenate([w[:: max(1, len(w) // 30)] for w in parts]),
+            "bfloat16 after": wide(model.predict(x, verbose=0)),
+        }
+
+    case("precision", f"net of {_make.__name__}")(_net)
+
+
 @case("precision")
 def loss_scale(k):
     seen = {}
