@@ -29,6 +29,7 @@ __all__ = [
     "image_data_format",
     "is_flash_attention_enabled",
     "is_interactive_logging_enabled",
+    "is_nnx_enabled",
     "is_traceback_filtering_enabled",
     "max_epochs",
     "max_steps_per_epoch",
@@ -154,6 +155,11 @@ def device(device_name: str) -> Iterator[None]:
     if name.strip("/").removeprefix("device:").partition(":")[0] != "cpu":
         raise ValueError(f"device: device_name must be 'cpu', cdl's only one, got {device_name!r}")
     yield
+
+
+def is_nnx_enabled() -> bool:
+    """Whether layers are modules of Flax: never."""
+    return False
 
 
 def enable_flash_attention() -> None:

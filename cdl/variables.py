@@ -10,7 +10,7 @@ import numpy as np
 from cdl import constraints as all_constraints
 from cdl import initializers, regularizers
 from cdl._common.dtypes import astype, standardize_dtype
-from cdl._common.naming import unique
+from cdl._common.naming import scoped, unique
 from cdl._common.validation import expected, flag, not_yet, one_of
 from cdl._tracing import variable
 from cdl._variables.state import State
@@ -72,9 +72,10 @@ class Variable(metaclass=_AnyVariable):
         trainable = flag("Variable", "trainable", trainable)
         if values.dtype != np.float32:
             state = State(values, dtype=values.dtype, name=name)
+            state.path = scoped(name)
             state.trainable = trainable
             return state
-        return variable.Variable(
+        made = variable.Variable(
             values.shape,
             lambda _: values,
             name=name,
@@ -82,6 +83,8 @@ class Variable(metaclass=_AnyVariable):
             regularizer=regularizers.get(regularizer),
             constraint=all_constraints.get(constraint),
         )
+        made.path = scoped(name)
+        return made
 
 
 def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ PYTHON_FLOORS = """
     _core | _common | _configs _ir tree
     | _variables distribution dtype_policies | config
     | _tracing | constraints quantizers random regularizers | data initializers
-    | activations compat optimizers utils variables
+    | activations compat optimizers utils variables scopes
     | backend callbacks datasets losses mixed_precision ops
     | metrics | layers
     | saving trainers | explain export | models | _cli applications preprocessing sklearn | wrappers

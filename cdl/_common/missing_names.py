@@ -49,16 +49,11 @@ REASONS = {
         "saving.serialize_keras_object and saving.deserialize_keras_object",
     ),
     # --- settings ---
-    r"config\.is_nnx_enabled": ("there is no other framework underneath", "config.backend"),
     r"quantizers\.((AWQ|GPTQ|Float8).*|fake_quant.*)": (
         "",
         "quantizers.Int8QuantizationConfig and quantizers.Int4QuantizationConfig",
     ),
-    r"RematScope|remat": ("it keeps only what the gradients read, without being told", ""),
-    r"StatelessScope|SymbolicScope|name_scope": (
-        "it has no scopes",
-        "name= of layers and weights",
-    ),
+    r"SymbolicScope": ("", "KerasTensor, on which layers and functions of cdl.ops are called"),
     r"Function|Operation": ("", "Model(inputs, outputs), layers.Layer, functions of cdl.ops"),
     # --- ops ---
     r"ops\.(nn\.)?ctc_(loss|decode)": (

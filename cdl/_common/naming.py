@@ -54,6 +54,38 @@ class FreeNames:
         return free
 
 
+class name_scope:  # noqa: N801 - Keras's name
+    """Variables that are made within, but not by layers, have its name in front of their path.
+
+    Args:
+        name: without '/'.
+        kwargs: what Keras's backends take.
+
+    Raises:
+        ValueError: no text, or one with '/'.
+    """
+
+    def __init__(self, name: str, **kwargs: object) -> None:
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(f"name_scope: name must be a string without '/', got {name!r}")
+        self.name = name
+
+    def __enter__(self) -> name_scope:
+        _around.append(self.name)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _around.pop()
+
+
+_around: list[str] = []
+
+
+def scoped(name: str) -> str:
+    """A path behind the names of the scopes around."""
+    return "/".join((*_around, name))
+
+
 def get_uid(prefix: str = "") -> int:
     """How many names have begun with `prefix` so far, this one included: 1, 2, 3 ..."""
     _counts[prefix] = _counts.get(prefix, 0) + 1

@@ -19,6 +19,7 @@ from cdl._tracing.numpy_dispatch import function_of_symbols, ufunc_of_symbols
 from cdl._tracing.symbolic import operator_of, symbolic_error
 from cdl._variables.array_like import Operators
 from cdl._variables.low_array import low, plain
+from cdl._variables.state import scopes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _local = threading.local()  # its autocast: the dtype that weights are read in; None: their own
@@ -136,6 +137,8 @@ class Variable(Operators, Listed):
             raise ValueError(
                 f"{self.path}: the value must have shape {self.shape}, got {array.shape}"
             )
+        for scope in scopes:
+            scope.note(self)
         self.storage.set(array)
         return array
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
+scopes: list[Any] = []  # those that are told of what is assigned: see cdl.StatelessScope
+
+
 class State(Operators):
     """An array with a name that can be assigned and computed with.
 
@@ -73,6 +76,8 @@ class State(Operators):
             raise ValueError(
                 f"{self.path}: value must have shape {self._array.shape}, got {array.shape}"
             )
+        for scope in scopes:
+            scope.note(self)
         self._array[...] = array
         return self.value
 

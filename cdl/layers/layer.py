@@ -7,7 +7,7 @@ runs a program of that one layer. What a call on symbolic tensors is stands in c
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -33,6 +33,7 @@ from cdl.layers.input_spec import check_specs
 from cdl.layers.kept import KeptPrograms
 from cdl.layers.running import path_of, training_around
 from cdl.layers.shapes import given_input_shape
+from cdl.layers.stateless import stateless_call
 from cdl.layers.tracking import now
 from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
@@ -277,6 +278,32 @@ class Layer(Weighted, Building, Hinting):
         if len(args) < 2:
             kwargs.setdefault("training", training_around())
         return self._on_arrays(*args, **kwargs)
+
+    def stateless_call(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Any, ...]:
+        """A call with other values of the variables, which stay as they are.
+
+        Args:
+            trainable_variables: a value for each of `trainable_variables`.
+            non_trainable_variables: likewise.
+            args: of the call.
+            return_losses: whether `losses` come back, too.
+            kwargs: of the call.
+
+        Returns:
+            The outputs, the new values of `non_trainable_variables`, and the losses if asked for.
+
+        Raises:
+            ValueError: the layer is not built, or another number or shape of values.
+        """
+        given = (trainable_variables, non_trainable_variables)
+        return stateless_call(self, given, args, return_losses, kwargs)
 
     def _arguments(self) -> Iterable[str]:
         """The names of what a call may be given."""

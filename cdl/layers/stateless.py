@@ -1,0 +1,53 @@
+"""A call of a layer or model with other values of its variables, which stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from cdl.layers.layer import Layer
+
+
+def stateless_call(
+    layer: Layer,
+    given: tuple[Sequence[Any], Sequence[Any]],
+    args: tuple[Any, ...],
+    return_losses: bool,
+    kwargs: dict[str, Any],
+) -> tuple[Any, ...]:
+    """What `Layer.stateless_call` does, all of it."""
+    owner = f"{type(layer).__name__}: stateless_call"
+    if not layer.built:
+        raise ValueError(
+            f"{owner}: the layer must be built, so that it has its variables: call it on some data"
+        )
+    names = ("trainable_variables", "non_trainable_variables")
+    lists: list[list[Any]] = [list(layer.trainable_variables), list(layer.non_trainable_variables)]
+    for name, values, variables in zip(names, given, lists, strict=True):
+        if len(values) != len(variables):
+            raise ValueError(
+                f"{owner}: {name} must be {len(variables)} arrays, one for each of the layer's, "
+                f"got {len(values)}"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            if np.shape(value) != tuple(variable.shape):
+                raise ValueError(
+                    f"{owner}: the value of {variable.path!r} must have shape "
+                    f"{tuple(variable.shape)}, got {np.shape(value)}"
+                )
+    variables = [*lists[0], *lists[1]]
+    pairs = zip(variables, [*given[0], *given[1]], strict=True)
+    kept = [(variable, variable.numpy().copy()) for variable in variables]
+    try:
+        for variable, value in pairs:
+            variable.assign(np.array(value))
+        outputs = layer(*args, **kwargs)
+        after = [variable.numpy().copy() for variable in lists[1]]
+        losses = layer.losses if return_losses else []
+    finally:
+        for variable, value in kept:
+            variable.assign(value)
+    return (outputs, after, losses) if return_losses else (outputs, after)
