@@ -112,7 +112,7 @@ class History(Callback):
                 beside = [np.mean(value) for value in self.history.get(f"val_{name}", ())]
                 drawn = html.curves([shown.tolist(), beside], f"{name} over the epochs")
             rows.append([name, drawn, *ends])
-        heads = ["", "over the epochs", "first", "last", "lowest", "highest"]
+        heads = ["name", "over the epochs", "first", "last", "lowest", "highest"]
         return f"<p>{len(self.epoch)} epochs</p>\n{html.table(heads, rows)}"
 
     def _draw(self, ax: Any, name: str, style: str, color: Any) -> Any:

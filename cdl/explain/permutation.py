@@ -57,7 +57,7 @@ class Importance(NamedTuple):
         ]
         rest = len(order) - len(rows)
         more = f"<p>{rest} columns more matter less</p>" if rest else ""
-        heads = ["column", "", "how much worse, shuffled"]
+        heads = ["column", "compared", "how much worse, shuffled"]
         return f"<p>loss or score, unshuffled: {self.base:.4g}</p>\n{html.table(heads, rows)}{more}"
 
 
