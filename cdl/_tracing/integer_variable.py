@@ -70,7 +70,7 @@ class IntegerVariable(Variable):
         word_bits: of an integer in the words, 8 also where `bits` is 4; None: `bits`.
     """
 
-    __slots__ = ("bits", "block", "matrix_shape", "table", "word_bits")
+    __slots__ = ("bits", "block", "kept_shape", "matrix_shape", "table", "word_bits")
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class IntegerVariable(Variable):
         table: bool = False,
         word_bits: int | None = None,
     ) -> None:
-        self.shape = tuple(map(int, shape))
+        self.shape = self.kept_shape = tuple(map(int, shape))
         self.kept_dtype = "int8"
         self.autocast = False
         self.name = self.path = name
@@ -104,11 +104,11 @@ class IntegerVariable(Variable):
         """A copy of the values, int8, in C order."""
         integers = self._integers(self.storage.get())
         if self.bits == 4:
-            lines = integers.reshape(*self.shape[:-1], -1)
+            lines = integers.reshape(*self.kept_shape[:-1], -1)
             if lines.shape[-1] % 2:
                 lines = np.concatenate([lines, np.zeros_like(lines[..., :1])], axis=-1)
             integers = (lines[..., ::2] & 15) | (lines[..., 1::2] << 4)
-        return integers.reshape(self.shape)
+        return integers.reshape(self.kept_shape)
 
     def integers(self) -> Array:
         """The integers, one an element, as a matrix."""
@@ -120,14 +120,18 @@ class IntegerVariable(Variable):
         Raises:
             ValueError: if ``value`` has another shape.
         """
-        integers = array = _bytes(self, value)
+        array = _bytes(self, value)
+        self._keep(array)
+        return array
+
+    def _keep(self, array: Array) -> None:
+        """Keep bytes that lie as `kept_shape` says."""
         if self.bits == 4:
             halves = np.stack([array << 4 >> 4, array >> 4], axis=-1)
-            lines = halves.reshape(*self.shape[:-1], -1)
-            last = self.matrix_shape[1] * self.matrix_shape[0] // prod(self.shape[:-1])
-            integers = lines[..., :last]
-        self.storage.set(self._words(integers.reshape(self.matrix_shape)))
-        return array
+            lines = halves.reshape(*self.kept_shape[:-1], -1)
+            last = self.matrix_shape[1] * self.matrix_shape[0] // prod(self.kept_shape[:-1])
+            array = lines[..., :last]
+        self.storage.set(self._words(array.reshape(self.matrix_shape)))
 
     def _words(self, matrix: Array) -> Array:
         """The words of a matrix, as floats of their bits."""
@@ -179,6 +183,30 @@ class IntegerVariable(Variable):
             return number
         group = -(-self.block // each) * each
         return number // self.block * group + number % self.block
+
+
+class TransposedTable(IntegerVariable):
+    """A matrix whose values are int8, kept as the table that its transpose is.
+
+    Args:
+        shape: of the int8 values.
+        name: last part of ``path``.
+        bits: of an integer, 8 or 4: two lie in a byte of the first axis.
+        size: integers of the first axis.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, shape: Sequence[int], *, name: str, bits: int, size: int) -> None:
+        super().__init__(shape[::-1], name=name, bits=bits, size=size, table=True)
+        self.shape = self.shape[::-1]
+
+    def numpy(self) -> Array:
+        """A copy of the values, int8, in C order."""
+        return np.ascontiguousarray(super().numpy().T)
+
+    def _keep(self, array: Array) -> None:
+        super()._keep(array.T)
 
 
 def _grouped(lines: Array, block: int, each: int) -> Array:

@@ -235,7 +235,8 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         else:
             whole = KerasTensor(self._full_shape, rows_per_sample=0)
             real = Recorded(self, lambda program, _: self._real(program))(x, whole)
-            y = _einsum(of_x, of_kernel, of_y, self._rounded(x, of_x, of_y), real)
+            along = tuple(i for i, letter in enumerate(of_x) if letter not in of_y)
+            y = _einsum(of_x, of_kernel, of_y, self._rounded(x, along), real)
         if not self.lora_enabled:
             return y
         a, b, scale = self._lora()
@@ -250,18 +251,6 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         y = self._product(program, emit.reshape(program, x, (*outer, rows)), None)
         sizes = self._full_shape[len(self._full_shape) - len(free) :]
         return emit.reshape(program, y, (*outer, *sizes))
-
-    def _rounded(self, x: Any, of_x: str, of_y: str) -> Any:
-        """The input as its integers stand for it."""
-        quantizer = self.inputs_quantizer
-        if quantizer is None:
-            return x
-        along = tuple(i for i, letter in enumerate(of_x) if letter not in of_y)
-        low, high = quantizer.value_range
-        top = operator_of("max")(operator_of("absolute")(x), axis=along, keepdims=True)
-        scale = np.float32(high) / (top + np.float32(quantizer.epsilon))
-        whole = operator_of("clip")(operator_of("round")(x * scale), low, high)
-        return whole / scale
 
     def _product_with_lora(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
         """The products with the kernel and with A and B; None where only their sum will do.

@@ -14,6 +14,7 @@ from cdl._ir.elementwise import argument
 from cdl._ir.program import Program
 from cdl._tracing.graph import KerasTensor, record
 from cdl._tracing.integer_variable import IntegerVariable, SmallIntegers
+from cdl._tracing.symbolic import operator_of
 from cdl.dtype_policies import DTypePolicyMap
 from cdl.layers.lora import Adaptable
 from cdl.layers.running import path_of
@@ -265,6 +266,16 @@ class WithIntegers(Adaptable):
             high=float(high),
             epsilon=float(quantizer.epsilon),
         )
+
+    def _rounded(self, x: Any, along: int | tuple[int, ...]) -> Any:
+        """The input as its integers stand for it, which have a scale in common along axes."""
+        quantizer = self.inputs_quantizer
+        if quantizer is None:
+            return x
+        low, high = quantizer.value_range
+        top = operator_of("max")(operator_of("absolute")(x), axis=along, keepdims=True)
+        scale = np.float32(high) / (top + np.float32(quantizer.epsilon))
+        return operator_of("clip")(operator_of("round")(x * scale), low, high) / scale
 
     def _rows(self, program: Program, x: Value, label: str) -> Value:
         """Append the rows of a table of integers by number."""

@@ -25,7 +25,8 @@ class Quantizing:
     def quantize(self, mode: Any = None, config: Any = None, *, type_check: bool = True) -> None:
         """Replace the weights by integers of few bits, for predictions.
 
-        Dense, EinsumDense and Embedding do so. Weights that are replaced learn no more.
+        Dense, EinsumDense, Embedding and ReversibleEmbedding do so. Weights that are replaced
+        learn no more.
 
         Args:
             mode: "int8" or "int4"; may be left out with a config.

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl._common.validation import flag, number
+from cdl._ir import emit
+from cdl._ir.elementwise import argument
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.integer_variable import TransposedTable
 from cdl._tracing.symbolic import operator_of
 from cdl.layers.embedding import Embedding
+from cdl.layers.integers import Recorded
 from cdl.layers.layer import registry
+from cdl.layers.running import path_of
+from cdl.quantizers import (
+    AbsMaxQuantizer,
+    QuantizationConfig,
+    abs_max_quantize_grouped_with_zero_point,
+    pack_int4,
+)
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
+    from cdl._ir.program import Program, Value
     from cdl.layers.shapes import Shape
 
 
@@ -34,6 +49,7 @@ class ReversibleEmbedding(Embedding):
         kwargs: see `Embedding`.
     """
 
+    _quantizes = True
     _in_float32 = False  # the way back is a product in what the layer computes in
 
     def __init__(
@@ -70,7 +86,7 @@ class ReversibleEmbedding(Embedding):
         if self.built:
             return
         super().build(input_shape)
-        if not self.tie_weights:
+        if not self.tie_weights and not self._is_quantized:
             self.reverse_embeddings = self.add_weight(
                 (self.output_dim, self.input_dim),
                 self.embeddings_initializer,
@@ -82,16 +98,103 @@ class ReversibleEmbedding(Embedding):
         """Rows of the table; or scores of all numbers, from what has the length of a row."""
         if not reverse:
             return super().call(inputs)
+        if self._is_quantized:
+            table = KerasTensor((self.input_dim, self.output_dim), rows_per_sample=0)
+            table = Recorded(self, lambda program, _: self._back(program))(inputs, table)
+            y = operator_of("matmul")(self._rounded(inputs, -1), operator_of("transpose")(table))
+            return self._capped(y)
         kernel = self.reverse_embeddings if not self.tie_weights else self.embeddings
         if self.tie_weights:
             kernel = operator_of("transpose")(kernel)
         if self.reverse_dtype is not None:
             cast = operator_of("cast")
             inputs, kernel = (cast(each, self.reverse_dtype) for each in (inputs, kernel))
-        y = operator_of("matmul")(inputs, kernel)
+        return self._capped(operator_of("matmul")(inputs, kernel))
+
+    def _capped(self, y: Any) -> Any:
         if self.logit_soft_cap is None:
             return y
         return operator_of("tanh")(y / self.logit_soft_cap) * self.logit_soft_cap
+
+    # Integers: those of the way back are those of the table, or of a table of their own.
+
+    def _dynamic(self, mode: str) -> Any:
+        super()._dynamic(mode)
+        config = self.quantization_config
+        return QuantizationConfig.activation_quantizer_or_default(config, AbsMaxQuantizer())
+
+    def _build_integers(self, mode: str, shape: tuple[int, ...]) -> None:
+        floats = vars(self).get("reverse_embeddings")
+        found: tuple[Any, ...] | None = None
+        if floats is not None:
+            config = self.quantization_config
+            quantizer = None if config is None else config.weight_quantizer
+            found = self._back_as_integers(floats.numpy(), mode, quantizer)
+        super()._build_integers(mode, shape)
+        self.inputs_quantizer = self._dynamic(mode)
+        if self.tie_weights:
+            return
+        if floats is not None:
+            self._weights.remove(floats)
+        rows, columns = self.output_dim, self.input_dim
+        bits, kept = (8, rows) if mode == "int8" else (4, (rows + 1) // 2)
+        name = "reverse_embeddings"
+        weight = TransposedTable((kept, columns), name=name, bits=bits, size=rows)
+        groups = () if self._zero is None else (-(-rows // self._block),)
+        self._add(weight)
+        made: list[Any] = [weight]
+        for part, first in (("scale", "ones"), ("zero", "zeros"))[: 1 + len(groups)]:
+            of_columns = (*groups, columns)
+            made.append(
+                self.add_weight(
+                    of_columns, first, trainable=False, name=f"{name}_{part}", matrix=False
+                )
+            )
+        where = self.path if self.built else path_of(self)
+        for each in made:
+            setattr(self, each.name, each)
+            each.path = f"{where}/{each.name}"
+        for each, value in zip(made, found or (), strict=False):
+            each.assign(value)
+
+    def _back_as_integers(self, values: Any, mode: str, quantizer: Any) -> tuple[Any, ...]:
+        """The integers of the way back as they are kept, their scales, and the zeros of groups."""
+        if mode == "int4" and self._block:
+            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(values, self._block)
+            return pack_int4(integers, axis=0)[0], scale, zero
+        if quantizer is None:
+            quantizer = AbsMaxQuantizer(0, (-8, 7) if mode == "int4" else (-127, 127))
+        integers, scale = quantizer(values, to_numpy=True)
+        if mode == "int4":
+            integers = pack_int4(integers, axis=0)[0]
+        return integers, np.squeeze(scale, axis=0)
+
+    def _back(self, program: Program) -> Value:
+        """Append the table of the way back as numbers, which all samples share."""
+        rows, columns = shape = (self.input_dim, self.output_dim)
+        name = "embeddings" if self.tie_weights else "reverse_embeddings"
+        weight = self._embeddings if self.tie_weights else self.reverse_embeddings
+        integers = program.param(weight)
+        scale = program.param(getattr(self, f"{name}_scale"))
+        if self._zero is None:
+            scale = emit.reshape(program, scale, (rows, 1))
+            return program.map("divide", [integers, emit.broadcast(program, scale, shape)])
+        of_groups = [scale, program.param(getattr(self, f"{name}_zero"))]
+        groups = [i // self._block for i in range(columns)]
+        for i, each in enumerate(of_groups):
+            lying = each if self.tie_weights else emit.permute(program, each, (1, 0))
+            of_groups[i] = emit.pick(program, lying, 1, groups)
+        return program.map(
+            (argument(0) - argument(1)) * argument(2), [integers, of_groups[1], of_groups[0]]
+        )
+
+    def _filed_variables(self) -> list[Any]:
+        found = super()._filed_variables()
+        if not self._is_quantized or self.tie_weights:
+            return found
+        name = "reverse_embeddings"
+        own = [vars(self).get(f"{name}{part}") for part in ("", "_scale", "_zero")]
+        return found + [each for each in own if each is not None]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """None: what the layer gives from numbers has its mask by itself."""

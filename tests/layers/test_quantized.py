@@ -154,3 +154,31 @@ def test_a_layer_whose_policy_refuses_integers_stays_as_it_was():
         layer.quantize("int8")
     assert layer.quantization_config is None and layer.kernel.dtype == "float32"
     np.testing.assert_array_equal(layer(x), before)
+
+
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_file_has_the_integers_of_both_ways_of_a_table(mode, tied, tmp_path):
+    layer = layers.ReversibleEmbedding(9, 5, tie_weights=tied)
+    numbers, rows = Input((3,)), Input((3, 5))
+
+    def net():
+        return Model([numbers, rows], [layer(numbers), layer(rows, reverse=True)])
+
+    floats = net()
+    rng = np.random.default_rng(0)
+    x = [rng.integers(0, 9, (4, 3)), rng.normal(size=(4, 3, 5)).astype(np.float32)]
+    before = floats.predict(x, verbose=0)
+    layer.quantize(mode)
+    model = net()
+    forth, back = model.predict(x, verbose=0)
+    scale = 0.3 if mode == "int4" else 0.03
+    for y, exact in zip((forth, back), before, strict=True):
+        assert 0 < np.abs(y - exact).max() < scale * np.abs(exact).max()
+    model.save(tmp_path / "m.keras")
+    for y, again in zip(
+        (forth, back),
+        cdl.models.load_model(tmp_path / "m.keras").predict(x, verbose=0),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(y, again)

@@ -94,6 +94,37 @@ for _name, (_x, _options) in LAYERS.items():
         add("quantized", f"{_name} {_which}", of_layer(_name, _x, _options, _which))
 
 
+def reversible(options, which):
+    """Both ways of a table of integers, and of a way back with integers of its own."""
+
+    def run(k):
+        mode, config = configs(k)[which]
+        layer = k.layers.ReversibleEmbedding(8, 5, **options)
+        tokens, rows = classes(12, 8).reshape(4, 3), numbers(4, 5)
+        layer(tokens)
+        layer.set_weights([numbers(*w.shape, seed=i) for i, w in enumerate(layer.weights)])
+        layer.quantize(mode, config=config)
+        again = type(layer).from_config(layer.get_config())
+        again.build()
+        again.set_weights(layer.get_weights())
+        return {
+            **told(layer),
+            "forth": np.asarray(layer(tokens)),
+            "back": np.asarray(layer(rows, reverse=True)),
+            "again": np.asarray(again(rows, reverse=True)),
+            "own": [np.asarray(w) for w in layer.get_weights()],
+        }
+
+    return run
+
+
+for _tied in (True, False):
+    for _which in ("int8", "int8 weights", "int4", "int4 of 6", "int4 columns"):
+        _options = {"tie_weights": _tied, "logit_soft_cap": 2.0 if _which == "int8" else None}
+        _name = f"ReversibleEmbedding {'tied' if _tied else 'free'} {_which}"
+        add("quantized", _name, reversible(_options, _which))
+
+
 def net(k):
     model = k.Sequential(
         [
