@@ -8,6 +8,7 @@ yet. Within loops all is floats.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from cdl import _core
@@ -31,6 +32,12 @@ _MOVES = {
 }
 
 
+# Ops of floats that read and give values of two bytes, if samples of these are no larger: a block
+# of them is there as floats.
+_NARROW = {"activation", "map", "dropout", "reshape", "batch_norm"}
+_MOST_NARROW = 8192
+
+
 def sink_casts(program: Rewriter) -> None:
     """Casts behind the reshapes that alone read them: an input in another shape costs nothing."""
     for i in program.instructions.of("cast"):
@@ -50,7 +57,45 @@ def apply(program: Rewriter) -> None:
     """Puts casts where a value is read in another form than it is given, or is to be rounded."""
     if not any(v.dtype in LOW_DTYPES for v in program.values):
         return
+    narrow(program)
+    round_inputs(program)
     _Rounding(program).run()
+
+
+def narrow(program: Rewriter) -> None:
+    """Takes casts from and to bfloat16 around batch normalizations into these.
+
+    The core computes them in float32 all the same, and their values take two bytes a number.
+    """
+    for i in program.instructions.of("batch_norm"):
+        before = program.producer(i.inputs[0])
+        behind = program.instructions.only_reader(i.outputs[0])
+        if not program.read_once(i.outputs[0]) or before is None or behind is None:
+            continue
+        if {before.op, behind.op} != {"cast"}:
+            continue
+        x, y = before.inputs[0], behind.outputs[0]
+        if x.dtype == y.dtype == "bfloat16" and _is_narrow_value(x):
+            program.swap(i, i.giving([y], [x, *i.inputs[1:]]))
+            program.instructions.remove(behind)
+            if not (program.users(kept := before.outputs[0]) or kept in program.outputs):
+                program.instructions.remove(before)
+
+
+def round_inputs(program: Rewriter) -> None:
+    """Makes of inputs that only a cast to bfloat16 reads such of that dtype.
+
+    Not where Python computes a loss, of which they may be arguments.
+    """
+    for v in [] if program.is_scored_by_caller else list(program.inputs):
+        cast = program.instructions.only_reader(v)
+        if cast is None or cast.op != "cast" or v.dtype != "float32" or not program.read_once(v):
+            continue
+        y = cast.outputs[0]
+        if y.dtype == "bfloat16" and _is_narrow_value(y):
+            program.instructions.remove(cast)
+            program.inputs.replace(v, y)
+            y.role = v.role
 
 
 class _Rounding:
@@ -64,7 +109,7 @@ class _Rounding:
         program = self.program
         steps = list(program.instructions)
         for v in program.inputs:
-            if v.dtype == "bfloat16":
+            if v.dtype == "bfloat16" and not self._is_fed_in_two_bytes(v):
                 given = program.like(v, "float32")
                 given.role = v.role
                 program.inputs.replace(v, given)
@@ -75,6 +120,13 @@ class _Rounding:
             for v in list(ends):
                 if v.dtype == "bfloat16":
                     ends.replace(v, self._as_floats(v))
+
+    def _is_fed_in_two_bytes(self, v: Value) -> bool:
+        self.two_bytes.add(id(v))
+        short = any(self._is_short(user) for user in self.program.users(v))
+        if not (short and _is_narrow_value(v)):
+            self.two_bytes.remove(id(v))
+        return id(v) in self.two_bytes
 
     def _round(self, i: Instruction) -> None:
         if i.op == "cast":
@@ -158,6 +210,11 @@ class _Rounding:
             axes = [i.numbers[k : k + 3] for k in range(0, len(i.numbers), 4)]
             apart = all(n > 0 and (n - 1) * dilation < stride for n, stride, dilation in axes)
             return id(i.inputs[0]) in self.two_bytes and i.attributes["kind"] == "max" and apart
+        if i.op in _NARROW:
+            masked = i.op == "batch_norm" and len(i.inputs) > 1
+            read = i.inputs[:1] if masked else i.inputs
+            short = all(id(v) in self.two_bytes for v in read) and not self.in_loop
+            return short and all(_is_narrow_value(v) for v in (*read, *i.outputs))
         if i.op not in ("dense", "conv") or i.params[0] is None or self.in_loop:
             return False
         dtypes = {i.inputs[0].dtype, i.outputs[0].dtype, i.param_dtype(0)}
@@ -168,6 +225,11 @@ class _Rounding:
             return min(m, n) > 1
         pays = HAS_TILES and min(m, n) >= LEAST and m * n >= LEAST_PRODUCT
         return pays and i.attributes["groups"] == 1
+
+
+def _is_narrow_value(v: Value) -> bool:
+    wide = bool(v.shape) and v.shape[-1] > 1
+    return v.dtype == "bfloat16" and not v.shared and wide and math.prod(v.shape) <= _MOST_NARROW
 
 
 def _cast(given: Value, wanted: Value, dtype: str) -> Instruction:

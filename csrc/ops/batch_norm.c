@@ -248,16 +248,27 @@ static void follow_batch(const struct cdl_node *node) {
     }
 }
 
+enum { FORWARD_SUMS, MEANS, VARIANCES, MAP, FORWARD_APPLY, FORWARD_STAGES };
+enum { SUMS, GRADIENTS, APPLY, STAGES };
+
+static enum cdl_touches touches(const struct cdl_node *node, const struct cdl_context *ctx,
+                                bool back) {
+    const int all = CDL_READS | CDL_WRITES;
+    if (back) return ctx->stage == SUMS ? CDL_READS : ctx->stage == APPLY ? all : 0;
+    if (!uses_batch(node, ctx)) return ctx->stage == 0 ? all : 0;
+    const bool sums = ctx->stage == FORWARD_SUMS || ctx->stage == VARIANCES;
+    return sums ? CDL_READS : ctx->stage == FORWARD_APPLY ? all : 0;
+}
+
 /* The first thread adds up what all have summed in the stage before. */
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    enum { SUMS, MEANS, VARIANCES, MAP, APPLY };
     if (!uses_batch(node, ctx)) {
         if (ctx->stage == 0) apply(node, ctx, first, last);
         return;
     }
     switch (ctx->stage) {
-    case SUMS:
+    case FORWARD_SUMS:
         sum_blocks(node, ctx, first, last, NULL);
         break;
     case MEANS:
@@ -321,7 +332,6 @@ static void lines_backward(const struct cdl_node *node, const struct cdl_context
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    enum { SUMS, GRADIENTS, APPLY };
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_kernels *kernels = ctx->kernels;
     if (ctx->stage == GRADIENTS && ctx->thread == 0 && first == 0) set_gradients(node, ctx);
@@ -377,10 +387,12 @@ const struct cdl_op cdl_op_batch_norm = {
     .scratch_floats = scratch_floats,
     .prepare = prepare,
     .forward = forward,
-    .forward_stages = 5,
+    .forward_stages = FORWARD_STAGES,
     .backward = backward,
-    .backward_stages = 3,
+    .backward_stages = STAGES,
     .joins = true,
+    .narrows = true,
+    .touches = touches,
     .changes_params = true,
     .update = update,
     .learns_by_rows = true,

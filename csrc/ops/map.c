@@ -200,6 +200,7 @@ const struct cdl_op cdl_op_map = {
     .flops = flops,
     .forward = forward,
     .splits = true,
+    .narrows = true,
     .backward = backward,
     .any_samples = true,
     .gives = gives,

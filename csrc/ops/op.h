@@ -100,9 +100,10 @@ struct cdl_node {
     bool shared;                /* all that it reads and gives is shared: one thread runs it */
     bool once;                  /* shared, and no sample changes it: runs once a prediction */
     bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
-    bool goes_back, learns;     /* backward() and update() have something to do */
-    bool adds;                  /* backward() adds to in[0]->grad, which has been written before */
-    int dx_activation; /* its producer's activation, whose gradient goes into dx; or linear */
+    bool narrow;            /* some of what it reads and gives is of bfloat16, which op narrows */
+    bool goes_back, learns; /* backward() and update() have something to do */
+    bool adds;              /* backward() adds to in[0]->grad, which has been written before */
+    int dx_activation;      /* its producer's activation, whose gradient goes into dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
     bool low;      /* factors are numbers of bfloat16: products are, too, by tiles */
@@ -122,6 +123,8 @@ struct cdl_node {
 /* Samples, or pieces, [first, last) of a node. */
 typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                          size_t last);
+
+enum cdl_touches { CDL_READS = 1, CDL_WRITES = 2 };
 
 struct cdl_op {
     const char *table; /* of the row that number 0 names: "activations", ... or NULL */
@@ -175,8 +178,14 @@ struct cdl_op {
     bool joins; /* adds up what all samples have, by the thread that called (of whatever processes
                    share the batch): it runs there even without samples */
     bool bf16;  /* what it reads and gives may be of bfloat16 */
-    bool takes_pairs;    /* in[0] of bfloat16: its first weight is in pairs (base/param.h) */
-    bool takes_rounded;  /* .. but where there are no tiles, floats that were rounded */
+    bool takes_pairs;   /* in[0] of bfloat16: its first weight is in pairs (base/param.h) */
+    bool takes_rounded; /* .. but where there are no tiles, floats that were rounded */
+    /* Values of bfloat16 become floats for it, a block of samples at a time (program/narrow.c), and
+     * what a pass gives is rounded; thread_floats is NULL. */
+    bool narrows;
+    /* Of such an op with stages: what this one does with the samples; NULL: reads and writes. */
+    enum cdl_touches (*touches)(const struct cdl_node *node, const struct cdl_context *ctx,
+                                bool back);
     bool changes_params; /* forward() changes parameters in training */
     bool keeps_order;    /* of batches, in predictions too: each sample by the same thread */
     bool may_fault;      /* has a fault to note (fault.h) */

@@ -59,6 +59,7 @@ const struct cdl_op cdl_op_reshape = {
     .check = check,
     .forward = forward,
     .splits = true,
+    .narrows = true,
     .backward = backward,
     .reads_back = cdl_reads_none,
 };

@@ -40,6 +40,7 @@ const struct cdl_op cdl_op_activation = {
     .splits = true,
     .backward = backward,
     .any_samples = true,
+    .narrows = true,
 };
 
 const struct cdl_op cdl_op_softmax = {

@@ -8,7 +8,7 @@
 
 #include "base/caches.h"
 
-enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8, LEAST_ROWS = 256 };
+enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8 };
 enum { LINE = CDL_BF16_LINE, STEP = DEPTH / 2 * LINE }; /* of a panel of w^T in scratch */
 
 static const float zeros[CDL_PANEL];
@@ -103,23 +103,16 @@ static void by_pairs(const struct cdl_context *ctx, const struct cdl_bf16_produc
  */
 
 /* Rows that are floats at a time: they fill half of L2, and are as many as make it worth to read
- * all weights for them. */
+ * all weights for them. Beside them lie the sums of two panels. */
+enum { LEAST_ROWS = 256, ACROSS = 2 * CDL_PANEL };
+
 static size_t rows_of(size_t m, size_t k) {
     return cdl_min(m, cdl_max(l2_floats() / cdl_stride(k), LEAST_ROWS));
 }
 
-/* Panels of their sums, which are a quarter of that, and floats of so many or less. */
-static size_t panels_beside(size_t m) {
-    return cdl_max(cdl_min(l2_floats() / 4 / (m * CDL_PANEL), MOST_PANELS), 1);
-}
-static size_t floats_beside(size_t m) {
-    const size_t panel = m * CDL_PANEL;
-    return cdl_max(cdl_min(l2_floats() / 4, MOST_PANELS * panel), panel);
-}
-
 static size_t floats_of(size_t m, size_t k) {
     const size_t rows = rows_of(m, k);
-    return rows * cdl_stride(k) + floats_beside(rows) + cdl_transposed_floats(k);
+    return rows * (cdl_stride(k) + ACROSS) + cdl_transposed_floats(k);
 }
 
 size_t cdl_bf16_matmul_floats(const struct cdl_param *w, size_t m) {
@@ -132,14 +125,14 @@ static void by_floats(const struct cdl_context *ctx, const struct cdl_bf16_produ
     const struct cdl_epilogue none = {.activation = CDL_ACTIVATION_linear};
     const struct cdl_param *w = product->w;
     const size_t k = product->transposed ? w->cols : w->rows, ld = cdl_stride(k);
-    const size_t step = rows_of(product->m, k), across = panels_beside(step) * CDL_PANEL;
-    float *a = scratch, *sums = a + step * ld, *more = sums + floats_beside(step);
+    const size_t step = rows_of(product->m, k);
+    float *a = scratch, *sums = a + step * ld, *more = sums + step * ACROSS;
     for (size_t row = 0, m; row < product->m; row += m) {
         m = cdl_min(product->m - row, step);
         ctx->kernels->bf16_to_floats(m, k, product->a + row * product->lda, product->lda, a, ld);
         const size_t end = product->first + product->columns;
         for (size_t column = product->first, n; column < end; column += n) {
-            n = cdl_min(end - column, across);
+            n = cdl_min(end - column, ACROSS);
             if (product->transposed)
                 cdl_matmul_transposed(ctx, m, k, w->rows, column, n, a, ld, w->w, sums, n, &none,
                                       product->small_m, more);

@@ -48,7 +48,7 @@ static size_t panel_floats(size_t samples, bool pairs) {
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
                            bool bf16, bool pairs) {
     if (pairs)
-        return CDL_CHUNK * x_stride(samples) / 2 + CDL_MOST_STRIP * panel_floats(samples, true);
+        return CDL_CHUNK * x_stride(samples) / 2 + most_strip_floats(cdl_bf16_padded(samples)) / 2;
     const size_t x_floats = bf16 || copies_x(w, samples, ldx) ? samples * CDL_CHUNK : 0;
     return x_floats + (bf16 || copies_dy(w, samples, ldy) ? most_strip_floats(samples) : 0);
 }
@@ -67,7 +67,8 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     gradient->strip = CDL_LEAST_STRIP;
     gradient->dy_copy[0] = NULL;
     if (!gradient->bf16 && !copies_dy(w, samples, gradient->ldy)) return;
-    gradient->strip = strip_of(samples, gradient->ctx->kernels->blocking->strip_floats);
+    gradient->strip = strip_of(gradient->pairs ? cdl_bf16_padded(samples) : samples,
+                               gradient->ctx->kernels->blocking->strip_floats);
     for (size_t s = 0; s < gradient->strip; s++) {
         gradient->dy_copy[s] = room + s * panel_floats(samples, gradient->pairs);
         gradient->dy_copied[s] = 0;

@@ -134,7 +134,7 @@ static const char *check(const struct cdl_node *node, const char *signature) {
     CDL_EXPECT(counts_fit(part_of(signature, 2), node->n_numbers),
                "numbers: expected as many as the op takes");
     CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
-    CDL_EXPECT(op->bf16 || !any_bf16(node), "expected no values of bfloat16");
+    CDL_EXPECT(op->bf16 || node->narrow || !any_bf16(node), "expected no values of bfloat16");
     CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
     return op->check(node);
 }
@@ -187,6 +187,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         node->host = &program->hosts[program->n_hosts++];
         *node->host = def->host;
     }
+    node->narrow = cdl_is_narrow(node);
     *reason = check(node, cdl_ops[def->op].signature);
     if (*reason) return CDL_ERR_PROGRAM;
     if (node->op->may_fault) {
@@ -387,11 +388,8 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     for (int i = 0; i < def->n_outputs; i++) {
         if (program->outputs[i]->view)
             return refuse(&misfit->reason, "outputs: expected no value from within a loop");
-    }
-    for (int i = 0; i < def->n_inputs + def->n_outputs; i++) {
-        const int v = i < def->n_inputs ? def->inputs[i] : def->outputs[i - def->n_inputs];
-        if (cdl_is_bf16(&program->values[v]))
-            return refuse(&misfit->reason, "inputs, outputs: expected none of bfloat16");
+        if (cdl_is_bf16(program->outputs[i]))
+            return refuse(&misfit->reason, "outputs: expected none of bfloat16");
     }
     for (int i = 0; i < def->n_external_grads; i++) {
         program->external_grads[i] = &program->values[def->external_grads[i]];

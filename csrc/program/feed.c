@@ -281,13 +281,28 @@ static void gather(const struct cdl_kernels *kernels, const struct cdl_array *ar
     }
 }
 
+size_t cdl_feed_floats(const struct cdl_tensor *to) {
+    return cdl_is_bf16(to) ? CDL_ROW_BLOCK * to->lines * cdl_stride(to->width) : 0;
+}
+
 void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
               const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-              const struct cdl_tensor *to) {
-    gather(kernels, array, order, rows, start, first, last, to);
-    if (!cdl_rounds_to(to->dtype) || array->dtype == to->dtype) return;
-    float *lines = cdl_rows(to, first);
-    kernels->round_numbers(to->dtype, (last - first) * to->lines * to->ld, lines, lines);
+              const struct cdl_tensor *to, float *scratch) {
+    if (!cdl_is_bf16(to)) {
+        gather(kernels, array, order, rows, start, first, last, to);
+        if (!cdl_rounds_to(to->dtype) || array->dtype == to->dtype) return;
+        float *lines = cdl_rows(to, first);
+        kernels->round_numbers(to->dtype, (last - first) * to->lines * to->ld, lines, lines);
+        return;
+    }
+    struct cdl_tensor floats = *to;
+    floats.ld = cdl_stride(to->width), floats.data = scratch;
+    for (size_t n; first < last; first += n) {
+        n = cdl_min(last - first, CDL_ROW_BLOCK);
+        gather(kernels, array, order, rows, start + first, 0, n, &floats);
+        kernels->bf16_from_floats(n * to->lines, to->width, scratch, floats.ld,
+                                  cdl_bf16(cdl_rows(to, first)), to->ld);
+    }
 }
 
 struct class_check {

@@ -36,9 +36,10 @@ int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
 
 /* Samples [first, last) of the batch into the input's rows, converted. `start` and, unless it is
  * NULL, `order` tell which rows of the array they are; those up to row `rows` of the pass are asked
- * for ahead. */
+ * for ahead. An input of bfloat16 wants scratch of cdl_feed_floats. */
 void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
               const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-              const struct cdl_tensor *to);
+              const struct cdl_tensor *to, float *scratch);
+size_t cdl_feed_floats(const struct cdl_tensor *to);
 
 #endif

@@ -115,8 +115,11 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
 static size_t thread_floats(const struct cdl_program *program) {
     const bool training = program->training;
     size_t most = training ? CDL_THREAD_SCRATCH : 0;
+    for (int i = 0; i < program->n_inputs; i++)
+        most = cdl_max(most, cdl_feed_floats(program->inputs[i]));
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
+        if (node->narrow) most = cdl_max(most, cdl_narrow_floats(node));
         if (!node->op->thread_floats) continue;
         const size_t rows = node->shared ? 1 : program->rows;
         const size_t floats = node->op->thread_floats(node, rows, training);

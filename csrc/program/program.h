@@ -102,6 +102,13 @@ cdl_status cdl_shadow_of(struct cdl_program *program, struct cdl_param *param, e
 void cdl_link_shadows(struct cdl_program *program);
 void cdl_destroy_shadows(struct cdl_program *program);
 
+/* narrow.c: whether values of bfloat16 become floats for a node, block by block; floats that this
+ * takes a thread; samples [first, last) of a pass. */
+bool cdl_is_narrow(const struct cdl_node *node);
+size_t cdl_narrow_floats(const struct cdl_node *node);
+void cdl_pass_narrow(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
+                     size_t first, size_t last);
+
 /* kept.c: the floats of a parameter whose step takes long, with all that it changes; else 0. */
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);
 

@@ -324,7 +324,12 @@ void cdl_read_gradient(const struct cdl_program *program, int i, size_t rows, fl
 }
 
 void cdl_read_input(const struct cdl_program *program, int i, size_t rows, void *to) {
-    cdl_copy_out(program->inputs[i], 0, rows, to);
+    const struct cdl_tensor *x = program->inputs[i];
+    if (!cdl_is_bf16(x)) cdl_copy_out(x, 0, rows, to);
+    for (size_t line = 0; line < rows * x->lines && cdl_is_bf16(x); line++)
+        program->kernels->convert[CDL_DTYPE_bfloat16](
+            x->width, (const char *)(cdl_bf16(x->data) + line * x->ld), sizeof(uint16_t),
+            (float *)to + line * x->width);
 }
 
 bool cdl_fault(const struct cdl_program *program, struct cdl_found *found) {

@@ -152,7 +152,10 @@ void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struc
     do {
         const size_t end = last - first < node->piece ? last : first + node->piece;
         if (cdl_stopped(ctx)) return;
-        phase(node, ctx, first, end);
+        if (node->narrow)
+            cdl_pass_narrow(phase, node, ctx, first, end);
+        else
+            phase(node, ctx, first, end);
         first = end;
     } while (first < last);
 }
@@ -183,7 +186,7 @@ void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context
     for (size_t end; first < last && !cdl_stopped(ctx); first = end) {
         end = last - first < program->piece ? last : first + program->piece;
         cdl_feed(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, first, end,
-                 program->inputs[i]);
+                 program->inputs[i], ctx->scratch);
     }
 }
 

@@ -44,10 +44,7 @@ MEANT_OF = {
     **{
         (f"precision/training {dtype}", f"{dtype} {what}"): "steps are float32 within fit"
         for dtype in ("bfloat16", "float16")
-        for what in (
-            *("weights SGD", "weights Adam", "loss Adam", "evaluated Adam", "predicted Adam"),
-            *(("evaluated SGD", "predicted SGD") if dtype == "float16" else ()),
-        )
+        for what in ("weights Adam", "loss Adam", "evaluated Adam", "predicted Adam")
     },
 }
 # By quantity: float32 on both sides, sums in another order.
