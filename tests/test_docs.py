@@ -20,6 +20,8 @@ PAGES = [
 PAGES = sorted([*PAGES, "gallery/notebook.md"])
 # What a page needs beside scikit-learn.
 NEEDS = {
+    "get-started/keras.md": ["pandas"],
+    "get-started/scikit-learn.md": ["pandas"],
     "guides/data.md": ["pandas", "pyarrow", "PIL"],
     "guides/explaining.md": ["matplotlib", "pandas"],
     "guides/saving.md": ["onnx", "safetensors"],
