@@ -54,7 +54,6 @@ REASONS = {
         "quantizers.Int8QuantizationConfig and quantizers.Int4QuantizationConfig",
     ),
     r"SymbolicScope": ("", "KerasTensor, on which layers and functions of cdl.ops are called"),
-    r"Function|Operation": ("", "Model(inputs, outputs), layers.Layer, functions of cdl.ops"),
     # --- ops ---
     r"ops\.(nn\.)?ctc_(loss|decode)": (
         "",

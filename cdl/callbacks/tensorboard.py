@@ -15,6 +15,7 @@ from cdl._common.validation import count, expected, flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.callbacks.rates import rates_of
+from cdl.callbacks.weight_images import as_images, projector_config
 from cdl.utils.drawing import layers_with_parents
 
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ class TensorBoard(Callback):
         log_dir: a folder.
         histogram_freq: every how many epochs the distributions of weights are written; 0: never.
         write_graph: whether the model is written: its graph of layers, its summary, its config.
-        write_images: not supported.
+        write_images: whether weights are written as pictures, too, as `PATH/image`, whenever their
+            distributions are; numbers from 0 to 1 are grey. It needs Pillow.
         write_steps_per_second: whether the speed is written, as `epoch_steps_per_second` and, if
             batches are asked for, `batch_steps_per_second`.
         update_freq: "epoch"; or "batch", or after how many batches, for `batch_NAME` too.
         profile_batch: not supported.
-        embeddings_freq: not supported.
-        embeddings_metadata: not supported.
+        embeddings_freq: every how many epochs `train/keras_embedding.ckpt-EPOCH.weights.h5` is
+            written, which `projector_config.pbtxt` names; 0: never.
+        embeddings_metadata: the file with the names of rows, or a dict of them by layer.
 
     Raises:
         ValueError: an argument with a wrong value, or that is not supported.
@@ -64,14 +67,11 @@ class TensorBoard(Callback):
         owner = "TensorBoard"
         if not isinstance(log_dir, (str, os.PathLike)):
             raise TypeError(f"{owner}: log_dir must be a path, got {log_dir!r}")
-        for name, value, nothing in (
-            ("write_images", write_images, False),
-            ("profile_batch", profile_batch, 0),
-            ("embeddings_freq", embeddings_freq, 0),
-            ("embeddings_metadata", embeddings_metadata, None),
-        ):
-            if value != nothing:
-                raise ValueError(f"{owner}: {name} must be {nothing}, got {value!r}")
+        if profile_batch != 0:
+            raise ValueError(f"{owner}: profile_batch must be 0, got {profile_batch!r}")
+        self.write_images = flag(owner, "write_images", write_images)
+        self.embeddings_freq = count(owner, "embeddings_freq", embeddings_freq)
+        self.embeddings_metadata = embeddings_metadata
         self.log_dir = os.fspath(log_dir)
         self.histogram_freq = count(owner, "histogram_freq", histogram_freq)
         self.write_graph = flag(owner, "write_graph", write_graph)
@@ -111,6 +111,10 @@ class TensorBoard(Callback):
         self._training = True
         self._batches, self._last_batch = 0, -1
         self._counter = BatchCounter(self.update_freq)
+        if self.embeddings_freq:
+            config = projector_config(self.model, self.embeddings_metadata)
+            os.makedirs(self.log_dir, exist_ok=True)
+            Path(self.log_dir, "projector_config.pbtxt").write_text(config, encoding="utf-8")
         writer = self._writer("train")
         if self.write_graph:
             lines: list[str] = []
@@ -161,6 +165,14 @@ class TensorBoard(Callback):
                 values = np.asarray(weight).reshape(-1)
                 if values.size and np.isfinite(values).all():
                     self._writer("train").add_histogram(f"{weight.path}/histogram", values, epoch)
+                image = as_images(np.asarray(weight)) if self.write_images else None
+                if image is not None:
+                    tag = f"{weight.path}/image"
+                    self._writer("train").add_images(tag, image, epoch, dataformats="NHWC")
+        if self.embeddings_freq and epoch % self.embeddings_freq == 0:
+            name = f"keras_embedding.ckpt-{epoch}.weights.h5"
+            os.makedirs(Path(self.log_dir, "train"), exist_ok=True)
+            self.model.save_weights(Path(self.log_dir, "train", name))
         self._flush()
 
     def on_test_end(self, logs: Logs = None) -> None:

@@ -161,9 +161,9 @@ def test_callback_is_copied_without_its_files(tmp_path):
         ({"histogram_freq": -1}, ValueError, "histogram_freq must be an int >= 0"),
         ({"update_freq": "step"}, ValueError, "update_freq must be 'epoch', 'batch' or a number"),
         ({"update_freq": 0}, ValueError, "update_freq must be 'epoch' or a positive"),
-        ({"write_images": True}, ValueError, "write_images must be False"),
+        ({"write_images": 2}, ValueError, "write_images must be True or False"),
         ({"profile_batch": 2}, ValueError, "profile_batch must be 0"),
-        ({"embeddings_freq": 1}, ValueError, "embeddings_freq must be 0"),
+        ({"embeddings_freq": -1}, ValueError, "embeddings_freq must be an int >= 0"),
     ],
     ids=str,
 )
@@ -176,3 +176,57 @@ def test_missing_package_is_an_error_that_says_how_to_get_it(tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"pip install 'cdl-nn\[tensorboard\]'"):
         fit(net(), callbacks.TensorBoard(tmp_path))
+
+
+def test_weights_are_written_as_images(tmp_path):
+    pytest.importorskip("PIL")
+    board = callbacks.TensorBoard(tmp_path, histogram_freq=2, write_images=True)
+    model = net()
+    fit(model, board)
+    found = {}
+    for tag, step, value in events(tmp_path / "train"):
+        if value.HasField("image"):
+            found.setdefault(tag, []).append((step, value.image.height, value.image.width))
+    kernel, bias = model.layers[0].weights
+    assert [each[0] for each in found[f"{kernel.path}/image"]] == [0, 2]
+    assert found[f"{kernel.path}/image"][0][1:] == (3, 4)  # (4, 3) on its side
+    assert found[f"{bias.path}/image"][0][1:] == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "images"),
+    [
+        ((5,), (1, 5, 1, 1)),
+        ((4, 3), (1, 3, 4, 1)),
+        ((3, 4), (1, 3, 4, 1)),
+        ((3, 4, 7), (3, 3, 4, 1)),
+        ((2, 5, 6, 3), (2, 5, 6, 3)),
+        ((3, 3, 8, 16), None),
+        ((2, 2, 2, 2, 2), None),
+    ],
+)
+def test_images_of_weights(shape, images):
+    found = callbacks.weight_images.as_images(np.ones(shape))
+    assert (None if found is None else found.shape) == images
+
+
+def test_embeddings_are_named_and_written(tmp_path):
+    model = Sequential(
+        [Input((2,)), layers.Embedding(5, 3, name="words"), layers.Flatten(), Dense(1)]
+    )
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 2), int), np.ones((8, 1))
+    board = callbacks.TensorBoard(tmp_path, embeddings_freq=2, embeddings_metadata="names.tsv")
+    model.fit(x, y, epochs=3, callbacks=[board], verbose=0)
+    assert (tmp_path / "projector_config.pbtxt").read_text().splitlines() == [
+        "embeddings {",
+        '  tensor_name: "layer_with_weights-0/embeddings/.ATTRIBUTES/VARIABLE_VALUE"',
+        '  metadata_path: "names.tsv"',
+        "}",
+    ]
+    names = sorted(path.name for path in (tmp_path / "train").glob("*.h5"))
+    assert names == [f"keras_embedding.ckpt-{epoch}.weights.h5" for epoch in (0, 2)]
+    model.load_weights(tmp_path / "train" / names[1])
+    board = callbacks.TensorBoard(tmp_path, embeddings_freq=1, embeddings_metadata={"z": "a"})
+    with pytest.raises(ValueError, match=r"Unrecognized `Embedding` layer names .* got"):
+        model.fit(x, y, callbacks=[board], verbose=0)

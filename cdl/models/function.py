@@ -1,0 +1,104 @@
+"""Function and Operation: graphs without weights to train, and what stands in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cdl import tree
+from cdl._common.naming import unique
+from cdl.layers.layer import Layer
+from cdl.models.functional import Functional
+
+
+class Operation(Layer):
+    """Base of operations of your own: a `call` of tensors, without weights. ::
+
+        class Twice(cdl.Operation):
+            def call(self, x):
+                return 2 * x
+
+    Called on symbolic tensors it becomes a node of their graph, as a layer does.
+
+    Args:
+        name: without '/'; None makes one from the class.
+
+    Raises:
+        ValueError: a name that is none.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(f"Operation: name must be a string without '/', got {name!r}")
+        super().__init__(name=name)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {"name": self.name, **self._given_config()}
+
+
+class Function:
+    """What leads from symbolic tensors to others, to be called on arrays or other tensors. ::
+
+        x = cdl.Input((3,))
+        f = cdl.Function(x, cdl.ops.sin(x) * 2)
+        f(np.ones((5, 3)))
+
+    Args:
+        inputs: symbolic tensors, nested.
+        outputs: symbolic tensors, nested.
+        name: of the function; None makes one.
+
+    Attributes:
+        name: as it was given.
+
+    Raises:
+        ValueError: the outputs do not follow from the inputs.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        self.name = unique("function") if name is None else name
+        self._model = Functional(inputs, outputs)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The symbolic inputs, one after the other."""
+        return self._model.inputs
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The symbolic outputs, one after the other."""
+        return self._model.outputs
+
+    @property
+    def operations(self) -> Sequence[Any]:
+        """The layers and operations between them."""
+        return self._model.operations
+
+    def __call__(self, inputs: Any) -> Any:
+        """The outputs for arrays or symbolic tensors, nested as the outputs are.
+
+        Args:
+            inputs: nested as the inputs are.
+        """
+        return self._model(inputs)
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """Symbolic tensors like the outputs for such inputs."""
+        return self._model.compute_output_spec(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shapes of the outputs, nested as these are.
+
+        Args:
+            input_shape: of the input; of several nested as the inputs are.
+        """
+        return self._model.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """NotImplementedError: save a Model of the same inputs and outputs."""
+        raise NotImplementedError(f"{self.name}: a Function has no config; save a Model")
+
+    def __repr__(self) -> str:
+        shapes = tree.map_structure(lambda t: t.shape, (self._model.input, self._model.output))
+        return f"<Function name={self.name}, {shapes[0]} to {shapes[1]}>"
