@@ -21,7 +21,7 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo docs test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
+.PHONY: help demo docs docs-check test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
@@ -37,6 +37,9 @@ docs:  ## the site, build/site/index.html: guides, gallery, API reference; needs
 	@$(MAKE) -s $(CORE)
 	$(BIN)/python -m sphinx -q -W --keep-going -j auto -d build/doctrees docs build/site
 	@echo build/site/index.html
+
+docs-check: docs dev  ## the site in headless Chromium: links, errors, contrast, widths, search
+	CDL_SITE=build/site $(BIN)/pytest -q tests/site $(PYTEST_ARGS)
 
 test: dev  ## the whole test suite, about 6 minutes on two cores
 	$(BIN)/pytest $(PYTEST_ARGS)

@@ -3,7 +3,7 @@
     python -m benchmarks                         everything; tables here, records in results/
     python -m benchmarks training inference      some of them
     python -m benchmarks --short                 fewer rounds, for a look
-    python -m benchmarks --report                no run: results/ into the tables of README.md
+    python -m benchmarks --report                no run: results/ into README.md and charts
 
 Each also runs alone, with options of its own: `python -m benchmarks.training --help`.
 """
@@ -15,7 +15,7 @@ import importlib
 import re
 import sys
 
-from benchmarks.harness import command, machine, records
+from benchmarks.harness import command, machine, records, svg
 
 NAMES = (
     "training",
@@ -25,6 +25,7 @@ NAMES = (
     "sequences",
     "wide_and_deep",
     "normalized",
+    "workflow",
     "precision",
     "custom_loss",
     "matmul",
@@ -39,6 +40,7 @@ NAMES = (
     "builds",
 )
 PLOTTING = ("training", "growth")
+CHARTS = machine.ROOT / "docs" / "benchmarks"
 README = machine.ROOT / "benchmarks" / "README.md"
 
 
@@ -51,6 +53,11 @@ def report() -> None:
             continue
         module = importlib.import_module(f"benchmarks.{name}")
         chapter = "\n".join(command.text(name, *run, module.tables) for run in runs)
+        if chart := svg.chart(name, runs):
+            path = CHARTS / f"{name}.svg"
+            path.write_text(chart)
+            title = f"Time beside the peers', a chart of the {name} table"
+            chapter = f"![{title}](../docs/benchmarks/{name}.svg)\n\n{chapter}"
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = mark.sub(lambda found, new=chapter: f"{found[1]}{new}{found[2]}", text)
     README.write_text(text)

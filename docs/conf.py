@@ -39,7 +39,6 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 autodoc_typehints = "none"
 autodoc_member_order = "alphabetical"
-python_maximum_signature_line_length = 88
 
 html_theme = "pydata_sphinx_theme"
 html_title = "cdl"
@@ -48,6 +47,8 @@ html_css_files = ["site.css"]
 html_favicon = "_static/icon.svg"
 html_show_sourcelink = False
 html_copy_source = False
+html_use_index = False
+html_context = {"default_mode": "auto"}
 html_show_copyright = False
 html_theme_options = {
     "logo": {"text": "cdl"},
@@ -55,7 +56,7 @@ html_theme_options = {
     "navbar_align": "left",
     "navbar_center": ["navbar-nav"],
     "navbar_end": ["theme-switcher"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": [],
     "footer_center": [],
     "footer_end": [],

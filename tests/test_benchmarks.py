@@ -21,6 +21,7 @@ NAMES = (
         "phases",
         "custom_loss",
         "precision",
+        "workflow",
     ),
 )
 

@@ -36,6 +36,7 @@ EXAMPLES = {
     "buckets": ("numpy", {"strands": 2000, "epochs": 10}, 0.9),
     "quantiles": ("plotnine", {"epochs": 3}, 0.95),
     "tuner": ("sklearn", {}, 0.9),
+    "workflow": ("pandas", {"rows": 40_000}, 0.77),
     "without_python": ("sklearn", {}, 0.95),
 }
 

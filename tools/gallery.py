@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES, GALLERY = ROOT / "examples", ROOT / "docs" / "gallery"
 LARGEST = 40_000  # bytes of a picture
 GROUPS = {
-    "Tables": "diamonds quantiles flights doctors taxis diabetes breast_cancer wine",
+    "Tables": "workflow diamonds quantiles flights doctors taxis diabetes breast_cancer wine",
     "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
     "Texts and sequences": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
     "Many nets, many processes, no Python": "sweep tuner digits_ranks without_python",
