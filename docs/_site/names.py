@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 
+import arguments
 import reference
 from docutils import nodes
 from sphinx import addnodes
 
 IN_CODE = re.compile(r"(``.*?``|`[^`]*`)", re.DOTALL)
-
-
-def target(text: str, within: str | None, module: str) -> str | None:
-    """The full name that a text means, seen from a class and a module."""
-    known = reference.targets()
-    for name in (text, f"cdl.{text}", f"{within}.{text}", f"{module}.{text}"):
-        if name in known:
-            return known[name]
-    return reference.short_targets().get(text)
 
 
 def name_role(role, rawtext, text, lineno, inliner, options=None, content=None):
@@ -26,7 +18,7 @@ def name_role(role, rawtext, text, lineno, inliner, options=None, content=None):
     code = nodes.literal(rawtext, text, classes=["name"])
     module = env.docname.rpartition("/")[2].partition("-")[0]
     # Sphinx says which class it describes without its module
-    found = target(text, f"{module}.{env.ref_context.get('py:class')}", module)
+    found = reference.target(text, f"{module}.{env.ref_context.get('py:class')}", module)
     if found is None:
         return [code], []
     link = addnodes.pending_xref(
@@ -37,7 +29,10 @@ def name_role(role, rawtext, text, lineno, inliner, options=None, content=None):
 
 def plain(app, what, name, thing, options, lines):
     """Keep signs of mathematics, and first lines of properties, from being read as markup."""
-    parts = IN_CODE.split("\n".join(lines))
+    text = "\n".join(lines)
+    if what in {"function", "class"}:
+        text = arguments.completed(thing, text)
+    parts = IN_CODE.split(text)
     parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
     lines[:] = "".join(parts).split("\n")
     if what == "property":  # else what stands before a colon is taken for a type

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 # Modules in the order in which one looks for them. Of those with a star each folder or file has
-# a page of its own. What several modules have is described where it comes first.
+# a page of its own; with a slash those within it are on its page. What several
+# modules have is described where it comes first.
 MODULES = (
-    "layers*", "saving", "models", "ops*", "activations", "losses", "metrics", "optimizers",
-    "optimizers.schedules", "callbacks", "initializers", "regularizers", "constraints",
+    "layers*", "saving", "models", "ops*", "ops.image", "applications/", "activations",
+    "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers", "regularizers", "constraints",
     "export", "explain", "sklearn", "wrappers", "distribution", "utils",
-    "preprocessing", "preprocessing.sequence", "random", "config", "backend", "tree",
+    "preprocessing", "preprocessing.sequence", "datasets/", "random", "config", "backend", "tree",
     "dtype_policies", "mixed_precision", "quantizers", "compat", "",
 )  # fmt: skip
 # Files and folders of a starred module that share a page, and its name.
@@ -49,7 +50,15 @@ class Entry:
 
 def loaded(module: str) -> Any:
     """A module below cdl, or cdl itself."""
-    return importlib.import_module(f"cdl.{module.rstrip('*')}".rstrip("."))
+    return importlib.import_module(f"cdl.{module.rstrip('*/')}".rstrip("."))
+
+
+def homes(module: str) -> list[Any]:
+    """The module, and those within it if they share its page."""
+    home = loaded(module)
+    inner = [getattr(home, name) for name in dir(home)] if module.endswith("/") else []
+    names = [each.__name__ for each in inner if inspect.ismodule(each)]
+    return [home, *(importlib.import_module(name) for name in names)]
 
 
 def public(home: Any) -> Iterator[tuple[str, Any]]:
@@ -76,10 +85,9 @@ def part(module: str, thing: Any) -> str:
 def entries() -> list[Entry]:
     """All public things of cdl."""
     found: dict[int, Entry] = {}
-    for module in MODULES:
-        home = loaded(module)
+    for module, home in ((each, home) for each in MODULES for home in homes(each)):
         for name, thing in public(home):
-            page = home.__name__
+            page = loaded(module).__name__
             if module.endswith("*"):
                 page += f"-{part(module[:-1], thing)}"
             new = Entry(thing, page, home.__name__, name)
@@ -94,7 +102,7 @@ def pages() -> dict[str, list[Entry]]:
     for entry in entries():
         found.setdefault(entry.page, []).append(entry)
     for things in found.values():
-        things.sort(key=lambda entry: entry.name.lower())
+        things.sort(key=lambda entry: entry.whole.lower())
     order = [loaded(module).__name__ for module in MODULES]
 
     def place(page: str) -> tuple[int, bool, str]:
@@ -151,9 +159,19 @@ def short_targets() -> dict[str, str | None]:
     return found
 
 
+def target(text: str, within: str | None, module: str) -> str | None:
+    """The full name that a text means, seen from a class and a module."""
+    known = targets()
+    for name in (text, f"cdl.{text}", f"{within}.{text}", f"{module}.{text}"):
+        if name in known:
+            return known[name]
+    return short_targets().get(text)
+
+
 def section(entry: Entry) -> list[str]:
     """The directive that shows one thing."""
-    lines = [entry.name, "-" * len(entry.name), ""]
+    heading = entry.whole.removeprefix(entry.page.partition("-")[0] + ".")
+    lines = [heading, "-" * len(heading), ""]
     if inspect.isclass(entry.thing):
         lines += [f".. autoclass:: {entry.whole}"]
         if names := methods(entry.thing):
