@@ -33,7 +33,7 @@ def get_file(
 
     Args:
         fname: its name there; None for that at the end of the address.
-        origin: the address: http, https, or file:// of a local one.
+        origin: the address: http, https, or ``file://`` of a local one.
         untar: the same as `extract` with a tar archive.
         md5_hash: the same as `file_hash` with "md5".
         file_hash: what the file must hash to. A file in the cache that does not is loaded anew.

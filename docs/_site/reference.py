@@ -15,9 +15,9 @@ from typing import Any
 # modules have is described where it comes first.
 MODULES = (
     "layers*", "saving", "models", "ops*", "ops.image", "applications/", "activations",
-    "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers", "regularizers", "constraints",
-    "export", "explain", "sklearn", "wrappers", "distribution", "utils",
-    "preprocessing", "preprocessing.sequence", "datasets/", "random", "config", "backend", "tree",
+    "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers",
+    "regularizers", "constraints", "export", "explain", "sklearn", "wrappers", "distribution",
+    "utils", "preprocessing/", "datasets/", "random", "config", "backend", "tree",
     "dtype_policies", "mixed_precision", "quantizers", "compat", "",
 )  # fmt: skip
 # Files and folders of a starred module that share a page, and its name.

@@ -16,7 +16,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a page of the site."""
     if "page" in metafunc.fixturenames:
         pages = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html"))
-        metafunc.parametrize("page", pages)
+        metafunc.parametrize("page", [page for page in pages if not page.startswith("_")])
 
 
 @pytest.fixture(scope="session")
