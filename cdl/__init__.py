@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from cdl import config as config
     from cdl import constraints as constraints
     from cdl import datasets as datasets
+    from cdl import distillation as distillation
     from cdl import distribution as distribution
     from cdl import dtype_policies as dtype_policies
     from cdl import explain as explain
     from cdl import export as export
     from cdl import initializers as initializers
     from cdl import layers as layers
+    from cdl import legacy as legacy
     from cdl import losses as losses
     from cdl import metrics as metrics
     from cdl import mixed_precision as mixed_precision
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from cdl import sklearn as sklearn
     from cdl import tree as tree
     from cdl import utils as utils
+    from cdl import visualization as visualization
     from cdl import wrappers as wrappers
     from cdl._tracing.keras_tensor import KerasTensor as KerasTensor
     from cdl._tracing.untraced import UntracedWarning as UntracedWarning
@@ -123,12 +126,14 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "distillation",
     "distribution",
     "dtype_policies",
     "explain",
     "export",
     "initializers",
     "layers",
+    "legacy",
     "losses",
     "metrics",
     "mixed_precision",
@@ -143,6 +148,7 @@ __all__ = [
     "sklearn",
     "tree",
     "utils",
+    "visualization",
     "wrappers",
     "version",
     "__version__",

@@ -23,9 +23,10 @@ PYTHON_FLOORS = """
     | _variables distribution dtype_policies | config
     | _tracing | constraints quantizers random regularizers | data initializers
     | activations compat optimizers utils variables scopes
-    | backend callbacks datasets losses mixed_precision ops
+    | backend callbacks datasets legacy losses mixed_precision ops visualization
     | metrics | layers
-    | saving trainers | explain export | models | _cli applications preprocessing sklearn | wrappers
+    | saving trainers | explain export | models
+    | _cli applications distillation preprocessing sklearn | wrappers
     | __init__
     | scripts
     | __main__

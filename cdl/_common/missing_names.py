@@ -20,33 +20,18 @@ REASONS = {
         "there is no other framework underneath",
         "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",
     ),
-    # --- data ---
-    r"preprocessing\.text(\..*)?": ("", "layers.TextVectorization"),
-    r"visualization(\..*)?": (
-        "",
-        "utils.plot_model, callbacks.History, whose plot() shows a training, and cdl.explain",
-    ),
     # --- training and files ---
     r"callbacks\.OrbaxCheckpoint": (
-        "",
+        "Orbax is for arrays of JAX",
         "callbacks.ModelCheckpoint and callbacks.BackupAndRestore",
     ),
     r"distribution\.(ModelParallel|LayoutMap|TensorLayout|distribute_tensor)": (
         "it splits batches among processes, and no model",
         "distribution.DataParallel",
     ),
-    r"distillation(\..*)?": (
-        "",
-        "the predictions of the teacher as y, or a compute_loss of the model's own",
-    ),
-    r"saving\.KerasFileEditor": (
-        "",
-        "saving.load_model, and get_weights and set_weights of its layers",
-    ),
-    r"export\.ExportArchive": ("", "model.export('model.onnx'), and 'model.c'"),
-    r"legacy(\..*)?": (
-        "saving.load_model reads older files",
-        "saving.serialize_keras_object and saving.deserialize_keras_object",
+    r"export\.ExportArchive": (
+        "a SavedModel is TensorFlow's",
+        "model.export('model.onnx'), and 'model.c'",
     ),
     # --- settings ---
     r"quantizers\.((AWQ|GPTQ|Float8).*|fake_quant.*)": (
@@ -77,6 +62,7 @@ OF_OTHERS = {
         _GRADIENTS,
     ),
     r"layers\.(Linear|FullyConnected)": ("", "layers.Dense"),
+    r"preprocessing\.text(\..*)?": ("", "layers.TextVectorization"),
     r"optim": ("", "optimizers, layers, activations and losses"),
 }
 

@@ -34,6 +34,7 @@ _MODULES = {
     "keras.constraints": "cdl.constraints",
     "keras.quantizers": "cdl.quantizers",
     "keras.dtype_policies": "cdl.dtype_policies",
+    "keras.distillation": "cdl.distillation",
     "keras.utils": "cdl.preprocessing.feature_space",
     "keras.src.layers.preprocessing.feature_space": "cdl.preprocessing.feature_space",
     # layers of their own, which Keras does not name in public

@@ -11,11 +11,13 @@ from cdl._configs.custom_objects import (
 )
 from cdl._configs.serialization import deserialize as deserialize_keras_object
 from cdl._configs.serialization import serialize as serialize_keras_object
+from cdl.saving.file_editor import KerasFileEditor
 from cdl.saving.keras_file import load_model, save_model
 from cdl.saving.weights import load_weights, save_weights
 
 __all__ = [
     "CustomObjectScope",
+    "KerasFileEditor",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",

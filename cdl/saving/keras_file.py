@@ -206,6 +206,13 @@ def weights_of(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
+def read_texts(path: Path) -> tuple[bytes, bytes]:
+    """The config and the metadata of a `.keras` file."""
+    with _opened(path) as members:
+        size = path.stat().st_size
+        return members.read(_CONFIG, longest_config(size)), members.read(_METADATA, 1 << 20)
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Members]:
     if not path.exists():

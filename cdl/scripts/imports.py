@@ -24,6 +24,9 @@ _SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", 
 # Modules of modules.
 _WITH_MODULES = ("cdl.datasets", "cdl.preprocessing", "cdl.applications")
 _DEEPER = (
+    "cdl.legacy.saving",
+    "cdl.utils.bounding_boxes",
+    "cdl.utils.legacy",
     "cdl.optimizers.legacy",
     "cdl.optimizers.schedules",
     "cdl.ops.nn",

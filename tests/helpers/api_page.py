@@ -32,7 +32,7 @@ MODULES = (
     "layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
     "distribution",
     "initializers", "regularizers", "constraints", "models", "saving", "export", "explain",
-    "applications",
+    "applications", "distillation", "visualization",
     "sklearn", "wrappers", "utils", "preprocessing",
     "preprocessing.image", "preprocessing.sequence", "utils.bounding_boxes", "random", "config",
     "backend", "tree", "dtype_policies", "mixed_precision", "quantizers", "ops.image",

@@ -19,11 +19,6 @@ MODULES = (
     "visualization", "wrappers",
 )  # fmt: skip
 HIDDEN = {"src"}  # public by its letters only
-# Modules of which cdl has nothing.
-NO_MODULES = {
-    "distillation", "legacy",
-    "visualization",
-}  # fmt: skip
 
 
 def whole(module, name):
@@ -35,10 +30,9 @@ def divided():
     """(module, name) pairs: those that cdl has, and those that it has not."""
     there, missing = [], []
     for module, names in json.loads(FILE.read_text()).items():
-        known = module not in NO_MODULES
-        home = importlib.import_module(f"cdl.{module}".rstrip(".")) if known else None
+        home = importlib.import_module(f"cdl.{module}".rstrip("."))
         for name in names:
-            (there if known and hasattr(home, name) else missing).append((module, name))
+            (there if hasattr(home, name) else missing).append((module, name))
     return there, missing
 
 
