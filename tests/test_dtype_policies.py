@@ -297,3 +297,35 @@ def test_a_class_without_get_config_keeps_its_policy(dtype):
 def test_a_dtype_of_numpy_is_told_its_name(name):
     assert cdl.backend.standardize_dtype(np.dtype(name)) == name
     assert cdl.backend.standardize_dtype(np.dtype(name).type) == name
+
+
+def test_a_weight_of_two_layers_of_different_policies_is_rounded_for_one():
+    rng = np.random.default_rng(0)
+    x, t = np.float32(rng.normal(size=(32, 24))), np.float32(rng.normal(size=(32, 24)))
+
+    class Tied(cdl.Layer):
+        """x W^T, with the kernel W of another layer."""
+
+        def __init__(self, other, **options):
+            super().__init__(**options)
+            self.other = other
+
+        def call(self, x):
+            return cdl.ops.matmul(x, cdl.ops.transpose(self.other.kernel))
+
+    def low(a):
+        return np.asarray(cdl.ops.cast(cdl.ops.cast(np.float32(a), "bfloat16"), "float32"))
+
+    first = cdl.layers.Dense(16, use_bias=False, dtype="mixed_bfloat16")
+    net = cdl.Sequential([cdl.Input((24,)), first, Tied(first, dtype="float32")])
+    net.compile(cdl.optimizers.SGD(1.0), "mse")
+    w = first.kernel.numpy()
+    h = low(low(x) @ low(w))
+    np.testing.assert_allclose(net.predict(x, verbose=0), h @ w.T, rtol=1e-5, atol=1e-5)
+    net.fit(x, t, batch_size=32, epochs=1, verbose=0)
+    dy = 2 * (h @ w.T - t) / t.size
+    g = low(x).T @ low(dy @ w) + dy.T @ h
+    np.testing.assert_allclose(w - first.kernel.numpy(), g, rtol=0.02, atol=0.01 * np.abs(g).max())
+    now = first.kernel.numpy()
+    expected = low(low(x) @ low(now)) @ now.T
+    np.testing.assert_allclose(net.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
