@@ -38,6 +38,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 autodoc_typehints = "none"
+toc_object_entries = False  # each has a heading
 autodoc_member_order = "alphabetical"
 
 html_theme = "pydata_sphinx_theme"

@@ -66,7 +66,8 @@ def ratios(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     """For each row the peers' times as multiples of cdl's, on a scale of powers of ten."""
     most = max(value for row in rows.values() for value in row.values())
     least = min(value for row in rows.values() for value in row.values())
-    ticks = [t for t in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if least / 1.5 < t < most * 2]
+    steps = (1, 3, 10, 30, 100, 300, 1000) if most > 100 else (1, 2, 5, 10, 20, 50)
+    ticks = [step for step in steps if step < most * 1.1]
     low, high = math.log(min(0.9 * least, 0.9)), math.log(most * 1.2)
 
     def place(value: float) -> float:
@@ -75,8 +76,8 @@ def ratios(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     parts = [text(0, 16, title, extra=' font-weight="600"')]
     x = 0.0
     for peer in (each for each in MARKS if any(each in row for row in rows.values())):
-        parts += [mark(peer, x + 7, 35), text(x + 18, 40, peer)]
-        x += 34 + 7.2 * len(peer)
+        parts += [mark(peer, x + 7, 35), text(x + 18, 40, peer, extra=' font-size="13"')]
+        x += 28 + 6.8 * len(peer)
     top, bottom = 56, 60 + len(rows) * ROW
     for tick in ticks:
         at = f'x1="{place(tick):.1f}" x2="{place(tick):.1f}" y1="{top}" y2="{bottom}"'

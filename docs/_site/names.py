@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import arguments
 import reference
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.util.inspect import stringify_signature
 
 IN_CODE = re.compile(r"(``.*?``|`[^`]*`)", re.DOTALL)
 
@@ -39,8 +41,23 @@ def plain(app, what, name, thing, options, lines):
         lines[:0] = ["..", ""]
 
 
+def signature(app, what, name, thing, options, given, returned):
+    """What a class is made with; its `__new__` takes anything, to keep it for the config."""
+    if what != "class":
+        return None
+    maker = next(
+        (vars(base)["__init__"] for base in thing.__mro__ if "__init__" in vars(base)), None
+    )
+    if not inspect.isfunction(maker):
+        return None
+    found = inspect.signature(maker)
+    plain = found.replace(parameters=list(found.parameters.values())[1:])
+    return stringify_signature(plain, show_annotation=False), None
+
+
 def setup(app):
     """Called by Sphinx."""
     app.add_role("name", name_role)
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", plain, priority=100)
     return {"parallel_read_safe": True}

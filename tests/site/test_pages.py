@@ -124,3 +124,9 @@ def test_the_search_finds_a_layer_without_a_server(site, tab):
     found.first.wait_for()
     places = found.evaluate_all("links => links.map(link => link.getAttribute('href'))")
     assert any(place.endswith("cdl.layers-core.html#cdl.layers.Dense") for place in places[:3])
+
+
+def test_a_class_shows_what_it_is_made_with(site):
+    text = (site / "api" / "cdl.layers-core.html").read_text()
+    shown = text[text.index('id="cdl.layers.Dense"') :].partition("</dt>")[0]
+    assert "units" in shown and "args" not in shown.replace("kwargs", "")
