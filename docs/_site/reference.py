@@ -18,7 +18,8 @@ MODULES = (
     "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers",
     "regularizers", "constraints", "export", "explain", "sklearn", "wrappers", "distribution",
     "utils", "preprocessing/", "datasets/", "random", "config", "backend", "tree",
-    "dtype_policies", "mixed_precision", "quantizers", "compat", "",
+    "dtype_policies", "mixed_precision", "quantizers", "distillation",
+    "visualization", "legacy/", "compat", "",
 )  # fmt: skip
 # Files and folders of a starred module that share a page, and its name.
 PARTS = {
