@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tokenize
+import zipfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,7 +31,9 @@ from functools import partial
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -103,6 +107,41 @@ def builds(compiler: list[str], program: str, flags: list[str]) -> bool:
         source.write_text(program)
         command = [*compiler, *flags, str(source), "-o", str(Path(folder, "program"))]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def without_comments(path: Path) -> str:
+    """The text of a module; its lines keep their numbers."""
+    with tokenize.open(path) as file:
+        lines = file.readlines()
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                lines[row - 1] = f"{lines[row - 1][:column].rstrip()}\n"
+    return "".join(lines)
+
+
+class BuildPython(build_py):
+    """Copies modules; those of a wheel lose their comments, which are 20 KB of it."""
+
+    def build_module(self, module, module_file, package):  # type: ignore[no-untyped-def]
+        made, copied = super().build_module(module, module_file, package)
+        if copied:
+            Path(made).write_text(without_comments(Path(made)), encoding="utf-8")
+        return made, copied
+
+
+class BuildWheel(bdist_wheel):
+    """Makes a wheel, and packs it as tightly as zlib can: 5 KB less."""
+
+    def run(self) -> None:
+        super().run()
+        for _, _, path in self.distribution.dist_files:
+            with zipfile.ZipFile(path) as archive:
+                members = [(info, archive.read(info)) for info in archive.infolist()]
+            with zipfile.ZipFile(path, "w") as archive:
+                for info, data in members:
+                    archive.writestr(info, data, zipfile.ZIP_DEFLATED, 9)
 
 
 class BuildCore(build_ext):
@@ -274,6 +313,6 @@ setup(
             py_limited_api=True,
         )
     ],
-    cmdclass={"build_ext": BuildCore},
+    cmdclass={"build_ext": BuildCore, "build_py": BuildPython, "bdist_wheel": BuildWheel},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

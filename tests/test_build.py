@@ -3,6 +3,7 @@
 What a build tells and what it leaves as it is are tried on a core of three files.
 """
 
+import ast
 import os
 import pty
 import shutil
@@ -64,6 +65,15 @@ def test_wheel_holds_the_packages_the_core_and_its_types_only(wheel, root):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     python = {path.relative_to(root).as_posix() for path in root.glob("cdl/**/*.py")}
     assert names == python | {"cdl/_core.abi3.so", "cdl/_core.pyi", "cdl/py.typed"}
+
+
+def test_modules_of_the_wheel_are_those_of_the_tree_without_comments(wheel, root):
+    with zipfile.ZipFile(wheel) as archive:
+        for name in ("cdl/__init__.py", "cdl/layers/layer.py", "cdl/config.py"):
+            found, own = archive.read(name).decode(), (root / name).read_text()
+            assert len(found) < len(own) or "#" not in own
+            trees = [ast.dump(ast.parse(text), include_attributes=True) for text in (found, own)]
+            assert trees[0] == trees[1]
 
 
 def test_wheel_works_where_it_is_unpacked(wheel, run_python, tmp_path):
