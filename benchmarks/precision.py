@@ -1,8 +1,10 @@
-"""A step in float32 and in bfloat16: 784-512-512-10, and 1024-4096-4096-1024.
+"""A step in float32 and in bfloat16: dense nets, one of convolutions, an LSTM and a transformer.
 
     python -m benchmarks.precision [--threads 1 2] [--peers cdl ...] [--rounds 5] [--keep]
 
-Batches of 128 and 512, Adam. cdl computes by the policy mixed_bfloat16, PyTorch under
+784-512-512-10 and 1024-4096-4096-1024 with batches of 128 and 512; `cifar_vgg` of
+`benchmarks.images`; `lstm_big` and `transformer` of `benchmarks.sequences`, and one of 256 columns
+and 4 heads of 64. Adam. cdl computes by the policy mixed_bfloat16, PyTorch under
 torch.autocast with its fused Adam: both keep weights in float32. Every peer trains one epoch first;
 its loss on rows that were held out is printed beside its time.
 """
@@ -10,19 +12,29 @@ its loss on rows that were held out is printed beside its time.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 
 import numpy as np
 
-from benchmarks.harness import nets
+from benchmarks.harness import convnets, nets, sequences
 from benchmarks.harness.nets import Net
-from benchmarks.harness.worker import Prepared
+from benchmarks.harness.worker import Prepared, Sample
+from benchmarks.peers import convnets as conv_peers
+from benchmarks.peers import sequences as sequence_peers
 
 PEERS = ("cdl", "cdl bfloat16", "torch", "torch bfloat16")
 NETS = {
     "mnist": ((784, 512, 512, 10), 128, 40),
     "wide": ((1024, 4096, 4096, 1024), 512, 2),
 }
+
+WIDE = dataclasses.replace(
+    sequences.NETS["transformer"], name="transformer_wide", inputs=256, units=64, heads=4,
+    batch=16, steps=2, vocabulary=2000,
+)  # fmt: skip
+LAYERED = {net.name: net for net in (convnets.NETS["cifar_vgg"], WIDE)}
+LAYERED |= {name: sequences.NETS[name] for name in ("lstm_big", "transformer")}
 
 
 def cdl_net(cdl, low, widths, batch, data) -> Net:
@@ -77,8 +89,44 @@ def torch_net(threads, low, widths, batch, data) -> Net:
     return Net(run, loss)
 
 
+def layered(settings: dict, low: bool) -> Prepared:
+    """A net of other benchmarks; its loss is that on what it was trained on."""
+    net = LAYERED[settings["net"]]
+    x, y = (convnets if isinstance(net, convnets.Net) else sequences).data(net)
+    module = conv_peers if isinstance(net, convnets.Net) else sequence_peers
+    if settings["peer"].startswith("torch"):
+        import torch
+
+        trainer = module.TorchTrainer(net, settings["threads"], compiled=False)
+
+        def train(epochs: int) -> None:
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low):
+                trainer.train(epochs, shuffle=False)
+    else:
+        import cdl
+
+        if low:
+            cdl.config.set_dtype_policy("mixed_bfloat16")
+        trainer = module.KerasTrainer(cdl, net)
+
+        def train(epochs: int) -> None:
+            trainer.train(epochs, shuffle=False)
+
+    train(1)
+    found = trainer.predict(x).astype(np.float64)
+    if y.dtype.kind == "i":
+        loss = -np.log(found[np.arange(len(y)), y])
+    elif net.vocabulary:
+        loss = -np.log(np.where(y > 0, found, 1 - found))
+    else:
+        loss = (found - y) ** 2
+    return Prepared({"fit": Sample(train, net.steps, times=1)}, {"loss": float(loss.mean())})
+
+
 def prepare(settings: dict) -> Prepared:
     """In a worker: the net after its first epoch."""
+    if settings["net"] in LAYERED:
+        return layered(settings, settings["peer"].endswith("bfloat16"))
     widths, batch, steps = NETS[settings["net"]]
     peer, *low = settings["peer"].split()
     rng = np.random.default_rng(0)
@@ -112,7 +160,7 @@ def tables(found: list[dict]) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which nets; the peers are this benchmark's own."""
-    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
+    parser.add_argument("--nets", nargs="+", default=[*NETS, *LAYERED], choices=[*NETS, *LAYERED])
 
 
 if __name__ == "__main__":

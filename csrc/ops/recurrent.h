@@ -105,12 +105,15 @@ static inline void cdl_multiply_low(const struct cdl_kernels *kernels, size_t m,
                        init, ldi, c, ldc);
 }
 
-/* recurrent_backward.c: the way back, the weights' gradient, and floats of a thread that either
- * needs, which follow from a shape that has no memory yet. */
+/* recurrent_backward.c: the way back; and floats of a thread that it or the update needs, which
+ * follow from a shape that has no memory yet. */
 void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last);
+size_t cdl_recurrent_floats(const struct cdl_steps *s);
+
+/* recurrent_update.c: the weights' gradient, and floats of a thread. */
 void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
                           float *scratch, int thread, int n_threads);
-size_t cdl_recurrent_floats(const struct cdl_steps *s);
+size_t cdl_recurrent_update_floats(const struct cdl_steps *s);
 
 #endif
