@@ -38,7 +38,7 @@ def output_specs(given: dict[str, Any], names: Sequence[str], nest: Any) -> tupl
         ValueError: a list of another length, a dict with other keys, or things that are neither.
         TypeError: a weight of a loss that is no number.
     """
-    losses = _losses(given["loss"], given["loss_weights"], names, nest)
+    losses, _ = _losses(given["loss"], given["loss_weights"], names, nest)
     if len(names) == 1:
         return (OutputSpec(losses[0], *(_listed(given, name, names[0]) for name in _METRICS)),)
     lists = [_lists(_alike(nest, given[name]), f"compile: {name}", names) for name in _METRICS]
@@ -103,10 +103,34 @@ class _Given(NamedTuple):
     number: int
 
 
+class PartLoss(NamedTuple):
+    """A function that is the loss of several outputs at once."""
+
+    loss: Any
+    scale: float
+    names: Any  # of the outputs, nested as these are
+    logged: str
+    place: int  # among all losses, as they are listed
+
+
+def part_losses(given: dict[str, Any], names: Sequence[str], nest: Any) -> list[PartLoss]:
+    """The losses of `compile` that see several outputs, nested: functions where these are nested.
+
+    Args:
+        given: the arguments of `compile` by name.
+        names: of the outputs.
+        nest: the names, nested as the model puts out.
+    """
+    return _losses(given["loss"], given["loss_weights"], names, nest)[1]
+
+
 def _losses(
     given: Any, weights: Any, names: Sequence[str], nest: Any
-) -> list[list[tuple[Any, float]]]:
-    """The losses of each output with their weights; one that is given alone is for all of them."""
+) -> tuple[list[list[tuple[Any, float]]], list[PartLoss]]:
+    """The losses of each output with their weights, and those of several outputs at once.
+
+    One that is given alone is for all outputs, one by one.
+    """
     numbered: list[_Given] = []
     losses = _numbered(given, numbered)
     scale_of = _scales(given, weights, numbered, names, nest)
@@ -116,13 +140,20 @@ def _losses(
     if isinstance(losses, dict) and (not keyed or not losses.keys() <= nest.keys()):
         if not keyed or losses.keys() <= set(names):
             losses, nest = _for_each(losses, "compile: loss", names, keyed), list(names)
-    elif len(names) == 1 and type(losses) is list and len(losses) != 1:
+    elif len(names) == 1 and type(losses) in (list, tuple) and len(losses) != 1:
         losses = [losses]
     found: dict[str, list[tuple[Any, float]]] = {name: [] for name in names}
     places = {name: i for i, name in enumerate(names)}
-    for name, each in _spread(losses, nest, ()):
-        found[name].append((each.loss, scale_of(each.number, places[name])))
-    return list(found.values())
+    parts: list[PartLoss] = []
+    for place, (name, each, path) in enumerate(_spread(losses, nest, ())):
+        scale = scale_of(each.number, places[tree.flatten(name)[0]])
+        if isinstance(name, str):
+            found[name].append((each.loss, scale))
+        else:
+            keys = list(path) or (list(name) if isinstance(name, dict) else tree.flatten(name))
+            logged = ("/" if path else "_").join(map(str, keys))
+            parts.append(PartLoss(each.loss, scale, name, f"{logged}_loss", place))
+    return list(found.values()), parts
 
 
 def _numbered(given: Any, found: list[_Given]) -> Any:
@@ -131,18 +162,27 @@ def _numbered(given: Any, found: list[_Given]) -> Any:
         numbers = {key: _numbered(given[key], found) for key in sorted(given)}
         return {key: numbers[key] for key in given}
     if isinstance(given, (list, tuple)):
-        return [_numbered(each, found) for each in given]
+        inner = [_numbered(each, found) for each in given]
+        return tuple(inner) if isinstance(given, tuple) else inner
     found.append(_Given(given, len(found)))
     return found[-1]
 
 
-def _spread(given: Any, nest: Any, path: tuple[Any, ...]) -> Iterator[tuple[str, _Given]]:
-    """Which losses belong to which outputs.
+def _sees_parts(given: Any) -> bool:
+    """Whether it is a function, that may be the loss of several outputs at once."""
+    return isinstance(given, _Given) and hasattr(given.loss, "__code__")
+
+
+def _spread(
+    given: Any, nest: Any, path: tuple[Any, ...], top: bool = True
+) -> Iterator[tuple[Any, _Given, tuple[Any, ...]]]:
+    """Which losses belong to which outputs: the name of one, or several, nested.
 
     Args:
         given: losses, nested.
         nest: the names of the outputs, nested as the model puts out.
         path: to both of them.
+        top: whether a function is for each output by itself.
 
     Raises:
         ValueError: a list of another length than that of the outputs.
@@ -152,8 +192,10 @@ def _spread(given: Any, nest: Any, path: tuple[Any, ...]) -> Iterator[tuple[str,
     if given is None:
         return
     if isinstance(given, _Given):
-        if given.loss is not None:
-            yield from ((name, given) for name in tree.flatten(nest))
+        if _sees_parts(given) and not top and tree.is_nested(nest):
+            yield nest, given, path
+        elif given.loss is not None:
+            yield from ((name, given, path) for name in tree.flatten(nest))
     elif isinstance(given, dict):
         unknown = [key for key in given if not isinstance(nest, dict) or key not in nest]
         if unknown:
@@ -163,13 +205,18 @@ def _spread(given: Any, nest: Any, path: tuple[Any, ...]) -> Iterator[tuple[str,
                 f"can't be found in the model's output: {tree.flatten(nest)}"
             )
         for key, each in given.items():
-            yield from _spread(each, nest[key], (*path, key))
+            yield from _spread(each, nest[key], (*path, key), False)
     elif not tree.is_nested(nest):
         for each in given:
-            yield from _spread(each, nest, path)
+            yield from _spread(each, nest, path, False)
     else:
         parts = tree.flatten(nest)
-        if len(given) != len(parts) or not all(isinstance(each, _Given) for each in given):
+        flat = len(given) == len(parts) and all(isinstance(each, _Given) for each in given)
+        if not flat and any(map(_sees_parts, given)) and not isinstance(nest, type(given)):
+            for each in given:
+                yield from _spread(each, nest, path, False)
+            return
+        if not flat:
             parts = list(nest) if isinstance(nest, (list, tuple)) else []
         if len(given) != len(parts):
             raise ValueError(
@@ -177,7 +224,7 @@ def _spread(given: Any, nest: Any, path: tuple[Any, ...]) -> Iterator[tuple[str,
                 f"{tree.flatten(nest)}{where}, got a list of {len(given)}"
             )
         for i, (each, part) in enumerate(zip(given, parts, strict=True)):
-            yield from _spread(each, part, (*path, i))
+            yield from _spread(each, part, (*path, i), False)
 
 
 def _scales(

@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 from cdl import losses, metrics, optimizers, tree
 from cdl._common.naming import FreeNames
-from cdl.trainers.compile_arguments import OutputSpec, leaves, output_specs
+from cdl.trainers.compile_arguments import (
+    OutputSpec,
+    PartLoss,
+    leaves,
+    output_specs,
+    part_losses,
+)
 from cdl.trainers.signature import Info, Shape
 
 RAW = "raw"
@@ -46,6 +52,7 @@ class OutputLoss(NamedTuple):
     scale: float  # by which it counts in the whole loss
     output: int  # number of the output
     logged: str | None  # the name of its own value in the logs, where there are several losses
+    names: Any = None  # of a loss of several outputs: these, nested; `output` is then the first
 
 
 class Target(NamedTuple):
@@ -105,7 +112,10 @@ class Compiled:
             self.optimizer = optimizers.LossScaleOptimizer(
                 self.optimizer, name="loss_scale_optimizer"
             )
-        self._specs = None if names is None else output_specs(given, names, nest)
+        self._specs: tuple[OutputSpec, ...] | None = None
+        self._parts: list[PartLoss] = []
+        if names is not None:
+            self.specs(names, nest)
         self.resolved: Resolved | None = None
         self.told_not_finite = False
         self.variables: list[Any] | None = None  # what training changes, once it has begun
@@ -128,6 +138,8 @@ class Compiled:
         """What was said about each output; ValueError if it does not fit their names."""
         if self._specs is None:
             self._specs = output_specs(self.given, names, nest)
+            self._parts = part_losses(self.given, names, nest)
+            self.custom_loss = self.custom_loss or bool(self._parts)
         return self._specs
 
     def resolve(
@@ -150,13 +162,19 @@ class Compiled:
             for i, each in enumerate(specs)
         ]
         logged_metrics = _logged_metrics(specs, outputs, shapes, eager)
-        several = sum(map(len, found)) > 1
+        several = sum(map(len, found)) + len(self._parts) > 1
         names = FreeNames()
         listed: list[OutputLoss] = []
         for i in _order(outputs, self.given["loss"], nest):
             for loss, (_, scale) in zip(found[i], specs[i].losses, strict=True):
                 logged = _logged(loss, outputs[i], names) if several else None
                 listed.append(OutputLoss(loss, scale, i, logged))
+        places = {info.name: i for i, info in enumerate(outputs)}
+        for part in self._parts:
+            first = places[tree.flatten(part.names)[0]]
+            logged = part.logged if several else None
+            whole = OutputLoss(part.loss, part.scale, first, logged, part.names)
+            listed.insert(part.place, whole)
         by_output: list[list[Logged]] = [[] for _ in found]
         for metric in logged_metrics:
             by_output[metric.output].append(metric)

@@ -249,6 +249,7 @@ def lower_training(
         ValueError: for a loss that training cannot take, or if there is none.
     """
     custom, penalties = overrides(type(model), "compute_loss"), True
+    custom = custom or any(entry.names is not None for entry in resolved.losses)
     for entry in resolved.losses if training and not custom else ():
         _check_reduces(entry)
     step = _Step(model, resolved, form, training)

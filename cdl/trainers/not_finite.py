@@ -196,7 +196,7 @@ def _in_batch(
             kind = "NaN" if np.isnan(array).any() else "inf"
             return f"{name} is the first to give {kind}, for data that are finite"
     for entry in resolved.losses:
-        if _is_lost(entry.loss, batch.y[entry.output], found[entry.output]):
+        if entry.names is None and _is_lost(entry.loss, batch.y[entry.output], found[entry.output]):
             return (
                 f"the loss {entry.loss.name!r} gives that for outputs and targets that are finite"
             )

@@ -237,3 +237,48 @@ def test_two_losses_may_want_their_targets_in_two_forms():
     net = cdl.Sequential([cdl.Input((5,)), Dense(3, activation="softmax")])
     net.compile("sgd", ["sparse_categorical_crossentropy", confident], metrics=["accuracy"])
     assert net.fit(A, C, epochs=2, verbose=0).history["loss"][1] < 2
+
+
+def off(y_true, y_pred):
+    """How far the sum of each sample is off."""
+    pairs = zip(cdl.tree.flatten(y_true), cdl.tree.flatten(y_pred), strict=True)
+    return sum(cdl.ops.mean(y - p, -1) for y, p in pairs) ** 2
+
+
+class Nested(cdl.Model):
+    def __init__(self):
+        super().__init__()
+        self.p = Dense(1, kernel_initializer="ones", name="p")
+        self.q = Dense(2, kernel_initializer="ones", name="q")
+
+    def call(self, x):
+        return {"a": {"p": self.p(x)}, "q": self.q(x)}
+
+
+def functional():
+    x = cdl.Input((5,))
+    p, q = (Dense(n, kernel_initializer="ones", name=name)(x) for n, name in ((1, "p"), (2, "q")))
+    return cdl.Model(x, {"a": {"p": p}, "q": q})
+
+
+@pytest.mark.parametrize("made", [Nested, functional])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_function_may_be_the_loss_of_several_outputs_at_once(made, weighted):
+    y = {"a": {"p": P}, "q": Q[:, :2]}
+    net = made()
+    net.compile("sgd", [off, {"q": "mse"}], loss_weights=[0.5, {"q": 2.0}])
+    given = {"sample_weight": W} if weighted else {}
+    expected = net.evaluate(A, y, verbose=0, return_dict=True, **given) if net.built else None
+    logs = net.fit(A, y, epochs=2, batch_size=40, shuffle=False, verbose=0, **given).history
+    assert sorted(logs) == ["a_q_loss", "loss", "q_loss"]
+    np.testing.assert_allclose(
+        logs["loss"], 0.5 * np.array(logs["a_q_loss"]) + 2 * np.array(logs["q_loss"]), rtol=1e-5
+    )
+    assert logs["loss"][1] < logs["loss"][0]
+    if expected is not None:
+        for name, values in logs.items():
+            np.testing.assert_allclose(values[0], expected[name], rtol=1e-5)
+    if not weighted:
+        predicted = net.predict(A, verbose=0)
+        value = net.compute_loss(y=y, y_pred=predicted)
+        np.testing.assert_allclose(value, net.evaluate(A, y, verbose=0)[0], rtol=1e-5)

@@ -5,16 +5,17 @@ and asks for them by `compute_loss` and `compute_metrics`.
 """
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from cdl import metrics
+from cdl import metrics, ops, tree
 from cdl._tracing.graph import KerasTensor
-from cdl.trainers.compile_utils import Compiled, Resolved
+from cdl.trainers.compile_utils import Compiled, OutputLoss, Resolved
 from cdl.trainers.custom.losses import log_loss
 from cdl.trainers.custom.steps import flat_logs
-from cdl.trainers.signature import Info, TrainableModel
+from cdl.trainers.signature import Info, TrainableModel, output_names
 
 
 class CompileMetrics(metrics.Metric):
@@ -152,9 +153,12 @@ class LossAndMetrics:
         total: Any = None
         for number, entry in enumerate(resolved.losses):
             i = entry.output
-            if ys[i] is None:
+            if entry.names is not None:
+                value = _of_parts(entry, self._output_names(), ys, predictions, weights)
+            elif ys[i] is None:
                 raise ValueError(f"compute_loss: y must be given for the loss {entry.loss.name!r}")
-            value = entry.loss(ys[i], predictions[i], weights[i])
+            else:
+                value = entry.loss(ys[i], predictions[i], weights[i])
             if isinstance(value, KerasTensor):
                 if entry.logged is not None:
                     log_loss(number, value)
@@ -164,3 +168,22 @@ class LossAndMetrics:
             value = value if entry.scale == 1.0 else value * np.float32(entry.scale)
             total = value if total is None else total + value
         return total
+
+    def _output_names(self) -> list[str]:
+        model = self._model()
+        assert model is not None
+        return output_names(model)
+
+
+def _of_parts(
+    entry: OutputLoss, names: Sequence[str], ys: list[Any], predictions: list[Any], weights: Any
+) -> Any:
+    """The mean of what a function gives for several outputs, nested."""
+    places = {name: i for i, name in enumerate(names)}
+
+    def nested(parts: list[Any]) -> Any:
+        return tree.map_structure(lambda name: parts[places[name]], entry.names)
+
+    value = entry.loss(nested(ys), nested(predictions))
+    weight = weights[entry.output]
+    return ops.mean(value if weight is None else value * weight)

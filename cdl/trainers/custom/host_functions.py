@@ -42,7 +42,9 @@ class HostFunctions:
         self._n_outputs = len(resolved.targets)
         self._python_inputs = plan.python_inputs
         self.losses = [
-            i for i, entry in enumerate(resolved.losses) if not losses.is_compiled(entry.loss)
+            i
+            for i, entry in enumerate(resolved.losses)
+            if entry.names is None and not losses.is_compiled(entry.loss)
         ]
         self._model_loss = plan.model_loss
         if self._model_loss is not None:

@@ -346,6 +346,46 @@ for _name in SEVERAL:
     add("several", f"losses {_name}", several_losses(_name))
 
 
+def of_parts(k):
+    """A loss of several outputs at once: how far the sum of each sample is off."""
+
+    def loss(y_true, y_pred):
+        total = 0.0
+        for y, p in zip(k.tree.flatten(y_true), k.tree.flatten(y_pred), strict=True):
+            total += k.ops.mean(y - p, -1)
+        return k.ops.square(total)
+
+    return loss
+
+
+PARTS = {
+    "a dict": ("dict", lambda f: [f, {"s": {"u": "mse"}, "t": "mae"}], None),
+    "a dict and weights": (
+        "dict",
+        lambda f: [f, {"s": {"u": "mse"}, "t": "mae"}],
+        [0.5, {"s": {"u": 2.0}, "t": 3.0}],
+    ),
+    "a part": ("dict", lambda f: {"s": [f, {"v": "mse"}], "t": "mse"}, None),
+    "a part of a list": ("list", lambda f: ["mae", [f, {"u": "mse"}]], None),
+    "all alone": ("dict", lambda f: [f], None),
+}
+
+
+def parts(name):
+    kind, loss, weights = PARTS[name]
+
+    def run(k):
+        y = OF_LIST if kind == "list" else OF_DICT
+        net = nested(k, kind)
+        return fit(k, net, A, y, loss=loss(of_parts(k)), loss_weights=weights, metrics=None)
+
+    return run
+
+
+for _name in PARTS:
+    add("several", f"losses of parts, {_name}", parts(_name))
+
+
 @case("several", "losses that fit no output")
 def _losses_that_fit_no_output(k):
     def of(kind, **options):
