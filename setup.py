@@ -10,7 +10,7 @@ The environment can ask for another build of the same sources:
     CDL_SANITIZE=address,undefined   with these sanitizers and with asserts
     CDL_COVERAGE=1                   counts lines for gcov
     CDL_WERROR=1                     a warning in our C is an error
-    CDL_NO_OPENMP=1                  on one thread, as if the compiler had no OpenMP
+    CDL_NO_OPENMP=1                  as if the compiler had no OpenMP, with threads of its own
 """
 
 import ast
@@ -177,18 +177,19 @@ class BuildCore(build_ext):
         command = [word for word in compiler.compiler_so if not NOT_PYTHONS.match(word)]
         compiler.set_executables(compiler_so=command)
         compiling, linking = mode_flags()
-        if not (compiling or self.in_the_tree) and sys.platform.startswith("linux"):
+        plain = not compiling
+        if "-DNDEBUG" not in command:  # CFLAGS takes the place of Python's flags
+            compiling.insert(0, "-DNDEBUG")
+        if plain and not self.in_the_tree and sys.platform.startswith("linux"):
             # Only debuggers and benchmarks/phases.py read symbols (27 KB of a wheel) and the tables
             # for walking the stack (31 KB).
-            linking = ["-Wl,--strip-all"]
-            compiling = ["-fno-asynchronous-unwind-tables"]
+            linking.append("-Wl,--strip-all")
+            compiling.append("-fno-asynchronous-unwind-tables")
         if has_openmp(command):
             compiling.append("-fopenmp")
             linking.append("-fopenmp")
-        else:
-            print(
-                "cdl: this compiler has no OpenMP, the core will run on one thread", file=sys.stderr
-            )
+        elif builds(command, PROGRAM, ["-fopenmp-simd"]):  # hints for loops, no runtime
+            compiling.append("-fopenmp-simd")
         compiling += shlex.split(os.environ.get("CFLAGS", ""))
         warnings = [*WARNINGS, "-Werror"] if switched_on("CDL_WERROR") else WARNINGS
 

@@ -133,6 +133,11 @@ def build_in_place(tree: Path) -> str:
     return subprocess.run(IN_PLACE, cwd=tree, capture_output=True, text=True, check=True).stderr
 
 
+def test_flags_of_the_users_leave_asserts_out(small_tree):
+    (small_tree / "csrc/two.c").write_text("#ifndef NDEBUG\n#error asserts\n#endif\n")
+    build_in_place(small_tree)  # with CFLAGS=-O0
+
+
 def test_a_build_tells_how_far_it_is(small_tree):
     lines = [f"cdl: compiling the core: {k} of 3 files\n" for k in range(4)]
     assert build_in_place(small_tree) == "".join(lines)
@@ -190,24 +195,48 @@ def test_an_object_that_was_left_in_the_middle_is_made_again(small_tree):
     assert build_in_place(small_tree).endswith("1 of 1 files\n")
 
 
-def test_without_openmp_it_builds_and_trains_on_one_thread(unpacked, run_python, tmp_path):
+def test_without_openmp_it_builds_and_trains_on_threads_of_its_own(unpacked, run_python, tmp_path):
     wheel = build(
         "bdist_wheel", unpacked, tmp_path / "wheel", CC="gcc", CDL_NO_OPENMP="1", CFLAGS="-O0"
     )
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
     report = run_python("-m", "cdl", "info", env=environment).stdout
-    assert "openmp:   no, so the core runs on one thread" in report
-    assert "threads:  1 (" in report
+    assert "openmp:   no, the core has threads of its own" in report
     run_python(
         """if True:
+        import os, threading
         import numpy as np
-        from cdl.layers import Dense
+        from cdl.layers import Dense, Input
         from cdl.models import Sequential
+        from cdl.utils import set_random_seed
 
-        model = Sequential([Dense(1, input_dim=2)])
-        model.compile("sgd", "mean_squared_error")
-        model.fit(np.ones((8, 2)), np.ones((8, 1)), verbose=0)
+        def fit():
+            set_random_seed(0)
+            model = Sequential([Input((256,)), Dense(512, "relu"), Dense(1)])
+            model.compile("sgd", "mean_squared_error")
+            x = np.ones((512, 256), np.float32)
+            model.fit(x, x[:, :1], batch_size=128, epochs=2, verbose=0)
+
+        def tasks():
+            return len(os.listdir("/proc/self/task"))
+
+        before = tasks()
+        fit()
+        of_one = tasks() - before
+        if len(os.sched_getaffinity(0)) > 1:
+            assert of_one > 0, "no thread came"
+        fit()
+        assert tasks() - before == of_one, "threads are kept"
+        other = threading.Thread(target=fit)  # has a crew of its own, which ends with it
+        other.start()
+        other.join()
+        assert tasks() - before == of_one
+        child = os.fork()
+        if child == 0:
+            fit()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
         """,
         env=environment,
     )

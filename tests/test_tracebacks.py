@@ -65,6 +65,42 @@ def test_no_wrapper_stands_in_a_traceback(mistake):
     assert _wrappers(caught.value) == []
 
 
+def frames_of(call, error=ValueError):
+    with pytest.raises(error) as caught:
+        call()
+    return [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)][1:]
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        _wrong_shape,
+        lambda: _model().fit(X, X[:5], verbose=0),
+        lambda: _model().fit(X, X[:, :3], verbose=0),
+        lambda: layers.Dense(0),
+    ],
+)
+def test_one_line_of_cdl_stands_under_the_users(mistake):
+    assert len(frames_of(mistake)) == 2
+
+
+def test_the_users_own_lines_are_shown():
+    def loss(y_true, y_pred):
+        return cdl.ops.matmul(y_true, y_pred)
+
+    model = _model()
+    model.compile("adam", loss)
+    names = frames_of(lambda: model.fit(X, X[:, :1], verbose=0))
+    assert names[0] == "<lambda>" and names[2] == "loss" and len(names) == 4
+
+
+def test_a_fault_of_cdl_keeps_all_its_lines(monkeypatch):
+    model = _model()
+    model.build((None, 4))
+    monkeypatch.setattr("cdl.trainers.data_adapter.checked_targets", lambda *_: {}["no"])
+    assert len(frames_of(lambda: model.fit(X, X[:, :1], verbose=0), KeyError)) > 4
+
+
 def test_traceback_that_is_not_filtered_is_whole():
     config.disable_traceback_filtering()
     try:

@@ -45,6 +45,8 @@ def hinted(function: Function) -> Function:
             step_aside(error)
             if isinstance(error, TypeError):
                 _say(function, args, kwargs, error)
+            if isinstance(error, (TypeError, ValueError)):
+                _shorten(error)
             raise
 
     return cast(Function, call)
@@ -68,6 +70,31 @@ def step_aside(error: BaseException) -> None:
     trace = error.__traceback__
     if trace is not None and settings["traceback_filtering"]:
         error.__traceback__ = trace.tb_next
+
+
+def _shorten(error: BaseException) -> None:
+    """Leave of the traceback the user's lines, and of each way through cdl the place where it ends.
+
+    For errors of arguments and shapes: what cdl had called before it found one is of no use. Others
+    may be faults of cdl, and keep all.
+    """
+    if not settings["traceback_filtering"]:
+        return
+    traces, trace = [], error.__traceback__
+    while trace is not None:
+        traces.append(trace)
+        trace = trace.tb_next
+    if not traces:
+        return
+    inner = [is_cdls(each.tb_frame.f_code.co_filename) for each in traces]
+    kept = [
+        each
+        for k, each in enumerate(traces)
+        if not inner[k] or not all(inner[k : k + 2]) or k == len(traces) - 1
+    ]
+    for each, following in zip(kept, [*kept[1:], None], strict=True):
+        each.tb_next = following
+    error.__traceback__ = kept[0]
 
 
 def _say(

@@ -1,4 +1,4 @@
-/* threads.c - thread counts, OpenMP regions, the barrier, forks, and the floating-point mode. */
+/* threads.c - thread counts, regions, the barrier, forks, and the floating-point mode. */
 #define _GNU_SOURCE
 #include "base/threads.h"
 
@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crew.h"
+#include "base/pause.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -20,7 +23,14 @@ static atomic_bool forked;
 
 /* The threads of the OpenMP runtime are gone, and it does not know. Whether it had any is not to be
  * seen from here: another library in the process may have used it. */
-static void in_child(void) { atomic_store(&forked, true); }
+#if defined(_OPENMP) || defined(CDL_HAS_CREW)
+static void in_child(void) {
+    atomic_store(&forked, true);
+#ifdef CDL_HAS_CREW
+    cdl_crew_forget();
+#endif
+}
+#endif
 
 static int affinity_cpus(void) {
 #ifdef __linux__
@@ -86,7 +96,7 @@ void cdl_threads_init(void) {
         limit = CDL_MAX_THREADS;
         snprintf(reason, sizeof reason, "the most that cdl uses");
     }
-#ifdef _OPENMP
+#if defined(_OPENMP) || defined(CDL_HAS_CREW)
     pthread_atfork(NULL, NULL, in_child);
 #else
     limit = 1;
@@ -125,7 +135,7 @@ int cdl_threads_now(int planned) {
 }
 
 const char *cdl_threads_reason(void) {
-    return atomic_load(&forked) ? "forked: OpenMP does not survive that" : reason;
+    return atomic_load(&forked) ? "forked: threads do not survive that" : reason;
 }
 
 /* Denormal operands cost a hundred cycles each, and they come in ordinary use: Adam's first
@@ -154,6 +164,7 @@ static fpu_mode fpu_enter(void) { return 0; }
 static void fpu_leave(fpu_mode mode) { (void)mode; }
 #endif
 
+#ifdef _OPENMP
 /* ThreadSanitizer does not see OpenMP's barriers: what happened before a release() has happened
  * for every thread after its acquire(). */
 #ifdef __SANITIZE_THREAD__
@@ -164,6 +175,7 @@ static void acquire(struct cdl_team *team) { __tsan_acquire(team); }
 #else
 static void release(struct cdl_team *team) { (void)team; }
 static void acquire(struct cdl_team *team) { (void)team; }
+#endif
 #endif
 
 /* The mode in which this thread came into the region that it is in. */
@@ -180,6 +192,19 @@ static void run(void (*work)(void *, struct cdl_team *, int), void *arg, struct 
 
 void cdl_region_leave(void) { fpu_leave(outer_mode); }
 void cdl_region_enter(void) { outer_mode = fpu_enter(); }
+
+#ifdef CDL_HAS_CREW
+struct region {
+    void (*work)(void *, struct cdl_team *, int);
+    void *arg;
+    struct cdl_team *team;
+};
+
+static void enter(void *given, int thread) {
+    const struct region *region = given;
+    run(region->work, region->arg, region->team, thread);
+}
+#endif
 
 void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *arg) {
 #ifdef _OPENMP
@@ -202,19 +227,17 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
         acquire(&team);
         return;
     }
+#elif defined(CDL_HAS_CREW)
+    if (size > 1 && !atomic_load(&forked)) {
+        struct cdl_team team = {.size = size};
+        struct region region = {work, arg, &team};
+        if (cdl_crew_run(&team.size, enter, &region)) return;
+    }
 #endif
     (void)size;
     struct cdl_team alone;
     alone.size = 1;
     run(work, arg, &alone, 0);
-}
-
-static void pause_once(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
 }
 
 void cdl_barrier_wait(struct cdl_team *team, int thread) {
@@ -239,7 +262,7 @@ void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(
             (int)(atomic_load_explicit(&team->barrier.thread[other].passed, memory_order_acquire) -
                   turn) < 0) {
             if (++spins < SPINS) {
-                pause_once();
+                cdl_pause();
             } else {
                 if (meanwhile) meanwhile(arg);
                 sched_yield();

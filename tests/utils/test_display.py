@@ -5,8 +5,10 @@ import re
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from cdl import Input, Model, layers
 from cdl.callbacks import ProgbarLogger
 from cdl.utils import Progbar, display
 
@@ -217,11 +219,11 @@ def test_a_stream_that_is_none_of_these_is_written_over(capsys, clock):
 METRICS = {f"a_long_name_{i}": 0.5 for i in range(6)} | {"accuracy": 0.5, "loss": 0.25}
 
 
-def terminal_of_80(monkeypatch):
-    """A terminal of 80 columns as stdout."""
+def terminal_of_80(monkeypatch, columns=80):
+    """A terminal of 80 columns as stdout, or of another width."""
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", str(columns))
     return sys.stdout
 
 
@@ -284,3 +286,21 @@ def test_what_runs_within_a_run_is_printed_above_its_bar(monkeypatch, clock):
     lines = [line for line in lines_of(terminal.getvalue()) if line]
     assert "4/4 " + "━" * 20 + " 0s 0us/step" in lines
     assert "loss: 0.5000" in lines[-1]
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_fit_and_summary_fit_the_terminal(monkeypatch, columns):
+    terminal = terminal_of_80(monkeypatch, columns)
+    a, b = Input((4,), name="an_input_with_quite_a_long_name"), Input((3,))
+    joined = layers.Concatenate(name="both_inputs_one_behind_the_other_" * 3)([a, b])
+    heads = [layers.Dense(1, name=f"output_number_{i}_of_the_model")(joined) for i in range(3)]
+    model = Model([a, b], heads)
+    model.compile("adam", "mse", metrics=[["mae", "mse"]] * 3)
+    model.summary()
+    model.summary(show_trainable=True, expand_nested=True)
+    data = np.ones((64, 4), np.float32), np.ones((64, 3), np.float32)
+    model.fit(data, [data[0][:, :1]] * 3, validation_split=0.5, epochs=2, verbose=1)
+    model.evaluate(data, [data[0][:, :1]] * 3, verbose=1)
+    lines = lines_of(terminal.getvalue())
+    assert any(line.startswith(" - val_output_number_2") for line in lines)
+    assert max(map(len, lines)) <= columns

@@ -1,0 +1,110 @@
+"""dist/*.whl for other machines: CPython 3.11 and later, glibc 2.28 and later.
+
+    python tools/wheel/build.py          for this machine
+    python tools/wheel/build.py --arm    for aarch64, by gcc-aarch64-linux-gnu
+
+The core is compiled from a copy of the tree, beside any glibc: old_glibc.h takes the old versions
+of its functions, and auditwheel tells whether one is missing there. Threads are cdl's own: libgomp
+would be 110 KB more, under a licence of its own. A wheel is packed by zopfli, since deflate as
+Python has it takes 5 % more.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from unittest import mock
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+NOT_SOURCES = (".*", "build", "dist", "*.so", "*.egg-info", "__pycache__")
+GLIBC = 28  # the minor version
+LARGEST = 2_000_000  # bytes
+ARM = {
+    "CC": "aarch64-linux-gnu-gcc",
+    "LDSHARED": "aarch64-linux-gnu-gcc -shared",
+    "_PYTHON_HOST_PLATFORM": "linux-aarch64",  # names the wheel
+}
+
+
+def run(*command: object, **environment: str) -> None:
+    """A process that must succeed."""
+    subprocess.run(list(map(str, command)), check=True, env=os.environ | environment)
+
+
+def compiled(folder: Path, environment: dict[str, str]) -> Path:
+    """The wheel of a copy of the tree."""
+    tree = folder / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*NOT_SOURCES))
+    flags = f"-include {tree / 'tools/wheel/old_glibc.h'} {os.environ.get('CFLAGS', '')}"
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder / "made", tree]
+    run(*command, CFLAGS=flags, CDL_NO_OPENMP="1", **environment)
+    (made,) = (folder / "made").iterdir()
+    return made
+
+
+def tagged(made: Path, folder: Path) -> Path:
+    """The wheel with the tag of the oldest glibc that it runs on."""
+    run("auditwheel", "repair", "--only-plat", "-w", folder / "tagged", made)
+    (found,) = (folder / "tagged").iterdir()
+    needs = [int(minor) for minor in re.findall(r"manylinux_2_(\d+)_", found.name)]
+    if not needs or min(needs) > GLIBC:
+        run("auditwheel", "show", found)
+        sys.exit(f"wheel: it must run on glibc 2.{GLIBC}, but is {found.name}")
+    return found
+
+
+class Zopfli:
+    """Compresses as an object of zlib does, slower and better."""
+
+    def __init__(self, *_: object) -> None:
+        self.given = b""
+
+    def compress(self, data: bytes) -> bytes:
+        """Keep the data."""
+        self.given += data
+        return b""
+
+    def flush(self) -> bytes:
+        """All of them in deflate's form, which is zlib's without its head and its checksum."""
+        from zopfli import zlib
+
+        return zlib.compress(self.given)[2:-4]
+
+
+def packed(made: Path, into: Path) -> Path:
+    """The same files, packed as small as deflate can."""
+    target = into / made.name
+    with (
+        mock.patch("zipfile._get_compressor", Zopfli),
+        zipfile.ZipFile(made) as old,
+        zipfile.ZipFile(target, "w") as new,
+    ):
+        for info in old.infolist():
+            new.writestr(info, old.read(info), zipfile.ZIP_DEFLATED)
+    return target
+
+
+def main() -> int:
+    """Make the wheel; 1 if it is too large."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--arm", action="store_true", help="compile for aarch64")
+    environment = ARM if parser.parse_args().arm else {}
+    into = ROOT / "dist"
+    into.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = packed(tagged(compiled(folder, environment), folder), into)
+    run("auditwheel", "show", made)
+    size = made.stat().st_size
+    print(f"{made.relative_to(ROOT)}: {size:,} bytes")
+    return int(size >= LARGEST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
