@@ -142,7 +142,9 @@ def assert_same_structure(a: Any, b: Any) -> None:
     if same and is_nested(a):
         same = len(a) == len(b)
     if not same:
-        raise ValueError(f"the two structures must be alike, got {a!r} and {b!r}")
+        raise ValueError(
+            f"the two structures must be alike: expected {type(a).__name__} {a!r}, got {b!r}"
+        )
     for part, other in zip(_parts(a), _parts(b), strict=True):
         assert_same_structure(part, other)
 

@@ -102,7 +102,10 @@ class Model(Configured, FunctionalGraph):
 
     @layers.setter
     def layers(self, value: Any) -> None:
-        raise AttributeError(f"{type(self).__name__}: layers cannot be set")
+        raise AttributeError(
+            f"{type(self).__name__}: `Model.layers` attribute is reserved and cannot be set; use "
+            "another name"
+        )
 
     def _sublayers(self) -> list[Any]:
         return self.layers

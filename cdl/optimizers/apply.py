@@ -88,7 +88,7 @@ def apply(
         )
     given = {v: g for v, g in zip(variables, grads, strict=True) if g is not None}
     if not given:
-        raise ValueError(f"{owner}: grads must have an array, got nothing but None")
+        raise ValueError(f"{owner}: No gradients provided for any variable.")
     if len(given) < len(variables):
         names = [variable.path for variable in variables if variable not in given]
         warn(f"Gradients do not exist for variables {names}.")

@@ -50,6 +50,7 @@ class Trainer(OlderMethods, CompiledState):
     stop_predicting = False
     _initial_epoch: int | None = None  # set in on_train_begin, to go on with an earlier fit
     steps_per_execution = 1
+    _eager = False  # what `run_eagerly` was set to before `compile`
     jit_compile: bool | str = True
 
     # --- one batch ---
@@ -253,13 +254,13 @@ class Trainer(OlderMethods, CompiledState):
     @property
     def run_eagerly(self) -> bool:
         """Whether the user's code sees the arrays of each batch: see `compile`."""
-        return self._compiled is not None and self._compiled.given["run_eagerly"]
+        return self._eager if self._compiled is None else self._compiled.given["run_eagerly"]
 
     @run_eagerly.setter
     def run_eagerly(self, value: bool) -> None:
-        if self._compiled is None:
-            raise ValueError("run_eagerly: the model must be compiled first: call compile()")
-        self._compiled.given["run_eagerly"] = arguments.switch(value, "run_eagerly")
+        self._eager = arguments.switch(value, "run_eagerly")
+        if self._compiled is not None:
+            self._compiled.given["run_eagerly"] = self._eager
         self._forget_programs()
 
     def _check_compiles(self, compiled: Compiled) -> None:

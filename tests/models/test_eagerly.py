@@ -216,8 +216,12 @@ def test_the_attribute_may_be_set_and_is_in_the_config():
     fitted(model)
     model.predict(X[:3], verbose=0)
     assert not SEEN
-    with pytest.raises(ValueError, match="run_eagerly: the model must be compiled first"):
-        cdl.Sequential([layers.Dense(2)]).run_eagerly = True
+    model = net()
+    model._compiled = None
+    model.run_eagerly = True
+    assert model.run_eagerly
+    model.predict(X[:3], verbose=0)
+    assert len(seen("layer False")) == 1
 
 
 def test_beside_jit_compile_it_wins_as_in_keras():
