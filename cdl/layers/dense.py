@@ -44,6 +44,11 @@ class Dense(WithIntegers, AdaptableKernel):
         quantization_config: a `cdl.quantizers.QuantizationConfig`, if the layer shall be built of
             integers, as its dtype says: "int8_from_float32"; see `quantize`.
         kwargs: see `Layer`.
+
+    Examples:
+        >>> layer = cdl.layers.Dense(2, kernel_initializer="ones")
+        >>> layer(np.array([[1.0, 2.0]], "float32"))
+        array([[3., 3.]], dtype=float32)
     """
 
     by_lines = True

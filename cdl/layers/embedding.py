@@ -44,6 +44,10 @@ class Embedding(WithIntegers):
 
     Raises:
         ValueError: an invalid size; when called, a number that the table has no row for.
+
+    Examples:
+        >>> cdl.layers.Embedding(1000, 8)(np.array([[3, 999]])).shape
+        (1, 2, 8)
     """
 
     _in_float32 = True  # as rows are read; a copy of the whole table would be rounded

@@ -62,6 +62,11 @@ class BinaryCrossentropy(_Smoothed):
         reduction: see `Loss`.
         name: of the loss.
         dtype: "float32" or None.
+
+    Examples:
+        >>> loss = cdl.losses.BinaryCrossentropy(from_logits=True)
+        >>> float(loss(np.array([[1.0]]), np.array([[0.0]]))) == float(np.log(2, dtype="float32"))
+        True
     """
 
     _on_probabilities = "binary_crossentropy"
@@ -158,6 +163,11 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         axis: the axis of the classes.
         name: of the loss.
         dtype: "float32" or None.
+
+    Examples:
+        >>> loss = cdl.losses.SparseCategoricalCrossentropy()
+        >>> print(f"{loss(np.array([2]), np.array([[0.25, 0.25, 0.5]])):.4f}")
+        0.6931
     """
 
     def __init__(

@@ -23,6 +23,11 @@ class MeanSquaredError(CompiledLoss):
         reduction: see `Loss`.
         name: of the loss.
         dtype: "float32" or None.
+
+    Examples:
+        >>> loss = cdl.losses.MeanSquaredError()
+        >>> float(loss(np.array([[0.0], [1.0]]), np.array([[2.0], [1.0]])))
+        2.0
     """
 
     row = "mean_squared_error"

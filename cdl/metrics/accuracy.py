@@ -39,6 +39,12 @@ class BinaryAccuracy(ElementMetric):
         name: of the metric.
         dtype: "float32" or None.
         threshold: what a prediction must exceed to count as 1.
+
+    Examples:
+        >>> metric = cdl.metrics.BinaryAccuracy(threshold=0.5)
+        >>> metric.update_state([1, 0, 1, 1], [0.9, 0.2, 0.3, 0.8])
+        >>> float(metric.result())
+        0.75
     """
 
     row = "binary_accuracy"

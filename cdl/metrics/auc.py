@@ -46,6 +46,12 @@ class AUC(Confusion):
 
     Raises:
         ValueError: an invalid argument.
+
+    Examples:
+        >>> metric = cdl.metrics.AUC()
+        >>> metric.update_state([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
+        >>> print(f"{metric.result():.2f}")
+        0.75
     """
 
     _direction = "up"

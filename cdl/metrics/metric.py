@@ -221,6 +221,12 @@ class Mean(Metric):
     Args:
         name: of the metric.
         dtype: "float32" or None.
+
+    Examples:
+        >>> metric = cdl.metrics.Mean()
+        >>> metric.update_state([1.0, 2.0, 6.0])
+        >>> float(metric.result())
+        3.0
     """
 
     _inner: tuple[str, ...] = ("finish", "load", "value_of")

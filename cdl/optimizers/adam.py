@@ -27,6 +27,10 @@ class Adam(Optimizer):
         amsgrad: whether the largest v so far takes its place (Reddi et al., 2018).
 
     The further arguments are those of `Optimizer`.
+
+    Examples:
+        >>> model = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(1)])
+        >>> model.compile(cdl.optimizers.Adam(1e-3, clipnorm=1.0), "mse")
     """
 
     extra_arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")
@@ -92,6 +96,10 @@ class AdamW(Adam):
 
     Raises:
         ValueError: a weight decay of None, or what `Optimizer` refuses.
+
+    Examples:
+        >>> optimizer = cdl.optimizers.AdamW(1e-3, weight_decay=1e-2)
+        >>> optimizer.exclude_from_weight_decay(var_names=["bias"])
     """
 
     def __init__(

@@ -28,6 +28,10 @@ class SGD(Optimizer):
 
     Raises:
         ValueError: a momentum that is no such float, or what `Optimizer` refuses.
+
+    Examples:
+        >>> rate = cdl.optimizers.schedules.CosineDecay(0.1, decay_steps=1000)
+        >>> optimizer = cdl.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     """
 
     extra_arguments = ("momentum", "nesterov")

@@ -216,6 +216,10 @@ class Trainer(OlderMethods, CompiledState):
 
         Raises:
             ValueError: for an unknown name, or what cannot be used as one of these.
+
+        Examples:
+            >>> model = cdl.Sequential([cdl.Input((2,)), cdl.layers.Dense(1, activation="sigmoid")])
+            >>> model.compile("adamw", "binary_crossentropy", metrics=["accuracy", "auc"])
         """
         steps_per_execution = arguments.whole(
             steps_per_execution, "compile: steps_per_execution", 1
@@ -326,6 +330,14 @@ class Trainer(OlderMethods, CompiledState):
         Raises:
             ValueError: before `compile`, or for data or arguments that do not fit.
             TypeError: for arguments that are not what they should be at all.
+
+        Examples:
+            >>> x, y = np.arange(8, dtype="float32").reshape(4, 2), np.array([0, 0, 1, 1])
+            >>> model = cdl.Sequential([cdl.layers.Dense(1)])
+            >>> model.compile("adam", "mse")
+            >>> history = model.fit(x, y, epochs=3, validation_split=0.25, verbose=0)
+            >>> sorted(history.history), len(history.history["loss"])
+            (['loss', 'val_loss'], 3)
         """
         model, x = self._taking(x, "fit")
         if model is not self and isinstance(validation_data, (list, tuple)):
@@ -396,6 +408,13 @@ class Trainer(OlderMethods, CompiledState):
 
         Returns:
             The loss, or `[loss, metric, ...]` if there are metrics, or a dict by name.
+
+        Examples:
+            >>> x, y = np.ones((4, 2), "float32"), np.full(4, 3.0)
+            >>> model = cdl.Sequential([cdl.layers.Dense(1, kernel_initializer="ones")])
+            >>> model.compile("adam", "mse", metrics=["mae"])
+            >>> model.evaluate(x, y, verbose=0, return_dict=True)
+            {'loss': 1.0, 'mae': 1.0}
         """
         model, x = self._taking(x, "evaluate")
         with ranks.run():
@@ -440,6 +459,11 @@ class Trainer(OlderMethods, CompiledState):
                 a notebook, and is silent elsewhere.
             steps: batches to predict, None for all.
             callbacks: a Callback or a list of them.
+
+        Examples:
+            >>> model = cdl.Sequential([cdl.layers.Dense(1, kernel_initializer="ones")])
+            >>> model.predict(np.array([[1.0, 2.0]]), verbose=0)
+            array([[3.]], dtype=float32)
         """
         if misspelt:
             near = hint(misspelt, ("batch_size", "verbose", "steps", "callbacks"))

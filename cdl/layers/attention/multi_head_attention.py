@@ -78,6 +78,12 @@ class MultiHeadAttention(ProjectedAttention):
         TypeError: a dropout that is no number.
         ValueError: a size that is no positive int, a dropout outside of 0 ... 1, dropout or scores
             with `flash_attention`; when called, other steps of value and key.
+
+    Examples:
+        >>> layer = cdl.layers.MultiHeadAttention(num_heads=2, key_dim=4)
+        >>> words = np.zeros((1, 5, 8), "float32")
+        >>> layer(words, words, use_causal_mask=True).shape
+        (1, 5, 8)
     """
 
     holds = (

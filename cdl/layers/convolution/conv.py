@@ -175,6 +175,11 @@ class Conv2D(Conv):
         ValueError: an argument with a wrong value, strides together with dilation, or groups that
             do not divide the filters; when built, groups that do not divide the channels, or an
             input that is smaller than the window.
+
+    Examples:
+        >>> layer = cdl.layers.Conv2D(8, 3, padding="same", activation="relu")
+        >>> layer(np.zeros((1, 28, 28, 1), "float32")).shape
+        (1, 28, 28, 8)
     """
 
     rank = 2

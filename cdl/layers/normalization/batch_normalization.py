@@ -63,6 +63,12 @@ class BatchNormalization(Scaled):
 
     Raises:
         ValueError: a wrong or an unsupported argument.
+
+    Examples:
+        >>> layer = cdl.layers.BatchNormalization(epsilon=0.0)
+        >>> layer(np.array([[1.0], [3.0]], "float32"), training=True)
+        array([[-1.],
+               [ 1.]], dtype=float32)
     """
 
     takes_mask = True

@@ -169,6 +169,13 @@ class LSTM(LayerOfCell):
 
     Raises:
         ValueError: a wrong argument.
+
+    Examples:
+        >>> steps = np.zeros((4, 10, 3), "float32")
+        >>> cdl.layers.LSTM(16)(steps).shape
+        (4, 16)
+        >>> cdl.layers.LSTM(16, return_sequences=True)(steps).shape
+        (4, 10, 16)
     """
 
     recurrent_activation = FromCell()
