@@ -96,7 +96,11 @@ class Predictors:
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
         self._is_low = any(value.dtype_of_numbers in LOW for value in self.program.outputs)
-        if self._is_low:  # they are given in their dtypes
+        self._integers = [
+            info.dtype if info.dtype == "bool" or info.dtype.lstrip("u").startswith("int") else None
+            for info in model._output_infos()
+        ]
+        if self._is_low or any(self._integers):  # they are given in their dtypes
             self.row_shape = None
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(FEW)
@@ -148,6 +152,17 @@ class Predictors:
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """The outputs for all rows of checked inputs."""
+        return self._as_integers(self._run(x, batch_size))
+
+    def _as_integers(self, outputs: list[Array]) -> list[Array]:
+        """With integers and booleans where the model says so, whose numbers the core has."""
+        if not any(self._integers):
+            return outputs
+        others = outputs[len(self._integers) :]  # that layers of the user see
+        pairs = zip(outputs, self._integers, strict=False)
+        return [a if dtype is None else a.astype(dtype) for a, dtype in pairs] + others
+
+    def _run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         if self._watching is not None:
             return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
@@ -181,8 +196,8 @@ class Predictors:
         ends = [n * rank // shared.size for rank in range(shared.size + 1)]
         first, last = ends[shared.rank], ends[shared.rank + 1]
         counts = [b - a for a, b in itertools.pairwise(ends)]
-        found = self.run([each[first:last] for each in x], batch_size)
-        return [shared.rows(each, counts) for each in found]
+        found = self._run([each[first:last] for each in x], batch_size)
+        return self._as_integers([shared.rows(each, counts) for each in found])
 
     def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
         """The outputs of checked inputs, taken as one batch of training."""

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from models.nets import data, net
 
+from cdl import ops
 from cdl.callbacks import LambdaCallback
 from cdl.layers import LSTM, Input
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 from cdl.trainers import trainer
 
 X = data(1000)[0]
@@ -189,3 +190,21 @@ def test_the_lean_way_heeds_the_batch_of_kept_states():
     for batch in (None, 256):
         with pytest.raises(ValueError, match="4"):
             whole.predict(x[:3], batch, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("argmax", "int32"), ("argsort", "int32"), ("isfinite", "bool")]
+)
+def test_outputs_of_integers_are_predicted_as_integers(name, dtype):
+    along = {} if name == "isfinite" else {"axis": -1}
+    inputs = Input((4,))
+    given = getattr(ops, name)(inputs, **along)
+    model = Model(inputs, {"whole": given, "floats": inputs * 2})
+    x = np.array([[1, 5, 2, 0]] * 3, np.float32)
+    for found in (model.predict(x, verbose=0), model(x), model.predict_on_batch(x)):
+        assert found["whole"].dtype == dtype == given.dtype
+        assert found["floats"].dtype == np.float32
+        np.testing.assert_array_equal(found["whole"], getattr(np, name)(x, **along))
+    alone = Model(inputs, given)
+    for found in (alone.predict(x, verbose=0), alone(x), alone.predict(x, batch_size=2, verbose=0)):
+        assert found.dtype == dtype
