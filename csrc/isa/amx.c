@@ -1,4 +1,4 @@
-/* amx.c - products of bfloat16 by AMX's tiles; all other kernels are those of AVX-512.
+/* amx.c - products of bfloat16 and of bytes by AMX's tiles; all other kernels are those of AVX-512.
  *
  * A process asks Linux once for leave to use tiles. They are set up in each call and released at
  * its end, so that no other code in the process meets them, and nothing is saved when threads
@@ -16,10 +16,10 @@ struct cdl_kernels cdl_kernels_amx;
 #if defined(__x86_64__) && defined(__linux__) && (__GNUC__ >= 11 || defined(__clang__))
 #if defined(__clang__)
 #pragma clang attribute push(                                                                      \
-    __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512bf16"))),             \
+    __attribute__((target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512vl,avx512bf16"))),    \
     apply_to = function)
 #else
-#pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512bf16")
+#pragma GCC target("amx-tile,amx-int8,amx-bf16,avx512f,avx512bw,avx512vl,avx512bf16")
 #endif
 #include <cpuid.h>
 #include <immintrin.h>
@@ -141,17 +141,58 @@ static void bf16_from_floats(size_t rows, size_t n, const float *x, size_t ldx, 
         }
     }
 }
+/* The sums of up to three tiles of lines (0 to 2) of bytes, which are 128 more than they stand for
+ * (3 to 5), by a panel of 16 to 64 columns (6), behind whose words are the sums of columns. */
+static void byte_tiles(size_t rows, size_t words, const float *x, size_t ldx, const float *b,
+                       size_t width, float *to) {
+    const size_t n = (rows + ROWS - 1) / ROWS, whole = words / ROWS * ROWS;
+    struct tiles tiles = {.palette = 1};
+    for (int i = 0; i < 8; i++) tiles.bytes[i] = 64, tiles.rows[i] = ROWS;
+    tiles.rows[n - 1] = tiles.rows[n + 2] = (uint8_t)(rows - (n - 1) * ROWS);
+    float rest[ROWS * CDL_INT_PANEL] = {0};
+    memcpy(rest, b + whole * width, (words - whole) * width * sizeof *b);
+    int32_t first[CDL_INT_PANEL];
+    memcpy(first, b + words * width, width * sizeof *b);
+    for (size_t j = 0; j < width; j++) first[j] *= -128;
+    _tile_loadconfig(&tiles);
+    const size_t line = ldx * sizeof *x, row = CDL_INT_PANEL * sizeof *to;
+    for (size_t j = 0; j < width; j += ROWS) {
+        _tile_loadd(0, first + j, 0);
+        if (n > 1) _tile_loadd(1, first + j, 0);
+        if (n > 2) _tile_loadd(2, first + j, 0);
+        for (size_t g = 0; g < words; g += ROWS) {
+            _tile_loadd(6, (g < whole ? b + g * width : rest) + j, width * sizeof *b);
+            _tile_loadd(3, x + g, line);
+            _tile_dpbusd(0, 3, 6);
+            if (n > 1) _tile_loadd(4, x + ROWS * ldx + g, line);
+            if (n > 1) _tile_dpbusd(1, 4, 6);
+            if (n > 2) _tile_loadd(5, x + 2 * ROWS * ldx + g, line);
+            if (n > 2) _tile_dpbusd(2, 5, 6);
+        }
+        _tile_stored(0, to + j, row);
+        if (n > 1) _tile_stored(1, to + ROWS * CDL_INT_PANEL + j, row);
+        if (n > 2) _tile_stored(2, to + 2 * ROWS * CDL_INT_PANEL + j, row);
+    }
+    _tile_release();
+}
+
+static void int_product(const struct cdl_int_product *p) {
+    struct cdl_int_product tiled = *p;
+    if (p->dynamic && p->rows >= ROWS) tiled.tiles = byte_tiles;
+    cdl_kernels_avx512.int_product(&tiled);
+}
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif
 
-/* CPUID 7.0 EDX: AMX-BF16 and AMX-TILE; 7.1 EAX: AVX512_BF16. Then Linux's leave, from 5.16 on. */
+/* CPUID 7.0 EDX: AMX-BF16, AMX-INT8 and AMX-TILE; 7.1 EAX: AVX512_BF16. Then Linux's leave,
+ * from 5.16 on. */
 static bool asks(void) {
-    enum { TILES = 1 << 24, TILE_BF16 = 1 << 22, AVX512_BF16 = 1 << 5 };
+    enum { TILES = 1 << 24, TILE_INT8 = 1 << 25, TILE_BF16 = 1 << 22, AVX512_BF16 = 1 << 5 };
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0, more = 0;
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || eax < 1) return false;
-    if (!(edx & TILES) || !(edx & TILE_BF16)) return false;
+    if (!(edx & TILES) || !(edx & TILE_BF16) || !(edx & TILE_INT8)) return false;
     if (!__get_cpuid_count(7, 1, &more, &ebx, &ecx, &edx) || !(more & AVX512_BF16)) return false;
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
@@ -161,6 +202,7 @@ static void take_over(struct cdl_kernels *kernels) {
     kernels->gemm_bf16 = gemm_bf16;
     kernels->bf16_pack = bf16_pack;
     kernels->bf16_from_floats = bf16_from_floats;
+    kernels->int_product = int_product;
 }
 #elif defined(__x86_64__)
 static bool asks(void) { return false; }

@@ -311,6 +311,15 @@ CDL_INLINE float spread_line(const struct cdl_int_product *p, const float *x, fl
     return 1.0f;
 }
 
+/* All lines by a panel, by AMX's tiles. */
+static __attribute__((noinline)) void tiled_panel(const struct cdl_int_product *p,
+                                                  const struct int_lines *lines, size_t live,
+                                                  const float *b, size_t width, size_t column) {
+    float sums[CDL_INT_LINES * INT_NV * CDL_VLEN];
+    p->tiles(live, p->words - 1, lines->x, lines->ld, b, width, sums);
+    finish_tile(p, width / CDL_VLEN, column, 0, sums, NULL, lines->scale, live, true, NULL);
+}
+
 CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_product *p) {
     struct int_lines lines;
     lines.x = p->scratch, lines.ld = cdl_int_floats(p);
@@ -328,7 +337,9 @@ CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_produc
         const size_t all = p->n == 1 ? CDL_LINE : cdl_padded(p->n);
         for (size_t c = 0; c < all; c += CDL_INT_PANEL) {
             const size_t width = cdl_min(all - c, CDL_INT_PANEL);
-            if (INT_ROWS > 1 && live > 1)
+            if (CDL_VLEN == 16 && way == INT_FOURS && p->tiles)
+                tiled_panel(&part, &lines, live, p->w + c * p->words, width, c);
+            else if (INT_ROWS > 1 && live > 1)
                 int_panel(way, INT_ROWS, &part, &lines, live, p->w + c * p->words, width, c);
             else
                 int_panel(way, 1, &part, &lines, live, p->w + c * p->words, width, c);

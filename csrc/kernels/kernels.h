@@ -107,6 +107,8 @@ enum { CDL_INT_LINES = 48, CDL_INT_PANEL = 64 };
 
 /* y = x W + bias with W of k rows of integers, of eight or four bits, in words (integers.h). An
  * integer q of column c is q / scale[c], or (q - zero[g, c]) scale[g, c] in group g of rows. */
+typedef void cdl_int_tiles_fn(size_t rows, size_t words, const float *x, size_t ldx, const float *b,
+                              size_t width, float *to);
 struct cdl_int_product {
     size_t rows, k, n, ldx, ldy;
     size_t bits, block; /* of an integer; rows of a group, k if there is one */
@@ -114,7 +116,9 @@ struct cdl_int_product {
     bool dynamic;       /* lines of x become integers first: bytes, one group */
     float low, high, epsilon;                 /* how: within [low, high] */
     const float *x, *w, *scale, *zero, *bias; /* zero, bias: or NULL; with zero no pads */
-    float *y, *scratch;                       /* cdl_int_floats of each of CDL_INT_LINES lines */
+    cdl_int_tiles_fn
+        *tiles;         /* sums of lines of bytes by a panel, in rows of it; NULL: by registers */
+    float *y, *scratch; /* cdl_int_floats of each of CDL_INT_LINES lines */
 };
 
 /* Words of that many integers of a column; and of all rows, group by group. */
