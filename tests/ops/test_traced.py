@@ -136,3 +136,10 @@ def test_a_quantile_of_numbers_with_a_nan_is_nan(function):
     for axis in (1, 2, (1, 2)):
         ((_, found),) = run(lambda a, axis=axis: function(a, axis), [x])
         np.testing.assert_allclose(found, np.asarray(function(x, axis)), rtol=3e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8"])
+def test_relu6_of_integers_is_float32_and_relu_keeps_them(dtype):
+    x = np.array([3, 9], dtype)
+    assert ops.relu6(x).dtype == "float32" and ops.relu(x).dtype == dtype
+    np.testing.assert_array_equal(ops.relu6(x), [3, 6])
