@@ -11,9 +11,9 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # axe's rules of WCAG 2, levels A and AA. Style sheets are not fetched: they are files.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 CONTRAST = {"runOnly": ["color-contrast"]}
-# What looks as its neighbours do, and would take minutes: rows of a table; of the API all names
-# but some.
-ALIKE = ["tr:nth-child(n+4)"]
+# What looks as its neighbours do, and would take minutes: rows of a table, words of long code; of
+# the API all names but some.
+ALIKE = ["tr:nth-child(n+4)", "pre > span:nth-of-type(n+60)"]
 ALIKE_NAMES = ["section > section:nth-of-type(n+5)", "dd > dl.py:nth-of-type(n+4)"]
 
 
