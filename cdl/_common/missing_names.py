@@ -10,8 +10,7 @@ _IN_CALL = "in the call of a layer of your own"
 # The first pattern that fits counts.
 REASONS = {
     # --- layers ---
-    r"layers\.(RandAugment|AugMix|RandomElasticTransform|ContrastLimited.*"
-    r"|Equalization|MaxNumBoundingBoxes)": (
+    r"layers\.(RandomElasticTransform|ContrastLimited.*|MaxNumBoundingBoxes)": (
         "",
         "layers.RandomFlip and its sisters, and ops.image.elastic_transform",
     ),

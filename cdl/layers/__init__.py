@@ -98,6 +98,9 @@ from cdl.layers.preprocessing.category_encoding import CategoryEncoding as Categ
 from cdl.layers.preprocessing.discretization import Discretization as Discretization
 from cdl.layers.preprocessing.hashed_crossing import HashedCrossing as HashedCrossing
 from cdl.layers.preprocessing.hashing import Hashing as Hashing
+from cdl.layers.preprocessing.image.chains import AugMix as AugMix
+from cdl.layers.preprocessing.image.chains import Equalization as Equalization
+from cdl.layers.preprocessing.image.chains import RandAugment as RandAugment
 from cdl.layers.preprocessing.image.coloring import RandomBrightness as RandomBrightness
 from cdl.layers.preprocessing.image.coloring import (
     RandomColorDegeneration as RandomColorDegeneration,
