@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cdl
-from cdl import KerasTensor, Model, Sequential, layers, ops
+from cdl import KerasTensor, Model, Sequential, layers, losses, ops
 from cdl.callbacks import Callback, EarlyStopping, History
 from cdl.layers import Dense, Dropout, Layer
 from cdl.optimizers import Adam
@@ -112,3 +112,20 @@ def files() -> None:
     net = cdl.models.load_model("net.keras", custom_objects={"Net": Net})
     assert isinstance(net, Net)
     assert_type(cdl.models.clone_model(net), Net)
+
+
+def pinball(y_true: Any, y_pred: Any) -> Any:
+    return ops.mean(ops.maximum(0.9 * (y_true - y_pred), 0.1 * (y_pred - y_true)))
+
+
+class Huber(losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.minimum(ops.square(y_true - y_pred), 1.0), axis=-1)
+
+
+def losses_of_ones_own(model: Model) -> None:
+    model.compile("adam", loss=pinball, metrics=[pinball])
+    model.compile("adam", loss=Huber(name="huber"))
+    history = model.fit(x, y, validation_data=(x, y), verbose=0)
+    last: float = history.history["val_loss"][-1]
+    print(last)
