@@ -246,6 +246,7 @@ class FeatureSpace:
 
         Raises:
             ValueError: neither.
+            KeyError: a column is missing.
         """
         if not isinstance(dataset, Mapping):
             if isinstance(dataset, (str, bytes)) or not isinstance(dataset, Iterable):
@@ -256,10 +257,13 @@ class FeatureSpace:
             batches = [batch[0] if isinstance(batch, tuple) else batch for batch in dataset]
             if not all(isinstance(batch, Mapping) for batch in batches):
                 raise ValueError("`adapt()` can only be called on batches that are dicts")
+            for batch in batches:
+                self._check_columns(batch, "a batch of dataset")
             dataset = {
                 name: np.concatenate([np.ravel(batch[name]) for batch in batches])
                 for name in self.features
             }
+        self._check_columns(dataset, "dataset")
         for name in self._to_adapt():
             column = np.asarray(dataset[name])
             self.preprocessors[name].adapt(column.reshape(len(column), -1))
@@ -311,6 +315,7 @@ class FeatureSpace:
 
         Raises:
             ValueError: no dict, or `adapt` was not called.
+            KeyError: a column is missing.
         """
         self.get_encoded_features()
         if not isinstance(data, dict):
@@ -318,6 +323,7 @@ class FeatureSpace:
                 f"A FeatureSpace can only be called with a dict. Received: data={data} (of type "
                 f"{type(data)}"
             )
+        self._check_columns(data, "data")
         if any(isinstance(each, KerasTensor) for each in data.values()):
             return self._encoded(data)
         arrays = {name: np.asarray(each) for name, each in data.items()}
@@ -329,6 +335,14 @@ class FeatureSpace:
         if one:
             return {k: v[0] for k, v in found.items()} if isinstance(found, dict) else found[0]
         return found
+
+    def _check_columns(self, data: Mapping[str, Any], call: str) -> None:
+        missing = [name for name in self.features if name not in data]
+        if missing:
+            raise KeyError(
+                f"FeatureSpace: {call} must have the columns {list(self.features)}, got "
+                f"{list(data)}, without {missing}"
+            )
 
     def _encoded(self, data: Mapping[str, Any]) -> Any:
         read = {name: layer(data[name]) for name, layer in self.preprocessors.items()}

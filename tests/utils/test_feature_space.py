@@ -107,3 +107,14 @@ def test_what_is_refused():
         made({"a": [1, 2]})
     with pytest.raises(ValueError, match="with a dict"):
         FeatureSpace({"a": "float"})([1.0])
+
+
+def test_a_missing_column_is_named():
+    made = FeatureSpace({"a": "float", "b": "float_normalized"})
+    with pytest.raises(KeyError, match=r"dataset must have .*got \['a'\], without \['b'\]"):
+        made.adapt({"a": [1.0]})
+    with pytest.raises(KeyError, match=r"batch of dataset .*without \['a'\]"):
+        made.adapt([{"a": [1.0], "b": [1.0]}, {"b": [1.0]}])
+    made.adapt({"a": [1.0, 2.0], "b": [1.0, 3.0]})
+    with pytest.raises(KeyError, match=r"data must have the columns .*without \['b'\]"):
+        made({"a": [1.0]})
