@@ -10,7 +10,7 @@ import numpy as np
 
 from cdl import ops
 from cdl._common.optional_imports import needed
-from cdl._common.validation import one_of
+from cdl._common.validation import one_of, positive_int
 from cdl.config import standardize_data_format
 from cdl.preprocessing.image import MODES, load_img, smart_resize
 from cdl.utils.directory_files import from_directory
@@ -84,13 +84,14 @@ def image_dataset_from_directory(
             "Invalid `image_size` value. Expected a tuple of 2 integers. Received: "
             f"image_size={image_size}"
         )
+    size = tuple(positive_int(_OWNER, "image_size", each) for each in size)
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError(
             "Only one of `pad_to_aspect_ratio`, `crop_to_aspect_ratio` can be set to `True`."
         )
     data_format = standardize_data_format(data_format, _OWNER)
     needed("PIL.Image", "images", _OWNER)
-    kind, size = interpolation.lower(), tuple(size)
+    kind = interpolation.lower()
 
     def read(path: str) -> Any:
         x = np.asarray(load_img(path, color_mode), np.float32)

@@ -127,6 +127,9 @@ def test_arguments_of_a_folder_of_images(folder):
             image_dataset_from_directory(folder, **bad)
     with pytest.raises(ValueError, match="image_size"):
         image_dataset_from_directory(folder, image_size=(2, 2, 2))
+    for size in (0, (2, -1), (2.5, 2), ("2", 2)):
+        with pytest.raises(ValueError, match="image_size must be a positive int"):
+            image_dataset_from_directory(folder, image_size=size)
 
 
 def sound(path, samples, rate=8000, width=2, channels=1):
