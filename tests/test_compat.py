@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from models.nets import data, net, same_weights
 
-import cdl
 from cdl import backend, compat, layers, optimizers, utils
 from cdl.models import Sequential
 from cdl.scripts import older_modules as older
@@ -213,13 +212,6 @@ def test_values_of_variables_by_the_backend():
     assert backend.int_shape(layers.Input((4,))) == (None, 4)
     with pytest.raises(TypeError, match="x must be a variable, got float"):
         backend.set_value(0.5, 1)
-
-
-def test_data_sets_say_that_they_are_not_there_yet():
-    with pytest.raises(ImportError, match=r"cdl has no datasets\.mnist: it downloads nothing"):
-        from cdl.datasets import mnist  # noqa: F401
-    with pytest.raises(AttributeError, match="has no attribute 'foo'"):
-        _ = cdl.datasets.foo
 
 
 def test_functions_of_the_backend_are_those_of_cdl_and_are_compiled():

@@ -95,7 +95,7 @@ static cdl_status create_with_kind(int op, const struct cdl_row *row, struct cdl
     const bool is_depthwise = strcmp(row->name, "depthwise_conv") == 0;
     const bool is_recurrent = strcmp(row->name, "recurrent") == 0;
     const bool is_dense_int = strcmp(row->name, "dense_int") == 0;
-    const int64_t integers[] = {kind, 8, 0, 1}; /* of one word each for three rows */
+    const int64_t integers[] = {kind, 8, 0, 1}; /* a word for three rows, and its sum */
     const bool has_kernel =
         is_recurrent || is_dense || is_conv || strcmp(row->name, "conv_transpose") == 0;
     const bool has_window = (has_kernel && !is_dense && !is_recurrent) || is_depthwise ||
@@ -152,7 +152,7 @@ static void check_kinds(void) {
     int tables = 0;
     if (cdl_param_create(3, 3, true, &kernel) != CDL_OK) return;
     if (cdl_param_create(1, 3, false, &plain) != CDL_OK) return;
-    if (cdl_param_create(1, 3, true, &words) != CDL_OK) return;
+    if (cdl_param_create(2, 3, true, &words) != CDL_OK) return;
     for (int op = 0; cdl_table_row("ops", op, &row); op++) {
         if (!row.table) continue;
         tables++;
