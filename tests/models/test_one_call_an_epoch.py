@@ -105,6 +105,7 @@ IMAGES = {
     "RandomPosterization": (4,),
     "RandomTranslation": (0.2, 0.2),
     **dict.fromkeys(("CutMix", "MixUp")),
+    **dict.fromkeys(("AugMix", "Equalization", "RandAugment")),  # a model that trains refuses them
 }
 # Of layers along time; cells alone give their states too.
 ALONG_TIME = {
