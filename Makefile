@@ -41,8 +41,8 @@ docs:  ## the site, build/site/index.html: guides, gallery, API reference; needs
 docs-check: docs dev  ## the site in headless Chromium: links, errors, contrast, widths, search
 	CDL_SITE=build/site $(BIN)/pytest -q tests/site $(PYTEST_ARGS)
 
-test: dev  ## the whole test suite, about 6 minutes on two cores
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: dev  ## the whole test suite, about 8 minutes on two cores
+	$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),tools/halves.sh build/test-first.log $(BIN)/pytest -p no:cacheprovider)
 
 test-quick:  ## is the installation sound? a choice of the tests, less than a minute
 	@tools/bootstrap.sh test

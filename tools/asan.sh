@@ -3,9 +3,8 @@
 #
 #     tools/asan.sh .venv/bin [tests and options of pytest]
 #
-# Without tests it is the whole suite, half of it at a time: two processes take some 16 minutes where
-# one takes 27. pytest's own fault handler would put itself between a fault and its report, and older gcc
-# aligns the fake stack of detect_stack_use_after_return to 32 bytes only: AVX-512 faults on it.
+# pytest's own fault handler would put itself between a fault and its report, and older gcc aligns the fake
+# stack of detect_stack_use_after_return to 32 bytes only: AVX-512 faults on it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
@@ -13,23 +12,15 @@ shift
 
 library() { gcc -print-file-name="$1"; }
 
-sanitized() {
-    PYTHONPATH=$PWD/build/asan:$PWD PYTHONSAFEPATH=1 PYTHONMALLOC=malloc \
-        ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1 \
-        UBSAN_OPTIONS=print_stacktrace=1 \
-        LD_PRELOAD="$(library libasan.so) $(library libubsan.so) $(library libstdc++.so.6)" \
-        "$bin/pytest" -p no:cacheprovider -p no:faulthandler --capture=sys \
-        -m "not measures and not builds" "$@"
-}
+sanitized=(env "PYTHONPATH=$PWD/build/asan:$PWD" PYTHONSAFEPATH=1 PYTHONMALLOC=malloc
+    ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1
+    UBSAN_OPTIONS=print_stacktrace=1
+    "LD_PRELOAD=$(library libasan.so) $(library libubsan.so) $(library libstdc++.so.6)"
+    "$bin/pytest" -p no:cacheprovider -p no:faulthandler --capture=sys
+    -m "not measures and not builds")
 
 if [ $# -gt 0 ]; then
-    sanitized "$@"
-    exit
+    "${sanitized[@]}" "$@"
+else
+    tools/halves.sh build/asan-first.log "${sanitized[@]}"
 fi
-first=(tests/core tests/golden tests/layers tests/promises)
-sanitized "${first[@]}" >build/asan-first.log 2>&1 &
-done=0
-sanitized tests "${first[@]/#/--ignore=}" || done=$?
-wait $! || done=$?
-cat build/asan-first.log
-exit $done
