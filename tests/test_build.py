@@ -228,10 +228,10 @@ def test_without_openmp_it_builds_and_trains_on_threads_of_its_own(unpacked, run
             assert of_one > 0, "no thread came"
         fit()
         assert tasks() - before == of_one, "threads are kept"
-        other = threading.Thread(target=fit)  # has a crew of its own, which ends with it
+        other = threading.Thread(target=fit)  # has a pool of its own, which ends with it
         other.start()
         other.join()
-        for _ in range(6000):  # Python's part of a thread ends before its crew does
+        for _ in range(6000):  # Python's part of a thread ends before its pool does
             if tasks() - before == of_one:
                 break
             time.sleep(0.01)

@@ -263,7 +263,9 @@ def test_c_never_prints_or_exits():
 
 def test_threads_start_only_in_the_gate():
     assert not hits(r"#\s*pragma\s+omp\s+(?!simd\b)", outside=("base/threads.c",))
-    assert not hits(r"\b(omp_\w+|pthread_create)\s*\(", outside=("base/threads.c", "base/crew.c"))
+    assert not hits(
+        r"\b(omp_\w+|pthread_create)\s*\(", outside=("base/threads.c", "base/thread_pool.c")
+    )
 
 
 def test_the_environment_is_read_only_where_things_are_chosen_once():

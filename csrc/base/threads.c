@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/crew.h"
+#include "base/thread_pool.h"
 #include "base/pause.h"
 
 #ifdef _OPENMP
@@ -23,11 +23,11 @@ static atomic_bool forked;
 
 /* The threads of the OpenMP runtime are gone, and it does not know. Whether it had any is not to be
  * seen from here: another library in the process may have used it. */
-#if defined(_OPENMP) || defined(CDL_HAS_CREW)
+#if defined(_OPENMP) || defined(CDL_HAS_THREAD_POOL)
 static void in_child(void) {
     atomic_store(&forked, true);
-#ifdef CDL_HAS_CREW
-    cdl_crew_forget();
+#ifdef CDL_HAS_THREAD_POOL
+    cdl_thread_pool_forget();
 #endif
 }
 #endif
@@ -96,7 +96,7 @@ void cdl_threads_init(void) {
         limit = CDL_MAX_THREADS;
         snprintf(reason, sizeof reason, "the most that cdl uses");
     }
-#if defined(_OPENMP) || defined(CDL_HAS_CREW)
+#if defined(_OPENMP) || defined(CDL_HAS_THREAD_POOL)
     pthread_atfork(NULL, NULL, in_child);
 #else
     limit = 1;
@@ -193,7 +193,7 @@ static void run(void (*work)(void *, struct cdl_team *, int), void *arg, struct 
 void cdl_region_leave(void) { fpu_leave(outer_mode); }
 void cdl_region_enter(void) { outer_mode = fpu_enter(); }
 
-#ifdef CDL_HAS_CREW
+#ifdef CDL_HAS_THREAD_POOL
 struct region {
     void (*work)(void *, struct cdl_team *, int);
     void *arg;
@@ -227,11 +227,11 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
         acquire(&team);
         return;
     }
-#elif defined(CDL_HAS_CREW)
+#elif defined(CDL_HAS_THREAD_POOL)
     if (size > 1 && !atomic_load(&forked)) {
         struct cdl_team team = {.size = size};
         struct region region = {work, arg, &team};
-        if (cdl_crew_run(&team.size, enter, &region)) return;
+        if (cdl_thread_pool_run(&team.size, enter, &region)) return;
     }
 #endif
     (void)size;

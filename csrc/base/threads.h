@@ -24,7 +24,7 @@ struct cdl_team {
 void cdl_threads_init(void);
 
 /* Threads that a call may use now: 1 in a child of a process that had loaded this library, since
- * neither the OpenMP runtime nor a crew survives a fork. */
+ * neither the OpenMP runtime nor a pool of threads survives a fork. */
 int cdl_threads_available(void);
 
 /* Of `planned` threads those that may run at this moment: the limit of the calling thread counts,

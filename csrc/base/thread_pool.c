@@ -1,0 +1,145 @@
+/* thread_pool.c - threads of cdl's own: kept between regions, spinning a while, then asleep. */
+#define _GNU_SOURCE
+#include "base/thread_pool.h"
+
+#ifdef CDL_HAS_THREAD_POOL
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/pause.h"
+#include "base/threads.h"
+
+/* A pause takes 10 to 50 ns. Regions follow each other in microseconds as long as there is work;
+ * who waits longer than some 60 us leaves the core to others. STACK is Linux's for a first thread;
+ * that of others is 512 KB on macOS. */
+enum { SPINS = 4000, STACK = 8 << 20 };
+
+struct pool {
+    int workers;
+    pthread_t worker[CDL_MAX_THREADS];
+    atomic_uint calls;                   /* of regions: workers wait for the next */
+    atomic_int running;                  /* workers that have not finished the last one */
+    int size;                            /* threads of the region, the caller among them */
+    void (*work)(void *arg, int thread); /* NULL ends the workers */
+    void *arg;
+    pthread_mutex_t lock;
+    pthread_cond_t called, finished;
+};
+
+struct start {
+    struct pool *pool;
+    int thread;
+    unsigned seen; /* calls before this worker came */
+};
+
+static _Thread_local struct pool *own;
+static _Thread_local bool within;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+
+static void *live(void *given) {
+    const struct start start = *(struct start *)given;
+    struct pool *pool = start.pool;
+    free(given);
+    within = true;
+    for (unsigned seen = start.seen;; seen++) {
+        for (int spins = 0; spins < SPINS && atomic_load(&pool->calls) == seen; spins++)
+            cdl_pause();
+        if (atomic_load(&pool->calls) == seen) {
+            pthread_mutex_lock(&pool->lock);
+            while (atomic_load(&pool->calls) == seen) pthread_cond_wait(&pool->called, &pool->lock);
+            pthread_mutex_unlock(&pool->lock);
+        }
+        if (!pool->work) return NULL;
+        if (start.thread < pool->size) pool->work(pool->arg, start.thread);
+        if (atomic_fetch_sub(&pool->running, 1) == 1) {
+            pthread_mutex_lock(&pool->lock);
+            pthread_cond_signal(&pool->finished);
+            pthread_mutex_unlock(&pool->lock);
+        }
+    }
+}
+
+static void call(struct pool *pool, void (*work)(void *, int), void *arg, int size) {
+    pool->work = work;
+    pool->arg = arg;
+    pool->size = size;
+    atomic_store(&pool->running, pool->workers);
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->calls, 1);
+    pthread_cond_broadcast(&pool->called);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* At the end of the thread that owns the pool. */
+static void end(void *given) {
+    struct pool *pool = given;
+    call(pool, NULL, NULL, 0);
+    for (int i = 0; i < pool->workers; i++) pthread_join(pool->worker[i], NULL);
+    pthread_cond_destroy(&pool->called);
+    pthread_cond_destroy(&pool->finished);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+}
+
+static void make_key(void) { pthread_key_create(&key, end); }
+
+static struct pool *found(void) {
+    pthread_once(&once, make_key);
+    if (!own) {
+        own = calloc(1, sizeof *own);
+        if (!own) return NULL;
+        pthread_mutex_init(&own->lock, NULL);
+        pthread_cond_init(&own->called, NULL);
+        pthread_cond_init(&own->finished, NULL);
+        pthread_setspecific(key, own);
+    }
+    return own;
+}
+
+/* Signals are for threads of Python. */
+static bool join(struct pool *pool) {
+    struct start *start = malloc(sizeof *start);
+    if (!start) return false;
+    *start = (struct start){pool, pool->workers + 1, atomic_load(&pool->calls)};
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool made = pthread_create(&pool->worker[pool->workers], &attributes, live, start) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (!made) free(start);
+    pool->workers += made;
+    return made;
+}
+
+bool cdl_thread_pool_run(int *size, void (*work)(void *arg, int thread), void *arg) {
+    struct pool *pool = within ? NULL : found();
+    if (!pool) return false;
+    while (pool->workers + 1 < *size && join(pool)) continue;
+    if (pool->workers + 1 < *size) *size = pool->workers + 1;
+    if (*size < 2) return false;
+    within = true;
+    call(pool, work, arg, *size);
+    work(arg, 0);
+    for (int spins = 0; spins < SPINS && atomic_load(&pool->running) > 0; spins++) cdl_pause();
+    if (atomic_load(&pool->running) > 0) {
+        pthread_mutex_lock(&pool->lock);
+        while (atomic_load(&pool->running) > 0) pthread_cond_wait(&pool->finished, &pool->lock);
+        pthread_mutex_unlock(&pool->lock);
+    }
+    within = false;
+    return true;
+}
+
+void cdl_thread_pool_forget(void) {
+    if (own) pthread_setspecific(key, NULL);
+    own = NULL;
+    within = false;
+}
+#endif
