@@ -16,7 +16,7 @@ def in_cache(folder: str, name: str, origin: str, owner: str, instead: str = "")
     Args:
         folder: "datasets" or "models".
         name: of the file.
-        origin: the address from which Keras loads it down.
+        origin: the address from which Keras downloads it.
         owner: what needs it, for the error.
         instead: what else one can do, for the error.
 

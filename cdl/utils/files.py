@@ -29,20 +29,20 @@ def get_file(
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
 ) -> str:
-    """The path of a file in Keras's cache; it is loaded down if it is not there.
+    """The path of a file in Keras's cache; it is downloaded if it is not there.
 
     Args:
         fname: its name there; None for that at the end of the address.
         origin: the address: http, https, or ``file://`` of a local one.
         untar: the same as `extract` with a tar archive.
         md5_hash: the same as `file_hash` with "md5".
-        file_hash: what the file must hash to. A file in the cache that does not is loaded anew.
+        file_hash: what the file must hash to; one in the cache that does not is downloaded again.
         cache_subdir: the folder within the cache, or a whole path.
         hash_algorithm: "md5", "sha256" or "auto", by the length of the hash.
         extract: whether to unpack an archive into a folder beside it.
         archive_format: "tar", "zip", "auto" for both, or a list of them; None unpacks nothing.
         cache_dir: the cache; None for KERAS_HOME of the environment or `~/.keras`.
-        force_download: whether to load a file down that is there.
+        force_download: whether to download a file that is there.
 
     Returns:
         The path of the file, or of the folder of what was unpacked.
@@ -71,7 +71,7 @@ def get_file(
         target = target if dotted else f"{target}_archive"
     there = os.path.exists(target) and not force_download
     if there and file_hash is not None and not _fits(target, file_hash, hash_algorithm):
-        print(f"A local file was found, but its hash is not {file_hash}: it is loaded anew.")
+        print(f"A local file was found, but its hash is not {file_hash}: it is downloaded again.")
         there = False
     if not there:
         _load(origin, target)
@@ -109,7 +109,7 @@ def _name_of(origin: str) -> str:
 
 
 def _load(origin: str, target: str) -> None:
-    """Loads a file down, whole or not at all."""
+    """Downloads a file, whole or not at all."""
     from urllib.request import urlopen
 
     print(f"Downloading data from {origin}")
