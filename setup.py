@@ -24,8 +24,6 @@ import sys
 import tempfile
 import threading
 import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -134,28 +132,6 @@ def for_a_wheel(path: Path) -> str:
     return "".join(lines)
 
 
-def deflated(data: bytes) -> bytes:
-    """A stream of deflate, by zopfli or, where it is missing, by zlib's best."""
-    try:
-        from zopfli.zlib import compress
-    except ImportError:
-        return zlib.compress(data, 9)[2:-4]
-    return compress(data, numiterations=1)[2:-4]
-
-
-class Packed:
-    """Stands for zipfile's compressor of a member whose stream is there already."""
-
-    def __init__(self, stream: bytes) -> None:
-        self.stream = stream
-
-    def compress(self, data: bytes) -> bytes:
-        return b""
-
-    def flush(self) -> bytes:
-        return self.stream
-
-
 class BuildPython(build_py):
     """Copies modules; those of a wheel lose what only readers of the source see, 44 KB of it."""
 
@@ -171,16 +147,11 @@ class BuildWheel(bdist_wheel):
 
     def run(self) -> None:
         super().run()
+        sys.path.append(str(ROOT / "tools" / "wheel"))
+        from zopfli_zip import repack
+
         for _, _, path in self.distribution.dist_files:
-            with zipfile.ZipFile(path) as archive:
-                members = [(info, archive.read(info)) for info in archive.infolist()]
-            with ThreadPoolExecutor(cores()) as pool:
-                packed = list(pool.map(deflated, [data for _, data in members]))
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                for (info, data), stream in zip(members, packed, strict=True):
-                    with archive.open(info, "w") as member:
-                        member._compressor = Packed(stream)  # zipfile has no public way
-                        member.write(data)
+            repack(path, path, rounds=1)
 
 
 class BuildCore(build_ext):

@@ -5,8 +5,8 @@
 
 The core is compiled from a copy of the tree, beside any glibc: old_glibc.h takes the old versions
 of its functions, and auditwheel tells whether one is missing there. Threads are cdl's own: libgomp
-would be 110 KB more, under a licence of its own. A wheel is packed by zopfli, since deflate as
-Python has it takes 5 % more.
+would be 110 KB more, under a licence of its own. auditwheel packs its wheel as Python does, so it
+is packed again.
 """
 
 import argparse
@@ -16,9 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
-from unittest import mock
+
+from zopfli_zip import repack
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -59,37 +59,6 @@ def tagged(made: Path, folder: Path) -> Path:
     return found
 
 
-class Zopfli:
-    """Compresses as an object of zlib does, slower and better."""
-
-    def __init__(self, *_: object) -> None:
-        self.given = b""
-
-    def compress(self, data: bytes) -> bytes:
-        """Keep the data."""
-        self.given += data
-        return b""
-
-    def flush(self) -> bytes:
-        """All of them in deflate's form, which is zlib's without its head and its checksum."""
-        from zopfli import zlib
-
-        return zlib.compress(self.given)[2:-4]
-
-
-def packed(made: Path, into: Path) -> Path:
-    """The same files, packed as small as deflate can."""
-    target = into / made.name
-    with (
-        mock.patch("zipfile._get_compressor", Zopfli),
-        zipfile.ZipFile(made) as old,
-        zipfile.ZipFile(target, "w") as new,
-    ):
-        for info in old.infolist():
-            new.writestr(info, old.read(info), zipfile.ZIP_DEFLATED)
-    return target
-
-
 def main() -> int:
     """Make the wheel; 1 if it is too large."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -99,7 +68,9 @@ def main() -> int:
     into.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = packed(tagged(compiled(folder, environment), folder), into)
+        found = tagged(compiled(folder, environment), folder)
+        made = into / found.name
+        repack(found, made, rounds=15)
     run("auditwheel", "show", made)
     size = made.stat().st_size
     print(f"{made.relative_to(ROOT)}: {size:,} bytes")
