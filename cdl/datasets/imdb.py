@@ -1,6 +1,5 @@
 """IMDB: 50,000 reviews of films, as numbers of words, and whether they are good ones."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -72,8 +71,7 @@ def get_word_index(path: str = "imdb_word_index.json") -> Any:
     Raises:
         FileNotFoundError: the file is not there.
     """
-    with open(cached(path, "imdb.get_word_index(path)")) as file:
-        return json.load(file)
+    return reading.word_index(path, "imdb.get_word_index(path)")
 
 
 publish(globals())

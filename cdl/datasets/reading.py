@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -38,6 +39,12 @@ def cached(path: str, owner: str, origin: str = "", folder: str = "datasets") ->
     name = os.path.basename(path)
     instead = ", or give its path" if owner.endswith("(path)") else ""
     return in_cache(folder, name, origin or _ORIGIN + name, owner, instead)
+
+
+def word_index(path: str, owner: str) -> Any:
+    """What a .json file holds: the number of each word."""
+    with open(cached(path, owner)) as file:
+        return json.load(file)
 
 
 def arrays(path: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Reuters: 11,228 news of 46 topics, as numbers of words."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -71,8 +70,7 @@ def get_word_index(path: str = "reuters_word_index.json") -> Any:
     Raises:
         FileNotFoundError: the file is not there.
     """
-    with open(cached(path, "reuters.get_word_index(path)")) as file:
-        return json.load(file)
+    return reading.word_index(path, "reuters.get_word_index(path)")
 
 
 def get_label_names() -> tuple[str, ...]:

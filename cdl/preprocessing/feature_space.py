@@ -62,6 +62,11 @@ for _each in (Cross, Feature):
     register_public("keras.src.layers.preprocessing.feature_space", _each)
 
 
+def _preprocessor(name: str | None, kind: str) -> str:
+    """The name of a column's layer, as Keras has it."""
+    return f"{name or unique(kind)}_preprocessor"
+
+
 class FeatureSpace:
     """Turns columns of a table into one array, or into a dict of arrays.
 
@@ -129,7 +134,7 @@ class FeatureSpace:
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """Numbers as they are."""
-        name = f"{name or unique('float')}_preprocessor"
+        name = _preprocessor(name, "float")
         return Feature("float32", layers.Identity(dtype="float32", name=name), "float")
 
     @classmethod
@@ -137,13 +142,13 @@ class FeatureSpace:
         cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
     ) -> Feature:
         """Numbers times a constant, plus a constant."""
-        name = f"{name or unique('float_rescaled')}_preprocessor"
+        name = _preprocessor(name, "float_rescaled")
         return Feature("float32", layers.Rescaling(scale, offset, name=name), "float")
 
     @classmethod
     def float_normalized(cls, name: str | None = None) -> Feature:
         """Numbers less their mean, in standard deviations."""
-        name = f"{name or unique('float_normalized')}_preprocessor"
+        name = _preprocessor(name, "float_normalized")
         return Feature("float32", layers.Normalization(axis=-1, name=name), "float")
 
     @classmethod
@@ -155,7 +160,7 @@ class FeatureSpace:
         name: str | None = None,
     ) -> Feature:
         """The bins in which numbers lie; boundaries that are not given are quantiles."""
-        name = f"{name or unique('float_discretized')}_preprocessor"
+        name = _preprocessor(name, "float_discretized")
         given = {"num_bins": num_bins, "bin_boundaries": bin_boundaries, "name": name}
         return Feature("float32", layers.Discretization(**given), output_mode)
 
@@ -168,7 +173,7 @@ class FeatureSpace:
         name: str | None = None,
     ) -> Feature:
         """Whole numbers that are names of classes."""
-        name = f"{name or unique('integer_categorical')}_preprocessor"
+        name = _preprocessor(name, "integer_categorical")
         layer = layers.IntegerLookup(max_tokens, num_oov_indices, name=name)
         return Feature("int32", layer, output_mode)
 
@@ -181,7 +186,7 @@ class FeatureSpace:
         name: str | None = None,
     ) -> Feature:
         """Texts that are names of classes."""
-        name = f"{name or unique('string_categorical')}_preprocessor"
+        name = _preprocessor(name, "string_categorical")
         layer = layers.StringLookup(max_tokens, num_oov_indices, name=name)
         return Feature("string", layer, output_mode)
 
@@ -190,7 +195,7 @@ class FeatureSpace:
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """Texts in as many bins, by a hash."""
-        name = f"{name or unique('string_hashed')}_preprocessor"
+        name = _preprocessor(name, "string_hashed")
         return Feature("string", layers.Hashing(num_bins, name=name), output_mode)
 
     @classmethod
@@ -198,7 +203,7 @@ class FeatureSpace:
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """Whole numbers in as many bins, by a hash."""
-        name = f"{name or unique('integer_hashed')}_preprocessor"
+        name = _preprocessor(name, "integer_hashed")
         return Feature("int32", layers.Hashing(num_bins, name=name), output_mode)
 
     def _feature(self, name: str, kind: Any) -> Feature:
