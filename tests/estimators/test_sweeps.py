@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -37,9 +38,13 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes of Dask, of two threads each."""
+    """Two worker processes of Dask, of two threads each.
+
+    Dask leaves OMP_NUM_THREADS=1 in this process's environment, where later tests would find it.
+    """
     distributed = pytest.importorskip("distributed")
     with (
+        mock.patch.dict(os.environ),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=2, dashboard_address=None, memory_limit=0
         ) as local,
