@@ -51,7 +51,7 @@ def cdl_model(net):
 
 
 def run_cdl(net, seconds):
-    """Seconds a step, and those of a plain reduction of its size."""
+    """Seconds of a step, of its reduction alone, and of a plain one of its size."""
     import numpy as np
 
     import cdl
@@ -79,10 +79,12 @@ def run_cdl(net, seconds):
     shared = current() if ranks > 1 else None
     if shared is None:
         model.fit(x, y, batch_size=batch, epochs=100_000, verbose=0, callbacks=[Clock()])
-        return min(times[1:] or times) / steps, 0.0
-    joined, join = [], shared.join
+        return min(times[1:] or times) / steps, 0.0, 0.0
+    joined, join, reductions = [], shared.join, []
 
     def timed(view, step):
+        if step and not reductions:
+            reductions.extend(reduction(join, view))
         joined.append(time.perf_counter())
         return join(view, step)
 
@@ -91,21 +93,23 @@ def run_cdl(net, seconds):
     few = min(10, steps - 1)  # steps in a row
     firsts = [i for i in range(len(joined) - few) if i % steps + few < steps]
     spans = [joined[i + few] - joined[i] for i in firsts]
-    return min(spans) / few, reduction(model)
+    return min(spans) / few, *reductions
 
 
-def reduction(model):
-    """Seconds of a plain Allreduce of as many floats as the model has weights."""
+def reduction(join, view):
+    """Seconds of the reduction of a step, and of a plain Allreduce of as many floats, in turns."""
     import numpy as np
     from mpi4py import MPI
 
-    block = np.zeros(model.count_params() + 16, np.float32)
-    best, many = 1e9, max(1, 1_000_000 // len(block))
-    for _ in range(10):
+    mine, plain = bytes(view), np.zeros(len(view) // 4, np.float32)
+    ways = lambda: join(view, True), lambda: MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, plain)
+    best, many = [1e9, 1e9], max(1, 4_000_000 // len(view))
+    for i in range(40):
         start = time.perf_counter()
         for _ in range(many):
-            MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, block)
-        best = min(best, (time.perf_counter() - start) / many)
+            ways[i % 2]()
+        best[i % 2] = min(best[i % 2], (time.perf_counter() - start) / many)
+    view[:] = mine
     return best
 
 
@@ -134,8 +138,9 @@ def run_torch(net, seconds):
     start = time.perf_counter()
     for _ in range(3):
         step()
-    steps = max(3, int(0.04 / ((time.perf_counter() - start) / 3)))
-    blocks = max(4, int(seconds / 0.08))
+    each = (time.perf_counter() - start) / 3
+    steps = max(1, int(0.04 / each))
+    blocks = max(3, int(seconds / (steps * each)))
     if ranks > 1:
         agreed = torch.tensor([steps, blocks])
         torch.distributed.broadcast(agreed, 0)
@@ -148,7 +153,7 @@ def run_torch(net, seconds):
         best = min(best, (time.perf_counter() - start) / steps)
     if ranks > 1:
         torch.distributed.destroy_process_group()
-    return best, 0.0
+    return best, 0.0, 0.0
 
 
 def measure(way, net, seconds, torch_python):
@@ -167,8 +172,7 @@ def measure(way, net, seconds, torch_python):
     else:
         command = [MPIEXEC, "-n", str(ranks), *worker] if ranks > 1 else worker
         out = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout
-    step, reduced = map(float, out.split()[:2])
-    return step, reduced
+    return tuple(map(float, out.split()[:3]))
 
 
 def main():
@@ -187,21 +191,24 @@ def main():
         if os.environ.get("PMI_RANK", "0") == "0":
             print(*found, flush=True)
         return
-    print("| net | way | step | rows/s beside 1 rank | plain all-reduce, of the step |")
-    print("|---|---|---|---|---|")
+    print("| net | way | step | rows/s beside 1 rank | reduction, of the step | plain all-reduce |")
+    print("|---|---|---|---|---|---|")
     for net in options.nets:
         dense = net in ("small", "mnist", "wide")
         ways = [*WAYS, *(TORCH if options.torch and dense else ())]
-        best = {way: (1e9, 0.0) for way in ways}
+        best = {way: (1e9,) * 3 for way in ways}
         for _ in range(options.rounds):
             for way in ways:
-                best[way] = min(best[way], measure(way, net, options.seconds, options.torch))
+                found = measure(way, net, options.seconds, options.torch)
+                best[way] = tuple(map(min, best[way], found))
         for way in ways:
-            step, reduced = best[way]
+            step, reduced, plain = best[way]
             base = best["torch, 1 thread" if way in TORCH else "1 rank"][0]
             speed = base / step * {**WAYS, **TORCH}[way][0]
             share = f"{1e6 * reduced:.1f} us, {100 * reduced / step:.0f} %" if reduced else "-"
-            print(f"| {net} | {way} | {1e6 * step:.1f} us | {speed:.2f} | {share} |", flush=True)
+            beside = f"{1e6 * plain:.1f} us" if plain else "-"
+            row = [net, way, f"{1e6 * step:.1f} us", f"{speed:.2f}", share, beside]
+            print("|", " | ".join(row), "|", flush=True)
 
 
 if __name__ == "__main__":
