@@ -23,7 +23,7 @@ extensions = [
     "names",
     "figures",
 ]
-exclude_patterns = ["_site", "api.md"]
+exclude_patterns = ["_site", "api_examples", "api.md"]
 nitpicky = True
 nitpick_ignore_regex = [("py:class", r"numpy\..*")]  # in signatures
 

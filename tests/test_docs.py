@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from shown import alike
 
 import cdl
 
@@ -28,7 +29,6 @@ NEEDS = {
     "guides/training.md": ["matplotlib", "pandas"],
 }
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
-NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 
 
 def blocks(text):
@@ -40,33 +40,6 @@ def blocks(text):
 
 def pages_with_code():
     return [page for page in PAGES if "```python" in (DOCS / page).read_text()]
-
-
-def alike(shown, printed):
-    """Whether lines agree: words exactly, decimals within a tenth, anything at `...`."""
-    pattern, sizes = "", []
-    for part in re.split(r"(\.\.\.)", shown):
-        if part == "...":
-            pattern += ".*?"
-            continue
-        end = 0
-        for match in NUMBER.finditer(part):
-            pattern += re.escape(part[end : match.start()]) + f"({NUMBER.pattern})"
-            sizes.append(match.group())
-            end = match.end()
-        pattern += re.escape(part[end:])
-    match = re.fullmatch(pattern, printed, re.DOTALL)
-    if match is None:
-        return False
-    for wanted, found in zip(sizes, match.groups(), strict=True):
-        if "." not in wanted and "e" not in wanted:
-            if wanted != found:
-                return False
-            continue
-        a, b = (float(each.replace(",", "")) for each in (wanted, found))
-        if abs(a - b) > 0.1 * abs(a) + 0.02:
-            return False
-    return True
 
 
 def run_page(path):

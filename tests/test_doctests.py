@@ -1,16 +1,15 @@
-"""The examples in docstrings of public names run, and give what they show."""
+"""Public names have examples, in docstrings or beside them: they run, and give what they show."""
 
 import doctest
 import inspect
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "_site"))
 
+import api_examples
+import named_examples
 import reference
 
 import cdl
@@ -25,28 +24,104 @@ def described():
                 yield f"{entry.whole}.{name}", getattr(entry.thing, name)
 
 
-WITH_EXAMPLES = {name: thing for name, thing in described() if ">>> " in (thing.__doc__ or "")}
-# What most programs use has one.
-USED_MOST = {
-    *(f"cdl.layers.{name}" for name in ("Dense", "Conv2D", "LSTM", "Embedding")),
-    *(f"cdl.layers.{name}" for name in ("BatchNormalization", "MultiHeadAttention")),
-    *(f"cdl.models.Model.{name}" for name in ("compile", "fit", "evaluate", "predict")),
-    *(f"cdl.optimizers.{name}" for name in ("Adam", "AdamW", "SGD")),
-    "cdl.losses.MeanSquaredError",
-    "cdl.losses.BinaryCrossentropy",
-    "cdl.losses.SparseCategoricalCrossentropy",
-    *(f"cdl.metrics.{name}" for name in ("AUC", "BinaryAccuracy", "Mean")),
+NAMES = dict(described())
+IN_DOCSTRINGS = {name: thing for name, thing in NAMES.items() if ">>> " in (thing.__doc__ or "")}
+WITH_EXAMPLES = {*IN_DOCSTRINGS, *named_examples.examples()}
+PAGES = sorted(path.stem for path in named_examples.FOLDER.glob("*.pycon"))
+# Pages of the reference whose names have none yet.
+WITHOUT = {
+    "cdl",
+    "cdl.layers-preprocessing",
+    "cdl.layers-preprocessing.image",
+    "cdl.layers-recurrent",
+    "cdl.layers-regularization",
+    "cdl.layers-reshaping",
+    "cdl.saving",
+    "cdl.models",
+    "cdl.ops-core",
+    "cdl.ops-linalg",
+    "cdl.ops-math",
+    "cdl.ops-nn",
+    "cdl.ops-numpy.arithmetic",
+    "cdl.ops-numpy.bits",
+    "cdl.ops-numpy.comparisons",
+    "cdl.ops-numpy.contractions",
+    "cdl.ops-numpy.creation",
+    "cdl.ops-numpy.cumulative",
+    "cdl.ops-numpy.diagonals",
+    "cdl.ops-numpy.elementary",
+    "cdl.ops-numpy.indexing",
+    "cdl.ops-numpy.joining",
+    "cdl.ops-numpy.nan_reductions",
+    "cdl.ops-numpy.products",
+    "cdl.ops-numpy.reductions",
+    "cdl.ops-numpy.rounding",
+    "cdl.ops-numpy.shapes",
+    "cdl.ops-numpy.sorting",
+    "cdl.ops-numpy.statistics",
+    "cdl.ops.image",
+    "cdl.applications",
+    "cdl.activations",
+    "cdl.losses",
+    "cdl.metrics",
+    "cdl.optimizers",
+    "cdl.optimizers.schedules",
+    "cdl.callbacks",
+    "cdl.initializers",
+    "cdl.regularizers",
+    "cdl.constraints",
+    "cdl.export",
+    "cdl.explain",
+    "cdl.sklearn",
+    "cdl.wrappers",
+    "cdl.distribution",
+    "cdl.utils",
+    "cdl.preprocessing",
+    "cdl.datasets",
+    "cdl.random",
+    "cdl.config",
+    "cdl.backend",
+    "cdl.tree",
+    "cdl.dtype_policies",
+    "cdl.quantizers",
+    "cdl.distillation",
+    "cdl.visualization",
 }
 
 
-def test_what_most_programs_use_has_an_example():
-    assert set(WITH_EXAMPLES) >= USED_MOST
+def test_every_public_class_and_function_has_an_example():
+    without = [
+        entry.whole
+        for page, entries in reference.pages().items()
+        if page not in WITHOUT
+        for entry in entries
+        if entry.whole not in WITH_EXAMPLES
+    ]
+    assert not without, "each needs a section in docs/api_examples/PAGE.pycon"
 
 
-@pytest.mark.parametrize("name", sorted(WITH_EXAMPLES))
+def test_the_examples_beside_are_of_public_names():
+    assert set(PAGES) <= set(reference.pages())
+    assert set(named_examples.examples()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_give_what_they_show(page, tmp_path, monkeypatch):
+    for names, example in named_examples.sections(
+        (named_examples.FOLDER / f"{page}.pycon").read_text()
+    ):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        assert not api_examples.differences(example, names[0])
+        for name in names:
+            assert name.rpartition(".")[2] in example, f"the example of {name} does not use it"
+
+
+@pytest.mark.parametrize("name", sorted(IN_DOCSTRINGS))
 def test_an_example_gives_what_it_shows(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = inspect.getdoc(WITH_EXAMPLES[name])
+    text = inspect.getdoc(IN_DOCSTRINGS[name])
     test = doctest.DocTestParser().get_doctest(text, {"cdl": cdl, "np": np}, name, name, 0)
     told = []
     doctest.DocTestRunner().run(test, out=told.append)

@@ -6,6 +6,7 @@ import inspect
 import re
 
 import arguments
+import named_examples
 import reference
 from docutils import nodes
 from sphinx import addnodes
@@ -36,7 +37,9 @@ def plain(app, what, name, thing, options, lines):
         text = arguments.completed(thing, text)
     parts = IN_CODE.split(text)
     parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
-    lines[:] = "".join(parts).split("\n")
+    lines[:] = "".join(parts).split("\n") + named_examples.lines(name)
+    page = app.env.docname.rpartition("/")[2]
+    app.env.note_dependency(str(named_examples.FOLDER / f"{page}.pycon"))
     if what == "property":  # else what stands before a colon is taken for a type
         lines[:0] = ["..", ""]
 

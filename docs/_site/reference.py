@@ -196,7 +196,8 @@ INDEX = """\
 API reference
 =============
 
-Every public name of cdl, from its docstring.
+Every public name of cdl: what it is, takes, gives and raises, and an example. Examples go on from
+``import numpy as np`` and ``import cdl``; their arrays are printed with four digits.
 
 .. toctree::
    :maxdepth: 1
