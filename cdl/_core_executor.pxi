@@ -19,7 +19,7 @@ cdef class Executor:
     cdef cdl_program *program
     cdef cdl_pass where
     cdef _Arrays held
-    cdef object order, rates, source, made_of, after, ranks
+    cdef object order, rates, source, made_of, after, ranks, block
     cdef object interrupt  # what a signal's handler raised while the core ran
     cdef object counted
     cdef int64_t *counter  # in `counted`: the optimizer's steps; or NULL

@@ -162,6 +162,7 @@ cdef extern from "cdl.h" nogil:
         c_bool (*poll)(void *who) noexcept
         void *who
         c_bool (*join)(void *who, float *floats, size_t n, c_bool step) noexcept
+        float *(*block)(void *who, size_t n) noexcept
         int rank
         int ranks
         bint leaves

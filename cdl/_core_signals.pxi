@@ -54,7 +54,7 @@ cdef c_bool _answer_signals(void *who) noexcept with gil:
 cdef int _share(cdl_program_def *to, ranks) except -1:
     """Has the rows of each batch shared with other processes (cdl.distribution.ranks)."""
     if ranks is not None:
-        to.join = _join
+        to.join, to.block = _join, _block
         to.rank, to.ranks, to.leaves = ranks.rank, ranks.size, ranks.reproducible
     return 0
 
@@ -64,8 +64,17 @@ cdef c_bool _join(void *who, float *floats, size_t n, c_bool step) noexcept with
     cdef Executor executor = <Executor>who
     try:
         view = PyMemoryView_FromMemory(<char *>floats, n * sizeof(float), PyBUF_WRITE)
-        return executor.ranks.join(view, step)
+        return executor.ranks.join(view, step, executor.block)
     except BaseException as error:
         if executor.interrupt is None:
             executor.interrupt = error
         return False
+
+
+cdef float *_block(void *who, size_t n) noexcept with gil:
+    """Memory for the floats of a step, from the ranks; NULL if they have none."""
+    cdef Executor executor = <Executor>who
+    executor.block = executor.ranks.block(n)
+    if executor.block is None:
+        return NULL
+    return <float *><size_t>executor.block.mine.ctypes.data

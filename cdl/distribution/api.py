@@ -202,6 +202,7 @@ def _limit_threads(made: ranks.Ranks, mpi: Any) -> None:
         else list(range(os.cpu_count() or 1))
     )
     sharing = sum(bool(set(cores) & set(theirs)) for theirs in here.allgather(cores))
+    made.on_one_machine = here.size == made.size
     here.Free()
     made.threads = _core.info()["threads"]
     if "OMP_NUM_THREADS" not in os.environ:

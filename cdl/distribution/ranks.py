@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from cdl._common import clock
 from cdl.distribution import ending
+from cdl.distribution.shared_block import SharedBlock
 
 # Of the header in front of the gradients of a step: the core writes FAULTS, each the sum of all
 # ranks' in the end. MARK and SQUARE are a number and its square: of equal ones n * SQUARE is MARK
@@ -30,6 +31,7 @@ from cdl.distribution import ending
 FAULTS, STOPS, FAULTY, MARK, SQUARE = range(5)
 _HEADER_BYTES = 64
 _MARKS = 241
+_LEAST = 1 << 15  # floats that ranks of a machine add up themselves
 LEAVES = 8  # CDL_LEAVES
 _SAMPLED = 64  # rows
 _SWITCH = 1e-4  # seconds
@@ -55,6 +57,7 @@ class Ranks:
         self.host: str = mpi.Get_processor_name()
         self.threads = 0  # of this rank, once it is known how many share its machine
         self.reproducible = False
+        self.on_one_machine = False
         self.calls = 0  # collective ones so far
         self.since: float | None = None  # when the present one began
         self.stop_asked = False  # by a signal
@@ -69,12 +72,18 @@ class Ranks:
 
     # --- what the core asks for ---
 
-    def join(self, view: memoryview, step: bool) -> bool:
+    def block(self, floats: int) -> SharedBlock | None:
+        """Memory for a step's floats that the others see; None where it is not worth it."""
+        worth = floats >= _LEAST and self.on_one_machine and not self.reproducible
+        return SharedBlock.made(floats) if worth else None
+
+    def join(self, view: memoryview, step: bool, block: SharedBlock | None = None) -> bool:
         """Make of a view of floats the sums of all ranks; whether the run goes on.
 
         Args:
             view: the floats' bytes; of a step the header comes first.
             step: whether it is one.
+            block: what `block` has given for them.
 
         Raises:
             KeyboardInterrupt: of a step: a rank was asked to stop.
@@ -87,7 +96,7 @@ class Ranks:
             self.since = None
             return True
         rest: memoryview | None = None
-        if self.reproducible:
+        if self.reproducible or (block is not None and len(view) > _HEADER_BYTES):
             view, rest = view[:_HEADER_BYTES], view[_HEADER_BYTES:]
         header = view[:_HEADER_BYTES].cast("f")
         faulty = header[FAULTS] > 0.0
@@ -111,9 +120,22 @@ class Ranks:
                 who = f"rank {int(header[FAULTY]) - 1}" if one else "several ranks"
                 raise ValueError(f"{who} has found a fault in its rows: see the error there")
             return False
-        if rest:
+        if rest and block is not None:
+            self._add_blocks(rest, block)
+        elif rest:
             self._add_leaves(np.frombuffer(rest, np.float32).reshape(LEAVES, -1))
         return True
+
+    def _add_blocks(self, gradients: memoryview, block: SharedBlock) -> None:
+        """The sums of gradients that lie where the others see them, if they do."""
+        if block.all is None:
+            block.find(self.gathered, self.rank)
+        self._enter()
+        if block.all:
+            block.add_up(self.rank, self._comm.Barrier)
+        else:
+            self._comm.Allreduce(self._in_place, [gradients, self._float])
+        self.since = None
 
     def _add_leaves(self, leaves: NDArray[np.float32]) -> None:
         """The sums of the leaves of all ranks into the first row: by one tree, whatever the ranks.
@@ -303,7 +325,10 @@ class Alone(Ranks):
         self._depth, self._begun, self._agreed = 0, False, False
         self.alike = WeakSet()
 
-    def join(self, view: memoryview, step: bool) -> bool:
+    def block(self, floats: int) -> None:
+        """None: nobody else is to see it."""
+
+    def join(self, view: memoryview, step: bool, block: SharedBlock | None = None) -> bool:
         """Add the leaves of a step up; whether it found no fault."""
         if not step:
             return True

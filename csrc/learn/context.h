@@ -39,10 +39,15 @@ enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
  * of the whole batch. False: the run ends on all of them, and its batch is void. */
 typedef bool cdl_join_fn(void *who, float *floats, size_t n, bool step);
 
+/* Memory for the floats of a step where those processes may see each other's; NULL: the program's
+ * own is as good. */
+typedef float *cdl_block_fn(void *who, size_t n);
+
 /* Of several processes that take a share each of the rows of every batch, this one. */
 struct cdl_ranks {
     int rank, all;
     cdl_join_fn *join;
+    cdl_block_fn *block;
     void *who;
     bool ended; /* the last join said so */
     bool leaves;

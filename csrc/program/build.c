@@ -353,8 +353,11 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (!program->kernels)
         return refuse(&misfit->reason, "isa: expected one that this machine runs");
     program->training = def->training;
-    program->ranks = (struct cdl_ranks){
-        .rank = def->rank, .all = def->ranks, .join = def->join, .who = def->who};
+    program->ranks = (struct cdl_ranks){.rank = def->rank,
+                                        .all = def->ranks,
+                                        .join = def->join,
+                                        .block = def->block,
+                                        .who = def->who};
     program->ranks.leaves = def->leaves;
     program->rows = cdl_most_rows(&program->ranks, def->rows);
     program->n_groups = def->n_groups;

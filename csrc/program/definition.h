@@ -91,6 +91,7 @@ struct cdl_program_def {
     /* Of several processes that share the rows of each batch (learn/context.h), called with `who`;
      * or NULL, and 0 ranks. */
     cdl_join_fn *join;
+    cdl_block_fn *block;
     int rank, ranks;
     bool leaves; /* the same bits for any number of ranks (CDL_LEAVES) */
 };

@@ -191,7 +191,8 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
             leaf += cdl_param_floats(program->parts[i].param);
         program->ranks.leaf_floats = leaf;
         program->joined_floats = CDL_HEADER + (program->ranks.leaves ? CDL_LEAVES : 1) * leaf;
-        add(plan, &program->joined, program->joined_floats, 0, end);
+        program->joined = program->ranks.block(program->ranks.who, program->joined_floats);
+        if (!program->joined) add(plan, &program->joined, program->joined_floats, 0, end);
     }
     for (int i = 0; i < program->n_trained + program->n_parts && program->micro; i++) {
         struct cdl_trained *trained =

@@ -14,6 +14,8 @@ import scipy.sparse
 
 import cdl
 from cdl import layers, optimizers
+from cdl.distribution import ranks
+from cdl.distribution.shared_block import SharedBlock
 
 ROWS, FEATURES, CLASSES = 70, 12, 4
 RNG = np.random.default_rng(0)
@@ -435,6 +437,36 @@ def results(cases=None):
     return found
 
 
+# Also where ranks add up gradients that they see, as they do those of larger nets.
+SEEN = (
+    "adam, not shuffled",
+    "batch normalization",
+    "batches smaller than ranks",
+    "accumulation with a rest",
+    "clipping by all norms",
+    "averages",
+    "muon",
+    "two inputs",
+    "own steps",
+)
+
+
+def seen(unseen=False):
+    """Results of SEEN; `unseen`: where the last rank does not see the others', after all."""
+    cases = {name: CASES[name] for name in (SEEN[:2] if unseen else SEEN)}
+    least, find = ranks._LEAST, SharedBlock._of_another
+
+    def fails(*place):
+        raise PermissionError
+
+    ranks._LEAST = 0
+    if unseen and ranks.current().rank == ranks.current().size - 1:
+        SharedBlock._of_another = fails
+    found = results(cases)
+    ranks._LEAST, SharedBlock._of_another = least, find
+    return found
+
+
 def to_the_bit(*names):
     cases = {name: TO_THE_BIT[name] for name in names or TO_THE_BIT}
     with cdl.distribution.DataParallel(reproducible=True).scope():
@@ -445,6 +477,8 @@ def main(folder):
     cdl.distribution.set_distribution(cdl.distribution.DataParallel())
     rank = cdl.distribution.distribution().data_shard_id
     found = results()
+    for unseen in (False, True):
+        found |= {f"{'un' * unseen}seen, {name}": value for name, value in seen(unseen).items()}
     np.savez(Path(folder) / f"{rank}.npz", **found, **to_the_bit())
 
 

@@ -19,6 +19,17 @@ def test_ranks_compute_what_one_process_does(alone, together, n, name):
         assert np.abs(got - wanted).max() <= most, key
 
 
+@pytest.mark.parametrize("how", ["seen", "unseen"])
+@pytest.mark.parametrize("n", SIZES)
+def test_gradients_in_memory_that_ranks_share_are_added_up_alike(alone, together, n, how):
+    found = together[n][0]
+    keys = [key for key in found if key.startswith(f"{how}, ")]
+    assert len(keys) > 10
+    for key in keys:
+        wanted = alone[key.removeprefix(f"{how}, ")]
+        assert np.abs(found[key] - wanted).max() <= 3e-4 * max(np.abs(wanted).max(), 1e-3), key
+
+
 @pytest.mark.parametrize("n", SIZES)
 def test_all_ranks_have_the_same_bits(together, n):
     first, *others = together[n]

@@ -1,0 +1,70 @@
+"""Gradients that ranks see are added up by each for a share, in the order of ranks."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from cdl.distribution.shared_block import SharedBlock
+
+
+def found_by_threads(size, floats):
+    """Blocks of so many ranks, each of which a thread of this process stands for."""
+    blocks = [SharedBlock(floats) for _ in range(size)]
+    meeting, shelf = threading.Barrier(size), {}
+
+    def gathered(rank):
+        def gather(mine):
+            shelf[rank] = mine
+            meeting.wait()
+            everyone = [shelf[other] for other in range(size)]
+            meeting.wait()
+            return everyone
+
+        return gather
+
+    in_threads(size, lambda rank: blocks[rank].find(gathered(rank), rank))
+    return blocks, meeting
+
+
+def in_threads(size, run):
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 7])
+@pytest.mark.parametrize("floats", [17, 40, 100_003])
+def test_all_get_the_sums_in_the_order_of_ranks(size, floats):
+    blocks, meeting = found_by_threads(size, floats)
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(size, floats)).astype(np.float32)
+    for rank, block in enumerate(blocks):
+        block.mine[:] = given[rank]
+    in_threads(size, lambda rank: blocks[rank].add_up(rank, meeting.wait))
+    wanted = given[0, 16:].copy()
+    for other in given[1:]:
+        wanted += other[16:]
+    for rank, block in enumerate(blocks):
+        assert block.mine[16:].tobytes() == wanted.tobytes()
+        assert block.mine[:16].tobytes() == given[rank, :16].tobytes()
+
+
+def test_nothing_is_left_of_a_block():
+    before = sorted(os.listdir("/proc/self/fd"))
+    blocks, _ = found_by_threads(2, 5000)
+    unfound = SharedBlock(5000)
+    assert sorted(os.listdir("/proc/self/fd")) != before
+    del blocks, unfound
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    with open("/proc/self/maps") as file:
+        assert "memfd:cdl-" not in file.read()
+
+
+def test_a_block_of_another_process_is_not_taken_for_it():
+    block = SharedBlock(100)
+    block.find(lambda mine: [mine, (os.getpid(), 0, "cdl-0")], 0)
+    assert block.all == []
