@@ -26,6 +26,7 @@ NAMES = [
     ("bfloat16", "bfloat16", "bfloat16"),
     ("float16", "float16", "float16"),
     ("uint8", "uint8", "uint8"),
+    ("string", "string", "string"),
 ]
 
 
@@ -132,7 +133,10 @@ def test_quantized_names():
         (lambda: DTypePolicy("float42"), ValueError, "Cannot convert 'float42' to a policy; valid"),
         (lambda: DTypePolicy("float64"), ValueError, "would double its size; NumPy and scikit-"),
         (lambda: DTypePolicy(3), TypeError, "'name' must be a string, .* got 3 of type int"),
+        (lambda: DTypePolicy("float"), ValueError, "Cannot convert 'float' to a policy"),
         (lambda: dtype_policies.get(3), ValueError, "Cannot interpret `dtype` argument"),
+        (lambda: dtype_policies.get(b"float32"), ValueError, "Cannot interpret `dtype` argument"),
+        (lambda: dtype_policies.get({}), ValueError, "it names no policy, config={}"),
         (lambda: dtype_policies.get("int8"), ValueError, "Cannot convert `policy` into a valid"),
         (lambda: QuantizedDTypePolicy("int7"), ValueError, "Invalid quantization mode"),
         (lambda: QuantizedDTypePolicy("int8", "foo"), ValueError, "Cannot convert"),

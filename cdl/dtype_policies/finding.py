@@ -33,6 +33,8 @@ def get(identifier: Any) -> DTypePolicy:
     if isinstance(identifier, str):
         return quantized.of_name(identifier)
     try:
+        if isinstance(identifier, bytes):
+            raise ValueError
         name = standardize_dtype(identifier)
     except ValueError:
         raise ValueError(
@@ -69,6 +71,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             policy = serialization.revive(cls, config, custom_objects)
             return policy
     policy = serialization.deserialize(config, custom_objects)
+    if type(policy) is dict:  # a dict that names no class comes back as one
+        raise ValueError(f"Unknown `config` as a `dict`: it names no policy, config={config!r}")
     return policy
 
 

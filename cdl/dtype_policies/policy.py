@@ -113,11 +113,13 @@ def dtypes_of(name: Any) -> tuple[str, str]:
     if name in _MIXED:
         return _MIXED[name], "float32"
     why = "; valid are 'float32', 'mixed_bfloat16', 'mixed_float16', 'bfloat16' and 'float16'"
+    if name == "string":  # that of layers that read text
+        return name, name
     try:
         dtype = standardize_dtype(name)
         if dtype == "float64":
             why = f": {NO_FLOAT64}"
-        elif "complex" not in dtype:
+        elif "complex" not in dtype and name in (dtype, "int"):  # "float" or "f4" is no policy
             return dtype, dtype
     except ValueError:
         pass
