@@ -37,6 +37,21 @@ def test_what_is_there_is_listed():
     assert [(module, name) for module, name in THERE if name not in names(module)] == []
 
 
+def test_a_script_imports_each_module_that_is_there(run_python):
+    modules = {module for module, _ in THERE if module}
+    run_python(
+        f"""if True:
+        import importlib
+        from cdl.scripts import imports
+        imports.install()
+        import keras
+        for module in {sorted(modules)}:
+            assert importlib.import_module(f"keras.{{module}}").__name__ == f"keras.{{module}}"
+            eval(f"keras.{{module}}")
+        """
+    )
+
+
 @pytest.mark.parametrize("module", ["preprocessing.text", "optim"])
 def test_a_module_that_is_not_there_is_explained_to_a_script_that_imports_it(module, monkeypatch):
     monkeypatch.setattr("sys.meta_path", [*sys.meta_path])

@@ -29,6 +29,7 @@ _DEEPER = (
     "cdl.utils.legacy",
     "cdl.optimizers.legacy",
     "cdl.optimizers.schedules",
+    "cdl.ops.image",
     "cdl.ops.nn",
     "cdl.ops.numpy",
     "cdl.ops.linalg",
