@@ -52,7 +52,7 @@ class KerasTensor(Listed, ArrayMethods):
 
     _inner: tuple[str, ...] = (
         "batch_axis", "is_open", "like", "node", "rows_per_sample", "sample_shape", "sized",
-        "tensor_index",
+        "sizes", "tensor_index",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +79,7 @@ class KerasTensor(Listed, ArrayMethods):
         self.batch_axis = batch_axis
         self.node: Node | None = None
         self.tensor_index = 0
+        self.sizes: Any = None  # what it holds, if that is known: see `known_sizes`
 
     @property
     def ndim(self) -> int:

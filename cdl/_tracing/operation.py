@@ -32,6 +32,7 @@ from cdl._common.errors import cause, hint, step_aside
 from cdl._common.naming import snake_case, unique
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.known_sizes import keep_sizes
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
 from cdl._tracing.shape_inference import (
     as_array,
@@ -247,11 +248,13 @@ def call(
         args = row.prepare(*args)
     program = current_program()
     if program is not None and _has_terms(args, kwargs):
-        return appended(program, row, args, kwargs)
+        return keep_sizes(row.name, args, appended(program, row, args, kwargs))
     if not row.draws and not is_symbolic(args, kwargs):
         return _computed(row, args, kwargs)
     _refuse_untraced(row, args, kwargs)
-    return graph.record(made or Operation(row), args, kwargs, infer(row, args, kwargs))
+    made = made or Operation(row)
+    result = graph.record(made, args, kwargs, infer(row, args, kwargs))
+    return keep_sizes(row.name, args, result)
 
 
 def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from cdl import tree
 from cdl._common.errors import hinted
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.symbolic import operator_of
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer, calling
@@ -231,6 +232,8 @@ class Model(Configured, FunctionalGraph):
         """
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
         if not arrays and graph.tensors_in((args, kwargs)):
+            if args and self.built and not is_scripted(type(self)):
+                args = (self._of_ranks(args[0]), *args[1:])
             return calling.record_call(self, args, kwargs)
         if not arrays:
             calling.check_arguments(self, args, kwargs)
@@ -238,6 +241,28 @@ class Model(Configured, FunctionalGraph):
             if (more or kwargs.keys() - _OF_MODELS.keys()) and is_scripted(type(self)):
                 return run_script(self, args, kwargs, build=False)
         return self._on_data(*args, **kwargs)
+
+    def _of_ranks(self, x: Any) -> Any:
+        """Symbolic inputs with a last axis of size 1 where an input has one, and without it."""
+        infos = self._input_infos()
+        named = {info.name: info for info in infos} if isinstance(x, Mapping) else None
+        if named is None and len(tree.flatten(x)) != len(infos):
+            return x  # which is refused elsewhere
+        left = iter(infos)
+
+        def of_rank(path: tuple[Any, ...], tensor: Any) -> Any:
+            info = next(left) if named is None else named.get(str(path[-1]))
+            if info is None or not isinstance(tensor, KerasTensor):
+                return tensor
+            more = len(info.shape) - tensor.ndim
+            if more == 1 and info.shape[-1] == 1:
+                return operator_of("expand_dims")(tensor, -1)
+            if more == -1 and tensor.shape[-1] == 1:
+                return operator_of("squeeze")(tensor, -1)
+            return tensor
+
+        leaves = [of_rank(*pair) for pair in tree.flatten_with_path(x)]
+        return tree.pack_sequence_as(x, leaves)
 
     def _arguments(self) -> Iterable[str]:
         return super()._arguments() if is_scripted(type(self)) else _OF_MODELS

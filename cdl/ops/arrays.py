@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from cdl._common.dtypes import astype, standardize_dtype
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing.known_sizes import sizes_in
 from cdl._tracing.lowered_tensor import LoweredTensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -86,6 +87,8 @@ def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
         x: the tensor; None if the shape is that of a new one.
         shape: as the user gives it.
     """
+    if isinstance(shape, (KerasTensor, LoweredTensor)):
+        shape = sizes_in(shape) or shape
     if not isinstance(shape, (list, tuple)) or not shape:
         return shape
     tensor = x.spec if isinstance(x, LoweredTensor) else x

@@ -18,6 +18,8 @@ from cdl._common.validation import expected, not_recognized, number
 from cdl._configs.serialization import register_public
 from cdl._tracing.graph import KerasTensor, current_scope
 from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._tracing.known_sizes import sizes_in
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import operator_of
 from cdl._variables.state import State
 from cdl.random.sources import draw_seed
@@ -105,7 +107,12 @@ def _traced(
     An array that does not depend on the number of samples and has an int as its seed is the same
     in each step: it is drawn at once.
     """
-    sizes = tuple(shape) if isinstance(shape, (list, tuple)) else ()
+    sizes: Any = shape
+    if isinstance(shape, (KerasTensor, LoweredTensor)):
+        sizes = sizes_in(shape)
+        if not isinstance(sizes, tuple):
+            raise expected(name, "shape", "sizes that are known while tracing", shape)
+    sizes = tuple(sizes) if isinstance(sizes, (list, tuple)) else ()
     within = current_scope() is not None
     if within and sizes[:1] == (None,):
         sizes = (SymbolicBatch(), *sizes[1:])

@@ -115,3 +115,28 @@ def test_class_without_a_call_is_told_so(make):
 def test_base_class_is_said_to_be_one(make):
     with pytest.raises(NotImplementedError, match="does nothing by itself: derive a class from it"):
         make()(X)
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "in a class"])
+def test_a_model_called_within_another_adds_a_last_axis_of_one_or_takes_it_away(kind):
+    x = cdl.Input((6, 1))
+    flat = layers.Dense(2)
+    inner = cdl.Model(x, flat(layers.Flatten()(x)))
+    if kind == "sequential":
+        inner = cdl.Sequential([cdl.Input((6, 1)), layers.Flatten(), flat])
+
+    class Around(cdl.Model):
+        def call(self, inputs):
+            return inner(inputs)
+
+    y = cdl.Input((6,))
+    model = Around() if kind == "in a class" else cdl.Model(y, inner(y))
+    array = np.arange(18.0, dtype=np.float32).reshape(3, 6)
+    np.testing.assert_allclose(model.predict(array, verbose=0), inner(array), rtol=1e-6)
+
+    z = cdl.Input((6, 1))
+    narrow = cdl.Model(y, flat(y))
+    wide = cdl.Model(z, narrow(z))
+    np.testing.assert_allclose(wide.predict(array[:, :, None], verbose=0), narrow(array), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"must have shape \(None, 6, 1\), got \(None, 3, 2, 2\)"):
+        inner(cdl.Input((3, 2, 2)))

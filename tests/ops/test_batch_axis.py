@@ -19,6 +19,10 @@ def steps_first(t):
     return ops.transpose(t, (1, 0, 2))
 
 
+def joined(samples, *others):
+    return ops.concatenate([ops.expand_dims(samples, -1), ops.convert_to_tensor(others)], 0)
+
+
 def recurrent(t):
     def step(state, now):
         state = ops.tanh(now @ W + 0.5 * state)
@@ -78,6 +82,13 @@ CASES = {
     "statistics of samples": (lambda t: steps_first(t) - ops.mean(steps_first(t), 1, True), T),
     "number of samples": (lambda t: t / ops.cast(ops.shape(steps_first(t))[1], "float32"), T),
     "zeros of steps": (lambda t: steps_first(t) + ops.ones((5, ops.shape(t)[0], 1)), T),
+    "a mask tiled by a tensor of sizes": (
+        lambda t: t * ops.tile(ROWS[:, 0][None], joined(ops.shape(t)[0], 1, 1)),
+        T,
+    ),
+    "ones of stacked sizes": (lambda t: t + ops.ones(ops.stack([ops.shape(t)[0], 5, 4])), T),
+    "reshaped by a tensor of sizes": (lambda t: ops.reshape(t, joined(ops.shape(t)[0], 20)), T),
+    "a line for each sample": (lambda x: x + ops.repeat(ROWS[:1, 0], ops.shape(x)[0], 0), X),
     "columns of a table": (lambda i: ops.take(EACH[0], i, axis=0), PLACES),
     "rows of a table": (lambda i: ops.take(EACH[:, :, 0], i, axis=1), PLACES),
     "numbers of classes first": (lambda i: ops.one_hot(i, 4, axis=0), PLACES),

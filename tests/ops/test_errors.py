@@ -266,9 +266,11 @@ def test_a_part_counted_from_the_end_is_that_part():
     np.testing.assert_array_equal(ops.slice(TABLE, (1, -2), (2, 2)), TABLE[1:3, 1:])
 
 
-def test_text_is_no_tensor():
+def test_texts_stay_texts_and_are_no_numbers():
+    assert ops.convert_to_tensor("abc") == "abc"
+    assert ops.convert_to_tensor(["abc", "d"], "string").tolist() == ["abc", "d"]
     with pytest.raises(ValueError, match="convert_to_tensor: x must hold numbers, got dtype <U3"):
-        ops.convert_to_tensor("abc")
+        ops.convert_to_tensor("abc", "float32")
 
 
 @pytest.mark.parametrize("function", [ops.cumsum, ops.cumprod])

@@ -30,6 +30,7 @@ SHAPES = {
     "shape of a tensor": ops.shape,
     "number of samples": lambda x: (ops.shape(x)[0], 3),
     "None": lambda x: (x.shape[0], 3),
+    "a tensor of sizes": lambda x: ops.stack([ops.shape(x)[0], 3]),
 }
 
 
@@ -123,6 +124,11 @@ def test_arrays_are_drawn_at_once():
     first = layer(X[:4])
     assert isinstance(first, np.ndarray)
     assert not (layer(X[:4]) == first).any()
+
+
+def test_a_shape_that_is_not_known_is_refused():
+    with pytest.raises(ValueError, match="normal: shape must be sizes that are known"):
+        model_of(lambda x, seed: cdl.random.normal(ops.cast(ops.mean(x), "int32"), seed=seed))
 
 
 def test_shuffling_samples_is_refused():

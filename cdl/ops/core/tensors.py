@@ -18,6 +18,7 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
+from cdl.data.texts import holds_texts
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack
@@ -55,6 +56,8 @@ def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any
         isinstance(leaf, _SYMBOLIC) for leaf in tree.flatten(x)
     ):
         x = stack([convert_to_tensor(part) for part in x])
+    if dtype == "string" and holds_texts([x]):
+        dtype = None
     return x, None if dtype is None else standardize_dtype(dtype)
 
 
@@ -65,12 +68,14 @@ def convert_to_tensor(
     """x as an array, or as the symbolic tensor that it is.
 
     Args:
-        x: an array, numbers, a weight, or lists of them.
+        x: an array, numbers, a weight, or lists of them; texts stay as they are.
         dtype: None for that of x; numbers of Python are float32, int32 or bool.
         sparse: not supported.
         ragged: not supported.
     """
     array = np.asarray(x)
+    if dtype is None and holds_texts(array[None]):
+        return array
     if array.dtype.kind in "OUS":
         raise ValueError(f"convert_to_tensor: x must hold numbers, got dtype {array.dtype}")
     return as_dtype(array, dtype)

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 from cdl._ir.elementwise import argument
 from cdl._ir.emit import concat, pick
 from cdl._ir.emit import reshape as reshaped
+from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import Saved, operation
 from cdl.data import brief
-from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of
+from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of, sizes_for
 from cdl.ops.indexing_lowering import cut, lines, repeated
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
@@ -184,7 +185,7 @@ def _tile(program: Program, spec: KerasTensor, x: ArrayLike, repeats: int | Sequ
     return reshaped(program, value, spec.sample_shape)
 
 
-@operation(_tile, untraced=_tile_apart)
+@operation(_tile, untraced=_tile_apart, prepare=lambda x, repeats: (x, sizes_for(None, repeats)))
 def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Any:
     """x several times, one behind the other, along each axis.
 
@@ -195,7 +196,11 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Any:
     return np.tile(x, shape_arg(repeats))
 
 
-def _repeat_apart(x: Any, repeats: int | Sequence[int], axis: int | Sequence[int]) -> str:
+def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
+    if isinstance(repeats, SymbolicBatch):
+        once = repeats.times == 1 and axis is not None and shape_of(x)[axis] == 1
+        shared = not getattr(x, "rows_per_sample", 0)
+        return "" if once and shared else "repeat one line, along its axis, for each sample"
     if np.ndim(repeats) and np.size(repeats) > 1:
         return "give one number of repeats for all"
     return samples_apart(x, axis) if axis is None or x.rows_per_sample > 1 or x.batch_axis else ""
@@ -204,6 +209,8 @@ def _repeat_apart(x: Any, repeats: int | Sequence[int], axis: int | Sequence[int
 def _repeat(
     program: Program, spec: KerasTensor, x: Any, repeats: int | Sequence[int], axis: Any
 ) -> Any:
+    if isinstance(repeats, SymbolicBatch):  # which a shared value is as it is
+        return reshaped(program, value_of(program, x), spec.sample_shape)
     value, count = x.value, int(np.asarray(repeats).reshape(()))
     at = -1 if along_samples(x, axis) else sample_axis(x, axis)  # -1: of a sample several lines
     value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
