@@ -197,7 +197,7 @@ API reference
 =============
 
 Every public name of cdl: what it is, takes, gives and raises, and an example. Examples go on from
-``import numpy as np`` and ``import cdl``; their arrays are printed with four digits.
+``import numpy as np`` and ``import cdl``; what they give is printed with four digits.
 
 .. toctree::
    :maxdepth: 1

@@ -28,6 +28,7 @@ from shown import alike
 
 import cdl
 
+SCALAR = re.compile(r"np\.float32\(([^()]+)\)")
 MARGIN = re.compile(r"\s+(?=])|(?<=\[)\s+")  # of arrays, by the longest number
 
 
@@ -37,13 +38,20 @@ def printed(example: str, name: str) -> Iterator[tuple[doctest.Example, str]]:
     cdl.utils.clear_session()  # layers are numbered from the first one on
     for statement in doctest.DocTestParser().get_examples(example, name):
         out = io.StringIO()
-        with contextlib.redirect_stdout(out), np.printoptions(precision=4, suppress=True):
+        quiet = warnings.catch_warnings(action="ignore", category=UserWarning)  # by stderr
+        digits = np.printoptions(precision=4, suppress=True)
+        with contextlib.redirect_stdout(out), digits, quiet:
             try:
                 exec(compile(statement.source, f"<{name}>", "single"), names)
             except Exception as error:
                 told = traceback.format_exception_only(error)[-1]
                 out.write("Traceback (most recent call last):\n  ...\n" + told)
-        yield statement, out.getvalue()
+        yield statement, SCALAR.sub(short, out.getvalue())
+
+
+def short(scalar: re.Match[str]) -> str:
+    """A scalar with four digits, as arrays have them."""
+    return f"np.float32({float(f'{float(scalar[1]):.4g}')})"
 
 
 def differences(example: str, name: str) -> str:
@@ -86,8 +94,7 @@ def main(pages: list[str]) -> None:
             continue
         parts = []
         for names, example in named_examples.sections(path.read_text()):
-            with empty_folder(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with empty_folder():
                 text = written(textwrap.dedent(example), names[0])
             parts.append(f"# {', '.join(names)}\n{text}")
         path.write_text("\n".join(parts))
