@@ -216,9 +216,9 @@ class Ranks:
         return found
 
     def array_of_first(self, array: NDArray[Any]) -> None:
-        """Make an array rank 0's."""
+        """Make an array rank 0's; it lies row by row."""
         self._enter()
-        self._comm.Bcast(array, 0)
+        self._comm.Bcast(array.reshape(-1).view(np.uint8), 0)  # MPI knows no bfloat16
         self.since = None
 
     def rows(self, parts: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
@@ -282,7 +282,7 @@ class Ranks:
     def begin_alike(self, variables: Sequence[Any], generators: Any) -> Any:
         """Give all ranks rank 0's values of variables; returns its state of the generators."""
         for each in variables:
-            value = np.array(each.numpy())
+            value = np.array(each.numpy(), order="C")
             if value.dtype == object or value.dtype.kind in "SU":
                 continue
             self.array_of_first(value)

@@ -12,6 +12,7 @@ enum { READS, IGNORED, MEAN };                                   /* numbers */
 enum { READS_WEIGHTS = 1, READS_MASK = 2, READS_CLASSES = 4 };   /* READS, added up */
 enum { OVER_LINES, OVER_LINES_THAT_COUNT, OVER_SUM_OF_WEIGHTS }; /* MEAN */
 enum { SUM, JOIN, SCALE, STAGES };
+enum { JOINED = 2 }; /* floats of a block that travel between processes */
 
 struct sums {
     double counted, weight;
@@ -46,7 +47,7 @@ static const char *check(const struct cdl_node *node) {
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
-    return (cdl_row_blocks(rows) + 1) * (sizeof(struct sums) / sizeof(float));
+    return (cdl_row_blocks(rows) + 1) * (sizeof(struct sums) / sizeof(float) + JOINED);
 }
 
 static struct sums *sums_of(const struct cdl_node *node) {
@@ -71,6 +72,23 @@ static struct sums weights_of(const struct cdl_node *node, size_t first, size_t 
     return sums;
 }
 
+/* Of several processes the sums of all blocks, in the order of these. */
+static struct sums join_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const struct cdl_joined_blocks are = cdl_joined_blocks(ctx);
+    float *joined = (float *)(void *)(sums_of(node) + are.own + 1);
+    struct sums all = {0.0, 0.0};
+    for (size_t b = 0; b < are.own; b++) {
+        joined[(are.first + b) * JOINED] = (float)sums_of(node)[b].counted;
+        joined[(are.first + b) * JOINED + 1] = (float)sums_of(node)[b].weight;
+    }
+    cdl_gather_blocks(ctx, joined, JOINED);
+    for (size_t b = 0; b < are.all; b++) {
+        all.counted += (double)joined[b * JOINED];
+        all.weight += (double)joined[b * JOINED + 1];
+    }
+    return all;
+}
+
 /* The sums of all blocks, in order, behind them; of several processes those of all. */
 static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
     struct sums all = {0.0, 0.0};
@@ -78,11 +96,7 @@ static void add_blocks(const struct cdl_node *node, const struct cdl_context *ct
         all.counted += sums_of(node)[b].counted;
         all.weight += sums_of(node)[b].weight;
     }
-    if (cdl_joins(node, ctx)) {
-        float both[] = {(float)all.counted, (float)all.weight};
-        cdl_join(ctx, both, 2);
-        all = (struct sums){(double)both[0], (double)both[1]};
-    }
+    if (cdl_joins(node, ctx)) all = join_blocks(node, ctx);
     sums_of(node)[cdl_row_blocks(ctx->rows)] = all;
 }
 

@@ -218,6 +218,22 @@ def batch_by_batch():
     return learned(model) | {"logs": np.array(logs)}
 
 
+def in_bfloat16():
+    """Weights of 16 bits, which MPI has no type for."""
+    model = cdl.Sequential([layers.Input((FEATURES,)), layers.Dense(1, dtype="bfloat16")])
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, 0], epochs=1, verbose=0)
+    return {f"weight {i}": w.astype(np.float32) for i, w in enumerate(model.get_weights())}
+
+
+def mean_by_weights():
+    model = net()
+    loss = cdl.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight")
+    model.compile("adam", loss)
+    model.fit(X, Y, sample_weight=WEIGHTS, epochs=4, verbose=0)
+    return {f"weight {i}": w for i, w in enumerate(model.get_weights())}
+
+
 class Stops(cdl.callbacks.Callback):
     """Looks at each batch, and ends the run after five."""
 
@@ -360,6 +376,8 @@ CASES = {
     "masks": masked,
     "images": images,
     "batch by batch": batch_by_batch,
+    "bfloat16": in_bfloat16,
+    "mean by weights": mean_by_weights,
 }
 
 
@@ -413,6 +431,7 @@ TO_THE_BIT = {
     "images": images,
     "accumulation": CASES["accumulation"],
     "clipping": CASES["clipping by all norms"],
+    "mean by weights": mean_by_weights,
     "small batches": lambda: trained(net(), rows=20, batch_size=7),
     "fixed statistics": fixed_statistics,
     "layer normalization": lambda: trained(net(layers.LayerNormalization(), layers.PReLU())),
