@@ -277,6 +277,22 @@ def test_windows_without_targets_are_inputs():
     assert model.predict(windows, verbose=0).shape == (9, 2)
 
 
+def test_windows_are_a_data_set_to_a_script_that_imports_keras_alone(run_python):
+    run_python(
+        """if True:
+        import numpy as np
+        from cdl.scripts import imports
+        imports.install()
+        import keras
+        made = keras.preprocessing.timeseries_dataset_from_array(np.arange(20.0), None, 4, batch_size=8)
+        [first] = made.take(1)
+        assert first.numpy().shape == (8, 4)
+        assert [each.shape for each in made.map(lambda x: x[:, :2]).unbatch().batch(10)] == [
+            (10, 2), (7, 2)]
+        """
+    )
+
+
 def test_a_generator_still_has_to_yield_tuples():
     model = cdl.Sequential([layers.Dense(2)])
     with pytest.raises(ValueError, match="must yield tuples"):

@@ -36,6 +36,9 @@ _DEEPER = (
     "cdl.wrappers.scikit_learn",
 )
 
+# Modules with functions that give a data set of `tf.data` in Keras.
+_WITH_DATA_SETS = ("cdl.preprocessing", "cdl.utils")
+
 # What many scripts ask for, and what there is in its place.
 _INSTEAD = {
     "GradientTape": "model.gradients(x, y) gives the gradient of the compiled loss by each weight, "
@@ -85,6 +88,8 @@ class _Finder(Loader):
         home = _home(spec.name)
         if home is None:
             return _TensorFlow(spec.name)
+        if home in _WITH_DATA_SETS:
+            tensorflow.have_data_sets()
         return _Keras(spec.name, importlib.import_module(home))
 
     @staticmethod

@@ -104,13 +104,8 @@ def _of_data_set(self: Any, name: str) -> Any:
 
 
 @functools.cache
-def have_tensors() -> None:
-    """Have what layers, models, losses and metrics give to a script have `numpy()` from now on."""
-    from cdl.layers import Layer, Normalization
-    from cdl.layers.preprocessing.host_layer import HostLayer
-    from cdl.losses import Loss
-    from cdl.metrics import Metric
-    from cdl.models import Model
+def have_data_sets() -> None:
+    """Have what reads series and folders be a data set of `tf.data` to a script from now on."""
     from cdl.utils.directory_files import DirectoryFiles
     from cdl.utils.timeseries import Windows
 
@@ -118,6 +113,18 @@ def have_tensors() -> None:
     for each in data_sets:
         each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
         each.__getattr__ = _of_data_set
+
+
+@functools.cache
+def have_tensors() -> None:
+    """Have what layers, models, losses and metrics give to a script have `numpy()` from now on."""
+    from cdl.layers import Layer, Normalization
+    from cdl.layers.preprocessing.host_layer import HostLayer
+    from cdl.losses import Loss
+    from cdl.metrics import Metric
+    from cdl.models import Model
+
+    have_data_sets()
     called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)
     for cls in called:
         cls.__call__ = _giving_tensors(cls.__call__)
