@@ -284,7 +284,8 @@ def test_windows_are_a_data_set_to_a_script_that_imports_keras_alone(run_python)
         from cdl.scripts import imports
         imports.install()
         import keras
-        made = keras.preprocessing.timeseries_dataset_from_array(np.arange(20.0), None, 4, batch_size=8)
+        windows_of = keras.preprocessing.timeseries_dataset_from_array
+        made = windows_of(np.arange(20.0), None, 4, batch_size=8)
         [first] = made.take(1)
         assert first.numpy().shape == (8, 4)
         assert [each.shape for each in made.map(lambda x: x[:, :2]).unbatch().batch(10)] == [
