@@ -39,17 +39,12 @@ REASONS = {
     ),
     r"SymbolicScope": ("", "KerasTensor, on which layers and functions of cdl.ops are called"),
     # --- ops ---
-    r"ops\.(nn\.)?ctc_(loss|decode)": (
-        "",
-        "losses.CTC; ops.argmax of the predictions gives the best path",
-    ),
     r"ops\.((numpy|nn)\.)?(angle|conj|conjugate|imag|real|polar|view_as_.*)"
     r"|ops\.i?r?(fft2?|stft)": ("it has no complex numbers", "numpy.fft, beforehand"),
     r"ops\.(custom_gradient|(linalg\.)?jvp)": (
         "the gradients are the core's own",
         "ops.stop_gradient, grad and value_and_grad",
     ),
-    r"ops\.rearrange": ("", "ops.reshape and ops.transpose"),
 }
 
 # The same for names that Keras does not have either, but TensorFlow and PyTorch do.

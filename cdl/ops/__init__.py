@@ -17,6 +17,7 @@ from cdl.ops.core.loops import switch as switch
 from cdl.ops.core.loops import vectorize as vectorize
 from cdl.ops.core.loops import vectorized_map as vectorized_map
 from cdl.ops.core.loops import while_loop as while_loop
+from cdl.ops.core.rearranging import rearrange as rearrange
 from cdl.ops.core.slicing import scatter as scatter
 from cdl.ops.core.slicing import scatter_update as scatter_update
 from cdl.ops.core.slicing import slice as slice
@@ -104,6 +105,8 @@ from cdl.ops.nn.crossentropy import one_hot as one_hot
 from cdl.ops.nn.crossentropy import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
+from cdl.ops.nn.ctc import ctc_decode as ctc_decode
+from cdl.ops.nn.ctc import ctc_loss as ctc_loss
 from cdl.ops.nn.normalization import batch_normalization as batch_normalization
 from cdl.ops.nn.normalization import layer_normalization as layer_normalization
 from cdl.ops.nn.normalization import moments as moments

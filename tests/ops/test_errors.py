@@ -279,3 +279,24 @@ def test_running_sums_and_products_have_the_dtype_of_what_they_run_over(function
     assert function(np.ones((2, 3), dtype), axis=1).dtype == dtype
     assert function(np.ones((2, 3), bool), axis=1).dtype == "int32"
     assert function(np.ones((2, 3), dtype), axis=1, dtype="float32").dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lengths", "words"),
+    [
+        ("a b -> a", {}, "each name once on both sides"),
+        ("a b", {}, "each name once on both sides"),
+        ("a b c -> c b a", {}, "names for the 2 axes"),
+        ("(a c) b -> a c b", {}, "give the length of all but one of a c"),
+        ("(a c) b -> a c b", {"a": 3}, "must fit an axis of 4, got {'a': 3}"),
+        ("a b -> b a", {"c": 3}, r"for the names in .* got \['c'\]"),
+    ],
+)
+def test_rearrange_says_what_does_not_fit(pattern, lengths, words):
+    with pytest.raises(ValueError, match=words):
+        ops.rearrange(np.zeros((4, 5)), pattern, **lengths)
+
+
+def test_rearrange_splits_and_joins():
+    x = np.arange(24.0).reshape(4, 6)
+    np.testing.assert_array_equal(ops.rearrange(x, "(a c) b -> c (b a)", c=2)[1], x[1::2].T.ravel())
