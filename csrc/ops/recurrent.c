@@ -258,6 +258,10 @@ static void step_cell(const struct cdl_steps *s, const struct cdl_context *ctx, 
     float *h = cdl_h_at(s, t + 1, row) + unit;
     if (s->gates.cell == CDL_CELL_LSTM) {
         float *c = cdl_c_at(s, t + 1, row) + unit;
+        if (cdl_is_usual(s)) {
+            kernels->lstm_cell(m, z, cdl_c_at(s, t, row) + unit, c, s->gates.lines, h, s->ld);
+            return;
+        }
         cdl_activate(kernels, s->gate, m, 3 * CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
         cdl_activate(kernels, s->activation, m, CDL_LINE, z + 3 * CDL_LINE, CDL_PANEL,
                      z + 3 * CDL_LINE, CDL_PANEL);

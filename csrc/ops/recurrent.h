@@ -59,6 +59,12 @@ static inline bool cdl_drops(const struct cdl_steps *s) { return s->x_drop || s-
 void cdl_drop(const struct cdl_steps *s, size_t gate, const float *xh, size_t first, size_t m,
               float *to);
 
+/* An LSTM with the activations that most have, whose steps are a kernel each way. */
+static inline bool cdl_is_usual(const struct cdl_steps *s) {
+    return s->gates.cell == CDL_CELL_LSTM && s->gate == CDL_ACTIVATION_sigmoid &&
+           s->activation == CDL_ACTIVATION_tanh;
+}
+
 /* Lanes of a panel that are products of their own where something drops, and their width. */
 static inline size_t cdl_lanes(const struct cdl_steps *s) {
     return s->gates.cell == CDL_CELL_SIMPLE ? 1 : CDL_LANES;

@@ -56,6 +56,11 @@ static void step_cell_back(const struct cdl_steps *s, const struct cdl_context *
     }
     const size_t unit = panel * CDL_LINE, lines = s->gates.lines;
     float *dh = b->d + unit, *dz = b->dz;
+    if (cdl_is_usual(s)) {
+        kernels->lstm_cell_backward(m, z, cdl_c_at(s, t, row) + unit,
+                                    cdl_c_at(s, t + 1, row) + unit, lines, dh, b->ld, b->dc + unit);
+        return;
+    }
     if (s->gates.cell == CDL_CELL_LSTM) {
         cdl_activate(kernels, s->activation, m, CDL_LINE, cdl_c_at(s, t + 1, row) + unit, lines,
                      b->t, CDL_LINE);

@@ -157,3 +157,29 @@ def test_predictions_follow_the_weights(cell):
         found = executor.predict([x])
         np.testing.assert_array_equal(found, predict(program, [x]))
         np.testing.assert_array_equal(executor.predict([x]), found)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_gates_of_an_lstm_are_right_however_large_their_arguments(isa):
+    z = np.float32([0, 1e-4, 0.3, 9, 11, 30, 42, 44, 90, 1e4, 3e38, np.inf])
+    z = np.concatenate([z, -z, [np.nan]]).astype(np.float32)
+    program = Program()
+    x = program.input((1, 1))
+    ones, none = np.ones((1, 4)), np.zeros((1, 4))
+    y = program.emit(
+        "recurrent",
+        [x],
+        (1,),
+        [weight(ones), weight(none), weight(none[0])],
+        activation="tanh",
+        gate=NAMES.index("sigmoid"),
+        cell=1,
+        reverse=0,
+        given=0,
+    )
+    program.output(y)
+    found = predict(program, [z.reshape(-1, 1, 1)], isa=isa)[:, 0]
+    with np.errstate(over="ignore"):
+        sigmoid = 1 / (1 + np.exp(-z.astype(np.float64)))
+    expected = sigmoid * np.tanh(sigmoid * np.tanh(z.astype(np.float64)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-18)
