@@ -37,8 +37,8 @@ typedef uint16_t vuh __attribute__((vector_size(CDL_VLEN * 4)));
  * lane where the machine has one for it, and else two instructions two each, of 16 bits. */
 enum int_way { INT_FLOATS, INT_PAIRS, INT_FOURS };
 
-/* x86's instruction takes unsigned bytes: those of x are 128 more there, and the sums begin at as
- * much less, which follows from the sums of columns that lie behind their words. */
+/* x86's instruction takes unsigned bytes: those of x are 128 more there, and as much is taken
+ * off the sums, which follows from the sums of columns that lie behind their words. */
 #if defined(__x86_64__)
 enum { INT_FOURS_SHIFT = 128 };
 #else
@@ -92,14 +92,35 @@ CDL_INLINE vf load_part(const float *x, size_t n, size_t at) {
     return part;
 }
 
+/* round(v) within [low, high], which are integers: a half goes to the even one, a NaN to 0. */
+CDL_INLINE vi integers_of(vf v, vf low, vf high) {
+#if CDL_VLEN == 16
+    vi integers; /* of a NaN 2^31, of which a byte is 0 */
+    __asm__("vmaxps %1, %2, %0\n\tvminps %0, %3, %0\n\tvcvtps2dq %0, %0"
+            : "=&v"(integers)
+            : "v"(v), "v"(low), "v"(high));
+    return integers;
+#else
+    ROUNDED(v);
+    vf whole = v + vf_splat(EXP_SHIFT);
+    ROUNDED(whole);
+    whole -= vf_splat(EXP_SHIFT);
+    whole = vf_select(whole > high, high, vf_select(whole < low, low, whole));
+    return __builtin_convertvector(whole, vi) & (whole == whole);
+#endif
+}
+
 /* Bytes shift + round(x scale) within [low, high], scale = high / (max |x| + epsilon), which it
- * gives: a half goes to the even one. A NaN makes the scale one: its bits are above those of all
- * numbers. */
+ * gives. A NaN makes the scale one: its bits are above those of all numbers. `words`, unless it is
+ * NULL, are prefetched meanwhile: what is read next would wait for L2. */
 CDL_INLINE float quantize_line(const struct cdl_int_product *p, int32_t shift, const float *x,
-                               float *to) {
+                               const float *words, float *to) {
+    enum { AHEAD = 8 };
     vi top = {0};
     for (size_t b = 0; b < p->k; b += CDL_VLEN) {
         const vi size = (vi)load_part(x, p->k, b) & 0x7fffffff, larger = size > top;
+        CDL_UNROLL for (size_t i = 0; i < AHEAD && words; i++)
+            __builtin_prefetch(words + b * AHEAD + i * CDL_VLEN, 0, 3);
         top = (size & larger) | (top & ~larger);
     }
     int32_t most = 0;
@@ -108,13 +129,7 @@ CDL_INLINE float quantize_line(const struct cdl_int_product *p, int32_t shift, c
     const vf low = vf_splat(p->low), high = vf_splat(p->high);
     char *bytes = (char *)to;
     for (size_t b = 0; b < p->k; b += CDL_VLEN) {
-        vf scaled = load_part(x, p->k, b) * vf_splat(scale);
-        ROUNDED(scaled);
-        vf whole = scaled + vf_splat(EXP_SHIFT);
-        ROUNDED(whole);
-        whole -= vf_splat(EXP_SHIFT);
-        whole = vf_select(whole > high, high, vf_select(whole < low, low, whole));
-        const vi integers = __builtin_convertvector(whole, vi) & (whole == whole); /* no NaN */
+        const vi integers = integers_of(load_part(x, p->k, b) * vf_splat(scale), low, high);
         const vb narrow = __builtin_convertvector(integers + shift, vb);
         memcpy(bytes + b, &narrow, sizeof narrow);
     }
@@ -124,9 +139,6 @@ CDL_INLINE float quantize_line(const struct cdl_int_product *p, int32_t shift, c
 /* One word of each line by the words of a row of b. */
 CDL_INLINE void add_words(const enum int_way way, const size_t mr, const size_t nv,
                           vi acc[][INT_NV], const float *const *x, size_t g, const float *b) {
-    CDL_UNROLL for (size_t j = 0; j < nv; j++) {
-        if (mr == 1 && CDL_VLEN == 16) __builtin_prefetch(b + 512 + j * CDL_VLEN, 0, 3);
-    }
     if (way == INT_FOURS && mr == 1) {
         const vi s = (vi)vf_splat(x[0][g]);
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[0][j] =
@@ -152,12 +164,9 @@ CDL_INLINE void add_words(const enum int_way way, const size_t mr, const size_t 
 CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t nv,
                          const float *const *x, size_t words, const float *b, size_t ldb,
                          float *to) {
-    const float *sums = b + words * ldb;
     vi acc[INT_ROWS + 1][INT_NV];
-    CDL_UNROLL for (size_t j = 0; j < nv; j++) {
-        vi first = {0};
-        if (way == INT_FOURS) first = (vi)vf_load(sums + j * CDL_VLEN) * -INT_FOURS_SHIFT;
-        CDL_UNROLL for (size_t i = 0; i < mr; i++) acc[i][j] = first;
+    CDL_UNROLL for (size_t i = 0; i < mr; i++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = (vi){0};
     }
     size_t g = 0;
     if (mr == 1 && nv == 1) {
@@ -171,6 +180,10 @@ CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t n
         g += half, b += half * ldb;
     }
     for (; g < words; g++, b += ldb) add_words(way, mr, nv, acc, x, g, b);
+    CDL_UNROLL for (size_t j = 0; j < nv && way == INT_FOURS; j++) {
+        const vi shift = (vi)vf_load(b + j * CDL_VLEN) * INT_FOURS_SHIFT;
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) acc[i][j] -= shift;
+    }
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++)
             vf_store(to + (i * INT_NV + j) * CDL_VLEN, (vf)acc[i][j]);
@@ -324,6 +337,7 @@ CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_produc
     struct int_lines lines;
     lines.x = p->scratch, lines.ld = cdl_int_floats(p);
     const int32_t shift = way == INT_FOURS ? INT_FOURS_SHIFT : 0;
+    const float *words = CDL_VLEN == 16 && p->rows == 1 ? p->w : NULL;
     struct cdl_int_product part = *p;
     for (size_t done = 0; done < p->rows; done += CDL_INT_LINES) {
         const size_t live = cdl_min(p->rows - done, CDL_INT_LINES);
@@ -332,7 +346,7 @@ CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_produc
         for (size_t i = 0; i < live; i++, x += p->ldx) {
             float *to = lines.x + i * lines.ld;
             lines.scale[i] =
-                way == INT_FLOATS ? spread_line(p, x, to) : quantize_line(p, shift, x, to);
+                way == INT_FLOATS ? spread_line(p, x, to) : quantize_line(p, shift, x, words, to);
         }
         const size_t all = p->n == 1 ? CDL_LINE : cdl_padded(p->n);
         for (size_t c = 0; c < all; c += CDL_INT_PANEL) {
