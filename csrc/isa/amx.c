@@ -114,30 +114,37 @@ static void gemm_bf16(size_t m, size_t width, size_t k, const uint16_t *a, size_
     _tile_release();
 }
 
-/* 16 numbers, rounded, in the lower halves. */
-static inline __m512i rounded(const float *x) {
-    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x)));
+/* Both halves of a line at once: a tile reads lines of 64 bytes, and would wait for two stores. */
+static inline __m512i rounded(__m512 low, __m512 high) {
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
 }
 
 static void bf16_pack(size_t rows, size_t n, const float *w, size_t ldw, uint32_t *y, size_t ldy) {
+    static const uint16_t in_turn[] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i order = _mm512_loadu_si512(in_turn);
     for (size_t r = 0; r < rows; r += 2, w += 2 * ldw, y += ldy) {
         for (size_t j = 0; j < n; j += 16) {
-            __m512i pair = rounded(w + j);
-            if (r + 1 < rows)
-                pair = _mm512_or_si512(pair, _mm512_slli_epi32(rounded(w + ldw + j), 16));
-            _mm512_storeu_si512(y + j, pair);
+            const __m512 v = _mm512_loadu_ps(w + j);
+            const __m512 other = r + 1 < rows ? _mm512_loadu_ps(w + ldw + j) : _mm512_setzero_ps();
+            _mm512_storeu_si512(y + j, _mm512_permutexvar_epi16(order, rounded(v, other)));
         }
     }
+}
+
+static __m512 first_of(size_t n, const float *x) {
+    return _mm512_maskz_loadu_ps((__mmask16)(n < 16 ? (1U << n) - 1 : 0xffffU), x);
 }
 
 static void bf16_from_floats(size_t rows, size_t n, const float *x, size_t ldx, uint16_t *y,
                              size_t ldy) {
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        for (size_t j = 0; j < cdl_bf16_padded(n); j += 16) {
+        for (size_t j = 0; j < cdl_bf16_padded(n); j += 32) {
             const size_t left = n > j ? n - j : 0;
-            const unsigned live = left < 16 ? (1U << left) - 1 : 0xffffU;
-            const __m512 v = _mm512_maskz_loadu_ps((__mmask16)live, x + j);
-            _mm256_storeu_si256((__m256i *)(void *)(y + j), (__m256i)_mm512_cvtneps_pbh(v));
+            const __m512 low = first_of(left, x + j);
+            const __m512 high = first_of(left > 16 ? left - 16 : 0, x + j + 16);
+            _mm512_storeu_si512(y + j, rounded(low, high));
         }
     }
 }
