@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cdl import tree
+from cdl._common.errors import warn
 from cdl.data import brief
 from cdl.trainers.signature import is_deep
 
@@ -39,8 +40,13 @@ def output_specs(given: dict[str, Any], names: Sequence[str], nest: Any) -> tupl
         TypeError: a weight of a loss that is no number.
     """
     losses, _ = _losses(given["loss"], given["loss_weights"], names, nest)
+    listed = isinstance(given["loss"], (list, tuple)) and len(given["loss"])
+    if listed and listed < len(names) and (nest is None or isinstance(nest, (list, tuple))):
+        without = [names[i] for i in range(listed, len(names)) if not losses[i]]
+        if without:
+            warn(f"compile: loss is a list of {listed}: the outputs {without} are not trained")
     if len(names) == 1:
-        return (OutputSpec(losses[0], *(_listed(given, name, names[0]) for name in _METRICS)),)
+        return (OutputSpec(losses[0], *(_listed(given, name) for name in _METRICS)),)
     lists = [_lists(_alike(nest, given[name]), f"compile: {name}", names) for name in _METRICS]
     return tuple(map(OutputSpec, losses, *lists))
 
@@ -185,7 +191,7 @@ def _spread(
         top: whether a function is for each output by itself.
 
     Raises:
-        ValueError: a list of another length than that of the outputs.
+        ValueError: a list that is longer than that of the outputs.
         KeyError: a path to a loss that leads to no output.
     """
     where = f" at {'/'.join(map(str, path))}" if path else ""
@@ -218,12 +224,12 @@ def _spread(
             return
         if not flat:
             parts = list(nest) if isinstance(nest, (list, tuple)) else []
-        if len(given) != len(parts):
+        if len(given) > len(parts) or (len(given) < len(parts) and isinstance(nest, dict)):
             raise ValueError(
                 f"compile: loss must have one element for each of the {len(nest)} outputs "
                 f"{tree.flatten(nest)}{where}, got a list of {len(given)}"
             )
-        for i, (each, part) in enumerate(zip(given, parts, strict=True)):
+        for i, (each, part) in enumerate(zip(given, parts, strict=False)):
             yield from _spread(each, part, (*path, i), False)
 
 
@@ -237,7 +243,10 @@ def _scales(
         return lambda loss, output: alone
     of_losses = [None if each is None else _number(each, name) for each in tree.flatten(weights)]
     alike = given is not None and len(of_losses) == len(numbered)
-    if isinstance(weights, Mapping):
+    if isinstance(weights, Mapping) and alike and len(numbered) == 1:
+        if len(names) > 1:
+            _for_each(_alike(nest, weights), name, names, partly=True)  # checks the name
+    elif isinstance(weights, Mapping):
         alike = alike and isinstance(given, Mapping) and set(weights) == set(given)
     if alike:
         scales = [1.0 if each is None else each for each in of_losses]
@@ -255,21 +264,24 @@ def _scales(
 # --- one output ---
 
 
-def _listed(arguments: dict[str, Any], name: str, output_name: str) -> list[Any]:
-    """Metrics as a flat list: from a list, a list of one list, or a dict of the one output."""
+def _listed(arguments: dict[str, Any], name: str) -> list[Any]:
+    """Metrics as a flat list: from lists and dicts, of any keys, as in Keras."""
     given = arguments[name]
     name = f"compile: {name}"
     if given is None:
         return []
-    if isinstance(given, Mapping):
-        given = _only_one(given, name, output_name)
-        if not isinstance(given, (list, tuple)):
-            given = [given]
-    if not isinstance(given, (list, tuple)):
+    if not isinstance(given, (list, tuple, Mapping)):
         raise ValueError(f"{name} must be a list, tuple or dict, got {brief(given)}")
-    if len(given) == 1 and isinstance(given[0], (list, tuple)):
-        given = given[0]
-    return _checked(given, name)
+    return _checked(_flat(given), name)
+
+
+def _flat(given: Any) -> list[Any]:
+    """The metrics in lists and dicts; a config is one."""
+    if isinstance(given, Mapping) and "class_name" not in given:
+        given = [given[key] for key in sorted(given)]
+    if isinstance(given, (list, tuple)):
+        return [leaf for each in given for leaf in _flat(each)]
+    return [given]
 
 
 def _checked(metrics: Sequence[Any], name: str) -> list[Any]:
@@ -277,18 +289,6 @@ def _checked(metrics: Sequence[Any], name: str) -> list[Any]:
         if not (isinstance(metric, (str, Mapping)) or callable(metric)):
             raise ValueError(f"{name} must hold names, functions or Metrics, got {brief(metric)}")
     return list(metrics)
-
-
-def _only_one(given: Any, name: str, output_name: str) -> Any:
-    """What is meant for the one output, out of a dict by output name."""
-    if isinstance(given, Mapping) and "class_name" not in given:
-        if list(given) != [output_name]:
-            raise ValueError(
-                f"{name} must have the output's name {output_name!r} as its only key, "
-                f"got {list(given)}"
-            )
-        return given[output_name]
-    return given
 
 
 def _number(given: Any, name: str) -> float:

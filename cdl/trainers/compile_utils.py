@@ -163,11 +163,10 @@ class Compiled:
         ]
         logged_metrics = _logged_metrics(specs, outputs, shapes, eager)
         several = sum(map(len, found)) + len(self._parts) > 1
-        names = FreeNames()
         listed: list[OutputLoss] = []
         for i in _order(outputs, self.given["loss"], nest):
             for loss, (_, scale) in zip(found[i], specs[i].losses, strict=True):
-                logged = _logged(loss, outputs[i], names) if several else None
+                logged = _logged(loss, outputs[i]) if several else None
                 listed.append(OutputLoss(loss, scale, i, logged))
         places = {info.name: i for i, info in enumerate(outputs)}
         for part in self._parts:
@@ -201,9 +200,9 @@ def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
     return [numbers[name] for key in keys for name in tree.flatten(nest[key])]
 
 
-def _logged(loss: Any, output: Info, names: FreeNames) -> str:
-    """The name of the loss of one output among several."""
-    return f"{output.name}_loss" if output.has_name else names.take(f"{loss.name}_loss")
+def _logged(loss: Any, output: Info) -> str:
+    """The name of the loss of one output among several; as in Keras others may have it too."""
+    return f"{output.name if output.has_name else loss.name}_loss"
 
 
 def _logged_metrics(

@@ -48,6 +48,8 @@ def sample_weights(
     names = output_names(model)
     name = f"{call}: sample_weight"
     if len(names) == 1 and not isinstance(given, Mapping):
+        while isinstance(given, (list, tuple)) and len(given) == 1 and hasattr(given[0], "__len__"):
+            given = given[0]
         return [data.of_samples(given, rows, name)]
     if not isinstance(given, (list, tuple, Mapping)):
         weight = data.of_samples(given, rows, name)

@@ -403,7 +403,8 @@ def returned(results: dict[str, float], return_dict: bool, train_function: Any) 
     if resolved is None:
         values = in_list(results, ())
     elif resolved.repeated:
-        each = in_list({name: name for name in results}, resolved.metrics)
+        losses = list(dict.fromkeys(each.logged for each in resolved.losses))
+        each = in_list({name: name for name in results}, resolved.metrics, losses)
         values = [results[name] for name in each for _ in range(resolved.repeated.get(name, 1))]
     else:
         values = in_list(results, resolved.metrics)
@@ -464,8 +465,10 @@ def run_epoch(
     return done
 
 
-def in_list(results: dict[str, Any], metrics: Sequence[Logged]) -> list[Any]:
-    """Results as Keras lists them: by the metrics' names, then those with other names in the logs.
+def in_list(
+    results: dict[str, Any], metrics: Sequence[Logged], losses: Sequence[str | None] = ()
+) -> list[Any]:
+    """Results as Keras lists them: by the names of metrics and losses, then those of other names.
 
     If two metrics share a name, the value of the first is listed twice, and that of the second at
     the end.
@@ -476,7 +479,7 @@ def in_list(results: dict[str, Any], metrics: Sequence[Logged]) -> list[Any]:
     counts = Counter(names)
     if not any(counts[name] > 1 for name in results):
         return list(results.values())
-    names.insert(0, "loss")
+    names = ["loss", *names, *(name for name in losses if name is not None)]
     rest = sorted(results.keys() - names)
     return [results[name] for name in (*names, *rest) if name in results]
 

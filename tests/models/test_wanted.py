@@ -50,12 +50,23 @@ def test_a_config_is_one_loss_for_all_outputs():
         (None, [1.0, 1.0]),
         (0.5, [0.5, 0.5]),
         ([2, 0.5], [2.0, 0.5]),
-        ({"q": 3}, [1.0, 3.0]),
+        ({"q": 3}, [3.0, 3.0]),  # as in Keras: as many weights as losses
         ({"q": 3, "p": 2}, [2.0, 3.0]),
     ],
 )
 def test_weight_of_each_loss(weights, expected):
     assert scales_of(wanted(loss="mse", loss_weights=weights)) == [[each] for each in expected]
+
+
+def test_a_weight_by_name_of_several_losses():
+    found = wanted(loss=["mse", "mae"], loss_weights={"q": 3})
+    assert scales_of(found) == [[1.0], [3.0]]
+
+
+def test_outputs_behind_a_short_list_of_losses_are_not_trained():
+    with pytest.warns(UserWarning, match=r"a list of 1: the outputs \['q'\] are not trained"):
+        found = wanted(loss=["mse"])
+    assert losses_of(found) == [["mse"], []]
 
 
 @pytest.mark.parametrize("weights", [[[2, 3], 4], [2, 3, 4]])
@@ -103,7 +114,6 @@ def test_what_is_nested_as_the_outputs_are_is_found():
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
-        ({"loss": ["mse"]}, ValueError, r"loss must have one element for each of the 2 outputs"),
         ({"loss": ["mse"] * 3}, ValueError, r"\['p', 'q'\], got a list of 3"),
         (
             {"loss": {"p": "mse"}},

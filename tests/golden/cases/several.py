@@ -63,6 +63,7 @@ COMPILED = {
     },
     "a weight of 0": {"loss": LOSSES, "loss_weights": [0.0, 1.0]},
     "a weight for all": {"loss": "mse", "loss_weights": 0.5},
+    "a weight by one name": {"loss": "mse", "loss_weights": {"p": 0.5}},
     "one without loss": {"loss": ["mse", None]},
     "one without loss in a dict": {"loss": {"p": None, "q": LOSSES[1]}},
     "metrics in lists": {"loss": LOSSES, "metrics": [["mae", "mse"], ["accuracy"]]},
@@ -408,3 +409,42 @@ def _losses_that_fit_no_output(k):
         "a metric of another name": of(list, loss="mse", metrics={"z": ["mae"]}),
         "too many metrics": of(list, loss="mse", metrics=["mae", "mse", "mae"]),
     }
+
+
+ONE = {
+    "metrics by another name": {"metrics": {"mine": ["mae", "mse"]}},
+    "metrics in lists": {"metrics": [["mae"], ["mse"]]},
+    "metrics by two names": {"metrics": {"b": "mae", "a": ["mse"]}},
+    "weighted metrics by another name": {"weighted_metrics": {"mine": "mae"}},
+    "a weight by another name": {"loss_weights": {"mine": 2.0}},
+    "weights in a list": {"fitting": {"sample_weight": [V]}},
+    "weights in a tuple": {"fitting": {"sample_weight": (V,)}},
+}
+
+
+def of_one(name):
+    def run(k):
+        net = state_weights(k.Sequential([k.Input((4,)), k.layers.Dense(2, name="p")]))
+        return fit(k, net, A, P, **{"loss": "mse", **ONE[name]})
+
+    return run
+
+
+for _name in ONE:
+    add("several", f"one output {_name}", of_one(_name))
+
+
+@case("several")
+def outputs_without_names(k):
+    class Two(k.Model):
+        def __init__(self):
+            super().__init__()
+            self.p = k.layers.Dense(2)
+            self.q = k.layers.Dense(3)
+
+        def call(self, x):
+            return [self.p(x), self.q(x)]
+
+    net = Two()
+    net(A)
+    return fit(k, state_weights(net), A, Y, loss="mse", metrics=[["mae"], ["mae"]])
