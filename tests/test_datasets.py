@@ -56,6 +56,12 @@ def test_what_is_not_there_is_named_with_the_place(load, file, home):
     assert "utils.get_file" in str(caught.value)
 
 
+@pytest.mark.parametrize("load", [datasets.cifar10.load_data, datasets.cifar100.load_data])
+def test_what_is_read_from_a_folder_is_to_be_unpacked(load, home):
+    with pytest.raises(FileNotFoundError, match=r"cache_subdir='datasets', extract=True\)"):
+        load()
+
+
 def test_mnist_from_the_cache_and_by_path(home, tmp_path):
     parts = {}
     for part, n in (("train", 6), ("test", 2)):

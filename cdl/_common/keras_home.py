@@ -26,8 +26,9 @@ def in_cache(folder: str, name: str, origin: str, owner: str, instead: str = "")
     path = os.path.join(keras_home(), folder, name)
     if os.path.exists(path):
         return path
+    folders = f"cache_subdir={folder!r}" + (", extract=True" if origin.endswith(".tar.gz") else "")
     raise FileNotFoundError(
         f"{owner}: {name} is not in Keras's cache, as {path}, and cdl downloads only what it is "
-        f"told to: utils.get_file({name!r}, {origin!r}, cache_subdir={folder!r}) puts it there, "
+        f"told to: utils.get_file({name!r}, {origin!r}, {folders}) puts it there, "
         f"on a machine with access to the internet{instead}"
     )

@@ -79,6 +79,7 @@ def written(example: str, name: str) -> str:
 def empty_folder() -> Iterator[None]:
     """For examples that write files."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["KERAS_HOME"] = folder
         before = os.getcwd()
         os.chdir(folder)
         try:
