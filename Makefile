@@ -82,7 +82,7 @@ warnings: dev
 	$(call WITHOUT_A_WARNING,gcc)
 	$(if $(CLANG),$(call WITHOUT_A_WARNING,$(CLANG)),@echo "no clang on PATH: compiled by gcc alone")
 
-asan: dev  ## the suite on a build with AddressSanitizer and UBSan
+asan: dev  ## the tests of what the core computes, on a build with AddressSanitizer and UBSan
 	$(call OTHER_BUILD,asan,CC=gcc CDL_SANITIZE=address$(COMMA)undefined)
 	tools/asan.sh $(BIN) $(PYTEST_ARGS)
 

@@ -86,7 +86,7 @@ def mode_flags() -> tuple[list[str], list[str]]:
     compiling, linking = [], []
     if sanitizers := os.environ.get("CDL_SANITIZE"):
         linking = [f"-fsanitize={sanitizers}"]
-        compiling = [*linking, "-O1", "-g", "-fno-omit-frame-pointer", "-UNDEBUG"]
+        compiling = [*linking, "-O1", "-g1", "-fno-omit-frame-pointer", "-UNDEBUG"]
         if "undefined" in sanitizers:
             compiling.append("-fno-sanitize-recover=undefined")
     if switched_on("CDL_COVERAGE"):

@@ -16,7 +16,7 @@ from cdl.utils import PyDataset
 
 X, VALUES, _, _ = data(24)
 MAIN = threading.current_thread().name
-WAIT = 20.0  # seconds; for what comes at once if it comes at all
+WAIT = 300.0  # seconds; for what comes at once if it comes at all
 
 
 pytestmark = pytest.mark.usefixtures("clock")

@@ -21,7 +21,7 @@ def together(tmp_path_factory):
     found = {}
     for n, folder in folders.items():
         job = jobs.start(cases.__file__, n, folder)
-        _, errors = job.communicate(timeout=100)
+        _, errors = job.communicate(timeout=jobs.LONGEST)
         assert job.returncode == 0, errors
         found[n] = [dict(np.load(folder / f"{rank}.npz")) for rank in range(n)]
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).parent / "mpiexec"
+LONGEST = 400  # seconds; a job that takes longer hangs, whatever else the machine does
 
 
 def start(script, ranks, *arguments, **environment):

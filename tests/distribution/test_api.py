@@ -101,7 +101,7 @@ def test_a_time_out_that_is_no_number_is_refused(monkeypatch):
 
 def test_info_says_who_the_ranks_are(root):
     job = jobs.start("-m", 2, "cdl", "info", OMP_NUM_THREADS="")
-    out, errors = job.communicate(timeout=60)
+    out, errors = job.communicate(timeout=jobs.LONGEST)
     assert job.returncode == 0, errors
     assert len(re.findall(r"^isa:", out, re.MULTILINE)) == 1
     found = re.findall(r"^rank \d: +rank (\d) of 2 on \S+, threads: (\d+)$", out, re.MULTILINE)
@@ -112,7 +112,7 @@ def test_info_says_who_the_ranks_are(root):
 
 def test_the_example_trains_on_two_ranks(root):
     job = jobs.start(root / "examples/digits_ranks.py", 2)
-    out, errors = job.communicate(timeout=100)
+    out, errors = job.communicate(timeout=jobs.LONGEST)
     assert job.returncode == 0, errors
     assert re.fullmatch(r"2 process\(es\): 0\.9\d+ of new images right\n", out), out
 

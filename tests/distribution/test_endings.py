@@ -12,13 +12,11 @@ import cdl
 
 from . import jobs, scenarios
 
-LONGEST = 60  # seconds, on a machine that does ten other things
-
 
 def end_of(way, folder, ranks=2, **environment):
     """Code, stdout and stderr of a job; no process of it is left."""
     job = jobs.start(scenarios.__file__, ranks, way, folder, **environment)
-    out, errors = job.communicate(timeout=LONGEST)
+    out, errors = job.communicate(timeout=jobs.LONGEST)
     assert processes_of(folder) == []
     return job.returncode, out, errors
 
@@ -92,7 +90,7 @@ def test_a_signal_to_mpiexec_interrupts_all_ranks_after_the_same_batch(number, t
     job = jobs.start(scenarios.__file__, 2, "interrupted", tmp_path)
     assert "READY" in job.stdout.readline()
     job.send_signal(number)
-    out, errors = job.communicate(timeout=LONGEST)
+    out, errors = job.communicate(timeout=jobs.LONGEST)
     found = re.findall(r"interrupted (\d) (\d+)", out)
     assert sorted(rank for rank, _ in found) == ["0", "1"], errors
     assert len({steps for _, steps in found}) == 1

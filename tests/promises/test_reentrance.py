@@ -120,7 +120,7 @@ class Gate:
 
     def forward(self, x, training):
         self.reached.set()
-        assert self.open.wait(60)
+        assert self.open.wait(500)
         return x
 
     def backward(self, x, dy, training):
@@ -141,7 +141,7 @@ def test_a_second_training_of_one_executor_is_refused_and_the_first_goes_on():
     trained = []
     first = threading.Thread(target=lambda: trained.append(executor.train(4, 1e9, [0.1], 0, 0)))
     first.start()
-    assert gate.reached.wait(60)
+    assert gate.reached.wait(500)
     for call in (lambda: executor.test(0, 0.0), lambda: executor.begin(arrays, 16)):
         with pytest.raises(RuntimeError, match="already training or evaluating"):
             call()
