@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 _SIZES = ((5, 7), (120, 240))
 _NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _ONES = {kind: np.ones((), "float32") for kind in dtypes.FLOATS}
+_ONES["string"] = np.full((), "", object)
+# What can be done with texts, ahead of a layer that makes numbers of them.
+_OF_TEXTS = (
+    "broadcast_to concatenate equal expand_dims flip get_item moveaxis not_equal ravel repeat "
+    "reshape roll slice split squeeze stack swapaxes take tile transpose where"
+)
 
 
 def as_array(leaf: Any) -> Any:
@@ -143,6 +149,12 @@ def _infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The same by trying it."""
     to, args, kwargs = dtype_of_floats(row, args, kwargs)
     tensors = graph.tensors_in((args, kwargs))
+    texts = next((tensor for tensor in tensors if tensor.dtype == "string"), None)
+    if texts is not None and row.name not in _OF_TEXTS.split():
+        raise ValueError(
+            f"{row.name}: arguments must be numbers, got the texts of {texts.name!r}: a layer such "
+            "as TextVectorization or StringLookup makes numbers of them"
+        )
     results = _results(row, args, kwargs, tensors)
     structure = results[0]
     parts = zip(*map(tree.flatten, results), strict=True)
@@ -323,4 +335,5 @@ def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None, to: str | None)
         if any(shape[axis] != shapes[0][axis] for shape in shapes[2:]):
             sizes[axis] = None
     dtype = to if to is not None and first.dtype.kind == "f" else first.dtype.name
+    dtype = "string" if first.dtype.kind in "OU" else dtype
     return KerasTensor(sizes, dtype, rows_per_sample=rows_per_sample, batch_axis=at)

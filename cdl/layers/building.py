@@ -8,11 +8,25 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from cdl import tree
 from cdl._common.errors import step_aside
 from cdl.layers.running import name_scope, path_of
 
 if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
+
+
+def with_open_axes(shapes: Any, size: int) -> Any:
+    """Nested shapes, or None, with None in the place of a size."""
+
+    def of_shape(shape: Any) -> Any:
+        return tuple(None if n == size else n for n in shape)
+
+    return None if shapes is None else tree.map_shape_structure(of_shape, shapes)
+
+
+class WeightOfOpenSizeError(ValueError):
+    """A weight's shape has a size that only data tell."""
 
 
 class Building:
@@ -23,6 +37,7 @@ class Building:
     _building: bool
     _path: str
     _build_shape: Shape | None
+    _weights: list[Any]
     _build_shapes: dict[str, Any] | None = None  # by parameter, where `build` has several
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -67,6 +82,21 @@ class Building:
             self._build_shape = next(iter(there.values()))
         else:
             self._build_shapes = there
+
+    def _open_axes_of(self, size: int) -> None:
+        """Take an open axis for one of the shapes' sizes, which stood for it when it was built.
+
+        Raises:
+            WeightOfOpenSizeError: a weight has that size.
+        """
+        for weight in self._weights:
+            if size in weight.shape:
+                raise WeightOfOpenSizeError(
+                    f"{type(self).__name__} {self.name!r}: shape of weight {weight.name!r} must be "
+                    "fully-defined (no `None` dimensions), got one with the size of an open axis"
+                )
+        self._build_shape = with_open_axes(self._build_shape, size)
+        self._build_shapes = with_open_axes(self._build_shapes, size)
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What `build` was called with, for configs; None if it was not called."""

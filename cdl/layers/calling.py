@@ -21,6 +21,7 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import autocast, autocast_to
 from cdl.layers import masks
+from cdl.layers.building import WeightOfOpenSizeError
 from cdl.layers.call_arguments import (
     by_name,
     check_positions,
@@ -235,15 +236,16 @@ def trace_open(
         if not any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs))):
             raise
         fresh = [each for each in layer._flatten_layers() if not each.built]
-        filled = _sizes_for(layer)
+        first, second = _sizes_for(layer)
         try:
-            one, other = (
-                trace_call(layer, _filled(args, n), _filled(kwargs, n), training) for n in filled
-            )
+            one = trace_call(layer, _filled(args, first), _filled(kwargs, first), training)
+            for each in fresh:
+                each._open_axes_of(first)
+            other = trace_call(layer, _filled(args, second), _filled(kwargs, second), training)
+        except WeightOfOpenSizeError:
+            raise
         except (TypeError, ValueError):
             raise error from None
-    for each in fresh:
-        _open_again(each, filled[0])
     results = [(one.outputs, other.outputs)]
     if len(one.nodes) == len(other.nodes):  # else it loops over the axis
         pairs = zip(one.nodes, other.nodes, strict=True)
@@ -276,24 +278,6 @@ def _filled(arguments: Any, size: int) -> Any:
         return leaf.like([size if n is None and i != at else n for i, n in enumerate(leaf.shape)])
 
     return tree.map_structure(fill, arguments) if arguments else arguments
-
-
-def _open_again(layer: Layer, size: int) -> None:
-    """Give a layer that was built for a size that stands for an open axis its open shape.
-
-    Raises:
-        ValueError: a weight has that size.
-    """
-    for weight in layer._weights:
-        if size in weight.shape:
-            raise ValueError(
-                f"{type(layer).__name__} {layer.name!r}: shape of weight {weight.name!r} must be "
-                "fully-defined (no `None` dimensions), got one with the size of an open axis"
-            )
-    if layer._build_shape is not None:
-        layer._build_shape = tree.map_shape_structure(
-            lambda shape: tuple(None if n == size else n for n in shape), layer._build_shape
-        )
 
 
 def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any
     """Symbolic losses, weighted and made one number as `Loss.reduce` does it with arrays."""
     mean, total = operator_of("mean"), operator_of("sum")
     if sample_weight is not None:
+        values, sample_weight = _of_one_rank(values, sample_weight)
         values = values * sample_weight
     if reduction in (None, "none"):
         return values
@@ -101,3 +102,17 @@ def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any
     if reduction == "mean_with_sample_weight" and sample_weight is not None:
         return total(values) / total(sample_weight)
     return mean(values)
+
+
+def _of_one_rank(values: Any, weight: Any) -> tuple[Any, Any]:
+    """Losses and weights with as many axes, where one of them has a last axis of size 1 more.
+
+    As in Keras that axis goes, or the other gets one if it has but the axis of the samples.
+    """
+    expand, squeeze = operator_of("expand_dims"), operator_of("squeeze")
+    axes, more = len(np.shape(weight)), len(np.shape(weight)) - len(np.shape(values))
+    if more == 1 and np.shape(weight)[-1] == 1:
+        return (expand(values, -1), weight) if axes == 2 else (values, squeeze(weight, -1))
+    if more == -1 and np.shape(values)[-1] == 1:
+        return (values, expand(weight, -1)) if axes == 1 else (squeeze(values, -1), weight)
+    return values, weight

@@ -15,6 +15,7 @@ import numpy as np
 from cdl import data, tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor, Node
+from cdl._tracing.operation import Operation
 from cdl.data.texts import array_of_texts, holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, trace_call
@@ -149,12 +150,12 @@ def _name_of(tensor: KerasTensor) -> str:
 
 
 def _check_runs_on_arrays(node: Node, reader: Node) -> None:
-    """Refuse what a layer of texts reads and is no layer that can be called on arrays alone."""
+    """Refuse what a layer of texts reads and is nothing that can be called on arrays alone."""
     operation = node.operation
-    if not isinstance(operation, Layer) or operation.weights:
+    if not isinstance(operation, (Layer, Operation)) or getattr(operation, "weights", ()):
         raise ValueError(
             f"{type(reader.operation).__name__} {reader.operation.name!r}: inputs must come from "
-            f"an Input by layers without weights alone, got {operation.name!r} in between: such a "
+            f"an Input by what has no weights, got {operation.name!r} in between: such a "
             "layer runs in Python, ahead of the compiled program"
         )
 

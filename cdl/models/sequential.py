@@ -15,6 +15,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl.data import brief, fits
 from cdl.data.texts import holds_texts
 from cdl.layers import InputLayer, Layer
+from cdl.layers.building import with_open_axes
 from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
 from cdl.models.functional import Functional
 from cdl.models.host_part import has_host_layers
@@ -262,6 +263,15 @@ class Sequential(Model):
         self._forget_programs()
         if self._holds_host:
             self._structure_of("output", None)  # makes the graph, and what runs ahead of it
+
+    def _open_axes_of(self, size: int) -> None:
+        super()._open_axes_of(size)
+        if self._input is None or size not in self._input.batch_shape:
+            return
+        shapes: list[Shape] = [with_open_axes(shape, size) for shape in self._shapes]
+        self._input = InputLayer(batch_shape=shapes[0], dtype=self._input.dtype)
+        self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
+        self._finish_build(shapes)
 
     def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
         """The shape of the input and of what each layer gives.

@@ -261,3 +261,23 @@ def test_a_class_may_add_weights_to_its_graph():
     data = np.random.default_rng(0).normal(size=(8, 3))
     model.fit(data, data[:, :1], verbose=0)
     assert float(model.scale) != 1.0
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_loss_called_in_a_layer_takes_weights_of_one_column(reduction, columns):
+    loss = cdl.losses.BinaryCrossentropy(from_logits=True, reduction=reduction)
+
+    class Endpoint(cdl.layers.Layer):
+        def call(self, scores, targets, weight):
+            self.add_loss(loss(targets, scores, weight))
+            return scores
+
+    inputs = [cdl.Input((columns,)), cdl.Input((columns,)), cdl.Input((1,))]
+    model = cdl.Model(inputs, Endpoint()(*inputs))
+    model.compile("sgd")
+    rng = np.random.default_rng(0)
+    scores, targets = rng.normal(size=(2, 8, columns))
+    weight = rng.uniform(0.5, 2, (8, 1))
+    found = model.evaluate([scores, targets > 0, weight], batch_size=8, verbose=0)
+    np.testing.assert_allclose(found, loss(targets > 0, scores, weight), rtol=1e-5)

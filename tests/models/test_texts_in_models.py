@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import layers, ops
 
 TEXTS = ["good movie great", "bad film awful", "great film", "awful bad bad", "good", "bad"] * 6
 Y = np.array([1, 0, 1, 0, 1, 0] * 6, "float32")
@@ -163,6 +163,25 @@ def test_what_a_layer_of_keys_reads_may_come_from_layers_without_weights():
     ages, places = np.array([[3.0], [30.0]]), np.array([["here"], ["there"]])
     expected = crossing([np.array([[0], [1]]), places])
     np.testing.assert_array_equal(model.predict([ages, places], verbose=0), expected)
+
+
+def test_texts_may_be_reshaped_and_joined_ahead_of_a_layer_of_texts():
+    here, there = cdl.Input((), dtype="string", name="here"), cdl.Input((1,), dtype="string")
+    column = ops.expand_dims(here, -1)
+    assert column.shape == (None, 1) and column.dtype == "string"
+    lookup = layers.StringLookup(vocabulary=["a", "b"], output_mode="multi_hot")
+    model = cdl.Model([here, there], lookup(ops.concatenate([column, there], 1)))
+    found = model.predict([np.array(["a", "b"]), np.array([["b"], ["c"]])], verbose=0)
+    np.testing.assert_array_equal(found, [[0, 1, 1], [1, 0, 1]])
+    with pytest.raises(ValueError, match="add: arguments must be numbers, got the texts of 'here'"):
+        here + here
+
+
+def test_numbers_may_be_computed_ahead_of_a_layer_of_keys():
+    x = cdl.Input((2,))
+    lookup = layers.IntegerLookup(vocabulary=[3, 5])
+    model = cdl.Model(x, lookup(ops.cast(ops.round(x), "int32")))
+    np.testing.assert_array_equal(model.predict(np.array([[3.2, 4.7]]), verbose=0), [[1, 2]])
 
 
 def test_models_and_layers_may_hold_layers_of_texts():
@@ -362,7 +381,7 @@ def test_a_text_that_no_layer_makes_a_number_is_told():
 
 def test_a_layer_of_keys_behind_weights_is_told():
     x = cdl.Input((2,), name="x")
-    with pytest.raises(ValueError, match="layers without weights alone, got 'dense' in between"):
+    with pytest.raises(ValueError, match="by what has no weights, got 'dense' in between"):
         cdl.Model(x, layers.Hashing(3)(layers.Dense(1, name="dense")(x)))
     stack = [cdl.Input((2,)), layers.Dense(1, name="dense"), layers.Hashing(3)]
     with pytest.raises(ValueError, match="got 'dense' in between"):
