@@ -70,9 +70,10 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
         if cls is not None:
             policy = serialization.revive(cls, config, custom_objects)
             return policy
-    policy = serialization.deserialize(config, custom_objects)
-    if type(policy) is dict:  # a dict that names no class comes back as one
+    found: Any = serialization.deserialize(config, custom_objects)
+    if type(found) is dict:  # a dict that names no class comes back as one
         raise ValueError(f"Unknown `config` as a `dict`: it names no policy, config={config!r}")
+    policy = found
     return policy
 
 

@@ -152,7 +152,8 @@ def _name_of(tensor: KerasTensor) -> str:
 def _check_runs_on_arrays(node: Node, reader: Node) -> None:
     """Refuse what a layer of texts reads and is nothing that can be called on arrays alone."""
     operation = node.operation
-    if not isinstance(operation, (Layer, Operation)) or getattr(operation, "weights", ()):
+    has_weights = isinstance(operation, Layer) and operation.weights
+    if has_weights or not isinstance(operation, (Layer, Operation)):
         raise ValueError(
             f"{type(reader.operation).__name__} {reader.operation.name!r}: inputs must come from "
             f"an Input by what has no weights, got {operation.name!r} in between: such a "
