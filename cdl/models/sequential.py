@@ -266,12 +266,11 @@ class Sequential(Model):
 
     def _open_axes_of(self, size: int) -> None:
         super()._open_axes_of(size)
-        if self._input is None or size not in self._input.batch_shape:
-            return
-        shapes: list[Shape] = [with_open_axes(shape, size) for shape in self._shapes]
-        self._input = InputLayer(batch_shape=shapes[0], dtype=self._input.dtype)
-        self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
-        self._finish_build(shapes)
+        if self._input is not None and size in self._input.batch_shape:
+            shapes: list[Shape] = [with_open_axes(shape, size) for shape in self._shapes]
+            self._input = InputLayer(batch_shape=shapes[0], dtype=self._input.dtype)
+            self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
+            self._finish_build(shapes)
 
     def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
         """The shape of the input and of what each layer gives.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cdl import Input, Model, Sequential, layers, ops
+from cdl import Input, Model, Sequential, layers, ops, saving
 
 RNG = np.random.default_rng(0)
 T = RNG.normal(size=(16, 6, 4)).astype(np.float32)
@@ -107,3 +107,34 @@ def test_training_false_leaves_noise_out_of_training():
     model.compile("sgd", "mse")
     ones = np.ones((8, 8), np.float32)
     assert model.fit(ones, ones, verbose=0).history["loss"] == [0.0]
+
+
+class Decoder(layers.Layer):
+    """Attention by a mask that is made of the sizes, and a stack of layers."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = layers.MultiHeadAttention(2, 4)
+        self.stack = Sequential([layers.Dense(8, "relu"), layers.Dense(4)])
+
+    def call(self, x):
+        samples, length = ops.shape(x)[:2]
+        places = ops.arange(length)
+        mask = ops.reshape(places[:, None] >= places, (1, length, length))
+        sizes = ops.concatenate([ops.expand_dims(samples, -1), ops.convert_to_tensor([1, 1])], 0)
+        return x + self.stack(x + self.attention(x, x, attention_mask=ops.tile(mask, sizes)))
+
+
+def test_a_stack_within_a_layer_that_computes_with_an_open_size_stays_open(tmp_path):
+    layer, x = Decoder(), Input((None, 4))
+    model = Model(x, layer(x))
+    assert layer.stack.input_shape == (None, None, 4)
+    assert layer.stack.output_shape == (None, None, 4)
+    assert layer.attention.get_build_config()["shapes_dict"]["query_shape"] == (None, None, 4)
+    for length in (1, 5, 2):
+        data = RNG.normal(size=(2, length, 4)).astype(np.float32)
+        expected = data + layer.stack(data + layer.attention(data, data, use_causal_mask=True))
+        np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    model.save(tmp_path / "m.keras")
+    again = saving.load_model(tmp_path / "m.keras", custom_objects={"Decoder": Decoder})
+    np.testing.assert_array_equal(again.predict(data), model.predict(data))
