@@ -21,10 +21,10 @@ LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**
 PYTHON_FLOORS = """
     _core | _common | _configs _ir tree
     | _variables distribution dtype_policies | config
-    | _tracing | constraints quantizers random regularizers | data initializers
+    | _tracing | constraints random regularizers | data initializers
     | activations compat optimizers utils variables scopes
     | backend callbacks datasets legacy losses mixed_precision ops visualization
-    | metrics | layers
+    | metrics quantizers | layers
     | saving trainers | explain export | models
     | _cli applications distillation preprocessing sklearn | wrappers
     | __init__

@@ -33,7 +33,7 @@ REASONS = {
         "model.export('model.onnx'), and 'model.c'",
     ),
     # --- settings ---
-    r"quantizers\.((AWQ|GPTQ|Float8).*|fake_quant.*)": (
+    r"quantizers\.(AWQ|GPTQ|Float8).*": (
         "",
         "quantizers.Int8QuantizationConfig and quantizers.Int4QuantizationConfig",
     ),

@@ -234,6 +234,7 @@ class Rewriter:
         program.instructions = list(self.instructions)
         program.inputs = list(self.inputs)
         program.outputs = list(self.outputs)
+        program.output_dtypes = self.program.output_dtypes
         program.reports = [self.current(report) for report in self.program.reports]
         program.external_grads = list(self.external_grads)
         program.loss_scale = self.program.loss_scale

@@ -36,6 +36,7 @@ class Program:
         self.instructions: list[Instruction] = []
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
+        self.output_dtypes: list[str] = []  # as asked for; rewriting changes those of values
         self.reports: list[Instruction] = []
         self.training = training
         # Metrics to which traced code reports values, by the id of the report; or None.
@@ -309,6 +310,7 @@ class Program:
     def output(self, value: Value) -> None:
         """Marks a value as one that the caller reads."""
         self.outputs.append(value)
+        self.output_dtypes.append(value.dtype_of_numbers)
 
     def loss(
         self,
@@ -436,8 +438,8 @@ class Program:
         """
         if self._external_grads is not None:
             return self._external_grads
-        rows = _core.OPS
-        losses = [i for i in self.instructions if rows[i.op].reports and rows[i.op].gives_gradient]
+        rows = [(i, _core.OPS[i.op]) for i in self.instructions]
+        losses = [i for i, row in rows if row.reports and row.gives_gradient]
         scored = any(i.attributes.get("counts", 1) for i in losses)
         return [] if scored else self.outputs[:1]
 
@@ -494,6 +496,5 @@ class Program:
 
     def __str__(self) -> str:
         lines = [f"{v!r} = input {v.role}  {list(v.shape)} {v.dtype}" for v in self.inputs]
-        lines += [repr(i) for i in self.instructions]
-        lines += [f"output {v!r}" for v in self.outputs]
+        lines += [*map(repr, self.instructions), *(f"output {v!r}" for v in self.outputs)]
         return "\n".join(lines)

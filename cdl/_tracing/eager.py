@@ -12,7 +12,7 @@ import numpy as np
 
 from cdl import _core
 from cdl._common import dtypes
-from cdl._ir.program import Program, Value
+from cdl._ir.program import Program
 from cdl._tracing.variable import Array, in_calls
 from cdl._variables.low_array import low
 
@@ -27,13 +27,10 @@ class Batch(NamedTuple):
     penalty: float
 
 
-def in_dtypes(arrays: Sequence[Array], values: Sequence[Value]) -> list[Array]:
-    """What an executor gave for values, in their dtypes."""
-    pairs = zip(arrays, values, strict=True)
-    return [
-        in_calls(low(a, v.dtype_of_numbers)) if v.dtype_of_numbers in dtypes.LOW else a
-        for a, v in pairs
-    ]
+def in_dtypes(arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
+    """What an executor gave, in the dtypes of these names where they are of 16 bits."""
+    pairs = zip(arrays, names, strict=True)
+    return [in_calls(low(a, name)) if name in dtypes.LOW else a for a, name in pairs]
 
 
 class Runner:
@@ -49,7 +46,7 @@ class Runner:
     def __init__(self, program: Program, training: bool = False) -> None:
         self.program = program
         self._training = training
-        self._is_low = any(value.dtype_of_numbers in dtypes.LOW for value in program.outputs)
+        self._is_low = any(name in dtypes.LOW for name in program.output_dtypes)
         self._free: dict[int, _core.Executor] = {}
         self._nothing = [np.empty((0, *value.shape), np.float32) for value in program.inputs]
 
@@ -66,7 +63,7 @@ class Runner:
         if not self._is_low:
             return outputs
         found = outputs if isinstance(outputs, list) else [outputs]
-        found = in_dtypes(found, self.program.outputs)
+        found = in_dtypes(found, self.program.output_dtypes)
         return found if isinstance(outputs, list) else found[0]
 
     def batch(self, arrays: Sequence[Array], iteration: int, seed: int) -> Batch:
@@ -84,7 +81,7 @@ class Runner:
         executor.forward(self._training, iteration, seed)
         outputs = [executor.output(i, rows) for i in range(len(self.program.outputs))]
         if self._is_low:
-            outputs = in_dtypes(outputs, self.program.outputs)
+            outputs = in_dtypes(outputs, self.program.output_dtypes)
         batch = Batch(outputs, executor.penalty()[0] / rows)
         executor.begin(self._nothing, 1)  # lets go of the arrays
         self._give_back(rows, executor)

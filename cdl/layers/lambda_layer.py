@@ -19,6 +19,7 @@ from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
 from cdl.layers.calling import trace_open
 from cdl.layers.layer import Layer, registry
+from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -173,7 +174,7 @@ class Lambda(Layer):
 
         def numbers(leaf: Any) -> Array:
             x = as_numeric(leaf, f"Lambda {self.name!r}: inputs")
-            return x.astype(np.float32) if x.dtype.kind == "f" else x
+            return in_dtype([x], self._input_dtype())[0]
 
         several = isinstance(inputs, (list, tuple, dict)) and all(
             hasattr(leaf, "shape") for leaf in tree.flatten(inputs)

@@ -248,6 +248,11 @@ class Weighted(Tracking, Quantizing):
         return self._own_policy().compute_dtype
 
     @property
+    def input_dtype(self) -> str:
+        """The dtype that floats are cast to when the layer is called, but for `autocast=False`."""
+        return self.compute_dtype
+
+    @property
     def variable_dtype(self) -> str:
         """The dtype of the weights."""
         return self._own_policy().variable_dtype

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl import ops, tree
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
 from cdl.layers.layer import Layer, registry
@@ -58,3 +59,11 @@ class Wrapper(Layer):
         config = dict(config)
         layer = deserialize(config.pop("layer"), custom_objects)
         return cls(layer, **config)
+
+
+def in_dtype_of(layer: Layer, within: Layer, outputs: Any) -> Any:
+    """What the layer within gave, in the dtype of the policy of the layer around it."""
+    dtype = layer._output_dtype()
+    if dtype in (None, within._output_dtype()):
+        return outputs
+    return tree.map_structure(lambda y: ops.cast(y, dtype), outputs)

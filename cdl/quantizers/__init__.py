@@ -1,6 +1,7 @@
 """Quantizers: integers of eight and four bits for weights and inputs, and how layers use them."""
 
 from cdl._common.public_names import publish
+from cdl.quantizers.fake_quant import fake_quant_with_min_max_vars
 from cdl.quantizers.float8 import (
     compute_float8_amax_history,
     compute_float8_scale,
@@ -31,6 +32,7 @@ __all__ = [
     "compute_float8_amax_history",
     "compute_float8_scale",
     "deserialize",
+    "fake_quant_with_min_max_vars",
     "get",
     "pack_int4",
     "quantize_and_dequantize",

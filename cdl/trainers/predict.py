@@ -95,7 +95,7 @@ class Predictors:
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
                 self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
-        self._is_low = any(value.dtype_of_numbers in LOW for value in self.program.outputs)
+        self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
             info.dtype if info.dtype == "bool" or info.dtype.lstrip("u").startswith("int") else None
             for info in model._output_infos()
@@ -179,7 +179,7 @@ class Predictors:
             self._calls += 1
         outputs = self.of(rows).predict(x, core_seed(), self._calls)
         outputs = outputs if len(self.program.outputs) > 1 else [outputs]
-        return in_dtypes(outputs, self.program.outputs) if self._is_low else outputs
+        return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
 
     def run_shared(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """The same, of several ranks each a part of the rows.
@@ -225,7 +225,7 @@ class Predictors:
             batch = [each[at : at + rows] for each in x]
             found = self.of(rows).predict(batch, core_seed(), self._calls)
             watching.run(found.__getitem__)
-            own = self.program.outputs[: self._own]
+            own = self.program.output_dtypes[: self._own]
             parts.append(in_dtypes(found[: self._own], own))
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
 

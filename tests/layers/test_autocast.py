@@ -311,3 +311,53 @@ def test_moving_statistics_follow_the_batches(policy):
     assert layer.moving_mean.dtype == variable
     np.testing.assert_allclose(np.float64(layer.moving_mean), mean, 0.01, 0.01)
     np.testing.assert_allclose(np.float64(layer.moving_variance), variance, 0.01, 0.01)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda inner, dtype: layers.TimeDistributed(layers.Dense(2, dtype=inner), dtype=dtype),
+        lambda inner, dtype: layers.Bidirectional(layers.GRU(2, dtype=inner), dtype=dtype),
+        lambda inner, dtype: layers.SpectralNormalization(
+            layers.Dense(2, dtype=inner), dtype=dtype
+        ),
+    ],
+)
+def test_a_wrapper_gives_the_dtype_of_its_own_policy(make, policy):
+    x = np.ones((2, 3, 4), np.float32)
+    for inner in ("float32", "mixed_bfloat16", "mixed_float16"):
+        layer = make(inner, policy)
+        y = layer(inputs := cdl.Input((3, 4)))
+        model = cdl.Model(inputs, y)
+        given = (y, layer(x), model(x), model.predict(x, verbose=0))
+        assert {str(each.dtype) for each in given} == {layer.compute_dtype}, inner
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_a_lambda_casts_what_it_is_called_with(policy):
+    layer = layers.Lambda(lambda x: x * 2, dtype=policy)
+    for x in (np.ones((2, 3), np.float32), np.ones((2, 3))):
+        assert str(layer(x).dtype) == layer.compute_dtype == layer.input_dtype
+    assert layer(np.ones((2, 3), np.int32)).dtype == np.int32
+
+
+def test_outputs_have_the_dtypes_of_their_layers():
+    inputs = cdl.Input((4,))
+    low = layers.Dense(2, dtype="mixed_bfloat16")(inputs)
+    outputs = [
+        low,
+        layers.Identity(dtype="float32")(low),
+        layers.Reshape((2, 1), dtype="float32")(low),
+    ]
+    model = cdl.Model(inputs, outputs)
+    x = np.ones((2, 4), np.float32)
+    for given in (outputs, model(x), model.predict(x, verbose=0)):
+        assert [str(each.dtype) for each in given] == ["bfloat16", "float32", "float32"]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int32", "float32"])
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+def test_categories_are_encoded_in_the_layer_s_dtype(dtype, mode):
+    layer = layers.CategoryEncoding(4, output_mode=mode, dtype=dtype)
+    assert str(layer(np.array([[1, 2], [0, 3]])).dtype) == dtype

@@ -12,7 +12,7 @@ from cdl._tracing import graph
 from cdl.initializers import TruncatedNormal
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
-from cdl.layers.wrapper import Wrapper
+from cdl.layers.wrapper import Wrapper, in_dtype_of
 
 _LEAST = 1e-7  # norm that a vector is divided by
 
@@ -59,14 +59,18 @@ class SpectralNormalization(Wrapper):
         self.kernel_shape = kernel.shape
         self._weights.append(kernel)
         self.vector_u = self.add_weight(
-            (1, kernel.shape[-1]), TruncatedNormal(stddev=0.02), trainable=False, name="vector_u"
+            (1, kernel.shape[-1]),
+            TruncatedNormal(stddev=0.02),
+            kernel.dtype,
+            trainable=False,
+            name="vector_u",
         )
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
         """What the layer within gives; on arrays in training its kernel is divided first."""
         if training and graph.current_scope() is None:
             self._before_step()
-        return self.layer(inputs)
+        return in_dtype_of(self, self.layer, self.layer(inputs))
 
     def _before_step(self) -> None:
         """Divides the kernel; a step of training begins with it."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.dtypes import astype
 from cdl._common.validation import exact_count, expected, not_yet, one_of
 from cdl._ir.program import Program
 from cdl._tracing import eager
@@ -107,7 +108,7 @@ class CategoryEncoding(Layer):
         program = Program()
         values = [program.input(array.shape[1:]) for array in arrays]
         program.output(encoded(program, values[0], self.output_mode, self.num_tokens, *values[1:]))
-        y: NDArray[Any] = eager.run(program, arrays)
+        y = astype(eager.run(program, arrays), self.dtype)
         return y[0] if one_sample else y
 
     def get_config(self) -> dict[str, Any]:

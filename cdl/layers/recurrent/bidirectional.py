@@ -14,6 +14,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl.layers.call_arguments import shapes_of, takes
 from cdl.layers.layer import Layer, registry
 from cdl.layers.running import name_scope
+from cdl.layers.wrapper import in_dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +149,7 @@ class Bidirectional(Layer):
             return super()._spec_of(*args, **kwargs)
         first = args[0] if args else kwargs["sequences"]
         shapes = self.compute_output_shape(shapes_of(first))
-        dtype = self.forward_layer._symbolic_dtype()
+        dtype = self._symbolic_dtype()
         return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
     def call(
@@ -168,6 +169,8 @@ class Bidirectional(Layer):
             halves = (list(initial_state[:half]), list(initial_state[half:]))
         y, states = self._outputs_of(self.forward_layer, sequences, halves[0], mask, training)
         back, more = self._outputs_of(self.backward_layer, sequences, halves[1], mask, training)
+        y = in_dtype_of(self, self.forward_layer, y)
+        back = in_dtype_of(self, self.backward_layer, back)
         if self.return_sequences:
             back = ops.flip(back, axis=1)
         merged = self._merged(y, back)

@@ -10,7 +10,7 @@ from cdl._tracing.all_steps import record_all_steps
 from cdl._tracing.graph import KerasTensor
 from cdl.layers.call_arguments import takes
 from cdl.layers.layer import Layer, registry
-from cdl.layers.wrapper import Wrapper
+from cdl.layers.wrapper import Wrapper, in_dtype_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -58,7 +58,7 @@ class TimeDistributed(Wrapper):
     def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
         inputs = args[0] if args else kwargs["inputs"]
         self._check_mask(inputs, kwargs.get("mask"))
-        return KerasTensor(self.compute_output_shape(inputs.shape), self.layer.compute_dtype)
+        return KerasTensor(self.compute_output_shape(inputs.shape), self._symbolic_dtype())
 
     def _check_mask(self, inputs: Any, mask: Any) -> None:
         if mask is None:
@@ -83,7 +83,7 @@ class TimeDistributed(Wrapper):
         masked = mask is not None and takes(type(self.layer), "mask")
         more = {"training": training} if takes(type(self.layer), "training") else {}
         if self.layer.by_lines and not masked:
-            return self.layer.call(inputs, **more)
+            return in_dtype_of(self, self.layer, self.layer.call(inputs, **more))
         read = [inputs, mask] if masked else [inputs]
 
         def step(x: Any, shown: Any = None) -> Any:
@@ -92,7 +92,7 @@ class TimeDistributed(Wrapper):
 
         if not isinstance(inputs, KerasTensor):
             steps = [step(*(each[:, t] for each in read)) for t in range(inputs.shape[1])]
-            return ops.stack(steps, 1)
+            return in_dtype_of(self, self.layer, ops.stack(steps, 1))
         n: Any = inputs.shape[1]
         elements = [KerasTensor((each.shape[0], *each.shape[2:]), each.dtype) for each in read]
-        return record_all_steps(step, elements, read, n)
+        return in_dtype_of(self, self.layer, record_all_steps(step, elements, read, n))

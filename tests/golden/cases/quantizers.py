@@ -114,5 +114,39 @@ def configs(k):
     return seen
 
 
-for _function in (abs_max, grouped, four_bits, eight_bit_floats, configs):
+def fake(k):
+    """Rounding to a grid whose ends are trained: values, and what training makes of the ends."""
+    quantized = k.quantizers.fake_quant_with_min_max_vars
+    seen = {}
+    for bits, narrow in ((2, False), (4, True), (8, False)):
+        for low, high in ((-1.0, 1.0), (0.0, 2.0), (-2.3, 0.7), (0.5, 2.0)):
+            y = quantized(W, low, high, num_bits=bits, narrow_range=narrow)
+            seen[f"{bits} {narrow} {low} {high}"] = told(y)
+    least, most = [-1.0, -0.5, 0.0, -2.0, -0.1], [1.0, 2.0, 1.5, 0.0, 0.2]
+    seen["columns"] = told(quantized(W, least, most, 4, axis=-1))
+
+    class Rounded(k.layers.Layer):
+        def __init__(self, axis, ends):
+            super().__init__()
+            self.axis, self.ends = axis, ends
+
+        def build(self, input_shape):
+            low, high = (k.initializers.Constant(end) for end in (-0.4, 0.3))
+            self.low = self.add_weight((self.ends,), low, name="low")
+            self.high = self.add_weight((self.ends,), high, name="high")
+
+        def call(self, x):
+            return quantized(x, self.low, self.high, 4, axis=self.axis)
+
+    for axis, ends in ((None, 1), (-1, 3)):
+        dense = k.layers.Dense(3, kernel_initializer=k.initializers.Constant(0.5))
+        model = k.Sequential([k.Input((5,)), dense, Rounded(axis, ends)])
+        model.compile(k.optimizers.SGD(0.5), "mse")
+        history = model.fit(W, W[:, :3], epochs=3, shuffle=False, verbose=0)
+        seen[f"trained {axis}"] = [np.asarray(each) for each in model.get_weights()]
+        seen[f"loss {axis}"] = history.history["loss"]
+    return seen
+
+
+for _function in (abs_max, grouped, four_bits, eight_bit_floats, configs, fake):
     add("quantizers", _function.__name__, _function)
