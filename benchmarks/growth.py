@@ -5,7 +5,7 @@
 
 One thread. Each series changes one size of a net with ten classes: rows, width or depth of a relu
 net; side and channels of images and their number in a batch, of a net of two convolutions, each
-with a pooling behind it. The plot goes to docs/growth.png.
+with a pooling behind it. The plot goes to build/growth.png.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_options(parser, rounds=20)
     parser.add_argument("--cases", nargs="+", default=["all"], metavar="CASE")
     parser.add_argument("--peers", nargs="+", metavar="PEER")
-    parser.add_argument("--plot", action="store_true", help="draw docs/training.png")
+    parser.add_argument("--plot", action="store_true", help="draw build/training.png")
     options = parser.parse_args(arguments)
     chosen, left_out = peers.choose(options.peers, DEFAULT_PEERS)
 

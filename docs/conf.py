@@ -23,7 +23,7 @@ extensions = [
     "names",
     "figures",
 ]
-exclude_patterns = ["_site", "api_examples", "api.md"]
+exclude_patterns = ["_site", "api_examples"]
 nitpicky = True
 nitpick_ignore_regex = [("py:class", r"numpy\..*")]  # in signatures
 
@@ -67,7 +67,8 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-html_sidebars = {"index": []}
+# Pages without any below them need no list of these.
+html_sidebars = {page: [] for page in ("index", "benchmarks/index", "differences", "changelog")}
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 

@@ -1,4 +1,4 @@
-"""The figures in docs/; without matplotlib there are none."""
+"""Figures, drawn into build/; without matplotlib there are none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.harness.machine import ROOT
 
-DOCS = ROOT / "docs"
+FOLDER = ROOT / "build"
 
 
 def pyplot():
@@ -22,8 +22,8 @@ def pyplot():
 
 
 def save(figure, name: str) -> Path:
-    DOCS.mkdir(exist_ok=True)
-    path = DOCS / name
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / name
     figure.savefig(path, dpi=110, bbox_inches="tight")
     return path
 

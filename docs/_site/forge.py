@@ -2,6 +2,7 @@
 
 An index.md's children are the pages that it links to, in its order and by its words, so that it
 needs no second list for Sphinx. Links to files that the site has under another name are mended.
+The names in api.md lead to their pages.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import os
 import re
 from pathlib import Path
 
+import reference
+
+NAME = re.compile(r"(?<!`)`([\w.]+)`(?!`)")
 CHILD = re.compile(r"\[([^\]!\[]+)\]\(([\w./-]+)\.md\)")
 LINK = re.compile(r"(\]\()((?:\.\./)*[\w./-]+\.md)((?:#[\w-]+)?\))")
 # Of files in the tree the pages that show them.
@@ -17,8 +21,28 @@ SHOWN = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks/index.md",
-    "docs/api.md": "api/index.rst",
 }
+
+
+def toctree(lines):
+    """The pages below one, which the page itself does not show."""
+    return "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(lines) + "\n```\n" if lines else ""
+
+
+def linked(text):
+    """The table of all names with links to what is said of each."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+    for i in range(1, len(parts), 2):
+        module = parts[i].replace("Methods of ", "cdl.")
+
+        def link(match, module=module):
+            found = reference.target(match[1], module, module)
+            return f"{{py:obj}}`{match[1]} <{found}>`" if found else match[0]
+
+        parts[i] = f"## {parts[i]}\n"
+        parts[i + 1] = NAME.sub(link, parts[i + 1])
+    pages = [f"{reference.title(page)} <api/{page}>" for page in reference.pages()]
+    return "".join(parts) + toctree(pages)
 
 
 def read(app, docname, source):
@@ -35,8 +59,9 @@ def read(app, docname, source):
 
     if docname.endswith("/index") and "{toctree}" not in text:
         children = {page: " ".join(title.split()) for title, page in CHILD.findall(text)}
-        lines = [f"{title.replace('`', '')} <{page}>" for page, title in children.items()]
-        text += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(lines) + "\n```\n" if lines else ""
+        text += toctree([f"{title.replace('`', '')} <{page}>" for page, title in children.items()])
+    if docname == "api":
+        text = linked(text)
     source[0] = LINK.sub(mended, text)
 
 

@@ -192,23 +192,9 @@ def text(page: str, things: list[Entry]) -> str:
     return "\n".join(lines)
 
 
-INDEX = """\
-API reference
-=============
-
-Every public name of cdl: what it is, takes, gives and raises, and an example. Examples go on from
-``import numpy as np`` and ``import cdl``; what they give is printed with four digits.
-
-.. toctree::
-   :maxdepth: 1
-
-"""
-
-
 def write(folder: Path) -> None:
     """Write what has changed, so that Sphinx reads only that again."""
     files = {f"{page}.rst": text(page, things) for page, things in pages().items()}
-    files["index.rst"] = INDEX + "".join(f"   {title(page)} <{page}>\n" for page in pages())
     folder.mkdir(exist_ok=True)
     for path in folder.glob("*.rst"):
         if path.name not in files:

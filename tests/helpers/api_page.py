@@ -20,12 +20,15 @@ if __name__ == "__main__":
 import cdl
 
 TEXT = """\
-# Every public name
+# API reference
 
-Made by `python tests/helpers/api_page.py` from the docstrings; a test holds it to them.
-`help(cdl.layers.Dense)` tells the arguments of a name, and what it raises. Names of one row are the
-same thing. `get`, `serialize` and `deserialize`, which most modules have for names and configs, are
-left out.
+Every public name, and what it is. On the site that `make docs` builds each name leads to its
+arguments, what it returns and raises, and an example; `help(cdl.layers.Dense)` tells the same
+without the example. Names of one row are the same thing. `get`, `serialize` and `deserialize`,
+which most modules have for names and configs, are left out.
+
+Examples go on from `import numpy as np` and `import cdl`; what they give is printed with four
+digits.
 """
 # In the order in which one would look for them; of ops there are too many for rows.
 MODULES = (
