@@ -165,6 +165,7 @@ cdef extern from "cdl.h" nogil:
         float *(*block)(void *who, size_t n) noexcept
         int rank
         int ranks
+        bint own
         bint leaves
     void cdl_watch_every(double seconds)
     struct cdl_misfit:

@@ -55,7 +55,8 @@ cdef int _share(cdl_program_def *to, ranks) except -1:
     """Has the rows of each batch shared with other processes (cdl.distribution.ranks)."""
     if ranks is not None:
         to.join, to.block = _join, _block
-        to.rank, to.ranks, to.leaves = ranks.rank, ranks.size, ranks.reproducible
+        to.rank, to.ranks = ranks.rank, ranks.size
+        to.leaves, to.own = ranks.reproducible, ranks.own_data
     return 0
 
 

@@ -62,7 +62,8 @@ class DataParallel:
     Args:
         device_mesh: a DeviceMesh of one axis, of all ranks.
         devices: "cpu:0" to "cpu:n-1", all ranks.
-        auto_shard_dataset: True: every rank is given the same data.
+        auto_shard_dataset: True: every rank is given the same data. False: each is given a part of
+            its own, and `batch_size` rows of each make a batch; all must have as many rows.
         reproducible: whether what is learned is to be the same to the bit for 1 to 8 ranks: each
             batch is cut into eight parts, whose gradients are added as a tree. It costs time, most
             of all for one rank. Weights that the samples of a batch share as one value, such as a
@@ -76,7 +77,7 @@ class DataParallel:
 
     Raises:
         ImportError: the job has several ranks, and mpi4py is not there.
-        ValueError: devices that are not all ranks, or arguments that cannot be honoured.
+        ValueError: devices that are not all ranks, or arguments that cannot be honoured together.
     """
 
     def __init__(
@@ -104,10 +105,10 @@ class DataParallel:
                 "DataParallel: devices must be all ranks of the job, which mpiexec chooses: "
                 f"{everyone}, got {list(devices)}"
             )
-        if auto_shard_dataset is not True:
+        if reproducible and not auto_shard_dataset:
             raise ValueError(
-                "DataParallel: auto_shard_dataset must be True: give every rank the same data, of "
-                f"which each takes its rows, got {auto_shard_dataset!r}"
+                "DataParallel: reproducible=True needs auto_shard_dataset=True, since the parts of "
+                f"a batch must not depend on the number of ranks, got {auto_shard_dataset!r}"
             )
         if reproducible and len(everyone) > ranks.LEAVES:
             raise ValueError(
@@ -116,8 +117,23 @@ class DataParallel:
             )
         self.device_mesh = device_mesh or DeviceMesh([len(everyone)], ["batch"], everyone)
         self.batch_dim_name: str = self.device_mesh.axis_names[0]
-        self.auto_shard_dataset = auto_shard_dataset
         self.reproducible = reproducible
+        self.auto_shard_dataset = auto_shard_dataset
+
+    @property
+    def auto_shard_dataset(self) -> bool:
+        """Whether all ranks are given the same data; may be set between two calls of `fit`."""
+        return self._auto_shard_dataset
+
+    @auto_shard_dataset.setter
+    def auto_shard_dataset(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise ValueError(
+                f"DataParallel: auto_shard_dataset must be True or False, got {value!r}"
+            )
+        self._auto_shard_dataset = bool(value)
+        if distribution() is self:
+            set_distribution(self)
 
     @property
     def num_processes(self) -> int:
@@ -282,6 +298,7 @@ def set_distribution(value: DataParallel | None) -> None:
         made = made or ranks.Alone()
     if made is not None and value is not None:
         made.reproducible = value.reproducible
+        made.own_data = not value.auto_shard_dataset
     ranks.set_current(made)
     _distribution = value
 

@@ -57,6 +57,7 @@ class Ranks:
         self.host: str = mpi.Get_processor_name()
         self.threads = 0  # of this rank, once it is known how many share its machine
         self.reproducible = False
+        self.own_data = False  # whether a rank is given its rows of each batch, and no others
         self.on_one_machine = False
         self.calls = 0  # collective ones so far
         self.since: float | None = None  # when the present one began
@@ -320,7 +321,7 @@ class Alone(Ranks):
 
     def __init__(self) -> None:
         self.rank, self.size, self.host = 0, 1, "this machine"
-        self.reproducible = True
+        self.reproducible, self.own_data = True, False
         self.calls, self.since, self.stop_asked = 0, None, False
         self._depth, self._begun, self._agreed = 0, False, False
         self.alike = WeakSet()
@@ -374,6 +375,8 @@ def hash_of(variables: Sequence[Any]) -> int:
 
 def described(array: Any) -> str:
     """What of an array ranks compare: dtype, shape, and a hash of some rows."""
+    if _current is not None and _current.own_data:
+        return f"{array.dtype} of rows of shape {array.shape[1:]}"
     if not isinstance(array, np.ndarray):  # sparse
         return f"sparse of shape {array.shape}"
     rows = np.linspace(0, len(array) - 1, min(len(array), _SAMPLED), dtype=np.int64)
@@ -390,6 +393,30 @@ def current() -> Ranks | None:
     if _current is None or threading.current_thread() is not threading.main_thread():
         return None
     return _current
+
+
+def with_same_data() -> Ranks | None:
+    """The same, if all are given the same rows."""
+    shared = current()
+    return None if shared is not None and shared.own_data else shared
+
+
+def check_no_own_data(what: str) -> None:
+    """Refuse what runs in Python where each rank has other rows: it needs those of all.
+
+    Raises:
+        ValueError: each has.
+    """
+    if with_same_data() is not current():
+        raise ValueError(
+            f"DataParallel: auto_shard_dataset must be True for {what} of this model, since what "
+            "runs in Python on each batch, or keeps states from batch to batch, needs all its rows"
+        )
+
+
+def manner() -> tuple[bool, bool]:
+    """How the ranks share batches: what programs depend on."""
+    return _current is not None and _current.reproducible, with_same_data() is not current()
 
 
 def set_current(ranks: Ranks | None) -> None:

@@ -51,7 +51,8 @@ class ExecutorCache:
             self._agree_on_variables(model)
         form = self._form(model, arrays, resolved)
         # Batches of several sizes may differ in rows, too: one for the most rows runs all.
-        key = (self._token, kind, rows if form.inputs is None else None, form.key, ranks.current())
+        most = rows if form.inputs is None else None
+        key = (self._token, kind, most, form.key, ranks.current(), ranks.manner())
         return self._idle.pop(key, None) or self._make(model, key, form, resolved, rows)
 
     def _form(self, model: TrainableModel, arrays: Arrays, resolved: Resolved) -> Form:
@@ -113,8 +114,9 @@ class ExecutorCache:
         last = train_function = self._stepping.get(kind)
         # Who computes metrics wants the outputs of all rows.
         shared = ranks.current() if with_metrics else None
-        if train_function is None or train_function.key[3:] != (form.key, shared):
-            key = (self._token, kind, "steps", form.key, shared)
+        shared_key = (form.key, shared, ranks.manner())
+        if train_function is None or train_function.key[3:] != shared_key:
+            key = (self._token, kind, "steps", *shared_key)
             train_function = self._idle.pop(key, None)
             if train_function is None:
                 train_function = self._make(model, key, form, resolved, arrays.samples)

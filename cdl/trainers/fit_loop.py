@@ -148,7 +148,8 @@ def _run_epochs(
     chunk = model.steps_per_execution
     _begin(model, iterator)
     try:
-        together.begin_training(model, iterator, callbacks, epochs)
+        validated = None if validation is None else validation.iterator
+        together.begin_training(model, iterator, callbacks, epochs, validated)
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
         alone = validation is None and callbacks.only_keep_history and iterator.runs_fused
@@ -364,7 +365,7 @@ def on_batch(
     train_function: Any = model._train_function(compiled, kind, arrays, rows)
     try:
         if trains:
-            together.begin_batches(model)
+            together.begin_batches(model, rows)
         train_function.reset()
         train_function.begin(arrays, rows)
         train_function.run(1, 0.0)

@@ -186,7 +186,7 @@ class Predictors:
 
         What draws or keeps states goes by the rows before, and each rank does all of it.
         """
-        shared = ranks.current()
+        shared = ranks.with_same_data()
         n = len(x[0])
         parted = not (self._draws or self._batch or self._watching) and all(
             not each.shared for each in self.program.outputs
@@ -266,7 +266,7 @@ def predict(
         arrays = arrays if custom else [each[:rows] for each in arrays]
     mapped = data.Mapped([] if custom else arrays)
     unseen = callbacks is None and (verbose == 0 or (verbose == "auto" and not is_watched()))
-    shared = ranks.current()
+    shared = ranks.with_same_data()
     if shared is not None:
         shared.compare({"rows": rows, "batch size": batch}, call)
         unseen = shared.of_first(unseen)

@@ -13,12 +13,19 @@ from cdl.trainers.signature import TrainableModel
 
 
 def begin_training(
-    model: TrainableModel, iterator: EpochIterator, callbacks: CallbackList, epochs: range
+    model: TrainableModel,
+    iterator: EpochIterator,
+    callbacks: CallbackList,
+    epochs: range,
+    validated: EpochIterator | None,
 ) -> None:
     """Let callbacks begin; of several ranks all then have what the first has."""
     shared = ranks.current()
     if shared is not None:
-        shared.compare(_start_of(model, iterator, epochs), "fit")
+        start = _start_of(model, iterator, epochs)
+        for name, value in (validated.start() if validated is not None else {}).items():
+            start[f"validation_data: {name}"] = value
+        shared.compare(start, "fit")
     if model._restore_random_state(epochs):
         iterator.draw_anew()
     callbacks.on_train_begin()
@@ -51,9 +58,11 @@ def _begin_alike(shared: ranks.Ranks, model: TrainableModel) -> None:
     shared.alike.add(model.optimizer)
 
 
-def begin_batches(model: TrainableModel) -> None:
-    """Before the first of single batches: of several ranks all have what the first has."""
+def begin_batches(model: TrainableModel, rows: int) -> None:
+    """Before a single batch: of several ranks all have what the first has, and as many rows."""
     shared = ranks.current()
+    if shared is not None and shared.own_data:
+        shared.compare({"rows": rows}, "train_on_batch")
     if shared is not None and model.optimizer not in shared.alike:
         _begin_alike(shared, model)
 

@@ -16,7 +16,7 @@ from cdl._core import Executor
 from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
-from cdl.distribution.ranks import Ranks
+from cdl.distribution.ranks import Ranks, check_no_own_data
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved
 from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
@@ -122,6 +122,8 @@ class TrainFunction:
         self.in_python |= bool(before_step)
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
         wants_all = self.in_python or plan.program.hosted or plan.program.batch_of_states
+        if wants_all:
+            check_no_own_data("the losses, metrics or layers")
         self.ranks = None if wants_all else ranks
         self.key = key
         self._nothing = plan.nothing()

@@ -50,6 +50,7 @@ struct cdl_ranks {
     cdl_block_fn *block;
     void *who;
     bool ended; /* the last join said so */
+    bool own;   /* a pass has this one's rows alone, and every other process as many */
     bool leaves;
     size_t leaf_floats; /* from a leaf's gradients to those of the next */
 };

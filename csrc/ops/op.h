@@ -278,9 +278,11 @@ struct cdl_joined_blocks {
     size_t all, first, own;
 };
 static inline struct cdl_joined_blocks cdl_joined_blocks(const struct cdl_context *ctx) {
-    const size_t block = cdl_min(ctx->unit, CDL_ROW_BLOCK);
-    return (struct cdl_joined_blocks){(ctx->joined + block - 1) / block, ctx->first / block,
-                                      cdl_row_blocks(ctx->rows)};
+    const size_t block = cdl_min(ctx->unit, CDL_ROW_BLOCK), own = cdl_row_blocks(ctx->rows);
+    if (ctx->ranks && ctx->ranks->own)
+        return (struct cdl_joined_blocks){own * (size_t)ctx->ranks->all,
+                                          own * (size_t)ctx->ranks->rank, own};
+    return (struct cdl_joined_blocks){(ctx->joined + block - 1) / block, ctx->first / block, own};
 }
 
 /* Of n floats a block those of `own` are here; then all are, as they were (0 + x = x). */

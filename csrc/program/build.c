@@ -359,6 +359,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
                                         .block = def->block,
                                         .who = def->who};
     program->ranks.leaves = def->leaves;
+    program->ranks.own = def->own;
     program->rows = cdl_most_rows(&program->ranks, def->rows);
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);

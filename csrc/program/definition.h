@@ -93,6 +93,7 @@ struct cdl_program_def {
     cdl_join_fn *join;
     cdl_block_fn *block;
     int rank, ranks;
+    bool own;    /* each is given rows of its own, all as many */
     bool leaves; /* the same bits for any number of ranks (CDL_LEAVES) */
 };
 

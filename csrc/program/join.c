@@ -21,7 +21,7 @@ static size_t unit_of(const struct cdl_ranks *ranks, size_t rows) {
 }
 
 size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows) {
-    if (ranks->all == 0) return rows;
+    if (ranks->all == 0 || ranks->own) return rows;
     const size_t all = (size_t)ranks->all, unit = unit_of(ranks, rows);
     const size_t units = ranks->leaves ? CDL_LEAVES : (rows + unit - 1) / unit;
     return cdl_min((units + all - 1) / all * unit, rows);
@@ -55,11 +55,16 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
     ctx->ranks = ranks;
     ctx->keeps = program->holds;
     ctx->last = (pass->next + 1) * pass->batch >= pass->rows;
+    ctx->watch = NULL; /* all ranks finish a batch, or none */
+    if (ranks->own) {
+        ctx->joined = ctx->rows * (size_t)ranks->all;
+        ctx->first = ctx->rows * (size_t)ranks->rank;
+        return;
+    }
     const struct cdl_share own = share_of_rank(ranks, ctx->rows, ctx->unit);
     ctx->first = own.first;
     ctx->start += own.first;
     ctx->rows = ctx->batch = own.last > own.first ? own.last - own.first : 0;
-    ctx->watch = NULL; /* all ranks finish a batch, or none */
 }
 
 size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_pass *pass, size_t batch) {

@@ -69,30 +69,22 @@ def mapped():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.npy"
         np.save(path, X)
-        model = net()
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        history = model.fit(np.load(path, mmap_mode="r"), Y, epochs=3, verbose=0)
-        return learned(model, history)
+        return trained_on(np.load(path, mmap_mode="r"), Y)
 
 
 def sparse():
-    model = net()
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    x = scipy.sparse.csr_matrix(np.where(X > 0, X, 0))
-    return learned(model, model.fit(x, Y, epochs=3, verbose=0))
+    return trained_on(scipy.sparse.csr_matrix(np.where(X > 0, X, 0)), Y)
 
 
 def frame():
-    model = net()
-    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     x = pd.DataFrame(X, columns=[f"c{i}" for i in range(FEATURES)])
-    return learned(model, model.fit(x, pd.Series(Y), epochs=3, verbose=0))
+    return trained_on(x, pd.Series(Y))
 
 
-def from_batches(data, **fit):
+def trained_on(*data, **fit):
     model = net()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return learned(model, model.fit(data, epochs=3, verbose=0, **fit))
+    return learned(model, model.fit(*data, epochs=3, verbose=0, **fit))
 
 
 def regression(loss, optimizer="sgd", metrics=("mae",), **fit):
@@ -359,9 +351,9 @@ CASES = {
         net(), epochs=6, callbacks=[cdl.callbacks.EarlyStopping("loss", min_delta=0.05)]
     ),
     "a callback that stops on one rank": stopped,
-    "a PyDataset": lambda: from_batches(Batches()),
-    "a generator": lambda: from_batches(generator(), steps_per_epoch=3),
-    "a generator of batches of all sizes": lambda: from_batches(unequal(), steps_per_epoch=4),
+    "a PyDataset": lambda: trained_on(Batches()),
+    "a generator": lambda: trained_on(generator(), steps_per_epoch=3),
+    "a generator of batches of all sizes": lambda: trained_on(unequal(), steps_per_epoch=4),
     "a callback that evaluates": evaluated,
     "a cell of one's own": recurrent,
     "a frame": frame,

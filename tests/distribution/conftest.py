@@ -8,6 +8,18 @@ from . import cases, jobs
 SIZES = (2, 3)
 
 
+def found_by(script, tmp_path_factory):
+    """What each rank writes of jobs of all sizes, by size."""
+    found = {}
+    for n in SIZES:
+        folder = tmp_path_factory.mktemp(f"of_{n}")
+        job = jobs.start(script, n, folder)
+        _, errors = job.communicate(timeout=jobs.LONGEST)
+        assert job.returncode == 0, errors
+        found[n] = [dict(np.load(folder / f"{rank}.npz")) for rank in range(n)]
+    return found
+
+
 @pytest.fixture(scope="package")
 def alone():
     """What one process computes."""
@@ -17,11 +29,4 @@ def alone():
 @pytest.fixture(scope="package")
 def together(tmp_path_factory):
     """What each rank of a job has, by the size of the job."""
-    folders = {n: tmp_path_factory.mktemp(f"of_{n}") for n in SIZES}
-    found = {}
-    for n, folder in folders.items():
-        job = jobs.start(cases.__file__, n, folder)
-        _, errors = job.communicate(timeout=jobs.LONGEST)
-        assert job.returncode == 0, errors
-        found[n] = [dict(np.load(folder / f"{rank}.npz")) for rank in range(n)]
-    return found
+    return found_by(cases.__file__, tmp_path_factory)

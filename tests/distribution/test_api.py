@@ -30,6 +30,14 @@ def test_one_process_is_a_job_of_one_rank():
     assert there.device_mesh.devices.tolist() == ["cpu:0"]
 
 
+def test_how_data_are_shared_may_be_set_later():
+    there = distribution.DataParallel()
+    distribution.set_distribution(there)
+    there.auto_shard_dataset = False
+    assert distribution.distribution() is there
+    assert there.auto_shard_dataset is False
+
+
 def test_a_scope_ends():
     with distribution.DataParallel().scope():
         assert distribution.distribution() is not None
@@ -55,7 +63,11 @@ def test_the_line_without_mpiexec_imports_no_mpi(run_python):
             lambda: distribution.DataParallel(distribution.DeviceMesh([1, 1], ["a", "b"])),
             "device_mesh must have one axis",
         ),
-        (lambda: distribution.DataParallel(auto_shard_dataset=False), "auto_shard_dataset must be"),
+        (lambda: distribution.DataParallel(auto_shard_dataset="no"), "must be True or False, got"),
+        (
+            lambda: distribution.DataParallel(auto_shard_dataset=False, reproducible=True),
+            "reproducible=True needs auto_shard_dataset=True",
+        ),
         (lambda: distribution.DeviceMesh([], []), "must not be empty"),
         (lambda: distribution.DeviceMesh([1], ["a", "b"]), "must be of one length"),
         (lambda: distribution.DeviceMesh([2], ["a"]), "wants 2 devices, got 1"),

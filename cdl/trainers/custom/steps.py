@@ -18,6 +18,7 @@ from cdl._common import clock
 from cdl._common.overriding import overrides
 from cdl.data import brief
 from cdl.data.texts import array_of, holds_texts
+from cdl.distribution.ranks import check_no_own_data
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
 
@@ -128,6 +129,7 @@ class CustomSteps:
     def __init__(self, model: TrainableModel, kind: str) -> None:
         self._model = weakref.ref(model)
         self._name = f"{kind}_step"
+        check_no_own_data(f"{type(model).__name__}.{self._name}")
         self._logs: dict[str, Any] = {}
         self._arrays: Nested | None = None
         self._order: Any = None
