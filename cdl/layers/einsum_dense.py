@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import activations, constraints, initializers, regularizers
+from cdl._common.dtypes import LOW
 from cdl._common.validation import expected, several
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, operator_of
@@ -185,7 +186,9 @@ class EinsumDense(WithIntegers, AdaptableKernel):
             y = _einsum(*letters, inputs, self.kernel)
         if self.bias is not None:
             y = y + self.bias
-        return y if self.activation is None else self.activation(y)
+        y = y if self.activation is None else self.activation(y)
+        dtype = self._output_dtype()  # integers and their scales are floats of 32 bits
+        return operator_of("cast")(y, dtype) if self._is_quantized and dtype in LOW else y
 
     # Integers: scales are of what is summed over, and lie as the output's axes do.
 

@@ -169,7 +169,7 @@ class WithIntegers(Adaptable):
             self._zero = zero
             setattr(self, f"{what}_zero", zero)
             self._add(zero)
-            self.g_idx = self.add_weight((rows,), "zeros", trainable=False, name="g_idx")
+            self.g_idx = self.add_weight((rows,), "zeros", "float32", trainable=False, name="g_idx")
             self.g_idx.assign(np.arange(rows, dtype=np.float32) // block)
         where = self.path if self.built else path_of(self)
         for each in (weight, self._scale, self._zero, vars(self).get("g_idx")):
@@ -235,7 +235,9 @@ class WithIntegers(Adaptable):
         block, zero = self._block, None
         if block:
             lines = matrix.T if self._is_table else matrix
-            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(lines, block)
+            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(
+                lines, block, to_numpy=True
+            )
             if self._is_table:
                 integers, scale, zero = integers.T, scale.T, zero.T
         else:

@@ -160,7 +160,9 @@ class ReversibleEmbedding(Embedding):
     def _back_as_integers(self, values: Any, mode: str, quantizer: Any) -> tuple[Any, ...]:
         """The integers of the way back as they are kept, their scales, and the zeros of groups."""
         if mode == "int4" and self._block:
-            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(values, self._block)
+            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(
+                values, self._block, to_numpy=True
+            )
             return pack_int4(integers, axis=0)[0], scale, zero
         if quantizer is None:
             quantizer = AbsMaxQuantizer(0, (-8, 7) if mode == "int4" else (-127, 127))

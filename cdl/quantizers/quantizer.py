@@ -120,7 +120,7 @@ def _floats(inputs: ArrayLike) -> Array:
 
 def abs_max_quantize(
     inputs: ArrayLike,
-    axis: Axis,
+    axis: Axis | None,
     value_range: tuple[float, float] = (-127, 127),
     dtype: str = "int8",
     epsilon: float | None = None,
@@ -130,7 +130,7 @@ def abs_max_quantize(
 
     Args:
         inputs: an array of floats.
-        axis: the axis or axes of one scale.
+        axis: the axis or axes of one scale; None: all.
         value_range: the least and the largest integer, `high`.
         dtype: of the integers.
         epsilon: keeps a scale finite; None is `config.epsilon()`.
@@ -142,7 +142,7 @@ def abs_max_quantize(
     del to_numpy
     array, low, high = _floats(inputs), *value_range
     added = smallest() if epsilon is None else epsilon
-    top = np.max(np.abs(array), axis=_axes(axis), keepdims=True)
+    top = np.max(np.abs(array), axis=None if axis is None else _axes(axis), keepdims=True)
     scale = np.divide(high, np.add(top, added)).astype(array.dtype)
     return np.clip(np.round(array * scale), low, high).astype(dtype), scale
 
@@ -163,13 +163,14 @@ def abs_max_quantize_grouped_with_zero_point(
         value_range: the least and the largest integer.
         dtype: of the integers.
         epsilon: added to the range of a group; None is `config.epsilon()`.
-        to_numpy: either is computed in NumPy.
+        to_numpy: False: as on Keras's tensors, where the zeros are those of the signed integers
+            of as many bits as the range has, and a group of equal numbers counts as 1 wider either
+            way. True: as layers do it.
 
     Returns:
         The integers, of the input's shape; the scales, and the zeros as int8, of shape
         (groups, columns).
     """
-    del to_numpy
     array, (low, high) = _floats(inputs), value_range
     rows, columns = array.shape
     groups = math.ceil(rows / block_size)
@@ -178,8 +179,16 @@ def abs_max_quantize_grouped_with_zero_point(
     cut = padded.reshape(groups, block_size, columns)
     least, most = cut.min(axis=1, keepdims=True), cut.max(axis=1, keepdims=True)
     added = smallest() if epsilon is None else epsilon
-    scale = np.divide(most - least + added, high - low)
-    zero = np.clip(np.round(-least / scale) + low, low, high)
+    first, last = low, high  # of the zeros
+    if not to_numpy:
+        if groups == 1:  # without the zeros that fill it up
+            least, most = array.min(axis=0)[None, None], array.max(axis=0)[None, None]
+        first = -(1 << (int(math.log2(high - low + 1)) - 1))
+        last = -first - 1
+        same = (least == most).astype(array.dtype)
+        least, most = least - same, most + same
+    scale = np.divide(most - least + added, last - first)
+    zero = np.clip(np.round(-least / scale) + first, first, last)
     whole = np.clip(np.round(cut / scale) + zero, low, high).astype(dtype)
     return (
         whole.reshape(-1, columns)[:rows],

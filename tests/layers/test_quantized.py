@@ -182,3 +182,21 @@ def test_a_file_has_the_integers_of_both_ways_of_a_table(mode, tied, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(y, again)
+
+
+@pytest.mark.parametrize("config", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+@pytest.mark.parametrize("equation", ["ab,bcd->acd", "ab,cb->ac"])
+def test_quantized_layers_give_the_dtype_of_their_policy(config, policy, equation):
+    shape = (2, 3) if equation.endswith("d") else 4
+    inputs = Input((30,))
+    made = layers.EinsumDense(equation, shape, dtype=policy), layers.Dense(3, dtype=policy)
+    for layer in made:
+        before = np.float32(layer(X))
+        layer.quantize(config=config)
+        model = Model(inputs, y := layer(inputs))
+        given = y, layer(X), model(X), model.predict(X, verbose=0)
+        assert {str(each.dtype) for each in given} == {"bfloat16"}
+        assert np.abs(np.float32(given[-1]) - before).max() < 1
+        if config.mode == "int4" and config.block_size:
+            assert layer.g_idx.dtype == "float32"

@@ -47,6 +47,23 @@ def grouped(k):
     return seen
 
 
+def grouped_tensors(k):
+    quantize = k.quantizers.abs_max_quantize_grouped_with_zero_point
+    options = {
+        "one row": {"block_size": 1},
+        "some rows": {"block_size": 3},
+        "all and more": {"block_size": 10},
+        "unsigned": {"block_size": 3, "value_range": (0, 15)},
+        "wide": {"block_size": 2, "value_range": (-128, 127), "epsilon": 0.5},
+        "as int16": {"block_size": 4, "dtype": "int16"},
+    }
+    seen = {name: both(quantize(W, **given)) for name, given in options.items()}
+    seen["above zero"] = both(quantize(np.abs(W) + 1, 10))
+    seen["equal"] = both(quantize(np.full((4, 2), 0.25, "float32"), 2))
+    seen["all axes"] = told(k.quantizers.abs_max_quantize(W, None)[0])
+    return seen
+
+
 def four_bits(k):
     seen = {}
     for axis in (0, 1, -1, -2):
@@ -148,5 +165,5 @@ def fake(k):
     return seen
 
 
-for _function in (abs_max, grouped, four_bits, eight_bit_floats, configs, fake):
+for _function in (abs_max, grouped, grouped_tensors, four_bits, eight_bit_floats, configs, fake):
     add("quantizers", _function.__name__, _function)
