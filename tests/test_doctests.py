@@ -30,6 +30,29 @@ WITH_EXAMPLES = {*IN_DOCSTRINGS, *named_examples.examples()}
 PAGES = sorted(path.stem for path in named_examples.FOLDER.glob("*.pycon"))
 
 
+# Methods that people look up.
+LOOKED_UP = {
+    "cdl.models.Model": "compile compute_loss evaluate export fit get_layer load_weights predict "
+    "predict_on_batch save save_weights summary test_on_batch to_json train_on_batch train_step",
+    "cdl.models.Sequential": "add pop",
+    "cdl.layers.Layer": "add_loss add_weight build compute_output_shape count_params from_config "
+    "get_config get_weights quantize set_weights stateless_call",
+    "cdl.layers.TextVectorization": "adapt get_vocabulary set_vocabulary",
+    "cdl.layers.StringLookup": "adapt get_vocabulary",
+    "cdl.metrics.Metric": "reset_state result update_state",
+    "cdl.optimizers.Optimizer": "apply_gradients learning_rate",
+    "cdl.callbacks.Callback": "on_epoch_end on_train_batch_end",
+    "cdl.callbacks.History": "plot to_pandas",
+    "cdl.sklearn.CDLClassifier": "fit partial_fit predict predict_proba",
+    "cdl.utils.FeatureSpace": "adapt get_encoded_features get_inputs",
+}
+
+
+def test_methods_that_people_look_up_have_an_example():
+    wanted = {f"{cls}.{name}" for cls, names in LOOKED_UP.items() for name in names.split()}
+    assert wanted <= WITH_EXAMPLES
+
+
 def test_every_public_class_and_function_has_an_example():
     without = [entry.whole for entry in reference.entries() if entry.whole not in WITH_EXAMPLES]
     assert not without, "each needs a section in docs/api_examples/PAGE.pycon"

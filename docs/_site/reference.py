@@ -120,15 +120,19 @@ def title(page: str) -> str:
 
 
 def methods(cls: type) -> list[str]:
-    """Public methods that no base of it has which is described itself; of bases properties too."""
+    """Public methods that no base of it has which is described itself; of bases properties too.
+
+    What completion hides, since it is for cdl itself, is none.
+    """
     described = {id(entry.thing) for entry in entries()}
     bases = [base for base in cls.__mro__[1:] if id(base) in described]
     inherited = set(dir(object)).union(*map(dir, bases))
     for base in cls.__mro__[1:]:
         if not base.__module__.startswith("cdl"):
             inherited |= set(dir(base))
+    hidden = {name for each in cls.__mro__ for name in vars(each).get("_inner", ())}
     found = []
-    for name in sorted(set(dir(cls)) - inherited):
+    for name in sorted(set(dir(cls)) - inherited - hidden):
         if not getattr(getattr(cls, name), "__module__", "cdl").startswith("cdl"):
             continue  # made by a package, such as scikit-learn's set_score_request
         is_property = isinstance(inspect.getattr_static(cls, name), property)
