@@ -14,7 +14,6 @@ REASONS = {
         "",
         "layers.RandomFlip and its sisters, and ops.image.elastic_transform",
     ),
-    r"layers\.(Mel|STFT)Spectrogram": ("", "scipy.signal.stft, beforehand"),
     r"layers\.(Flax|Jax|TFSM)Layer|layers\.TorchModuleWrapper": (
         "there is no other framework underneath",
         "layers.Lambda for functions in NumPy or cdl.ops, layers.Layer with a call",

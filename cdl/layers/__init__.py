@@ -132,6 +132,8 @@ from cdl.layers.preprocessing.integer_lookup import IntegerLookup as IntegerLook
 from cdl.layers.preprocessing.normalization import Normalization as Normalization
 from cdl.layers.preprocessing.pipeline import Pipeline as Pipeline
 from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
+from cdl.layers.preprocessing.spectrograms import MelSpectrogram as MelSpectrogram
+from cdl.layers.preprocessing.spectrograms import STFTSpectrogram as STFTSpectrogram
 from cdl.layers.preprocessing.string_lookup import StringLookup as StringLookup
 from cdl.layers.preprocessing.text_vectorization import (
     TextVectorization as TextVectorization,
