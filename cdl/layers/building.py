@@ -53,7 +53,7 @@ class Building:
             try:
                 with self._opened():
                     result = build(self, *args, **given)
-                if len(parameters) > 1:
+                if len(parameters) > 1 or self._build_shape is None:
                     self._note_shapes(dict(zip(parameters, args, strict=False)) | given)
                 return result
             except BaseException as error:
@@ -78,6 +78,8 @@ class Building:
     def _note_shapes(self, shapes: dict[str, Any]) -> None:
         """Keeps what `build` was given, for configs."""
         there = {name: shape for name, shape in shapes.items() if shape is not None}
+        if not there:
+            return
         if len(there) == 1:
             self._build_shape = next(iter(there.values()))
         else:
@@ -110,7 +112,7 @@ class Building:
         if self.built:
             return
         if shape is not None:
-            self.build(tuple(shape))  # type: ignore[attr-defined]
+            self.build(tree.map_shape_structure(tuple, shape))  # type: ignore[attr-defined]
         elif shapes is not None:
-            shapes = {name: tuple(each) for name, each in shapes.items()}
+            shapes = tree.map_shape_structure(tuple, shapes)
             self.build(**shapes)  # type: ignore[attr-defined]

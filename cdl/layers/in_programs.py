@@ -55,7 +55,8 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
         if program.probed is not None and program.probed[0] is layer and masks.is_value(y):
             y = program.emit("probe", (y,), y.shape)
             program.probed[1].append(y)
-        masks.of_outputs(layer, program, first, inputs, y)
+        told = kwargs.get("mask") if _tells_truths(specs[1].get("mask")) else None
+        masks.of_outputs(layer, program, first, inputs, y, told)
         if layer.activity_regularizer is None:
             return y
         owner, penalty = f"{type(layer).__name__} {layer.name!r}", layer.activity_regularizer
@@ -162,6 +163,12 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
             return graph.lower(program, values)
     finally:
         program.calls = calls
+
+
+def _tells_truths(mask: Any) -> bool:
+    """Whether the mask that a call names is of tensors of bools."""
+    tensors = [each for each in tree.flatten(mask) if isinstance(each, KerasTensor)]
+    return bool(tensors) and all(each.dtype == "bool" for each in tensors)
 
 
 def _map(function: Callable[[Any], Any], told: dict[str, Any]) -> dict[str, Any]:

@@ -97,8 +97,12 @@ def arguments(
     }
 
 
-def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: Any) -> None:
+def of_outputs(
+    layer: Layer, program: Program, spec: Any, inputs: Any, outputs: Any, told: Any = None
+) -> None:
     """Gives what a layer puts out its masks; one mask is that of the first output.
+
+    A mask that the call was told goes on in place of that of the inputs, as in Keras.
 
     Args:
         layer: the layer; it passes masks on, has a `compute_mask` of its own, or warns.
@@ -106,6 +110,7 @@ def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: 
         spec: symbolic tensors like the inputs.
         inputs: the layer's first argument, with values.
         outputs: the values, nested.
+        told: the `mask=` of the call: values of truths, nested, without the axis of size 1.
     """
     values = [y for y in tree.flatten(outputs) if is_value(y)]
     if all(y.mask is not None for y in values):
@@ -113,7 +118,9 @@ def of_outputs(layer: Layer, program: Program, spec: Any, inputs: Any, outputs: 
     given = [v for v in tree.flatten(inputs) if is_value(v)]
     masked = any(v.mask is not None for v in given)
     if layer._computes_masks():
-        _give(values, _computed(layer, program, spec, inputs))
+        _give(values, _computed(layer, program, spec, inputs, told))
+    elif layer.supports_masking and is_value(told) and told.shape == given[0].shape[:-1]:
+        _give(values, [_as_mask(program, told)])
     elif masked and layer.supports_masking:
         _give(values, [given[0].mask])
     elif masked and layer not in _WARNED:
@@ -129,21 +136,34 @@ def _give(values: list[Any], masks: list[Value | None]) -> None:
         y.mask = mask if y.mask is None else y.mask
 
 
-def _computed(layer: Layer, program: Program, spec: Any, inputs: Any) -> list[Value | None]:
+def _as_mask(program: Program, told: Value) -> Value:
+    """What `as_tensor` gave, as a mask again."""
+    return program.emit("reshape", (told,), (*told.shape, 1))
+
+
+def _computed(
+    layer: Layer, program: Program, spec: Any, inputs: Any, told: Any
+) -> list[Value | None]:
     """What `compute_mask` makes of the inputs and their masks, one for each output."""
     tensors = tree.map_structure(
         lambda t: KerasTensor(t.shape, t.dtype) if isinstance(t, KerasTensor) else t, spec
     )
-    masks = tree.map_structure(
-        lambda v: tensor_of(v.mask) if is_value(v) and v.mask is not None else None, inputs
+    if any(map(is_value, tree.flatten(told))):
+        shown = tree.map_structure(lambda v: v if is_value(v) else None, told)
+    else:
+        shown = tree.map_structure(
+            lambda v: as_tensor(program, v.mask) if is_value(v) and v.mask is not None else None,
+            inputs,
+        )
+    of_masks = tree.map_structure(
+        lambda v: None if v is None else KerasTensor((None, *v.shape), "bool"), shown
     )
-    graph = graphs.trace(layer.compute_mask, (tensors, masks), {}, program.training)
+    graph = graphs.trace(layer.compute_mask, (tensors, of_masks), {}, program.training)
     found = tree.flatten(graph.outputs)
     if not any(isinstance(each, KerasTensor) for each in found):
         return []
-    values = [v for v in tree.flatten(inputs) if is_value(v)]
-    given = values + [as_tensor(program, v.mask) for v in values if v.mask is not None]
+    values = [v for v in tree.flatten((inputs, shown)) if is_value(v)]
     return [
-        program.emit("reshape", (mask,), (*mask.shape, 1)) if is_value(mask) else None
-        for mask in tree.flatten(graph.lower(program, given))
+        _as_mask(program, mask) if is_value(mask) else None
+        for mask in tree.flatten(graph.lower(program, values))
     ]

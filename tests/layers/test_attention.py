@@ -159,3 +159,15 @@ def test_axes_that_attend_are_neither_the_first_nor_the_last(axes):
 @pytest.mark.parametrize("kind", [cdl.layers.Attention, cdl.layers.AdditiveAttention])
 def test_attention_says_that_it_supports_masking(kind):
     assert kind().supports_masking
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_masks_of_heads_and_of_steps_go_together(make):
+    heads, layer = {"mha": 2, "gqa": 4}[next(k for k in LAYERS if LAYERS[k] is make)], make()
+    of_heads = np.random.default_rng(1).random((3, heads, 5, 4)) < 0.7
+    of_steps = np.array([[1, 1, 0, 1], [1, 0, 1, 1], [1, 1, 1, 1]], bool)
+    of_heads[..., 0] = True
+    both = of_heads & of_steps[:, None, None]
+    given = {"attention_mask": of_heads, "value_mask": of_steps}
+    expected = layer(Q, V, attention_mask=both, use_causal_mask=True)
+    np.testing.assert_allclose(layer(Q, V, use_causal_mask=True, **given), expected, rtol=1e-6)

@@ -18,6 +18,7 @@ def net_of(layer, shape=(6, 3), batch=None):
     return cdl.Model(x, layer(x))
 
 
+@pytest.mark.filterwarnings("ignore:Flatten")  # which has no mask to give on
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_central_differences(kind):
     layer = kind(4, return_sequences=True, go_backwards=True)

@@ -57,6 +57,7 @@ def outcomes(kind, options, with_mask, with_states):
     return [*given, *whole.get_weights()]
 
 
+@pytest.mark.filterwarnings("ignore:Flatten")  # which has no mask to give on
 @pytest.mark.parametrize("with_states", [False, True])
 @pytest.mark.parametrize("with_mask", [False, True])
 @pytest.mark.parametrize(

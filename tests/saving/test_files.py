@@ -433,3 +433,29 @@ def test_table_that_was_made_before_its_model_keeps_its_numbers(made, tmp_path):
     np.testing.assert_array_equal(read.layers[0].embeddings, table)
     assert layer.get_build_config() == {"shapes_dict": {}}
     assert Embedding(4, 3).get_build_config() is None
+
+
+class Scaled(cdl.layers.Layer):
+    """With a `build` that does not call that of `Layer`, for any nesting of shapes."""
+
+    def build(self, input_shape):
+        shapes = []
+        cdl.tree.map_shape_structure(shapes.append, input_shape)
+        self.w = self.add_weight((shapes[0][-1],), "ones")
+
+    def call(self, x):
+        return (x if isinstance(x, cdl.KerasTensor) else cdl.tree.flatten(x)[0]) * self.w
+
+
+@pytest.mark.parametrize("kind", ["one", "list", "dict"])
+def test_shape_that_a_build_of_ones_own_was_given_is_in_the_config(kind):
+    x = np.ones((2, 3), np.float32)
+    x = {"one": x, "list": [x, x], "dict": {"a": x, "b": x}}[kind]
+    layer = Scaled()
+    layer(x)
+    assert layer.get_build_config() == {
+        "input_shape": cdl.tree.map_structure(lambda _: (None, 3), x)
+    }
+    config = json.loads(json.dumps(cdl.saving.serialize_keras_object(layer)))
+    read = cdl.saving.deserialize_keras_object(config, custom_objects={"Scaled": Scaled})
+    assert read.built and read.w.shape == (3,)

@@ -123,6 +123,8 @@ class ProjectedAttention(Layer):
             mask = visible.joined(mask, visible.causal(queries, keys))
         if self._window is not None:
             mask = visible.joined(mask, visible.windowed(queries, keys, self._window))
+        if attention_mask is not None and len(query.shape) == 3:
+            mask = visible.with_axes(mask, len(attention_mask.shape), -3)  # of all heads alike
         return visible.joined(attention_mask, mask)
 
     def _projection_config(self) -> dict[str, Any]:
