@@ -202,12 +202,23 @@ class Ranks:
         """Whether it is so on any rank."""
         return bool(self.total([float(mine)])[0])
 
-    def gathered(self, mine: Any) -> list[Any]:
-        """Each rank's object, in the order of ranks."""
+    def gathered(self, mine: Any, what: str = "a step") -> list[Any]:
+        """Each rank's object, in the order of ranks.
+
+        Raises:
+            RuntimeError: on all ranks: one is at something else than `what`.
+        """
         self._enter()
-        found: list[Any] = self._comm.allgather(mine)
+        found: list[tuple[str, Any]] = self._comm.allgather((what, mine))
         self.since = None
-        return found
+        for rank, (theirs, _) in enumerate(found):
+            if theirs != found[0][0]:
+                self._agreed = True
+                raise RuntimeError(
+                    f"rank 0 is at {found[0][0]}, rank {rank} at {theirs}: all ranks must make the "
+                    "same calls of fit, evaluate and predict, in callbacks too"
+                )
+        return [theirs for _, theirs in found]
 
     def of_first(self, mine: Any) -> Any:
         """Rank 0's object."""
@@ -270,14 +281,14 @@ class Ranks:
         Raises:
             ValueError: on all ranks: what differs, and where.
         """
-        found = self.gathered(dict(mine))
-        for name in mine:
+        found = self.gathered(dict(mine), f"the beginning of {call}")
+        for name in itertools.chain.from_iterable(found):
             for rank, theirs in enumerate(found):
-                if theirs.get(name) != found[0][name]:
+                if theirs.get(name) != found[0].get(name):
                     self._agreed = True
                     raise ValueError(
                         f"{call}: all ranks must have the same {name}: rank 0 has "
-                        f"{found[0][name]}, rank {rank} {theirs.get(name)}"
+                        f"{found[0].get(name)}, rank {rank} {theirs.get(name)}"
                     )
 
     def begin_alike(self, variables: Sequence[Any], generators: Any) -> Any:
@@ -297,7 +308,7 @@ class Ranks:
         Raises:
             RuntimeError: on all ranks: one has others.
         """
-        found = self.gathered(hash_of(variables))
+        found = self.gathered(hash_of(variables), f"the end of epoch {epoch + 1}")
         odd = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
         if odd:
             self._agreed = True
@@ -344,7 +355,7 @@ class Alone(Ranks):
         """The numbers themselves."""
         return np.array(numbers, np.float64)
 
-    def gathered(self, mine: Any) -> list[Any]:
+    def gathered(self, mine: Any, what: str = "a step") -> list[Any]:
         """This one's alone."""
         return [mine]
 

@@ -428,7 +428,11 @@ def run_epoch(
         chunk: `steps_per_execution`: batches between two calls of the hooks.
     """
     begin = end = None
-    if callbacks.wants_batches(kind):
+    shared = ranks.current()
+    hooked = callbacks.wants_batches(kind)
+    if shared is not None:
+        hooked = shared.any(hooked)
+    if hooked:
         begin = getattr(callbacks, f"on_{kind}_batch_begin")
         end = getattr(callbacks, f"on_{kind}_batch_end")
 
@@ -438,7 +442,6 @@ def run_epoch(
     def logs_here() -> dict[str, float]:
         return in_order(iterator.train_function.results(here=True))
 
-    shared = ranks.current()
     stop = "stop_training" if kind == "train" else "stop_evaluating"
     model.stop_evaluating = False
     iterator.begin_epoch()

@@ -269,7 +269,7 @@ def predict(
     shared = ranks.with_same_data()
     if shared is not None:
         shared.compare({"rows": rows, "batch size": batch}, call)
-        unseen = shared.of_first(unseen)
+        unseen = not shared.any(not unseen)
     if unseen and not custom:
         predictors = model._predictors(rows_of(model, arrays))
         if mapped:
@@ -277,6 +277,8 @@ def predict(
         return model._packed_outputs(predictors.run_shared(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = custom or CallbackList(callbacks).wants_batches("predict")
+    if shared is not None:
+        hooked = shared.any(hooked)
     each = max(1, 16 * MANY // batch)
     if hooked:
         each = 1 if custom else model.steps_per_execution
@@ -303,6 +305,9 @@ def _in_windows(
     batch = arguments.batch_of_states(model, batch_size, rows or 0, "predict")
     batch = batch or (-(-rows // steps) if steps and rows else FEW)
     hooked = custom or CallbackList(callbacks).wants_batches("predict")
+    shared = ranks.with_same_data()
+    if shared is not None:
+        hooked = shared.any(hooked)
     each = 1 if hooked else max(1, 16 * MANY // batch)
     target = steps or (None if rows is None else -(-rows // batch))
 

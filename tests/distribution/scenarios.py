@@ -40,6 +40,23 @@ def rank():
     return there.data_shard_id if there is not None else 0
 
 
+class SeesBatches(cdl.callbacks.Callback):
+    """Counts them."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts = {"train": 0, "test": 0, "predict": 0}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.counts["train"] += 1
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.counts["test"] += 1
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.counts["predict"] += 1
+
+
 def model(noisy=False):
     cdl.utils.set_random_seed(5)
     made = cdl.Sequential(
@@ -132,6 +149,8 @@ def refused(folder):
         ),
         "evaluate": lambda: model().evaluate(X + one, Y, verbose=0),
         "layers": lambda: train(made=model(noisy=one)),
+        "validation": lambda: train(validation_data=(X, Y) if one else None),
+        "a call": lambda: train(AtEpoch2(lambda made: made.evaluate(X, Y, verbose=0))),
         "predict": lambda: model().predict(X[: 10 if one else 20], verbose=0),
     }.items():
         try:
@@ -157,7 +176,18 @@ def written(folder):
     made.save_weights(folder / f"saved-{rank()}.weights.h5")
 
 
+def hooked(folder):
+    """A callback that sees batches, on one rank only."""
+    sees = SeesBatches()
+    mine = [sees] if rank() == 1 else []
+    made = train(*mine, validation_data=(X, Y))
+    made.evaluate(X, Y, verbose=0, callbacks=mine)
+    made.predict(X, verbose=0, callbacks=mine)
+    print(f"rank {rank()}: {sees.counts}", flush=True)
+
+
 SCENARIOS = {
+    "hooked": hooked,
     "killed": killed,
     "an exception": lambda folder: train(AtEpoch2(raises(OSError("no space left")))),
     "an exception outside": lambda folder: raises(OSError("outside"))(0) if rank() else train(),

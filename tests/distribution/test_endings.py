@@ -112,12 +112,21 @@ def test_ranks_that_were_started_differently_are_told_so(tmp_path):
         "evaluate, rank {}: evaluate: all ranks must have the same data: rank 0 has ",
         "layers, rank {}: fit: all ranks must have the same layers: rank 0 has ['Sequential', 'De",
         "predict, rank {}: predict: all ranks must have the same rows: rank 0 has 20, rank 1 10",
+        "validation, rank {}: fit: all ranks must have the same validation_data: rows: rank 0 h",
+        "a call, rank {}: rank 0 is at the end of epoch 2, rank 1 at the beginning of evaluate",
         "weights, rank {}: True",
     ):
         for rank in range(2):
             assert wanted.format(rank) in out, out
     assert "a fault, rank 0: rank 1 has found a fault in its rows" in out
     assert re.search(r"a fault, rank 1: .*: expected numbers in \[0, 4\), got 9 in row 40", out)
+
+
+def test_one_rank_may_have_a_callback_that_sees_batches(tmp_path):
+    code, out, errors = end_of("hooked", tmp_path)
+    assert code == 0, errors
+    assert "rank 0: {'train': 0, 'test': 0, 'predict': 0}" in out
+    assert "rank 1: {'train': 42, 'test': 49, 'predict': 7}" in out, out
 
 
 def test_files_and_lines_are_written_once(tmp_path):
