@@ -250,6 +250,9 @@ static inline bool cdl_holds(const struct cdl_param *w, const struct cdl_tensor 
                      : value->lines * value->width == w->cols;
 }
 
+/* reshape.c: whether it is one whose output has the numbers of its input in the same places. */
+bool cdl_is_renaming(const struct cdl_node *node);
+
 /* Of an op whose output has the shape of its input. */
 static inline const char *cdl_check_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
     CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(y), "x, output: expected floats");

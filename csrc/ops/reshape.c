@@ -1,4 +1,5 @@
-/* reshape.c - the same numbers in other lines: Flatten, Reshape. */
+/* reshape.c - the same numbers in other lines: Flatten, Reshape. Where they lie in the same places,
+ * the output is the memory of the input (program/build.c, link.c), and nothing is to be done. */
 #include "ops/op.h"
 
 #include <string.h>
@@ -27,12 +28,21 @@ static void copy_sample(const struct cdl_tensor *x, const float *from, const str
     }
 }
 
-/* The same of n samples: at once where they lie the same way in memory. */
+static bool lie_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
+    return x->lines == y->lines || (x->ld == x->width && y->ld == y->width);
+}
+
+bool cdl_is_renaming(const struct cdl_node *node) {
+    if (node->op != &cdl_op_reshape || node->narrow) return false;
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    return !cdl_is_int(x) && x->dtype == y->dtype && x->shared == y->shared && lie_alike(x, y);
+}
+
+/* The same of n samples: at once where they lie the same way in memory, if that is not the same. */
 static void copy_samples(size_t n, const struct cdl_tensor *x, const float *from,
                          const struct cdl_tensor *y, float *to) {
-    const bool same_lines = x->lines == y->lines;
-    const bool no_pads = x->ld == x->width && y->ld == y->width;
-    if (same_lines || no_pads) {
+    if (to == from) return;
+    if (lie_alike(x, y)) {
         memcpy(to, from, n * y->lines * y->ld * sizeof(float));
         return;
     }

@@ -145,6 +145,14 @@ static void *copy_of(const void *from, size_t bytes) {
     return copy;
 }
 
+/* Whether what it gives may be the memory of its input: not the caller's, which moves, nor that of
+ * an iteration. */
+static bool renames(const struct cdl_program *program, const struct cdl_node *node) {
+    bool loops = false;
+    for (int i = 0; i < program->n_nodes; i++) loops |= program->nodes[i].op == &cdl_op_loop;
+    return cdl_is_renaming(node) && node->in[0]->owner->producer && !loops;
+}
+
 static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
                             struct cdl_node *node, const char **reason) {
     node->op = cdl_ops[def->op].op;
@@ -190,6 +198,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     node->narrow = cdl_is_narrow(node);
     *reason = check(node, cdl_ops[def->op].signature);
     if (*reason) return CDL_ERR_PROGRAM;
+    if (renames(program, node)) node->out[0]->owner = node->in[0]->owner;
     if (node->op->may_fault) {
         node->fault = &program->faults[program->n_faults++];
         node->fault->instruction = node->index;

@@ -86,6 +86,13 @@ static void find_writers(struct cdl_program *program) {
     }
 }
 
+/* Whether the gradient of what is its input's memory may be the gradient of that. */
+static bool takes_over(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->n_out ? node->out[0] : NULL;
+    return cdl_is_renaming(node) && y->owner == x->owner && node->needs[0] && x->users == 1 &&
+           !x->external_grad && !y->external_grad;
+}
+
 /* Gradients of one value share one memory, which the last user writes first. An earlier user whose
  * gradient is mostly zero adds it to that memory directly: otherwise n slices of one value would be
  * n gradients as large as the value, all alive until the forks add them. */
@@ -93,6 +100,7 @@ static void link_sums(struct cdl_program *program) {
     find_writers(program);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
+        if (takes_over(node)) node->out[0]->grad_owner = node->in[0]->grad_owner;
         if (!adds_up(node) || !node->needs[0]) continue;
         const int kept = kept_output(node);
         const struct cdl_node *first = node->out[kept]->grad_writer;
