@@ -50,17 +50,22 @@ static void lstm_cell(size_t rows, float *restrict z, const float *restrict befo
     float gate = MOST_GATE, top = MOST_TANH;
     KEEP_FUSED(gate);
     KEEP_FUSED(top);
-    for (size_t r = 0; r < rows; r++, z += CDL_PANEL, before += ldc, c += ldc, h += ldh) EACH_UNIT {
-            const float i = gate_sum_f(z[j], gate), f = gate_sum_f(z[GATE + j], gate);
-            const float o = gate_sum_f(z[2 * GATE + j], gate);
-            const float m = tanh_top_f(z[3 * GATE + j], top), n = m + 2.0f;
+    for (size_t r = 0; r < rows; r++) {
+        float *row = z + r * CDL_PANEL, *to = c + r * ldc;
+        const float *from = before + r * ldc;
+        EACH_UNIT {
+            const float i = gate_sum_f(row[j], gate), f = gate_sum_f(row[GATE + j], gate);
+            const float o = gate_sum_f(row[2 * GATE + j], gate);
+            const float m = tanh_top_f(row[3 * GATE + j], top), n = m + 2.0f;
             const float one = 1.0f / (i * f), two = 1.0f / (o * n);
-            const float input = one * f, forget = one * i, out = two * n, new = two * o * m;
-            const float state = forget * before[j] + input * new;
-            z[j] = input, z[GATE + j] = forget, z[2 * GATE + j] = out, z[3 * GATE + j] = new;
-            c[j] = state;
-            h[j] = out * cell_tanh_f(state, top);
+            const float input = one * f, forget = one * i, new = two * o * m;
+            row[j] = input, row[GATE + j] = forget, row[3 * GATE + j] = new;
+            row[2 * GATE + j] = two * n;
+            to[j] = forget * from[j] + input * new;
         }
+    }
+    for (size_t r = 0; r < rows; r++, z += CDL_PANEL, c += ldc, h += ldh) EACH_UNIT
+    h[j] = z[2 * GATE + j] * cell_tanh_f(c[j], top);
 }
 
 /* z becomes what the gates' arguments get; dc has been that of c by later steps. */

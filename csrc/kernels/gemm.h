@@ -86,11 +86,34 @@ static void gemm_places(size_t m, size_t width, const struct cdl_taps *taps, con
     multiply(PLACES, width, &p);
 }
 
+/* Columns of a and a whole panel; tiles of few rows prefetch nothing. */
+static void pairs_ahead(const struct product *all) {
+    enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
+    const size_t tiles = (all->m + ROWS - 1) / ROWS;
+    for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
+        struct product p = *all;
+        p.step_i = 1, p.b += j, p.c += j;
+        for (size_t t = 0; t < tiles; t++) {
+            p.m = all->m / tiles + (t < all->m % tiles);
+            if (p.m == ROWS)
+                tile(ROWS, NV, AHEAD, &p, NULL);
+            else if (p.m == ROWS - 1)
+                tile(ROWS - 1, NV, AHEAD, &p, NULL);
+            else
+                multiply(PAIRS, NV * CDL_VLEN, &p);
+            p.a += p.m, p.c += p.m * p.ldc;
+        }
+    }
+}
+
 static void gemm_pairs(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
                        size_t step_i, size_t step_p, const float *b, size_t ldb, float *c,
                        size_t ldc) {
     const struct product p = {m, 0, taps, a, step_i, step_p, b, ldb, c, 0, false, c, ldc};
-    multiply(PAIRS, width, &p);
+    if (taps->ahead && width == CDL_PANEL && step_i == 1)
+        pairs_ahead(&p);
+    else
+        multiply(PAIRS, width, &p);
 }
 
 /* The first n floats of a row that is no longer than a register, whose other lanes hold anything.

@@ -21,8 +21,9 @@
 
 /* What a product is. PLAIN: c = init + a b. PLACES: k comes in runs, rows of a are places of a
  * window, and what is negative becomes 0 if it `cuts`. PAIRS: k is places of a window, c += a b;
- * the sum begins at 0, so that its error does not grow with what c holds. */
-enum form { PLAIN, PLACES, PAIRS };
+ * the sum begins at 0, so that its error does not grow with what c holds. AHEAD: that, and what
+ * taps->ahead says is prefetched. */
+enum form { PLAIN, PLACES, PAIRS, AHEAD };
 
 /* a[i, p] is a[i step_i + p step_p], of which steps one is 1; rows of b are ldb apart. */
 struct product {
@@ -43,8 +44,9 @@ typedef vf tile_sums[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];
 
 /* `prefetch`, unless it is NULL: a line of memory is prefetched at each step of k, from there on.
  */
-CDL_INLINE void accumulate(const size_t mr, const size_t nv, const struct product *p, size_t k,
-                           const float *a, const float *b, const float *prefetch, tile_sums acc) {
+CDL_INLINE void accumulate(const size_t mr, const size_t nv, const enum form form,
+                           const struct product *p, size_t k, const float *a, const float *b,
+                           const float *prefetch, tile_sums acc) {
     for (size_t q = 0; q < k; q++) {
         vf row[CDL_GEMM_NV];
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(b + j * CDL_VLEN);
@@ -54,14 +56,15 @@ CDL_INLINE void accumulate(const size_t mr, const size_t nv, const struct produc
         }
         if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
         if (prefetch) __builtin_prefetch(prefetch + q * CDL_LINE, 0, 2);
+        if (form == AHEAD) __builtin_prefetch(a + p->taps->ahead, 0, 2);
         a += p->step_p;
         b += p->ldb;
     }
 }
 
 /* The same where k comes in runs: each of a window's taps has one. */
-CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct product *p,
-                                tile_sums acc) {
+CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const enum form form,
+                                const struct product *p, tile_sums acc) {
     const struct cdl_taps *taps = p->taps;
     const float *a = p->a, *b = p->b;
     for (size_t u = 0; u < taps->n[0]; u++, a += taps->a[0], b += taps->b[0]) {
@@ -69,22 +72,23 @@ CDL_INLINE void accumulate_taps(const size_t mr, const size_t nv, const struct p
         for (size_t v = 0; v < taps->n[1]; v++, a_v += taps->a[1], b_v += taps->b[1]) {
             const float *a_w = a_v, *b_w = b_v;
             for (size_t w = 0; w < taps->n[2]; w++, a_w += taps->a[2], b_w += taps->b[2])
-                accumulate(mr, nv, p, taps->k, a_w, b_w, NULL, acc);
+                accumulate(mr, nv, form, p, taps->k, a_w, b_w, NULL, acc);
         }
     }
 }
 
 CDL_INLINE void tile(const size_t mr, const size_t nv, const enum form form,
                      const struct product *p, const float *prefetch) {
+    const bool adds = form == PAIRS || form == AHEAD;
     tile_sums acc;
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
-            form == PAIRS ? vf_splat(0) : vf_load(p->init + i * p->ldi + j * CDL_VLEN);
+            adds ? vf_splat(0) : vf_load(p->init + i * p->ldi + j * CDL_VLEN);
     }
     if (form == PLAIN)
-        accumulate(mr, nv, p, p->k, p->a, p->b, prefetch, acc);
+        accumulate(mr, nv, form, p, p->k, p->a, p->b, prefetch, acc);
     else
-        accumulate_taps(mr, nv, p, acc);
+        accumulate_taps(mr, nv, form, p, acc);
     if (form == PLACES && p->cuts) {
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
@@ -94,7 +98,7 @@ CDL_INLINE void tile(const size_t mr, const size_t nv, const enum form form,
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) {
             float *to = p->c + i * p->ldc + j * CDL_VLEN;
-            vf_store(to, form == PAIRS ? vf_load(to) + acc[i][j] : acc[i][j]);
+            vf_store(to, adds ? vf_load(to) + acc[i][j] : acc[i][j]);
         }
     }
 }

@@ -39,6 +39,7 @@ struct cdl_taps {
     size_t n[3];
     ptrdiff_t a[3], b[3];
     size_t k;
+    ptrdiff_t ahead; /* pairs: from each row of a to one of the next product's, or 0 */
 };
 
 /* Places of rows as lines, one for each tap of a row, tap along it, and column: line (t0, t1, t2)
