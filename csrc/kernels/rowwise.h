@@ -37,11 +37,19 @@ static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, floa
     }
     size_t r = are_few(rows, n) ? few_softmax(rows, n, x, ldx, y, ldy) : 0;
     x += r * ldx, y += r * ldy;
-    for (; r < rows; r++, x += ldx, y += ldy) {
-        const float sum = softmax_line(n, x, line_top(n, x), y);
-        const size_t padded = cdl_padded(n);
-        const float inverse = 1.0f / sum;
-        for (size_t j = 0; j < padded; j++) y[j] *= inverse;
+    /* Some rows together, since a line's reductions wait for one sum or maximum after the other. */
+    enum { TOGETHER = 8 };
+    const size_t padded = cdl_padded(n);
+    for (size_t m; r < rows; r += m, x += m * ldx, y += m * ldy) {
+        float of[TOGETHER];
+        m = cdl_min(rows - r, TOGETHER);
+        for (size_t i = 0; i < m; i++) of[i] = line_top(n, x + i * ldx);
+        for (size_t i = 0; i < m; i++) softmax_line(n, x + i * ldx, of[i], y + i * ldy);
+        for (size_t i = 0; i < m; i++) of[i] = 1.0f / line_sum(n, y + i * ldy);
+        for (size_t i = 0; i < m; i++) {
+            float *restrict row = y + i * ldy;
+            for (size_t j = 0; j < padded; j++) row[j] *= of[i];
+        }
     }
 }
 

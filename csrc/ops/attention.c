@@ -171,19 +171,20 @@ static void multiply(const struct head *head, size_t rows, size_t n, size_t dept
     }
 }
 
-/* c[keys, n] += a[rows, keys]^T b[rows, n] */
-static void accumulate(const struct head *head, size_t rows, size_t keys, size_t n, const float *a,
-                       const float *b, size_t ldb, float *c, size_t ldc) {
+/* c[keys, n] += a[rows, keys]^T b[rows, n], to nothing yet if it is `new` */
+static void accumulate(const struct head *head, bool new, size_t rows, size_t keys, size_t n,
+                       const float *a, const float *b, size_t ldb, float *c, size_t ldc) {
     for (size_t j = 0; j < n; j += CDL_PANEL) {
         const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
         if (head->low) {
             cdl_low_panel(head->kernels, keys, rows, width,
                           (struct cdl_side){a, head->shape.ld, true, true},
-                          (struct cdl_side){b + j, ldb, false, true}, c + j, ldc, c + j, ldc);
+                          (struct cdl_side){b + j, ldb, false, true}, new ? zeros : c + j,
+                          new ? 0 : ldc, c + j, ldc);
             continue;
         }
-        head->kernels->gemm_columns(keys, width, rows, a, head->shape.ld, b + j, ldb, c + j, ldc,
-                                    c + j, ldc);
+        head->kernels->gemm_columns(keys, width, rows, a, head->shape.ld, b + j, ldb,
+                                    new ? zeros : c + j, new ? 0 : ldc, c + j, ldc);
     }
 }
 
@@ -270,10 +271,11 @@ static void clear(const struct cdl_tensor *t, float *lines, size_t n, size_t ste
     for (size_t l = 0; l < n && from < to; l++) memset(lines + l * step + from, 0, (to - from) * 4);
 }
 
-/* The gradients of one head; those of k and v are added to. */
+/* The gradients of one head; those of k and v are added to, unless they are `new`. */
 static void head_backward(const struct cdl_node *node, const struct head *head, size_t sample,
-                          size_t h, float *dk, float *dv) {
-    const struct cdl_tensor *q = node->in[Q], *v = node->in[V], *y = node->out[0];
+                          size_t h, bool new, float *dk, float *dv) {
+    const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
+    const struct cdl_tensor *y = node->out[0];
     const struct shape s = head->shape;
     const size_t ldy = s.heads * y->ld;
     const float *dy = y->grad + place_of(y, sample, h);
@@ -283,7 +285,11 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
         float *slopes = head->scores;
         const float *kept = head->drops ? slopes : head->weights;
         if (head->drops) drop(head, node, row, rows, n, head->weights, slopes);
-        if (dv) accumulate(head, rows, n, v->width, kept, dy + row * ldy, ldy, dv, head->ldv);
+        const bool first = new && row == 0;
+        if (dv && first) clear(v, dv + n * head->ldv, s.keys - n, head->ldv, false);
+        if (dk && first) clear(k, dk + n * head->ldk, s.keys - n, head->ldk, false);
+        if (dv)
+            accumulate(head, first, rows, n, v->width, kept, dy + row * ldy, ldy, dv, head->ldv);
         multiply(head, rows, n, v->width, dy + row * ldy, ldy, head->turned_v, s.ld, slopes, s.ld);
         if (head->drops) drop(head, node, row, rows, n, slopes, slopes);
         head->kernels->rowwise_gradient[CDL_ROWWISE_softmax](rows, n, NULL, 0, head->weights, s.ld,
@@ -296,8 +302,8 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
             clear(q, dq, rows, head->ldq, true);
         }
         if (dk)
-            accumulate(head, rows, n, q->width, slopes, head->q + row * head->ldq, head->ldq, dk,
-                       head->ldk);
+            accumulate(head, first, rows, n, q->width, slopes, head->q + row * head->ldq, head->ldq,
+                       dk, head->ldk);
     }
 }
 
@@ -311,13 +317,11 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
         const struct head one = head_of(node, ctx, sample, g * group);
         float *dk = node->needs[K] ? k->grad + place_of(k, sample, g) : NULL;
         float *dv = node->needs[V] ? v->grad + place_of(v, sample, g) : NULL;
-        if (dk) clear(k, dk, s.keys, one.ldk, false);
-        if (dv) clear(v, dv, s.keys, one.ldv, false);
         turn(&one, k->width, node->attribute[SCALE], one.k, one.ldk, one.turned_k);
         turn(&one, v->width, node->attribute[SCALE], one.v, one.ldv, one.turned_v);
         for (size_t h = g * group; h < (g + 1) * group; h++) {
             const struct head head = head_of(node, ctx, sample, h);
-            head_backward(node, &head, sample, h, dk, dv);
+            head_backward(node, &head, sample, h, h == g * group, dk, dv);
         }
         if (dk) clear(k, dk, s.keys, one.ldk, true);
         if (dv) clear(v, dv, s.keys, one.ldv, true);

@@ -145,6 +145,14 @@ static void multiply_lanes(const struct cdl_steps *s, const struct cdl_context *
             const bool is_new = p == 0 && !adds;
             const size_t all = cdl_gate_width(s, p);
             const size_t depth = cdl_lanes(s) == 1 ? all : n * CDL_LINE;
+            if (column == 0 && t > 0 && width == CDL_PANEL && depth == CDL_PANEL) {
+                const float *ahead = cdl_z_at(s, t - 1, p, row); /* the cells wait for it */
+                ctx->kernels->gemm_rows_prefetch(m, depth, cdl_z_at(s, t, p, row), all,
+                                                 w + p * CDL_PANEL * width, is_new ? zeros : to,
+                                                 is_new ? 0 : b->ld, to, b->ld, ahead,
+                                                 ahead + m * CDL_PANEL);
+                continue;
+            }
             ctx->kernels->gemm_rows(m, width, depth, cdl_z_at(s, t, p, row) + lane * CDL_LINE, all,
                                     w + (p * CDL_PANEL + of * CDL_LINE) * width,
                                     is_new ? zeros : to + column, is_new ? 0 : b->ld, to + column,

@@ -1,7 +1,8 @@
 /* matmul_values.c - the same kernels as for weights, on matrices that no one has packed.
  *
  * Lines of b of up to 64 columns are a panel as they lie; of wider ones 64 columns are, rows ldb
- * apart. A transposed b is transposed piece by piece: 64 x 64 floats on the stack.
+ * apart. A transposed b is transposed piece by piece: 64 x 64 floats on the stack. Of a transposed
+ * a, where k is often all lines of a batch, so many lines pass that those of b stay in L1.
  */
 #include "products/matmul_values.h"
 
@@ -56,7 +57,12 @@ static void multiply(const struct cdl_kernels *kernels, size_t m, size_t k, size
             continue;
         }
         if (!b.transposed) {
-            panel(kernels, m, k, width, a, 0, b.lines + j, b.ld, first, c + j, ldc);
+            const size_t most = a.transposed ? kernels->blocking->samples : k;
+            for (size_t p = 0, depth; p == 0 || p < k; p += depth) {
+                depth = cdl_min(k - p, most);
+                panel(kernels, m, depth, width, a, p, b.lines + p * b.ld + j, b.ld,
+                      p > 0 ? NULL : first, c + j, ldc);
+            }
             continue;
         }
         float piece[PIECE * CDL_PANEL];

@@ -181,6 +181,45 @@ def test_what_no_gradient_reads_is_free_when_its_last_reader_is_done():
     assert taken(30) == taken(3)
 
 
+def folded(times, width=64, twice=False):
+    """x -> tanh of its lines of 32, or of them and their softmax -> the sum of that and x."""
+    rng = np.random.default_rng(0)
+    program = Program()
+    x = dense(program, program.input((width,)), random_weight(rng, width, width))
+    lines = x
+    for _ in range(times):
+        lines = program.emit("reshape", [lines], (width // 32, 32))
+        lines = program.emit("reshape", [lines], (width,))
+    lines = program.emit("reshape", [lines], (width // 32, 32))
+    y = activation(program, lines, "tanh")
+    if twice:
+        y = program.map("add", [y, program.emit("softmax", [lines], lines.shape)])
+    y = program.map("add", [x, program.emit("reshape", [y], (width,))])
+    program.output(y)
+    return program
+
+
+def test_a_reshape_takes_no_memory_where_the_numbers_stay_in_their_places():
+    few, many = (folded(n) for n in (0, 3))
+    for program in (few, many):
+        program.objective(program.outputs[0])
+    assert memory(many, many.variables) == memory(few, few.variables)
+    assert memory(many, training=False) == memory(few, training=False)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_gradients_pass_reshapes_that_share_memory_with_what_others_read(twice):
+    program = folded(2, twice=twice)
+    program.objective(program.outputs[0])
+    x = np.random.default_rng(1).normal(size=(70, 64)).astype(np.float32)
+    expected = difference_gradients(program, [x], training=True)
+    found = [gradients(program.fused(), [x], threads=n) for n in (1, 2, 3)]
+    agree(found[0], expected)
+    for v in expected:
+        for other in found[1:]:
+            np.testing.assert_array_equal(other[v], found[0][v])
+
+
 # --------------------------------------------------------------------------- what does not learn
 
 
