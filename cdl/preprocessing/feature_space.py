@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from cdl._common.naming import unique
 from cdl._common.validation import expected, one_of
 from cdl._configs.serialization import deserialize, register_public, serialize
 from cdl._tracing.keras_tensor import KerasTensor
+from cdl.saving.keras_file import save_model
 
 _LOOKUPS = (layers.IntegerLookup, layers.StringLookup)
 
@@ -58,7 +60,11 @@ class Feature:
         }
 
 
-for _each in (Cross, Feature):
+class TFDIdentity(layers.Identity):
+    """Numbers as they are, by the name that Keras's files have for it."""
+
+
+for _each in (Cross, Feature, TFDIdentity):
     register_public("keras.src.layers.preprocessing.feature_space", _each)
 
 
@@ -119,6 +125,15 @@ class FeatureSpace:
         self.encoded_features: Any = None
         self._adapted = False
 
+    # What files ask of a model: the preprocessors hold all that was learned.
+    variables = weights = ()
+    compiled = False
+
+    @property
+    def built(self) -> bool:
+        """Whether it has learned from data, or needs none."""
+        return self._adapted or not self._to_adapt()
+
     # --- kinds of columns ---
 
     @classmethod
@@ -135,7 +150,7 @@ class FeatureSpace:
     def float(cls, name: str | None = None) -> Feature:
         """Numbers as they are."""
         name = _preprocessor(name, "float")
-        return Feature("float32", layers.Identity(dtype="float32", name=name), "float")
+        return Feature("float32", TFDIdentity(dtype="float32", name=name), "float")
 
     @classmethod
     def float_rescaled(
@@ -389,7 +404,34 @@ class FeatureSpace:
             self.one_hot_encoders[name] = layers.CategoryEncoding(tokens, "multi_hot")
         return self.one_hot_encoders[name]
 
-    # --- configs ---
+    # --- configs and files ---
+
+    def save(self, filepath: str | PathLike[str]) -> None:
+        """Write a `.keras` file, which `saving.load_model` reads, here and in Keras.
+
+        Args:
+            filepath: a path that ends in `.keras`.
+
+        Raises:
+            ValueError: another suffix.
+            OSError: the file cannot be written.
+        """
+        if not str(filepath).endswith(".keras"):
+            raise expected("FeatureSpace.save", "filepath", "a path that ends in .keras", filepath)
+        thing: Any = self
+        save_model(thing, filepath)
+
+    def get_build_config(self) -> dict[str, Any]:
+        """For each column how its layer is built."""
+        return {each: layer.get_build_config() for each, layer in self.preprocessors.items()}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build the layers as `get_build_config` says; what they have learned is in the file."""
+        for name, given in config.items():
+            layer = self.preprocessors[name]
+            if given and not layer.built:
+                layer.build_from_config(given)
+        self._adapted = True
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -182,7 +182,7 @@ def load_model(
             if not compile:
                 config.pop("compile_config", None)
             model: Model = serialization.deserialize(config, custom_objects)
-            if not hasattr(model, "load_weights"):
+            if not hasattr(model, "save"):
                 raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
             if model.built or model.weights:  # of layers that were built before the model

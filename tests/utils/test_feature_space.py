@@ -118,3 +118,35 @@ def test_a_missing_column_is_named():
     made.adapt({"a": [1.0, 2.0], "b": [1.0, 3.0]})
     with pytest.raises(KeyError, match=r"data must have the columns .*without \['b'\]"):
         made({"a": [1.0]})
+
+
+def test_a_file_brings_back_what_was_learned(tmp_path):
+    kinds = {
+        "age": FeatureSpace.float_discretized(4),
+        "city": "string_categorical",
+        "code": "integer_categorical",
+        "weight": "float_normalized",
+    }
+    made = FeatureSpace(kinds, crosses=[("city", "code")], crossing_dim=5, output_mode="dict")
+    made.adapt(DATA)
+    made.save(tmp_path / "space.keras")
+    again = cdl.saving.load_model(tmp_path / "space.keras")
+    assert isinstance(again, FeatureSpace)
+    assert again.get_config() == made.get_config()
+    for name, column in made(DATA).items():
+        assert np.array_equal(again(DATA)[name], column), name
+    outputs = cdl.layers.Dense(1)(again.get_encoded_features()["city"])
+    assert cdl.Model(again.get_inputs(), outputs).output_shape == (None, 1)
+    with pytest.raises(ValueError, match=r"filepath must be a path that ends in \.keras"):
+        made.save(tmp_path / "space.h5")
+
+
+def test_files_name_what_keras_names():
+    made = space()
+    made.adapt(DATA)
+    config = cdl.saving.serialize_keras_object(made)
+    assert (config["module"], config["class_name"]) == ("keras.utils", "FeatureSpace")
+    assert list(config["build_config"]) == ["age", "city", "code", "weight"]
+    weight = config["config"]["features"]["weight"]["config"]["preprocessor"]
+    assert weight["module"] == "keras.src.layers.preprocessing.feature_space"
+    assert weight["class_name"] == "TFDIdentity"

@@ -170,8 +170,8 @@ class STFTSpectrogram(Layer):
         rows = self._frequencies() * (2 if self.mode == "stft" else 1)
         if self.expand_dims:
             return (n, channels, frames, rows) if first else (n, frames, rows, channels)
-        rows = None if channels is None else rows * channels
-        return (n, rows, frames) if first else (n, frames, rows)
+        found = None if channels is None else rows * channels
+        return (n, found, frames) if first else (n, frames, found)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
