@@ -98,13 +98,26 @@ def image_dataset_from_directory(
         x = x[:, :, None] if x.ndim == 2 else x
         if crop_to_aspect_ratio:
             x = smart_resize(x, size, kind)
+        elif pad_to_aspect_ratio:
+            x = _padded(x, size, kind)
         else:
-            x = ops.image.resize(
-                x, size, kind, pad_to_aspect_ratio=pad_to_aspect_ratio, data_format="channels_last"
-            )
+            x = ops.image.resize(x, size, kind, data_format="channels_last")
+        x = x.astype(np.uint8) if kind == "nearest" else x
         return x.transpose(2, 0, 1) if data_format == "channels_first" else x
 
     given = (directory, labels, label_mode, class_names, batch_size, shuffle, seed)
     split = (validation_split, subset, follow_links, verbose)
     suffixes = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
     return from_directory(_OWNER, suffixes, read, np.stack, *given, *split)
+
+
+def _padded(x: Any, size: tuple[int, ...], kind: str) -> Any:
+    """An image of the largest size that fits, in the middle, as `tf.image.resize_with_pad`."""
+    ratio = max(n / wanted for n, wanted in zip(x.shape, size, strict=False))
+    inner = [n / ratio for n in x.shape[:2]]
+    fits = tuple(int(n) for n in inner)
+    top, left = (max(0, int((wanted - n) / 2)) for n, wanted in zip(inner, size, strict=True))
+    found = np.zeros((*size, x.shape[2]), np.float32)
+    image = ops.image.resize(x, fits, kind, data_format="channels_last")
+    found[top : top + fits[0], left : left + fits[1]] = image
+    return found

@@ -104,6 +104,23 @@ def test_a_folder_of_images(folder, capsys):
     assert len(model.fit(dataset.map(lambda x, y: (x / 255, y)), verbose=0).epoch) == 1
 
 
+def test_images_are_padded_with_zeros_on_both_sides_or_on_one(folder):
+    """As by `tf.image.resize_with_pad`, which resizes first."""
+    given = {"image_size": (4, 4), "shuffle": False, "verbose": False}
+    x, _ = next(iter(image_dataset_from_directory(folder, pad_to_aspect_ratio=True, **given)))
+    dogs = x[5:, :, 0, 0]
+    rows = [[100] * 3 + [0], [110] * 3 + [0], [120] * 4, [130] * 4, [140] * 4]
+    np.testing.assert_allclose(dogs, rows)
+    given["image_size"] = (8, 8)
+    x, _ = next(iter(image_dataset_from_directory(folder, pad_to_aspect_ratio=True, **given)))
+    np.testing.assert_allclose(x[5, :, 0, 0], [0, *[100] * 6, 0])
+
+
+def test_nearest_pixels_stay_integers(folder):
+    x, _ = next(iter(image_dataset_from_directory(folder, interpolation="nearest", verbose=False)))
+    assert x.dtype == "uint8"
+
+
 def test_arguments_of_a_folder_of_images(folder):
     given = {"image_size": 4, "verbose": False, "seed": 1}
     parts = image_dataset_from_directory(folder, validation_split=0.3, subset="both", **given)
