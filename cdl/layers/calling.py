@@ -174,6 +174,12 @@ def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str
         ending = f"which does not end in `_shape`: {names}"
         if name.endswith("_shape"):
             argument = name.removesuffix("_shape")
+            taken = parameters_of(type(layer).call).get(argument)
+            if taken is not None and taken.default is inspect.Parameter.empty:
+                raise TypeError(
+                    f"{type(layer).__name__} {layer.name!r}: call() is missing a required "
+                    f"argument: {argument!r}"
+                )
             ending = f"but `call()` does not have argument `{argument}`"
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r}: the arguments of build() must be those of "

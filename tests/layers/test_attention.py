@@ -171,3 +171,10 @@ def test_masks_of_heads_and_of_steps_go_together(make):
     given = {"attention_mask": of_heads, "value_mask": of_steps}
     expected = layer(Q, V, attention_mask=both, use_causal_mask=True)
     np.testing.assert_allclose(layer(Q, V, use_causal_mask=True, **given), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("x", [Q, layers.Input((5, 6))], ids=["array", "symbolic"])
+def test_a_value_that_is_missing_is_named(make, x):
+    with pytest.raises(TypeError, match=r"call\(\) is missing a required argument: 'value'"):
+        make()(x)
