@@ -1,16 +1,24 @@
 """What every test may ask for: a fresh interpreter, and the tree itself."""
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cdl
+from cdl import _core, config, distribution
 from cdl._common import clock as common_clock
+
+# rich, which prints what tests compare, would heed them; services of CI set some.
+for _name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)
 
 HANGS = 500  # seconds after which a process is not slow, whatever else the machine does
 
@@ -42,6 +50,46 @@ def seeded(request: pytest.FixtureRequest) -> None:
     if generator is not None:
         bits = generator.bit_generator
         bits.state = _states.setdefault(id(generator), bits.state)
+
+
+# What cdl and processes of tests read; imports set others, in whichever test comes first.
+VARIABLES = (
+    *(b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS", b"MKL_NUM_THREADS", b"LOKY_MAX_CPU_COUNT"),
+    *(b"CDL_ISA", b"CDL_CACHE", b"CDL_DISTRIBUTION_TIMEOUT", b"KERAS_HOME", b"HOME", b"TMPDIR"),
+    *(b"PATH", b"PYTHONPATH", b"PYTHONSAFEPATH", b"COLUMNS", b"TERM", b"LANG", b"MPLBACKEND"),
+)
+
+
+def process_settings() -> dict[str, Any]:
+    """What later tests, and the processes that they start, find as a test leaves it."""
+    variables = os.environ._data  # type: ignore[attr-defined] # os.environ takes 20 times as long
+    threads = _core.limit_threads(0)
+    _core.limit_threads(threads)
+    return {
+        **dict(zip(VARIABLES, map(variables.get, VARIABLES), strict=True)),
+        "the working directory": os.getcwd(),
+        "the handler of SIGINT": signal.getsignal(signal.SIGINT),
+        "numpy.geterr": np.geterr(),
+        "floatx": config.floatx(),
+        "image_data_format": config.image_data_format(),
+        "dtype_policy": config.dtype_policy(),
+        "interactive logging": config.is_interactive_logging_enabled(),
+        "traceback filtering": config.is_traceback_filtering_enabled(),
+        "max_epochs": config.max_epochs(),
+        "max_steps_per_epoch": config.max_steps_per_epoch(),
+        "the distribution": distribution.distribution(),
+        "the limit of threads": threads,
+    }
+
+
+@pytest.fixture(autouse=True)
+def leaves_settings() -> Iterator[None]:
+    """A test that leaves a setting of the process to the tests after it fails, by its own name."""
+    before = process_settings()
+    yield
+    after = process_settings()
+    left = {name: (was, after[name]) for name, was in before.items() if after[name] != was}
+    assert not left, f"left to later tests, as (before, after): {left}"
 
 
 class SetClock:
