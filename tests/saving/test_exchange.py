@@ -61,7 +61,7 @@ def test_training_of_a_file_from_keras_goes_on_where_it_stopped(case):
 
 
 @needs_keras
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1600)
 def test_keras_goes_on_with_ten_files_of_cdl(tmp_path):
     exchange.write(cdl, tmp_path, exchange.KEPT)
     for path in tmp_path.glob("*.weights.h5"):  # what these hold the slow test looks at
