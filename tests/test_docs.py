@@ -67,8 +67,11 @@ def test_python_of_a_page_runs_and_prints_what_is_shown(page, monkeypatch, tmp_p
     for package in ["sklearn", *NEEDS.get(page, [])]:
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings():
-        run_page(DOCS / page)
+    try:
+        with warnings.catch_warnings():
+            run_page(DOCS / page)
+    finally:
+        cdl.distribution.set_distribution(None)  # the guide to it sets one
 
 
 def test_shown_output_may_differ_in_the_last_digits_only():

@@ -52,7 +52,7 @@ EXTRAS = {
     "plot": (("tests/utils/test_drawing.py", "tests/callbacks/test_history.py"), (), ("pandas",)),
     "onnx": (("tests/export/test_onnx.py", "tests/export/test_ops.py"), ("onnxruntime",), ()),
     "safetensors": (("tests/saving/test_tensors.py",), (), ()),
-    "tensorboard": (("tests/callbacks/test_tensorboard.py",), (), ()),
+    "tensorboard": (("tests/callbacks/test_tensorboard.py",), ("pillow",), ()),
     "mpi": (("tests/distribution",), ("mpich",), ()),
     "sklearn": (("tests/estimators", "tests/data/test_sparse.py"), ("pandas",), ()),
     "demo": (("tests/test_main.py", "tests/test_readme.py"), (), ()),
