@@ -333,3 +333,22 @@ def test_a_weight_of_two_layers_of_different_policies_is_rounded_for_one():
     now = first.kernel.numpy()
     expected = low(low(x) @ low(now)) @ now.T
     np.testing.assert_allclose(net.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [
+        ("mixed_bfloat16", str),
+        ("int8_from_float32", QuantizedDTypePolicy),
+        (DTypePolicyMap("bfloat16"), DTypePolicyMap),
+    ],
+)
+def test_a_constructor_gets_a_name_or_a_policy_from_a_config(dtype, kind):
+    class Told(layers.Dense):
+        def __init__(self, *args, dtype=None, **kwargs):
+            super().__init__(*args, dtype=dtype, **kwargs)
+            self.told = dtype
+
+    layer = Told(2, dtype=dtype)
+    again = Told.from_config(layer.get_config())
+    assert type(again.told) is kind and again.dtype_policy == layer.dtype_policy

@@ -471,10 +471,17 @@ class Layer(Weighted, Building, Hinting):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A new layer, with new weights, from what `get_config` gave.
 
+        The constructor gets the name of a policy; one that is quantized, or a map, itself.
+
         Raises:
             TypeError: the constructor refuses the config.
         """
         try:
+            if isinstance(config.get("dtype"), dict):
+                policy = dtype_policies.get(config["dtype"])
+                is_map = isinstance(policy, dtype_policies.DTypePolicyMap)
+                keeps = is_map or policy.quantization_mode is not None
+                config = {**config, "dtype": policy if keeps else policy.name}
             return cls(**config)
         except TypeError:
             raise
