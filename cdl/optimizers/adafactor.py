@@ -95,9 +95,12 @@ class Adafactor(Optimizer):
         return slot
 
     def _slots_as_listed(self, variable: Variable) -> list[tuple[str, State | Variable]]:
-        """A vector has two numbers in place of rows and columns, so that all weights have three."""
+        """A vector has two numbers in place of rows and columns, so that all weights have three.
+
+        Not if a `LossScaleOptimizer` has built it: then Keras has no such numbers.
+        """
         slots = super()._slots_as_listed(variable)
-        if len(slots) < len(_core.OPTIMIZERS["adafactor_factored"].slots):
+        if self.lists_nothing and len(slots) < len(_core.OPTIMIZERS["adafactor_factored"].slots):
             nothing = ("", State(0, dtype="int32", name=variable.name))
             slots = [nothing, nothing, *slots]
         return slots

@@ -158,7 +158,9 @@ class LossScaleOptimizer(Optimizer):
 
     def build(self, var_list: Sequence[Variable]) -> None:
         """Build the inner optimizer."""
-        self.inner_optimizer.build(var_list)
+        inner = self.inner_optimizer
+        inner.lists_nothing = inner.lists_nothing and inner.built  # as in Keras's files
+        inner.build(var_list)
         if self.is_written and not self.built:
             self._python.build(self, self._learning)
         self.built = True

@@ -190,3 +190,15 @@ def test_the_scale_is_what_it_is_assigned():
     model.fit(X, Y, epochs=1, batch_size=40, verbose=0)
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
     assert float(model.optimizer.dynamic_scale) == 2.0**39
+
+
+@pytest.mark.parametrize("builds", [False, True], ids=["wrapped first", "built first"])
+def test_adafactor_within_lists_what_keras_has_in_files(builds):
+    """Numbers that stand for slots of vectors are there only if it was built by itself."""
+    model = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(2)])
+    inner = cdl.optimizers.Adafactor(0.01)
+    if builds:
+        inner.build(model.trainable_variables)
+    optimizer = cdl.optimizers.LossScaleOptimizer(inner)
+    optimizer.build(model.trainable_variables)
+    assert len(optimizer.variables) - 4 == 2 + 3 + (3 if builds else 1)
