@@ -115,12 +115,12 @@ CDL_INLINE vi integers_of(vf v, vf low, vf high) {
  * NULL, are prefetched meanwhile: what is read next would wait for L2. */
 CDL_INLINE float quantize_line(const struct cdl_int_product *p, int32_t shift, const float *x,
                                const float *words, float *to) {
-    enum { AHEAD = 8 };
+    enum { LINES = 8 };
     vi top = {0};
     for (size_t b = 0; b < p->k; b += CDL_VLEN) {
         const vi size = (vi)load_part(x, p->k, b) & 0x7fffffff, larger = size > top;
-        CDL_UNROLL for (size_t i = 0; i < AHEAD && words; i++)
-            __builtin_prefetch(words + b * AHEAD + i * CDL_VLEN, 0, 3);
+        CDL_UNROLL for (size_t i = 0; i < LINES && words; i++)
+            __builtin_prefetch(words + b * LINES + i * CDL_VLEN, 0, 3);
         top = (size & larger) | (top & ~larger);
     }
     int32_t most = 0;
