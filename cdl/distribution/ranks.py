@@ -138,6 +138,7 @@ class Ranks:
             self._comm.Allreduce(self._in_place, [gradients, self._float])
         self.since = None
 
+    @np.errstate(all="ignore")
     def _add_leaves(self, leaves: NDArray[np.float32]) -> None:
         """The sums of the leaves of all ranks into the first row: by one tree, whatever the ranks.
 

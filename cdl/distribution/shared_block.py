@@ -85,6 +85,7 @@ class SharedBlock:
         with open(path, "rb") as opened:
             return self._mapped(opened.fileno(), mmap.ACCESS_READ)
 
+    @np.errstate(all="ignore")  # a step may overflow, as one of float16 does at times
     def add_up(self, rank: int, wait: Callable[[], Any]) -> None:
         """Make the gradients of all ranks their sums; all have written theirs.
 

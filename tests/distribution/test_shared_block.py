@@ -12,7 +12,7 @@ from cdl.distribution.shared_block import SharedBlock
 def found_by_threads(size, floats):
     """Blocks of so many ranks, each of which a thread of this process stands for."""
     blocks = [SharedBlock(floats) for _ in range(size)]
-    meeting, shelf = threading.Barrier(size), {}
+    meeting, shelf = threading.Barrier(size, timeout=60), {}
 
     def gathered(rank):
         def gather(mine):
@@ -51,6 +51,19 @@ def test_all_get_the_sums_in_the_order_of_ranks(size, floats):
     for rank, block in enumerate(blocks):
         assert block.mine[16:].tobytes() == wanted.tobytes()
         assert block.mine[:16].tobytes() == given[rank, :16].tobytes()
+
+
+@pytest.mark.parametrize("worst", [np.inf, np.nan, 3e38])
+def test_what_overflows_is_no_warning(worst):
+    blocks, meeting = found_by_threads(2, 100)
+    for block in blocks:
+        block.mine[:] = worst
+    blocks[0].mine[50:] = -worst
+    in_threads(2, lambda rank: blocks[rank].add_up(rank, meeting.wait))
+    with np.errstate(all="ignore"):
+        wanted = np.float32(worst) + np.float32(worst)
+    for block in blocks:
+        assert np.array_equal(block.mine[16:50], np.full(34, wanted), equal_nan=True)
 
 
 def test_nothing_is_left_of_a_block():
