@@ -38,8 +38,10 @@ REASONS = {
     ),
     r"SymbolicScope": ("", "KerasTensor, on which layers and functions of cdl.ops are called"),
     # --- ops ---
-    r"ops\.((numpy|nn)\.)?(angle|conj|conjugate|imag|real|polar|view_as_.*)"
-    r"|ops\.i?r?(fft2?|stft)": ("it has no complex numbers", "numpy.fft, beforehand"),
+    r"ops\.((numpy|nn)\.)?(angle|conj|conjugate|imag|real|polar|view_as_.*)": (
+        "it has no complex numbers",
+        "ops.fft, ops.rfft and ops.stft, which give real and imaginary parts",
+    ),
     r"ops\.(custom_gradient|(linalg\.)?jvp)": (
         "the gradients are the core's own",
         "ops.stop_gradient, grad and value_and_grad",

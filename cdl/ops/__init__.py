@@ -34,6 +34,13 @@ from cdl.ops.core.tensors import saturate_cast as saturate_cast
 from cdl.ops.core.tensors import shape as shape
 from cdl.ops.core.tensors import size as size
 from cdl.ops.core.tensors import stop_gradient as stop_gradient
+from cdl.ops.fourier import fft as fft
+from cdl.ops.fourier import fft2 as fft2
+from cdl.ops.fourier import ifft2 as ifft2
+from cdl.ops.fourier import irfft as irfft
+from cdl.ops.fourier import istft as istft
+from cdl.ops.fourier import rfft as rfft
+from cdl.ops.fourier import stft as stft
 from cdl.ops.linalg import cholesky as cholesky
 from cdl.ops.linalg import cholesky_inverse as cholesky_inverse
 from cdl.ops.linalg import det as det
