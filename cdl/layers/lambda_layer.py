@@ -174,7 +174,8 @@ class Lambda(Layer):
 
         def numbers(leaf: Any) -> Array:
             x = as_numeric(leaf, f"Lambda {self.name!r}: inputs")
-            return in_dtype([x], self._input_dtype())[0]
+            found: Array = in_dtype([x], self._input_dtype())[0]
+            return found
 
         several = isinstance(inputs, (list, tuple, dict)) and all(
             hasattr(leaf, "shape") for leaf in tree.flatten(inputs)
