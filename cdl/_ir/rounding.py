@@ -25,6 +25,11 @@ HAS_TILES = _core.info()["isa"] == "amx"
 # Columns of images and of maps, and their product, from which on that pays.
 LEAST, LEAST_PRODUCT = 16, 512
 
+# Weights of a dense layer from which on it reads numbers of two bytes, unless these are there
+# anyway. With fewer the casts cost more than tiles gain; without tiles floats take less time, and
+# the values of a batch less memory than the weights of other layers.
+LEAST_DENSE = 1536 if HAS_TILES else 1 << 17
+
 # Ops whose outputs are numbers that they read, in other places.
 _MOVES = {
     *("reshape", "permute", "broadcast", "repeat", "concat", "pick", "take_along", "gather"),
@@ -120,6 +125,19 @@ class _Rounding:
             for v in list(ends):
                 if v.dtype == "bfloat16":
                     ends.replace(v, self._as_floats(v))
+        self._choose_before_rounding()
+
+    def _choose_before_rounding(self) -> None:
+        """Casts that only the largest numbers are taken of: these are rounded behind it."""
+        program = self.program
+        for cast in program.instructions.of("cast"):
+            x, y = cast.inputs[0], cast.outputs[0]
+            reader = program.instructions.only_reader(y)
+            floats = x.dtype == y.dtype == "float32" and y.rounded_to is not None
+            alone = program.read_once(x) and program.read_once(y)
+            if floats and alone and reader is not None and _chooses(reader):
+                program.instructions.remove(cast)
+                program.read_instead(y, x)
 
     def _is_fed_in_two_bytes(self, v: Value) -> bool:
         self.two_bytes.add(id(v))
@@ -207,9 +225,7 @@ class _Rounding:
     def _is_short(self, i: Instruction) -> bool:
         """Whether the core has an instruction for numbers of bfloat16 in two bytes."""
         if i.op == "pool":
-            axes = [i.numbers[k : k + 3] for k in range(0, len(i.numbers), 4)]
-            apart = all(n > 0 and (n - 1) * dilation < stride for n, stride, dilation in axes)
-            return id(i.inputs[0]) in self.two_bytes and i.attributes["kind"] == "max" and apart
+            return id(i.inputs[0]) in self.two_bytes and _chooses(i)
         if i.op in _NARROW:
             masked = i.op == "batch_norm" and len(i.inputs) > 1
             read = i.inputs[:1] if masked else i.inputs
@@ -222,9 +238,19 @@ class _Rounding:
             return False
         m, n = i.params[0].shape[-2:]
         if i.op == "dense":
-            return min(m, n) > 1
+            x = i.inputs[0]
+            there = id(x) in self.two_bytes and x not in self.program.inputs
+            return min(m, n) > 1 and (there or m * n >= LEAST_DENSE)
         pays = HAS_TILES and min(m, n) >= LEAST and m * n >= LEAST_PRODUCT
         return pays and i.attributes["groups"] == 1
+
+
+def _chooses(i: Instruction) -> bool:
+    """Whether an instruction gives the largest numbers of windows that have none in common."""
+    if i.op != "pool" or i.attributes["kind"] != "max":
+        return False
+    axes = [i.numbers[k : k + 3] for k in range(0, len(i.numbers), 4)]
+    return all(n > 0 and (n - 1) * dilation < stride for n, stride, dilation in axes)
 
 
 def _is_narrow_value(v: Value) -> bool:

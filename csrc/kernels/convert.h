@@ -71,10 +71,9 @@ CDL_INLINE float to_bfloat16(float x) {
 }
 CDL_INLINE vf vf_to_bfloat16(vf x) {
     const vu bits = (vu)x, sign = (vu){0} + 0x80000000U, high = (vu){0} + 0xffff0000U;
-    const vi tiny = (vi)(bits & ~sign) < 0x800000;
-    const vu rounded = bits + 0x7fffU + (bits >> 16 & 1);
-    const vu number = rounded & (vu)vf_select(tiny, (vf)sign, (vf)high);
-    return vf_select(x != x, (vf)((bits | 0x400000U) & high), (vf)number);
+    const vu number = (vu)(x == x), normal = (vu)((vi)(bits & ~sign) > 0x7fffff);
+    const vu rounded = bits + ((0x7fffU + (bits >> 16 & 1)) & number);
+    return (vf)((rounded & (normal | sign) & high) | (~number & 0x400000U));
 }
 
 /* The same by the instruction of AVX512_BF16. */

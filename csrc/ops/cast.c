@@ -53,8 +53,33 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         if (x->dtype == CDL_DTYPE_float16) ctx->kernels->round_numbers(x->dtype, n, dx, dx);
         return;
     }
-    ctx->kernels->round_numbers(dtype_of(node), n, cdl_grad_rows(y, first), dx);
-    if (cdl_rounds_to(x->dtype)) ctx->kernels->round_numbers(x->dtype, n, dx, dx);
+    enum { BLOCK = 4096 }; /* floats, about, which are in L1 for what follows */
+    const float *dy = cdl_grad_rows(y, first);
+    const int f = node->dx_activation;
+    const size_t step = cdl_max(BLOCK / x->ld, 1) * x->ld;
+    for (size_t at = 0, some; at < n; at += some) {
+        some = cdl_min(n - at, step);
+        ctx->kernels->round_numbers(dtype_of(node), some, dy + at, dx + at);
+        if (cdl_rounds_to(x->dtype)) ctx->kernels->round_numbers(x->dtype, some, dx + at, dx + at);
+        const float *values = cdl_rows(x, first) + at;
+        if (f != CDL_ACTIVATION_linear)
+            ctx->kernels->activation_gradient[f](some / x->ld, x->width, values, x->ld, values,
+                                                 x->ld, dx + at, x->ld, dx + at, x->ld,
+                                                 node->dx_row_param);
+    }
+}
+
+static bool is_of_floats(const struct cdl_node *node) {
+    return !cdl_is_bf16(node->in[0]) && !cdl_is_bf16(node->out[0]);
+}
+
+bool cdl_casts_in_place(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    if (node->op != &cdl_op_cast || !is_of_floats(node) || x->shared || !x->producer) return false;
+    const struct cdl_op *op = x->producer->op;
+    const bool unread =
+        op->absorbs_gradient || (op->reads_back && !op->reads_back(x->producer, CDL_OUTPUT));
+    return unread && x->users == 1 && x->owner == x && !x->external_grad && !y->external_grad;
 }
 
 /* A block at a time as floats. */
@@ -88,5 +113,6 @@ const struct cdl_op cdl_op_cast = {
     .backward = backward,
     .splits = true,
     .any_samples = true,
+    .applies_gradient = is_of_floats,
     .bf16 = true,
 };

@@ -67,7 +67,8 @@ struct cdl_tensor {
     const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
     float *data;                    /* the pads hold finite numbers */
     float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
-    const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to */
+    const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to, or where a
+                                            cast reads it */
     const struct cdl_node *grad_writer;  /* the first that writes it, backward, or NULL */
     struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
     int users;                           /* how often nodes read it */
@@ -366,6 +367,10 @@ static inline float *cdl_rows(const struct cdl_tensor *t, size_t first) {
 static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
     return t->grad + first * t->row_floats;
 }
+
+/* Whether a node is a cast that may write over what it reads, and over its gradient: nobody else
+ * reads these, nor does the producer but for its activation's gradient. */
+bool cdl_casts_in_place(const struct cdl_node *node);
 
 /* The gradient of samples of a value of bfloat16 becomes that of what a function of the table was
  * taken of, whose value it is (cast.c). */

@@ -208,6 +208,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
+static bool reads_back(const struct cdl_node *node, int k) { return (void)node, k != CDL_OUTPUT; }
+
 const struct cdl_op cdl_op_product = {
     .check = check,
     .scratch_floats = scratch_floats,
@@ -215,6 +217,7 @@ const struct cdl_op cdl_op_product = {
     .forward = forward,
     .backward = backward,
     .backward_stages = STAGES,
+    .reads_back = reads_back,
     .all_inputs = true,
     .mixes = true,
 };

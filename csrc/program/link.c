@@ -116,6 +116,23 @@ static void link_sums(struct cdl_program *program) {
     }
 }
 
+/* Casts in place: all that is passed on of their outputs is the memory of their inputs then. */
+static void link_casts(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes && !program->loops; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (!cdl_casts_in_place(node)) continue;
+        struct cdl_tensor *x = node->in[0];
+        const struct cdl_tensor *y = node->out[0];
+        bool is_given = false;
+        for (int o = 0; o < program->n_outputs; o++) is_given |= program->outputs[o]->owner == x;
+        if (is_given) continue;
+        for (int v = 0; v < program->n_values; v++) {
+            if (program->values[v].owner == y) program->values[v].owner = x;
+        }
+        if (y->grad_owner == y) x->grad_owner = y;
+    }
+}
+
 /* Parameters to which no gradient leads: they learn all the same, since penalties and decay move
  * weights too. */
 static void link_gradientless(struct cdl_program *program) {
@@ -185,6 +202,7 @@ void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
     link_sums(program);
+    link_casts(program);
     link_gradientless(program);
     link_waits(program);
     link_rows(program);

@@ -101,8 +101,9 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
             if (node->needs[k] && writes < life->birth) life->birth = writes;
         }
         for (int o = 0; o < node->n_out; o++) {
-            struct life *life = life_of(lives, program, node->out[o]);
-            life->death = node->op->wants_gradient ? end : last_use(program, i);
+            struct life *life = life_of(lives, program, node->out[o]->grad_owner);
+            const int last = node->op->wants_gradient ? end : last_use(program, i);
+            if (last > life->death) life->death = last;
         }
     }
     for (int i = 0; i < program->n_external_grads; i++) {

@@ -52,6 +52,7 @@ def _in_two_bytes(monkeypatch):
     monkeypatch.setattr(rounding, "HAS_TILES", True)
     monkeypatch.setattr(rounding, "LEAST", 1)
     monkeypatch.setattr(rounding, "LEAST_PRODUCT", 2)
+    monkeypatch.setattr(rounding, "LEAST_DENSE", 1)
 
 
 def low_weight(rng, *shape):
@@ -182,6 +183,35 @@ def test_convolutions_in_groups_and_of_few_columns_stay_in_floats(monkeypatch):
     program.output(program.cast(x, "float32"))
     ops = [i.op for i in program.fused(training=False).instructions]
     assert ops == ["cast", "conv", "cast", "conv", "cast"]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("stride", "ops"), [(2, []), (1, ["cast"])])
+def test_maxima_of_floats_are_rounded_behind_windows_that_are_apart(stride, ops, isa, monkeypatch):
+    monkeypatch.setattr(rounding, "LEAST", 16)
+    program, rng = Program(training=True), np.random.default_rng(0)
+    program.param_dtype = "bfloat16"
+    x = program.cast(program.input((8, 7, 3)), "bfloat16")
+    image, window = Window((8, 7), 3), Window((6, 5), 2, stride=stride)
+    kernel, bias = low_weight(rng, 3, 3, 3, 5), low_weight(rng, 5)
+    x = program.emit("conv", [x], (6, 5, 5), (kernel, bias), numbers=image.numbers, groups=1)
+    x = program.emit("activation", [x], x.shape, kind="plain_relu")
+    x = program.emit("pool", [x], (*window.map, 5), numbers=window.numbers, kind="max")
+    program.output(program.cast(x, "float32"))
+    fused = program.fused()
+    assert ops_of(fused) == ["conv", *ops, "pool", "cast"]
+    data = rng.normal(size=(5, 8, 7, 3)).astype(np.float32)
+    dy = rng.normal(size=(5, *window.map, 5)).astype(np.float32)
+    y, gradients = pull_back(fused, [data], dy, isa=isa)
+    seen = np.lib.stride_tricks.sliding_window_view(rounded(data), (3, 3), (1, 2))
+    z = np.einsum("nijcuv,uvco->nijo", seen.astype(np.float64), kernel.numpy()) + bias.numpy()
+    pools = np.lib.stride_tricks.sliding_window_view(np.maximum(z, 0), (2, 2), (1, 2))
+    pools = pools[:, ::stride, ::stride]
+    exact = pools.max((-2, -1))
+    np.testing.assert_allclose(y, rounded(exact), rtol=2**-7)
+    np.testing.assert_array_equal(y, rounded(y))
+    expected = (rounded(dy) * (exact > 0)).sum((0, 1, 2), dtype=np.float64)
+    np.testing.assert_allclose(gradients[bias], expected, rtol=0.01, atol=0.05)
 
 
 POOLS = [((6, 7), 2, 2, 1), ((9, 8), 3, 4, 1), ((12,), 3, 5, 2), ((4, 6, 5), (1, 2, 2), 2, 1)]

@@ -9,6 +9,7 @@ import pytest
 from programs import ISAS, TEAMS, predict, pull_back
 
 import cdl
+from cdl._ir import rounding
 
 layers = cdl.layers
 
@@ -54,6 +55,11 @@ def net(name):
         finally:
             cdl.config.set_dtype_policy(before)
     return cdl.Model(x, y).program().fused()
+
+
+@pytest.fixture(autouse=True)
+def _in_two_bytes(monkeypatch):
+    monkeypatch.setattr(rounding, "LEAST_DENSE", 1)
 
 
 def ran(program, isa, **team):

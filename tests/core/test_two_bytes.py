@@ -24,6 +24,16 @@ from cdl._ir import rounding
 from cdl._ir.program import Program
 
 
+@pytest.fixture(autouse=True)
+def _in_two_bytes(monkeypatch):
+    monkeypatch.setattr(rounding, "LEAST_DENSE", 1)
+
+
+@pytest.fixture
+def _in_floats(monkeypatch):
+    monkeypatch.setattr(rounding, "LEAST_DENSE", 1 << 30)
+
+
 def rounded(x, dtype):
     return x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype).astype(np.float32)
 
@@ -95,6 +105,41 @@ def test_every_team_and_every_isa_without_tiles_gives_the_same_bits(rows, k, n):
         for other in alike[1:]:
             for a, b in zip(alike[0], other, strict=True):
                 np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.usefixtures("_in_floats")
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("rows", "k", "n"), SIZES[:6])
+def test_dense_layers_of_rounded_floats_have_the_gradients_of_rounded_numbers(rows, k, n, isa):
+    rng = np.random.default_rng(rows)
+    program = net([k, n, 9])
+    ops = [i.op for i in program.fused().instructions]
+    assert ops == ["cast", "dense", "cast", "dense", "cast"]  # the second one writes in place
+    x = rng.normal(size=(rows, k)).astype(np.float32)
+    dy = rng.normal(size=(rows, 9)).astype(np.float32)
+    y, exact = exact_net(program, x, dy)
+    for options in ({"threads": 1}, *TEAMS):
+        found, gradients = pull_back(program.fused(), [x], dy, isa=isa, **options)
+        np.testing.assert_allclose(found, y, rtol=2**-7, atol=2**-7)
+        np.testing.assert_array_equal(found, rounded(found, "bfloat16"))
+        for v, g in zip(program.variables, exact, strict=True):
+            np.testing.assert_allclose(gradients[v], g, rtol=0.02, atol=0.01 * np.abs(g).max())
+        all_of = [found, *gradients.values()]
+        first = all_of if options == {"threads": 1} else first
+        for a, b in zip(first, all_of, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_dense_layers_read_two_bytes_if_they_have_many_weights_or_these_are_there(monkeypatch):
+    monkeypatch.setattr(rounding, "LEAST_DENSE", 1000)
+
+    def forms(widths):
+        denses = [i for i in net(widths).fused().instructions if i.op == "dense"]
+        return [i.inputs[0].dtype for i in denses]
+
+    assert forms([20, 30, 40]) == ["float32", "bfloat16"]
+    assert forms([40, 30, 10]) == ["bfloat16", "bfloat16"]
+    assert forms([20, 30, 10]) == ["float32", "float32"]
 
 
 def sum_of_products(a, b, start, isa):
