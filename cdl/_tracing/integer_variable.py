@@ -1,8 +1,8 @@
-"""A weight of integers of eight or four bits, kept in the words that the core's products read."""
+"""Weights of integers: as floats, or of eight or four bits in the words that products read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,11 @@ import numpy as np
 from cdl import _core
 from cdl._configs import allocation_limit
 from cdl._ir import emit
+from cdl._tracing import graph
+from cdl._tracing.graph import KerasTensor
+from cdl._tracing.symbolic import operator_of
 from cdl._tracing.variable import Variable
+from cdl._variables.state import scopes
 
 if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
@@ -19,33 +23,61 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class SmallIntegers(Variable):
-    """A weight whose values are int8, kept as floats, which ops read as they are."""
+class WholeNumbers(Variable):
+    """A weight whose values are integers, or bools, kept as floats, which ops read as they are.
+
+    Training leaves them alone. Floats have all integers up to 2^24.
+
+    Args:
+        shape: its shape, without a batch axis.
+        initializer: called with the shape, gives the initial values; None for zeros.
+        name: last part of ``path``.
+        dtype: of the values, as they are read and in files.
+    """
 
     __slots__ = ()
 
-    def __init__(self, shape: Sequence[int], *, name: str) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        initializer: Callable[[tuple[int, ...]], Any] | None = None,
+        *,
+        name: str,
+        dtype: str = "int8",
+    ) -> None:
         super().__init__(shape, name=name, trainable=False, autocast=False)
-        self.kept_dtype = "int8"
+        self.kept_dtype = dtype
+        if initializer is not None:
+            self.assign(initializer(self.shape))
 
     def numpy(self) -> Array:
-        """A copy of the values, int8, in C order."""
-        return self.storage.get().astype(np.int8)
+        """A copy of the values, in C order."""
+        return self.storage.get().astype(self.kept_dtype)
 
     def assign(self, value: Any) -> Array | Any:
-        """Sets all values, and returns them.
+        """Sets all values, and returns them; a symbolic value is set in each step.
 
         Raises:
-            ValueError: if ``value`` has another shape.
+            ValueError: if ``value`` has another shape, or an integer beyond 2^24.
         """
-        array = _bytes(self, value)
-        self.storage.set(array.astype(np.float32))
+        if isinstance(value, KerasTensor):
+            return graph.assign(self, operator_of("cast")(value, self.kept_dtype))
+        array = _of_dtype(self, value)
+        kept = array.astype(np.float32)
+        if not (kept == array).all():
+            raise ValueError(
+                f"{self.path}: the values must be within 2^24 = 16,777,216, which floats hold, "
+                f"got {array[kept != array].flat[0]}"
+            )
+        for scope in scopes:
+            scope.note(self)
+        self.storage.set(kept)
         return array
 
 
-def _bytes(variable: Variable, value: Any) -> Array:
-    """What is assigned to a weight of bytes."""
-    array = np.asarray(value).astype(np.int8)
+def _of_dtype(variable: Variable, value: Any) -> Array:
+    """What is assigned to a weight of integers."""
+    array = np.asarray(value).astype(variable.kept_dtype)
     if array.shape != variable.shape:
         raise ValueError(
             f"{variable.path}: the value must have shape {variable.shape}, got {array.shape}"
@@ -120,7 +152,7 @@ class IntegerVariable(Variable):
         Raises:
             ValueError: if ``value`` has another shape.
         """
-        array = _bytes(self, value)
+        array = _of_dtype(self, value)
         self._keep(array)
         return array
 

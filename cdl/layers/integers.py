@@ -13,7 +13,7 @@ from cdl._ir import emit
 from cdl._ir.elementwise import argument
 from cdl._ir.program import Program
 from cdl._tracing.graph import KerasTensor, record
-from cdl._tracing.integer_variable import IntegerVariable, SmallIntegers
+from cdl._tracing.integer_variable import IntegerVariable, WholeNumbers
 from cdl._tracing.symbolic import operator_of
 from cdl.dtype_policies import DTypePolicyMap
 from cdl.layers.lora import Adaptable
@@ -165,7 +165,7 @@ class WithIntegers(Adaptable):
         )
         setattr(self, f"{what}_scale", self._scale)
         if block:
-            zero = SmallIntegers(of_scale, name=f"{what}_zero")
+            zero = WholeNumbers(of_scale, name=f"{what}_zero")
             self._zero = zero
             setattr(self, f"{what}_zero", zero)
             self._add(zero)

@@ -12,6 +12,7 @@ from cdl import dtype_policies, initializers
 from cdl._common.dtypes import FLOATS, LOW, floatx, standardize_dtype
 from cdl._common.naming import unique
 from cdl._common.validation import expected, flag
+from cdl._tracing.integer_variable import WholeNumbers
 from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
@@ -99,8 +100,9 @@ class Weighted(Tracking, Quantizing):
         Args:
             args: `shape`, `initializer` and `dtype` may be given without their names.
             shape: its shape; None is a single number.
-            initializer: its initial values; None is "glorot_uniform".
-            dtype: "float32", "bfloat16" or "float16"; None is the layer's `variable_dtype`.
+            initializer: its initial values; None is "glorot_uniform", or "zeros" of integers.
+            dtype: "float32", "bfloat16" or "float16"; None is the layer's `variable_dtype`. Or
+                integers up to 2^24, or "bool", which never learn: `trainable=False`.
             trainable: False for a weight that training never changes.
             autocast: whether `call` reads it in the dtype that the layer computes in.
             regularizer: a penalty on it.
@@ -113,8 +115,8 @@ class Weighted(Tracking, Quantizing):
 
         Raises:
             TypeError: more than three arguments without a name.
-            ValueError: the layer is built already, the shape is not known or a text, or an
-                argument is given twice.
+            ValueError: the layer is built already, the shape is not known or a text, an
+                argument is given twice, or integers are to be trained.
         """
         del aggregation
         owner = f"{type(self).__name__} {self.name!r}"
@@ -124,29 +126,45 @@ class Weighted(Tracking, Quantizing):
         if self._is_closed():
             raise ValueError(f"{owner}: a weight must be added before the layer is built")
         kept_dtype = self.variable_dtype if dtype is None else standardize_dtype(dtype)
-        if kept_dtype not in FLOATS:
-            raise expected(owner, f"dtype of weight {name!r}", f"one of {FLOATS}", kept_dtype)
+        whole = np.dtype(kept_dtype).kind in "biu" if kept_dtype not in FLOATS else False
+        if kept_dtype not in FLOATS and not whole:
+            wanted = f"one of {FLOATS}, integers or bool"
+            raise expected(owner, f"dtype of weight {name!r}", wanted, kept_dtype)
+        if whole and trainable:
+            raise ValueError(
+                f"{owner}: weight {name!r} of {kept_dtype} does not learn: give trainable=False"
+            )
         shape = () if shape is None else tuple(shape)
         if any(size is None for size in shape):
             raise ValueError(
                 f"{owner}: shape of weight {name!r} must be fully-defined (no `None` dimensions), "
                 f"got {shape}: an Input, or a layer before this one, must give that axis a size"
             )
-        first = initializers.get("glorot_uniform" if initializer is None else initializer)
+        by_default = "zeros" if whole else "glorot_uniform"
+        first = initializers.get(by_default if initializer is None else initializer)
         assert first is not None
         if matrix is None:
             matrix = 2 <= len(shape) <= 5 and is_scripted(type(self))
-        weight = Variable(
-            shape,
-            lambda sizes: first(sizes, dtype="float32"),
-            name=name or unique("variable"),
-            trainable=trainable and self._trainable,
-            matrix=matrix,
-            regularizer=regularizer,
-            constraint=constraint,
-            dtype=kept_dtype,
-            autocast=flag(owner, "autocast", autocast),
-        )
+        name = name or unique("variable")
+
+        def initial(sizes: tuple[int, ...]) -> Any:
+            return first(sizes, dtype=kept_dtype if whole else "float32")
+
+        weight: Variable
+        if whole:
+            weight = WholeNumbers(shape, initial, name=name, dtype=kept_dtype)
+        else:
+            weight = Variable(
+                shape,
+                initial,
+                name=name,
+                trainable=trainable and self._trainable,
+                matrix=matrix,
+                regularizer=regularizer,
+                constraint=constraint,
+                dtype=kept_dtype,
+                autocast=flag(owner, "autocast", autocast),
+            )
         weight.path = f"{path_of(self)}/{weight.name}"
         self._weights.append(weight)
         _has_changed()
