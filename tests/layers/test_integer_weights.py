@@ -100,12 +100,12 @@ def test_what_floats_do_not_hold_and_what_would_learn_is_refused():
         layer.add_weight((2,), dtype="int32", name="n")
     weight = layer.add_weight((2,), dtype="int32", name="n", trainable=False)
     weight.assign([2**24, -(2**24)])
-    with pytest.raises(ValueError, match="within 2\\^24 .* got 16777217"):
+    with pytest.raises(ValueError, match=r"within 2\^24 .* got 16777217"):
         weight.assign([1, 2**24 + 1])
     np.testing.assert_array_equal(weight.numpy(), [2**24, -(2**24)])
     with pytest.raises(ValueError, match=r"shape \(2,\), got \(3,\)"):
         weight.assign([1, 2, 3])
-    with pytest.raises(ValueError, match="integers or bool.*complex64|dtype must be"):
+    with pytest.raises(ValueError, match=r"integers or bool.*complex64|dtype must be"):
         layer.add_weight((2,), dtype="complex64", trainable=False)
-    with pytest.raises(ValueError, match="dtype of weight.*float64"):
+    with pytest.raises(ValueError, match=r"dtype of weight.*float64"):
         layer.add_weight((2,), dtype="float64", trainable=False)
