@@ -46,7 +46,7 @@ def print_summary(
     wired = model._branches()
     length = (_WIRED_LENGTH if wired else _LENGTH) + _TRAINABLE_LENGTH * show_trainable
     length = line_length or min(length, shutil.get_terminal_size().columns - 4)
-    layers = _range(model.operations if wired else model.layers, layer_range)
+    layers = _range(_shown(model), layer_range)
     ends = positions or (_WIRED_POSITIONS if wired else _POSITIONS)
     table = _table(length, _widths(ends, length, show_trainable), show_trainable, wired)
     _add_rows(table, model, layers, 0, expand_nested, show_trainable, wired)
@@ -59,6 +59,14 @@ def print_summary(
     print_fn(text.getvalue())
 
 
+def _shown(model: Model) -> list[Any]:
+    """What has a row: of a functional model its functions of `cdl.ops` too, as in Keras."""
+    from cdl.models.sequential import Sequential
+
+    layers: list[Any] = model.layers
+    return layers if isinstance(model, Sequential) else model.operations or layers
+
+
 def html_of(model: Model) -> str:
     """The same as HTML, for notebooks: a table, and the numbers of weights under it."""
     from html import escape
@@ -67,7 +75,7 @@ def html_of(model: Model) -> str:
     heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
     shapes, calls = _shapes(model), model._calls_by_layer()
     rows = []
-    for layer in model.operations if wired else model.layers:
+    for layer in _shown(model):
         cells = [f"{layer.name} ({_kind(layer)})", shapes.get(id(layer), "?"), _count(layer)]
         cells += [_sources(calls.get(id(layer), ()))] * wired
         rows.append(cells)

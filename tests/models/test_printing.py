@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from models.nets import data, net
 
+import cdl
 from cdl.layers import Dense, Dropout, Input, Layer
 from cdl.models import Sequential
 from cdl.utils import clear_session
@@ -209,3 +210,20 @@ def test_summary_prints_names_as_they_are(capsys):
     out = capsys.readouterr().out
     assert 'Model: "[red]m"' in out
     assert "[bold]x (Dense)" in out
+
+
+def test_summary_of_a_chain_shows_functions_of_ops_between_its_layers():
+    x = cdl.Input((None, 3))
+    last = cdl.layers.LSTM(3, return_sequences=True)(x)[:, -1]
+    model = cdl.Model(x, cdl.layers.Dense(2)(cdl.ops.tanh(last)))
+    lines = []
+    model.summary(print_fn=lines.append)
+    rows = [line.split("│")[1].split()[0] for line in "".join(lines).split("\n") if "│" in line]
+    assert [row.rstrip("_0123456789") for row in rows] == [
+        "input_layer",
+        "lstm",
+        "get_item",
+        "tanh",
+        "dense",
+    ]
+    assert "Connected to" not in lines[0]
