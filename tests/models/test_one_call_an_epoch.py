@@ -166,10 +166,11 @@ def stack_of(name):
         arguments = {"MultiHeadAttention": (2, 3), "GroupQueryAttention": (3, 4, 2)}
         return [ToItself(made(*arguments.get(name, ()))), *lines], (4, 6), LINES
     if name.endswith("Spectrogram"):
-        x = RNG.normal(size=(48, 64)).astype(np.float32)
-        options = {"sequence_length": 16, "fft_length": 16, "sequence_stride": 8, "num_mel_bins": 5}
-        of_name = {"frame_length": 16, "fft_length": 16, "frame_step": 8}
-        return [made(**(options if name[0] == "M" else of_name)), *lines], (64,), x
+        mel = {"sequence_length": 16, "fft_length": 16, "sequence_stride": 8, "num_mel_bins": 5}
+        plain = {"frame_length": 16, "fft_length": 16, "frame_step": 8}
+        shape = (64,) if name[0] == "M" else (64, 1)
+        x = RNG.normal(size=(48, *shape)).astype(np.float32)
+        return [made(**(mel if name[0] == "M" else plain)), *lines], shape, x
     if name == "CategoryEncoding":
         return [made(4)], (6,), RNG.integers(0, 4, (48, 6)).astype(np.float32)
     if name in IMAGES:
