@@ -336,7 +336,7 @@ class Layer(Weighted, Building, Hinting):
             return dtypes.astype(np.zeros([n for n in sizes if n is not None]), dtype)
         arrays = [x] if mask is None else [x, on_arrays.mask_for(self, x, mask)]
         output: NDArray[Any] = self._run(arrays, bool(training))
-        return output
+        return on_arrays.whole_as(x, output, owner) if self._moves else output
 
     def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
         """What the layer gives for an array, and a mask if there is one."""

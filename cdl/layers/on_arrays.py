@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cdl.layers.layer import Layer
 
+MOST_EXACT = 2**24  # up to which float32 has every whole number
+
 
 def mask_for(layer: Layer, x: NDArray[Any], mask: Any) -> NDArray[Any]:
     """A mask as an array with a number for each line of `x`."""
@@ -48,6 +50,22 @@ def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager
         value.mask = program.input((*x.shape[1:-1], 1))
     program.output(layer.append_to(program, value))
     return eager.Runner(program.fused(training), training)
+
+
+def whole_as(x: NDArray[Any], output: NDArray[Any], owner: str) -> NDArray[Any]:
+    """Integers and bools that a layer has moved as such again; they went through as floats.
+
+    Raises:
+        ValueError: an integer that float32 does not have.
+    """
+    if x.dtype.kind not in "biu":
+        return output
+    if x.dtype.itemsize > 2 and np.abs(x).max(initial=0) > MOST_EXACT:
+        raise ValueError(
+            f"{owner}: integers must be at most 2**24 = {MOST_EXACT}, since they are read as "
+            f"float32, got {x.max()}"
+        )
+    return output.astype({"int64": "int32", "uint64": "uint32"}.get(x.dtype.name, x.dtype.name))
 
 
 def run_script(

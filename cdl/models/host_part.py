@@ -19,6 +19,7 @@ from cdl._tracing.operation import Operation
 from cdl.data.texts import array_of_texts, holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, trace_call
+from cdl.layers.on_arrays import MOST_EXACT
 from cdl.trainers.signature import Info, labels
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
 
     Array = NDArray[Any]
-
-_MOST_EXACT = 2**24  # up to which float32 has every whole number
 
 
 def has_host_layers(layer: Any) -> bool:
@@ -134,9 +133,9 @@ def _for_program(array: Array, name: str) -> Array:
     """An array as the program can read it: with a column at least, of numbers that are exact."""
     if array.ndim > 1 and not array.shape[-1]:  # of texts of which each is empty
         return np.zeros((*array.shape[:-1], 1), array.dtype)
-    if array.dtype.kind == "i" and np.abs(array).max(initial=0) > _MOST_EXACT:
+    if array.dtype.kind == "i" and np.abs(array).max(initial=0) > MOST_EXACT:
         raise ValueError(
-            f"{name}: what goes on to the program must be at most 2**24 = {_MOST_EXACT}, got "
+            f"{name}: what goes on to the program must be at most 2**24 = {MOST_EXACT}, got "
             f"{array.max()}: numbers are read as float32"
         )
     return array

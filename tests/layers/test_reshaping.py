@@ -235,3 +235,25 @@ def test_places_move_their_gradients_along():
         ends.append(net.evaluate(x, x[:, 0, 0], verbose=0))
         kernel.assign(before)
     np.testing.assert_allclose(np.asarray(gradient)[0, 0], (ends[0] - ends[1]) / 0.02, rtol=1e-2)
+
+
+MOVING = {
+    "Flatten": layers.Flatten,
+    "Reshape": lambda: layers.Reshape((6,)),
+    "Permute": lambda: layers.Permute((2, 1)),
+    "ZeroPadding1D": lambda: layers.ZeroPadding1D(1),
+    "UpSampling1D": lambda: layers.UpSampling1D(2),
+    "Identity": layers.Identity,
+}
+
+
+@pytest.mark.parametrize("make", MOVING.values(), ids=MOVING)
+def test_integers_and_bools_that_are_moved_stay_such(make):
+    layer = make()
+    for given, dtype in (("int32", "int32"), ("int64", "int32"), ("uint8", "uint8"), ("bool",) * 2):
+        x = np.arange(12).reshape(2, 3, 2).astype(given)
+        y = layer(x)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, layer(x.astype("float32")))
+    with pytest.raises(ValueError, match=r"integers must be at most 2\*\*24"):
+        layer(np.full((1, 3, 2), 2**24 + 1))
