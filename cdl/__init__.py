@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from cdl.optimizers import Optimizer as Optimizer
     from cdl.quantizers import Quantizer as Quantizer
     from cdl.regularizers import Regularizer as Regularizer
-    from cdl.trainers.vjp import grad as grad
-    from cdl.trainers.vjp import value_and_grad as value_and_grad
+    from cdl.trainers.derivatives import grad as grad
+    from cdl.trainers.derivatives import value_and_grad as value_and_grad
     from cdl.variables import Variable as Variable
 
     __version__: str
@@ -66,8 +66,8 @@ _NAMES = {
     "Sequential": "cdl.models",
     "Model": "cdl.models",
     "train_many": "cdl.models",
-    "grad": "cdl.trainers.vjp",
-    "value_and_grad": "cdl.trainers.vjp",
+    "grad": "cdl.trainers.derivatives",
+    "value_and_grad": "cdl.trainers.derivatives",
     "KerasTensor": "cdl._tracing.keras_tensor",
     "Input": "cdl.layers",
     "InputSpec": "cdl.layers",

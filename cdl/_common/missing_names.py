@@ -49,7 +49,10 @@ REASONS = {
 }
 
 # The same for names that Keras does not have either, but TensorFlow and PyTorch do.
-_GRADIENTS = "value_and_grad and grad; model.gradients(x, y) in a train_step"
+_GRADIENTS = (
+    "value_and_grad and grad; model.gradients(x, y) in a train_step, or value_and_grad(loss, "
+    "variables=weights)"
+)
 OF_OTHERS = {
     r"layers\.CuDNN(LSTM|GRU)": ("there is no GPU", "layers.LSTM and layers.GRU"),
     r"((backend|ops)\.)?(GradientTape|gradients?)|(backend|ops)\.grad": (

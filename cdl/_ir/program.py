@@ -38,7 +38,7 @@ class Program:
         self.outputs: list[Value] = []
         self.output_dtypes: list[str] = []  # as asked for; rewriting changes those of values
         self.reports: list[Instruction] = []
-        self.training = training
+        self.training = self._trains = training  # `training` also as a call says
         # Metrics to which traced code reports values, by the id of the report; or None.
         self.observed: dict[int, Any] | None = None
         # What each layer gives, for who looks for the one that fails; None: nobody does.
@@ -261,12 +261,11 @@ class Program:
     def fixed(self, training: bool = False) -> Iterator[None]:
         """What is emitted meanwhile is as in inference: no noise, no statistics of the batch.
 
-        With `training`, noise is there also where the program is one of inference.
+        With `training` it is as in training, or noisy where the program is one of inference.
         """
         before = self.training, self._is_fixed, self._is_forced
-        self._is_fixed = before[1] or not training
-        self._is_forced = training and not before[0] and not self._is_fixed
-        self.training = training and before[0]
+        self._is_fixed, self._is_forced = not training, training and not self._trains
+        self.training = training and self._trains
         try:
             yield
         finally:
@@ -276,6 +275,7 @@ class Program:
         """An empty program for a part of this one, which is emitted as this is now."""
         part = Program(self.training)
         part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
+        part._trains = self._trains
         part.param_dtype = self.param_dtype
         part._draws = dict(self._draws)
         part.unrolls = self.unrolls

@@ -42,7 +42,8 @@ _WITH_DATA_SETS = ("cdl.preprocessing", "cdl.utils")
 # What many scripts ask for, and what there is in its place.
 _INSTEAD = {
     "GradientTape": "model.gradients(x, y) gives the gradient of the compiled loss by each weight, "
-    "and a compute_loss of a model's own needs no tape",
+    "cdl.value_and_grad(function, variables=weights) that of any function, and a compute_loss of a "
+    "model's own needs no tape",
 }
 
 

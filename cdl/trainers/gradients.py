@@ -16,7 +16,7 @@ from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.lowering import Plan
 
-_NEVER = 2**30  # batches before a step is made
+NEVER = 2**30  # batches before a step is made
 
 
 class Gradients:
@@ -39,7 +39,7 @@ class Gradients:
         rules = {
             "penalties": self._weight_rules.rules["penalties"],
             "added_gradients": self._weight_rules.rules["added_gradients"],
-            "gradient_accumulation_steps": _NEVER,
+            "gradient_accumulation_steps": NEVER,
             "accumulators": self._sums,
         }
         learning: dict[Variable, list[Parameter]] = {v: [] for v in variables}
@@ -55,7 +55,7 @@ class Gradients:
             arrays: the batch.
             step: of the optimizer; it chooses what dropout drops.
         """
-        executor, step = self._executor, step % (_NEVER - 1)
+        executor, step = self._executor, step % (NEVER - 1)
         for total in self._sums.values():
             total.set(np.zeros(total.shape, np.float32))
         self._weight_rules.before_step()

@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 
 from cdl._core import Executor
 from cdl._ir.program import Program, Value
-from cdl._tracing import graph as graphs
-from cdl._tracing.graph import KerasTensor
-from cdl.data import as_numeric, brief
 from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
@@ -134,68 +131,3 @@ def of_model(
         return model.append_all(program, values)[number]
 
     return Vjp(append, rows, layer)
-
-
-def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0
-) -> Callable[..., tuple[Any, Any]]:
-    """A function that gives what `function` gives, and its derivative.
-
-    Args:
-        function: of arrays whose first axis are the samples, of functions of `cdl.ops` or NumPy,
-            layers and models; it gives one number, or numbers whose sum is differentiated. A model
-            itself is one.
-        argnums: the argument to differentiate by, or several.
-
-    Returns:
-        A function of the same arguments that returns (value, gradient): the gradient has the shape
-        of the argument, and is a tuple for several.
-
-    Raises:
-        TypeError: `function` cannot be called.
-        ValueError: when the result is called: an argument that there is not, or no derivative.
-    """
-    if not callable(function):
-        raise TypeError(f"grad: function must be a function or a model, got {function!r}")
-    many = not isinstance(argnums, int)
-    numbers = list(argnums) if not isinstance(argnums, int) else [argnums]
-
-    def differentiated(*args: Any) -> tuple[Any, Any]:
-        flat = [as_numeric(each, "grad: each argument") for each in args]
-        for number in numbers:
-            if not -len(flat) <= number < len(flat):
-                raise ValueError(
-                    f"grad: argnums must be numbers of the {len(flat)} arguments, got {argnums}"
-                )
-        specs = tuple(KerasTensor((None, *each.shape[1:]), each.dtype.name) for each in flat)
-        graph = graphs.trace(function, specs, {}, False)
-        if not isinstance(graph.outputs, KerasTensor):
-            raise ValueError(
-                "grad: the function must give one value that depends on its arguments, got "
-                f"{brief(graph.outputs)}"
-            )
-
-        def append(program: Program, values: list[Value]) -> Value:
-            value: Value = graph.lower(program, values)
-            return value
-
-        value, gradients = Vjp(append, [spec.sample_shape for spec in specs]).of(flat)
-        chosen = tuple(gradients[number] for number in numbers)
-        return value, chosen if many else chosen[0]
-
-    return differentiated
-
-
-def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that gives the derivative of `function`; see `value_and_grad`.
-
-    Args:
-        function: of arrays whose first axis are the samples.
-        argnums: the argument to differentiate by, or several.
-    """
-    pair = value_and_grad(function, argnums)
-
-    def gradient(*args: Any) -> Any:
-        return pair(*args)[1]
-
-    return gradient

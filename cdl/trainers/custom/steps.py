@@ -165,7 +165,8 @@ class CustomSteps:
                 f"{self._name}: cdl computes on arrays, which no other framework can differentiate "
                 f"({error}): self.gradients(x, y) gives the gradient of the compiled loss by each "
                 "weight, as a dict whose values() go with self.trainable_variables in "
-                "self.optimizer.apply_gradients"
+                "self.optimizer.apply_gradients; cdl.value_and_grad(function, variables=weights) "
+                "gives that of any function"
             ) from error
         if logs is not None and not isinstance(logs, Mapping):
             raise TypeError(
