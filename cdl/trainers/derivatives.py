@@ -13,6 +13,7 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import as_numeric, brief
 from cdl.random import core_seed
+from cdl.trainers.custom.host_functions import WeightRules
 from cdl.trainers.gradients import NEVER
 from cdl.trainers.vjp import Vjp
 
@@ -63,7 +64,13 @@ class _Compiled:
         found = [v for v in variables if id(v) in self._read]
         self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in found}
         learning: dict[Variable, list[Parameter]] = {v: [] for v in found}
-        rules = {"gradient_accumulation_steps": NEVER, "accumulators": self._sums}
+        self._weight_rules = WeightRules(found, True, constrains=False)
+        rules = {
+            "penalties": self._weight_rules.rules["penalties"],
+            "added_gradients": self._weight_rules.rules["added_gradients"],
+            "gradient_accumulation_steps": NEVER,
+            "accumulators": self._sums,
+        }
         self._executor = Executor(
             fused, len(arrays[0]), training=True, optimizer=[("sgd", {}, learning)], rules=rules
         )
@@ -74,6 +81,7 @@ class _Compiled:
         """The value, and the gradient by each weight; 0 for one that is not read."""
         for total in self._sums.values():
             total.set(np.zeros(total.shape, np.float32))
+        self._weight_rules.before_step()
         self._executor.begin(list(arrays), len(arrays[0]))
         self._executor.train(1, 0.0, np.zeros(1, np.float32), step % (NEVER - 1), core_seed())
         value = self._executor.output(0)
@@ -136,6 +144,8 @@ def value_and_grad(
         variables: weights to differentiate by instead, such as `model.trainable_variables`. The
             function is then traced once for each shape of its arguments: what else it reads, but
             for weights, is as it was then. Layers are called with `training=True` where it says so.
+            What layers add to the loss, regularizers among it, counts in the gradient and not in
+            the value: `losses` of a layer is empty in the function.
 
     Returns:
         A function of the same arguments that returns (value, gradient): the gradient has the shape
