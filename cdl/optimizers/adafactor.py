@@ -100,7 +100,7 @@ class Adafactor(Optimizer):
         Not if a `LossScaleOptimizer` has built it: then Keras has no such numbers.
         """
         slots = super()._slots_as_listed(variable)
-        if self.lists_nothing and len(slots) < len(_core.OPTIMIZERS["adafactor_factored"].slots):
+        if self._lists_nothing and len(slots) < len(_core.OPTIMIZERS["adafactor_factored"].slots):
             nothing = ("", State(0, dtype="int32", name=variable.name))
             slots = [nothing, nothing, *slots]
         return slots

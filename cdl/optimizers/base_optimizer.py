@@ -104,7 +104,7 @@ class Optimizer(OwnOptimizer, Hinting):
     row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.
     late_slots: tuple[str, ...] = ()
-    lists_nothing = True  # whether `variables` has numbers for slots that a weight has none of
+    _lists_nothing = True  # whether `variables` has numbers for slots that a weight has none of
     extra_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
 
     def __init__(

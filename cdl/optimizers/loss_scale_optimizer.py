@@ -159,7 +159,7 @@ class LossScaleOptimizer(Optimizer):
     def build(self, var_list: Sequence[Variable]) -> None:
         """Build the inner optimizer."""
         inner = self.inner_optimizer
-        inner.lists_nothing = inner.lists_nothing and inner.built  # as in Keras's files
+        inner._lists_nothing = inner._lists_nothing and inner.built  # as in Keras's files
         inner.build(var_list)
         if self.is_written and not self.built:
             self._python.build(self, self._learning)

@@ -31,6 +31,9 @@ def fake_quant_with_min_max_vars(
 
     Returns:
         A tensor of the shape and dtype of `inputs`.
+
+    Raises:
+        ValueError: `inputs` has no such axis.
     """
     x, least, most = (ops.convert_to_tensor(each) for each in (inputs, min_vals, max_vals))
     dtype, shape = x.dtype, [1] * len(x.shape)

@@ -36,12 +36,16 @@ def classifier():
     return CDLClassifier(random_state=0, learning_rate_init=0.02, max_iter=10)
 
 
+@pytest.fixture(autouse=True)
+def environment():
+    """That of before each test: where it starts workers, Dask sets OMP_NUM_THREADS=1 here too."""
+    with mock.patch.dict(os.environ):
+        yield
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes of Dask, of two threads each.
-
-    Dask leaves OMP_NUM_THREADS=1 in this process's environment, where later tests would find it.
-    """
+    """Two worker processes of Dask, of two threads each."""
     distributed = pytest.importorskip("distributed")
     with (
         mock.patch.dict(os.environ),
