@@ -143,9 +143,9 @@ def value_and_grad(
         argnums: the argument to differentiate by, or several.
         variables: weights to differentiate by instead, such as `model.trainable_variables`. The
             function is then traced once for each shape of its arguments: all that it reads beside
-            these and weights is as it was then. Layers are called with `training=True` where it says so.
-            What layers add to the loss, regularizers among it, counts in the gradient and not in
-            the value: `losses` of a layer is empty in the function.
+            these and weights is as it was then. Layers are called with `training=True` where it
+            says so. What they add to the loss, regularizers among it, counts in the gradient and
+            not in the value: `losses` of a layer is empty in the function.
 
     Returns:
         A function of the same arguments that returns (value, gradient): the gradient has the shape
