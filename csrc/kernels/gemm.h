@@ -86,6 +86,9 @@ static void gemm_places(size_t m, size_t width, const struct cdl_taps *taps, con
     multiply(PLACES, width, &p);
 }
 
+#define WIDEST_OF(NV) panel_PAIRS_##NV
+#define WIDEST(NV) WIDEST_OF(NV)
+
 /* Columns of a and a whole panel; tiles of few rows prefetch nothing. */
 static void pairs_ahead(const struct product *all) {
     enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
@@ -100,11 +103,13 @@ static void pairs_ahead(const struct product *all) {
             else if (p.m == ROWS - 1)
                 tile(ROWS - 1, NV, AHEAD, &p, NULL);
             else
-                multiply(PAIRS, NV * CDL_VLEN, &p);
+                WIDEST(CDL_GEMM_NV)(&p, 0);
             p.a += p.m, p.c += p.m * p.ldc;
         }
     }
 }
+#undef WIDEST
+#undef WIDEST_OF
 
 static void gemm_pairs(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
                        size_t step_i, size_t step_p, const float *b, size_t ldb, float *c,

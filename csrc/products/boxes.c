@@ -83,6 +83,7 @@ bool cdl_pairs_of(const struct cdl_window *window, const struct cdl_box *box, si
             taps->b[d + 1] = (ptrdiff_t)map->pitch[d];
         }
     }
+    taps->ahead = 0;
     taps->n[0] = box->n[0];
     taps->a[0] = (ptrdiff_t)image->sample;
     taps->b[0] = (ptrdiff_t)map->sample;
