@@ -10,6 +10,7 @@ import numpy as np
 from cdl import tree
 from cdl._ir.program import Program
 from cdl._tracing import eager
+from cdl._tracing.shape_inference import narrowed
 from cdl._tracing.variable import autocast, autocast_to, in_calls
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import check_positions, parameters_of, takes
@@ -65,7 +66,8 @@ def whole_as(x: NDArray[Any], output: NDArray[Any], owner: str) -> NDArray[Any]:
             f"{owner}: integers must be at most 2**24 = {MOST_EXACT}, since they are read as "
             f"float32, got {x.max()}"
         )
-    return output.astype({"int64": "int32", "uint64": "uint32"}.get(x.dtype.name, x.dtype.name))
+    whole: NDArray[Any] = narrowed(output.astype(x.dtype))
+    return whole
 
 
 def run_script(

@@ -6,15 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._core import Executor, Parameter
 from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl.data import as_numeric, brief
-from cdl.random import core_seed
-from cdl.trainers.custom.host_functions import WeightRules
-from cdl.trainers.gradients import NEVER
+from cdl.trainers.gradients import Gathering
 from cdl.trainers.vjp import Vjp
 
 Array = NDArray[Any]
@@ -60,34 +57,19 @@ class _Compiled:
         program.objective(y, reduction="sum")
         program.output(y)
         fused = program.fused(training=True)
-        self._read = {id(v) for v in fused.variables}
-        found = [v for v in variables if id(v) in self._read]
-        self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in found}
-        learning: dict[Variable, list[Parameter]] = {v: [] for v in found}
-        self._weight_rules = WeightRules(found, True, constrains=False)
-        rules = {
-            "penalties": self._weight_rules.rules["penalties"],
-            "added_gradients": self._weight_rules.rules["added_gradients"],
-            "gradient_accumulation_steps": NEVER,
-            "accumulators": self._sums,
-        }
-        self._executor = Executor(
-            fused, len(arrays[0]), training=True, optimizer=[("sgd", {}, learning)], rules=rules
-        )
+        read = {id(v) for v in fused.variables}
+        found = [v for v in variables if id(v) in read]
+        self._gathering = Gathering(fused, found, (), len(arrays[0]))
 
     def of(
         self, arrays: Sequence[Array], variables: list[Variable], step: int
     ) -> tuple[Any, list[Array]]:
         """The value, and the gradient by each weight; 0 for one that is not read."""
-        for total in self._sums.values():
-            total.set(np.zeros(total.shape, np.float32))
-        self._weight_rules.before_step()
-        self._executor.begin(list(arrays), len(arrays[0]))
-        self._executor.train(1, 0.0, np.zeros(1, np.float32), step % (NEVER - 1), core_seed())
-        value = self._executor.output(0)
+        self._gathering.begin(list(arrays), len(arrays[0]))
+        self._gathering.train(step)
+        value, sums = self._gathering.executor.output(0), self._gathering.sums
         gradients = [
-            self._sums[v].get() if v in self._sums else np.zeros(v.shape, np.float32)
-            for v in variables
+            sums[v].get() if v in sums else np.zeros(v.shape, np.float32) for v in variables
         ]
         return (value if value.ndim else value[()]), gradients
 

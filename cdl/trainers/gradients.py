@@ -5,10 +5,14 @@ optimizer. Here the optimizer is one that waits for very many batches before its
 what it has gathered of the first one is the gradient, and no weight has moved.
 """
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl._core import Executor, Parameter
+from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Resolved
@@ -16,7 +20,53 @@ from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.lowering import Plan
 
-NEVER = 2**30  # batches before a step is made
+_NEVER = 2**30  # batches before a step is made
+
+
+class Gathering:
+    """An executor whose steps leave the weights alone, and the gradients that they add up.
+
+    Args:
+        program: of a training step.
+        variables: the weights.
+        penalized: ids of those whose penalties are left to the program.
+        rows: the most rows of a batch.
+
+    Attributes:
+        executor: of the program.
+        sums: by weight.
+    """
+
+    def __init__(
+        self, program: Program, variables: list[Variable], penalized: Collection[int], rows: int
+    ) -> None:
+        self._weight_rules = WeightRules(variables, True, penalized, constrains=False)
+        self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
+        rules = {
+            "penalties": self._weight_rules.rules["penalties"],
+            "added_gradients": self._weight_rules.rules["added_gradients"],
+            "gradient_accumulation_steps": _NEVER,
+            "accumulators": self.sums,
+        }
+        learning: dict[Variable, list[Parameter]] = {v: [] for v in variables}
+        self.executor = Executor(
+            program, rows, training=True, optimizer=[("sgd", {}, learning)], rules=rules
+        )
+
+    def begin(self, arrays: Sequence[Any], rows: int) -> None:
+        """Let the executor read a batch, of which nothing has been added up yet."""
+        for total in self.sums.values():
+            total.set(np.zeros(total.shape, np.float32))
+        self._weight_rules.before_step()
+        self.executor.begin(arrays, rows)
+
+    def train(self, step: int) -> None:
+        """Add up the gradients of the batch.
+
+        Args:
+            step: of the optimizer; it chooses what dropout drops.
+        """
+        self.executor.train(1, 0.0, np.zeros(1, np.float32), step % (_NEVER - 1), core_seed())
 
 
 class Gradients:
@@ -34,19 +84,8 @@ class Gradients:
     ) -> None:
         self._plan = plan
         self._parts = HostFunctions(resolved._replace(metrics=()), plan)
-        self._weight_rules = WeightRules(variables, True, plan.penalized, constrains=False)
-        self._sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
-        rules = {
-            "penalties": self._weight_rules.rules["penalties"],
-            "added_gradients": self._weight_rules.rules["added_gradients"],
-            "gradient_accumulation_steps": NEVER,
-            "accumulators": self._sums,
-        }
-        learning: dict[Variable, list[Parameter]] = {v: [] for v in variables}
-        self._executor = Executor(
-            plan.program, rows, training=True, optimizer=[("sgd", {}, learning)], rules=rules
-        )
-        self._others = [v for v in plan.program.variables if v not in self._sums]
+        self._gathering = Gathering(plan.program, variables, plan.penalized, rows)
+        self._others = [v for v in plan.program.variables if v not in self._gathering.sums]
 
     def of(self, arrays: Arrays, step: int) -> dict[str, NDArray[np.float32]]:
         """The gradient of a batch's loss by each weight, by its path; the weights stay.
@@ -55,13 +94,10 @@ class Gradients:
             arrays: the batch.
             step: of the optimizer; it chooses what dropout drops.
         """
-        executor, step = self._executor, step % (NEVER - 1)
-        for total in self._sums.values():
-            total.set(np.zeros(total.shape, np.float32))
-        self._weight_rules.before_step()
+        executor, step = self._gathering.executor, step % (_NEVER - 1)
         # Statistics of batches, which the training mode moves.
         kept = [(variable, variable.numpy()) for variable in self._others]
-        executor.begin(self._plan.fed(arrays), arrays.samples)
+        self._gathering.begin(self._plan.fed(arrays), arrays.samples)
         calls = self._plan.calls
         if self._parts.losses or calls is not None:
             rows = executor.forward(True, step, core_seed())
@@ -69,8 +105,8 @@ class Gradients:
                 calls.run(lambda i: executor.output(i, rows))
             executor.backward(self._parts.losses_of(executor, rows, True), 0.0, step)
         else:
-            executor.train(1, 0.0, np.zeros(1, np.float32), step, core_seed())
+            self._gathering.train(step)
         for variable, value in kept:
             variable.assign(value)
         executor.begin(self._plan.nothing(), 1)
-        return {variable.path: total.get() for variable, total in self._sums.items()}
+        return {variable.path: total.get() for variable, total in self._gathering.sums.items()}
