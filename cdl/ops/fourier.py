@@ -73,17 +73,31 @@ def irfft(x: Any, fft_length: int | None = None) -> Any:
     return np.fft.irfft(_complex("irfft", x), fft_length).astype(np.float32)
 
 
-def _window(name: str, window: Any, length: int, fft_length: int) -> Any:
-    """The window in the middle of zeros."""
-    values: Any = np.ones(fft_length) if window is None else window
-    if window is None:
-        return values
+def window_values(name: str, window: Any, length: int) -> Any:
+    """The factors of a window.
+
+    Args:
+        name: who asks, for errors.
+        window: "hann", "hamming", or the factors.
+        length: how many there are.
+
+    Raises:
+        ValueError: another name or number of factors.
+    """
     if isinstance(window, str):
         one_of(name, "window", window, ("hann", "hamming"))
         share = 0.5 if window == "hann" else 0.54
-        values = share - (1 - share) * np.cos(2 * np.pi * np.arange(length) / length)
-    if np.shape(values) != (length,):
+        return share - (1 - share) * np.cos(2 * np.pi * np.arange(length) / length)
+    if np.shape(window) != (length,):
         raise expected(name, "window", f"{length} numbers, as sequence_length", window)
+    return window
+
+
+def _padded_window(name: str, window: Any, length: int, fft_length: int) -> Any:
+    """The window in the middle of zeros."""
+    if window is None:
+        return np.ones(fft_length)
+    values = window_values(name, window, length)
     before = (fft_length - length) // 2
     return np.pad(np.asarray(values, np.float64), (before, fft_length - length - before))
 
@@ -110,7 +124,7 @@ def stft(
     if fft_length < sequence_length:
         what = f"at least sequence_length={sequence_length}"
         raise expected("stft", "fft_length", what, fft_length)
-    factors = _window("stft", window, sequence_length, fft_length)
+    factors = _padded_window("stft", window, sequence_length, fft_length)
     array = real(x)
     if center:
         ends = [(0, 0)] * (array.ndim - 1) + [(fft_length // 2,) * 2]
@@ -143,7 +157,7 @@ def istft(
     transforms = _complex("istft", x)
     if transforms.ndim < 2:
         raise expected("istft", "x", "at least two axes", transforms.shape)
-    factors = _window("istft", window, sequence_length, fft_length)
+    factors = _padded_window("istft", window, sequence_length, fft_length)
     frames = np.fft.irfft(transforms, fft_length) * factors
     count = frames.shape[-2]
     whole = fft_length + sequence_stride * (count - 1)

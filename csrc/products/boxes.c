@@ -61,6 +61,8 @@ bool cdl_pairs_of(const struct cdl_window *window, const struct cdl_box *box, si
                   const struct cdl_field *image, const struct cdl_field *map,
                   struct cdl_pairs *pairs) {
     struct cdl_taps *taps = &pairs->taps;
+    *taps = (struct cdl_taps){
+        .n = {box->n[0]}, .a = {(ptrdiff_t)image->sample}, .b = {(ptrdiff_t)map->sample}};
     pairs->image = (ptrdiff_t)(box->first[0] * image->sample);
     pairs->map = 0;
     for (int d = CDL_AXES - 1; d >= 0; d--) {
@@ -83,9 +85,5 @@ bool cdl_pairs_of(const struct cdl_window *window, const struct cdl_box *box, si
             taps->b[d + 1] = (ptrdiff_t)map->pitch[d];
         }
     }
-    taps->ahead = 0;
-    taps->n[0] = box->n[0];
-    taps->a[0] = (ptrdiff_t)image->sample;
-    taps->b[0] = (ptrdiff_t)map->sample;
     return true;
 }

@@ -14,6 +14,7 @@ from cdl.config import epsilon, standardize_data_format
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.ops.core.tensors import cast
+from cdl.ops.fourier import window_values
 from cdl.ops.nn.convolution import conv
 from cdl.ops.numpy.arithmetic import maximum, power, sqrt, square
 from cdl.ops.numpy.elementary import arctan2, log, log10
@@ -244,17 +245,12 @@ class MelSpectrogram(Layer):
     def _make_kernel(self) -> NDArray[Any]:
         """Cosines and sines within the window: (samples, 1, frequencies of both)."""
         length = self.sequence_length
-        if isinstance(self.window, str):
-            one_of("MelSpectrogram", "window", self.window, ("hann", "hamming"))
-        elif self.window is not None and np.shape(self.window) != (length,):
-            raise expected("MelSpectrogram", "window", f"{length} numbers", self.window)
+        window: Any = 1.0
+        if self.window is not None:
+            window = window_values("MelSpectrogram", self.window, length)
         shape = (length, 1, self.fft_length // 2 + 1)
         turns = np.arange(length)[:, None] * np.arange(shape[2]) % self.fft_length
         angles = turns * (2 * np.pi / self.fft_length)
-        window: Any = 1.0 if self.window is None else self.window
-        if isinstance(window, str):
-            share = 0.5 if window == "hann" else 0.54
-            window = share - (1 - share) * np.cos(2 * np.pi * np.arange(length) / length)
         both = np.concatenate([np.cos(angles), np.sin(angles)], -1)
         return (both * np.reshape(window, (-1, 1)))[:, None].astype(np.float32)
 
