@@ -282,7 +282,8 @@ cdef class _Definition:
         if row.table:
             kind = given.pop(row.numbers[0], "linear")
             numbers.append(_NUMBER[row.table][kind])
-            if row.numbers[0] == "activation" and not ACTIVATIONS_FROM_Y[kind]:
+            needs_x = row.numbers[0] == "activation" and not ACTIVATIONS_FROM_Y[kind]
+            if needs_x and self.definition.training:
                 raise ValueError(f"{i.op}: the derivative of {kind} needs more than its value")
             for q, param in enumerate(_TABLES[row.table][kind]):
                 to.row_params[q] = given.pop(param)

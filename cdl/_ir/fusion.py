@@ -87,7 +87,7 @@ class Rewriter:
         rounding.sink_casts(self)
         self.reshape_inputs()
         self.fuse_losses()
-        self.fuse_activations()
+        self.fuse_activations(training)
         mapping.merge(self)
 
     def cut_dead_of_loops(self) -> None:
@@ -152,7 +152,11 @@ class Rewriter:
             self.instructions.put_first(maker)
         return True
 
-    def fuse_activations(self) -> None:
+    def fuse_activations(self, training: bool) -> None:
+        """Hands activations to the products before them.
+
+        In training only those whose derivative the value tells: no product keeps its argument.
+        """
         for i in self.instructions.of("activation"):
             product = self.producer(i.inputs[0])
             if (
@@ -164,7 +168,7 @@ class Rewriter:
             if not self.read_once(i.inputs[0]):
                 continue
             attributes = _plain(dict(i.attributes))
-            if not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
+            if training and not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
                 continue
             attributes["activation"] = attributes.pop("kind")
             attributes = {**product.attributes, **attributes}

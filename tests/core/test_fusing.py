@@ -49,12 +49,17 @@ def test_an_activation_whose_gradient_its_value_tells_goes_into_dense(name):
 @pytest.mark.parametrize(
     "name", [a for a, from_y in _core.ACTIVATIONS_FROM_Y.items() if not from_y]
 )
-def test_an_activation_whose_gradient_needs_its_argument_stays_outside(name):
-    program = Program()
-    y = dense(program, program.input((3,)), weight(np.ones((3, 2))))
-    parameters = reference.activation_parameters(name)[-1]
-    program.output(activation(program, y, name, **parameters))
-    assert ops(program.fused()) == ["dense", "activation"]
+def test_an_activation_whose_gradient_needs_its_argument_goes_in_for_predictions_only(name):
+    for width in (1, 70):  # a vector, and more than a panel
+        program = Program()
+        y = dense(program, program.input((3,)), random_weight(np.random.default_rng(5), 3, width))
+        parameters = reference.activation_parameters(name)[-1]
+        program.output(activation(program, y, name, **parameters))
+        assert ops(program.fused()) == ["dense", "activation"]
+        assert ops(program.fused(training=False)) == ["dense"]
+        x = np.linspace(-9, 9, 3 * 37).reshape(37, 3)
+        whole, fused = (predict(p, [x]) for p in (program, program.fused(training=False)))
+        np.testing.assert_array_equal(fused, whole)
 
 
 def test_the_default_relu_and_that_up_to_6_go_in_and_another_relu_does_not():
