@@ -157,6 +157,13 @@ def test_the_map_of_contributing_is_the_tree(name):
         )
 
 
+def test_the_tree_of_contributing_names_each_folder_of_tests():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    text = text[text.index("    tests/ ") : text.index("    examples/ ")]
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+    assert not (missing := {each for each in folders if f" {each}/" not in text}), missing
+
+
 def test_what_contributing_says_where_to_find_is_there():
     """Each path, and each function that a row says is `in` one."""
     text = (ROOT / "CONTRIBUTING.md").read_text()

@@ -208,10 +208,10 @@ class Merges:
         return found.whole
 
     def refresh(self) -> None:
-        """Compute the sums of which something has been written since."""
-        for each in self._found.values():
-            if each.versions != each.now():
-                with self._lock:
+        """Compute the sums of which something has been written since; other threads wait."""
+        with self._lock:
+            for each in self._found.values():
+                if each.versions != each.now():
                     each.refresh()
 
 
@@ -231,9 +231,10 @@ class _Merged:
 
     def refresh(self) -> None:
         """Compute the sum."""
-        self.versions = self.now()
+        versions = self.now()  # what is written meanwhile makes the sum stale
         product = np.matmul(self._a.numpy(), self._b.numpy())
         self.whole.assign(self._frozen.numpy() + product * np.float32(self._scale))
+        self.versions = versions
 
 
 class _Sum:

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 
 import numpy as np
 import pytest
@@ -439,3 +441,27 @@ def test_quantized_layer_learns_beside_its_integers_and_files_have_new_ones(name
     np.testing.assert_allclose(read.predict(x), plain.predict(x), rtol=1e-5, atol=1e-5)
     wide = np.abs(net.predict(x)).max() * (0.05 if mode == "int8" else 0.4)
     np.testing.assert_allclose(read.predict(x), net.predict(x), atol=wide)
+
+
+def test_threads_that_predict_at_once_have_the_newest_weights(monkeypatch):
+    model = Sequential([Input((5,)), Dense(3)])
+    model.layers[0].enable_lora(2)
+    before = model.predict(X, verbose=0)
+    model.layers[0].lora_kernel_b.assign(RNG.normal(size=(2, 3)))
+    matmul, begun, go_on = np.matmul, Event(), Event()
+
+    def slow(*args):
+        begun.set()
+        go_on.wait(60)
+        return matmul(*args)
+
+    with ThreadPoolExecutor(2) as pool, monkeypatch.context() as patch:
+        patch.setattr(np, "matmul", slow)
+        first = pool.submit(model.predict, X, verbose=0)
+        begun.wait(60)
+        second = pool.submit(model.predict, X, verbose=0)
+        wait([second], timeout=0.2)  # enough for what does not wait for the sum
+        go_on.set()
+        found = first.result(), second.result()
+    assert not np.array_equal(found[0], before)
+    assert np.array_equal(*found)

@@ -1,0 +1,177 @@
+"""Rows of optimizers, in `fit` and where gradients are applied by hand, and of their attributes."""
+
+from functools import partial
+
+import numpy as np
+from keras_names import classes
+from over_time.thing import COPIES, Thing
+
+import cdl
+from cdl import layers, optimizers
+from cdl.models import Sequential, load_model
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(12, 3)).astype(np.float32)
+Y = RNG.normal(size=(12, 2)).astype(np.float32)
+GRADIENTS = [RNG.normal(size=(4, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32)]
+
+
+def inner():
+    return optimizers.SGD(0.1, momentum=0.9)
+
+
+# How those are made that need an argument, or of which some attributes count only with others.
+MADE = {
+    "LossScaleOptimizer": lambda: optimizers.LossScaleOptimizer(inner(), initial_scale=4.0),
+    "MultiOptimizer": lambda: optimizers.MultiOptimizer(
+        optimizers.OptimizerMap(inner(), {".*bias.*": optimizers.Adam(0.01)})
+    ),
+    "SGD": lambda: optimizers.SGD(0.1, momentum=0.9),
+    "RMSprop": lambda: optimizers.RMSprop(0.1, momentum=0.9),
+}
+BASES = {"Optimizer", "OptimizerMap"}
+PUBLIC = [each for each in classes(cdl, "optimizers") if each.__name__ not in BASES]
+
+
+def fresh(cls):
+    name = cls.__name__
+    made = MADE[name]() if name in MADE else cls(0.1)
+    if name not in ("LossScaleOptimizer", "MultiOptimizer"):
+        made.use_ema, made.ema_momentum = True, 0.5
+    return made
+
+
+def net(cls):
+    model = Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2)])
+    model.compile(fresh(cls), "mse")
+    return model
+
+
+def fit(model):
+    model.fit(X, Y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    return [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
+
+
+def by_file(model, folder):
+    model.save(folder / "model.keras")
+    return load_model(folder / "model.keras")
+
+
+class Applied:
+    """An optimizer, and the weights to which it applies gradients."""
+
+    def __init__(self, cls):
+        self.optimizer = fresh(cls)
+        names = ("kernel", "bias")
+        self.weights = [
+            cdl.Variable(np.ones(each.shape), name=name)
+            for each, name in zip(GRADIENTS, names, strict=True)
+        ]
+
+    def use(self):
+        for _ in range(3):
+            self.optimizer.apply(GRADIENTS, self.weights)
+        return list(map(np.array, (*self.weights, *self.optimizer.variables)))
+
+
+def by_config(applied, folder):
+    """An optimizer of the same config, and the same values in all its variables."""
+    twin = Applied(type(applied.optimizer))
+    config = applied.optimizer.get_config()
+    twin.optimizer = type(applied.optimizer).from_config(config)
+    if applied.optimizer.built:
+        twin.optimizer.build(twin.weights)
+        for mine, other in zip(twin.optimizer.variables, applied.optimizer.variables, strict=True):
+            mine.assign(np.asarray(other))
+    for mine, other in zip(twin.weights, applied.weights, strict=True):
+        mine.assign(np.asarray(other))
+    return twin
+
+
+# Another value of each argument that all optimizers share.
+SHARED = {
+    "learning_rate": 0.02,
+    "weight_decay": 0.3,
+    "clipnorm": 0.01,
+    "clipvalue": 0.01,
+    "global_clipnorm": 0.01,
+    "use_ema": False,
+    "ema_momentum": 0.1,
+    "ema_overwrite_frequency": 2,
+    "gradient_accumulation_steps": 2,
+}
+# What a config has that no next step can show, and why.
+NOT_SHOWN = {
+    "name": "it is what variables are called",
+    "loss_scale_factor": "gradients of a loss are divided by what they were multiplied by",
+    "initial_scale": "the scale has begun",
+    "inner_optimizer": "it is another optimizer",
+    "optimizer_map": "it is another optimizer",
+}
+OTHER = {
+    ("Adafactor", "beta_2_decay"): -0.5,
+    ("Ftrl", "learning_rate_power"): -0.7,
+    ("Muon", "ns_steps"): 2,
+    ("Muon", "rms_rate"): 0.3,
+    ("Muon", "adam_weight_decay"): 0.3,
+    ("Muon", "exclude_layers"): ["kernel"],
+}
+
+
+def another(cls, name, value):
+    if (cls.__name__, name) in OTHER:
+        return OTHER[cls.__name__, name]
+    if name in SHARED:
+        return SHARED[name]
+    if isinstance(value, bool):
+        return not value
+    assert isinstance(value, (int, float)), f"{cls.__name__}.{name}: OTHER needs a row"
+    return value * 0.5 if value else 0.5
+
+
+def changes(cls, optimizer_of):
+    """Each attribute of the config, set to another value."""
+    found = {}
+    for name, value in fresh(cls).get_config().items():
+        if name not in NOT_SHOWN:
+            other = another(cls, name, value)
+            found[name] = lambda each, n=name, v=other: setattr(optimizer_of(each), n, v)
+    return found
+
+
+def of_fit(model):
+    return model.optimizer
+
+
+def of_applied(applied):
+    return applied.optimizer
+
+
+def wrong_gradient(applied):
+    applied.optimizer.apply([GRADIENTS[0], GRADIENTS[0]], applied.weights)
+
+
+ROWS = [
+    row
+    for cls in PUBLIC
+    for row in (
+        Thing(
+            f"fit by {cls.__name__}",
+            partial(net, cls),
+            fit,
+            (cls,),
+            {},
+            {**COPIES, "file": by_file},
+            fails={"targets": lambda model: model.fit(X, Y[:, :1].repeat(3, 1), verbose=0)},
+        ),
+        Thing(
+            f"steps of {cls.__name__}",
+            partial(Applied, cls),
+            Applied.use,
+            (cls,),
+            {},
+            {**COPIES, "config": by_config},
+            fails={"gradient": wrong_gradient},
+        ),
+    )
+]

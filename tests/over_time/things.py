@@ -1,0 +1,5 @@
+"""All rows: what cdl has that keeps something from one call to the next."""
+
+from over_time import layers, metrics, models, optimizers
+
+THINGS = [*layers.ROWS, *metrics.ROWS, *models.ROWS, *optimizers.ROWS]
