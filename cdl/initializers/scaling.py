@@ -13,6 +13,7 @@ from cdl.initializers.random import RandomInitializer, cut_normal, scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from numpy.typing import NDArray
 
@@ -81,6 +82,13 @@ class VarianceScaling(RandomInitializer):
             return (math.prod(shape), math.prod(shape))
         window = math.prod(shape[:-2])
         return window * shape[-2], window * shape[-1]
+
+    def with_axes(self, inputs: Sequence[int], outputs: Sequence[int]) -> Self:
+        """One of the same seed whose fans are of these axes, unless this one has axes itself."""
+        if self.input_axes is not None and self.output_axes is not None:
+            return self
+        axes = {"input_axes": list(inputs), "output_axes": list(outputs)}
+        return self.from_config({**self.get_config(), "seed": self.seed, **axes})
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

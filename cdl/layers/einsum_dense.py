@@ -14,6 +14,7 @@ from cdl._common.dtypes import LOW
 from cdl._common.validation import expected, several
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, operator_of
+from cdl.initializers import VarianceScaling
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import Recorded, WithIntegers
 from cdl.layers.layer import registry
@@ -40,7 +41,8 @@ class EinsumDense(WithIntegers, AdaptableKernel):
             size that the input has.
         activation: applied to the result.
         bias_axes: the letters of the output's axes that the bias has; None without a bias.
-        kernel_initializer: of the kernel.
+        kernel_initializer: of the kernel; one of `VarianceScaling` counts as inputs the axes that
+            the equation sums over, as outputs the others.
         bias_initializer: of the bias.
         kernel_regularizer: a penalty on the kernel.
         bias_regularizer: a penalty on the bias.
@@ -109,7 +111,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         if not self._builds_integers(shape):
             self._kernel = self.add_weight(
                 shape,
-                self.kernel_initializer,
+                self._initial_kernel(of_kernel, of_y),
                 regularizer=self.kernel_regularizer,
                 constraint=self.kernel_constraint,
                 name="kernel",
@@ -127,6 +129,16 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank, self.lora_alpha)
+
+    def _initial_kernel(self, of_kernel: str, of_y: str) -> Any:
+        """The initializer of the kernel; one that scales takes its fans from the equation."""
+        initializer = self.kernel_initializer
+        if not isinstance(initializer, VarianceScaling):
+            return initializer
+        fans: tuple[list[int], list[int]] = ([], [])
+        for axis, letter in enumerate(of_kernel):
+            fans[letter in of_y].append(axis)
+        return initializer.with_axes(*fans)
 
     def _letters(self, rank: int) -> tuple[str, str, str]:
         """The axes of input, kernel and output, with letters of their own for `...`."""
