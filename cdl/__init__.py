@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cdl import random as random
     from cdl import regularizers as regularizers
     from cdl import saving as saving
+    from cdl import serving as serving
     from cdl import sklearn as sklearn
     from cdl import tree as tree
     from cdl import utils as utils
@@ -145,6 +147,7 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "serving",
     "sklearn",
     "tree",
     "utils",
@@ -179,3 +182,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+# In the folder of a clone this file hides the cdl that `pip install .` has made from it.
+if PathFinder.find_spec("cdl._core", __path__) is None:
+    from cdl._common import source_folder
+
+    source_folder.give_way(sys.modules[__name__])

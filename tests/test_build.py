@@ -6,11 +6,15 @@ What a build tells and what it leaves as it is are tried on a core of three file
 import ast
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -103,6 +107,76 @@ def test_core_exports_one_symbol(wheel, tmp_path):
     ).stdout
     symbols = {line.split()[-1] for line in listing.splitlines()} - {"_init", "_fini"}
     assert symbols == {"PyInit__core"}
+
+
+def needed(*names: str) -> Iterator[Path]:
+    """Files and folders of installed packages, and of all that these need."""
+    found, left = set(), list(names)
+    while left:
+        name = re.match(r"[\w.-]+", left.pop())[0].lower().replace("_", "-")
+        if name not in found:
+            found.add(name)
+            package = metadata.distribution(name)
+            left += [each for each in package.requires or () if "extra ==" not in each]
+            roots = {file.parts[0] for file in package.files} - {"..", "__pycache__"}
+            yield from (Path(package.locate_file(root)) for root in roots)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> Path:
+    """A new environment with the packages that cdl asks an index for, and without cdl."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for path in needed("setuptools", "cython", "zopfli", "numpy", "rich", "h5py", "scikit-learn"):
+        if not (packages / path.name).exists():
+            (packages / path.name).symlink_to(path)
+    return folder
+
+
+def test_what_readme_and_the_start_pages_say_works_in_a_clone_and_outside(
+    root, environment, tmp_path
+):
+    clone = tmp_path / "clone"
+    shutil.copytree(root, clone, ignore=shutil.ignore_patterns(*NOT_SOURCES))
+    (clone / "train.py").write_text("import keras\nprint(keras.layers.Dense(2).units)\n")
+    (tmp_path / "outside").mkdir()
+    shutil.copy(clone / "train.py", tmp_path / "outside")
+    pip = f"{sys.executable} -m pip --python {environment}/bin/python install -q "
+    variables = {**os.environ, "CFLAGS": "-O0", "PATH": f"{environment}/bin:{os.environ['PATH']}"}
+    for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+        variables.pop(name, None)
+
+    def run(command: str, folder: Path) -> str:
+        command = command.replace("pip install ", f"{pip} --no-index --no-build-isolation ")
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command} in {folder}:\n{done.stdout}{done.stderr}"
+        assert "warn" not in done.stderr.lower(), done.stderr
+        return done.stdout
+
+    for page in ("README.md", "docs/get-started/keras.md", "docs/get-started/scikit-learn.md"):
+        text = (clone / page).read_text()
+        said = re.findall(r"^(?:    |\$ )((?:pip install|python -m cdl) .*)", text, re.MULTILINE)
+        assert [each.split()[0] for each in said[:2]] == ["pip", "python"], page
+        for command in said:
+            run(command, clone)
+            if command.startswith("python"):
+                run(command, tmp_path / "outside")
+        run("pip uninstall -y cdl-nn".replace("pip", f"{pip.removesuffix('install -q ')}"), clone)
+    run("pip install .", clone)
+    first = re.search(r"```python\n(.*?)```", (clone / "README.md").read_text(), re.DOTALL)[1]
+    for folder in (clone, tmp_path / "outside"):
+        (folder / "first.py").write_text(first)
+        assert "accuracy on data it has not seen: 0.9" in run("python first.py", folder)
+        assert "site-packages" in run("python -c 'import cdl; print(cdl.__file__)'", folder)
 
 
 SMALL_TREE = {

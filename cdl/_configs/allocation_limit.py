@@ -3,6 +3,8 @@
 A config is a few lines of text that may ask for a layer of 10**12 units. Who reads a file sets a
 budget that fits what the file holds; weights and metrics are counted against it before memory is
 taken. Without a budget nothing is counted.
+
+Where a file is only checked, weights have shapes and no values.
 """
 
 from __future__ import annotations
@@ -13,6 +15,22 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _left: ContextVar[list[int] | None] = ContextVar("budget", default=None)
+_shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Within, no initial values are drawn and none are read; in this thread."""
+    token = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(token)
+
+
+def shapes_only() -> bool:
+    """Whether nobody will look at the values of weights."""
+    return _shapes_only.get()
 
 
 @contextmanager

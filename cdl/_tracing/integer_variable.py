@@ -47,7 +47,7 @@ class WholeNumbers(Variable):
     ) -> None:
         super().__init__(shape, name=name, trainable=False, autocast=False)
         self.kept_dtype = dtype
-        if initializer is not None:
+        if initializer is not None and not allocation_limit.shapes_only():
             self.assign(initializer(self.shape))
 
     def numpy(self) -> Array:

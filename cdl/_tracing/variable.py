@@ -101,7 +101,7 @@ class Variable(Operators, Listed):
         self.constraint = constraint
         allocation_limit.spend(name, self.shape)
         self.storage = _core.Parameter(self.shape, matrix)
-        if initializer is not None:
+        if initializer is not None and not allocation_limit.shapes_only():
             self.assign(initializer(self.shape))
 
     @property

@@ -11,6 +11,7 @@ from cdl._configs.custom_objects import (
 )
 from cdl._configs.serialization import deserialize as deserialize_keras_object
 from cdl._configs.serialization import serialize as serialize_keras_object
+from cdl.saving.checking import check
 from cdl.saving.file_editor import KerasFileEditor
 from cdl.saving.keras_file import load_model, save_model
 from cdl.saving.weights import load_weights, save_weights
@@ -18,6 +19,7 @@ from cdl.saving.weights import load_weights, save_weights
 __all__ = [
     "CustomObjectScope",
     "KerasFileEditor",
+    "check",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",

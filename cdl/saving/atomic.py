@@ -14,6 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
+from cdl._common.errors import BothError
+
 _MOST_LINKS = 40  # one after the other, as in Linux
 _NEW_FILE = 0o666  # the mode of a new file, less the user's umask
 
@@ -29,13 +31,25 @@ def checked_path(filepath: str | PathLike[str], call: str) -> Path:
     return Path(filepath)
 
 
-def check_regular(path: Path) -> None:
-    """Refuse what is there but is no file of bytes: opening a pipe or a device may never end.
+class MissingFileError(BothError, FileNotFoundError, ValueError):
+    """A file to be read is not there; a ValueError too, as the same mistake is in Keras."""
+
+
+def check_regular(path: Path, call: str) -> None:
+    """Refuse what is no file of bytes: opening a pipe or a device may never end.
 
     Raises:
+        MissingFileError: nothing is there.
         OSError: a folder, a pipe, a device or a socket.
     """
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        error = MissingFileError(
+            f"{call}: File not found: filepath={path}: there is no file {path.name}"
+        )
+        error.errno = errno.ENOENT
+        raise error from None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):

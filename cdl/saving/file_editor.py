@@ -17,8 +17,6 @@ from cdl.saving.atomic import Sink, check_regular, replacing
 from cdl.saving.keras_file import read_texts, weights_of
 from cdl.saving.variable_paths import parts
 
-_DEEPEST = 100  # groups within each other
-
 
 class KerasFileEditor:
     """The weights of a file as a tree of dicts, by the paths that they have there.
@@ -51,9 +49,7 @@ class KerasFileEditor:
                 f"filepath={self.filepath}"
             )
         else:
-            if not path.exists():
-                raise FileNotFoundError(f"KerasFileEditor: there is no file {path}")
-            check_regular(path)
+            check_regular(path, "KerasFileEditor")
         with _opened(path) as file, hdf5.opened(file, str(path)) as root:
             self.weights_dict: dict[str, Any] = _weights(root, "")
         print(f"Keras model file '{self.filepath}'")
@@ -254,8 +250,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _weights(group: Any, place: str, depth: int = 0) -> dict[str, Any]:
     """The arrays and groups of a group that hold something; those of `vars` as its own."""
-    if depth > _DEEPEST:
-        raise ValueError(f"{place} must not be in more than {_DEEPEST} groups")
+    if depth > hdf5.DEEPEST:
+        raise ValueError(f"{place} must not be in more than {hdf5.DEEPEST} groups")
     found: dict[str, Any] = {}
     for name in group:
         path = f"{place}/{name}"

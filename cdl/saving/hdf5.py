@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.dtypes import of_bits
+from cdl._configs import allocation_limit
 
 _HEAP = b"GCOL\1"
 _KINDS = "fiub"  # of dtypes that are numbers
@@ -25,6 +26,7 @@ _WIDEST = 16  # bytes of a number
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # HDF5's own, and h5py's
 _LONGEST_TEXT = 32_000_000  # bytes of an attribute
 _LARGEST_CHUNK = 64_000_000  # bytes
+DEEPEST = 100  # groups within each other
 _LARGEST_RATIO = 100  # of the numbers to what is stored of them
 _SMALL = 1 << 20  # bytes below which no ratio matters
 
@@ -126,7 +128,7 @@ def within(group: Any, path: str) -> Any:
 
 
 def numbers(data: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
-    """What a data set holds, if it holds numbers of that shape.
+    """What a data set holds, if it holds numbers of that shape; zeros where only shapes count.
 
     Raises:
         ValueError: it does not, or not in the file itself.
@@ -142,6 +144,8 @@ def numbers(data: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
     if data.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {_brief(data.shape)}.")
     _check_storage(data, name)
+    if allocation_limit.shapes_only():
+        return np.broadcast_to(np.zeros((), np.float32), shape)
     values: NDArray[Any] = np.asarray(data[()])
     return of_bits(values.view(np.uint16)) if brain else values
 

@@ -209,6 +209,8 @@ def weights_of(layer: Layer) -> list[Any]:
 
 
 def _assign(model: TrainableModel, found: Values) -> None:
+    if allocation_limit.shapes_only():
+        return
     for variable, array in found:
         variable.assign(array)
     finalize(model)

@@ -163,9 +163,7 @@ def load_model(
     if not isinstance(safe_mode, bool):
         raise TypeError(f"load_model: safe_mode must be True or False, got {safe_mode!r}")
     if path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(weights.SUFFIX):
-        if not path.exists():
-            raise FileNotFoundError(f"load_model: there is no file {path}")
-        check_regular(path)
+        check_regular(path, "load_model")
         older: Model = keras2_h5.load_model(path, custom_objects, compile)
         return older
     if not path.name.endswith(SUFFIX):
@@ -173,7 +171,7 @@ def load_model(
             f"load_model: File format not supported: filepath must end in {SUFFIX} (or .h5, the "
             f"older format), got {str(filepath)!r}"
         )
-    with _opened(path) as members:
+    with opened(path, "load_model") as members:
         size = path.stat().st_size
         text = members.read(_CONFIG, longest_config(size))
         numbers = _NUMBERS_PER_BYTE * members.size(_WEIGHTS) + _SPARE_NUMBERS
@@ -202,21 +200,20 @@ def load_model(
 @contextlib.contextmanager
 def weights_of(path: Path) -> Iterator[IO[bytes]]:
     """The weights file in a `.keras` file, open for reading."""
-    with _opened(path) as members, members.open(_WEIGHTS) as file:
+    with opened(path, "load_weights") as members, members.open(_WEIGHTS) as file:
         yield file
 
 
 def read_texts(path: Path) -> tuple[bytes, bytes]:
     """The config and the metadata of a `.keras` file."""
-    with _opened(path) as members:
+    with opened(path, "KerasFileEditor") as members:
         size = path.stat().st_size
         return members.read(_CONFIG, longest_config(size)), members.read(_METADATA, 1 << 20)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Members]:
-    if not path.exists():
-        raise ValueError(f"File not found: filepath={path}: there is no such .keras file")
-    check_regular(path)
+def opened(path: Path, call: str) -> Iterator[Members]:
+    """The members of a `.keras` file, for a call that errors name."""
+    check_regular(path, call)
     with members_of(path, SUFFIX) as members:
         yield members

@@ -14,6 +14,7 @@ import numpy as np
 
 from cdl._common.errors import warn
 from cdl._common.optional_imports import needed
+from cdl._configs import allocation_limit
 from cdl.saving.atomic import replacing
 from cdl.saving.variable_paths import finalize, parts
 
@@ -71,6 +72,8 @@ def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None
         if not skip_mismatch:
             raise ValueError(message)
         warn(f"{message}. They were left out")
+    if allocation_limit.shapes_only():
+        return
     for variable, array in found:
         variable.assign(array)
     finalize(model)

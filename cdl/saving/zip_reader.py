@@ -52,6 +52,9 @@ class Members:
                 raise ValueError(f"{path}: {_shown(name)} must be a file, got a link")
             self._infos[name] = info
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
     def __contains__(self, name: str) -> bool:
         return name in self._infos
 

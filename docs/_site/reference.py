@@ -16,7 +16,8 @@ from typing import Any
 MODULES = (
     "layers*", "saving", "models", "ops*", "ops.image", "applications/", "activations",
     "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks", "initializers",
-    "regularizers", "constraints", "export", "explain", "sklearn", "wrappers", "distribution",
+    "regularizers", "constraints", "export", "explain", "serving", "sklearn", "wrappers",
+    "distribution",
     "utils", "preprocessing/", "datasets/", "random", "config", "backend", "tree",
     "dtype_policies", "mixed_precision", "quantizers", "distillation",
     "visualization", "legacy/", "compat", "",

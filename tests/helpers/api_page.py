@@ -35,6 +35,7 @@ MODULES = (
     "layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
     "distribution",
     "initializers", "regularizers", "constraints", "models", "saving", "export", "explain",
+    "serving",
     "applications", "distillation", "visualization",
     "sklearn", "wrappers", "utils", "preprocessing",
     "preprocessing.image", "preprocessing.sequence", "utils.bounding_boxes", "random", "config",

@@ -1,8 +1,10 @@
 """Models and weights on disk: whole or not at all, and the same as Keras's."""
 
+import errno
 import io
 import json
 import os
+import pickle
 import zipfile
 
 import h5py
@@ -259,6 +261,19 @@ def test_file_with_another_number_of_variables_is_refused(tmp_path):
     Sequential([Input((4,)), Activation("relu")]).save_weights(tmp_path / "a.weights.h5")
     with pytest.raises(ValueError, match="expected 2 variables, but received 0"):
         net(compiled=False).load_weights(tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.h5", "a.weights.h5", "a.safetensors"])
+def test_file_that_is_missing_is_both_kinds_of_error(name, tmp_path):
+    calls = [cdl.saving.check, net().load_weights]
+    calls += [load_model] if name in ("a.keras", "a.h5") else []
+    calls += [cdl.saving.KerasFileEditor] if name in ("a.keras", "a.weights.h5") else []
+    for call in calls:
+        for kind in (FileNotFoundError, ValueError):
+            with pytest.raises(kind, match=f"File not found: filepath={tmp_path / name}") as caught:
+                call(tmp_path / name)
+        assert caught.value.errno == errno.ENOENT
+        assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)
 
 
 @pytest.mark.parametrize(

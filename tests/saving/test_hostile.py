@@ -12,6 +12,7 @@ from saving import hostile
 from saving.hostile import CONFIG, RANDOM, WEIGHTS
 
 from cdl.models import load_model
+from cdl.saving import check
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +24,16 @@ def good(tmp_path_factory):
 
 
 def assert_refused(path, text):
-    """Loading is a ValueError or OSError that names the file and has a text; it imports nothing."""
+    """Checking and loading are a ValueError or OSError that names the file and has a text.
+
+    They import nothing.
+    """
     before = set(sys.modules)
-    with pytest.raises((ValueError, OSError), match=text) as caught:
-        load_model(path)
-    assert str(path) in str(caught.value)
-    assert len(str(caught.value)) < 3000
+    for read in (check, load_model):
+        with pytest.raises((ValueError, OSError), match=text) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+        assert len(str(caught.value)) < 3000
     new = {name.split(".")[0] for name in set(sys.modules) - before}
     assert new <= {"cdl", "zipfile", "h5py", "difflib", "tempfile"} | set(sys.stdlib_module_names)
 
