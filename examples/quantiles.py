@@ -2,7 +2,8 @@
 
 The prices of 53,940 diamonds (the table comes with the package plotnine) from weight and
 proportions. One output for each quantile; a layer keeps them in order, and the pinball loss,
-written with `cdl.ops`, is compiled like any other.
+written with `cdl.ops`, is compiled like any other. (Ready-made they are `cdl.layers.Increasing`
+and `cdl.losses.Quantile`.)
 
     pip install plotnine pandas
     python examples/quantiles.py

@@ -2,6 +2,7 @@
 
 from cdl._common.public_names import publish as _publish
 from cdl.layers.activation import Activation as Activation
+from cdl.layers.activations.increasing import Increasing as Increasing
 from cdl.layers.activations.prelu import PReLU as PReLU
 from cdl.layers.activations.rectifiers import ELU as ELU
 from cdl.layers.activations.rectifiers import LeakyReLU as LeakyReLU

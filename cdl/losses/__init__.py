@@ -40,6 +40,7 @@ from cdl.losses.margins import (
 from cdl.losses.overlap import Dice, Tversky, dice, tversky
 from cdl.losses.python_loss import LossFunctionWrapper, as_loss
 from cdl.losses.python_loss import numeric_gradient as numeric_gradient
+from cdl.losses.quantile import Quantile, quantile
 from cdl.losses.regression import (
     CosineSimilarity,
     Huber,
@@ -82,6 +83,7 @@ __all__ = [
     "MeanSquaredError",
     "MeanSquaredLogarithmicError",
     "Poisson",
+    "Quantile",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "Tversky",
@@ -106,6 +108,7 @@ __all__ = [
     "mean_squared_error",
     "mean_squared_logarithmic_error",
     "poisson",
+    "quantile",
     "serialize",
     "sparse_categorical_crossentropy",
     "squared_hinge",

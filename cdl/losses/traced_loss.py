@@ -7,11 +7,12 @@ instructions. One that cannot is called once a batch (python_loss.py).
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from cdl._common.overriding import cdl_base
+from cdl._common.overriding import cdl_base, is_users
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.losses.core_loss import CompiledLoss, is_compiled
@@ -144,7 +145,8 @@ def traced(
         base = cdl_base(type(loss)).__name__
         reason = f"its class is derived from {base}: derive it from Loss instead"
     else:
-        graph, reason = follow(loss.call, y_shape, output_shape)
+        own = isinstance(function, FunctionType) and not is_users(function)
+        graph, reason = follow(loss.call, y_shape, output_shape, own)
     if graph is not None:
         return TracedLoss(loss, graph)
     cost = ", and its gradient is measured by calling it over and over"
@@ -153,9 +155,19 @@ def traced(
 
 
 def follow(
-    function: Callable[..., Any], y_shape: Sequence[int | None], output_shape: Sequence[int | None]
+    function: Callable[..., Any],
+    y_shape: Sequence[int | None],
+    output_shape: Sequence[int | None],
+    own: bool = False,
 ) -> tuple[Graph | None, str]:
-    """What a function of targets and predictions does; or None, and why it cannot be traced."""
+    """What a function of targets and predictions does; or None, and why it cannot be traced.
+
+    Args:
+        function: the loss.
+        y_shape: shape of the targets, batch axis included.
+        output_shape: shape of the predictions, batch axis included.
+        own: whether it is one of cdl's, of which an error says what is wrong with the shapes.
+    """
     y, p = list(y_shape), list(output_shape)
     if None in (*y[1:], *p[1:]):
         return None, f"sizes of a sample are not known, got shapes {tuple(y)} and {tuple(p)}"
@@ -164,4 +176,6 @@ def follow(
     elif len(y) == len(p) + 1 and y[-1] == 1:
         y.pop()
     tensors = (KerasTensor((None, *y[1:])), KerasTensor((None, *p[1:])))
+    if own:
+        return trace(function, tensors, {}, True), ""
     return attempt(trace, function, tensors, {}, True)

@@ -323,7 +323,8 @@ def test_losses(name, calls):
     numbers = name.startswith("Sparse") or name == "CategoricalGeneralizedCrossEntropy"
     y = CLASSES[:, None] if name == "CTC" else CLASSES if numbers else ONE_HOT
     inner = [Dense(10), layers.Reshape((2, 5))] if name == "CTC" else [Dense(5)]
-    fit(calls, net(*inner, loss=getattr(losses, name)()), y=y)
+    arguments = {"quantiles": 0.9} if name == "Quantile" else {}
+    fit(calls, net(*inner, loss=getattr(losses, name)(**arguments)), y=y)
 
 
 def test_callbacks_of_epochs(calls, tmp_path):

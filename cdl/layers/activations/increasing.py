@@ -1,0 +1,42 @@
+"""Numbers that increase along an axis, as quantiles do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import ops
+from cdl.layers.layer import Layer, registry
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from cdl.layers.arguments import LayerArguments
+
+
+@registry.add()
+class Increasing(Layer):
+    """``x_0, x_0 + softplus(x_1), x_0 + softplus(x_1) + softplus(x_2), ...`` along the last axis.
+
+    Behind a `Dense` of one unit for each quantile: its outputs do not cross, whatever the inputs
+    are. For `losses.Quantile`, whose quantiles should be given from low to high, and for thresholds
+    of ordinal classes.
+
+    Args:
+        kwargs: see `Layer`.
+    """
+
+    def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self._build_at_init()
+
+    def call(self, inputs: Any) -> Any:
+        """The sums, of the shape of the inputs."""
+        if inputs.shape[-1] == 1:
+            return inputs
+        first, steps = inputs[..., :1], ops.softplus(inputs[..., 1:])
+        return ops.cumsum(ops.concatenate([first, steps], axis=-1), axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the inputs."""
+        return input_shape
