@@ -2,11 +2,13 @@
 
 pandas, Polars and PyArrow are read by their own methods, others by the interchange protocol. A
 frame of one block, or a single column, is a view where its library can give one. Columns of
-several blocks become one array of float32, which is what the core computes in.
+several blocks become one array: of integers where all are, else of float32, which is what the core
+computes in, or of float64 where float32 would round an integer.
 """
 
 from __future__ import annotations
 
+import datetime
 import functools
 import numbers
 from collections.abc import Callable
@@ -38,12 +40,13 @@ def is_frame(value: Any) -> bool:
     return hasattr(value, "__dataframe__")
 
 
-def to_array(value: Any, name: str) -> NDArray[Any]:
+def to_array(value: Any, name: str, part: bool = False) -> NDArray[Any]:
     """The numbers of a frame or column.
 
     Args:
         value: the frame, column or index.
         name: how errors call it, such as "fit: x".
+        part: whether it is one of several frames whose arrays must have one dtype.
 
     Raises:
         ValueError: some columns, which the error names, hold no real numbers, or lack some.
@@ -65,10 +68,59 @@ def to_array(value: Any, name: str) -> NDArray[Any]:
             pass
     read = [column.read() for column in columns]
     rows = len(read[0]) if read else int(getattr(value, "num_rows", 0) or len(value))
-    array = np.empty((rows, len(columns)), np.float32)
+    array = np.empty((rows, len(columns)), _common_dtype(columns, read, name, part))
     for j, values in enumerate(read):
         array[:, j] = values
     return array
+
+
+def _common_dtype(
+    columns: list[Column], read: list[NDArray[Any]], name: str, part: bool
+) -> np.dtype[Any]:
+    """The dtype in which no integer of some columns is rounded; see the head of this file.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not read:
+        return np.dtype(np.float32)
+    whole = [each.dtype for each in read if each.dtype.kind in "iub"]
+    if len(whole) == len(read):
+        common = np.result_type(*whole)
+        if common.kind != "f":
+            return common
+        # int64 beside uint64, for which NumPy has but floats.
+        beyond = _beyond(columns, read, 2**63 - 1)
+        if not beyond:
+            return np.dtype(np.int64)
+        if not part and all(each.min(initial=0) >= 0 for each in read):
+            return np.dtype(np.uint64)
+        raise ValueError(
+            f"{name} must have integers that one dtype has, got {beyond} with integers beyond "
+            "int64 beside negative ones: give them as inputs of their own"
+        )
+    beyond = _beyond(columns, read, 2**53)
+    if beyond:
+        raise ValueError(
+            f"{name} must have integers up to 2^53 beside columns of floats, got {beyond} with "
+            "larger ones, which would be rounded: give it as an input of its own, or as text"
+        )
+    wide = any(dtype.itemsize > 2 for dtype in whole) if part else _beyond(columns, read, 2**24)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def _beyond(columns: list[Column], read: list[NDArray[Any]], most: int) -> str:
+    """The names of the columns that hold integers beyond a number, or whole floats beyond it."""
+    found = []
+    for column, values in zip(columns, read, strict=True):
+        if values.dtype.itemsize < 4 or not len(values):
+            continue
+        if values.dtype.kind == "f" and most > 2**24:
+            continue
+        low, high = values.min(), values.max()
+        if high > most or low < -most:  # false for NaN, which has no order
+            found.append(_shown(column))
+    return _listed(found)
 
 
 def names_of(value: Any) -> tuple[str, ...] | None:
@@ -127,16 +179,36 @@ def _of_pandas(label: Any, series: Any) -> Column:
     if str(dtype) == "category":
         kind = "O"
     elif str(dtype) == "object":
-        real = (numbers.Real, np.bool_)
-        numeric = [isinstance(item, real) for item in series]
-        missing = sum(item is None or str(item) == "<NA>" for item in series)
-        kind = "f" if sum(numeric) + missing == len(numeric) else "O"
+        return _of_objects(label, series)
     elif kind in _REAL and not isinstance(dtype, np.dtype):
         missing = int(series.isna().sum())
 
     plain = isinstance(dtype, np.dtype) and dtype.kind != "O"
     to = None if plain else getattr(dtype, "numpy_dtype", np.dtype(np.float32))
     return Column(label, dtype, kind, missing, functools.partial(series.to_numpy, dtype=to))
+
+
+def _of_objects(label: Any, series: Any) -> Column:
+    """A column of Python's objects: numbers, some of which may be missing."""
+    items = series.tolist()
+    missing = sum(item is None or str(item) in ("<NA>", "NaT") for item in items)
+    kind = "O"
+    if all(isinstance(item, (datetime.date, np.datetime64)) for item in items if item is not None):
+        kind = "M"
+    if sum(isinstance(item, (numbers.Real, np.bool_)) for item in items) + missing == len(items):
+        kind = "f"
+
+    def read() -> NDArray[Any]:
+        array = np.array(items)
+        if array.dtype.kind in _REAL:
+            return array
+        array = np.array(items, np.float64)
+        pairs = zip(items, array.tolist(), strict=True)
+        if any(isinstance(item, int) and item != number for item, number in pairs):
+            raise ValueError(f"column {label!r} must hold integers of 64 bits, got larger ones")
+        return array
+
+    return Column(label, series.dtype, kind, missing, read)
 
 
 def _polars(value: Any) -> list[Column]:

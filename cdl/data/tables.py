@@ -383,7 +383,7 @@ class _Columns:
         if len(self.names) == 1:
             array = _column(frame[self.names[0]], f"{name}: column {self.names[0]!r}")
             return array[:, None] if array.ndim == 1 and self._matrix else array
-        return frames.to_array(frame.select(self.names), name)
+        return frames.to_array(frame.select(self.names), name, part=True)
 
 
 def _column(column: Any, name: str) -> NDArray[Any]:

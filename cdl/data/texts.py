@@ -6,13 +6,25 @@ from typing import Any
 
 import numpy as np
 
+from cdl._common.validation import expected
 from cdl.data.arrays import NoArrayError, brief
 
-# Bytes that are no UTF-8 come back as they were.
-_ENCODING = ("utf-8", "surrogateescape")
+_ESCAPED = "surrogateescape"  # bytes that are no UTF-8 come back as they were
 
 
-def as_texts(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
+def known_encoding(owner: str, encoding: Any) -> str:
+    """The name of an encoding in which ASCII is as it is; ValueError for another one."""
+    try:
+        fits = all(chr(i).encode(encoding) == bytes([i]) for i in range(128))
+    except (LookupError, TypeError, UnicodeError):
+        fits = False
+    if not fits:
+        what = "a known encoding that contains ASCII, such as 'utf-8' or 'latin-1'"
+        raise expected(owner, "encoding", what, encoding)
+    return str(encoding)
+
+
+def as_texts(value: Any, name: str, encoding: str = "utf-8") -> tuple[list[bytes], tuple[int, ...]]:
     """The texts in `value` as a flat list, and its shape, which is () for a single text.
 
     Args:
@@ -20,17 +32,18 @@ def as_texts(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
             pandas, polars or Arrow, or a frame of such columns. A text is str, or bytes as they
             are.
         name: how errors call it.
+        encoding: which bytes a str becomes.
 
     Raises:
         TypeError: it holds something that is no text; a ValueError, too.
         ValueError: it holds lists of several lengths.
     """
     if isinstance(value, (str, bytes)):
-        return _encoded([value], (1,), name), ()
+        return _encoded([value], (1,), name, encoding), ()
     if type(value) is list and value and isinstance(value[0], (str, bytes)):
-        return _encoded(value, (len(value),), name), (len(value),)
+        return _encoded(value, (len(value),), name, encoding), (len(value),)
     array = array_of_texts(value, name)
-    return _encoded(array.ravel().tolist(), array.shape, name), array.shape
+    return _encoded(array.ravel().tolist(), array.shape, name, encoding), array.shape
 
 
 def array_of(value: Any, name: str) -> Any:
@@ -81,25 +94,25 @@ def holds_texts(value: Any) -> bool:
     return isinstance(np.asarray(value[:1]).flat[0], (str, bytes))
 
 
-def encoded(text: str | bytes) -> bytes:
+def encoded(text: str | bytes, encoding: str = "utf-8") -> bytes:
     """The bytes of a text."""
-    return text if isinstance(text, bytes) else text.encode(*_ENCODING)
+    return text if isinstance(text, bytes) else text.encode(encoding, _ESCAPED)
 
 
 def decoded(text: bytes, encoding: str = "utf-8") -> str:
     """The text of bytes."""
-    return text.decode(encoding, _ENCODING[1])
+    return text.decode(encoding, _ESCAPED)
 
 
-def _encoded(items: list[Any], shape: tuple[int, ...], name: str) -> list[bytes]:
+def _encoded(items: list[Any], shape: tuple[int, ...], name: str, encoding: str) -> list[bytes]:
     """Texts as bytes; all at once where they are str, which takes a third of the time."""
     try:
-        parts = "\0".join(items).encode(*_ENCODING).split(b"\0") if items else []
+        parts = "\0".join(items).encode(encoding, _ESCAPED).split(b"\0") if items else []
         if len(parts) == len(items):
             return parts
-        return [encoded(each) for each in items]
+        return [encoded(each, encoding) for each in items]
     except UnicodeEncodeError as error:
-        raise ValueError(f"{name} must hold texts that UTF-8 has: {error}") from None
+        raise ValueError(f"{name} must hold texts that {encoding.upper()} has: {error}") from None
     except TypeError:  # some are bytes, or no texts
         pass
     for i, each in enumerate(items):
@@ -114,4 +127,7 @@ def _encoded(items: list[Any], shape: tuple[int, ...], name: str) -> list[bytes]
                 f"{name} must hold strings, got {brief(each)} at [{place}]"
                 + (": fill what is missing first, as by ''" if missing else "")
             )
-    return [encoded(each) for each in items]
+    try:
+        return [encoded(each, encoding) for each in items]
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must hold texts that {encoding.upper()} has: {error}") from None

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit, serialization
+from cdl.data.texts import decoded
 from cdl.distribution import ranks
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.saving import keras2_h5, random_state, weights
@@ -87,7 +88,7 @@ def save_model(
         )
     if older_one:
         if may_write(path, overwrite, "save_model"):
-            if any(True for _ in _with_assets(model)):
+            if any(part.assets() for _, part in _vocabularies(model)):
                 warn("save_model: an .h5 file has no vocabularies that were learned: use .keras")
             keras2_h5.save_model(model, path, include_optimizer)
         return
@@ -103,17 +104,18 @@ def save_model(
         archive.writestr(_CONFIG, config)
         with in_place(archive, file, _WEIGHTS) as start:
             weights.write(model, file, start)
-        for name, part_path, part in _with_assets(model):
-            archive.writestr(f"{_ASSETS}/{part_path}/{name}", part.assets()[name])
+        for folder, part in _vocabularies(model):
+            for name, text in part.assets().items():
+                archive.writestr(f"{folder}/{name}", text)
         if model.compiled:
             archive.writestr(random_state.MEMBER, random_state.written(model))
 
 
-def _with_assets(model: TrainableModel) -> Iterator[tuple[str, str, Any]]:
-    """(name of a file of text, path of its part, the part) of all that has such files."""
+def _vocabularies(model: TrainableModel) -> Iterator[tuple[str, VocabularyLayer]]:
+    """The parts that have a file of text, and the folders of these files."""
     for path, part, _ in parts(model):
         if isinstance(part, VocabularyLayer):
-            yield from ((name, path, part) for name in part.assets())
+            yield f"{_ASSETS}/{path}", part
 
 
 def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
@@ -185,12 +187,12 @@ def load_model(
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
             if model.built or model.weights:  # of layers that were built before the model
                 weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
-        for name, part_path, part in _with_assets(model):
-            member = f"{_ASSETS}/{part_path}/{name}"
-            if member in members:
-                with blaming(path, member):
-                    written = members.read(member, _LONGEST_ASSET)
-                    part.load_from_assets({name: str(written, "utf-8", "surrogateescape")})
+        for folder, part in _vocabularies(model):
+            for member in [f"{folder}/{name}" for name in part.ASSETS]:
+                if member in members:
+                    with blaming(path, member):
+                        written = decoded(members.read(member, _LONGEST_ASSET))
+                        part.load_from_assets({member.rpartition("/")[2]: written})
         if model.compiled and model.built and random_state.MEMBER in members:
             with blaming(path, random_state.MEMBER):
                 random_state.read(model, members.read(random_state.MEMBER, random_state.LONGEST))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tarfile
-import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 from cdl._common.errors import warn
-from cdl._common.keras_home import keras_home
+from cdl._common.keras_home import cache_folder, make_writable
 from cdl._common.validation import one_of
 
 
@@ -41,7 +42,8 @@ def get_file(
         hash_algorithm: "md5", "sha256" or "auto", by the length of the hash.
         extract: whether to unpack an archive into a folder beside it.
         archive_format: "tar", "zip", "auto" for both, or a list of them; None unpacks nothing.
-        cache_dir: the cache; None for KERAS_HOME of the environment or `~/.keras`.
+        cache_dir: the cache, a folder that is made if it is not there; None for KERAS_HOME of the
+            environment or `~/.keras`.
         force_download: whether to download a file that is there.
 
     Returns:
@@ -49,14 +51,15 @@ def get_file(
 
     Raises:
         ValueError: no address, a name with folders, or the hash is another one.
-        OSError: the address cannot be reached.
+        OSError: the address cannot be reached, fewer bytes came than it told, or the cache cannot
+            be written.
     """
     if origin is None:
         raise ValueError('Please specify the "origin" argument (URL of the file to download).')
     one_of("get_file", "hash_algorithm", hash_algorithm, ("auto", "md5", "sha256"))
     if md5_hash is not None and file_hash is None:
         file_hash, hash_algorithm = md5_hash, "md5"
-    folder = _folder(cache_dir, cache_subdir)
+    folder = cache_folder(cache_subdir, cache_dir)
     name = os.fspath(fname) if fname else _name_of(origin)
     if os.sep in name:
         raise ValueError(
@@ -74,26 +77,12 @@ def get_file(
         print(f"A local file was found, but its hash is not {file_hash}: it is downloaded again.")
         there = False
     if not there:
-        _load(origin, target)
-        if file_hash is not None and not _fits(target, file_hash, hash_algorithm):
-            raise ValueError(
-                f"Incomplete or corrupted file detected. The {hash_algorithm} file hash does not "
-                f"match the provided value of {file_hash}."
-            )
-    if unpack and not _unpack(target, unpacked, "tar" if untar else archive_format):
-        warn("Could not extract archive.")
+        make_writable(folder, "get_file")
+        _load(origin, target, file_hash, hash_algorithm)
+    if unpack:
+        formats = "tar" if untar else archive_format
+        _unpack_whole(target, unpacked, formats, new=not there)
     return unpacked or target
-
-
-def _folder(cache_dir: Any, cache_subdir: str) -> str:
-    base = keras_home() if cache_dir is None else os.path.expanduser(os.fspath(cache_dir))
-    if cache_dir is None:
-        os.makedirs(base, exist_ok=True)
-    if not os.access(base, os.W_OK):
-        base = os.path.join(tempfile.gettempdir(), ".keras")
-    folder = os.path.join(base, cache_subdir)
-    os.makedirs(folder, exist_ok=True)
-    return folder
 
 
 def _name_of(origin: str) -> str:
@@ -108,17 +97,26 @@ def _name_of(origin: str) -> str:
     return name
 
 
-def _load(origin: str, target: str) -> None:
-    """Downloads a file, whole or not at all."""
+def _load(origin: str, target: str, wanted: str | None, algorithm: str) -> None:
+    """Downloads a file, whole and with the hash that it should have, or not at all."""
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     print(f"Downloading data from {origin}")
-    part = f"{target}.{os.getpid()}.part"
+    part = f"{target}.{secrets.token_hex(8)}.part"
     try:
-        with urlopen(origin) as source, open(part, "wb") as file:
+        with urlopen(origin) as source, open(part, "xb") as file:
             shutil.copyfileobj(source, file)
+            size, told = file.tell(), source.headers.get("Content-Length")
+        if told is not None and size != int(told):
+            raise OSError(f"{size} bytes came, of {told}")
+        if wanted is not None and not _fits(part, wanted, algorithm):
+            raise ValueError(
+                f"Incomplete or corrupted file detected. The {algorithm} file hash does not "
+                f"match the provided value of {wanted}."
+            )
         os.replace(part, target)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise OSError(f"URL fetch failure on {origin}: {error}") from error
     finally:
         if os.path.exists(part):
@@ -129,6 +127,17 @@ def _fits(path: str, wanted: str, algorithm: str) -> bool:
     sha = algorithm == "sha256" or (algorithm == "auto" and len(wanted) == 64)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256" if sha else "md5").hexdigest() == wanted
+
+
+def _unpack_whole(path: str, folder: str, formats: Any, new: bool) -> None:
+    """Unpack an archive; a new one that cannot be read to its end is loaded again next time."""
+    try:
+        if not _unpack(path, folder, formats):
+            warn("Could not extract archive.")
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error):
+        if new:
+            os.remove(path)
+        raise
 
 
 def _unpack(path: str, folder: str, formats: str | Sequence[str] | None) -> bool:

@@ -13,9 +13,10 @@ from cdl._common.validation import expected
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.data import brief
 from cdl.data.arrays import NoArrayError
-from cdl.data.texts import array_of
+from cdl.data.texts import array_of, decoded
 from cdl.layers.call_arguments import shapes_of
 from cdl.layers.layer import Layer
+from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +82,13 @@ class HostLayer(Layer):
 
 
 class VocabularyLayer(HostLayer):
-    """A layer with a vocabulary, which is a file of text beside the weights in a `.keras` file."""
+    """A layer with a vocabulary, which is a file of text beside the weights in a `.keras` file.
+
+    Attributes:
+        ASSETS: the names that this file may have, of which it has one.
+    """
+
+    ASSETS = (LINES, EXACT)
 
     _inner: tuple[str, ...] = ("assets", "load_from_assets")
 
@@ -93,14 +100,30 @@ class VocabularyLayer(HostLayer):
         """Take back what `assets` gave."""
 
     def save_assets(self, dir_path: str | os.PathLike[str]) -> None:
-        """Write the vocabulary, if it is not in the config, to `vocabulary.txt` in a folder."""
-        for name, text in self.assets().items():
-            Path(dir_path, name).write_text(text, "utf-8", newline="\n")
+        """Write the vocabulary, if it is not in the config, to a file of text in a folder.
+
+        It is `vocabulary.txt` with one token a line, or `vocabulary.json` where a line does not do.
+        """
+        texts = self.assets()
+        for name in self.ASSETS if texts else ():
+            Path(dir_path, name).unlink(missing_ok=True)
+        for name, text in texts.items():
+            Path(dir_path, name).write_bytes(text.encode("utf-8"))
 
     def load_assets(self, dir_path: str | os.PathLike[str]) -> None:
-        """Read the vocabulary, if it is not in the config, from `vocabulary.txt` in a folder."""
-        names = self.assets()
-        self.load_from_assets({name: Path(dir_path, name).read_text("utf-8") for name in names})
+        """Read the vocabulary, if it is not in the config, from what `save_assets` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file in the folder.
+        """
+        if not self.assets():  # it is in the config
+            return
+        paths = [path for name in self.ASSETS if (path := Path(dir_path, name)).exists()]
+        if not paths:
+            raise FileNotFoundError(
+                f"load_assets: {' or '.join(self.ASSETS)} must be in {os.fspath(dir_path)!r}"
+            )
+        self.load_from_assets({path.name: decoded(path.read_bytes()) for path in paths})
 
 
 def encoded_shape(shape: Shape, mode: str, depth: int | None) -> Shape:
@@ -155,10 +178,20 @@ def as_integers(value: Any, name: str) -> Array:
             array = np.array(array.tolist())
         except ValueError:
             raise ValueError(f"{name} must have rows of one length") from None
+        if array.dtype.kind == "O" and isinstance(array.flat[0], int):
+            raise ValueError(f"{name} must be within int64, got {max(array.flat, key=abs)}")
     if array.size and array.dtype.kind not in "biuf":
         raise NoArrayError(f"{name} must hold whole numbers, got {brief(array.flat[0])}")
     if array.dtype.kind == "f" and not (np.isfinite(array) & (array == np.trunc(array))).all():
         raise ValueError(f"{name} must hold whole numbers, got fractions, NaN or infinity")
+    if array.dtype.kind == "f" or array.dtype == np.uint64:
+        beyond = (
+            (array >= 2.0**63) | (array < -(2.0**63))
+            if array.dtype.kind == "f"
+            else (array > np.uint64(2**63 - 1))
+        )
+        if beyond.any():
+            raise ValueError(f"{name} must be within int64, got {array[beyond].flat[0]}")
     return array.astype(np.int64)
 
 

@@ -26,11 +26,11 @@ from cdl.layers.preprocessing.vocabulary import (
     check_together,
     is_path,
     learn,
-    lines_of,
     listed,
     refuse_path,
     weights_of,
 )
+from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES, exact_tokens, files_of, lines_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
-ASSET = "vocabulary.txt"
 
 
 class IndexLookup(VocabularyLayer):
@@ -319,11 +318,12 @@ class IndexLookup(VocabularyLayer):
             return
         start = self._token_start()
         most = None if self.max_tokens is None else max(self.max_tokens - start, 0)
-        tokens = self._counts.most_common((self._mask, self._oov), most)
+        special = (self._mask, self._oov if self.num_oov_indices else None)
+        tokens = self._counts.most_common(special, most)
         weights = None
         if self.output_mode == "tf_idf":
             learned = self._counts.idf_weights(tokens)
-            mean = learned.mean() if len(learned) else np.nan
+            mean = learned.mean() if len(learned) else 0.0
             weights = np.concatenate([np.full(start, mean, np.float32), learned])
             weights = self._padded(weights)
         self._keep(tokens, weights)
@@ -472,22 +472,27 @@ class IndexLookup(VocabularyLayer):
             self.idf_weights = None if weights is None else np.asarray(weights, np.float32)
 
     def assets(self) -> dict[str, str]:
-        """The vocabulary, one token a line, if it is not in the config."""
+        """The vocabulary, if it is not in the config: one token a line, or as JSON."""
         if self.input_vocabulary is not None:
             return {}
-        return {ASSET: "\n".join(map(str, self.get_vocabulary()))}
+        tokens = None if self._vocabulary is None else self._vocabulary.tokens
+        return files_of(list(map(str, self.get_vocabulary())), tokens, self._of_lines)
+
+    def _of_lines(self, text: str) -> list[Any]:
+        """The tokens of the text that `assets` gave, without the special ones."""
+        tokens = self._read(text.split("\n")) if text else []
+        start = self._token_start()
+        return tokens[start:] if tokens[:start] == self._specials() else tokens
 
     def load_from_assets(self, texts: Mapping[str, str]) -> None:
         """Take back what `assets` gave."""
-        if self.input_vocabulary is not None or ASSET not in texts:
+        if self.input_vocabulary is not None or not texts:
             return
-        lines = texts[ASSET].split("\n")
-        while lines and not lines[-1]:
-            lines.pop()
-        tokens = self._read(lines)
-        if tokens[: self._token_start()] == self._specials():
-            tokens = tokens[self._token_start() :]
-        if tokens:
+        if (exact := texts.get(EXACT)) is None:
+            tokens = self._of_lines(texts[LINES])
+        else:
+            tokens = exact_tokens(exact, self.vocabulary_dtype)
+        if tokens or exact is not None:
             self._check(tokens)
             self._keep(tokens, None)
         shape = () if self.idf_weights is None else self.idf_weights.shape

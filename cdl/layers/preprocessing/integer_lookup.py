@@ -101,7 +101,7 @@ class IntegerLookup(IndexLookup):
 
     def _read(self, lines: list[str]) -> list[int]:
         try:
-            return list(map(int, lines))
+            return [int(line) for line in lines if line.strip()]
         except ValueError as error:
             raise ValueError(
                 f"{self._owner()}: vocabulary must hold whole numbers: {error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._common.validation import expected
-from cdl.data.texts import as_texts, decoded, encoded
+from cdl.data.texts import as_texts, decoded, encoded, known_encoding
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.index_lookup import IndexLookup
@@ -32,7 +32,7 @@ class StringLookup(IndexLookup):
             it))`.
         pad_to_max_tokens: whether these vectors have `max_tokens` elements in any case.
         sparse: not supported.
-        encoding: of tokens that are bytes.
+        encoding: of texts that are bytes: a str is the same text as its bytes in that encoding.
         name: unique in a model; None makes one.
         salt: an int or two of them: unknown texts are then hashed by SipHash with that key, else
             by FarmHash64.
@@ -62,11 +62,7 @@ class StringLookup(IndexLookup):
         salt: Any = None,
         **kwargs: Any,
     ) -> None:
-        try:
-            "".encode(encoding)
-        except (LookupError, TypeError):
-            raise expected(self._kind(), "encoding", "a known encoding", encoding) from None
-        self.encoding = encoding
+        self.encoding = known_encoding(self._kind(), encoding)
         super().__init__(
             max_tokens=max_tokens,
             num_oov_indices=num_oov_indices,
@@ -87,20 +83,28 @@ class StringLookup(IndexLookup):
     def _token(self, value: Any, name: str) -> bytes:
         if not isinstance(value, (str, bytes)):
             raise expected(self._kind(), name, "a string or None", value)
-        return encoded(value)
+        return encoded(value, self.encoding)
 
     def _tokens_of(self, values: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
-        return as_texts(values, name)
+        return as_texts(values, name, self.encoding)
 
     def _shown(self, token: bytes) -> str:
         return decoded(token, self.encoding)
 
     def _read(self, lines: list[str]) -> list[bytes]:
-        return list(map(encoded, lines))
+        return [encoded(line, self.encoding) for line in lines]
 
     def _oov_places(self, tokens: Any) -> Any:
         return bins_of(tokens, self.salt, self.num_oov_indices)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
-        return {**super().get_config(), "encoding": self.encoding}
+        config = super().get_config()
+        if config["vocabulary"] is not None:
+            config["vocabulary"] = list(map(self._text, config["vocabulary"]))
+        special = {name: self._text(config[name]) for name in ("oov_token", "mask_token")}
+        return {**config, **special, "encoding": self.encoding}
+
+    def _text(self, token: Any) -> Any:
+        """A token that was given as bytes as the text of a config."""
+        return decoded(token, self.encoding) if isinstance(token, bytes) else token

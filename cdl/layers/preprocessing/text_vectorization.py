@@ -10,7 +10,7 @@ import numpy as np
 
 from cdl._common.validation import expected, not_yet
 from cdl._configs.serialization import deserialize, serialize
-from cdl.data.texts import as_texts, decoded, encoded
+from cdl.data.texts import as_texts, decoded, encoded, known_encoding
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
 from cdl.layers.preprocessing.ngrams import joined
@@ -67,7 +67,7 @@ class TextVectorization(VocabularyLayer):
         idf_weights: for "tf_idf" a number for each token of `vocabulary`.
         sparse: not supported.
         ragged: not supported: rows of several lengths are no array.
-        encoding: of texts that are bytes, where functions or `get_vocabulary` want str.
+        encoding: of texts that are bytes: a str is the same text as its bytes in that encoding.
         name: unique in a model; None makes one.
         kwargs: see `Layer`.
 
@@ -127,7 +127,7 @@ class TextVectorization(VocabularyLayer):
             )
             raise expected(owner, "output_sequence_length", what, length)
         self._length = None if length is None else int(length)
-        self._encoding = encoding
+        self._encoding = known_encoding(owner, encoding)
         self._lookup_layer = _Words(
             max_tokens=max_tokens,
             mask_token="",
@@ -259,7 +259,7 @@ class TextVectorization(VocabularyLayer):
         if callable(self._standardize):
             values = self._standardize(self._as_str(values, name))
             name = f"{name}: what standardize returned"
-        texts, shape = as_texts(values, name)
+        texts, shape = as_texts(values, name, self._encoding)
         if self._split is not None and len(shape) > 1 and shape[-1] != 1:
             raise ValueError(f"{name} must have shape (n,) or (n, 1) to be split, got {shape}")
         if self._split != "whitespace":
@@ -268,7 +268,7 @@ class TextVectorization(VocabularyLayer):
 
     def _as_str(self, values: Any, name: str) -> Array:
         """An array of str of texts."""
-        texts, shape = as_texts(values, name)
+        texts, shape = as_texts(values, name, self._encoding)
         array = values if isinstance(values, np.ndarray) else np.empty(0, object)
         if array.dtype.kind == "U":
             return array
@@ -299,12 +299,13 @@ class TextVectorization(VocabularyLayer):
 
     def _rows(self, texts: list[bytes], width: int) -> list[list[bytes]]:
         """The tokens of each text."""
+        code = self._encoding
         if self._split is None:
             return [texts[i : i + width] for i in range(0, len(texts), width)]
         if self._split == "whitespace":
             return [_translated(self._standardize, each).split() for each in texts]
         if self._split == "character":
-            return [list(map(encoded, each.decode("utf-8", "replace"))) for each in texts]
+            return [[encoded(c, code) for c in each.decode(code, "replace")] for each in texts]
         assert callable(self._split)
         array = np.array([decoded(each, self._encoding) for each in texts], str)
         found = self._split(array)
@@ -314,7 +315,7 @@ class TextVectorization(VocabularyLayer):
         name = f"{self._owner()}: what split returned"
         if not isinstance(found, (list, tuple)) or len(found) != len(texts):
             raise ValueError(f"{name} must be a list of {len(texts)} lists of tokens")
-        return [as_texts(list(row), name)[0] if len(row) else [] for row in found]
+        return [as_texts(list(row), name, code)[0] if len(row) else [] for row in found]
 
     # --- configuration and files ---
 
@@ -332,7 +333,7 @@ class TextVectorization(VocabularyLayer):
             "pad_to_max_tokens": lookup.pad_to_max_tokens,
             "sparse": False,
             "ragged": False,
-            "vocabulary": lookup.input_vocabulary,
+            "vocabulary": lookup.get_config()["vocabulary"],
             "idf_weights": lookup.input_idf_weights,
             "encoding": self._encoding,
             "vocabulary_size": self.vocabulary_size(),

@@ -252,18 +252,6 @@ def listed(values: Any) -> Any:
     return values
 
 
-def lines_of(path: Any, owner: str) -> list[str]:
-    """The lines of a file of tokens; ValueError if it cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().removesuffix("\n").split("\n")
-    except OSError as error:
-        raise ValueError(
-            f"{owner}: vocabulary must be a list of tokens or a file of them, got "
-            f"{os.fspath(path)!r}, which cannot be read: {error.strerror}"
-        ) from None
-
-
 def check_together(
     owner: str, max_tokens: Any, pads: bool, invert: bool, mode: str, idf_weights: Any
 ) -> None:
