@@ -157,15 +157,6 @@ def test_data_sets_of_tensorflow_train(script):
     assert done.stdout == "True\n(16,) float32\n", done.stderr
 
 
-def test_every_function_of_tensorflow_is_there():
-    from cdl import ops
-    from cdl.scripts import tensorflow
-
-    for names in tensorflow._FUNCTIONS.values():
-        for name in names:
-            assert callable(getattr(ops, tensorflow._OTHER_NAMES.get(name, name))), name
-
-
 def test_texts_of_tensorflow_are_standardized_vectorized_and_learned(script):
     done = script(
         """

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
+from importlib.metadata import Distribution, DistributionFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cdl._common.missing_names import explained
-from cdl.scripts import older_modules, tensorflow
+from cdl.scripts import older_modules
 
-# What Keras of that time says it is, and that it is cdl.
-KERAS = "3.15.1+cdl"
+# What Keras of that time says it is. Scripts take its parts for numbers.
+KERAS = "3.15.1"
 # Names that scripts import, and where in cdl they are.
 _ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "keras.api", "keras")
 _SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", "optimizers"))
@@ -54,6 +57,13 @@ def install() -> None:
     older_modules.install()
 
 
+def _tensorflow() -> Any:
+    """What there is of TensorFlow, which scripts of Keras alone do without."""
+    from cdl.scripts import tensorflow
+
+    return tensorflow
+
+
 def _home(name: str) -> str | None:
     """The module of cdl that a module's name means; None for one of TensorFlow's own."""
     for root in _ROOTS:
@@ -64,8 +74,35 @@ def _home(name: str) -> str | None:
     return None
 
 
-class _Finder(Loader):
+class _Distribution(Distribution):
+    """What is said of an installed package that cdl stands for."""
+
+    def __init__(self, name: str, version: str) -> None:
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+    def read_text(self, filename: str) -> str | None:
+        """The metadata; there are no other files."""
+        return self._text if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Any:
+        """Where a file would be, since all are cdl's."""
+        return Path(__file__).parent / path
+
+
+class _Finder(DistributionFinder, Loader):
     """Finds the modules of Keras and of the part of TensorFlow that is there."""
+
+    @staticmethod
+    def find_distributions(
+        context: DistributionFinder.Context | None = None,
+    ) -> Iterator[Distribution]:
+        """Keras and TensorFlow as installed packages, for libraries that ask for their versions."""
+        from cdl.scripts.tensorflow import TENSORFLOW
+
+        wanted = None if context is None else context.name
+        for name, version in (("tensorflow", TENSORFLOW), ("keras", KERAS)):
+            if wanted is None or wanted.lower() == name:
+                yield _Distribution(name, version)
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -77,7 +114,7 @@ class _Finder(Loader):
         if name.partition(".")[0] not in ("keras", "tensorflow"):
             return None
         home = _home(name)
-        if home is None and name not in tensorflow.MODULES:
+        if home is None and name not in _tensorflow().MODULES:
             raise ImportError(_lacks(name), name=name)
         if home is not None and not _is_there(home):
             raise ImportError(_lacks(name), name=name)
@@ -90,7 +127,7 @@ class _Finder(Loader):
         if home is None:
             return _TensorFlow(spec.name)
         if home in _WITH_DATA_SETS:
-            tensorflow.have_data_sets()
+            _tensorflow().have_data_sets()
         return _Keras(spec.name, importlib.import_module(home))
 
     @staticmethod
@@ -129,7 +166,7 @@ class _Keras(ModuleType):
         self.__dict__["_home"] = home
         self.__dict__["__file__"] = getattr(home, "__file__", None)
         if home.__name__ == "cdl":
-            self.__dict__["__version__"] = KERAS
+            self.__dict__.update(__version__=KERAS, version=lambda: KERAS)
 
     def __getattr__(self, name: str) -> Any:
         home: ModuleType = self.__dict__["_home"]
@@ -172,8 +209,9 @@ def _lacks(name: str) -> str:
     known = _public(importlib.import_module(home)) if home and _is_there(home) else []
     if home is None:
         within = f"{parent}." if parent else "tensorflow."
-        known = [n[len(within) :] for n in ("tensorflow.keras", *tensorflow.MODULES) if within in n]
-        known += tensorflow.names(parent) if parent in tensorflow.MODULES else []
+        modules = _tensorflow().MODULES
+        known = [n[len(within) :] for n in ("tensorflow.keras", *modules) if within in n]
+        known += _tensorflow().names(parent) if parent in modules else []
     lower = {each.lower(): each for each in sorted(known, reverse=True)}
     near = [lower[each] for each in difflib.get_close_matches(last.lower(), lower, 5, 0.5)]
     hint = f"; near: {', '.join(near)}" if near else ""
@@ -187,11 +225,11 @@ class _TensorFlow(ModuleType):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "The part of TensorFlow that cdl stands for.")
-        self.__dict__.update(tensorflow.names(name))
+        self.__dict__.update(_tensorflow().names(name))
 
     def __getattr__(self, name: str) -> Any:
         whole = f"{self.__name__}.{name}"
-        if not name.startswith("_") and whole in (*tensorflow.MODULES, *_ROOTS, *_SHORT):
+        if not name.startswith("_") and whole in (*_tensorflow().MODULES, *_ROOTS, *_SHORT):
             return importlib.import_module(whole)
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")

@@ -3,15 +3,17 @@
 A data set is a function that begins a pass over its items, and so can be read again and again. As
 long as nobody looks at the elements, the items are numbers of rows of arrays: `shuffle` then moves
 integers, and a batch is one gather. Elements are nested tuples and dicts of arrays; a list is an
-array. Reading from files, and what TensorFlow alone can hold (ragged and sparse tensors), is not
-here.
+array. What TensorFlow alone can hold (ragged and sparse tensors), is not here; `tf_sources` reads
+files.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -22,48 +24,47 @@ from cdl._common.validation import count as checked_count
 from cdl._common.validation import positive_int
 from cdl.data import brief
 from cdl.scripts.tensor import tensors
+from cdl.scripts.tf_batches import Batches
+from cdl.scripts.tf_elements import TensorSpec, element_of, rows_of
 
-_AUTOTUNE = -1
+AUTOTUNE = -1
 _INFINITE, _UNKNOWN = -1, -2  # what cardinality() gives beside a number
 
 
-class TensorSpec:
-    """`tf.TensorSpec`: shape and dtype of what a generator yields.
-
-    Args:
-        shape: of a tensor; None for sizes that are not known.
-        dtype: of its numbers.
-        name: only kept.
-    """
-
-    def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None) -> None:
-        self.shape, self.dtype, self.name = shape, dtype, name
-
-
-class Dataset:
+class Dataset(Batches, metaclass=ABCMeta):
     """`tf.data.Dataset`: an iterable of elements, each time it is iterated from the first on.
 
     Args:
         start: gives an iterator over the items of a pass.
         length: how many there are in a pass; None if nobody knows, infinity for no end.
         arrays: nested arrays of whose rows the items are numbers; None if they are elements.
+        batches: whether elements are batches, the last of which may be smaller.
     """
 
     def __init__(
-        self, start: Callable[[], Iterator[Any]], length: float | None, arrays: Any = None
+        self,
+        start: Callable[[], Iterator[Any]],
+        length: float | None,
+        arrays: Any = None,
+        batches: bool = False,
     ) -> None:
         self._start, self._length, self._arrays = start, length, arrays
+        self._batches = batches
+
+    @staticmethod
+    def _made(*args: Any, **kwargs: Any) -> Dataset:
+        return Dataset(*args, **kwargs)
 
     def _then(self, step: Callable[[Iterator[Any]], Iterator[Any]], length: Any) -> Dataset:
         """The data set of what `step` makes of the items of a pass."""
-        return Dataset(lambda: step(self._start()), length, self._arrays)
+        return Dataset(lambda: step(self._start()), length, self._arrays, self._batches)
 
     # --- where elements come from ---
 
     @staticmethod
     def from_tensor_slices(tensors: Any) -> Dataset:
         """The rows of nested arrays of one length."""
-        arrays = _element(tensors)
+        arrays = element_of(tensors)
         shapes = [leaf.shape for leaf in tree.flatten(arrays)]
         if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
             raise ValueError(
@@ -72,6 +73,11 @@ class Dataset:
             )
         rows = range(shapes[0][0])
         return Dataset(lambda: iter(rows), len(rows), arrays)
+
+    @staticmethod
+    def from_tensors(tensors: Any) -> Dataset:
+        """Nested arrays as one element."""
+        return Dataset(lambda: iter((element_of(tensors),)), 1)
 
     @staticmethod
     def from_generator(
@@ -89,13 +95,24 @@ class Dataset:
             raise TypeError(f"from_generator: generator must be callable, got {brief(generator)}")
         types = output_types
         if output_signature is not None:
-            types = tree.map_structure(lambda spec: spec.dtype, output_signature)
+            types = tree.map_structure(lambda spec: str(spec.dtype), output_signature)
 
         def start() -> Iterator[Any]:
             for element in generator(*(args or ())):
-                yield _element(element, types)
+                yield element_of(element, types)
 
         return Dataset(start, None)
+
+    @staticmethod
+    def list_files(
+        file_pattern: Any, shuffle: bool | None = None, seed: int | None = None
+    ) -> Dataset:
+        """The paths of files, in a random order unless `shuffle` is False."""
+        from cdl.scripts.tf_sources import files
+
+        found = files(file_pattern, "list_files: file_pattern")
+        paths = Dataset.from_tensor_slices(found)
+        return paths if shuffle is False else paths.shuffle(len(found), seed)
 
     @staticmethod
     def range(*args: int, **kwargs: Any) -> Dataset:
@@ -110,48 +127,73 @@ class Dataset:
         They may be given nested, and then elements are nested so.
         """
         parts = datasets if datasets is not None else args[0] if len(args) == 1 else args
-        for each in tree.flatten(parts):
-            if not isinstance(each, Dataset):
-                raise TypeError(f"zip: datasets must be data sets, got {brief(each)}")
-        lengths = [each._length for each in tree.flatten(parts)]
+        each = [as_dataset("zip: datasets", part) for part in tree.flatten(parts)]
+        lengths = [part._length for part in each]
 
         def start() -> Iterator[Any]:
-            for leaves in zip(*map(iter, tree.flatten(parts)), strict=False):
+            for leaves in zip(*map(iter, each), strict=False):
                 yield tree.pack_sequence_as(parts, leaves)
 
-        return Dataset(start, None if None in lengths else min(lengths))
+        length = None if None in lengths else min(n for n in lengths if n is not None)
+        return Dataset(start, length, batches=any(part._batches for part in each))
+
+    @staticmethod
+    def choose_from_datasets(
+        datasets: Any, choice_dataset: Dataset, stop_on_empty_dataset: bool = True
+    ) -> Dataset:
+        """The next element of the data set whose number comes, until one of them has none left.
+
+        With `stop_on_empty_dataset=False` those that have none left are passed over.
+        """
+        each = [as_dataset("choose_from_datasets: datasets", part) for part in datasets]
+
+        def start() -> Iterator[Any]:
+            passes = [iter(part) for part in each]
+            for number in choice_dataset:
+                found = next(passes[int(number)], _NOTHING)
+                if found is not _NOTHING:
+                    yield found
+                elif stop_on_empty_dataset:
+                    return
+
+        return Dataset(start, None)
+
+    @staticmethod
+    def sample_from_datasets(
+        datasets: Any,
+        weights: Any = None,
+        seed: int | None = None,
+        stop_on_empty_dataset: bool = False,
+        rerandomize_each_iteration: bool | None = None,
+    ) -> Dataset:
+        """Elements of several data sets, each from one that is drawn with these weights.
+
+        It ends with the last of them, or with the first if `stop_on_empty_dataset`.
+        """
+        each = [as_dataset("sample_from_datasets: datasets", part) for part in datasets]
+        shares = [1.0] * len(each) if weights is None else [float(w) for w in np.asarray(weights)]
+        if len(shares) != len(each):
+            raise ValueError(
+                f"sample_from_datasets: weights must be one for each of the {len(each)} data sets, "
+                f"got {len(shares)}"
+            )
+        seeds = random.Random(random.getrandbits(64) if seed is None else int(seed))
+
+        def start() -> Iterator[Any]:
+            draw, left = random.Random(seeds.random()), dict(enumerate(map(iter, each)))
+            while any(shares[i] for i in left):
+                number = draw.choices([*left], [shares[i] for i in left])[0]
+                found = next(left[number], _NOTHING)
+                if found is not _NOTHING:
+                    yield found
+                elif stop_on_empty_dataset:
+                    return
+                else:
+                    del left[number]
+
+        return Dataset(start, None)
 
     # --- other items, or in another order ---
-
-    def batch(
-        self,
-        batch_size: int,
-        drop_remainder: bool = False,
-        num_parallel_calls: int | None = None,
-        deterministic: bool | None = None,
-    ) -> Dataset:
-        """So many elements at a time as one, along a new first axis, always in their order."""
-        size, rows = positive_int("batch", "batch_size", batch_size), self._arrays is not None
-
-        def step(items: Iterator[Any]) -> Iterator[Any]:
-            while part := list(itertools.islice(items, size)):
-                if len(part) == size or not drop_remainder:
-                    yield np.stack(part) if rows else tree.map_structure(_stacked, *part)
-
-        n = self._length
-        if n is not None and n < math.inf:
-            n = n // size if drop_remainder else -(-n // size)
-        return self._then(step, n)
-
-    def unbatch(self) -> Dataset:
-        """The rows of each element as elements."""
-
-        def step(items: Iterator[Any]) -> Iterator[Any]:
-            for item in items:
-                for row in range(len(tree.flatten(item)[0])):
-                    yield _rows_of(item, row)
-
-        return self._then(step, None)
 
     def shuffle(
         self,
@@ -243,6 +285,21 @@ class Dataset:
         """The same: `fit` reads ahead by itself where it is of use."""
         return self
 
+    def with_options(self, options: Any) -> Dataset:
+        """The same: options say how TensorFlow reads, and change no element."""
+        return self
+
+    def apply(self, transformation_func: Callable[[Dataset], Any]) -> Any:
+        """What a function makes of this data set."""
+        return transformation_func(self)
+
+    def shard(self, num_shards: int, index: int) -> Dataset:
+        """Every so many-th item, from `index` on."""
+        many, first = positive_int("shard", "num_shards", num_shards), int(index)
+        n = self._length
+        length = n if n is None or n == math.inf else max(-(-(n - first) // many), 0)
+        return self._then(lambda items: itertools.islice(items, first, None, many), length)
+
     # --- what looks at elements ---
 
     def map(
@@ -254,9 +311,9 @@ class Dataset:
         """What a function gives for each element, in their order; a tuple is its arguments."""
 
         def start() -> Iterator[Any]:
-            return (_element(_called(map_func, element)) for element in self)
+            return (element_of(_called(map_func, element)) for element in self)
 
-        return Dataset(start, self._length)
+        return Dataset(start, self._length, batches=self._batches)
 
     def flat_map(self, map_func: Callable[..., Any]) -> Dataset:
         """The elements of the data sets that a function gives for each element."""
@@ -266,30 +323,52 @@ class Dataset:
 
         return Dataset(start, None)
 
-    def window(
-        self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False
+    def interleave(
+        self,
+        map_func: Callable[..., Any],
+        cycle_length: int | None = None,
+        block_length: int | None = None,
+        num_parallel_calls: int | None = None,
+        deterministic: bool | None = None,
     ) -> Dataset:
-        """Data sets of `size` elements each, `stride` apart; each begins `shift` after the last."""
-        size, stride = (
-            positive_int("window", "size", size),
-            positive_int("window", "stride", stride),
-        )
-        step = positive_int("window", "shift", size if shift is None else shift)
-        whole = (size - 1) * stride + 1
+        """Elements of the data sets that a function gives, from several of them in turn.
+
+        So many (`cycle_length`, None and -1 for the number of processors) are open at a time, and
+        `block_length` elements are taken from one before the next has its turn.
+        """
+        given = cycle_length not in (None, AUTOTUNE)
+        many = cycle_length if given else os.cpu_count() or 1
+        many = positive_int("interleave", "cycle_length", many)
+        block = positive_int("interleave", "block_length", block_length or 1)
 
         def start() -> Iterator[Any]:
-            elements, ahead = iter(self), list[Any]()
-            while True:
-                ahead += itertools.islice(elements, whole - len(ahead))
-                if not ahead or (drop_remainder and len(ahead) < whole):
-                    return
-                yield tree.map_structure(_listed, *ahead[:whole:stride])
-                skipped = step - len(ahead)
-                ahead = ahead[step:]
-                if skipped > 0:
-                    list(itertools.islice(elements, skipped))
+            sources = (iter(_called(map_func, element)) for element in self)
+            opened = list(itertools.islice(sources, many))
+            while opened:
+                left = []
+                for each in opened:
+                    taken = list(itertools.islice(each, block))
+                    yield from taken
+                    if len(taken) == block:
+                        left.append(each)
+                    elif (following := next(sources, None)) is not None:
+                        left.append(following)
+                opened = left
 
         return Dataset(start, None)
+
+    def reduce(self, initial_state: Any, reduce_func: Callable[[Any, Any], Any]) -> Any:
+        """What a function of the state and an element gives in the end."""
+        state = tensors(element_of(initial_state))
+        for element in self:
+            state = reduce_func(state, element)
+        return tensors(state)
+
+    def take_while(self, predicate: Callable[..., Any]) -> Dataset:
+        """The elements up to the first for which a function says False."""
+        return Dataset(
+            lambda: itertools.takewhile(lambda each: bool(_called(predicate, each)), self), None
+        )
 
     def filter(self, predicate: Callable[..., Any]) -> Dataset:
         """The elements for which a function says True."""
@@ -310,11 +389,30 @@ class Dataset:
     def __iter__(self) -> Iterator[Any]:
         """The elements of a pass, as tensors."""
         for item in self._start():
-            yield tensors(item if self._arrays is None else _rows_of(self._arrays, item))
+            yield tensors(item if self._arrays is None else rows_of(self._arrays, item))
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """The elements of a pass, as arrays."""
         return (tree.map_structure(lambda leaf: leaf.numpy(), element) for element in self)
+
+    @property
+    def element_spec(self) -> Any:
+        """Shapes and dtypes of an element, as the first one tells them."""
+        for element in self.take(1):
+            return tree.map_structure(self._spec, element)
+        raise ValueError("element_spec: the data set has no element that would tell")
+
+    def _spec(self, leaf: Any) -> TensorSpec:
+        shape = (None, *leaf.shape[1:]) if self._batches and leaf.shape else leaf.shape
+        text = leaf.dtype.kind in "OUST"
+        return TensorSpec(shape, "string" if text else leaf.dtype.name)
+
+    def get_single_element(self) -> Any:
+        """The one element that there is."""
+        found = list(itertools.islice(iter(self), 2))
+        if len(found) != 1:
+            raise ValueError("get_single_element: the data set must have one element")
+        return found[0]
 
     def __bool__(self) -> bool:
         return True
@@ -333,41 +431,17 @@ class Dataset:
         return tensors(np.int64(_UNKNOWN if n is None else _INFINITE if n == math.inf else n))
 
 
+_NOTHING = object()
+
+
+def as_dataset(what: str, thing: Any) -> Dataset:
+    """A data set, also of what reads folders and series; TypeError for anything else."""
+    if not isinstance(thing, Dataset):
+        raise TypeError(f"{what} must be data sets, got {brief(thing)}")
+    if hasattr(thing, "_start"):
+        return thing
+    return Dataset(lambda: iter(thing), len(thing), batches=True)
+
+
 def _called(function: Callable[..., Any], element: Any) -> Any:
     return function(*element) if isinstance(element, tuple) else function(element)
-
-
-def _stacked(*leaves: Any) -> Any:
-    return np.stack(leaves)
-
-
-def _listed(*leaves: Any) -> Dataset:
-    return Dataset(lambda: iter(leaves), len(leaves))
-
-
-def _rows_of(arrays: Any, rows: Any) -> Any:
-    return tree.map_structure(lambda leaf: np.asarray(leaf[rows]), arrays)
-
-
-def _element(structure: Any, types: Any = None) -> Any:
-    """Nested tuples and dicts of arrays; Python's own numbers are float32 and int32."""
-    if isinstance(structure, tuple):
-        of_parts = types if isinstance(types, tuple) else [types] * len(structure)
-        return tuple(_element(part, each) for part, each in zip(structure, of_parts, strict=True))
-    if isinstance(structure, dict):
-        of_keys = types if isinstance(types, dict) else dict.fromkeys(structure, types)
-        return {key: _element(part, of_keys[key]) for key, part in structure.items()}
-    if isinstance(structure, Dataset):
-        return structure
-    if types is not None:
-        return np.asarray(structure, types)
-    if isinstance(structure, (list, bool, int, float)):
-        array = np.asarray(structure)
-        plain = not any(hasattr(leaf, "dtype") for leaf in tree.flatten(structure))
-        if plain and array.dtype in (np.float64, np.int64):
-            return array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
-        return array
-    return np.asarray(structure)
-
-
-DATA: dict[str, Any] = {"Dataset": Dataset, "AUTOTUNE": _AUTOTUNE}

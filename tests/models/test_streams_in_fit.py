@@ -72,6 +72,21 @@ def test_weights_of_a_generator_count(models):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_class_weights_count_in_what_can_be_read_again():
+    class Labelled(Loader):
+        def __iter__(self):
+            return ((X[i : i + 8], ONE_HOT[i : i + 8]) for i in range(0, 24, 8))
+
+    model, other = net((4, "tanh"), (3, "softmax")), net((4, "tanh"), (3, "softmax"))
+    for each in (model, other):
+        each.compile("adam", "categorical_crossentropy")
+    weights = {0: 3.0, 2: 0.25}
+    logs = model.fit(Labelled(8, 3), epochs=2, class_weight=weights, verbose=0).history
+    arrays = {"batch_size": 8, "shuffle": False, "class_weight": weights}
+    assert logs == other.fit(X, ONE_HOT, epochs=2, verbose=0, **arrays).history
+    assert same_weights(model, other.get_weights())
+
+
 def test_steps_per_epoch_go_on_in_the_generator(models):
     history = models[0].fit(batches(*[4] * 6), steps_per_epoch=2, epochs=3, verbose=0)
     assert history.params["steps"] == 2

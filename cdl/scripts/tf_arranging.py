@@ -1,0 +1,242 @@
+"""Functions of tensors that choose, sort, count and put in other places, by TensorFlow's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl import ops
+from cdl.scripts.tensor import tensors
+from cdl.scripts.tf_functions import function
+
+
+def _one_hot(
+    indices: Any,
+    depth: Any,
+    on_value: Any = None,
+    off_value: Any = None,
+    axis: int | None = None,
+    dtype: Any = None,
+    name: Any = None,
+) -> Any:
+    """`tf.one_hot`: `on_value` in the place of each index, `off_value` in the others."""
+    hot = function("one_hot")(indices, int(depth), -1 if axis is None else axis, dtype or "float32")
+    if on_value is None and off_value is None:
+        return hot
+    off = 0 if off_value is None else off_value
+    return hot * ((1 if on_value is None else on_value) - off) + off
+
+
+def _pad(
+    tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: Any = None
+) -> Any:
+    """`tf.pad`: mode is "CONSTANT", "REFLECT" or "SYMMETRIC" in letters of any case."""
+    widths = [tuple(int(n) for n in pair) for pair in np.asarray(paddings)]
+    fill = constant_values if mode.lower() == "constant" else None
+    return function("pad")(tensor, widths, mode.lower(), fill)
+
+
+def _boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = None) -> Any:
+    """`tf.boolean_mask`: the parts of an array where the mask is true."""
+    array, mask = np.asarray(tensor), np.asarray(mask, bool)
+    axis = axis or 0
+    if array.shape[axis : axis + mask.ndim] != mask.shape:
+        raise ValueError(
+            f"tf.boolean_mask: mask must have the shape of tensor from axis {axis} on, got "
+            f"{mask.shape} for {array.shape}"
+        )
+    return tensors(array[(slice(None),) * axis + (mask,)])
+
+
+def _where(condition: Any, x: Any = None, y: Any = None, name: Any = None) -> Any:
+    """`tf.where`: a choice, or without x and y the places of what is true, one a row."""
+    if x is None and y is None:
+        return tensors(np.argwhere(np.asarray(condition)))
+    return function("where")(condition, x, y)
+
+
+def _gather(
+    params: Any,
+    indices: Any,
+    validate_indices: Any = None,
+    axis: int | None = None,
+    batch_dims: int = 0,
+    name: str | None = None,
+) -> Any:
+    """`tf.gather`: along the first axis unless told otherwise."""
+    if not batch_dims:
+        return function("take")(params, indices, axis=axis or 0)
+    if np.ndim(indices) != batch_dims + 1 or (axis or batch_dims) != batch_dims:
+        raise ValueError(
+            "tf.gather: batch_dims must be one less than the axes of indices, and axis the same, "
+            f"got batch_dims={batch_dims}, axis={axis} and {np.ndim(indices)} axes"
+        )
+    more = np.ndim(params) - np.ndim(indices)
+    places = function("reshape")(indices, (*np.shape(indices), *(1,) * more))
+    whole = function("broadcast_to")(
+        places, (*np.shape(indices), *np.shape(params)[axis or 1 :][1:])
+    )
+    return function("take_along_axis")(params, whole, axis=batch_dims)
+
+
+def _gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: Any = None) -> Any:
+    """`tf.gather_nd`: what is in the place that each row of `indices` tells."""
+    if batch_dims:
+        raise ValueError(f"tf.gather_nd: batch_dims must be 0, got {batch_dims}")
+    return tensors(params[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
+
+
+def _scattered(tensor: Any, indices: Any, updates: Any, name: Any = None) -> Any:
+    """`tf.tensor_scatter_nd_update`."""
+    return function("scatter_update")(tensor, indices, updates)
+
+
+def _split(
+    value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: Any = None
+) -> Any:
+    """`tf.split`: into so many equal parts, or into parts of these sizes; -1 is what is left."""
+    parts = num_or_size_splits
+    if np.ndim(parts):
+        sizes = [int(size) for size in parts]
+        if -1 in sizes:
+            sizes[sizes.index(-1)] = np.shape(value)[axis] - sum(sizes) - 1
+        parts = [int(end) for end in np.cumsum(sizes)[:-1]]
+    return function("split")(value, parts, axis=axis)
+
+
+def _unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None = None) -> Any:
+    """`tf.unstack`."""
+    return function("unstack")(value, num, axis)
+
+
+def _sorted(which: str) -> Callable[..., Any]:
+    def call(
+        values: Any,
+        axis: int = -1,
+        direction: str = "ASCENDING",
+        stable: Any = None,
+        name: Any = None,
+    ) -> Any:
+        """`tf.sort` and `tf.argsort`: from the smallest on, or from the largest."""
+        down = direction.upper() == "DESCENDING"
+        if which == "argsort":
+            return function(which)(function("negative")(values) if down else values, axis)
+        found = function(which)(values, axis)
+        return function("flip")(found, axis) if down else found
+
+    return call
+
+
+def _unique(x: Any, out_idx: Any = "int32", name: Any = None) -> Any:
+    """`tf.unique`: the values in the order in which they come first, and the place of each."""
+    array = np.asarray(x)
+    values, first, inverse = np.unique(array, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return tensors((values[order], place[inverse].astype(str(out_idx))))
+
+
+def _meshgrid(*args: Any, indexing: str = "xy", name: Any = None) -> Any:
+    """`tf.meshgrid`."""
+    return list(function("meshgrid")(*args, indexing=indexing))
+
+
+def _sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = "bool", name: Any = None) -> Any:
+    """`tf.sequence_mask`: true in as many places of each row as its length says."""
+    size = int(np.max(lengths)) if maxlen is None else int(maxlen)
+    return function("cast")(np.arange(size) < function("expand_dims")(lengths, -1), dtype)
+
+
+def _top_k(input: Any, k: int = 1, sorted: bool = True, name: Any = None) -> Any:
+    """`tf.math.top_k`."""
+    return function("top_k")(input, int(k), sorted)
+
+
+def _in_top_k(targets: Any, predictions: Any, k: int, name: Any = None) -> Any:
+    """`tf.math.in_top_k`."""
+    return function("in_top_k")(targets, predictions, k)
+
+
+def _confusion(
+    labels: Any,
+    predictions: Any,
+    num_classes: Any = None,
+    weights: Any = None,
+    dtype: Any = "int32",
+    name: Any = None,
+) -> Any:
+    """`tf.math.confusion_matrix`: a row for each label, a column for each prediction."""
+    labels, predictions = np.asarray(labels, int), np.asarray(predictions, int)
+    n = int(max(labels.max(), predictions.max()) + 1) if num_classes is None else int(num_classes)
+    weights = None if weights is None else np.asarray(weights)
+    found = np.bincount(labels * n + predictions, weights, n * n).reshape(n, n)
+    return tensors(found.astype(str(dtype)))
+
+
+def _bincount(
+    arr: Any,
+    weights: Any = None,
+    minlength: Any = None,
+    maxlength: Any = None,
+    dtype: Any = "int32",
+) -> Any:
+    """`tf.math.bincount`."""
+    found = np.bincount(
+        np.ravel(arr), None if weights is None else np.ravel(weights), minlength or 0
+    )
+    return tensors(found[:maxlength].astype(found.dtype if weights is not None else str(dtype)))
+
+
+def _map_fn(fn: Callable[..., Any], elems: Any, dtype: Any = None, **options: Any) -> Any:
+    """`tf.map_fn`: the function's results for the rows, stacked."""
+    return tensors(ops.map(fn, elems))
+
+
+def _cond(pred: Any, true_fn: Any = None, false_fn: Any = None, name: Any = None) -> Any:
+    """`tf.cond`: of a known truth the one call alone."""
+    if isinstance(pred, (bool, np.bool_, np.ndarray)):
+        return true_fn() if bool(pred) else false_fn()
+    return tensors(ops.cond(pred, true_fn, false_fn))
+
+
+def _while_loop(cond: Any, body: Any, loop_vars: Any, *args: Any, **kwargs: Any) -> Any:
+    """`tf.while_loop`: in Python, on arrays."""
+    values = tuple(loop_vars)
+    while bool(cond(*values)):
+        found = body(*values)
+        values = tuple(found) if isinstance(found, (list, tuple)) else (found,)
+    return tensors(type(loop_vars)(values))
+
+
+ROOT: dict[str, Any] = {
+    "boolean_mask": _boolean_mask,
+    "cond": _cond,
+    "gather": _gather,
+    "gather_nd": _gather_nd,
+    "map_fn": _map_fn,
+    "meshgrid": _meshgrid,
+    "one_hot": _one_hot,
+    "pad": _pad,
+    "sequence_mask": _sequence_mask,
+    "split": _split,
+    "tensor_scatter_nd_update": _scattered,
+    "unique": _unique,
+    "unstack": _unstack,
+    "where": _where,
+    "while_loop": _while_loop,
+    **{name: _sorted(name) for name in ("sort", "argsort")},
+}
+MATH: dict[str, Any] = {
+    "bincount": _bincount,
+    "confusion_matrix": _confusion,
+    "in_top_k": _in_top_k,
+    "top_k": _top_k,
+}
+NN: dict[str, Any] = {
+    "embedding_lookup": _gather,
+    "in_top_k": _in_top_k,
+    "top_k": _top_k,
+}

@@ -1,0 +1,289 @@
+"""`tf.io`, `tf.errors`, `tf.debugging` and `tf.summary`'s protos: files, images in them, checks.
+
+Images are read and written by Pillow.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdl._common.optional_imports import needed
+from cdl.data.texts import decoded
+from cdl.scripts.tensor import tensors
+
+
+def _path(name: Any) -> str:
+    """A path, whoever holds it: a tensor of one text too."""
+    name = name.item() if isinstance(name, np.ndarray) else name
+    return decoded(name) if isinstance(name, bytes) else os.fspath(name)
+
+
+# --- files: tf.io.gfile ---
+
+
+def _copy(src: Any, dst: Any, overwrite: bool = False) -> None:
+    """`tf.io.gfile.copy`; FileExistsError where something is there that is not to be replaced."""
+    if not overwrite and os.path.exists(_path(dst)):
+        raise FileExistsError(
+            f"tf.io.gfile.copy: {_path(dst)} is there; overwrite=True replaces it"
+        )
+    shutil.copy(_path(src), _path(dst))
+
+
+def _rename(src: Any, dst: Any, overwrite: bool = False) -> None:
+    """`tf.io.gfile.rename`."""
+    if not overwrite and os.path.exists(_path(dst)):
+        raise FileExistsError(
+            f"tf.io.gfile.rename: {_path(dst)} is there; overwrite=True replaces it"
+        )
+    os.replace(_path(src), _path(dst))
+
+
+def _remove(path: Any) -> None:
+    """`tf.io.gfile.remove`."""
+    os.remove(_path(path))
+
+
+def _glob(pattern: Any) -> list[str]:
+    """`tf.io.gfile.glob`: the files of one pattern, or of several."""
+    patterns = pattern if isinstance(pattern, (list, tuple)) else [pattern]
+    return [name for each in patterns for name in sorted(glob.glob(_path(each)))]
+
+
+def _walk(top: Any, topdown: bool = True, onerror: Any = None) -> Iterator[Any]:
+    """`tf.io.gfile.walk`."""
+    return os.walk(_path(top), topdown, onerror)
+
+
+def _open(name: Any, mode: str = "r") -> Any:
+    """`tf.io.gfile.GFile`: an open file, of bytes where the mode says "b"."""
+    return open(_path(name), mode, encoding=None if "b" in mode else "utf-8")
+
+
+GFILE: dict[str, Callable[..., Any]] = {
+    "GFile": _open,
+    "copy": _copy,
+    "exists": lambda path: os.path.exists(_path(path)),
+    "glob": _glob,
+    "isdir": lambda path: os.path.isdir(_path(path)),
+    "join": lambda path, *paths: os.path.join(_path(path), *map(_path, paths)),
+    "listdir": lambda path: os.listdir(_path(path)),
+    "makedirs": lambda path: os.makedirs(_path(path), exist_ok=True),
+    "mkdir": lambda path: os.mkdir(_path(path)),
+    "remove": _remove,
+    "rename": _rename,
+    "rmtree": lambda path: shutil.rmtree(_path(path)),
+    "stat": lambda path: os.stat(_path(path)),
+    "walk": _walk,
+}
+
+
+# --- contents: tf.io ---
+
+
+def _of_bytes(content: bytes) -> Any:
+    """A tensor of one text of bytes, which an array of NumPy's own kind would cut at zeros."""
+    array = np.empty((), object)
+    array[()] = content
+    return tensors(array)
+
+
+def _bytes(contents: Any) -> bytes:
+    content = contents.item() if isinstance(contents, np.ndarray) else contents
+    return (
+        content if isinstance(content, bytes) else str(content).encode("utf-8", "surrogateescape")
+    )
+
+
+def _read_file(filename: Any, name: Any = None) -> Any:
+    """`tf.io.read_file`."""
+    return _of_bytes(Path(_path(filename)).read_bytes())
+
+
+def _write_file(filename: Any, contents: Any, name: Any = None) -> None:
+    """`tf.io.write_file`: with the folders that it takes."""
+    path = Path(_path(filename))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_bytes(contents))
+
+
+def _decode_raw(input_bytes: Any, out_type: Any, little_endian: bool = True, **_: Any) -> Any:
+    """`tf.io.decode_raw`: the numbers that bytes are."""
+    dtype = np.dtype(str(out_type)).newbyteorder("<" if little_endian else ">")
+    return tensors(np.frombuffer(_bytes(input_bytes), dtype).astype(str(out_type)))
+
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def _decode(
+    contents: Any,
+    channels: int = 0,
+    dtype: Any = "uint8",
+    expand_animations: bool = True,
+    name: Any = None,
+    **older: Any,
+) -> Any:
+    """`tf.io.decode_image` and its sisters: (height, width, channels), channels 0 for the file's.
+
+    Of a moving picture the first image.
+    """
+    pillow = needed("PIL.Image", "images", "tf.io.decode_image")
+    if channels not in (0, *_MODES):
+        raise ValueError(f"tf.io.decode_image: channels must be 0, 1, 3 or 4, got {channels}")
+    image = pillow.open(io.BytesIO(_bytes(contents)))
+    if channels:
+        image = image.convert(_MODES[channels])
+    elif image.mode not in ("L", "RGB", "RGBA", "I;16"):
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    pixels = np.asarray(image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return _in_range_of(pixels, str(dtype))
+
+
+def _in_range_of(pixels: Any, dtype: str) -> Any:
+    from cdl.scripts.tf_image import convert_image_dtype
+
+    return tensors(pixels) if str(pixels.dtype) == dtype else convert_image_dtype(pixels, dtype)
+
+
+def _encode(kind: str) -> Callable[..., Any]:
+    def call(image: Any, *args: Any, **options: Any) -> Any:
+        """`tf.io.encode_png` and `tf.io.encode_jpeg`."""
+        pillow = needed("PIL.Image", "images", f"tf.io.encode_{kind}")
+        pixels = np.asarray(image, np.uint8)
+        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+        out = io.BytesIO()
+        quality = {"quality": int(options.get("quality", 95))} if kind == "jpeg" else {}
+        pillow.fromarray(pixels).save(out, kind, **quality)
+        return _of_bytes(out.getvalue())
+
+    return call
+
+
+def _matching_files(pattern: Any, name: Any = None) -> Any:
+    """`tf.io.matching_files`."""
+    return tensors(np.array(_glob(pattern)))
+
+
+_DECODERS = ("decode_image", "decode_jpeg", "decode_png", "decode_bmp", "decode_gif")
+CODECS: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_DECODERS, _decode),
+    "encode_jpeg": _encode("jpeg"),
+    "encode_png": _encode("png"),
+}
+IO: dict[str, Callable[..., Any]] = {
+    **CODECS,
+    "decode_raw": _decode_raw,
+    "matching_files": _matching_files,
+    "read_file": _read_file,
+    "write_file": _write_file,
+}
+
+
+# --- errors ---
+
+# What Python raises where TensorFlow has an error of its own.
+ERRORS: dict[str, type[Exception]] = {
+    "OpError": Exception,
+    "AlreadyExistsError": FileExistsError,
+    "CancelledError": InterruptedError,
+    "DeadlineExceededError": TimeoutError,
+    "FailedPreconditionError": RuntimeError,
+    "InternalError": RuntimeError,
+    "InvalidArgumentError": ValueError,
+    "NotFoundError": FileNotFoundError,
+    "OutOfRangeError": StopIteration,
+    "PermissionDeniedError": PermissionError,
+    "ResourceExhaustedError": MemoryError,
+    "UnavailableError": ConnectionError,
+    "UnimplementedError": NotImplementedError,
+    "UnknownError": OSError,
+}
+
+
+# --- checks: tf.debugging ---
+
+
+def _checked(name: str, holds: Callable[..., Any], many: int) -> Callable[..., None]:
+    """A check of arrays by their numbers; of symbolic tensors nothing is known yet."""
+
+    def call(*args: Any, **kwargs: Any) -> None:
+        from cdl import KerasTensor
+
+        given = [*args, *(kwargs[key] for key in ("x", "y", "tensor") if key in kwargs)][:many]
+        message = kwargs.get("message") or (args[many] if len(args) > many else None)
+        if any(isinstance(each, KerasTensor) for each in given):
+            return
+        if not np.all(holds(*map(np.asarray, given))):
+            shown = ", ".join(np.array2string(np.asarray(each), threshold=8) for each in given)
+            raise ValueError(f"tf.debugging.{name}: got {shown}{f': {message}' if message else ''}")
+
+    return call
+
+
+def _check_numerics(tensor: Any, message: str, name: Any = None) -> Any:
+    """`tf.debugging.check_numerics`: the tensor; ValueError for NaN and infinity."""
+    DEBUGGING["assert_all_finite"](tensor, message=message)
+    return tensor
+
+
+def _assert_rank(x: Any, rank: int, message: Any = None, name: Any = None) -> None:
+    """`tf.debugging.assert_rank`."""
+    if len(x.shape if hasattr(x, "shape") else np.shape(x)) != int(rank):
+        raise ValueError(f"tf.debugging.assert_rank: rank must be {rank}, got shape {np.shape(x)}")
+
+
+def _assert_shapes(shapes: Any, **options: Any) -> None:
+    """`tf.debugging.assert_shapes`: sizes of one letter are one size; None may be any."""
+    known: dict[Any, int] = {}
+    for x, sizes in shapes.items() if isinstance(shapes, dict) else shapes:
+        found = tuple(x.shape)
+        sizes = (sizes,) if isinstance(sizes, (str, int)) else tuple(sizes)
+        fits = len(found) == len(sizes)
+        for size, want in zip(found, sizes, strict=False):
+            want = known.setdefault(want, size) if isinstance(want, str) else want
+            fits = fits and (want is None or size is None or int(want) == size)
+        if not fits:
+            raise ValueError(f"tf.debugging.assert_shapes: shape must be {sizes}, got {found}")
+
+
+DEBUGGING: dict[str, Callable[..., Any]] = {
+    **{
+        f"assert_{name}": _checked(f"assert_{name}", getattr(np, name), 2)
+        for name in ("equal", "greater", "greater_equal", "less", "less_equal")
+    },
+    "assert_none_equal": _checked("assert_none_equal", np.not_equal, 2),
+    "assert_near": _checked("assert_near", lambda x, y: np.isclose(x, y, 1e-6, 1e-6), 2),
+    "assert_all_finite": _checked("assert_all_finite", np.isfinite, 1),
+    "assert_positive": _checked("assert_positive", lambda x: x > 0, 1),
+    "assert_negative": _checked("assert_negative", lambda x: x < 0, 1),
+    "assert_non_negative": _checked("assert_non_negative", lambda x: x >= 0, 1),
+    "assert_non_positive": _checked("assert_non_positive", lambda x: x <= 0, 1),
+    "assert_rank": _assert_rank,
+    "assert_shapes": _assert_shapes,
+    "check_numerics": _check_numerics,
+}
+
+
+# --- protos, for TensorBoard ---
+
+
+def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
+    """`tf.make_tensor_proto`, by the package tensorboard."""
+    made = needed("tensorboard.util.tensor_util", "tensorboard", "tf.make_tensor_proto")
+    return made.make_tensor_proto(np.asarray(values), dtype, shape)
+
+
+def make_ndarray(tensor: Any) -> Any:
+    """`tf.make_ndarray`, by the package tensorboard."""
+    made = needed("tensorboard.util.tensor_util", "tensorboard", "tf.make_ndarray")
+    return made.make_ndarray(tensor)

@@ -1,0 +1,146 @@
+"""`tf.nn`: convolutions, pooling and losses by TensorFlow's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl.scripts.tf_functions import function
+
+
+def _per_axis(sizes: Any, axes: int, channels_first: bool) -> tuple[int, ...]:
+    """Strides or sizes of windows along the axes of an image, of any of TensorFlow's forms."""
+    if not isinstance(sizes, (Sequence, np.ndarray)):
+        return (int(sizes),) * axes
+    given = [int(each) for each in sizes]
+    if len(given) == axes + 2:
+        given = given[2:] if channels_first else given[1:-1]
+    return tuple(given * axes if len(given) == 1 else given)
+
+
+def _order(data_format: str | None) -> tuple[bool, str]:
+    first = data_format is not None and data_format.upper().startswith("NC")
+    return first, "channels_first" if first else "channels_last"
+
+
+def _padding(where: str, padding: Any) -> str:
+    if not isinstance(padding, str):
+        raise ValueError(f"{where}: padding must be 'SAME' or 'VALID', got {padding!r}")
+    return padding.lower()
+
+
+def _convolution(which: str, axes: int) -> Callable[..., Any]:
+    """A convolution: `conv` or `depthwise_conv` of `cdl.ops`, along so many axes."""
+
+    def call(
+        input: Any,
+        filters: Any = None,
+        strides: Any = 1,
+        padding: Any = "VALID",
+        data_format: str | None = None,
+        dilations: Any = 1,
+        name: Any = None,
+        **older: Any,
+    ) -> Any:
+        """A convolution by TensorFlow's arguments."""
+        filters = older.get("filter", filters)
+        strides = older.get("stride", strides)
+        first, order = _order(data_format)
+        return function(which)(
+            input,
+            filters,
+            _per_axis(strides, axes, first),
+            _padding(which, padding),
+            order,
+            _per_axis(1 if dilations is None else dilations, axes, first),
+        )
+
+    return call
+
+
+def _pooling(which: str, axes: int) -> Callable[..., Any]:
+    def call(
+        input: Any,
+        ksize: Any,
+        strides: Any = None,
+        padding: Any = "VALID",
+        data_format: str | None = None,
+        name: Any = None,
+    ) -> Any:
+        """Pooling by TensorFlow's arguments."""
+        first, order = _order(data_format)
+        size = _per_axis(ksize, axes, first)
+        steps = size if strides is None else _per_axis(strides, axes, first)
+        return function(which)(input, size, steps, _padding(which, padding), order)
+
+    return call
+
+
+def _bias_add(value: Any, bias: Any, data_format: str | None = None, name: Any = None) -> Any:
+    """`tf.nn.bias_add`."""
+    if _order(data_format)[0]:
+        bias = function("reshape")(bias, (-1, *(1,) * (len(value.shape) - 2)))
+    return function("add")(value, bias)
+
+
+def _dropout(
+    x: Any, rate: float, noise_shape: Any = None, seed: Any = None, name: Any = None
+) -> Any:
+    """`tf.nn.dropout`."""
+    from cdl import random
+    from cdl.scripts.tensor import tensors
+
+    return tensors(random.dropout(x, float(rate), noise_shape, seed))
+
+
+def _leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
+    """`tf.nn.leaky_relu`."""
+    return function("leaky_relu")(features, alpha)
+
+
+def _gelu(features: Any, approximate: bool = False, name: Any = None) -> Any:
+    """`tf.nn.gelu`: exact unless told otherwise."""
+    return function("gelu")(features, approximate)
+
+
+def _l2_loss(t: Any, name: str | None = None) -> Any:
+    """`tf.nn.l2_loss`: half the sum of the squares."""
+    return function("sum")(function("square")(t)) / 2
+
+
+def _sigmoid_crossentropy(labels: Any = None, logits: Any = None, name: Any = None) -> Any:
+    """`tf.nn.sigmoid_cross_entropy_with_logits`: ``max(x, 0) - x z + log(1 + exp(-|x|))``."""
+    rest = function("log1p")(function("exp")(-function("abs")(logits)))
+    return function("relu")(logits) - logits * labels + rest
+
+
+def _softmax_crossentropy(
+    labels: Any = None, logits: Any = None, axis: int = -1, name: Any = None
+) -> Any:
+    """`tf.nn.softmax_cross_entropy_with_logits`."""
+    return -function("sum")(labels * function("log_softmax")(logits, axis=axis), axis=axis)
+
+
+def _sparse_crossentropy(labels: Any = None, logits: Any = None, name: Any = None) -> Any:
+    """`tf.nn.sparse_softmax_cross_entropy_with_logits`."""
+    return function("sparse_categorical_crossentropy")(labels, logits, from_logits=True)
+
+
+NN: dict[str, Any] = {
+    **{f"conv{axes}d": _convolution("conv", axes) for axes in (1, 2, 3)},
+    "depthwise_conv2d": _convolution("depthwise_conv", 2),
+    **{f"max_pool{axes}d": _pooling("max_pool", axes) for axes in (1, 2, 3)},
+    **{f"avg_pool{axes}d": _pooling("average_pool", axes) for axes in (1, 2, 3)},
+    "max_pool": _pooling("max_pool", 2),
+    "avg_pool": _pooling("average_pool", 2),
+    "bias_add": _bias_add,
+    "dropout": _dropout,
+    "gelu": _gelu,
+    "l2_loss": _l2_loss,
+    "leaky_relu": _leaky_relu,
+    "sigmoid_cross_entropy_with_logits": _sigmoid_crossentropy,
+    "softmax_cross_entropy_with_logits": _softmax_crossentropy,
+    "sparse_softmax_cross_entropy_with_logits": _sparse_crossentropy,
+}
