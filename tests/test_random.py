@@ -138,7 +138,10 @@ def test_seed_generator_comes_back_from_its_config():
     for seed in (None, 42):
         generator = random.SeedGenerator(seed)
         config = cdl.saving.serialize_keras_object(generator)
-        assert config["module"] == "keras.random" and config["config"] == {"seed": seed}
+        assert config["module"] == "keras.random" and config["config"] == {
+            "seed": seed,
+            "name": generator.name,
+        }
         assert isinstance(cdl.saving.deserialize_keras_object(config), random.SeedGenerator)
     assert np.asarray(random.SeedGenerator(42).state).tolist() == [42, 0]
     with pytest.raises(ValueError, match="arguments not recognized"):

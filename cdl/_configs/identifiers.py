@@ -61,7 +61,7 @@ class Registry:
             snake = [snake_case(exact)] if self.snake and isinstance(thing, type) else []
             for name in (exact, *snake, *names):
                 self._things.setdefault(self.key(name), thing)
-            serialization.register_public(self.module, thing)
+            serialization.register_public(self.module, thing, *names)
             return thing
 
         return enter

@@ -62,9 +62,10 @@ class UnknownObjectError(BothError, TypeError, ValueError):
     """A config names a class or function that is neither cdl's nor known as one of the user's."""
 
 
-def register_public(module: str, thing: Any) -> None:
-    """Enter a class or function as that of its name in one of Keras's modules."""
-    _public.setdefault(module, {}).setdefault(thing.__name__, thing)
+def register_public(module: str, thing: Any, *names: str) -> None:
+    """Enter a class or function as that of its name, and of others, in one of Keras's modules."""
+    for name in (thing.__name__, *names):
+        _public.setdefault(module, {}).setdefault(name, thing)
     _keras_modules[thing] = module
 
 

@@ -38,6 +38,7 @@ class VarianceScaling(RandomInitializer):
         output_axes: the same for fan_out; the last axis, times all before the last but one.
     """
 
+    _inner: tuple[str, ...] = ("with_axes",)
     _modes = ("fan_in", "fan_out", "fan_avg")
     _distributions = ("truncated_normal", "untruncated_normal", "uniform")
 

@@ -10,6 +10,9 @@ from cdl.layers.activations.rectifiers import ReLU as ReLU
 from cdl.layers.activations.softmax import Softmax as Softmax
 from cdl.layers.attention.attention import AdditiveAttention as AdditiveAttention
 from cdl.layers.attention.attention import Attention as Attention
+from cdl.layers.attention.grouped_query_attention import (
+    GroupedQueryAttention as GroupedQueryAttention,
+)
 from cdl.layers.attention.grouped_query_attention import GroupQueryAttention as GroupQueryAttention
 from cdl.layers.attention.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from cdl.layers.convolution.conv import Conv1D as Conv1D

@@ -41,13 +41,47 @@ def stateless_call(
     variables = [*lists[0], *lists[1]]
     pairs = zip(variables, [*given[0], *given[1]], strict=True)
     kept = [(variable, variable.numpy().copy()) for variable in variables]
+    within = layer._flatten_layers()
+    calls = [each._calls for each in within]
+    generators = [each for inner in within for each in inner._seed_generators]
     try:
         for variable, value in pairs:
             variable.assign(np.array(value))
+        before = [generator.state.numpy() for generator in generators]
+        place = _place(generators, before)
+        for each in within:
+            each._calls = place
         outputs = layer(*args, **kwargs)
+        if any(each._calls != place for each in within):  # numbers may have been drawn
+            _count(generators, before)
         after = [variable.numpy().copy() for variable in lists[1]]
         losses = layer.losses if return_losses else []
     finally:
         for variable, value in kept:
             variable.assign(value)
+        for each, count in zip(within, calls, strict=True):
+            each._calls = count
     return (outputs, after, losses) if return_losses else (outputs, after)
+
+
+def _place(generators: list[Any], states: list[Any]) -> int:
+    """Which draw comes next, by the states of all generators: equal ones give equal numbers.
+
+    A program has the seeds that it was made with, so other ones count here.
+    """
+    place = 0
+    for generator, (seed, used) in zip(generators, states, strict=True):
+        place = (place * 31 + int(used) + 7919 * (int(seed) - generator.seed)) % 2**31
+    return place
+
+
+def _count(generators: list[Any], before: list[Any]) -> None:
+    """Have the generators that a program drew from stand one draw further on.
+
+    Args:
+        generators: all that may be.
+        before: their states ahead of the call; one that stands elsewhere has counted by itself.
+    """
+    for generator, state in zip(generators, before, strict=True):
+        if np.array_equal(generator.state.numpy(), state):
+            generator.next()

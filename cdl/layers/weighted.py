@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import dtype_policies, initializers
+from cdl import constraints, dtype_policies, initializers, regularizers
 from cdl._common.dtypes import FLOATS, LOW, floatx, standardize_dtype
 from cdl._common.naming import unique
 from cdl._common.validation import expected, flag
@@ -105,8 +105,8 @@ class Weighted(Tracking, Quantizing):
                 integers up to 2^24, or "bool", which never learn: `trainable=False`.
             trainable: False for a weight that training never changes.
             autocast: whether `call` reads it in the dtype that the layer computes in.
-            regularizer: a penalty on it.
-            constraint: what it must be after each update.
+            regularizer: a penalty on it, or the name of one, such as "l1".
+            constraint: what it must be after each update, or a name, such as "non_neg".
             aggregation: how it would be brought together from several processes; there is one.
             name: the last part of its path.
             matrix: whether it is the (k, n) factor of a matrix product, or the kernel of a
@@ -116,7 +116,7 @@ class Weighted(Tracking, Quantizing):
         Raises:
             TypeError: more than three arguments without a name.
             ValueError: the layer is built already, the shape is not known or a text, an
-                argument is given twice, or integers are to be trained.
+                argument is given twice, integers are to be trained, or a name that is none.
         """
         del aggregation
         owner = f"{type(self).__name__} {self.name!r}"
@@ -146,6 +146,7 @@ class Weighted(Tracking, Quantizing):
         if matrix is None:
             matrix = 2 <= len(shape) <= 5 and is_scripted(type(self))
         name = name or unique("variable")
+        penalty, projection = regularizers.get(regularizer), constraints.get(constraint)
 
         def initial(sizes: tuple[int, ...]) -> Any:
             return first(sizes, dtype=kept_dtype if whole else "float32")
@@ -160,8 +161,8 @@ class Weighted(Tracking, Quantizing):
                 name=name,
                 trainable=trainable and self._trainable,
                 matrix=matrix,
-                regularizer=regularizer,
-                constraint=constraint,
+                regularizer=penalty,
+                constraint=projection,
                 dtype=kept_dtype,
                 autocast=flag(owner, "autocast", autocast),
             )
@@ -218,8 +219,8 @@ class Weighted(Tracking, Quantizing):
         """Whether a weight of the layer's own is one that is never trained."""
         return weight in self._frozen
 
-    def _gathered(self, what: str, *variables: list[Variable]) -> list[Variable]:
-        """The layer's own weights, and those of the layers within it, each once."""
+    def _gathered(self, what: str, *variables: list[Any]) -> list[Any]:
+        """The layer's own variables, and those of the layers within it, each once."""
         found = {id(weight): weight for part in variables for weight in part}
         for layer in self._sublayers():
             for weight in getattr(layer, what):
@@ -227,9 +228,10 @@ class Weighted(Tracking, Quantizing):
         return list(found.values())
 
     @property
-    def variables(self) -> list[Variable]:
-        """The same as `weights`."""
-        return self.weights
+    def variables(self) -> list[Any]:
+        """The weights, and the states of the seed generators, each behind those of its layer."""
+        states = [generator.state for generator in self._seed_generators]
+        return self._gathered("variables", *self._sorted_variables(), states)
 
     @property
     def dtype_policy(self) -> DTypePolicy:
@@ -323,9 +325,14 @@ class Weighted(Tracking, Quantizing):
         return self.trainable_weights
 
     @property
-    def non_trainable_variables(self) -> list[Variable]:
-        """The same as `non_trainable_weights`."""
-        return self.non_trainable_weights
+    def non_trainable_variables(self) -> list[Any]:
+        """Those of `variables` that training leaves alone: all if the layer is not trainable."""
+        if not self._trainable:
+            return self.variables
+        trained, others = self._sorted_variables()
+        frozen = [each for each in trained if not each.trainable]
+        states = [generator.state for generator in self._seed_generators]
+        return self._gathered("non_trainable_variables", frozen, others, states)
 
     @property
     def trainable(self) -> bool:

@@ -14,7 +14,6 @@ from cdl._common.errors import hinted
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
-from cdl._tracing.variable import Variable
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
@@ -141,21 +140,6 @@ class Model(Configured, FunctionalGraph):
                 return layer
         names = [layer.name for layer in layers]
         raise ValueError(f"get_layer: name must be one of {names}, got {name!r}")
-
-    @property
-    def variables(self) -> list[Variable]:
-        """The same as `weights`."""
-        return self.weights
-
-    @property
-    def trainable_variables(self) -> list[Variable]:
-        """The same as `trainable_weights`."""
-        return self.trainable_weights
-
-    @property
-    def non_trainable_variables(self) -> list[Variable]:
-        """The same as `non_trainable_weights`."""
-        return self.non_trainable_weights
 
     def get_weights(self) -> list[NDArray[np.float32]]:
         """The values of all weights, as fresh arrays."""

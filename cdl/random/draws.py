@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._common.dtypes import astype, standardize_dtype
 from cdl._common.errors import Listed
+from cdl._common.naming import unique
 from cdl._common.validation import expected, not_recognized, number
 from cdl._configs.serialization import register_public
 from cdl._tracing.graph import KerasTensor, current_scope
@@ -38,7 +39,7 @@ class SeedGenerator(Listed):
 
     Args:
         seed: where it starts: an int from 0, or None for one drawn by Python's `random`.
-        name: kept.
+        name: its own, the first part of its state's path; None for the next free one.
 
     Raises:
         ValueError: a seed that is no such int.
@@ -55,7 +56,7 @@ class SeedGenerator(Listed):
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise expected("SeedGenerator", "seed", "an int >= 0 or None", seed)
         self.seed = int(seed)
-        self.name = name or "seed_generator"
+        self.name = name or unique("seed_generator")
         first = [self.seed % _SEEDS, 0]
         self.state = State(first, dtype="uint32", name="seed_generator_state", owner=self.name)
 
@@ -78,7 +79,7 @@ class SeedGenerator(Listed):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given, so None if it was drawn."""
-        return {"seed": self._given_seed}
+        return {"seed": self._given_seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:

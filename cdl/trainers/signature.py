@@ -66,6 +66,7 @@ class TrainableModel(Protocol):
 
     name: str
     built: bool
+    _calls: int  # on arrays in training mode
 
     def _flatten_layers(self) -> list[Any]:
         """The model and all layers in it, each once."""

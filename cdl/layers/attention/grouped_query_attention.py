@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-@registry.add()
+@registry.add("GroupedQueryAttention")
 class GroupQueryAttention(ProjectedAttention):
     """Attention by several heads, runs of which share keys and values (Ainslie et al., 2023).
 
@@ -326,3 +326,6 @@ class GroupQueryAttention(ProjectedAttention):
             **self._projection_config(),
             "seed": self.seed,
         }
+
+
+GroupedQueryAttention = GroupQueryAttention

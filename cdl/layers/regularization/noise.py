@@ -34,6 +34,7 @@ class GaussianNoise(Random):
     """
 
     by_lines = True
+    _amount = "stddev"
 
     @renamed(sigma="stddev")
     def __init__(

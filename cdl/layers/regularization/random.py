@@ -23,12 +23,18 @@ class Random(SameShape):
     """
 
     training_by_default = False
+    _amount = "rate"  # the attribute that says how much it draws
 
     def __init__(self, seed: int | None, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.seed = checked_seed(type(self).__name__, seed)
         self.seed_generator = SeedGenerator(self.seed)
         self._build_at_init()
+
+    @property
+    def _seed_generators(self) -> list[Any]:
+        """Its generators; none where it leaves all as it is, as in Keras."""
+        return super()._seed_generators if getattr(self, self._amount) > 0 else []
 
     def _draws(self, program: Program) -> dict[str, Any]:
         """What the next instruction of a program draws by."""

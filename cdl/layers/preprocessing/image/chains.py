@@ -100,6 +100,11 @@ class Equalization(_OnBatches):
         self.bins = positive_int("Equalization", "bins", bins)
         self.value_range = list(checked_values(self, value_range))
 
+    @property
+    def _seed_generators(self) -> list[Any]:
+        """None, since it draws nothing."""
+        return []
+
     def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
         axis = 3 if self.data_format == "channels_last" else 1
         x = np.moveaxis(np.asarray(scaled(parts["images"], self.value_range, (0, 255))), axis, 0)
@@ -167,6 +172,9 @@ class _Chained(_OnBatches):
         self.random_color_degeneration = coloring.RandomColorDegeneration(f, **drawn)
         self.random_contrast = coloring.RandomContrast(f, **drawn)
         self.random_sharpness = toning.RandomSharpness(f, **drawn)
+
+    def _sublayers(self) -> list[Any]:
+        return [*self._layers(), *super()._sublayers()]
 
     def _layers(self) -> list[Any]:
         """The layers, first those that leave colours in their order."""
