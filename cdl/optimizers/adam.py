@@ -9,6 +9,7 @@ from cdl._common.validation import expected, flag, number
 from cdl.optimizers.base_optimizer import Optimizer, registry
 
 if TYPE_CHECKING:
+    from cdl._tracing.variable import Variable
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
@@ -35,6 +36,8 @@ class Adam(Optimizer):
 
     extra_arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")
     late_slots = ("velocity_hat",)
+
+    row = "adam"
 
     def __init__(
         self,
@@ -74,7 +77,11 @@ class Adam(Optimizer):
         self.beta_2 = number(owner, "beta_2", beta_2, 0.0, below=1.0)
         self.epsilon = number(owner, "epsilon", epsilon, 0.0)
         self.amsgrad = flag(owner, "amsgrad", amsgrad)
-        self.row = "adam_amsgrad" if self.amsgrad else "adam"
+
+    def row_of(self, variable: Variable) -> str:
+        """The row with the largest v so far, or that without."""
+        del variable
+        return "adam_amsgrad" if self.amsgrad else "adam"
 
 
 @registry.add()

@@ -29,6 +29,7 @@ from cdl.optimizers import schedules
 from cdl.optimizers.apply import ForeignWeights, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate
 from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
+from cdl.optimizers.settings import Settings
 from cdl.optimizers.slots import Slots
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ registry = Registry(
 )
 
 
-class Optimizer(OwnOptimizer, Hinting):
+class Optimizer(Settings, OwnOptimizer, Hinting):
     """Base of optimizers; a subclass names its row of the core's table.
 
+    Attributes of the names of arguments may be set at any time, and count from the next step on.
     One of your own has an `update_step` instead, in Python, and adds what it keeps in `build`: see
     `OwnOptimizer`.
 
@@ -97,15 +99,14 @@ class Optimizer(OwnOptimizer, Hinting):
     """
 
     _inner: tuple[str, ...] = (
-        "averages", "by_step", "counter", "decay_of", "decays", "first_values", "follow", "groups",
-        "has_one_rate", "hypers", "is_written", "late_slots", "extra_arguments", "rates", "row",
-        "row_of", "rules", "slots", "step",
+        "averages", "by_step", "changes", "counter", "decay_of", "decays", "first_values", "follow",
+        "groups", "has_one_rate", "hypers", "is_written", "late_slots", "extra_arguments", "rates",
+        "row", "row_of", "rules", "slots", "step",
     )  # fmt: skip
     row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.
     late_slots: tuple[str, ...] = ()
     _lists_nothing = True  # whether `variables` has numbers for slots that a weight has none of
-    extra_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
 
     def __init__(
         self,
@@ -315,6 +316,7 @@ class Optimizer(OwnOptimizer, Hinting):
             )
         variables = [self._foreign.mirror_of(each) for each in var_list]
         if not self.built:
+            self._check_settings()
             if self.is_written:
                 self._python.build(self, variables)
             self._slots = Slots(self, variables)

@@ -39,6 +39,7 @@ class Ftrl(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
+    row = "ftrl"
     extra_arguments = (
         "learning_rate_power",
         "initial_accumulator_value",
@@ -97,7 +98,11 @@ class Ftrl(Optimizer):
         for argument, value in strengths.items():
             setattr(self, argument, number("Ftrl", argument, value, 0.0))
         self.beta = number("Ftrl", "beta", beta)
-        self.row = "ftrl" if self.learning_rate_power == -0.5 else "ftrl_power"
+
+    def row_of(self, variable: Variable) -> str:
+        """The row with roots, or that with any power."""
+        del variable
+        return "ftrl" if self.learning_rate_power == -0.5 else "ftrl_power"
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
         """What a slot of a weight begins with."""

@@ -32,7 +32,15 @@ _SHARED = {
     "loss_scale_factor": None,
     "gradient_accumulation_steps": None,
 }
+_OWNER = "LossScaleOptimizer"
 _LARGEST = float(np.finfo(np.float32).max)
+
+
+def _of_inner(argument: str, value: Any) -> ValueError:
+    return ValueError(
+        f"{_OWNER}: {argument} must be given to the inner optimizer: set it on the "
+        f"`inner_optimizer`, got {value!r}"
+    )
 
 
 @registry.add()
@@ -60,6 +68,7 @@ class LossScaleOptimizer(Optimizer):
     """
 
     by_step = True
+    extra_arguments = ("initial_scale", "dynamic_growth_steps")
     row = "sgd"  # of no use: the inner optimizer's rows count
 
     def __init__(
@@ -70,7 +79,7 @@ class LossScaleOptimizer(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        owner = "LossScaleOptimizer"
+        owner = _OWNER
         if not isinstance(inner_optimizer, Optimizer):
             raise expected(owner, "inner_optimizer", "an Optimizer", inner_optimizer)
         if kwargs.pop("dynamic", True) is not True:
@@ -81,10 +90,7 @@ class LossScaleOptimizer(Optimizer):
         for argument, default in _SHARED.items():
             value = kwargs.pop(argument, default)
             if value != default:
-                raise ValueError(
-                    f"{owner}: {argument} must be given to the inner optimizer: set it on the "
-                    f"`inner_optimizer`, got {value!r}"
-                )
+                raise _of_inner(argument, value)
         if kwargs:
             unknown = "`, `".join(kwargs)
             raise ValueError(f"{owner}: there are no such arguments: `{unknown}`")
@@ -95,16 +101,28 @@ class LossScaleOptimizer(Optimizer):
         )
         super().__init__(0.0, name=name)
         inner_optimizer.loss_scale_factor = None
-        # Then the core gathers gradients, and the inner optimizer takes those of good batches.
-        gathers = inner_optimizer.is_written or inner_optimizer.gradient_accumulation_steps
-        self.is_written = bool(gathers)
         self.step_counter = State(0, dtype="int32", name="step_counter", owner=self.name)
         self.dynamic_scale = Variable(
             (), lambda _: initial_scale, name="dynamic_scale", trainable=False
         )
         self.dynamic_scale.path = f"{self.name}/dynamic_scale"
 
+    def _check_settings(self, **changed: Any) -> None:
+        """ValueError for a shared argument, which has no effect here, or a wrong own one."""
+        names = (*_SHARED, *self.extra_arguments)
+        settings = {**{name: getattr(self, name) for name in names}, **changed}
+        for argument, default in _SHARED.items():
+            if settings[argument] != default:
+                raise _of_inner(argument, settings[argument])
+        number(_OWNER, "initial_scale", settings["initial_scale"], above=0.0)
+        positive_int(_OWNER, "dynamic_growth_steps", settings["dynamic_growth_steps"])
+
     # What the inner optimizer does
+
+    @property
+    def changes(self) -> int:
+        """How often an attribute of the inner optimizer has been set since it was built."""
+        return super().changes + self.inner_optimizer.changes
 
     @property
     def learning_rate(self) -> Any:
@@ -161,8 +179,13 @@ class LossScaleOptimizer(Optimizer):
         inner = self.inner_optimizer
         inner._lists_nothing = inner._lists_nothing and inner.built  # as in Keras's files
         inner.build(var_list)
-        if self.is_written and not self.built:
-            self._python.build(self, self._learning)
+        if not self.built:
+            self._check_settings()
+            # Then the core gathers gradients, and the inner optimizer takes those of good batches.
+            self.is_written = bool(inner.is_written or inner.gradient_accumulation_steps)
+            inner._fixed = ("gradient_accumulation_steps",)
+            if self.is_written:
+                self._python.build(self, self._learning)
         self.built = True
 
     @property

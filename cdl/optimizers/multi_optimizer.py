@@ -13,6 +13,7 @@ from cdl._configs.identifiers import serialize
 from cdl._tracing.variable import Variable
 from cdl.optimizers.base_optimizer import Optimizer, registry
 from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
+from cdl.optimizers.settings import SHARED
 
 if TYPE_CHECKING:
     from typing import Self
@@ -195,6 +196,14 @@ class MultiOptimizer(Optimizer):
         self._loss_scale_factor = value
         for each in self._optimizers:
             each.loss_scale_factor = value
+
+    def _check_settings(self, **changed: Any) -> None:
+        """ValueError for a shared argument, which has no effect here."""
+        for name in set(SHARED) - {"loss_scale_factor", "ema_momentum"}:
+            if value := changed.get(name, getattr(self, name)):
+                raise ValueError(
+                    f"MultiOptimizer: {name} must be set on one of its `optimizers`, got {value!r}"
+                )
 
     def build(self, var_list: Sequence[Any]) -> None:
         """Give each weight to its optimizer, and build these; again for the same is nothing."""

@@ -9,6 +9,7 @@ from cdl._common.validation import flag, number
 from cdl.optimizers.base_optimizer import Optimizer, registry
 
 if TYPE_CHECKING:
+    from cdl._tracing.variable import Variable
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
@@ -32,6 +33,8 @@ class RMSprop(Optimizer):
 
     extra_arguments = ("rho", "momentum", "epsilon", "centered")
     late_slots = ("momentum", "average_gradient")
+
+    row = "rmsprop"
 
     def __init__(
         self,
@@ -70,5 +73,9 @@ class RMSprop(Optimizer):
         self.momentum = number("RMSprop", "momentum", momentum, 0.0, 1.0)
         self.epsilon = number("RMSprop", "epsilon", epsilon, 0.0)
         self.centered = flag("RMSprop", "centered", centered)
+
+    def row_of(self, variable: Variable) -> str:
+        """The row by which attributes count: centered, with momentum, both or neither."""
+        del variable
         parts = ["rmsprop", *["centered"] * self.centered, *["momentum"] * (self.momentum > 0)]
-        self.row = "_".join(parts)
+        return "_".join(parts)

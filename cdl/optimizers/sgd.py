@@ -9,6 +9,7 @@ from cdl._common.validation import expected, flag
 from cdl.optimizers.base_optimizer import Optimizer, registry
 
 if TYPE_CHECKING:
+    from cdl._tracing.variable import Variable
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
 
 
@@ -35,6 +36,8 @@ class SGD(Optimizer):
     """
 
     extra_arguments = ("momentum", "nesterov")
+
+    row = "sgd"
 
     def __init__(
         self,
@@ -71,7 +74,9 @@ class SGD(Optimizer):
             raise expected("SGD", "momentum", "a float from 0.0 to 1.0", momentum)
         self.momentum = momentum
         self.nesterov = flag("SGD", "nesterov", nesterov)
-        if not momentum:
-            self.row = "sgd"
-        else:
-            self.row = "sgd_nesterov" if self.nesterov else "sgd_momentum"
+
+    def row_of(self, variable: Variable) -> str:
+        """The row with momentum, Nesterov's or not, or that without."""
+        del variable
+        with_momentum = "sgd_nesterov" if self.nesterov else "sgd_momentum"
+        return with_momentum if self.momentum else "sgd"

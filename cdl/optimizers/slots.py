@@ -28,14 +28,28 @@ class Slots:
     """
 
     def __init__(self, optimizer: Optimizer, weights: Sequence[Variable] = ()) -> None:
-        like = optimizer._like
         self.averages: dict[Variable, Variable] = {}
         self.accumulators: dict[Variable, Variable] = {}
-        if optimizer.use_ema:
-            self.averages = {each: like(each, "average") for each in weights}
-        if optimizer.gradient_accumulation_steps:
+        self._accumulated: int | None = None  # steps
+        # By name all that have been made: of rows that count no more, too.
+        self._made: dict[Variable, dict[str, Variable]] = {each: {} for each in weights}
+        self.follow(optimizer)
+
+    def follow(self, optimizer: Optimizer) -> None:
+        """Make what the optimizer's attributes ask for by now; what stays keeps its values."""
+        like, steps = optimizer._like, optimizer.gradient_accumulation_steps
+        if not optimizer.use_ema:
+            self.averages = {}
+        elif not self.averages:
+            self.averages = {each: like(each, "average") for each in self._made}
+            if optimizer.step:  # the first step begins them
+                for weight, average in self.averages.items():
+                    average.assign(weight.numpy())
+        if steps != self._accumulated:
+            weights = self._made if steps else ()
             self.accumulators = {each: like(each, "gradient_accumulator") for each in weights}
-        self.of_weights = {each: _new_slots(optimizer, each) for each in weights}
+            self._accumulated = steps
+        self.of_weights = {each: _slots(optimizer, each, had) for each, had in self._made.items()}
 
     def storages(self, weight: Variable) -> list[_core.Parameter]:
         """What the core keeps of a weight, in the order of its row."""
@@ -60,16 +74,18 @@ class Slots:
         return [*kept, *early, *chain(*late.values())]
 
 
-def _new_slots(optimizer: Optimizer, weight: Variable) -> list[Variable]:
+def _slots(optimizer: Optimizer, weight: Variable, made: dict[str, Variable]) -> list[Variable]:
+    """The slots of the row by which a weight learns; new ones are added to those made so far."""
     if optimizer.is_written:
         return []
     names = _core.OPTIMIZERS[optimizer.row_of(weight)].slots
-    slots = [optimizer._like(weight, name) for name in names]
-    for name, slot in zip(names, slots, strict=True):
-        first = optimizer.first_values(name, weight)
-        if first is not None:
-            slot.assign(first)
-    return slots
+    for name in names:
+        if name not in made:
+            made[name] = optimizer._like(weight, name)
+            first = optimizer.first_values(name, weight)
+            if first is not None:
+                made[name].assign(first)
+    return [made[name] for name in names]
 
 
 def storages_of(

@@ -127,6 +127,7 @@ class TrainFunction:
         self.ranks = None if wants_all else ranks
         self.key = key
         self._nothing = plan.nothing()
+        self._pass: tuple[Any, int, NDArray[np.int64] | None] = self._nothing, 1, None
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
         self._variables = variables
         self._batch_of_states = plan.program.batch_of_states
@@ -137,6 +138,7 @@ class TrainFunction:
         self.grew = True  # its memory, since a cache looked at it
         program, rules = self.plan.program, self._weight_rules.rules
         splits = not self.in_python
+        self._changes = self.optimizer.changes
         if self.training:
             after, variables = self._weight_rules.after, self._variables
             self.executor = learner(
@@ -159,14 +161,35 @@ class TrainFunction:
             ValueError: layers keep states from batch to batch, of another number of samples.
         """
         check_batches("a run", self._batch_of_states, batch, arrays.samples)
-        if batch > self.executor.rows:
-            self._earlier, self._earlier_penalty = self._states(), self._penalties()
-            self._make_executor(batch)
+        if batch > self.executor.rows or self._is_outdated:
+            self._remake_executor(max(batch, self.executor.rows))
         if self.in_python:
             self.parts.learn_dtypes(arrays.y)
         parts: tuple[Any, ...] = arrays
         fed = [parts[part][number] for part, number in self._feeds]
+        self._pass = fed, batch, order
         self.executor.begin(fed, batch, order)
+
+    @property
+    def _is_outdated(self) -> bool:
+        """Whether an attribute of the optimizer has been set since the executor was made."""
+        return self.training and self._changes != self.optimizer.changes
+
+    def _remake_executor(self, rows: int) -> None:
+        self._earlier, self._earlier_penalty = self._states(), self._penalties()
+        self._make_executor(rows)
+
+    def _heed_optimizer(self) -> None:
+        """Go on with the rest of the pass by what the optimizer's attributes are by now."""
+        if not self._is_outdated:
+            return
+        fed, batch, order = self._pass
+        at = self.executor.done * batch
+        self._remake_executor(self.executor.rows)
+        if order is None:
+            fed = [each[at:] for each in fed]
+        self._pass = fed, batch, None if order is None else order[at:]
+        self.executor.begin(*self._pass)
 
     def takes(self, arrays: Arrays) -> bool:
         """Whether the program is for inputs of such sizes, and targets and weights beside them."""
@@ -185,7 +208,8 @@ class TrainFunction:
 
     def release(self) -> None:
         """Let go of the data."""
-        self.executor.begin(self._nothing, 1)
+        self._pass = self._nothing, 1, None
+        self.executor.begin(*self._pass)
 
     def reset(self) -> None:
         """Forget what loss and metrics have added up."""
@@ -201,8 +225,9 @@ class TrainFunction:
         """Run up to `steps` batches or for about `seconds`; returns how many it ran.
 
         If this is interrupted, the weights, the optimizer and the metrics are those of the last
-        whole batch.
+        whole batch. Attributes of the optimizer that have been set meanwhile count from here on.
         """
+        self._heed_optimizer()
         if self.in_python:
             return self._run_in_python(steps, seconds)
         if not self.training:

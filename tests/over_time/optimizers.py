@@ -13,7 +13,8 @@ from cdl.models import Sequential, load_model
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3)).astype(np.float32)
 Y = RNG.normal(size=(12, 2)).astype(np.float32)
-GRADIENTS = [RNG.normal(size=(4, 3)).astype(np.float32), RNG.normal(size=3).astype(np.float32)]
+SHAPES = {"kernel": (4, 3), "embedding": (4, 3), "bias": (3,)}
+GRADIENTS = [RNG.normal(size=each).astype(np.float32) for each in SHAPES.values()]
 
 
 def inner():
@@ -27,6 +28,7 @@ MADE = {
         optimizers.OptimizerMap(inner(), {".*bias.*": optimizers.Adam(0.01)})
     ),
     "SGD": lambda: optimizers.SGD(0.1, momentum=0.9),
+    "Adafactor": lambda: optimizers.Adafactor(0.9),
     "RMSprop": lambda: optimizers.RMSprop(0.1, momentum=0.9),
 }
 BASES = {"Optimizer", "OptimizerMap"}
@@ -42,7 +44,9 @@ def fresh(cls):
 
 
 def net(cls):
-    model = Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2)])
+    model = Sequential(
+        [layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2, name="embedding")]
+    )
     model.compile(fresh(cls), "mse")
     return model
 
@@ -62,15 +66,12 @@ class Applied:
 
     def __init__(self, cls):
         self.optimizer = fresh(cls)
-        names = ("kernel", "bias")
-        self.weights = [
-            cdl.Variable(np.ones(each.shape), name=name)
-            for each, name in zip(GRADIENTS, names, strict=True)
-        ]
+        self.weights = [cdl.Variable(np.ones(shape), name=name) for name, shape in SHAPES.items()]
 
     def use(self):
-        for _ in range(3):
-            self.optimizer.apply(GRADIENTS, self.weights)
+        for i in range(3):
+            given = [np.roll(each, i, 0) * (-2.0) ** -i for each in GRADIENTS]
+            self.optimizer.apply(given, self.weights)
         return list(map(np.array, (*self.weights, *self.optimizer.variables)))
 
 
@@ -105,12 +106,19 @@ NOT_SHOWN = {
     "name": "it is what variables are called",
     "loss_scale_factor": "gradients of a loss are divided by what they were multiplied by",
     "initial_scale": "the scale has begun",
+    "relative_step": "it has no effect, as in Keras",
+    "initial_accumulator_value": "the sums have begun",
     "inner_optimizer": "it is another optimizer",
     "optimizer_map": "it is another optimizer",
 }
 OTHER = {
     ("Adafactor", "beta_2_decay"): -0.5,
+    ("Adafactor", "epsilon_1"): 0.1,
+    ("Adafactor", "epsilon_2"): 5.0,
     ("Ftrl", "learning_rate_power"): -0.7,
+    ("LossScaleOptimizer", "dynamic_growth_steps"): 1,
+    ("ScheduleFreeAdamW", "warmup_steps"): 20,
+    ("Muon", "muon_b"): -4.7,
     ("Muon", "ns_steps"): 2,
     ("Muon", "rms_rate"): 0.3,
     ("Muon", "adam_weight_decay"): 0.3,
@@ -123,6 +131,8 @@ def another(cls, name, value):
         return OTHER[cls.__name__, name]
     if name in SHARED:
         return SHARED[name]
+    if name == "epsilon":
+        return 0.1
     if isinstance(value, bool):
         return not value
     assert isinstance(value, (int, float)), f"{cls.__name__}.{name}: OTHER needs a row"
@@ -148,7 +158,7 @@ def of_applied(applied):
 
 
 def wrong_gradient(applied):
-    applied.optimizer.apply([GRADIENTS[0], GRADIENTS[0]], applied.weights)
+    applied.optimizer.apply(GRADIENTS[:1] * 3, applied.weights)
 
 
 ROWS = [
@@ -160,7 +170,7 @@ ROWS = [
             partial(net, cls),
             fit,
             (cls,),
-            {},
+            changes(cls, of_fit),
             {**COPIES, "file": by_file},
             fails={"targets": lambda model: model.fit(X, Y[:, :1].repeat(3, 1), verbose=0)},
         ),
@@ -169,7 +179,7 @@ ROWS = [
             partial(Applied, cls),
             Applied.use,
             (cls,),
-            {},
+            changes(cls, of_applied),
             {**COPIES, "config": by_config},
             fails={"gradient": wrong_gradient},
         ),

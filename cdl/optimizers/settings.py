@@ -1,0 +1,64 @@
+"""Settings: attributes of an optimizer that count from the next step on, whenever they are set."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdl.optimizers.base_optimizer import Optimizer
+
+SHARED = (
+    *("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum"),
+    *("ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "decay"),
+)
+
+
+class Settings:
+    """Mixin of optimizers: the constructor's arguments as attributes that may be set.
+
+    One that is set on a built optimizer is checked as the constructor does. Before that, `build`
+    checks all of them, since subclasses set theirs one by one.
+    """
+
+    extra_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
+    _changes = 0
+    _fixed: Sequence[str] = ()  # those that another optimizer around this one has been built for
+
+    @property
+    def changes(self) -> int:
+        """How often one has been set since the optimizer was built."""
+        return self._changes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not vars(self).get("built") or name not in (*SHARED, *self.extra_arguments):
+            object.__setattr__(self, name, value)
+            return
+        if name in self._fixed:
+            raise ValueError(
+                f"{type(self).__name__}: {name} must be set before the LossScaleOptimizer around "
+                f"it is built, which the first training does; got {value!r}"
+            )
+        self._check_settings(**{name: value})
+        self._set(name, value)
+
+    def _check_settings(self: Any, **changed: Any) -> None:
+        """ValueError for values, set or to be set, that the constructor refuses."""
+        classes = type(self).__mro__
+        cls: Any = next(each for each in classes if each.__module__.startswith("cdl.optimizers."))
+        known = {*inspect.signature(cls).parameters, "decay"}
+        names = known.intersection((*SHARED, *cls.extra_arguments))
+        cls(**{"learning_rate": 0.0, **{each: getattr(self, each) for each in names}, **changed})
+
+    def _set(self: Any, name: str, value: Any) -> None:
+        """Give an attribute another value, and what follows from it: slots, averages, steps."""
+        optimizer: Optimizer = self
+        updates = int(optimizer.iterations)
+        object.__setattr__(optimizer, name, value)
+        if name == "gradient_accumulation_steps":
+            optimizer.step = updates * (value or 1)
+        optimizer._slots.follow(optimizer)
+        optimizer._executors.clear()
+        optimizer._changes += 1
