@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import saving, tree
 from cdl._common.errors import warn
 from cdl._configs import serialization
+from cdl._configs.custom_objects import all_custom_objects
 from cdl._configs.serialization import deserialize, serialize
 from cdl._tracing.graph import KerasTensor, Node
 from cdl._tracing.keras_tensor import SymbolicBatch
@@ -20,6 +21,7 @@ from cdl._tracing.operation import OP_DEFS, OpDef, Operation
 from cdl._tracing.shape_inference import signature_of
 from cdl.models.graph import ModelGraph
 from cdl.models.quantizing import QuantizedModel
+from cdl.saving import keras2_configs
 from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -455,11 +457,14 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 def model_from_config(
     config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
 ) -> Model:
-    """The same from the config itself."""
+    """The same from the config itself; that of Keras 2 too."""
     from cdl.models.model import Model
 
     if not isinstance(config, Mapping) or "class_name" not in config:
         raise ValueError(f"the config of a model must be a dict with a class_name, got {config!r}")
+    if config.get("module") is None and config.get("registered_name") is None:
+        with saving.custom_object_scope(all_custom_objects(custom_objects)):
+            config = keras2_configs.modern_file(config)
     model = serialization.deserialize(config, custom_objects)
     if not isinstance(model, Model):
         raise ValueError(f"the config must be that of a model, got one of {config['class_name']!r}")

@@ -2,11 +2,12 @@
 
 There a class is named without its module, a layer without Input holds the shape of the model's
 input, and what a model was compiled with stands apart. `modern` and `modern_compile` bring such
-configs into today's form, `legacy` and `legacy_compile` go the other way.
+configs into today's form, `modern_file` those of `.keras` files of Keras 2.12 to 2.15, which name
+modules that are gone. `legacy` and `legacy_compile` go the other way.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cdl._configs import custom_objects
@@ -36,10 +37,13 @@ _UNUSED = {
     ),
     r"SimpleRNN(Cell)?|ConvLSTM\dD": ("implementation",),
     r"MultiHeadAttention": ("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),
+    r"Random\w+|.*Dropout|GaussianNoise": ("rng_type",),
 }
 # Layers of cuDNN, of which there were only some arguments.
 _CUDNN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
 _KERNELS = "keras.initializers"  # the only objects of which Keras 2 wrote a dtype that is gone
+_PACKAGES = re.compile(r"(tf_keras|tensorflow\.(python\.)?keras|keras)(?=\.|$)")
+_GONE = re.compile(r"(keras\.optimizers)\.(legacy|experimental)$")
 
 
 def modern(config: Mapping[str, Any]) -> Any:
@@ -47,19 +51,50 @@ def modern(config: Mapping[str, Any]) -> Any:
     if not isinstance(config, Mapping) or "class_name" not in config:
         return config
     name, inner = config["class_name"], config.get("config")
-    if name in _MODELS:
+    own = isinstance(name, str) and name in custom_objects.all_custom_objects()
+    if name in _MODELS and not own:
+        if name == "Model" and isinstance(inner, Mapping) and "input_layers" in inner:
+            config = {**config, "class_name": "Functional"}  # its name up to Keras 2.2
         return _named(config, "keras", _modern_model(inner))
     if not isinstance(inner, Mapping):
         return dict(config)
-    if name in keras2_ops.CLASSES and name not in custom_objects.all_custom_objects():
+    if own and isinstance(inner.get("layers"), list):  # a subclass of a model
+        return _named(config, "keras", _modern_model(inner))
+    if name in keras2_ops.CLASSES and not own:
         return keras2_ops.modern(config)
-    if keras2_ops.is_operation(config) and name not in custom_objects.all_custom_objects():
+    if keras2_ops.is_operation(config) and not own:
         return {**config, "module": "keras.src.ops.numpy"}
-    if name in _CUDNN and name not in custom_objects.all_custom_objects():
+    if name in _CUDNN and not own:
         name = _CUDNN[name]
         config = {**config, "class_name": name}
         inner = {**inner, "reset_after": True} if name == "GRU" else inner
     return _named(config, "keras.layers", _modern_layer(name, inner))
+
+
+def modern_file(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a `.keras` file of Keras 2: that of a model, built and compiled."""
+    config = _with_modules_of_today(config)
+    whole: dict[str, Any] = modern(config)
+    training = config.get("compile_config")
+    if isinstance(training, Mapping) and training:
+        whole["compile_config"] = modern_compile(training)
+    return whole
+
+
+def _with_modules_of_today(part: Any) -> Any:
+    """A config in which modules that were Keras's have the names that they have now."""
+    if isinstance(part, list):
+        return list(map(_with_modules_of_today, part))
+    if not isinstance(part, Mapping):
+        return part
+    found = {key: _with_modules_of_today(each) for key, each in part.items()}
+    module = found.get("module")
+    if isinstance(module, str) and "class_name" in found and _PACKAGES.match(module):
+        module = _GONE.sub(r"\1", _PACKAGES.sub("keras", module, count=1))
+        if module.startswith(("keras.engine.", "keras.src.engine.")):
+            module = "keras"
+        found["module"] = module
+    return found
 
 
 def _named(config: Mapping[str, Any], module: str, inner: Any) -> dict[str, Any]:
@@ -70,6 +105,8 @@ def _named(config: Mapping[str, Any], module: str, inner: Any) -> dict[str, Any]
         named.setdefault("registered_name", name)
     else:
         named.setdefault("module", module)
+        if module == "keras.layers":  # the calls of the model build it
+            named.pop("build_config", None)
     return named
 
 
@@ -88,7 +125,58 @@ def _modern_model(inner: Any) -> Any:
                 "name": f"{given.get('name')}_input",
             }
             layers.insert(0, {"class_name": "InputLayer", "config": before})
-    return {**inner, "layers": [modern(layer) for layer in layers]}
+    return _counted_from_zero({**inner, "layers": [modern(layer) for layer in layers]})
+
+
+def _counted_from_zero(model: dict[str, Any]) -> dict[str, Any]:
+    """A config in which the calls of each Sequential within are counted from 0.
+
+    In Keras 2 its own graph was number 0, as that of a functional model still is.
+    """
+    within = {
+        each.get("name") or dict(each["config"]).get("name")
+        for each in model["layers"]
+        if isinstance(each, Mapping) and each.get("class_name") == "Sequential"
+    }
+    places = ("input_layers", "output_layers")
+    nodes = [each.get("inbound_nodes") for each in model["layers"] if isinstance(each, Mapping)]
+    parts = [*nodes, *(model.get(name) for name in places)]
+    numbers: dict[str, int] = {}
+
+    def count(name: str, number: int) -> int:
+        numbers[name] = min(number, numbers.get(name, number))
+        return number
+
+    _renumbered(parts, within, count)
+    late = {name for name, number in numbers.items() if number == 1}
+    if not late:
+        return model
+
+    def less(name: str, number: int) -> int:
+        return number - 1
+
+    layers = [
+        {**each, "inbound_nodes": _renumbered(each["inbound_nodes"], late, less)}
+        if isinstance(each, Mapping) and "inbound_nodes" in each
+        else each
+        for each in model["layers"]
+    ]
+    ends = {name: _renumbered(model[name], late, less) for name in places if name in model}
+    return {**model, **ends, "layers": layers}
+
+
+def _renumbered(part: Any, names: set[Any], number: Callable[[str, int], int]) -> Any:
+    """A part of a graph's config with other numbers for the calls of some layers."""
+    if isinstance(part, Mapping):
+        return {key: _renumbered(each, names, number) for key, each in part.items()}
+    if not isinstance(part, list):
+        return part
+    if len(part) >= 3 and isinstance(part[0], str) and type(part[1]) is int:
+        if part[0] not in names:
+            return [*part[:3], *(_renumbered(each, names, number) for each in part[3:])]
+        more = (_renumbered(each, names, number) for each in part[3:])
+        return [part[0], number(part[0], part[1]), part[2], *more]
+    return [_renumbered(each, names, number) for each in part]
 
 
 def _modern_layer(name: Any, inner: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,8 +226,9 @@ def _modern_part(part: Any) -> Any:
 
 def modern_compile(config: Mapping[str, Any]) -> dict[str, Any]:
     """What `compile_from_config` takes, from the training config of an older file."""
-    given = {name: config.get(name) for name in ("loss_weights",) if config.get(name) is not None}
-    given["optimizer"] = _modern_optimizer(config.get("optimizer_config"))
+    plain = ("loss_weights", "steps_per_execution")
+    given = {name: config.get(name) for name in plain if config.get(name) is not None}
+    given["optimizer"] = _modern_optimizer(config.get("optimizer_config", config.get("optimizer")))
     for name, module in (
         ("loss", "keras.losses"),
         ("metrics", "keras.metrics"),
@@ -151,6 +240,8 @@ def modern_compile(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _modern_optimizer(config: Any) -> Any:
+    if isinstance(config, str):
+        return config
     if not isinstance(config, Mapping) or not isinstance(config.get("config"), Mapping):
         raise ValueError("training_config must have the config of an optimizer")
     name = config.get("class_name")

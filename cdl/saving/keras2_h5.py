@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import weakref
 from collections.abc import Iterator, Mapping
 from itertools import count, takewhile
@@ -34,6 +35,9 @@ SUFFIXES = (".h5", ".hdf5")
 WEIGHTS, OPTIMIZER = "model_weights", "optimizer_weights"
 _MOST_LAYERS = 20_000
 _NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000  # see archive.py
+_NAMELESS = re.compile(r"(^|/)Variable(_\d+)?:0$")  # of an optimizer, up to Keras 2.2
+# Variables of which there are two for each weight, in the older order: Adam's, Adadelta's.
+_IN_PAIRS = (["m:0", "v:0"], ["accum_grad:0", "accum_var:0"])
 _log = logging.getLogger("cdl")
 
 Values = list[tuple[Any, NDArray[Any]]]  # variables, and what they become
@@ -221,12 +225,14 @@ def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:
     group = hdf5.within(root, OPTIMIZER)
     if group is None:
         return
-    names, variables = _names(group, "weight_names"), list(optimizer.variables)
+    names, variables = _by_variable(_names(group, "weight_names")), list(optimizer.variables)
     if len(names) == len(variables) - 1 and variables[1].name == "learning_rate":
         del variables[1]  # Keras 2 has it in the config only
     try:
         if len(names) != len(variables):
             raise ValueError(f"it has {len(variables)} variables, the file {len(names)}.")
+        if any(_NAMELESS.search(name) for name in names):
+            raise ValueError("the file does not say which of its variables is which.")
         found = [
             (variable, hdf5.numbers(hdf5.within(group, name), tuple(variable.shape), name))
             for variable, name in zip(variables, names, strict=True)
@@ -236,6 +242,24 @@ def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:
         return
     for variable, array in found:
         variable.assign(array)
+
+
+def _by_variable(names: list[str]) -> list[str]:
+    """The names of an optimizer's variables in today's order.
+
+    Up to TensorFlow 2.10, and in its `optimizers.legacy`, the first moments of all weights come
+    before the second ones, and `m`, `v` end the names; now each weight has both side by side.
+    """
+    parts = [name.rpartition("/")[2] for name in names[1:]]
+    kinds = list(dict.fromkeys(parts))
+    if kinds not in _IN_PAIRS and kinds[:-1] not in _IN_PAIRS:
+        return names
+    each = parts.count(kinds[0])
+    if parts != [kind for kind in kinds for _ in range(each)]:
+        return names
+    first, second = names[1 : 1 + each], names[1 + each : 1 + 2 * each]
+    pairs = [name for pair in zip(first, second, strict=True) for name in pair]
+    return [names[0], *pairs, *names[1 + 2 * each :]]
 
 
 _VERSION = b"3.15.1"  # of the Keras whose format it is

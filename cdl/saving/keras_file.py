@@ -18,10 +18,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit, serialization
+from cdl._configs.custom_objects import CustomObjectScope, all_custom_objects
 from cdl.data.texts import decoded
 from cdl.distribution import ranks
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
-from cdl.saving import keras2_h5, random_state, weights
+from cdl.saving import keras2_configs, keras2_h5, random_state, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import blaming, longest_config, parsed
 from cdl.saving.variable_paths import parts
@@ -181,6 +182,9 @@ def load_model(
             config = parsed(text, size)
             if not compile:
                 config.pop("compile_config", None)
+            if _of_keras_2(members):
+                with CustomObjectScope(all_custom_objects(custom_objects)):
+                    config = keras2_configs.modern_file(config)
             model: Model = serialization.deserialize(config, custom_objects)
             if not hasattr(model, "save"):
                 raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
@@ -197,6 +201,16 @@ def load_model(
             with blaming(path, random_state.MEMBER):
                 random_state.read(model, members.read(random_state.MEMBER, random_state.LONGEST))
     return model
+
+
+def _of_keras_2(members: Members) -> bool:
+    """Whether a file says that Keras 2 wrote it."""
+    try:
+        metadata = json.loads(members.read(_METADATA, 1 << 20))
+    except (ValueError, RecursionError):
+        return False  # a file without it is read too
+    version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
+    return isinstance(version, str) and version.startswith("2.")
 
 
 @contextlib.contextmanager

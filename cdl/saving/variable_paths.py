@@ -21,15 +21,23 @@ if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
 
 # What cdl itself keeps in a model or layer: no parts, or such as are found elsewhere.
+TODAY, OLDER = "3", ("2.15", "2.13")  # versions of Keras whose paths are known
+_HIDDEN = ("query_dense", "key_dense", "value_dense", "output_dense")  # of attention in Keras 2
+_OLDER_LAYERS = "_layer_checkpoint_dependencies"
 _KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_model_graph", "_not_owned"))
 
 
-def parts(model: TrainableModel) -> Iterator[tuple[str, Any, list[Any]]]:
-    """(path, part, its own variables) of a model and of all in it, each part once."""
+def parts(model: TrainableModel, keras: str = TODAY) -> Iterator[tuple[str, Any, list[Any]]]:
+    """(path, part, its own variables) of a model and of all in it, each part once.
+
+    Args:
+        model: the model.
+        keras: whose paths: `TODAY`, or one of `OLDER`.
+    """
     seen: set[int] = set()
-    yield from _parts(model, "", seen)
+    yield from _parts(model, "", seen, keras)
     if model.compiled:
-        yield from _parts(model.optimizer, "optimizer", seen)
+        yield from _parts(model.optimizer, "optimizer", seen, keras)
 
 
 def finalize(model: TrainableModel) -> None:
@@ -47,7 +55,9 @@ def writes_itself(part: Any) -> bool:
     return isinstance(part, Layer) and own != plain
 
 
-def _parts(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any, list[Any]]]:
+def _parts(
+    thing: Any, path: str, seen: set[int], keras: str
+) -> Iterator[tuple[str, Any, list[Any]]]:
     if id(thing) in seen:
         return
     seen.add(id(thing))
@@ -55,11 +65,14 @@ def _parts(thing: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any, li
     prefix = f"{path}/" if path else ""
     for name, child in _children(thing):
         if _is_part(child):
-            yield from _parts(child, f"{prefix}{name}", seen)
+            hidden = "_" if keras != TODAY and name in _HIDDEN else ""
+            yield from _parts(child, f"{prefix}{hidden}{name}", seen, keras)
         elif isinstance(child, (list, tuple, set, dict)):
             inside = child.values() if isinstance(child, dict) else child
-            for inner_name, inner in _numbered(each for each in inside if _is_part(each)):
-                yield from _parts(inner, f"{prefix}{name}/{inner_name}", seen)
+            older = keras == "2.13" and name == "layers" and _has_layers(thing)
+            within = f"{prefix}{_OLDER_LAYERS if older else name}"
+            for inner_name, inner in _numbered(filter(_is_part, inside), older):
+                yield from _parts(inner, f"{within}/{inner_name}", seen, keras)
 
 
 def _is_part(thing: Any) -> bool:
@@ -76,7 +89,7 @@ def _direct_variables(thing: Any) -> list[Any]:
 def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     """The attributes of a part that may be or hold other parts."""
     cls: Any = type(thing)
-    if getattr(thing, "_stack", None) is not None or getattr(thing, "operations", None):
+    if _has_layers(thing):
         yield "layers", thing.layers
     for name in getattr(thing, "_file_parts", ()):  # of a layer of cdl's own
         yield name, getattr(thing, name, None)
@@ -94,6 +107,11 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
+def _has_layers(thing: Any) -> bool:
+    """Whether a part is a Sequential or a functional model."""
+    return getattr(thing, "_stack", None) is not None or bool(getattr(thing, "operations", None))
+
+
 @weak_cache
 def _skipped(cls: type) -> frozenset[str]:
     """Names that are those of cdl's own base classes."""
@@ -106,10 +124,11 @@ def _skipped(cls: type) -> frozenset[str]:
     return frozenset(found)
 
 
-def _numbered(things: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+def _numbered(things: Iterable[Any], older: bool) -> Iterator[tuple[str, Any]]:
     counts: dict[str, int] = {}
     for thing in things:
         name = snake_case(name_of(type(thing)))
         count = counts.get(name, 0)
-        counts[name] = count + 1
+        # There a layer with weights was counted as a layer, and as one with weights.
+        counts[name] = count + (2 if older and thing.weights else 1)
         yield f"{name}_{count}" if count else name, thing

@@ -19,7 +19,7 @@ from cdl._configs import allocation_limit
 from cdl.distribution import ranks
 from cdl.saving import hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
-from cdl.saving.variable_paths import finalize, parts, writes_itself
+from cdl.saving.variable_paths import OLDER, finalize, parts, writes_itself
 
 if TYPE_CHECKING:
     from cdl.optimizers.base_optimizer import Optimizer
@@ -186,9 +186,14 @@ def read(
     stores: list[tuple[Any, dict[str, NDArray[Any]]]] = []
     failed: list[tuple[Any, str]] = []
     with hdf5.opened(file, name) as root:
-        for place, part, variables in parts(model):
+        older = zip(*([place for place, *_ in parts(model, each)] for each in OLDER), strict=True)
+        for (place, part, variables), places in zip(parts(model), older, strict=True):
             try:
-                group = _variables_of(root, f"{place}/vars".lstrip("/"))
+                group = _variables_of(root, place)
+                for other in places:
+                    group = group or (_variables_of(root, other) if other != place else {})
+                if place == "optimizer" and _has_no_rate(group, variables):
+                    variables = [variables[0], *variables[2:]]
                 if place == "optimizer" and len(group) != len(variables):
                     if part.built and not (whole and len(group) <= _UNBUILT):
                         _warn_of_optimizer(part, len(variables), len(group))
@@ -216,6 +221,14 @@ def read(
     finalize(model)
 
 
+def _has_no_rate(group: Any, variables: list[Any]) -> bool:
+    """Whether the variables of an optimizer are Keras 2's, of which the learning rate is none."""
+    if len(group) != len(variables) - 1 or variables[1].name != "learning_rate":
+        return False
+    second = getattr(hdf5.within(group, "1"), "shape", ())
+    return second != () and second == tuple(variables[2].shape)
+
+
 def _store(group: Any) -> dict[str, NDArray[Any]]:
     """All numbers of a group by name, for a part that reads them itself."""
     names = list(group)
@@ -228,8 +241,9 @@ def _store(group: Any) -> dict[str, NDArray[Any]]:
     return found
 
 
-def _variables_of(root: Any, place: str) -> Any:
-    """The group at a place of a file; an empty one if there is none."""
+def _variables_of(root: Any, part: str) -> Any:
+    """The group of the variables of a part in a file; an empty one if there is none."""
+    place = f"{part}/vars".lstrip("/")
     group = hdf5.within(root, place)
     if group is not None and not hasattr(group, "keys"):
         raise ValueError(f"{place} must be a group, got {group}.")

@@ -1,9 +1,11 @@
 """Models whose files Keras 2 wrote, in from_keras2/, and what they predict.
 
-`python tests/saving/keras2.py` records them, where the package `tf_keras` is installed.
+`python tests/saving/keras2.py` records them, where the package `tf_keras` is installed;
+`python tests/saving/keras2.py 2.13` the files of that version, beside TensorFlow 2.13.
 """
 
 import gzip
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,45 @@ def functions(K, tf):
     return K.Model(x, tf.concat([q, r, *of_w, tf.math.l2_normalize(w, axis=1)], 1))
 
 
+def parts_within(K):
+    """A Sequential that is called twice, a model within, attention: what files name otherwise."""
+    layers = K.layers
+    inner = K.Sequential([layers.Dense(4, activation="tanh", input_shape=(6,)), layers.Dense(6)])
+    end = K.Input((12,))
+    model = K.Model(end, layers.Dense(2, name="end")(layers.Dropout(0.0)(end)))
+    x = K.Input((6,))
+    y = layers.Reshape((3, 2))(x)
+    y = layers.Flatten()(layers.MultiHeadAttention(1, 2, use_bias=False)(y, y))
+    whole = K.Model(x, model(layers.Concatenate()([inner(y), inner(inner(x))])))
+    whole.compile(K.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    return whole
+
+
+def of_one_size(K):
+    """Kernels of one shape, and an optimizer that writes all first moments first."""
+    layers = [K.layers.Dense(6, use_bias=False, activation="tanh") for _ in range(2)]
+    model = K.Sequential([K.layers.InputLayer(input_shape=(6,)), *layers])
+    model.compile(K.optimizers.legacy.Adam(0.01), "mse")
+    return model
+
+
+def record_files(K, version):
+    """`.keras` files, which Keras 2 wrote from 2.12 on, and an older `.h5`."""
+    K.backend.clear_session()
+    model, path = parts_within(K), RECORDED / f"parts_within_{version}.keras"
+    go_on(model, Y, 2)
+    model.save(path)
+    predicted = model.predict(X, verbose=0)
+    after = {f"after{i}": w for i, w in enumerate(go_on(model, Y, 3))}
+    np.savez_compressed(path.with_suffix(".npz"), predicted=predicted, **after)
+    if version == "2.13":
+        model, path = of_one_size(K), RECORDED / "of_one_size.h5"
+        go_on(model, X, 2)
+        model.save(path)
+        after = {f"after{i}": w for i, w in enumerate(go_on(model, X, 3))}
+        np.savez_compressed(path.with_suffix(".npz"), **after)
+
+
 def record_functions():
     import tensorflow
     import tf_keras
@@ -110,5 +151,13 @@ def record():
 
 
 if __name__ == "__main__":
-    record()
-    record_functions()
+    if sys.argv[1:] == ["2.13"]:
+        from tensorflow import keras
+
+        record_files(keras, "2.13")
+    else:
+        import tf_keras
+
+        record()
+        record_functions()
+        record_files(tf_keras, "2.21")
