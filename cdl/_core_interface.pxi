@@ -38,6 +38,7 @@ cdef extern from "cdl.h" nogil:
     void cdl_start(const cdl_caches *caches)
     void cdl_find_caches(cdl_caches *caches)
     const char *cdl_caches_why()
+    int cdl_cores()
     int cdl_threads_limit()
     int cdl_limit_threads(int most)
     const char *cdl_threads_why()

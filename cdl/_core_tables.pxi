@@ -170,14 +170,15 @@ cdef str _default_isa = _forced_isa()
 
 
 def info():
-    """What this build is and what it found: isa, compiler, openmp, threads and why that number,
-    the bytes of the caches L1, L2 and L3 and who told."""
+    """What this build is and what it found: isa, compiler, openmp, cores that the process may use,
+    threads and why that number, the bytes of the caches L1, L2 and L3 and who told."""
     cdef cdl_caches caches
     cdl_find_caches(&caches)
     return {
         "isa": _default_isa,
         "compiler": cdl_compiler().decode(),
         "openmp": bool(cdl_has_openmp()),
+        "cores": cdl_cores(),
         "threads": cdl_threads_limit(),
         "threads_reason": cdl_threads_why().decode(),
         "caches": (caches.l1, caches.l2, caches.l3),

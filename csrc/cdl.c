@@ -125,6 +125,7 @@ void cdl_start(const struct cdl_caches *caches) {
 void cdl_find_caches(struct cdl_caches *caches) { *caches = *cdl_caches(); }
 const char *cdl_caches_why(void) { return cdl_caches_reason(); }
 
+int cdl_cores(void) { return cdl_threads_cores(); }
 int cdl_threads_limit(void) { return cdl_threads_available(); }
 int cdl_limit_threads(int most) { return cdl_threads_limit_caller(most); }
 const char *cdl_threads_why(void) { return cdl_threads_reason(); }

@@ -47,6 +47,7 @@ const char *cdl_isa_row(int row, bool *runs);
 void cdl_start(const struct cdl_caches *caches);
 void cdl_find_caches(struct cdl_caches *caches);
 const char *cdl_caches_why(void);
+int cdl_cores(void); /* that the process may use, whatever OMP_NUM_THREADS says */
 int cdl_threads_limit(void);
 int cdl_limit_threads(int most); /* of programs that the calling thread builds; 0: no limit */
 const char *cdl_threads_why(void);

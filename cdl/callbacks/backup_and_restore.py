@@ -9,6 +9,7 @@ from typing import Any
 from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
+from cdl.callbacks.swap_ema_weights import raw_weights
 from cdl.random import set_state
 from cdl.random import state as random_state
 
@@ -35,6 +36,8 @@ class BackupAndRestore(Callback):
     """
 
     writes = True
+    _writes_to = "backup_dir"
+    _of_one_fit = True
 
     def __init__(
         self,
@@ -53,13 +56,23 @@ class BackupAndRestore(Callback):
         self.save_freq = frequency("BackupAndRestore", "save_freq", save_freq)
         self.double_checkpoint = flag("BackupAndRestore", "double_checkpoint", double_checkpoint)
         self.delete_checkpoint = flag("BackupAndRestore", "delete_checkpoint", delete_checkpoint)
-        self._weights_path = str(Path(self.backup_dir, "latest.weights.h5"))
-        self._training_metadata_path = str(Path(self.backup_dir, "training_metadata.json"))
-        self._prev_weights_path = f"{self._weights_path}.bkp"
-        self._prev_training_metadata_path = f"{self._training_metadata_path}.bkp"
+        self._place_files()
         self._counter = BatchCounter(self.save_freq)
         self._current_epoch = 0
         self._last_batch_seen = 0
+
+    def _place_files(self) -> None:
+        """Name the files."""
+        self._folder = self._placed(self.backup_dir)
+        self._weights_path = str(Path(self._folder, "latest.weights.h5"))
+        self._training_metadata_path = str(Path(self._folder, "training_metadata.json"))
+        self._prev_weights_path = f"{self._weights_path}.bkp"
+        self._prev_training_metadata_path = f"{self._training_metadata_path}.bkp"
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Take the parameters of a run; in a job its number may be in the folder's path."""
+        super().set_params(params)
+        self._place_files()
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
         """No batch needs to be looked at if epochs are backed up."""
@@ -67,6 +80,8 @@ class BackupAndRestore(Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Go back to the backup, if there is one."""
+        self._counter = BatchCounter(self.save_freq)
+        self._last_batch_seen = 0
         try:
             self._restore()
         except OSError:
@@ -110,6 +125,10 @@ class BackupAndRestore(Callback):
                 set_state(state["random"])
             return
 
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Note which epoch it is."""
+        self._current_epoch = epoch
+
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Back up, if epochs are backed up."""
         self._current_epoch = epoch + 1
@@ -127,7 +146,7 @@ class BackupAndRestore(Callback):
     def _back_up(self) -> None:
         import shutil
 
-        os.makedirs(self.backup_dir, exist_ok=True)
+        os.makedirs(self._folder, exist_ok=True)
         for kept, path in self._pairs():
             if self.double_checkpoint and os.path.exists(path):
                 shutil.copy(path, kept)
@@ -144,15 +163,16 @@ class BackupAndRestore(Callback):
             file.flush()
             os.fsync(file.fileno())
         os.replace(f"{temporary}.part", temporary)
-        self.model.save_weights(self._weights_path, overwrite=True)
+        with raw_weights(self.model):
+            self.model.save_weights(self._weights_path, overwrite=True)
         os.replace(temporary, self._training_metadata_path)
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Remove the backup."""
         import shutil
 
-        if self.delete_checkpoint and os.path.exists(self.backup_dir):
-            shutil.rmtree(self.backup_dir)
+        if self.delete_checkpoint and os.path.exists(self._folder):
+            shutil.rmtree(self._folder)
 
 
 def _read(path: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
     from cdl.trainers.signature import TrainableModel
 
+_JOB = re.compile(r"\{job(?::([^{}]*))?\}")  # in a path, with a format or without
 Logs = dict[str, Any] | None
 
 
@@ -28,11 +30,16 @@ class Callback(Hinting):
         writes: a class attribute: whether it writes files or lines, so that of several ranks
             (`cdl.distribution`) the first alone is to call it.
         model: the model that is running.
-        params: `{"verbose", "epochs", "steps"}` of the run.
+        params: `{"verbose", "epochs", "steps"}` of the run, and of a job of `train_many` its
+            number, "job".
     """
 
     writes = False
     _inner: tuple[str, ...] = ("idle_hooks", "writes")
+    _writes_to: str = ""  # the attribute with the path of the file or folder that it writes
+
+    _of_one_fit = False  # whether two fits at once would overwrite what it keeps
+    _thread: int | None = None  # that runs a fit with it
 
     def __init__(self) -> None:
         self.params: dict[str, Any] = {}
@@ -50,6 +57,20 @@ class Callback(Hinting):
     def set_model(self, model: TrainableModel) -> None:
         """Called at the start of a run with the model."""
         self._model = model
+
+    def _placed(self, path: str) -> str:
+        """A path in which `{job}` is the number of the job of `train_many`, in one."""
+        number = getattr(self, "params", {}).get("job")
+        if number is None:
+            return path
+        return _JOB.sub(lambda found: format(number, found[1] or ""), path)
+
+    def _let_go(self, trained: bool) -> None:
+        """Called when a run is over, also one that an error ended: close files and the like.
+
+        Args:
+            trained: whether it was a `fit`, and not one of the runs that may be within it.
+        """
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
         """Functions of the class that are batch hooks but do nothing in this very object.

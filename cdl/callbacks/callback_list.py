@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.errors import Listed
@@ -10,6 +12,7 @@ from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.history import History
 from cdl.callbacks.progbar_logger import ProgbarLogger
 from cdl.distribution import ranks
+from cdl.utils.job import job
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -20,6 +23,8 @@ _BATCH_HOOKS = {
     "test": ("on_test_batch_begin", "on_test_batch_end"),
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
+
+_taking = threading.Lock()
 
 
 class CallbackList(Listed):
@@ -35,6 +40,7 @@ class CallbackList(Listed):
 
     _inner: tuple[str, ...] = (
         "close",
+        "taken",
         "only_keep_history",
         "progress",
         "progress_bar",
@@ -78,6 +84,8 @@ class CallbackList(Listed):
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Hand the parameters of the run to all."""
+        if job.number is not None:
+            params = {**params, "job": job.number}
         self.params = params
         for callback in self.callbacks:
             callback.set_params(params)
@@ -90,6 +98,37 @@ class CallbackList(Listed):
             model.history = self.history
         for callback in self.callbacks:
             callback.set_model(model)
+
+    @contextmanager
+    def taken(self, model: TrainableModel, params: dict[str, Any]) -> Iterator[None]:
+        """Within this the callbacks that follow one model are those of a `fit` of this thread.
+
+        Args:
+            model: the model, which they are handed.
+            params: likewise, of the run.
+
+        Raises:
+            RuntimeError: one of them is in a `fit` of another thread just now.
+        """
+        here = threading.get_ident()
+        mine = []
+        with _taking:
+            for callback in [each for each in self.callbacks if each._of_one_fit]:
+                if callback._thread not in (None, here):
+                    raise RuntimeError(
+                        f"fit: callbacks: this {type(callback).__name__} is in use by a fit that "
+                        "another thread runs: give each fit one of its own"
+                    )
+                mine += [callback] if callback._thread is None else []
+            for callback in mine:
+                callback._thread = here
+        try:
+            self.set_model(model)
+            self.set_params(params)
+            yield
+        finally:
+            for callback in mine:
+                callback._thread = None
 
     @property
     def only_keep_history(self) -> bool:
@@ -112,10 +151,16 @@ class CallbackList(Listed):
         if self.progress_bar in self._called:
             self.progress_bar.on_progress(done, logs)
 
-    def close(self) -> None:
-        """Leave the screen in order: for the end of a run that an exception ended."""
+    def close(self, trained: bool = False) -> None:
+        """Leave the screen and files in order: for the end of a run that an exception ended.
+
+        Args:
+            trained: whether the run was a `fit`.
+        """
         if self.progress_bar is not None:
             self.progress_bar.close()
+        for callback in self.callbacks:
+            callback._let_go(trained)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Pass the event on to all."""

@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from cdl._common.errors import warn
 from cdl.callbacks.callback import Callback, Logs
 
 
@@ -27,6 +28,8 @@ class CSVLogger(Callback):
     """
 
     writes = True
+    _writes_to = "filename"
+    _of_one_fit = True
 
     def __init__(
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
@@ -42,16 +45,20 @@ class CSVLogger(Callback):
         self.keys: list[str] | None = None
         self.append_header = True
         self.csv_file: IO[str] | None = None
+        self._told = False  # that a value has no column
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Open the file."""
-        if self.append and os.path.exists(self.filename):
-            with open(self.filename) as file:
-                self.append_header = not file.readline()
+        path = self._placed(self.filename)
         self._close()
+        self.keys, self.append_header = None, True
+        if self.append and os.path.exists(path):
+            with open(path, newline="") as file:
+                header = next(csv.reader(file, delimiter=self.sep), [])
+            self.append_header = not header
+            self.keys = header[1:] or None
         mode = "a" if self.append else "w"
-        self.csv_file = open(self.filename, mode, newline="")  # noqa: SIM115 - until the run ends
-        self.keys = None
+        self.csv_file = open(path, mode, newline="")  # noqa: SIM115 - until the run ends
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write the line."""
@@ -65,12 +72,20 @@ class CSVLogger(Callback):
                 self.keys += [f"val_{name}" for name in self.keys]
             if self.append_header:
                 writer.writerow(["epoch", *self.keys])
+        elif (new := sorted(set(logs) - set(self.keys))) and not self._told:
+            self._told = True
+            warn(f"CSVLogger: {self.filename!r} has no column for {', '.join(new)}: left out")
         writer.writerow([epoch, *(_text(logs.get(name, "NA")) for name in self.keys)])
         self.csv_file.flush()
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Close the file."""
         self._close()
+
+    def _let_go(self, trained: bool) -> None:
+        """Close the file after an error, too."""
+        if trained:
+            self._close()
 
     def _close(self) -> None:
         if self.csv_file is not None:

@@ -25,6 +25,8 @@ class History(Callback):
         params: `{"verbose", "epochs", "steps"}` of the run.
     """
 
+    _of_one_fit = True
+
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[Any]] = {}

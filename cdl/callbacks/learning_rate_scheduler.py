@@ -22,6 +22,8 @@ class LearningRateScheduler(Callback):
         ValueError: in `fit`, if it gives no number, or a negative one.
     """
 
+    _of_one_fit = True
+
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
         if not callable(schedule):

@@ -1,8 +1,10 @@
 """ModelCheckpoint: the model on disk, as training goes on."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from cdl.callbacks.callback import Logs
 from cdl.callbacks.counting import BatchCounter, frequency
 from cdl.callbacks.monitor import MonitorCallback
 from cdl.utils.display import say
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -41,6 +46,7 @@ class ModelCheckpoint(MonitorCallback):
     """
 
     writes = True
+    _writes_to = "filepath"
 
     def __init__(
         self,
@@ -73,10 +79,21 @@ class ModelCheckpoint(MonitorCallback):
             )
         self._counter = BatchCounter(self.save_freq)
         self._epoch = 0
+        self._threshold = initial_value_threshold
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
         """No batch needs to be looked at if epochs are saved."""
         return {ModelCheckpoint.on_train_batch_end} if self.save_freq == "epoch" else set()
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Count batches anew; the best value stays, so that a model may be trained further."""
+        self._counter = BatchCounter(self.save_freq)
+
+    def set_model(self, model: TrainableModel) -> None:
+        """Take the model of a run; another one than before has no best value yet."""
+        if self._model is not None and self._model is not model:
+            self.best = self._threshold
+        super().set_model(model)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Note which epoch it is."""
@@ -112,7 +129,7 @@ class ModelCheckpoint(MonitorCallback):
         if batch is not None:
             values.setdefault("batch", batch + 1)
         try:
-            return self.filepath.format(**values)
+            return self._placed(self.filepath).format(**values)
         except KeyError as error:
             raise KeyError(
                 f"ModelCheckpoint: filepath {self.filepath!r} names {error}, but there are only "

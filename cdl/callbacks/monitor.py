@@ -24,6 +24,8 @@ class MonitorCallback(Callback):
         monitor_op: `cdl.ops.greater` or `cdl.ops.less`, None until the direction is known.
     """
 
+    _of_one_fit = True
+
     def __init__(
         self,
         monitor: str = "val_loss",

@@ -6,6 +6,7 @@ from typing import Any
 from cdl._common import clock
 from cdl.callbacks.callback import Callback, Logs
 from cdl.utils import display
+from cdl.utils.job import job
 
 
 class ProgbarLogger(Callback):
@@ -25,6 +26,7 @@ class ProgbarLogger(Callback):
         self._in_fit = False
         self._validating = False
         self._prefix = ""
+        self._front = ""  # of all lines, in a job of `train_many`
         self._open()
 
     def _open(self) -> None:
@@ -33,7 +35,8 @@ class ProgbarLogger(Callback):
 
     def _choose_display(self) -> display.Display:
         verbose = self.params.get("verbose", "auto")
-        self._as_bar = verbose != 2 and display.is_watched()
+        self._front = job.front
+        self._as_bar = verbose != 2 and display.is_watched() and not self._front
         return display.display() if self._as_bar else display.PlainDisplay()
 
     @property
@@ -52,7 +55,7 @@ class ProgbarLogger(Callback):
         name = f"Epoch {epoch + 1}/{epochs}"
         self._prefix = ""
         if epochs > 1 and self._display is not None:
-            if self._as_bar or self.params.get("verbose") == 2:
+            if self._as_bar or (self.params.get("verbose") == 2 and not self._front):
                 self._display.say(name)
             else:
                 self._prefix = f"{name} - "
@@ -116,7 +119,8 @@ class ProgbarLogger(Callback):
         if self._display is not None:
             target = self._target if self._target is not None else self._done
             pieces = self._line(self._done, target, logs or {})
-            self._display.finish([(self._prefix, ""), *pieces] if self._prefix else pieces)
+            front = self._front + self._prefix
+            self._display.finish([(front, ""), *pieces] if front else pieces)
 
     def _line(self, done: int, target: int | None, logs: Mapping[str, Any]) -> display.Pieces:
         """The line of this state. In a bar the loss comes first: there may be room for little."""

@@ -55,6 +55,8 @@ class RemoteMonitor(Callback):
         from urllib.request import Request, urlopen
 
         values: dict[str, Any] = {"epoch": epoch}
+        if "job" in self.params:  # of train_many, whose jobs may share a server
+            values["job"] = self.params["job"]
         values |= {name: np.asarray(value).tolist() for name, value in (logs or {}).items()}
         text, headers = json.dumps(values), dict(self.headers)
         if self.send_as_json:

@@ -1,9 +1,27 @@
 """SwapEMAWeights: evaluate with averaged weights, train with the others."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
+
+_swapped: WeakKeyDictionary[Any, "SwapEMAWeights"] = WeakKeyDictionary()  # by model, averages in it
+
+
+@contextmanager
+def raw_weights(model: Any) -> Iterator[None]:
+    """Within this a model has its weights, and not the averages that a callback has put there."""
+    callback = _swapped.get(model)
+    if callback is not None:
+        callback._swap_to(False)
+    try:
+        yield
+    finally:
+        if callback is not None:
+            callback._swap_to(True)
 
 
 class SwapEMAWeights(Callback):
@@ -20,10 +38,17 @@ class SwapEMAWeights(Callback):
         ValueError: in the run, if the optimizer keeps no averages.
     """
 
+    _of_one_fit = True
+
     def __init__(self, swap_on_epoch: bool = False) -> None:
         super().__init__()
         self.swap_on_epoch = flag("SwapEMAWeights", "swap_on_epoch", swap_on_epoch)
-        self._ema_weights_in_model = False
+        self._raw: dict[Any, Any] | None = None  # the weights, while averages are in their place
+        self._in_fit = False
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Note that it is a `fit`."""
+        self._in_fit = True
 
     def _averages(self) -> dict[Any, Any]:
         """The average of each weight."""
@@ -41,13 +66,19 @@ class SwapEMAWeights(Callback):
         return averages
 
     def _swap_to(self, averages_in_model: bool) -> None:
-        if averages_in_model == self._ema_weights_in_model:
+        if averages_in_model == (self._raw is not None):
             return
-        for weight, average in self._averages().items():
-            kept = weight.numpy()
-            weight.assign(average.numpy())
-            average.assign(kept)
-        self._ema_weights_in_model = averages_in_model
+        if self._raw is None:
+            averages = self._averages()
+            self._raw = {weight: weight.numpy() for weight in averages}
+            for weight, average in averages.items():
+                weight.assign(average.numpy())
+            _swapped[self.model] = self
+        else:
+            raw, self._raw = self._raw, None
+            for weight, value in raw.items():
+                weight.assign(value)
+            _swapped.pop(self.model, None)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Train with the weights."""
@@ -56,13 +87,19 @@ class SwapEMAWeights(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Have the averages in the model, if asked for."""
-        if not self.swap_on_epoch:
-            return
-        self._swap_to(True)
-        if epoch == self.params["epochs"] - 1:
-            # The end of `fit` puts the averages into the model once more.
-            for weight, average in self._averages().items():
-                average.assign(weight.numpy())
+        if self.swap_on_epoch:
+            self._swap_to(True)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Keep the averages in the model, as each `fit` with `use_ema=True` leaves them."""
+        self._raw = None
+        _swapped.pop(self.model, None)
+
+    def _let_go(self, trained: bool) -> None:
+        """Have the weights in the model again after a run that did not come to its end."""
+        if trained or not self._in_fit:
+            self._swap_to(False)
+            self._in_fit = False
 
     def on_test_begin(self, logs: Logs = None) -> None:
         """Evaluate with the averages."""

@@ -50,6 +50,8 @@ class TensorBoard(Callback):
     """
 
     writes = True
+    _writes_to = "log_dir"
+    _of_one_fit = True
 
     def __init__(
         self,
@@ -94,11 +96,15 @@ class TensorBoard(Callback):
         """No batch needs to be looked at if epochs are written."""
         return {TensorBoard.on_train_batch_end} if self.update_freq == "epoch" else set()
 
+    @property
+    def _folder(self) -> Path:
+        return Path(self._placed(self.log_dir))
+
     def _writer(self, which: str) -> Any:
         """The writer of "train" or "validation"; made when it is first needed."""
         if which not in self._writers:
             package = needed("tensorboardX", "tensorboard", "TensorBoard")
-            self._writers[which] = package.SummaryWriter(str(Path(self.log_dir, which)))
+            self._writers[which] = package.SummaryWriter(str(self._folder / which))
         return self._writers[which]
 
     def _write(self, which: str, values: dict[str, Any], step: int) -> None:
@@ -113,8 +119,8 @@ class TensorBoard(Callback):
         self._counter = BatchCounter(self.update_freq)
         if self.embeddings_freq:
             config = projector_config(self.model, self.embeddings_metadata)
-            os.makedirs(self.log_dir, exist_ok=True)
-            Path(self.log_dir, "projector_config.pbtxt").write_text(config, encoding="utf-8")
+            os.makedirs(self._folder, exist_ok=True)
+            (self._folder / "projector_config.pbtxt").write_text(config, encoding="utf-8")
         writer = self._writer("train")
         if self.write_graph:
             lines: list[str] = []
@@ -171,8 +177,8 @@ class TensorBoard(Callback):
                     self._writer("train").add_images(tag, image, epoch, dataformats="NHWC")
         if self.embeddings_freq and epoch % self.embeddings_freq == 0:
             name = f"keras_embedding.ckpt-{epoch}.weights.h5"
-            os.makedirs(Path(self.log_dir, "train"), exist_ok=True)
-            self.model.save_weights(Path(self.log_dir, "train", name))
+            os.makedirs(self._folder / "train", exist_ok=True)
+            self.model.save_weights(self._folder / "train" / name)
         self._flush()
 
     def on_test_end(self, logs: Logs = None) -> None:
@@ -188,6 +194,13 @@ class TensorBoard(Callback):
         """Close the files."""
         self._training = False
         self._close()
+
+    def _let_go(self, trained: bool) -> None:
+        """Close the files after an error, too."""
+        if trained:
+            self._training = False
+        if not self._training:
+            self._close()
 
     def _flush(self) -> None:
         for writer in self._writers.values():

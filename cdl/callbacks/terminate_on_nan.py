@@ -17,6 +17,8 @@ class TerminateOnNaN(Callback):
             ending the training as usual.
     """
 
+    _of_one_fit = True
+
     def __init__(self, raise_error: bool = False) -> None:
         super().__init__()
         self.raise_error = flag("TerminateOnNaN", "raise_error", raise_error)

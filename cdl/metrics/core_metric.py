@@ -6,6 +6,7 @@ epoch; `update_state` has the same row computed by a small program. `result` mak
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ _TABLES: dict[str, Mapping[str, _core.LossRow]] = {
     "measure": _core.LOSSES,
     "tally": _core.TALLIES,
 }
+_loading = threading.RLock()  # models that train at once may have one metric in common
 _CHUNK = 1024  # lines of a batch of the small programs
 
 
@@ -86,8 +88,9 @@ class Compiled(Metric):
 
     def value_of(self, state: Sequence[float]) -> Any:
         """The value that such a state has."""
-        self.load(state)
-        return self.result()
+        with _loading:
+            self.load(state)
+            return self.result()
 
 
 class CompiledMetric(Mean, Compiled):

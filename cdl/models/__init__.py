@@ -7,7 +7,7 @@ from cdl.models.model import Model
 from cdl.models.sequential import Sequential
 from cdl.models.serialization import model_from_json
 from cdl.saving import load_model, save_model
-from cdl.trainers.train_many import train_many
+from cdl.trainers.many.train_many import train_many
 
 __all__ = [
     "Functional",

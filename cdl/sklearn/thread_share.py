@@ -21,7 +21,7 @@ from cdl import _core
 @contextmanager
 def shared_threads() -> Iterator[None]:
     """Within this, what the calling thread builds and runs keeps to its share of the cores."""
-    before = _core.limit_threads(1) if _is_one_of_many() else None
+    before = _core.limit_threads(1) if is_one_of_many() else None
     try:
         yield
     finally:
@@ -29,7 +29,7 @@ def shared_threads() -> Iterator[None]:
             _core.limit_threads(before)
 
 
-def _is_one_of_many() -> bool:
+def is_one_of_many() -> bool:
     """Whether this is a job of joblib's that shares its process or was told no share."""
     if _is_of_dask():
         return True

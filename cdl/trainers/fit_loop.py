@@ -27,8 +27,8 @@ from cdl.trainers.epoch_iterator import (
     stream_iterator,
 )
 from cdl.trainers.signature import TrainableModel
-from cdl.trainers.train_many import halted
 from cdl.trainers.window_iterator import source_of, split_source, window_iterator
+from cdl.utils.job import job
 
 _ALWAYS = 1e9  # seconds; for batches that a hook waits for, which must not be cut
 SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C and the bar have their turn
@@ -129,9 +129,9 @@ def fit(
             validation_batch or batch_size or DEFAULT_BATCH,
             validation_steps,
         )
-    callbacks.set_model(model)
-    callbacks.set_params({"verbose": verbose, "epochs": epochs, "steps": iterator.target})
-    _run_epochs(model, iterator, callbacks, range(initial_epoch, epochs), validation, frequency)
+    params = {"verbose": verbose, "epochs": epochs, "steps": iterator.target}
+    with callbacks.taken(model, params):
+        _run_epochs(model, iterator, callbacks, range(initial_epoch, epochs), validation, frequency)
     history: History = callbacks.history
     return history
 
@@ -179,7 +179,7 @@ def _run_epochs(
         callbacks.on_train_end(logs)
     finally:
         iterator.close()
-        callbacks.close()
+        callbacks.close(trained=True)
         model.history = callbacks.history
         model._release(iterator.train_function)
         if model._last_train_function is not None:  # None if a callback has called compile
@@ -191,7 +191,7 @@ def _run_epochs(
 def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
     """Forget what the last run left on a model."""
     model.stop_training = False
-    if halted():  # looked at last: train_many says so first, and then sets the flag
+    if job.halted:  # looked at last: train_many says so first, and then sets the flag
         model.stop_training = True
     model._initial_epoch = None
     model._last_train_function = iterator.train_function

@@ -14,6 +14,7 @@ import numpy as np
 
 from cdl import config
 from cdl._common import clock as common_clock
+from cdl.utils.job import job
 
 WIDTH = 20  # of the bar, in characters
 INTERVAL = 0.05  # seconds between two drawings: an eye sees no more
@@ -42,8 +43,10 @@ class Display(Protocol):
 
 def say(text: str) -> None:
     """Print a message, or hand it to the logger "cdl" where `config` says that output is a log."""
+    if job.number is not None:
+        text = job.front + text.strip()
     if config.is_interactive_logging_enabled():
-        print(text)
+        print(f"{text}\n", end="")  # in one piece, since others may print meanwhile
     else:
         import logging
 
@@ -82,8 +85,8 @@ class PlainDisplay:
         """Nothing: a line in a file cannot change."""
 
     def finish(self, pieces: Pieces) -> None:
-        """Print the line."""
-        print(_text(pieces), flush=True)
+        """Print the line, in one piece."""
+        print(f"{_text(pieces)}\n", end="", flush=True)
 
     def say(self, text: str) -> None:
         """Print it."""

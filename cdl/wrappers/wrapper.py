@@ -8,11 +8,12 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from cdl._common.errors import Hinting
-from cdl.callbacks import History
+from cdl.callbacks import CallbackList, History
 from cdl.models import Model, clone_model
 from cdl.random import seeded
-from cdl.sklearn.thread_share import shared_threads
+from cdl.sklearn.thread_share import is_one_of_many, shared_threads
 from cdl.sklearn.versions import BaseEstimator, validated
+from cdl.trainers.many.own_callbacks import copies
 
 _SEEDS = 2**31
 
@@ -77,6 +78,9 @@ class Wrapper(BaseEstimator, Hinting):
                 raise RuntimeError(
                     f"{type(self).__name__}: model must be compiled with a loss and an optimizer"
                 )
+            if is_one_of_many() and options.get("callbacks"):
+                given = CallbackList(options["callbacks"]).callbacks
+                options["callbacks"] = copies(given, (), type(self).__name__)
             self.history_ = model.fit(X, y, **options)
         self.model_ = model
         return self

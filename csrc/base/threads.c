@@ -74,6 +74,12 @@ static int cgroup_cpus(void) {
     return cores < 1 ? 1 : (int)cores;
 }
 
+int cdl_threads_cores(void) {
+    const int cpus = affinity_cpus();
+    const int quota = cgroup_cpus();
+    return quota && quota < cpus ? quota : cpus;
+}
+
 void cdl_threads_init(void) {
     int cpus = affinity_cpus();
     int quota = cgroup_cpus();

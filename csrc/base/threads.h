@@ -23,6 +23,9 @@ struct cdl_team {
  */
 void cdl_threads_init(void);
 
+/* Cores that the process may use now, by affinity and cgroup quota, whatever OMP_NUM_THREADS says. */
+int cdl_threads_cores(void);
+
 /* Threads that a call may use now: 1 in a child of a process that had loaded this library, since
  * neither the OpenMP runtime nor a pool of threads survives a fork. */
 int cdl_threads_available(void);

@@ -13,9 +13,10 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 
-from cdl.callbacks import History
+from cdl.callbacks import EarlyStopping, History
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
 from cdl.wrappers import SKLearnClassifier, SKLearnRegressor, SKLearnTransformer
@@ -92,6 +93,31 @@ def test_arguments_of_fit_go_before_and_are_not_kept():
     assert estimator.epoch_ == 1
     assert estimator.fit_kwargs["epochs"] == 3
     assert estimator.fit(X, Y).epoch_ == 3
+
+
+@pytest.mark.parametrize("given", ["fit", "constructor"])
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_folds_that_share_callbacks_train_as_one_after_the_other(given, backend):
+    import joblib
+
+    def scores(jobs):
+        early = EarlyStopping("loss", patience=1, min_delta=0.02, restore_best_weights=True)
+        options, more = {**OPTIONS}, {"epochs": 40, "callbacks": [early]}
+        if given == "constructor":
+            options["fit_kwargs"], more = {**options["fit_kwargs"], **more}, {}
+        folds = StratifiedKFold(6, shuffle=True, random_state=0)
+        estimator = SKLearnClassifier(**options)
+        with joblib.parallel_config(backend, n_jobs=jobs):
+            found = cross_validate(
+                estimator, X, Y, cv=folds, params=more, return_estimator=True, n_jobs=jobs
+            )
+        if jobs > 1:
+            assert early.model is None
+        return found["test_score"].tolist(), [each.epoch_ for each in found["estimator"]]
+
+    alone = scores(1)
+    assert len(set(alone[1])) > 1
+    assert scores(3) == alone
 
 
 def test_regressor_takes_one_column_or_several():

@@ -73,6 +73,7 @@ def test_an_error_names_its_job_and_the_others_end_first():
         ([3], {}, "job 0 must be (model, x, y)"),
         ([(1, X, Y)], {}, "job 0 must have a model with a method fit, got 1"),
         ([], {"workers": 0}, "workers must be a positive int or None, got 0"),
+        ([], {"verbose": 3}, "train_many: verbose must be 'auto', 0, 1 or 2, got 3"),
     ],
 )
 def test_bad_input_is_refused(jobs, options, text):
@@ -151,7 +152,7 @@ def test_an_error_of_a_worker_names_its_job():
     with pytest.raises(ValueError, match="fit: y must have as many rows") as caught:
         cdl.train_many(jobs, workers=2, backend="loky")
     assert caught.value.__notes__ == ["train_many: in job 1 of 3"]
-    assert jobs[2][0].optimizer.iterations == 0
+    assert [job[0].optimizer.iterations for job in jobs] == [4, 0, 4]
 
 
 def test_an_unknown_backend_is_joblibs_error():

@@ -1,0 +1,6 @@
+"""Training of many models at once.
+
+train_many.py runs the jobs on threads, by_joblib.py on workers of an engine; own_callbacks.py gives
+each job callbacks of its own, shared_parts.py refuses what jobs cannot share, progress.py is the
+bar over all of them.
+"""

@@ -1,0 +1,168 @@
+"""Callbacks of jobs: what several jobs are given, each has a copy of.
+
+A callback keeps a model, a best value, a file: two trainings at once would overwrite both. So the
+caller's own stays as it is, and each job begins with a copy of that, made in the job's thread:
+there are as many at a time as there are workers.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl.callbacks import Callback, CallbackList
+
+_REMEDY = "give each one of its own; `callbacks` of train_many may be a function that makes them"
+
+
+class OwnCallbacks:
+    """The callbacks of a job.
+
+    Args:
+        given: as they came.
+        shared: the ids of those that other jobs have too.
+        kept: what copies have in common with what was copied: models and data of jobs.
+    """
+
+    def __init__(self, given: list[Callback], shared: set[int], kept: Sequence[Any]) -> None:
+        self._given = given
+        self._shared = {id(each) for each in given} & shared
+        self._kept = kept
+
+    def made(self) -> list[Callback]:
+        """The callbacks, those that other jobs have too as copies; TypeError for what has none."""
+        if not self._shared:
+            return self._given
+        others = [each for each in self._given if id(each) not in self._shared]
+        return copies(self._given, [*self._kept, *others], "train_many")
+
+
+def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callback]:
+    """Copies of callbacks, for one of several trainings at once.
+
+    Args:
+        given: the callbacks.
+        kept: what copies have in common with what was copied.
+        owner: who copies, for the error.
+
+    Raises:
+        TypeError: with the attribute that cannot be copied.
+    """
+    # Modules and models of earlier runs are the same ones for a copy, too.
+    kept = [*sys.modules.values(), *kept]
+    kept += [each.model for each in given if each.model is not None]
+    memo: dict[int, Any] = {id(each): each for each in kept}
+    try:
+        made = copy.deepcopy(given, dict(memo))
+    except Exception as error:
+        raise TypeError(f"{owner}: {_refusal(given, memo, error)}") from error
+    for each in made:
+        if id(each) not in memo:
+            each._thread = None
+    return made
+
+
+def _refusal(given: list[Callback], memo: dict[int, Any], error: Exception) -> str:
+    """An error's text that names the attribute which has no copy."""
+    for callback in given:
+        for name, value in getattr(callback, "__dict__", {}).items():
+            try:
+                copy.deepcopy(value, dict(memo))
+            except Exception as its_error:
+                return (
+                    f"callbacks: {type(callback).__name__} is given to several trainings at once, "
+                    f"and its `{name}`, {_kind(value)}, cannot be copied ({its_error}): {_REMEDY}"
+                )
+    return f"callbacks cannot be copied for each of several trainings ({error}): {_REMEDY}"
+
+
+def _kind(value: Any) -> str:
+    return f"an object of type {type(value).__name__}"
+
+
+def of_jobs(
+    calls: Sequence[tuple[Any, dict[str, Any]]], common: Mapping[str, Any]
+) -> list[OwnCallbacks]:
+    """The callbacks of each job, all checked; they leave the options of the calls.
+
+    Args:
+        calls: model and options of each job.
+        common: the options of all jobs.
+
+    Raises:
+        TypeError: something that is no callback, or that jobs share and cannot be copied.
+        ValueError: a file or folder into which two jobs would write.
+    """
+    lists = [_listed(number, options) for number, (_, options) in enumerate(calls)]
+    times = Counter(id(each) for given in lists for each in {id(e): e for e in given}.values())
+    shared = {key for key, count in times.items() if count > 1}
+    if not callable(common.get("callbacks")) or isinstance(common.get("callbacks"), Callback):
+        shared |= {id(each) for each in CallbackList(common.get("callbacks")).callbacks}
+    _check_places(lists)
+    kept = [part for model, options in calls for part in _of_job(model, options)]
+    found = [OwnCallbacks(given, shared, kept) for given in lists]
+    tried: set[tuple[int, ...]] = set()
+    for given, own in zip(lists, found, strict=True):
+        key = tuple(map(id, given))
+        if key not in tried:  # before anything trains
+            tried.add(key)
+            own.made()
+    return found
+
+
+def _listed(number: int, options: dict[str, Any]) -> list[Callback]:
+    """The callbacks of a job, made by its function if there is one."""
+    given = options.pop("callbacks", None)
+    if callable(given) and not isinstance(given, (Callback, type)):
+        given = _made(given, number)
+    try:
+        return CallbackList(given).callbacks
+    except TypeError as error:
+        error.add_note(f"train_many: in job {number}")
+        raise
+
+
+def _made(make: Callable[..., Any], number: int) -> Any:
+    """What a function makes: it is given the number of the job if it must be given something."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # of a builtin, which does not say
+        return make()
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needs = any(p.kind in by_place and p.default is inspect.Parameter.empty for p in parameters)
+    return make(number) if needs else make()
+
+
+def _of_job(model: Any, options: Mapping[str, Any]) -> list[Any]:
+    """Parts of a job that a callback may hold without having a copy of them."""
+    optimizer = getattr(model, "optimizer", None)
+    parts = [model, optimizer, *getattr(optimizer, "variables", ())]
+    if getattr(model, "built", False):
+        parts += model.variables
+    for value in options.values():
+        several = isinstance(value, (tuple, list)) and len(value) <= 3
+        parts += [each for each in (value if several else [value]) if isinstance(each, np.ndarray)]
+    return [part for part in parts if part is not None]
+
+
+def _check_places(lists: Sequence[Sequence[Callback]]) -> None:
+    """Refuse two jobs that write to one place."""
+    writers: dict[str, int] = {}
+    for number, given in enumerate(lists):
+        for callback in given:
+            place = getattr(callback, callback._writes_to) if callback._writes_to else None
+            if place is None or "{job" in place:
+                continue
+            first = writers.setdefault(place, number)
+            if first != number:
+                raise ValueError(
+                    f"train_many: callbacks: jobs {first} and {number} would both write to "
+                    f"{place!r} of {type(callback).__name__}: have {{job}}, the number of the "
+                    "job, in the path"
+                )

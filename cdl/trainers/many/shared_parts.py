@@ -1,0 +1,72 @@
+"""What two jobs cannot share, since the training of one would change it under the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cdl import metrics
+from cdl.data import PyDataset
+from cdl.layers import Layer
+from cdl.trainers.compile_arguments import leaves
+
+Calls = Sequence[tuple[Any, Mapping[str, Any]]]
+
+
+def check_shared(calls: Calls) -> None:
+    """Refuse jobs that have a part in common which both would change.
+
+    Raises:
+        ValueError: with the part and the numbers of the jobs.
+    """
+    owners: dict[int, tuple[int, Any]] = {}  # by id; the part itself keeps its id in use
+    for number, (model, options) in enumerate(calls):
+        for part, kind, name in _parts(model, options):
+            first, _ = owners.setdefault(id(part), (number, part))
+            if first != number:
+                raise ValueError(
+                    f"train_many: jobs must have each {kind} of its own, got one twice: {name} in "
+                    f"jobs {first} and {number}"
+                )
+
+
+def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, str]]:
+    """Each part that training changes, of what kind it is, and its name."""
+    yield model, "a model", repr(getattr(model, "name", model))
+    compiled = getattr(model, "_compiled", None)
+    if compiled is not None:
+        optimizer = compiled.optimizer
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        for each in (optimizer, inner, *getattr(inner, "optimizers", ())):
+            yield each, "an optimizer", repr(each.name)
+        for name in ("metrics", "weighted_metrics"):
+            for each in leaves(compiled.given[name]):
+                # The core counts within each program, whoever else has the object.
+                if isinstance(each, metrics.Metric) and not metrics.is_compiled(each):
+                    yield each, "a metric of the user's", repr(each.name)
+    if hasattr(model, "_flatten_layers"):
+        for layer in model._flatten_layers(include_self=False):
+            if _learns(layer):
+                yield layer, "a layer that learns", repr(layer.name)
+    for name in ("x", "validation_data"):
+        value = options.get(name)
+        for each in value if isinstance(value, (tuple, list)) else (value,):
+            if hasattr(each, "__next__"):
+                yield each, f"an iterator as `{name}`", f"a {type(each).__name__}"
+            elif isinstance(each, PyDataset) and _changes(type(each)):
+                yield each, f"a `{name}` that changes between epochs", f"a {type(each).__name__}"
+
+
+def _changes(cls: type[PyDataset]) -> bool:
+    """Whether epochs have hooks, which change a data set."""
+    hooks = ("on_epoch_begin", "on_epoch_end")
+    return any(getattr(cls, hook) is not getattr(PyDataset, hook) for hook in hooks)
+
+
+def _learns(layer: Any) -> bool:
+    """Whether training may change weights that are the layer's own, and not of layers within it."""
+    if not layer.trainable:
+        return False
+    if not layer.built:
+        return type(layer).build is not Layer.build
+    return any(weight.trainable for weight in layer._direct_variables())

@@ -1,0 +1,198 @@
+"""Training many small models at once: one thread and one core a model.
+
+A small net gains nothing from a second thread, but two nets on two cores do. The core lets go of
+Python's lock for whole epochs, so threads are enough: no process, no copy of the data.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from cdl import _core
+from cdl.random import draw_from
+from cdl.trainers import arguments
+from cdl.trainers.many import own_callbacks
+from cdl.trainers.many.by_joblib import by_joblib, raise_first
+from cdl.trainers.many.own_callbacks import OwnCallbacks
+from cdl.trainers.many.progress import Progress
+from cdl.trainers.many.shared_parts import check_shared
+from cdl.utils.job import job
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from cdl.callbacks import History
+    from cdl.models.model import Model
+
+_SEEDS = 2**32
+
+
+def train_many(
+    jobs: Iterable[Any],
+    *,
+    workers: int | None = None,
+    backend: str | None = None,
+    on_done: Callable[[int, Any, Any], object] | None = None,
+    **fit: Any,
+) -> list[History]:
+    """Fit many compiled models, as many at a time as there are cores.
+
+    Each model trains on one thread. Its shuffling is drawn from a generator of its own, seeded from
+    NumPy's global one in the order of the jobs: the results do not depend on which job ran when.
+
+    A callback that several jobs are given, by `callbacks=` here or in their options, is copied for
+    each of them as by `copy.deepcopy`, and stays as it is; what functions it calls is shared. To
+    look at a callback afterwards give a job its own. `callbacks` may also be a function that makes
+    them, of no argument or of the job's number. `{job}` in the path of a ModelCheckpoint, a
+    CSVLogger, a TensorBoard or a BackupAndRestore is that number, which callbacks find in their
+    `params["job"]`.
+
+    Args:
+        jobs: for each model a tuple ``(model, x, y)``, ``(model, x, y, options)`` with a dict of
+            `Model.fit`'s arguments, or a dict ``{"model": ..., "x": ..., "y": ..., ...}``. A model
+            may come once, and no two may share what training changes: layers that learn,
+            optimizers, metrics that count in Python, generators.
+        workers: how many models train at a time; None for one a core of those that the process may
+            use, by its affinity and cgroup, whatever OMP_NUM_THREADS says.
+        backend: a backend of joblib's, such as "loky", "dask" or "ray", whose workers train; None
+            for threads of this process. Models and data are sent there, and weights, optimizers and
+            Histories come back; so callbacks act on copies there. Results are those of threads.
+        on_done: called as ``on_done(number, model, history)`` for each job that has ended without
+            an error, in the order in which they end, in the thread that has called `train_many`. An
+            error of it ends the jobs as Ctrl-C does.
+        fit: arguments of `Model.fit` for all jobs that do not state them. Of these `verbose` is 0
+            unless given: 1 or "auto" shows one bar over all jobs with the best `val_loss`, or
+            `loss`; 2 also a line for each epoch of each job, with its number.
+
+    Returns:
+        The History of each job, in their order.
+
+    Raises:
+        ValueError: a job of another form, a model that comes twice, or something else that two jobs
+            would change; `workers` below 1; a file into which two jobs would write.
+        TypeError: a callback that several jobs are given and that cannot be copied, or `on_done`
+            that cannot be called. What `fit` raises is raised again once all other jobs have ended,
+            with the number of its job.
+    """
+    verbose = arguments.verbosity(fit.pop("verbose", 0), "train_many: verbose")
+    if on_done is not None and not callable(on_done):
+        raise TypeError(f"train_many: on_done must be a function, got {on_done!r}")
+    common = {"verbose": 2 if verbose == 2 else 0, **fit}
+    calls = [_call(number, given, common) for number, given in enumerate(jobs)]
+    check_shared(calls)
+    if workers is None:
+        most = _cores()
+    elif isinstance(workers, bool) or not isinstance(workers, (int, np.integer)) or workers < 1:
+        raise ValueError(f"train_many: workers must be a positive int or None, got {workers!r}")
+    else:
+        most = int(workers)
+    callbacks = own_callbacks.of_jobs(calls, fit)
+    seeds = [int(seed) for seed in np.random.randint(0, _SEEDS, len(calls), np.uint64)]
+    progress = Progress(len(calls), verbose != 0)
+    try:
+        if backend is not None:
+            return by_joblib(calls, callbacks, seeds, backend, workers, progress, on_done)
+        return _by_threads(calls, callbacks, seeds, most, progress, on_done)
+    finally:
+        progress.close()
+
+
+def _cores() -> int:
+    """Cores for the calling thread: all of the process, or its share where it was told one."""
+    share = _core.limit_threads(0)
+    _core.limit_threads(share)
+    cores: int = _core.info()["cores"]
+    return min(cores, share) if share else cores
+
+
+def _call(number: int, given: Any, common: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model of a job and the arguments of its fit."""
+    if isinstance(given, Mapping):
+        options = dict(given)
+    elif isinstance(given, (tuple, list)) and len(given) in (3, 4):
+        named = dict(zip(("model", "x", "y"), given[:3], strict=True))
+        options = {**named, **(given[3] if len(given) == 4 else {})}
+    else:
+        raise ValueError(
+            f"train_many: job {number} must be (model, x, y), (model, x, y, options) or a dict, "
+            f"got {type(given).__name__}"
+        )
+    model = options.pop("model", None)
+    if not hasattr(model, "fit"):
+        raise ValueError(
+            f"train_many: job {number} must have a model with a method fit, got {model!r}"
+        )
+    return model, {**common, **options}
+
+
+def _by_threads(
+    calls: Sequence[tuple[Any, dict[str, Any]]],
+    callbacks: Sequence[OwnCallbacks],
+    seeds: Sequence[int],
+    most: int,
+    progress: Progress,
+    on_done: Callable[[int, Any, Any], object] | None,
+) -> list[History]:
+    """The jobs on threads of this process."""
+    from concurrent.futures import ThreadPoolExecutor, wait
+    from queue import SimpleQueue
+
+    begin, halt = threading.Event(), threading.Event()
+    ended: SimpleQueue[int] = SimpleQueue()
+    with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
+        try:
+            futures = [
+                pool.submit(_run, number, *call, own, seed, begin, halt)
+                for number, (call, own, seed) in enumerate(
+                    zip(calls, callbacks, seeds, strict=True)
+                )
+            ]
+            if progress.shown or on_done is not None:
+                _report_each(futures, ended)
+                begin.set()  # all are there: the pool does not join a thread whose start is cut off
+                for _ in futures:
+                    number = ended.get()
+                    history = None if futures[number].exception() else futures[number].result()
+                    progress.ended(history)
+                    if on_done is not None and history is not None:
+                        on_done(number, calls[number][0], history)
+            begin.set()
+            wait(futures)  # this thread would take turns with the others if it woke for each
+        except BaseException:  # Ctrl-C: what has not begun does not begin
+            halt.set()  # before the flags, which a fit that begins takes back
+            begin.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for model, _ in calls:
+                model.stop_training = True
+            raise
+    raise_first([future.exception() for future in futures])
+    return cast("list[History]", [future.result() for future in futures])
+
+
+def _report_each(futures: Sequence[Future[Any]], ended: Any) -> None:
+    """Have the number of each job put into a queue when it has ended."""
+    numbers = {future: number for number, future in enumerate(futures)}
+    for future in futures:
+        future.add_done_callback(lambda done: ended.put(numbers[done]))
+
+
+def _run(
+    number: int,
+    model: Model,
+    options: dict[str, Any],
+    callbacks: OwnCallbacks,
+    seed: int,
+    begin: threading.Event,
+    halt: threading.Event,
+) -> History | None:
+    begin.wait()
+    if halt.is_set():
+        return None
+    draw_from(seed)
+    job.number, job.halt = number, halt
+    history: History = model.fit(**options, callbacks=callbacks.made())
+    return history

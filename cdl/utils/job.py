@@ -1,0 +1,28 @@
+"""Job: which of several trainings that run at once a thread does."""
+
+import threading
+
+
+class Job(threading.local):
+    """What a thread trains for `train_many`.
+
+    Attributes:
+        number: of the job, from 0; None elsewhere.
+        halt: the event that tells of an interrupt.
+    """
+
+    number: int | None = None
+    halt: threading.Event | None = None
+
+    @property
+    def halted(self) -> bool:
+        """Whether this thread trains a job of a `train_many` that was interrupted."""
+        return self.halt is not None and self.halt.is_set()
+
+    @property
+    def front(self) -> str:
+        """Front of a line that this thread prints: the number of its job, "" elsewhere."""
+        return "" if self.number is None else f"[job {self.number}] "
+
+
+job = Job()
