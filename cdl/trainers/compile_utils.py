@@ -92,6 +92,8 @@ class Compiled:
         reads_targets: whether there is either.
         resolved: loss and metrics as objects, None until the first data.
         told_not_finite: whether it has been said why the loss is not finite.
+        lost: kind, path and value of weights that were not finite before the last run of training.
+        stamps: the weights and their versions when they were last finite, or looked at; or None.
     """
 
     def __init__(
@@ -118,8 +120,14 @@ class Compiled:
             self.specs(names, nest)
         self.resolved: Resolved | None = None
         self.told_not_finite = False
+        self.lost: list[tuple[str, str, str]] = []
+        self.stamps: tuple[list[Any], list[int]] | None = None
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled and copied: all but what weights of this very process were."""
+        return {**vars(self), "stamps": None}
 
     def _check_names(self) -> None:
         """Find unknown names now and not at the first data."""

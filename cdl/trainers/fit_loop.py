@@ -176,6 +176,7 @@ def _run_epochs(
                     break
         if epochs.stop > 0:
             model.optimizer.finalize_variable_values(model.trainable_variables)
+        not_finite.look_after(model, logs)
         callbacks.on_train_end(logs)
     finally:
         iterator.close()
@@ -194,6 +195,7 @@ def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
     if job.halted:  # looked at last: train_many says so first, and then sets the flag
         model.stop_training = True
     model._initial_epoch = None
+    not_finite.look_before(model)
     model._last_train_function = iterator.train_function
 
 
@@ -366,6 +368,7 @@ def on_batch(
     try:
         if trains:
             together.begin_batches(model, rows)
+            not_finite.look_before(model, again=False)
         train_function.reset()
         train_function.begin(arrays, rows)
         train_function.run(1, 0.0)

@@ -1,8 +1,9 @@
-"""Where it comes from that a loss is NaN or infinite: data, a layer, or the steps.
+"""Where it comes from that a loss is NaN or infinite: weights, data, a layer, or the steps.
 
-Nothing is looked at as long as losses are finite. Once one is not, the data are searched; then they
-are run through the layers, the weights that are lost replaced by fresh ones; if all that stays
-finite, it was training itself that overflowed.
+As long as losses are finite only new weights are looked at, when a `fit` begins with some that it
+has not left itself. Once a loss is not finite, what was lost before the run is named; else the data
+are searched; then they are run through the layers, the weights that are lost replaced by fresh
+ones; if all that stays finite, it was training itself that overflowed.
 """
 
 import math
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from cdl._common.errors import warn
 from cdl._core import Executor, Sparse
 from cdl._ir.program import Program, Value
+from cdl._tracing.variable import Variable
 from cdl.layers import Layer
 from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.data_adapter import Arrays
@@ -48,11 +50,16 @@ def tell(
         in_batches: whether there were other batches, of which nothing is left.
     """
     resolved = compiled.resolved
-    if not isinstance(arrays, Arrays) or resolved is None:  # a step of the model's own
+    lost = _lost(model, False) if call in ("evaluate", "test_on_batch") else compiled.lost
+    reason = None
+    if isinstance(arrays, Arrays) and resolved is not None:  # else a step of the model's own
+        reason = _in_data(model, arrays, "the last batch" if in_batches else "")
+        reason = reason or (None if lost else _in_layers(model, arrays, resolved))
+    elif not lost:
         return
     compiled.told_not_finite = True
-    reason = _in_data(model, arrays, "the last batch" if in_batches else "")
-    reason = reason or _in_layers(model, arrays, resolved)
+    if lost:
+        reason = _of_weights(lost, call) + ("" if reason is None else f"; and {reason}")
     if reason is None:
         rate = float(model.optimizer.learning_rate)
         reason = (
@@ -62,6 +69,82 @@ def tell(
         if in_batches:
             reason = f"an earlier batch was not finite, or {reason}"
     warn(f"{call}: the loss has become {loss}: {reason}")
+
+
+# --- weights before a run ---
+
+
+def look_before(model: TrainableModel, again: bool = True) -> None:
+    """Note which weights are lost before a run of training.
+
+    Args:
+        model: the model.
+        again: whether to look at weights that have changed since a run left them.
+    """
+    compiled = model._compiled
+    assert compiled is not None
+    if compiled.stamps is not None:
+        parameters, versions = compiled.stamps
+        if not again or [each.version for each in parameters] == versions:
+            return
+    compiled.lost = _lost(model, True)
+    _stamp(model, compiled)
+
+
+def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
+    """Note what a run of training has left, so that the next one need not look at it."""
+    compiled, loss = model._compiled, logs.get("loss", 0.0)
+    if compiled is None or compiled.stamps is None:
+        return
+    if isinstance(loss, float) and math.isfinite(loss):
+        parameters, _ = compiled.stamps
+        compiled.stamps = parameters, [each.version for each in parameters]
+    else:
+        compiled.stamps = None
+
+
+def _stamp(model: TrainableModel, compiled: Compiled) -> None:
+    variables = [*model.weights, *model.optimizer.variables]
+    parameters = [each.storage for each in variables if isinstance(each, Variable)]
+    compiled.stamps = parameters, [each.version for each in parameters]
+
+
+def _lost(model: TrainableModel, training: bool) -> list[tuple[str, str, str]]:
+    """Kind, path and value of the weights that are not finite, and of what the optimizer keeps.
+
+    Args:
+        model: the model.
+        training: whether the optimizer counts.
+    """
+    trained = {id(each) for each in model.trainable_variables}
+    kinds = [("weight" if id(v) in trained else "state", v) for v in model.weights]
+    if training and model.optimizer.built:
+        kinds += [("slot", v) for v in model.optimizer.variables]
+    found = []
+    for kind, variable in kinds:
+        values = np.asarray(variable)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            found.append((kind, variable.path, "NaN" if np.isnan(values).any() else "inf"))
+    return found
+
+
+def _of_weights(lost: list[tuple[str, str, str]], call: str) -> str:
+    """What to say of weights that were lost before a run."""
+    kind, path, value = lost[0]
+    run = "this fit" if call.startswith("fit") else f"this call of {call}"
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    called = {
+        "weight": f"weights were {value} before {run}",
+        "state": f"a state of a layer was {value} before {run}",
+        "slot": f"what the optimizer keeps was {value} before {run}, though weights are finite",
+    }[kind]
+    remedy = {
+        "weight": "set or load others, or build the model anew; an optimizer that has made steps "
+        "with them keeps them too, so compile again",
+        "state": "set or load others, or build the model anew",
+        "slot": "compile again, which makes a new optimizer if it is given by name",
+    }[kind]
+    return f"{called} ({path!r}{more}): {remedy}"
 
 
 # --- the data ---

@@ -219,3 +219,127 @@ def test_nothing_is_looked_at_while_losses_are_finite(monkeypatch):
     fit(model, validation_split=0.25)
     model.evaluate(X, VALUES, verbose=0)
     model.train_on_batch(X, VALUES)
+
+
+# --- what was lost before ---
+
+
+def normed():
+    model = cdl.Sequential([Input((5,)), layers.Dense(4, "tanh", name="first")])
+    model.add(layers.BatchNormalization(name="norm"))
+    model.add(layers.Dense(2, name="last"))
+    model.compile("adam", "mse")
+    return model
+
+
+def lost_by_data(model):
+    with pytest.warns(UserWarning, match="x holds NaN"):
+        fit(model, HOLES)
+
+
+def set_one(path, value=np.nan):
+    def lose(model):
+        fit(model)
+        variable = next(v for v in model.variables if v.path.endswith(path))
+        values = variable.numpy()
+        values.flat[0] = value
+        variable.assign(values)
+
+    return lose
+
+
+def lost_slot(model):
+    fit(model)
+    slot = next(v for v in model.optimizer.variables if v.path.endswith("velocity"))
+    slot.assign(np.full(slot.shape, np.nan))
+
+
+def weights_set_anew(model):
+    kept = model.get_weights()
+    lost_by_data(model)
+    model.set_weights(kept)
+
+
+LOST = {
+    "data": (
+        lost_by_data,
+        r"weights were NaN before this fit \('sequential.*/kernel' and \d+ more",
+    ),
+    "one": (
+        set_one("last/bias"),
+        r"weights were NaN before this fit \('sequential\S*/last/bias'\)",
+    ),
+    "inf": (set_one("last/kernel", np.inf), r"weights were inf before this fit .*/last/kernel"),
+    "slot": (lost_slot, r"what the optimizer keeps was NaN before this fit, though .*velocity"),
+    "reset": (weights_set_anew, r"what the optimizer keeps was NaN before this fit, though "),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_was_lost_before_a_fit_is_named_first(name, streamed):
+    lose, text = LOST[name]
+    model = normed()
+    lose(model)
+    with pytest.warns(UserWarning, match=rf"^fit: the loss has become (nan|inf): {text}"):
+        if streamed:
+            model.fit(in_batches(X), epochs=1, verbose=0)
+        else:
+            fit(model)
+
+
+def test_moving_statistics_that_were_lost_are_named():
+    model = normed()
+    set_one("moving_variance")(model)
+    state = r"a state of a layer was NaN before this fit \('sequential\S*/norm/moving_variance'\)"
+    with pytest.warns(UserWarning, match=rf"^fit: validation_data: the loss has .* nan: {state}"):
+        fit(model, validation_data=(X, VALUES))
+
+
+def test_data_that_are_lost_too_are_named_behind():
+    model = normed()
+    lost_by_data(model)
+    with pytest.warns(UserWarning, match=r"weights were NaN before this fit .*; and x holds NaN"):
+        fit(model, HOLES)
+
+
+@pytest.mark.parametrize("call", ["evaluate", "test_on_batch", "train_on_batch"])
+def test_what_was_lost_before_another_call_is_named_first(call):
+    model = normed()
+    fit(model)
+    weights = model.get_weights()
+    weights[-1][0] = np.nan
+    fresh = normed()
+    fresh.set_weights(weights)
+    options = {"verbose": 0} if call == "evaluate" else {}
+    with pytest.warns(
+        UserWarning, match=rf"weights were NaN before this call of {call} .*last/bias"
+    ):
+        getattr(fresh, call)(X, VALUES, **options)
+
+
+def test_weights_that_are_right_again_are_not_blamed():
+    model = normed()
+    lost_by_data(model)
+    model.set_weights(normed().get_weights())
+    model.compile("adam", "mse")
+    fit(model)
+    with pytest.warns(UserWarning, match="x holds NaN"):
+        fit(model, HOLES)
+
+
+def test_weights_that_training_loses_are_not_blamed():
+    model = of(optimizer=SGD(1e30))
+    with pytest.warns(UserWarning, match="steps were too large"):
+        fit(model)
+
+
+def test_weights_that_a_fit_has_left_are_not_searched(monkeypatch):
+    model = normed()
+    fit(model)
+    monkeypatch.setattr("cdl.trainers.not_finite._lost", lambda *args: 1 / 0)
+    fit(model)
+    fit(model)
+    with pytest.raises(ZeroDivisionError):
+        model.set_weights(model.get_weights())
+        fit(model)
