@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+import cdl
 from cdl import activations, constraints, initializers, losses, metrics, optimizers
 from cdl._common.near_names import OTHER_NAMES, edits, nearest
 
@@ -73,3 +74,43 @@ def test_edits_are_symmetric_and_no_fewer_than_the_lengths_differ():
         a, b = ("".join(rng.choices("abc", k=rng.randrange(8))) for _ in range(2))
         assert edits(a, b) == edits(b, a) >= abs(len(a) - len(b))
         assert (edits(a, b) == 0) == (difflib.SequenceMatcher(None, a, b).ratio() == 1.0)
+
+
+def test_all_names_are_told_only_where_none_is_near():
+    with pytest.raises(ValueError, match="did you mean 'accuracy'") as caught:
+        metrics.get("accuracyy")
+    assert len(str(caught.value)) < 300
+    with pytest.raises(ValueError, match=r"Known names: .*accuracy.*") as caught:
+        metrics.get("zzzz")
+    assert len(str(caught.value)) > 1000
+
+
+@pytest.mark.parametrize(
+    ("ask", "text"),
+    [
+        (lambda: optimizers.Adam().minimize, r"'minimize': .*value_and_grad\(loss, variables=w"),
+        (lambda: optimizers.SGD().get_gradients, r"apply\(gradients, weights\)"),
+        (lambda: optimizers.SGD().nothing, r"'SGD' object has no attribute 'nothing'$"),
+        (lambda: cdl.jacobian, "first derivatives of one number. Near: grad and value_and_grad"),
+        (lambda: cdl.hessian, "first derivatives of one number"),
+        (lambda: cdl.vmap, r"ops\.vectorized_map"),
+        (lambda: optimizers.LBFGS, r"sklearn\.CDLRegressor\(solver='lbfgs'\)"),
+    ],
+)
+def test_names_of_other_libraries_are_told_what_is_near(ask, text):
+    with pytest.raises(AttributeError, match=text):
+        ask()
+    assert not hasattr(optimizers.Adam(), "minimize")
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "LBFGS", "l_bfgs"])
+def test_the_solver_of_the_estimators_is_named(name):
+    with pytest.raises(ValueError, match=r"Could not find optimizer '.*CDLRegressor\(solver="):
+        cdl.Sequential([cdl.layers.Dense(1)]).compile(name, "mse")
+
+
+def test_kinds_of_features_are_told():
+    with pytest.raises(ValueError, match="float_normalised; did you mean 'float_normalized'"):
+        cdl.utils.FeatureSpace({"a": "float_normalised"})
+    with pytest.raises(ValueError, match="Invalid feature type: zzzz; it must be one of float, fl"):
+        cdl.utils.FeatureSpace({"a": "zzzz"})

@@ -5,8 +5,11 @@ Colours are those of the text around, so that they are seen on dark and on light
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 CURVE = 160, 32  # width and height of a curve, in pixels
+_LONGEST = 60  # characters of a value in a cell
+_WEIGHT = ("weight", "shape", "dtype", "trainable", "lowest", "mean", "highest")
 
 
 class Html(str):
@@ -22,6 +25,55 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
     head, body = row(heads, "th"), "\n".join(row(cells, "td") for cells in rows)
     return f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+
+
+def of_layer(layer: Any) -> str:
+    """A layer in a notebook: its weights, and the arguments that it was made with."""
+    count = f"{layer.count_params():,} parameters" if layer.built else "not built"
+    weights = table(_WEIGHT, map(_weight_row, layer.weights)) if layer.weights else ""
+    return f"{_title(layer)}, {count}</p>\n{weights}\n{_arguments(layer)}"
+
+
+def of_optimizer(optimizer: Any) -> str:
+    """An optimizer in a notebook: the arguments that it was made with, as they are now."""
+    steps = f"{int(optimizer.iterations):,} steps" if optimizer.built else "no steps yet"
+    return f"{_title(optimizer)}, {steps}</p>\n{_arguments(optimizer)}"
+
+
+def of_weight(weight: Any) -> str:
+    """A weight in a notebook: its shape, and the range of its values."""
+    return table(_WEIGHT, [_weight_row(weight)])
+
+
+def _title(thing: Any) -> str:
+    return f"<p><b>{escape(type(thing).__name__)}</b> {escape(str(thing.name))}"
+
+
+def _weight_row(weight: Any) -> list[str]:
+    values = weight.numpy()
+    floats = values.size and values.dtype.kind in "fiub"
+    wide = values.astype("float64") if floats else None
+    ends = ["", "", ""] if wide is None else [wide.min(), wide.mean(), wide.max()]
+    numbers = [each if each == "" else f"{each:.4g}" for each in ends]
+    facts = [weight.path, tuple(weight.shape), weight.dtype, weight.trainable]
+    return [*map(str, facts), *numbers]
+
+
+def _arguments(thing: Any) -> str:
+    """What `get_config` has, without what is None; nothing for a class that has none."""
+    try:
+        config = dict(thing.get_config())
+    except Exception:  # of a user's class, which says so where a config is needed
+        return ""
+    rows = []
+    for name, value in config.items():
+        if value is None or name in ("name", "dtype"):
+            continue
+        if isinstance(value, dict) and "class_name" in value:
+            value = value["class_name"]
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        rows.append([name, text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."])
+    return table(["argument", "value"], rows)
 
 
 def bar(part: float, width: int = 120) -> Html:

@@ -59,6 +59,16 @@ OF_OTHERS = {
         "it has no tape, and gradients are the core's own",
         _GRADIENTS,
     ),
+    r"((backend|ops)\.)?(jacobian|jac(fwd|rev)|jacobian_vector_product|hessian|hvp|jvp|vjp)": (
+        "it has first derivatives of one number",
+        "grad and value_and_grad, once for each output",
+    ),
+    r"(ops\.)?[vp]map": ("", "ops.vectorized_map; functions are compiled for all samples anyway"),
+    r"optimizers\.l_?bfgs\w*": (
+        "an optimizer takes a step for each batch",
+        "sklearn.CDLRegressor(solver='lbfgs') and CDLClassifier; value_and_grad(loss, "
+        "variables=weights) for an optimizer of SciPy",
+    ),
     r"layers\.(Linear|FullyConnected)": ("", "layers.Dense"),
     r"preprocessing\.text(\..*)?": ("", "layers.TextVectorization"),
     r"optim": ("", "optimizers, layers, activations and losses"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from cdl._common.errors import hint
+from cdl._common.missing_names import explained
 from cdl._common.naming import snake_case
 from cdl._configs import serialization
 from cdl._configs.custom_objects import all_custom_objects, get_registered_object
@@ -158,10 +159,12 @@ class Registry:
 
 
 def unknown(kind: str, name: Any, known: Mapping[str, Any]) -> str:
-    """The text of the error for a name that is not there, with the nearest one that is."""
-    meant = hint([name], known) or "."
-    names = ", ".join(sorted(known))
-    return f"Could not find {kind} {serialization.shown(name)}{meant} Known names: {names}"
+    """The text of the error for a name that is not there: the nearest one that is, or all."""
+    said = explained(f"{kind}s.{name}")
+    if said is not None:
+        return f"Could not find {kind} {serialization.shown(name)}: {said}"
+    meant = hint([name], known) or f". Known names: {', '.join(sorted(known))}"
+    return f"Could not find {kind} {serialization.shown(name)}{meant}"
 
 
 def _article(kind: str) -> str:

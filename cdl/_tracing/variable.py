@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cdl import _core, tree
-from cdl._common import dtypes
+from cdl._common import dtypes, html
 from cdl._common.errors import Listed
 from cdl._configs import allocation_limit
 from cdl._tracing import graph
@@ -186,6 +186,8 @@ class Variable(Operators, Listed):
 
     def __bool__(self) -> bool:
         raise TypeError(f"{self.path}: a variable cannot be used as True or False")
+
+    _repr_html_ = html.of_weight
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", threshold=20)

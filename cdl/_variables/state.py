@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common import html
 from cdl._common.dtypes import numpy_dtype
 from cdl._variables.array_like import Operators
 
@@ -100,6 +101,8 @@ class State(Operators):
 
     def __bool__(self) -> bool:
         return bool(self._array)
+
+    _repr_html_ = html.of_weight
 
     def __repr__(self) -> str:
         return (

@@ -42,6 +42,13 @@ class History(Callback):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
 
+    def __repr__(self) -> str:
+        """The number of epochs, and the last value of each name."""
+        shown = [
+            f"{name}={np.mean(values[-1]):.4g}" for name, values in self.history.items() if values
+        ]
+        return f"<{' '.join([f'History epochs={len(self.epoch)}', *shown])}>"
+
     def to_pandas(self) -> Any:
         """The values as a DataFrame: a row for each epoch, a column for each name.
 

@@ -107,7 +107,7 @@ class ModelCheckpoint(MonitorCallback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save, if epochs are saved."""
         if self.save_best_only:
-            self._set_monitor_op()
+            self._check_there(logs or {})
         if self.save_freq == "epoch":
             self._save(epoch, None, logs or {})
 
@@ -143,8 +143,8 @@ class ModelCheckpoint(MonitorCallback):
         value = logs.get(self.monitor)
         if value is None:
             warn(
-                f"Can save best model only with {self.monitor} available: saving this one. The "
-                f"run has {', '.join(map(repr, logs)) or 'no values'}"
+                f"Can save best model only with {self.monitor} available: saving this one; "
+                f"{self._there(logs)}"
             )
             return True
         if np.ndim(value) > 0:

@@ -1,10 +1,12 @@
 """MonitorCallback: for callbacks that ask whether a value got better."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from cdl._common.errors import warn
+from cdl._common.near_names import nearest
 from cdl._common.validation import one_of
 from cdl._tracing.graph import operator_of
 from cdl.callbacks.callback import Callback, Logs
@@ -50,16 +52,47 @@ class MonitorCallback(Callback):
         return type(self).__name__
 
     def current(self, logs: Logs) -> Any:
-        """The watched value, or None, with a warning, if the logs do not have it."""
-        self._set_monitor_op()
+        """The watched value, or None, with a warning, if the logs do not have it.
+
+        Raises:
+            ValueError: a name that is never there, since another one is nearly the same; or one of
+                which nothing tells whether it should rise.
+        """
         logs = logs or {}
+        self._check_there(logs)
         value = logs.get(self.monitor)
         if value is None:
-            warn(
-                f"{self._who} watches {self.monitor!r}, which is not there: the run has "
-                f"{', '.join(map(repr, logs)) or 'no values'}"
-            )
+            warn(f"{self._who} watches {self.monitor!r}, which is not there: {self._there(logs)}")
         return value
+
+    def _check_there(self, logs: Mapping[str, Any]) -> None:
+        """Find the direction; ValueError if nothing tells it, or if the logs have a name near."""
+        if self.monitor in logs:
+            self._set_monitor_op()
+            return
+        front = "val_" if self.monitor.lower().startswith("val_") else ""
+        known = [each for each in logs if each.startswith("val_") is bool(front)]
+        bare = self.monitor[len(front) :]
+        near = nearest(bare, [each.removeprefix(front) for each in known])
+        if near is not None:
+            raise ValueError(
+                f"{self._who}: monitor {self.monitor!r} is not there; did you mean "
+                f"{front + near!r}? {self._there(logs)}"
+            )
+        try:
+            self._set_monitor_op()
+        except ValueError as error:
+            text = f"{self._who}: monitor {self.monitor!r} is not there: {self._there(logs)}"
+            raise ValueError(f"{text}. If it comes later: {error}") from None
+
+    def _there(self, logs: Mapping[str, Any]) -> str:
+        """The names that a run has; those of validation need data for it."""
+        names = ", ".join(map(repr, logs)) or "no values"
+        of_validation = self.monitor.lower().startswith("val_")
+        wants = of_validation and not any(name.startswith("val_") for name in logs)
+        return f"the run has {names}" + (
+            "; val_ names need validation_data or validation_split" if wants else ""
+        )
 
     def _is_improvement(self, monitor_value: Any, reference_value: Any) -> bool:
         """Whether a value improves on another one, None for any, by more than `min_delta`."""

@@ -55,7 +55,7 @@ class ProgbarLogger(Callback):
         name = f"Epoch {epoch + 1}/{epochs}"
         self._prefix = ""
         if epochs > 1 and self._display is not None:
-            if self._as_bar or (self.params.get("verbose") == 2 and not self._front):
+            if self._as_bar:
                 self._display.say(name)
             else:
                 self._prefix = f"{name} - "

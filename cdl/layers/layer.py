@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from cdl import dtype_policies, regularizers, tree
-from cdl._common import dtypes
+from cdl._common import dtypes, html
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, overrides
@@ -487,6 +487,8 @@ class Layer(Weighted, Building, Hinting):
             raise
         except Exception as error:
             raise TypeError(f"{cls.__name__}.from_config: {error}, in config={config}") from error
+
+    _repr_html_ = html.of_layer
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

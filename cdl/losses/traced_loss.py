@@ -33,6 +33,9 @@ class TracedLoss(Loss):
     Args:
         loss: the user's.
         graph: what it does, from targets and predictions to losses.
+
+    Attributes:
+        ignores_targets: whether the losses are those of the predictions alone.
     """
 
     wants = "traced"
@@ -43,6 +46,8 @@ class TracedLoss(Loss):
         self.loss = loss
         self.graph = graph
         self._others: dict[Any, Graph] = {}  # for targets and predictions of other sizes
+        given = {id(each) for node in graph.nodes for each in node.inputs}
+        self.ignores_targets = id(graph.inputs[0]) not in given | {id(graph.outputs)}
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
         """What the user's loss gives for arrays."""
@@ -93,7 +98,7 @@ class TracedLoss(Loss):
         """The instructions that compute it, appended to a program; see `CompiledLoss.lower`."""
         graph = self._graph_for(target.shape, prediction.shape)
         wanted = graph.inputs[0].sample_shape
-        if target.shape != wanted:
+        if target.shape != wanted and not self.ignores_targets:
             target = program.emit("reshape", (target,), wanted)
         values = graph.lower(program, [target, prediction])
         if values.shared and (weight is not None or mask is not None):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common import html
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
 
 _LENGTH, _TRAINABLE_LENGTH = 88, 12  # of a line, and what the column `Trainable` adds
+_FRAME = 4  # of a column's characters, for lines and spaces
 _WIRED_LENGTH = 108  # of a line, with the column `Connected to`
 _POSITIONS = (0.45, 0.80, 1.0)  # where columns end, in parts of the line
 _WIRED_POSITIONS = (0.3, 0.56, 0.74, 1.0)  # of a model with branches
@@ -47,12 +49,21 @@ def print_summary(
     length = (_WIRED_LENGTH if wired else _LENGTH) + _TRAINABLE_LENGTH * show_trainable
     length = line_length or min(length, shutil.get_terminal_size().columns - 4)
     layers = _range(_shown(model), layer_range)
+    heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
+    heads += ["Trainable"] * show_trainable
+    rows = list(_rows(model, layers, 0, expand_nested, show_trainable, wired))
     ends = positions or (_WIRED_POSITIONS if wired else _POSITIONS)
-    table = _table(length, _widths(ends, length, show_trainable), show_trainable, wired)
-    _add_rows(table, model, layers, 0, expand_nested, show_trainable, wired)
+    widths = _widths(ends, length, show_trainable)
+    if line_length is None and positions is None and not (print_fn is None and _on_terminal()):
+        widths = _wide_enough(widths, [heads, *rows])
+        length = sum(widths)
+    table = _table(length, widths, heads)
+    for row in rows:
+        table.add_row(*map(_text, row))
     parts = [f'[bold]Model: "{_escaped(model.name)}"[/bold]', table, *_totals(model)]
     if print_fn is None:
-        _console(None, None).print(*parts, sep="\n")
+        width = shutil.get_terminal_size().columns
+        _console(None, None if length <= width else length).print(*parts, sep="\n")
         return
     text = io.StringIO()
     _console(text, length).print(*parts, sep="\n")
@@ -86,11 +97,15 @@ def html_of(model: Model) -> str:
     )
 
 
+def _on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def _console(file: Any, width: int | None) -> Any:
     from rich.console import Console
 
     if file is None:
-        return Console(highlight=False)
+        return Console(width=width, highlight=False)
     return Console(file=file, width=width, highlight=False, color_system=None)
 
 
@@ -118,11 +133,24 @@ def _widths(positions: Sequence[float], length: int, show_trainable: bool) -> li
     return widths
 
 
-def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) -> Table:
+def _wide_enough(widths: list[int], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Widths of columns in which no word is cut: nothing limits a line of a file."""
+    longest = [
+        max(len(word) for cell in column for word in cell.split() or [""])
+        for column in zip(*rows, strict=True)
+    ]
+    return [max(width, each + _FRAME) for width, each in zip(widths, longest, strict=True)]
+
+
+def _text(cell: str) -> Any:
+    from rich.text import Text
+
+    return Text(cell)
+
+
+def _table(length: int, widths: list[int], heads: list[str]) -> Table:
     from rich.table import Column, Table
 
-    heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
-    heads += ["Trainable"] * show_trainable
     justify: dict[str, JustifyMethod] = {"Param #": "right", "Trainable": "center"}
     columns = [
         Column(head, justify=justify.get(head, "left"), width=width)
@@ -131,17 +159,15 @@ def _table(length: int, widths: list[int], show_trainable: bool, wired: bool) ->
     return Table(*columns, width=length, show_lines=True)
 
 
-def _add_rows(
-    table: Table,
+def _rows(
     model: Model,
     layers: Sequence[Any],
     depth: int,
     expand_nested: bool,
     show_trainable: bool,
     wired: bool,
-) -> None:
-    from rich.text import Text
-
+) -> Iterator[list[str]]:
+    """The cells of each layer, and of the layers within it if those are shown."""
     mark = "   " * depth + "└ " if depth else ""
     shapes = _shapes(model)
     calls = model._calls_by_layer() if wired and depth == 0 else {}
@@ -152,10 +178,10 @@ def _add_rows(
         if show_trainable:
             weights = bool(getattr(layer, "weights", ()))
             row.append(("Y" if layer.trainable else "N") if weights else "-")
-        table.add_row(*map(Text, row))
+        yield row
         if expand_nested:
             inner = getattr(layer, "layers", ())
-            _add_rows(table, layer, inner, depth + 1, expand_nested, show_trainable, wired)
+            yield from _rows(layer, inner, depth + 1, expand_nested, show_trainable, wired)
 
 
 def _kind(layer: Layer) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
+from cdl._common import html
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.validation import (
@@ -467,6 +468,17 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             rate = schedules.deserialize(rate, custom_objects)
             config = {**config, "learning_rate": rate}
         return cls(**config)
+
+    _repr_html_ = html.of_optimizer
+
+    def __getattr__(self, name: str) -> Any:
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        if name in ("minimize", "compute_gradients", "get_gradients"):
+            text += (
+                ": values, gradients = cdl.value_and_grad(loss, variables=weights)(x), and then "
+                "apply(gradients, weights); or compile() and fit()"
+            )
+        raise AttributeError(text, name=name, obj=self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

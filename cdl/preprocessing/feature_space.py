@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cdl import layers
+from cdl._common.errors import hint
 from cdl._common.naming import unique
 from cdl._common.validation import expected, one_of
 from cdl._configs.serialization import deserialize, register_public, serialize
@@ -236,7 +237,9 @@ class FeatureSpace:
         plain: tuple[str, ...] = ("float", "float_normalized", "float_rescaled")
         plain += ("integer_categorical", "string_categorical")
         if kind not in (*plain, *sized):
-            raise ValueError(f"Invalid feature type: {kind}")
+            kinds = (*plain, *sized)
+            near = hint([kind], kinds) or f"; it must be one of {', '.join(kinds)}"
+            raise ValueError(f"Invalid feature type: {kind}{near}")
         given = (sized[kind],) if kind in sized else ()
         made: Feature = getattr(self, kind)(*given, name=name)
         return made

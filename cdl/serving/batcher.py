@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from cdl import tree
 from cdl._common.errors import Hinting
-from cdl._common.validation import expected
+from cdl._common.validation import expected, flag
 from cdl.serving.model_holder import ModelHolder
+from cdl.trainers import not_finite
 
 if TYPE_CHECKING:
     from typing import Self
@@ -45,16 +46,23 @@ class Batcher(Hinting):
         wait: seconds that a request waits for others to come, at most; 0 gathers those that come
             while a batch is predicted.
         max_waiting: the most requests that wait; one more is refused.
+        finite: whether arrays with NaN or infinity are refused, by a ValueError that says where.
     """
 
     def __init__(
-        self, model: Any, max_rows: int = 256, wait: float = 0.001, max_waiting: int = 1024
+        self,
+        model: Any,
+        max_rows: int = 256,
+        wait: float = 0.001,
+        max_waiting: int = 1024,
+        finite: bool = False,
     ) -> None:
         for name, value in (("max_rows", max_rows), ("max_waiting", max_waiting)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise expected("Batcher", name, "an integer above 0", value)
         if not isinstance(wait, (int, float)) or not 0 <= wait < float("inf"):
             raise expected("Batcher", "wait", "a number of seconds, 0 or more", wait)
+        self._finite = flag("Batcher", "finite", finite)
         self._queue = _Queue(_function_of(model), max_rows, float(wait), max_waiting)
         weakref.finalize(self, self._queue.end)
 
@@ -91,7 +99,10 @@ class Batcher(Hinting):
             queue.Full: `max_waiting` requests wait.
             RuntimeError: the Batcher is closed.
         """
-        return self._queue.put(_request(x))
+        request = _request(x)
+        if self._finite and request.leaves is not None:
+            not_finite.refuse(x, "Batcher: x")
+        return self._queue.put(request)
 
     def health(self) -> dict[str, Any]:
         """Counts, in values that JSON has.

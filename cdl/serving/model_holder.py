@@ -18,6 +18,7 @@ from cdl._common.errors import Hinting
 from cdl._common.validation import expected
 from cdl.saving import load_model
 from cdl.saving.atomic import checked_path
+from cdl.trainers import not_finite
 
 if TYPE_CHECKING:
     from typing import Self
@@ -85,8 +86,26 @@ class ModelHolder(Hinting):
             self._watch()
         return self._model
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
-        """The outputs of the model that serves now; see `Model.predict`."""
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        finite: bool = False,
+    ) -> Any:
+        """The outputs of the model that serves now.
+
+        Args:
+            x: see `Model.predict`.
+            batch_size: likewise.
+            verbose: likewise.
+            finite: whether NaN and infinity in arrays are refused; their outputs are mostly NaN.
+
+        Raises:
+            ValueError: which columns and rows are not finite, or what `Model.predict` raises.
+        """
+        if finite:
+            not_finite.refuse(x, "ModelHolder: x")
         return self.model.predict(x, batch_size=batch_size, verbose=verbose)
 
     def reload(self) -> None:

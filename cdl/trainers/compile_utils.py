@@ -63,6 +63,12 @@ class Target(NamedTuple):
     in_python: bool  # whether some of them are the user's Python
     needs_raw_y: bool  # whether the shape of a row of y matters: to Python code, or to labels
 
+    def ignores_y(self) -> bool:
+        """Whether losses read the targets, and none of them looks at these."""
+        return len(self.losses) == len(self.readers) > 0 and all(
+            getattr(loss, "ignores_targets", False) for loss in self.losses
+        )
+
 
 class Resolved(NamedTuple):
     """Loss and metrics, all known, and what they need."""

@@ -281,6 +281,8 @@ def training_data(
     resolved = compiled.resolved or compiled.resolve(outputs, _shapes(ys), model._output_nest())
     for i, target in enumerate(resolved.targets):
         name = f"{call}: {of_y[i]}"
+        if ys[i] is None and target.ignores_y():
+            ys[i] = np.zeros(rows, np.float32)
         ys[i] = checked_targets(ys[i], target, outputs[i].row, name)
         for loss in target.losses if call in ("fit", "evaluate") else ():
             warn_of_no_probabilities(ys[i], loss, name)

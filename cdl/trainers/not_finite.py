@@ -7,7 +7,7 @@ ones; if all that stays finite, it was training itself that overflowed.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,24 @@ def _of_weights(lost: list[tuple[str, str, str]], call: str) -> str:
 
 
 # --- the data ---
+
+
+def refuse(x: Any, owner: str) -> None:
+    """Refuse an array, or one of a list or dict, with NaN or infinity.
+
+    Raises:
+        ValueError: which columns and rows have them.
+    """
+    parts: dict[Any, Any] = {"": x}
+    if isinstance(x, Mapping):
+        parts = {f"[{key!r}]": each for key, each in x.items()}
+    elif isinstance(x, (list, tuple)) and all(isinstance(each, np.ndarray) for each in x):
+        parts = {f"[{i}]": each for i, each in enumerate(x)}
+    for place, part in parts.items():
+        array = np.asarray(part)
+        found = _described(array, None) if array.ndim else None
+        if found is not None:
+            raise ValueError(f"{owner}{place} must be finite, it holds {found}")
 
 
 def _in_data(model: TrainableModel, arrays: Arrays, place: str) -> str | None:

@@ -7,6 +7,7 @@ of inputs and a list of outputs. A model knows how the ones become the others; n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -295,12 +296,17 @@ def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = 
     )
 
 
+_UNNAMED = r"input_layer(_\d+)?"  # the name of an input that the user has given none
+
+
 def _by_name(
     given: Mapping[Any, Any], names: Sequence[str], call: str, kind: str, partly: bool
 ) -> list[Any]:
     known = set(names)
     wrong = [key for key in given if key not in known] if partly else []
     missing = [] if partly else [name for name in names if name not in given]
+    if len(missing) == len(given) == 1 and kind == "input" and re.fullmatch(_UNNAMED, names[0]):
+        return list(given.values())
     if wrong or missing:
         lacks = f", without {missing}" if len(missing) < len(names) else ""
         what = f"{list(given)}{lacks}" if missing else f"{wrong}"

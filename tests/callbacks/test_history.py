@@ -139,3 +139,11 @@ def test_missing_package_is_an_error_that_says_how_to_get_it(monkeypatch):
         history.plot()
     with pytest.raises(ImportError, match=r"pip install 'cdl-nn\[pandas\]'"):
         history.to_pandas()
+
+
+def test_repr_shows_the_last_values():
+    history = History()
+    assert repr(history) == "<History epochs=0>"
+    for epoch in range(2):
+        history.on_epoch_end(epoch, {"loss": 1.0 / (epoch + 1), "val_loss": 123456.789})
+    assert repr(history) == "<History epochs=2 loss=0.5 val_loss=1.235e+05>"

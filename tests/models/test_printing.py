@@ -37,11 +37,17 @@ def test_fit_into_a_file_prints_one_line_an_epoch(model, capsys):
     assert names == ["loss", "mae", "val_loss", "val_mae"]
 
 
-def test_verbose_2_prints_keras_s_lines(model, capsys):
+@pytest.mark.parametrize("watched", [False, True])
+def test_verbose_2_prints_a_line_an_epoch(model, monkeypatch, watched):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", Terminal() if watched else io.StringIO())
     model.fit(X, VALUES, epochs=2, verbose=2)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0::2] == ["Epoch 1/2", "Epoch 2/2"]
-    assert lines[1].startswith("1/1 - 0s - ")
+    lines = sys.stdout.getvalue().splitlines()
+    assert [line[:17] for line in lines] == ["Epoch 1/2 - 1/1 -", "Epoch 2/2 - 1/1 -"]
+    assert all("loss: " in line and "mae: " in line for line in lines)
+
+
+def test_verbose_2_of_evaluate_and_predict_is_a_line(model, capsys):
     model.evaluate(X, VALUES, 5, 2)
     assert capsys.readouterr().out.startswith("4/4 - 0s - ")
     model.predict(X, 5, 2)
@@ -128,10 +134,31 @@ UNBUILT = """\
 """
 
 
-def test_summary_of_an_unbuilt_model_and_long_names(capsys):
+def test_summary_of_an_unbuilt_model_and_long_names(monkeypatch):
     name = "a_very_long_layer_name_that_goes_on_and_on"
-    Sequential([Dense(2, name=name), Dropout(0.2)]).summary()
-    assert UNBUILT in capsys.readouterr().out
+    model = Sequential([Dense(2, name=name), Dropout(0.2)])
+    said = []
+    model.summary(76, print_fn=said.append)
+    assert UNBUILT in said[0]
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    model.summary()
+    assert UNBUILT in sys.stdout.getvalue()
+
+
+@pytest.mark.parametrize("printed", [True, False])
+def test_summary_into_a_file_cuts_no_word(capsys, printed):
+    a, b = Input((6,), name="the_first_of_all_inputs_of_this_model"), Input((4,), name="b" * 50)
+    y = cdl.layers.Concatenate(name="joined")([a, b])
+    model = cdl.Model([a, b], cdl.layers.Dense(2, name="l" * 90)(y), name="m" * 300)
+    said = []
+    model.summary(print_fn=None if printed else said.append, show_trainable=True)
+    text = capsys.readouterr().out if printed else said[0]
+    assert "…" not in text
+    for word in ("l" * 90, "b" * 50, "m" * 100, "b" * 50 + "[0][0]", "Trainable", "joined[0][0]"):
+        assert word in text
+    rows = [line for line in text.splitlines() if line.startswith(("┃", "│", "├"))]
+    assert len({len(line) for line in rows}) == 1
 
 
 TRAINABLE = """\
@@ -151,7 +178,7 @@ TRAINABLE = """\
 def test_summary_shows_what_trains(capsys):
     model = Sequential([Input((2000,)), Dense(2000), Dropout(0.2)], name="foo")
     model.layers[0].trainable = False
-    model.summary(show_trainable=True)
+    model.summary(76, show_trainable=True)
     assert TRAINABLE in capsys.readouterr().out
 
 

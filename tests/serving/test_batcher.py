@@ -283,6 +283,25 @@ def test_a_holder_may_swap_its_model_meanwhile(net, tmp_path):
         assert not batcher.predict(X[:3]).any()
 
 
+def test_what_is_not_finite_is_refused_where_that_is_asked_for(net, tmp_path):
+    bad = X[:3].copy()
+    bad[1, 2] = np.nan
+    text = r"must be finite, it holds NaN in column 2, in 1 of 3 rows, the first of them row 1"
+    with Batcher(net, finite=True) as batcher:
+        for x in (bad, bad.tolist()):
+            with pytest.raises(ValueError, match=f"Batcher: x {text}"):
+                batcher.predict(x)
+        with pytest.raises(ValueError, match=r"x\['a'\] must be finite, it holds inf"):
+            batcher.predict({"a": X[:3] * 0 + np.inf})
+        assert batcher.predict(X[:1]).shape == (1, 2)
+    net.save(tmp_path / "net.keras")
+    with ModelHolder(tmp_path / "net.keras", every=None) as holder:
+        assert np.isnan(holder.predict(bad)[1]).all()
+        with pytest.raises(ValueError, match=f"ModelHolder: x {text}"):
+            holder.predict(bad, finite=True)
+        assert holder.predict(X[:1], finite=True).shape == (1, 2)
+
+
 def test_an_estimator_may_be_served():
     class Estimator:
         def predict(self, X):

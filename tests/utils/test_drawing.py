@@ -47,6 +47,12 @@ def lines_of(drawing):
     return {block.key: block.lines for block in leaves(drawing.blocks)}
 
 
+def test_inputs_show_their_names_whatever_the_others_do():
+    lines = lines_of(model_to_dot(branches(), show_layer_names=False))
+    assert lines["a"] == ("a (InputLayer)",) and lines["b"] == ("b (InputLayer)",)
+    assert lines["shared"] == ("Dense",)
+
+
 def test_arrows_are_those_of_the_model():
     assert arrows(model_to_dot(chain())) == {"x>a", "a>b"}
     expected = {"a>shared", "b>of_b", "shared>both", "of_b>both", "both>inner", "both>beside"}
@@ -230,7 +236,7 @@ def test_picture_that_is_too_large_for_its_dots_is_refused(tmp_path, monkeypatch
     drawn_by(False, monkeypatch)
     model = Sequential([Input((1,)), *(Dense(1) for _ in range(30))])
     with pytest.raises(
-        ValueError, match=r"dpi must be at most \d+ for a picture of 1 x 2\d inches"
+        ValueError, match=r"dpi must be at most \d+ for a picture of [12] x 2\d inches"
     ):
         plot_model(model, tmp_path / "m.png", dpi=10000)
     plot_model(model, tmp_path / "m.svg", dpi=10000)

@@ -196,7 +196,8 @@ def _lines(calls: list[_Call], shown: Mapping[str, bool]) -> Iterator[str]:
     """What is written in the block of a layer."""
     layer = calls[0].layer
     kind = _kind(layer)
-    yield f"{layer.name} ({kind})" if shown["names"] else kind
+    named = shown["names"] or kind == "InputLayer"  # of which the name alone tells one apart
+    yield f"{layer.name} ({kind})" if named else kind
     activation = getattr(layer, "activation", None)
     if shown["activations"] and activation is not None:
         name = getattr(activation, "name", getattr(activation, "__name__", str(activation)))
