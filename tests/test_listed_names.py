@@ -21,7 +21,7 @@ OWN = {  # public beside what Keras has
         "merge_mode",
         "variance",
     },
-    "losses": {"axis", "delta", "ignore_class"},
+    "losses": {"axis", "delta", "ignore_class", "quantiles"},
     "metrics": {"axis", "from_logits", "heeds_masks", "threshold"},
     "optimizers": {"decay", "dynamic_scale", "lr", "step_counter"},
     "optimizers.schedules": {"m_mul", "t_mul"},
