@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import activations
+from cdl._common.dtypes import is_float
 from cdl._common.validation import axes
 from cdl._ir import emit
 from cdl._ir.elementwise import Expression, apply, argument
 from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
+from cdl.layers.running import in_dtype
 from cdl.layers.same_shape import AlongLines
 from cdl.layers.shapes import axes_within, sizes_of
 
@@ -72,8 +74,11 @@ class Softmax(AlongLines):
                 f"{owner}: mask must broadcast to the inputs, got shape {counts.shape} for inputs "
                 f"of shape {x.shape}"
             )
-        y = self._of(np.where(counts, x, _MASKED).astype(np.float32))
-        return np.where(counts, y, np.float32(0))
+        (read,) = in_dtype([x], self._input_dtype())
+        shown = np.where(counts, np.asarray(read, np.float32), np.float32(_MASKED))
+        y = np.where(counts, np.asarray(self._of(shown), np.float32), np.float32(0))
+        (found,) = in_dtype([y], str(read.dtype) if is_float(str(read.dtype)) else None)
+        return found  # type: ignore[no-any-return]
 
     def _of(self, x: NDArray[Any]) -> NDArray[Any]:
         """On arrays the axis may be that of the samples, too."""

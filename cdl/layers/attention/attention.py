@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.dtypes import LARGEST_FLOAT16
 from cdl._common.validation import flag, one_of
 from cdl.data import brief
 from cdl.layers.attention.visible import causal
 from cdl.layers.layer import Layer, registry
 from cdl.layers.regularization.dropout import Dropout, checked_rate
 from cdl.ops.nn.activations import softmax
-from cdl.ops.numpy.arithmetic import add, multiply, subtract
+from cdl.ops.numpy.arithmetic import add, maximum, multiply, subtract
 from cdl.ops.numpy.comparisons import logical_and, where
 from cdl.ops.numpy.elementary import tanh
 from cdl.ops.numpy.products import matmul
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 _LESS = 1e9  # what a score that is hidden loses
+# The least that one counts as before it loses 65504 in float16, which rounds -65519 to -65504.
+_LEAST_FLOAT16 = -15.0
 
 
 @registry.add()
@@ -37,8 +40,8 @@ class Attention(Layer):
     ``(batch, queries, d)``, ``(batch, keys, m)`` and ``(batch, keys, d)``, it gives
     ``(batch, queries, m)``. Without a key the value is it. ``mask=[query_mask, value_mask]`` of
     shapes ``(batch, queries)`` and ``(batch, keys)``: a value that is hidden has no weight, and
-    the output at a query that is hidden is 0. Scores that are hidden lose 1e9: where all values
-    are, their weights are nearly equal. The mask of the output is that of the query.
+    the output at a query that is hidden is 0. Scores that are hidden lose 1e9, in float16 65504:
+    where all values are, their weights are nearly equal. The mask of the output is the query's.
 
     Args:
         use_scale: whether the scores are multiplied by a weight, 1 at first.
@@ -140,7 +143,7 @@ class Attention(Layer):
         if scores_mask is not None:
             if len(scores_mask.shape) == 2 and len(scores.shape) == 3:
                 scores_mask = expand_dims(scores_mask, -2)
-            scores = where(scores_mask, scores, subtract(scores, _LESS))
+            scores = where(scores_mask, scores, _hidden(scores))
         weights = softmax(scores, axis=-1)
         if self._dropout_layer is not None and training:
             weights = self._dropout_layer(weights, training=True)
@@ -218,6 +221,13 @@ class AdditiveAttention(Attention):
         config = super().get_config()
         del config["score_mode"]
         return config
+
+
+def _hidden(scores: Any) -> Any:
+    """Scores as they count where they are hidden."""
+    if scores.dtype != "float16":
+        return subtract(scores, _LESS)
+    return subtract(maximum(scores, _LEAST_FLOAT16), LARGEST_FLOAT16)
 
 
 def _sums(query: Any, key: Any) -> Any:

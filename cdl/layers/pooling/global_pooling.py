@@ -71,7 +71,7 @@ class GlobalPooling(Layer):
 class GlobalAveragePooling1D(GlobalPooling):
     """The mean over the steps: (n, steps, channels) becomes (n, channels).
 
-    With a mask it is the mean over the steps that count, NaN where none does; the result has no
+    With a mask it is the mean over the steps that count, 0 where none does; the result has no
     mask.
 
     Args:
@@ -96,12 +96,13 @@ class GlobalAveragePooling1D(GlobalPooling):
         """The mean over the steps for which `mask`, of shape (n, steps), is true."""
         if mask is None:
             return super().call(inputs)
-        where, total, cast = map(operator_of, ("where", "sum", "cast"))
+        where, total, cast, most = map(operator_of, ("where", "sum", "cast", "maximum"))
         channels = 2 if self.data_format == "channels_last" else 1
         counts = cast(operator_of("expand_dims")(mask, channels), "bool")
         over = {"axis": self._axes(), "keepdims": self.keepdims}
         number = total(cast(counts, "float32"), **over)
-        return total(where(counts, inputs, 0.0), **over) / number
+        shown = where(counts, cast(inputs, "float32"), 0.0)
+        return cast(total(shown, **over) / most(number, 1.0), inputs.dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """None: no steps are left."""

@@ -151,6 +151,8 @@ class CoreLoop:
     ) -> tuple[Value, list[Value]]:
         """Append the instruction; its output, and the states after the last step."""
         n = x.shape[0]
+        if mask is not None:
+            mask = program.cast(mask, x.dtype)  # so that the output has the dtype of x, too
         first = [] if all(_is_zero(program, v) for v in states) else states
         inputs = [x, *([] if mask is None else [mask]), *first]
         inputs += [v for v in (x_drop, h_drop) if v is not None]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from cdl._tracing.operation import Saved, operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
+from cdl.ops.core.tensors import cast
 from cdl.ops.linalg import norm
 from cdl.ops.math import rsqrt
 from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, square, subtract
@@ -56,6 +57,8 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
         epsilon: 1e-7 unless given.
     """
     least = default_epsilon() if epsilon is None else epsilon
+    if getattr(x, "dtype", None) == "float16":  # which has no square of 1e-7
+        return cast(normalize(cast(x, "float32"), axis, order, least), "float16")
     if order == 2:
         return multiply(x, rsqrt(maximum(total(square(x), axis, True), least * least)))
     return divide(x, maximum(norm(x, order, axis, True), least))

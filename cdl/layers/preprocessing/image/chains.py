@@ -18,6 +18,7 @@ from cdl.layers.preprocessing.image.random_image import (
     checked_values,
     scaled,
 )
+from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -65,6 +66,7 @@ class _OnBatches(RandomImage):
         given["images"] = given["images"].astype(np.float32)
         if training is None or training:
             given = self._changed(given)
+        (given["images"],) = in_dtype([given["images"]], self._input_dtype())
         parts |= {name: x[0] if alone else x for name, x in given.items()}
         return parts if isinstance(inputs, dict) else parts["images"]  # type: ignore[return-value]
 

@@ -11,6 +11,7 @@ from cdl._common.validation import number, one_of
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range
+from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -54,13 +55,14 @@ class Mixed(RandomImage):
         parts = inputs if isinstance(inputs, dict) else {"images": inputs}
         if "images" not in parts:
             raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
-        found = {}
+        found: dict[str, Any] = {}
         for name, part in parts.items():
             one_of(owner, "each key of inputs", name, _PARTS)
             found[name] = as_numeric(part, f"{owner}: {name}").astype(np.float32)
         self.check_input(found["images"].shape)
         if training is None or training:
             self._mix(owner, found)
+        found = in_dtype(found, self._input_dtype())
         return found if isinstance(inputs, dict) else found["images"]  # type: ignore[return-value]
 
     def _mix(self, owner: str, parts: dict[str, NDArray[Any]]) -> None:
