@@ -236,9 +236,7 @@ def are_names(given: Any) -> bool:
     return bool(leaves) and all(isinstance(leaf, str) for leaf in leaves)
 
 
-def split_frame(
-    x: Any, y: Any, weight: Any, call: str, inputs: Sequence[str] | None, outputs: int
-) -> tuple[Any, Any, Any]:
+def split_frame(x: Any, y: Any, weight: Any, call: str, outputs: int) -> tuple[Any, Any, Any]:
     """x, y and weights out of a frame in memory, whose y or weights are names of its columns.
 
     Args:
@@ -246,12 +244,11 @@ def split_frame(
         y: as of a Table.
         weight: likewise.
         call: likewise.
-        inputs: likewise.
         outputs: likewise.
     """
     labels = list(frames.names_of(x) or ())
     names = [each for given in (y, weight) if are_names(given) for each in tree.flatten(given)]
-    missing = [name for name in (*names, *(inputs or ())) if name not in labels]
+    missing = [name for name in names if name not in labels]
     if missing:
         raise ValueError(f"{call}: y must name columns of x, got {missing} of {labels}")
 
@@ -266,7 +263,7 @@ def split_frame(
         return tree.map_structure(lambda name: x[name], given)
 
     rest = [each for each in labels if each not in names]
-    return {e: x[e] for e in inputs} if inputs else select(rest), part(y), part(weight)
+    return select(rest), part(y), part(weight)
 
 
 class Table:

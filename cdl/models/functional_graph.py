@@ -17,7 +17,8 @@ from cdl import tree
 from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl.data import as_numeric, brief
+from cdl.data import as_numeric, brief, frames
+from cdl.data.named_columns import by_name
 from cdl.data.texts import holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failure
@@ -237,7 +238,26 @@ class FunctionalGraph(Layer):
             return tree.flatten(x)
         if ends.one and type(x) is np.ndarray:
             return [x]
+        if not ends.one and frames.names_of(x) is not None:
+            x = self._named_columns(x, f"{call}: x")
         return flat(x, ends.input_names, f"{call}: x", "input")
+
+    def _named_columns(self, frame: Any, name: str) -> Any:
+        """The columns of a frame by the names of the inputs; itself if it is one matrix."""
+        structure, names = self._inputs_struct, self._flat_signature().input_names
+        if len(names) == 1 and not isinstance(structure, Mapping):
+            return frame
+        tensors = dict(zip(names, tree.flatten(structure), strict=True))
+        graph = self._model_graph
+        nodes = [] if graph is None else graph.graph.nodes
+        filled = {
+            id(t)
+            for node in nodes
+            if getattr(node.operation, "takes_missing", False)
+            for t in node.inputs
+        }
+        gaps = frozenset(each for each, tensor in tensors.items() if id(tensor) in filled)
+        return by_name(frame, {each: t.dtype for each, t in tensors.items()}, name, gaps)
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
         ends = self._flat_signature()

@@ -2,71 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from cdl import layers
-from cdl._common.errors import hint
+from cdl._common.errors import hint, warn
 from cdl._common.naming import unique
 from cdl._common.validation import expected, one_of
 from cdl._configs.serialization import deserialize, register_public, serialize
 from cdl._tracing.keras_tensor import KerasTensor
+from cdl.data import brief, frames
+from cdl.data.named_columns import column_of, numbers, texts
+from cdl.preprocessing.feature_kinds import (
+    Cross,
+    Feature,
+    FilledLookup,
+    FilledNormalization,
+    TFDIdentity,
+    depth_of,
+    kind_of,
+    learn,
+    learns,
+)
 from cdl.saving.keras_file import save_model
-
-_LOOKUPS = (layers.IntegerLookup, layers.StringLookup)
-
-
-class Cross:
-    """Columns that are taken together: see `FeatureSpace.cross`."""
-
-    def __init__(
-        self, feature_names: Iterable[str], crossing_dim: int, output_mode: str = "one_hot"
-    ) -> None:
-        one_of("Cross", "output_mode", output_mode, ("int", "one_hot"))
-        self.feature_names = tuple(feature_names)
-        self.crossing_dim, self.output_mode = crossing_dim, output_mode
-
-    @property
-    def name(self) -> str:
-        """The names of the columns, with `_X_` between them."""
-        return "_X_".join(self.feature_names)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "feature_names": self.feature_names,
-            "crossing_dim": self.crossing_dim,
-            "output_mode": self.output_mode,
-        }
-
-
-class Feature:
-    """A column: its dtype, the layer that reads it, and what becomes of that one's output."""
-
-    def __init__(self, dtype: str, preprocessor: Any, output_mode: str) -> None:
-        one_of("Feature", "output_mode", output_mode, ("int", "one_hot", "float"))
-        if isinstance(preprocessor, dict):
-            preprocessor = deserialize(preprocessor)
-        self.dtype, self.preprocessor, self.output_mode = dtype, preprocessor, output_mode
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {
-            "dtype": self.dtype,
-            "preprocessor": serialize(self.preprocessor),
-            "output_mode": self.output_mode,
-        }
-
-
-class TFDIdentity(layers.Identity):
-    """Numbers as they are, by the name that Keras's files have for it."""
-
-
-for _each in (Cross, Feature, TFDIdentity):
-    register_public("keras.src.layers.preprocessing.feature_space", _each)
 
 
 def _preprocessor(name: str | None, kind: str) -> str:
@@ -135,6 +96,58 @@ class FeatureSpace:
         """Whether it has learned from data, or needs none."""
         return self._adapted or not self._to_adapt()
 
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        exclude: Iterable[str] = (),
+        max_tokens: int = 100,
+        output_mode: str = "concat",
+        name: str | None = None,
+    ) -> FeatureSpace:
+        """A space for the columns of a frame, which has learned from it.
+
+        Numbers are normalized, truths are 0 and 1, texts and categories are vectors with a 1. A
+        missing number becomes the mean; where the frame lacks some, a further column is 1 there.
+        A missing text is one of its own. Columns without a value are left out, with a warning.
+
+        Args:
+            frame: of pandas, Polars, Arrow or another library: the rows for training alone.
+            exclude: the names of columns that are no inputs, such as the target's.
+            max_tokens: how many texts of a column have a place of their own, the most frequent
+                ones, with one for all others among them.
+            output_mode: "concat" for an array, "dict" for a dict of them.
+            name: of the space.
+
+        Raises:
+            ValueError: no frame with names, no column of that name, or one that holds neither
+                numbers nor texts, such as dates.
+        """
+        call, names = "FeatureSpace.from_frame", frames.names_of(frame)
+        left_out = [exclude] if isinstance(exclude, str) else list(exclude)
+        if names is None:
+            raise ValueError(f"{call}: frame must be a frame with names, got {brief(frame)}")
+        if not set(left_out) <= set(names):
+            raise expected(call, "exclude", f"names among {list(names)}", left_out)
+        kinds: dict[str, Any] = {}
+        for each in names:
+            if each in left_out:
+                continue
+            column = column_of(frame, each)
+            kind, lacks = kind_of(column, f"{call}: column {each!r}")
+            if kind == "text":
+                kinds[each] = cls.string_categorical(max_tokens, name=each, missing="token")
+            elif kind == "truth" and not lacks:
+                kinds[each] = cls.float(name=each)
+            elif kind == "nothing":
+                warn(f"{call}: column {each!r} has no value, and is left out")
+            else:
+                how = "indicator" if lacks else "mean"
+                kinds[each] = cls.float_normalized(name=each, missing=how)
+        space = cls(kinds, output_mode, name=name)
+        space.adapt(frame)
+        return space
+
     # --- kinds of columns ---
 
     @classmethod
@@ -162,9 +175,22 @@ class FeatureSpace:
         return Feature("float32", layers.Rescaling(scale, offset, name=name), "float")
 
     @classmethod
-    def float_normalized(cls, name: str | None = None) -> Feature:
-        """Numbers less their mean, in standard deviations."""
+    def float_normalized(cls, name: str | None = None, missing: str | None = None) -> Feature:
+        """Numbers less their mean, in standard deviations.
+
+        Args:
+            name: of the column.
+            missing: None, and a missing number (NaN) stays one; "mean" has 0, the mean, in its
+                place; "indicator", too, and a second column that is 1 there. Keras knows None only.
+
+        Raises:
+            ValueError: another `missing`.
+        """
         name = _preprocessor(name, "float_normalized")
+        one_of("FeatureSpace.float_normalized", "missing", missing, (None, "mean", "indicator"))
+        if missing is not None:
+            filled = FilledNormalization(missing == "indicator", name=name)
+            return Feature("float32", filled, "float")
         return Feature("float32", layers.Normalization(axis=-1, name=name), "float")
 
     @classmethod
@@ -200,10 +226,25 @@ class FeatureSpace:
         num_oov_indices: int = 1,
         output_mode: str = "one_hot",
         name: str | None = None,
+        missing: str | None = None,
     ) -> Feature:
-        """Texts that are names of classes."""
+        """Texts that are names of classes.
+
+        Args:
+            max_tokens: the most tokens of the vocabulary, None for any number.
+            num_oov_indices: how many indices are for texts that are not in it.
+            output_mode: "one_hot" or "int".
+            name: of the column.
+            missing: None, and a missing text (None, NaN) is an error; "token" has "[MISSING]" in
+                its place, a text like others. Keras knows None only.
+
+        Raises:
+            ValueError: another `missing`.
+        """
         name = _preprocessor(name, "string_categorical")
-        layer = layers.StringLookup(max_tokens, num_oov_indices, name=name)
+        one_of("FeatureSpace.string_categorical", "missing", missing, (None, "token"))
+        kind = layers.StringLookup if missing is None else FilledLookup
+        layer = kind(max_tokens, num_oov_indices, name=name)
         return Feature("string", layer, output_mode)
 
     @classmethod
@@ -237,9 +278,11 @@ class FeatureSpace:
         plain: tuple[str, ...] = ("float", "float_normalized", "float_rescaled")
         plain += ("integer_categorical", "string_categorical")
         if kind not in (*plain, *sized):
-            kinds = (*plain, *sized)
-            near = hint([kind], kinds) or f"; it must be one of {', '.join(kinds)}"
-            raise ValueError(f"Invalid feature type: {kind}{near}")
+            known = (*plain, *sized)
+            raise ValueError(
+                f"Invalid feature type: {kind} of column {name!r}"
+                f"{hint([kind], known)} Known: {', '.join(known)}, or FeatureSpace.feature(...)"
+            )
         given = (sized[kind],) if kind in sized else ()
         made: Feature = getattr(self, kind)(*given, name=name)
         return made
@@ -262,48 +305,58 @@ class FeatureSpace:
     # --- learning from data ---
 
     def adapt(self, dataset: Any) -> None:
-        """Learn means, boundaries and vocabularies.
+        """Learn means, boundaries and vocabularies, forgetting those of earlier data.
+
+        Missing numbers (NaN) are left out, with a warning that names the column; missing texts are
+        refused, but by columns that were told to take them. Batches are not kept.
 
         Args:
-            dataset: a dict of columns, or batches of such dicts, which can be read again.
+            dataset: a dict of columns or a frame; or batches of these, of which a tuple's first
+                element counts.
 
         Raises:
-            ValueError: neither.
+            ValueError: neither, or a column that holds other things than its kind.
             KeyError: a column is missing.
         """
-        if not isinstance(dataset, Mapping):
-            if isinstance(dataset, (str, bytes)) or not isinstance(dataset, Iterable):
-                raise ValueError(
-                    "`adapt()` can only be called on batches of dicts or a dict of arrays/lists. "
-                    f"Received instead: {dataset!r} (of type {type(dataset)})"
-                )
-            batches = [batch[0] if isinstance(batch, tuple) else batch for batch in dataset]
-            if not all(isinstance(batch, Mapping) for batch in batches):
-                raise ValueError("`adapt()` can only be called on batches that are dicts")
-            for batch in batches:
-                self._check_columns(batch, "a batch of dataset")
-            dataset = {
-                name: np.concatenate([np.ravel(batch[name]) for batch in batches])
-                for name in self.features
-            }
-        self._check_columns(dataset, "dataset")
-        for name in self._to_adapt():
-            column = np.asarray(dataset[name])
-            self.preprocessors[name].adapt(column.reshape(len(column), -1))
+        learn({name: self.preprocessors[name] for name in self._to_adapt()}, self._batches(dataset))
         self._adapted = True
         self.encoded_features = None
         self.one_hot_encoders = {}
         self.get_encoded_features()
 
+    def _batches(self, dataset: Any) -> Iterator[dict[str, Any]]:
+        """The columns of each batch of what `adapt` was given."""
+        whole = isinstance(dataset, Mapping) or frames.names_of(dataset) is not None
+        if not whole and (isinstance(dataset, (str, bytes)) or not isinstance(dataset, Iterable)):
+            raise ValueError(
+                "`adapt()` can only be called on batches of dicts or a dict of arrays/lists. "
+                f"Received instead: {dataset!r} (of type {type(dataset)})"
+            )
+        for given in [dataset] if whole else dataset:
+            batch = given[0] if isinstance(given, tuple) else given
+            columns = self._columns(batch, "dataset" if whole else "a batch of dataset")
+            if columns is None:
+                raise ValueError("`adapt()` can only be called on batches that are dicts or frames")
+            yield {name: each.reshape(len(each), -1) for name, each in columns.items()}
+
+    def _columns(self, data: Any, call: str) -> dict[str, Any] | None:
+        """The columns of a dict or frame as arrays; None for anything else."""
+        if not isinstance(data, Mapping) and frames.names_of(data) is None:
+            return None
+        self._check_columns(data, call)
+        found = {}
+        for name, feature in self.features.items():
+            column = column_of(data, name)
+            if frames.is_frame(column) and feature.dtype == "string":
+                column = texts(column)
+            elif frames.is_frame(column):
+                gaps = feature.dtype.startswith("float")
+                column = numbers(column, f"FeatureSpace: {call}: column {name!r}", gaps)
+            found[name] = np.asarray(column)
+        return found
+
     def _to_adapt(self) -> list[str]:
-        return [
-            name
-            for name, layer in self.preprocessors.items()
-            if hasattr(layer, "adapt")
-            and getattr(layer, "input_mean", None) is None
-            and getattr(layer, "bin_boundaries", None) in (None, [])
-            and not (isinstance(layer, _LOOKUPS) and layer.input_vocabulary is not None)
-        ]
+        return [name for name, layer in self.preprocessors.items() if learns(layer)]
 
     def _check_adapted(self) -> None:
         if not self._adapted and self._to_adapt():
@@ -334,22 +387,23 @@ class FeatureSpace:
         """Encode columns.
 
         Args:
-            data: a dict of arrays of n values, (n, 1) or (n,); of single values for one row.
+            data: a frame, or a dict of arrays of n values, (n, 1) or (n,); of single values for one
+                row. It may have more columns.
 
         Raises:
-            ValueError: no dict, or `adapt` was not called.
+            ValueError: neither, or `adapt` was not called.
             KeyError: a column is missing.
         """
         self.get_encoded_features()
-        if not isinstance(data, dict):
-            raise ValueError(
-                f"A FeatureSpace can only be called with a dict. Received: data={data} (of type "
-                f"{type(data)}"
-            )
-        self._check_columns(data, "data")
-        if any(isinstance(each, KerasTensor) for each in data.values()):
+        if isinstance(data, dict) and any(isinstance(v, KerasTensor) for v in data.values()):
+            self._check_columns(data, "data")
             return self._encoded(data)
-        arrays = {name: np.asarray(each) for name, each in data.items()}
+        arrays = self._columns(data, "data")
+        if arrays is None:
+            raise ValueError(
+                f"A FeatureSpace can only be called with a dict or a frame. Received: data={data} "
+                f"(of type {type(data)})"
+            )
         one = any(each.ndim == 0 for each in arrays.values())
         columns = {
             name: each.reshape(-1, 1) if each.ndim < 2 else each for name, each in arrays.items()
@@ -359,12 +413,13 @@ class FeatureSpace:
             return {k: v[0] for k, v in found.items()} if isinstance(found, dict) else found[0]
         return found
 
-    def _check_columns(self, data: Mapping[str, Any], call: str) -> None:
-        missing = [name for name in self.features if name not in data]
+    def _check_columns(self, data: Any, call: str) -> None:
+        names = list(data) if isinstance(data, Mapping) else frames.names_of(data)
+        missing = [name for name in self.features if name not in (names or ())]
         if missing:
             raise KeyError(
                 f"FeatureSpace: {call} must have the columns {list(self.features)}, got "
-                f"{list(data)}, without {missing}"
+                f"{list(names or ())}, without {missing}"
             )
 
     def _encoded(self, data: Mapping[str, Any]) -> Any:
@@ -390,20 +445,7 @@ class FeatureSpace:
     def _encoder(self, name: str) -> Any:
         if name not in self.one_hot_encoders:
             layer = self.preprocessors.get(name) or self.crossers[name]
-            if isinstance(layer, _LOOKUPS):
-                tokens = layer.vocabulary_size()
-            elif isinstance(layer, layers.CategoryEncoding):
-                tokens = layer.num_tokens
-            elif isinstance(layer, layers.Discretization):
-                tokens = layer.num_bins or len(layer.bin_boundaries) + 1
-            elif isinstance(layer, (layers.HashedCrossing, layers.Hashing)):
-                tokens = layer.num_bins
-            else:
-                raise ValueError(
-                    f"Feature '{name}' has `output_mode='one_hot'`. However it isn't a standard "
-                    "feature and the dimensionality of its output space is not known, thus it "
-                    "cannot be one-hot encoded. Try using `output_mode='int'`."
-                )
+            tokens = depth_of(layer, name)
             self.one_hot_encoders[name] = layers.CategoryEncoding(tokens, "multi_hot")
         return self.one_hot_encoders[name]
 

@@ -49,7 +49,7 @@ def source_of(
     if tables.is_table(x, named):
         return _table(model, x, y, weight, call, trains)
     if named and frames.names_of(x) is not None:
-        return tables.split_frame(x, y, weight, call, _inputs(model), _outputs(model))
+        return tables.split_frame(x, y, weight, call, _outputs(model))
     if chunked.is_large(x, y, weight):
         return data.ChunkedArrays(x, y, weight, call)
     return x, y, weight

@@ -11,6 +11,8 @@ from cdl._common.validation import expected, not_yet, number, one_of, whole
 from cdl._tracing.variable import Variable
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
+from cdl.layers.preprocessing.missing import Missing
+from cdl.layers.weighted import computes_otherwise
 
 if TYPE_CHECKING:
     from typing import Self
@@ -93,12 +95,14 @@ class Discretization(Layer):
     def adapt(self, data: Any, steps: int | None = None) -> None:
         """Make boundaries of the quantiles of data, forgetting earlier ones.
 
+        NaN is left out, with a warning that says how many there are.
+
         Args:
             data: an array, or an iterable of batches.
             steps: how many batches are looked at, None for all.
 
         Raises:
-            ValueError: the layer was given its boundaries.
+            ValueError: the layer was given its boundaries, or the data are no finite numbers.
         """
         if self.num_bins is None:
             raise ValueError(
@@ -106,7 +110,8 @@ class Discretization(Layer):
                 "was given bin_boundaries"
             )
         self.reset_state()
-        if hasattr(data, "__array__") or not isinstance(data, Iterable):
+        single = isinstance(data, (list, tuple)) and bool(data) and np.ndim(data[0]) == 0
+        if single or hasattr(data, "__array__") or not isinstance(data, Iterable):
             self.update_state(data)
         else:
             for i, batch in enumerate(data):
@@ -118,16 +123,30 @@ class Discretization(Layer):
     def update_state(self, data: Any) -> None:
         """Take more data into account."""
         assert self.summary is not None
-        merged = np.concatenate((_summary(np.asarray(data), self.epsilon), self.summary), axis=1)
+        values = self._missing.read(data).ravel()
+        if values.dtype.kind == "f":
+            values = values[~np.isnan(values)]
+        merged = np.concatenate((_summary(values, self.epsilon), self.summary), axis=1)
         self.summary = _shortened(merged[:, np.argsort(merged[0])], self.epsilon)
 
     def finalize_state(self) -> None:
         """Make the boundaries of what has been seen."""
         if self.num_bins is not None and self.summary is not None and self.summary.size:
+            before = self.bin_boundaries
             self.bin_boundaries = _shortened(self.summary, 1.0 / self.num_bins)[0, :-1].tolist()
+            if before is not None and before != self.bin_boundaries:
+                computes_otherwise()
+        elif self._missing.any():
+            raise ValueError(
+                f"Discretization {self.name!r}: adapt: data must hold numbers, got no number"
+            )
+        self._missing.tell()
 
     def reset_state(self) -> None:
         """Forget what has been seen."""
+        self._missing = Missing(
+            f"Discretization {self.name!r}: adapt", "they fall into the last bin"
+        )
         if self.num_bins is not None:
             self.summary = np.zeros((2, 0), np.float32)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from cdl._common.validation import axes, flag
 from cdl._tracing.variable import Variable
-from cdl.data import as_numeric
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
+from cdl.layers.preprocessing.missing import Missing
 from cdl.layers.same_shape import SameShape
 from cdl.layers.shapes import axes_within, sizes_of
 
@@ -108,47 +108,20 @@ class Normalization(SameShape):
     def adapt(self, data: Any) -> None:
         """Learn mean and variance of data, forgetting those of earlier data.
 
+        NaN is left out, with a warning that says in which columns, as scikit-learn's scalers do.
+
         Args:
             data: an array whose first axis are the samples, or an iterable of such batches; of a
                 batch that is a tuple the first element counts.
 
         Raises:
-            ValueError: the layer was given its mean, the data are empty, or their shape does not
-                fit.
+            ValueError: the layer was given its mean, the data are empty, infinite or all missing,
+                or their shape does not fit.
         """
-        owner = f"Normalization {self.name!r}: adapt"
-        if self.input_mean is not None:
-            raise ValueError(f"{owner} needs a layer that was not given a mean and a variance")
-        count, mean, variance = 0, np.zeros(()), np.zeros(())
-        for batch in _batches(data, owner):
-            x = as_numeric(batch, f"{owner}: data")
-            shape = (None, *x.shape[1:])
-            self.check_input(shape)
-            if not self.built:
-                self.build(shape)
-            kept = axes_within(owner, self.axis, shape)
-            if sizes_of(owner, kept, shape) != self._sizes:
-                raise ValueError(
-                    f"{owner}: data must have sizes {self._sizes} along axis {self.axis}, "
-                    f"got shape {x.shape}"
-                )
-            over = tuple(axis for axis in range(x.ndim) if axis not in kept)
-            n = math.prod(x.shape[axis] for axis in over)
-            if not n:
-                continue
-            # Means and squares of two parts make those of the whole (Chan, Golub, LeVeque, 1979).
-            count, part = count + n, n / (count + n)
-            batch_mean = x.mean(over, dtype=np.float64)
-            step = batch_mean - mean
-            mean = mean + step * part
-            variance = (1 - part) * (variance + part * step**2) + part * x.var(
-                over, dtype=np.float64
-            )
-        if not count:
-            raise ValueError(f"{owner}: data must have at least one sample, got none")
-        self._mean.assign(mean)
-        self._variance.assign(variance)
-        self.finalize_state()
+        moments = Moments(self)
+        for batch in _batches(data, f"Normalization {self.name!r}: adapt"):
+            moments.add(batch)
+        moments.finish()
 
     def finalize_state(self) -> None:
         """Bring `mean` and `variance` up to the weights."""
@@ -178,6 +151,69 @@ class Normalization(SameShape):
             "mean": np.array(self.input_mean).tolist(),
             "variance": np.array(self.input_variance).tolist(),
         }
+
+
+class Moments:
+    """The mean and the variance of data that come in batches, for a layer that learns them.
+
+    Args:
+        layer: which has them when all is told.
+        fills: whether what uses the layer puts something in the place of missing values.
+
+    Raises:
+        ValueError: the layer was given its mean.
+    """
+
+    def __init__(self, layer: Normalization, fills: bool = False) -> None:
+        self._layer, self._owner = layer, f"Normalization {layer.name!r}: adapt"
+        if layer.input_mean is not None:
+            raise ValueError(f"{self._owner} needs a layer that was not given a mean")
+        self._missing = Missing(self._owner, "" if fills else "they stay NaN")
+        self._count, self._mean, self._variance = (np.zeros(()) for _ in range(3))
+
+    def add(self, batch: Any) -> None:
+        """Take a batch into account."""
+        layer, x = self._layer, self._missing.read(batch)
+        shape = (None, *x.shape[1:])
+        layer.check_input(shape)
+        if not layer.built:
+            layer.build(shape)
+        kept = axes_within(self._owner, layer.axis, shape)
+        if sizes_of(self._owner, kept, shape) != layer._sizes:
+            raise ValueError(
+                f"{self._owner}: data must have sizes {layer._sizes} along axis {layer.axis}, "
+                f"got shape {x.shape}"
+            )
+        over = tuple(axis for axis in range(x.ndim) if axis not in kept)
+        if not math.prod(x.shape[axis] for axis in over):
+            return
+        there: Any = ~np.isnan(x) if x.dtype.kind == "f" and np.isnan(x).any() else True
+        n = np.broadcast_to(there, x.shape).sum(over, dtype=np.float64)
+        few = np.maximum(n, 1)
+        # Means and squares of two parts make those of the whole (Chan, Golub, LeVeque, 1979).
+        self._count = self._count + n
+        part = n / np.maximum(self._count, 1)
+        mean = x.sum(over, dtype=np.float64, where=there) / few
+        wide = np.expand_dims(mean, over)
+        squares = np.square(x - wide, dtype=np.float64).sum(over, where=there) / few
+        step = mean - self._mean
+        self._mean = self._mean + step * part
+        self._variance = (1 - part) * (self._variance + part * step**2) + part * squares
+
+    def finish(self) -> None:
+        """Let the layer have them."""
+        if not np.any(self._count):
+            raise ValueError(f"{self._owner}: data must have at least one sample, got none")
+        if not np.all(self._count):
+            places = np.flatnonzero(np.ravel(self._count) == 0).tolist()
+            raise ValueError(
+                f"{self._owner}: data must have a value in each column, got only missing ones "
+                f"(NaN) in {places}"
+            )
+        self._missing.tell()
+        self._layer._mean.assign(self._mean)
+        self._layer._variance.assign(self._variance)
+        self._layer.finalize_state()
 
 
 def _batches(data: Any, owner: str) -> Iterator[Any]:
