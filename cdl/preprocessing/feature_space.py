@@ -278,10 +278,11 @@ class FeatureSpace:
         plain: tuple[str, ...] = ("float", "float_normalized", "float_rescaled")
         plain += ("integer_categorical", "string_categorical")
         if kind not in (*plain, *sized):
-            known = (*plain, *sized)
+            kinds = (*plain, *sized)
+            near = hint([kind], kinds)
             raise ValueError(
-                f"Invalid feature type: {kind} of column {name!r}"
-                f"{hint([kind], known)} Known: {', '.join(known)}, or FeatureSpace.feature(...)"
+                f"Invalid feature type: {kind}{near or ';'} it must be one of {', '.join(kinds)}, "
+                f"or what FeatureSpace.feature gives, for column {name!r}"
             )
         given = (sized[kind],) if kind in sized else ()
         made: Feature = getattr(self, kind)(*given, name=name)
