@@ -50,7 +50,7 @@ class Stream:
     def __init__(self, source: Any, name: str, shuffle: bool = False) -> None:
         self.name = name
         self.source = source
-        self.once = hasattr(source, "__next__")
+        self.once = hasattr(source, "__next__") and not isinstance(source, PyDataset)
         self.is_dataset = isinstance(source, PyDataset)
         self.taken = 0  # batches handed out
         self.bare = False  # whether what was yielded last is x alone, in no tuple

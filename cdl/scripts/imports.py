@@ -17,10 +17,10 @@ from types import ModuleType
 from typing import Any
 
 from cdl._common.missing_names import explained
-from cdl.scripts import older_modules
+from cdl.scripts import keras_src, legacy, older_modules
 
-# What Keras of that time says it is. Scripts take its parts for numbers.
-KERAS = "3.15.1"
+# What Keras and TensorFlow of that time say they are. Scripts take its parts for numbers.
+KERAS, TENSORFLOW = "3.15.1", "2.21.0"
 # Names that scripts import, and where in cdl they are.
 _ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "keras.api", "keras")
 _SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", "optimizers"))
@@ -64,6 +64,17 @@ def _tensorflow() -> Any:
     return tensorflow
 
 
+def _now(name: str) -> str:
+    """The name of a module without the version of TensorFlow that it is asked for in."""
+    for old in ("tensorflow.compat.v2", "tensorflow.compat.v1"):
+        new = f"tensorflow{name[len(old) :]}"
+        known = old.endswith("2") or (name not in _tensorflow().MODULES and name != old)
+        if (name == old or name.startswith(f"{old}.")) and known:
+            there = new in _tensorflow().MODULES or _home(new) is not None
+            return new if there else name
+    return name
+
+
 def _home(name: str) -> str | None:
     """The module of cdl that a module's name means; None for one of TensorFlow's own."""
     for root in _ROOTS:
@@ -97,8 +108,6 @@ class _Finder(DistributionFinder, Loader):
         context: DistributionFinder.Context | None = None,
     ) -> Iterator[Distribution]:
         """Keras and TensorFlow as installed packages, for libraries that ask for their versions."""
-        from cdl.scripts.tensorflow import TENSORFLOW
-
         wanted = None if context is None else context.name
         for name, version in (("tensorflow", TENSORFLOW), ("keras", KERAS)):
             if wanted is None or wanted.lower() == name:
@@ -113,6 +122,12 @@ class _Finder(DistributionFinder, Loader):
         """
         if name.partition(".")[0] not in ("keras", "tensorflow"):
             return None
+        if _now(name) != name:
+            return ModuleSpec(name, _Finder(), is_package=True)
+        if name == keras_src.PREFIX or name.startswith(f"{keras_src.PREFIX}."):
+            if not keras_src.is_module(name):
+                raise ImportError(f"cdl has no {name}", name=name)
+            return ModuleSpec(name, _Finder(), is_package=True)
         home = _home(name)
         if home is None and name not in _tensorflow().MODULES:
             raise ImportError(_lacks(name), name=name)
@@ -123,12 +138,16 @@ class _Finder(DistributionFinder, Loader):
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:
         """The module."""
+        if _now(spec.name) != spec.name:
+            return importlib.import_module(_now(spec.name))
+        if spec.name.startswith(keras_src.PREFIX):
+            return keras_src.Src(spec.name)
         home = _home(spec.name)
         if home is None:
             return _TensorFlow(spec.name)
         if home in _WITH_DATA_SETS:
             _tensorflow().have_data_sets()
-        return _Keras(spec.name, importlib.import_module(home))
+        return _Keras(spec.name, importlib.import_module(legacy.module(home)), home)
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
@@ -147,6 +166,8 @@ def _is_public(home: str) -> bool:
 
 def _is_there(home: str) -> bool:
     """Whether cdl has a public module of that name; it is loaded."""
+    if home == legacy.TEXT:
+        return True
     if not _is_public(home):
         return False
     try:
@@ -159,23 +180,28 @@ def _is_there(home: str) -> bool:
 
 
 class _Keras(ModuleType):
-    """A module of Keras: what the module of cdl has."""
+    """A module of Keras: what the module of cdl has, and names of Keras 2."""
 
-    def __init__(self, name: str, home: ModuleType) -> None:
+    def __init__(self, name: str, home: ModuleType, place: str) -> None:
         super().__init__(name, home.__doc__)
-        self.__dict__["_home"] = home
+        self.__dict__.update(_home=home, _place=place)
         self.__dict__["__file__"] = getattr(home, "__file__", None)
         if home.__name__ == "cdl":
             self.__dict__.update(__version__=KERAS, version=lambda: KERAS)
 
     def __getattr__(self, name: str) -> Any:
         home: ModuleType = self.__dict__["_home"]
+        place: str = self.__dict__["_place"]
         if name == "__all__":
-            return _public(home)
+            return [*_public(home), *legacy.names(place)]
+        if (found := legacy.find(place, name)) is not None:
+            return found
         if not name.startswith("_"):
             try:
                 found = getattr(home, name)
             except AttributeError:
+                if self.__name__ == "keras" and name == "src":
+                    return importlib.import_module(keras_src.PREFIX)
                 if not _is_there(f"{home.__name__}.{name}"):
                     raise AttributeError(_lacks(f"{self.__name__}.{name}")) from None
                 found = None
@@ -187,7 +213,8 @@ class _Keras(ModuleType):
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
-        return sorted({*self.__dict__, *_public(self.__dict__["_home"])} - {"_home"})
+        names = {*self.__dict__, *self.__getattr__("__all__")}
+        return sorted(names - {"_home", "_place"})
 
 
 def _public(home: ModuleType) -> list[str]:
@@ -206,7 +233,8 @@ def _lacks(name: str) -> str:
     text = explained(f"{home}.{last}".partition(".")[2]) if home else None
     if text is not None:
         return text
-    known = _public(importlib.import_module(home)) if home and _is_there(home) else []
+    there = home is not None and _is_there(home)
+    known = _public(importlib.import_module(legacy.module(str(home)))) if there else []
     if home is None:
         within = f"{parent}." if parent else "tensorflow."
         modules = _tensorflow().MODULES
@@ -229,8 +257,13 @@ class _TensorFlow(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         whole = f"{self.__name__}.{name}"
-        if not name.startswith("_") and whole in (*_tensorflow().MODULES, *_ROOTS, *_SHORT):
+        there = (*_tensorflow().MODULES, *_ROOTS, *_SHORT)
+        if not name.startswith("_") and (whole in there or _now(whole) != whole):
             return importlib.import_module(whole)
+        if self.__name__ == "tensorflow.compat.v1" and hasattr(
+            importlib.import_module("tensorflow"), name
+        ):
+            return getattr(importlib.import_module("tensorflow"), name)
         if name.startswith("__"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         raise AttributeError(_lacks(whole))

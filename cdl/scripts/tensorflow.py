@@ -17,6 +17,7 @@ import numpy as np
 
 from cdl import KerasTensor, Variable, config, random, tree
 from cdl.scripts import tf_arranging, tf_functions, tf_io, tf_nn
+from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset
 from cdl.scripts.tf_elements import TensorSpec
@@ -24,9 +25,6 @@ from cdl.scripts.tf_functions import function
 from cdl.scripts.tf_image import IMAGE
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
 from cdl.scripts.tf_strings import STRINGS
-
-# What TensorFlow of that time says it is. Scripts take its parts for numbers.
-TENSORFLOW = "2.21.0"
 
 _DTYPES = (
     "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string"
@@ -155,9 +153,10 @@ def _as_it_is(func: Any = None, **options: Any) -> Any:
     return func if callable(func) else _as_it_is
 
 
-def _set_seed(seed: int) -> None:
-    """`tf.random.set_seed`: the seed of all that cdl draws."""
-    random.set_random_seed(seed)
+def _set_seed(seed: int | None) -> None:
+    """`tf.random.set_seed`: the seed of all that cdl draws; None leaves it to chance."""
+    if seed is not None:
+        random.set_random_seed(int(seed))
 
 
 # --- random numbers ---

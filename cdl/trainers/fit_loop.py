@@ -87,7 +87,7 @@ def fit(
         )
     elif data.is_stream(x):
         only_arrays = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
-        if hasattr(x, "__next__"):
+        if hasattr(x, "__next__") and not isinstance(x, data.PyDataset):
             only_arrays["class_weight"] = class_weight
         refuse_beside_stream("fit", x, **only_arrays, validation_split=validation_split or None)
         iterator = stream_iterator(

@@ -1,0 +1,200 @@
+"""`keras.src`, Keras's inside: its names are looked up among the public ones, and a few more."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import re
+from types import ModuleType
+from typing import Any
+
+PREFIX = "keras.src"
+# Modules of Keras's inside whose names are those of other public modules.
+_PLACES = {
+    "backend": ("backend", "ops", "random", ""),
+    "common": ("backend", "ops", "random", ""),
+    "trainers": ("models", "utils"),
+    "random": ("random",),
+}
+# Public modules in which a name is looked for.
+_PUBLIC = (
+    "", "layers", "models", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
+    "initializers", "regularizers", "constraints", "activations", "utils", "saving", "random",
+    "config", "ops", "ops.image", "ops.linalg", "tree", "backend", "quantizers", "dtype_policies",
+    "distribution", "export", "preprocessing.image",
+)  # fmt: skip
+# Modules that clients ask for as attributes, which no public name tells.
+_MODULES = {
+    "saving_lib", "saving_api", "serialization_lib", "object_registration", "tracking",
+    "api_export", "python_utils", "naming", "keras_tensor", "variables", "layer", "model",
+    "functional", "sequential", "operation", "data_adapters", "py_dataset_adapter", "common",
+    "data_adapter_utils", "trainer", "trainers", "losses", "loss", "metric", "optimizer", "src",
+    "callback", "backend_utils", "distribution_lib", "numpy", "nn", "dtypes", "global_state",
+    "seed_generator", "argument_validation", "traceback_utils", "summary_utils", "io_utils",
+    "config", "metrics_utils", "losses_utils", "numerical_utils", "image_utils", "sequence_utils",
+    "base_optimizer", "learning_rate_schedule", "initializer", "activations", "core", "linalg",
+    "math", "image", "compile_utils", "masking", "stateless_scope", "legacy", "legacy_h5_format",
+    "convolutional", "pooling", "merging", "reshaping", "rnn", "attention", "normalization",
+    "regularization", "preprocessing", "input_spec", "rng_utils", "module_utils",
+}  # fmt: skip
+
+_HELPERS = r"base_[a-z0-9_]+|[a-z0-9_]+_(utils|lib|adapter|preprocessing|test)"
+
+
+def is_module(name: str) -> bool:
+    """Whether Keras's inside has a module of that name, as far as public names tell."""
+    return all(map(_is_module, name.split(".")[2:]))
+
+
+def _is_module(name: str) -> bool:
+    """Whether it is one of those above, a file of a public class, or is named as helpers are."""
+    if name in _MODULES or name in _PUBLIC or re.fullmatch(_HELPERS, name):
+        return True
+    return name.islower() and name.replace("_", "") in _classes()
+
+
+@functools.cache
+def _classes() -> set[str]:
+    """Public classes in small letters."""
+    rooms = [importlib.import_module(f"keras.{room}" if room else "keras") for room in _PUBLIC]
+    return {each.lower() for room in rooms for each in dir(room) if each[:1].isupper()}
+
+
+class Src(ModuleType):
+    """A module within `keras.src`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, f"{name}: names of cdl by their places in Keras's inside")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__all__":
+            found = _home(self._parts())
+            return [] if found is None else [n for n in dir(found) if not n.startswith("_")]
+        if name.startswith("__"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = _find(self._parts(), name) if self._parts() or not _is_module(name) else None
+        if found is not None:
+            return found
+        if _is_module(name):
+            return importlib.import_module(f"{self.__name__}.{name}")
+        raise AttributeError(f"cdl has no {self.__name__}.{name}, nor a public {name}")
+
+    def _parts(self) -> list[str]:
+        return self.__name__.split(".")[2:]
+
+
+def _home(parts: list[str]) -> ModuleType | None:
+    """The public module of that place, if there is one."""
+    place = ".".join(parts)
+    return importlib.import_module(f"keras.{place}") if place in _PUBLIC and place else None
+
+
+def _find(parts: list[str], name: str) -> Any:
+    """What a name means there; None if nothing."""
+    if name in _INSIDE:
+        return _INSIDE[name]
+    if name in _ELSEWHERE:
+        module, now = _ELSEWHERE[name]
+        return getattr(importlib.import_module(module), now)
+    first = parts[0] if parts else ""
+    places = (".".join(parts), first, *_PLACES.get(first, ()), *_PUBLIC)
+    for place in (each for each in places if each in _PUBLIC):
+        home = importlib.import_module(f"keras.{place}" if place else "keras")
+        found = getattr(home, name, None)
+        if found is not None and not isinstance(found, ModuleType):
+            return found
+    return None
+
+
+# --- what is no public name ---
+
+
+def _unchanged(function: Any) -> Any:
+    """A decorator of what cdl needs no help with."""
+    return function
+
+
+def _exported(path: Any) -> Any:
+    """`keras_export`: a decorator that would give a name to the public."""
+    return _unchanged
+
+
+def _keras_mask(x: Any) -> Any:
+    """`get_keras_mask`."""
+    return getattr(x, "_keras_mask", None)
+
+
+def _set_keras_mask(x: Any, mask: Any) -> None:
+    """`set_keras_mask`, where the tensor has room for one."""
+    with contextlib.suppress(AttributeError):
+        x._keras_mask = mask
+
+
+def _standardize_shape(shape: Any) -> tuple[int | None, ...]:
+    """A shape as a tuple."""
+    return tuple(None if n is None else int(n) for n in shape)
+
+
+def _any_symbolic_tensors(args: Any = None, kwargs: Any = None) -> bool:
+    """Whether a symbolic tensor is among the arguments."""
+    from cdl import KerasTensor, tree
+
+    return any(isinstance(each, KerasTensor) for each in tree.flatten((args, kwargs)))
+
+
+def _compute_output_spec(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Shapes and dtypes of what a function of symbolic tensors gives."""
+    return function(*args, **kwargs)
+
+
+def _to_snake_case(name: str) -> str:
+    from cdl._common.naming import snake_case
+
+    return snake_case(name)
+
+
+def _auto_name(prefix: str) -> str:
+    from cdl._common.naming import snake_case, unique
+
+    return unique(snake_case(prefix))
+
+
+class _Scope:
+    """A scope that changes nothing: cdl never runs code from files, and tracks what it is given."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._args = args
+
+    def __enter__(self) -> _Scope:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        return None
+
+
+_ELSEWHERE = {
+    "save_weights_only": ("cdl.saving", "save_weights"),
+    "load_weights_only": ("cdl.saving", "load_weights"),
+    "LossFunctionWrapper": ("cdl.losses.python_loss", "LossFunctionWrapper"),
+}
+_INSIDE: dict[str, Any] = {
+    "no_automatic_dependency_tracking": _unchanged,
+    "filter_traceback": _unchanged,
+    "keras_export": _exported,
+    "get_keras_mask": _keras_mask,
+    "set_keras_mask": _set_keras_mask,
+    "standardize_shape": _standardize_shape,
+    "any_symbolic_tensors": _any_symbolic_tensors,
+    "compute_output_spec": _compute_output_spec,
+    "to_snake_case": _to_snake_case,
+    "auto_name": _auto_name,
+    "in_safe_mode": lambda: True,
+    "in_grain_data_pipeline": lambda: False,
+    "in_stateless_scope": lambda: False,
+    "default": _unchanged,
+    "is_default": lambda method: False,
+    **dict.fromkeys(
+        ("SafeModeScope", "ObjectSharingScope", "DotNotTrackScope", "AutocastScope"), _Scope
+    ),
+}
