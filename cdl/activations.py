@@ -338,7 +338,8 @@ def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
 
 def _array(x: ArrayLike, name: str) -> NDArray[Any]:
     """`x` as an array with at least one axis."""
-    return as_numeric([x] if isinstance(x, (int, float, np.generic)) else x, f"{name}: x")
+    one = hasattr(x, "__array__") or isinstance(x, (int, float))
+    return as_numeric(np.reshape(x, 1) if one and np.ndim(x) == 0 else x, f"{name}: x")
 
 
 publish(globals())

@@ -34,6 +34,7 @@ class Masking(SameShape):
     """
 
     _moves = True
+    _takes_numbers = False  # since it works on lines
 
     def __init__(self, mask_value: Any = 0.0, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import Shape, axes_within
 
@@ -24,6 +26,16 @@ class SameShape(Layer):
     def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
+
+    def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
+        if not self._takes_numbers or not hasattr(inputs, "__array__") or np.ndim(inputs):
+            return super()._on_arrays(inputs, training, mask)
+        return super()._on_arrays(np.reshape(inputs, 1), training, mask).reshape(())
+
+    @property
+    def _takes_numbers(self) -> bool:
+        """Whether a call may be given a single number: each element is by itself."""
+        return self.axis == ()
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape.
