@@ -7,8 +7,9 @@ does may depend on whether it trains.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class FunctionalGraph(Layer):
     _call_nodes: tuple[graphs.Node, ...] | list[graphs.Node] = ()  # of the first trace of `call`
     _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
     _building_specs = False
+    _shape_to_build: Any = None  # what a `build` that is under way was given
     _without_inputs: dict[Any, Any]  # models without optional inputs, by the numbers of these
     _host: HostPart | None = None  # of a model that begins with layers in Python
 
@@ -382,6 +384,26 @@ class FunctionalGraph(Layer):
             return KerasTensor((None, *array.shape[1:]), array.dtype.name)
 
         self._build_for_specs(tree.map_structure(spec, _arrays_as_leaves(x)))
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """While the body runs, layers may be built; at the end a call builds those that are not.
+
+        So a `build` of the user's may call `super().build` wherever it likes.
+        """
+        outermost = not self._building
+        if outermost:
+            self._shape_to_build = None
+        with super()._opened():
+            yield
+        if not outermost or self._shape_to_build is None:
+            return
+        shape, self._shape_to_build = self._shape_to_build, None
+        try:
+            self._build_for_specs(tree.map_shape_structure(KerasTensor, shape))
+        except BaseException:
+            self.built = False
+            raise
 
     def _build_for_specs(self, specs: Any) -> None:
         """Build for symbolic tensors: call the model once on them."""

@@ -183,8 +183,8 @@ class Model(Configured, FunctionalGraph):
         Args:
             input_shape: the shape of the input, batch axis first; several nested as the inputs.
         """
-        if self._model_graph is None and input_shape is not None:
-            self._build_for_specs(tree.map_shape_structure(graph.KerasTensor, input_shape))
+        if self._model_graph is None:
+            self._shape_to_build = input_shape
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:

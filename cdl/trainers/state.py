@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cdl import optimizers
 from cdl._common.overriding import overrides
+from cdl._common.validation import expected
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.random import Kept
@@ -254,10 +256,29 @@ class CompiledState(PartOfModel):
 
     @property
     def optimizer(self) -> Any:
-        """The Optimizer, once compiled."""
+        """The Optimizer, once compiled; another one may be set, and the model goes on with it."""
         if self._compiled is None:
-            raise AttributeError(f"{type(self).__name__} has no optimizer: call compile() first")
+            return self._own_attribute("optimizer")
         return self._compiled.optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Any) -> None:
+        if self._compiled is None:
+            vars(self)["_own_optimizer"] = optimizer
+            return
+        if not isinstance(optimizer, (str, Mapping, optimizers.Optimizer)):
+            raise expected(
+                type(self).__name__, "optimizer", "a name, config or Optimizer", optimizer
+            )
+        self._compiled.optimizer = self._compiled.given["optimizer"] = optimizers.get(optimizer)
+        self._forget_programs()
+
+    def _own_attribute(self, name: str) -> Any:
+        """What code of the user's has set under the name of what `compile` brings."""
+        own = vars(self)
+        if f"_own_{name}" not in own:
+            raise AttributeError(f"{type(self).__name__} has no {name}: call compile() first")
+        return own[f"_own_{name}"]
 
     @property
     def metrics(self) -> list[Any]:
@@ -361,7 +382,15 @@ class CompiledState(PartOfModel):
 
     @property
     def loss(self) -> Any:
-        """The loss as `compile` was given it."""
-        if self._compiled is None:
-            raise AttributeError(f"{type(self).__name__} has no loss: call compile() first")
+        """The loss as `compile` was given it; another one may be set, and `fit` goes on with it."""
+        if self._compiled is None or "_own_loss" in vars(self):
+            return self._own_attribute("loss")
         return self._compiled.given["loss"]
+
+    @loss.setter
+    def loss(self, loss: Any) -> None:
+        own = self._compiled is None or steps_itself(type(self), "train")
+        if not own:
+            self._compile_again(loss=loss)
+            return
+        vars(self)["_own_loss"] = loss  # which a training step of its own makes use of

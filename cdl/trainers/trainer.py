@@ -249,11 +249,19 @@ class Trainer(OlderMethods, CompiledState):
         self._compiled = compiled
         self._executors = ExecutorCache(compiled)
         self._last_train_function = None
+        for name in ("_own_optimizer", "_own_loss"):
+            vars(self).pop(name, None)
         if run_eagerly:
             self._predictors_made = self._sizes_made = None
         self.jit_compile = True if jit_compile == "auto" else jit_compile
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
+
+    def _compile_again(self, **changed: Any) -> None:
+        """`compile` with other arguments; the optimizer goes on."""
+        assert self._compiled is not None
+        given = {**self._compiled.given, "optimizer": self._compiled.optimizer, **changed}
+        Trainer.compile(self, **given)
 
     @property
     def run_eagerly(self) -> bool:
