@@ -9,10 +9,11 @@ import numpy as np
 
 from cdl import constraints as all_constraints
 from cdl import initializers, regularizers
-from cdl._common.dtypes import astype, standardize_dtype
+from cdl._common.dtypes import FLOATS, astype, standardize_dtype
 from cdl._common.naming import scoped, unique
 from cdl._common.validation import expected, flag, not_yet, one_of
 from cdl._tracing import variable
+from cdl._tracing.integer_variable import MOST_EXACT, WholeNumbers
 from cdl._variables.state import State
 
 
@@ -26,7 +27,9 @@ class _AnyVariable(type):
 class Variable(metaclass=_AnyVariable):
     """A named array that keeps its shape, can be assigned, and is computed with as the array.
 
-    A float32 one can be a weight: the core trains it. One of another dtype counts or remembers.
+    One of float32, bfloat16 or float16 can be a weight: the core trains it, in float32, and rounds
+    what is read. One of integers, bools or float64 counts or remembers: in a layer's attributes
+    it is one of the weights that training leaves alone, and of float64 it needs `trainable=False`.
 
     Args:
         initializer: the values, as an array or a number; or an initializer or its name.
@@ -70,19 +73,27 @@ class Variable(metaclass=_AnyVariable):
             raise expected("Variable", "name", "a string without '/'", name)
         values = _values(initializer, shape, dtype)
         trainable = flag("Variable", "trainable", trainable)
-        if values.dtype != np.float32:
-            state = State(values, dtype=values.dtype, name=name)
-            state.path = scoped(name)
-            state.trainable = trainable
-            return state
-        made = variable.Variable(
-            values.shape,
-            lambda _: values,
-            name=name,
-            trainable=trainable,
-            regularizer=regularizers.get(regularizer),
-            constraint=all_constraints.get(constraint),
-        )
+        if values.dtype.name not in FLOATS:
+            never = "None for one that is not of float32, bfloat16 or float16"
+            for argument, given in (("regularizer", regularizer), ("constraint", constraint)):
+                if given is not None:
+                    raise expected("Variable", argument, never, given)
+        made: Any
+        if values.dtype.kind in "biu" and (np.abs(values.astype(float)) <= MOST_EXACT).all():
+            made = WholeNumbers(values.shape, lambda _: values, name=name, dtype=values.dtype.name)
+        elif values.dtype.name not in FLOATS:
+            made = State(values, dtype=values.dtype, name=name)
+            made.trainable = trainable
+        else:
+            made = variable.Variable(
+                values.shape,
+                lambda _: values,
+                name=name,
+                dtype=values.dtype.name,
+                trainable=trainable,
+                regularizer=regularizers.get(regularizer),
+                constraint=all_constraints.get(constraint),
+            )
         made.path = scoped(name)
         return made
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import Variable
+from cdl import Input, Sequential, Variable, layers, saving
 
 VALUES = np.array([[1.0, -2.0], [3.0, 4.5]], np.float32)
 TWO = [
@@ -166,3 +166,82 @@ def test_optimizer_trains_a_variable_of_the_user_s():
     made = Variable([1.0, 2.0])
     cdl.optimizers.SGD(0.5).apply([np.array([1.0, -2.0])], [made])
     np.testing.assert_allclose(made, [0.5, 3.0])
+
+
+@saving.register_keras_serializable("variables")
+class Holding(layers.Layer):
+    """A layer with a variable of some dtype, made without `add_weight`."""
+
+    def __init__(self, dtype, trainable=True, counts=False, **kwargs):
+        super().__init__(**kwargs)
+        self.given = {"dtype": dtype, "trainable": trainable, "counts": counts}
+        first = np.zeros(()) if counts else np.ones(3)
+        self.held = cdl.Variable(first, dtype=dtype, trainable=trainable, name="held")
+
+    def call(self, x):
+        if self.given["counts"]:
+            self.held.assign_add(cdl.ops.ones((), self.held.dtype))
+        return x * cdl.ops.cast(self.held, "float32")
+
+    def get_config(self):
+        return {**super().get_config(), **self.given}
+
+
+def holding(*args, **options):
+    model = Sequential([Input((3,)), Holding(*args, **options), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+X = np.arange(24, dtype=np.float32).reshape(8, 3) / 10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_a_variable_of_16_bits_in_a_layer_learns_and_is_in_files(dtype, tmp_path):
+    model = holding(dtype)
+    layer = model.layers[0]
+    assert [each.path for each in layer.trainable_variables] == [layer.held.path]
+    model.fit(X, X[:, :1] + 3, verbose=0)
+    learned = np.asarray(layer.held, np.float32)
+    assert (learned != 1).any()
+    assert str(np.asarray(layer.held).dtype) == layer.held.dtype == dtype
+    model.save(tmp_path / "model.keras")
+    again = cdl.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(again.layers[0].held, np.float32), learned)
+
+
+def test_one_of_float64_that_is_to_learn_is_refused_in_a_layer():
+    variable = cdl.Variable(1.0, dtype="float64")
+    cdl.optimizers.SGD(0.5).apply([np.ones(())], [variable])
+    assert float(variable) == 0.5
+    with pytest.raises(ValueError, match="'held' of float64 does not learn"):
+        holding("float64").fit(X, X[:, :1], verbose=0)
+    assert holding("float64", trainable=False).layers[0].non_trainable_variables
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int32", "int64", "uint8", "bool"])
+def test_one_that_does_not_learn_is_read_anew_and_is_in_files(dtype, tmp_path):
+    model = holding(dtype, trainable=False)
+    layer = model.layers[0]
+    assert [each.path for each in layer.non_trainable_variables] == [layer.held.path]
+    before = model.predict(X, verbose=0), model.evaluate(X, X[:, :1], verbose=0)
+    layer.held.assign([1, 0, 1])
+    after = model.predict(X, verbose=0), model.evaluate(X, X[:, :1], verbose=0)
+    assert not np.array_equal(before[0], after[0])
+    assert before[1] != after[1]
+    model.save(tmp_path / "model.keras")
+    again = cdl.saving.load_model(tmp_path / "model.keras")
+    assert again.layers[0].held.dtype == dtype
+    np.testing.assert_array_equal(again.predict(X, verbose=0), after[0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "int64"])
+def test_one_that_counts_calls_counts_each_batch(dtype):
+    model = holding(dtype, trainable=False, counts=True)
+    model.fit(X, X[:, :1], batch_size=2, epochs=2, verbose=0)
+    assert float(model.layers[0].held) == 8
+
+
+def test_one_of_integers_takes_no_penalty():
+    with pytest.raises(ValueError, match="Variable: regularizer"):
+        cdl.Variable(1, regularizer="l2")

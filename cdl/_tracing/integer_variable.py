@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+MOST_EXACT = 2**24  # up to which float32 has every whole number
+
 
 class WholeNumbers(Variable):
     """A weight whose values are integers, or bools, kept as floats, which ops read as they are.

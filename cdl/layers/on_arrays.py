@@ -10,6 +10,7 @@ import numpy as np
 from cdl import tree
 from cdl._ir.program import Program
 from cdl._tracing import eager
+from cdl._tracing.integer_variable import MOST_EXACT
 from cdl._tracing.shape_inference import narrowed
 from cdl._tracing.variable import autocast, autocast_to, in_calls
 from cdl.data import as_numeric
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdl.layers.layer import Layer
-
-MOST_EXACT = 2**24  # up to which float32 has every whole number
 
 
 def mask_for(layer: Layer, x: NDArray[Any], mask: Any) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
+from cdl._variables.state import State
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
 
@@ -72,15 +73,24 @@ class Tracking:
         """The states of these metrics."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
-    def _direct_variables(self) -> list[Variable]:
-        """The weights of `add_weight`, and those that were made otherwise and kept."""
+    def _direct_variables(self) -> list[Any]:
+        """The weights of `add_weight`, and the variables that were made otherwise and kept.
+
+        Raises:
+            ValueError: a variable of float64 among these is to be trained.
+        """
         if not is_users(type(self)):
             return self._weights
-        found = {id(weight): weight for weight in self._weights}
+        found: dict[int, Any] = {id(weight): weight for weight in self._weights}
         for name, value in vars(self).items():
             if name not in ("_weights", "_frozen", *self._not_owned):
                 for thing in things_in(value):
-                    if isinstance(thing, Variable):
+                    if isinstance(thing, State) and thing.trainable and thing.dtype == "float64":
+                        raise ValueError(
+                            f"{type(self).__name__}: the variable {name!r} of float64 does not "
+                            "learn: give it trainable=False, or dtype='float32'"
+                        )
+                    if isinstance(thing, (Variable, State)):
                         found.setdefault(id(thing), thing)
         return list(found.values())
 

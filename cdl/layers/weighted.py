@@ -14,6 +14,7 @@ from cdl._common.naming import unique
 from cdl._common.validation import expected, flag
 from cdl._tracing.integer_variable import WholeNumbers
 from cdl._tracing.variable import Variable
+from cdl._variables.state import State
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
 from cdl.layers.calling import is_scripted
@@ -215,9 +216,9 @@ class Weighted(Tracking, Quantizing):
         trained, others = self._sorted_variables()
         return [*trained, *others]
 
-    def _is_frozen(self, weight: Variable) -> bool:
+    def _is_frozen(self, weight: Variable | State) -> bool:
         """Whether a weight of the layer's own is one that is never trained."""
-        return weight in self._frozen
+        return weight in self._frozen or isinstance(weight, State)
 
     def _gathered(self, what: str, *variables: list[Any]) -> list[Any]:
         """The layer's own variables, and those of the layers within it, each once."""

@@ -15,11 +15,11 @@ import numpy as np
 from cdl import data, tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor, Node
+from cdl._tracing.integer_variable import MOST_EXACT
 from cdl._tracing.operation import Operation
 from cdl.data.texts import array_of_texts, holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, trace_call
-from cdl.layers.on_arrays import MOST_EXACT
 from cdl.trainers.signature import Info, labels
 
 if TYPE_CHECKING:

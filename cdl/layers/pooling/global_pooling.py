@@ -92,7 +92,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         super().__init__(data_format, keepdims, **kwargs)
         self.supports_masking = True
 
-    def call(self, inputs: ArrayLike, mask: Any = None) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         """The mean over the steps for which `mask`, of shape (n, steps), is true."""
         if mask is None:
             return super().call(inputs)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, number
 from cdl._configs.identifiers import Registry
+from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Formula(LearningRateSchedule):
         """
         owner = type(self).__name__
         for name, value in numbers.items():
-            if isinstance(value, State) and not value.shape:
+            if isinstance(value, (State, Variable)) and not value.shape:
                 value = float(value)
                 setattr(self, name, value)
             number(owner, name, value, above=0.0 if name == steps else -math.inf)
