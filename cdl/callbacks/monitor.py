@@ -46,6 +46,7 @@ class MonitorCallback(Callback):
         self.best: Any = baseline
         self.min_delta = abs(min_delta)
         self.monitor_op: Any = None
+        self._asked: tuple[str, str] | None = None  # mode and name that it was found for
 
     @property
     def _who(self) -> str:
@@ -104,8 +105,10 @@ class MonitorCallback(Callback):
         return bool(self.monitor_op(monitor_value - delta, reference_value))
 
     def _set_monitor_op(self) -> None:
-        """Find the direction, once; ValueError if nothing tells it."""
-        if self.monitor_op is None:
+        """Find the direction, once for each mode and name; ValueError if nothing tells it."""
+        asked = self.mode, self.monitor
+        if self.monitor_op is None or self._asked not in (None, asked):
+            self._asked = asked
             rising = self._rises() if self.mode == "auto" else self.mode == "max"
             self.monitor_op = operator_of("greater" if rising else "less")
 

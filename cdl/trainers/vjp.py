@@ -21,6 +21,8 @@ class Vjp:
         append: appends the function to a program: from values of the inputs to the output.
         shapes: of one sample of each input.
         layer: one that is called on the way, for `of_layer`.
+        program: an empty one to append to; None for one of the usual kind.
+        others: tells, once the function is appended, which more values `of_all` gives.
 
     Attributes:
         shape: of one sample of the output; None if it is one number for all samples.
@@ -32,15 +34,17 @@ class Vjp:
         append: Callable[[Program, list[Value]], Value],
         shapes: Sequence[tuple[int, ...]],
         layer: Any = None,
+        program: Program | None = None,
+        others: Callable[[], Sequence[Value]] = tuple,
     ) -> None:
-        program = Program()
+        program = Program() if program is None else program
         program.probed = None if layer is None else (layer, [])
         given = [program.input(shape) for shape in shapes]
         probes = [program.emit("probe", (value,), value.shape) for value in given]
         with program.fixed(training=False):
             y = append(program, probes)
         self.shape = None if y.shared else y.shape
-        self._mixes = y.shared
+        self._mixes = any(each.op == "batch_reduce" for each in program.instructions)
         total = y
         if not y.shared:
             total = program.map("multiply", [y, program.input(y.shape, role="y")])
@@ -48,6 +52,9 @@ class Vjp:
         program.output(y)
         for probe in probes + (program.probed[1] if program.probed else []):
             program.output(probe)
+        self._others = range(len(program.outputs), len(program.outputs) + len(others()))
+        for value in others():
+            program.output(value)
         self._inputs = len(probes)
         self._program = program.fused(training=True)
         self.variables = self._program.variables
@@ -63,6 +70,16 @@ class Vjp:
         joined = self._run(arrays, factor, [0], range(1, 1 + self._inputs))
         return joined[0], joined[1:]
 
+    def of_all(self, arrays: Sequence[Any]) -> tuple[Array, list[Array], list[Array]]:
+        """The output, the others, and the derivative by each input.
+
+        Args:
+            arrays: the inputs.
+        """
+        joined = self._run(arrays, None, [0, *self._others], range(1, 1 + self._inputs))
+        end = 1 + len(self._others)
+        return joined[0], joined[1:end], joined[end:]
+
     def of_layer(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, Array]:
         """What the layer gives, and the derivative by it.
 
@@ -74,8 +91,8 @@ class Vjp:
             ValueError: the layer is not called, or more than once.
         """
         last = 1 + self._inputs
-        if len(self._program.outputs) != last + 1:
-            calls = len(self._program.outputs) - last
+        calls = len(self._program.outputs) - len(self._others) - last
+        if calls != 1:
             raise ValueError(f"layer must be one that is called once on the way, got {calls} calls")
         values, gradients = self._run(arrays, factor, [last], [last])
         return values, gradients

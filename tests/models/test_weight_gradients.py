@@ -128,8 +128,8 @@ def test_two_nets_learn_against_each_other():
     ("variables", "args", "kind", "words"),
     [
         (["kernel"], (X,), TypeError, "variables must be weights"),
-        (None, (X, Y[:3]), ValueError, "with as many rows each"),
-        (None, (), ValueError, "with as many rows each"),
+        (None, (X, Y[:3]), ValueError, "must be brought to numbers"),
+        (None, (), ValueError, "at least one row"),
     ],
 )
 def test_what_does_not_fit_is_told(variables, args, kind, words):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cdl import _core
-from cdl.random import draw_from
+from cdl.random import core_seed, numpys, seeded
 from cdl.trainers import arguments
 from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.by_joblib import by_joblib, raise_first
@@ -91,7 +91,7 @@ def train_many(
     else:
         most = int(workers)
     callbacks = own_callbacks.of_jobs(calls, fit)
-    seeds = [int(seed) for seed in np.random.randint(0, _SEEDS, len(calls), np.uint64)]
+    seeds = [int(seed) for seed in numpys().randint(0, _SEEDS, len(calls), np.uint64)]
     progress = Progress(len(calls), verbose != 0)
     try:
         if backend is not None:
@@ -141,12 +141,12 @@ def _by_threads(
     from concurrent.futures import ThreadPoolExecutor, wait
     from queue import SimpleQueue
 
-    begin, halt = threading.Event(), threading.Event()
+    begin, halt, core = threading.Event(), threading.Event(), core_seed()
     ended: SimpleQueue[int] = SimpleQueue()
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
         try:
             futures = [
-                pool.submit(_run, number, *call, own, seed, begin, halt)
+                pool.submit(_run, number, *call, own, seed, core, begin, halt)
                 for number, (call, own, seed) in enumerate(
                     zip(calls, callbacks, seeds, strict=True)
                 )
@@ -186,13 +186,14 @@ def _run(
     options: dict[str, Any],
     callbacks: OwnCallbacks,
     seed: int,
+    core: int,
     begin: threading.Event,
     halt: threading.Event,
 ) -> History | None:
     begin.wait()
     if halt.is_set():
         return None
-    draw_from(seed)
     job.number, job.halt = number, halt
-    history: History = model.fit(**options, callbacks=callbacks.made())
+    with seeded(seed, core):
+        history: History = model.fit(**options, callbacks=callbacks.made())
     return history

@@ -1,0 +1,215 @@
+"""Arguments of several numbers of rows: what a function that is differentiated is called with.
+
+A program has one batch. A single number is its first row, whose sum over the batch it is; arguments
+that have fewer rows than others are repeated up to the rows of the batch, and sums over samples
+leave the repetitions out. What has rows of one count cannot be combined with another's sample by
+sample, but what each gives in sum or in mean can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import ops
+from cdl._ir import emit
+from cdl._ir.program import Instruction, Program, Value
+from cdl._tracing.graph import KerasTensor
+from cdl.data import as_numeric, brief
+
+if TYPE_CHECKING:
+    from cdl._tracing.graph import Graph
+
+Array = NDArray[Any]
+_NUMBER = 0  # the rows of a single number
+
+
+class Arguments:
+    """The arguments of a call, as a program reads them.
+
+    Args:
+        args: arrays of the same number of rows or of others, and single numbers.
+
+    Attributes:
+        rows: of a batch of the program.
+        arrays: what the program reads: an array for each argument, and the masks of those that have
+            fewer rows.
+        key: what another call must have in common for the same program.
+        specs: the arguments as symbolic tensors with samples.
+
+    Raises:
+        TypeError: something that is no number and no array of them.
+        ValueError: no argument, or one without rows.
+    """
+
+    def __init__(self, args: Sequence[Any]) -> None:
+        self._given = [_array_of(each) for each in args]
+        if not args or any(each.ndim and not each.size for each in self._given):
+            raise ValueError(
+                "grad: arguments must be numbers and arrays with at least one row, got shapes "
+                f"{[each.shape for each in self._given]}"
+            )
+        counts = [len(each) if each.ndim else _NUMBER for each in self._given]
+        self.rows = max(*counts, 1)
+        self._counts = counts
+        self._fewer = sorted({n for n in counts if n not in (_NUMBER, self.rows)})
+        self.key = tuple((each.shape, each.dtype.name) for each in self._given)
+        self.specs = [KerasTensor((None, *each.shape[1:]), each.dtype.name) for each in self._given]
+        self.arrays = [self._of_rows(each) for each in self._given]
+        self.arrays += [(np.arange(self.rows) < n).astype(np.float32) for n in self._fewer]
+
+    @property
+    def mixes(self) -> bool:
+        """Whether rows of the batch count together."""
+        return bool(self._fewer) or _NUMBER in self._counts
+
+    def _of_rows(self, array: Array) -> Array:
+        if array.ndim == 0:
+            column = np.zeros(self.rows, array.dtype)
+            column[0] = array
+            return column
+        n = len(array)
+        return array if n == self.rows else array[np.arange(self.rows) % n]
+
+    def symbols(self) -> list[Any]:
+        """What the function is called with when it is traced; the tensors `specs` are behind it."""
+        return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]
+
+    @staticmethod
+    def _symbol(spec: KerasTensor, count: int) -> Any:
+        if count != _NUMBER:
+            return spec
+        number = ops.sum(spec)
+        return number if number.dtype == spec.dtype else ops.cast(number, spec.dtype)
+
+    def append(self, graph: Graph, program: SeveralRows, values: list[Value]) -> Any:
+        """Append what was traced to a program; the values of the outputs, nested as those are.
+
+        Args:
+            graph: of the function.
+            program: to append to.
+            values: the program's inputs, one for each of `arrays`.
+        """
+        given, masks = values[: len(self._given)], values[len(self._given) :]
+        program.tell(given, self._counts, dict(zip(self._fewer, masks, strict=True)))
+        return graph.lower(program, given)
+
+    def own_rows(self, spec: KerasTensor, array: Array, count: int | None) -> Array:
+        """An output of the program, as the function gives it."""
+        if spec.rows_per_sample and count is not None:
+            array = array[:count]
+        if spec.rows_per_sample > 1:
+            array = array.reshape(-1, *spec.shape[1:])
+        elif spec.rows_per_sample and spec.batch_axis:
+            array = np.moveaxis(array, 0, spec.batch_axis)
+        if np.dtype(array.dtype).kind == "f" and spec.dtype.startswith(("int", "uint", "bool")):
+            array = array.astype(spec.dtype)
+        return array if array.ndim else array[()]
+
+    def gradient(self, number: int, array: Array) -> Any:
+        """The derivative by an argument, of its shape, from that by what the program has read."""
+        count = self._counts[number]
+        if count == _NUMBER:
+            return array[0]
+        if count == self.rows:
+            return array
+        times = -(-self.rows // count)
+        whole = np.zeros((times * count, *array.shape[1:]), array.dtype)
+        whole[: self.rows] = array
+        return whole.reshape(times, count, *array.shape[1:]).sum(0)
+
+
+def _array_of(value: Any) -> Array:
+    """An argument as an array, one without axes if it is a single number."""
+    if isinstance(value, KerasTensor):
+        raise NotImplementedError(
+            "grad: derivatives cannot be nested yet: a function that is traced, such as one that "
+            "is differentiated or a loss, cannot ask for a derivative. Carry derivatives forward "
+            "by hand, or take differences"
+        )
+    if getattr(value, "shape", None) == () or isinstance(value, (bool, int, float)):
+        array = np.asarray(value)
+        if array.dtype.kind not in "buif":
+            raise TypeError(f"grad: each argument must be a number or an array, got {brief(value)}")
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return as_numeric(value, "grad: each argument")
+
+
+class SeveralRows(Program):
+    """A program whose inputs have rows of several counts."""
+
+    def __init__(self, training: bool = False) -> None:
+        super().__init__(training)
+        self._counts: dict[int, int] = {}  # rows, by the id of a value of samples
+        self._masks: dict[int, Value] = {}  # which rows of the batch count, by their number
+        self._followed = 0  # instructions whose outputs are among the counts
+
+    def tell(self, values: Sequence[Value], counts: Sequence[int], masks: dict[int, Value]) -> None:
+        """Say how many rows inputs have.
+
+        Args:
+            values: the inputs.
+            counts: the rows of each.
+            masks: for fewer rows than the batch has, inputs that are 1 where rows count.
+        """
+        self._counts = {id(v): n for v, n in zip(values, counts, strict=True)}
+        self._masks = masks
+        self._followed = len(self.instructions)
+
+    def count(self, value: Value) -> int | None:
+        """The rows of a value; None if it has none or those of the whole batch."""
+        for instruction in self.instructions[self._followed :]:
+            self._follow(instruction)
+        self._followed = len(self.instructions)
+        found = self._counts.get(id(value))
+        return found if found in self._masks else None
+
+    def _follow(self, instruction: Instruction) -> None:
+        counts = sorted({self._counts[id(v)] for v in instruction.inputs if id(v) in self._counts})
+        if not counts:
+            return
+        if len(counts) > 1:
+            raise ValueError(
+                f"grad: arguments of {counts[0]} and {counts[1]} rows must be brought to numbers, "
+                "as by ops.mean, before they are combined: samples go together one by one"
+            )
+        if counts[0] in self._masks and _needs_batch(instruction):
+            raise ValueError(
+                "grad: statistics of a batch and penalties of activities must be of arguments that "
+                f"all have as many rows, got {counts[0]} rows in a batch with more"
+            )
+        self._counts |= {id(v): counts[0] for v in instruction.outputs if not v.shared}
+
+    def masked(self, value: Value) -> Value:
+        """A value with 0 in the rows that do not count."""
+        count = self.count(value)
+        if count is None:
+            return value
+        mask = emit.broadcast(self, self._masks[count], value.shape)
+        return self.map("multiply", [value, mask])
+
+    def batch_reduce(self, value: Value, kind: str) -> Value:
+        """The reduction over the rows that count; of repeated rows the largest is the same."""
+        count = self.count(value)
+        if self._masks and id(value) not in self._counts and not value.shared:
+            raise ValueError(
+                "grad: the number of samples, as of ops.shape, is not known where arguments have "
+                "several: use ops.mean"
+            )
+        if count is None or kind in ("max", "min"):
+            return super().batch_reduce(value, kind)
+        total = super().batch_reduce(self.masked(value), "sum" if kind == "mean" else kind)
+        if kind != "mean":
+            return total
+        share = emit.broadcast(self, self.constant(np.float32(1 / count)), total.shape)
+        return self.map("multiply", [total, share])
+
+
+def _needs_batch(instruction: Instruction) -> bool:
+    """Whether an instruction is about the batch as such."""
+    if instruction.op == "batch_norm":
+        return not instruction.attributes.get("frozen")
+    return instruction.op in ("objective", "activity")
