@@ -32,7 +32,8 @@ def load_img(
 
     Args:
         path: of the file, or an `io.BytesIO` of its bytes.
-        color_mode: "rgb", "rgba" or "grayscale".
+        color_mode: "rgb", "rgba" or "grayscale". Of 16 bits a channel "rgb" and "rgba" have the
+            upper 8; "grayscale" leaves them as they are, up to 65535, and images of floats.
         target_size: (height, width), or None for the image's own.
         interpolation: "nearest", "bilinear", "bicubic", "hamming", "box" or "lanczos".
         keep_aspect_ratio: whether only the largest part in the middle that has the shape of
@@ -41,22 +42,22 @@ def load_img(
     Raises:
         ImportError: Pillow is not there.
         TypeError: a path that is none.
-        ValueError: an unknown color_mode or interpolation.
+        ValueError: an unknown color_mode or interpolation, or numbers that no 8 bits have.
     """
     if not isinstance(path, (io.BytesIO, str, bytes, os.PathLike)):
         raise TypeError(f"path should be path-like or io.BytesIO, not {type(path)}")
     one_of("load_img", "color_mode", color_mode, tuple(MODES))
     pillow = needed("PIL.Image", "images", "load_img")
-    image = pillow.open(path)
-    image.load()
-    if image.mode != MODES[color_mode] and (
-        color_mode != "grayscale" or image.mode not in ("L", "I;16", "I")
-    ):
-        image = image.convert(MODES[color_mode])
+    with pillow.open(path) as image:
+        image.load()
+    if color_mode != "grayscale" or not image.mode.startswith(("I", "F")):
+        image = as_mode(image, MODES[color_mode], "load_img")
     if target_size is None or image.size == (target_size[1], target_size[0]):
         return image
     one_of("load_img", "interpolation", interpolation, _KINDS)
     height, width = target_size
+    if image.mode.startswith("I;16") and interpolation != "nearest":
+        image = image.convert("I")  # Pillow has no other filter for 16 bits
     box = None
     if keep_aspect_ratio:
         w, h = image.size
@@ -64,6 +65,43 @@ def load_img(
         left, top = (w - of_w) // 2, (h - of_h) // 2
         box = (left, top, left + of_w, top + of_h)
     return image.resize((width, height), getattr(pillow.Resampling, interpolation.upper()), box)
+
+
+def as_mode(image: Any, mode: str, owner: str) -> Any:
+    """An image of 8 bits a channel in one of Pillow's modes "L", "RGB" and "RGBA".
+
+    Args:
+        image: of any mode; of 16 bits the upper 8 count, as in readers of PNG files.
+        mode: the other one.
+        owner: the function, for errors.
+
+    Raises:
+        ValueError: numbers that no 8 bits have, or a mode that Pillow cannot convert.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        image = _of_array(np.asarray(image).astype("int64") >> 8)
+    elif image.mode in ("I", "F"):
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 255):  # also of NaN
+            raise ValueError(
+                f"{owner}: color_mode must be 'grayscale' for an image of mode {image.mode!r} with "
+                f"numbers beyond 0 to 255, got {values.min():g} to {values.max():g}: read it as "
+                "such by Pillow, and scale it yourself"
+            )
+        image = _of_array(values)
+    elif "transparency" in image.info and mode != "RGBA":
+        image = image.convert("RGBA")  # the colors of what is transparent, without a warning
+    if image.mode == mode:
+        return image
+    try:
+        return image.convert(mode)
+    except ValueError:  # such as from CMYK to L
+        return image.convert("RGB").convert(mode)
+
+
+def _of_array(values: Any) -> Any:
+    """An image of mode "L"."""
+    return needed("PIL.Image", "images", "load_img").fromarray(values.astype("uint8"))
 
 
 def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> Any:
@@ -148,6 +186,8 @@ def save_img(
     if image.mode == "RGBA" and (file_format or "").lower() == "jpeg":
         warn("The JPEG format does not support RGBA images, converting to RGB.")
         image = image.convert("RGB")
+    if image.mode == "I" and (file_format or "").lower() == "png":
+        image = image.convert("I;16")  # all that such a file has for numbers beyond 255
     image.save(path, format=file_format or None, **kwargs)
 
 

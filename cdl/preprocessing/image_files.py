@@ -12,7 +12,7 @@ from cdl import ops
 from cdl._common.optional_imports import needed
 from cdl._common.validation import one_of, positive_int
 from cdl.config import standardize_data_format
-from cdl.preprocessing.image import MODES, load_img, smart_resize
+from cdl.preprocessing.image import MODES, as_mode, load_img, smart_resize
 from cdl.utils.directory_files import from_directory
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def image_dataset_from_directory(
         verbose: whether to print how many files there are.
 
     Returns:
-        As `text_dataset_from_directory`, with images of float32 from 0 to 255: .bmp, .gif (the
+        As `text_dataset_from_directory`, with images of float32 from 0 to 255, of 16 bits
+        a channel the upper 8: .bmp, .gif (the
         first picture), .jpeg, .jpg and .png.
 
     Raises:
@@ -94,7 +95,8 @@ def image_dataset_from_directory(
     kind = interpolation.lower()
 
     def read(path: str) -> Any:
-        x = np.asarray(load_img(path, color_mode), np.float32)
+        image = load_img(path, color_mode)
+        x = np.asarray(as_mode(image, MODES[color_mode], _OWNER), np.float32)
         x = x[:, :, None] if x.ndim == 2 else x
         if crop_to_aspect_ratio:
             x = smart_resize(x, size, kind)

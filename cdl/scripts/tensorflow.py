@@ -78,6 +78,7 @@ def have_data_sets() -> None:
         Dataset.register(each)
         each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
         each.__getattr__ = _of_data_set
+        each.map = lambda self, *args, **given: _of_data_set(self, "map")(*args, **given)
 
 
 def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from cdl._common.optional_imports import needed
 from cdl.data.texts import decoded
+from cdl.preprocessing.image import as_mode
 from cdl.scripts.tensor import tensors
 
 
@@ -141,7 +142,7 @@ def _decode(
         raise ValueError(f"tf.io.decode_image: channels must be 0, 1, 3 or 4, got {channels}")
     image = pillow.open(io.BytesIO(_bytes(contents)))
     if channels:
-        image = image.convert(_MODES[channels])
+        image = as_mode(image, _MODES[channels], "tf.io.decode_image")
     elif image.mode not in ("L", "RGB", "RGBA", "I;16"):
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     pixels = np.asarray(image)

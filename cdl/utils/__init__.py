@@ -35,7 +35,7 @@ from cdl.utils.sequences import pad_sequences
 from cdl.utils.source_inputs import get_source_inputs
 from cdl.utils.splitting import split_dataset
 from cdl.utils.text_files import text_dataset_from_directory
-from cdl.utils.timeseries import timeseries_dataset_from_array
+from cdl.utils.timeseries import timeseries_dataset_from_array, windows
 from cdl.utils.tuples import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
 Sequence = PyDataset
@@ -91,6 +91,7 @@ __all__ = [
     "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
+    "windows",
 ]
 
 

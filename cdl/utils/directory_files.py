@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +53,7 @@ class DirectoryFiles:
         self._seed = seed
         self._rng = np.random.RandomState(seed)
         self._functions: tuple[Callable[..., Any], ...] = ()
+        self._threads = 1  # that make batches
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -62,22 +66,57 @@ class DirectoryFiles:
         if self._seed is not None:
             order = (generator_within(self, self._seed) or self._rng).permutation(order)
         size = self._batch_size or 1
-        for first in range(0, len(order), size):
-            given = self._at(order[first : first + size])
-            for function in self._functions:
-                given = function(*given) if isinstance(given, tuple) else function(given)
-            yield given
+        places = [order[first : first + size] for first in range(0, len(order), size)]
+        if self._threads < 2:
+            yield from map(self._mapped, places)
+            return
+        # So many batches are made at a time; they come in their order.
+        with ThreadPoolExecutor(self._threads) as pool:
+            waiting = deque(pool.submit(self._mapped, each) for each in places[: self._threads])
+            for each in itertools.chain(places[self._threads :], [None] * len(waiting)):
+                found = waiting.popleft().result()
+                if each is not None:
+                    waiting.append(pool.submit(self._mapped, each))
+                yield found
 
-    def map(self, function: Callable[..., Any]) -> DirectoryFiles:
+    def _mapped(self, places: Array) -> Any:
+        given = self._at(places)
+        for function in self._functions:
+            given = function(*given) if isinstance(given, tuple) else function(given)
+        return given
+
+    def map(
+        self,
+        map_func: Callable[..., Any],
+        num_parallel_calls: int | None = None,
+        deterministic: bool | None = None,
+        name: str | None = None,
+    ) -> DirectoryFiles:
         """The same with each batch, or content and label, given to a function, as in `tf.data`.
 
         Args:
-            function: takes the contents, and the labels if there are any.
+            map_func: takes the contents, and the labels if there are any.
+            num_parallel_calls: how many batches are read and mapped at a time, each by a thread;
+                -1, TensorFlow's AUTOTUNE, for one a core; None for one after the other.
+            deterministic: without an effect: batches come in their order in any case.
+            name: without a meaning here.
+
+        Raises:
+            TypeError: `map_func` cannot be called.
+            ValueError: another `num_parallel_calls`.
         """
+        del deterministic, name
+        if not callable(map_func):
+            raise TypeError(f"map: map_func must be a function, got {map_func!r}")
+        many = num_parallel_calls
+        if many is not None and many != -1:
+            positive_int("map", "num_parallel_calls", many)
         files = (self.file_paths, self._labels, self.class_names)
         how: Any = (self._batch_size, self._read, self._join, self._seed)
         mapped = DirectoryFiles(*files, *how)
-        mapped._functions = (*self._functions, function)
+        mapped._functions = (*self._functions, map_func)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        mapped._threads = max(self._threads, (cores or 1) if many == -1 else many or 1)
         return mapped
 
     def _at(self, places: Array) -> Any:

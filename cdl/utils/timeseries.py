@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import expected, positive_int
+from cdl._common.validation import count, expected, positive_int
 from cdl.data.arrays import as_numeric
+from cdl.data.frames import names_of
 from cdl.random import generator_within, numpys
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Windows:
     Args:
         data: the time series, a step a row.
         targets: what belongs to the window that starts at each step, or None.
+        ahead: how far after the first step of a window each of its targets is; None for one target,
+            which has the number of that step.
         starts: the first step of each window.
         steps: how far after the first one each step of a window is.
         batch_size: windows in a batch; None for windows one by one.
@@ -37,8 +40,9 @@ class Windows:
         steps: Array,
         batch_size: int | None,
         seed: int | None,
+        ahead: Array | None = None,
     ) -> None:
-        self._data, self._targets = data, targets
+        self._data, self._targets, self._ahead = data, targets, ahead
         self._starts, self._steps = starts, steps
         self._batch_size = batch_size
         self._seed = seed
@@ -61,9 +65,16 @@ class Windows:
         for first in range(0, len(starts), self._batch_size):
             yield self._at(starts[first : first + self._batch_size])
 
+    def whole(self) -> Any:
+        """All windows, in their own order."""
+        return self._at(self._starts)
+
     def _at(self, starts: Any) -> Any:
-        windows = self._data[np.asarray(starts)[..., None] + self._steps]
-        return windows if self._targets is None else (windows, self._targets[starts])
+        first = np.asarray(starts)[..., None]
+        windows = self._data[first + self._steps]
+        if self._targets is None:
+            return windows
+        return windows, self._targets[starts if self._ahead is None else first + self._ahead]
 
 
 def timeseries_dataset_from_array(
@@ -100,7 +111,7 @@ def timeseries_dataset_from_array(
         iterated again and given to `fit`, `evaluate` and `predict`.
 
     Raises:
-        ValueError: a number that does not fit the data.
+        ValueError: a number that does not fit the data, such as windows longer than these.
     """
     owner = "timeseries_dataset_from_array"
     if format not in ("tf", "grain"):
@@ -116,14 +127,116 @@ def timeseries_dataset_from_array(
     first, last = _part(owner, start_index, end_index, n)
     data = data[first:last]
     windows = last - first - (length - 1) * sampling_rate
+    if windows < 1:
+        raise ValueError(
+            f"{owner}: sequence_length must be such that a window, {length} steps of which each is "
+            f"{sampling_rate} after the last, fits the {last - first} steps of the data: it has "
+            f"{(length - 1) * sampling_rate + 1}"
+        )
     if targets is not None:
         targets = as_numeric(targets, f"{owner}: targets")[first:last]
         windows = min(windows, len(targets))
+        if not windows:
+            raise ValueError(f"{owner}: targets must not be empty from start_index on")
     starts = np.arange(0, windows, sequence_stride)
     steps = np.arange(length) * sampling_rate
     if shuffle and seed is None:
         seed = numpys().randint(10**6)
     return Windows(data, targets, starts, steps, batch_size, seed if shuffle else None)
+
+
+def windows(
+    series: Any,
+    input: int,
+    horizon: int = 1,
+    *,
+    targets: Any = None,
+    gap: int = 0,
+    stride: int = 1,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    seed: int | None = None,
+) -> tuple[Array, Array] | Windows:
+    """Windows of a series, each with the steps that follow it, to forecast several steps ahead.
+
+    Window i has the steps ``i * stride`` to ``i * stride + input - 1``, its targets are the
+    `horizon` steps after these and `gap` more. Series of a list stand side by side: no window goes
+    from one into the next.
+
+    Args:
+        series: array or frame whose first axis is time, of shape (steps,) or (steps, columns); or a
+            list of such arrays or frames.
+        input: steps in a window.
+        horizon: steps to forecast.
+        targets: the name or number of the column to forecast, or a list of them; None for all.
+        gap: steps between a window and its targets.
+        stride: steps from the start of one window to that of the next.
+        batch_size: None for two arrays; a number for an iterable of batches, which holds the series
+            and not its windows.
+        shuffle: whether the iterable gives the windows in a new order each time.
+        seed: of that order; None for one drawn now.
+
+    Returns:
+        x of shape (n, input) or (n, input, columns), and y of shape (n, horizon), or
+        (n, horizon, columns) where `targets` is a list or a series of several columns has all as
+        targets; or an iterable of batches of these, for `fit`.
+
+    Raises:
+        ValueError: a series shorter than a window with its targets, or columns that it has not got.
+    """
+    owner = "windows"
+    counts = {"input": input, "horizon": horizon, "stride": stride}
+    steps, ahead, every = (positive_int(owner, name, each) for name, each in counts.items())
+    between = count(owner, "gap", gap)
+    if batch_size is not None:
+        positive_int(owner, "batch_size", batch_size)
+    elif shuffle:
+        raise expected(owner, "shuffle", "False unless batch_size is given", shuffle)
+    several = isinstance(series, (list, tuple)) and bool(series) and np.ndim(series[0]) > 0
+    parts, wanted, starts, at = [], [], [], 0
+    for i, each in enumerate(series if several else [series]):
+        name = f"{owner}: series" + (f"[{i}]" if several else "")
+        data = as_numeric(each, name)
+        whole = steps + between + ahead
+        if data.ndim > 2 or len(data) < whole:
+            raise ValueError(
+                f"{name} must have shape (steps,) or (steps, columns), with at least input + gap + "
+                f"horizon = {whole} steps, got {data.shape}"
+            )
+        parts.append(data)
+        wanted.append(data if targets is None else _chosen(data, names_of(each), targets, owner))
+        starts.append(at + np.arange(0, len(data) - whole + 1, every))
+        at += len(data)
+    if len({each.shape[1:] for each in parts}) > 1:
+        raise ValueError(f"{owner}: series must all have as many columns, got several numbers")
+    if shuffle and seed is None:
+        seed = numpys().randint(10**6)
+    made = Windows(
+        np.concatenate(parts),
+        np.concatenate(wanted),
+        np.concatenate(starts),
+        np.arange(steps),
+        batch_size,
+        seed if shuffle else None,
+        ahead=np.arange(ahead) + steps + between,
+    )
+    return made if batch_size is not None else made.whole()
+
+
+def _chosen(data: Array, names: tuple[str, ...] | None, targets: Any, owner: str) -> Array:
+    """The columns of a series that are forecast."""
+    single = not isinstance(targets, (list, tuple))
+    places = []
+    for each in [targets] if single else targets:
+        known: Any = (
+            names if isinstance(each, str) else range(data.shape[1] if data.ndim > 1 else 1)
+        )
+        if isinstance(each, bool) or each not in (known or ()):
+            shown = list(known or ()) if isinstance(each, str) else f"numbers below {len(known)}"
+            raise expected(owner, "targets", f"columns of the series, {shown}", each)
+        places.append(names.index(each) if names and isinstance(each, str) else each)
+    wide = data if data.ndim > 1 else data[:, None]
+    return wide[:, places[0] if single else places]
 
 
 def _part(owner: str, start: int | None, end: int | None, n: int) -> tuple[int, int]:
