@@ -6,12 +6,21 @@ would not tell whose a method is. The class that defines it does.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from cdl._common.weak_cache import weak_cache
 
 # Modules of cdl whose classes are written as users write theirs, by `call` and `compute_loss`.
 _AS_USERS = ("cdl.applications", "cdl.distillation")
+
+
+R = TypeVar("R")
+
+
+def of_any_names(method: Callable[..., R]) -> Callable[..., R]:
+    """Tell type checkers that methods which override this one may name their arguments freely."""
+    return method
 
 
 def is_users(thing: Any) -> bool:

@@ -3,13 +3,13 @@
 A function of `cdl.ops` is one Python function in NumPy and, beside it, what it appends to a
 program::
 
-    @operation(elementwise("square"))
+    @tensor_operation(elementwise("square"))
     def square(x):
         return np.square(x)
 
 One that is made of other functions of `cdl.ops` needs no more than that::
 
-    @operation()
+    @tensor_operation()
     def normalize(x):
         return divide(x, sqrt(sum(square(x))))
 
@@ -22,7 +22,17 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 import numpy as np
 
@@ -49,8 +59,11 @@ from cdl._tracing.variable import Variable, in_calls
 from cdl._variables.low_array import lowered
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cdl._ir.program import Program, Value
 
+P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 OP_DEFS: dict[str, OpDef] = {}
@@ -223,6 +236,49 @@ def operation(
         return cast(F, run)
 
     return decorate
+
+
+# The same for functions that give one tensor of one, called x, or of two, called x1 and x2: type
+# checkers see that a symbolic tensor comes out where one goes in.
+if TYPE_CHECKING:
+
+    class OfTensor(Protocol[P]):
+        """A function of a tensor and other arguments."""
+
+        @overload
+        def __call__(self, x: KerasTensor, *args: P.args, **kwargs: P.kwargs) -> KerasTensor: ...
+        @overload
+        def __call__(
+            self, x: NDArray[Any], *args: P.args, **kwargs: P.kwargs
+        ) -> NDArray[Any] | Any: ...
+        @overload
+        def __call__(self, x: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+    class OfPair(Protocol[P]):
+        """A function of two tensors and other arguments."""
+
+        @overload
+        def __call__(
+            self, x1: KerasTensor, x2: Any, *args: P.args, **kwargs: P.kwargs
+        ) -> KerasTensor: ...
+        @overload
+        def __call__(
+            self, x1: Any, x2: KerasTensor, *args: P.args, **kwargs: P.kwargs
+        ) -> KerasTensor: ...
+        @overload
+        def __call__(self, x1: Any, x2: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+    def tensor_operation(
+        *args: Any, **kwargs: Any
+    ) -> Callable[[Callable[Concatenate[Any, P], Any]], OfTensor[P]]:
+        """See `operation`."""
+
+    def pair_operation(
+        *args: Any, **kwargs: Any
+    ) -> Callable[[Callable[Concatenate[Any, Any, P], Any]], OfPair[P]]:
+        """See `operation`."""
+else:
+    tensor_operation = pair_operation = operation
 
 
 def is_symbolic(*structures: Any) -> bool:

@@ -16,7 +16,7 @@ from cdl import dtype_policies, regularizers, tree
 from cdl._common import dtypes, html
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
-from cdl._common.overriding import is_users, overrides
+from cdl._common.overriding import is_users, of_any_names, overrides
 from cdl._common.validation import expected, flag, not_recognized
 from cdl._configs.identifiers import Registry
 from cdl._configs.serialization import serialize
@@ -150,6 +150,7 @@ class Layer(Weighted, Building, Hinting):
 
     # Shapes and programs
 
+    @of_any_names
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of that shape, whose first axis is the batch.
 
@@ -195,6 +196,7 @@ class Layer(Weighted, Building, Hinting):
             return graph.record(base, (inputs,), {}, like)
         return self._on_arrays(inputs, bool(training), kwargs.get("mask"))
 
+    @of_any_names
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape of the output, batch axis included, for inputs of that shape."""
         if not is_scripted(type(self)):

@@ -17,6 +17,7 @@ from cdl import dtype_policies
 from cdl._common import dtypes
 from cdl._common.errors import Hinting
 from cdl._common.naming import unique
+from cdl._common.overriding import of_any_names
 from cdl._common.validation import expected, one_of
 from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
@@ -82,6 +83,7 @@ class Loss(Hinting):
         self.reduction = one_of(owner, "reduction", reduction, REDUCTIONS)
         self.dtype = _float_dtype(owner, dtype)
 
+    @of_any_names
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample, or one number: to be overridden, in NumPy or `cdl.ops`.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cdl import tree
 from cdl._common.errors import hinted
+from cdl._common.overriding import of_any_names
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
@@ -177,6 +178,7 @@ class Model(Configured, FunctionalGraph):
 
     # --- running ---
 
+    @of_any_names
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of a model with a `call` of its own, by calling it once.
 

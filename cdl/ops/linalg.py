@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.public_names import publish
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.config import floatx
 from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
 from cdl.ops.core.tensors import cast
@@ -76,7 +76,7 @@ def _of_spectrum(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> str:
     return ""
 
 
-@operation(untraced=_of_spectrum)
+@tensor_operation(untraced=_of_spectrum)
 def norm(
     x: ArrayLike, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Any:
@@ -116,7 +116,7 @@ def _square(name: str, x: ArrayLike) -> Any:
     return matrix
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def cholesky(x: ArrayLike, upper: bool = False) -> Any:
     """The triangular matrix l with l l^T = x, of a positive definite x.
 
@@ -128,7 +128,7 @@ def cholesky(x: ArrayLike, upper: bool = False) -> Any:
     return np.swapaxes(lower, -1, -2) if upper else lower
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def cholesky_inverse(x: ArrayLike, upper: bool = False) -> Any:
     """The inverse of the matrix of which x is the `cholesky` factor."""
     whole = _square("cholesky_inverse", x)
@@ -136,7 +136,7 @@ def cholesky_inverse(x: ArrayLike, upper: bool = False) -> Any:
     return np.linalg.inv(factor @ np.swapaxes(factor, -1, -2))
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def det(x: ArrayLike) -> Any:
     """The determinants of square matrices."""
     return np.linalg.det(_square("det", x))
@@ -148,25 +148,25 @@ def slogdet(x: ArrayLike) -> Any:
     return tuple(np.linalg.slogdet(_square("slogdet", x)))
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def logdet(x: ArrayLike) -> Any:
     """The logarithms of the determinants of positive definite matrices."""
     return np.linalg.slogdet(_square("logdet", x))[1]
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def inv(x: ArrayLike) -> Any:
     """The inverses of square matrices."""
     return np.linalg.inv(_square("inv", x))
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def pinv(x: ArrayLike, rcond: Any = None) -> Any:
     """The pseudo-inverses of matrices; singular values up to `rcond` of the largest count as 0."""
     return np.linalg.pinv(real(x)) if rcond is None else np.linalg.pinv(real(x), rcond)
 
 
-@operation(untraced=_MATRICES)
+@tensor_operation(untraced=_MATRICES)
 def matrix_rank(x: ArrayLike, tol: Any = None) -> Any:
     """How many singular values are above `tol`."""
     return np.linalg.matrix_rank(real(x), tol)

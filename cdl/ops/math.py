@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import apply
 from cdl._tracing.lowered_tensor import LoweredTensor
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import axes_of, count_arg, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast, stop_gradient
 from cdl.ops.indexing_lowering import sorted_along
@@ -26,13 +26,13 @@ from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, squeeze
 
 
-@operation(elementwise("erf"))
+@tensor_operation(elementwise("erf"))
 def erf(x: ArrayLike) -> Any:
     """The error function: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     return _erf(real(x))
 
 
-@operation(elementwise(lambda x: 1.0 - apply("erf", x)))
+@tensor_operation(elementwise(lambda x: 1.0 - apply("erf", x)))
 def erfc(x: ArrayLike) -> Any:
     """1 - erf(x)."""
     x = real(x)
@@ -43,7 +43,7 @@ def _erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
-@operation(untraced="it has no instruction: work on arrays")
+@tensor_operation(untraced="it has no instruction: work on arrays")
 def erfinv(x: ArrayLike) -> Any:
     """The number whose error function is x; infinite at -1 and 1, NaN beyond."""
     x = real(x).astype(np.float64)
@@ -64,7 +64,7 @@ def _first_inverse(x: Any) -> Any:
     return np.sign(x) * np.sqrt(np.sqrt(b * b - w / a) - b)
 
 
-@operation(elementwise("rsqrt"))
+@tensor_operation(elementwise("rsqrt"))
 def rsqrt(x: ArrayLike) -> Any:
     """1 / sqrt(x)."""
     return np.reciprocal(np.sqrt(real(x)))
@@ -78,7 +78,7 @@ def _top(x: ArrayLike, axis: Any) -> Any:
     return where(isfinite(top), top, 0.0)
 
 
-@operation()
+@tensor_operation()
 def logsumexp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over axes, without exponentials that are too large.
 
@@ -204,7 +204,7 @@ def segment_min(
     return _segments("segment_min", np.minimum, _highest, data, segment_ids, num_segments)
 
 
-@operation(saved=Saved("CDist"))
+@tensor_operation(saved=Saved("CDist"))
 def cdist(x: ArrayLike, y: ArrayLike) -> Any:
     """The Euclidean distances of all rows of x from all rows of y.
 

@@ -6,7 +6,7 @@ Never run: `make types` reads it.
 import numpy as np
 
 import cdl
-from cdl import layers
+from cdl import layers, ops
 from cdl.layers import Dense
 
 x = np.ones((8, 4), np.float32)
@@ -39,3 +39,11 @@ cdl.models.clone_model(Dense(3))  # wrong
 cdl.Input((4,)).shap  # wrong
 cdl.models.load_model()  # wrong
 cdl.optimizers.Adam(0.1, beta_1="0.9")  # wrong
+
+ops.mean(x, axs=1)  # wrong
+ops.softmax(cdl.Input((4,)), axis="last")  # wrong
+ops.tanh(cdl.Input((4,))).shap  # wrong
+(cdl.Input((4,)) * 2).shap  # wrong
+cdl.losses.Quantile(quantile=0.5)  # wrong
+cdl.serving.Batcher(model, max_row=3)  # wrong
+cdl.serving.ModelHolder()  # wrong

@@ -129,3 +129,95 @@ def losses_of_ones_own(model: Model) -> None:
     history = model.fit(x, y, validation_data=(x, y), verbose=0)
     last: float = history.history["val_loss"][-1]
     print(last)
+
+
+def arithmetic(inputs: KerasTensor, weight: cdl.Variable) -> None:
+    assert_type(inputs * 2, KerasTensor)
+    assert_type(2 / inputs - 1, KerasTensor)
+    assert_type(inputs + inputs @ np.ones((4, 4), np.float32), KerasTensor)
+    assert_type(-(abs(inputs) ** 0.5), KerasTensor)
+    assert_type(inputs // 2 % 3, KerasTensor)
+    assert_type(inputs[:, :2], KerasTensor)
+    assert_type(inputs[..., None], KerasTensor)
+    assert_type(inputs > 0, KerasTensor)
+    assert_type((inputs == 1) & ~(inputs <= 2) | (inputs != 3), KerasTensor)
+    assert_type(inputs * weight, KerasTensor)
+    assert_type(inputs.shape, tuple[int | None, ...])
+    print(inputs.mean(axis=-1), inputs.T, {inputs: "a tensor"})
+
+
+def ops_on_tensors(inputs: KerasTensor) -> Model:
+    assert_type(ops.tanh(inputs), KerasTensor)
+    assert_type(ops.mean(inputs, axis=-1, keepdims=True), KerasTensor)
+    assert_type(ops.relu(inputs), KerasTensor)
+    assert_type(ops.reshape(inputs, (-1, 2, 2)), KerasTensor)
+    assert_type(ops.expand_dims(inputs, axis=1), KerasTensor)
+    assert_type(ops.softmax(x=inputs), KerasTensor)
+    scores = ops.exp(inputs - ops.max(inputs, axis=-1, keepdims=True))
+    low, high = ops.split(inputs, 2, axis=-1)
+    return Model(inputs, [scores / ops.sum(scores, axis=-1, keepdims=True), low + high])
+
+
+def ops_on_arrays() -> None:
+    assert_type(ops.exp(x), NDArray[Any] | Any)
+    assert_type(ops.abs(x)[0], Any)
+    total: float = float(ops.sum(ops.square(x)))
+    print(total, ops.log([1.0, 2.0]), ops.relu(3.0), ops.mean(x).item())
+
+
+class Named(Layer):
+    """Arguments by names of one's own."""
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        self.w = self.add_weight((shape[-1],), "ones")
+
+    def call(self, x: Any) -> Any:
+        return x * self.w
+
+    def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+
+class Pair(Layer):
+    def build(self, a_shape: Any, b_shape: Any) -> None:
+        print(a_shape, b_shape)
+
+    def call(self, a: Any, b: Any) -> Any:
+        return a + b
+
+
+class Built(cdl.Model):
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+
+
+class Pinball(losses.Loss):
+    def call(self, y: Any, p: Any) -> Any:
+        return ops.mean(ops.abs(y - p), axis=-1)
+
+
+class Mean(cdl.metrics.Metric):
+    def update_state(self, y: Any, p: Any, sample_weight: Any = None) -> None:
+        self.last = p
+
+    def result(self) -> Any:
+        return self.last
+
+
+class Small(cdl.regularizers.Regularizer):
+    def __call__(self, w: Any) -> Any:
+        return ops.sum(ops.abs(w))
+
+
+class Bounded(cdl.constraints.Constraint):
+    def __call__(self, weight: Any) -> Any:
+        return ops.clip(weight, -1.0, 1.0)
+
+
+def quantiles(inputs: KerasTensor) -> None:
+    model = Model(inputs, layers.Increasing()(Dense(3)(inputs)))
+    model.compile("adam", losses.Quantile([0.1, 0.5, 0.9]))
+    cdl.saving.check("model.keras", custom_objects={"Named": Named})
+    holder = cdl.serving.ModelHolder("model.keras", every=2.0)
+    with cdl.serving.Batcher(holder, max_rows=64, wait=0.001) as batcher:
+        print(batcher.predict(x), holder.health()["healthy"])

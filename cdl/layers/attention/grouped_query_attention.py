@@ -125,9 +125,7 @@ class GroupQueryAttention(ProjectedAttention):
         self._inverse_sqrt_head_dim = 1.0 / math.sqrt(self.head_dim)
         self._return_attention_scores = False
 
-    def build(  # type: ignore[override]
-        self, query_shape: Any, value_shape: Any, key_shape: Any = None
-    ) -> None:
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         """Make the projections.
 
         Args:
@@ -265,7 +263,7 @@ class GroupQueryAttention(ProjectedAttention):
         kept = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
         return einsum(self._combine_equation, kept, value), scores
 
-    def compute_output_shape(  # type: ignore[override]
+    def compute_output_shape(
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
     ) -> Shape:
         """The query's shape.

@@ -192,9 +192,7 @@ class MultiHeadAttention(ProjectedAttention):
         """The projection of the heads' results."""
         return self._output_dense
 
-    def build(  # type: ignore[override]
-        self, query_shape: Any, value_shape: Any, key_shape: Any = None
-    ) -> None:
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         """Make the projections.
 
         Args:
@@ -363,7 +361,7 @@ class MultiHeadAttention(ProjectedAttention):
         del query
         return mask
 
-    def compute_output_shape(  # type: ignore[override]
+    def compute_output_shape(
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
     ) -> Shape:
         """The query's shape, the last axis replaced.

@@ -15,7 +15,7 @@ from cdl._ir.emit import stop
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import operation, tensor_operation
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
 from cdl.data.texts import holds_texts
@@ -61,7 +61,7 @@ def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any
     return x, None if dtype is None else standardize_dtype(dtype)
 
 
-@operation(_cast, prepare=_converting)
+@tensor_operation(_cast, prepare=_converting)
 def convert_to_tensor(
     x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any = None
 ) -> Any:
@@ -97,7 +97,7 @@ def array(x: ArrayLike, dtype: Any = None) -> Any:
     return convert_to_tensor(x, dtype)
 
 
-@operation(_cast)
+@tensor_operation(_cast)
 def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     """x with its numbers as another dtype.
 
@@ -109,7 +109,7 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     return as_dtype(np.asarray(x), dtype)
 
 
-@operation(untraced="use cdl.ops.clip and cdl.ops.cast")
+@tensor_operation(untraced="use cdl.ops.clip and cdl.ops.cast")
 def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     """As `cast`, numbers that the dtype does not have becoming the nearest that it has."""
     name = standardize_dtype(dtype)

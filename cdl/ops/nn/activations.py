@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import activations
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import along_samples, axes_of, samples_apart, shape_of
 from cdl.ops.lowering import as_last
 from cdl.ops.math import logsumexp
@@ -39,140 +39,140 @@ def _run(name: str, x: ArrayLike, *options: Any) -> Any:
     return getattr(activations, name)(np.asarray(x), *options)
 
 
-@operation(_each("relu"))
+@tensor_operation(_each("relu"))
 def relu(x: ArrayLike) -> Any:
     """max(x, 0)."""
     array = np.asarray(x)
     return np.maximum(array, 0) if array.dtype.kind in "iu" else _run("relu", array)
 
 
-@operation(_each("relu6"))
+@tensor_operation(_each("relu6"))
 def relu6(x: ArrayLike) -> Any:
     """x within [0, 6]; of integers float32."""
     return _run("relu6", x)
 
 
-@operation(_each("leaky_relu"))
+@tensor_operation(_each("leaky_relu"))
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Any:
     """x, but negative_slope * x below 0."""
     return _run("leaky_relu", x, negative_slope)
 
 
-@operation(_each("elu"))
+@tensor_operation(_each("elu"))
 def elu(x: ArrayLike, alpha: float = 1.0) -> Any:
     """x, but alpha * (exp(x) - 1) below 0."""
     return _run("elu", x, alpha)
 
 
-@operation(_each("selu"))
+@tensor_operation(_each("selu"))
 def selu(x: ArrayLike) -> Any:
     """1.0507 * elu(x, 1.6733)."""
     return _run("selu", x)
 
 
-@operation(_each("celu"))
+@tensor_operation(_each("celu"))
 def celu(x: ArrayLike, alpha: float = 1.0) -> Any:
     """x, but alpha * (exp(x / alpha) - 1) below 0."""
     return _run("celu", x, alpha)
 
 
-@operation(_each("gelu"))
+@tensor_operation(_each("gelu"))
 def gelu(x: ArrayLike, approximate: bool = True) -> Any:
     """x * Phi(x), Phi of the normal distribution, or what tanh makes of it (`approximate`)."""
     return _run("gelu", x, approximate)
 
 
-@operation(_each("silu"))
+@tensor_operation(_each("silu"))
 def silu(x: ArrayLike) -> Any:
     """x * sigmoid(x)."""
     return _run("silu", x)
 
 
-@operation(_each("sigmoid"))
+@tensor_operation(_each("sigmoid"))
 def sigmoid(x: ArrayLike) -> Any:
     """1 / (1 + exp(-x))."""
     return _run("sigmoid", x)
 
 
-@operation(_each("log_sigmoid"))
+@tensor_operation(_each("log_sigmoid"))
 def log_sigmoid(x: ArrayLike) -> Any:
     """log(sigmoid(x))."""
     return _run("log_sigmoid", x)
 
 
-@operation(_each("hard_sigmoid"))
+@tensor_operation(_each("hard_sigmoid"))
 def hard_sigmoid(x: ArrayLike) -> Any:
     """relu6(x + 3) / 6."""
     return _run("hard_sigmoid", x)
 
 
-@operation(_each("hard_silu"))
+@tensor_operation(_each("hard_silu"))
 def hard_silu(x: ArrayLike) -> Any:
     """x * hard_sigmoid(x)."""
     return _run("hard_silu", x)
 
 
-@operation(_each("hard_tanh"))
+@tensor_operation(_each("hard_tanh"))
 def hard_tanh(x: ArrayLike) -> Any:
     """x within [-1, 1]."""
     return _run("hard_tanh", x)
 
 
-@operation(_each("softplus"))
+@tensor_operation(_each("softplus"))
 def softplus(x: ArrayLike) -> Any:
     """log(1 + exp(x))."""
     return _run("softplus", x)
 
 
-@operation(_each("softsign"))
+@tensor_operation(_each("softsign"))
 def softsign(x: ArrayLike) -> Any:
     """x / (1 + |x|)."""
     return _run("softsign", x)
 
 
-@operation(_each("mish"))
+@tensor_operation(_each("mish"))
 def mish(x: ArrayLike) -> Any:
     """x * tanh(softplus(x))."""
     return _run("mish", x)
 
 
-@operation(_each("hard_shrink"))
+@tensor_operation(_each("hard_shrink"))
 def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Any:
     """x where |x| > threshold, else 0."""
     return _run("hard_shrink", x, threshold)
 
 
-@operation(_each("soft_shrink"))
+@tensor_operation(_each("soft_shrink"))
 def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Any:
     """x moved towards 0 by the threshold, and 0 within it."""
     return _run("soft_shrink", x, threshold)
 
 
-@operation(_each("tanh_shrink"))
+@tensor_operation(_each("tanh_shrink"))
 def tanh_shrink(x: ArrayLike) -> Any:
     """x - tanh(x)."""
     return _run("tanh_shrink", x)
 
 
-@operation(_each("squareplus"), saved=Saved(statics=("b",)))
+@tensor_operation(_each("squareplus"), saved=Saved(statics=("b",)))
 def squareplus(x: ArrayLike, b: float = 4) -> Any:
     """(x + sqrt(x^2 + b)) / 2."""
     return _run("squareplus", x, b)
 
 
-@operation(_each("sparse_plus"))
+@tensor_operation(_each("sparse_plus"))
 def sparse_plus(x: ArrayLike) -> Any:
     """0 up to -1, (x + 1)^2 / 4 up to 1, x beyond."""
     return _run("sparse_plus", x)
 
 
-@operation(_each("sparse_sigmoid"))
+@tensor_operation(_each("sparse_sigmoid"))
 def sparse_sigmoid(x: ArrayLike) -> Any:
     """(x + 1) / 2 within [0, 1]."""
     return _run("sparse_sigmoid", x)
 
 
-@operation(_each("threshold"))
+@tensor_operation(_each("threshold"))
 def threshold(x: ArrayLike, threshold: float, default_value: float) -> Any:
     """x where it is above the threshold, else `default_value`."""
     return _run("threshold", x, threshold, default_value)
@@ -207,27 +207,27 @@ def _log_softmax(program: Program, spec: KerasTensor, x: Any, axis: int | Sequen
     return subtract(x, logsumexp(x, axes, True))
 
 
-@operation(_softmax)
+@tensor_operation(_softmax)
 def softmax(x: ArrayLike, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) over an axis, or over several."""
     axes = axes_of(axis, len(shape_of(x)))
     return _run("softmax", x, axes if len(axes) > 1 else axes[0])
 
 
-@operation(_log_softmax)
+@tensor_operation(_log_softmax)
 def log_softmax(x: ArrayLike, axis: int = -1) -> Any:
     """x - log(sum(exp(x))) over an axis, or over several."""
     axes = axes_of(axis, len(shape_of(x)))
     return _run("log_softmax", x, axes if len(axes) > 1 else axes[0])
 
 
-@operation(_along("sparsemax"), untraced=samples_apart)
+@tensor_operation(_along("sparsemax"), untraced=samples_apart)
 def sparsemax(x: ArrayLike, axis: int = -1) -> Any:
     """x projected onto the simplex, along an axis."""
     return _run("sparsemax", x, axis)
 
 
-@operation(_along("glu"), untraced=samples_apart)
+@tensor_operation(_along("glu"), untraced=samples_apart)
 def glu(x: ArrayLike, axis: int = -1) -> Any:
     """a * sigmoid(b), where a and b are the halves of x along an axis."""
     if shape_of(x)[axis] % 2:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import epsilon, floatx
 from cdl.ops.arrays import as_dtype, count_arg, samples_apart, shape_of
 from cdl.ops.core.tensors import cast
@@ -41,7 +41,7 @@ def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
     return prepare
 
 
-@operation(_one_hot, prepare=_prepared("one_hot"))
+@tensor_operation(_one_hot, prepare=_prepared("one_hot"))
 def one_hot(
     x: ArrayLike, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:

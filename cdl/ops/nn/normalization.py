@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
 from cdl.ops.core.tensors import cast
@@ -46,7 +46,7 @@ def _order(x: ArrayLike, axis: int | Sequence[int], order: Any, epsilon: float) 
     return x, axis, order, epsilon
 
 
-@operation(prepare=_order)
+@tensor_operation(prepare=_order)
 def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | None = None) -> Any:
     """x over its norm along an axis, which counts as `epsilon` at least.
 
@@ -69,7 +69,7 @@ def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
     return reshape(part, [shape[a] if a in axes else 1 for a in range(ndim)])
 
 
-@operation(saved=Saved("BatchNorm"))
+@tensor_operation(saved=Saved("BatchNorm"))
 def batch_normalization(
     x: ArrayLike,
     mean: ArrayLike,
@@ -103,7 +103,7 @@ def batch_normalization(
     return y if offset is None else add(y, placed(offset))
 
 
-@operation(saved=Saved("LayerNorm"))
+@tensor_operation(saved=Saved("LayerNorm"))
 def layer_normalization(
     x: ArrayLike,
     gamma: ArrayLike | None = None,
@@ -130,7 +130,7 @@ def layer_normalization(
     return y if beta is None else add(y, _placed(beta, axes, len(shape), shape))
 
 
-@operation(saved=Saved("RMSNorm", by_name=("scale",)))
+@tensor_operation(saved=Saved("RMSNorm", by_name=("scale",)))
 def rms_normalization(
     x: ArrayLike, scale: ArrayLike | None = None, axis: int = -1, epsilon: float | None = None
 ) -> Any:
@@ -149,7 +149,7 @@ def rms_normalization(
     return y if scale is None else multiply(y, _placed(scale, axes, len(shape), shape))
 
 
-@operation(saved=Saved("PSNR"))
+@pair_operation(saved=Saved("PSNR"))
 def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Any:
     """The peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
 

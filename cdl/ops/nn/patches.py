@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import per_axis, whole
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import tensor_operation
 from cdl.config import standardize_data_format
 from cdl.ops.arrays import shape_of
 from cdl.ops.numpy.arithmetic import add
@@ -54,7 +54,7 @@ class _Patches:
         return first, second
 
 
-@operation()
+@tensor_operation()
 def unfold(
     x: ArrayLike, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Any:
@@ -81,7 +81,7 @@ def unfold(
     return reshape(stack(parts, 2), (-1, shape[1] * len(parts), rows * columns))
 
 
-@operation()
+@tensor_operation()
 def fold(
     x: ArrayLike,
     output_size: Any,
@@ -155,7 +155,7 @@ def _blocks(name: str, x: ArrayLike, block_size: Any, data_format: str) -> tuple
     return b, standardize_data_format(data_format, name), shape
 
 
-@operation()
+@tensor_operation()
 def depth_to_space(x: ArrayLike, block_size: int, data_format: str = "channels_last") -> Any:
     """Images with fewer channels, of which each place becomes a block of places.
 
@@ -183,7 +183,7 @@ def depth_to_space(x: ArrayLike, block_size: int, data_format: str = "channels_l
     return reshape(parts, (-1, channels, h * b, w * b))
 
 
-@operation()
+@tensor_operation()
 def space_to_depth(x: ArrayLike, block_size: int, data_format: str = "channels_last") -> Any:
     """The way back from `depth_to_space`: blocks of places become channels.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import pair_operation, tensor_operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise, mapped
 
@@ -25,31 +25,31 @@ def _add(program: Program, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> A
     return mapped(program, spec, "logical_or" if spec.dtype == "bool" else "add", x1, x2)
 
 
-@operation(_add)
+@pair_operation(_add)
 def add(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 + x2, element by element."""
     return np.add(x1, x2)
 
 
-@operation(elementwise("subtract"))
+@pair_operation(elementwise("subtract"))
 def subtract(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 - x2, element by element."""
     return np.subtract(x1, x2)
 
 
-@operation(elementwise("multiply"))
+@pair_operation(elementwise("multiply"))
 def multiply(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 * x2, element by element."""
     return np.multiply(x1, x2)
 
 
-@operation(elementwise("divide"))
+@pair_operation(elementwise("divide"))
 def divide(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 / x2, element by element, as floating-point numbers."""
     return np.true_divide(x1, x2)
 
 
-@operation(elementwise("divide"))
+@pair_operation(elementwise("divide"))
 def true_divide(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 / x2, as `divide`."""
     return np.true_divide(x1, x2)
@@ -60,7 +60,7 @@ def _divide_no_nan(a: Expression, b: Expression) -> Expression:
     return apply("where", zero, 0.0, a / apply("where", zero, 1.0, b))
 
 
-@operation(elementwise(_divide_no_nan))
+@pair_operation(elementwise(_divide_no_nan))
 def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 / x2, and 0 where x2 is 0."""
     a, b = real(x1), real(x2)
@@ -68,37 +68,37 @@ def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Any:
     return np.where(b == 0, np.zeros((), quotient.dtype), quotient)
 
 
-@operation(elementwise("floor_divide"))
+@pair_operation(elementwise("floor_divide"))
 def floor_divide(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The largest whole number up to x1 / x2, element by element."""
     return np.floor_divide(x1, x2)
 
 
-@operation(elementwise("mod"))
+@pair_operation(elementwise("mod"))
 def mod(x1: ArrayLike, x2: ArrayLike) -> Any:
     """What is left of x1 after `floor_divide`; it has the sign of x2."""
     return np.mod(x1, x2)
 
 
-@operation(elementwise("fmod"))
+@pair_operation(elementwise("fmod"))
 def fmod(x1: ArrayLike, x2: ArrayLike) -> Any:
     """What is left of x1 after dividing it by x2 and cutting; it has the sign of x1."""
     return np.fmod(x1, x2)
 
 
-@operation(elementwise("power"))
+@pair_operation(elementwise("power"))
 def power(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 to the power of x2, element by element."""
     return np.power(x1, x2)
 
 
-@operation(elementwise("negative"))
+@tensor_operation(elementwise("negative"))
 def negative(x: ArrayLike) -> Any:
     """-x."""
     return np.negative(x)
 
 
-@operation(elementwise("abs"))
+@tensor_operation(elementwise("abs"))
 def absolute(x: ArrayLike) -> Any:
     """|x|; its gradient at 0 is 0."""
     return np.absolute(x)
@@ -107,50 +107,50 @@ def absolute(x: ArrayLike) -> Any:
 abs = absolute
 
 
-@operation(elementwise("abs"))
+@tensor_operation(elementwise("abs"))
 def fabs(x: ArrayLike) -> Any:
     """|x| as a floating-point number."""
     return np.fabs(real(x))
 
 
-@operation(elementwise("sign"))
+@tensor_operation(elementwise("sign"))
 def sign(x: ArrayLike) -> Any:
     """1 above 0, -1 below, 0 at it."""
     return np.sign(x)
 
 
-@operation(elementwise("square"))
+@tensor_operation(elementwise("square"))
 def square(x: ArrayLike) -> Any:
     """x * x."""
     array = np.asarray(x)
     return np.square(array.astype(np.int32) if array.dtype == bool else array)
 
 
-@operation(elementwise("sqrt"))
+@tensor_operation(elementwise("sqrt"))
 def sqrt(x: ArrayLike) -> Any:
     """The square root; NaN below 0."""
     return np.sqrt(real(x))
 
 
-@operation(elementwise("cbrt"))
+@tensor_operation(elementwise("cbrt"))
 def cbrt(x: ArrayLike) -> Any:
     """The cube root, also of negative numbers."""
     return np.cbrt(real(x))
 
 
-@operation(elementwise("reciprocal"))
+@tensor_operation(elementwise("reciprocal"))
 def reciprocal(x: ArrayLike) -> Any:
     """1 / x, as a floating-point number."""
     return np.reciprocal(real(x))
 
 
-@operation(elementwise("maximum"))
+@pair_operation(elementwise("maximum"))
 def maximum(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The larger one of two, element by element; equal ones have half the gradient each."""
     return np.maximum(x1, x2)
 
 
-@operation(elementwise("minimum"))
+@pair_operation(elementwise("minimum"))
 def minimum(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The smaller one of two, element by element; equal ones have half the gradient each."""
     return np.minimum(x1, x2)
@@ -164,19 +164,19 @@ def _fmin(a: Expression, b: Expression) -> Expression:
     return apply("where", apply("isnan", a), b, apply("where", apply("greater", a, b), b, a))
 
 
-@operation(elementwise(_fmax))
+@pair_operation(elementwise(_fmax))
 def fmax(x1: ArrayLike, x2: ArrayLike) -> Any:
     """As `maximum`, but of a number and a NaN it is the number."""
     return np.fmax(x1, x2)
 
 
-@operation(elementwise(_fmin))
+@pair_operation(elementwise(_fmin))
 def fmin(x1: ArrayLike, x2: ArrayLike) -> Any:
     """As `minimum`, but of a number and a NaN it is the number."""
     return np.fmin(x1, x2)
 
 
-@operation(elementwise(lambda a, b: apply("sqrt", apply("square", a) + apply("square", b))))
+@pair_operation(elementwise(lambda a, b: apply("sqrt", apply("square", a) + apply("square", b))))
 def hypot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """sqrt(x1^2 + x2^2)."""
     return np.hypot(real(x1), real(x2))
@@ -187,7 +187,7 @@ def _heaviside(a: Expression, b: Expression) -> Expression:
     return apply("where", apply("isnan", a), a, step)
 
 
-@operation(elementwise(_heaviside))
+@pair_operation(elementwise(_heaviside))
 def heaviside(x1: ArrayLike, x2: ArrayLike) -> Any:
     """0 where x1 is below 0, 1 where it is above, x2 where it is 0."""
     return np.heaviside(real(x1), real(x2))

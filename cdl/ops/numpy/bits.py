@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import pair_operation, tensor_operation
 from cdl.ops.arrays import Array
 
 
@@ -24,67 +24,67 @@ def _whole(name: str, function: Callable[..., Any], x: ArrayLike, y: ArrayLike) 
 _BITS = "cdl computes in float32, which has no bits of whole numbers: work on arrays"
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_and(x: ArrayLike, y: ArrayLike) -> Any:
     """The bits that both have."""
     return _whole("bitwise_and", np.bitwise_and, x, y)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_or(x: ArrayLike, y: ArrayLike) -> Any:
     """The bits that one of both has."""
     return _whole("bitwise_or", np.bitwise_or, x, y)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_xor(x: ArrayLike, y: ArrayLike) -> Any:
     """The bits that just one of both has."""
     return _whole("bitwise_xor", np.bitwise_xor, x, y)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_not(x: ArrayLike) -> Any:
     """The bits that x does not have."""
     return np.bitwise_not(x)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_invert(x: ArrayLike) -> Any:
     """As `bitwise_not`."""
     return np.bitwise_not(x)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def left_shift(x: ArrayLike, y: ArrayLike) -> Any:
     """The bits of x moved up by y places."""
     return _whole("left_shift", np.left_shift, x, y)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_left_shift(x: ArrayLike, y: ArrayLike) -> Any:
     """As `left_shift`."""
     return _whole("bitwise_left_shift", np.left_shift, x, y)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def right_shift(x: ArrayLike, y: ArrayLike) -> Any:
     """The bits of x moved down by y places."""
     return _whole("right_shift", np.right_shift, x, y)
 
 
-@operation(untraced=_BITS)
+@tensor_operation(untraced=_BITS)
 def bitwise_right_shift(x: ArrayLike, y: ArrayLike) -> Any:
     """As `right_shift`."""
     return _whole("bitwise_right_shift", np.right_shift, x, y)
 
 
-@operation(untraced=_BITS)
+@pair_operation(untraced=_BITS)
 def gcd(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The greatest common divisor."""
     return _whole("gcd", np.gcd, x1, x2)
 
 
-@operation(untraced=_BITS)
+@pair_operation(untraced=_BITS)
 def lcm(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The least common multiple."""
     return _whole("lcm", np.lcm, x1, x2)

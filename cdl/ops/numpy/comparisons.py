@@ -12,108 +12,108 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise
 
 
-@operation(elementwise("equal"))
+@pair_operation(elementwise("equal"))
 def equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 == x2."""
     return np.equal(x1, x2)
 
 
-@operation(elementwise("not_equal"))
+@pair_operation(elementwise("not_equal"))
 def not_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 != x2."""
     return np.not_equal(x1, x2)
 
 
-@operation(elementwise("less"))
+@pair_operation(elementwise("less"))
 def less(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 < x2."""
     return np.less(x1, x2)
 
 
-@operation(elementwise("less_equal"))
+@pair_operation(elementwise("less_equal"))
 def less_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 <= x2."""
     return np.less_equal(x1, x2)
 
 
-@operation(elementwise("greater"))
+@pair_operation(elementwise("greater"))
 def greater(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 > x2."""
     return np.greater(x1, x2)
 
 
-@operation(elementwise("greater_equal"))
+@pair_operation(elementwise("greater_equal"))
 def greater_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
     """x1 >= x2."""
     return np.greater_equal(x1, x2)
 
 
-@operation(elementwise("logical_and"))
+@pair_operation(elementwise("logical_and"))
 def logical_and(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Whether both are true."""
     return np.logical_and(x1, x2)
 
 
-@operation(elementwise("logical_or"))
+@pair_operation(elementwise("logical_or"))
 def logical_or(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Whether one of both is true."""
     return np.logical_or(x1, x2)
 
 
-@operation(elementwise("logical_xor"))
+@pair_operation(elementwise("logical_xor"))
 def logical_xor(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Whether just one of both is true."""
     return np.logical_xor(x1, x2)
 
 
-@operation(elementwise("logical_not"))
+@tensor_operation(elementwise("logical_not"))
 def logical_not(x: ArrayLike) -> Any:
     """Whether x is not true."""
     return np.logical_not(x)
 
 
-@operation(elementwise("isnan"))
+@tensor_operation(elementwise("isnan"))
 def isnan(x: ArrayLike) -> Any:
     """Whether x is no number."""
     return np.isnan(x)
 
 
-@operation(elementwise("isinf"))
+@tensor_operation(elementwise("isinf"))
 def isinf(x: ArrayLike) -> Any:
     """Whether x is infinity or minus infinity."""
     return np.isinf(x)
 
 
-@operation(elementwise("isfinite"))
+@tensor_operation(elementwise("isfinite"))
 def isfinite(x: ArrayLike) -> Any:
     """Whether x is a number, and not infinite."""
     return np.isfinite(x)
 
 
-@operation(elementwise(lambda x: apply("equal", x, float("inf"))))
+@tensor_operation(elementwise(lambda x: apply("equal", x, float("inf"))))
 def isposinf(x: ArrayLike) -> Any:
     """Whether x is infinity."""
     return np.isposinf(real(x))
 
 
-@operation(elementwise(lambda x: apply("equal", x, float("-inf"))))
+@tensor_operation(elementwise(lambda x: apply("equal", x, float("-inf"))))
 def isneginf(x: ArrayLike) -> Any:
     """Whether x is minus infinity."""
     return np.isneginf(real(x))
 
 
-@operation(elementwise(lambda x: apply("equal", x, x) + apply("isnan", x)))
+@tensor_operation(elementwise(lambda x: apply("equal", x, x) + apply("isnan", x)))
 def isreal(x: ArrayLike) -> Any:
     """Whether x has no imaginary part: always, since there are no complex numbers."""
     return np.isreal(np.asarray(x))
 
 
-@operation(elementwise(lambda x: apply("less", x, 0.0)))
+@tensor_operation(elementwise(lambda x: apply("less", x, 0.0)))
 def signbit(x: ArrayLike) -> Any:
     """Whether x is below 0."""
     return np.signbit(x)
@@ -129,7 +129,7 @@ def _isclose(a: Expression, b: Expression, rtol: Any, atol: Any, equal_nan: Any)
     return apply("logical_or", near, apply("logical_and", apply("isnan", a), apply("isnan", b)))
 
 
-@operation(elementwise(_isclose))
+@pair_operation(elementwise(_isclose))
 def isclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
@@ -145,7 +145,7 @@ def isclose(
     return np.isclose(x1, x2, rtol, atol, equal_nan)
 
 
-@operation(
+@pair_operation(
     untraced="compare with each number, and take cdl.ops.logical_or of them", saved=Saved("IsIn")
 )
 def isin(x1: ArrayLike, x2: ArrayLike, assume_unique: bool = False, invert: bool = False) -> Any:
@@ -208,7 +208,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
-@operation(untraced="use cdl.ops.all of cdl.ops.isclose", saved=Saved("AllClose"))
+@pair_operation(untraced="use cdl.ops.all of cdl.ops.isclose", saved=Saved("AllClose"))
 def allclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:

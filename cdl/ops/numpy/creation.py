@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._tracing.keras_tensor import SymbolicBatch
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import floatx
 from cdl.ops.arrays import as_dtype, shape_arg, sizes_for
 from cdl.ops.lowering import broadcast
@@ -71,19 +71,19 @@ def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: Any = None) -
     return as_dtype(np.full(shape_arg(shape), fill_value), dtype or floatx())
 
 
-@operation(_full_of(0.0))
+@tensor_operation(_full_of(0.0))
 def zeros_like(x: ArrayLike, dtype: Any = None) -> Any:
     """Zeros of the shape of x, and of its dtype unless another is given."""
     return as_dtype(np.zeros_like(x), dtype)
 
 
-@operation(_full_of(1.0))
+@tensor_operation(_full_of(1.0))
 def ones_like(x: ArrayLike, dtype: Any = None) -> Any:
     """Ones of the shape of x, and of its dtype unless another is given."""
     return as_dtype(np.ones_like(x), dtype)
 
 
-@operation(_full_of(0.0))
+@tensor_operation(_full_of(0.0))
 def empty_like(x: ArrayLike, dtype: Any = None) -> Any:
     """An array of the shape of x for numbers to come; here it is one of zeros."""
     return as_dtype(np.zeros_like(x), dtype)
@@ -95,7 +95,7 @@ def _full_like(
     return broadcast(program, spec, fill_value)
 
 
-@operation(_full_like)
+@tensor_operation(_full_like)
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None) -> Any:
     """One number in the shape of x.
 
@@ -250,7 +250,7 @@ def kaiser(x: int, beta: float) -> Any:
     return np.kaiser(x, beta).astype(np.float32)
 
 
-@operation(untraced=_sizes_only)
+@tensor_operation(untraced=_sizes_only)
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Any:
     """The powers of x, a row for each number.
 

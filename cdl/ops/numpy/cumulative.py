@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import as_dtype, samples_apart, shape_of
 from cdl.ops.indexing_lowering import cumulated
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
@@ -34,7 +34,7 @@ def _running(kind: str) -> Any:
     return lower
 
 
-@operation(_running("sum"), untraced=_apart)
+@tensor_operation(_running("sum"), untraced=_apart)
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """The sums of all numbers up to each one, along an axis.
 
@@ -46,7 +46,7 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     return _cumulated(np.cumsum, x, axis, dtype)
 
 
-@operation(_running("prod"), untraced=_apart)
+@tensor_operation(_running("prod"), untraced=_apart)
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """The products of all numbers up to each one, along an axis; arguments as of `cumsum`."""
     return _cumulated(np.cumprod, x, axis, dtype)
@@ -61,13 +61,13 @@ def _cumulated(function: Any, x: ArrayLike, axis: int | None, dtype: Any) -> Any
     return as_dtype(function(array, axis), dtype)
 
 
-@operation(untraced=_apart)
+@tensor_operation(untraced=_apart)
 def nancumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumsum`, a NaN counting as 0."""
     return cumsum(where(isnan(x), 0, x), axis, dtype)
 
 
-@operation(untraced=_apart)
+@tensor_operation(untraced=_apart)
 def nancumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """As `cumprod`, a NaN counting as 1."""
     return cumprod(where(isnan(x), 1, x), axis, dtype)

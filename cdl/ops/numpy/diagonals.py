@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.comparisons import where
@@ -47,7 +47,7 @@ def _matrices(function: str) -> Callable[..., tuple[Any, ...]]:
     return prepare
 
 
-@operation(
+@tensor_operation(
     _masked(np.tri), prepare=_matrices("tril"), untraced=lambda x, k: samples_apart(x, (-2, -1))
 )
 def tril(x: ArrayLike, k: int = 0) -> Any:
@@ -60,7 +60,7 @@ def tril(x: ArrayLike, k: int = 0) -> Any:
     return np.tril(x, k)
 
 
-@operation(
+@tensor_operation(
     _masked(lambda n, m, k: 1 - np.tri(n, m, k - 1)),
     prepare=_matrices("triu"),
     untraced=lambda x, k: samples_apart(x, (-2, -1)),
@@ -79,7 +79,7 @@ def _diag(program: Program, spec: Any, x: Any, k: int) -> Any:
     return multiply(total(multiply(expand_dims(x, -1), places), 0), on)
 
 
-@operation(_diag, untraced=_of_samples)
+@tensor_operation(_diag, untraced=_of_samples)
 def diag(x: ArrayLike, k: int = 0) -> Any:
     """The diagonal of a matrix, or the matrix that has a vector as its diagonal.
 
@@ -90,7 +90,7 @@ def diag(x: ArrayLike, k: int = 0) -> Any:
     return np.array(np.diag(x, k))
 
 
-@operation(untraced=_of_samples)
+@tensor_operation(untraced=_of_samples)
 def diagflat(x: ArrayLike, k: int = 0) -> Any:
     """The matrix that has the numbers of x as its diagonal; arguments as of `diag`."""
     return np.diagflat(x, k)
@@ -115,7 +115,7 @@ def _lower_diagonal(program: Program, spec: KerasTensor, *args: Any) -> Any:
     return _diagonal(*args)
 
 
-@operation(_lower_diagonal, untraced=_keeps_samples, saved=Saved(statics=("offset",)))
+@tensor_operation(_lower_diagonal, untraced=_keeps_samples, saved=Saved(statics=("offset",)))
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The diagonals of the matrices that two axes are, along a new last axis.
 
@@ -128,7 +128,7 @@ def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> A
     return np.array(np.diagonal(x, offset, axis1, axis2))
 
 
-@operation(saved=Saved(statics=("offset",)))
+@tensor_operation(saved=Saved(statics=("offset",)))
 def trace(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of `diagonal`."""
     return total(diagonal(x, offset, axis1, axis2), -1)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from cdl._ir import emit
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import operation, tensor_operation
 from cdl.ops.arrays import along_samples, samples_apart, shape_of
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
@@ -147,7 +147,7 @@ def _take(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: Any) 
     return emit.reshape(program, chosen(program, value, indices, at), spec.sample_shape)
 
 
-@operation(_take, untraced=_take_apart)
+@tensor_operation(_take, untraced=_take_apart)
 def take(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
     """The elements of x at some places along an axis.
 
@@ -179,7 +179,7 @@ def _take_along(
     return taken_along(program, spec, x, indices, axis)
 
 
-@operation(_take_along, untraced=_along_apart)
+@tensor_operation(_take_along, untraced=_along_apart)
 def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
     """Of each line of x along an axis the elements at the places of its own.
 

@@ -13,7 +13,7 @@ from cdl._ir.elementwise import argument
 from cdl._ir.emit import concat, pick
 from cdl._ir.emit import reshape as reshaped
 from cdl._tracing.keras_tensor import SymbolicBatch
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.data import brief
 from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of, sizes_for
 from cdl.ops.indexing_lowering import cut, lines, repeated
@@ -88,7 +88,7 @@ def dstack(xs: Any) -> Any:
     return np.dstack(xs)
 
 
-@operation()
+@pair_operation()
 def append(x1: ArrayLike, x2: ArrayLike, axis: Any = None) -> Any:
     """x2 behind x1 along an axis.
 
@@ -185,7 +185,9 @@ def _tile(program: Program, spec: KerasTensor, x: ArrayLike, repeats: int | Sequ
     return reshaped(program, value, spec.sample_shape)
 
 
-@operation(_tile, untraced=_tile_apart, prepare=lambda x, repeats: (x, sizes_for(None, repeats)))
+@tensor_operation(
+    _tile, untraced=_tile_apart, prepare=lambda x, repeats: (x, sizes_for(None, repeats))
+)
 def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Any:
     """x several times, one behind the other, along each axis.
 
@@ -217,7 +219,7 @@ def _repeat(
     return reshaped(program, lines(program, value, at + 1, count), spec.sample_shape)
 
 
-@operation(_repeat, untraced=_repeat_apart)
+@tensor_operation(_repeat, untraced=_repeat_apart)
 def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: Any = None) -> Any:
     """Each element of x several times, one behind the other, along an axis.
 
@@ -241,19 +243,19 @@ def _flip(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]
     return value
 
 
-@operation(_flip, untraced=_flip_apart)
+@tensor_operation(_flip, untraced=_flip_apart)
 def flip(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """x from the end to the start along an axis, several, or all (None)."""
     return np.flip(x, axis_arg(axis))
 
 
-@operation()
+@tensor_operation()
 def fliplr(x: ArrayLike) -> Any:
     """x from right to left: flipped along the second axis."""
     return flip(x, 1)
 
 
-@operation()
+@tensor_operation()
 def flipud(x: ArrayLike) -> Any:
     """x upside down: flipped along the first axis."""
     return flip(x, 0)
@@ -277,7 +279,7 @@ def _roll(
     return value
 
 
-@operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
+@tensor_operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
 def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
     """x moved along an axis, what leaves it at the end coming in at the start.
 
@@ -328,7 +330,7 @@ def _pad(
     return program.map(argument(0) + number, [value]) if number else value
 
 
-@operation(_pad, untraced=_pad_apart, saved=Saved(by_name=("constant_values",)))
+@tensor_operation(_pad, untraced=_pad_apart, saved=Saved(by_name=("constant_values",)))
 def pad(x: ArrayLike, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Any:
     """x with more numbers at the ends of its axes.
 

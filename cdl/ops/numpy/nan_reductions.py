@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import tensor_operation
 from cdl.ops.arrays import axis_arg, real, samples_apart
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import isnan, logical_not, where
@@ -25,66 +25,66 @@ from cdl.ops.numpy.sorting import argmax, argmin
 _INFINITY = float("inf")
 
 
-@operation()
+@tensor_operation()
 def nansum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The sum of the numbers."""
     return total(where(isnan(x), 0, x), axis, keepdims)
 
 
-@operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
+@tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
 def nanprod(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The product of the numbers."""
     return prod(where(isnan(x), 1, x), axis, keepdims)
 
 
-@operation()
+@tensor_operation()
 def nanmean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean of the numbers; NaN if there is none."""
     count = total(logical_not(isnan(x)), axis, keepdims)
     return divide(nansum(x, axis, keepdims), count)
 
 
-@operation()
+@tensor_operation()
 def nanvar(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The variance of the numbers; NaN if there is none."""
     return nanmean(square(subtract(x, nanmean(x, axis, True))), axis, keepdims)
 
 
-@operation()
+@tensor_operation()
 def nanstd(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The square root of `nanvar`."""
     return sqrt(nanvar(x, axis, keepdims))
 
 
-@operation()
+@tensor_operation()
 def nanmax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The largest number; NaN if there is none."""
     found = largest(where(isnan(x), -_INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
-@operation()
+@tensor_operation()
 def nanmin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The smallest number; NaN if there is none."""
     found = smallest(where(isnan(x), _INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
-@operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
+@tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
 def nanargmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest number; -1 if there is none."""
     found = argmax(where(isnan(x), -_INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
 
 
-@operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
+@tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
 def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest number; -1 if there is none."""
     found = argmin(where(isnan(x), _INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
 
 
-@operation(untraced="work on arrays")
+@tensor_operation(untraced="work on arrays")
 def nanquantile(
     x: ArrayLike,
     q: Any,
@@ -96,7 +96,7 @@ def nanquantile(
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
-@operation(untraced="work on arrays")
+@tensor_operation(untraced="work on arrays")
 def nanpercentile(
     x: ArrayLike,
     q: Any,
@@ -108,7 +108,7 @@ def nanpercentile(
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
-@operation(untraced="work on arrays")
+@tensor_operation(untraced="work on arrays")
 def nanmedian(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """As `median`, of the numbers."""
     return np.nanmedian(real(x), axis_arg(axis), keepdims=keepdims)

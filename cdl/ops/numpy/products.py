@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import pair_operation
 from cdl.ops.arrays import along_samples, shape_of
 from cdl.ops.indexing_lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
@@ -49,7 +49,7 @@ def _over_samples(x1: Any, x2: Any) -> str:
     return "a sum over the samples is cdl.ops.sum of products, over axis 0"
 
 
-@operation(_matmul, untraced=_over_samples)
+@pair_operation(_matmul, untraced=_over_samples)
 def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The product of matrices, the last two axes of both; a vector is a row, or a column behind.
 
@@ -63,7 +63,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     return np.matmul(_real_enough(x1), _real_enough(x2))
 
 
-@operation()
+@pair_operation()
 def dot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The sum of products over the last axis of x1 and the last but one of x2.
 
@@ -79,13 +79,13 @@ def dot(x1: ArrayLike, x2: ArrayLike) -> Any:
     return tensordot(x1, x2, [[len(first) - 1], [len(second) - 2]])
 
 
-@operation()
+@pair_operation()
 def vdot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The sum of all products of elements of two arrays of as many."""
     return total(multiply(ravel(x1), ravel(x2)))
 
 
-@operation()
+@pair_operation()
 def inner(x1: ArrayLike, x2: ArrayLike) -> Any:
     """The sum of products over the last axes of both."""
     first, second = shape_of(x1), shape_of(x2)
@@ -94,7 +94,7 @@ def inner(x1: ArrayLike, x2: ArrayLike) -> Any:
     return tensordot(x1, x2, [[len(first) - 1], [len(second) - 1]])
 
 
-@operation()
+@pair_operation()
 def outer(x1: ArrayLike, x2: ArrayLike) -> Any:
     """All products of an element of one and an element of the other, as a matrix."""
     return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))
@@ -116,7 +116,7 @@ def _tensordot_apart(x1: ArrayLike, x2: ArrayLike, axes: int | Sequence[int]) ->
     return ""
 
 
-@operation(untraced=_tensordot_apart)
+@pair_operation(untraced=_tensordot_apart)
 def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Any:
     """The sum of products over axes of both.
 
@@ -170,7 +170,7 @@ def _leading(x: ArrayLike, shape: Any, axes: list[int]) -> tuple[Any, ...]:
     return (prod(shape[a] for a in axes),)
 
 
-@operation()
+@pair_operation()
 def cross(
     x1: ArrayLike,
     x2: Any,
@@ -210,7 +210,7 @@ def cross(
     return moveaxis(stack(parts, -1), -1, axisc)
 
 
-@operation()
+@pair_operation()
 def kron(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Each number of x1 times all of x2, in its place."""
     n, m = shape_of(x1), shape_of(x2)

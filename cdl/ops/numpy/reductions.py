@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._ir.elementwise import apply, argument
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
 from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
@@ -31,7 +31,7 @@ def _counted(x: ArrayLike) -> Any:
     return array.astype(np.int32) if array.dtype == bool else array
 
 
-@operation(reduction("sum"))
+@tensor_operation(reduction("sum"))
 def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The sum of x over axes.
 
@@ -43,7 +43,7 @@ def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = 
     return np.sum(_counted(x), axis_arg(axis), keepdims=keepdims)
 
 
-@operation(reduction("mean"))
+@tensor_operation(reduction("mean"))
 def mean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean of x over axes.
 
@@ -74,7 +74,7 @@ def _initial(reduce: Any, choose: Any) -> Any:
     return lower
 
 
-@operation(_initial(reduction("max"), "maximum"))
+@tensor_operation(_initial(reduction("max"), "maximum"))
 def max(
     x: ArrayLike,
     axis: int | Sequence[int] | None = None,
@@ -93,7 +93,7 @@ def max(
     return np.max(x, axis_arg(axis), keepdims=keepdims, **start)
 
 
-@operation(_initial(reduction("min"), "minimum"))
+@tensor_operation(_initial(reduction("min"), "minimum"))
 def min(
     x: ArrayLike,
     axis: int | Sequence[int] | None = None,
@@ -112,19 +112,19 @@ def min(
     return np.min(x, axis_arg(axis), keepdims=keepdims, **start)
 
 
-@operation(reduction("max"))
+@tensor_operation(reduction("max"))
 def amax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The largest of x over axes, as `max`."""
     return np.max(x, axis_arg(axis), keepdims=keepdims)
 
 
-@operation(reduction("min"))
+@tensor_operation(reduction("min"))
 def amin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The smallest of x over axes, as `min`."""
     return np.min(x, axis_arg(axis), keepdims=keepdims)
 
 
-@operation()
+@tensor_operation()
 def ptp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The largest less the smallest, over axes as in `sum`."""
     return subtract(amax(x, axis, keepdims), amin(x, axis, keepdims))
@@ -141,7 +141,7 @@ def _prod(
     return reduction("prod")(program, spec, x, axis, keepdims)
 
 
-@operation(_prod, untraced=lambda x, axis, *_: samples_apart(x, axis))
+@tensor_operation(_prod, untraced=lambda x, axis, *_: samples_apart(x, axis))
 def prod(
     x: ArrayLike,
     axis: int | Sequence[int] | None = None,
@@ -160,37 +160,37 @@ def prod(
     return result if dtype is None else result.astype(dtype)
 
 
-@operation()
+@tensor_operation()
 def var(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The mean of (x - mean(x))^2 over axes as in `sum`."""
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
 
 
-@operation()
+@tensor_operation()
 def std(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The square root of `var`."""
     return sqrt(var(x, axis, keepdims))
 
 
-@operation(reduction("max", of_truths=True))
+@tensor_operation(reduction("max", of_truths=True))
 def any(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Whether one of x is true, over axes as in `sum`."""
     return np.any(x, axis_arg(axis), keepdims=keepdims)
 
 
-@operation(reduction("min", of_truths=True))
+@tensor_operation(reduction("min", of_truths=True))
 def all(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Whether each of x is true, over axes as in `sum`."""
     return np.all(x, axis_arg(axis), keepdims=keepdims)
 
 
-@operation()
+@tensor_operation()
 def count_nonzero(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """How many of x are not 0, over axes as in `sum`."""
     return sum(not_equal(x, 0), axis)
 
 
-@operation(saved=Saved(by_name=("weights",)))
+@tensor_operation(saved=Saved(by_name=("weights",)))
 def average(x: ArrayLike, axis: Any = None, weights: ArrayLike | None = None) -> Any:
     """The mean of x, each number as often as its weight says.
 

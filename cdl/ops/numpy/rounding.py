@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import tensor_operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise
 
 
-@operation(elementwise(lambda x, low, high: apply("minimum", apply("maximum", x, low), high)))
+@tensor_operation(
+    elementwise(lambda x, low, high: apply("minimum", apply("maximum", x, low), high))
+)
 def clip(x: ArrayLike, x_min: ArrayLike, x_max: Any) -> Any:
     """x within [x_min, x_max].
 
@@ -31,25 +33,25 @@ def _round(x: Expression, decimals: Expression) -> Expression:
     return apply("round", x * factor) / factor
 
 
-@operation(elementwise(_round))
+@tensor_operation(elementwise(_round))
 def round(x: ArrayLike, decimals: int = 0) -> Any:
     """The nearest number with so many decimals; of two that are as near, the even one."""
     return np.round(np.asarray(x), decimals)
 
 
-@operation(elementwise("floor"))
+@tensor_operation(elementwise("floor"))
 def floor(x: ArrayLike) -> Any:
     """The largest whole number up to x, as a floating-point number."""
     return np.floor(real(x))
 
 
-@operation(elementwise("ceil"))
+@tensor_operation(elementwise("ceil"))
 def ceil(x: ArrayLike) -> Any:
     """The smallest whole number from x, as a floating-point number."""
     return np.ceil(real(x))
 
 
-@operation(elementwise("trunc"))
+@tensor_operation(elementwise("trunc"))
 def trunc(x: ArrayLike) -> Any:
     """x without what is behind the decimal point."""
     return np.trunc(x)
@@ -64,7 +66,7 @@ def _nan_to_num(x: Expression, nan: Expression, posinf: Any, neginf: Any) -> Exp
     return apply("where", apply("isnan", x), nan, finite)
 
 
-@operation(elementwise(_nan_to_num))
+@tensor_operation(elementwise(_nan_to_num))
 def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """x with numbers for what is none.
 

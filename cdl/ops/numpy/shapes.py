@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.dtypes import numpy_dtype, standardize_dtype
 from cdl._tracing.keras_tensor import SymbolicBatch
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import tensor_operation
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 
@@ -44,7 +44,7 @@ def _keeps_order(x: ArrayLike, newshape: Any = -1) -> str:
     return "the numbers of a sample must stay together: bring its axis to the front first"
 
 
-@operation(
+@tensor_operation(
     as_shape,
     prepare=lambda x, newshape: (x, sizes_for(x, newshape)),
     untraced=_keeps_order,
@@ -63,13 +63,13 @@ def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Any:
     return np.reshape(x, shape_arg(newshape))
 
 
-@operation(as_shape, untraced=_keeps_order)
+@tensor_operation(as_shape, untraced=_keeps_order)
 def ravel(x: ArrayLike) -> Any:
     """The numbers of x, in order, along one axis."""
     return np.ravel(x)
 
 
-@operation(as_shape)
+@tensor_operation(as_shape)
 def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
     """x with one more axis of size 1, or several.
 
@@ -80,7 +80,7 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
     return np.expand_dims(x, axis_arg(axis))
 
 
-@operation(as_shape)
+@tensor_operation(as_shape)
 def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     """x without axes of size 1.
 
@@ -99,7 +99,7 @@ def _transpose(program: Program, spec: KerasTensor, x: Any, axes: Any) -> Any:
     return moved(program, x, order)
 
 
-@operation(_transpose)
+@tensor_operation(_transpose)
 def transpose(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Any:
     """The axes of x in another order.
 
@@ -117,7 +117,7 @@ def _swapaxes(program: Program, spec: KerasTensor, x: Any, axis1: int, axis2: in
     return moved(program, x, order)
 
 
-@operation(_swapaxes)
+@tensor_operation(_swapaxes)
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Any:
     """x with two axes in each other's place."""
     return np.swapaxes(x, axis1, axis2)
@@ -128,7 +128,7 @@ def _moveaxis(program: Program, spec: KerasTensor, x: Any, source: Any, destinat
     return moved(program, x, order)
 
 
-@operation(_moveaxis)
+@tensor_operation(_moveaxis)
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """x with axes in other places, the others in their order.
 
@@ -146,7 +146,7 @@ def _broadcast_to(
     return broadcast(program, spec, x)
 
 
-@operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
+@tensor_operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
 def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Any:
     """x repeated along axes of size 1, and along new ones in front.
 
@@ -160,13 +160,13 @@ def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Any:
     return np.array(np.broadcast_to(x, shape_arg(shape)))
 
 
-@operation(lambda program, spec, x: value_of(program, x))
+@tensor_operation(lambda program, spec, x: value_of(program, x))
 def copy(x: ArrayLike) -> Any:
     """A copy of x."""
     return np.array(x)
 
 
-@operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
+@tensor_operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
 def view(x: ArrayLike, dtype: Any = None) -> Any:
     """The bits of x as those of another dtype."""
     return np.asarray(x).view(None if dtype is None else numpy_dtype(standardize_dtype(dtype)))

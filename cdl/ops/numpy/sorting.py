@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._tracing.operation import Saved, operation
+from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
 
@@ -30,7 +30,7 @@ def _arg(smallest: bool) -> Any:
     return lower
 
 
-@operation(_arg(False), untraced=_apart)
+@tensor_operation(_arg(False), untraced=_apart)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the largest number along an axis, the first of equal ones.
 
@@ -42,7 +42,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmax(x, axis, keepdims=keepdims)
 
 
-@operation(_arg(True), untraced=_apart)
+@tensor_operation(_arg(True), untraced=_apart)
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
     """The place of the smallest number along an axis, the first of equal ones.
 
@@ -62,7 +62,7 @@ def _argsort(program: Program, spec: KerasTensor, x: ArrayLike, axis: int | Sequ
     return sorted_along(program, x, axis)[1]
 
 
-@operation(_sort, untraced=_apart)
+@tensor_operation(_sort, untraced=_apart)
 def sort(x: ArrayLike, axis: int | None = -1) -> Any:
     """The numbers along an axis, from the smallest on.
 
@@ -73,7 +73,7 @@ def sort(x: ArrayLike, axis: int | None = -1) -> Any:
     return np.sort(x, axis)
 
 
-@operation(_argsort, untraced=_apart)
+@tensor_operation(_argsort, untraced=_apart)
 def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
     """The places of the numbers along an axis, that of the smallest first; equal ones in order.
 
@@ -84,7 +84,7 @@ def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
     return np.argsort(x, axis, kind="stable")
 
 
-@operation(untraced="use cdl.ops.argsort")
+@tensor_operation(untraced="use cdl.ops.argsort")
 def argpartition(x: ArrayLike, kth: int, axis: int = -1) -> Any:
     """The places of the numbers along an axis, those of the kth smallest in front.
 
@@ -124,7 +124,7 @@ def _digitize(x: ArrayLike, bins: Any) -> Any:
     return total(below if (bins[:1] > bins[-1:]).any() else logical_not(below), -1)
 
 
-@operation(lambda program, spec, x, bins: _digitize(x, bins))
+@tensor_operation(lambda program, spec, x, bins: _digitize(x, bins))
 def digitize(x: Any, bins: Any) -> Any:
     """How many of the bins' borders are up to x.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._tracing.operation import operation
+from cdl._tracing.operation import operation, pair_operation, tensor_operation
 from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of
 from cdl.ops.numpy.arithmetic import add, multiply
 from cdl.ops.numpy.comparisons import isnan, where
@@ -50,7 +50,7 @@ def _quantiles(
     return expand_dims(y, axes) if keepdims else y
 
 
-@operation(
+@tensor_operation(
     lambda program, spec, x, q, axis, method, keepdims: _quantiles(
         x, float(np.asarray(q)), axis, method, keepdims
     ),
@@ -78,7 +78,7 @@ def quantile(
     return np.quantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
-@operation(untraced=_quantile_apart)
+@tensor_operation(untraced=_quantile_apart)
 def percentile(
     x: ArrayLike,
     q: ArrayLike,
@@ -90,7 +90,7 @@ def percentile(
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
 
 
-@operation(untraced=_line_apart)
+@tensor_operation(untraced=_line_apart)
 def median(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """The number in the middle over some axes, or the mean of the two there.
 
@@ -102,7 +102,9 @@ def median(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool
     return quantile(x, 0.5, axis, "linear", keepdims)
 
 
-@operation(untraced="how many there will be is not known: use cdl.ops.sum of cdl.ops.one_hot")
+@tensor_operation(
+    untraced="how many there will be is not known: use cdl.ops.sum of cdl.ops.one_hot"
+)
 def bincount(x: ArrayLike, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
     """How often each whole number from 0 on is there, along the last axis.
 
@@ -140,13 +142,13 @@ def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
     return counts.astype(np.float32), borders.astype(np.float32)
 
 
-@operation(untraced="work on arrays")
+@tensor_operation(untraced="work on arrays")
 def corrcoef(x: ArrayLike) -> Any:
     """The correlations of variables, which are the rows of a matrix, with each other."""
     return np.corrcoef(real(x))
 
 
-@operation(untraced="work on arrays")
+@pair_operation(untraced="work on arrays")
 def correlate(x1: ArrayLike, x2: ArrayLike, mode: Any = "valid") -> Any:
     """The sums of products of two vectors, one moved along the other.
 
