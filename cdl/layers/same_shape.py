@@ -12,6 +12,8 @@ from cdl.layers.shapes import Shape, axes_within
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from numpy.typing import NDArray
+
     from cdl.layers.arguments import LayerArguments
 
 
@@ -27,10 +29,12 @@ class SameShape(Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
+    def _on_arrays(
+        self, inputs: Any, training: bool | None = False, mask: Any = None
+    ) -> NDArray[Any]:
         if not self._takes_numbers or not hasattr(inputs, "__array__") or np.ndim(inputs):
             return super()._on_arrays(inputs, training, mask)
-        return super()._on_arrays(np.reshape(inputs, 1), training, mask).reshape(())
+        return super()._on_arrays(np.reshape(inputs, 1), training).reshape(())
 
     @property
     def _takes_numbers(self) -> bool:

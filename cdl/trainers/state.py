@@ -389,8 +389,11 @@ class CompiledState(PartOfModel):
 
     @loss.setter
     def loss(self, loss: Any) -> None:
-        own = self._compiled is None or steps_itself(type(self), "train")
-        if not own:
-            self._compile_again(loss=loss)
+        compiled = self._compiled
+        if compiled is None or steps_itself(type(self), "train"):  # which makes use of it
+            vars(self)["_own_loss"] = loss
             return
-        vars(self)["_own_loss"] = loss  # which a training step of its own makes use of
+        given = {**compiled.given, "optimizer": compiled.optimizer, "loss": loss}
+        own = overrides(type(self), "compute_loss")
+        self._compiled = Compiled(given, self._output_names(), self._output_nest(), own)
+        self._forget_programs()

@@ -257,12 +257,6 @@ class Trainer(OlderMethods, CompiledState):
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
 
-    def _compile_again(self, **changed: Any) -> None:
-        """`compile` with other arguments; the optimizer goes on."""
-        assert self._compiled is not None
-        given = {**self._compiled.given, "optimizer": self._compiled.optimizer, **changed}
-        Trainer.compile(self, **given)
-
     @property
     def run_eagerly(self) -> bool:
         """Whether the user's code sees the arrays of each batch: see `compile`."""
