@@ -7,7 +7,6 @@ import inspect
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from cdl import saving, tree
@@ -22,6 +21,7 @@ from cdl._tracing.shape_inference import signature_of
 from cdl.models.graph import ModelGraph
 from cdl.models.quantizing import QuantizedModel
 from cdl.saving import keras2_configs
+from cdl.saving.file_objects import FilePath
 from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ class Configured(QuantizedModel, Trainer):
 
     def save(
         self,
-        filepath: str | PathLike[str],
+        filepath: FilePath,
         overwrite: bool = True,
         zipped: bool | None = None,
         **kwargs: Any,
@@ -382,7 +382,7 @@ class Configured(QuantizedModel, Trainer):
 
     def save_weights(
         self,
-        filepath: str | PathLike[str],
+        filepath: FilePath,
         overwrite: bool = True,
         max_shard_size: float | None = None,
     ) -> None:
@@ -391,7 +391,7 @@ class Configured(QuantizedModel, Trainer):
 
     def load_weights(
         self,
-        filepath: str | PathLike[str],
+        filepath: FilePath,
         skip_mismatch: bool = False,
         by_name: bool | None = None,
     ) -> None:
@@ -400,7 +400,7 @@ class Configured(QuantizedModel, Trainer):
 
     def export(
         self,
-        filepath: str | PathLike[str],
+        filepath: FilePath,
         format: str | None = None,
         verbose: bool | None = None,
         input_signature: Any = None,

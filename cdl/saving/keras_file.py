@@ -12,7 +12,6 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,9 +21,10 @@ from cdl._configs.custom_objects import CustomObjectScope, all_custom_objects
 from cdl.data.texts import decoded
 from cdl.distribution import ranks
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
-from cdl.saving import keras2_configs, keras2_h5, random_state, weights
+from cdl.saving import file_objects, keras2_configs, keras2_h5, random_state, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import blaming, longest_config, parsed
+from cdl.saving.file_objects import FilePath, is_open_file
 from cdl.saving.variable_paths import parts
 from cdl.saving.zip_reader import Members, in_place, members_of
 
@@ -45,7 +45,7 @@ _NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
 
 def save_model(
     model: TrainableModel,
-    filepath: str | PathLike[str],
+    filepath: FilePath,
     overwrite: bool = True,
     zipped: bool | None = None,
     **kwargs: Any,
@@ -63,7 +63,8 @@ def save_model(
 
     Args:
         model: the model; compiled or not.
-        filepath: a path that ends in `.keras`; or in `.h5`, for Keras's older format.
+        filepath: a path that ends in `.keras`; or in `.h5`, for Keras's older format. Or an open
+            file of bytes, such as `io.BytesIO`.
         overwrite: whether a file there is written over without asking.
         zipped: True, which is what None means; folders are not supported.
         kwargs: `include_optimizer=False` leaves out, of an `.h5` file, what the model was compiled
@@ -73,6 +74,11 @@ def save_model(
         ValueError: another suffix, or a part of the model that has no config.
         OSError: the file cannot be written.
     """
+    if is_open_file(filepath):
+        suffix = ".h5" if kwargs.get("save_format") in ("h5", "hdf5") else SUFFIX
+        with file_objects.written(filepath, suffix, "save_model") as path:
+            save_model(model, path, True, zipped, **kwargs)
+        return
     path = checked_path(filepath, "save_model")
     if zipped not in (None, True):
         raise ValueError(f"save_model: zipped must be True or None, got {zipped!r}")
@@ -137,7 +143,7 @@ def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
 
 
 def load_model(
-    filepath: str | PathLike[str],
+    filepath: FilePath,
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
@@ -151,7 +157,7 @@ def load_model(
     Nothing in the file is run or imported, and no more memory is taken than the file has reason to.
 
     Args:
-        filepath: the file.
+        filepath: the file: its path, or an open file of bytes, which is read to its end.
         custom_objects: classes and functions of the user's own, by name.
         compile: whether to compile it, if it was.
         safe_mode: False is, in Keras, the permission to run code that the file holds. cdl never
@@ -162,6 +168,9 @@ def load_model(
             it has; or a class or function in it is not known, which is a TypeError too.
         OSError: it cannot be read.
     """
+    if is_open_file(filepath):
+        with file_objects.read(filepath, "load_model") as path:
+            return load_model(path, custom_objects, compile, safe_mode)
     path = checked_path(filepath, "load_model")
     if not isinstance(safe_mode, bool):
         raise TypeError(f"load_model: safe_mode must be True or False, got {safe_mode!r}")

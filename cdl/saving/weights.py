@@ -7,7 +7,6 @@ are its variables in order. So a file fits every model of the same make, whateve
 from __future__ import annotations
 
 import os
-from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit
 from cdl.distribution import ranks
-from cdl.saving import hdf5, keras2_h5, safetensors
+from cdl.saving import file_objects, hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
+from cdl.saving.file_objects import FilePath, is_open_file
 from cdl.saving.variable_paths import OLDER, finalize, parts, writes_itself
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _UNBUILT = 2  # variables that an optimizer has before it learns: its counter, i
 
 def save_weights(
     model: TrainableModel,
-    filepath: str | PathLike[str],
+    filepath: FilePath,
     overwrite: bool = True,
     max_shard_size: float | None = None,
 ) -> None:
@@ -45,6 +45,7 @@ def save_weights(
         model: the model.
         filepath: a path that ends in `.weights.h5`; or, for the weights alone, in
             `.safetensors`, which needs the extra of that name, or in `.h5`, as Keras 2 wrote them.
+            Or an open file of bytes, such as `io.BytesIO`, for what a `.weights.h5` file holds.
         overwrite: whether a file there is written over without asking.
         max_shard_size: None; files in several parts are not supported.
 
@@ -52,6 +53,10 @@ def save_weights(
         ValueError: another suffix, or a model that is not built.
         OSError: the file cannot be written.
     """
+    if is_open_file(filepath):
+        with file_objects.written(filepath, SUFFIX, "save_weights") as path:
+            save_weights(model, path, True, max_shard_size)
+        return
     path = checked_path(filepath, "save_weights")
     if max_shard_size is not None:
         raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
@@ -75,7 +80,7 @@ def save_weights(
 
 def load_weights(
     model: TrainableModel,
-    filepath: str | PathLike[str],
+    filepath: FilePath,
     skip_mismatch: bool = False,
     by_name: bool | None = None,
 ) -> None:
@@ -88,7 +93,7 @@ def load_weights(
         model: a built model.
         filepath: a `.weights.h5` file, or a `.keras` file, of which the weights are read; or an
             older `.h5` file of weights or of a whole model, of which the layers' weights are; or a
-            `.safetensors` file.
+            `.safetensors` file. Or an open file of bytes with any of these but the last.
         skip_mismatch: whether to leave out, with a warning, the parts that do not fit.
         by_name: of an older file, whether layers take what has their name, and not their place.
 
@@ -96,6 +101,10 @@ def load_weights(
         ValueError: another suffix, a model that is not built, or a file that does not fit it.
         OSError: the file cannot be read.
     """
+    if is_open_file(filepath):
+        with file_objects.read(filepath, "load_weights", weights=True) as path:
+            load_weights(model, path, skip_mismatch, by_name)
+        return
     path = checked_path(filepath, "load_weights")
     check_built(model, "loading")
     older_one = path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(SUFFIX)

@@ -1,0 +1,102 @@
+"""Open files in the place of paths: what is saved goes to one at once, what is loaded is all of it.
+
+Formats are read where they lie in a file of the disk, so that an open one passes through a folder
+of its own that nobody else can read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from cdl.saving import hdf5
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+FilePath = str | PathLike[str] | IO[bytes]
+_ZIP, _HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
+
+
+def is_open_file(filepath: Any) -> TypeGuard[IO[bytes]]:
+    """Whether it is a file such as `io.BytesIO`, and no path."""
+    return not isinstance(filepath, (str, PathLike)) and (
+        hasattr(filepath, "write") or hasattr(filepath, "read")
+    )
+
+
+@contextlib.contextmanager
+def written(file: IO[bytes], suffix: str, call: str) -> Iterator[Path]:
+    """A path for a file that goes to the open one in the end; not at all if the body fails.
+
+    Args:
+        file: it.
+        suffix: of the path.
+        call: how errors call it.
+
+    Raises:
+        TypeError: a file of text.
+    """
+    with _folder() as folder:
+        path = folder / f"{type(file).__name__}{suffix}"
+        yield path
+        if not path.exists():  # another process writes
+            return
+        try:
+            file.write(b"")
+        except TypeError as error:
+            raise TypeError(f"{call}: filepath must be a file of bytes: {error}") from None
+        with path.open("rb") as source:
+            shutil.copyfileobj(source, file)
+
+
+@contextlib.contextmanager
+def read(file: IO[bytes], call: str, weights: bool = False) -> Iterator[Path]:
+    """A path to what is in the open file, from its place on, with the suffix of its format.
+
+    Args:
+        file: it.
+        call: how errors call it.
+        weights: whether it may hold weights alone.
+
+    Raises:
+        ValueError: neither a `.keras` nor an HDF5 file.
+        TypeError: a file of text.
+    """
+    start = file.read(len(_HDF5))
+    if not isinstance(start, bytes):
+        raise TypeError(f"{call}: filepath must be a file of bytes, got {type(file).__name__}")
+    if not start.startswith(_ZIP) and start != _HDF5:
+        raise ValueError(
+            f"{call}: filepath must be a .keras or .h5 file, got {type(file).__name__} that begins "
+            f"with {start!r}"
+        )
+    with _folder() as folder:
+        path = folder / f"{type(file).__name__}{'.h5' if start == _HDF5 else '.keras'}"
+        with path.open("wb") as target:
+            target.write(start)
+            shutil.copyfileobj(file, target)
+        if weights and start == _HDF5 and not _is_of_layers(path):
+            path = path.rename(path.with_suffix(".weights.h5"))
+        yield path
+
+
+def _is_of_layers(path: Path) -> bool:
+    """Whether an HDF5 file is one of Keras's older format."""
+    hdf5.check_heaps(path)
+    with hdf5.opened(path, path.name) as root:
+        return (
+            "layer_names" in root.attrs or "layer_names0" in root.attrs or "model_weights" in root
+        )
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
