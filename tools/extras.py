@@ -53,6 +53,7 @@ EXTRAS = {
     "onnx": (("tests/export/test_onnx.py", "tests/export/test_ops.py"), ("onnxruntime",), ()),
     "safetensors": (("tests/saving/test_tensors.py",), (), ()),
     "tensorboard": (("tests/callbacks/test_tensorboard.py",), ("pillow",), ()),
+    "optuna": (("tests/callbacks/test_optuna_pruning.py",), (), ()),
     "mpi": (("tests/distribution",), ("mpich",), ()),
     "sklearn": (("tests/estimators", "tests/data/test_sparse.py"), ("pandas",), ()),
     "demo": (("tests/test_main.py", "tests/test_readme.py"), (), ()),

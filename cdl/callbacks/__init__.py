@@ -11,6 +11,7 @@ from cdl.callbacks.lambda_callback import LambdaCallback
 from cdl.callbacks.learning_rate_scheduler import LearningRateScheduler
 from cdl.callbacks.model_checkpoint import ModelCheckpoint
 from cdl.callbacks.monitor import MonitorCallback
+from cdl.callbacks.optuna_pruning import OptunaPruning
 from cdl.callbacks.progbar_logger import ProgbarLogger
 from cdl.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from cdl.callbacks.remote_monitor import RemoteMonitor
@@ -29,6 +30,7 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "MonitorCallback",
+    "OptunaPruning",
     "ProgbarLogger",
     "ReduceLROnPlateau",
     "RemoteMonitor",
