@@ -234,8 +234,8 @@ class _Validation:
         call = "fit: validation_data"
         self._model = model
         self.iterator: EpochIterator | None = None
-        if isinstance(given, (tuple, list)) and len(given) in (2, 3):
-            x, y, weight = (*given, None)[:3]
+        if isinstance(given, (tuple, list)) and len(given) in (1, 2, 3):
+            x, y, weight = (*given, None, None)[:3]
             given = source_of(model, x, y, weight, call)
         if isinstance(given, (data.ChunkedArrays, data.Table)):
             self._open: Callable[[], EpochIterator] = functools.partial(
@@ -256,15 +256,15 @@ class _Validation:
             )
             return
         if not isinstance(given, AnyArrays):
-            if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            if not isinstance(given, (tuple, list)) or len(given) not in (1, 2, 3):
                 what = f"a {type(given).__name__}"
                 if isinstance(given, (tuple, list)):
                     what += f" of {len(given)}"
                 raise ValueError(
-                    f"{call} must be (x, y), (x, y, sample_weight), a generator or a PyDataset, "
-                    f"got {what}"
+                    f"{call} must be (x, y), (x, y, sample_weight), (x,), a generator or a "
+                    f"PyDataset, got {what}"
                 )
-            x, y, weight = (*given, None)[:3]
+            x, y, weight = (*given, None, None)[:3]
             given = for_step(model, compiled, "test", (x, y, weight), None, call)
         self.iterator = array_iterator(model, compiled, given, "test", batch, steps, restart=True)
 

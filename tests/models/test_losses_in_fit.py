@@ -148,3 +148,12 @@ def test_weights_that_do_not_fit_the_losses_are_refused():
     for shape in ((ROWS, 2), (ROWS, 4, 3)):
         with pytest.raises(ValueError, match=r"fit: sample_weight must have shape \(22,\) or \(22"):
             model.fit(LONG, LONG_NUMBERS, sample_weight=np.ones(shape), verbose=0)
+
+
+@pytest.mark.parametrize("given", [lambda x: (x,), lambda x: [x], lambda x: (x, None)])
+def test_validation_needs_no_targets_where_the_loss_reads_none(given):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    model = Sequential([Input((3,)), Dense(2)])
+    model.compile("sgd", lambda y, p: np.mean(p**2, axis=-1))
+    history = model.fit(x, validation_data=given(x), epochs=2, verbose=0).history
+    np.testing.assert_allclose(history["val_loss"][-1], model.evaluate(x, verbose=0), rtol=1e-6)
