@@ -322,8 +322,8 @@ LACKING = {
     "import tensorflow as tf\ntf.data.DataSet": (
         "AttributeError: cdl has no tensorflow.data.DataSet; near: Dataset",
     ),
-    "import tensorflow as tf\nwith tf.GradientTape() as tape: pass": (
-        "AttributeError: cdl has no tensorflow.GradientTape: model.gradients(x, y) gives",
+    "import tensorflow as tf\ntf.distribute.MirroredStrategy()": (
+        "AttributeError: cdl has no tensorflow.distribute: one process is one device",
     ),
     "import tensorflow.lite": ("ImportError: cdl has no tensorflow.lite",),
     "from tensorflow.keras.models import Modle": (

@@ -44,9 +44,11 @@ _WITH_DATA_SETS = ("cdl.preprocessing", "cdl.utils")
 
 # What many scripts ask for, and what there is in its place.
 _INSTEAD = {
-    "GradientTape": "model.gradients(x, y) gives the gradient of the compiled loss by each weight, "
-    "cdl.value_and_grad(function, variables=weights) that of any function, and a compute_loss of a "
-    "model's own needs no tape",
+    "distribute": "one process is one device; keras.distribution.DataParallel is for several",
+    "lite": "model.export('model.c') and model.export('model.onnx') are for other machines",
+    "saved_model": "model.save('model.keras') and model.export('model.onnx') write files",
+    "Session": "nothing is run in graphs: call models and functions on arrays",
+    "placeholder": "nothing is run in graphs: keras.Input begins a model",
 }
 
 
@@ -62,6 +64,13 @@ def _tensorflow() -> Any:
     from cdl.scripts import tensorflow
 
     return tensorflow
+
+
+def _tensors() -> Any:
+    """What has arrays be tensors to a script."""
+    from cdl.scripts import tf_tensors
+
+    return tf_tensors
 
 
 def _now(name: str) -> str:
@@ -146,7 +155,7 @@ class _Finder(DistributionFinder, Loader):
         if home is None:
             return _TensorFlow(spec.name)
         if home in _WITH_DATA_SETS:
-            _tensorflow().have_data_sets()
+            _tensors().have_data_sets()
         return _Keras(spec.name, importlib.import_module(legacy.module(home)), home)
 
     @staticmethod

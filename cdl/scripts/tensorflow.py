@@ -15,138 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from cdl import KerasTensor, Variable, config, random, tree
+from cdl import Variable, config, random, tree
 from cdl.scripts import tf_arranging, tf_functions, tf_io, tf_nn
 from cdl.scripts.imports import TENSORFLOW
+from cdl.scripts.tape import GradientTape
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
-from cdl.scripts.tf_data import Dataset
 from cdl.scripts.tf_elements import TensorSpec
 from cdl.scripts.tf_functions import function
 from cdl.scripts.tf_image import IMAGE
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
 from cdl.scripts.tf_strings import STRINGS
+from cdl.scripts.tf_tensors import have_tensors
 
 _DTYPES = (
     "float16 bfloat16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string"
 )
-
-
-class _Attribute:
-    """An attribute that is such an array when it is asked for."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, thing: Any, cls: type) -> Any:
-        return self if thing is None else tensors(vars(thing).get(self.name))
-
-    def __set__(self, thing: Any, value: Any) -> None:
-        vars(thing)[self.name] = value
-
-
-def _giving_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return tensors(function(*args, **kwargs))
-
-    return call
-
-
-def _giving_tensors_one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(self: Any) -> Any:
-        return map(tensors, function(self))
-
-    return call
-
-
-def _of_data_set(self: Any, name: str) -> Any:
-    """An attribute of an iterable that a data set of `tf.data` would have in its place."""
-    if name.startswith("_"):
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-    return getattr(Dataset(lambda: iter(self), len(self)), name)
-
-
-@functools.cache
-def have_data_sets() -> None:
-    """Have what reads series and folders be a data set of `tf.data` to a script from now on."""
-    from cdl.utils.directory_files import DirectoryFiles
-    from cdl.utils.timeseries import Windows
-
-    data_sets: tuple[Any, ...] = (Windows, DirectoryFiles)
-    for each in data_sets:
-        Dataset.register(each)
-        each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
-        each.__getattr__ = _of_data_set
-        each.map = lambda self, *args, **given: _of_data_set(self, "map")(*args, **given)
-
-
-def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A method to which arrays come as tensors."""
-
-    @functools.wraps(function)
-    def call(self: Any, *args: Any) -> Any:
-        return function(self, *map(tensors, args))
-
-    return call
-
-
-class _Shape:
-    """The shape of a symbolic tensor, which can say as much of itself as TensorFlow's."""
-
-    def __get__(self, thing: Any, cls: type) -> Any:
-        if thing is None:
-            raise AttributeError("shape")
-        return vars(thing)["shape"]
-
-    def __set__(self, thing: Any, sizes: Any) -> None:
-        vars(thing)["shape"] = TensorShape(sizes)
-
-
-@functools.cache
-def have_tensors() -> None:
-    """Have a script see tensors from now on, where cdl has arrays.
-
-    What layers, models, losses and metrics give has `numpy()`; what losses and steps of the
-    script's own are given, too; and shapes of symbolic tensors are TensorFlow's.
-    """
-    from cdl._tracing.variable import Variable as TracedVariable
-    from cdl._variables.state import State
-    from cdl.layers import Layer, Normalization
-    from cdl.layers.preprocessing.host_layer import HostLayer
-    from cdl.losses import Loss
-    from cdl.losses.python_loss import LossFunctionWrapper
-    from cdl.metrics import Metric
-    from cdl.models import Model
-    from cdl.trainers.custom.steps import CustomSteps
-
-    have_data_sets()
-    symbolic: Any = KerasTensor
-    symbolic.shape = _Shape()
-    symbolic.get_shape = lambda self: self.shape
-    symbolic.set_shape = lambda self, shape: None
-    of_users: tuple[tuple[Any, str], ...] = ((LossFunctionWrapper, "call"), (CustomSteps, "step"))
-    for cls, name in of_users:
-        setattr(cls, name, _given_tensors(getattr(cls, name)))
-    called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)
-    for cls in called:
-        cls.__call__ = _giving_tensors(cls.__call__)
-    variables: tuple[Any, ...] = (TracedVariable, State)
-    for cls in variables:
-        cls.__getitem__ = _giving_slices(cls.__getitem__)
-    for name in ("__array_ufunc__", "__array_function__"):
-        setattr(TracedVariable, name, _giving_tensors(getattr(TracedVariable, name)))
-    for name in ("mean", "variance"):
-        setattr(Normalization, name, _Attribute(name))
-    bases: tuple[Any, ...] = (Loss, Metric)
-    for each in bases:
-        for sub in _below(each):
-            for name in {"__call__", "result"} & vars(sub).keys():
-                setattr(sub, name, _giving_tensors(vars(sub)[name]))
-
-
-def _below(cls: Any) -> list[Any]:
-    return [each for sub in cls.__subclasses__() for each in (sub, *_below(sub))]
 
 
 def _as_it_is(func: Any = None, **options: Any) -> Any:
@@ -173,8 +56,12 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
         if seed is not None and np.ndim(seed):  # two numbers, of a stateless draw
             state = np.random.SeedSequence([int(n) for n in seed]).generate_state(1)
             kwargs["seed"] = int(state[0] >> 1)
-        sizes = [shape] if np.ndim(shape) == 0 else shape
-        return tensors(draw(tuple(int(n) for n in sizes), *args, **kwargs))
+        sizes = (
+            shape if isinstance(shape, (list, tuple, np.ndarray)) and np.shape(shape) else [shape]
+        )
+        known = (int, np.integer, np.ndarray)
+        sizes = tuple(int(n) if isinstance(n, known) else n for n in sizes)
+        return tensors(draw(sizes, *args, **kwargs))
 
     return call
 
@@ -235,42 +122,6 @@ class TfVariable(Variable):
         return Variable(
             value, dtype=dtype, trainable=trainable is not False, name=name, constraint=constraint
         )
-
-
-class Slice(Tensor):
-    """A part of a variable, which can be assigned to."""
-
-    def _assigned(self, value: Any) -> Any:
-        variable, key = self.__dict__["of"]
-        whole = variable.numpy()
-        whole[key] = value
-        variable.assign(whole)
-        return variable
-
-    def assign(self, value: Any) -> Any:
-        """Set the numbers of this part; gives the variable."""
-        return self._assigned(value)
-
-    def assign_add(self, delta: Any) -> Any:
-        """Add to the numbers of this part; gives the variable."""
-        return self._assigned(np.asarray(self) + np.asarray(delta))
-
-    def assign_sub(self, delta: Any) -> Any:
-        """Subtract from the numbers of this part; gives the variable."""
-        return self._assigned(np.asarray(self) - np.asarray(delta))
-
-
-def _giving_slices(get: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(get)
-    def call(self: Any, key: Any) -> Any:
-        found = get(self, key)
-        if not isinstance(found, (np.ndarray, np.generic)):
-            return found
-        part = np.asarray(found).view(Slice)
-        part.__dict__["of"] = (self, key)
-        return part
-
-    return call
 
 
 class DType(str):
@@ -348,6 +199,12 @@ def _nowhere(*args: Any, **kwargs: Any) -> Any:
     return contextlib.nullcontext()
 
 
+class _Unconnected:
+    """`tf.UnconnectedGradients`."""
+
+    NONE, ZERO = None, "zero"
+
+
 # Modules, and what each has beside the modules within it.
 MODULES: dict[str, dict[str, Any]] = {
     "tensorflow": {
@@ -359,6 +216,8 @@ MODULES: dict[str, dict[str, Any]] = {
         "inside_function": lambda: False,
         "device": config.device,
         "function": _as_it_is,
+        "GradientTape": GradientTape,
+        "UnconnectedGradients": _Unconnected,
         "print": _print,
         "py_function": _in_python,
         "numpy_function": _in_python,

@@ -1,0 +1,246 @@
+"""Tensors where cdl has arrays: what layers, losses and variables give to a script, and are given.
+
+All of this is set once in a process that imports TensorFlow, by `have_tensors`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl import KerasTensor
+from cdl.scripts import tape
+from cdl.scripts.tensor import Tensor, TensorShape, tensors
+from cdl.scripts.tf_data import Dataset
+
+
+class _Attribute:
+    """An attribute that is such an array when it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, thing: Any, cls: type) -> Any:
+        return self if thing is None else tensors(vars(thing).get(self.name))
+
+    def __set__(self, thing: Any, value: Any) -> None:
+        vars(thing)[self.name] = value
+
+
+def _giving_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return tensors(function(*args, **kwargs))
+
+    return call
+
+
+def _giving_tensors_one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(self: Any) -> Any:
+        return map(tensors, function(self))
+
+    return call
+
+
+def _of_data_set(self: Any, name: str) -> Any:
+    """An attribute of an iterable that a data set of `tf.data` would have in its place."""
+    if name.startswith("_"):
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    return getattr(Dataset(lambda: iter(self), len(self)), name)
+
+
+@functools.cache
+def have_data_sets() -> None:
+    """Have what reads series and folders be a data set of `tf.data` to a script from now on."""
+    from cdl.utils.directory_files import DirectoryFiles
+    from cdl.utils.timeseries import Windows
+
+    data_sets: tuple[Any, ...] = (Windows, DirectoryFiles)
+    for each in data_sets:
+        Dataset.register(each)
+        each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
+        each.__getattr__ = _of_data_set
+        each.map = lambda self, *args, **given: _of_data_set(self, "map")(*args, **given)
+
+
+def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A method to which arrays come as tensors."""
+
+    @functools.wraps(function)
+    def call(self: Any, *args: Any) -> Any:
+        return function(self, *map(tensors, args))
+
+    return call
+
+
+def _noted_method(
+    method: Callable[..., Any], kind: str, gives: Callable[[Any], Any] = tensors
+) -> Callable[..., Any]:
+    """A method that gives tensors, and that tapes note."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tape.is_noting():
+            return gives(method(self, *args, **kwargs))
+        key: tuple[Any, ...] = (kind, type(self))
+        owner: Any = self
+        if kind == "loss":  # of a function, which makes a new one for each call
+            key, owner = (kind, type(self), repr(self.get_config())), None
+        run = functools.partial(method, self)
+        return tape.noted(lambda *args, **kwargs: gives(run(*args, **kwargs)), key, owner)(
+            *args, **kwargs
+        )
+
+    return call
+
+
+def _noted_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
+    """What computes functions of `cdl.ops` on arrays, noted by tapes."""
+    from cdl._tracing import operation
+
+    def call(row: Any, args: Any, kwargs: Any) -> Any:
+        if not tape.is_noting():
+            return computed(row, args, kwargs)
+        run = functools.partial(operation.call, row)
+        return tape.noted(lambda *args, **kwargs: run(args, kwargs), ("ops", row.name))(
+            *args, **kwargs
+        )
+
+    return call
+
+
+def _noted_operator(method: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator of variables, noted by tapes: `w * x` is NumPy's function of both."""
+
+    @functools.wraps(method)
+    def call(self: Any, function: Any, how: Any, *args: Any, **kwargs: Any) -> Any:
+        if not tape.is_noting():
+            return tensors(method(self, function, how, *args, **kwargs))
+        if isinstance(how, str):  # of a ufunc
+            run, given, named = getattr(function, how), args, kwargs
+        else:
+            run, given, named = function, *args
+        return tape.noted(run, ("numpy", function.__name__, str(how)[:6]))(*given, **named)
+
+    return call
+
+
+class _Penalties:
+    """What layers add to the loss, which the gradients of tapes count by themselves."""
+
+    def __init__(self, losses: Any) -> None:
+        self._losses = losses
+
+    def __get__(self, thing: Any, cls: type) -> Any:
+        if thing is None:
+            return self
+        found = self._losses.__get__(thing, cls)
+        return tape.penalties(found) if found and tape.is_noting() else found
+
+
+class _Shape:
+    """The shape of a symbolic tensor, which can say as much of itself as TensorFlow's."""
+
+    def __get__(self, thing: Any, cls: type) -> Any:
+        if thing is None:
+            raise AttributeError("shape")
+        return vars(thing)["shape"]
+
+    def __set__(self, thing: Any, sizes: Any) -> None:
+        vars(thing)["shape"] = TensorShape(sizes)
+
+
+@functools.cache
+def have_tensors() -> None:
+    """Have a script see tensors from now on, where cdl has arrays.
+
+    What layers, models, losses and metrics give has `numpy()`; what losses and steps of the
+    script's own are given, too; and shapes of symbolic tensors are TensorFlow's.
+    """
+    from cdl._tracing import operation
+    from cdl._tracing.variable import Variable as TracedVariable
+    from cdl._variables.state import State
+    from cdl.layers import Layer, Normalization
+    from cdl.layers.preprocessing.host_layer import HostLayer
+    from cdl.losses import Loss
+    from cdl.losses.python_loss import LossFunctionWrapper
+    from cdl.metrics import Metric
+    from cdl.models import Model
+    from cdl.trainers.custom.steps import CustomSteps
+
+    have_data_sets()
+    symbolic: Any = KerasTensor
+    symbolic.shape = _Shape()
+    symbolic.get_shape = lambda self: self.shape
+    symbolic.set_shape = lambda self, shape: None
+    of_users: tuple[tuple[Any, str], ...] = ((LossFunctionWrapper, "call"), (CustomSteps, "step"))
+    for cls, name in of_users:
+        setattr(cls, name, _given_tensors(getattr(cls, name)))
+    called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)
+    for cls in called:
+        cls.__call__ = _noted_method(cls.__call__, "call")
+    for sub in _below(Loss):
+        if "call" in vars(sub):
+            sub.call = _noted_method(vars(sub)["call"], "loss", gives=lambda found: found)
+    Model.compute_loss = _noted_method(Model.compute_loss, "compute_loss")  # type: ignore[method-assign]
+    for cls in (Layer, Model):
+        cls.losses = _Penalties(cls.losses)  # type: ignore[assignment]
+    rows: Any = operation
+    rows._computed = _noted_rows(rows._computed)
+    variables: tuple[Any, ...] = (TracedVariable, State)
+    for cls in variables:
+        cls.__getitem__ = _giving_slices(cls.__getitem__)
+    for name in ("__array_ufunc__", "__array_function__"):
+        setattr(TracedVariable, name, _noted_operator(getattr(TracedVariable, name)))
+    for name in ("mean", "variance"):
+        setattr(Normalization, name, _Attribute(name))
+    bases: tuple[Any, ...] = (Loss, Metric)
+    for each in bases:
+        for sub in _below(each):
+            for name in {"__call__", "result"} & vars(sub).keys():
+                giving = functools.partial(_noted_method, kind="call") if each is Loss else None
+                setattr(sub, name, (giving or _giving_tensors)(vars(sub)[name]))
+
+
+def _below(cls: Any) -> list[Any]:
+    return [each for sub in cls.__subclasses__() for each in (sub, *_below(sub))]
+
+
+class Slice(Tensor):
+    """A part of a variable, which can be assigned to."""
+
+    def _assigned(self, value: Any) -> Any:
+        variable, key = self.__dict__["of"]
+        whole = variable.numpy()
+        whole[key] = value
+        variable.assign(whole)
+        return variable
+
+    def assign(self, value: Any) -> Any:
+        """Set the numbers of this part; gives the variable."""
+        return self._assigned(value)
+
+    def assign_add(self, delta: Any) -> Any:
+        """Add to the numbers of this part; gives the variable."""
+        return self._assigned(np.asarray(self) + np.asarray(delta))
+
+    def assign_sub(self, delta: Any) -> Any:
+        """Subtract from the numbers of this part; gives the variable."""
+        return self._assigned(np.asarray(self) - np.asarray(delta))
+
+
+def _giving_slices(get: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(get)
+    def call(self: Any, key: Any) -> Any:
+        found = get(self, key)
+        if not isinstance(found, (np.ndarray, np.generic)):
+            return found
+        part = np.asarray(found).view(Slice)
+        part.__dict__["of"] = (self, key)
+        return part
+
+    return call

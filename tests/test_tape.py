@@ -1,0 +1,275 @@
+"""tf.GradientTape in scripts: gradients of what ran while it was open."""
+
+import pytest
+
+BEGIN = """
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+from tensorflow.keras import layers
+from cdl.scripts import tape as tapes
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(8, 3)).astype("float32")
+y = rng.normal(size=(8, 1)).astype("float32")
+
+
+def near(a, b):
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5)
+
+
+def refused(error, call, *words):
+    try:
+        call()
+    except error as found:
+        assert all(word in str(found) for word in words), found
+    else:
+        raise AssertionError("nothing was raised")
+
+
+"""
+
+
+@pytest.fixture
+def claims(script):
+    def run(text):
+        done = script(BEGIN + text + "\nprint('all')", "-W", "error", "-m", "cdl")
+        assert done.stdout.endswith("all\n"), done.stderr
+
+    return run
+
+
+def test_gradients_by_variables_are_the_derivatives(claims):
+    claims(
+        """
+w = tf.Variable(tf.random.uniform(shape=(3, 1)))
+b = tf.Variable(tf.zeros(shape=(1,)))
+other = tf.Variable([1.0])
+for step in range(3):
+    with tf.GradientTape() as tape:
+        predictions = tf.matmul(x, w) + b
+        loss = tf.reduce_mean(tf.square(y - predictions))
+    assert isinstance(loss.numpy(), np.float32) and float(loss) > 0
+    by_w, (by_b, by_other) = tape.gradient(loss, [w, [b, other]])
+    rest = x @ w.numpy() + b.numpy() - y
+    near(by_w, 2 * x.T @ rest / 8)
+    near(by_b.numpy(), [2 * rest.mean()])
+    assert by_other is None
+    w.assign_sub(0.1 * by_w)
+    b.assign_sub(0.1 * by_b)
+assert len(tapes._programs) == 1
+
+v = tf.Variable([1.0, 2.0])
+with tf.GradientTape(persistent=True) as tape:
+    cubes = v**3
+    total = tf.reduce_sum(cubes)
+    mixed = 2.0 * v * v - v / 4.0
+near(tape.gradient(total, v), [3, 12])
+near(tape.gradient(cubes, v), [3, 12])
+near(tape.gradient([total, mixed], v), [3 + 3.75, 12 + 7.75])
+near(tape.gradient(cubes, v, output_gradients=[1.0, 0.5]), [3, 6])
+zeros = tape.gradient(total, [other], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+near(zeros[0], [0])
+"""
+    )
+
+
+def test_gradients_by_tensors_that_are_watched(claims):
+    claims(
+        """
+t = tf.constant(x)
+with tf.GradientTape() as tape:
+    tape.watch(t)
+    out = tf.sin(t) * 2.0 + t[:, :1] ** 2
+expected = 2 * np.cos(x)
+expected[:, 0] += 3 * 2 * x[:, 0]
+near(tape.gradient(out, t), expected)
+near((t + 1).numpy(), x + 1)
+
+a = tf.constant(3.0)
+with tf.GradientTape() as tape:
+    tape.watch(a)
+    square = a * a
+near(tape.gradient(square, a), 6)
+
+dense = layers.Dense(4, "tanh")
+with tf.GradientTape() as tape:
+    inner = dense(t)
+    out = tf.reduce_sum(inner[:, 0] ** 2)
+near(tape.gradient(out, inner)[:, 0], 2 * inner[:, 0].numpy())
+"""
+    )
+
+
+def test_gradients_of_a_model_are_those_of_its_compiled_loss(claims):
+    claims(
+        """
+model = keras.Sequential([
+    layers.Dense(5, "relu", kernel_regularizer=keras.regularizers.L2(0.1)), layers.Dense(1)
+])
+model.compile("sgd", "mse")
+model.build((None, 3))
+expected = model.gradients(x, y)
+loss_fn = keras.losses.MeanSquaredError()
+for by_function in (True, False):
+    with tf.GradientTape() as tape:
+        predictions = model(x, training=True)
+        if by_function:
+            loss = tf.reduce_mean(keras.losses.mean_squared_error(y, predictions))
+        else:
+            loss = loss_fn(y, predictions)
+        loss += sum(model.losses)
+    near(loss, model.evaluate(x, y, verbose=0))
+    for found, each in zip(tape.gradient(loss, model.trainable_weights), expected.values()):
+        near(found, each)
+"""
+    )
+
+
+def test_statistics_move_once_and_optimizers_take_the_gradients(claims):
+    claims(
+        """
+model = keras.Sequential([layers.BatchNormalization(momentum=0.5), layers.Dense(1)])
+model.build((None, 3))
+optimizer = keras.optimizers.SGD(0.1)
+with tf.GradientTape() as tape:
+    loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+gradients = tape.gradient(loss, model.trainable_variables)
+near(model.layers[0].moving_mean, 0.5 * x.mean(0))
+before = [each.numpy() for each in model.trainable_variables]
+optimizer.apply_gradients(zip(gradients, model.trainable_variables))
+for old, gradient, new in zip(before, gradients, model.trainable_variables):
+    near(new, old - 0.1 * gradient.numpy())
+"""
+    )
+
+
+def test_programs_are_kept_for_steps_that_do_the_same(claims):
+    claims(
+        """
+model = keras.Sequential([layers.Dense(1)])
+model.build((None, 3))
+kernel = model.layers[0].kernel
+for rows in (8, 5, 8, 5):
+    for factor in (1.0, 2.0):
+        with tf.GradientTape() as tape:
+            out = factor * model(x[:rows])
+        near(tape.gradient(out, kernel), factor * x[:rows].sum(0)[:, None])
+assert len(tapes._programs) == 4
+for rows in range(1, 9):
+    for factor in (1.0, 2.0, 3.0):
+        with tf.GradientTape() as tape:
+            out = factor * model(x[:rows])
+        near(tape.gradient(out, kernel), factor * x[:rows].sum(0)[:, None])
+assert len(tapes._programs) == 16
+"""
+    )
+
+
+def test_steps_of_one_s_own_train(claims):
+    claims(
+        """
+class Sampling(layers.Layer):
+    def call(self, inputs):
+        mean, log_var = inputs
+        noise = tf.random.normal(shape=tf.shape(mean))
+        return mean + tf.exp(0.5 * log_var) * noise
+
+class VAE(keras.Model):
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        self.tracker = keras.metrics.Mean(name="total")
+
+    @property
+    def metrics(self):
+        return [self.tracker]
+
+    def train_step(self, data):
+        with tf.GradientTape() as tape:
+            mean, log_var, z = self.encoder(data)
+            far = tf.reduce_sum(tf.square(data - self.decoder(z)), axis=-1)
+            kl = -0.5 * (1 + log_var - tf.square(mean) - tf.exp(log_var))
+            total = tf.reduce_mean(far) + tf.reduce_mean(tf.reduce_sum(kl, axis=1))
+        gradients = tape.gradient(total, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights))
+        self.tracker.update_state(total)
+        return {"total": self.tracker.result()}
+
+given = keras.Input((3,))
+hidden = layers.Dense(8, "tanh")(given)
+mean, log_var = layers.Dense(2)(hidden), layers.Dense(2)(hidden)
+encoder = keras.Model(given, [mean, log_var, Sampling()([mean, log_var])])
+decoder = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+vae = VAE(encoder, decoder)
+vae.compile(optimizer=keras.optimizers.Adam(0.02))
+data = np.repeat(rng.normal(size=(8, 1)), 3, axis=1).astype("float32")
+history = vae.fit(np.tile(data, (8, 1)), epochs=30, batch_size=16, verbose=0).history["total"]
+assert np.mean(history[-5:]) < 0.8 * np.mean(history[:2]), history
+
+class Pattern(keras.Model):
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred)
+        trainable = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, trainable), trainable))
+        for metric in self.metrics:
+            metric.update_state(loss) if metric.name == "loss" else metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+def trained(cls):
+    keras.utils.set_random_seed(1)
+    given = keras.Input((3,))
+    model = cls(given, layers.Dense(1)(layers.Dense(4, "tanh")(given)))
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(x, y, epochs=3, batch_size=4, shuffle=False, verbose=0)
+    return model.get_weights()
+
+for own, compiled in zip(trained(Pattern), trained(keras.Model)):
+    near(own, compiled)
+"""
+    )
+
+
+def test_two_tapes_and_batches_joined_by_their_rows(claims):
+    claims(
+        """
+maker = keras.Sequential([keras.Input((2,)), layers.Dense(3)])
+judge = keras.Sequential([keras.Input((3,)), layers.Dense(1, "sigmoid")])
+loss_fn = keras.losses.BinaryCrossentropy()
+noise = tf.random.normal((8, 2))
+with tf.GradientTape() as of_maker, tf.GradientTape() as of_judge:
+    made = maker(noise)
+    fooled = loss_fn(tf.ones((8, 1)), judge(made))
+    right = loss_fn(tf.ones((8, 1)), judge(x)) + loss_fn(tf.zeros((8, 1)), judge(made))
+by_maker = of_maker.gradient(fooled, maker.trainable_variables)
+by_judge = of_judge.gradient(right, judge.trainable_variables)
+p = judge.predict(maker.predict(noise.numpy(), verbose=0), verbose=0)
+q = judge.predict(x, verbose=0)
+near(by_judge[1], [p.mean() + (q - 1).mean()])
+near(by_maker[1], ((p - 1) * judge.get_weights()[0].T).mean(0))
+"""
+    )
+
+
+def test_what_a_tape_cannot_do_is_refused_by_name(claims):
+    claims(
+        """
+v = tf.Variable([1.0])
+with tf.GradientTape() as outer:
+    with tf.GradientTape() as inner:
+        out = v * v
+    refused(NotImplementedError, lambda: inner.gradient(out, v), "no gradients of gradients")
+with tf.GradientTape() as tape:
+    lost = np.square(np.asarray(v * 1.0))
+    with tape.stop_recording():
+        stopped = v * 2.0
+for each in (lost, stopped, 3.0):
+    refused(ValueError, lambda: tape.gradient(each, v), "while the tape is open")
+refused(ValueError, lambda: tape.watch(np.ones(2)), "tensor must be one of tf's, got ndarray")
+refused(NotImplementedError, lambda: tape.jacobian(out, v), "no Jacobians")
+near(inner.gradient(out, v), [2])
+"""
+    )
