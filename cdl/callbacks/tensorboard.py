@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common import clock
+from cdl._common.naming import FreeNames
 from cdl._common.optional_imports import needed
 from cdl._common.validation import count, expected, flag
 from cdl.callbacks.callback import Callback, Logs
@@ -167,13 +168,15 @@ class TensorBoard(Callback):
         if held_out:
             self._write("validation", held_out, epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
+            names = FreeNames()
             for weight in self.model.weights:
+                path = names.take(weight.path)
                 values = np.asarray(weight).reshape(-1)
                 if values.size and np.isfinite(values).all():
-                    self._writer("train").add_histogram(f"{weight.path}/histogram", values, epoch)
+                    self._writer("train").add_histogram(f"{path}/histogram", values, epoch)
                 image = as_images(np.asarray(weight)) if self.write_images else None
                 if image is not None:
-                    tag = f"{weight.path}/image"
+                    tag = f"{path}/image"
                     self._writer("train").add_images(tag, image, epoch, dataformats="NHWC")
         if self.embeddings_freq and epoch % self.embeddings_freq == 0:
             name = f"keras_embedding.ckpt-{epoch}.weights.h5"

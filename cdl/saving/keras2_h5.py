@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import warn
+from cdl._common.naming import FreeNames
 from cdl._configs import allocation_limit, serialization
 from cdl._configs import custom_objects as registered
 from cdl.saving import cudnn_weights, hdf5, keras2_configs
@@ -127,10 +128,10 @@ def _by_name(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
     """Each layer takes what the file has under its name, if anything."""
     saved = {name: (inner, names) for name, inner, names in _saved_layers(group)}
     found: Values = []
-    for layer in model.layers:
-        if layer.name in saved:
-            inner, names = saved[layer.name]
-            found += _values(layer, layer.name, inner, names, skip_mismatch)
+    for name, layer in _names_of_layers(model):
+        if name in saved:
+            inner, names = saved[name]
+            found += _values(layer, name, inner, names, skip_mismatch)
     return found
 
 
@@ -312,12 +313,18 @@ def save_weights(model: TrainableModel, path: Path) -> None:
 
 def _write_layers(model: TrainableModel, group: Any, sink: Sink) -> None:
     _describe(group)
-    _set_names(group, "layer_names", [layer.name for layer in model.layers])
-    for layer in sorted(model.layers, key=lambda layer: str(layer.name)):
-        if layer.name not in group:  # a layer may be there twice
-            _write_variables(group.create_group(layer.name), weights_of(layer))
+    named = _names_of_layers(model)
+    _set_names(group, "layer_names", [name for name, _ in named])
+    for name, layer in sorted(named, key=lambda pair: pair[0]):
+        _write_variables(group.create_group(name), weights_of(layer))
         sink.check()
     _write_variables(group.create_group("top_level_model_weights"), [])
+
+
+def _names_of_layers(model: TrainableModel) -> list[tuple[str, Layer]]:
+    """Each layer by its name in a file: the second one called `dense` is `dense_1`."""
+    names = FreeNames()
+    return [(names.take(str(layer.name)), layer) for layer in model.layers]
 
 
 def _describe(group: Any) -> None:

@@ -1,5 +1,6 @@
 """The derivatives of any function: by its arguments, or by weights for a step of one's own."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -115,13 +116,14 @@ class _Compiled:
         self, arguments: Arguments, variables: list[Variable], step: int
     ) -> tuple[Any, list[Array]]:
         """The value, and the gradient by each weight; 0 for one that is not read."""
-        self._gathering.begin(arguments.arrays, arguments.rows)
-        self._gathering.train(step)
-        executor, sums = self._gathering.executor, self._gathering.sums
-        value, *others = [executor.output(i) for i in range(1 + len(self._traced.others))]
-        gradients = [
-            sums[v].get() if v in sums else np.zeros(v.shape, np.float32) for v in variables
-        ]
+        with self._gathering.lock:
+            self._gathering.begin(arguments.arrays, arguments.rows)
+            self._gathering.train(step)
+            executor, sums = self._gathering.executor, self._gathering.sums
+            value, *others = [executor.output(i) for i in range(1 + len(self._traced.others))]
+            gradients = [
+                sums[v].get() if v in sums else np.zeros(v.shape, np.float32) for v in variables
+            ]
         return self._traced.result(value, others), gradients
 
 
@@ -143,17 +145,21 @@ def _by_weights(
             raise TypeError(f"grad: variables must be weights of layers, got {brief(each)}")
     compiled: dict[Any, _Compiled] = {}
     steps = 0
+    lock = threading.RLock()  # of these two; threads may call one function
 
     def differentiated(*args: Any) -> tuple[Any, list[Array]]:
         nonlocal steps
         arguments = Arguments(args)
         key = arguments.key
-        if key not in compiled:
-            while len(compiled) >= _KEPT:
-                del compiled[next(iter(compiled))]
-            compiled[key] = _Compiled(_Traced(function, arguments, has_aux), variables)
-        steps += 1
-        return compiled[key].of(arguments, variables, steps - 1)
+        with lock:
+            found = compiled.get(key)
+            if found is None:
+                while len(compiled) >= _KEPT:
+                    del compiled[next(iter(compiled))]
+                found = _Compiled(_Traced(function, arguments, has_aux), variables)
+                compiled[key] = found
+            step, steps = steps, steps + 1
+        return found.of(arguments, variables, step)
 
     return differentiated
 

@@ -5,12 +5,14 @@ optimizer. Here the optimizer is one that waits for very many batches before its
 what it has gathered of the first one is the gradient, and no weight has moved.
 """
 
+import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.naming import FreeNames
 from cdl._core import Executor, Parameter
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
@@ -35,11 +37,13 @@ class Gathering:
     Attributes:
         executor: of the program.
         sums: by weight.
+        lock: to be held from `begin` until the sums have been read.
     """
 
     def __init__(
         self, program: Program, variables: list[Variable], penalized: Collection[int], rows: int
     ) -> None:
+        self.lock = threading.RLock()
         self._weight_rules = WeightRules(variables, True, penalized, constrains=False)
         self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         rules = {
@@ -90,10 +94,16 @@ class Gradients:
     def of(self, arrays: Arrays, step: int) -> dict[str, NDArray[np.float32]]:
         """The gradient of a batch's loss by each weight, by its path; the weights stay.
 
+        The second weight of a path `a` is `a_1`. Threads wait for one another.
+
         Args:
             arrays: the batch.
             step: of the optimizer; it chooses what dropout drops.
         """
+        with self._gathering.lock:
+            return self._of(arrays, step)
+
+    def _of(self, arrays: Arrays, step: int) -> dict[str, NDArray[np.float32]]:
         executor, step = self._gathering.executor, step % (_NEVER - 1)
         # Statistics of batches, which the training mode moves.
         kept = [(variable, variable.numpy()) for variable in self._others]
@@ -109,4 +119,6 @@ class Gradients:
         for variable, value in kept:
             variable.assign(value)
         executor.begin(self._plan.nothing(), 1)
-        return {variable.path: total.get() for variable, total in self._gathering.sums.items()}
+        names = FreeNames()
+        sums = self._gathering.sums
+        return {names.take(variable.path): total.get() for variable, total in sums.items()}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cdl import _core, losses, metrics, regularizers, tree
+from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
 from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
@@ -136,7 +137,9 @@ def keys_of_reports(
     return tuple(found), tuple(observed)
 
 
-def with_others(observed: tuple[Logged, ...], held: Sequence[Any]) -> tuple[Logged, ...]:
+def with_others(
+    observed: tuple[Logged, ...], held: Sequence[Any], taken: Iterable[str]
+) -> tuple[Logged, ...]:
     """Metrics that traced code shows values to, and those to which nothing does, in their order.
 
     As in Keras the logs have the latter too, with the values that they have by themselves.
@@ -144,7 +147,9 @@ def with_others(observed: tuple[Logged, ...], held: Sequence[Any]) -> tuple[Logg
     Args:
         observed: what `keys_of_reports` found.
         held: the Metrics that a model and its layers have as attributes.
+        taken: names in the logs of other values: a metric of such a name gets the next free one.
     """
+    names = FreeNames(*taken)
     known = {id(each.metric): each for each in observed}
     last = MODEL_LOSS - len(observed)
     for metric in held:
@@ -152,7 +157,8 @@ def with_others(observed: tuple[Logged, ...], held: Sequence[Any]) -> tuple[Logg
             last -= 1
             known[id(metric)] = Logged(metric.name, metric, False, held=False, output=last)
     places = {id(metric): i for i, metric in enumerate(held)}
-    return tuple(sorted(known.values(), key=lambda each: places.get(id(each.metric), len(places))))
+    found = sorted(known.values(), key=lambda each: places.get(id(each.metric), len(places)))
+    return tuple(each._replace(name=names.take(each.name)) for each in found)
 
 
 def _has_value(metric: Any) -> bool:
@@ -428,7 +434,8 @@ class _Step:
         if self.program.calls is not None:
             calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
         reports, observed = keys_of_reports(self.program, self._keys)
-        observed = with_others(observed, self._model._held_metrics())
+        taken = ["loss", *(m.name for m in self._metrics), *(str(e.logged) for e in self._losses)]
+        observed = with_others(observed, self._model._held_metrics(), taken)
         program = self.program.fused(self.program.training, penalties)
         slots = self._inputs.slots
         parts = (self._penalized, self._untraced, observed, self._model_loss, calls)

@@ -15,7 +15,7 @@ from cdl.random import Kept
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.compile_metrics import LossAndMetrics
 from cdl.trainers.custom.losses import Added
-from cdl.trainers.custom.steps import CustomSteps, Nested, flat_logs, steps_itself
+from cdl.trainers.custom.steps import CustomSteps, Nested, results_of, steps_itself
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
@@ -40,10 +40,7 @@ def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]
     flat: dict[str, Any] = {}
     for variable in variables:
         if variable.path in flat:
-            raise ValueError(
-                f"get_state_tree: each path must be that of one variable, got {variable.path!r} "
-                "twice: give layers and metrics names of their own"
-            )
+            raise _there_twice("get_state_tree", variable.path)
         flat[variable.path] = variable.numpy()
     tree: dict[str, Any] = {}
     for path, value in flat.items():
@@ -57,10 +54,22 @@ def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]
 
 def assign_nested(variables: Sequence[Any], values: Mapping[str, Any]) -> None:
     """Give variables the values that stand under their paths; those that do not stay."""
-    by_path = {variable.path: variable for variable in variables}
+    by_path: dict[str, Any] = {}
+    for variable in variables:
+        by_path[variable.path] = None if variable.path in by_path else variable
     for path, value in _by_path(values):
         if path in by_path:
-            by_path[path].assign(np.asarray(value))
+            variable = by_path[path]
+            if variable is None:
+                raise _there_twice("set_state_tree", path)
+            variable.assign(np.asarray(value))
+
+
+def _there_twice(call: str, path: str) -> ValueError:
+    return ValueError(
+        f"{call}: each path must be that of one variable, got {path!r} twice: give layers and "
+        "metrics names of their own"
+    )
 
 
 def _by_path(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str, Any]]:
@@ -321,7 +330,7 @@ class CompiledState(PartOfModel):
     def get_metrics_result(self) -> dict[str, float]:
         """Loss and metrics of the last run, by name."""
         if self._counts_in_python():
-            return in_order(flat_logs({each.name: each.result() for each in self.metrics}))
+            return in_order(results_of(self.metrics))
         return in_order(self._last_train_function.results()) if self._last_train_function else {}
 
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
-from cdl.trainers.custom.steps import flat_logs, steps_itself
+from cdl.trainers.custom.steps import flat_logs, results_of, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
@@ -128,7 +128,7 @@ class Trainer(OlderMethods, CompiledState):
         loss_and_metrics = self._loss_and_metrics(self._compiled_for("compute_metrics"))
         if loss_and_metrics.has_metrics:
             loss_and_metrics.metrics.update_state(y, y_pred, sample_weight)
-        return flat_logs({each.name: each.result() for each in self._python_metrics()})
+        return results_of(self._python_metrics())
 
     def _default_step(self, kind: str, data: Any) -> dict[str, Any]:
         """One batch through the core, as `train_on_batch` does it, without forgetting the last."""
@@ -170,8 +170,8 @@ class Trainer(OlderMethods, CompiledState):
             sample_weight: its weights.
 
         Returns:
-            An array of each weight's shape, by the weight's `path`, in the order of
-            `trainable_variables`.
+            An array of each weight's shape by its `path`, that of a second such weight by `path_1`,
+            in the order of `trainable_variables`.
 
         Raises:
             ValueError: before `compile`, or for data that do not fit.

@@ -7,7 +7,7 @@ so that epochs, hooks and validation are the same for it.
 
 import re
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cdl import data, tree
 from cdl._common import clock
+from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
 from cdl.data import brief
 from cdl.data.texts import array_of, holds_texts
@@ -201,12 +202,21 @@ class CustomSteps:
 
 
 def names_of(metrics: Any) -> list[str]:
-    """Names of metrics, and of those within one that holds several."""
-    names = []
+    """Names of metrics in logs, and of those within one that holds several."""
+    free, names = FreeNames(), []
     for metric in metrics:
         inner = getattr(metric, "metrics", None)
-        names += [each.name for each in inner] if inner is not None else [metric.name]
+        names += [free.take(each.name) for each in (inner if inner is not None else [metric])]
     return names
+
+
+def results_of(metrics: Sequence[Any]) -> dict[str, Any]:
+    """Values of metrics by name, numbers as floats; the second `mean` is `mean_1`."""
+    names, found = FreeNames(), {}
+    for each in metrics:
+        for name, value in flat_logs({each.name: each.result()}).items():
+            found[names.take(name)] = value
+    return found
 
 
 def flat_logs(logs: Mapping[str, Any]) -> dict[str, Any]:
