@@ -97,6 +97,7 @@ class Compiled:
         has_metrics: whether there are metrics for some output.
         reads_targets: whether there is either.
         resolved: loss and metrics as objects, None until the first data.
+        has_run: whether code of the user's has run in a batch that came to its end.
         told_not_finite: whether it has been said why the loss is not finite.
         lost: kind, path and value of weights that were not finite before the last run of training.
         stamps: the weights and their versions when they were last finite, or looked at; or None.
@@ -125,6 +126,7 @@ class Compiled:
         if names is not None:
             self.specs(names, nest)
         self.resolved: Resolved | None = None
+        self.has_run = False
         self.told_not_finite = False
         self.lost: list[tuple[str, str, str]] = []
         self.stamps: tuple[list[Any], list[int]] | None = None

@@ -53,7 +53,12 @@ class ExecutorCache:
         # Batches of several sizes may differ in rows, too: one for the most rows runs all.
         most = rows if form.inputs is None else None
         key = (self._token, kind, most, form.key, ranks.current(), ranks.manner())
-        return self._idle.pop(key, None) or self._make(model, key, form, resolved, rows)
+        return self._kept(key, resolved) or self._make(model, key, form, resolved, rows)
+
+    def _kept(self, key: Any, resolved: Resolved) -> TrainFunction | None:
+        """The train function of a key, if it has these losses; others may have come since."""
+        found = self._idle.pop(key, None)
+        return found if found is not None and found.resolved.losses is resolved.losses else None
 
     def _form(self, model: TrainableModel, arrays: Arrays, resolved: Resolved) -> Form:
         return form_of(arrays, resolved, self._compiled.custom_loss, model._takes_sizes())
@@ -115,9 +120,10 @@ class ExecutorCache:
         # Who computes metrics wants the outputs of all rows.
         shared = ranks.current() if with_metrics else None
         shared_key = (form.key, shared, ranks.manner())
-        if train_function is None or train_function.key[3:] != shared_key:
+        others = last is not None and last.resolved.losses is not resolved.losses
+        if train_function is None or others or train_function.key[3:] != shared_key:
             key = (self._token, kind, "steps", *shared_key)
-            train_function = self._idle.pop(key, None)
+            train_function = self._kept(key, resolved)
             if train_function is None:
                 train_function = self._make(model, key, form, resolved, arrays.samples)
             if last is None:

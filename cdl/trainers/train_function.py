@@ -109,6 +109,7 @@ class TrainFunction:
         self._plain_metrics = [m for m in resolved.metrics if one or m.name == m.metric.name]
         self._front_metrics = [m for m in resolved.metrics if m not in self._plain_metrics]
         whole = MODEL_LOSS in plan.reports or plan.model_loss is not None
+        self._compiled = compiled
         self._custom_loss = compiled.custom_loss
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
@@ -283,7 +284,21 @@ class TrainFunction:
         return done
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
-        """The same batch by batch, with the Python parts between."""
+        """The same batch by batch, with the Python parts between.
+
+        If the first batch of all fails, its shapes may be at fault, and those of later data right:
+        then losses and metrics are traced again.
+        """
+        try:
+            done = self._run_parts(steps, seconds)
+        except Exception:
+            if not self._compiled.has_run:
+                self._compiled.resolved = None
+            raise
+        self._compiled.has_run = True
+        return done
+
+    def _run_parts(self, steps: int, seconds: float) -> int:
         restrained = self._weight_rules.in_python
         end = clock.now() + seconds
         done = 0
