@@ -32,7 +32,12 @@ CALLS = {
     "no_x": ("fit", (), TypeError, ["fit: x", "None"]),
     "no_y": ("fit", (X,), ValueError, ["fit: y must be given", "categorical_crossentropy"]),
     "y_none_evaluate": ("evaluate", (X,), ValueError, ["evaluate: y must be given"]),
-    "dict": ("fit", ({"a": X}, ONE_HOT), ValueError, ["fit: x", "['input_layer", "['a']"]),
+    "dict": (
+        "fit",
+        ({"a": X, "b": X}, ONE_HOT),
+        ValueError,
+        ["fit: x", "['input_layer", "['a', 'b']"],
+    ),
     "one_hot_width": ("fit", (X, ONE_HOT[:, :2]), ValueError, ["fit: y", "(n, 3)", "(20, 2)"]),
     "classes": ("fit", (X, LABELS), ValueError, ["fit: y", "(20,)", "sparse_categorical_cross"]),
     "y_strings": ("fit", (X, np.array(["a"] * 20)), ValueError, ["fit: y", "real numbers"]),
