@@ -39,7 +39,7 @@ class SameShape(Layer):
     @property
     def _takes_numbers(self) -> bool:
         """Whether a call may be given a single number: each element is by itself."""
-        return self.axis == ()
+        return bool(self.axis == ())
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape.

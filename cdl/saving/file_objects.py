@@ -16,13 +16,13 @@ from typing import IO, TYPE_CHECKING, Any
 from cdl.saving import hdf5
 
 if TYPE_CHECKING:
-    from typing import TypeGuard
+    from typing_extensions import TypeIs
 
 FilePath = str | PathLike[str] | IO[bytes]
 _ZIP, _HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
 
 
-def is_open_file(filepath: Any) -> TypeGuard[IO[bytes]]:
+def is_open_file(filepath: Any) -> TypeIs[IO[bytes]]:
     """Whether it is a file such as `io.BytesIO`, and no path."""
     return not isinstance(filepath, (str, PathLike)) and (
         hasattr(filepath, "write") or hasattr(filepath, "read")
