@@ -78,7 +78,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"got {self.filepath!r}"
             )
         self._counter = BatchCounter(self.save_freq)
-        self._epoch = 0
+        self._current_epoch = 0
         self._threshold = initial_value_threshold
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
@@ -97,22 +97,29 @@ class ModelCheckpoint(MonitorCallback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Note which epoch it is."""
-        self._epoch = epoch
+        self._current_epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Save, if so many batches have passed."""
-        if self._counter.is_due(batch):
-            self._save(self._epoch, batch, logs or {})
+        if self._should_save_on_batch(batch):
+            self._save_model(self._current_epoch, batch, logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save, if epochs are saved."""
         if self.save_best_only:
             self._check_there(logs or {})
         if self.save_freq == "epoch":
-            self._save(epoch, None, logs or {})
+            self._save_model(epoch, None, logs or {})
 
-    def _save(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> None:
-        path = self._path(epoch, batch, logs)
+    # Subclasses of others, such as those of wandb, call these by Keras's names.
+
+    def _should_save_on_batch(self, batch: int) -> bool:
+        """Whether so many batches have passed since the last file."""
+        return self._counter.is_due(batch)
+
+    def _save_model(self, epoch: int, batch: int | None, logs: Logs) -> None:
+        logs = logs or {}
+        path = self._get_file_path(epoch, batch, logs)
         if not self._is_wanted(epoch, logs, path):
             return
         if os.path.isdir(path):
@@ -124,7 +131,7 @@ class ModelCheckpoint(MonitorCallback):
             self.model.save(path, overwrite=True)
         self._say(epoch, f"finished saving model to {path}")
 
-    def _path(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> str:
+    def _get_file_path(self, epoch: int, batch: int | None, logs: dict[str, Any]) -> str:
         values = {**logs, "epoch": epoch + 1}
         if batch is not None:
             values.setdefault("batch", batch + 1)

@@ -158,6 +158,10 @@ class Sequential(Model):
         return Layer.output.__get__(self) if self._inbound_nodes else super().output
 
     @property
+    def _functional(self) -> Any:  # Keras's name, by which exporters of others read the graph
+        return Functional(self.inputs, self.outputs, name=self.name) if self.built else None
+
+    @property
     def layers(self) -> list[Layer]:
         """The layers, in order, without the Input; change them by `add` and `pop`."""
         return list(self._stack)
@@ -186,10 +190,8 @@ class Sequential(Model):
         by `add` takes no longer than one that is made at once.
         """
         shapes = self._shapes if self._all_but_last_are_built() else []
-        self.built = False
-        self._shapes = []
+        self.built, self._shapes, self._build_shape = False, [], None
         self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
-        self._build_shape = None
         self._forget_programs()
         self._tell_outer()
         if shapes:
@@ -233,8 +235,7 @@ class Sequential(Model):
         """
         self._check_has_layers()
         given = None if self._input is None else self._input.batch_shape
-        if input_shape is None:
-            input_shape = given
+        input_shape = given if input_shape is None else input_shape
         if input_shape is None:
             raise ValueError(f"{self.name}: input_shape must be given to build(), got None")
         if given is not None and input_shape != given and tuple(input_shape) != given:
@@ -304,8 +305,7 @@ class Sequential(Model):
         """
         if self._model_graph is None and self.built:
             assert self._input is not None
-            x = self._input.output
-            y = x
+            x = y = self._input.output
             for layer in self._stack:
                 y = layer(y)
             self._wire(x, y)

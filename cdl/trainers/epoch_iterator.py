@@ -369,8 +369,10 @@ def for_step(
 
 
 def refuse_beside_stream(call: str, source: Any, **given: Any) -> None:
-    """ValueError for an argument that only arrays take, if it is given."""
+    """ValueError for an argument that only arrays take, if it is given; a warning of batch_size."""
     kind = "a PyDataset" if isinstance(source, data.PyDataset) else "a generator"
+    if given.pop("batch_size", None) is not None:  # Keras's guides give it, without effect
+        warn(f"{call}: batch_size has no effect when x is {kind}, which makes the batches")
     for name, value in given.items():
         if value is not None:
             raise ValueError(

@@ -29,7 +29,7 @@ from cdl.trainers import arguments
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
-from cdl.trainers.epoch_iterator import warn_out_of_data
+from cdl.trainers.epoch_iterator import refuse_beside_stream, warn_out_of_data
 from cdl.trainers.lowering import lower_inference, lower_with_calls
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Rows, rows_of
@@ -242,8 +242,7 @@ def predict(
     if not isinstance(source, tuple):
         return _in_windows(model, source, batch_size, verbose, steps, callbacks, custom)
     if data.is_stream(x):
-        if batch_size is not None:
-            raise ValueError(f"{call}: batch_size must be None for a generator, got {batch_size}")
+        refuse_beside_stream(call, x, batch_size=batch_size)
         stream = data.Stream(x, f"{call}: x")
         target = steps or len(stream) or None
         if target is None and stream.is_dataset:

@@ -152,13 +152,37 @@ def test_class_is_no_data_set(model):
     [
         ({"y": VALUES}, "y must not be given when x is a PyDataset"),
         ({"sample_weight": [1]}, "sample_weight must not be given"),
-        ({"batch_size": 3}, "batch_size must not be given"),
         ({"validation_split": 0.5}, "validation_split must not be given"),
     ],
 )
 def test_arguments_of_arrays_are_refused(model, options, text):
     with pytest.raises(ValueError, match=text):
         model.fit(Endless(), **options)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("kind", ["PyDataset", "generator"])
+def test_batch_size_beside_what_makes_the_batches_is_warned_of(model, call, kind):
+    batches = [(X[:4], VALUES[:4]), (X[4:8], VALUES[4:8])]
+
+    class Two(PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            return batches[i]
+
+    def source():
+        return Two() if kind == "PyDataset" else iter(batches)
+
+    expected = getattr(model, call)(source(), verbose=0)
+    weights = model.get_weights()
+    with pytest.warns(UserWarning, match=f"{call}: batch_size has no effect when x is a {kind}"):
+        found = getattr(model, call)(source(), batch_size=64, verbose=0)
+    if call == "fit":
+        assert not all(map(np.array_equal, weights, model.get_weights()))
+    else:
+        assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

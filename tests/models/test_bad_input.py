@@ -102,12 +102,6 @@ CALLS = {
         ValueError,
         ["fit: validation_split must not be given", "0.2"],
     ),
-    "generator_batch": (
-        "fit",
-        (gen((X, ONE_HOT)), {"batch_size": 3}),
-        ValueError,
-        ["fit: batch_size must not be given", "3"],
-    ),
     "generator_empty": ("fit", (gen(),), ValueError, ["fit: x must yield at least one batch"]),
     "generator_bare": ("fit", (gen(X),), ValueError, ["fit: x must yield tuples", "(20, 5)"]),
     "generator_shape": (
