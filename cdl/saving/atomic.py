@@ -10,7 +10,6 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +19,7 @@ _MOST_LINKS = 40  # one after the other, as in Linux
 _NEW_FILE = 0o666  # the mode of a new file, less the user's umask
 
 
-def checked_path(filepath: str | PathLike[str], call: str) -> Path:
+def checked_path(filepath: object, call: str) -> Path:
     """What the user gave as a path.
 
     Raises:

@@ -201,7 +201,7 @@ def load_model(
             if model.built or model.weights:  # of layers that were built before the model
                 weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
         for folder, part in _vocabularies(model):
-            for member in [f"{folder}/{name}" for name in part.ASSETS]:
+            for member in [f"{folder}/{name}" for name in part._assets]:
                 if member in members:
                     with blaming(path, member):
                         written = decoded(members.read(member, _LONGEST_ASSET))

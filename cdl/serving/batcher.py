@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import tree
+from cdl._common import clock
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, flag
 from cdl.serving.model_holder import ModelHolder
@@ -142,6 +142,10 @@ def _function_of(model: Any) -> Callable[[Any], Any]:
     return function  # type: ignore[no-any-return]
 
 
+def _now() -> float:
+    return clock.now()
+
+
 @dataclass(eq=False)
 class _Request:
     """Data of one caller, and the future of their outputs.
@@ -158,7 +162,7 @@ class _Request:
     kind: Any
     rows: int
     future: Future[Any] = field(default_factory=Future)
-    came: float = field(default_factory=time.monotonic)
+    came: float = field(default_factory=_now)
 
 
 def _request(x: Any) -> _Request:
@@ -253,7 +257,7 @@ class _Queue:
                 if each.kind == first.kind and (not batch or rows + each.rows <= self._max_rows):
                     batch.append(each)
                     rows += each.rows
-            left = first.came + self._wait - time.monotonic()
+            left = first.came + self._wait - clock.now()
             if rows >= self._max_rows or left <= 0 or self.closed or first.leaves is None:
                 break
             self._changed.wait(left)

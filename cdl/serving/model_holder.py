@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common import clock
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected
 from cdl.saving import load_model
@@ -73,7 +74,7 @@ class ModelHolder(Hinting):
         self._loads = self._failures = 0
         self._loaded_at = 0.0
         self._error: str | None = None
-        self._again_at = 0.0  # when a bad file is tried again, by time.monotonic
+        self._again_at = 0.0  # when a bad file is tried again, by clock.now
         self._model: Model
         self.reload()
         _holders.add(self)
@@ -123,7 +124,7 @@ class ModelHolder(Hinting):
                 self._failures += 1
                 self._error = f"{type(error).__name__}: {error}"
                 pause = (self._every or 0.0) * 2.0 ** min(self._failures, 30)
-                self._again_at = time.monotonic() + min(pause, _LONGEST_PAUSE)
+                self._again_at = clock.now() + min(pause, _LONGEST_PAUSE)
                 raise
             if not self._stop.is_set():
                 self._model = model
@@ -187,7 +188,7 @@ class ModelHolder(Hinting):
     def _look(self) -> None:
         """Load the file if it has changed, or if a bad one is due to be tried again."""
         bad = self._error is not None
-        if _state(self.filepath) == self._seen and not (bad and time.monotonic() > self._again_at):
+        if _state(self.filepath) == self._seen and not (bad and clock.now() > self._again_at):
             return
         before = self._error
         try:

@@ -167,15 +167,14 @@ def test_a_bad_file_is_told_once_in_the_log(path, caplog):
     assert len(told) == 1
 
 
-def test_a_bad_file_is_tried_again_after_growing_pauses_only(path, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(model_holder.time, "monotonic", lambda: now[0])
+def test_a_bad_file_is_tried_again_after_growing_pauses_only(path, clock):
+    clock.seconds = 0.0
     with ModelHolder(path, every=None) as holder:
         holder._every = 1.0
         text(path)
         tried = []
         for second in range(400):
-            now[0] = float(second)
+            clock.seconds = float(second)
             before = holder.health()["failures"]
             holder._look()
             if holder.health()["failures"] > before:

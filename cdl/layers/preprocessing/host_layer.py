@@ -85,10 +85,10 @@ class VocabularyLayer(HostLayer):
     """A layer with a vocabulary, which is a file of text beside the weights in a `.keras` file.
 
     Attributes:
-        ASSETS: the names that this file may have, of which it has one.
+        _assets: the names that this file may have, of which it has one.
     """
 
-    ASSETS = (LINES, EXACT)
+    _assets = (LINES, EXACT)
 
     _inner: tuple[str, ...] = ("assets", "load_from_assets")
 
@@ -105,7 +105,7 @@ class VocabularyLayer(HostLayer):
         It is `vocabulary.txt` with one token a line, or `vocabulary.json` where a line does not do.
         """
         texts = self.assets()
-        for name in self.ASSETS if texts else ():
+        for name in self._assets if texts else ():
             Path(dir_path, name).unlink(missing_ok=True)
         for name, text in texts.items():
             Path(dir_path, name).write_bytes(text.encode("utf-8"))
@@ -118,10 +118,10 @@ class VocabularyLayer(HostLayer):
         """
         if not self.assets():  # it is in the config
             return
-        paths = [path for name in self.ASSETS if (path := Path(dir_path, name)).exists()]
+        paths = [path for name in self._assets if (path := Path(dir_path, name)).exists()]
         if not paths:
             raise FileNotFoundError(
-                f"load_assets: {' or '.join(self.ASSETS)} must be in {os.fspath(dir_path)!r}"
+                f"load_assets: {' or '.join(self._assets)} must be in {os.fspath(dir_path)!r}"
             )
         self.load_from_assets({path.name: decoded(path.read_bytes()) for path in paths})
 
