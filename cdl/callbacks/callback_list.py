@@ -92,6 +92,7 @@ class CallbackList(Listed):
 
     def set_model(self, model: TrainableModel) -> None:
         """Hand the model to all; its `history` is this run's."""
+        model = model._of_users() if hasattr(model, "_of_users") else model
         self.model = model
         self._wants_batches.clear()
         if self.history is not None:

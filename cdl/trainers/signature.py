@@ -171,6 +171,9 @@ class TrainableModel(Protocol):
     _predictors_made: Predictors | None
     _sizes_made: Sizes | None
 
+    def _of_users(self) -> TrainableModel:
+        """The model that users know: this one, if it does not run in the place of another."""
+
     def _held_metrics(self) -> list[Any]:
         """The Metrics that it and its layers have as attributes; not those of models in it."""
 

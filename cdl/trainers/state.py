@@ -106,6 +106,8 @@ class CompiledState(PartOfModel):
             "_loss_and_metrics_made",
         ):
             state.pop(name, None)
+        if "_without_inputs" in state:
+            state["_without_inputs"] = {}
         if self._last_fit is not None:
             state["_last_fit"] = dict(vars(self.history), model=None)
         return state
@@ -137,6 +139,10 @@ class CompiledState(PartOfModel):
         if not epochs or not epochs.start or self._compiled is None:
             return False
         return step == int(self._compiled.optimizer.iterations) and state.restore()
+
+    def _of_users(self) -> Any:
+        """The model that users know: this one, if it does not run in the place of another."""
+        return self
 
     @property
     def history(self) -> History:
@@ -297,8 +303,10 @@ class CompiledState(PartOfModel):
         as attributes. They have the values of the last run.
         """
         if isinstance(self._last_train_function, TrainFunction) and self._compiled is not None:
-            self._last_train_function.share_totals()
-            self._loss_and_metrics(self._compiled).load(self._last_train_function.results())
+            last, compiled = self._last_train_function, self._compiled
+            last.share_totals()
+            compiled.resolved = compiled.resolved or last.resolved  # of one without some inputs
+            self._loss_and_metrics(compiled).load(last.results())
         return self._python_metrics()
 
     def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
@@ -310,6 +318,22 @@ class CompiledState(PartOfModel):
         """
         del call
         return self, x
+
+    def _taking_alike(self, model: Any, validation_data: Sequence[Any]) -> tuple[Any, ...]:
+        """Data of validation for the model that takes the inputs of `fit`.
+
+        Raises:
+            ValueError: other optional inputs are left out there.
+        """
+        x, *others = validation_data
+        other, x = self._taking(x, "fit: validation_data")
+        if other is not model:
+            raise ValueError(
+                "fit: validation_data must leave out the same optional inputs as x, got "
+                f"{[each.name for each in other.inputs]} there and "
+                f"{[each.name for each in model.inputs]} in x"
+            )
+        return x, *others
 
     @property
     def metrics_names(self) -> list[str]:
@@ -383,8 +407,9 @@ class CompiledState(PartOfModel):
         if isinstance(self._last_train_function, TrainFunction):
             self._last_train_function.reset()
             self._last_train_function.share_totals()
-        if self._executors is not None:
-            self._executors.reset_steps()
+        for each in (self, *getattr(self, "_without_inputs", {}).values()):
+            if each._executors is not None:
+                each._executors.reset_steps()
         if self._counts_in_python():
             for metric in self.metrics:
                 metric.reset_state()

@@ -342,9 +342,8 @@ class Trainer(OlderMethods, CompiledState):
             (['loss', 'val_loss'], 3)
         """
         model, x = self._taking(x, "fit")
-        if model is not self and isinstance(validation_data, (list, tuple)):
-            held_out = self._taking(validation_data[0], "fit: validation_data")[1]
-            validation_data = (held_out, *validation_data[1:])
+        if isinstance(validation_data, (list, tuple)) and validation_data:
+            validation_data = self._taking_alike(model, validation_data)
         with ranks.run():
             history = fit_loop.fit(
                 model,

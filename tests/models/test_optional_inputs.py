@@ -1,9 +1,13 @@
 """Inputs that may be left out: Input(optional=True)."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import cdl
+from cdl import callbacks
 from cdl.layers import Dense
 
 X = np.arange(8, dtype=np.float32).reshape(4, 2)
@@ -75,3 +79,120 @@ def test_an_input_that_is_not_optional_must_be_there():
             call([None, X])
     with pytest.raises(ValueError, match="'a' is not optional"):
         plain()([None])
+
+
+class Watching(callbacks.Callback):
+    """Notes which model each hook has."""
+
+    def __init__(self):
+        super().__init__()
+        self.models = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.models.append(self.model)
+
+    def on_test_begin(self, logs=None):
+        self.models.append(self.model)
+
+    def on_predict_begin(self, logs=None):
+        self.models.append(self.model)
+
+
+def summed():
+    first, second = cdl.Input((3,)), cdl.Input((3,), optional=True)
+    model = cdl.Model([first, second], cdl.layers.Dense(1)(Summed()(first, second)))
+    model.compile("sgd", "mse", metrics=["mae"])
+    return model
+
+
+@cdl.saving.register_keras_serializable("optional inputs")
+class Summed(cdl.layers.Layer):
+    """The sum of what is there."""
+
+    def call(self, a, b=None):
+        return a if b is None else a + b
+
+
+THREE, ONE = np.ones((8, 3), np.float32), np.ones((8, 1), np.float32)
+
+
+def test_callbacks_have_the_model_of_the_user(tmp_path):
+    model, watching = summed(), Watching()
+    file = tmp_path / "best.keras"
+    kept = [
+        callbacks.ModelCheckpoint(file, monitor="loss", save_best_only=True),
+        callbacks.BackupAndRestore(tmp_path / "backup"),
+        callbacks.EarlyStopping("loss", restore_best_weights=True),
+    ]
+    held_out = ([THREE, None], ONE)
+    history = model.fit(
+        [THREE, None],
+        ONE,
+        epochs=2,
+        verbose=0,
+        callbacks=[watching, *kept],
+        validation_data=held_out,
+    )
+    model.evaluate([THREE, None], ONE, verbose=0, callbacks=[watching])
+    model.predict([THREE, None], verbose=0, callbacks=[watching])
+    assert len(watching.models) >= 4
+    assert all(each is model for each in watching.models)
+    assert model.history is history and history.model is model
+    again = cdl.saving.load_model(file)
+    for data in ([THREE, None], [THREE, THREE]):
+        np.testing.assert_array_equal(
+            again.predict(data, verbose=0), model.predict(data, verbose=0)
+        )
+
+
+def test_what_a_run_leaves_is_on_the_model_of_the_user():
+    model = summed()
+    logs = model.train_on_batch([THREE, None], ONE, return_dict=True)
+    assert model.get_metrics_result() == logs
+    assert model.metrics[1].result() == {"mae": logs["mae"]}
+    model.reset_metrics()
+    assert model.get_metrics_result() == {"loss": 0.0, "mae": 0.0}
+    values = [model.test_on_batch([THREE, None], ONE) for _ in range(2)]
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end"])
+def test_the_model_of_the_user_can_be_told_to_stop(hook):
+    model = summed()
+    stop = callbacks.LambdaCallback(**{hook: lambda *_: setattr(model, "stop_training", True)})
+    model.fit([THREE, None], ONE, epochs=5, batch_size=2, verbose=0, callbacks=[stop])
+    assert len(model.history.epoch) == 1
+    assert model.stop_training
+
+
+def test_copies_and_files_of_a_model_that_has_run_without_an_input_go_on(tmp_path):
+    model = summed()
+    model.fit([THREE, None], ONE, verbose=0)
+    model.save(tmp_path / "model.keras")
+    others = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    others.append(cdl.saving.load_model(tmp_path / "model.keras"))
+    model.fit([THREE, None], ONE, verbose=0)
+    for other in others:
+        other.fit([THREE, None], ONE, verbose=0)
+        for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("x", "held_out"), [([THREE, None], [THREE, THREE]), ([THREE, THREE], [THREE, None])]
+)
+def test_validation_of_other_inputs_is_refused(x, held_out):
+    with pytest.raises(ValueError, match="fit: validation_data must leave out the same optional"):
+        summed().fit(x, ONE, validation_data=(held_out, ONE), verbose=0)
+
+
+def test_a_step_of_the_users_own_is_not_passed_over():
+    class Stepping(cdl.Model):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    first, second = cdl.Input((3,)), cdl.Input((3,), optional=True)
+    model = Stepping([first, second], cdl.layers.Dense(1)(Summed()(first, second)))
+    model.compile("sgd", "mse")
+    with pytest.raises(NotImplementedError, match="Stepping has a train_step of its own"):
+        model.fit([THREE, None], ONE, verbose=0)
