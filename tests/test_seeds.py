@@ -14,6 +14,7 @@ from cdl.initializers import Constant, GlorotUniform
 from cdl.layers import Dense, Flatten, Input
 from cdl.models import Model, Sequential
 from cdl.random import SeedGenerator
+from cdl.scripts import tf_data
 from cdl.utils import set_random_seed
 
 RNG = np.random.default_rng(0)
@@ -370,6 +371,26 @@ def test_jobs_that_share_windows_get_the_same_orders_whichever_ran_first(seed):
 
     alone = many(1)
     assert many(8) == alone
+    assert len(set(alone)) == 1
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize("repeats", [False, True])
+def test_jobs_that_share_a_data_set_of_tf_data_get_the_same_orders(seed, repeats):
+    def many(workers):
+        cdl.utils.set_random_seed(3)
+        shared = tf_data.Dataset.from_tensor_slices((X, X[:, :1])).shuffle(50, seed).batch(8)
+        if repeats:
+            shared = shared.repeat()
+        models = [Sequential([Input((X.shape[1],)), dense(1, 9)]) for _ in range(6)]
+        for model in models:
+            model.compile("adam", "mse")
+        jobs = [(model, shared, None) for model in models]
+        cdl.train_many(jobs, workers=workers, epochs=4, steps_per_epoch=5 if repeats else None)
+        return [bits(model) for model in models]
+
+    alone = many(1)
+    assert many(6) == alone
     assert len(set(alone)) == 1
 
 

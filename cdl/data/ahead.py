@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cdl._common import clock
+from cdl.random import generators_within, have_generators
 
 _SLOW = 1e-3  # seconds
 _PATIENCE = 1.0  # seconds that `close` waits for an item that is being made
@@ -124,13 +125,14 @@ class Ahead:
     def _start(self) -> None:
         """Start the thread, if it would be of use."""
         if self._thread is None and self._slow and self._wanted >= 1 and self._end is None:
-            work = contextvars.copy_context().run
+            work, kept = contextvars.copy_context().run, generators_within()
             self._thread = threading.Thread(
-                target=work, args=(self._work,), name="cdl-batches", daemon=True
+                target=work, args=(self._work, kept), name="cdl-batches", daemon=True
             )
             self._thread.start()
 
-    def _work(self) -> None:
+    def _work(self, kept: Any) -> None:
+        have_generators(kept)
         while self._may_read():
             try:
                 item = self._turn.take()

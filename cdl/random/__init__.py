@@ -24,6 +24,8 @@ from cdl.random.sources import core_seed as core_seed
 from cdl.random.sources import draw_from as draw_from
 from cdl.random.sources import draw_seed as draw_seed
 from cdl.random.sources import generator_within as generator_within
+from cdl.random.sources import generators_within as generators_within
+from cdl.random.sources import have_generators as have_generators
 from cdl.random.sources import numpys as numpys
 from cdl.random.sources import permutation as permutation
 from cdl.random.sources import pythons as pythons

@@ -115,6 +115,16 @@ def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
     return _thread.kept[drawer]
 
 
+def generators_within() -> Any:
+    """The generators of `generator_within` in this thread, for one that reads data for it."""
+    return _thread.kept
+
+
+def have_generators(kept: Any) -> None:
+    """Let this thread have what `generators_within` has given another one, which waits for it."""
+    _thread.kept = kept
+
+
 def state() -> dict[str, Any]:
     """All that further orders and draws depend on, to be given to `set_state`; fit for JSON."""
     numpys_state = _plain(numpys().get_state(legacy=False))

@@ -23,12 +23,32 @@ from cdl import tree
 from cdl._common.validation import count as checked_count
 from cdl._common.validation import positive_int
 from cdl.data import brief
+from cdl.random import generator_within
 from cdl.scripts.tensor import tensors
 from cdl.scripts.tf_batches import Batches
 from cdl.scripts.tf_elements import TensorSpec, element_of, rows_of
 
 AUTOTUNE = -1
 _INFINITE, _UNKNOWN = -1, -2  # what cardinality() gives beside a number
+
+
+class _Passes:
+    """The orders of passes: each job of `train_many` has those from the first one on.
+
+    Args:
+        seed: where they start, None for a drawn one.
+    """
+
+    def __init__(self, seed: int | None) -> None:
+        self._passes = random.Random(random.getrandbits(64) if seed is None else int(seed))
+        self._first = self._passes.getrandbits(64)
+
+    def draw(self, anew: bool) -> random.Random:
+        """A generator for a pass: another one for each, or the same one."""
+        if not anew:
+            return random.Random(self._first)
+        own = generator_within(self, self._first % 2**32)
+        return random.Random(self._passes.random() if own is None else float(own.random_sample()))
 
 
 class Dataset(Batches, metaclass=ABCMeta):
@@ -177,10 +197,12 @@ class Dataset(Batches, metaclass=ABCMeta):
                 f"sample_from_datasets: weights must be one for each of the {len(each)} data sets, "
                 f"got {len(shares)}"
             )
-        seeds = random.Random(random.getrandbits(64) if seed is None else int(seed))
+        passes = _Passes(seed)
 
         def start() -> Iterator[Any]:
-            draw, left = random.Random(seeds.random()), dict(enumerate(map(iter, each)))
+            return drawn(passes.draw(True), dict(enumerate(map(iter, each))))
+
+        def drawn(draw: random.Random, left: dict[int, Iterator[Any]]) -> Iterator[Any]:
             while any(shares[i] for i in left):
                 number = draw.choices([*left], [shares[i] for i in left])[0]
                 found = next(left[number], _NOTHING)
@@ -206,11 +228,13 @@ class Dataset(Batches, metaclass=ABCMeta):
         The order follows the seed, or `tf.random.set_seed`.
         """
         size = positive_int("shuffle", "buffer_size", buffer_size)
-        seeds = random.Random(random.getrandbits(64) if seed is None else int(seed))
-        first = seeds.getrandbits(64)
+        passes = _Passes(seed)
 
         def step(items: Iterator[Any]) -> Iterator[Any]:
-            draw = random.Random(first if reshuffle_each_iteration is False else seeds.random())
+            # By who asks for the pass: a thread may read its items.
+            return drawn(items, passes.draw(reshuffle_each_iteration is not False))
+
+        def drawn(items: Iterator[Any], draw: random.Random) -> Iterator[Any]:
             ahead = list(itertools.islice(items, size))
             for item in items:
                 place = draw.randrange(size)
@@ -388,8 +412,10 @@ class Dataset(Batches, metaclass=ABCMeta):
 
     def __iter__(self) -> Iterator[Any]:
         """The elements of a pass, as tensors."""
-        for item in self._start():
-            yield tensors(item if self._arrays is None else rows_of(self._arrays, item))
+        arrays = self._arrays
+        return (
+            tensors(item if arrays is None else rows_of(arrays, item)) for item in self._start()
+        )
 
     def as_numpy_iterator(self) -> Iterator[Any]:
         """The elements of a pass, as arrays."""

@@ -8,6 +8,7 @@ from typing import Any
 from cdl import metrics
 from cdl.data import PyDataset
 from cdl.layers import Layer
+from cdl.random import SeedGenerator
 from cdl.trainers.compile_arguments import leaves
 
 Calls = Sequence[tuple[Any, Mapping[str, Any]]]
@@ -48,6 +49,10 @@ def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, s
         for layer in model._flatten_layers(include_self=False):
             if _learns(layer):
                 yield layer, "a layer that learns", repr(layer.name)
+            for value in vars(layer).values() if not layer.built else ():
+                seed = getattr(value, "seed", None)  # initial weights are drawn within the job
+                if isinstance(seed, SeedGenerator):
+                    yield seed, "a seed generator", f"that of layer {layer.name!r}"
     for name in ("x", "validation_data"):
         value = options.get(name)
         for each in value if isinstance(value, (tuple, list)) else (value,):
