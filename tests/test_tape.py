@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 from tensorflow.keras import layers
-from cdl.scripts import tape as tapes
+from cdl.scripts import tape_programs as tapes
 
 rng = np.random.default_rng(0)
 x = rng.normal(size=(8, 3)).astype("float32")
@@ -97,6 +97,15 @@ with tf.GradientTape() as tape:
     inner = dense(t)
     out = tf.reduce_sum(inner[:, 0] ** 2)
 near(tape.gradient(out, inner)[:, 0], 2 * inner[:, 0].numpy())
+
+given = keras.Input((3,))
+hidden = layers.Dense(4, "tanh")(given)
+both = keras.Model(given, [hidden, layers.Dense(2)(hidden)])
+for column in (0, 1):
+    with tf.GradientTape() as tape:
+        inner, scores = both(x)
+        chosen = scores[:, column]
+    near(tape.gradient(chosen, inner), np.tile(both.get_weights()[2][:, column], (8, 1)))
 """
     )
 

@@ -342,3 +342,29 @@ def test_checks_hold_or_say_what_came(claims):
 def test_protos_are_tensorboard_s(claims):
     pytest.importorskip("tensorboard")
     claims("near(tf.make_ndarray(tf.make_tensor_proto(x)), x)")
+
+
+def test_summaries_are_written_for_tensorboard(claims, tmp_path):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    claims(
+        f"writer = tf.summary.create_file_writer({str(tmp_path)!r})",
+        "assert not tf.summary.scalar('lost', 1.0, step=0)",
+        "with writer.as_default():",
+        "    for step in range(3): tf.summary.scalar('loss', tf.constant(step / 2), step=step)",
+        "    tf.summary.experimental.set_step(7); tf.summary.text('note', 'hello')",
+        "    tf.summary.histogram('weights', x)",
+        "writer.close(); tf.compat.v1.Summary()",
+    )
+    events = loader.EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["tensors"]) == {"loss", "note", "weights"}
+    assert [each.step for each in events.Tensors("loss")] == [0, 1, 2]
+    assert events.Tensors("note")[0].step == 7
+
+
+def test_what_needs_a_package_names_it(claims):
+    claims(
+        "import sys; sys.modules['tensorboard'] = None",
+        "needs = 'tensorboard'",
+        "refused(ImportError, lambda: tf.summary.create_file_writer('logs'), 'tf.summary', needs)",
+        "refused(ImportError, lambda: tf.make_tensor_proto(x), 'tf.make_tensor_proto', needs)",
+    )

@@ -229,6 +229,8 @@ class FunctionalGraph(Layer):
         ends = self._flat_signature()
         if ends.nested:
             structure = self._inputs_struct
+            if len(self.inputs) == 1 and not isinstance(x, (list, tuple, Mapping)):
+                x = tree.pack_sequence_as(structure, [x])
             x, expected = _arrays_as_leaves(x), tree.lists_to_tuples(structure)
             try:
                 tree.assert_same_structure(tree.lists_to_tuples(x), expected)

@@ -231,6 +231,8 @@ class Model(Configured, FunctionalGraph):
     def _of_ranks(self, x: Any) -> Any:
         """Symbolic inputs with a last axis of size 1 where an input has one, and without it."""
         infos = self._input_infos()
+        if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], KerasTensor):
+            x = x[0]  # as an array in a list is the one input
         named = {info.name: info for info in infos} if isinstance(x, Mapping) else None
         if named is None and len(tree.flatten(x)) != len(infos):
             return x  # which is refused elsewhere

@@ -266,6 +266,9 @@ class _TensorFlow(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         whole = f"{self.__name__}.{name}"
+        if whole in _tensorflow().LATER:
+            module, now = _tensorflow().LATER[whole]
+            return getattr(importlib.import_module(module), now)
         there = (*_tensorflow().MODULES, *_ROOTS, *_SHORT)
         if not name.startswith("_") and (whole in there or _now(whole) != whole):
             return importlib.import_module(whole)

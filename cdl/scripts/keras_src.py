@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import math
 import re
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 PREFIX = "keras.src"
 # Modules of Keras's inside whose names are those of other public modules.
@@ -148,6 +151,31 @@ def _compute_output_spec(function: Any, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
+def _class_weights(y: Any, class_weight: Any) -> Any:
+    """The weight of each row by its class."""
+    from cdl.data import of_classes
+
+    return of_classes(class_weight, np.asarray(y), "class_weight")
+
+
+def _split(arrays: Any, validation_split: float) -> Any:
+    """The first rows of nested arrays, and the last ones, which are for validation."""
+    from cdl import tree
+
+    rows = len(next(each for each in tree.flatten(arrays) if each is not None))
+    at = math.floor(rows * (1.0 - validation_split))
+    if at in (0, rows):
+        raise ValueError(
+            f"train_validation_split: validation_split must leave rows on both sides of {rows}, "
+            f"got {validation_split}"
+        )
+    parts = (slice(None, at), slice(at, None))
+    return tuple(
+        tree.map_structure(lambda leaf, part=part: None if leaf is None else leaf[part], arrays)
+        for part in parts
+    )
+
+
 def _to_snake_case(name: str) -> str:
     from cdl._common.naming import snake_case
 
@@ -189,6 +217,8 @@ _INSIDE: dict[str, Any] = {
     "compute_output_spec": _compute_output_spec,
     "to_snake_case": _to_snake_case,
     "auto_name": _auto_name,
+    "class_weight_to_sample_weights": _class_weights,
+    "train_validation_split": _split,
     "in_safe_mode": lambda: True,
     "in_grain_data_pipeline": lambda: False,
     "in_stateless_scope": lambda: False,

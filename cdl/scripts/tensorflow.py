@@ -25,6 +25,7 @@ from cdl.scripts.tf_functions import function
 from cdl.scripts.tf_image import IMAGE
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
 from cdl.scripts.tf_strings import STRINGS
+from cdl.scripts.tf_summary import SUMMARY, SUMMARY_EXPERIMENTAL
 from cdl.scripts.tf_tensors import have_tensors
 
 _DTYPES = (
@@ -199,6 +200,16 @@ def _nowhere(*args: Any, **kwargs: Any) -> Any:
     return contextlib.nullcontext()
 
 
+def _as_text(bytes_or_text: Any, encoding: str = "utf-8") -> str:
+    """`tf.compat.as_text`."""
+    return bytes_or_text if isinstance(bytes_or_text, str) else bytes_or_text.decode(encoding)
+
+
+def _as_bytes(bytes_or_text: Any, encoding: str = "utf-8") -> bytes:
+    """`tf.compat.as_bytes`."""
+    return bytes_or_text if isinstance(bytes_or_text, bytes) else bytes_or_text.encode(encoding)
+
+
 class _Unconnected:
     """`tf.UnconnectedGradients`."""
 
@@ -287,11 +298,10 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow.experimental": {},
     "tensorflow.experimental.numpy": {"experimental_enable_numpy_behavior": _nothing},
     "tensorflow.compat": {
-        "as_str": lambda text, encoding="utf-8": (
-            text if isinstance(text, str) else text.decode(encoding)
-        ),
-        "as_bytes": lambda text, encoding="utf-8": (
-            text if isinstance(text, bytes) else text.encode(encoding)
+        **dict.fromkeys(("as_str", "as_text"), _as_text),
+        "as_bytes": _as_bytes,
+        "as_str_any": lambda value, encoding="utf-8": (
+            _as_text(value, encoding) if isinstance(value, bytes) else str(value)
         ),
     },
     "tensorflow.compat.v1": {
@@ -304,10 +314,22 @@ MODULES: dict[str, dict[str, Any]] = {
         "set_verbosity": lambda level: logging.getLogger("cdl").setLevel(level),
         **{name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")},
     },
+    "tensorflow.summary": dict(SUMMARY),
+    "tensorflow.summary.experimental": dict(SUMMARY_EXPERIMENTAL),
     "tensorflow.test": {"is_gpu_available": lambda *_, **__: False},
     "tensorflow.version": {"VERSION": TENSORFLOW},
 }
-MODULES["tensorflow.compat"]["as_text"] = MODULES["tensorflow.compat"]["as_str"]
+
+# Names that are those of another package, which need not be there.
+LATER = {
+    f"tensorflow.compat.v1.{name}": (f"tensorboard.compat.proto.{module}", name)
+    for name, module in (
+        ("Summary", "summary_pb2"),
+        ("SummaryMetadata", "summary_pb2"),
+        ("HistogramProto", "histogram_pb2"),
+        ("Event", "event_pb2"),
+    )
+}
 
 
 def names(module: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cdl import KerasTensor
-from cdl.scripts import tape
+from cdl.scripts import taped
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset
 
@@ -84,14 +84,14 @@ def _noted_method(
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not tape.is_noting():
+        if not taped.is_noting():
             return gives(method(self, *args, **kwargs))
         key: tuple[Any, ...] = (kind, type(self))
         owner: Any = self
         if kind == "loss":  # of a function, which makes a new one for each call
             key, owner = (kind, type(self), repr(self.get_config())), None
         run = functools.partial(method, self)
-        return tape.noted(lambda *args, **kwargs: gives(run(*args, **kwargs)), key, owner)(
+        return taped.noted(lambda *args, **kwargs: gives(run(*args, **kwargs)), key, owner)(
             *args, **kwargs
         )
 
@@ -103,10 +103,10 @@ def _noted_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
     from cdl._tracing import operation
 
     def call(row: Any, args: Any, kwargs: Any) -> Any:
-        if not tape.is_noting():
+        if not taped.is_noting():
             return computed(row, args, kwargs)
         run = functools.partial(operation.call, row)
-        return tape.noted(lambda *args, **kwargs: run(args, kwargs), ("ops", row.name))(
+        return taped.noted(lambda *args, **kwargs: run(args, kwargs), ("ops", row.name))(
             *args, **kwargs
         )
 
@@ -118,13 +118,13 @@ def _noted_operator(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Any, function: Any, how: Any, *args: Any, **kwargs: Any) -> Any:
-        if not tape.is_noting():
+        if not taped.is_noting():
             return tensors(method(self, function, how, *args, **kwargs))
         if isinstance(how, str):  # of a ufunc
             run, given, named = getattr(function, how), args, kwargs
         else:
             run, given, named = function, *args
-        return tape.noted(run, ("numpy", function.__name__, str(how)[:6]))(*given, **named)
+        return taped.noted(run, ("numpy", function.__name__, str(how)[:6]))(*given, **named)
 
     return call
 
@@ -139,7 +139,7 @@ class _Penalties:
         if thing is None:
             return self
         found = self._losses.__get__(thing, cls)
-        return tape.penalties(found) if found and tape.is_noting() else found
+        return taped.penalties(found) if found and taped.is_noting() else found
 
 
 class _Shape:

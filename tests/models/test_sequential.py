@@ -378,3 +378,14 @@ def test_a_layer_that_cannot_be_built_leaves_none_built():
     model.pop()
     model.build((None, 6))
     assert first.kernel.shape == (6, 4)
+
+
+def test_the_one_input_may_come_in_a_list_symbolic_or_not():
+    x = np.ones((3, 4), "float32")
+    given = Input((4,))
+    for model in (Sequential([Input((4,)), Dense(2)]), Model(given, Dense(2)(given))):
+        inputs = Input((4,))
+        whole = Model(inputs, model([inputs]))
+        np.testing.assert_array_equal(whole(x), model([x]))
+    nested = Model([[given]], Dense(2)(given))
+    np.testing.assert_array_equal(nested(x), nested([[x]]))

@@ -1,0 +1,161 @@
+"""`tf.summary`: numbers, texts and distributions for TensorBoard, by the package tensorboard."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cdl._common.optional_imports import needed
+
+
+class _State:
+    """The writer that summaries go to, None for nowhere, and the step that they are of."""
+
+    writer: Writer | None = None
+    step: int | None = None
+
+
+class Writer:
+    """Writes summaries into a folder.
+
+    Args:
+        logdir: the folder.
+
+    Raises:
+        ImportError: tensorboard is not there.
+    """
+
+    def __init__(self, logdir: Any) -> None:
+        module = needed("tensorboard.summary.writer.event_file_writer", "tensorboard", "tf.summary")
+        self._file = module.EventFileWriter(str(logdir))
+
+    def add(self, summary: Any, step: int) -> None:
+        """Write a proto of summaries."""
+        protos = needed("tensorboard.compat.proto.event_pb2", "tensorboard", "tf.summary")
+        event = protos.Event(wall_time=time.time(), step=step, summary=summary)
+        self._file.add_event(event)
+
+    @contextlib.contextmanager
+    def as_default(self, step: int | None = None) -> Iterator[Writer]:
+        """Within it summaries go here."""
+        before = _State.writer, _State.step
+        _State.writer, _State.step = self, before[1] if step is None else int(step)
+        try:
+            yield self
+        finally:
+            self.flush()
+            _State.writer, _State.step = before
+
+    def set_as_default(self, step: int | None = None) -> None:
+        """Let summaries go here from now on."""
+        _State.writer = self
+        if step is not None:
+            _State.step = int(step)
+
+    def init(self) -> None:
+        """Nothing: the file is there."""
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+
+
+def _create_file_writer(logdir: Any, *args: Any, **options: Any) -> Writer:
+    """`tf.summary.create_file_writer`."""
+    return Writer(logdir)
+
+
+def _added(make: Callable[[], Any], step: Any) -> bool:
+    """Whether a summary was written: where there is a writer; ValueError without a step."""
+    if _State.writer is None:
+        return False
+    step = _State.step if step is None else step
+    if step is None:
+        raise ValueError(
+            "tf.summary: step must be given, or set by tf.summary.experimental.set_step"
+        )
+    _State.writer.add(make(), int(step))
+    return True
+
+
+def _of(kind: str) -> Callable[..., bool]:
+    def call(name: str, data: Any, step: Any = None, *args: Any, **options: Any) -> bool:
+        """Write a summary of one kind; False where there is no writer."""
+
+        def make() -> Any:
+            module = needed(f"tensorboard.plugins.{kind}.summary_v2", "tensorboard", "tf.summary")
+            value = data if isinstance(data, str) else np.asarray(data)
+            return getattr(module, f"{kind}_pb")(name, value, *args, **options)
+
+        return _added(make, step)
+
+    return call
+
+
+def _write(tag: str, tensor: Any, step: Any = None, metadata: Any = None, name: Any = None) -> bool:
+    """`tf.summary.write`: any tensor, for a plugin of TensorBoard's."""
+
+    def make() -> Any:
+        protos = needed("tensorboard.compat.proto.summary_pb2", "tensorboard", "tf.summary")
+        made = needed("tensorboard.util.tensor_util", "tensorboard", "tf.summary")
+        summary = protos.Summary()
+        proto = made.make_tensor_proto(np.asarray(tensor))
+        summary.value.add(tag=tag, tensor=proto, metadata=metadata)
+        return summary
+
+    return _added(make, step)
+
+
+def _write_raw_pb(tensor: Any, step: Any = None, name: Any = None) -> bool:
+    """`tf.summary.experimental.write_raw_pb`: the bytes of a proto of summaries."""
+
+    def make() -> Any:
+        protos = needed("tensorboard.compat.proto.summary_pb2", "tensorboard", "tf.summary")
+        content = tensor.item() if isinstance(tensor, np.ndarray) else tensor
+        return protos.Summary.FromString(content)
+
+    return _added(make, step)
+
+
+def _set_step(step: Any) -> None:
+    """`tf.summary.experimental.set_step`."""
+    _State.step = None if step is None else int(step)
+
+
+@contextlib.contextmanager
+def _scope(name: Any, default_name: str = "summary", values: Any = None) -> Iterator[Any]:
+    """`tf.summary.experimental.summary_scope`: a tag and a name."""
+    yield (name or default_name), (name or default_name)
+
+
+def _flush(writer: Writer | None = None, name: Any = None) -> None:
+    """`tf.summary.flush`."""
+    writer = writer or _State.writer
+    if writer is not None:
+        writer.flush()
+
+
+SUMMARY: dict[str, Any] = {
+    "SummaryWriter": Writer,
+    "create_file_writer": _create_file_writer,
+    "flush": _flush,
+    "summary_scope": _scope,
+    "histogram": _of("histogram"),
+    "scalar": _of("scalar"),
+    "text": _of("text"),
+    "write": _write,
+}
+SUMMARY_EXPERIMENTAL: dict[str, Any] = {
+    "get_step": lambda: _State.step,
+    "set_step": _set_step,
+    "summary_scope": _scope,
+    "write_raw_pb": _write_raw_pb,
+}
