@@ -137,5 +137,5 @@ def test_files_and_lines_are_written_once(tmp_path):
         [*(f"at-{i}.keras" for i in range(1, 7)), "log.csv", "saved-0.keras", "saved-0.weights.h5"]
     )
     assert len((tmp_path / "log.csv").read_text().splitlines()) == scenarios.EPOCHS + 1
-    assert len(re.findall(r"^Epoch \d/6$", out, re.MULTILINE)) == scenarios.EPOCHS
+    assert len(re.findall(r"^Epoch \d/6 - ", out, re.MULTILINE)) == scenarios.EPOCHS
     assert len(re.findall(r"val_loss", out)) == scenarios.EPOCHS
