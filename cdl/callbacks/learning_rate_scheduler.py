@@ -43,8 +43,11 @@ class LearningRateScheduler(Callback):
         rate: Any
         try:
             rate = self.schedule(epoch, float(optimizer.learning_rate))
-        except TypeError:
-            rate = self.schedule(epoch)
+        except TypeError as error:
+            try:
+                rate = self.schedule(epoch)
+            except TypeError:
+                raise error from None  # of a function of both, which has failed by itself
         if not is_real(rate):
             raise ValueError(
                 "LearningRateScheduler: the output of the schedule function should be a number, "

@@ -304,6 +304,16 @@ def test_schedule_must_give_a_number(rate):
         fit(compiled(), callbacks.LearningRateScheduler(lambda epoch: rate))
 
 
+def test_an_error_within_a_schedule_is_told_as_it_is():
+    def wrong(epoch, rate):
+        return rate + "x"
+
+    with pytest.raises(TypeError, match="unsupported operand"):
+        fit(compiled(), callbacks.LearningRateScheduler(wrong))
+    history = fit(compiled(), callbacks.LearningRateScheduler(lambda epoch: 0.25))
+    assert history.history["learning_rate"][-1] == 0.25
+
+
 def test_schedule_may_give_a_whole_number_but_no_negative_one():
     model = compiled()
     fit(model, callbacks.LearningRateScheduler(lambda epoch: 0))

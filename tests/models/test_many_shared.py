@@ -112,6 +112,17 @@ def test_the_caller_s_callbacks_stay_as_they_were_even_after_a_fit_of_their_own(
     assert (bits(first), early.best) == (weights, best)
 
 
+def test_a_history_of_an_earlier_fit_begins_anew_in_each_job():
+    used = callbacks.History()
+    net(0).fit(X, Y, epochs=2, callbacks=[used], verbose=0)
+    before = dict(used.history)
+    models = [net(seed) for seed in (1, 2)]
+    histories = cdl.train_many([(m, X, Y) for m in models], callbacks=[used], **FIT)
+    assert [h.epoch for h in histories] == [list(range(20))] * 2
+    assert [len(h.history["loss"]) for h in histories] == [20, 20]
+    assert used.history == before
+
+
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_shared_callbacks_are_copied_by_workers_of_joblib_too(backend):
     pytest.importorskip("joblib")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl.callbacks import Callback, CallbackList
+from cdl.callbacks import Callback, CallbackList, History
 
 _REMEDY = "give each one of its own; `callbacks` of train_many may be a function that makes them"
 
@@ -65,6 +65,8 @@ def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callb
     for each in made:
         if id(each) not in memo:
             each._thread = None
+            if isinstance(each, History):  # which adds up over the fits of one model
+                each.history, each.epoch = {}, []
     return made
 
 
