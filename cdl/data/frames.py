@@ -23,7 +23,7 @@ from cdl.data.interchange import Column
 _REAL = "fiub"
 _ADVICE = {
     "O": "encode text and categories as numbers first, as by pandas.get_dummies, Polars's "
-    "to_dummies or scikit-learn's OneHotEncoder",
+    "to_dummies or scikit-learn's OneHotEncoder, or let utils.FeatureSpace.from_frame do so",
     "M": "make dates into numbers first, such as days since a start",
     "m": "make time differences into numbers first, as by .dt.total_seconds()",
     "c": "complex numbers have no place in a real net",
