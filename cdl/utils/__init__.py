@@ -25,6 +25,7 @@ from cdl.config import (
 from cdl.data.py_dataset import PyDataset
 from cdl.random import set_random_seed
 from cdl.utils import bounding_boxes, legacy
+from cdl.utils.calendar import calendar_features, rolling_origins
 from cdl.utils.config import Config
 from cdl.utils.drawing import model_to_dot, plot_model
 from cdl.utils.files import get_file
@@ -92,6 +93,8 @@ __all__ = [
     "to_categorical",
     "unpack_x_y_sample_weight",
     "windows",
+    "calendar_features",
+    "rolling_origins",
 ]
 
 
