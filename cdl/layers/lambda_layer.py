@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from cdl._common.central_differences import by_sample, keeps_samples_apart, step
 from cdl._common.validation import expected
 from cdl._configs import custom_objects as registered
 from cdl._configs import serialization
+from cdl._ir import emit
 from cdl._tracing.graph import tensors_in
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
@@ -114,17 +117,26 @@ class Lambda(Layer):
         return self.mask
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the result, batch axis included.
+        """The shape of the result, batch axis included; of several inputs by their shapes, nested.
 
         Raises:
             NotImplementedError: it was not given, and the function cannot be tried.
         """
-        shape = tuple(input_shape)
+        several = not tree.is_shape(input_shape)
+        given: Any = tree.map_shape_structure(tuple, input_shape)
         if callable(self._output_shape):
-            return tuple(self._output_shape(shape))
+            return tuple(self._output_shape(given))
+        shape = given
+        while not tree.is_shape(shape):
+            shape = next(iter(shape.values() if isinstance(shape, dict) else shape))
         if self._output_shape is not None:
             return (shape[0], *self._output_shape)
         owner = f"Lambda {self.name!r}"
+        if several:
+            raise NotImplementedError(
+                f"{owner}: output_shape must be given, since the function takes several inputs and "
+                "cannot be traced"
+            )
         if None in shape[1:]:  # what differs between two sizes is open
             filled = [[n if n is not None else size for n in shape[1:]] for size in (5, 7)]
             shapes = [self._try(owner, tuple(each)) for each in filled]
@@ -151,17 +163,30 @@ class Lambda(Layer):
             )
         return y.shape[1:]
 
-    def lower(self, program: Program, x: Value, mask: Any = None) -> Value:
-        """Append the call."""
+    def lower(self, program: Program, x: Any, mask: Any = None) -> Value:
+        """Append the call; several values go through it as one, side by side."""
+        if tree.is_nested(x):
+            return self._lower_several(program, x)
         if "mask" in self._takes and (x.mask is not None or mask is not None):
             raise ValueError(
                 f"Lambda {self.name!r}: function must be one that can be traced, to be told "
                 "the mask, and must take None for it too"
             )
         shape = [n for n in self.compute_output_shape((None, *x.shape))[1:] if n is not None]
+        return program.emit("host", (x,), shape, (), function=_Hosted(self, self._untraced()))
+
+    def _untraced(self) -> Untraced:
         reason = next(each for each in reversed(self._untraced_why.values()) if each)
-        untraced = Untraced(f"Lambda {self.name!r}", self.function, reason, ", on one thread")
-        return program.emit("host", (x,), shape, (), function=_Hosted(self, untraced))
+        return Untraced(f"Lambda {self.name!r}", self.function, reason, ", on one thread")
+
+    def _lower_several(self, program: Program, nest: Any) -> Value:
+        values = tree.flatten(nest)
+        shapes = tree.map_structure(lambda value: (None, *value.shape), nest)
+        shape = [n for n in self.compute_output_shape(shapes)[1:] if n is not None]
+        flat = [program.emit("reshape", (x,), (math.prod(x.shape),)) for x in values]
+        joined = emit.concat(program, flat, 0)
+        hosted = _Hosted(self, self._untraced(), nest)
+        return program.emit("host", (joined,), shape, (), function=hosted)
 
     def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
         """What the function gives for an array, as it gives it.
@@ -243,24 +268,41 @@ class _Hosted:
     Args:
         layer: the Lambda.
         untraced: why it is not compiled.
+        nest: the values, nested, that lie side by side in what it is called with; None for one.
     """
 
-    def __init__(self, layer: Lambda, untraced: Untraced) -> None:
+    def __init__(self, layer: Lambda, untraced: Untraced, nest: Any = None) -> None:
         self.layer = layer
         self.untraced = untraced
+        self.nest = (
+            None
+            if nest is None
+            else tree.map_structure(lambda x: SimpleNamespace(shape=x.shape), nest)
+        )
+
+    def _call(self, x: Array, training: bool) -> Any:
+        if self.nest is None:
+            return self.layer.call(x, training=training)
+        sizes = tree.flatten(self.nest)
+        places = np.cumsum([math.prod(size.shape) for size in sizes])[:-1]
+        parts = [
+            part.reshape(len(x), *size.shape)
+            for part, size in zip(np.split(x, places, axis=1), sizes, strict=True)
+        ]
+        return self.layer.call(tree.pack_sequence_as(self.nest, parts), training=training)
 
     def __repr__(self) -> str:
         return self.layer.name
 
     def forward(self, x: Array, training: bool) -> Array:
         """y of a batch."""
-        return np.asarray(self.layer.call(x, training=training))
+        return np.asarray(self._call(x, training))
 
     def backward(self, x: Array, dy: Array, training: bool) -> Array:
         """The gradient by x of sum(dy * y)."""
 
         def function(x: Array) -> Any:
-            return self.layer.call(x, training=training)
+            return self._call(x, training)
 
         wide = x.astype(np.float64)
         y = np.asarray(function(wide))

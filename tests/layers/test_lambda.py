@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import cdl
 from cdl import layers
 from cdl.layers import Dense, Input, Lambda
 from cdl.models import Model, Sequential
@@ -236,3 +237,58 @@ def test_bad_argument_is_refused(call, error, text):
     with pytest.raises(error, match=text):
         model = call()
         model.predict(X, verbose=0)
+
+
+def looks(args):
+    """Of two inputs, with a look at a number, so that it cannot be traced."""
+    a, b = args
+    if float(np.sum(a)) > 1e9:
+        return a
+    return a * 2 + b[:, :2] * np.sin(a)
+
+
+SHAPES = [(2,), lambda shapes: (shapes[0][0], 2), lambda shapes: tuple(shapes[0])]
+
+
+@pytest.mark.parametrize("output_shape", SHAPES)
+def test_function_of_two_inputs_that_is_not_traced_has_the_shape_it_says(output_shape):
+    a, b = cdl.Input((2,)), cdl.Input((3,))
+    y = cdl.layers.Lambda(looks, output_shape=output_shape)([a, b])
+    assert y.shape == (None, 2)
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(5, n)).astype(np.float32) for n in (2, 3)]
+    found = cdl.Model([a, b], y).predict(given, verbose=0)
+    np.testing.assert_allclose(found, looks(given), rtol=1e-6)
+
+
+def test_function_of_nested_inputs_of_several_axes_is_called_with_them():
+    def joined(parts):
+        assert isinstance(float(np.max(parts["a"])), float)
+        return parts["a"].sum(axis=2) + parts["b"][0]
+
+    a, b = cdl.Input((2, 3)), cdl.Input((2,))
+    y = cdl.layers.Lambda(joined, output_shape=(2,))({"a": a, "b": [b]})
+    given = [np.arange(12.0).reshape(2, 2, 3), np.ones((2, 2))]
+    found = cdl.Model([a, b], y).predict(given, verbose=0)
+    np.testing.assert_allclose(found, given[0].sum(2) + 1)
+
+
+def test_training_goes_through_a_function_of_two_inputs():
+    rng = np.random.default_rng(1)
+    x, target = rng.normal(size=(16, 4)), rng.normal(size=(16, 2))
+    weights = []
+    for function in (looks, lambda args: args[0] * 2 + args[1][:, :2] * np.sin(args[0])):
+        cdl.utils.set_random_seed(2)
+        inputs = cdl.Input((4,))
+        parts = [cdl.layers.Dense(2)(inputs), cdl.layers.Dense(3)(inputs)]
+        model = cdl.Model(inputs, cdl.layers.Lambda(function, output_shape=(2,))(parts))
+        model.compile("sgd", "mse")
+        model.fit(x, target, epochs=3, verbose=0)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_shape_of_several_inputs_must_be_given():
+    with pytest.raises(NotImplementedError, match="output_shape must be given, since the function"):
+        cdl.layers.Lambda(looks)([cdl.Input((2,)), cdl.Input((3,))])
