@@ -242,15 +242,19 @@ def trace_open(
         if not any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs))):
             raise
         fresh = [each for each in layer._flatten_layers() if not each.built]
-        first, second = _sizes_for(layer)
-        try:
-            one = trace_call(layer, _filled(args, first), _filled(kwargs, first), training)
-            for each in fresh:
-                each._open_axes_of(first)
-            other = trace_call(layer, _filled(args, second), _filled(kwargs, second), training)
-        except WeightOfOpenSizeError:
-            raise
-        except (TypeError, ValueError):
+        for first, second in _sizes_for(layer):
+            try:
+                one = trace_call(layer, _filled(args, first), _filled(kwargs, first), training)
+                for each in fresh:
+                    each._open_axes_of(first)
+                other = trace_call(layer, _filled(args, second), _filled(kwargs, second), training)
+                break
+            except WeightOfOpenSizeError:
+                raise
+            except (TypeError, ValueError):
+                for each in fresh:  # those that were built before it failed
+                    each._open_axes_of(first)
+        else:
             raise error from None
     results = [(one.outputs, other.outputs)]
     if len(one.nodes) == len(other.nodes):  # else it loops over the axis
@@ -264,14 +268,18 @@ def trace_open(
     return one
 
 
-def _sizes_for(layer: Layer) -> tuple[int, int]:
-    """Two sizes that stand for an open axis: numbers that are none of the layer's own, as units."""
+def _sizes_for(layer: Layer) -> Iterator[tuple[int, int]]:
+    """Pairs of sizes that stand for an open axis: numbers that are none of the layer's own.
+
+    The small ones are for layers that take no more than so many steps, such as tables of positions.
+    """
     own = {n for each in layer._flatten_layers() for n in vars(each).values() if type(n) is int}
-    first, second, *_ = (n for n in _SIZES if n not in own)
-    return first, second
+    for sizes in _SIZES:
+        first, second, *_ = (n for n in sizes if n not in own)
+        yield first, second
 
 
-_SIZES = range(83, 10_000, 6)  # of them, 83 and 89 as in Keras
+_SIZES = (range(83, 10_000, 6), range(5, 83), range(2, 83))  # of them, 83 and 89 as in Keras
 
 
 def _filled(arguments: Any, size: int) -> Any:

@@ -77,7 +77,13 @@ def shape_arg(shape: Any) -> tuple[int, ...]:
     """A shape as NumPy takes it: of an int, a list, a tuple or an array."""
     if isinstance(shape, np.ndarray):
         shape = shape.tolist()
-    return tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if any(size is None for size in sizes):
+        raise ValueError(
+            f"shape: sizes must be known, got {sizes}: that of an open axis is known in the `call` "
+            "of a layer"
+        )
+    return sizes
 
 
 def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
