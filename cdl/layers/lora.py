@@ -249,6 +249,7 @@ class _Sum:
 
     def __init__(self, layer: Adaptable, frozen: Variable, a: Variable, b: Variable) -> None:
         self._layer, self._frozen, self._sides = layer, frozen, (a, b)
+        self.parts = (frozen, a, b)
         self.name, self.path, self.shape = frozen.name, frozen.path, frozen.shape
 
     def numpy(self) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from cdl._common.naming import unique
 from cdl._common.validation import expected, flag
 from cdl._tracing.integer_variable import WholeNumbers
 from cdl._tracing.variable import Variable
+from cdl._variables.assigning import assign_all
 from cdl._variables.state import State
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
@@ -371,8 +372,7 @@ class Weighted(Tracking, Quantizing):
                     f"{owner}: set_weights: {weight.name} must have shape {weight.shape}, "
                     f"got {array.shape}"
                 )
-        for weight, array in zip(variables, arrays, strict=True):
-            weight.assign(array)
+        assign_all(zip(variables, arrays, strict=True))
 
     def count_params(self) -> int:
         """How many numbers the weights are.

@@ -15,6 +15,7 @@ from cdl._common.overriding import of_any_names
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
+from cdl._variables.assigning import assign_all
 from cdl.data import arrays_of_weights
 from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
@@ -165,8 +166,7 @@ class Model(Configured, FunctionalGraph):
                     f"{self.name}: set_weights needs shape {weight.shape} for {weight.path}, "
                     f"got {array.shape}"
                 )
-        for weight, array in zip(variables, arrays, strict=True):
-            weight.assign(array)
+        assign_all(zip(variables, arrays, strict=True))
 
     def count_params(self) -> int:
         """The number of numbers in all weights; ValueError before they are built."""

@@ -25,6 +25,7 @@ from cdl._common.validation import (
 )
 from cdl._configs.identifiers import Registry
 from cdl._tracing.variable import Variable
+from cdl._variables.assigning import assign_all
 from cdl._variables.state import State
 from cdl.optimizers import schedules
 from cdl.optimizers.apply import ForeignWeights, apply, stateless_apply
@@ -367,7 +368,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
                     variable.assign(average.numpy())
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Assign `variables`, in their order.
+        """Assign `variables`, in their order; all of them, or none.
 
         Raises:
             ValueError: the optimizer is not built, or another number or shape of arrays.
@@ -379,8 +380,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             raise ValueError(
                 f"{owner}: weights must be {len(variables)} arrays, got {len(weights)}"
             )
-        for variable, weight in zip(variables, weights, strict=True):
-            variable.assign(np.asarray(weight))
+        assign_all(zip(variables, map(np.asarray, weights), strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled and copied: all but what can be made anew."""

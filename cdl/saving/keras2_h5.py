@@ -22,6 +22,7 @@ from cdl._common.errors import warn
 from cdl._common.naming import FreeNames
 from cdl._configs import allocation_limit, serialization
 from cdl._configs import custom_objects as registered
+from cdl._variables.assigning import all_assigned
 from cdl.saving import cudnn_weights, hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
 from cdl.saving.configs import blaming, longest_config, parsed
@@ -216,9 +217,8 @@ def weights_of(layer: Layer) -> list[Any]:
 def _assign(model: TrainableModel, found: Values) -> None:
     if allocation_limit.shapes_only():
         return
-    for variable, array in found:
-        variable.assign(array)
-    finalize(model)
+    with all_assigned(found):
+        finalize(model)
 
 
 def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:

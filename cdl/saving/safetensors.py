@@ -15,6 +15,7 @@ import numpy as np
 from cdl._common.errors import warn
 from cdl._common.optional_imports import needed
 from cdl._configs import allocation_limit
+from cdl._variables.assigning import all_assigned
 from cdl.saving.atomic import replacing
 from cdl.saving.variable_paths import finalize, parts
 
@@ -74,9 +75,8 @@ def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None
         warn(f"{message}. They were left out")
     if allocation_limit.shapes_only():
         return
-    for variable, array in found:
-        variable.assign(array)
-    finalize(model)
+    with all_assigned(found):
+        finalize(model)
 
 
 def _problem(file: Any, name: str, shape: tuple[int, ...], there: set[str]) -> str:

@@ -7,6 +7,8 @@ are its variables in order. So a file fits every model of the same make, whateve
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit
+from cdl._variables.assigning import all_assigned, kept, put_back
 from cdl.distribution import ranks
 from cdl.saving import file_objects, hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
@@ -213,21 +216,45 @@ def read(
                     found += _values(part, variables, group)
             except ValueError as error:
                 failed.append((part, str(error)))
+    if failed and not skip_mismatch:
+        raise ValueError(_that_failed(name, failed))
+    if not allocation_limit.shapes_only():
+        with all_assigned(found), _all_or_none(part for part, _ in stores):
+            for part, store in stores:
+                failed += _load_itself(part, store, skip_mismatch)
+            finalize(model)
     if failed:
-        message = (
-            f"{name}: A total of {len(failed)} objects could not be loaded. The first, "
-            f"{failed[0][0]}: {failed[0][1]} All of them: {[part for part, _ in failed]}"
-        )
-        if not skip_mismatch:
-            raise ValueError(message)
-        warn(message)
-    if allocation_limit.shapes_only():
-        return
-    for variable, array in found:
-        variable.assign(array)
-    for part, store in stores:
-        part.load_own_variables(store)
-    finalize(model)
+        warn(_that_failed(name, failed))
+
+
+def _that_failed(name: str, failed: list[tuple[Any, str]]) -> str:
+    return (
+        f"{name}: A total of {len(failed)} objects could not be loaded. The first, "
+        f"{failed[0][0]}: {failed[0][1]} All of them: {[part for part, _ in failed]}"
+    )
+
+
+@contextmanager
+def _all_or_none(parts: Iterable[Any]) -> Iterator[None]:
+    """Within this parts may load themselves; their weights are as before if that fails."""
+    before = [pair for part in parts for each in part.weights for pair in kept(each)]
+    try:
+        yield
+    except BaseException:
+        put_back(before)
+        raise
+
+
+def _load_itself(part: Any, store: dict[str, Any], skips: bool) -> list[tuple[Any, str]]:
+    """Have a part that says itself how read what it wrote; it, and why, if it was left out."""
+    try:
+        with _all_or_none([part]):
+            part.load_own_variables(store)
+    except Exception as error:
+        if not skips:
+            raise
+        return [(part, f"{type(error).__name__}: {error}")]
+    return []
 
 
 def _has_no_rate(group: Any, variables: list[Any]) -> bool:

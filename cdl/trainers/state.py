@@ -9,6 +9,7 @@ import numpy as np
 from cdl import optimizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import expected
+from cdl._variables.assigning import assign_all
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.random import Kept
@@ -57,12 +58,13 @@ def assign_nested(variables: Sequence[Any], values: Mapping[str, Any]) -> None:
     by_path: dict[str, Any] = {}
     for variable in variables:
         by_path[variable.path] = None if variable.path in by_path else variable
+    found = []
     for path, value in _by_path(values):
         if path in by_path:
-            variable = by_path[path]
-            if variable is None:
+            if by_path[path] is None:
                 raise _there_twice("set_state_tree", path)
-            variable.assign(np.asarray(value))
+            found.append((by_path[path], np.asarray(value)))
+    assign_all(found)
 
 
 def _there_twice(call: str, path: str) -> ValueError:

@@ -1,0 +1,47 @@
+"""Values for many variables at once: all of them are assigned, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def kept(variable: Any) -> list[tuple[Any, Any]]:
+    """What it takes to bring a variable back: its parts, if it stands for several, and values."""
+    variables = getattr(variable, "parts", (variable,))
+    storages = [getattr(each, "storage", None) for each in variables]
+    return [
+        (each.assign, each.numpy()) if storage is None else (storage.set, storage.get())
+        for each, storage in zip(variables, storages, strict=True)
+    ]
+
+
+def put_back(before: Iterable[tuple[Any, Any]]) -> None:
+    """Give variables what `kept` has of them."""
+    for put, values in before:
+        put(values)
+
+
+@contextmanager
+def all_assigned(pairs: Iterable[tuple[Any, Any]]) -> Iterator[None]:
+    """Within this variables have these values; as before if one is refused, or the body fails.
+
+    Args:
+        pairs: a variable and its value each.
+    """
+    before: list[tuple[Any, Any]] = []
+    try:
+        for variable, value in pairs:
+            before += kept(variable)
+            variable.assign(value)
+        yield
+    except BaseException:
+        put_back(before)
+        raise
+
+
+def assign_all(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Give variables their values; none of them if one is refused."""
+    with all_assigned(pairs):
+        pass
