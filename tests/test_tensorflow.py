@@ -186,7 +186,14 @@ def test_texts_of_tensorflow_are_standardized_vectorized_and_learned(script):
         print(model.predict(tf.constant(["b a"]), verbose=0).shape, vectorize("b").numpy().tolist())
         print(tf.strings.length(["a\u00e9"]).numpy(), tf.strings.substr(["hello"], 1, 3).numpy())
         print(tf.strings.join([["a", "b"], ["c", "d"]], separator="-").numpy())
-        print(tf.strings.split(["a b", "c"]), tf.strings.split("a,b", ",").numpy())
+        parts = tf.strings.split(["a b", "c"])
+        print(parts.to_list(), tf.strings.split("a,b", ",").numpy(), parts.to_tensor().numpy())
+        numbers = tf.strings.to_number(tf.strings.split(["1.5,2", "3"], ","), tf.float32)
+        print(numbers.to_tensor(-1.0).numpy().tolist(), parts.row_lengths().numpy(), parts.shape)
+        print(tf.strings.to_number("7", tf.int32).numpy(), tf.strings.as_string([1.5, 2.0]).numpy())
+        print(tf.strings.unicode_split("a\u00e9", "UTF-8").numpy(), parts.to_tensor(shape=[2, 1]))
+        print(repr(tf.constant([1, 2])), tf.constant(0.5))
+        print(tf.strings.reduce_join([["a", "b"], ["c", "d"]], axis=1, separator="-").numpy())
         print(tf.strings.upper("a\u00e9").numpy(), tf.strings.strip([" a "]).numpy())
         print(tf.strings.regex_full_match(["ab", "abc"], "ab").numpy())
         """,
@@ -200,7 +207,14 @@ def test_texts_of_tensorflow_are_standardized_vectorized_and_learned(script):
         "(1, 1) [4, 0, 0]",
         "[3] ['ell']",
         "['a-c' 'b-d']",
-        "[['a', 'b'], ['c']] ['a' 'b']",
+        "[['a', 'b'], ['c']] ['a' 'b'] [['a' 'b']",
+        " ['c' '']]",
+        "[[1.5, 2.0], [3.0, -1.0]] [2 1] (2, None)",
+        "7 ['1.500000' '2.000000']",
+        "['a' '\u00e9'] [['a']",
+        " ['c']]",
+        "<tf.Tensor: shape=(2,), dtype=int32, numpy=[1, 2]> 0.5",
+        "['a-b' 'c-d']",
         "A\u00e9 ['a']",
         "[ True False]",
     ], done.stderr

@@ -114,6 +114,13 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
         found = super().__getitem__(key)
         return found if isinstance(found, Tensor) else np.asarray(found).view(Tensor)
 
+    def __str__(self) -> str:
+        return str(self.view(np.ndarray))
+
+    def __repr__(self) -> str:
+        shown = np.array2string(self.view(np.ndarray), separator=", ")
+        return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype.name}, numpy={shown}>"
+
     def __round__(self, digits: int = 0) -> Any:
         return np.round(self, digits)
 

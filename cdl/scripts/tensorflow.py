@@ -24,7 +24,7 @@ from cdl.scripts.tf_elements import TensorSpec
 from cdl.scripts.tf_functions import function
 from cdl.scripts.tf_image import IMAGE
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
-from cdl.scripts.tf_strings import STRINGS
+from cdl.scripts.tf_strings import STRINGS, Ragged
 from cdl.scripts.tf_summary import SUMMARY, SUMMARY_EXPERIMENTAL
 from cdl.scripts.tf_tensors import have_tensors
 
@@ -83,6 +83,14 @@ def _normal(
 ) -> Any:
     """`tf.random.normal`."""
     return random.normal(shape, mean, stddev, str(dtype), seed)
+
+
+@_drawn
+def _gamma(
+    shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None
+) -> Any:
+    """`tf.random.gamma`: of a scale of 1 / beta."""
+    return random.gamma(shape, alpha, str(dtype), seed) / (1.0 if beta is None else beta)
 
 
 def _shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
@@ -241,6 +249,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "TensorShape": TensorShape,
         "Variable": TfVariable,
         "TensorSpec": TensorSpec,
+        "RaggedTensor": Ragged,
         "DType": DType,
         "as_dtype": _as_dtype,
         **{name: DType(name) for name in _DTYPES.split()},
@@ -278,6 +287,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "stateless_normal": _normal,
         "stateless_uniform": _uniform,
         "categorical": _categorical,
+        "gamma": _gamma,
         "shuffle": _shuffle,
     },
     "tensorflow.config": {

@@ -9,14 +9,54 @@ from typing import Any
 import numpy as np
 
 from cdl.data.texts import array_of, as_texts, decoded
-from cdl.scripts.tensor import tensors
+from cdl.scripts.tensor import TensorShape, tensors
+
+
+class Ragged(list[Any]):
+    """Rows of texts or numbers of different lengths: `tf.RaggedTensor`, as far as scripts go."""
+
+    def to_list(self) -> list[list[Any]]:
+        """The rows as lists."""
+        return [np.asarray(row).tolist() for row in self]
+
+    def to_tensor(self, default_value: Any = None, name: Any = None, shape: Any = None) -> Any:
+        """A tensor whose rows are filled up behind, with '' or 0 unless told otherwise.
+
+        Args:
+            default_value: what fills up.
+            name: of no use here.
+            shape: with the number of columns as its last size; None is the longest row.
+        """
+        rows = [np.asarray(row) for row in self]
+        filled = [row for row in rows if row.size]
+        dtype = np.result_type(*filled) if filled else np.dtype(np.float32)
+        fill = default_value if default_value is not None else "" if dtype.kind in "US" else 0
+        width = max((len(row) for row in rows), default=0)
+        if shape is not None and shape[-1] is not None:
+            width = int(shape[-1])
+        dtype = np.result_type(dtype, np.asarray(fill)) if dtype.kind in "US" else dtype
+        whole = np.full((len(rows), width), fill, dtype)
+        for line, row in zip(whole, rows, strict=True):
+            line[: len(row)] = row[:width]
+        return tensors(whole)
+
+    @property
+    def shape(self) -> TensorShape:
+        """The number of rows, and None."""
+        return TensorShape((len(self), None))
+
+    def row_lengths(self) -> Any:
+        """The length of each row."""
+        return tensors(np.array([len(row) for row in self], np.int64))
 
 
 def _of_each(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a text as one of an array of texts."""
+    """A function of a text as one of an array of texts, or of rows of them."""
 
     def call(input: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("name", None)
+        if isinstance(input, Ragged):
+            return Ragged(call(row, *args, **kwargs) if len(row) else row for row in input)
         texts, shape = _texts(input)
         found = np.array([function(each, *args, **kwargs) for each in texts])
         return tensors(found.reshape(shape))
@@ -56,8 +96,54 @@ def _split(input: Any, sep: str | None = None, maxsplit: int = -1, name: Any = N
     """`tf.strings.split`: a list of the parts of each text; of a single text its parts."""
     del name
     texts, shape = _texts(input)
-    parts = [each.split(sep or None, maxsplit) for each in texts]
-    return parts if shape else tensors(np.array(parts[0]))
+    return _rows([each.split(sep or None, maxsplit) for each in texts], shape)
+
+
+def _rows(parts: list[list[str]], shape: tuple[int, ...]) -> Any:
+    """The parts of each text; of a single text a tensor."""
+    rows = [tensors(np.array(each, dtype=str)) for each in parts]
+    return Ragged(rows) if shape else rows[0]
+
+
+def _unicode_split(input: Any, input_encoding: str = "UTF-8", **_: Any) -> Any:
+    """`tf.strings.unicode_split`: the characters of each text."""
+    texts, shape = _texts(input)
+    return _rows([list(each) for each in texts], shape)
+
+
+def _to_number(input: Any, out_type: Any = "float32", name: Any = None) -> Any:
+    """`tf.strings.to_number`."""
+    kind = float if "float" in str(out_type) else int
+    return _as_dtype(_of_each(kind)(input), str(out_type))
+
+
+def _as_dtype(found: Any, dtype: str) -> Any:
+    if isinstance(found, Ragged):
+        return Ragged(_as_dtype(row, dtype) for row in found)
+    return tensors(np.asarray(found).astype(dtype))
+
+
+def _as_string(input: Any, precision: int = -1, **_: Any) -> Any:
+    """`tf.strings.as_string`: numbers as texts; floats with six digits behind the point."""
+    array = np.asarray(input)
+    digits = 6 if precision < 0 else precision
+    write = (lambda x: f"{x:.{digits}f}") if array.dtype.kind == "f" else str
+    return tensors(np.array([write(x) for x in array.ravel().tolist()]).reshape(array.shape))
+
+
+def _reduce_join(
+    inputs: Any,
+    axis: int | None = None,
+    keepdims: bool = False,
+    separator: str = "",
+    name: Any = None,
+) -> Any:
+    """`tf.strings.reduce_join`: the texts along an axis, or all, as one."""
+    array = np.asarray(inputs, dtype=object)
+    array = array.ravel() if axis is None else np.moveaxis(array, axis, -1)
+    flat = array.reshape(-1, array.shape[-1])
+    joined = np.array([separator.join(map(str, row)) for row in flat]).reshape(array.shape[:-1])
+    return tensors(np.expand_dims(joined, axis or 0) if keepdims else joined)
 
 
 def _join(inputs: Any, separator: str = "", name: Any = None) -> Any:
@@ -76,6 +162,11 @@ STRINGS: dict[str, Callable[..., Any]] = {
     "substr": _of_each(_substr),
     "regex_replace": _of_each(_regex_replace),
     "regex_full_match": _of_each(lambda text, pattern: re.fullmatch(pattern, text) is not None),
+    "as_string": _as_string,
+    "bytes_split": _unicode_split,
+    "reduce_join": _reduce_join,
     "split": _split,
+    "to_number": _to_number,
+    "unicode_split": _unicode_split,
     "join": _join,
 }
