@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import Places
 
 import cdl
 from cdl import _core, config, distribution
@@ -19,6 +20,9 @@ from cdl._common import clock as common_clock
 # rich, which prints what tests compare, would heed them; services of CI set some.
 for _name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(_name, None)
+
+PLACES = Places(Path(__file__).parent.parent)
+PLACES.use()
 
 HANGS = 500  # seconds after which a process is not slow, whatever else the machine does
 
@@ -90,6 +94,27 @@ def leaves_settings() -> Iterator[None]:
     after = process_settings()
     left = {name: (was, after[name]) for name, was in before.items() if after[name] != was}
     assert not left, f"left to later tests, as (before, after): {left}"
+
+
+@pytest.fixture(autouse=True)
+def leaves_no_file() -> Iterator[None]:
+    """A test that leaves a file outside its own folder fails, by its own name."""
+    yield
+    left = PLACES.left()
+    assert not left, f"left outside tmp_path: {left}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leaves_no_file_in_sources() -> Iterator[None]:
+    """The last test of a module fails if one of them left a file among the sources."""
+    yield
+    left = PLACES.left_in_sources()
+    assert not left, f"left among the sources: {left}"
+
+
+def pytest_unconfigure() -> None:
+    """Remove the folders of the run; a process that a test forked never comes here."""
+    PLACES.remove()
 
 
 class SetClock:
