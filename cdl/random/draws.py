@@ -6,8 +6,9 @@ follows from `set_random_seed`. The numbers are NumPy's, not those of a backend 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SEEDS = 2**32
 _LIMIT = 2.0  # standard deviations at which a truncated normal is cut
@@ -100,6 +103,23 @@ def _generator(owner: str, seed: Any) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(int(seed)))
 
 
+def _undone_on_error(draw: F) -> F:
+    """A function that leaves its SeedGenerator where it was if it ends in an error."""
+
+    @functools.wraps(draw)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        given = [each for each in (*args, *kwargs.values()) if isinstance(each, SeedGenerator)]
+        before = [each.state.numpy() for each in given]
+        try:
+            return draw(*args, **kwargs)
+        except BaseException:
+            for each, state in zip(given, before, strict=True):
+                each.state.assign(state)
+            raise
+
+    return cast(F, run)
+
+
 def _traced(
     name: str, shape: int | Sequence[int], seed: int | SeedGenerator, *args: Any, **kwargs: Any
 ) -> Array | None:
@@ -132,6 +152,7 @@ def _shape(owner: str, shape: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
+@_undone_on_error
 def normal(
     shape: Sequence[int],
     mean: float = 0.0,
@@ -155,6 +176,7 @@ def normal(
     return astype((mean + stddev * drawn), standardize_dtype(dtype))
 
 
+@_undone_on_error
 def uniform(
     shape: Sequence[int],
     minval: float = 0.0,
@@ -170,6 +192,7 @@ def uniform(
     return astype((minval + (maxval - minval) * drawn), standardize_dtype(dtype))
 
 
+@_undone_on_error
 def truncated_normal(
     shape: Sequence[int],
     mean: float = 0.0,
@@ -188,6 +211,7 @@ def truncated_normal(
     return astype((mean + stddev * drawn), standardize_dtype(dtype))
 
 
+@_undone_on_error
 def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: DTypeLike = "int32", seed: Any = None
 ) -> Array:
@@ -199,6 +223,7 @@ def randint(
     return astype(drawn, standardize_dtype(dtype))
 
 
+@_undone_on_error
 def categorical(
     logits: ArrayLike,
     num_samples: int,
@@ -228,6 +253,7 @@ def categorical(
     return chosen
 
 
+@_undone_on_error
 def dropout(
     inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None
 ) -> Array:
@@ -251,12 +277,14 @@ def dropout(
     return np.where(kept, x / (1 - rate) if rate < 1 else 0, 0).astype(x.dtype)
 
 
+@_undone_on_error
 def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None) -> Array:
     """A copy of `x` in a new order along one axis; see `normal`."""
     order: Array = _generator("shuffle", seed).permutation(np.asarray(x), axis)
     return order
 
 
+@_undone_on_error
 def beta(
     shape: Sequence[int],
     alpha: float,
@@ -269,6 +297,7 @@ def beta(
     return astype(drawn, standardize_dtype(dtype))
 
 
+@_undone_on_error
 def binomial(
     shape: Sequence[int],
     counts: Any,
@@ -282,6 +311,7 @@ def binomial(
     return astype(np.asarray(drawn), standardize_dtype(dtype))
 
 
+@_undone_on_error
 def gamma(
     shape: Sequence[int], alpha: float, dtype: Any = None, seed: int | SeedGenerator | None = None
 ) -> Array:

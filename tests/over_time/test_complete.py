@@ -19,6 +19,8 @@ LEFT_OUT = {
     },
     "layers": {"Input", "InputLayer", "InputSpec", "Layer", "Wrapper"},
     "metrics": {"Metric"},
+    "sklearn": set(),
+    "wrappers": set(),
     "optimizers": {"Optimizer", "OptimizerMap"},
 }
 

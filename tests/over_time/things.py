@@ -2,6 +2,8 @@
 
 from over_time import (
     callbacks,
+    estimators,
+    generators,
     layers,
     metrics,
     models,
@@ -12,4 +14,4 @@ from over_time import (
 )
 
 THINGS = [*layers.ROWS, *metrics.ROWS, *models.ROWS, *optimizers.ROWS, *serving.ROWS]
-THINGS += [*callbacks.ROWS, *preprocessing.ROWS, *training.ROWS]
+THINGS += [*estimators.ROWS, *generators.ROWS, *callbacks.ROWS, *preprocessing.ROWS, *training.ROWS]
