@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.errors import warn
 from cdl._common.public_names import publish
 from cdl._configs import identifiers
 from cdl._ir.program import Program
@@ -208,9 +209,13 @@ class RowActivation(ActivationFunction):
             raise ValueError(f"{self.name}: axis must be one of {array.ndim} axes, got {axis}")
         last = np.moveaxis(array, several, range(-len(several), 0))
         rows = last.reshape(-1, math.prod(last.shape[array.ndim - len(several) :]))
-        values = _run(rows, self.lower)
+        values = _run(rows, self._of_rows)
         shape = last.shape if values.size == last.size else (*last.shape[:-1], values.shape[-1])
         return np.moveaxis(values.reshape(shape), range(-len(several), 0), several)
+
+    def _of_rows(self, program: Program, x: Value) -> Value:
+        """The instruction for the rows that an array has been made into."""
+        return self.lower(program, x)
 
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
         """The instruction that computes it over the last axis, appended to a program."""
@@ -258,7 +263,37 @@ squareplus = ActivationFunction("squareplus", "(x + sqrt(x^2 + b)) / 2", b=4)
 tanh_shrink = ActivationFunction("tanh_shrink", "x - tanh(x)")
 threshold = _Threshold("threshold", "x where x > threshold, else default_value",
     threshold=_REQUIRED, default_value=_REQUIRED)
-softmax = RowActivation("softmax", "exp(x) / sum(exp(x)) over an axis, or over several", axis=-1)
+
+
+class _Softmax(RowActivation):
+    """One that warns where it has but one number, of which it makes 1."""
+
+    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+        if x.shape == (1,):
+            self.warn_of_one((None, 1), -1)
+        return super().lower(program, x, **options)
+
+    def _of_rows(self, program: Program, x: Value) -> Value:
+        return super().lower(program, x)
+
+    def _of_array(self, x: ArrayLike, options: dict[str, Any]) -> Array:
+        shape, axis = np.shape(x), options["axis"]
+        near = len(shape) <= 2 and isinstance(axis, int) and -len(shape) <= axis < len(shape)
+        if near and shape[axis] == 1:  # of more axes it may be attention to one key
+            self.warn_of_one(shape, axis)
+        return super()._of_array(x, options)
+
+    @staticmethod
+    def warn_of_one(shape: tuple[int | None, ...], axis: int) -> None:
+        """Say that the sum over that axis is the number itself."""
+        warn(
+            f"You are using a softmax over axis {axis} of a tensor of shape {shape}. This axis has "
+            "size 1. The softmax operation will always return the value 1, which is likely not "
+            "what you intended. Did you mean to use a sigmoid instead?"
+        )
+
+
+softmax = _Softmax("softmax", "exp(x) / sum(exp(x)) over an axis, or over several", axis=-1)
 log_softmax = RowActivation("log_softmax", "x - log(sum(exp(x))) over an axis", axis=-1)
 sparsemax = RowActivation("sparsemax", "x projected onto the simplex, over an axis", axis=-1)
 glu = _Glu("glu", "a * sigmoid(b), where a and b are the halves of x along an axis", axis=-1)

@@ -1,11 +1,12 @@
 """Nested lists, tuples and dicts with things in them: what calls and models are given.
 
-The leaves of a structure are all that is no list, tuple or dict; None is a leaf. A dict is walked
-in the order of its keys, as Keras does it, so that two dicts of the same keys agree.
+The leaves of a structure are all that is no list, tuple, deque or dict; None is a leaf. A dict is
+walked in the order of its keys, as Keras does it, so that two dicts of the same keys agree.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -30,21 +31,21 @@ Path = tuple[Any, ...]
 
 
 def is_nested(structure: Any) -> bool:
-    """Whether it is a list, tuple or dict, be it empty.
+    """Whether it is a list, tuple, deque or dict, be it empty.
 
     Args:
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
     """
-    return isinstance(structure, (list, tuple, dict))
+    return isinstance(structure, (list, tuple, deque, dict))
 
 
 def flatten(structure: Any) -> list[Any]:
     """The leaves, in order; `[structure]` if it is a leaf itself.
 
     Args:
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
     """
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, (list, tuple, deque)):
         return [leaf for part in structure for leaf in flatten(part)]
     if isinstance(structure, dict):
         return [leaf for key in _keys(structure) for leaf in flatten(structure[key])]
@@ -55,13 +56,13 @@ def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
     """(path, leaf) of each leaf; a path is the keys and numbers that lead to it.
 
     Args:
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
     """
     return list(_with_path(structure, ()))
 
 
 def _with_path(structure: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, (list, tuple, deque)):
         for i, part in enumerate(structure):
             yield from _with_path(part, (*path, i))
     elif isinstance(structure, dict):
@@ -98,7 +99,7 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     """A structure like `structure` with other leaves.
 
     Args:
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
         flat_sequence: the leaves.
 
     Raises:
@@ -114,15 +115,20 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
 
 def _mapped(func: Callable[[Any], Any], structure: Any) -> Any:
     """A structure like another one, of what the func gives for its leaves, in their order."""
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, (list, tuple, deque)):
         parts = [_mapped(func, part) for part in structure]
         if isinstance(structure, list):
             return parts
+        if isinstance(structure, deque):
+            return deque(parts, structure.maxlen)
         named = hasattr(structure, "_fields")  # a namedtuple takes its parts one by one
         return type(structure)(*parts) if named else tuple(parts)
     if isinstance(structure, dict):
         parts_of = {key: _mapped(func, structure[key]) for key in _keys(structure)}
-        return {key: parts_of[key] for key in structure}
+        in_order = {key: parts_of[key] for key in structure}
+        if isinstance(structure, defaultdict):
+            return defaultdict(structure.default_factory, in_order)
+        return OrderedDict(in_order) if isinstance(structure, OrderedDict) else in_order
     return func(structure)
 
 
@@ -191,7 +197,7 @@ def _up_to(shallow: Any, structure: Any) -> Iterator[Any]:
         yield structure
         return
     dicts = isinstance(shallow, dict)
-    alike = isinstance(structure, dict if dicts else (list, tuple))
+    alike = isinstance(structure, dict if dicts else (list, tuple, deque))
     if (
         not alike
         or (dicts and shallow.keys() != structure.keys())
@@ -211,7 +217,7 @@ def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) 
 
     Args:
         func: gives what a part is to become; None leaves it, `MAP_TO_NONE` makes it None.
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
         top_down: whether a structure is shown before its parts, which are then those of what it
             has become no more.
 
@@ -223,7 +229,7 @@ def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) 
     if top_down and (new := func(structure)) is not None:
         return None if new is MAP_TO_NONE else new
     inner = structure
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, (list, tuple, deque)):
         parts = [traverse(func, part, top_down) for part in structure]
         named = hasattr(structure, "_fields")  # a namedtuple takes its parts one by one
         inner = type(structure)(*parts) if named else type(structure)(parts)
@@ -238,9 +244,9 @@ def lists_to_tuples(structure: Any) -> Any:
     """The same with a tuple for each list.
 
     Args:
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
     """
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, (list, tuple, deque)):
         return tuple(lists_to_tuples(part) for part in structure)
     if isinstance(structure, dict):
         return {key: lists_to_tuples(part) for key, part in structure.items()}
@@ -252,14 +258,14 @@ def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
 
     Args:
         func: what is called.
-        structure: lists, tuples and dicts, nested, or a leaf.
+        structure: lists, tuples, deques and dicts, nested, or a leaf.
 
     Raises:
         ValueError: something in it is no shape.
     """
     if is_shape(structure):
         return func(tuple(structure))
-    if isinstance(structure, (list, tuple)):
+    if isinstance(structure, (list, tuple, deque)):
         return type(structure)(map_shape_structure(func, part) for part in structure)
     if isinstance(structure, dict):
         return {key: map_shape_structure(func, part) for key, part in structure.items()}

@@ -83,6 +83,9 @@ class Saved(NamedTuple):
     by_name: tuple[str, ...] = ()
 
 
+_MOST = float(np.finfo(np.float16).max)
+
+
 class OpDef:
     """One function of `cdl.ops`.
 
@@ -103,6 +106,7 @@ class OpDef:
         shape: from all arguments, symbolic tensors among them, to the symbolic result; None if
             `eager` is tried.
         known_as: Keras's class of the operation.
+        saturates: whether the largest float16 stands for results that it cannot hold.
     """
 
     def __init__(
@@ -115,8 +119,10 @@ class OpDef:
         prepare: Callable[..., tuple[Any, ...]] | None = None,
         saved: Saved | None = None,
         shape: Callable[..., KerasTensor] | None = None,
+        saturates: bool = False,
     ) -> None:
         self.name = name
+        self.saturates = saturates
         self.eager = eager
         self.lower = lower
         self.untraced = untraced
@@ -207,6 +213,7 @@ def operation(
     prepare: Callable[..., tuple[Any, ...]] | None = None,
     saved: Saved | None = None,
     shape: Callable[..., KerasTensor] | None = None,
+    saturates: bool = False,
 ) -> Callable[[F], F]:
     """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
 
@@ -217,11 +224,12 @@ def operation(
         prepare: see `OpDef`.
         saved: how Keras writes it down, if that does not follow from its name and arguments.
         shape: how the shape of the result is known without trying it; see `OpDef`.
+        saturates: see `OpDef`.
     """
 
     def decorate(function: F) -> F:
         row = OP_DEFS[function.__name__] = OpDef(
-            function.__name__, function, lower, untraced, draws, prepare, saved, shape
+            function.__name__, function, lower, untraced, draws, prepare, saved, shape, saturates
         )
 
         @functools.wraps(function)
@@ -326,6 +334,8 @@ def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise unfit(row, args, kwargs, error) from cause(error)
     if to is None:
         return tree.map_structure(narrowed, result)
+    if to == "float16" and row.saturates:
+        result = tree.map_structure(lambda leaf: np.clip(leaf, -_MOST, _MOST), result)
     return tree.map_structure(lambda leaf: in_calls(lowered(narrowed(leaf), to)), result)
 
 

@@ -47,7 +47,7 @@ class DeviceMesh:
                 f"DeviceMesh: shape {tuple(shape)} wants {int(np.prod(shape))} devices, got "
                 f"{given.size}: {given.tolist()}"
             )
-        self.shape = list(shape)
+        self.shape = tuple(shape) if isinstance(shape, tuple) else list(shape)
         self.axis_names = list(axis_names)
         self.devices = given.reshape(shape)
 

@@ -8,8 +8,14 @@ import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import tree
 from cdl._common.errors import step_aside
+from cdl._common.overriding import is_users
+from cdl._configs.serialization import serialize
+from cdl.data import brief
+from cdl.layers.call_arguments import parameters_of
 from cdl.layers.running import name_scope, path_of
 
 if TYPE_CHECKING:
@@ -27,6 +33,49 @@ def with_open_axes(shapes: Any, size: int) -> Any:
 
 class WeightOfOpenSizeError(ValueError):
     """A weight's shape has a size that only data tell."""
+
+
+def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of a constructor of the user's, those left at their defaults too, by name.
+
+    Left out are those of cdl's own classes below it, whose `get_config` says what they became.
+
+    Args:
+        layer: what was made.
+        args: what its class was called with.
+        kwargs: likewise.
+
+    Raises:
+        NotImplementedError: one that a config cannot hold, or that has no name.
+    """
+    cls = type(layer)
+    bound = inspect.signature(cls.__init__).bind(layer, *args, **kwargs)
+    bound.apply_defaults()
+    found: dict[str, Any] = {}
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            found |= value
+            continue
+        nameless = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+        if kind in nameless and (value or kind is inspect.Parameter.POSITIONAL_ONLY):
+            raise _no_config(cls, f"{name!r} is given by its place alone")
+        if kind not in nameless:
+            found[name] = value
+    bases = [each for each in cls.__mro__ if not is_users(each) and "__init__" in vars(each)]
+    of_bases = {name for each in bases for name in parameters_of(vars(each)["__init__"])}
+    found = {name: value for name, value in found.items() if name not in of_bases}
+    for name, value in found.items():
+        for leaf in tree.flatten(value):
+            if not isinstance(leaf, (str, int, float, bool, np.bool_, np.number, type(None))):
+                raise _no_config(cls, f"{name!r} is no number, text or None, got {brief(leaf)}")
+    return {name: serialize(value) for name, value in found.items()}
+
+
+def _no_config(cls: type, why: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{cls.__name__} must have a get_config() that returns the constructor's arguments: {why}"
+    )
 
 
 class Building:

@@ -103,14 +103,19 @@ def is_tensor(leaf: Any) -> bool:
     return isinstance(leaf, KerasTensor) or hasattr(leaf, "__array__")
 
 
-def shapes_of(structure: Any) -> Any:
-    """The shapes of arrays and tensors, batch axis first, nested as those are."""
+def shapes_of(structure: Any, whole: bool = False) -> Any:
+    """The shapes of arrays and tensors, batch axis first, nested as those are.
+
+    Args:
+        structure: one, or several, nested.
+        whole: whether those of arrays have the number of samples; None otherwise.
+    """
 
     def shape(leaf: Any) -> Shape:
         if isinstance(leaf, KerasTensor) and not leaf.rows_per_sample:
             return (None, *leaf.shape[1:])
         if isinstance(leaf, (KerasTensor, Variable)):
             return leaf.shape
-        return (None, *np.shape(leaf)[1:])
+        return np.shape(leaf) if whole else (None, *np.shape(leaf)[1:])
 
     return tree.map_structure(shape, structure)

@@ -145,11 +145,11 @@ def _rows_per_sample_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, A
 
 def prepare(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Check the inputs, and build for them."""
-    shapes = shapes_of(args[0] if args else next(iter(kwargs.values())))
-    layer.check_input(shapes)
+    inputs = args[0] if args else next(iter(kwargs.values()))
+    layer.check_input(shapes_of(inputs))
     if not layer.built:
         with name_scope(layer):
-            _build_on(layer, shapes, args, kwargs)
+            _build_on(layer, shapes_of(inputs, is_scripted(type(layer))), args, kwargs)
 
 
 def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str
         return
     given = dict(zip(parameters_of(type(layer).call), args, strict=False)) | kwargs
     by_name = {
-        f"{name}_shape": shapes_of(value)
+        f"{name}_shape": shapes_of(value, whole=True)
         for name, value in given.items()
         if any(map(is_tensor, tree.flatten(value)))
     }

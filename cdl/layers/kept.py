@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Attributes that calls themselves change, and what a model keeps of its compilation and runs.
 _PASSING = frozenset(
     ("_activity", "_added", "_added_to_loss", "_calls", "_compiled", "_executors", "_inbound_nodes",
-     "_kept_programs", "_last_fit", "_last_train_function", "_loss_and_metrics_made",
+     "_kept_programs", "_last_fit", "_last_train_function", "_loss_and_metrics_made", "_place",
      "_predictors_made", "_sizes_made")
 )  # fmt: skip
 _LONG = 256  # of longer lists and dicts what is in them is not looked at

@@ -6,7 +6,6 @@ runs a program of that one layer. What a call on symbolic tensors is stands in c
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,13 +18,12 @@ from cdl._common.naming import unique
 from cdl._common.overriding import is_users, of_any_names, overrides
 from cdl._common.validation import expected, flag, not_recognized
 from cdl._configs.identifiers import Registry
-from cdl._configs.serialization import serialize
 from cdl._ir.program import Program
 from cdl._tracing import graph
 from cdl._tracing.variable import Variable, in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers import calling, in_programs, on_arrays
-from cdl.layers.building import Building
+from cdl.layers.building import Building, given_config
 from cdl.layers.call_arguments import is_tensor, parameters_of, shapes_of
 from cdl.layers.calling import is_scripted
 from cdl.layers.in_programs import WithoutCall
@@ -130,9 +128,10 @@ class Layer(Weighted, Building, Hinting):
         self._added: list[Any] = []  # losses that `call` added when it ran on arrays
         self._building = False
         self._made = now()
-        self._activity = 0.0  # the penalty of the last call on arrays
+        self._activity: float | None = None  # the penalty of the last call on arrays
         self._kept_programs = KeptPrograms()  # of calls on arrays
         self._calls = 0  # on arrays in training mode, each with random numbers of its own
+        self._place: int | None = None  # that of draws in a stateless call
         self._trainable = trainable
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
@@ -325,6 +324,8 @@ class Layer(Weighted, Building, Hinting):
         self, inputs: Any, training: bool | None = False, mask: Any = None
     ) -> NDArray[Any]:
         owner = f"{type(self).__name__} {self.name!r}"
+        if type(self) is Layer:
+            raise self._no_call()
         if not hasattr(inputs, "__array__") and not self.takes_lists:
             raise ValueError(f"{owner}: inputs must be an array, got {brief(inputs)}")
         x = as_numeric(inputs, f"{owner}: inputs")
@@ -430,7 +431,8 @@ class Layer(Weighted, Building, Hinting):
             return []
         found: list[float] = []
         for layer in self._flatten_layers():
-            found += [] if layer.activity_regularizer is None else [layer._activity]
+            if layer.activity_regularizer is not None and layer._activity is not None:
+                found.append(layer._activity)
             found += layer._added
         for weight in self.trainable_weights:
             if weight.regularizer is not None:
@@ -456,18 +458,7 @@ class Layer(Weighted, Building, Hinting):
         cls = type(self)
         if not is_users(cls) or overrides(cls, "get_config"):
             return {}
-        args, kwargs = self._given
-        bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
-        rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        kinds = {name: each.kind for name, each in bound.signature.parameters.items()}
-        given = {k: v for k, v in list(bound.arguments.items())[1:] if kinds[k] not in rest}
-        try:
-            return {name: serialize(value) for name, value in given.items()}
-        except TypeError as error:
-            raise NotImplementedError(
-                f"{cls.__name__} must have a get_config() that returns the constructor's "
-                f"arguments: {error}"
-            ) from None
+        return given_config(self, *self._given)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -50,7 +50,7 @@ def stateless_call(
         before = [generator.state.numpy() for generator in generators]
         place = _place(generators, before)
         for each in within:
-            each._calls = place
+            each._calls = each._place = place
         outputs = layer(*args, **kwargs)
         if any(each._calls != place for each in within):  # numbers may have been drawn
             _count(generators, before)
@@ -60,7 +60,7 @@ def stateless_call(
         for variable, value in kept:
             variable.assign(value)
         for each, count in zip(within, calls, strict=True):
-            each._calls = count
+            each._calls, each._place = count, None
     return (outputs, after, losses) if return_losses else (outputs, after)
 
 

@@ -131,7 +131,7 @@ class CompiledLoss(Loss):
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a sample's losses, given that of its predictions."""
-        return _without(shape, self._place_in(len(shape)))
+        return _without(shape, self._place_in(len(shape))) if shape else ()
 
     def _place(self, prediction: Value) -> int:
         """The axis, counted from 1 for the first one of a sample."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from cdl import tree
 from cdl._common.naming import unique
+from cdl._common.validation import expected
+from cdl.layers.call_arguments import parameters_of
 from cdl.layers.layer import Layer
 from cdl.models.functional import Functional
 
@@ -33,8 +35,11 @@ class Operation(Layer):
         super().__init__(name=name)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"name": self.name, **self._given_config()}
+        """The constructor's arguments; the name where it takes one."""
+        taken = parameters_of(type(self).__init__)
+        by_name = any(each.kind is each.VAR_KEYWORD for each in taken.values())
+        name = {"name": self.name} if "name" in taken or by_name else {}
+        return {**name, **self._given_config()}
 
 
 class Function:
@@ -58,6 +63,9 @@ class Function:
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
         self.name = unique("function") if name is None else name
+        for what, given in (("inputs", inputs), ("outputs", outputs)):
+            if not tree.flatten(given):
+                raise expected("Function", what, "at least one symbolic tensor", given)
         self._model = Functional(inputs, outputs)
 
     @property

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from cdl._configs import serialization
 from cdl._tracing.graph import KerasTensor
 from cdl.layers import InputSpec
+from cdl.layers.input_spec import check_specs
 from cdl.models.model import Model
 
 
@@ -40,6 +43,14 @@ class Functional(Model):
     @input_spec.setter
     def input_spec(self, value: Any) -> None:
         self._spec = value
+
+    def _flat_given(self, x: Any, call: str) -> list[Any]:
+        given = super()._flat_given(x, call)
+        if self._spec is not None:
+            shapes = [np.shape(each) for each in given]
+            one = shapes[0] if len(shapes) == 1 else shapes
+            check_specs(self._spec, one, f"{call}: {type(self).__name__} {self.name!r}")
+        return given
 
 
 serialization.register_public("keras", Functional)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.errors import warn
 from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
@@ -176,6 +177,11 @@ class FunctionalGraph(Layer):
             return self._takes_any_size() or any(None in info.row for info in self._host.infos)
         return self._flat_signature().takes_sizes  # asked for with every batch
 
+    def _widens(self, shape: Shape) -> bool:
+        """False: an Input has said which sizes there are."""
+        del shape
+        return False
+
     def _takes_any_size(self) -> bool:
         return self._model_graph is None or is_scripted(type(self))
 
@@ -242,6 +248,8 @@ class FunctionalGraph(Layer):
             return tree.flatten(x)
         if ends.one and type(x) is np.ndarray:
             return [x]
+        if isinstance(self._inputs_struct, dict):
+            self._check_keys(x, ends.input_names, call)
         if not ends.one and frames.names_of(x) is not None:
             x = self._named_columns(x, f"{call}: x")
         return flat(x, ends.input_names, f"{call}: x", "input")
@@ -262,6 +270,25 @@ class FunctionalGraph(Layer):
         }
         gaps = frozenset(each for each, tensor in tensors.items() if id(tensor) in filled)
         return by_name(frame, {each: t.dtype for each, t in tensors.items()}, name, gaps)
+
+    def _check_keys(self, x: Any, names: list[str], call: str) -> None:
+        """Refuse a list for a dict of inputs, whose order is that of no list; warn of other keys.
+
+        Raises:
+            ValueError: a list or tuple.
+        """
+        if isinstance(x, (list, tuple)) and len(names) > 1:
+            raise ValueError(
+                f"{call}: x must be a dict with the keys {names}, as the inputs are one: the "
+                f"structure of `inputs` doesn't match the expected structure, got a "
+                f"{type(x).__name__} of {len(x)}"
+            )
+        unknown = [key for key in x if key not in names] if type(x) is dict else []
+        if unknown:
+            warn(
+                f"{call}: x has keys that no input has, and that are not looked at, {unknown}: the "
+                f"structure of `inputs` doesn't match the expected structure, {names}"
+            )
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
         ends = self._flat_signature()

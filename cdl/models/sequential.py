@@ -20,6 +20,7 @@ from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
 from cdl.models.functional import Functional
 from cdl.models.host_part import has_host_layers
 from cdl.models.model import Model
+from cdl.models.stacks import check_config, holds, shape_through
 from cdl.trainers.signature import Info, flat, single
 
 Shape = tuple[int | None, ...]
@@ -56,6 +57,7 @@ class Sequential(Model):
         self._stack: list[Any] = []
         self._places: dict[str, int] | None = {}  # in the stack by name; None: to be found anew
         self._input: InputLayer | None = None  # in front of the stack, once a shape is known
+        self._has_input = True  # whether the user said that shape, not the first data
         self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
         self._holds_host = False  # whether some layer runs in Python, as one of texts
         self._is_stale = False  # whether one of the layers is a model that has changed since
@@ -106,7 +108,7 @@ class Sequential(Model):
                 f"{self.name}: layer must be a Layer, got {what}. Only instances of Layer can be "
                 "added to a Sequential"
             )
-        if _holds(layer, self):
+        if holds(layer, self):
             raise ValueError(
                 f"{self.name}: layer must not be the model itself or hold it, got {layer.name!r}"
             )
@@ -219,7 +221,7 @@ class Sequential(Model):
         with self._opened():
             for layer in last:
                 with undone_on_failure(layer):
-                    shapes.append(_shape_through(layer, shapes[-1], builds=True))
+                    shapes.append(shape_through(layer, shapes[-1], builds=True))
                     self._check_one_output(shapes[-1])
             self._holds_host |= any(map(has_host_layers, last))
             self._finish_build(shapes)
@@ -246,6 +248,7 @@ class Sequential(Model):
         with undone_on_failure(self):
             shapes = self._shapes_through(input_shape, builds=True)
         if self._input is None:
+            self._has_input = False
             dtype = _dtype_of_first(self._stack[0])
             self._input = InputLayer(batch_shape=shapes[0], dtype=dtype)
         self._holds_host = any(map(has_host_layers, self._stack))
@@ -268,10 +271,14 @@ class Sequential(Model):
     def _open_axes_of(self, size: int) -> None:
         super()._open_axes_of(size)
         if self._input is not None and size in self._input.batch_shape:
-            shapes: list[Shape] = [with_open_axes(shape, size) for shape in self._shapes]
-            self._input = InputLayer(batch_shape=shapes[0], dtype=self._input.dtype)
-            self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
-            self._finish_build(shapes)
+            self._open([with_open_axes(shape, size) for shape in self._shapes])
+
+    def _open(self, shapes: list[Shape]) -> None:
+        """Have other shapes than those that the model was built with, some sizes of them open."""
+        assert self._input is not None
+        self._input = InputLayer(batch_shape=shapes[0], dtype=self._input.dtype)
+        self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
+        self._finish_build(shapes)
 
     def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
         """The shape of the input and of what each layer gives.
@@ -286,7 +293,7 @@ class Sequential(Model):
             )
         shapes: list[Shape] = [tuple(input_shape)]
         for layer in self._stack:
-            shapes.append(_shape_through(layer, shapes[-1], builds))
+            shapes.append(shape_through(layer, shapes[-1], builds))
         self._check_one_output(shapes[-1])
         return shapes
 
@@ -316,7 +323,7 @@ class Sequential(Model):
     def check_input(self, shape: Any) -> None:
         """Refuse an input whose shape, batch axis included, does not fit; ValueError."""
         expected = self._shapes[0][1:] if self._shapes else None
-        if expected is not None and not fits(tuple(shape[1:]), expected):
+        if expected and not fits(tuple(shape[1:]), expected) and not self._widens(tuple(shape)):
             raise ValueError(f"{self.name}: input must have shape {(None, *expected)}, got {shape}")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -372,6 +379,21 @@ class Sequential(Model):
         if self._host is not None:
             return super()._takes_sizes()
         return None in self._shapes[0][1:] or self._takes_any_size()
+
+    def _widens(self, shape: Shape) -> bool:
+        """Take an array's sizes from now on, where no Input said others and the layers allow it."""
+        known = self._shapes[0]
+        if self._has_input or self._host is not None or len(shape) != len(known):
+            return False
+        pairs = zip(known[1:], shape[1:], strict=True)
+        opened = (None, *(n if n == m else None for n, m in pairs))
+        try:
+            self._shapes_through((None, *shape[1:]))
+            shapes = self._shapes_through(opened)
+        except (TypeError, ValueError):  # a layer wants these very sizes
+            return False
+        self._open(shapes)
+        return True
 
     def _takes_any_size(self) -> bool:
         return is_scripted(type(self))
@@ -435,18 +457,9 @@ class Sequential(Model):
             ValueError: there are no such keys.
             TypeError: a layer is of a class that is not known.
         """
-        if not isinstance(config, Mapping) or not {"name", "layers"} <= config.keys():
-            raise ValueError(
-                "A Sequential model configuration must be a dictionary containing the 'name' and "
-                f"'layers' keys, got {sorted(config) if isinstance(config, Mapping) else config!r}"
-            )
+        check_config(config)
         model = cls(name=config["name"])
         for layer in config["layers"]:
-            if not isinstance(layer, Mapping) or "config" not in layer:
-                raise ValueError(
-                    f"Expected a dictionary containing a 'config' key. For a layer of "
-                    f"{config['name']!r} there is {layer!r}"
-                )
             model.add(deserialize(layer, custom_objects), rebuild=False)
         model._rebuild()
         model._trainable = bool(config.get("trainable", True))
@@ -465,19 +478,6 @@ class Sequential(Model):
         for layer in self._stack:
             x = layer.append_to(program, x)
         return x
-
-
-def _holds(layer: Layer, model: Sequential) -> bool:
-    """Whether a layer is the model, or has it among its own layers, at whatever depth."""
-    return any(each is model for each in layer._flatten_layers())
-
-
-def _shape_through(layer: Layer, shape: Shape, builds: bool) -> Shape:
-    """The shape of what a layer gives for an input of that shape; with `builds` it is built."""
-    layer.check_input(shape)
-    if builds and not layer.built:
-        layer.build(shape)
-    return tuple(layer.compute_output_shape(shape))
 
 
 def _shape_of_first(layer: Layer) -> Shape | None:

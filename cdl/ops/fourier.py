@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cdl._common.validation import expected, one_of
+from cdl._common.validation import expected, one_of, positive_int
 from cdl._tracing.operation import operation
 from cdl.ops.arrays import real
 
@@ -93,8 +93,17 @@ def window_values(name: str, window: Any, length: int) -> Any:
     return window
 
 
+def _check_sizes(name: str, length: Any, stride: Any, fft_length: Any) -> None:
+    """Refuse lengths of windows that are no positive ints."""
+    positive_int(name, "sequence_length", length)
+    positive_int(name, "sequence_stride", stride)
+    positive_int(name, "fft_length", fft_length)
+
+
 def _padded_window(name: str, window: Any, length: int, fft_length: int) -> Any:
     """The window in the middle of zeros."""
+    if fft_length < length:
+        raise expected(name, "fft_length", f"at least sequence_length={length}", fft_length)
     if window is None:
         return np.ones(fft_length)
     values = window_values(name, window, length)
@@ -121,9 +130,7 @@ def stft(
         window: "hann", "hamming", `sequence_length` numbers, or None.
         center: whether x is mirrored at its ends, so that windows lie around their numbers.
     """
-    if fft_length < sequence_length:
-        what = f"at least sequence_length={sequence_length}"
-        raise expected("stft", "fft_length", what, fft_length)
+    _check_sizes("stft", sequence_length, sequence_stride, fft_length)
     factors = _padded_window("stft", window, sequence_length, fft_length)
     array = real(x)
     if center:
@@ -154,6 +161,7 @@ def istft(
         window: "hann", "hamming", `sequence_length` numbers, or None.
         center: whether what was mirrored is cut off.
     """
+    _check_sizes("istft", sequence_length, sequence_stride, fft_length)
     transforms = _complex("istft", x)
     if transforms.ndim < 2:
         raise expected("istft", "x", "at least two axes", transforms.shape)

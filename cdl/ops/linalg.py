@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.public_names import publish
+from cdl._common.validation import expected
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.config import floatx
 from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
@@ -44,7 +45,7 @@ _MATRICES = "it is of whole matrices, which programs do not work on: compute it 
 
 
 def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
-    if order in (None, 2, "fro"):
+    if order in (None, 2):
         return sqrt(total(square(size(x)), axis, keepdims))
     if order == _INFINITY:
         return largest(size(x), axis, keepdims)
@@ -92,6 +93,8 @@ def norm(
     """
     n = len(shape_of(x))
     axis = axis_arg(axis)
+    if not (ord is None or isinstance(ord, (int, float, str, np.number))):
+        raise expected("norm", "ord", "a number, a name or None", ord)
     if axis is None and ord is None:
         return _vector_norm(x, None, None, keepdims)
     axes = axis if isinstance(axis, tuple) else tuple(range(n)) if axis is None else (axis,)
@@ -100,7 +103,8 @@ def norm(
     if len(axes) != 2:
         raise ValueError(f"norm: axis must be one axis or two for this ord, got {axis}")
     if ord in (2, -2, "nuc"):
-        return np.linalg.norm(real(x), ord, axes, keepdims=keepdims)
+        order: Any = ord
+        return np.linalg.norm(real(x), order, axes, keepdims=keepdims)
     if ord not in (None, "fro", 1, -1, _INFINITY, -_INFINITY):
         raise ValueError(f"norm: ord must be one of the norms of matrices, got {ord!r}")
     return _matrix_norm(x, ord, (axes[0] % n, axes[1] % n), keepdims)
@@ -246,16 +250,29 @@ def eig(x: ArrayLike) -> Any:
 
 @operation(untraced=_MATRICES)
 def lu_factor(x: ArrayLike) -> Any:
-    """The triangular factors of a square matrix in one, and which row each one was swapped with."""
-    lu = _square("lu_factor", x).astype(np.float64)
-    n = lu.shape[-1]
-    swaps = np.arange(n)
-    for i in range(n):
-        swaps[i] = top = i + int(np.argmax(np.abs(lu[i:, i])))
-        lu[[i, top]] = lu[[top, i]]
-        lu[i + 1 :, i] /= lu[i, i]
-        lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
-    return lu, swaps
+    """The triangular factors of a matrix in one, and which row each one was swapped with.
+
+    Args:
+        x: matrices, (..., m, n).
+
+    Returns:
+        The factors, (..., m, n): above and on the diagonal those of U, below it those of L, whose
+        diagonal is 1; and for each of the first min(m, n) rows the number of the other one.
+    """
+    matrices = real(x)
+    if matrices.ndim < 2:
+        raise expected("lu_factor", "x", "matrices, of at least two axes", matrices.shape)
+    outer, (m, n) = matrices.shape[:-2], matrices.shape[-2:]
+    factors = matrices.reshape(-1, m, n).astype(np.float64)
+    swaps = np.empty((len(factors), min(m, n)), np.int32)
+    for lu, places in zip(factors, swaps, strict=True):
+        for i in range(min(m, n)):
+            places[i] = top = i + int(np.argmax(np.abs(lu[i:, i])))
+            lu[[i, top]] = lu[[top, i]]
+            if lu[i, i] != 0:  # else all below it are 0 too
+                lu[i + 1 :, i] /= lu[i, i]
+            lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
+    return factors.reshape(*outer, m, n), swaps.reshape(*outer, -1)
 
 
 publish(globals())

@@ -147,6 +147,11 @@ def _segments(name: str, combine: Any, start: Any, data: ArrayLike, ids: Any, n:
     array, ids = np.asarray(data), np.asarray(ids)
     if ids.ndim != 1:
         raise ValueError(f"{name}: segment_ids must be a vector, got {ids.ndim} axes")
+    if len(ids) != (array.shape[0] if array.ndim else 0):
+        raise ValueError(
+            f"{name}: segment_ids must be as many as data has rows, should have same leading "
+            f"dimension, got shapes {ids.shape} and {array.shape}"
+        )
     n = int(ids.max(initial=-1)) + 1 if n is None else int(n)
     result = np.full((n, *array.shape[1:]), start(array.dtype), array.dtype)
     inside = (ids >= 0) & (ids < n)

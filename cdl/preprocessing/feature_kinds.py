@@ -132,7 +132,21 @@ def learns(layer: Any) -> bool:
     if isinstance(layer, layers.Discretization):
         return layer.num_bins is not None
     given = ("input_mean", "input_vocabulary")
-    return hasattr(layer, "adapt") and all(getattr(layer, each, None) is None for each in given)
+    inner = getattr(layer, "_lookup_layer", layer)  # of a TextVectorization
+    return hasattr(layer, "adapt") and all(getattr(inner, each, None) is None for each in given)
+
+
+def knows(layer: Any) -> bool:
+    """Whether a layer was given, or has learned, all that it needs."""
+    if not learns(layer):
+        return True
+    if isinstance(layer, layers.Normalization):
+        learned = layer.mean is not None and layer.variance is not None
+        return learned and bool(np.any(layer.mean != 0) or np.any(layer.variance != 1))
+    if isinstance(layer, layers.Discretization):
+        return layer.bin_boundaries not in (None, [])
+    inner = getattr(layer, "_lookup_layer", layer)
+    return getattr(inner, "_vocabulary", None) is not None
 
 
 class Learner:

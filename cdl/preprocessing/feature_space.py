@@ -24,6 +24,7 @@ from cdl.preprocessing.feature_kinds import (
     TFDIdentity,
     depth_of,
     kind_of,
+    knows,
     learn,
     learns,
 )
@@ -94,7 +95,7 @@ class FeatureSpace:
     @property
     def built(self) -> bool:
         """Whether it has learned from data, or needs none."""
-        return self._adapted or not self._to_adapt()
+        return self._adapted or self._all_know()
 
     @classmethod
     def from_frame(
@@ -359,8 +360,11 @@ class FeatureSpace:
     def _to_adapt(self) -> list[str]:
         return [name for name, layer in self.preprocessors.items() if learns(layer)]
 
+    def _all_know(self) -> bool:
+        return all(map(knows, self.preprocessors.values()))
+
     def _check_adapted(self) -> None:
-        if not self._adapted and self._to_adapt():
+        if not self._adapted and not self._all_know():
             raise ValueError(
                 "You need to call `.adapt(dataset)` on the FeatureSpace before you can start using "
                 "it."

@@ -152,6 +152,14 @@ def _shape(owner: str, shape: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in shape)
 
 
+def _float(owner: str, dtype: Any) -> str | None:
+    """A dtype as it was given, which must be a float; None stands for the configured one."""
+    if dtype is not None and "float" not in (name := standardize_dtype(dtype)):
+        raise expected(owner, "dtype", "a float dtype, as these numbers are real,", name)
+    kept: str | None = dtype
+    return kept
+
+
 @_undone_on_error
 def normal(
     shape: Sequence[int],
@@ -169,6 +177,7 @@ def normal(
         dtype: of the array, float32 unless given.
         seed: an int, a SeedGenerator or None.
     """
+    dtype = _float("normal", dtype)
     traced = _traced("normal", shape, seed, mean, stddev, dtype)
     if traced is not None:
         return traced
@@ -185,6 +194,7 @@ def uniform(
     seed: Any = None,
 ) -> Array:
     """Numbers spread evenly over [minval, maxval); see `normal`."""
+    dtype = _float("uniform", dtype)
     traced = _traced("uniform", shape, seed, minval, maxval, dtype)
     if traced is not None:
         return traced
@@ -201,6 +211,7 @@ def truncated_normal(
     seed: Any = None,
 ) -> Array:
     """Numbers of a normal distribution, of which none is beyond two deviations; see `normal`."""
+    dtype = _float("truncated_normal", dtype)
     traced = _traced("truncated_normal", shape, seed, mean, stddev, dtype)
     if traced is not None:
         return traced
@@ -216,6 +227,9 @@ def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: DTypeLike = "int32", seed: Any = None
 ) -> Array:
     """Whole numbers from minval to below maxval; see `normal`."""
+    dtype = standardize_dtype(dtype)
+    if not dtype.lstrip("u").startswith("int"):
+        raise expected("randint", "dtype", "an integer dtype", dtype)
     traced = _traced("randint", shape, seed, minval, maxval, dtype)
     if traced is not None:
         return traced
@@ -293,6 +307,7 @@ def beta(
     seed: int | SeedGenerator | None = None,
 ) -> Array:
     """Numbers of a beta distribution; see `normal`."""
+    dtype = _float("beta", dtype)
     drawn = _generator("beta", seed).beta(alpha, beta, _shape("beta", shape))
     return astype(drawn, standardize_dtype(dtype))
 
@@ -306,6 +321,7 @@ def binomial(
     seed: int | SeedGenerator | None = None,
 ) -> Array:
     """How many of `counts` trials succeed, each with that probability; see `normal`."""
+    dtype = _float("binomial", dtype)
     trials = np.asarray(counts).astype(np.int64)
     drawn = _generator("binomial", seed).binomial(trials, probabilities, _shape("binomial", shape))
     return astype(np.asarray(drawn), standardize_dtype(dtype))
@@ -316,5 +332,6 @@ def gamma(
     shape: Sequence[int], alpha: float, dtype: Any = None, seed: int | SeedGenerator | None = None
 ) -> Array:
     """Numbers of a gamma distribution of scale 1; see `normal`."""
+    dtype = _float("gamma", dtype)
     drawn = _generator("gamma", seed).gamma(alpha, size=_shape("gamma", shape))
     return astype(np.asarray(drawn), standardize_dtype(dtype))

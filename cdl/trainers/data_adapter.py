@@ -391,6 +391,8 @@ def _fit_inputs(
     for i, info in enumerate(model._input_infos()):
         row = info.shape[1:]
         if arrays[i].shape[1:] != row:
+            if not data.fits(arrays[i].shape[1:], row) and model._widens(arrays[i].shape):
+                row = model._input_infos()[i].shape[1:]
             if arrays[i].ndim == len(info.shape) and model._takes_any_size():
                 row = (None,) * len(row)
             arrays[i] = data.fit_input(arrays[i], row, f"{call}: {names[i]}")

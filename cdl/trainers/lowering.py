@@ -10,6 +10,7 @@ import numpy as np
 from cdl import _core, losses, metrics, regularizers, tree
 from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
+from cdl._ir import emit
 from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
@@ -295,12 +296,16 @@ class _Step:
             self._outputs = model.append_all(self.program, self._xs)
         for value in self._outputs:
             self.program.output(value)
-        # What losses and metrics see: they compute in float32.
-        self._scored = [cast_value(self.program, value, "float32") for value in self._outputs]
+        self._scored = [self._as_scored(value) for value in self._outputs]
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._penalized: frozenset[int] = frozenset()
         self._untraced: tuple[Untraced, ...] = ()
         self._model_loss: ModelLoss | None = None
+
+    def _as_scored(self, output: Value) -> Value:
+        """An output as losses and metrics see it: in float32, one number a sample along an axis."""
+        y = cast_value(self.program, output, "float32")
+        return y if y.shape else emit.reshape(self.program, y, (1,))
 
     def _weight(self, number: int) -> Value | None:
         """The sample weights of an output, one a sample or one a line."""

@@ -106,6 +106,7 @@ class Predictors:
         self.few = self._executor(FEW)
         self._others: dict[int, Executor | _Merging] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
+        self._steps = 0  # forward passes in training mode, each with a dropout of its own
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
@@ -210,7 +211,10 @@ class Predictors:
                 return Runner(lower_inference(model, True, self.rows), training=True)
 
             runner = self._kept.get(model, None, make)
-        step, model._calls = model._calls, model._calls + 1
+        if model._place is None:
+            step, self._steps = self._steps, self._steps + 1
+        else:
+            step, model._calls = model._place, model._calls + 1
         outputs = runner.batch(x, step, core_seed()).outputs
         if watching is not None:
             watching.run(outputs.__getitem__)

@@ -68,6 +68,7 @@ class TrainableModel(Protocol):
     name: str
     built: bool
     _calls: int  # on arrays in training mode
+    _place: int | None  # which draw comes next, as a stateless call says
 
     def _flatten_layers(self) -> list[Any]:
         """The model and all layers in it, each once."""
@@ -85,6 +86,9 @@ class TrainableModel(Protocol):
 
         So do open axes, None in the shape of an input, and a `call` of the user's.
         """
+
+    def _widens(self, shape: Shape) -> bool:
+        """Have sizes of the first data that an array of that shape does not have taken as open."""
 
     def _takes_any_size(self) -> bool:
         """Whether only the number of axes of an input counts, as for a `call` of the user's."""

@@ -72,3 +72,78 @@ def test_second_names_of_keras_stand_in_configs_too(name):
     config = {"class_name": name, "module": "keras.layers", "registered_name": None}
     config["config"] = {"filters": 2, "kernel_size": 1} if name == "Convolution2D" else {}
     assert type(cdl.saving.deserialize_keras_object(config)) is getattr(layers, name)
+
+
+class Building(layers.Layer):
+    """A layer that notes the shapes that it is built with."""
+
+    def build(self, x_shape, mask_shape=None):
+        self.shapes = (x_shape, mask_shape)
+
+    def call(self, x, mask=None):
+        return x
+
+
+def test_build_is_given_the_number_of_samples_of_arrays():
+    layer = Building()
+    layer(X)
+    assert layer.shapes == ((4, 3), None)
+    layer(np.ones((7, 3)))  # which later batches need not have
+    symbolic = Building()
+    symbolic(cdl.Input((3,)))
+    assert symbolic.shapes[0] == (None, 3)
+    several = Building()
+    several([X, X[:, :2]])
+    assert several.shapes[0] == [(4, 3), (4, 2)]
+
+
+def test_penalty_of_activity_is_no_loss_before_arrays_come():
+    layer = layers.Dense(2, activity_regularizer="l1")
+    layer(cdl.Input((3,)))
+    assert layer.losses == []
+    layer(X)
+    assert len(layer.losses) == 1
+
+
+class Adding(layers.Layer):
+    """A layer without a `get_config`."""
+
+    def __init__(self, alpha, *rest, beta=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.alpha, self.beta, self.rest = alpha, beta, rest
+
+    def call(self, x):
+        return x + self.alpha * self.beta
+
+
+class Times(cdl.Operation):
+    """An operation without a `get_config`, and without a name to be given."""
+
+    def __init__(self, alpha, beta=(1, None)):
+        super().__init__()
+        self.alpha, self.beta = alpha, beta
+
+    def call(self, x):
+        return x * self.alpha
+
+
+def test_config_that_is_written_by_itself_has_what_was_left_at_its_default():
+    config = Adding(0.2, name="adding", trainable=False).get_config()
+    assert (config["alpha"], config["beta"]) == (0.2, 1.0)
+    again = Adding.from_config(config)
+    assert again.get_config() == config and again.name == "adding" and not again.trainable
+    assert Times(0.5).get_config() == {"alpha": 0.5, "beta": (1, None)}
+    assert Times.from_config(Times(0.5, [2]).get_config()).beta == [2]
+
+
+@pytest.mark.parametrize("value", [object(), layers.ReLU(), np.ones(2), [1, {"a": len}]])
+def test_config_of_what_cannot_be_written_is_refused(value):
+    with pytest.raises(NotImplementedError, match=r"must have a get_config.*'alpha'"):
+        Adding(value).get_config()
+    with pytest.raises(NotImplementedError, match=r"must have a get_config.*'beta'"):
+        Times(1, beta=value).get_config()
+
+
+def test_config_of_arguments_without_names_is_refused():
+    with pytest.raises(NotImplementedError, match="'rest' is given by its place alone"):
+        Adding(1, 2).get_config()

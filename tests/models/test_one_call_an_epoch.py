@@ -164,6 +164,7 @@ def stack_of(name):
         return [layer], (6,), X
     if name.endswith("Attention"):
         arguments = {"MultiHeadAttention": (2, 3), "GroupQueryAttention": (3, 4, 2)}
+        arguments["GroupedQueryAttention"] = arguments["GroupQueryAttention"]
         return [ToItself(made(*arguments.get(name, ()))), *lines], (4, 6), LINES
     if name.endswith("Spectrogram"):
         mel = {"sequence_length": 16, "fft_length": 16, "sequence_stride": 8, "num_mel_bins": 5}

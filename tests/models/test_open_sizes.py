@@ -454,8 +454,8 @@ def test_lists_of_several_lengths_say_what_to_do():
             model.predict(x, verbose=0)
 
 
-def test_a_sequential_built_by_data_has_their_sizes():
-    model = cdl.Sequential([layers.Dense(3)])
+def test_a_sequential_with_an_input_has_its_sizes():
+    model = cdl.Sequential([cdl.Input((3, 4)), layers.Dense(3)])
     model(np.ones((2, 3, 4)))
     with pytest.raises(ValueError, match="an Input with None in place of a size takes any"):
         model(np.ones((2, 5, 4)))

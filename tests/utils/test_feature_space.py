@@ -150,3 +150,36 @@ def test_files_name_what_keras_names():
     weight = config["config"]["features"]["weight"]["config"]["preprocessor"]
     assert weight["module"] == "keras.src.layers.preprocessing.feature_space"
     assert weight["class_name"] == "TFDIdentity"
+
+
+def test_space_whose_layers_know_all_they_need_is_used_without_adapt():
+    texts, numbers = np.array(["x", "y", "x"]), np.array([1.0, 2.0, 3.0])
+    scaled, learned = cdl.layers.Normalization(axis=None), cdl.layers.StringLookup()
+    scaled.adapt(numbers)
+    learned.adapt(texts)
+    told = cdl.layers.StringLookup()
+    told.set_vocabulary(["x", "y"])
+    words = cdl.layers.TextVectorization(vocabulary=["x", "y"], output_mode="multi_hot")
+    binned = cdl.layers.Discretization(bin_boundaries=[1.5])
+    made = {
+        "scaled": ("float32", scaled, "float", numbers),
+        "learned": ("string", learned, "one_hot", texts),
+        "told": ("string", told, "one_hot", texts),
+        "words": ("string", words, "float", texts),
+        "binned": ("float32", binned, "one_hot", numbers),
+    }
+    feature = cdl.utils.FeatureSpace.feature
+    space = cdl.utils.FeatureSpace({name: feature(*row[:3]) for name, row in made.items()})
+    assert space({name: row[3] for name, row in made.items()}).shape[0] == 3
+    lacking = cdl.utils.FeatureSpace(
+        {"a": feature("float32", cdl.layers.Normalization(axis=None), "float")}
+    )
+    with pytest.raises(ValueError, match="adapt"):
+        lacking({"a": numbers})
+
+
+def test_space_that_adapts_again_forgets_what_it_has_learned():
+    space = cdl.utils.FeatureSpace({"a": cdl.utils.FeatureSpace.float_normalized()})
+    space.adapt({"a": np.array([1.0, 3.0])})
+    space.adapt({"a": np.array([10.0, 30.0])})
+    np.testing.assert_allclose(np.ravel(space({"a": np.array([10.0, 30.0])})), [-1, 1])

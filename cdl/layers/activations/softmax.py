@@ -92,6 +92,8 @@ class Softmax(AlongLines):
         owner, shape = f"Softmax {self.name!r}", (None, *x.shape)
         axes = axes_within(owner, self.axis, shape)
         sizes_of(owner, axes, shape)
+        if x.shape == (1,):
+            activations.softmax.warn_of_one(shape, -1)
         if mask is not None:
             mask = _broadcast(program, owner, mask, x)
             x = program.map(_shown(_MASKED), [x, mask])

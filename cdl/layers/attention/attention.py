@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import tree
 from cdl._common.dtypes import LARGEST_FLOAT16
 from cdl._common.validation import flag, one_of
 from cdl.data import brief
@@ -86,6 +87,11 @@ class Attention(Layer):
         Raises:
             ValueError: not two or three shapes.
         """
+        if tree.is_shape(input_shape):
+            raise ValueError(
+                f"{type(self).__name__} layer {self.name!r}: inputs must be a list, "
+                f"[query, value] or [query, value, key], got one array of shape {input_shape}"
+            )
         self._check_number(input_shape)
         self.scale: Any = None
         self.concat_score_weight: Any = None

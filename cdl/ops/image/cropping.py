@@ -262,6 +262,11 @@ def extract_patches_3d(
         dilation_rate: how far apart the numbers of a patch are, likewise.
         padding: "valid", or "same" with zeros around.
         data_format: "channels_last" or "channels_first"; None is the configured one.
+
+    Raises:
+        TypeError: another number of sizes.
     """
+    if isinstance(size, (list, tuple)) and len(size) != 3:
+        raise TypeError(f"extract_patches_3d: size must be an int or three of them, got {size!r}")
     sizes = per_axis("extract_patches_3d", "size", size, 3)
     return extract_patches(volumes, sizes, strides, dilation_rate, padding, data_format)

@@ -171,15 +171,7 @@ def parts_at(images: ArrayLike, at: Any, sizes: tuple[int, int]) -> Any:
 # --- affine ---
 
 
-def _affine(images: ArrayLike, transform: Any, *rest: Any) -> tuple[Any, ...]:
-    """The arguments of a call, whose transform leaves parallels parallel."""
-    if not hasattr(transform, "rows_per_sample") and np.any(np.asarray(transform)[..., 6:]):
-        what = "affine, with 0 as its last two numbers"
-        raise expected("affine_transform", "transform", what, transform)
-    return images, transform, *rest
-
-
-@operation(prepare=_affine, untraced=_apart, saved=Saved(statics=("fill_value",)))
+@operation(untraced=_apart, saved=Saved(statics=("fill_value",)))
 def affine_transform(
     images: ArrayLike,
     transform: Any,
@@ -188,13 +180,15 @@ def affine_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> Any:
-    """Images moved, scaled, turned, sheared.
+    """Images moved, scaled, turned, sheared, or seen from another side.
 
-    The place (x, y) of the result is ``(a0 x + a1 y + a2, b0 x + b1 y + b2)`` of the image.
+    The place (x, y) of the result is ``(a0 x + a1 y + a2, b0 x + b1 y + b2) / (c0 x + c1 y + 1)``
+    of the image.
 
     Args:
         images: of shape (n, height, width, channels), or one of them.
-        transform: ``a0, a1, a2, b0, b1, b2, 0, 0`` for each image, (n, 8), or for all of them.
+        transform: ``a0, a1, a2, b0, b1, b2, c0, c1`` for each image, (n, 8), or for all of them;
+            c0 and c1 are 0 where parallels stay parallel.
         interpolation: "bilinear", or "nearest".
         fill_mode: what stands beyond the borders: "constant", "nearest" (the last place), "wrap",
             "reflect" (the image turned round) or "mirror" (the same, but its last place once).
@@ -211,8 +205,12 @@ def affine_transform(
         raise expected(name, "transform", "eight numbers, or eight for each image", shape)
     # Rows and columns of the image as sums of row, column and 1.
     order = np.array([4, 3, 5, 1, 0, 2])
-    matrix = reshape(take(cast(transform, "float32"), order, -1), (-1, 2, 3))
-    at = matmul(matrix, grid(plane.height, plane.width))
+    transform = cast(transform, "float32")
+    places = grid(plane.height, plane.width)
+    at = matmul(reshape(take(transform, order, -1), (-1, 2, 3)), places)
+    if hasattr(transform, "rows_per_sample") or np.any(np.asarray(transform)[..., 6:]):
+        last = reshape(take(transform, np.array([7, 6]), -1), (-1, 1, 2))
+        at = at / (matmul(last, places[:2]) + 1.0)
     return warped(images, at, data_format, name, interpolation, fill_mode, fill_value)
 
 

@@ -23,11 +23,11 @@ from cdl.ops.numpy.reductions import var
 from cdl.ops.numpy.shapes import reshape
 
 
-@operation()
+@operation(saturates=True)
 def moments(
     x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False, synchronized: bool = False
 ) -> Any:
-    """The mean and the variance over axes.
+    """The mean and the variance over axes; of float16 its largest number at most.
 
     Args:
         x: numbers.

@@ -237,7 +237,14 @@ def unique(
     values = np.take(values, range(min(size, values.shape[at])), at)
     if missing > 0:
         values = np.concatenate([values, np.repeat(more, missing, at)], at)
-    return (values, *found[1:]) if any(several) else values
+    if not any(several):
+        return values
+    rest = list(found[1:])
+    if return_counts:  # of what is missing there is none
+        rest[-1] = np.concatenate([rest[-1][:size], np.zeros(max(missing, 0), rest[-1].dtype)])
+    if return_index:  # what is missing stands where the smallest does
+        rest[0] = np.concatenate([rest[0][:size], np.repeat(rest[0][:1], max(missing, 0))])
+    return (values, *rest)
 
 
 @operation(untraced="work on arrays")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.validation import expected
 from cdl._ir.elementwise import argument
 from cdl._ir.emit import concat, pick
 from cdl._ir.emit import reshape as reshaped
@@ -106,11 +107,13 @@ def _cuts(x: ArrayLike, sections: Any, axis: int) -> list[int]:
     """Where the parts begin, and where the last one ends."""
     n = shape_of(x)[axis]
     if isinstance(sections, (int, np.integer)):
+        if sections < 1:
+            raise expected("split", "indices_or_sections", "at least 1", sections)
         if n % sections:
             raise ValueError(
                 f"split: indices_or_sections must divide the axis, of size {n}, got {sections}"
             )
-        return list(range(0, n + 1, n // int(sections)))
+        return [i * (n // int(sections)) for i in range(int(sections) + 1)]
     places = [int(i) for i in np.asarray(sections)]
     return [0, *(i % n if i < 0 else i for i in places), n]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.dtypes import numpy_dtype, standardize_dtype
+from cdl._common.validation import expected
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import tensor_operation
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
@@ -44,9 +45,20 @@ def _keeps_order(x: ArrayLike, newshape: Any = -1) -> str:
     return "the numbers of a sample must stay together: bring its axis to the front first"
 
 
+def _checked_sizes(newshape: Any) -> Any:
+    """A new shape, with one -1 at most and no other numbers below 0."""
+    sizes = newshape if isinstance(newshape, (list, tuple)) else ()
+    known = [int(n) for n in sizes if isinstance(n, (int, np.integer))]
+    if min(known, default=0) < -1:
+        raise expected("reshape", "newshape", "sizes of at least 0, or one -1", newshape)
+    if known.count(-1) > 1:
+        raise expected("reshape", "newshape", "a shape with at most one -1", newshape)
+    return newshape
+
+
 @tensor_operation(
     as_shape,
-    prepare=lambda x, newshape: (x, sizes_for(x, newshape)),
+    prepare=lambda x, newshape: (x, sizes_for(x, _checked_sizes(newshape))),
     untraced=_keeps_order,
 )
 def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Any:

@@ -59,10 +59,13 @@ class Mixed(RandomImage):
         for name, part in parts.items():
             one_of(owner, "each key of inputs", name, _PARTS)
             found[name] = as_numeric(part, f"{owner}: {name}").astype(np.float32)
+        alone = found["images"].ndim == 3  # an image without others: it is mixed with itself
+        found = {name: part[None] if alone else part for name, part in found.items()}
         self.check_input(found["images"].shape)
         if training is None or training:
             self._mix(owner, found)
         found = in_dtype(found, self._input_dtype())
+        found = {name: part[0] if alone else part for name, part in found.items()}
         return found if isinstance(inputs, dict) else found["images"]  # type: ignore[return-value]
 
     def _mix(self, owner: str, parts: dict[str, NDArray[Any]]) -> None:
