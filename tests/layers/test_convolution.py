@@ -195,3 +195,34 @@ def test_strides_and_dilation_go_together_where_each_channel_is_by_itself():
         w[i, j] * X[:, 3 * i : 3 * i + 4 : 2, 3 * j : 3 * j + 3 : 2] for i in (0, 1) for j in (0, 1)
     )
     np.testing.assert_allclose(layer(X), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize(
+    ("kind", "shape", "options"),
+    [
+        (Conv2D, (7, 6, 4), {"strides": 2, "padding": "same"}),
+        (Conv2D, (7, 6, 4), {"groups": 2, "dilation_rate": 2}),
+        (Conv1D, (7, 4), {"padding": "causal", "dilation_rate": 2}),
+    ],
+)
+def test_a_convolution_of_one_s_own_is_what_the_layer_does(data_format, kind, shape, options):
+    class Halved(kind):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel / 2)
+
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
+    options = {"activation": "tanh", "data_format": data_format, **options}
+    x = x if data_format == "channels_last" else np.moveaxis(x, -1, 1)
+    plain, halved = kind(4, 2, **options), Halved(4, 2, **options)
+    plain.build(x.shape)
+    halved.build(x.shape)
+    halved.set_weights([2 * plain.kernel.numpy(), np.arange(4.0)])
+    plain.set_weights([plain.kernel.numpy(), np.arange(4.0)])
+    np.testing.assert_allclose(halved(x), plain(x), rtol=1e-5, atol=1e-6)
+    nets = [Sequential([Input(x.shape[1:]), each]) for each in (plain, halved)]
+    for net in nets:
+        net.compile("sgd", "mse")
+    y = np.zeros(plain(x).shape)
+    losses = [net.fit(x, y, epochs=2, verbose=0).history["loss"] for net in nets]
+    np.testing.assert_allclose(losses[1][0], losses[0][0], rtol=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdl import ops
 from cdl._common.validation import positive_int
 from cdl._ir import emit, windows
 from cdl.layers.convolution.base_conv import BaseConv
@@ -80,6 +81,29 @@ class Conv(AdaptableKernel, BaseConv):
             )
         self._refuse_gaps_and_strides()
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "convolution_op" in vars(cls) and "call" not in vars(cls):
+            cls.call = _by_own_op  # type: ignore[attr-defined]
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """The convolution by a kernel, without bias and activation.
+
+        A subclass may have another one, in `cdl.ops`, which its calls then take.
+
+        Args:
+            inputs: images, or steps.
+            kernel: of the shape of the layer's.
+        """
+        padding = self.padding
+        if padding == "causal":
+            before = self.dilation_rate[0] * (self.kernel_size[0] - 1)
+            steps = (0, 0) if self.data_format == "channels_first" else (before, 0)
+            other = (before, 0) if self.data_format == "channels_first" else (0, 0)
+            inputs, padding = ops.pad(inputs, [(0, 0), steps, other]), "valid"
+        order = (self.data_format, self.dilation_rate)
+        return ops.conv(inputs, kernel, list(self.strides), padding, *order)
+
     def _paddings(self) -> tuple[str, ...]:
         return ("valid", "same", "causal") if self.rank == 1 else ("valid", "same")
 
@@ -126,6 +150,16 @@ class Conv(AdaptableKernel, BaseConv):
             "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
         )
         return {**super().get_config(), **arguments, **self._lora_config()}
+
+
+def _by_own_op(self: Conv, inputs: Any) -> Any:
+    """The call of a layer with a `convolution_op` of its own."""
+    outputs = self.convolution_op(inputs, self.kernel)
+    if self.bias is not None:
+        first = self.data_format == "channels_first"
+        shape = (1, -1, *(1,) * self.rank) if first else (-1,)
+        outputs = outputs + ops.reshape(self.bias, shape)
+    return outputs if self.activation is None else self.activation(outputs)
 
 
 @registry.add("Convolution1D")
