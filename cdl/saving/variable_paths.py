@@ -27,14 +27,17 @@ _OLDER_LAYERS = "_layer_checkpoint_dependencies"
 _KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_model_graph", "_not_owned"))
 
 
-def parts(model: TrainableModel, keras: str = TODAY) -> Iterator[tuple[str, Any, list[Any]]]:
+def parts(
+    model: TrainableModel, keras: str = TODAY, places: dict[int, list[str]] | None = None
+) -> Iterator[tuple[str, Any, list[Any]]]:
     """(path, part, its own variables) of a model and of all in it, each part once.
 
     Args:
         model: the model.
         keras: whose paths: `TODAY`, or one of `OLDER`.
+        places: gets all paths of each part, by its identity, since it may have several names.
     """
-    seen: set[int] = set()
+    seen: dict[int, list[str]] = {} if places is None else places
     yield from _parts(model, "", seen, keras)
     if model.compiled:
         yield from _parts(model.optimizer, "optimizer", seen, keras)
@@ -56,11 +59,12 @@ def writes_itself(part: Any) -> bool:
 
 
 def _parts(
-    thing: Any, path: str, seen: set[int], keras: str
+    thing: Any, path: str, seen: dict[int, list[str]], keras: str
 ) -> Iterator[tuple[str, Any, list[Any]]]:
     if id(thing) in seen:
+        seen[id(thing)].append(path)
         return
-    seen.add(id(thing))
+    seen[id(thing)] = [path]
     yield path, thing, _direct_variables(thing)
     prefix = f"{path}/" if path else ""
     for name, child in _children(thing):

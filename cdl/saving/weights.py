@@ -7,6 +7,7 @@ are its variables in order. So a file fits every model of the same make, whateve
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from cdl.distribution import ranks
 from cdl.saving import file_objects, hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.file_objects import FilePath, is_open_file
-from cdl.saving.variable_paths import OLDER, finalize, parts, writes_itself
+from cdl.saving.variable_paths import OLDER, TODAY, finalize, parts, writes_itself
 
 if TYPE_CHECKING:
     from cdl.optimizers.base_optimizer import Optimizer
@@ -198,12 +199,17 @@ def read(
     stores: list[tuple[Any, dict[str, NDArray[Any]]]] = []
     failed: list[tuple[Any, str]] = []
     with hdf5.opened(file, name) as root:
-        older = zip(*([place for place, *_ in parts(model, each)] for each in OLDER), strict=True)
-        for (place, part, variables), places in zip(parts(model), older, strict=True):
+        known: dict[int, list[str]] = {}
+        for each in (TODAY, *OLDER):
+            paths: dict[int, list[str]] = {}
+            deque(parts(model, each, paths), maxlen=0)
+            for identity, found_at in paths.items():
+                known.setdefault(identity, []).extend(found_at)
+        for place, part, variables in parts(model):
             try:
-                group = _variables_of(root, place)
-                for other in places:
-                    group = group or (_variables_of(root, other) if other != place else {})
+                group: Any = {}
+                for other in dict.fromkeys([place, *known[id(part)]]):
+                    group = group or _variables_of(root, other)
                 if place == "optimizer" and _has_no_rate(group, variables):
                     variables = [variables[0], *variables[2:]]
                 if place == "optimizer" and len(group) != len(variables):
