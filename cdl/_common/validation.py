@@ -45,10 +45,21 @@ def not_recognized(cls: type, given: Mapping[str, Any]) -> ValueError:
     return ValueError(f"{cls.__name__}: arguments not recognized: {dict(given)}{near}")
 
 
+_MOST = 2**63  # no size, count or number of steps that a machine has comes near
+
+
+def is_int(value: Any, least: int) -> bool:
+    """Whether it is a whole number, of Python or of NumPy, that 64 bits hold; a bool is none."""
+    known = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return known and least <= value < _MOST
+
+
 def positive_int(owner: str, name: str, value: Any) -> int:
     """A whole number above 0, of Python or of NumPy; a bool is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise expected(owner, name, "a positive int", value)
+    if not is_int(value, 1):
+        large = isinstance(value, int) and value >= _MOST
+        what = "a positive int below 2**63" if large else "a positive int"
+        raise expected(owner, name, what, value)
     return int(value)
 
 
@@ -78,8 +89,9 @@ def class_number(owner: str, name: str, value: Any) -> int:
 
 def count(owner: str, name: str, value: Any) -> int:
     """A whole number that is not negative; a bool is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise expected(owner, name, "an int >= 0", value)
+    if not is_int(value, 0):
+        large = isinstance(value, int) and value >= _MOST
+        raise expected(owner, name, "an int >= 0 below 2**63" if large else "an int >= 0", value)
     return int(value)
 
 
@@ -97,12 +109,9 @@ def per_axis(owner: str, name: str, value: Any, n: int, least: int = 1) -> tuple
     limit = "> 0" if least == 1 else f">= {least}"
     what = f"an int {limit}" if n == 1 else f"an int {limit} or {n} of them"
     numbers = several(owner, name, given, what)
-    fits = len(numbers) == n and not any(
-        isinstance(each, bool) or not isinstance(each, (int, np.integer)) or each < least
-        for each in numbers
-    )
-    if not fits:
-        raise expected(owner, name, what, value)
+    if len(numbers) != n or not all(is_int(each, least) for each in numbers):
+        large = any(isinstance(each, int) and each >= _MOST for each in numbers)
+        raise expected(owner, name, f"{what}, each below 2**63" if large else what, value)
     return tuple(map(int, numbers))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl import activations, constraints, initializers, regularizers
 from cdl._common.dtypes import LOW
-from cdl._common.validation import expected, several
+from cdl._common.validation import expected, is_int, several
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.initializers import VarianceScaling
@@ -85,6 +85,8 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         whole = isinstance(output_shape, (int, np.integer)) and not isinstance(output_shape, bool)
         given = [int(output_shape)] if whole else output_shape
         sizes = tuple(several("EinsumDense", "output_shape", given, "an int or a tuple of sizes"))
+        if any(isinstance(size, int) and size > 0 and not is_int(size, 1) for size in sizes):
+            raise expected("EinsumDense", "output_shape", "sizes below 2**63", output_shape)
         self.partial_output_shape = sizes
         self.activation = activations.compiled("EinsumDense", activation)
         self.bias_axes = bias_axes

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from cdl._common.validation import expected, positive_int
+from cdl._common.validation import expected, is_int, positive_int
 
 Shape = tuple[int | None, ...]
 
@@ -29,8 +27,7 @@ def checked_shape(owner: str, name: str, shape: Any) -> Shape:
     if not isinstance(shape, (tuple, list)):
         raise expected(owner, name, "a tuple of sizes", shape)
     for size in shape:
-        whole = isinstance(size, (int, np.integer)) and not isinstance(size, bool)
-        if size is not None and (not whole or size < 0):
+        if size is not None and not is_int(size, 0):
             raise expected(owner, name, "a tuple of sizes, each an int >= 0 or None", shape)
     return tuple(None if size is None else int(size) for size in shape)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import expected
+from cdl._common.validation import expected, is_int
 from cdl.layers.axes import permuted
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
@@ -40,7 +40,7 @@ class Reshape(Layer):
             raise TypeError(f"Reshape: target_shape must be a tuple of ints, got {target_shape!r}")
         shape = tuple(target_shape)
         for size in shape:
-            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < -1:
+            if not is_int(size, -1):
                 raise expected(
                     "Reshape", "target_shape", "a tuple of ints, at least -1 each,", shape
                 )
@@ -137,7 +137,7 @@ class RepeatVector(Layer):
         super().__init__(**kwargs)
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
             raise TypeError(f"RepeatVector: n must be a positive int, got {n!r}")
-        if n < 1:
+        if not is_int(n, 1):
             raise expected("RepeatVector", "n", "a positive int", n)
         self.n = int(n)
         self.input_spec = InputSpec(ndim=2)

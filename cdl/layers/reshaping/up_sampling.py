@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import expected, one_of, per_axis
+from cdl._common.validation import expected, is_int, one_of, per_axis
 from cdl._ir import resizing
 from cdl._ir.windows import with_channels_last
 from cdl.layers.layer import registry
@@ -61,7 +61,7 @@ class UpSampling1D(UpSampling):
         super().__init__("channels_last", **kwargs)
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise TypeError(f"UpSampling1D: size must be a positive int, got {size!r}")
-        if size < 1:
+        if not is_int(size, 1):
             raise expected("UpSampling1D", "size", "a positive int", size)
         self._times = (int(size),)
 
