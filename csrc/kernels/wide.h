@@ -255,7 +255,7 @@ CDL_INLINE float floor_divide_f(float a, float b) {
     const double exact = (double)a / (double)b, q = trunc_w(exact);
     const int below = (a != 0.0f) & ((a < 0.0f) != (b < 0.0f)) & ((q != exact) | (q == 0.0));
     const double whole = below ? q - 1.0 : q;
-    return abs_f(a) < INFINITY ? (float)whole : NAN;
+    return abs_f(a) < INFINITY ? (float)whole : (b == 0.0f ? a / b : NAN);
 }
 
 /* ---- the error function ------------------------------------------------------------------------

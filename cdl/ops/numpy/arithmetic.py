@@ -6,6 +6,7 @@ a reciprocal of them is float32.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,7 +177,17 @@ def fmin(x1: ArrayLike, x2: ArrayLike) -> Any:
     return np.fmin(x1, x2)
 
 
-@pair_operation(elementwise(lambda a, b: apply("sqrt", apply("square", a) + apply("square", b))))
+def _hypot(a: Expression, b: Expression) -> Expression:
+    """By the smaller side over the larger one, whose square is a float whatever both are."""
+    a, b = apply("abs", a), apply("abs", b)
+    large, small = apply("maximum", a, b), apply("minimum", a, b)
+    share = apply("where", apply("equal", small, large), 1.0, small / large)
+    infinite = apply("logical_or", apply("isinf", a), apply("isinf", b))
+    length = large * apply("sqrt", apply("square", share) + 1.0)
+    return apply("where", infinite, math.inf, length)
+
+
+@pair_operation(elementwise(_hypot))
 def hypot(x1: ArrayLike, x2: ArrayLike) -> Any:
     """sqrt(x1^2 + x2^2)."""
     return np.hypot(real(x1), real(x2))

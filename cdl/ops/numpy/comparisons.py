@@ -113,9 +113,14 @@ def isreal(x: ArrayLike) -> Any:
     return np.isreal(np.asarray(x))
 
 
-@tensor_operation(elementwise(lambda x: apply("less", x, 0.0)))
+def _signbit(x: Expression) -> Expression:
+    below = apply("less", apply("reciprocal", x), 0.0)  # -0 is the one number that is not by itself
+    return apply("logical_or", apply("less", x, 0.0), below)
+
+
+@tensor_operation(elementwise(_signbit))
 def signbit(x: ArrayLike) -> Any:
-    """Whether x is below 0."""
+    """Whether x is below 0, or -0."""
     return np.signbit(x)
 
 

@@ -61,12 +61,17 @@ def log10(x: ArrayLike) -> Any:
     return np.log10(real(x))
 
 
+def _apart(a: Expression, b: Expression) -> Expression:
+    """|a - b|, and 0 of equal infinities."""
+    return apply("abs", apply("where", apply("equal", a, b), 0.0, a - b))
+
+
 def _logaddexp(a: Expression, b: Expression) -> Expression:
-    return apply("maximum", a, b) + apply("log1p", apply("exp", -apply("abs", a - b)))
+    return apply("maximum", a, b) + apply("log1p", apply("exp", -_apart(a, b)))
 
 
 def _logaddexp2(a: Expression, b: Expression) -> Expression:
-    more = apply("log1p", apply("exp", apply("abs", a - b) * -math.log(2.0)))
+    more = apply("log1p", apply("exp", _apart(a, b) * -math.log(2.0)))
     return apply("maximum", a, b) + more * (1 / math.log(2.0))
 
 

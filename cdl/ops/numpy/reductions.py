@@ -52,7 +52,12 @@ def mean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool =
         axis: an axis, several, or None for all.
         keepdims: whether the axes stay, with size 1.
     """
-    return np.mean(real(x), axis_arg(axis), keepdims=keepdims)
+    numbers = real(x)
+    if numbers.dtype.kind == "c":
+        return np.mean(numbers, axis_arg(axis), keepdims=keepdims)
+    # The sum of floats of a large offset is off by more than they differ.
+    found = np.mean(numbers, axis_arg(axis), np.float64, keepdims=keepdims)
+    return found.astype(numbers.dtype)
 
 
 def _initial(reduce: Any, choose: Any) -> Any:

@@ -75,7 +75,18 @@ def quantile(
     """
     if method not in _METHODS:
         raise ValueError(f"quantile: method must be one of {_METHODS}, got {method!r}")
-    return np.quantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
+    numbers, axes = real(x), axis_arg(axis)
+    found = np.quantile(numbers, q, axes, method=method, keepdims=keepdims)
+    if method not in ("linear", "midpoint") or not np.isinf(numbers).any():
+        return found
+    # NumPy finds NaN between equal infinities, and beside one.
+    low, high = (
+        np.quantile(numbers, q, axes, method=side, keepdims=keepdims)
+        for side in ("lower", "higher")
+    )
+    with np.errstate(invalid="ignore"):
+        between = np.where(np.isinf(low) | np.isinf(high), low + high, found)
+    return np.where(low == high, low, between).astype(found.dtype)[()]
 
 
 @tensor_operation(untraced=_quantile_apart)
