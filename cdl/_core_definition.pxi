@@ -111,7 +111,8 @@ cdef class _Definition:
     """A program as the core wants it described: cdl_program_def and what it points to."""
 
     cdef cdl_program_def definition
-    cdef list keep, hosts, labels  # labels: by which a fault names its instruction
+    # By which a fault names its instruction, or its input.
+    cdef list keep, hosts, labels, input_labels
 
     def __cinit__(self, program, size_t rows, bint training, bint predicts, bint splits, optimizer,
                   dict rules, str isa, int threads, lockstep):
@@ -120,6 +121,7 @@ cdef class _Definition:
         self.keep = []
         self.hosts = []
         self.labels = []
+        self.input_labels = [v.label for v in program.inputs]
         self.definition.rows = rows
         self.definition.training = training
         self.definition.predicts = predicts
@@ -155,6 +157,7 @@ cdef class _Definition:
             values[k].dtype = _NUMBER["dtypes"][v.dtype]
             values[k].shared = v.shared
             values[k].rounded = v.rounded_to == "bfloat16"
+            values[k].whole = v.label is not None
             for d, n in enumerate(_shape(v.shape, 1, f"value {v!r}")):
                 values[k].dims[d] = n
         external_grads = program.external_grads if self.definition.training else []

@@ -27,7 +27,7 @@ cdef class Executor:
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training, splits
     cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_sizes, input_dtypes
-    cdef list report_rows, spare, learning, hosts, labels
+    cdef list report_rows, spare, learning, hosts, labels, input_labels
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -53,7 +53,7 @@ cdef class Executor:
         check(status, &misfit)
         self.hosts = definition.hosts
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
-        self.labels = definition.labels
+        self.labels, self.input_labels = definition.labels, definition.input_labels
         self.training, self.splits = training, splits
         self.made_of = program, rows, {"isa": isa, "threads": threads, "lockstep": lockstep}
         self.source = [v.storage for v in program.variables], optimizer, rules
@@ -103,6 +103,11 @@ cdef class Executor:
         if cdl_fault(self.program, &found):
             row = order[found.sample] if order != NULL else found.sample
             where = "" if found.shared else f" in row {row}"
+            if found.instruction < 0:
+                raise ValueError(
+                    f"{self.input_labels[-1 - found.instruction]} must have integers below "
+                    f"{found.limit} in size, which float32 holds all of, got one of about "
+                    f"{found.value:.8g}{where}")
             raise ValueError(f"{self.labels[found.instruction]}: expected numbers in "
                              f"[0, {found.limit}), got {found.value:.8g}{where}")
         return 0

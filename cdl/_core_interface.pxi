@@ -87,7 +87,7 @@ cdef extern from "cdl.h" nogil:
         int n_dims
         size_t dims[CDL_MAX_DIMS]
         int dtype
-        bint shared, rounded
+        bint shared, rounded, whole
     struct cdl_instruction_def:
         int op
         int n_in

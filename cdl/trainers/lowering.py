@@ -451,6 +451,7 @@ def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
     """Note which inputs are integers, that no layer's policy may round."""
     for value, info in zip(values, model._input_infos(), strict=True):
         value.is_whole = "float" not in info.dtype
+        value.label = f"input {info.name!r}" if value.is_whole else None
 
 
 def _lower_penalties(

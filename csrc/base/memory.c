@@ -10,24 +10,24 @@
 #include <sys/mman.h>
 #endif
 
-/* From HUGE on, memory is asked for in pages of 2 MB, which the TLB holds all of. */
-enum { HUGE_PAGE = 2 << 20, HUGE = 1 << 20 };
+/* From here on memory is asked for in pages of 2 MB, which the TLB holds all of; what is over the
+ * last whole one lies in small ones. */
+enum { HUGE_PAGE = 2 << 20 };
 
 float *cdl_alloc(size_t floats) {
     if (floats > SIZE_MAX / sizeof(float) - HUGE_PAGE) return NULL;
-    size_t bytes = cdl_round_up(floats ? floats : 1, CDL_LINE) * sizeof(float);
+    const size_t bytes = cdl_round_up(floats ? floats : 1, CDL_LINE) * sizeof(float);
 #ifdef MADV_HUGEPAGE
-    const bool huge = bytes >= HUGE;
+    const bool huge = bytes >= HUGE_PAGE;
 #else
     const bool huge = false;
 #endif
-    if (huge) bytes = cdl_round_up(bytes, HUGE_PAGE);
-    float *memory = aligned_alloc(huge ? HUGE_PAGE : 64, bytes);
+    void *memory = NULL;
+    if (posix_memalign(&memory, huge ? HUGE_PAGE : 64, bytes)) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (memory && huge) madvise(memory, bytes, MADV_HUGEPAGE);
+    if (huge) madvise(memory, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
 #endif
-    if (memory) memset(memory, 0, bytes);
-    return memory;
+    return memset(memory, 0, bytes);
 }
 
 void cdl_free(void *memory) { free(memory); }

@@ -36,7 +36,14 @@ static inline struct cdl_key cdl_key_of(uint64_t seed, uint64_t step, uint64_t i
     return (struct cdl_key){(uint32_t)mixed, (uint32_t)(mixed >> 32)};
 }
 
-/* 32 random bits for element `index` (of one row: the row is part of the key). */
+/* The key of one row. Both halves depend on it: rows whose first halves differ by no more than
+ * indices do would else have the same numbers in another order. */
+static inline struct cdl_key cdl_row_key(struct cdl_key key, uint32_t row) {
+    const uint32_t mixed = cdl_mix32(row);
+    return (struct cdl_key){key.a ^ mixed, key.b + cdl_mix32(mixed + 0x9e3779b9U)};
+}
+
+/* 32 random bits for element `index` of a row, of its key. */
 static inline uint32_t cdl_random_bits(struct cdl_key key, uint32_t index) {
     return cdl_mix32(cdl_mix32(index ^ key.a) + key.b);
 }

@@ -10,12 +10,12 @@ static void penalize(size_t n, const float *restrict w, float *restrict g, float
     }
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const size_t live = cdl_min(n - b, CDL_LINE);
-        float absolute = 0.0f, squares = 0.0f;
+        double absolute = 0.0, squares = 0.0; /* a square of a float may be no float */
         for (size_t i = 0; i < live; i++) {
-            absolute += abs_f(w[b + i]);
-            squares += w[b + i] * w[b + i];
+            absolute += (double)abs_f(w[b + i]);
+            squares += (double)w[b + i] * (double)w[b + i];
         }
-        penalty[b / CDL_LINE] = (double)l1 * (double)absolute + (double)l2 * (double)squares;
+        penalty[b / CDL_LINE] = (double)l1 * absolute + (double)l2 * squares;
     }
 }
 
@@ -49,15 +49,16 @@ static void blend(size_t n, float keep, const float *restrict x, float *restrict
     for (size_t i = 0; i < n; i++) y[i] = keep * y[i] + (1.0f - keep) * x[i];
 }
 
-/* A sum for each place in a line; then the upper half onto the lower one, again and again. */
+/* A sum for each place in a line; then the upper half onto the lower one, again and again. Squares
+ * are doubles: those of floats beyond 1.8e19 are no floats. */
 static void squares(size_t n, const float *x, double *total) {
     assert((n == 0 || x) && total);
     double sum[CDL_LINE] = {0};
     const size_t whole = n / CDL_LINE * CDL_LINE;
     for (size_t b = 0; b < whole; b += CDL_LINE) {
-        for (size_t i = 0; i < CDL_LINE; i++) sum[i] += (double)(x[b + i] * x[b + i]);
+        for (size_t i = 0; i < CDL_LINE; i++) sum[i] += (double)x[b + i] * (double)x[b + i];
     }
-    for (size_t i = 0; i < n - whole; i++) sum[i] += (double)(x[whole + i] * x[whole + i]);
+    for (size_t i = 0; i < n - whole; i++) sum[i] += (double)x[whole + i] * (double)x[whole + i];
     for (size_t half = CDL_LINE / 2; half > 0; half /= 2) {
         for (size_t i = 0; i < half; i++) sum[i] += sum[i + half];
     }

@@ -39,7 +39,7 @@ static void draw(enum cdl_draw kind, size_t rows, size_t n, struct cdl_key key, 
                  float *y, size_t ldy) {
     assert(are_padded(rows, n, y, ldy) && (int)kind >= 0 && kind < CDL_N_DRAWS);
     for (size_t r = 0; r < rows; r++, y += ldy) {
-        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
+        const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
         switch (kind) {
 #define X(NAME)                                                                                    \
     case CDL_DRAW_##NAME:                                                                          \

@@ -101,28 +101,34 @@ static size_t few_softmax(size_t rows, size_t n, const float *x, size_t ldx, flo
 }
 
 /* The softmax losses of losses.h. `these` rows from i on; t: their targets by class, which sum to
- * `total`; z, q, dz: room, where q and dz have pads of 0. */
+ * `total`; sparse: -1 if these are 1 for one class or none; z, q, dz: room, where q and dz have
+ * pads of 0. */
 CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t these,
-                                 const columns *t, vf total, columns *z, columns *q, columns *dz) {
+                                 const columns *t, vf total, vi sparse, columns *z, columns *q,
+                                 columns *dz) {
     const size_t n = s->n;
     columns_load(these, s->y + i * s->ldy, s->ldy, z);
     const vf sum = columns_exp(n, z, q);
     vf scale = vf_splat(s->scale);
     for (size_t r = 0; r < these && s->weight; r++) scale[r] *= line_weight(s, i + r);
-    const vf inverse = vf_splat(1) / sum, all = total * scale;
+    const vf inverse = vf_splat(1) / sum;
+    /* Selected, not multiplied by 0, which would make NaN of infinite scores. */
+    const vi ignored = sparse & (total == vf_splat(0));
+    const vf all = total * scale;
     vf dot = vf_splat(0);
     for (size_t j = 0; j < n; j++) {
-        const vf p = column(q, j) * inverse;
-        dot += column(t, j) * column(z, j);
+        const vf p = column(q, j) * inverse, tj = column(t, j);
+        const vf tz = tj * column(z, j);
+        dot += vf_select(sparse & (tj == vf_splat(0)), vf_splat(0), tz);
         vf_store(q->at[j], p);
-        vf_store(dz->at[j], p * all - column(t, j) * scale);
+        vf_store(dz->at[j], vf_select(ignored, vf_splat(0), p * all - tj * scale));
     }
     columns_store(these, q, s->q + i * s->ldy, s->ldy);
     columns_store(these, dz, s->dy + i * s->ldy, s->ldy);
     float value[CDL_VLEN], sums[CDL_VLEN];
     vf_store(sums, sum);
     for (size_t r = 0; r < CDL_VLEN; r++) value[r] = log_f(sums[r]);
-    vf_store(value, vf_load(value) * total - dot);
+    vf_store(value, vf_select(ignored, vf_splat(0), vf_load(value) * total - dot));
     for (size_t r = 0; r < these; r++) s->value[i + r] = value[r];
 }
 
@@ -138,7 +144,7 @@ static size_t few_dense_targets(const struct cdl_scoring *s) {
             vf_store(t.at[j], column(&t, j) * keep + extra);
             total += column(&t, j);
         }
-        few_softmax_loss(s, i, these, &t, total, &z, &q, &dz);
+        few_softmax_loss(s, i, these, &t, total, (vi){0}, &z, &q, &dz);
     }
     return i;
 }
@@ -161,7 +167,7 @@ static size_t few_sparse_targets(const struct cdl_scoring *s) {
             vf_store(t.at[j], hit);
             total += hit;
         }
-        few_softmax_loss(s, i, these, &t, total, &z, &q, &dz);
+        few_softmax_loss(s, i, these, &t, total, ~(vi){0}, &z, &q, &dz);
     }
     return i;
 }

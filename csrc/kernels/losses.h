@@ -136,8 +136,14 @@ CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const flo
     return (struct line_loss){sum, total, -vf_sum(dot)};
 }
 
-/* The loss is 0 for a target outside the n classes, which the loss is to ignore. */
+/* Loss and gradient are 0, whatever the scores, for a target outside the n classes, which the loss
+ * is to ignore. */
 CDL_INLINE int is_class_of(size_t n, int32_t t) { return t >= 0 && (size_t)t < n; }
+
+CDL_INLINE struct line_loss ignored(size_t n, float *dz) {
+    for (size_t j = 0; j < cdl_round_up(n, CDL_LINE); j++) dz[j] = 0.0f;
+    return (struct line_loss){1.0f, 0.0f, 0.0f};
+}
 
 CDL_INLINE struct line_loss
 softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
@@ -147,9 +153,8 @@ softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
     const int32_t t = *(const int32_t *)target;
     const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
-    if (!is_class_of(n, t)) scale = 0.0f;
     softmax_finish(n, sum, scale, dz, q);
-    if (!is_class_of(n, t)) return (struct line_loss){1.0f, 0.0f, 0.0f};
+    if (!is_class_of(n, t)) return ignored(n, dz);
     dz[t] -= scale;
     return (struct line_loss){sum, 1.0f, top - z[t]};
 }
@@ -206,14 +211,14 @@ CDL_INLINE struct line_loss sparse_categorical_crossentropy(size_t n, const floa
     const int32_t t = *(const int32_t *)target;
     const float sum = line_total(n, y);
     const float nothing = 0.0f * sum; /* NaN if a prediction is none, or infinite */
-    const float u = is_class_of(n, t) ? y[t] / sum : 1.0f;
+    const bool counts = is_class_of(n, t);
+    const float u = counts ? y[t] / sum : 1.0f;
     const float c = within_f(u, PROBABILITY_MIN, PROBABILITY_MAX);
     const size_t padded = cdl_round_up(n, CDL_LINE);
     for (size_t j = 0; j < padded; j++) dz[j] = j < n ? nothing : 0.0f;
-    if (is_class_of(n, t)) dz[t] = c == u ? -1.0f / c : 0.0f * u;
+    if (counts) dz[t] = c == u ? -1.0f / c : 0.0f * u;
     through_sum(n, y, sum, scale, dz, q);
-    return is_class_of(n, t) ? (struct line_loss){c, -1.0f, nothing}
-                             : (struct line_loss){1.0f, 0.0f, nothing};
+    return counts ? (struct line_loss){c, -1.0f, nothing} : ignored(n, dz);
 }
 
 #include "kernels/more_losses.h"

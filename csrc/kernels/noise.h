@@ -31,7 +31,7 @@ static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy) && stddev >= 0.0f);
     const uint32_t padded = (uint32_t)cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
+        const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
         if (multiplies) {
             for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + x[j] * (stddev * normal_f(row, j));
         } else {
@@ -45,7 +45,7 @@ static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_ro
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
     const uint32_t padded = (uint32_t)cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        const struct cdl_key row = {key.a ^ cdl_mix32(first_row + (uint32_t)r), key.b};
+        const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
         for (uint32_t j = 0; j < padded; j++) {
             y[j] = cdl_random_bits(row, j) < keep ? x[j] * scale : 0.0f;
         }
@@ -56,7 +56,7 @@ static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one, u
                       float scale, float shift, float dropped, const float *x, float *y) {
     assert(n > 0 && x && y);
     const uint32_t padded = (uint32_t)cdl_padded(n);
-    const struct cdl_key own = {key.a ^ cdl_mix32(row), key.b};
+    const struct cdl_key own = cdl_row_key(key, row);
     const uint32_t each = as_one ? 0 : UINT32_MAX; /* one draw for the line: that of column 0 */
     for (uint32_t j = 0; j < padded; j++) {
         y[j] = cdl_random_bits(own, j & each) < keep ? x[j] * scale + shift : dropped;

@@ -268,6 +268,9 @@ static inline void muon_adam_step(double rate, double t, const double *h, float 
     adam_step(rate * ratio, t, h, s);
 }
 
+/* The largest mean of squares that is kept: sums of two such are floats. */
+#define CDL_MOST_SQUARE 1e38f
+
 #endif
 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
@@ -400,16 +403,23 @@ CDL_INLINE float schedule_free_adamw_update(float w, float g, float *slot, const
     return (1.0f - s[FREE_BETA_1]) * slot[0] + s[FREE_BETA_1] * mean;
 }
 
+/* g g, but no more than CDL_MOST_SQUARE, of optimizers whose steps large gradients leave finite. */
+CDL_INLINE float finite_square_f(float g) {
+    const float square = g * g;
+    return square > CDL_MOST_SQUARE ? CDL_MOST_SQUARE : square;
+}
+
 CDL_INLINE float lamb_update(float w, float g, float *slot, const float *s) {
     slot[0] += (g - slot[0]) * s[LAMB_TAKE_1];
-    slot[1] += (g * g - slot[1]) * s[LAMB_TAKE_2];
+    slot[1] += (finite_square_f(g) - slot[1]) * s[LAMB_TAKE_2];
     return (void)w, over_root_f(slot[0] * s[LAMB_UNBIAS_1],
                                 sqrtf(slot[1] * s[LAMB_UNBIAS_2]) + s[LAMB_EPSILON]);
 }
 
 /* Shazeer and Stern, 2018, for what has less than two axes. */
 CDL_INLINE float adafactor_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[ADAFACTOR_KEEP] * slot[0] + s[ADAFACTOR_TAKE] * (g * g + s[ADAFACTOR_EPSILON_1]);
+    const float square = finite_square_f(g) + s[ADAFACTOR_EPSILON_1];
+    slot[0] = s[ADAFACTOR_KEEP] * slot[0] + s[ADAFACTOR_TAKE] * square;
     return (void)w, over_root_f(g, sqrtf(slot[0]));
 }
 /* The factors belong to rows and columns: tensorwise.c does all of it. */

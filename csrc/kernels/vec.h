@@ -49,8 +49,8 @@ CDL_INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 
 /* Lanes [from, n): -1; the others 0. */
 CDL_INLINE vi vf_below(size_t n, size_t from) {
-    const int32_t left = (int32_t)(n - from);
-    return VF_LANES < left - (vi){0};
+    const size_t left = n > from ? n - from : 0;
+    return VF_LANES < (int32_t)(left < CDL_VLEN ? left : CDL_VLEN) - (vi){0};
 }
 
 CDL_INLINE float vf_sum(vf v) {

@@ -91,6 +91,7 @@ struct cdl_context {
     size_t slot;         /* above 0: where gradients are left for cdl_learn_slots(), instead */
     int thread, threads; /* which of how many; in predictions threads share nothing and are 1 */
     float *scratch;      /* this thread's: what thread_floats() of its ops ask for */
+    size_t scratch_floats;
     uint64_t seed, step;
     struct cdl_watch *watch; /* NULL: the run does not end here, since the step is short or begun */
     bool asks;               /* whether this thread looks after the watch */

@@ -168,7 +168,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         }
         kernels->blend(n, 0.0f, sum, g);
         kernels->scale(n, 1.0f / (float)step->accumulate, g);
-        kernels->scale(n, 0.0f, sum);
+        memset(sum, 0, n * sizeof *sum); /* not 0 times what may be NaN */
     }
     prepare(trained, ctx, offset, n, g);
     update(trained, ctx, offset, n, g, trained->param->w + offset);
@@ -243,7 +243,7 @@ void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *
     const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
     float *sum = trained->accumulated + offset;
     if (ctx->optimizer.apply)
-        ctx->kernels->scale(n, 0.0f, sum);
+        memset(sum, 0, n * sizeof *sum);
     else
         ctx->kernels->blend(n, 0.0f, trained->gradient + offset, sum);
 }
@@ -308,7 +308,7 @@ void cdl_limit_norms(const struct cdl_trained *trained, const struct cdl_kernels
     else
         kernels->squares(cdl_param_floats(param), param->w, &all);
     for (size_t j = 0; j < (param->matrix ? width : 1); j++) {
-        const float norm = sqrtf(param->matrix ? factor[j] : (float)all);
+        const float norm = param->matrix ? sqrtf(factor[j]) : (float)sqrt(all);
         const float low = norm < trained->low ? trained->low : norm;
         const float within = low > trained->high ? trained->high : low;
         factor[j] = (trained->rate * within + (1.0f - trained->rate) * norm) / (1e-7f + norm);

@@ -117,7 +117,7 @@ static void learn(const struct cdl_trained *trained, const struct cdl_context *c
     group->update(n, r.d, trained->gradient, trained->slots, s);
     double squares = 0.0;
     kernels->squares(n, r.d, &squares);
-    carry(trained, &r, 1.0f / (sqrtf((float)squares) + 1e-7f), false);
+    carry(trained, &r, (float)(1.0 / (sqrt(squares) + 1e-7)), false);
     for (int i = 0; i < (int)s[MUON_STEPS] && !cdl_stopped(ctx); i++) round_of(ctx, &r);
     carry(trained, &r, 1.0f, true);
 

@@ -2,12 +2,13 @@
 #include "learn/tensorwise.h"
 
 #include <math.h>
+#include <string.h>
 
 /* You et al., 2019: a step as long as the weights, times the rate. */
 static float lamb(const struct cdl_trained *trained, const float *s,
                   const struct cdl_squares *squares) {
     (void)trained;
-    const float w_norm = sqrtf((float)squares->w), d_norm = sqrtf((float)squares->d);
+    const float w_norm = (float)sqrt(squares->w), d_norm = (float)sqrt(squares->d);
     return (w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f) * s[LAMB_RATE];
 }
 
@@ -15,7 +16,7 @@ static float lamb(const struct cdl_trained *trained, const float *s,
 static float adafactor(const struct cdl_trained *trained, const float *s,
                        const struct cdl_squares *squares) {
     const float root = sqrtf((float)(trained->outer * trained->height * trained->width));
-    const float w_rms = sqrtf((float)squares->w) / root, d_rms = sqrtf((float)squares->d) / root;
+    const float w_rms = (float)sqrt(squares->w) / root, d_rms = (float)sqrt(squares->d) / root;
     const float over = d_rms / s[ADAFACTOR_CLIP];
     return (w_rms > s[ADAFACTOR_EPSILON_2] ? w_rms : s[ADAFACTOR_EPSILON_2]) * s[ADAFACTOR_RATE] /
            (over > 1.0f ? over : 1.0f);
@@ -26,12 +27,14 @@ static size_t factors_floats(const struct cdl_trained *trained) {
     return cdl_round_up(trained->height, CDL_LINE) + cdl_round_up(trained->width, CDL_LINE);
 }
 
-/* mean[i] = keep mean[i] + take (sums[i] / n + epsilon); returns the sum of the means. */
+/* mean[i] = keep mean[i] + take (sums[i] / n + epsilon), at most CDL_MOST_SQUARE, since sums of
+ * squares may be infinite where no gradient is; returns the sum of the means. */
 static double blend_means(size_t count, const float *s, const float *sums, size_t n, float *mean) {
     double sum = 0.0;
     for (size_t i = 0; i < count; i++) {
         mean[i] = s[ADAFACTOR_KEEP] * mean[i] +
                   s[ADAFACTOR_TAKE] * (sums[i] / (float)n + s[ADAFACTOR_EPSILON_1]);
+        if (mean[i] > CDL_MOST_SQUARE) mean[i] = CDL_MOST_SQUARE;
         sum += (double)mean[i];
     }
     return sum;
@@ -49,7 +52,7 @@ static void adafactor_factored(const struct cdl_trained *trained, const struct c
     struct cdl_piece piece;
     for (size_t o = 0; o < trained->outer; o++) {
         float *row = trained->slots[ROW] + o * height, *column = trained->slots[COLUMN] + o * width;
-        kernels->scale(factors_floats(trained), 0.0f, scratch);
+        memset(scratch, 0, factors_floats(trained) * sizeof *scratch);
         for (size_t j = 0; j < width; j += piece.live) {
             piece = cdl_piece_at(trained, o, j);
             const float *g = trained->gradient + piece.offset;

@@ -4,6 +4,12 @@
 
 enum { SMALLEST = CDL_AXIS }; /* numbers */
 
+static const char *check(const struct cdl_node *node) {
+    CDL_CHECK(cdl_check_cut(node));
+    CDL_EXPECT(cdl_axis_of(node).n <= CDL_EXACT, "n: expected at most 2^24");
+    return NULL;
+}
+
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -21,6 +27,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 const struct cdl_op cdl_op_arg = {
-    .check = cdl_check_cut,
+    .check = check,
     .forward = forward,
 };

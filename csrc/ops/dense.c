@@ -245,12 +245,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
             cdl_learn(node->trained[BIAS], ctx, part, g);
         }
         if (!node->trained[KERNEL]) continue;
-        if (y->width == 1) {
-            ctx->kernels->weighted_sum(gradient.samples, block.rows, gradient.x + block.row, x->ld,
-                                       gradient.dy, g);
-        } else {
-            cdl_gradient_of(&gradient, block, g);
-        }
+        cdl_gradient_of(&gradient, block, g);
         cdl_learn(node->trained[KERNEL], ctx, block, g);
     }
 }

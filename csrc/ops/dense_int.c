@@ -5,11 +5,15 @@
  * as if its lines had not become integers. That is rarely asked for, and plain loops.
  */
 #include "learn/learn.h"
+#include "products/gradient.h"
 #include "ops/op.h"
 
 enum { ACTIVATION, BITS, BLOCK, DYNAMIC }; /* numbers, of which BLOCK is rows of a group, or 0 */
 enum { LOW, HIGH, EPSILON };               /* attributes */
 enum { KERNEL, SCALE, ZERO, BIAS };        /* params */
+
+/* Columns of x whose products of integers, of up to 127, have a sum that int32_t holds. */
+enum { MOST_DYNAMIC = INT32_MAX / (127 * 127) };
 
 static struct cdl_int_product product_of(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -52,6 +56,9 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT((node->numbers[BLOCK] > 0) == (node->param[ZERO] != NULL),
                "zero: expected one if there are groups of rows");
     CDL_EXPECT(w && scale, "kernel, scale: expected both");
+    CDL_EXPECT(!node->numbers[DYNAMIC] || x->width <= MOST_DYNAMIC,
+               "x: expected at most 133,144 columns, whose products of integers of eight bits add "
+               "up to one of 32");
     const struct cdl_int_product p = product_of(node);
     CDL_EXPECT(w->matrix && w->rows == cdl_int_depth(p.k, p.block, p.bits) + has_sums(node) &&
                    w->cols == cdl_max(p.n, 2),
@@ -133,8 +140,8 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
     const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
     for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
         const struct cdl_block block = cdl_block_at(node->param[BIAS], i);
-        ctx->kernels->column_sums(ctx->rows * y->lines, block.width,
-                                  cdl_grad_rows(y, ctx->row) + block.column, y->ld, g);
+        cdl_column_sums(ctx->kernels, ctx->rows * y->lines, block.width,
+                        cdl_grad_rows(y, ctx->row) + block.column, y->ld, g);
         cdl_learn(node->trained[BIAS], ctx, block, g);
     }
 }

@@ -19,6 +19,7 @@ static const char *check(const struct cdl_node *node) {
                "output: expected a line for each line of x, or (one_hot) number");
     CDL_EXPECT(!weight || (cdl_same_shape(weight, x) && !cdl_is_int(weight)),
                "weights: expected floats of the shape of x");
+    CDL_EXPECT(y->width <= CDL_EXACT, "output: expected at most 2^24 columns");
     return NULL;
 }
 

@@ -18,8 +18,8 @@ enum { CDL_EXACT = 1 << 24 };
 struct cdl_fault {
     _Atomic uint64_t first; /* number of the sample, and the value; all bits set: none */
     _Atomic size_t limit;   /* values are to be in [0, limit) */
-    int instruction;
-    bool shared; /* in what all samples share */
+    int instruction;        /* its number, or -1 - that of an input */
+    bool shared;            /* in what all samples share */
 };
 
 static inline void cdl_fault_clear(struct cdl_fault *fault) {

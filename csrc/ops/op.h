@@ -73,6 +73,7 @@ struct cdl_tensor {
     struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
     int users;                           /* how often nodes read it */
     bool external_grad;                  /* its gradient is external */
+    struct cdl_fault *fault;             /* of an input of whole numbers that no float holds */
     bool whole; /* of a batch in micro-batches it has all samples, the first at `base` */
     float *base;
     bool grad_possible,
@@ -108,7 +109,8 @@ struct cdl_node {
     const float *dx_row_param;
     bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
     bool low;      /* factors are numbers of bfloat16: products are, too, by tiles */
-    size_t piece;  /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
+    size_t thread_floats; /* that its functions may use of a thread's scratch */
+    size_t piece;         /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
     const struct cdl_node *loop; /* that runs it, or NULL: the program does */
     size_t iterations;           /* how often it runs a batch: 1 outside of loops */
@@ -137,7 +139,8 @@ struct cdl_op {
     /* Once, when the program is built and linked: what stays in code or, of an op without
      * forward(), in outputs for good. */
     void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
-    /* Once a run, by one thread. */
+    /* Derived weights: before a run, and within it before a batch that sees other weights than the
+     * one before (program.derives); by one thread. */
     void (*prepare)(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training);
     double (*flops)(const struct cdl_node *node); /* of one sample, forward */
     /* That its functions need, a thread; in training update() has CDL_THREAD_SCRATCH anyway. */

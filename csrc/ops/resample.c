@@ -69,7 +69,8 @@ static ptrdiff_t place_of(ptrdiff_t i, ptrdiff_t n, int fill) {
 }
 
 static struct near near_of(float coordinate, ptrdiff_t n, int fill, bool linear) {
-    const float c = fabsf(coordinate) <= far_out ? coordinate : -far_out;
+    const float high = coordinate < far_out ? coordinate : far_out; /* NaN is that, too */
+    const float c = high > -far_out ? high : -far_out;
     const float below = linear ? floorf(c) : roundf(c);
     const float upper = linear ? c - below : 0.0f;
     const ptrdiff_t i = (ptrdiff_t)below;

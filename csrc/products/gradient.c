@@ -149,13 +149,27 @@ static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_blo
     return to;
 }
 
+/* Samples whose sum is one chain from 0, on every machine; the sums of such blocks are added up in
+ * order, so that an error grows with the root of a large batch, not with the batch. */
+enum { CHAIN = 2048 };
+
+void cdl_column_sums(const struct cdl_kernels *kernels, size_t samples, size_t n, const float *dy,
+                     size_t ld, float *g) {
+    _Alignas(64) float part[CDL_PANEL];
+    kernels->column_sums(cdl_min(samples, CHAIN), n, dy, ld, g);
+    for (size_t s = CHAIN; s < samples; s += CHAIN) {
+        kernels->column_sums(cdl_min(samples - s, CHAIN), n, dy + s * ld, ld, part);
+        for (size_t j = 0; j < n; j++) g[j] += part[j];
+    }
+}
+
 void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
     const struct cdl_kernels *kernels = gradient->ctx->kernels;
     if (!gradient->pairs) {
         const bool copied = gradient->bf16;
         const float *dy = copied ? dy_copied(gradient, block) : gradient->dy + block.column;
-        kernels->column_sums(gradient->samples, block.width, dy,
-                             copied ? block.width : gradient->ldy, g);
+        cdl_column_sums(kernels, gradient->samples, block.width, dy,
+                        copied ? block.width : gradient->ldy, g);
         return;
     }
     const uint32_t *dy = dy_in_pairs(gradient, block);
@@ -174,14 +188,25 @@ static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block
                                       samples / 2 * CDL_BF16_LINE, zeros, 0, g, block.width);
 }
 
+/* Of samples [first, last). */
+static void multiply(const struct cdl_gradient *gradient, struct cdl_block block, const float *x,
+                     size_t ldx, const float *dy, size_t ldy, size_t first, size_t last, float *g) {
+    const struct cdl_context *ctx = gradient->ctx;
+    x += first * ldx, dy += first * ldy;
+    if (gradient->w->cols == 1)
+        ctx->kernels->weighted_sum(last - first, block.rows, x, ldx, dy, g);
+    else
+        cdl_matmul_gradient(ctx, last - first, block.rows, block.width, x, ldx, dy, ldy, g);
+}
+
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
-    if (gradient->pairs) {
+    if (gradient->pairs && gradient->w->cols > 1) {
         multiply_pairs(gradient, block, g);
         return;
     }
     const float *x = gradient->x + block.row, *dy = gradient->dy + block.column;
     size_t ldx = gradient->ldx, ldy = gradient->ldy;
-    if (gradient->x_copy) {
+    if (gradient->x_copy && gradient->w->cols > 1) {
         const size_t ld = gradient->bf16 ? CDL_CHUNK : block.rows;
         if (gradient->x_copied != block.row + 1) {
             copy(gradient, gradient->x, ldx, block.row, block.rows, gradient->x_copy, ld);
@@ -189,7 +214,13 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
         }
         x = gradient->x_copy, ldx = ld;
     }
-    if (gradient->dy_copy[0]) dy = dy_copied(gradient, block), ldy = block.width;
-    cdl_matmul_gradient(gradient->ctx, gradient->samples, block.rows, block.width, x, ldx, dy, ldy,
-                        g);
+    if (gradient->dy_copy[0] && gradient->w->cols > 1)
+        dy = dy_copied(gradient, block), ldy = block.width;
+    const size_t samples = gradient->samples;
+    multiply(gradient, block, x, ldx, dy, ldy, 0, cdl_min(samples, CHAIN), g);
+    for (size_t s = CHAIN; s < samples && !cdl_stopped(gradient->ctx); s += CHAIN) {
+        _Alignas(64) float part[CDL_THREAD_SCRATCH];
+        multiply(gradient, block, x, ldx, dy, ldy, s, cdl_min(s + CHAIN, samples), part);
+        gradient->ctx->kernels->add(cdl_padded(block.rows * block.width), part, g);
+    }
 }

@@ -36,7 +36,11 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room);
 /* The block that is the i-th to be computed. */
 struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i);
 
-/* The sum of dy over all samples, for the columns of a block. */
+/* The sums of up to CDL_PANEL columns of dy over all samples. */
+void cdl_column_sums(const struct cdl_kernels *kernels, size_t samples, size_t n, const float *dy,
+                     size_t ld, float *g);
+
+/* The same for the columns of a block. */
 void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g);
 
 /* Its gradient, as block.rows rows of block.width floats. */

@@ -148,9 +148,15 @@ static void *copy_of(const void *from, size_t bytes) {
 /* Whether what it gives may be the memory of its input: not the caller's, which moves, nor that of
  * an iteration. */
 static bool renames(const struct cdl_program *program, const struct cdl_node *node) {
-    bool loops = false;
-    for (int i = 0; i < program->n_nodes; i++) loops |= program->nodes[i].op == &cdl_op_loop;
-    return cdl_is_renaming(node) && node->in[0]->owner->producer && !loops;
+    return cdl_is_renaming(node) && node->in[0]->owner->producer && !program->loops;
+}
+
+static struct cdl_fault *make_fault(struct cdl_program *program, int instruction, bool shared) {
+    struct cdl_fault *fault = &program->faults[program->n_faults++];
+    fault->instruction = instruction;
+    fault->shared = shared;
+    cdl_fault_clear(fault);
+    return fault;
 }
 
 static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
@@ -196,15 +202,11 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         *node->host = def->host;
     }
     node->narrow = cdl_is_narrow(node);
+    program->loops += node->op == &cdl_op_loop;
     *reason = check(node, cdl_ops[def->op].signature);
     if (*reason) return CDL_ERR_PROGRAM;
     if (renames(program, node)) node->out[0]->owner = node->in[0]->owner;
-    if (node->op->may_fault) {
-        node->fault = &program->faults[program->n_faults++];
-        node->fault->instruction = node->index;
-        node->fault->shared = node->in[0]->shared;
-        cdl_fault_clear(node->fault);
-    }
+    if (node->op->may_fault) node->fault = make_fault(program, node->index, node->in[0]->shared);
     program->may_fail |= node->host || node->fault;
     program->settles |= node->op->settle != NULL;
     program->n_penalties += node->op->penalty != NULL;
@@ -249,7 +251,8 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->shadows =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->shadows);
     program->hosts = calloc((size_t)def->n_instructions + 1, sizeof *program->hosts);
-    program->faults = calloc((size_t)def->n_instructions + 1, sizeof *program->faults);
+    program->faults =
+        calloc((size_t)def->n_instructions + (size_t)def->n_inputs + 1, sizeof *program->faults);
     program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
     program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
@@ -395,7 +398,12 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     misfit->instruction = -1;
     misfit->reason = cdl_find_loops(program);
     if (misfit->reason) return CDL_ERR_PROGRAM;
-    for (int i = 0; i < def->n_inputs; i++) program->inputs[i] = &program->values[def->inputs[i]];
+    for (int i = 0; i < def->n_inputs; i++) {
+        program->inputs[i] = &program->values[def->inputs[i]];
+        if (!def->values[def->inputs[i]].whole || cdl_is_bf16(program->inputs[i])) continue;
+        program->inputs[i]->fault = make_fault(program, -1 - i, false);
+        program->may_fail = true;
+    }
     for (int i = 0; i < def->n_outputs; i++)
         program->outputs[i] = &program->values[def->outputs[i]];
     for (int i = 0; i < def->n_outputs; i++) {

@@ -15,6 +15,7 @@ struct cdl_value_def {
     enum cdl_dtype dtype;      /* int32, float32, bfloat16 or float16 */
     bool shared;               /* one for the whole batch */
     bool rounded;              /* floats that are all numbers of bfloat16 */
+    bool whole; /* of an input: whole numbers, which floats are to hold as they are */
 };
 
 struct cdl_instruction_def {

@@ -3,6 +3,7 @@
  * A sample is walked in C order: runs along its last axes, as far as these are evenly spaced, are
  * converted and cut into the lines of the input. Only the rows of the batch are copied.
  */
+#include <math.h>
 #include <string.h>
 
 #include "isa/isa.h"
@@ -302,6 +303,33 @@ void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
         gather(kernels, array, order, rows, start + first, 0, n, &floats);
         kernels->bf16_from_floats(n * to->lines, to->width, scratch, floats.ld,
                                   cdl_bf16(cdl_rows(to, first)), to->ld);
+    }
+}
+
+bool cdl_may_be_inexact(const struct cdl_array *array) {
+    switch (array->dtype) {
+    case CDL_DTYPE_bool:
+    case CDL_DTYPE_int8:
+    case CDL_DTYPE_uint8:
+    case CDL_DTYPE_int16:
+    case CDL_DTYPE_uint16:
+        return false;
+    default:
+        return true;
+    }
+}
+
+void cdl_check_whole(const struct cdl_tensor *x, size_t start, size_t first, size_t last) {
+    for (size_t i = first; i < last; i++) {
+        for (size_t l = 0; l < x->lines; l++) {
+            const float *line = cdl_rows(x, i) + l * x->ld;
+            float most = 0.0f;
+            for (size_t j = 0; j < x->width; j++) {
+                const float size = fabsf(line[j]);
+                most = size > most ? size : most;
+            }
+            if (most >= CDL_EXACT) cdl_fault_note(x->fault, start + i, most, CDL_EXACT);
+        }
     }
 }
 

@@ -34,6 +34,11 @@ struct cdl_array {
 /* Number of the first element (in C order) that is no integer in [0, classes), or -1. */
 int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
 
+/* Notes a fault where an input of whole numbers has one that no float is, in samples [first, last),
+ * numbered from `start` on; whether those of an array may be such at all. */
+void cdl_check_whole(const struct cdl_tensor *x, size_t start, size_t first, size_t last);
+bool cdl_may_be_inexact(const struct cdl_array *array);
+
 /* Samples [first, last) of the batch into the input's rows, converted. `start` and, unless it is
  * NULL, `order` tell which rows of the array they are; those up to row `rows` of the pass are asked
  * for ahead. An input of bfloat16 wants scratch of cdl_feed_floats. */

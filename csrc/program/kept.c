@@ -101,15 +101,17 @@ static double gradient_squares_of(const struct cdl_trained *trained) {
 }
 
 /* What brings a gradient of that norm within the limit; NaN if the norm is no finite number. */
-static float clip_factor(double squares, float limit) {
-    const float norm = sqrtf((float)squares);
-    return limit / (norm > limit ? norm : limit) + (norm - norm);
+static float clip_factor(double squares, double limit) {
+    const double norm = sqrt(squares);
+    return (float)(limit / (norm > limit ? norm : limit) + (norm - norm));
 }
 
 static float factor_of(const struct cdl_trained *trained, const struct cdl_step *step,
                        double all_squares) {
-    if (step->clip_norm > 0.0f) return clip_factor(gradient_squares_of(trained), step->clip_norm);
-    if (step->global_clip_norm > 0.0f) return clip_factor(all_squares, step->global_clip_norm);
+    if (step->clip_norm > 0.0f)
+        return clip_factor(gradient_squares_of(trained), (double)step->clip_norm);
+    if (step->global_clip_norm > 0.0f)
+        return clip_factor(all_squares, (double)step->global_clip_norm);
     return 1.0f;
 }
 

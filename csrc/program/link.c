@@ -1,4 +1,6 @@
 /* link.c - which gradients flow between the nodes of a program, and what is shared by all rows. */
+#include <assert.h>
+
 #include "program/program.h"
 
 /* Whether a node can give input k a gradient. A value that only metrics read gets none. */
@@ -198,13 +200,37 @@ static void link_rows(struct cdl_program *program) {
         alone && !cdl_rounds_to(program->inputs[0]->dtype) && !first->shared && !first->once;
 }
 
+/* Whether derived weights are those of weights that learn, are assigned, or that a function of the
+ * caller's may change. */
+static void link_derived(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        const bool changes = cdl_node_trains(node) || program->settles || program->n_hosts;
+        program->derives |= node->op->prepare && changes;
+    }
+}
+
+/* Whether no two nodes write the gradient of one value, but for those that add to it. */
+static inline bool writes_once(const struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        for (int k = 0; k < node->n_in; k++) {
+            const struct cdl_node *writer = node->in[k]->grad_writer;
+            if (node->needs[k] && !node->adds && !adds_up(node) && writer != node) return false;
+        }
+    }
+    return true;
+}
+
 void cdl_link(struct cdl_program *program) {
     link_shared(program);
     if (program->training) link_backward(program);
     link_sums(program);
+    assert(writes_once(program));
     link_casts(program);
     link_gradientless(program);
     link_waits(program);
     link_rows(program);
+    link_derived(program);
     cdl_link_loops(program);
 }

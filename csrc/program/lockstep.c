@@ -38,6 +38,7 @@ static void run(cdl_pass_fn *pieces, cdl_pass_fn *samples, int stages, bool back
     if (pieces && !node->shared) {
         const size_t n = node->op->pieces(node, ctx->rows, back);
         const struct cdl_share mine = cdl_share_by(1, n, ctx->thread, ctx->threads);
+        cdl_guard_scratch(ctx, node, 0);
         if (mine.first < mine.last && !cdl_stopped(ctx)) pieces(node, ctx, mine.first, mine.last);
     } else {
         cdl_run_node(samples, stages, node, ctx, team, samples_of(node, ctx));

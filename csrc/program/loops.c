@@ -63,7 +63,6 @@ const char *cdl_find_loops(struct cdl_program *program) {
         const size_t body = cdl_body_of(loop);
         CDL_EXPECT(body < (size_t)(program->n_nodes - i), "body: expected so many instructions");
         for (size_t k = 1; k <= body; k++) CDL_CHECK(take(loop, &loop[k], body - k));
-        program->loops++;
         i += (int)body;
     }
     return NULL;

@@ -127,6 +127,7 @@ bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context
 
 void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_share mine = cdl_share_by(1, micros_of(ctx), ctx->thread, ctx->threads);
+    cdl_guard_scratch(ctx, node, CDL_THREAD_SCRATCH);
     for (size_t i = mine.first; i < mine.last; i++) {
         struct cdl_context part = micro_at(ctx, i);
         part.slot = i + 1;

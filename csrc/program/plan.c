@@ -9,11 +9,14 @@
  */
 #include <stdlib.h>
 
+#include "base/red_zones.h"
 #include "ops/loop.h"
 #include "program/place.h"
 #include "program/program.h"
+#include "program/steps.h"
 
 #define MOST_FLOATS 1e17
+#define MOST_FLOATS_APART 2.5e8 /* in buffers that share no memory: 1 GB */
 
 struct plan {
     struct cdl_buffer *buffers;
@@ -113,20 +116,22 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
 }
 
 /* The most that update() or an op needs. */
-static size_t thread_floats(const struct cdl_program *program) {
+static size_t thread_floats(struct cdl_program *program) {
     const bool training = program->training;
     size_t most = training ? CDL_THREAD_SCRATCH : 0;
     for (int i = 0; i < program->n_inputs; i++)
         most = cdl_max(most, cdl_feed_floats(program->inputs[i]));
     for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
-        if (node->narrow) most = cdl_max(most, cdl_narrow_floats(node));
-        if (!node->op->thread_floats) continue;
+        struct cdl_node *node = &program->nodes[i];
         const size_t rows = node->shared ? 1 : program->rows;
-        const size_t floats = node->op->thread_floats(node, rows, training);
-        if (floats > most) most = floats;
-        if (!program->micro) continue;
-        most = cdl_max(most, node->op->thread_floats(node, program->micro, training));
+        node->thread_floats = node->narrow ? cdl_narrow_floats(node) : 0;
+        if (node->op->thread_floats) {
+            const size_t floats = node->op->thread_floats(node, rows, training);
+            const size_t of_micro =
+                program->micro ? node->op->thread_floats(node, program->micro, training) : 0;
+            node->thread_floats = cdl_max(node->thread_floats, cdl_max(floats, of_micro));
+        }
+        most = cdl_max(most, node->thread_floats);
     }
     return cdl_round_up(most, CDL_LINE);
 }
@@ -202,20 +207,42 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         add(plan, &trained->sum, (1 + program->slots) * floats, 0, end);
     }
     const size_t threads = (size_t)program->threads;
-    program->thread_floats = thread_floats(program);
+    program->thread_floats = thread_floats(program) + CDL_RED_ZONE;
     program->tensorwise_floats = cdl_round_up(program->tensorwise_floats, CDL_LINE);
     add(plan, &program->thread_scratch, threads * program->thread_floats, 0, end);
     add(plan, &program->tensorwise_scratch, threads * program->tensorwise_floats, 0, end);
     add(plan, &program->undo, program->undo_floats, 0, end);
 }
 
+/* With red zones each buffer has a place of its own, and one behind it that nobody may touch; the
+ * floats that this takes. */
+static size_t set_apart(struct plan *plan) {
+    size_t floats = 0;
+    for (int i = 0; i < plan->n; i++) {
+        plan->buffers[i].offset = floats;
+        floats += plan->buffers[i].floats + CDL_RED_ZONE;
+    }
+    return floats;
+}
+
+static void poison(const struct plan *plan, const struct cdl_program *program) {
+    for (int i = 0; i < plan->n; i++) {
+        const struct cdl_buffer *buffer = &plan->buffers[i];
+        cdl_poison(program->arena + buffer->offset + buffer->floats, CDL_RED_ZONE);
+    }
+}
+
 static cdl_status allocate(struct plan *plan, struct cdl_program *program) {
     if (plan->floats > MOST_FLOATS) return CDL_ERR_NO_MEMORY;
     CDL_TRY(cdl_place(plan->buffers, plan->n, &program->floats, &program->least_floats));
-    program->arena = cdl_alloc(program->floats);
+    const bool apart = CDL_RED_ZONE && plan->floats < MOST_FLOATS_APART;
+    program->arena = cdl_alloc(apart ? set_apart(plan) : program->floats);
     if (!program->arena) return CDL_ERR_NO_MEMORY;
+    if (apart) poison(plan, program);
     for (int i = 0; i < plan->n; i++)
         *plan->buffers[i].place = program->arena + plan->buffers[i].offset;
+    for (int t = 1; t <= program->threads && apart; t++)
+        cdl_poison(cdl_scratch_of(program, t) - CDL_RED_ZONE, CDL_RED_ZONE);
     float *part = program->joined + (program->joined ? CDL_HEADER : 0);
     for (int i = 0; i < program->n_parts && program->joined; i++) {
         program->parts[i].gradient = part;

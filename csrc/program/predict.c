@@ -6,6 +6,7 @@
  * the program was built for. A program in which samples see each other (a mean over the batch) runs
  * on one thread, in such batches.
  */
+#include <assert.h>
 #include <math.h>
 
 #include "program/lockstep.h"
@@ -151,11 +152,13 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
                               .thread = program->lockstep ? thread : 0,
                               .threads = 1,
                               .scratch = cdl_scratch_of(program, thread),
+                              .scratch_floats = program->thread_floats - CDL_RED_ZONE,
                               .seed = job->draws.seed,
                               .step = job->draws.call,
                               .watch = program->is_long ? &program->watch : NULL,
                               .asks = thread == 0};
     const struct cdl_pass whole = {.arrays = job->arrays};
+    assert(base + most <= program->rows);
     run_once(program, &ctx, team, thread);
     if (program->lockstep) {
         predict_in_lockstep(job, &ctx, team);

@@ -56,6 +56,7 @@ struct cdl_program {
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
     bool settles;     /* a node, or a program after it, has something to do once all have learned */
+    bool derives;     /* a node has derived weights of weights that change within a run */
     bool mixes_rows;  /* samples of a batch see each other in predictions too */
     bool keeps_order; /* and a sample what the one in its place of the batch before has left */
     bool reads_rows;  /* the first node is dense, and alone reads the first input, line by line */

@@ -78,6 +78,21 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
     ctx->adds = ctx->more = false;
 }
 
+/* Now that all have learned: who is asked may read weights, and change them. What was made of the
+ * weights before is made anew. */
+static void renew(struct loop *loop) {
+    struct cdl_program *program = loop->program;
+    if (loop->training || program->settles) cdl_bump_versions(program);
+    cdl_shadows_are_fresh(program);
+    if (loop->looks) {
+        loop->stop = cdl_watch_answers(&program->watch, loop->end);
+        cdl_round_shadows(program, 0, 1, false);
+        cdl_shadows_are_fresh(program);
+    }
+    cdl_derive(program, loop->training);
+    if (program->after) cdl_derive(program->after, false);
+}
+
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct loop *loop = arg;
     struct cdl_program *program = loop->program;
@@ -90,6 +105,8 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         const bool in_parts = ctx.rows > program->rows;
         if (loop->training) {
             if (thread == 0) cdl_step_begins(program);
+            if (program->saved_params)
+                cdl_barrier_wait(team, thread); /* before an op changes them */
             if (thread == 0 && program->joined) cdl_begin_joined(program, &ctx);
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
         }
@@ -116,13 +133,8 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             cdl_barrier_wait(team, thread);
         }
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
-        if (loop->looks) { /* now that all have learned: who is asked may read the weights */
-            if (thread == 0) {
-                if (loop->training) cdl_bump_versions(program);
-                cdl_shadows_are_fresh(program);
-                loop->stop = cdl_watch_answers(&program->watch, loop->end);
-                cdl_round_shadows(program, 0, 1, false); /* who was asked may change weights, too */
-            }
+        if (loop->looks || program->derives) {
+            if (thread == 0) renew(loop);
             cdl_barrier_wait(team, thread);
             if (loop->stop) break;
         }
@@ -192,6 +204,7 @@ static struct cdl_context seen(const struct half *half, const struct cdl_team *t
     ctx.threads = team->size;
     ctx.asks = thread == 0;
     ctx.scratch = cdl_scratch_of(half->program, thread);
+    ctx.scratch_floats = half->program->thread_floats - CDL_RED_ZONE;
     return ctx;
 }
 
@@ -274,6 +287,7 @@ struct application {
 
 static void apply_work(void *arg, struct cdl_team *team, int thread) {
     struct application *job = arg;
+    cdl_guard_scratch(&job->ctx, NULL, 0);
     for (int i = 0; i < job->program->n_trained; i++) {
         cdl_learn_given(&job->program->trained[i], &job->ctx, job->gradients[i]->w,
                         job->program->thread_scratch);

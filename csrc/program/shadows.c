@@ -55,7 +55,8 @@ static bool is_stale(const struct cdl_shadow *shadow) {
 void cdl_round_shadows(const struct cdl_program *program, int thread, int threads, bool all) {
     for (int i = 0; i < program->n_shadows; i++) {
         const struct cdl_shadow *shadow = &program->shadows[i];
-        if (all ? !shadow->changes || shadow->learned : !is_stale(shadow)) continue;
+        const bool made = !shadow->changes || shadow->learned;
+        if (!is_stale(shadow) && (!all || made)) continue;
         const size_t blocks = cdl_blocks(shadow->param);
         const size_t end = blocks * (size_t)(thread + 1) / (size_t)threads;
         for (size_t b = blocks * (size_t)thread / (size_t)threads; b < end; b++)
@@ -67,8 +68,8 @@ void cdl_round_shadows(const struct cdl_program *program, int thread, int thread
 void cdl_shadows_are_fresh(const struct cdl_program *program) {
     for (int i = 0; i < program->n_shadows; i++) {
         struct cdl_shadow *shadow = &program->shadows[i];
+        if (is_stale(shadow)) shadow->rounded->version++; /* so is what a node keeps of it */
         shadow->version = shadow->param->version;
-        shadow->rounded->version++; /* what a node keeps of it is stale */
     }
 }
 

@@ -48,11 +48,15 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
 void cdl_prepare(const struct cdl_program *program, bool training) {
     for (int i = 0; i < program->n_hosts; i++) program->hosts[i].failed = false;
     for (int i = 0; i < program->n_faults; i++) cdl_fault_clear(&program->faults[i]);
+    cdl_derive(program, training);
+    if (program->after) cdl_prepare(program->after, false);
+}
+
+void cdl_derive(const struct cdl_program *program, bool training) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->op->prepare) node->op->prepare(node, program->kernels, training);
     }
-    if (program->after) cdl_prepare(program->after, false);
 }
 
 /* What a node reads and writes is to fill half of the L2 cache at most. The weights, which each
@@ -100,6 +104,7 @@ struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_
                               .thread = thread,
                               .threads = threads,
                               .scratch = cdl_scratch_of(program, thread),
+                              .scratch_floats = program->thread_floats - CDL_RED_ZONE,
                               .seed = pass->seed,
                               .step = pass->iteration,
                               .watch = program->is_long ? &program->watch : NULL,
@@ -142,6 +147,7 @@ void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
     struct cdl_context one = alone(ctx);
     const bool all = ctx->training || node->op->stages_always;
     if (!phase) return;
+    cdl_guard_scratch(ctx, node, 0);
     for (one.stage = 0; one.stage == 0 || (all && one.stage < stages); one.stage++)
         phase(node, &one, 0, 1);
 }
@@ -152,12 +158,33 @@ void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struc
     do {
         const size_t end = last - first < node->piece ? last : first + node->piece;
         if (cdl_stopped(ctx)) return;
+        cdl_guard_scratch(ctx, node, 0);
         if (node->narrow)
             cdl_pass_narrow(phase, node, ctx, first, end);
         else
             phase(node, ctx, first, end);
         first = end;
     } while (first < last);
+}
+
+/* Whether there is memory for samples [first, last) of what a node reads and gives; then (back)
+ * whether the pads of the gradients that it has written of them hold zeros. */
+static inline bool fits(const struct cdl_program *program, const struct cdl_context *ctx,
+                        struct cdl_share rows) {
+    return rows.last <= (program->batch > program->rows ? program->batch : program->rows) &&
+           ctx->rows <= program->rows;
+}
+static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_share rows) {
+    for (int k = 0; k < node->n_in; k++) {
+        const struct cdl_tensor *x = node->in[k];
+        if (!node->needs[k] || x->shared || cdl_is_bf16(x)) continue;
+        for (size_t l = rows.first * x->lines; l < rows.last * x->lines; l++) {
+            for (size_t j = x->width; j < cdl_padded(x->width); j++) {
+                if (x->grad[l * x->ld + j] != 0.0f) return false;
+            }
+        }
+    }
+    return true;
 }
 
 static inline void run(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
@@ -183,15 +210,19 @@ void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
 
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
                      const struct cdl_pass *pass, size_t start, size_t first, size_t last) {
+    cdl_guard_scratch(ctx, NULL, 0);
     for (size_t end; first < last && !cdl_stopped(ctx); first = end) {
         end = last - first < program->piece ? last : first + program->piece;
         cdl_feed(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, first, end,
                  program->inputs[i], ctx->scratch);
+        if (program->inputs[i]->fault && cdl_may_be_inexact(&pass->arrays[i]))
+            cdl_check_whole(program->inputs[i], ctx->start, first, end);
     }
 }
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows) {
+    assert(fits(program, ctx, rows));
     for (int i = 0; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, pass, ctx->start, rows.first, rows.last);
     if (program->lockstep) {
@@ -211,6 +242,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, fl
                   int thread, int threads) {
     /* What joins has sums of all processes to learn from. */
     if (ctx->rows == 0 && !node->shared && !node->op->joins) return;
+    cdl_guard_scratch(ctx, node, CDL_THREAD_SCRATCH);
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
         node->op->update(node, &one, scratch, thread, threads);
@@ -236,8 +268,10 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
     }
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->goes_back)
+        if (node->goes_back) {
             run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
+            assert(node->shared || node->loop || pads_are_zero(node, rows));
+        }
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns || node->loop) continue;
         if (cdl_stopped(ctx)) return;
@@ -261,6 +295,7 @@ bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl
         ctx->watch = NULL;
     }
     if (program->learns_later) update_share(program, ctx);
+    cdl_guard_scratch(ctx, NULL, 0);
     if (program->ranks.all && !cdl_join_step(program, ctx, team)) return false;
     cdl_learn_sums(program, ctx, team);
     return cdl_learn_kept(program, ctx, team);

@@ -5,6 +5,7 @@
 #ifndef CDL_PROGRAM_STEPS_H
 #define CDL_PROGRAM_STEPS_H
 
+#include "base/red_zones.h"
 #include "program/program.h"
 
 /* Threads of a run that begins now: as planned, unless somebody has allowed fewer meanwhile. */
@@ -15,6 +16,17 @@ static inline int cdl_team_size(const struct cdl_program *program) {
 /* A thread's scratch, for numbers that no other node reads. */
 static inline float *cdl_scratch_of(const struct cdl_program *program, int thread) {
     return program->thread_scratch + (size_t)thread * program->thread_floats;
+}
+
+/* From here on the thread's scratch is what a node has asked for, at least `least`; or (NULL) all
+ * that there is. Known to AddressSanitizer alone. */
+static inline void cdl_guard_scratch(const struct cdl_context *ctx, const struct cdl_node *node,
+                                     size_t least) {
+    if (!CDL_RED_ZONE) return;
+    cdl_unpoison(ctx->scratch, ctx->scratch_floats);
+    const size_t floats = node ? cdl_max(node->thread_floats, least) : ctx->scratch_floats;
+    const size_t asked = cdl_min(cdl_round_up(floats, CDL_LINE), ctx->scratch_floats);
+    cdl_poison(ctx->scratch + asked, ctx->scratch_floats - asked);
 }
 
 /* Samples [first, last) of a batch. */
@@ -44,6 +56,10 @@ void cdl_refresh_shadows(struct cdl_program *program);
 
 /* Once a run, by one thread, before the region. */
 void cdl_prepare(const struct cdl_program *program, bool training);
+
+/* Derived weights (prepare() of ops) are made anew, by one thread: a part of the above, and once
+ * weights have changed within a run. */
+void cdl_derive(const struct cdl_program *program, bool training);
 
 /* Rows, of so many that there is memory for, that a prediction takes through all nodes: images of
  * which a node reads and writes more than fits in a cache go through a few at a time. */

@@ -1,0 +1,37 @@
+/* red_zones.h - memory that AddressSanitizer lets nobody touch, in builds that have it.
+ *
+ * All buffers of a program lie in one allocation, so what writes past its own would land in its
+ * neighbour unseen. Between two of them stands a line that is poisoned, and of a thread's scratch
+ * what the op at work has not asked for. In other builds nothing of this is compiled.
+ */
+#ifndef CDL_BASE_RED_ZONES_H
+#define CDL_BASE_RED_ZONES_H
+
+#include "base/memory.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CDL_HAS_RED_ZONES
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define CDL_HAS_RED_ZONES
+#endif
+
+#ifdef CDL_HAS_RED_ZONES
+#include <sanitizer/asan_interface.h>
+
+enum { CDL_RED_ZONE = CDL_LINE };
+static inline void cdl_poison(const float *from, size_t floats) {
+    __asan_poison_memory_region(from, floats * sizeof *from);
+}
+static inline void cdl_unpoison(const float *from, size_t floats) {
+    __asan_unpoison_memory_region(from, floats * sizeof *from);
+}
+#else
+enum { CDL_RED_ZONE = 0 };
+static inline void cdl_poison(const float *from, size_t floats) { (void)from, (void)floats; }
+static inline void cdl_unpoison(const float *from, size_t floats) { (void)from, (void)floats; }
+#endif
+
+#endif
