@@ -210,13 +210,16 @@ static void link_derived(struct cdl_program *program) {
     }
 }
 
-/* Whether no two nodes write the gradient of one value, but for those that add to it. */
+/* Whether no two nodes write the gradient of one value, but for those that add to it, and a loop's
+ * own way from one iteration to the next. */
 static inline bool writes_once(const struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in; k++) {
             const struct cdl_node *writer = node->in[k]->grad_writer;
-            if (node->needs[k] && !node->adds && !adds_up(node) && writer != node) return false;
+            const bool carried = writer && writer->op == &cdl_op_carried;
+            if (!node->needs[k] || node->adds || adds_up(node) || carried) continue;
+            if (writer != node) return false;
         }
     }
     return true;
