@@ -9,7 +9,16 @@ import cdl
 
 KERAS = {family: set(names) for family, names in json.loads(OF_OBJECTS.read_text()).items()}
 OWN = {  # public beside what Keras has
-    "callbacks": {"best_epoch", "current", "epoch", "history", "plot", "to_pandas"},
+    "callbacks": {
+        "best_epoch",
+        "current",
+        "epoch",
+        "history",
+        "plot",
+        "pruned",
+        "to_pandas",
+        "trial",
+    },
     "layers": {
         "backward_layer",
         "beta",

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 
 from cdl import layers, ops
+from cdl._common.naming import unique
 from cdl._common.validation import flag, one_of
 from cdl._configs.serialization import deserialize, register_public, serialize
 from cdl.data.named_columns import is_categorical, is_missing, listed, numeric
 from cdl.layers.preprocessing.normalization import Moments
 
 MISSING = "[MISSING]"  # the text in the place of one that is missing
+
+
+def preprocessor_name(name: str | None, kind: str) -> str:
+    """The name of a column's layer, as Keras has it."""
+    return f"{name or unique(kind)}_preprocessor"
 
 
 class Cross:

@@ -27,13 +27,9 @@ from cdl.preprocessing.feature_kinds import (
     knows,
     learn,
     learns,
+    preprocessor_name,
 )
 from cdl.saving.keras_file import save_model
-
-
-def _preprocessor(name: str | None, kind: str) -> str:
-    """The name of a column's layer, as Keras has it."""
-    return f"{name or unique(kind)}_preprocessor"
 
 
 class FeatureSpace:
@@ -164,7 +160,7 @@ class FeatureSpace:
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
         """Numbers as they are."""
-        name = _preprocessor(name, "float")
+        name = preprocessor_name(name, "float")
         return Feature("float32", TFDIdentity(dtype="float32", name=name), "float")
 
     @classmethod
@@ -172,7 +168,7 @@ class FeatureSpace:
         cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
     ) -> Feature:
         """Numbers times a constant, plus a constant."""
-        name = _preprocessor(name, "float_rescaled")
+        name = preprocessor_name(name, "float_rescaled")
         return Feature("float32", layers.Rescaling(scale, offset, name=name), "float")
 
     @classmethod
@@ -187,7 +183,7 @@ class FeatureSpace:
         Raises:
             ValueError: another `missing`.
         """
-        name = _preprocessor(name, "float_normalized")
+        name = preprocessor_name(name, "float_normalized")
         one_of("FeatureSpace.float_normalized", "missing", missing, (None, "mean", "indicator"))
         if missing is not None:
             filled = FilledNormalization(missing == "indicator", name=name)
@@ -203,7 +199,7 @@ class FeatureSpace:
         name: str | None = None,
     ) -> Feature:
         """The bins in which numbers lie; boundaries that are not given are quantiles."""
-        name = _preprocessor(name, "float_discretized")
+        name = preprocessor_name(name, "float_discretized")
         given = {"num_bins": num_bins, "bin_boundaries": bin_boundaries, "name": name}
         return Feature("float32", layers.Discretization(**given), output_mode)
 
@@ -216,7 +212,7 @@ class FeatureSpace:
         name: str | None = None,
     ) -> Feature:
         """Whole numbers that are names of classes."""
-        name = _preprocessor(name, "integer_categorical")
+        name = preprocessor_name(name, "integer_categorical")
         layer = layers.IntegerLookup(max_tokens, num_oov_indices, name=name)
         return Feature("int32", layer, output_mode)
 
@@ -242,7 +238,7 @@ class FeatureSpace:
         Raises:
             ValueError: another `missing`.
         """
-        name = _preprocessor(name, "string_categorical")
+        name = preprocessor_name(name, "string_categorical")
         one_of("FeatureSpace.string_categorical", "missing", missing, (None, "token"))
         kind = layers.StringLookup if missing is None else FilledLookup
         layer = kind(max_tokens, num_oov_indices, name=name)
@@ -253,7 +249,7 @@ class FeatureSpace:
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """Texts in as many bins, by a hash."""
-        name = _preprocessor(name, "string_hashed")
+        name = preprocessor_name(name, "string_hashed")
         return Feature("string", layers.Hashing(num_bins, name=name), output_mode)
 
     @classmethod
@@ -261,7 +257,7 @@ class FeatureSpace:
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
         """Whole numbers in as many bins, by a hash."""
-        name = _preprocessor(name, "integer_hashed")
+        name = preprocessor_name(name, "integer_hashed")
         return Feature("int32", layers.Hashing(num_bins, name=name), output_mode)
 
     def _feature(self, name: str, kind: Any) -> Feature:

@@ -226,7 +226,11 @@ def truncated_normal(
 def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: DTypeLike = "int32", seed: Any = None
 ) -> Array:
-    """Whole numbers from minval to below maxval; see `normal`."""
+    """Whole numbers from minval to below maxval; see `normal`.
+
+    Raises:
+        ValueError: a dtype that is not one of integers.
+    """
     dtype = standardize_dtype(dtype)
     if not dtype.lstrip("u").startswith("int"):
         raise expected("randint", "dtype", "an integer dtype", dtype)

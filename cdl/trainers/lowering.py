@@ -457,12 +457,7 @@ def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
 def _lower_penalties(
     program: Program, variables: Iterable[Variable]
 ) -> tuple[frozenset[int], tuple[Untraced, ...]]:
-    """Append the regularizers of the user's that can be traced; ids of their weights; the others.
-
-    Args:
-        program: to which they are appended.
-        variables: the weights that are trained.
-    """
+    """Append the user's regularizers of weights; give the ids of those weights, and the others."""
     done, others = set(), []
     for variable in variables:
         penalty = variable.regularizer

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 FILE = Path(__file__).with_suffix(".json")
 OF_OBJECTS = FILE.with_name("keras_attributes.json")
@@ -53,6 +54,7 @@ MORE = {
     "Discretization": {"num_bins": 3},
     "InputLayer": {"shape": (3,)},
     "Optimizer": {"learning_rate": 0.1},
+    "OptunaPruning": {"trial": SimpleNamespace(report=abs)},
 }
 
 

@@ -150,3 +150,33 @@ def test_what_lora_has_learned_is_there_after_a_file_that_does_not_fit(tmp_path)
     with pytest.raises(ValueError, match="scale has another shape"):
         model.load_weights(tmp_path / "a.weights.h5")
     assert all(equal(model.get_weights(), before))
+
+
+def test_layer_is_found_under_each_of_its_names(tmp_path):
+    class Plain(cdl.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = cdl.layers.Dense(3)
+
+        def call(self, x):
+            return self.dense(x)
+
+    class Renamed(cdl.Model):
+        def __init__(self):
+            super().__init__()
+            self.a_dense = cdl.layers.Dense(3)  # which is looked at first, and not in the file
+
+        @property
+        def dense(self):
+            return self.a_dense
+
+        def call(self, x):
+            return self.dense(x)
+
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+    one, other = Plain(), Renamed()
+    expected, before = one(x), other(x)
+    assert not np.array_equal(expected, before)
+    one.save_weights(tmp_path / "a.weights.h5")
+    other.load_weights(tmp_path / "a.weights.h5")
+    assert np.array_equal(other(x), expected)
