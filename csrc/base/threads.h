@@ -23,7 +23,7 @@ struct cdl_team {
  */
 void cdl_threads_init(void);
 
-/* Cores that the process may use now, by affinity and cgroup quota; OMP_NUM_THREADS is not asked. */
+/* Cores that the process may use now, by affinity and cgroup quota, not by OMP_NUM_THREADS. */
 int cdl_threads_cores(void);
 
 /* Threads that a call may use now: 1 in a child of a process that had loaded this library, since
