@@ -12,12 +12,14 @@ from cdl._common.validation import flag, number, one_of, positive_int
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image import coloring, moving, toning
+from cdl.layers.preprocessing.image.image_layer import ImageLayer
 from cdl.layers.preprocessing.image.random_image import (
     RandomImage,
     checked_range,
     checked_values,
     scaled,
 )
+from cdl.layers.preprocessing.image.transformations import PARTS
 from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
@@ -25,38 +27,34 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
-
-_PARTS = ("images", "labels", "segmentation_masks")
+    from cdl.random import SeedGenerator
 
 
 class _OnBatches(RandomImage):
     """A layer that changes batches of arrays in training; in a model's training it is refused."""
 
-    def lower(self, program: Program, x: Value) -> Value:
-        """Append nothing.
+    def draws(self, images: Any) -> Any:
+        """Nothing.
 
         Raises:
-            ValueError: in training.
+            ValueError: in the training of a model.
         """
-        if program.is_noisy:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: it must be called on arrays, as in a "
-                "utils.PyDataset, since it is of a whole batch"
-            )
-        return x
+        raise self._only_on_arrays("it is of a whole batch")
 
     def _on_arrays(
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> NDArray[Any]:
         del mask
         owner = f"{type(self).__name__} {self.name!r}"
+        training = training is None or bool(training)
+        if self._goes_by_methods(inputs):
+            return self._by_methods(owner, inputs, training)  # type: ignore[no-any-return]
         parts = dict(inputs) if isinstance(inputs, dict) else {"images": inputs}
         if "images" not in parts:
             raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
         for name in parts:
-            one_of(owner, "each key of inputs", name, _PARTS)
+            one_of(owner, "each key of inputs", name, PARTS)
         names = [name for name in ("images", "segmentation_masks") if name in parts]
         given = {name: as_numeric(parts[name], f"{owner}: {name}") for name in names}
         alone = given["images"].ndim == 3
@@ -64,7 +62,7 @@ class _OnBatches(RandomImage):
         for x in given.values():
             self.check_input(x.shape)
         given["images"] = given["images"].astype(np.float32)
-        if training is None or training:
+        if training:
             given = self._changed(given)
         (given["images"],) = in_dtype([given["images"]], self._input_dtype())
         parts |= {name: x[0] if alone else x for name, x in given.items()}
@@ -107,12 +105,22 @@ class Equalization(_OnBatches):
         """None, since it draws nothing."""
         return []
 
+    _needs_draws = False
+
+    def _drawn(self, images: Any, training: bool) -> Any:
+        """None, since it draws nothing."""
+
     def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
+        return {**parts, "images": self.transform(parts["images"], None)}
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images, each channel of the batch spread."""
         axis = 3 if self.data_format == "channels_last" else 1
-        x = np.moveaxis(np.asarray(scaled(parts["images"], self.value_range, (0, 255))), axis, 0)
+        x = np.moveaxis(np.asarray(scaled(images, self.value_range, (0, 255))), axis, 0)
         found = np.stack([self._spread(channel.astype(np.float32)) for channel in x])
-        images = scaled(np.moveaxis(found, 0, axis), (0, 255), self.value_range)
-        return {**parts, "images": np.asarray(images, np.float32)}
+        return np.asarray(
+            scaled(np.moveaxis(found, 0, axis), (0, 255), self.value_range), np.float32
+        )
 
     def _spread(self, channel: NDArray[Any]) -> NDArray[Any]:
         top = self.bins - 1
@@ -176,7 +184,7 @@ class _Chained(_OnBatches):
         self.random_sharpness = toning.RandomSharpness(f, **drawn)
 
     def _sublayers(self) -> list[Any]:
-        return [*self._layers(), *super()._sublayers()]
+        return [*_Chained._layers(self), *super()._sublayers()]
 
     def _layers(self) -> list[Any]:
         """The layers, first those that leave colours in their order."""
@@ -193,6 +201,25 @@ class _Chained(_OnBatches):
             self.random_contrast,
             self.random_sharpness,
         ]
+
+    def _drawing_from(self, generator: SeedGenerator) -> Any:
+        view = super()._drawing_from(generator)
+        for name, each in vars(self).items():
+            if isinstance(each, ImageLayer):
+                vars(view)[name] = each._drawing_from(generator)
+        return view
+
+    def _drawn_for(self, images: Any, chosen: Sequence[int]) -> list[Any]:
+        """The numbers of layers and what each draws; those beyond them change nothing."""
+        layers = self._layers()
+        return [(i, layers[i].get_random_transformation(images)) for i in chosen if i < len(layers)]
+
+    def _through(self, x: Any, steps: list[Any], method: str) -> Any:
+        """The images or masks after some layers, by one of their methods."""
+        layers = self._layers()
+        for i, drawn in steps:
+            x = getattr(layers[i], method)(x, drawn)
+        return x
 
     def _chosen(self, n: int, count: int) -> list[int]:
         """Numbers below n that are drawn."""
@@ -241,6 +268,19 @@ class RandAugment(_Chained):
     ) -> None:
         super().__init__(value_range, factor, interpolation, seed, data_format, **kwargs)
         self.num_ops = positive_int("RandAugment", "num_ops", num_ops)
+
+    def _drawn(self, images: Any, training: bool) -> Any:
+        """The layers of this batch, and what each draws."""
+        del training
+        return self._drawn_for(images, self._chosen(len(self._layers()), self.num_ops))
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images after these layers."""
+        return self._through(images, drawn, "transform_images")
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """The masks after these layers."""
+        return self._through(masks, drawn, "transform_segmentation_masks")
 
     def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
         layers = self._layers()
@@ -296,21 +336,56 @@ class AugMix(_Chained):
         number("AugMix", "alpha", alpha, above=0.0)
         self.alpha, self.all_ops = alpha, flag("AugMix", "all_ops", all_ops)
 
-    def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
-        layers = self._layers()[: None if self.all_ops else 7]
+    def _layers(self) -> list[Any]:
+        return super()._layers()[: None if self.all_ops else 7]
+
+    def _shares(self) -> tuple[Any, float]:
+        """The weights of the chains, and the share of the images themselves."""
         seed = self.seed_generator
         weights = np.asarray(random.gamma((self.num_chains,), self.alpha, seed=seed))
-        weights = weights / weights.sum()
         own = float(np.asarray(random.beta((1,), self.alpha, self.alpha, seed=seed))[0])
+        return weights / weights.sum(), own
+
+    def _steps(self) -> list[int]:
+        """The layers of one chain; the number after the last one stands for none."""
+        return self._chosen(len(self._layers()) + 1, self.chain_depth)
+
+    def _drawn(self, images: Any, training: bool) -> Any:
+        """The weights, and the layers of each chain with what each draws."""
+        del training
+        weights, own = self._shares()
+        return own, [(weight, self._drawn_for(images, self._steps())) for weight in weights]
+
+    def _of_chains(self, x: Any, drawn: Any, method: str) -> Any:
+        own, chains = drawn
+        mixed = own * x
+        for weight, steps in chains:
+            mixed = mixed + (1.0 - own) * weight * self._through(x, steps, method)
+        return mixed
+
+    def _within(self, images: Any) -> NDArray[Any]:
+        low, high = sorted(self.value_range)
+        cut: NDArray[Any] = np.clip(images, low, high).astype(np.float32)
+        return cut
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images mixed with those that the chains give."""
+        return self._within(self._of_chains(images, drawn, "transform_images"))
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """The masks, mixed by the same weights."""
+        return self._of_chains(masks, drawn, "transform_segmentation_masks")
+
+    def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
+        layers = self._layers()
+        weights, own = self._shares()
         mixed = {name: own * x for name, x in parts.items()}
         for weight in weights:
             chain = parts
-            for i in self._chosen(len(layers) + 1, self.chain_depth):
+            for i in self._steps():
                 chain = layers[i](chain, training=True) if i < len(layers) else chain
             mixed = {name: x + (1.0 - own) * weight * chain[name] for name, x in mixed.items()}
-        low, high = sorted(self.value_range)
-        images = np.clip(mixed["images"], low, high).astype(np.float32)
-        return {**mixed, "images": images}
+        return {**mixed, "images": self._within(mixed["images"])}
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

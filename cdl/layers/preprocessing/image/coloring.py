@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl.layers.arguments import LayerArguments
+    from cdl.random import SeedGenerator
 
 
 class Colored(RandomImage):
@@ -377,6 +378,11 @@ class RandomColorJitter(RandomImage):
         ]
         for step in self._steps:
             step.seed_generator = self.seed_generator  # one after the other draws from it
+
+    def _drawing_from(self, generator: SeedGenerator) -> Any:
+        view = super()._drawing_from(generator)
+        vars(view)["_steps"] = [step._drawing_from(generator) for step in self._steps]
+        return view
 
     def draws(self, images: Any) -> Any:
         """What each of the layers draws."""

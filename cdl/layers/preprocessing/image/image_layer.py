@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.overriding import overrides
 from cdl._common.validation import one_of
 from cdl._ir.program import Program
 from cdl._tracing.eager import Runner
@@ -11,7 +12,7 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl.config import standardize_data_format
 from cdl.data import as_numeric
-from cdl.layers.layer import Layer
+from cdl.layers.preprocessing.image.transformations import METHODS, PARTS, Transformations
 from cdl.layers.shapes import batch_of, image_of
 from cdl.random import core_seed
 
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
-_PARTS = ("images", "labels", "segmentation_masks")
 
-
-class ImageLayer(Layer):
+class ImageLayer(Transformations):
     """A layer from images to images: what it does stands in `transform`, in `cdl.ops`.
 
     A call on arrays takes one image too, without the axis of the samples; or a dict of images and
@@ -55,33 +54,19 @@ class ImageLayer(Layer):
         self.bounding_box_format = bounding_box_format
         self._build_at_init()
 
-    # --- what it does ---
-
-    def draws(self, images: Any) -> Any:
-        """What is drawn for a batch of images: tensors, the same for what belongs to them."""
-        del images
-
-    def transform(self, images: Any, drawn: Any) -> Any:
-        """What becomes of a batch of images, by functions of `cdl.ops`."""
-        raise NotImplementedError
-
-    def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """What becomes of class numbers of the places of the images."""
-        del drawn
-        return masks
-
-    def _changes(self, program: Program) -> bool:
-        """Whether the layer does anything in a program."""
-        del program
-        return True
-
     def lower(self, program: Program, x: Value) -> Value:
-        """Append what `transform` does."""
+        """Append what `transform` does, or the methods of a subclass.
+
+        Raises:
+            ValueError: the methods of a subclass that cannot be traced.
+        """
+        if overrides(type(self), *METHODS):
+            return self._lower_methods(program, x)
         return self._lower_all(program, [x])[0]
 
     def _lower_all(self, program: Program, values: list[Value]) -> list[Value]:
         """The same for images and, if there are any, their masks."""
-        if not self._changes(program):
+        if not self._changes(program.is_noisy):
             return values
         terms = [LoweredTensor(v, KerasTensor((None, *v.shape))) for v in values]
         with appending_to(program):
@@ -136,6 +121,8 @@ class ImageLayer(Layer):
         if training is None:
             training = self.training_by_default
         owner = f"{type(self).__name__} {self.name!r}"
+        if self._goes_by_methods(inputs):
+            return self._by_methods(owner, inputs, bool(training))  # type: ignore[no-any-return]
         if isinstance(inputs, dict):
             return self._on_parts(owner, inputs, bool(training))  # type: ignore[return-value]
         x = as_numeric(inputs, f"{owner}: inputs")
@@ -144,17 +131,12 @@ class ImageLayer(Layer):
             return one
         return self._finished(x, super()._on_arrays(x, training, mask))
 
-    def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-        """The result for an array, in the dtype that it is to have."""
-        del x
-        return y
-
     def _on_parts(self, owner: str, parts: dict[str, Any], training: bool) -> dict[str, Any]:
         """What becomes of images and what belongs to them."""
         if "images" not in parts:
             raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
         for name in parts:
-            one_of(owner, "each key of inputs", name, _PARTS)
+            one_of(owner, "each key of inputs", name, PARTS)
         names = [name for name in ("images", "segmentation_masks") if name in parts]
         given = [as_numeric(parts[name], f"{owner}: {name}") for name in names]
         if len(given) == 1:

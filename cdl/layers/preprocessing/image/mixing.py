@@ -11,6 +11,7 @@ from cdl._common.validation import number, one_of
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range
+from cdl.layers.preprocessing.image.transformations import PARTS
 from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
     from cdl.layers.arguments import LayerArguments
-
-_PARTS = ("images", "labels", "segmentation_masks")
 
 
 class Mixed(RandomImage):
@@ -30,18 +28,13 @@ class Mixed(RandomImage):
     In a model's training it is refused: labels are not there, so that they could not be mixed.
     """
 
-    def lower(self, program: Program, x: Value) -> Value:
-        """Append nothing.
+    def draws(self, images: Any) -> Any:
+        """Nothing.
 
         Raises:
-            ValueError: in training.
+            ValueError: in the training of a model.
         """
-        if program.is_noisy:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: it must be called on arrays, as in a "
-                "utils.PyDataset, since in a model the labels cannot be mixed with the images"
-            )
-        return x
+        raise self._only_on_arrays("in a model the labels cannot be mixed with the images")
 
     def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """What each place of each image counts, (n, 1 or ..., 1), and what its label does."""
@@ -52,34 +45,81 @@ class Mixed(RandomImage):
     ) -> NDArray[Any]:
         del mask
         owner = f"{type(self).__name__} {self.name!r}"
+        training = training is None or bool(training)
+        if self._goes_by_methods(inputs):
+            return self._by_methods(owner, inputs, training)  # type: ignore[no-any-return]
         parts = inputs if isinstance(inputs, dict) else {"images": inputs}
         if "images" not in parts:
             raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
         found: dict[str, Any] = {}
         for name, part in parts.items():
-            one_of(owner, "each key of inputs", name, _PARTS)
+            one_of(owner, "each key of inputs", name, PARTS)
             found[name] = as_numeric(part, f"{owner}: {name}").astype(np.float32)
         alone = found["images"].ndim == 3  # an image without others: it is mixed with itself
         found = {name: part[None] if alone else part for name, part in found.items()}
         self.check_input(found["images"].shape)
-        if training is None or training:
+        if training:
             self._mix(owner, found)
         found = in_dtype(found, self._input_dtype())
         found = {name: part[0] if alone else part for name, part in found.items()}
         return found if isinstance(inputs, dict) else found["images"]  # type: ignore[return-value]
 
     def _mix(self, owner: str, parts: dict[str, NDArray[Any]]) -> None:
-        images = parts["images"]
-        weights, share = self._shares(images)
-        other = random.shuffle(np.arange(len(images)), seed=self.seed_generator)
+        rows = len(parts["images"])
         for name, part in parts.items():
-            if len(part) != len(images) or (name == "labels" and part.ndim != 2):
+            if len(part) != rows or (name == "labels" and part.ndim != 2):
                 raise ValueError(
-                    f"{owner}: {name} must have {len(images)} rows, of one-hot numbers for labels, "
+                    f"{owner}: {name} must have {rows} rows, of one-hot numbers for labels, "
                     f"got shape {part.shape}"
                 )
-            own = share[:, None] if name == "labels" else weights
-            parts[name] = (own * part + (1.0 - own) * part[other]).astype(np.float32)
+        drawn = self._drawn(parts["images"], True)
+        for name, part in parts.items():
+            parts[name] = self._of_both(part, drawn, name == "labels")
+
+    def _drawn(self, images: Any, training: bool) -> Any:
+        """The shares of the images and of their labels, and with which ones each is mixed."""
+        del training
+        shape = np.shape(images)
+        batch = np.asarray(images) if len(shape) == 4 else np.asarray(images)[None]
+        self.check_input(batch.shape)
+        weights, share = self._shares(batch)
+        other = random.shuffle(np.arange(len(batch)), seed=self.seed_generator)
+        return {"weights": weights, "share": share, "other": other}
+
+    def _of_both(self, part: NDArray[Any], drawn: Any, by_share: bool = False) -> NDArray[Any]:
+        own = drawn["share"][:, None] if by_share else drawn["weights"]
+        both: NDArray[Any] = own * part + (1.0 - own) * part[drawn["other"]]
+        return both.astype(np.float32)
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """The images mixed with the others."""
+        return self._of_both(images, drawn)
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """The masks, mixed by the same weights."""
+        return self._of_both(masks, drawn)
+
+    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+        """The one-hot labels (n, classes), mixed by the same shares.
+
+        Args:
+            labels: a row for each image.
+            transformation: what `get_random_transformation` gave.
+            training: whether it is a call of training.
+
+        Raises:
+            ValueError: labels of another shape.
+        """
+        owner = f"{type(self).__name__} {self.name!r}"
+        x = as_numeric(labels, f"{owner}: labels").astype(np.float32)
+        if transformation is not None and training:
+            if x.ndim != 2 or len(x) != len(transformation["other"]):
+                raise ValueError(
+                    f"{owner}: labels must have {len(transformation['other'])} rows of one-hot "
+                    f"numbers, got shape {x.shape}"
+                )
+            x = self._of_both(x, transformation, by_share=True)
+        return in_dtype([x], self._input_dtype())[0]
 
 
 @registry.add()

@@ -19,7 +19,6 @@ from cdl.ops.numpy.shapes import moveaxis
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program
     from cdl.layers.arguments import LayerArguments
 
 
@@ -49,15 +48,16 @@ class RandomCrop(RandomImage, OfSize):
         super().__init__(seed, data_format, **kwargs)
         self._set_size(height, width)
 
-    def _changes(self, program: Program) -> bool:
+    _needs_draws = False  # without them it is the middle
+
+    def _changes(self, training: bool) -> bool:
         return True
 
     def draws(self, images: Any) -> Any:
         """How many rows and columns are left out before the part; None for the middle."""
         program = current_program()
-        assert program is not None
         left = [n - m for n, m in zip(self._plane(images), (self.height, self.width), strict=True)]
-        if not program.is_noisy or min(left) < 1:
+        if (program is not None and not program.is_noisy) or min(left) < 1:
             return None
         share = self._shared(2, 1)
         return floor(share * np.array([[n + 1.0] for n in left], np.float32))

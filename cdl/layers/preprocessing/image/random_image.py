@@ -19,7 +19,6 @@ from cdl.random import SeedGenerator, checked_seed
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.layer import Layer
 
@@ -39,6 +38,7 @@ class RandomImage(ImageLayer):
     """
 
     training_by_default = True
+    _needs_draws = True
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class RandomImage(ImageLayer):
         self.seed = checked_seed(type(self).__name__, seed)
         self.seed_generator = SeedGenerator(self.seed)
 
-    def _changes(self, program: Program) -> bool:
-        return program.is_noisy
+    def _changes(self, training: bool) -> bool:
+        return training
 
     def _uniform(self, low: float, high: float, *shape: int) -> Any:
         """Numbers between two others for each image: (n, *shape), or one that fits its axes."""
@@ -61,7 +61,11 @@ class RandomImage(ImageLayer):
     def _shared(self, *shape: int) -> Any:
         """Numbers from 0 to 1 that all images of a batch share."""
         program = current_program()
-        assert program is not None
+        if program is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} {self.name!r}: numbers that a batch shares are drawn where "
+                "the layer itself is called, not within a `call` that is traced"
+            )
         generator = self.seed_generator
         numbers = emit.draw(
             program,

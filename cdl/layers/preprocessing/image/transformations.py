@@ -1,0 +1,336 @@
+"""Transformations: the methods of image layers that a subclass may override, as in Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import random, tree
+from cdl._common.overriding import overrides
+from cdl._common.validation import one_of
+from cdl._ir.program import Program
+from cdl._tracing.eager import Runner
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
+from cdl.data import as_numeric
+from cdl.layers.layer import Layer
+from cdl.layers.running import in_dtype
+from cdl.random import SeedGenerator, core_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from cdl._ir.program import Value
+
+METHODS = (
+    "get_random_transformation",
+    "transform_images",
+    "transform_labels",
+    "transform_bounding_boxes",
+    "transform_segmentation_masks",
+    "transform_single_image",
+    "transform_single_label",
+    "transform_single_bounding_box",
+    "transform_single_segmentation_mask",
+)
+PARTS = ("images", "labels", "bounding_boxes", "segmentation_masks")
+
+
+class Transformations(Layer):
+    """The parts of a call of an image layer: what is drawn, and what becomes of each array."""
+
+    _needs_draws = False  # whether nothing changes where nothing was drawn
+
+    # --- what a layer does, in `cdl.ops` ---
+
+    def draws(self, images: Any) -> Any:
+        """What is drawn for a batch of images: tensors, the same for what belongs to them."""
+        del images
+
+    def transform(self, images: Any, drawn: Any) -> Any:
+        """What becomes of a batch of images, by functions of `cdl.ops`."""
+        raise NotImplementedError
+
+    def transform_masks(self, masks: Any, drawn: Any) -> Any:
+        """What becomes of class numbers of the places of the images."""
+        del drawn
+        return masks
+
+    def _changes(self, training: bool) -> bool:
+        """Whether the layer does anything in this mode."""
+        del training
+        return True
+
+    def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+        """The result for an array, in the dtype that it is to have."""
+        del x
+        return y
+
+    # --- Keras's methods ---
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        """The numbers drawn for images, to be handed to the other methods; None for no change.
+
+        Args:
+            data: images, (n, height, width, channels) or one without n; or a dict with "images".
+            training: whether it is a call of training.
+            seed: an int or a SeedGenerator to draw from instead of the layer's own.
+        """
+        images = data["images"] if isinstance(data, dict) else data
+        if not self._changes(bool(training)):
+            return None
+        layer = self if seed is None else self._drawing_from(self._generator_of(seed))
+        if isinstance(images, (LoweredTensor, KerasTensor)):
+            return layer.draws(images)
+        return layer._drawn(images, bool(training))
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        """The images (n, height, width, channels) changed by a transformation.
+
+        Args:
+            images: a batch, of the layer's data format.
+            transformation: what `get_random_transformation` gave.
+            training: whether it is a call of training.
+        """
+        return self._transformed("images", self.transform, images, transformation, training)
+
+    def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
+        """The labels (n, ...) of changed images: the same, but where a layer mixes images.
+
+        Args:
+            labels: a row for each image.
+            transformation: what `get_random_transformation` gave.
+            training: whether it is a call of training.
+        """
+        del transformation, training
+        return labels
+
+    def transform_bounding_boxes(
+        self, bounding_boxes: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The boxes of changed images.
+
+        Args:
+            bounding_boxes: a dict with "boxes" (n, boxes, 4) and "labels" (n, boxes).
+            transformation: what `get_random_transformation` gave.
+            training: whether it is a call of training.
+
+        Raises:
+            NotImplementedError: a class that does not override it.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} {self.name!r}: inputs must have no 'bounding_boxes': the layer "
+            "does not move boxes unless a subclass overrides transform_bounding_boxes"
+        )
+
+    def transform_segmentation_masks(
+        self, segmentation_masks: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The masks (n, height, width, 1) of changed images, whose class numbers stay whole.
+
+        Args:
+            segmentation_masks: a mask for each image.
+            transformation: what `get_random_transformation` gave.
+            training: whether it is a call of training.
+        """
+        name = "segmentation_masks"
+        return self._transformed(
+            name, self.transform_masks, segmentation_masks, transformation, training
+        )
+
+    def transform_single_image(self, image: Any, transformation: Any, training: bool = True) -> Any:
+        """One image (height, width, channels) changed by a transformation drawn for it."""
+        return self._single(self.transform_images, image, transformation, training)
+
+    def transform_single_label(self, label: Any, transformation: Any, training: bool = True) -> Any:
+        """The label of one image, without the axis of the samples."""
+        return self._single(self.transform_labels, label, transformation, training)
+
+    def transform_single_bounding_box(
+        self, bounding_box: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The boxes of one image: a dict with "boxes" (boxes, 4) and "labels" (boxes,)."""
+        return self._single(self.transform_bounding_boxes, bounding_box, transformation, training)
+
+    def transform_single_segmentation_mask(
+        self, segmentation_mask: Any, transformation: Any, training: bool = True
+    ) -> Any:
+        """The mask of one image (height, width, 1)."""
+        masks = self.transform_segmentation_masks
+        return self._single(masks, segmentation_mask, transformation, training)
+
+    # --- their work ---
+
+    def _single(self, of_batch: Callable[..., Any], one: Any, drawn: Any, training: bool) -> Any:
+        """The result for one sample by the method for batches."""
+        batch = tree.map_structure(lambda x: np.asarray(x)[None], one)
+        return tree.map_structure(
+            lambda y: np.asarray(y)[0], of_batch(batch, transformation=drawn, training=training)
+        )
+
+    def _transformed(
+        self, name: str, transform: Callable[..., Any], x: Any, drawn: Any, training: bool
+    ) -> Any:
+        """The result for a batch by `transform` or `transform_masks`."""
+        idle = not self._changes(bool(training)) or (drawn is None and self._needs_draws)
+        if isinstance(x, (LoweredTensor, KerasTensor)):
+            return x if idle else transform(x, drawn)
+        given = as_numeric(x, f"{type(self).__name__} {self.name!r}: {name}")
+        self.check_input(given.shape)
+        dtype = self._input_dtype()
+        (found,) = in_dtype(
+            [given.astype(np.float32) if given.dtype.kind in "biu" else given], dtype
+        )
+        if not idle:
+            (found,) = in_dtype([np.asarray(transform(found, drawn))], dtype)
+        return self._finished(given, found)
+
+    def _generator_of(self, seed: Any) -> SeedGenerator:
+        number = random.randint((), 0, 2**31 - 1, seed=seed)
+        return SeedGenerator(int(number), name="seed_generator")
+
+    def _drawing_from(self, generator: SeedGenerator) -> Any:
+        """A view of the layer that draws from another generator."""
+        view = object.__new__(type(self))
+        vars(view).update(vars(self))
+        vars(view).update(
+            seed_generator=generator, _calls=0, _kept_programs=type(self._kept_programs)()
+        )
+        return view
+
+    def _drawn(self, images: Any, training: bool) -> Any:
+        """The numbers that a call on these arrays would draw now."""
+        shape = np.shape(images)
+        shape = shape if len(shape) == 4 else (1, *shape)
+        self.check_input(shape)
+        key = ("draws", training, shape[1:])
+        drawing: Any = self._kept_programs.get(
+            self, key, lambda: _Drawing(self, shape[1:], training)
+        )
+        drawn = drawing.drawn(shape[0], self._calls)
+        self._calls += training
+        return drawn
+
+    def _goes_by_methods(self, inputs: Any) -> bool:
+        """Whether a call on these arrays asks the methods one by one."""
+        boxes = isinstance(inputs, dict) and "bounding_boxes" in inputs
+        return boxes or overrides(type(self), *METHODS)
+
+    def _only_on_arrays(self, why: str) -> ValueError:
+        """The error of a layer that needs a whole batch of arrays, in the training of a model."""
+        return ValueError(
+            f"{type(self).__name__} {self.name!r}: it must be called on arrays, as in a "
+            f"utils.PyDataset, since {why}"
+        )
+
+    def _by_methods(self, owner: str, inputs: Any, training: bool) -> Any:
+        """What becomes of images, or of a dict of them and what belongs to them."""
+        parts = dict(inputs) if isinstance(inputs, dict) else {"images": inputs}
+        if "images" not in parts:
+            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
+        for name in parts:
+            one_of(owner, "each key of inputs", name, PARTS)
+        if "bounding_boxes" in parts:
+            parts["bounding_boxes"] = self._checked_boxes(owner, parts["bounding_boxes"])
+        for name in parts.keys() - {"bounding_boxes"}:
+            given = parts[name]
+            x = np.asarray(given) if name == "labels" else as_numeric(given, f"{owner}: {name}")
+            (parts[name],) = in_dtype([x], self._input_dtype())
+        alone = parts["images"].ndim == 3
+        self.check_input((1, *parts["images"].shape) if alone else parts["images"].shape)
+        data = parts if isinstance(inputs, dict) else parts["images"]
+        drawn = self.get_random_transformation(data, training=training)
+        single = {
+            "images": self.transform_single_image,
+            "labels": self.transform_single_label,
+            "bounding_boxes": self.transform_single_bounding_box,
+            "segmentation_masks": self.transform_single_segmentation_mask,
+        }
+        many = {name: getattr(self, f"transform_{name}") for name in PARTS}
+        found = {
+            name: (single if alone else many)[name](
+                parts[name], transformation=drawn, training=training
+            )
+            for name in PARTS
+            if name in parts
+        }
+        return found if isinstance(inputs, dict) else found["images"]
+
+    def _checked_boxes(self, owner: str, boxes: Any) -> Any:
+        """A dict of boxes and labels, as arrays."""
+        if not isinstance(boxes, dict) or not {"boxes", "labels"} <= boxes.keys():
+            raise ValueError(
+                f"{owner}: bounding_boxes must be a dict with 'boxes' and 'labels', got {boxes!r}"
+            )
+        if not getattr(self, "bounding_box_format", None):
+            raise ValueError(
+                f"{owner}: bounding_box_format must be given where inputs have 'bounding_boxes', "
+                "such as 'xyxy'"
+            )
+        return {
+            name: as_numeric(each, f"{owner}: bounding_boxes: {name}")
+            for name, each in boxes.items()
+        }
+
+    def _lower_methods(self, program: Program, x: Value) -> Value:
+        """Append what the methods of a subclass do with the images of a model."""
+        owner = f"{type(self).__name__} {self.name!r}"
+        images, training = LoweredTensor(x, KerasTensor((None, *x.shape))), program.is_noisy
+        sizes = tuple(self.compute_output_shape((None, *x.shape)))
+        with appending_to(program):
+            try:
+                drawn = self.get_random_transformation(images, training=training)
+                found = self.transform_images(images, transformation=drawn, training=training)
+            except Exception as error:
+                raise ValueError(
+                    f"{owner}: get_random_transformation and transform_images must be of cdl.ops "
+                    f"and cdl.random where the layer is in a model, else call it on arrays: {error}"
+                ) from error
+        if not isinstance(found, LoweredTensor):
+            raise ValueError(
+                f"{owner}: transform_images must be of cdl.ops where the layer is in a model, got "
+                f"{type(found).__name__}"
+            )
+        if tuple(found.value.shape) != sizes[1:]:
+            raise ValueError(
+                f"{owner}: transform_images must give the sizes of compute_output_shape, "
+                f"{sizes[1:]}, got {tuple(found.value.shape)}"
+            )
+        return found.value
+
+
+class _Drawing(Runner):
+    """The draws of a layer as a program, and how their arrays are arranged."""
+
+    def __init__(self, layer: Transformations, shape: tuple[int, ...], training: bool) -> None:
+        program = Program(training)
+        images = program.input(shape)
+        with appending_to(program):
+            drawn = layer.draws(LoweredTensor(images, KerasTensor((None, *shape))))
+            self._drawn = drawn
+            for term in self._terms():
+                program.output(program.broadcast_batch(term.value))
+        self._shape, self._draws = shape, training
+        super().__init__(program.fused(training), training)
+
+    def _terms(self) -> list[LoweredTensor]:
+        return [leaf for leaf in tree.flatten(self._drawn) if isinstance(leaf, LoweredTensor)]
+
+    def drawn(self, rows: int, iteration: int) -> Any:
+        """The arrays of a step, in the structure that the layer gave."""
+        if not self._terms():
+            return self._drawn
+        images = np.zeros((rows, *self._shape), np.float32)
+        found = iter(self.batch([images], iteration, core_seed()).outputs)
+
+        def array(leaf: Any) -> Any:
+            if not isinstance(leaf, LoweredTensor):
+                return leaf
+            numbers = next(found)
+            numbers = numbers if leaf.rows_per_sample else numbers[0]
+            return numbers.astype(bool) if leaf.dtype == "bool" else numbers
+
+        return tree.map_structure(array, self._drawn)

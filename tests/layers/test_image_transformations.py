@@ -1,0 +1,226 @@
+"""Methods of image layers that a subclass may override, alone and in calls."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers, ops
+
+RNG = np.random.default_rng(3)
+PICTURES = RNG.uniform(0, 255, (3, 8, 9, 3)).astype(np.float32)
+MASKS = RNG.integers(0, 3, (3, 8, 9, 1))
+LABELS = np.eye(3, dtype=np.float32)
+BOXES = {"boxes": np.ones((3, 2, 4), np.float32), "labels": np.zeros((3, 2), np.int32)}
+MAKERS = {
+    "AugMix": lambda: layers.AugMix(seed=1),
+    "AutoContrast": layers.AutoContrast,
+    "CenterCrop": lambda: layers.CenterCrop(4, 5),
+    "CutMix": lambda: layers.CutMix(seed=1),
+    "Equalization": layers.Equalization,
+    "MixUp": lambda: layers.MixUp(seed=1),
+    "RandAugment": lambda: layers.RandAugment(seed=1),
+    "RandomBrightness": lambda: layers.RandomBrightness(0.3, seed=1),
+    "RandomColorDegeneration": lambda: layers.RandomColorDegeneration(0.5, seed=1),
+    "RandomColorJitter": lambda: layers.RandomColorJitter((0, 255), 0.2, 0.2, 0.2, 0.2, seed=1),
+    "RandomContrast": lambda: layers.RandomContrast(0.3, seed=1),
+    "RandomCrop": lambda: layers.RandomCrop(4, 5, seed=1),
+    "RandomErasing": lambda: layers.RandomErasing(seed=1),
+    "RandomFlip": lambda: layers.RandomFlip(seed=1),
+    "RandomGaussianBlur": lambda: layers.RandomGaussianBlur(seed=1),
+    "RandomGrayscale": lambda: layers.RandomGrayscale(0.5, seed=1),
+    "RandomHue": lambda: layers.RandomHue(0.3, seed=1),
+    "RandomInvert": lambda: layers.RandomInvert(0.5, seed=1),
+    "RandomPerspective": lambda: layers.RandomPerspective(seed=1),
+    "RandomPosterization": lambda: layers.RandomPosterization(5, seed=1),
+    "RandomRotation": lambda: layers.RandomRotation(0.2, seed=1),
+    "RandomSaturation": lambda: layers.RandomSaturation(0.3, seed=1),
+    "RandomSharpness": lambda: layers.RandomSharpness(0.5, seed=1),
+    "RandomShear": lambda: layers.RandomShear(0.2, 0.2, seed=1),
+    "RandomTranslation": lambda: layers.RandomTranslation(0.2, 0.2, seed=1),
+    "RandomZoom": lambda: layers.RandomZoom(0.2, seed=1),
+    "Resizing": lambda: layers.Resizing(4, 5),
+    "Solarization": lambda: layers.Solarization(0.2, 0.2, seed=1),
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_methods_one_by_one_give_what_a_call_gives(name, training):
+    parts = {"images": PICTURES, "labels": LABELS, "segmentation_masks": MASKS}
+    expected = MAKERS[name]()(parts, training=training)
+    layer = MAKERS[name]()
+    drawn = layer.get_random_transformation(parts, training=training)
+    for key, method in [
+        ("images", layer.transform_images),
+        ("labels", layer.transform_labels),
+        ("segmentation_masks", layer.transform_segmentation_masks),
+    ]:
+        found = method(parts[key], drawn, training=training)
+        np.testing.assert_allclose(found, expected[key], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_seed_of_ones_own_fixes_the_transformation_of_one_image(name):
+    layer, image, mask = MAKERS[name](), PICTURES[0], MASKS[0]
+    drawn = [layer.get_random_transformation(image, seed=5) for _ in range(2)]
+    first, again = (layer.transform_single_image(image, each) for each in drawn)
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == layer.compute_output_shape(image.shape)
+    found = layer.transform_single_segmentation_mask(mask, drawn[0])
+    assert found.shape == layer.compute_output_shape(mask.shape)
+    label = layer.transform_single_label(LABELS[0], drawn[0])
+    np.testing.assert_allclose(label, LABELS[0])
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if "Random" in name])
+def test_each_transformation_is_drawn_anew(name):
+    layer, generator = MAKERS[name](), cdl.random.SeedGenerator(2)
+    for options in ({}, {"seed": generator}):
+        found = [
+            layer.transform_images(PICTURES, layer.get_random_transformation(PICTURES, **options))
+            for _ in range(8)
+        ]
+        assert any(not np.array_equal(found[0], each) for each in found[1:])
+
+
+class Turned(layers.RandomFlip):
+    """Turns every image, raises labels, doubles boxes and hides masks."""
+
+    def get_random_transformation(self, data, training=True, seed=None):
+        return {"flips": np.ones((1, 1, 1, 1), bool)} if training else None
+
+    def transform_images(self, images, transformation, training=True):
+        if transformation is None:
+            return images
+        return ops.where(transformation["flips"], ops.flip(images, 2), images)
+
+    def transform_labels(self, labels, transformation, training=True):
+        return labels + 1
+
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
+        return {**bounding_boxes, "boxes": bounding_boxes["boxes"] * 2}
+
+    def transform_segmentation_masks(self, segmentation_masks, transformation, training=True):
+        return segmentation_masks * 0
+
+
+def parts_of(at):
+    return {
+        "images": PICTURES[at],
+        "labels": np.arange(3)[at],
+        "bounding_boxes": {name: each[at] for name, each in BOXES.items()},
+        "segmentation_masks": MASKS[at],
+    }
+
+
+@pytest.mark.parametrize("at", [slice(None), 0])
+def test_a_call_on_a_dict_asks_the_methods_of_a_subclass(at):
+    parts = parts_of(at)
+    found = Turned(bounding_box_format="xyxy")(parts)
+    np.testing.assert_array_equal(found["images"], parts["images"][..., ::-1, :])
+    np.testing.assert_array_equal(found["labels"], parts["labels"] + 1)
+    np.testing.assert_array_equal(found["bounding_boxes"]["boxes"], 2 * BOXES["boxes"][at])
+    np.testing.assert_array_equal(found["bounding_boxes"]["labels"], BOXES["labels"][at])
+    np.testing.assert_array_equal(found["segmentation_masks"], 0 * MASKS[at])
+    np.testing.assert_array_equal(parts["labels"], np.arange(3)[at])
+
+
+@pytest.mark.parametrize("at", [slice(None), 0])
+def test_a_call_on_images_asks_the_methods_of_a_subclass(at):
+    np.testing.assert_array_equal(Turned()(PICTURES[at]), PICTURES[at][..., ::-1, :])
+    np.testing.assert_array_equal(Turned()(PICTURES[at], training=False), PICTURES[at])
+
+
+def test_a_model_asks_the_methods_of_a_subclass():
+    model = cdl.Sequential([cdl.Input((8, 9, 3)), Turned()])
+    np.testing.assert_array_equal(model(PICTURES, training=True), PICTURES[:, :, ::-1])
+    np.testing.assert_array_equal(model.predict(PICTURES, verbose=0), PICTURES)
+
+
+class Doubled(layers.RandomBrightness):
+    """Goes on from the class above."""
+
+    def transform_images(self, images, transformation, training=True):
+        return 2 * super().transform_images(images, transformation, training=training)
+
+
+class Raised(layers.RandomBrightness):
+    """Draws by functions of the library."""
+
+    def get_random_transformation(self, data, training=True, seed=None):
+        if not training:
+            return None
+        sizes = (ops.shape(data)[0], 1, 1, 1)
+        return {"more": cdl.random.uniform(sizes, 1, 9, seed=self.seed_generator)}
+
+    def transform_images(self, images, transformation, training=True):
+        return images if transformation is None else images + transformation["more"]
+
+
+@pytest.mark.parametrize("cls", [Doubled, Raised])
+def test_in_a_model_each_step_and_image_of_a_subclass_has_draws_of_its_own(cls):
+    model = cdl.Sequential([cdl.Input((8, 9, 3)), cls(0.1, (-1e4, 1e4), seed=3)])
+    times = 2 if cls is Doubled else 1
+    steps = [(model(PICTURES, training=True) - times * PICTURES).mean((1, 2, 3)) for _ in range(2)]
+    assert len(np.unique(np.round(steps, 3))) == 6
+    np.testing.assert_allclose(model.predict(PICTURES, verbose=0), times * PICTURES, rtol=1e-6)
+
+
+def test_a_net_learns_behind_a_subclass():
+    model = cdl.Sequential(
+        [cdl.Input((8, 9, 3)), Doubled(0.1), layers.GlobalAveragePooling2D(), layers.Dense(1)]
+    )
+    model.compile("adam", "mse")
+    before = model.get_weights()[0]
+    model.fit(PICTURES / 255, np.ones((3, 1)), epochs=2, verbose=0)
+    assert not np.array_equal(before, model.get_weights()[0])
+
+
+class Halved(layers.RandomBrightness):
+    """Gives other sizes than it says."""
+
+    def transform_images(self, images, transformation, training=True):
+        return images[:, ::2]
+
+
+class Counted(layers.RandomBrightness):
+    """Asks for what only arrays have."""
+
+    def transform_images(self, images, transformation, training=True):
+        return np.zeros((3, 8, 9, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [(Halved, "the sizes of compute_output_shape"), (Counted, "must be of cdl.ops")],
+)
+def test_a_model_refuses_by_name_what_it_cannot_take_from_a_subclass(cls, words):
+    model = cdl.Sequential([cdl.Input((8, 9, 3)), cls(0.1)])
+    with pytest.raises(
+        ValueError, match=rf"{cls.__name__}.*transform_images must .*{words}|{words}"
+    ):
+        model.predict(PICTURES, verbose=0)
+    assert len(cls(0.1)(PICTURES)) == 3
+
+
+def test_labels_of_a_mixing_subclass_are_its_own():
+    class Mixed(layers.MixUp):
+        def transform_labels(self, labels, transformation, training=True):
+            return 10 * super().transform_labels(labels, transformation, training)
+
+    found = Mixed(seed=1)({"images": PICTURES, "labels": LABELS})
+    expected = layers.MixUp(seed=1)({"images": PICTURES, "labels": LABELS})
+    np.testing.assert_allclose(found["labels"], 10 * expected["labels"], rtol=1e-6)
+    np.testing.assert_allclose(found["images"], expected["images"], rtol=1e-6)
+    model = cdl.Sequential([cdl.Input((8, 9, 3)), Mixed()])
+    with pytest.raises(ValueError, match=r"Mixed.*must be called on arrays"):
+        model(PICTURES, training=True)
+
+
+def test_boxes_need_a_format_and_labels():
+    with pytest.raises(ValueError, match="bounding_box_format must be given"):
+        Turned()({"images": PICTURES, "bounding_boxes": BOXES})
+    with pytest.raises(ValueError, match="bounding_boxes must be a dict with 'boxes'"):
+        Turned(bounding_box_format="xyxy")({"images": PICTURES, "bounding_boxes": BOXES["boxes"]})
+    with pytest.raises(NotImplementedError, match=r"RandomFlip.*'bounding_boxes'"):
+        layers.RandomFlip(bounding_box_format="xyxy")({"images": PICTURES, "bounding_boxes": BOXES})
