@@ -222,5 +222,3 @@ def test_boxes_need_a_format_and_labels():
         Turned()({"images": PICTURES, "bounding_boxes": BOXES})
     with pytest.raises(ValueError, match="bounding_boxes must be a dict with 'boxes'"):
         Turned(bounding_box_format="xyxy")({"images": PICTURES, "bounding_boxes": BOXES["boxes"]})
-    with pytest.raises(NotImplementedError, match=r"RandomFlip.*'bounding_boxes'"):
-        layers.RandomFlip(bounding_box_format="xyxy")({"images": PICTURES, "bounding_boxes": BOXES})

@@ -282,6 +282,15 @@ class RandAugment(_Chained):
         """The masks after these layers."""
         return self._through(masks, drawn, "transform_segmentation_masks")
 
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        layers = self._layers()
+        for i, each in drawn:
+            if each is not None:
+                boxes, labels = layers[i]._moved_boxes(boxes, labels, each["drawn"], size)
+        return boxes, labels
+
     def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
         layers = self._layers()
         for i in self._chosen(len(layers), self.num_ops):

@@ -30,13 +30,13 @@ class ImageLayer(Transformations):
     """A layer from images to images: what it does stands in `transform`, in `cdl.ops`.
 
     A call on arrays takes one image too, without the axis of the samples; or a dict of images and
-    what belongs to them: "labels", which stay as they are, and "segmentation_masks", which go
-    where the images go.
+    what belongs to them: "labels", which stay as they are; "segmentation_masks" and
+    "bounding_boxes", a dict of "boxes" and "labels", which go where the images go.
 
     Args:
         data_format: "channels_last" for images of shape (height, width, channels),
             "channels_first" for (channels, height, width); None is the configured one.
-        bounding_box_format: kept for configs; boxes are not moved with the images.
+        bounding_box_format: of the boxes of a dict: see `utils.bounding_boxes`.
         kwargs: see `Layer`.
     """
 
@@ -94,10 +94,6 @@ class ImageLayer(Transformations):
         """Height and width of images whose size is known."""
         (height, width), _ = image_of(tuple(images.shape), self.data_format)
         assert height is not None and width is not None
-        return height, width
-
-    def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
-        """Height and width of what comes out."""
         return height, width
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -113,12 +113,13 @@ class Mixed(RandomImage):
         owner = f"{type(self).__name__} {self.name!r}"
         x = as_numeric(labels, f"{owner}: labels").astype(np.float32)
         if transformation is not None and training:
-            if x.ndim != 2 or len(x) != len(transformation["other"]):
+            drawn = self._part_of(transformation, "drawn")
+            rows = len(drawn["other"])
+            if x.ndim != 2 or len(x) != rows:
                 raise ValueError(
-                    f"{owner}: labels must have {len(transformation['other'])} rows of one-hot "
-                    f"numbers, got shape {x.shape}"
+                    f"{owner}: labels must have {rows} rows of one-hot numbers, got shape {x.shape}"
                 )
-            x = self._of_both(x, transformation, by_share=True)
+            x = self._of_both(x, drawn, by_share=True)
         return in_dtype([x], self._input_dtype())[0]
 
 
@@ -150,6 +151,12 @@ class MixUp(Mixed):
     def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         share = random.beta((len(images),), self.alpha, self.alpha, seed=self.seed_generator)
         return share[:, None, None, None], share
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        both = (np.concatenate([each, each[drawn["other"]]], axis=1) for each in (boxes, labels))
+        return next(both), next(both)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -200,6 +207,14 @@ class CutMix(Mixed):
             begin, end = (each[:, None, None, None] for each in (start, start + length))
             inside = inside & (places >= begin) & (places < end)
         return 1.0 - inside.astype(np.float32), 1.0 - side * side
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        raise NotImplementedError(
+            f"CutMix {self.name!r}: inputs must have no 'bounding_boxes': a rectangle of another "
+            "image may cover a part of a box"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

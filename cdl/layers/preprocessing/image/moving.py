@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real, number, one_of
 from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.boxes import through_places, within
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
 from cdl.ops.image.warping import grid, homography, moved_places, warped
 from cdl.ops.numpy.comparisons import where
@@ -61,6 +62,18 @@ class RandomFlip(RandomImage):
         rows = 1 if self.data_format == "channels_last" else 2
         axes = {"vertical": (rows,), "horizontal": (rows + 1,)}.get(self.mode, (rows, rows + 1))
         return chosen(drawn, flip(images, axes), images)
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        height, width = size
+        a, b, c, d = (boxes[..., i] for i in range(4))
+        if "horizontal" in self.mode:
+            a, c = width - c, width - a
+        if "vertical" in self.mode:
+            b, d = height - d, height - b
+        moved = np.where(np.reshape(drawn, (-1, 1, 1)), np.stack([a, b, c, d], -1), boxes)
+        return within(moved, labels, height, width)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """The masks of the same images turned over."""
@@ -126,6 +139,11 @@ class Moved(RandomImage):
     def transform(self, images: Any, drawn: Any) -> Any:
         """The images, moved."""
         return self._warped(images, drawn, self.interpolation)
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        return within(through_places(boxes, drawn, *size), labels, *size)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """Class numbers: those of the nearest places."""
@@ -390,6 +408,13 @@ class RandomPerspective(Moved):
         """The images, some of them from elsewhere."""
         happens, at = drawn
         return chosen(happens, super().transform(images, at), images)
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        happens, at = drawn
+        moved = np.where(np.reshape(happens, (-1, 1, 1)), through_places(boxes, at, *size), boxes)
+        return within(moved, labels, *size)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """The masks of the same images."""

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from cdl._tracing.lowered_tensor import current_program
 from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.boxes import in_part, within
 from cdl.layers.preprocessing.image.random_image import RandomImage
 from cdl.layers.preprocessing.image.resizing import OfSize, part_of
 from cdl.ops.image.resizing import resize
@@ -62,18 +63,21 @@ class RandomCrop(RandomImage, OfSize):
         share = self._shared(2, 1)
         return floor(share * np.array([[n + 1.0] for n in left], np.float32))
 
-    def _fixed(self, images: ArrayLike) -> Any:
-        """The middle of images, or of what has the shape of the part."""
-        rows, columns = self._plane(images)
-        if rows >= self.height and columns >= self.width:
-            return self._middle(images)
+    def _part(self, rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where the part of images that are not larger begins, and its size."""
         kept = (
             min(rows, int(columns * self.height / self.width)),
             min(columns, int(rows * self.width / self.height)),
         )
         start = (rows - max(kept[0], 1)) // 2, (columns - max(kept[1], 1)) // 2
-        length = min(self.height, rows - start[0]), min(self.width, columns - start[1])
-        part = part_of(images, self.data_format, start, length)
+        return start, (min(self.height, rows - start[0]), min(self.width, columns - start[1]))
+
+    def _fixed(self, images: ArrayLike) -> Any:
+        """The middle of images, or of what has the shape of the part."""
+        rows, columns = self._plane(images)
+        if rows >= self.height and columns >= self.width:
+            return self._middle(images)
+        part = part_of(images, self.data_format, *self._part(rows, columns))
         return resize(part, (self.height, self.width), data_format=self.data_format)
 
     def transform(self, images: Any, drawn: Any) -> Any:
@@ -84,6 +88,18 @@ class RandomCrop(RandomImage, OfSize):
         channels = 3 if self.data_format == "channels_last" else 1
         last = moveaxis(images, channels, -1)
         return moveaxis(parts_at(last, at, (self.height, self.width)), -1, channels)
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        wanted = self.height, self.width
+        if drawn is not None:
+            moved = in_part(boxes, np.ravel(drawn), wanted, wanted)
+        elif size[0] >= wanted[0] and size[1] >= wanted[1]:
+            moved = self._middle_boxes(boxes, size)
+        else:
+            moved = in_part(boxes, *self._part(*size), wanted)
+        return within(moved, labels, *wanted)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """The same part."""

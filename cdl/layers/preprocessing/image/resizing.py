@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number, one_of, positive_int
 from cdl.layers.layer import registry
+from cdl.layers.preprocessing.image.boxes import in_part, within
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
 from cdl.ops.image.resizing import KINDS, as_before, resize
 from cdl.ops.numpy.indexing import get_item
@@ -33,6 +35,18 @@ class OfSize(ImageLayer):
 
     def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
         return self.height, self.width
+
+    def _middle_boxes(self, boxes: Any, size: tuple[int, int]) -> Any:
+        """Boxes in the middle, or in the part of a smaller image that is brought to the size."""
+        wanted = self.height, self.width
+        part = wanted
+        if min(n - m for n, m in zip(size, wanted, strict=True)) < 0:
+            part = (
+                max(min(size[0], size[1] * self.height // self.width), 1),
+                max(min(size[1], size[0] * self.width // self.height), 1),
+            )
+        start = [(n - m) // 2 for n, m in zip(size, part, strict=True)]
+        return in_part(boxes, start, part, wanted)
 
     def _middle(self, images: ArrayLike) -> Any:
         """The middle of images that are not smaller."""
@@ -116,6 +130,21 @@ class Resizing(OfSize):
         """Class numbers: those of the nearest places."""
         return self._resized(masks, "nearest")
 
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        wanted = self.height, self.width
+        ratios = [new / old for new, old in zip(wanted, size, strict=True)]
+        if self.pad_to_aspect_ratio or self.crop_to_aspect_ratio:
+            ratio = max(ratios) if self.crop_to_aspect_ratio else min(ratios)
+            # Whole places of the output are left out or put around, as far as Keras counts them.
+            gaps = [abs(new - old * ratio) // 2 for new, old in zip(wanted, size, strict=True)]
+            top, left = gaps if self.crop_to_aspect_ratio else (-gap for gap in gaps)
+            moved = boxes * ratio - np.array([left, top, left, top], np.float32)
+        else:
+            moved = in_part(boxes, (0, 0), size, wanted)
+        return within(moved, labels, *wanted)
+
     def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
         found: NDArray[Any] = as_before(y, x)
         return found
@@ -168,6 +197,11 @@ class CenterCrop(OfSize):
                 data_format=self.data_format,
             )
         return self._middle(images)
+
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        return within(self._middle_boxes(boxes, size), labels, self.height, self.width)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """Their middle."""

@@ -16,7 +16,9 @@ from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl.data import as_numeric
 from cdl.layers.layer import Layer
 from cdl.layers.running import in_dtype
+from cdl.layers.shapes import image_of
 from cdl.random import SeedGenerator, core_seed
+from cdl.utils.bounding_boxes import convert_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,8 @@ PARTS = ("images", "labels", "bounding_boxes", "segmentation_masks")
 class Transformations(Layer):
     """The parts of a call of an image layer: what is drawn, and what becomes of each array."""
 
+    data_format: str
+    bounding_box_format: str | None
     _needs_draws = False  # whether nothing changes where nothing was drawn
 
     # --- what a layer does, in `cdl.ops` ---
@@ -72,7 +76,7 @@ class Transformations(Layer):
     # --- Keras's methods ---
 
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
-        """The numbers drawn for images, to be handed to the other methods; None for no change.
+        """Random numbers and sizes for the other methods, a dict; None where nothing changes.
 
         Args:
             data: images, (n, height, width, channels) or one without n; or a dict with "images".
@@ -84,8 +88,11 @@ class Transformations(Layer):
             return None
         layer = self if seed is None else self._drawing_from(self._generator_of(seed))
         if isinstance(images, (LoweredTensor, KerasTensor)):
-            return layer.draws(images)
-        return layer._drawn(images, bool(training))
+            shape, drawn = images.shape, layer.draws(images)
+        else:
+            shape, drawn = np.shape(images), layer._drawn(images, bool(training))
+        (height, width), _ = image_of(shape if len(shape) == 4 else (1, *shape), self.data_format)
+        return {"drawn": drawn, "size": (height, width)}
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
         """The images (n, height, width, channels) changed by a transformation.
@@ -111,20 +118,30 @@ class Transformations(Layer):
     def transform_bounding_boxes(
         self, bounding_boxes: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """The boxes of changed images.
+        """The boxes of changed images, cut at their edges; labels of those that vanish become -1.
 
         Args:
-            bounding_boxes: a dict with "boxes" (n, boxes, 4) and "labels" (n, boxes).
+            bounding_boxes: a dict with "boxes" (n, boxes, 4), in the layer's bounding_box_format,
+                and "labels" (n, boxes).
             transformation: what `get_random_transformation` gave.
             training: whether it is a call of training.
 
         Raises:
-            NotImplementedError: a class that does not override it.
+            NotImplementedError: `CutMix`, whose rectangles may cover boxes in part.
+            ValueError: no dict of boxes and labels, or no bounding_box_format.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} {self.name!r}: inputs must have no 'bounding_boxes': the layer "
-            "does not move boxes unless a subclass overrides transform_bounding_boxes"
-        )
+        owner = f"{type(self).__name__} {self.name!r}"
+        given = self._checked_boxes(owner, bounding_boxes)
+        if transformation is None or not self._changes(bool(training)):
+            return given
+        drawn, size = (self._part_of(transformation, name) for name in ("drawn", "size"))
+        own: Any = self.bounding_box_format
+        boxes = convert_format(given["boxes"], own, "xyxy", *size)
+        moved, labels = self._moved_boxes(boxes, given["labels"], drawn, size)
+        if moved is boxes:  # nothing moves, so nothing is rounded
+            return given
+        to = self._size(*size)
+        return {**given, "boxes": convert_format(moved, "xyxy", own, *to), "labels": labels}
 
     def transform_segmentation_masks(
         self, segmentation_masks: Any, transformation: Any, training: bool = True
@@ -164,6 +181,25 @@ class Transformations(Layer):
 
     # --- their work ---
 
+    def _moved_boxes(
+        self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        """Where boxes "xyxy" are after the change, and their labels: the same arrays if nowhere."""
+        del drawn, size
+        return boxes, labels
+
+    def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
+        """Height and width of what comes out."""
+        return height, width
+
+    def _part_of(self, transformation: Any, name: str) -> Any:
+        if not isinstance(transformation, dict) or name not in transformation:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: transformation must be what "
+                f"get_random_transformation gave, got {transformation!r}"
+            )
+        return transformation[name]
+
     def _single(self, of_batch: Callable[..., Any], one: Any, drawn: Any, training: bool) -> Any:
         """The result for one sample by the method for batches."""
         batch = tree.map_structure(lambda x: np.asarray(x)[None], one)
@@ -172,10 +208,12 @@ class Transformations(Layer):
         )
 
     def _transformed(
-        self, name: str, transform: Callable[..., Any], x: Any, drawn: Any, training: bool
+        self, name: str, transform: Callable[..., Any], x: Any, transformation: Any, training: bool
     ) -> Any:
         """The result for a batch by `transform` or `transform_masks`."""
-        idle = not self._changes(bool(training)) or (drawn is None and self._needs_draws)
+        nothing = transformation is None
+        drawn = None if nothing else self._part_of(transformation, "drawn")
+        idle = not self._changes(bool(training)) or (nothing and self._needs_draws)
         if isinstance(x, (LoweredTensor, KerasTensor)):
             return x if idle else transform(x, drawn)
         given = as_numeric(x, f"{type(self).__name__} {self.name!r}: {name}")
@@ -265,7 +303,7 @@ class Transformations(Layer):
             raise ValueError(
                 f"{owner}: bounding_boxes must be a dict with 'boxes' and 'labels', got {boxes!r}"
             )
-        if not getattr(self, "bounding_box_format", None):
+        if not self.bounding_box_format:
             raise ValueError(
                 f"{owner}: bounding_box_format must be given where inputs have 'bounding_boxes', "
                 "such as 'xyxy'"
