@@ -116,7 +116,8 @@ def test_a_seed_fixes_what_is_drawn_and_calls_differ(name):
     found = first(X)
     np.testing.assert_array_equal(found, second(X))
     assert (found != other(X)).any()
-    assert (found != first(X)).any()  # the next call
+    # One of the next calls: a crop may well be of the same place twice.
+    assert any((found != first(X)).any() for _ in range(4))
 
 
 @pytest.mark.parametrize("name", RANDOM)
