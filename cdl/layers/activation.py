@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations
+from cdl.layers.activated import Activated
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
@@ -26,6 +27,7 @@ class Activation(SameShape):
         kwargs: see `Layer`.
     """
 
+    activation = Activated()
     by_lines = True
 
     def __init__(
@@ -39,6 +41,8 @@ class Activation(SameShape):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the activation."""
+        if self.activation is None:  # by who has set it so
+            return x
         y: Value = self.activation.lower(program, x)
         return y
 

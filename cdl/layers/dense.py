@@ -9,6 +9,7 @@ from cdl._common.validation import flag, positive_int
 from cdl._ir import emit
 from cdl._tracing.variable import Variable
 from cdl.compat import renamed
+from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import WithIntegers
 from cdl.layers.layer import registry
@@ -51,6 +52,7 @@ class Dense(WithIntegers, AdaptableKernel):
         array([[3., 3.]], dtype=float32)
     """
 
+    activation = Activated()
     by_lines = True
     _quantizes = True
 

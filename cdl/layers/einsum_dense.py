@@ -15,6 +15,7 @@ from cdl._common.validation import expected, is_int, several
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.initializers import VarianceScaling
+from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import Recorded, WithIntegers
 from cdl.layers.layer import registry
@@ -58,6 +59,8 @@ class EinsumDense(WithIntegers, AdaptableKernel):
     """
 
     _quantizes = True
+
+    activation = Activated()
 
     def __init__(
         self,

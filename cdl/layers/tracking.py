@@ -12,6 +12,25 @@ from cdl._variables.state import State
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
 
+# Attributes that calls themselves change, and what a model keeps of its compilation and runs.
+PASSING = frozenset(
+    ("_activity", "_added", "_added_to_loss", "_building", "_building_specs", "_call_inputs",
+     "_call_nodes", "_calls", "_columns", "_compiled", "_executors", "_host", "_inbound_nodes",
+     "_initial_epoch", "_inputs_struct", "_kept_programs", "_last_fit", "_last_train_function",
+     "_loss_and_metrics_made", "_outputs_struct", "_own_loss", "_own_optimizer", "_place",
+     "_predictors_made", "_random_state", "_set_at", "_shape_to_build", "_signature",
+     "_sizes_made", "_watch", "_without_inputs", "history", "jit_compile", "loss", "optimizer",
+     "steps_per_execution", "stop_evaluating", "stop_predicting", "stop_training")
+)  # fmt: skip
+
+_attributes_set = 0  # of all layers, since a layer knows no model
+
+
+def attributes_set() -> int:
+    """How often an attribute of a layer was set on which its programs may depend."""
+    return _attributes_set
+
+
 _clock = itertools.count()  # ticks where a layer is made, and where one may be put somewhere
 
 
@@ -28,7 +47,7 @@ class Tracking:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if is_users(cls) and cls.__setattr__ is object.__setattr__:
+        if is_users(cls) and cls.__setattr__ is _set_and_counted:
             cls.__setattr__ = _set_and_noted  # type: ignore[method-assign, assignment]
 
     def _sublayers(self) -> list[Any]:
@@ -150,7 +169,19 @@ def _set_and_noted(self: Tracking, name: str, value: Any) -> None:
     """Set an attribute of a layer of the user's, and note when, if there may be layers in it."""
     if isinstance(value, (Tracking, list, tuple, dict)):
         vars(self).setdefault("_set_at", {})[name] = next(_clock)
+    _set_and_counted(self, name, value)
+
+
+def _set_and_counted(self: Tracking, name: str, value: Any) -> None:
+    """Set an attribute of a layer, and count it if its programs may depend on it."""
+    global _attributes_set  # noqa: PLW0603 - one number for all layers
     object.__setattr__(self, name, value)
+    if name not in PASSING:
+        _attributes_set += 1
+
+
+# Not written as a method: type checkers would take any attribute of a layer to be there then.
+Tracking.__setattr__ = _set_and_counted  # type: ignore[method-assign, assignment]
 
 
 def now() -> int:

@@ -228,6 +228,15 @@ class Model(Configured, FunctionalGraph):
                 return run_script(self, args, kwargs, build=False)
         return self._on_data(*args, **kwargs)
 
+    def _heed_changes(self) -> bool:
+        changed = super()._heed_changes()
+        if changed and self._model_graph is None and self._inputs_struct is not None:
+            before = self._output_infos()
+            self._build_for_specs(self._inputs_struct)  # its layers and outputs may be others
+            if self._compiled is not None and self._output_infos() != before:
+                self._compiled.resolved = None
+        return changed
+
     def _of_ranks(self, x: Any) -> Any:
         """Symbolic inputs with a last axis of size 1 where an input has one, and without it."""
         infos = self._input_infos()

@@ -335,6 +335,7 @@ _X, _Y = ["x"], ["y"]
 
 def _flat_inputs(model: TrainableModel, x: Any, call: str) -> list[Any]:
     """One element an input; ValueError for several arrays where the model has one input."""
+    model._heed_changes()
     flat: list[Any] = model._flat_inputs(x, call)
     if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
         return flat

@@ -38,8 +38,12 @@ class ExecutorCache:
 
     def forget(self) -> None:
         """Forget all train functions, those that run included."""
-        self._idle.clear()
+        self.outdate()
         self._stepping.clear()
+
+    def outdate(self) -> None:
+        """Make all train functions anew; those of single batches go on with what they added up."""
+        self._idle.clear()
         self._gradients = None
         self._token = object()
 
@@ -96,6 +100,7 @@ class ExecutorCache:
             raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
         for each in plan.program.hosted:
             each.tell()
+        model._watch_layers()
         return train_function
 
     def stepping(
@@ -121,7 +126,8 @@ class ExecutorCache:
         shared = ranks.current() if with_metrics else None
         shared_key = (form.key, shared, ranks.manner())
         others = last is not None and last.resolved.losses is not resolved.losses
-        if train_function is None or others or train_function.key[3:] != shared_key:
+        same = train_function is not None and train_function.key[0] is self._token
+        if not same or others or train_function.key[3:] != shared_key:
             key = (self._token, kind, "steps", *shared_key)
             train_function = self._kept(key, resolved)
             if train_function is None:
@@ -148,6 +154,7 @@ class ExecutorCache:
         key = (rows, form.key, [id(v) for v in variables])
         if self._gradients is None or self._gradients[0] != key:
             plan = lower_training(model, resolved, form)
+            model._watch_layers()
             self._gradients = key, Gradients(plan, resolved, variables, rows)
         return self._gradients[1]
 

@@ -21,7 +21,7 @@ from cdl._tracing.eager import Runner, in_dtypes
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
-from cdl.layers.kept import KeptPrograms
+from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merges
 from cdl.layers.weighted import tell_of_changes
 from cdl.random import core_seed
@@ -88,20 +88,20 @@ class Predictors:
         self._draws = self.program.draws
         # Of the one input of a model that gives one array; None for others, which pack theirs, and
         # for those that draw numbers, other ones in each call.
-        self.row_shape: tuple[int, ...] | None = None
+        self._row_shape: tuple[int, ...] | None = None
         takes_arrays = not self._draws and not model._has_host_part()
         if len(self.program.inputs) == len(self.program.outputs) == 1 and takes_arrays:
             packed = model._packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
-                self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
+                self._row_shape = rows[0] if rows is not None else model._input_infos()[0].row
         self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
             info.dtype if info.dtype == "bool" or info.dtype.lstrip("u").startswith("int") else None
             for info in model._output_infos()
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
-            self.row_shape = None
+            self._row_shape = None
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(FEW)
         self._others: dict[int, Executor | _Merging] = {}
@@ -110,11 +110,17 @@ class Predictors:
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
+        self.watch = Watch(model)
         tell_of_changes(self)
+
+    @property
+    def row_shape(self) -> tuple[int, ...] | None:
+        """The shape of a row for which nothing else is to be asked; None: see `predict`."""
+        return self._row_shape if self._row_shape and self.watch.holds() else None
 
     def forget(self) -> None:
         """Be good for nothing, so that the model makes others."""
-        self.outdated, self.row_shape = True, None
+        self.outdated, self._row_shape = True, None
 
     @property
     def bytes(self) -> int:
@@ -204,11 +210,14 @@ class Predictors:
         watching = None
         if model.run_eagerly:
             program, watching = lower_with_calls(model, True, True, self.rows)
+            model._watch_layers()
             runner = Runner(program, training=True)
         else:
 
             def make() -> Runner:
-                return Runner(lower_inference(model, True, self.rows), training=True)
+                made = Runner(lower_inference(model, True, self.rows), training=True)
+                model._watch_layers()  # a `call` of the user's may have set attributes
+                return made
 
             runner = self._kept.get(model, None, make)
         if model._place is None:

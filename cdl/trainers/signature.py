@@ -175,6 +175,12 @@ class TrainableModel(Protocol):
     _predictors_made: Predictors | None
     _sizes_made: Sizes | None
 
+    def _watch_layers(self) -> None:
+        """A program was made: from now on it counts what changes."""
+
+    def _heed_changes(self) -> bool:
+        """Forget all programs if layers have other attributes than when they were made; whether."""
+
     def _of_users(self) -> TrainableModel:
         """The model that users know: this one, if it does not run in the place of another."""
 

@@ -12,6 +12,7 @@ from cdl._common.validation import expected
 from cdl._variables.assigning import assign_all
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
+from cdl.layers.kept import Watch
 from cdl.random import Kept
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.compile_metrics import LossAndMetrics
@@ -89,6 +90,7 @@ class CompiledState(PartOfModel):
     _executors: ExecutorCache | None = None
     _predictors_made: Predictors | None = None  # the last ones
     _sizes_made: Sizes | None = None  # of a model that takes several sizes
+    _watch: Watch | None = None  # of the layers since programs were made
     _last_train_function: TrainFunction | CustomSteps | None = None  # whose values `metrics` shows
     _loss_and_metrics_made: LossAndMetrics | None = None
     _columns: Columns | None = None  # of the frames that it was trained on
@@ -104,6 +106,7 @@ class CompiledState(PartOfModel):
             "_executors",
             "_predictors_made",
             "_sizes_made",
+            "_watch",
             "_last_train_function",
             "_loss_and_metrics_made",
         ):
@@ -261,7 +264,23 @@ class CompiledState(PartOfModel):
                 sizes = self._sizes_made = self._sizes_made or Sizes()
                 made = sizes.predictors(rows, lambda: Predictors(self, rows))
             self._predictors_made = made
+            self._watch_layers()
         return made
+
+    def _watch_layers(self) -> None:
+        """A program was made: from now on it counts what changes."""
+        self._watch = Watch(self)  # type: ignore[arg-type] # a model is a layer
+        if self._predictors_made is not None:
+            self._predictors_made.watch = self._watch
+
+    def _heed_changes(self) -> bool:
+        """Forget all programs if layers have other attributes than when they were made; whether."""
+        if self._watch is None or self._watch.holds():
+            return False
+        self._watch = self._predictors_made = self._sizes_made = None
+        if self._executors is not None:
+            self._executors.outdate()
+        return True
 
     def _forget_programs(self) -> None:
         """The layers have changed: nothing that was lowered from them is true any more."""

@@ -9,6 +9,7 @@ from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import flag, one_of, per_axis
 from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
+from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import batch_of, image_of
@@ -47,6 +48,7 @@ class BaseConv(Layer):
             left as in `Layer`.
     """
 
+    activation = Activated()
     rank: int  # of the images, without the axes of samples and channels
     bias: Variable | None
     bias_initializer: Any

@@ -1,0 +1,165 @@
+"""What a `call` reads from attributes counts from the next use on, however a model is used."""
+
+import itertools
+import types
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers
+
+X = np.ones((4, 3), np.float32)
+
+
+class Inner(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.factor = 1.0
+
+    def call(self, x):
+        return x * self.factor
+
+
+class Base(cdl.Model):
+    scale = 1.0
+
+    def __init__(self):
+        super().__init__()
+        self.inherited = 1.0
+
+
+class Net(Base):
+    def __init__(self):
+        super().__init__()
+        self.alpha = 1.0
+        self.parts, self.table = [1.0], {"a": {"b": 1.0}}
+        self.array = np.ones(3, np.float32)
+        self.settings = types.SimpleNamespace(beta=1.0)
+        self.kept = cdl.Variable(1.0, dtype="float64", trainable=False)
+        self.large = cdl.Variable(2**24 + 1, dtype="int64", trainable=False)
+        self.inner = Inner()
+        self.dense = layers.Dense(3, kernel_initializer="ones")
+
+    def call(self, x):
+        read = self.alpha * self.inherited * self.scale * self.parts[0] * self.table["a"]["b"]
+        large = self.large.numpy() / (2**24 + 1)
+        read = read * self.settings.beta * float(self.kept.numpy()) * float(large)
+        return self.inner(self.dense(x)) * read * self.array
+
+
+CHANGES = {
+    "an attribute": lambda net: setattr(net, "alpha", 2.0),
+    "one of a base": lambda net: setattr(net, "inherited", 2.0),
+    "one of a class": lambda net: setattr(Base, "scale", 2.0),
+    "in a list": lambda net: net.parts.__setitem__(0, 2.0),
+    "in a dict in a dict": lambda net: net.table["a"].update(b=2.0),
+    "in an array": lambda net: net.array.fill(2.0),
+    "in an object": lambda net: setattr(net.settings, "beta", 2.0),
+    "a variable of float64": lambda net: net.kept.assign(2.0),
+    "a variable of large integers": lambda net: net.large.assign(2**25 + 2),
+    "one of a layer within": lambda net: setattr(net.inner, "factor", 2.0),
+    "an activation": lambda net: setattr(net.dense, "activation", lambda x: 2 * x),
+    "a layer": lambda net: setattr(
+        net, "dense", layers.Dense(3, kernel_initializer=cdl.initializers.Constant(2.0))
+    ),
+}
+ASKED = {  # each with what it is before and after
+    "a call": (lambda net: net(X)[0, 0], 3, 6),
+    "a call in training": (lambda net: net(X, training=True)[0, 0], 3, 6),
+    "predict": (lambda net: net.predict(X, verbose=0)[0, 0], 3, 6),
+    "predict_on_batch": (lambda net: net.predict_on_batch(X)[0, 0], 3, 6),
+    "evaluate": (lambda net: net.evaluate(X, X, verbose=0), 4, 25),
+    "test_on_batch": (lambda net: net.test_on_batch(X, X), 4, 25),
+}
+TRAINED = {
+    "train_on_batch": (lambda net: net.train_on_batch(X, X), 4, 25),
+    "fit": (lambda net: net.fit(X, X, verbose=0).history["loss"][0], 4, 25),
+}
+REFUSED = {(use, "a layer") for use in TRAINED}  # until it is compiled again
+
+
+@pytest.fixture
+def net(monkeypatch):
+    monkeypatch.setattr(Base, "scale", 1.0)
+    net = Net()
+    net.compile(cdl.optimizers.SGD(0.0), "mse")
+    return net
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_counts_in_each_use(net, change):
+    uses = ASKED if change == "a layer" else {**ASKED, **TRAINED}
+    for use, before, _ in uses.values():
+        assert use(net) == before
+    CHANGES[change](net)
+    found = {name: use(net) for name, (use, _, _) in uses.items() if name != "test_on_batch"}
+    assert found == {name: uses[name][2] for name in found}
+
+
+@pytest.mark.parametrize(
+    ("use", "change"),
+    [pair for pair in itertools.product([*ASKED, *TRAINED], CHANGES) if pair not in REFUSED],
+)
+def test_it_counts_in_the_first_use_after_it(net, use, change):
+    run, before, after = {**ASKED, **TRAINED}[use]
+    assert run(net) == before
+    CHANGES[change](net)
+    if use == "test_on_batch":
+        net.reset_metrics()
+    assert run(net) == after
+
+
+def test_training_goes_on_with_another_layer_after_compile(net):
+    net.fit(X, X, verbose=0)
+    CHANGES["a layer"](net)
+    with pytest.raises(ValueError, match=r"since training began: .* call compile"):
+        net.fit(X, X, verbose=0)
+    net.compile(cdl.optimizers.SGD(0.0), "mse")
+    assert net.fit(X, X, verbose=0).history["loss"] == [25]
+
+
+def test_another_layer_may_give_another_width(net):
+    assert net.predict(X, verbose=0).shape == (4, 3)
+    net.array = 1.0
+    net.dense = layers.Dense(5)
+    assert net(X).shape == net.predict(X, verbose=0).shape == (4, 5)
+    assert net.output_shape == (None, 5)
+
+
+def test_built_in_layers_heed_what_is_set_after_their_first_use():
+    model = cdl.Sequential([layers.Dense(3, kernel_initializer="ones"), layers.Dropout(0.0)])
+    model.compile(cdl.optimizers.SGD(0.0), "mse")
+    assert model.fit(X, X, verbose=0).history["loss"] == [4]
+    assert model.predict(X, verbose=0)[0, 0] == 3
+    model.layers[0].activation = "relu"
+    model.layers[1].rate = 0.5
+    assert set(model(X, training=True).ravel()) == {0, 6}
+    model.layers[0].activation = lambda x: 2 * x
+    assert model(X)[0, 0] == model.predict(X, verbose=0)[0, 0] == 6
+    assert model.fit(X, X, verbose=0).history["loss"] != [4]
+    model.layers[0].activation = None
+    assert model(X)[0, 0] == 3
+
+
+def test_nothing_is_traced_again_without_a_change(net):
+    traces = []
+    call = Net.call
+
+    class Counting(Net):
+        def call(self, x):
+            traces.append(1)
+            return call(self, x)
+
+    net = Counting()
+    net.compile("sgd", "mse", metrics=["mae"])
+
+    def use():
+        for run, _, _ in {**ASKED, **TRAINED}.values():
+            run(net)
+
+    use()
+    first = len(traces)
+    net.alpha, net.array = float("1.0"), net.array
+    use()
+    assert len(traces) == first
