@@ -123,7 +123,7 @@ class IntegerVariable(Variable):
         self.autocast = False
         self.name = self.path = name
         self.trainable = False
-        self.regularizer = self.constraint = None
+        self._regularizer = self._constraint = None
         self.bits, self.block, self.table = bits, block, table
         self.word_bits = bits if word_bits is None else word_bits
         last = self.shape[-1] if size is None else size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,12 @@ class Variable(Operators, Listed):
 
     _inner: tuple[str, ...] = ("kept_dtype", "storage")
     __slots__ = (
+        "_constraint",
+        "_regularizer",
         "autocast",
-        "constraint",
         "kept_dtype",
         "name",
         "path",
-        "regularizer",
         "shape",
         "storage",
         "trainable",
@@ -97,12 +98,38 @@ class Variable(Operators, Listed):
         self.name = name
         self.path = name
         self.trainable = trainable
-        self.regularizer = regularizer
-        self.constraint = constraint
+        self._regularizer = regularizer
+        self._constraint = constraint
         allocation_limit.spend(name, self.shape)
         self.storage = _core.Parameter(self.shape, matrix)
         if initializer is not None and not allocation_limit.shapes_only():
             self.assign(initializer(self.shape))
+
+    @property
+    def regularizer(self) -> Any:
+        """The penalty on it, or None; a name may be set, and counts from the next step on."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value: Any) -> None:
+        self._set_rule("regularizer", value)
+
+    @property
+    def constraint(self) -> Any:
+        """What it must be after each update, or None; a name may be set, likewise."""
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, value: Any) -> None:
+        self._set_rule("constraint", value)
+
+    def _set_rule(self, kind: str, value: Any) -> None:
+        if isinstance(value, (str, dict)):
+            value = import_module(f"cdl.{kind}s").get(value)
+        before = getattr(self, f"_{kind}", None)
+        setattr(self, f"_{kind}", value)
+        if value is not before:
+            import_module("cdl.layers.weighted").computes_otherwise()
 
     @property
     def dtype(self) -> str:

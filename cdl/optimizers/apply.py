@@ -50,7 +50,7 @@ class ForeignWeights:
         name = str(getattr(variable, "name", "variable"))
         mirror = Variable(values.shape, lambda _: values, name=name)
         mirror.path = str(getattr(variable, "path", name))
-        mirror.constraint = getattr(variable, "constraint", None)
+        mirror._constraint = getattr(variable, "constraint", None)
         self.given[mirror] = variable
         return mirror
 

@@ -142,6 +142,36 @@ def test_built_in_layers_heed_what_is_set_after_their_first_use():
     assert model(X)[0, 0] == 3
 
 
+@pytest.mark.parametrize("rule", ["l2", {"class_name": "L2", "config": {"l2": 0.01}}])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_regularizer_is_set_by_name(net, rule, used):
+    net(X)
+    if used:
+        assert net.fit(X, X, verbose=0).history["loss"] == [4]
+    net.dense.kernel.regularizer = rule
+    assert net.losses == pytest.approx([0.09])
+    assert net.fit(X, X, verbose=0).history["loss"] == pytest.approx([4.09])
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_constraint_is_set_by_name(net, used):
+    net(X)
+    if used:
+        net.fit(X, X, verbose=0)
+    net.dense.kernel.constraint = "unit_norm"
+    net.fit(X, X, verbose=0)
+    np.testing.assert_allclose(net.dense.kernel.numpy(), 3**-0.5, rtol=1e-4)
+
+
+def test_a_rule_of_no_such_name_is_refused_and_the_one_before_stays(net):
+    net(X)
+    net.dense.kernel.regularizer = "l1"
+    before = net.dense.kernel.regularizer
+    with pytest.raises(ValueError, match="l7"):
+        net.dense.kernel.regularizer = "l7"
+    assert net.dense.kernel.regularizer is before
+
+
 def test_nothing_is_traced_again_without_a_change(net):
     traces = []
     call = Net.call
