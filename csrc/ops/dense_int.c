@@ -57,8 +57,7 @@ static const char *check(const struct cdl_node *node) {
                "zero: expected one if there are groups of rows");
     CDL_EXPECT(w && scale, "kernel, scale: expected both");
     CDL_EXPECT(!node->numbers[DYNAMIC] || x->width <= MOST_DYNAMIC,
-               "x: expected at most 133,144 columns, whose products of integers of eight bits add "
-               "up to one of 32");
+               "x: expected at most 133,144 columns, whose sums int32 holds");
     const struct cdl_int_product p = product_of(node);
     CDL_EXPECT(w->matrix && w->rows == cdl_int_depth(p.k, p.block, p.bits) + has_sums(node) &&
                    w->cols == cdl_max(p.n, 2),

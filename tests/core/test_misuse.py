@@ -133,7 +133,6 @@ MALFORMED = {
     "a kernel of another width": lambda: with_weights(SQUARE, n=4),
     "a bias of another width": lambda: with_weights(SQUARE, weight(np.ones(2))),
     "a bias that is a matrix": lambda: with_weights(SQUARE, SQUARE),
-    "a fused activation that needs x": lambda: with_weights(SQUARE, activation="silu"),
     "another shape behind softmax": lambda: scored("softmax", [(3,)], (4,)),
     "another size behind reshape": lambda: scored("reshape", [(3, 2)], (5,)),
     "a loss without a target": lambda: scored("loss", [(3,)], **LOSS),
@@ -155,6 +154,13 @@ MALFORMED = {
 def test_a_malformed_program_is_refused(what):
     with pytest.raises((ValueError, KeyError)):
         _core.Executor(MALFORMED[what](), 4)
+
+
+def test_a_fused_activation_whose_derivative_needs_x_is_refused_in_training():
+    program = with_weights(SQUARE, activation="silu")
+    _core.Executor(program, 4)
+    with pytest.raises(ValueError, match="the derivative of silu needs more than its value"):
+        _core.Executor(program, 4, training=True)
 
 
 REASONS = {

@@ -195,4 +195,4 @@ def test_draws_that_all_samples_share_are_one_and_fixed_ones_stay():
 
 def test_long_predictions_draw_no_row_twice():
     x = drawn("normal", (2,), 5000, rows=16)
-    assert len(np.unique(x)) == 10_000
+    assert len(np.unique(x, axis=0)) == 5000  # of 10,000 floats by themselves some may be equal
