@@ -167,3 +167,22 @@ def test_transformations_that_are_no_such_are_refused():
     narrow = MOVING["RandomRotation"](bounding_box_format="xyxy")
     with pytest.raises(ValueError, match="must have 2 rows and columns"):
         narrow({"images": np.ones((1, 4, 1, 1)), "bounding_boxes": boxes})
+
+
+def test_a_pipeline_hands_the_dict_from_layer_to_layer():
+    images, boxes = rectangles(np.random.default_rng(11))
+    given = {"boxes": boxes, "labels": np.zeros((len(boxes), 1))}
+    parts = {"images": images, "segmentation_masks": images, "bounding_boxes": given}
+
+    def made():
+        return [MOVING[name](bounding_box_format="xyxy") for name in ("RandomZoom", "Resizing")]
+
+    found, expected = layers.Pipeline(made())(parts, training=True), parts
+    for layer in made():
+        expected = layer(expected, training=True)
+    for name in ("images", "segmentation_masks"):
+        np.testing.assert_array_equal(found[name], expected[name])
+    for name in ("boxes", "labels"):
+        np.testing.assert_array_equal(
+            found["bounding_boxes"][name], expected["bounding_boxes"][name]
+        )

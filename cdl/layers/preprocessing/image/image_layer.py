@@ -96,12 +96,16 @@ class ImageLayer(Transformations):
         assert height is not None and width is not None
         return height, width
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the output, for a batch of images or for one.
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output, for a batch of images or for one, or those of a dict with them.
 
         Raises:
             ValueError: the input has another number of axes.
         """
+        if isinstance(input_shape, dict):
+            moved = input_shape.keys() & {"images", "segmentation_masks"}
+            sizes = {name: self.compute_output_shape(input_shape[name]) for name in moved}
+            return {**input_shape, **sizes}
         shape = tuple(input_shape)
         if len(shape) == 3:
             return self.compute_output_shape((None, *shape))[1:]
