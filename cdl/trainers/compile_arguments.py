@@ -46,7 +46,7 @@ def output_specs(given: dict[str, Any], names: Sequence[str], nest: Any) -> tupl
         if without:
             warn(f"compile: loss is a list of {listed}: the outputs {without} are not trained")
     if len(names) == 1:
-        return (OutputSpec(losses[0], *(_listed(given, name, names) for name in _METRICS)),)
+        return (OutputSpec(losses[0], *(_listed(given, name) for name in _METRICS)),)
     lists = [_lists(_alike(nest, given[name]), f"compile: {name}", names) for name in _METRICS]
     return tuple(map(OutputSpec, losses, *lists))
 
@@ -244,7 +244,8 @@ def _scales(
     of_losses = [None if each is None else _number(each, name) for each in tree.flatten(weights)]
     alike = given is not None and len(of_losses) == len(numbered)
     if isinstance(weights, Mapping) and alike and len(numbered) == 1:
-        _for_each(_alike(nest, weights), name, names, partly=True)  # checks the name
+        if len(names) > 1:
+            _for_each(_alike(nest, weights), name, names, partly=True)  # checks the name
     elif isinstance(weights, Mapping):
         alike = alike and isinstance(given, Mapping) and set(weights) == set(given)
     if alike:
@@ -263,16 +264,14 @@ def _scales(
 # --- one output ---
 
 
-def _listed(arguments: dict[str, Any], name: str, names: Sequence[str]) -> list[Any]:
-    """Metrics of the one output as a flat list: from lists, and dicts by its name."""
+def _listed(arguments: dict[str, Any], name: str) -> list[Any]:
+    """Metrics as a flat list: from lists and dicts, of any keys, as in Keras."""
     given = arguments[name]
     name = f"compile: {name}"
     if given is None:
         return []
     if not isinstance(given, (list, tuple, Mapping)):
         raise ValueError(f"{name} must be a list, tuple or dict, got {brief(given)}")
-    if isinstance(given, Mapping) and "class_name" not in given:
-        _for_each(given, name, names, partly=True)  # checks the keys
     return _checked(_flat(given), name)
 
 
