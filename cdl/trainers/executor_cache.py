@@ -121,13 +121,14 @@ class ExecutorCache:
         if not with_metrics:
             resolved = resolved._replace(metrics=())
         form = self._form(model, arrays, resolved)
-        last = train_function = self._stepping.get(kind)
+        last = self._stepping.get(kind)
+        train_function: TrainFunction | None = last
         # Who computes metrics wants the outputs of all rows.
         shared = ranks.current() if with_metrics else None
         shared_key = (form.key, shared, ranks.manner())
         others = last is not None and last.resolved.losses is not resolved.losses
         same = train_function is not None and train_function.key[0] is self._token
-        if not same or others or train_function.key[3:] != shared_key:
+        if train_function is None or not same or others or train_function.key[3:] != shared_key:
             key = (self._token, kind, "steps", *shared_key)
             train_function = self._kept(key, resolved)
             if train_function is None:

@@ -110,7 +110,7 @@ class Predictors:
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
             each.tell()
-        self.watch = Watch(model)
+        self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer
         tell_of_changes(self)
 
     @property

@@ -269,7 +269,7 @@ class CompiledState(PartOfModel):
 
     def _watch_layers(self) -> None:
         """A program was made: from now on it counts what changes."""
-        self._watch = Watch(self)  # type: ignore[arg-type] # a model is a layer
+        self._watch = Watch(self)
         if self._predictors_made is not None:
             self._predictors_made.watch = self._watch
 

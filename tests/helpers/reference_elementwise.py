@@ -16,11 +16,6 @@ def _power(a: Array, b: Array) -> Array:
     return np.float_power(a, b)
 
 
-def _floor_divide(a: Array, b: Array) -> Array:
-    """NaN for an infinite a, as on Keras's JAX backend."""
-    return np.where(np.isinf(a), np.nan, np.floor_divide(a, b))
-
-
 def _true(x: Array) -> Array:
     return np.asarray(x, np.float64)
 
@@ -67,7 +62,7 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "maximum": np.maximum,
     "minimum": np.minimum,
     "above": lambda a, b: (a > b) + 0.5 * (a == b),
-    "floor_divide": _floor_divide,
+    "floor_divide": np.floor_divide,
     "mod": np.mod,
     "fmod": np.fmod,
     "floor": np.floor,

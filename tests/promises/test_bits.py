@@ -18,6 +18,7 @@ from programs import ISAS, TEAMS, activation, dense, learner, random_weight, wei
 import cdl
 from cdl import _core
 from cdl._ir.program import Program
+from cdl.trainers.lowering import lower_inference
 
 # rows of a batch: below, at and beyond the blocks of 16 that threads share, with one row left over
 BATCHES = [1, 2, 15, 16, 17, 31, 33, 48, 49, 65, 97, 130]
@@ -326,7 +327,7 @@ def token_net():
 
 
 def as_training(model, rows):
-    program = model.program()
+    program = lower_inference(model, training=True)
     program.external_grads = []  # the loss is within
     y = program.outputs[0]
     program.loss("mean_squared_error", program.input(y.shape, role="y"), y)
