@@ -149,6 +149,7 @@ def with_others(
         observed: what `keys_of_reports` found.
         held: the Metrics that a model and its layers have as attributes.
         taken: names in the logs of other values: a metric of such a name gets the next free one.
+            "loss" is none of them: as in Keras, a metric of that name stands in its place.
     """
     names = FreeNames(*taken)
     known = {id(each.metric): each for each in observed}
@@ -439,7 +440,7 @@ class _Step:
         if self.program.calls is not None:
             calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
         reports, observed = keys_of_reports(self.program, self._keys)
-        taken = ["loss", *(m.name for m in self._metrics), *(str(e.logged) for e in self._losses)]
+        taken = [*(m.name for m in self._metrics), *(str(e.logged) for e in self._losses)]
         observed = with_others(observed, self._model._held_metrics(), taken)
         program = self.program.fused(self.program.training, penalties)
         slots = self._inputs.slots
