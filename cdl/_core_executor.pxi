@@ -51,9 +51,9 @@ cdef class Executor:
         _share(&definition.definition, ranks)
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &misfit)
         check(status, &misfit)
-        self.hosts = definition.hosts
+        self.hosts, self.labels = definition.hosts, definition.labels
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
-        self.labels, self.input_labels = definition.labels, definition.input_labels
+        self.input_labels = definition.input_labels
         self.training, self.splits = training, splits
         self.made_of = program, rows, {"isa": isa, "threads": threads, "lockstep": lockstep}
         self.source = [v.storage for v in program.variables], optimizer, rules
@@ -103,13 +103,9 @@ cdef class Executor:
         if cdl_fault(self.program, &found):
             row = order[found.sample] if order != NULL else found.sample
             where = "" if found.shared else f" in row {row}"
-            if found.instruction < 0:
-                raise ValueError(
-                    f"{self.input_labels[-1 - found.instruction]} must have integers below "
-                    f"{found.limit} in size, which float32 holds all of, got one of about "
-                    f"{found.value:.8g}{where}")
-            raise ValueError(f"{self.labels[found.instruction]}: expected numbers in "
-                             f"[0, {found.limit}), got {found.value:.8g}{where}")
+            text = _fault_of_input if found.instruction < 0 else _fault_of_instruction
+            label = [*self.labels, *self.input_labels[::-1]][found.instruction]
+            raise ValueError(text.format(label, found.limit, found.value) + where)
         return 0
 
     cdef int _check_training(self) except -1:

@@ -233,6 +233,7 @@ def test_every_layer_that_takes_a_seed_is_tried():
     there = {name for name, each in vars(layers).items() if isinstance(each, type)}
     apart = {"MixUp", "CutMix", "RandomPosterization"}  # below; and Keras's draws nothing
     apart |= {"AugMix", "RandAugment"}  # in layers/test_image_chains.py
+    apart |= {"GroupedQueryAttention"}  # another name of GroupQueryAttention
     tried = {name.removeprefix("a layer of ") for name in LAYERS}
     assert {name for name in there - apart if takes_seed(getattr(layers, name))} <= tried
 

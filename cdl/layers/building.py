@@ -35,6 +35,14 @@ class WeightOfOpenSizeError(ValueError):
     """A weight's shape has a size that only data tell."""
 
 
+def _takes_places(cls: type) -> bool:
+    """Whether the first of cdl's own classes below a user's takes arguments by their places."""
+    first = next(each for each in cls.__mro__ if not is_users(each))
+    by_place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    arguments = list(inspect.signature(first.__init__).parameters.values())[1:]
+    return any(each.kind is by_place for each in arguments)
+
+
 def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """All arguments of a constructor of the user's, those left at their defaults too, by name.
 
@@ -57,6 +65,8 @@ def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> d
         if kind is inspect.Parameter.VAR_KEYWORD:
             found |= value
             continue
+        if kind is inspect.Parameter.VAR_POSITIONAL and _takes_places(cls):
+            continue  # what the class below was given by its place, its own `get_config` says
         nameless = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
         if kind in nameless and (value or kind is inspect.Parameter.POSITIONAL_ONLY):
             raise _no_config(cls, f"{name!r} is given by its place alone")

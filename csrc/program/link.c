@@ -210,6 +210,7 @@ static void link_derived(struct cdl_program *program) {
     }
 }
 
+#ifndef NDEBUG
 /* Whether no two nodes write the gradient of one value, but for those that add to it, and a loop's
  * own way from one iteration to the next. */
 static inline bool writes_once(const struct cdl_program *program) {
@@ -224,6 +225,7 @@ static inline bool writes_once(const struct cdl_program *program) {
     }
     return true;
 }
+#endif
 
 void cdl_link(struct cdl_program *program) {
     link_shared(program);

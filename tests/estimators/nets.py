@@ -11,6 +11,8 @@ from cdl.sklearn.thread_share import shared_threads
 def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):
     """A net whose input and output fit the data."""
     hidden = [Dense(width, "relu") for width in units]
+    if y.shape[1] == 1 and activation == "softmax":  # which would warn: it is 1 for any scores
+        activation = "sigmoid"
     last = [Dropout(dropout), Dense(y.shape[1], activation)]
     model = Sequential([Input((X.shape[1],)), *hidden, *last])
     model.compile(loss=loss, optimizer="rmsprop")
