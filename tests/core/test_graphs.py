@@ -144,6 +144,7 @@ def test_a_deeper_graph_takes_no_more_memory_to_predict(net):
     assert many == few
 
 
+@pytest.mark.measures
 def test_threads_in_lockstep_take_little_more_memory_than_one():
     program = tower(40)
     program.objective(program.outputs[0])

@@ -396,6 +396,7 @@ def test_inputs_are_fed_in_two_bytes(isa, threads):
         np.testing.assert_array_equal(run.output(0), found[order])
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("kinds", [(), ("batch_norm",), ("dropout",), ("batch_norm", "dropout")])
 def test_a_plan_of_bfloat16_takes_some_half_of_the_bytes(kinds):
     taken = {}

@@ -125,6 +125,7 @@ def test_images_go_through_in_blocks_as_one_by_one(rows):
     np.testing.assert_array_equal(together, alone)
 
 
+@pytest.mark.measures
 def test_memory_of_predictions_is_that_of_a_block():
     model = large_images()
     program = model.program()

@@ -347,6 +347,7 @@ def test_whole_nets_of_images_and_tokens_learn_the_same_bits_at_1_to_4_threads(m
         assert_same(run(net, batch, steps=2, **team), alone)
 
 
+@pytest.mark.measures
 def test_threads_of_a_net_of_images_take_the_memory_of_one():
     def taken(model, **options):
         program, _ = as_training(model, 1)
