@@ -37,9 +37,9 @@ class WeightOfOpenSizeError(ValueError):
 
 def _takes_places(cls: type) -> bool:
     """Whether the first of cdl's own classes below a user's takes arguments by their places."""
-    first = next(each for each in cls.__mro__ if not is_users(each))
+    first = next(c for c in cls.__mro__ if not is_users(c) and "__init__" in vars(c))
     by_place = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    arguments = list(inspect.signature(first.__init__).parameters.values())[1:]
+    arguments = list(inspect.signature(vars(first)["__init__"]).parameters.values())[1:]
     return any(each.kind is by_place for each in arguments)
 
 
