@@ -1,7 +1,7 @@
 """Is dist/ what may be released? `make release-check` calls it; it tells all that is not.
 
 One version in pyproject.toml, in the names of the files, in `cdl.__version__` and as the first
-heading of CHANGELOG.md, with a date; one wheel under 2 MB for this machine, with the licence; in a
+heading of CHANGELOG.md, with a date; a wheel under 2.3 MB for this machine, with the licence; in a
 new environment it runs every block of Python in README.md, and `python -m cdl info`.
 """
 
@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LARGEST = 2_000_000  # bytes
+LARGEST = 2_300_000  # bytes
 NEEDED = ["scikit-learn"]  # by README's blocks
 
 
