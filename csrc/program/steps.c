@@ -167,6 +167,7 @@ void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struc
     } while (first < last);
 }
 
+#ifndef NDEBUG
 /* Whether there is memory for samples [first, last) of what a node reads and gives; then (back)
  * whether the pads of the gradients that it has written of them hold zeros. */
 static inline bool fits(const struct cdl_program *program, const struct cdl_context *ctx,
@@ -186,6 +187,7 @@ static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_share r
     }
     return true;
 }
+#endif
 
 static inline void run(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                        struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {

@@ -20,6 +20,7 @@ BESIDE = {"build", "dist", "__pycache__", "docs/api", "demo.png"}
 OTHERS = (
     *("sklearn_testing_", "joblib_memmapping_folder_", "dask-", "pymp-", "hf_datasets-"),
     *("torchinductor_", ".ses", ".config", "keras.json"),
+    *("org.chromium.", ".org.chromium.", "playwright", ".cache", ".pki", ".local"),
 )
 
 
