@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,8 @@ class Settings:
         """ValueError for values, set or to be set, that the constructor refuses."""
         classes = type(self).__mro__
         cls: Any = next(each for each in classes if each.__module__.startswith("cdl.optimizers."))
-        known = {*inspect.signature(cls).parameters, "decay"}
-        names = known.intersection((*SHARED, *cls.extra_arguments))
-        cls(**{"learning_rate": 0.0, **{each: getattr(self, each) for each in names}, **changed})
+        given = {each: getattr(self, each) for each in _names_of(cls)}
+        cls(**{"learning_rate": 0.0, **given, **changed})
 
     def _set(self: Any, name: str, value: Any) -> None:
         """Give an attribute another value, and what follows from it: slots, averages, steps."""
@@ -62,3 +62,10 @@ class Settings:
         optimizer._slots.follow(optimizer)
         optimizer._executors.clear()
         optimizer._changes += 1
+
+
+@functools.cache  # each optimizer that is built asks, and a signature takes as long as its checks
+def _names_of(cls: type[Optimizer]) -> frozenset[str]:
+    """The arguments of one of cdl's optimizers that are settings."""
+    known = {*inspect.signature(cls).parameters, "decay"}
+    return frozenset(known.intersection((*SHARED, *cls.extra_arguments)))
