@@ -81,14 +81,11 @@ int cdl_threads_cores(void) {
 }
 
 void cdl_threads_init(void) {
-    int cpus = affinity_cpus();
-    int quota = cgroup_cpus();
-    limit = cpus;
-    snprintf(reason, sizeof reason, "cores this process may run on: %d", cpus);
-    if (quota && quota < limit) {
-        limit = quota;
-        snprintf(reason, sizeof reason, "the cgroup's quota pays for %d", quota);
-    }
+    limit = cdl_threads_cores();
+    if (limit < affinity_cpus())
+        snprintf(reason, sizeof reason, "the cgroup's quota pays for %d", limit);
+    else
+        snprintf(reason, sizeof reason, "cores this process may run on: %d", limit);
     const char *wanted = getenv("OMP_NUM_THREADS");
     if (wanted && *wanted) {
         char *end;
