@@ -18,6 +18,7 @@ from cdl._common.validation import axes, number
 from cdl._configs.identifiers import Registry
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import attempt
+from cdl._tracing.variable import RULES
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ CORE_EPSILON = 1e-7  # what the core adds to a norm; with another `epsilon()` it
 
 _family = Registry("constraint", "keras.constraints")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
+RULES["constraint"] = get
 
 
 class Constraint(Hinting):

@@ -18,7 +18,7 @@ from cdl._common.validation import number, one_of
 from cdl._configs.identifiers import Registry
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import attempt
-from cdl._tracing.variable import in_traced_code
+from cdl._tracing.variable import RULES, in_traced_code
 from cdl.config import epsilon
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ __all__ = [
 
 _family = Registry("regularizer", "keras.regularizers")
 get, serialize, deserialize = _family.get, _family.serialize, _family.deserialize
+RULES["regularizer"] = get
 
 
 class Regularizer(Hinting):

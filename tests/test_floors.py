@@ -45,7 +45,6 @@ LOOKS_UP = {
     "cdl/_configs/serialization.py": "a config names the module of its class",
     "cdl/_tracing/symbolic.py": "Python's operators are functions of cdl.ops",
     "cdl/_tracing/operation.py": "a pickled row names its module",
-    "cdl/_tracing/variable.py": "penalties and constraints of weights are found by names",
     "cdl/compat.py": "a module hands its own name in",
     "cdl/scripts/imports.py": "scripts name modules of Keras",
     "cdl/scripts/older_modules.py": "modules of Keras 2 have moved",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,12 @@ from cdl._tracing.numpy_dispatch import function_of_symbols, ufunc_of_symbols
 from cdl._tracing.symbolic import operator_of, symbolic_error
 from cdl._variables.array_like import Operators
 from cdl._variables.low_array import low, plain
+from cdl._variables.program_caches import invalidate_programs
 from cdl._variables.state import scopes
 
 Array = np.ndarray[Any, np.dtype[Any]]
+# The `get` of regularizers and that of constraints, entered by these modules: they import this one.
+RULES: dict[str, Callable[[Any], Any]] = {}
 _local = threading.local()  # its autocast: the dtype that weights are read in; None: their own
 
 
@@ -125,11 +127,11 @@ class Variable(Operators, Listed):
 
     def _set_rule(self, kind: str, value: Any) -> None:
         if isinstance(value, (str, dict)):
-            value = import_module(f"cdl.{kind}s").get(value)
+            value = RULES[kind](value)
         before = getattr(self, f"_{kind}", None)
         setattr(self, f"_{kind}", value)
         if value is not before:
-            import_module("cdl.layers.weighted").computes_otherwise()
+            invalidate_programs()
 
     @property
     def dtype(self) -> str:

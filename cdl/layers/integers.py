@@ -15,10 +15,10 @@ from cdl._ir.program import Program
 from cdl._tracing.graph import KerasTensor, record
 from cdl._tracing.integer_variable import IntegerVariable, WholeNumbers
 from cdl._tracing.symbolic import operator_of
+from cdl._variables.program_caches import invalidate_programs
 from cdl.dtype_policies import DTypePolicyMap
 from cdl.layers.lora import Adaptable
 from cdl.layers.running import path_of
-from cdl.layers.weighted import computes_otherwise
 from cdl.quantizers import (
     AbsMaxQuantizer,
     Int4QuantizationConfig,
@@ -225,7 +225,7 @@ class WithIntegers(Adaptable):
             self._zero.assign(zero)
         if policy is not self.dtype_policy:
             self.dtype_policy = policy
-        computes_otherwise()
+        invalidate_programs()
 
     def _as_integers(self, values: NDArray[Any], mode: str, quantizer: Any) -> tuple[Any, ...]:
         """The integers of a weight as they are kept, their scales, and the zeros of groups."""

@@ -13,8 +13,8 @@ from cdl._ir import emit
 from cdl._ir.elementwise import argument
 from cdl._tracing.symbolic import operator_of
 from cdl._tracing.variable import Variable
+from cdl._variables.program_caches import invalidate_programs
 from cdl.layers.layer import Layer
-from cdl.layers.weighted import computes_otherwise
 
 if TYPE_CHECKING:
     from typing import Self
@@ -108,7 +108,7 @@ class Adaptable(Layer):
             self._building = before
         frozen.trainable = False
         self.lora_enabled, self.lora_rank, self.lora_alpha = True, rank, lora_alpha
-        computes_otherwise()
+        invalidate_programs()
 
     def _lora(self) -> tuple[Variable, Variable, float]:
         """A, B, and what their product counts."""

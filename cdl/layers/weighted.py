@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from cdl._common.validation import expected, flag
 from cdl._tracing.integer_variable import WholeNumbers
 from cdl._tracing.variable import Variable
 from cdl._variables.assigning import assign_all
+from cdl._variables.program_caches import invalidate_programs
 from cdl._variables.state import State
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
@@ -38,20 +38,6 @@ def changes() -> int:
 def _has_changed() -> None:
     global _changes  # noqa: PLW0603 - one number for all layers, since they know no model
     _changes += 1
-
-
-_told: weakref.WeakSet[Any] = weakref.WeakSet()
-
-
-def tell_of_changes(holder: Any) -> None:
-    """Let who holds programs of layers forget them, by its `forget()`, when layers change."""
-    _told.add(holder)
-
-
-def computes_otherwise() -> None:
-    """A layer that was built computes otherwise from now on: no program of before is true."""
-    for holder in list(_told):
-        holder.forget()
 
 
 def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> list[Any]:
@@ -255,7 +241,7 @@ class Weighted(Tracking, Quantizing):
         else:
             self._dtype_policy = policy
         if self.built:
-            computes_otherwise()
+            invalidate_programs()
         if policy.quantization_mode is not None and self.built and not self._is_quantized:
             self.quantize(policy.quantization_mode)
 

@@ -4,8 +4,9 @@ from typing import Any
 
 from cdl._common.errors import warn
 from cdl._common.overriding import overrides
+from cdl._variables.program_caches import register_cache
 from cdl.distribution import ranks
-from cdl.layers.weighted import changes, tell_of_changes
+from cdl.layers.weighted import changes
 from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.custom.steps import names_of
 from cdl.trainers.data_adapter import Arrays
@@ -34,7 +35,7 @@ class ExecutorCache:
         self._stepping: dict[str, TrainFunction] = {}  # of steps that add up, by kind
         self._gradients: tuple[Any, Gradients] | None = None
         self._token = object()  # in every key: tells train functions of an earlier `compile`
-        tell_of_changes(self)
+        register_cache(self)
 
     def forget(self) -> None:
         """Forget all train functions, those that run included."""

@@ -18,12 +18,12 @@ from cdl._common.dtypes import LOW
 from cdl._common.validation import check_batches
 from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
+from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merges
-from cdl.layers.weighted import tell_of_changes
 from cdl.random import core_seed
 from cdl.trainers import arguments
 from cdl.trainers.custom.eager_step import Calls
@@ -111,7 +111,7 @@ class Predictors:
         for each in self.program.hosted:
             each.tell()
         self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer
-        tell_of_changes(self)
+        register_cache(self)
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from cdl.layers.weighted import tell_of_changes
+from cdl._variables.program_caches import register_cache
 
 if TYPE_CHECKING:
     from cdl.trainers.compile_utils import Resolved
@@ -112,7 +112,7 @@ class Sizes:
         self._lock = threading.Lock()
         self._predictors: dict[Rows, Predictors] = {}
         self._outputs: dict[Rows, tuple[Info, ...]] = {}
-        tell_of_changes(self)
+        register_cache(self)
 
     def forget(self) -> None:
         """Forget the predictors."""

@@ -9,10 +9,10 @@ import numpy as np
 
 from cdl._common.validation import expected, not_yet, number, one_of, whole
 from cdl._tracing.variable import Variable
+from cdl._variables.program_caches import invalidate_programs
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 from cdl.layers.preprocessing.missing import Missing
-from cdl.layers.weighted import computes_otherwise
 
 if TYPE_CHECKING:
     from typing import Self
@@ -135,7 +135,7 @@ class Discretization(Layer):
             before = self.bin_boundaries
             self.bin_boundaries = _shortened(self.summary, 1.0 / self.num_bins)[0, :-1].tolist()
             if before is not None and before != self.bin_boundaries:
-                computes_otherwise()
+                invalidate_programs()
         elif self._missing.any():
             raise ValueError(
                 f"Discretization {self.name!r}: adapt: data must hold numbers, got no number"
