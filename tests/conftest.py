@@ -195,3 +195,28 @@ def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+REFUSED = """
+
+def refused(error, call, *words):
+    try:
+        call()
+    except error as found:
+        assert all(word in str(found) for word in words), found
+    else:
+        raise AssertionError("nothing was raised")
+
+"""
+
+
+@pytest.fixture
+def claims(script: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Run lines by `python -m cdl`, after BEGIN of the test's module, and expect each to hold."""
+
+    def run(*lines: str) -> None:
+        text = request.module.BEGIN + REFUSED + "\n".join(lines) + "\nprint('all')"
+        done = script(text, "-W", "error", "-m", "cdl")
+        assert done.stdout.endswith("all\n"), done.stderr
+
+    return run

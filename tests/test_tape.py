@@ -1,7 +1,5 @@
 """tf.GradientTape in scripts: gradients of what ran while it was open."""
 
-import pytest
-
 BEGIN = """
 import numpy as np
 import tensorflow as tf
@@ -18,25 +16,7 @@ def near(a, b):
     np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5)
 
 
-def refused(error, call, *words):
-    try:
-        call()
-    except error as found:
-        assert all(word in str(found) for word in words), found
-    else:
-        raise AssertionError("nothing was raised")
-
-
 """
-
-
-@pytest.fixture
-def claims(script):
-    def run(text):
-        done = script(BEGIN + text + "\nprint('all')", "-W", "error", "-m", "cdl")
-        assert done.stdout.endswith("all\n"), done.stderr
-
-    return run
 
 
 def test_gradients_by_variables_are_the_derivatives(claims):

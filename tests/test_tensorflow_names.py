@@ -21,27 +21,7 @@ def near(a, b):
     np.testing.assert_allclose(a.astype("float64"), b.astype("float64"), rtol=1e-4, atol=1e-5)
 
 
-def refused(error, call, *words):
-    try:
-        call()
-    except error as found:
-        assert all(word in str(found) for word in words), found
-    else:
-        raise AssertionError("nothing was raised")
-
-
 """
-
-
-@pytest.fixture
-def claims(script):
-    """Run lines after what all of them need, and expect that each of them holds."""
-
-    def run(*lines):
-        done = script(BEGIN + "\n".join(lines) + "\nprint('all')", "-W", "error", "-m", "cdl")
-        assert done.stdout.endswith("all\n"), done.stderr
-
-    return run
 
 
 EQUAL = {
