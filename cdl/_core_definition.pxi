@@ -61,9 +61,9 @@ cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
     return other.param
 
 
-_fault_of_input = ("{} must have integers below {} in size, which float32 holds all of, got one of "
-                   "about {:.8g}")
-_fault_of_instruction = "{}: expected numbers in [0, {}), got {:.8g}"
+_FAULTS = ("{}: expected numbers in [0, {}), got {:.8g}",  # of an instruction, and of an input
+           "{} must have integers below {} in size, which float32 holds all of, got one of about "
+           "{:.8g}")
 
 
 cdef class _Host:

@@ -103,9 +103,9 @@ cdef class Executor:
         if cdl_fault(self.program, &found):
             row = order[found.sample] if order != NULL else found.sample
             where = "" if found.shared else f" in row {row}"
-            text = _fault_of_input if found.instruction < 0 else _fault_of_instruction
-            label = [*self.labels, *self.input_labels[::-1]][found.instruction]
-            raise ValueError(text.format(label, found.limit, found.value) + where)
+            n = found.instruction  # -1 - that of an input; no index here counts from the end
+            label = self.input_labels[-1 - n] if n < 0 else self.labels[n]
+            raise ValueError(_FAULTS[n < 0].format(label, found.limit, found.value) + where)
         return 0
 
     cdef int _check_training(self) except -1:
