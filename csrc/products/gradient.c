@@ -188,7 +188,8 @@ static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block
                                       samples / 2 * CDL_BF16_LINE, zeros, 0, g, block.width);
 }
 
-/* Of samples [first, last). */
+/* Of samples [first, last). One column of weights has no copies: a line of x has no second reader,
+ * and dy is a vector. */
 static void multiply(const struct cdl_gradient *gradient, struct cdl_block block, const float *x,
                      size_t ldx, const float *dy, size_t ldy, size_t first, size_t last, float *g) {
     const struct cdl_context *ctx = gradient->ctx;
@@ -200,13 +201,13 @@ static void multiply(const struct cdl_gradient *gradient, struct cdl_block block
 }
 
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
-    if (gradient->pairs && gradient->w->cols > 1) {
+    if (gradient->pairs) {
         multiply_pairs(gradient, block, g);
         return;
     }
     const float *x = gradient->x + block.row, *dy = gradient->dy + block.column;
     size_t ldx = gradient->ldx, ldy = gradient->ldy;
-    if (gradient->x_copy && gradient->w->cols > 1) {
+    if (gradient->x_copy) {
         const size_t ld = gradient->bf16 ? CDL_CHUNK : block.rows;
         if (gradient->x_copied != block.row + 1) {
             copy(gradient, gradient->x, ldx, block.row, block.rows, gradient->x_copy, ld);
@@ -214,8 +215,7 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
         }
         x = gradient->x_copy, ldx = ld;
     }
-    if (gradient->dy_copy[0] && gradient->w->cols > 1)
-        dy = dy_copied(gradient, block), ldy = block.width;
+    if (gradient->dy_copy[0]) dy = dy_copied(gradient, block), ldy = block.width;
     const size_t samples = gradient->samples;
     multiply(gradient, block, x, ldx, dy, ldy, 0, cdl_min(samples, CHAIN), g);
     for (size_t s = CHAIN; s < samples && !cdl_stopped(gradient->ctx); s += CHAIN) {
