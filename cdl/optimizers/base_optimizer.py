@@ -472,13 +472,16 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     _repr_html_ = html.of_optimizer
 
     def __getattr__(self, name: str) -> Any:
-        text = f"{type(self).__name__!r} object has no attribute {name!r}"
-        if name in ("minimize", "compute_gradients", "get_gradients"):
-            text += (
-                ": values, gradients = cdl.value_and_grad(loss, variables=weights)(x), and then "
-                "apply(gradients, weights); or compile() and fit()"
+        try:
+            return object.__getattribute__(self, name)
+        except AttributeError as error:
+            if name not in ("minimize", "compute_gradients", "get_gradients"):
+                raise
+            text = (
+                f"{error}: values, gradients = cdl.value_and_grad(loss, variables=weights)(x), and "
+                "then apply(gradients, weights); or compile() and fit()"
             )
-        raise AttributeError(text, name=name, obj=self)
+            raise AttributeError(text, name=name, obj=self) from None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

@@ -50,7 +50,7 @@ class Settings:
         classes = type(self).__mro__
         cls: Any = next(each for each in classes if each.__module__.startswith("cdl.optimizers."))
         given = {each: getattr(self, each) for each in _names_of(cls)}
-        cls(**{"learning_rate": 0.0, **given, **changed})
+        cls(**{"learning_rate": 0.0, "name": self.name, **given, **changed})
 
     def _set(self: Any, name: str, value: Any) -> None:
         """Give an attribute another value, and what follows from it: slots, averages, steps."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cdl import tree
 from cdl._common import clock
 from cdl._common.errors import Hinting
-from cdl._common.validation import expected, flag
+from cdl._common.validation import expected, flag, is_int
 from cdl.serving.model_holder import ModelHolder
 from cdl.trainers import not_finite
 
@@ -58,12 +58,12 @@ class Batcher(Hinting):
         finite: bool = False,
     ) -> None:
         for name, value in (("max_rows", max_rows), ("max_waiting", max_waiting)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_int(value, 1):
                 raise expected("Batcher", name, "an integer above 0", value)
         if not isinstance(wait, (int, float)) or not 0 <= wait < float("inf"):
             raise expected("Batcher", "wait", "a number of seconds, 0 or more", wait)
         self._finite = flag("Batcher", "finite", finite)
-        self._queue = _Queue(_function_of(model), max_rows, float(wait), max_waiting)
+        self._queue = _Queue(_function_of(model), int(max_rows), float(wait), int(max_waiting))
         weakref.finalize(self, self._queue.end)
 
     def predict(self, x: Any, timeout: float | None = None) -> Any:
@@ -215,6 +215,8 @@ class _Queue:
                 raise RuntimeError("Batcher: it is closed")
             if self._worker is threading.current_thread():
                 raise RuntimeError("Batcher: a function must not ask the Batcher that calls it")
+            if len(self.waiting) >= self._max_waiting:
+                self.waiting = deque(each for each in self.waiting if not each.future.cancelled())
             if len(self.waiting) >= self._max_waiting:
                 raise queue.Full(f"Batcher: {self._max_waiting} requests wait already")
             if self._worker is None:

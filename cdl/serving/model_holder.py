@@ -16,7 +16,7 @@ import numpy as np
 
 from cdl._common import clock
 from cdl._common.errors import Hinting
-from cdl._common.validation import expected
+from cdl._common.validation import expected, is_real
 from cdl.saving import load_model
 from cdl.saving.atomic import checked_path
 from cdl.trainers import not_finite
@@ -61,7 +61,7 @@ class ModelHolder(Hinting):
         warm_up: Any = None,
         custom_objects: Mapping[str, Any] | None = None,
     ) -> None:
-        if every is not None and not (isinstance(every, (int, float)) and every > 0):
+        if every is not None and not (is_real(every) and 0 < every <= threading.TIMEOUT_MAX):
             raise expected("ModelHolder", "every", "a number of seconds above 0, or None", every)
         self.filepath = checked_path(filepath, "ModelHolder")
         self._every = every

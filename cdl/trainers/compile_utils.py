@@ -93,6 +93,7 @@ class Compiled:
 
     Attributes:
         optimizer: the Optimizer.
+        scales: whether it is to scale the loss, for layers of float16.
         has_loss: whether there is a loss for some output.
         has_metrics: whether there are metrics for some output.
         reads_targets: whether there is either.
@@ -100,6 +101,7 @@ class Compiled:
         has_run: whether code of the user's has run in a batch that came to its end.
         told_not_finite: whether it has been said why the loss is not finite.
         lost: kind, path and value of weights that were not finite before the last run of training.
+        unlooked: whether weights may have been set since they were last looked at.
         stamps: the weights and their versions when they were last finite, or looked at; or None.
     """
 
@@ -112,7 +114,7 @@ class Compiled:
         scales: bool = False,
     ) -> None:
         self.given = given
-        self.custom_loss = custom_loss
+        self.custom_loss, self.scales = custom_loss, scales
         self.optimizer: Any = optimizers.get(given["optimizer"])
         if self.optimizer is None:
             raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
@@ -129,6 +131,7 @@ class Compiled:
         self.has_run = False
         self.told_not_finite = False
         self.lost: list[tuple[str, str, str]] = []
+        self.unlooked = False
         self.stamps: tuple[list[Any], list[int]] | None = None
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()

@@ -68,6 +68,8 @@ def tell(
         )
         if in_batches:
             reason = f"an earlier batch was not finite, or {reason}"
+        elif compiled.unlooked:
+            reason = f"an earlier batch or weights set since the first were not finite, or {reason}"
     warn(f"{call}: the loss has become {loss}: {reason}")
 
 
@@ -85,8 +87,10 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
     assert compiled is not None
     if compiled.stamps is not None:
         parameters, versions = compiled.stamps
+        compiled.unlooked = not again
         if not again or [each.version for each in parameters] == versions:
             return
+    compiled.unlooked = False
     compiled.lost = _lost(model, True)
     _stamp(model, compiled)
 

@@ -61,11 +61,6 @@ class Arguments:
         self.arrays = [self._of_rows(each) for each in self._given]
         self.arrays += [(np.arange(self.rows) < n).astype(np.float32) for n in self._fewer]
 
-    @property
-    def mixes(self) -> bool:
-        """Whether rows of the batch count together."""
-        return bool(self._fewer) or _NUMBER in self._counts
-
     def _of_rows(self, array: Array) -> Array:
         if array.ndim == 0:
             column = np.zeros(self.rows, array.dtype)

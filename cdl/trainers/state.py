@@ -258,13 +258,19 @@ class CompiledState(PartOfModel):
     def _predictors(self, rows: Rows | None = None) -> Predictors:
         made = self._predictors_made
         if made is None or made.outdated or made.rows != rows:
+
+            def make() -> Predictors:
+                new = Predictors(self, rows)
+                self._watch = new.watch
+                return new
+
             if rows is None:
-                made = Predictors(self)
+                made = make()
             else:
                 sizes = self._sizes_made = self._sizes_made or Sizes()
-                made = sizes.predictors(rows, lambda: Predictors(self, rows))
+                made = sizes.predictors(rows, make)
+            made.watch = self._watch = self._watch or made.watch
             self._predictors_made = made
-            self._watch_layers()
         return made
 
     def _watch_layers(self) -> None:
@@ -292,7 +298,7 @@ class CompiledState(PartOfModel):
 
     @property
     def optimizer(self) -> Any:
-        """The Optimizer, once compiled; another one may be set, and the model goes on with it."""
+        """The Optimizer, once compiled; another one may be set, for the next `fit` or batch."""
         if self._compiled is None:
             return self._own_attribute("optimizer")
         return self._compiled.optimizer
@@ -306,7 +312,16 @@ class CompiledState(PartOfModel):
             raise expected(
                 type(self).__name__, "optimizer", "a name, config or Optimizer", optimizer
             )
-        self._compiled.optimizer = self._compiled.given["optimizer"] = optimizers.get(optimizer)
+        self._recompile(optimizer=optimizer)
+
+    def _recompile(self, **changed: Any) -> None:
+        """Go on as if `compile` had been given other values of these arguments."""
+        before = self._compiled
+        assert before is not None
+        given = {**before.given, "optimizer": before.optimizer, **changed}
+        own = overrides(type(self), "compute_loss")
+        names, nest = self._output_names(), self._output_nest()
+        self._compiled = Compiled(given, names, nest, own, before.scales)
         self._forget_programs()
 
     def _own_attribute(self, name: str) -> Any:
@@ -437,7 +452,10 @@ class CompiledState(PartOfModel):
 
     @property
     def loss(self) -> Any:
-        """The loss as `compile` was given it; another one may be set, and `fit` goes on with it."""
+        """The loss as `compile` was given it; another one may be set, for the next `fit` or batch.
+
+        A model with a `train_step` of its own has it for that, and `fit` as compiled.
+        """
         if self._compiled is None or "_own_loss" in vars(self):
             return self._own_attribute("loss")
         return self._compiled.given["loss"]
@@ -448,7 +466,4 @@ class CompiledState(PartOfModel):
         if compiled is None or steps_itself(type(self), "train"):  # which makes use of it
             vars(self)["_own_loss"] = loss
             return
-        given = {**compiled.given, "optimizer": compiled.optimizer, "loss": loss}
-        own = overrides(type(self), "compute_loss")
-        self._compiled = Compiled(given, self._output_names(), self._output_nest(), own)
-        self._forget_programs()
+        self._recompile(loss=loss)

@@ -1,5 +1,6 @@
 """What jobs of `train_many` have in common: each its own copy, the same one, or a refusal."""
 
+import pickle
 import threading
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import cdl
 from cdl import callbacks, metrics
 from cdl.layers import BatchNormalization, Dense, Input, Normalization, Rescaling
+from cdl.trainers.many import own_callbacks
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 6)).astype(np.float32)
@@ -127,6 +129,34 @@ def test_a_history_of_an_earlier_fit_begins_anew_in_each_job():
 def test_shared_callbacks_are_copied_by_workers_of_joblib_too(backend):
     pytest.importorskip("joblib")
     assert trained(False, 2, MADE["early"], backend=backend) == trained(False, 2, MADE["early"])
+
+
+class Counting(callbacks.Callback):
+    """It logs how many epochs it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen += 1
+        logs["seen"] = self.seen
+
+
+@pytest.mark.parametrize("backend", [None, "threading", "loky"])
+def test_jobs_of_one_task_of_a_worker_have_callbacks_of_their_own(backend):
+    pytest.importorskip("joblib")
+    jobs = [(net(seed), X, Y) for seed in range(24)]
+    histories = cdl.train_many(
+        jobs, workers=2, backend=backend, callbacks=[Counting()], epochs=2, batch_size=32
+    )
+    assert [each.history["seen"] for each in histories] == [[1, 2]] * 24
+
+
+def test_callbacks_are_sent_to_workers_without_the_data_of_other_jobs():
+    calls = [(net(seed), {"x": X + seed, "y": Y}) for seed in range(20)]
+    own = own_callbacks.of_jobs(calls, {"callbacks": None})
+    assert len(pickle.dumps(own[0])) < X.nbytes
 
 
 def test_a_function_makes_callbacks_for_each_job():

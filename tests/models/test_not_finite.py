@@ -343,3 +343,11 @@ def test_weights_that_a_fit_has_left_are_not_searched(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         model.set_weights(model.get_weights())
         fit(model)
+
+
+def test_steps_are_not_blamed_alone_where_weights_were_set_between_batches():
+    model = of()
+    model.train_on_batch(X, VALUES)
+    model.set_weights([np.full_like(each, np.nan) for each in model.get_weights()])
+    with pytest.warns(UserWarning, match="weights set since the first were not finite, or steps"):
+        model.train_on_batch(X, VALUES)

@@ -224,3 +224,14 @@ def test_what_is_set_before_compile_is_kept_until_then():
     assert (model.optimizer, model.loss, model.compiled) == ("mine", "own", False)
     model.compile("adam", "mse")
     assert (type(model.optimizer), model.loss) == (cdl.optimizers.Adam, "mse")
+
+
+def test_an_optimizer_that_is_set_scales_the_loss_of_float16_as_that_of_compile_did(monkeypatch):
+    model = linear()
+    monkeypatch.setattr(model, "_dtype_policy", cdl.dtype_policies.DTypePolicy("mixed_float16"))
+    model.compile("sgd", "mse")
+    before = type(model.optimizer)
+    assert before is cdl.optimizers.LossScaleOptimizer
+    model.optimizer = "adam"
+    assert type(model.optimizer) is before
+    assert type(model.optimizer.inner_optimizer) is cdl.optimizers.Adam

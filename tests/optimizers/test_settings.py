@@ -132,3 +132,23 @@ def test_one_that_is_set_before_the_first_step_counts():
     for _ in range(2):
         optimizer.apply([np.ones(1)], [weight])
     np.testing.assert_allclose(weight, [-2.5])
+
+
+def test_a_check_of_settings_takes_no_name_that_a_later_optimizer_would_have():
+    first = optimizers.Adam()
+    first.build([cdl.Variable(np.ones(2))])
+    first.beta_1 = 0.5
+    number = int(first.name.rpartition("_")[2]) if "_" in first.name else 0
+    assert optimizers.Adam().name == f"adam_{number + 1}"
+
+
+def test_an_error_within_a_property_is_told_as_it_is():
+    class Own(optimizers.SGD):
+        @property
+        def rate_now(self):
+            return self._missing
+
+    with pytest.raises(AttributeError, match="no attribute '_missing'"):
+        Own().rate_now  # noqa: B018
+    with pytest.raises(AttributeError, match="'SGD' object has no attribute 'minimize': values"):
+        optimizers.SGD().minimize  # noqa: B018

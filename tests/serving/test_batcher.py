@@ -366,3 +366,28 @@ def test_a_script_that_ends_with_requests_open_ends():
 def test_bad_arguments_are_refused(given, text):
     with pytest.raises(ValueError, match=f"Batcher: {text}"):
         Batcher(**{"model": len, **given})
+
+
+def test_requests_that_were_withdrawn_keep_no_place_from_others():
+    goes_on = threading.Event()
+
+    def slow(x):
+        goes_on.wait()
+        return x
+
+    with Batcher(slow, wait=0, max_waiting=2) as batcher:
+        busy = batcher.submit(X[:1])
+        while batcher.health()["waiting"]:
+            time.sleep(0.001)
+        try:
+            for _ in range(4):  # each is withdrawn, and the model is still at the first
+                with pytest.raises(TimeoutError):
+                    batcher.predict(X[:1], timeout=0.01)
+        finally:
+            goes_on.set()
+        assert len(busy.result(500)) == 1
+
+
+def test_sizes_may_be_integers_of_numpy():
+    with Batcher(lambda x: x, max_rows=np.int64(8), max_waiting=np.int32(2)) as batcher:
+        assert batcher.predict(X).shape == X.shape

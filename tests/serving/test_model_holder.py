@@ -353,7 +353,7 @@ def test_a_forked_child_follows_the_file_by_itself(path):
         until(lambda: served(holder) == 2.0)
 
 
-@pytest.mark.parametrize("every", [0, -1, "1", float("nan")])
+@pytest.mark.parametrize("every", [0, -1, "1", float("nan"), float("inf"), 1e12])
 def test_every_must_be_a_number_of_seconds(path, every):
     with pytest.raises(ValueError, match="ModelHolder: every must be a number of seconds above 0"):
         ModelHolder(path, every=every)

@@ -26,21 +26,26 @@ class OwnCallbacks:
 
     Args:
         given: as they came.
-        shared: the ids of those that other jobs have too.
+        shared: the ids, in this process, of those that other jobs have too.
         kept: what copies have in common with what was copied: models and data of jobs.
     """
 
     def __init__(self, given: list[Callback], shared: set[int], kept: Sequence[Any]) -> None:
         self._given = given
-        self._shared = {id(each) for each in given} & shared
+        self._shared = [id(each) in shared for each in given]
         self._kept = kept
 
     def made(self) -> list[Callback]:
         """The callbacks, those that other jobs have too as copies; TypeError for what has none."""
-        if not self._shared:
+        if not any(self._shared):
             return self._given
-        others = [each for each in self._given if id(each) not in self._shared]
+        own = zip(self._given, self._shared, strict=True)
+        others = [each for each, is_shared in own if not is_shared]
         return copies(self._given, [*self._kept, *others], "train_many")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to a worker: without models and data of all jobs, which are not there."""
+        return {**vars(self), "_kept": []}
 
 
 def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callback]:
