@@ -21,6 +21,7 @@ OTHERS = (
     *("sklearn_testing_", "joblib_memmapping_folder_", "dask-", "pymp-", "hf_datasets-"),
     *("torchinductor_", ".ses", ".config", "keras.json"),
     *("org.chromium.", ".org.chromium.", "playwright", ".cache", ".pki", ".local"),
+    *(".rustup", ".cargo"),
 )
 
 
@@ -53,6 +54,9 @@ class Places:
         for name, file in (
             ("PIP_CONFIG_FILE", home / ".config" / "pip" / "pip.conf"),
             ("GIT_CONFIG_GLOBAL", home / ".gitconfig"),
+            # pip asks `rustc` for its version, and rustup's would make these folders.
+            ("RUSTUP_HOME", home / ".rustup"),
+            ("CARGO_HOME", home / ".cargo"),
         ):
             if name not in os.environ and file.exists():
                 self.variables[name] = str(file)

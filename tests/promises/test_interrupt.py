@@ -394,7 +394,7 @@ def late():
     def handler(*_):
         raise StopError
 
-    def of(call, seconds):
+    def once(call, seconds):
         start = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
@@ -403,6 +403,10 @@ def late():
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         return time.process_time() - start - seconds
+
+    def of(call, seconds):
+        # The host of a virtual machine takes time that counts as work of the process.
+        return min(once(call, seconds) for _ in range(3))
 
     before = signal.signal(signal.SIGPROF, handler)
     yield of
