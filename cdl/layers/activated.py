@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdl import activations
-from cdl._common.overriding import overrides
+from cdl._common.overriding import is_users
 
 
 class Activated:
@@ -21,8 +21,11 @@ class Activated:
             raise AttributeError(f"{type(layer).__name__} has no activation yet") from None
 
     def __set__(self, layer: Any, value: Any) -> None:
-        """Set it; a `call` of the user's gets it as it is, None stays None."""
-        own = value is None or overrides(type(layer), "call")
-        vars(layer)["activation"] = (
-            value if own else activations.compiled(type(layer).__name__, value)
-        )
+        """Set it; None stays None, and what no program can have is for a `call` of the user's."""
+        if value is not None:
+            try:
+                value = activations.compiled(type(layer).__name__, value)
+            except ValueError:
+                if isinstance(value, str) or not is_users(type(layer).call):
+                    raise
+        vars(layer)["activation"] = value

@@ -11,15 +11,18 @@ import numpy as np
 
 from cdl import tree
 from cdl._ir.program import Program
+from cdl._tracing import eager
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import autocast_to
 from cdl.layers import masks
 from cdl.layers.activities import penalized
 from cdl.layers.call_arguments import parameters_of
-from cdl.layers.calling import trace_call
+from cdl.layers.calling import is_scripted, trace_call
 from cdl.layers.on_arrays import run_script
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cdl._ir.program import Value
     from cdl.layers.layer import Layer
 
@@ -198,3 +201,16 @@ class WithoutCall:
         if self.layer.supports_masking and y.mask is None:
             y.mask = x.mask
         return y
+
+
+def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
+    """The program of a call on such arrays, without a `call` of the user's, which goes on here."""
+    x = arrays[0]
+    program = Program(training)
+    value = program.input(x.shape[1:])
+    value.is_whole = x.dtype.kind in "biu"
+    if len(arrays) > 1:
+        value.mask = program.input((*x.shape[1:-1], 1))
+    own = WithoutCall(layer) if is_scripted(type(layer)) else layer
+    program.output(own.append_to(program, value))
+    return eager.Runner(program.fused(training), training)

@@ -20,6 +20,7 @@ from cdl._ir import emit
 from cdl._tracing.graph import tensors_in
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
+from cdl.layers.call_arguments import takes
 from cdl.layers.calling import trace_open
 from cdl.layers.layer import Layer, registry
 from cdl.layers.running import in_dtype
@@ -151,7 +152,8 @@ class Lambda(Layer):
         ones = np.ones([2, *(n for n in shape if n is not None)], np.float32)
         try:
             with np.errstate(all="ignore"):
-                y = np.asarray(self.call(ones, training=False))
+                told = {"training": False} if takes(type(self), "training") else {}
+                y = np.asarray(self.call(ones, **told))
         except Exception as error:
             raise NotImplementedError(
                 f"{owner}: output_shape must be given, since trying the function failed: {error}"

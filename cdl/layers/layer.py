@@ -193,7 +193,9 @@ class Layer(Weighted, Building, Hinting):
             base = WithoutCall(self, None if training is None else bool(training))
             like = graph.KerasTensor(outputs, self.compute_dtype)
             return graph.record(base, (inputs,), {}, like)
-        return self._on_arrays(inputs, bool(training), kwargs.get("mask"))
+        training = training_around() if training is None else training
+        mask = kwargs.get("mask")
+        return self._on_arrays(inputs, bool(training), *(() if mask is None else (mask,)))
 
     @of_any_names
     def compute_output_shape(self, input_shape: Any) -> Shape:
@@ -346,7 +348,7 @@ class Layer(Weighted, Building, Hinting):
         whole = arrays[0].dtype.kind in "biu"
         key = (training, arrays[0].shape[1:], len(arrays), whole)
         runner = self._kept_programs.get(
-            self, key, lambda: on_arrays.runner_of(self, arrays, training)
+            self, key, lambda: in_programs.runner_of(self, arrays, training)
         )
         if not training and self.activity_regularizer is None:
             return runner.rows(arrays)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import ops
 from cdl._common.validation import expected
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
@@ -52,7 +53,7 @@ class Masking(SameShape):
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Whether each line counts, as an array of bools."""
         del previous_mask
-        return (np.asarray(inputs) != self.mask_value).any(-1)
+        return ops.any(ops.not_equal(inputs, self.mask_value), -1)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
-from cdl._ir.program import Program
-from cdl._tracing import eager
 from cdl._tracing.integer_variable import MOST_EXACT
 from cdl._tracing.shape_inference import narrowed
 from cdl._tracing.variable import autocast, autocast_to, in_calls
@@ -38,18 +36,6 @@ def mask_for(layer: Layer, x: NDArray[Any], mask: Any) -> NDArray[Any]:
             f"got {given.shape}"
         )
     return np.broadcast_to(given, x.shape[:-1])
-
-
-def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
-    """The program of a call on such arrays."""
-    x = arrays[0]
-    program = Program(training)
-    value = program.input(x.shape[1:])
-    value.is_whole = x.dtype.kind in "biu"
-    if len(arrays) > 1:
-        value.mask = program.input((*x.shape[1:-1], 1))
-    program.output(layer.append_to(program, value))
-    return eager.Runner(program.fused(training), training)
 
 
 def whole_as(x: NDArray[Any], output: NDArray[Any], owner: str) -> NDArray[Any]:

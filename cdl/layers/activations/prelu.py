@@ -74,6 +74,7 @@ class PReLU(SameShape):
             regularizer=self.alpha_regularizer,
             constraint=self.alpha_constraint,
             name="alpha",
+            matrix=False,
         )
         sizes = {a: input_shape[a] for a in range(1, len(input_shape)) if a not in shared}
         self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes if shared else None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import ops
 from cdl._common.validation import positive_int
 from cdl._ir import emit, windows
+from cdl.layers.calling import is_scripted
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
 from cdl.layers.lora import AdaptableKernel
@@ -83,8 +84,21 @@ class Conv(AdaptableKernel, BaseConv):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "convolution_op" in vars(cls) and "call" not in vars(cls):
-            setattr(cls, "call", _by_own_op)  # noqa: B010 - mypy takes no assignment to a method
+        if cls.convolution_op is not Conv.convolution_op and not is_scripted(cls):
+            setattr(cls, "call", Conv.call)  # noqa: B010 - mypy takes no assignment to a method
+
+    lower = BaseConv.lower  # beside `call`, which counts for what comes behind it alone
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the layer does, by its `convolution_op` if a subclass has another one."""
+        if type(self).convolution_op is Conv.convolution_op:
+            return super().call(inputs, *args, **kwargs)
+        outputs = self.convolution_op(inputs, self.kernel)
+        if self.bias is not None:
+            first = self.data_format == "channels_first"
+            shape = (1, -1, *(1,) * self.rank) if first else (-1,)
+            outputs = outputs + ops.reshape(self.bias, shape)
+        return outputs if self.activation is None else self.activation(outputs)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """The convolution by a kernel, without bias and activation.
@@ -150,16 +164,6 @@ class Conv(AdaptableKernel, BaseConv):
             "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
         )
         return {**super().get_config(), **arguments, **self._lora_config()}
-
-
-def _by_own_op(self: Conv, inputs: Any) -> Any:
-    """The call of a layer with a `convolution_op` of its own."""
-    outputs = self.convolution_op(inputs, self.kernel)
-    if self.bias is not None:
-        first = self.data_format == "channels_first"
-        shape = (1, -1, *(1,) * self.rank) if first else (-1,)
-        outputs = outputs + ops.reshape(self.bias, shape)
-    return outputs if self.activation is None else self.activation(outputs)
 
 
 @registry.add("Convolution1D")

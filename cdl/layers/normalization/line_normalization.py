@@ -161,7 +161,8 @@ class RMSNormalization(AlongLines):
         axes = _normalized_axes(self, shape)
         several = isinstance(self.axis, (list, tuple))
         self.axis = sorted(self.axis) if several else [self.axis]
-        self.scale = self.add_weight(sizes_of(self.name, axes, shape), "ones", name="scale")
+        sizes = sizes_of(self.name, axes, shape)
+        self.scale = self.add_weight(sizes, "ones", name="scale", matrix=False)
         super().build(input_shape)
 
     def lower(self, program: Program, x: Value) -> Value:

@@ -72,6 +72,7 @@ class Scaled(SameShape):
                 regularizer=self.gamma_regularizer,
                 constraint=self.gamma_constraint,
                 autocast=False,
+                matrix=False,
                 name="gamma",
             )
         if self.center:
@@ -81,6 +82,7 @@ class Scaled(SameShape):
                 regularizer=self.beta_regularizer,
                 constraint=self.beta_constraint,
                 autocast=False,
+                matrix=False,
                 name="beta",
             )
 

@@ -43,7 +43,9 @@ class HostLayer(Layer):
         if len(args) == 1 and not kwargs and hasattr(self, "_inbound_nodes"):
             x = args[0]
             if type(x) is np.ndarray or (type(x) is list and x and isinstance(x[0], (str, bytes))):
-                return self._on_arrays(x)
+                if type(self).call is Layer.call:
+                    return self._on_arrays(x)
+                args = (array_of(x, f"{type(self).__name__} {self.name!r}: inputs"),)
         return super().__call__(*args, **kwargs)
 
     def lower(self, program: Program, x: Value) -> Value:

@@ -83,11 +83,12 @@ class Normalization(SameShape):
     def build(self, input_shape: Shape) -> None:
         """Make room for the statistics of inputs with those sizes of the kept axes."""
         owner, shape = f"Normalization {self.name!r}", tuple(input_shape)
-        kept = axes_within(owner, self.axis, shape)
-        self._sizes = sizes_of(owner, kept, shape)
+        axes = axes_within(owner, self.axis, shape)
+        self._sizes = sizes_of(owner, axes, shape)
         if self.input_mean is None:
-            self._mean = self.add_weight(self._sizes, "zeros", name="mean", trainable=False)
-            self._variance = self.add_weight(self._sizes, "ones", name="variance", trainable=False)
+            kept: dict[str, Any] = {"trainable": False, "matrix": False}
+            self._mean = self.add_weight(self._sizes, "zeros", name="mean", **kept)
+            self._variance = self.add_weight(self._sizes, "ones", name="variance", **kept)
             self.add_weight((), "zeros", name="count", trainable=False)
         else:
             self._mean = self._constant("mean", self.input_mean)
