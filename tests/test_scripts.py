@@ -241,6 +241,25 @@ def test_names_mean_one_thing(script):
     )
 
 
+@pytest.mark.parametrize(
+    "imported", ["keras", "keras.layers", "keras.utils", "keras.src.saving.saving_lib"]
+)
+def test_scripts_of_keras_alone_load_nothing_of_tensorflow(imported, script):
+    done = script(
+        f"""
+        import sys
+        import {imported}
+        print([name for name in sys.modules if name.startswith("tensorflow")])
+        print("cdl.scripts.tensorflow" in sys.modules)
+        import tensorflow
+        print("cdl.scripts.tensorflow" in sys.modules)
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout.splitlines() == ["[]", "False", "True"], done.stderr
+
+
 def test_wrappers_of_keras_2_work_in_scikit_learn(script):
     pytest.importorskip("sklearn")
     done = script(

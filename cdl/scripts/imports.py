@@ -76,11 +76,12 @@ def _tensors() -> Any:
 def _now(name: str) -> str:
     """The name of a module without the version of TensorFlow that it is asked for in."""
     for old in ("tensorflow.compat.v2", "tensorflow.compat.v1"):
+        if name != old and not name.startswith(f"{old}."):
+            continue
+        if old.endswith("1") and (name == old or name in _tensorflow().MODULES):
+            return name
         new = f"tensorflow{name[len(old) :]}"
-        known = old.endswith("2") or (name not in _tensorflow().MODULES and name != old)
-        if (name == old or name.startswith(f"{old}.")) and known:
-            there = new in _tensorflow().MODULES or _home(new) is not None
-            return new if there else name
+        return new if new in _tensorflow().MODULES or _home(new) is not None else name
     return name
 
 
@@ -148,7 +149,9 @@ class _Finder(DistributionFinder, Loader):
     def create_module(spec: ModuleSpec) -> ModuleType:
         """The module."""
         if _now(spec.name) != spec.name:
-            return importlib.import_module(_now(spec.name))
+            module = importlib.import_module(_now(spec.name))
+            spec.loader_state = module.__spec__
+            return module
         if spec.name.startswith(keras_src.PREFIX):
             return keras_src.Src(spec.name)
         home = _home(spec.name)
@@ -160,7 +163,10 @@ class _Finder(DistributionFinder, Loader):
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
-        """All is there already."""
+        """All is there already; a module of two names keeps the spec of its first one."""
+        spec = module.__spec__
+        if spec is not None and spec.loader_state is not None:
+            module.__spec__ = spec.loader_state
 
 
 def _is_public(home: str) -> bool:
