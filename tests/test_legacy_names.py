@@ -119,12 +119,50 @@ def test_the_inside_of_keras_is_found_by_public_names(script):
     ], done.stderr
 
 
+def test_the_inside_of_keras_splits_rows_and_knows_its_scopes(script):
+    done = script(
+        """
+        import keras
+        import numpy as np
+        from keras.src.backend.common.stateless_scope import in_stateless_scope
+        from keras.src.trainers.data_adapters.array_slicing import train_validation_split
+
+        before = in_stateless_scope()
+        with keras.StatelessScope():
+            within = in_stateless_scope()
+        print(before, within, in_stateless_scope())
+        given = np.arange(10), None, "ab" * 5
+        (x, none, y), (x_val, _, y_val) = train_validation_split(given, 0.3)
+        print(x, none, y, x_val, y_val)
+        for split in (0.0, 0.99, 1, "half"):
+            try:
+                train_validation_split((np.arange(10),), split)
+            except (TypeError, ValueError) as error:
+                print(error)
+        """,
+        "-m",
+        "cdl",
+    )
+    name = "train_validation_split: validation_split must"
+    assert done.stdout.splitlines() == [
+        "False True False",
+        "[0 1 2 3 4 5 6] None abababa [7 8 9] bab",
+        f"{name} be more than 0, got 0.0",
+        f"{name} leave rows for training and for validation, got 0.99 of 10 rows",
+        f"{name} be at least 0 and less than 1, got 1",
+        f"{name} be a number between 0 and 1, got 'half'",
+    ], done.stderr
+
+
 def test_older_versions_of_tensorflow_are_this_one(script):
     done = script(
         """
         import tensorflow as tf, tensorflow.compat.v1 as tf1, tensorflow.compat.v2 as tf2
         from tensorflow.compat.v1 import image
         print(tf2 is tf, image is tf.image, tf1.keras is tf.keras, tf1.reduce_sum([1, 2]).numpy())
+        import importlib, tensorflow.compat.v2.keras
+        print(tf.__spec__.name, image.__spec__.name, tf.keras.__spec__.name, tf1.__spec__.name)
+        print(importlib.reload(tf) is tf, importlib.reload(tf.keras) is tf.keras)
         try:
             tf1.placeholder
         except AttributeError as error:
@@ -135,6 +173,8 @@ def test_older_versions_of_tensorflow_are_this_one(script):
     )
     assert done.stdout.splitlines() == [
         "True True True 3",
+        "tensorflow tensorflow.image tensorflow.keras tensorflow.compat.v1",
+        "True True",
         "cdl has no tensorflow.compat.v1.placehold",
     ], done.stderr
 
@@ -314,6 +354,10 @@ BACKEND = {
     "l2_normalize": (
         lambda: K.l2_normalize(A, 1),
         A / np.linalg.norm(A, axis=1, keepdims=True),
+    ),
+    "l2_normalize of a zero vector of float16": (
+        lambda: K.l2_normalize(np.zeros((2, 3), "float16"), 1),
+        np.zeros((2, 3)),
     ),
     "repeat": (lambda: K.repeat(C, 2), np.stack([C, C], 1)),
     "repeat_elements": (lambda: K.repeat_elements(A, 2, 1), A.repeat(2, 1)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import math
 import re
 from types import ModuleType
 from typing import Any
@@ -32,14 +31,14 @@ _MODULES = {
     "saving_lib", "saving_api", "serialization_lib", "object_registration", "tracking",
     "api_export", "python_utils", "naming", "keras_tensor", "variables", "layer", "model",
     "functional", "sequential", "operation", "data_adapters", "py_dataset_adapter", "common",
-    "data_adapter_utils", "trainer", "trainers", "losses", "loss", "metric", "optimizer", "src",
-    "callback", "backend_utils", "distribution_lib", "numpy", "nn", "dtypes", "global_state",
-    "seed_generator", "argument_validation", "traceback_utils", "summary_utils", "io_utils",
-    "config", "metrics_utils", "losses_utils", "numerical_utils", "image_utils", "sequence_utils",
-    "base_optimizer", "learning_rate_schedule", "initializer", "activations", "core", "linalg",
-    "math", "image", "compile_utils", "masking", "stateless_scope", "legacy", "legacy_h5_format",
-    "convolutional", "pooling", "merging", "reshaping", "rnn", "attention", "normalization",
-    "regularization", "preprocessing", "input_spec", "rng_utils", "module_utils",
+    "data_adapter_utils", "array_slicing", "trainer", "trainers", "losses", "loss", "metric",
+    "optimizer", "src", "callback", "backend_utils", "distribution_lib", "numpy", "nn", "dtypes",
+    "global_state", "seed_generator", "argument_validation", "traceback_utils", "summary_utils",
+    "io_utils", "config", "metrics_utils", "losses_utils", "numerical_utils", "image_utils",
+    "sequence_utils", "base_optimizer", "learning_rate_schedule", "initializer", "activations",
+    "core", "linalg", "math", "image", "compile_utils", "masking", "stateless_scope", "legacy",
+    "legacy_h5_format", "convolutional", "pooling", "merging", "reshaping", "rnn", "attention",
+    "normalization", "regularization", "preprocessing", "input_spec", "rng_utils", "module_utils",
 }  # fmt: skip
 
 _HELPERS = r"base_[a-z0-9_]+|[a-z0-9_]+_(utils|lib|adapter|preprocessing|test)"
@@ -161,14 +160,13 @@ def _class_weights(y: Any, class_weight: Any) -> Any:
 def _split(arrays: Any, validation_split: float) -> Any:
     """The first rows of nested arrays, and the last ones, which are for validation."""
     from cdl import tree
+    from cdl.trainers.arguments import split_point
 
     rows = len(next(each for each in tree.flatten(arrays) if each is not None))
-    at = math.floor(rows * (1.0 - validation_split))
-    if at in (0, rows):
-        raise ValueError(
-            f"train_validation_split: validation_split must leave rows on both sides of {rows}, "
-            f"got {validation_split}"
-        )
+    name = "train_validation_split: validation_split"
+    at = split_point(validation_split, rows, name)
+    if at == rows:
+        raise ValueError(f"{name} must be more than 0, got {validation_split}")
     parts = (slice(None, at), slice(at, None))
     return tuple(
         tree.map_structure(lambda leaf, part=part: None if leaf is None else leaf[part], arrays)
@@ -188,11 +186,18 @@ def _auto_name(prefix: str) -> str:
     return unique(snake_case(prefix))
 
 
+def _in_stateless_scope() -> bool:
+    """Whether a `StatelessScope` is open."""
+    from cdl._variables import state
+
+    return bool(state.scopes)
+
+
 class _Scope:
     """A scope that changes nothing: cdl never runs code from files, and tracks what it is given."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._args = args
+        """Take the arguments of Keras's scopes."""
 
     def __enter__(self) -> _Scope:
         return self
@@ -221,7 +226,7 @@ _INSIDE: dict[str, Any] = {
     "train_validation_split": _split,
     "in_safe_mode": lambda: True,
     "in_grain_data_pipeline": lambda: False,
-    "in_stateless_scope": lambda: False,
+    "in_stateless_scope": _in_stateless_scope,
     "default": _unchanged,
     "is_default": lambda method: False,
     **dict.fromkeys(

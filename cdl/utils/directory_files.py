@@ -240,7 +240,7 @@ def _files(
 ) -> tuple[list[str], Array | None, list[str] | None]:
     """The files, the number of each one's class, and the names of the classes."""
     if labels != "inferred":
-        paths = _below(directory, suffixes, follow_links)
+        paths = files_below(directory, suffixes, follow_links)
         if labels is None:
             return paths, None, None
         if len(labels) != len(paths):
@@ -253,12 +253,12 @@ def _files(
     if class_names is not None and not set(class_names) <= set(folders):
         raise expected(owner, "class_names", f"names of the folders, {folders}", list(class_names))
     names = folders if class_names is None else list(class_names)
-    found = [_below(os.path.join(directory, name), suffixes, follow_links) for name in names]
+    found = [files_below(os.path.join(directory, name), suffixes, follow_links) for name in names]
     numbers = np.repeat(np.arange(len(names), dtype=np.int32), [len(each) for each in found])
     return [path for each in found for path in each], numbers, names
 
 
-def _below(directory: str, suffixes: tuple[str, ...], follow_links: bool) -> list[str]:
+def files_below(directory: str, suffixes: tuple[str, ...], follow_links: bool) -> list[str]:
     """The files in a folder and in those within it, in the order of their paths."""
     found = []
     for root, _, files in sorted(os.walk(directory, followlinks=follow_links)):

@@ -368,8 +368,7 @@ def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
 
 def l2_normalize(x: Any, axis: Any = None) -> Any:
     """Numbers whose squares add up to 1 along an axis, or all of them."""
-    squares = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    return x * ops.rsqrt(ops.maximum(squares, 1e-12))
+    return ops.normalize(x, axis, 2, 1e-6)
 
 
 def batch_normalization(

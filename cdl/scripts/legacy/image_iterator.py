@@ -11,6 +11,7 @@ import numpy as np
 from cdl._common.validation import expected, one_of, positive_int
 from cdl.preprocessing.image import save_img
 from cdl.utils import PyDataset
+from cdl.utils.directory_files import files_below
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff")
 
@@ -146,11 +147,9 @@ def rows_of_folder(
     names = {name: i for i, name in enumerate(classes or found)}
     files, labels = list[str](), list[int]()
     for name, number in names.items():
-        within = []
-        for folder, _, inside in os.walk(os.path.join(directory, name), followlinks=follow_links):
-            place = os.path.relpath(folder, directory)
-            within += [os.path.join(place, n) for n in inside if n.lower().endswith(_SUFFIXES)]
-        chosen = list(one_part("flow_from_directory", sorted(within), split, subset))
+        paths = files_below(os.path.join(directory, name), _SUFFIXES, follow_links)
+        within = [os.path.relpath(path, directory) for path in paths]
+        chosen = list(one_part("flow_from_directory", within, split, subset))
         files += chosen
         labels += [number] * len(chosen)
     return names, files, np.array(labels, "int32")
