@@ -271,6 +271,31 @@ def test_steps_of_a_model_get_what_the_data_set_gives(elements_of, kind):
     assert kinds(model.given) == [kind] * 3
 
 
+def test_batches_stay_batches_to_element_spec(pairs):
+    batches = pairs.batch(4)
+    same = {
+        "repeat": batches.repeat(2),
+        "concatenate": batches.concatenate(batches),
+        "concatenate to elements": pairs.map(lambda x, y: (x[None], y[None])).concatenate(batches),
+        "filter": batches.filter(lambda x, y: y[0] > 1),
+        "take_while": batches.take_while(lambda x, y: y[0] < 9),
+        "enumerate": batches.enumerate().map(lambda i, pair: pair),
+    }
+    for name, each in same.items():
+        assert each.element_spec[0].shape == (None, 4), name
+    assert batches.enumerate().element_spec[1][1].shape == (None,)
+    assert pairs.repeat().element_spec[0].shape == (4,)
+
+
+def test_rows_of_arrays_are_unbatched_as_elements_are():
+    rows = Dataset.from_tensor_slices((X, np.stack([Y, -Y], 1)[:, :, None]))
+    found = elements(rows.map(lambda x, y: (x[:2], y)).unbatch())
+    assert [each[1].tolist() for each in found[:4]] == [[0], [0], [1], [-1]]
+    for of_rows in (Dataset.from_tensor_slices(X), Dataset.from_tensor_slices(X).take(20)):
+        assert numbers(of_rows.unbatch()) == list(range(40))
+        assert of_rows.unbatch().element_spec.shape == ()
+
+
 def test_windows_without_targets_are_inputs():
     windows = cdl.utils.timeseries_dataset_from_array(X, None, 2, batch_size=4)
     model = cdl.Sequential([layers.Flatten(), layers.Dense(2)])

@@ -1,6 +1,7 @@
 """Data sets of files and of other data sets, as `tf.data` has them."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cdl.scripts.tensor import Tensor
 from cdl.scripts.tf_data import Dataset
 from cdl.scripts.tf_elements import Options, TensorSpec
+from cdl.scripts.tf_io import files_of
 from cdl.scripts.tf_sources import EXPERIMENTAL, TextLineDataset, make_csv_dataset
 
 CSV = """age,name,fee
@@ -105,6 +107,28 @@ def test_csv_that_does_not_fit_is_refused_by_name(table, arguments, text):
         make_csv_dataset(f"{table}.no", 2)
 
 
+def test_names_of_files_may_be_bytes_paths_and_tensors(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(f"{name}\n")
+    plain = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
+    given = {
+        "bytes": [each.encode() for each in plain],
+        "paths": [Path(each) for each in plain],
+        "an array of bytes": np.array(plain, "S"),
+        "a tensor": np.array(plain).view(Tensor),
+        "a data set": Dataset.from_tensor_slices(plain),
+    }
+    for kind, names in given.items():
+        lines = [str(each) for each in TextLineDataset(names)]
+        assert lines == ["a.txt", "b.txt"], kind
+        assert files_of(names) == plain, kind
+        found = Dataset.list_files(names, shuffle=False)
+        assert [str(each) for each in found] == plain, kind
+        table = make_csv_dataset(names, 1, ["name"], header=False, num_epochs=1, shuffle=False)
+        assert [str(each["name"][0]) for each in table] == ["a.txt", "b.txt"], kind
+    assert [str(each) for each in TextLineDataset(plain[0].encode())] == ["a.txt"]
+
+
 # --- several data sets ---
 
 
@@ -181,6 +205,52 @@ def test_what_reads_series_and_folders_is_a_data_set(script):
     ], done.stderr
 
 
+def test_folders_are_mapped_by_several_threads_in_a_script(script):
+    done = script(
+        """
+        import pathlib, threading
+        import numpy as np, tensorflow as tf
+
+        for label in ("no", "yes"):
+            folder = pathlib.Path("texts") / label
+            folder.mkdir(parents=True)
+            (folder / "1.txt").write_text(label)
+        read = tf.keras.utils.text_dataset_from_directory
+        texts = read("texts", shuffle=False, verbose=False, batch_size=1)
+        both_at_once = threading.Barrier(2, timeout=60)
+
+        def prepared(text, label):
+            both_at_once.wait()
+            return {"text": text, "one": [1.5]}, label.numpy() + 1
+
+        ready = texts.map(prepared, num_parallel_calls=2).map(lambda x, y: (x["text"], x["one"], y))
+        for text, one, y in ready:
+            print(text.numpy(), one.dtype, one.numpy(), y.numpy())
+        print(isinstance(ready, tf.data.Dataset), len(ready.unbatch().batch(2).element_spec))
+        print(texts.element_spec[0].shape, texts.take(1).element_spec[1].shape)
+        alone = read("texts", shuffle=False, verbose=False, batch_size=None)
+        print(alone.take(1).element_spec[0].shape, [text.numpy() for text, _ in alone])
+        print([int(n) for n in alone.map(lambda text, label: tf.strings.length(text))])
+        series = tf.keras.utils.timeseries_dataset_from_array(np.arange(9.0), None, 3, batch_size=4)
+        print(series.element_spec.shape, len(series.take(1).concatenate(series)))
+        counted = tf.data.experimental.assert_cardinality(2)(series)
+        print(len(counted), counted.element_spec.shape)
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout.splitlines() == [
+        "['no'] float32 [1.5] [1]",
+        "['yes'] float32 [1.5] [2]",
+        "True 3",
+        "(None,) (None,)",
+        "() ['no', 'yes']",
+        "[2, 3]",
+        "(None, 3) 3",
+        "2 (None, 3)",
+    ], done.stderr
+
+
 # --- batches and the rest ---
 
 
@@ -240,3 +310,5 @@ def test_parts_and_sums_of_a_data_set():
     unknown = ten.filter(lambda n: n < 3)
     assert EXPERIMENTAL["cardinality"](unknown).numpy() == -2
     assert len(unknown.apply(EXPERIMENTAL["assert_cardinality"](3))) == 3
+    without_end = unknown.apply(EXPERIMENTAL["assert_cardinality"](-1))
+    assert int(without_end.cardinality()) == -1

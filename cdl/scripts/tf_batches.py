@@ -88,12 +88,12 @@ class Batches:
     def unbatch(self) -> Dataset:
         """The rows of each element as elements."""
 
-        def step(items: Iterator[Any]) -> Iterator[Any]:
-            for item in items:
-                for row in range(len(tree.flatten(item)[0])):
-                    yield rows_of(item, row)
+        def start() -> Iterator[Any]:
+            for element in self:
+                for row in range(len(tree.flatten(element)[0])):
+                    yield rows_of(element, row)
 
-        return self._then(step, None)
+        return self._made(start, None)
 
     def window(
         self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False

@@ -263,7 +263,7 @@ class Dataset(Batches, metaclass=ABCMeta):
 
         n = self._length
         length = 0 if times == 0 or n == 0 else None if n is None else n * times
-        return Dataset(start, length, self._arrays)
+        return Dataset(start, length, self._arrays, self._batches)
 
     def take(self, count: int) -> Dataset:
         """The first so many items, or all for -1."""
@@ -283,9 +283,11 @@ class Dataset(Batches, metaclass=ABCMeta):
 
     def concatenate(self, dataset: Dataset) -> Dataset:
         """The elements of this one, then those of another."""
-        lengths = (self._length, dataset._length)
-        length = None if lengths[0] is None or lengths[1] is None else lengths[0] + lengths[1]
-        return Dataset(lambda: itertools.chain(self, dataset), length)
+        other = as_dataset("concatenate: dataset", dataset)
+        n, m = self._length, other._length
+        length = None if n is None or m is None else n + m
+        batches = self._batches or other._batches
+        return Dataset(lambda: itertools.chain(self, other), length, batches=batches)
 
     def cache(self, filename: str = "") -> Dataset:
         """The items of the first whole pass, kept in memory for all later ones; not in a file."""
@@ -390,9 +392,11 @@ class Dataset(Batches, metaclass=ABCMeta):
 
     def take_while(self, predicate: Callable[..., Any]) -> Dataset:
         """The elements up to the first for which a function says False."""
-        return Dataset(
-            lambda: itertools.takewhile(lambda each: bool(_called(predicate, each)), self), None
-        )
+
+        def start() -> Iterator[Any]:
+            return itertools.takewhile(lambda each: bool(_called(predicate, each)), self)
+
+        return Dataset(start, None, batches=self._batches)
 
     def filter(self, predicate: Callable[..., Any]) -> Dataset:
         """The elements for which a function says True."""
@@ -400,7 +404,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         def start() -> Iterator[Any]:
             return (element for element in self if _called(predicate, element))
 
-        return Dataset(start, None)
+        return Dataset(start, None, batches=self._batches)
 
     def enumerate(self, start: int = 0) -> Dataset:
         """Pairs of a number, from `start` on, and an element."""
@@ -408,7 +412,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         def numbered() -> Iterator[Any]:
             return ((np.asarray(i), each) for i, each in enumerate(self, start))
 
-        return Dataset(numbered, self._length)
+        return Dataset(numbered, self._length, batches=self._batches)
 
     def __iter__(self) -> Iterator[Any]:
         """The elements of a pass, as tensors."""
@@ -466,7 +470,8 @@ def as_dataset(what: str, thing: Any) -> Dataset:
         raise TypeError(f"{what} must be data sets, got {brief(thing)}")
     if hasattr(thing, "_start"):
         return thing
-    return Dataset(lambda: iter(thing), len(thing), batches=True)
+    batches = getattr(thing, "_batch_size", 0) is not None
+    return Dataset(lambda: iter(thing), len(thing), batches=batches)
 
 
 def _called(function: Callable[..., Any], element: Any) -> Any:

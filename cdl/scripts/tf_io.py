@@ -16,15 +16,21 @@ from typing import Any
 import numpy as np
 
 from cdl._common.optional_imports import needed
-from cdl.data.texts import decoded
+from cdl.data.texts import decoded, encoded
 from cdl.preprocessing.image import as_mode
 from cdl.scripts.tensor import tensors
 
 
-def _path(name: Any) -> str:
-    """A path, whoever holds it: a tensor of one text too."""
+def path_of(name: Any) -> str:
+    """The path in a str, bytes, a path object or a tensor of one text."""
     name = name.item() if isinstance(name, np.ndarray) else name
     return decoded(name) if isinstance(name, bytes) else os.fspath(name)
+
+
+def paths_of(names: Any) -> list[str]:
+    """The paths in one name, or in a list, a tensor or a data set of names."""
+    many = hasattr(names, "as_numpy_iterator") or np.ndim(names)
+    return [path_of(each) for each in (names if many else [names])]
 
 
 # --- files: tf.io.gfile ---
@@ -32,57 +38,56 @@ def _path(name: Any) -> str:
 
 def _copy(src: Any, dst: Any, overwrite: bool = False) -> None:
     """`tf.io.gfile.copy`; FileExistsError where something is there that is not to be replaced."""
-    if not overwrite and os.path.exists(_path(dst)):
+    if not overwrite and os.path.exists(path_of(dst)):
         raise FileExistsError(
-            f"tf.io.gfile.copy: {_path(dst)} is there; overwrite=True replaces it"
+            f"tf.io.gfile.copy: {path_of(dst)} is there; overwrite=True replaces it"
         )
-    shutil.copy(_path(src), _path(dst))
+    shutil.copy(path_of(src), path_of(dst))
 
 
 def _rename(src: Any, dst: Any, overwrite: bool = False) -> None:
     """`tf.io.gfile.rename`."""
-    if not overwrite and os.path.exists(_path(dst)):
+    if not overwrite and os.path.exists(path_of(dst)):
         raise FileExistsError(
-            f"tf.io.gfile.rename: {_path(dst)} is there; overwrite=True replaces it"
+            f"tf.io.gfile.rename: {path_of(dst)} is there; overwrite=True replaces it"
         )
-    os.replace(_path(src), _path(dst))
+    os.replace(path_of(src), path_of(dst))
 
 
 def _remove(path: Any) -> None:
     """`tf.io.gfile.remove`."""
-    os.remove(_path(path))
+    os.remove(path_of(path))
 
 
-def _glob(pattern: Any) -> list[str]:
+def files_of(pattern: Any) -> list[str]:
     """`tf.io.gfile.glob`: the files of one pattern, or of several."""
-    patterns = pattern if isinstance(pattern, (list, tuple)) else [pattern]
-    return [name for each in patterns for name in sorted(glob.glob(_path(each)))]
+    return [name for each in paths_of(pattern) for name in sorted(glob.glob(each))]
 
 
 def _walk(top: Any, topdown: bool = True, onerror: Any = None) -> Iterator[Any]:
     """`tf.io.gfile.walk`."""
-    return os.walk(_path(top), topdown, onerror)
+    return os.walk(path_of(top), topdown, onerror)
 
 
 def _open(name: Any, mode: str = "r") -> Any:
     """`tf.io.gfile.GFile`: an open file, of bytes where the mode says "b"."""
-    return open(_path(name), mode, encoding=None if "b" in mode else "utf-8")
+    return open(path_of(name), mode, encoding=None if "b" in mode else "utf-8")
 
 
 GFILE: dict[str, Callable[..., Any]] = {
     "GFile": _open,
     "copy": _copy,
-    "exists": lambda path: os.path.exists(_path(path)),
-    "glob": _glob,
-    "isdir": lambda path: os.path.isdir(_path(path)),
-    "join": lambda path, *paths: os.path.join(_path(path), *map(_path, paths)),
-    "listdir": lambda path: os.listdir(_path(path)),
-    "makedirs": lambda path: os.makedirs(_path(path), exist_ok=True),
-    "mkdir": lambda path: os.mkdir(_path(path)),
+    "exists": lambda path: os.path.exists(path_of(path)),
+    "glob": files_of,
+    "isdir": lambda path: os.path.isdir(path_of(path)),
+    "join": lambda path, *paths: os.path.join(path_of(path), *map(path_of, paths)),
+    "listdir": lambda path: os.listdir(path_of(path)),
+    "makedirs": lambda path: os.makedirs(path_of(path), exist_ok=True),
+    "mkdir": lambda path: os.mkdir(path_of(path)),
     "remove": _remove,
     "rename": _rename,
-    "rmtree": lambda path: shutil.rmtree(_path(path)),
-    "stat": lambda path: os.stat(_path(path)),
+    "rmtree": lambda path: shutil.rmtree(path_of(path)),
+    "stat": lambda path: os.stat(path_of(path)),
     "walk": _walk,
 }
 
@@ -99,19 +104,17 @@ def _of_bytes(content: bytes) -> Any:
 
 def _bytes(contents: Any) -> bytes:
     content = contents.item() if isinstance(contents, np.ndarray) else contents
-    return (
-        content if isinstance(content, bytes) else str(content).encode("utf-8", "surrogateescape")
-    )
+    return encoded(content if isinstance(content, bytes) else str(content))
 
 
 def _read_file(filename: Any, name: Any = None) -> Any:
     """`tf.io.read_file`."""
-    return _of_bytes(Path(_path(filename)).read_bytes())
+    return _of_bytes(Path(path_of(filename)).read_bytes())
 
 
 def _write_file(filename: Any, contents: Any, name: Any = None) -> None:
     """`tf.io.write_file`: with the folders that it takes."""
-    path = Path(_path(filename))
+    path = Path(path_of(filename))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_bytes(contents))
 
@@ -172,7 +175,7 @@ def _encode(kind: str) -> Callable[..., Any]:
 
 def _matching_files(pattern: Any, name: Any = None) -> Any:
     """`tf.io.matching_files`."""
-    return tensors(np.array(_glob(pattern)))
+    return tensors(np.array(files_of(pattern)))
 
 
 _DECODERS = ("decode_image", "decode_jpeg", "decode_png", "decode_bmp", "decode_gif")

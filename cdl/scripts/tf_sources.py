@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import csv
-import glob
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cdl.data import brief
-from cdl.scripts.tf_data import AUTOTUNE, Dataset
+from cdl.scripts.tf_data import AUTOTUNE, Dataset, as_dataset
 from cdl.scripts.tf_elements import Options
+from cdl.scripts.tf_io import files_of, paths_of
 
 _SHUFFLED = 10000
 
 
-def _names(files: Any) -> list[str]:
-    """Paths, from one of them, a list, a tensor or a data set."""
-    if not isinstance(files, Dataset) and (isinstance(files, str) or not np.ndim(files)):
-        return [str(files)]
-    return [str(each) for each in files]
-
-
 def files(pattern: Any, what: str) -> list[str]:
     """The files of one pattern or several; ValueError if there are none."""
-    found = [name for each in _names(pattern) for name in sorted(glob.glob(each))]
+    found = files_of(pattern)
     if not found:
         raise ValueError(f"{what} must be of files that are there, got {brief(pattern)}")
     return found
@@ -58,7 +52,7 @@ class TextLineDataset(Dataset):
             raise ValueError(
                 f"TextLineDataset: compression_type must be None, got {compression_type!r}"
             )
-        paths = _names(filenames)
+        paths = paths_of(filenames)
 
         def start() -> Iterator[Any]:
             for path in paths:
@@ -182,7 +176,14 @@ def _cardinality(dataset: Any) -> Any:
 
 def _assert_cardinality(expected_cardinality: int) -> Callable[[Dataset], Dataset]:
     """`tf.data.experimental.assert_cardinality`: a data set that says it has so many elements."""
-    return lambda dataset: Dataset(lambda: iter(dataset), int(expected_cardinality))
+    n = int(expected_cardinality)
+    length = {-1: math.inf, -2: None}.get(n, n)
+
+    def counted(dataset: Dataset) -> Dataset:
+        given = as_dataset("assert_cardinality: dataset", dataset)
+        return Dataset(lambda: iter(given), length, batches=given._batches)
+
+    return counted
 
 
 def _as_it_is(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:

@@ -14,7 +14,8 @@ import numpy as np
 from cdl import KerasTensor
 from cdl.scripts import taped
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
-from cdl.scripts.tf_data import Dataset
+from cdl.scripts.tf_data import Dataset, as_dataset
+from cdl.scripts.tf_elements import element_of
 
 
 class _Attribute:
@@ -38,19 +39,37 @@ def _giving_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _giving_tensors_one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+def _giving_elements(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(self: Any) -> Any:
-        return map(tensors, function(self))
+        return map(_element, function(self))
 
     return call
+
+
+def _element(given: Any) -> Any:
+    """An element of a data set as tensors, of single texts and Python's own numbers too."""
+    return tensors(element_of(given))
 
 
 def _of_data_set(self: Any, name: str) -> Any:
     """An attribute of an iterable that a data set of `tf.data` would have in its place."""
     if name.startswith("_"):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-    return getattr(Dataset(lambda: iter(self), len(self)), name)
+    return getattr(as_dataset("a data set", self), name)
+
+
+def _mapping_tensors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method `map` whose function is given tensors, and may give Python's own numbers."""
+
+    @functools.wraps(method)
+    def call(self: Any, map_func: Any, *args: Any, **kwargs: Any) -> Any:
+        def mapped(*parts: Any) -> Any:
+            return element_of(map_func(*map(_element, parts)))
+
+        return method(self, mapped if callable(map_func) else map_func, *args, **kwargs)
+
+    return call
 
 
 @functools.cache
@@ -62,9 +81,10 @@ def have_data_sets() -> None:
     data_sets: tuple[Any, ...] = (Windows, DirectoryFiles)
     for each in data_sets:
         Dataset.register(each)
-        each.__iter__ = _giving_tensors_one_by_one(each.__iter__)
+        each.__iter__ = _giving_elements(each.__iter__)
         each.__getattr__ = _of_data_set
-        each.map = lambda self, *args, **given: _of_data_set(self, "map")(*args, **given)
+    files: Any = DirectoryFiles
+    files.map = _mapping_tensors(files.map)
 
 
 def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -121,10 +141,10 @@ def _noted_operator(method: Callable[..., Any]) -> Callable[..., Any]:
         if not taped.is_noting():
             return tensors(method(self, function, how, *args, **kwargs))
         if isinstance(how, str):  # of a ufunc
-            run, given, named = getattr(function, how), args, kwargs
+            run, given, named, kind = getattr(function, how), args, kwargs, how
         else:
-            run, given, named = function, *args
-        return taped.noted(run, ("numpy", function.__name__, str(how)[:6]))(*given, **named)
+            run, (given, named), kind = function, args, "function"
+        return taped.noted(run, ("numpy", function.__name__, kind))(*given, **named)
 
     return call
 
