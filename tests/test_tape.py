@@ -155,6 +155,55 @@ assert len(tapes._programs) == 16
     )
 
 
+def test_kept_programs_hold_no_batch(claims):
+    claims(
+        """
+import gc, weakref
+
+model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+weights = model.trainable_variables
+
+
+def gradient(batch, targets):
+    with tf.GradientTape() as tape:
+        tape.watch(batch)
+        loss = tf.reduce_mean(tf.square(targets - model(batch * 2.0)))
+    return tape.gradient(loss, [*weights, batch])
+
+
+batch, targets = tf.constant(x), tf.constant(rng.normal(size=(8, 2)).astype("float32"))
+held = [weakref.ref(batch), weakref.ref(targets)]
+first = gradient(batch, targets)
+assert len(tapes._programs) == 1
+again = batch.numpy().copy(), targets.numpy().copy()
+del batch, targets
+gc.collect()
+assert all(each() is None for each in held)
+for a, b in zip(first, gradient(*map(tf.constant, again))):
+    near(a, b)
+assert len(tapes._programs) == 1
+"""
+    )
+
+
+def test_models_between_outputs_are_kept_for_the_last_ones_alone(claims):
+    claims(
+        """
+for number in range(20):
+    inner = layers.Dense(3)
+    inputs = keras.Input((3,))
+    hidden = inner(inputs)
+    model = keras.Model(inputs, [hidden, layers.Dense(1)(hidden)])
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            hidden, out = model(x)
+        by_hidden = tape.gradient(out, hidden)
+        near(by_hidden, np.repeat(model.layers[-1].get_weights()[0].T, 8, 0))
+assert len(tapes._parts) == 16
+"""
+    )
+
+
 def test_steps_of_one_s_own_train(claims):
     claims(
         """

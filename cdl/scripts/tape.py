@@ -31,7 +31,7 @@ class GradientTape:
     """
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
-        self._watched: dict[int, Any] = {}
+        """Take TensorFlow's arguments; neither changes a gradient."""
 
     def __enter__(self) -> GradientTape:
         state.tapes.append(self)
@@ -54,7 +54,6 @@ class GradientTape:
                     f"tf.GradientTape: tensor must be one of tf's, got {type(each).__name__}: "
                     "tf.convert_to_tensor makes one of an array"
                 )
-            self._watched[id(each)] = each
 
     @contextlib.contextmanager
     def stop_recording(self) -> Iterator[None]:
@@ -66,8 +65,7 @@ class GradientTape:
             state.busy = before
 
     def reset(self) -> None:
-        """Forget what is watched."""
-        self._watched.clear()
+        """Do nothing: each tensor holds the call that made it, and the tape holds none."""
 
     def gradient(
         self,

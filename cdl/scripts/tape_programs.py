@@ -11,7 +11,7 @@ from cdl import Model, Variable, ops, tree, value_and_grad
 from cdl.scripts.taped import Node, Taped, made_by, plain
 from cdl.scripts.tensor import tensors
 
-_KEPT = 16  # programs
+_KEPT = 16  # programs, and parts of models
 
 
 class _Input(NamedTuple):
@@ -44,8 +44,8 @@ class _Plan:
         self.variables: set[int] = set()
         for node in nodes:
             leaves = [self._template(leaf, places) for leaf in tree.flatten(node.args)]
-            self.steps.append((node, leaves))
             shown = tree.map_structure(lambda leaf: 0, node.args)
+            self.steps.append((node._replace(args=shown), leaves))  # which may be kept
             self.key.append((node.key, id(node.owner), repr(shown), *map(_token, leaves)))
             weights = getattr(node.owner, "variables", ())
             self.variables |= {id(each) for each in (*weights, *leaves)}
@@ -69,7 +69,10 @@ class _Plan:
     def draws(self) -> bool:
         """Whether the calls may give something else each time, or add penalties to a loss."""
         keys = {node.key[0] for node, _ in self.steps}
-        trains = any(node.args[1].get("training") for node, _ in self.steps)
+        trains = any(
+            tree.pack_sequence_as(node.args, leaves)[1].get("training")
+            for node, leaves in self.steps
+        )
         return trains or "penalties" in keys or "compute_loss" in keys
 
     def number(self, watched: int) -> int | None:
@@ -110,7 +113,15 @@ def nodes_before(targets: list[Taped], watched: Any = (), cuts: Any = None) -> l
     return [found[serial] for serial in sorted(found)]
 
 
-_parts: dict[Any, Any] = {}  # models from one output of a model to its others
+_parts: dict[Any, Any] = {}  # the last models from one output of a model to its others
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep what was used just now, and so many of what was used before."""
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > _KEPT:
+        del kept[next(iter(kept))]
 
 
 def _cuts(targets: list[Taped], watched: dict[int, Any]) -> dict[int, Any]:
@@ -128,10 +139,12 @@ def _cuts(targets: list[Taped], watched: dict[int, Any]) -> dict[int, Any]:
         if len(outputs) < 2:
             continue
         key = (id(node.owner), place)
-        if key not in _parts:
+        kept = _parts.get(key)
+        if kept is None:
             others = [each for i, each in enumerate(outputs) if i != place]
-            _parts[key] = (Model(outputs[place], others), node.owner)
-        part = _parts[key][0]
+            kept = (Model(outputs[place], others), node.owner)
+        _keep(_parts, key, kept)
+        part = kept[0]
         places = [i for i in range(len(outputs)) if i != place]
         cut = Node(part, ("part",), part, ((source,), {}), node.serial)
         found[node.serial] = (cut, {i: k for k, i in enumerate(places)})
@@ -174,7 +187,7 @@ class _Program:
 
     def __init__(self, plan: _Plan, variables: list[Any], watched: dict[int, Any]) -> None:
         run = plan.function()
-        self._held = plan  # whose layers' ids are in the key
+        self._held = run  # whose layers' ids are in the key
         self._numbers = [n for n in map(plan.number, watched) if n is not None]
         self._by_weights = value_and_grad(run, variables=variables) if variables else None
         self._by_arrays = value_and_grad(run, self._numbers) if self._numbers else None
@@ -225,9 +238,7 @@ def _run(plan: _Plan, variables: list[Any], watched: dict[int, Any], value: floa
             "tf.GradientTape: what was computed cannot be done again on a batch: that gives "
             f"{np.sum(found[0])}, where it gave {value}"
         )
-    _programs[key] = made  # the last that was used
-    while len(_programs) > _KEPT:
-        del _programs[next(iter(_programs))]
+    _keep(_programs, key, made)
     return found
 
 

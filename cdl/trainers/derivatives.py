@@ -111,6 +111,7 @@ class _Compiled:
         read = {id(v) for v in fused.variables}
         found = [v for v in variables if id(v) in read]
         self._gathering = Gathering(fused, found, (), arguments.rows)
+        traced.arguments = arguments.without_arrays()
 
     def of(
         self, arguments: Arguments, variables: list[Variable], step: int

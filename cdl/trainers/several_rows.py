@@ -8,6 +8,7 @@ sample, but what each gives in sum or in mean can.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,12 @@ class Arguments:
         given, masks = values[: len(self._given)], values[len(self._given) :]
         program.tell(given, self._counts, dict(zip(self._fewer, masks, strict=True)))
         return graph.lower(program, given)
+
+    def without_arrays(self) -> Arguments:
+        """What results are read by, for those who keep it from one call to the next."""
+        found = copy.copy(self)
+        found._given, found.arrays = [], []
+        return found
 
     def own_rows(self, spec: KerasTensor, array: Array, count: int | None) -> Array:
         """An output of the program, as the function gives it."""
