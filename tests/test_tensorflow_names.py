@@ -39,6 +39,8 @@ EQUAL = {
     ),
     "tf.boolean_mask(x, [True, False, True])": "x[[0, 2]]",
     "tf.boolean_mask(x, x > 0)": "x[x > 0]",
+    "tf.math.l2_normalize(np.zeros((2, 3), 'float16'), [0, 1])": "np.zeros((2, 3))",
+    "tf.math.l2_normalize([3, 4], epsilon=0.0)": "[0.6, 0.8]",
     "tf.boolean_mask(x, [False, True, True, False], axis=1)": "x[:, 1:3]",
     "tf.linalg.band_part(x, -1, 0)": "np.tril(x)",
     "tf.linalg.band_part(x, 0, -1)": "np.triu(x)",
@@ -317,6 +319,41 @@ def test_checks_hold_or_say_what_came(claims):
         "refused(ValueError, lambda: d.assert_rank(x, 3), 'rank must be 3')",
         "refused(ValueError, lambda: d.check_numerics(np.array([np.nan]), 'here'), 'here')",
         "refused(ValueError, lambda: d.assert_shapes([(x, ('n', 'n'))]), 'shape must be')",
+    )
+
+
+def test_threads_have_their_own_summaries(claims):
+    claims(
+        """
+from threading import Thread
+
+steps = []
+
+
+def work():
+    steps.append(tf.summary.experimental.get_step())
+    tf.summary.experimental.set_step(9)
+    steps.append(tf.summary.experimental.get_step())
+
+
+tf.summary.experimental.set_step(3)
+thread = Thread(target=work)
+thread.start()
+thread.join()
+assert steps == [None, 9] and tf.summary.experimental.get_step() == 3
+"""
+    )
+
+
+def test_names_of_files_are_tensors_and_bytes(claims, tmp_path):
+    claims(
+        f"import os; os.chdir({str(tmp_path)!r})",
+        "for name in ('a.txt', 'b.txt', 'c.csv'): tf.io.write_file(name, 'x')",
+        "found = tf.io.matching_files(tf.constant(['*.txt', '*.csv']))",
+        "assert found.numpy().tolist() == ['a.txt', 'b.txt', 'c.csv']",
+        "assert tf.io.matching_files(tf.constant('*.csv')).numpy().tolist() == ['c.csv']",
+        "assert tf.io.gfile.glob([b'*.csv', 'a.*']) == ['c.csv', 'a.txt']",
+        "assert tf.io.gfile.exists(b'a.txt') and tf.io.gfile.exists(tf.constant('a.txt'))",
     )
 
 

@@ -21,7 +21,7 @@ from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_elements import TensorSpec
-from cdl.scripts.tf_functions import function
+from cdl.scripts.tf_functions import function, seed_of
 from cdl.scripts.tf_image import IMAGE
 from cdl.scripts.tf_sources import DATA, EXPERIMENTAL
 from cdl.scripts.tf_strings import STRINGS, Ragged
@@ -53,10 +53,8 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(draw)
     def call(shape: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("name", None)
-        seed = kwargs.get("seed")
-        if seed is not None and np.ndim(seed):  # two numbers, of a stateless draw
-            state = np.random.SeedSequence([int(n) for n in seed]).generate_state(1)
-            kwargs["seed"] = int(state[0] >> 1)
+        if "seed" in kwargs:
+            kwargs["seed"] = seed_of(kwargs["seed"])
         sizes = (
             shape if isinstance(shape, (list, tuple, np.ndarray)) and np.shape(shape) else [shape]
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,7 @@ _FIRST = ("input_tensor", "input", "tensor", "value", "values", "features", "log
 _OF_NODES = ("name", "validate_shape", "optimize")
 
 
+@functools.cache
 def function(name: str, arguments: str = "") -> Callable[..., Any]:
     """A function of `cdl.ops` that gives tensors.
 
@@ -254,8 +256,7 @@ def _squared_difference(x: Any, y: Any, name: str | None = None) -> Any:
 def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None) -> Any:
     """`tf.math.l2_normalize`."""
     axis = tuple(axis) if isinstance(axis, list) else axis
-    squares = function("sum")(function("square")(x), axis=axis, keepdims=True)
-    return function("multiply")(x, 1.0) * function("rsqrt")(function("maximum")(squares, epsilon))
+    return function("normalize")(x, axis, 2, math.sqrt(epsilon))
 
 
 def _clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: Any = None) -> Any:
@@ -276,6 +277,13 @@ def _clip_by_global_norm(
     size = _global_norm(t_list) if use_norm is None else use_norm
     scale = clip_norm / function("maximum")(size, clip_norm)
     return [t * scale for t in t_list], size
+
+
+def seed_of(seed: Any) -> Any:
+    """A seed as one number, for the two of stateless draws, too; None for None."""
+    if seed is None or not np.ndim(seed):
+        return seed
+    return int(np.random.SeedSequence([int(n) for n in seed]).generate_state(1)[0] >> 1)
 
 
 def is_tensor(x: Any) -> bool:

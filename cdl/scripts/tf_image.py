@@ -11,7 +11,7 @@ import numpy as np
 
 from cdl import ops, random
 from cdl.scripts.tensor import tensors
-from cdl.scripts.tf_functions import function
+from cdl.scripts.tf_functions import function, seed_of
 
 _TO_YUV = (
     (0.299, -0.14714119, 0.61497538),
@@ -198,8 +198,7 @@ def _rot90(image: Any, k: int = 1, name: Any = None) -> Any:
 
 def _between(low: float, high: float, seed: Any) -> float:
     """A random number from `low` to below `high`; `seed` is one, or the two of stateless ones."""
-    if seed is not None and np.ndim(seed):
-        seed = int(np.random.SeedSequence([int(n) for n in seed]).generate_state(1)[0] >> 1)
+    seed = seed_of(seed)
     drawn = np.asarray(random.uniform((), 0.0, 1.0, seed=None if seed is None else int(seed)))
     return float(low + (high - low) * float(drawn))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl.data.texts import array_of, as_texts, decoded
+from cdl.data.texts import array_of, as_texts, decoded, encoded
 from cdl.scripts.tensor import TensorShape, tensors
 
 
@@ -76,11 +76,11 @@ def _regex_replace(text: str, pattern: str, rewrite: str, replace_global: bool =
 def _substr(text: str, pos: int, len: int, unit: str = "BYTE") -> str:
     if unit != "BYTE":
         return text[pos:][:len]
-    return decoded(text.encode("utf-8", "surrogateescape")[pos:][:len])
+    return decoded(encoded(text)[pos:][:len])
 
 
 def _length(text: str, unit: str = "BYTE") -> int:
-    return len(text.encode("utf-8", "surrogateescape") if unit == "BYTE" else text)
+    return len(encoded(text) if unit == "BYTE" else text)
 
 
 def _lower(text: str, encoding: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,11 +13,14 @@ import numpy as np
 from cdl._common.optional_imports import needed
 
 
-class _State:
-    """The writer that summaries go to, None for nowhere, and the step that they are of."""
+class _State(threading.local):
+    """The writer that a thread's summaries go to, None for nowhere, and the step they are of."""
 
     writer: Writer | None = None
     step: int | None = None
+
+
+_state = _State()
 
 
 class Writer:
@@ -42,19 +46,19 @@ class Writer:
     @contextlib.contextmanager
     def as_default(self, step: int | None = None) -> Iterator[Writer]:
         """Within it summaries go here."""
-        before = _State.writer, _State.step
-        _State.writer, _State.step = self, before[1] if step is None else int(step)
+        before = _state.writer, _state.step
+        _state.writer, _state.step = self, before[1] if step is None else int(step)
         try:
             yield self
         finally:
             self.flush()
-            _State.writer, _State.step = before
+            _state.writer, _state.step = before
 
     def set_as_default(self, step: int | None = None) -> None:
         """Let summaries go here from now on."""
-        _State.writer = self
+        _state.writer = self
         if step is not None:
-            _State.step = int(step)
+            _state.step = int(step)
 
     def init(self) -> None:
         """Nothing: the file is there."""
@@ -75,14 +79,14 @@ def _create_file_writer(logdir: Any, *args: Any, **options: Any) -> Writer:
 
 def _added(make: Callable[[], Any], step: Any) -> bool:
     """Whether a summary was written: where there is a writer; ValueError without a step."""
-    if _State.writer is None:
+    if _state.writer is None:
         return False
-    step = _State.step if step is None else step
+    step = _state.step if step is None else step
     if step is None:
         raise ValueError(
             "tf.summary: step must be given, or set by tf.summary.experimental.set_step"
         )
-    _State.writer.add(make(), int(step))
+    _state.writer.add(make(), int(step))
     return True
 
 
@@ -127,7 +131,7 @@ def _write_raw_pb(tensor: Any, step: Any = None, name: Any = None) -> bool:
 
 def _set_step(step: Any) -> None:
     """`tf.summary.experimental.set_step`."""
-    _State.step = None if step is None else int(step)
+    _state.step = None if step is None else int(step)
 
 
 @contextlib.contextmanager
@@ -138,7 +142,7 @@ def _scope(name: Any, default_name: str = "summary", values: Any = None) -> Iter
 
 def _flush(writer: Writer | None = None, name: Any = None) -> None:
     """`tf.summary.flush`."""
-    writer = writer or _State.writer
+    writer = writer or _state.writer
     if writer is not None:
         writer.flush()
 
@@ -154,7 +158,7 @@ SUMMARY: dict[str, Any] = {
     "write": _write,
 }
 SUMMARY_EXPERIMENTAL: dict[str, Any] = {
-    "get_step": lambda: _State.step,
+    "get_step": lambda: _state.step,
     "set_step": _set_step,
     "summary_scope": _scope,
     "write_raw_pb": _write_raw_pb,
