@@ -12,7 +12,8 @@ from __future__ import annotations
 import operator
 import types
 import weakref
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from cdl._common.overriding import is_users
 from cdl._tracing.eager import Runner
 from cdl._variables.state import State
-from cdl.layers.tracking import PASSING, attributes_set, things_in
+from cdl.layers.tracking import attributes_set
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
@@ -30,6 +31,7 @@ _LONG = 256  # of longer lists and dicts what is in them is not looked at
 _LARGE = 2**16  # bytes of an array; what is in larger ones is not looked at
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _MOST = 16  # programs of one layer: shapes that came once must not pile up
+_MOST_INSIDE = 256  # lists, dicts and objects within one layer; those behind are not looked at
 
 
 class Snapshot:
@@ -63,72 +65,111 @@ class _Attributes:
     """Those of one layer, and what is in those that are lists and dicts."""
 
     def __init__(self, layer: Layer) -> None:
-        there = {name: value for name, value in vars(layer).items() if name not in PASSING}
+        self._passing = layer._passing
+        there = {name: value for name, value in vars(layer).items() if name not in self._passing}
         self._names = list(there)
         self._values = list(there.values())
         self._count = len(vars(layer))
-        held = [each for each in there.values() if isinstance(each, (list, dict))]
-        self._held = [
-            (each, len(each), list(things_in(each))) for each in held if len(each) <= _LONG
-        ]
         self.of_users = is_users(type(layer))
-        # Of the user's: what may change inside without being set.
-        self._inside: list[tuple[Any, int, list[Any]]] = []
+        self._inside: list[tuple[Collection[Any], list[Any]]] = []  # as it is now, and was
         self._arrays: list[tuple[Any, bytes]] = []
-        self._mappings: list[tuple[Any, list[Any]]] = []
         if self.of_users:
-            self._look_inside(layer, there)
+            for each in type(layer).__mro__[:-1]:
+                if is_users(each):
+                    self._note(vars(each).values())
+            self._look_into(value for name, value in there.items() if name not in _OF_LAYERS)
+        else:
+            self._look_into(each for each in self._values if isinstance(each, (list, dict)))
 
-    def _look_inside(self, layer: Layer, there: dict[str, Any]) -> None:
-        """Note what a trace may have read through the class and through what is in attributes."""
-        mappings = [vars(each) for each in type(layer).__mro__ if is_users(each)]
-        for name, value in there.items():
-            if name in _OF_LAYERS:
+    def _note(self, things: Collection[Any]) -> list[Any]:
+        before = list(things)
+        self._inside.append((things, before))
+        return before
+
+    def _look_into(self, things: Iterable[Any]) -> None:
+        """Note what is in lists and dicts, and in a user's layer in arrays and plain objects too.
+
+        Those come first that are least deep.
+        """
+        waiting, seen = deque(things), set[int]()
+        while waiting and len(self._inside) < _MOST_INSIDE:
+            thing = waiting.popleft()
+            if id(thing) in seen or type(thing) in _PLAIN:
                 continue
-            self._inside += [held for held in self._held if held[0] is value]
-            for thing in things_in(value):
+            seen.add(id(thing))
+            if isinstance(thing, tuple):
+                waiting += thing
+            elif isinstance(thing, _COLLECTIONS):
+                if len(thing) <= _LONG:
+                    waiting += self._note(thing)
+                    if isinstance(thing, dict):
+                        waiting += self._note(thing.values())
+            elif self.of_users:
                 array = thing._array if isinstance(thing, State) else thing
                 if isinstance(array, np.ndarray):
                     if array.nbytes <= _LARGE:
                         self._arrays.append((array, array.tobytes()))
-                elif _is_plain_object(thing):
-                    mappings.append(vars(thing))
-        self._mappings = [(each, list(each.values())) for each in mappings]
+                elif (attributes := _attributes_of(thing)) is not None:
+                    waiting += self._note(attributes)
 
     def are_those_of(self, layer: Layer) -> bool:
         """Whether a layer has the same ones, in number too."""
         there = vars(layer)
         if len(there) != self._count:
-            if [name for name in there if name not in PASSING] != self._names:
+            if [name for name in there if name not in self._passing] != self._names:
                 return False
             self._count = len(there)
-        if not _alike(list(map(there.get, self._names)), self._values):
-            return False
-        return all(_same(*held) for held in self._held) and self.hold_the_same()
+        return _alike(list(map(there.get, self._names)), self._values) and self.hold_the_same()
 
     def hold_the_same(self) -> bool:
         """Whether lists, dicts, arrays, objects and the class of a user's layer are as before."""
-        for held in self._inside:
-            if not _same(*held):
+        for things, before in self._inside:
+            if not _alike(things, before):
                 return False
-        for mapping, values in self._mappings:
-            if len(mapping) != len(values) or not _alike(mapping.values(), values):
+        for array, content in self._arrays:  # noqa: SIM110 - half the time of all()
+            if array.tobytes() != content:
                 return False
-        return all(array.tobytes() == before for array, before in self._arrays)
+        return True
 
 
+_COLLECTIONS = (list, dict, set, deque)
 _OF_LAYERS = frozenset(("_given", "_weights", "_frozen", "_dtype_policy", "_compiled"))
 
 
-def _is_plain_object(thing: Any) -> bool:
-    """Whether a thing is of a class of the user's that has nothing to do with cdl."""
+class _InSlots:
+    """What an object has in the slots of its class."""
+
+    def __init__(self, thing: Any, names: list[str]) -> None:
+        self._thing, self._names = thing, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (getattr(self._thing, name, None) for name in self._names)
+
+    def __contains__(self, thing: Any) -> bool:
+        return thing in list(self)
+
+
+def _attributes_of(thing: Any) -> Collection[Any] | None:
+    """Those of an object of a class of the user's that has nothing to do with cdl; None of others.
+
+    They are read anew whenever one looks at them.
+    """
     if isinstance(thing, (type, types.ModuleType, types.FunctionType)):
-        return False
-    bases = type(thing).__mro__
-    if type(thing) is types.SimpleNamespace:
-        return True
-    modules = [(each.__module__ or "").partition(".")[0] for each in bases[:-1]]
-    return hasattr(thing, "__dict__") and not {"cdl", "builtins", "numpy"} & set(modules)
+        return None
+    bases = type(thing).__mro__[:-1]
+    modules = {(each.__module__ or "").partition(".")[0] for each in bases}
+    if modules & {"cdl", "builtins", "numpy"}:
+        return None
+    if hasattr(thing, "__dict__"):
+        there: dict[str, Any] = vars(thing)
+        return there.values()
+    slots = [vars(each).get("__slots__", ()) for each in bases]
+    return _InSlots(
+        thing, [name for each in slots for name in ([each] if isinstance(each, str) else each)]
+    )
 
 
 class Watch:
@@ -151,7 +192,10 @@ class Watch:
         """Whether the layers have the same attributes still."""
         now = attributes_set()
         if now == self._seen:
-            return not self._inside or all(each.hold_the_same() for each in self._inside)
+            for each in self._inside:  # noqa: SIM110 - half the time of all()
+                if not each.hold_the_same():
+                    return False
+            return True
         layer = self._layer()
         if layer is None or not self._snapshot.holds(layer):
             return False
@@ -188,20 +232,12 @@ class KeptPrograms:
 
 def _alike(now: Collection[Any], before: list[Any]) -> bool:
     """Whether as many things are the same objects, or equal numbers and texts."""
+    if len(now) != len(before):
+        return False
     if all(map(operator.is_, now, before)):
         return True
-    for a, b in zip(now, before, strict=True):
-        if a is not b and not (type(a) is type(b) and type(a) in _PLAIN and a == b):
-            return False
-    return True
-
-
-def _same(there: Any, length: int, things: list[Any]) -> bool:
-    """Whether the same things are in a list or dict as before."""
-    if len(there) != length:
-        return False
-    flat = length == len(things) and type(there) is list
-    if flat and all(map(operator.is_, there, things)):
-        return True
-    now = things_in(there)
-    return len(now) == len(things) and _alike(now, things)
+    now = list(now)  # which another thread may change meanwhile
+    return len(now) == len(before) and all(
+        a is b or (type(a) is type(b) and type(a) in _PLAIN and a == b)
+        for a, b in zip(now, before, strict=True)
+    )

@@ -12,17 +12,6 @@ from cdl._variables.state import State
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
 
-# Attributes that calls themselves change, and what a model keeps of its compilation and runs.
-PASSING = frozenset(
-    ("_activity", "_added", "_added_to_loss", "_building", "_building_specs", "_call_inputs",
-     "_call_nodes", "_calls", "_columns", "_compiled", "_executors", "_host", "_inbound_nodes",
-     "_initial_epoch", "_inputs_struct", "_kept_programs", "_last_fit", "_last_train_function",
-     "_loss_and_metrics_made", "_outputs_struct", "_own_loss", "_own_optimizer", "_place",
-     "_predictors_made", "_random_state", "_set_at", "_shape_to_build", "_signature",
-     "_sizes_made", "_watch", "_without_inputs", "history", "jit_compile", "loss", "optimizer",
-     "steps_per_execution", "stop_evaluating", "stop_predicting", "stop_training")
-)  # fmt: skip
-
 _attributes_set = 0  # of all layers, since a layer knows no model
 
 
@@ -44,6 +33,11 @@ class Tracking:
 
     # Attributes that hold layers without owning them.
     _not_owned: frozenset[str] = frozenset({"_inbound_nodes", "_given"})
+    # Attributes that calls themselves change.
+    _passing: frozenset[str] = frozenset(
+        ("_activity", "_added", "_building", "_calls", "_inbound_nodes", "_kept_programs", "_place",
+         "_set_at")
+    )  # fmt: skip
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -176,12 +170,21 @@ def _set_and_counted(self: Tracking, name: str, value: Any) -> None:
     """Set an attribute of a layer, and count it if its programs may depend on it."""
     global _attributes_set  # noqa: PLW0603 - one number for all layers
     object.__setattr__(self, name, value)
-    if name not in PASSING:
+    if name not in self._passing:
         _attributes_set += 1
 
 
-# Not written as a method: type checkers would take any attribute of a layer to be there then.
+def _deleted_and_counted(self: Tracking, name: str) -> None:
+    """Delete an attribute of a layer, and count that as if it was set."""
+    global _attributes_set  # noqa: PLW0603 - as above
+    object.__delattr__(self, name)
+    if name not in self._passing:
+        _attributes_set += 1
+
+
+# Not written as methods: type checkers would take any attribute of a layer to be there then.
 Tracking.__setattr__ = _set_and_counted  # type: ignore[method-assign, assignment]
+Tracking.__delattr__ = _deleted_and_counted  # type: ignore[method-assign, assignment]
 
 
 def now() -> int:

@@ -60,6 +60,12 @@ class Model(Configured, FunctionalGraph):
         built: whether the layers have their weights.
     """
 
+    # The graph of inputs and outputs follows from what a call reads.
+    _passing = Configured._passing | frozenset(
+        ("_building_specs", "_call_inputs", "_call_nodes", "_host", "_inputs_struct",
+         "_outputs_struct", "_shape_to_build", "_signature", "_without_inputs")
+    )  # fmt: skip
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A Functional where inputs and outputs are given."""
         for name in ("input", "output") if cls is Model else ():

@@ -13,6 +13,7 @@ from cdl._variables.assigning import assign_all
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
 from cdl.layers.kept import Watch
+from cdl.layers.tracking import Tracking
 from cdl.random import Kept
 from cdl.trainers.compile_utils import Compiled
 from cdl.trainers.custom.compile_metrics import LossAndMetrics
@@ -98,6 +99,15 @@ class CompiledState(PartOfModel):
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
     # Of the file that the model was loaded from, and its optimizer's step in that.
     _random_state: tuple[Kept, int] | None = None
+
+    # What is compiled, and what a run leaves, is not what a call reads.
+    _passing = Tracking._passing | frozenset(
+        ("_added_to_loss", "_columns", "_compiled", "_executors", "_initial_epoch", "_last_fit",
+         "_last_train_function", "_loss_and_metrics_made", "_own_loss", "_own_optimizer",
+         "_predictors_made", "_random_state", "_sizes_made", "_watch", "history", "jit_compile",
+         "loss", "optimizer", "steps_per_execution", "stop_evaluating", "stop_predicting",
+         "stop_training")
+    )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle or a copy holds: all but the programs, which are made again on demand."""

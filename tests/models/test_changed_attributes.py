@@ -1,5 +1,7 @@
 """What a `call` reads from attributes counts from the next use on, however a model is used."""
 
+import collections
+import dataclasses
 import itertools
 import types
 
@@ -13,12 +15,27 @@ X = np.ones((4, 3), np.float32)
 
 
 class Inner(layers.Layer):
+    faded = 2.0
+
     def __init__(self):
         super().__init__()
-        self.factor = 1.0
+        self.factor = self.loss = self.optimizer = self.history = self._columns = 1.0
+        self.faded = 1.0
 
     def call(self, x):
-        return x * self.factor
+        named = self.loss * self.optimizer * self.history * self._columns
+        return x * self.factor * named * self.faded
+
+
+@dataclasses.dataclass(slots=True)
+class Slots:
+    rate: float = 1.0
+
+
+class Settings:
+    def __init__(self):
+        self.deep = types.SimpleNamespace(gamma=1.0, rows=[1.0], table=np.ones(1))
+        self.slots = Slots()
 
 
 class Base(cdl.Model):
@@ -36,6 +53,8 @@ class Net(Base):
         self.parts, self.table = [1.0], {"a": {"b": 1.0}}
         self.array = np.ones(3, np.float32)
         self.settings = types.SimpleNamespace(beta=1.0)
+        self.own, self.words, self.queue = Settings(), {"a"}, collections.deque([1.0])
+        self.keys = {"once": 0}
         self.kept = cdl.Variable(1.0, dtype="float64", trainable=False)
         self.large = cdl.Variable(2**24 + 1, dtype="int64", trainable=False)
         self.inner = Inner()
@@ -45,6 +64,9 @@ class Net(Base):
         read = self.alpha * self.inherited * self.scale * self.parts[0] * self.table["a"]["b"]
         large = self.large.numpy() / (2**24 + 1)
         read = read * self.settings.beta * float(self.kept.numpy()) * float(large)
+        deep = self.own.deep
+        read = read * deep.gamma * deep.rows[0] * float(deep.table[0]) * self.own.slots.rate
+        read = read * (1 + ("b" in self.words)) * self.queue[0] * (1 + ("twice" in self.keys))
         return self.inner(self.dense(x)) * read * self.array
 
 
@@ -56,9 +78,24 @@ CHANGES = {
     "in a dict in a dict": lambda net: net.table["a"].update(b=2.0),
     "in an array": lambda net: net.array.fill(2.0),
     "in an object": lambda net: setattr(net.settings, "beta", 2.0),
+    "in an object in an object": lambda net: setattr(net.own.deep, "gamma", 2.0),
+    "another object in an object": lambda net: setattr(
+        net.own, "deep", types.SimpleNamespace(gamma=1.0, rows=[2.0], table=np.ones(1))
+    ),
+    "in a list in an object": lambda net: net.own.deep.rows.__setitem__(0, 2.0),
+    "in an array in an object": lambda net: net.own.deep.table.fill(2.0),
+    "in slots": lambda net: setattr(net.own.slots, "rate", 2.0),
+    "in a set": lambda net: net.words.add("b"),
+    "in a queue": lambda net: net.queue.__setitem__(0, 2.0),
+    "a key": lambda net: net.keys.update(twice=net.keys.pop("once")),
     "a variable of float64": lambda net: net.kept.assign(2.0),
     "a variable of large integers": lambda net: net.large.assign(2**25 + 2),
     "one of a layer within": lambda net: setattr(net.inner, "factor", 2.0),
+    **{
+        f"one of the name {name}": lambda net, name=name: setattr(net.inner, name, 2.0)
+        for name in ("loss", "optimizer", "history", "_columns")
+    },
+    "one that is deleted": lambda net: delattr(net.inner, "faded"),
     "an activation": lambda net: setattr(net.dense, "activation", lambda x: 2 * x),
     "a layer": lambda net: setattr(
         net, "dense", layers.Dense(3, kernel_initializer=cdl.initializers.Constant(2.0))
