@@ -5,6 +5,7 @@ import importlib
 import inspect
 import re
 import textwrap
+from pathlib import Path
 from types import FunctionType
 
 import pytest
@@ -35,6 +36,10 @@ def public_things():
 
 THINGS = public_things()
 
+# Parts of cdl/ whose docstrings, private ones too, all begin with their subject.
+PLAIN = ("scripts", "scripts/legacy")
+CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
+
 
 def maker(thing):
     """The function whose signature a call of the thing has, if the thing itself defines it."""
@@ -64,6 +69,20 @@ def raises(function):
         isinstance(node, ast.Raise) and "NotImplementedError" not in ast.unparse(node)
         for node in ast.walk(tree)
     )
+
+
+@pytest.mark.parametrize("folder", PLAIN)
+def test_docstrings_begin_with_their_subject_in_four_words_or_more(folder):
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    wrong, seen = [], 0
+    for path in sorted((Path(cdl.__file__).parent / folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = ast.get_docstring(node) if isinstance(node, documented) else None
+            seen += text is not None
+            if text is not None and (CLAUSE.match(text) or len(text.split()) < 4):
+                wrong.append(f"{path.name}:{node.body[0].lineno}: {text.splitlines()[0]}")
+    assert seen > 0
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("name", sorted(THINGS))

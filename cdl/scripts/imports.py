@@ -1,7 +1,7 @@
-"""`keras` and `tensorflow.keras` as names of cdl, for one process that asks for it.
+"""An import hook that serves `keras` and `tensorflow` from cdl in one process.
 
-Each imported name of these packages is a module that looks everything up in cdl when it is asked.
-What cdl lacks is an ImportError or AttributeError that names it and lists what is near.
+Each module of these packages looks its names up in cdl on access. A name that cdl lacks raises
+ImportError or AttributeError with the name and the nearest ones.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 from cdl._common.missing_names import explained
 from cdl.scripts import keras_src, legacy, older_modules
 
-# What Keras and TensorFlow of that time say they are. Scripts take its parts for numbers.
+# Versions that the packages report; scripts parse the parts as integers.
 KERAS, TENSORFLOW = "3.15.1", "2.21.0"
-# Names that scripts import, and where in cdl they are.
+# Packages whose modules are those of cdl.
 _ROOTS = ("tensorflow.python.keras", "tensorflow.keras", "keras.api", "keras")
 _SHORT = tuple(f"tensorflow.{n}" for n in ("initializers", "losses", "metrics", "optimizers"))
-# Modules of modules.
+# Modules whose public members are modules.
 _WITH_MODULES = ("cdl.datasets", "cdl.preprocessing", "cdl.applications")
 _DEEPER = (
     "cdl.legacy.saving",
@@ -39,10 +39,10 @@ _DEEPER = (
     "cdl.wrappers.scikit_learn",
 )
 
-# Modules with functions that give a data set of `tf.data` in Keras.
+# Modules with functions that return a `tf.data.Dataset` in Keras.
 _WITH_DATA_SETS = ("cdl.preprocessing", "cdl.utils")
 
-# What many scripts ask for, and what there is in its place.
+# Advice for names that scripts often ask for and cdl lacks.
 _INSTEAD = {
     "distribute": "one process is one device; keras.distribution.DataParallel is for several",
     "lite": "model.export('model.c') and model.export('model.onnx') are for other machines",
@@ -53,28 +53,28 @@ _INSTEAD = {
 
 
 def install() -> None:
-    """Have these names mean cdl from now on in this process."""
+    """Install the import hook for the rest of the process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
     older_modules.install()
 
 
 def _tensorflow() -> Any:
-    """What there is of TensorFlow, which scripts of Keras alone do without."""
+    """Import the modules of TensorFlow, which scripts that use Keras alone never load."""
     from cdl.scripts import tensorflow
 
     return tensorflow
 
 
 def _tensors() -> Any:
-    """What has arrays be tensors to a script."""
+    """Import the patches that turn arrays into tensors for a script."""
     from cdl.scripts import tf_tensors
 
     return tf_tensors
 
 
 def _now(name: str) -> str:
-    """The name of a module without the version of TensorFlow that it is asked for in."""
+    """Strip `tensorflow.compat.v1` or `.v2` from the name of a module."""
     for old in ("tensorflow.compat.v2", "tensorflow.compat.v1"):
         if name != old and not name.startswith(f"{old}."):
             continue
@@ -86,7 +86,7 @@ def _now(name: str) -> str:
 
 
 def _home(name: str) -> str | None:
-    """The module of cdl that a module's name means; None for one of TensorFlow's own."""
+    """The name in cdl of a module of Keras; None for other modules of TensorFlow."""
     for root in _ROOTS:
         if name == root or name.startswith(f"{root}."):
             return f"cdl{name[len(root) :]}"
@@ -96,28 +96,28 @@ def _home(name: str) -> str | None:
 
 
 class _Distribution(Distribution):
-    """What is said of an installed package that cdl stands for."""
+    """Metadata of a package that cdl stands in for."""
 
     def __init__(self, name: str, version: str) -> None:
         self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
 
     def read_text(self, filename: str) -> str | None:
-        """The metadata; there are no other files."""
+        """The text of METADATA; None for any other file."""
         return self._text if filename == "METADATA" else None
 
     def locate_file(self, path: Any) -> Any:
-        """Where a file would be, since all are cdl's."""
+        """The path of a file in the folder of this module."""
         return Path(__file__).parent / path
 
 
 class _Finder(DistributionFinder, Loader):
-    """Finds the modules of Keras and of the part of TensorFlow that is there."""
+    """Finder and loader of the modules of Keras and TensorFlow."""
 
     @staticmethod
     def find_distributions(
         context: DistributionFinder.Context | None = None,
     ) -> Iterator[Distribution]:
-        """Keras and TensorFlow as installed packages, for libraries that ask for their versions."""
+        """Distributions of Keras and TensorFlow, for libraries that read their versions."""
         wanted = None if context is None else context.name
         for name, version in (("tensorflow", TENSORFLOW), ("keras", KERAS)):
             if wanted is None or wanted.lower() == name:
@@ -147,7 +147,7 @@ class _Finder(DistributionFinder, Loader):
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:
-        """The module."""
+        """Create the module; for an older name, import the module by its present name."""
         if _now(spec.name) != spec.name:
             module = importlib.import_module(_now(spec.name))
             spec.loader_state = module.__spec__
@@ -163,14 +163,14 @@ class _Finder(DistributionFinder, Loader):
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
-        """All is there already; a module of two names keeps the spec of its first one."""
+        """Restore the spec of a module that was imported by a second name; nothing is executed."""
         spec = module.__spec__
         if spec is not None and spec.loader_state is not None:
             module.__spec__ = spec.loader_state
 
 
 def _is_public(home: str) -> bool:
-    """Whether a module of cdl is one that Keras has too, and no part of another one."""
+    """Whether Keras has a public module of this name."""
     from cdl import __all__
 
     parent, _, name = home.rpartition(".")
@@ -180,7 +180,7 @@ def _is_public(home: str) -> bool:
 
 
 def _is_there(home: str) -> bool:
-    """Whether cdl has a public module of that name; it is loaded."""
+    """Whether cdl has a public module of that name; imports it."""
     if home == legacy.TEXT:
         return True
     if not _is_public(home):
@@ -195,7 +195,7 @@ def _is_there(home: str) -> bool:
 
 
 class _Keras(ModuleType):
-    """A module of Keras: what the module of cdl has, and names of Keras 2."""
+    """A module of Keras: the names of the module of cdl, and those of Keras 2."""
 
     def __init__(self, name: str, home: ModuleType, place: str) -> None:
         super().__init__(name, home.__doc__)
@@ -238,7 +238,7 @@ def _public(home: ModuleType) -> list[str]:
 
 
 def _lacks(name: str) -> str:
-    """The text of the error for a module, class or function that cdl does not have."""
+    """The message of the error for a module, class or function that cdl lacks."""
     import difflib
 
     parent, _, last = name.rpartition(".")
@@ -264,7 +264,7 @@ def _lacks(name: str) -> str:
 
 
 class _TensorFlow(ModuleType):
-    """A module of TensorFlow: little but the way to Keras."""
+    """A module of TensorFlow outside Keras."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "The part of TensorFlow that cdl stands for.")

@@ -1,4 +1,4 @@
-"""`keras.src`, Keras's inside: its names are looked up among the public ones, and a few more."""
+"""`keras.src`, the internal package of Keras: names map to public ones and to a few helpers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 
 PREFIX = "keras.src"
-# Modules of Keras's inside whose names are those of other public modules.
+# Public modules to search first, by the first part of an internal module's path.
 _PLACES = {
     "backend": ("backend", "ops", "random", ""),
     "common": ("backend", "ops", "random", ""),
     "trainers": ("models", "utils"),
     "random": ("random",),
 }
-# Public modules in which a name is looked for.
+# Public modules that are searched for a name, in this order.
 _PUBLIC = (
     "", "layers", "models", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
     "initializers", "regularizers", "constraints", "activations", "utils", "saving", "random",
     "config", "ops", "ops.image", "ops.linalg", "tree", "backend", "quantizers", "dtype_policies",
     "distribution", "export", "preprocessing.image",
 )  # fmt: skip
-# Modules that clients ask for as attributes, which no public name tells.
+# Internal modules that no public class or module is named after.
 _MODULES = {
     "saving_lib", "saving_api", "serialization_lib", "object_registration", "tracking",
     "api_export", "python_utils", "naming", "keras_tensor", "variables", "layer", "model",
@@ -45,12 +45,12 @@ _HELPERS = r"base_[a-z0-9_]+|[a-z0-9_]+_(utils|lib|adapter|preprocessing|test)"
 
 
 def is_module(name: str) -> bool:
-    """Whether Keras's inside has a module of that name, as far as public names tell."""
+    """Whether `keras.src` has a module, judged by public names and naming conventions."""
     return all(map(_is_module, name.split(".")[2:]))
 
 
 def _is_module(name: str) -> bool:
-    """Whether it is one of those above, a file of a public class, or is named as helpers are."""
+    """Whether one part of a path is a listed module, a class's file or a helper module."""
     if name in _MODULES or name in _PUBLIC or re.fullmatch(_HELPERS, name):
         return True
     return name.islower() and name.replace("_", "") in _classes()
@@ -58,13 +58,13 @@ def _is_module(name: str) -> bool:
 
 @functools.cache
 def _classes() -> set[str]:
-    """Public classes in small letters."""
+    """Names of all public classes in lower case."""
     rooms = [importlib.import_module(f"keras.{room}" if room else "keras") for room in _PUBLIC]
     return {each.lower() for room in rooms for each in dir(room) if each[:1].isupper()}
 
 
 class Src(ModuleType):
-    """A module within `keras.src`."""
+    """A module of `keras.src` that resolves names on access."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, f"{name}: names of cdl by their places in Keras's inside")
@@ -87,13 +87,13 @@ class Src(ModuleType):
 
 
 def _home(parts: list[str]) -> ModuleType | None:
-    """The public module of that place, if there is one."""
+    """The public module at the same path; None if there is none."""
     place = ".".join(parts)
     return importlib.import_module(f"keras.{place}") if place in _PUBLIC and place else None
 
 
 def _find(parts: list[str], name: str) -> Any:
-    """What a name means there; None if nothing."""
+    """The object that a name in an internal module refers to; None if there is none."""
     if name in _INSIDE:
         return _INSIDE[name]
     if name in _ELSEWHERE:
@@ -109,32 +109,32 @@ def _find(parts: list[str], name: str) -> Any:
     return None
 
 
-# --- what is no public name ---
+# --- names that are not public ---
 
 
 def _unchanged(function: Any) -> Any:
-    """A decorator of what cdl needs no help with."""
+    """Return the function undecorated."""
     return function
 
 
 def _exported(path: Any) -> Any:
-    """`keras_export`: a decorator that would give a name to the public."""
+    """`keras_export`: a decorator that leaves the class or function as it is."""
     return _unchanged
 
 
 def _keras_mask(x: Any) -> Any:
-    """`get_keras_mask`."""
+    """`get_keras_mask`: the mask of a tensor, or None."""
     return getattr(x, "_keras_mask", None)
 
 
 def _set_keras_mask(x: Any, mask: Any) -> None:
-    """`set_keras_mask`, where the tensor has room for one."""
+    """`set_keras_mask`: attach a mask if the tensor takes attributes."""
     with contextlib.suppress(AttributeError):
         x._keras_mask = mask
 
 
 def _standardize_shape(shape: Any) -> tuple[int | None, ...]:
-    """A shape as a tuple."""
+    """Convert a shape to a tuple of ints and None."""
     return tuple(None if n is None else int(n) for n in shape)
 
 
@@ -146,19 +146,19 @@ def _any_symbolic_tensors(args: Any = None, kwargs: Any = None) -> bool:
 
 
 def _compute_output_spec(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Shapes and dtypes of what a function of symbolic tensors gives."""
+    """Symbolic outputs of a function of symbolic tensors."""
     return function(*args, **kwargs)
 
 
 def _class_weights(y: Any, class_weight: Any) -> Any:
-    """The weight of each row by its class."""
+    """Sample weights from class weights."""
     from cdl.data import of_classes
 
     return of_classes(class_weight, np.asarray(y), "class_weight")
 
 
 def _split(arrays: Any, validation_split: float) -> Any:
-    """The first rows of nested arrays, and the last ones, which are for validation."""
+    """Split nested arrays into training rows (first) and validation rows (last)."""
     from cdl import tree
     from cdl.trainers.arguments import split_point
 
@@ -194,10 +194,10 @@ def _in_stateless_scope() -> bool:
 
 
 class _Scope:
-    """A scope that changes nothing: cdl never runs code from files, and tracks what it is given."""
+    """A context manager without effect: cdl has no safe mode and no tracking to switch off."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments of Keras's scopes."""
+        """Accept the arguments of Keras's scopes."""
 
     def __enter__(self) -> _Scope:
         return self

@@ -1,7 +1,7 @@
-"""Modules of Keras 2 that have moved, `cdl.layers.core`, and modules that cdl lacks.
+"""Import hook for modules that moved after Keras 2 (`cdl.layers.core`) and for ones cdl lacks.
 
-Scripts alone import them, so `import cdl` knows nothing of them: `install` makes Python ask here
-last.
+Only scripts import these, so `import cdl` does not load this file. `install` appends the hook to
+`sys.meta_path`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from cdl._common.missing_names import explained
 
-# Where the names of an older module are now. All names of the new one are names of the old.
+# New module of each old one. The old module has all names of the new one.
 MOVED = {
     **{
         f"cdl.layers.{old}": "cdl.layers"
@@ -47,18 +47,18 @@ MOVED = {
 
 
 class Moved(Loader):
-    """A finder and loader of the modules that have moved."""
+    """Finder and loader of modules that have moved."""
 
     @staticmethod
     def find_spec(name: str) -> ModuleSpec | None:
-        """The spec of an older module, None for any other name."""
+        """The spec of a module that has moved; None for any other name."""
         if name not in MOVED:
             return None
         return ModuleSpec(name, Moved(), is_package=name == "cdl.engine")
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType:
-        """A module that looks its names up where they are now."""
+        """A module that takes its names from the new module on access."""
         now = MOVED[spec.name]
         module = ModuleType(spec.name, f"{spec.name}: the older place of {now}")
 
@@ -72,18 +72,18 @@ class Moved(Loader):
 
     @staticmethod
     def exec_module(module: ModuleType) -> None:
-        """All is there already."""
+        """Execute nothing: names are resolved on access."""
 
 
 class _Finder:
-    """Finds older modules, and says what is near where a module of Keras is not in cdl."""
+    """Finder of moved modules; names alternatives to modules of Keras that cdl lacks."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """The spec of an older module; None for a name that is not Keras's.
+        """The spec of a moved module; None for a name outside Keras.
 
         Raises:
-            ModuleNotFoundError: Keras has such a module and cdl has not.
+            ModuleNotFoundError: a module that Keras has and cdl lacks.
         """
         if not name.startswith("cdl."):
             return None
@@ -94,6 +94,6 @@ class _Finder:
 
 
 def install() -> None:
-    """Let this process import older modules by their names."""
+    """Install the import hook for the rest of the process."""
     if _Finder not in sys.meta_path:
         sys.meta_path.append(_Finder)

@@ -1,7 +1,7 @@
-"""`python -m cdl train.py`: a script that imports Keras, run on cdl.
+"""`python -m cdl train.py`: run a script that imports Keras on cdl.
 
-What the script sees is what it would see under `python train.py`: `sys.argv`, `sys.path[0]`,
-`__main__`, `__file__`; and so are its exit status and its tracebacks.
+The script sees `sys.argv`, `sys.path[0]`, `__main__` and `__file__` of `python train.py`, and
+exit status and tracebacks match too.
 """
 
 import atexit
@@ -14,12 +14,12 @@ from types import ModuleType, TracebackType
 
 from cdl.scripts import imports
 
-_CANNOT_OPEN = 2  # the status of Python itself for a script that is not there
+_CANNOT_OPEN = 2  # Python's own exit status for a script that it cannot open
 
 
 def run(script: str, arguments: Sequence[str]) -> int:
-    """Run a script with arguments, and return the status with which the process is to end."""
-    path = os.path.join(os.getcwd(), script)  # not made shorter, as Python does not
+    """Run a script with arguments and return the exit status for the process."""
+    path = os.path.join(os.getcwd(), script)  # not normalized, since Python does not normalize it
     try:
         source = Path(path).read_bytes()
     except OSError as error:
@@ -27,7 +27,7 @@ def run(script: str, arguments: Sequence[str]) -> int:
         print(f"{sys.executable}: can't open file {path!r}: {reason}", file=sys.stderr)
         return _CANNOT_OPEN
     imports.install()
-    atexit.register(_end_by_signal)  # first, so that it is called after all that the script enters
+    atexit.register(_end_by_signal)  # registered first, so called after the handlers of the script
     sys.argv = [script, *arguments]
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
@@ -41,12 +41,13 @@ def run(script: str, arguments: Sequence[str]) -> int:
     except BaseException as error:
         return _ended_by(error)
     finally:
-        main.__dict__["__cdl__"] = before  # whose end would be that of what the script still uses
+        # A reference keeps the runner's module alive, whose globals the script may still use.
+        main.__dict__["__cdl__"] = before
     return 0
 
 
 def _main_module(path: str) -> ModuleType:
-    """The module that the script is."""
+    """The `__main__` module of the script."""
     from importlib.machinery import SourceFileLoader
 
     main = ModuleType("__main__")
@@ -64,7 +65,7 @@ def _main_module(path: str) -> ModuleType:
 
 
 def _ended_by(error: BaseException) -> int:
-    """Show an exception as Python would, without what stands between Python and the script."""
+    """Print an exception without the frames of the runner, and return the exit status."""
     traceback = _of_script(error.__traceback__)
     kind = type(error)
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, traceback
@@ -77,7 +78,7 @@ def _ended_by(error: BaseException) -> int:
 
 
 def _of_script(traceback: TracebackType | None) -> TracebackType | None:
-    """A traceback without the lines of what runs the script and finds its modules."""
+    """The traceback without frames of this file and of the import hook."""
     lines = []
     while traceback is not None:
         lines.append(traceback)
@@ -90,13 +91,13 @@ def _of_script(traceback: TracebackType | None) -> TracebackType | None:
 
 
 class _Interrupted:
-    """Whether Ctrl-C has ended the script."""
+    """Flag: Ctrl-C has ended the script."""
 
     is_so = False
 
 
 def _end_by_signal() -> None:
-    """After Ctrl-C end as Python does: by the signal, once all is put away."""
+    """Die by SIGINT after Ctrl-C, as Python does, once exit handlers have run."""
     if _Interrupted.is_so:
         sys.stdout.flush()
         signal.signal(signal.SIGINT, signal.SIG_DFL)

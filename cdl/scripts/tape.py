@@ -1,8 +1,8 @@
-"""`tf.GradientTape`: what runs on arrays is noted, and traced again for a gradient.
+"""`tf.GradientTape`: record calls on arrays, then trace and differentiate them.
 
-While a tape is open, calls of layers, losses and functions of `cdl.ops` give tensors that know
-which call made them. `gradient` runs these calls once more on symbolic tensors, which
-`value_and_grad` compiles; the program is kept for the next step that does the same.
+While a tape is open, layers, losses and functions of `cdl.ops` return tensors that store the call
+that made them. `gradient` replays these calls on symbolic tensors, which `value_and_grad`
+compiles; the program is cached for the next step with the same calls.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from cdl.scripts.tensor import Tensor, tensors
 
 
 class GradientTape:
-    """Notes what is computed while it is open, for the gradient of a result.
+    """Records the calls made while it is open, for gradients of their results.
 
-    Gradients are those of `value_and_grad`: by weights, variables, and arrays that are watched.
-    Layers that draw, such as Dropout, draw anew for the gradient.
+    Gradients come from `value_and_grad`: by weights, variables and watched tensors. Random layers,
+    such as Dropout, draw again when the gradient is computed.
 
     Args:
-        persistent: of no use here: any tape gives several gradients.
-        watch_accessed_variables: of no use here: gradients are by what is asked for.
+        persistent: without effect: every tape computes any number of gradients.
+        watch_accessed_variables: without effect: the sources of `gradient` are differentiated by.
     """
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
-        """Take TensorFlow's arguments; neither changes a gradient."""
+        """Accept TensorFlow's arguments; neither changes a gradient."""
 
     def __enter__(self) -> GradientTape:
         state.tapes.append(self)
@@ -41,14 +41,14 @@ class GradientTape:
         state.tapes.remove(self)
 
     def watch(self, tensor: Any) -> None:
-        """Let `gradient` take this tensor, or these, as a source.
+        """Make a tensor, or nested tensors, a possible source of `gradient`.
 
         Raises:
-            ValueError: something that is neither a tensor nor a variable.
+            ValueError: a value that is neither a tensor nor a variable.
         """
         for each in tree.flatten(tensor):
             if type(each) is Tensor:
-                each.__class__ = Taped  # whose arithmetic is noted
+                each.__class__ = Taped  # a class that records arithmetic
             elif not isinstance(each, (Taped, Variable)):
                 raise ValueError(
                     f"tf.GradientTape: tensor must be one of tf's, got {type(each).__name__}: "
@@ -57,7 +57,7 @@ class GradientTape:
 
     @contextlib.contextmanager
     def stop_recording(self) -> Iterator[None]:
-        """Within it nothing is noted."""
+        """A context in which no call is recorded."""
         before, state.busy = state.busy, True
         try:
             yield
@@ -65,7 +65,7 @@ class GradientTape:
             state.busy = before
 
     def reset(self) -> None:
-        """Do nothing: each tensor holds the call that made it, and the tape holds none."""
+        """Do nothing: the record is in the tensors, not in the tape."""
 
     def gradient(
         self,
@@ -74,19 +74,19 @@ class GradientTape:
         output_gradients: Any = None,
         unconnected_gradients: Any = None,
     ) -> Any:
-        """The gradient of the sum of `target` by each source, nested as they are.
+        """The gradient of the sum of `target` by each source, in the structure of `sources`.
 
-        None for a source on which it does not depend.
+        The gradient by a source that `target` does not depend on is None.
 
         Args:
-            target: what was computed, one tensor or several.
-            sources: weights, variables, and arrays that are watched.
-            output_gradients: a factor for each number of `target`, or None.
+            target: one tensor or nested tensors, computed while the tape was open.
+            sources: nested weights, variables and watched tensors.
+            output_gradients: a factor for each element of `target`, or None.
             unconnected_gradients: "zero" for zeros in place of None.
 
         Raises:
-            NotImplementedError: another tape is open: gradients have no gradients.
-            ValueError: nothing that leads to `target` was noted, or it cannot be compiled.
+            NotImplementedError: another tape is open; higher derivatives are not supported.
+            ValueError: `target` was not recorded, or its computation cannot be compiled.
         """
         if any(tape is not self for tape in state.tapes):
             raise NotImplementedError(
@@ -116,10 +116,10 @@ class GradientTape:
         return tree.pack_sequence_as(sources, found)
 
     def jacobian(self, *args: Any, **kwargs: Any) -> Any:
-        """Not there.
+        """Refuse: Jacobians are not supported.
 
         Raises:
-            NotImplementedError: in any case.
+            NotImplementedError: always.
         """
         raise NotImplementedError("tf.GradientTape: cdl has gradients of sums, and no Jacobians")
 
@@ -128,7 +128,7 @@ class GradientTape:
 
 @contextlib.contextmanager
 def _statistics_kept(targets: list[Any]) -> Iterator[None]:
-    """Within it weights that no gradient moves keep what the noted calls made of them."""
+    """Restore non-trainable weights, such as moving averages, after calls are replayed."""
     owners = {id(node.owner): node.owner for node in nodes_before(targets)}
     kept: list[tuple[Any, Any]] = [
         (each, each.numpy())

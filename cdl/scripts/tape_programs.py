@@ -1,4 +1,4 @@
-"""Compiled gradients of what a tape has noted: the calls once more, on symbolic tensors."""
+"""Compiled gradients of recorded calls: the calls replayed on symbolic tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdl import Model, Variable, ops, tree, value_and_grad
 from cdl.scripts.taped import Node, Taped, made_by, plain
 from cdl.scripts.tensor import tensors
 
-_KEPT = 16  # programs, and parts of models
+_KEPT = 16  # size of each cache: of programs, and of parts of models
 
 
 class _Input(NamedTuple):
@@ -28,8 +28,8 @@ class _Plan:
 
     Args:
         targets: the results.
-        watched: arrays by which it is to be differentiated, by their ids.
-        rows: how many rows its arguments have.
+        watched: arrays to differentiate by, by id.
+        rows: batch size; arrays of as many rows are inputs of the function, others constants.
     """
 
     def __init__(self, targets: list[Taped], watched: dict[int, Any], rows: int) -> None:
@@ -45,7 +45,7 @@ class _Plan:
         for node in nodes:
             leaves = [self._template(leaf, places) for leaf in tree.flatten(node.args)]
             shown = tree.map_structure(lambda leaf: 0, node.args)
-            self.steps.append((node._replace(args=shown), leaves))  # which may be kept
+            self.steps.append((node._replace(args=shown), leaves))  # no arrays: caches keep it
             self.key.append((node.key, id(node.owner), repr(shown), *map(_token, leaves)))
             weights = getattr(node.owner, "variables", ())
             self.variables |= {id(each) for each in (*weights, *leaves)}
@@ -67,7 +67,7 @@ class _Plan:
         return plain(leaf)
 
     def draws(self) -> bool:
-        """Whether the calls may give something else each time, or add penalties to a loss."""
+        """Whether results may differ between calls, or include regularization losses."""
         keys = {node.key[0] for node, _ in self.steps}
         trains = any(
             tree.pack_sequence_as(node.args, leaves)[1].get("training")
@@ -76,11 +76,11 @@ class _Plan:
         return trains or "penalties" in keys or "compute_loss" in keys
 
     def number(self, watched: int) -> int | None:
-        """Which argument an array is; None if it is none."""
+        """The position of an array among the inputs; None for other values."""
         return self._numbers.get(watched)
 
     def function(self) -> Callable[..., Any]:
-        """The calls once more, on what they are given."""
+        """A function that replays the calls on its arguments."""
         steps, ends, depends = self.steps, self.ends, bool(self.inputs)
 
         def run(*inputs: Any) -> Any:
@@ -102,7 +102,7 @@ class _Plan:
 
 
 def nodes_before(targets: list[Taped], watched: Any = (), cuts: Any = None) -> list[Node]:
-    """All calls that lead to these results, the first first."""
+    """All calls that lead to these results, in the order of execution."""
     found: dict[int, Node] = {}
     open_ends: list[Any] = list(targets)
     while open_ends:
@@ -113,11 +113,11 @@ def nodes_before(targets: list[Taped], watched: Any = (), cuts: Any = None) -> l
     return [found[serial] for serial in sorted(found)]
 
 
-_parts: dict[Any, Any] = {}  # the last models from one output of a model to its others
+_parts: dict[Any, Any] = {}  # models from one output of a model to its others, oldest use first
 
 
 def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
-    """Keep what was used just now, and so many of what was used before."""
+    """Put a value at the end of a cache, and evict the least recently used ones."""
     kept.pop(key, None)
     kept[key] = value
     while len(kept) > _KEPT:
@@ -125,9 +125,11 @@ def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
 
 
 def _cuts(targets: list[Taped], watched: dict[int, Any]) -> dict[int, Any]:
-    """Calls of models with several outputs, one of which is a source: the part behind that one.
+    """Replacements for calls of models where one output is differentiated by another.
 
-    By the number of the call: a call of that part, and where the other outputs are among its own.
+    Returns:
+        By serial of the call: a call of the part of the model after the source output, and the
+        positions of the other outputs among the results of that part.
     """
     calls = {node.serial for node in nodes_before(targets, watched)}
     found: dict[int, Any] = {}
@@ -152,7 +154,7 @@ def _cuts(targets: list[Taped], watched: dict[int, Any]) -> dict[int, Any]:
 
 
 def _token(leaf: Any) -> Any:
-    """What tells an argument from another one."""
+    """A hashable key of an argument."""
     if isinstance(leaf, np.ndarray):
         return (leaf.dtype.str, leaf.shape, leaf.tobytes())
     if isinstance(leaf, (_Input, _Result)):
@@ -160,11 +162,11 @@ def _token(leaf: Any) -> Any:
     return id(leaf) if isinstance(leaf, Variable) or callable(leaf) else repr(leaf)
 
 
-_programs: dict[Any, Any] = {}  # the last that were used
+_programs: dict[Any, Any] = {}  # compiled gradients, oldest use first
 
 
 def _rows_of(targets: list[Any], watched: dict[int, Any]) -> int:
-    """How many rows a batch has: those of what the first layer was given, or of any array."""
+    """The batch size: rows of the first layer's input, else of the first array."""
     nodes = nodes_before(targets, watched)
     for node in sorted(nodes, key=lambda node: (node.owner is None, node.serial)):
         for leaf in tree.flatten(node.args):
@@ -182,19 +184,19 @@ class _Program:
         watched: ids of arrays to differentiate by.
 
     Attributes:
-        agrees: whether it gave the value that the calls had; None before it was asked.
+        agrees: whether the first run gave the recorded value; None before it.
     """
 
     def __init__(self, plan: _Plan, variables: list[Any], watched: dict[int, Any]) -> None:
         run = plan.function()
-        self._held = run  # whose layers' ids are in the key
+        self._held = run  # alive, since ids of its layers are in the key
         self._numbers = [n for n in map(plan.number, watched) if n is not None]
         self._by_weights = value_and_grad(run, variables=variables) if variables else None
         self._by_arrays = value_and_grad(run, self._numbers) if self._numbers else None
         self.agrees: bool | None = None
 
     def of(self, inputs: list[Any]) -> tuple[Any, list[Any], dict[int, Any]]:
-        """The value, the gradients by weights, and those by inputs of a number."""
+        """The value, the gradients by weights, and the gradients by inputs, by position."""
         arrays = [np.atleast_1d(plain(each)) for each in inputs] or [np.zeros(1, np.float32)]
         value: Any = None
         weights: list[Any] = []
@@ -207,10 +209,10 @@ class _Program:
 
 
 def _run(plan: _Plan, variables: list[Any], watched: dict[int, Any], value: float) -> Any:
-    """What the program of a plan gives, kept or made; made anew if it has another value by now.
+    """Run the program of a plan, from the cache if its value agrees with the recorded one.
 
     Raises:
-        ValueError: it cannot be compiled, or is not what was computed.
+        ValueError: the plan cannot be compiled, or its value differs from the recorded one.
     """
     key = (*plan.key, *map(id, variables))
     kept = _programs.pop(key, None)
@@ -243,15 +245,15 @@ def _run(plan: _Plan, variables: list[Any], watched: dict[int, Any], value: floa
 
 
 def gradients_of(targets: list[Any], sources: list[Any], watched: dict[int, Any]) -> list[Any]:
-    """The gradient of the sum of the targets by each source; None where there is none.
+    """The gradient of the sum of the targets by each source; None for an unconnected one.
 
     Args:
-        targets: results that were noted.
+        targets: recorded results.
         sources: variables and arrays.
-        watched: the arrays among them, by their ids.
+        watched: the arrays among the sources, by id.
 
     Raises:
-        ValueError: it cannot be compiled.
+        ValueError: the calls cannot be compiled.
     """
     variables = [each for each in sources if isinstance(each, Variable)]
     value = float(sum(np.sum(plain(each), dtype=np.float64) for each in targets))
@@ -261,7 +263,7 @@ def gradients_of(targets: list[Any], sources: list[Any], watched: dict[int, Any]
     except ValueError:
         if not plan.inputs:
             raise
-        plan = _Plan(targets, watched, 0)  # all arrays as constants, with a program for these
+        plan = _Plan(targets, watched, 0)  # a program for this batch, with its arrays as constants
         _, weights, of_arrays = _run(plan, variables, watched, value)
     of_weights = iter(weights)
     found = []

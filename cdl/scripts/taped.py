@@ -1,4 +1,4 @@
-"""Tensors that know which call made them, while a tape is open."""
+"""Tensors that store the call that made them, while a tape is open."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _serials = itertools.count()
 
 
 class _State(threading.local):
-    """Tapes that are open in a thread, and whether a call that is noted runs just now."""
+    """The open tapes of a thread, and a flag that is set within a recorded call."""
 
     def __init__(self) -> None:
         self.tapes: list[Any] = []
@@ -33,14 +33,14 @@ state = _State()
 
 
 class Node(NamedTuple):
-    """A call that was noted.
+    """A recorded call.
 
     Attributes:
-        call: what was called.
-        key: tells it from other calls, together with `owner`.
+        call: the function.
+        key: the identity of the call, together with `owner`.
         owner: the layer or loss that was called, or None.
-        args: its arguments: positional ones, and those by name.
-        serial: which comes first.
+        args: positional and keyword arguments.
+        serial: a number that grows with each call.
     """
 
     call: Callable[..., Any]
@@ -51,14 +51,14 @@ class Node(NamedTuple):
 
 
 class Taped(Tensor):
-    """A tensor that knows which call made it."""
+    """A tensor with the call that made it in `made_by`."""
 
     def __array_finalize__(self, before: Any) -> None:
-        """A view is no result of that call."""
+        """Drop the record from views, which are not results of the call."""
         self.__dict__.pop("made_by", None)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        kwargs.pop("out", None)  # of `x += y`, which gives a tensor of its own
+        kwargs.pop("out", None)  # `x += y` returns a new tensor
 
         def run(*inputs: Any, **kwargs: Any) -> Any:
             return getattr(ufunc, method)(*map(plain, inputs), **kwargs)
@@ -80,7 +80,7 @@ class Taped(Tensor):
 
     @property
     def T(self) -> Any:  # noqa: N802
-        """The axes in the reverse order."""
+        """The transpose: axes in reverse order."""
         return self.transpose()
 
 
@@ -99,22 +99,22 @@ for _name in _METHODS:
 
 
 def plain(leaf: Any) -> Any:
-    """A tensor as an array of NumPy's own; anything else as it is."""
+    """View a tensor as a plain NumPy array; return any other value unchanged."""
     return leaf.view(np.ndarray) if isinstance(leaf, Tensor) else leaf
 
 
 def is_noting() -> bool:
-    """Whether what is called now is to be noted."""
+    """Whether a call is recorded now: a tape is open, and no recorded call is running."""
     return bool(state.tapes) and not state.busy
 
 
 def noted(function: Callable[..., Any], key: Any, owner: Any = None) -> Callable[..., Any]:
-    """A function whose results know that it made them, while a tape is open.
+    """Wrap a function to record its calls while a tape is open.
 
     Args:
-        function: of arrays, and of symbolic tensors.
-        key: tells what it does, together with `owner`.
-        owner: a layer or loss.
+        function: a function of arrays and of symbolic tensors.
+        key: the identity of the call, together with `owner`.
+        owner: the layer or loss, if any.
     """
 
     @functools.wraps(function)
@@ -138,7 +138,7 @@ def noted(function: Callable[..., Any], key: Any, owner: Any = None) -> Callable
 
 
 def _taped(leaf: Any, node: Node, place: int) -> Any:
-    """A result that is made of numbers with a note of its origin; any other as it is."""
+    """A numeric result as a tensor with its origin; any other result unchanged."""
     if (
         not isinstance(leaf, (np.ndarray, np.generic, float))
         or np.asarray(leaf).dtype.kind in "OUS"
@@ -150,11 +150,11 @@ def _taped(leaf: Any, node: Node, place: int) -> Any:
 
 
 def made_by(leaf: Any, cuts: Any = None) -> tuple[Node, int] | None:
-    """The call that made it, and which of its results it is.
+    """The call that made a tensor, and the position of the tensor among its results.
 
     Args:
-        leaf: anything.
-        cuts: calls in whose place others are; see `_cuts`.
+        leaf: any value; one that is not recorded has no origin (None).
+        cuts: replacements of calls: see `tape_programs._cuts`.
     """
     origin: tuple[Node, int] | None = (
         leaf.__dict__.get("made_by") if isinstance(leaf, Taped) else None
@@ -166,7 +166,7 @@ def made_by(leaf: Any, cuts: Any = None) -> tuple[Node, int] | None:
 
 
 def penalties(losses: list[Any]) -> list[Any]:
-    """The numbers that layers add to a loss: a gradient counts them by itself, so they are 0."""
+    """Regularization losses of layers: 0 when traced, since the gradient adds them itself."""
 
     def run() -> Any:
         return [0.0] * len(losses) if current_scope() is not None else losses

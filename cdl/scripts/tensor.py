@@ -1,4 +1,4 @@
-"""Tensor: an array as scripts for TensorFlow expect it, with `numpy()`."""
+"""`Tensor`: a NumPy array with `numpy()` and the other methods of TensorFlow's tensors."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 
 
 class TensorShape(tuple[int | None, ...]):
-    """A shape as TensorFlow has it: a tuple that can say more of itself.
+    """`tf.TensorShape`: a tuple of sizes with TensorFlow's methods.
 
     Args:
-        sizes: of the axes, None for those that are not known.
+        sizes: sizes of the axes; None for an unknown one.
     """
 
     __slots__ = ()
 
     def __new__(cls, sizes: Any) -> TensorShape:
-        """The shape of given sizes, or of one axis."""
+        """Create a shape of several axes, or of one from an int."""
         given = [sizes] if isinstance(sizes, (int, np.integer)) else sizes
         return super().__new__(cls, (None if n is None else int(n) for n in given))
 
@@ -28,7 +28,7 @@ class TensorShape(tuple[int | None, ...]):
 
     @property
     def dims(self) -> list[int | None]:
-        """The sizes."""
+        """The sizes as a list."""
         return list(self)
 
     ndims = rank
@@ -38,7 +38,7 @@ class TensorShape(tuple[int | None, ...]):
         return list(self)
 
     def num_elements(self) -> int | None:
-        """How many numbers such a tensor has; None if a size is not known."""
+        """The number of elements; None if a size is unknown."""
         return None if None in self else int(np.prod(self, dtype=np.int64))  # type: ignore[arg-type]
 
     def is_fully_defined(self) -> bool:
@@ -46,13 +46,13 @@ class TensorShape(tuple[int | None, ...]):
         return None not in self
 
     def is_compatible_with(self, other: Any) -> bool:
-        """Whether a tensor could have both shapes."""
+        """Whether one tensor can have both shapes, with unknown sizes as wildcards."""
         other = TensorShape(other)
         pairs = zip(self, other, strict=False)
         return len(self) == len(other) and all(None in pair or len({*pair}) == 1 for pair in pairs)
 
     def concatenate(self, other: Any) -> TensorShape:
-        """These axes, then the others."""
+        """The shape with the axes of another one appended."""
         return TensorShape((*self, *TensorShape(other)))
 
     def __getitem__(self, key: Any) -> Any:
@@ -75,37 +75,37 @@ class TensorShape(tuple[int | None, ...]):
 
 
 class Text(str):
-    """The text of a tensor, which scripts decode as the bytes that TensorFlow has there."""
+    """The str of a text tensor, with `decode` since TensorFlow has bytes there."""
 
     __slots__ = ()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The text."""
+        """Return the text, which is str already."""
         return str(self)
 
 
 class Tensor(np.ndarray[Any, np.dtype[Any]]):
-    """An array with the methods of TensorFlow's that scripts call most."""
+    """A NumPy array with the methods of `tf.Tensor` that scripts call most."""
 
     def numpy(self) -> Any:
-        """The array, or the number."""
+        """The values as a plain array, or as a scalar."""
         found: Any = self.view(np.ndarray)[()]
         return Text(found) if isinstance(found, str) else found
 
     @property  # type: ignore[misc]
     def shape(self) -> TensorShape:
-        """The sizes of the axes."""
+        """The shape as a `TensorShape`."""
         return TensorShape(super().shape)
 
     def get_shape(self) -> TensorShape:
-        """The sizes of the axes."""
+        """The shape as a `TensorShape`."""
         return self.shape
 
     def set_shape(self, shape: Any) -> None:
-        """A check alone: an array has its shape.
+        """Check that a shape matches that of the array.
 
         Raises:
-            ValueError: it is another one.
+            ValueError: an incompatible shape.
         """
         if not self.shape.is_compatible_with(shape):
             raise ValueError(f"set_shape: shape must be one of {self.shape}, got {shape}")
@@ -129,7 +129,7 @@ class Tensor(np.ndarray[Any, np.dtype[Any]]):
 
 
 def tensors(result: Any) -> Any:
-    """A result whose arrays and numbers have a method `numpy()`."""
+    """Convert the arrays and NumPy scalars of a nested result to tensors."""
     if isinstance(result, (np.ndarray, np.generic)) and not isinstance(result, Tensor):
         return np.asarray(result).view(Tensor)
     if type(result) in (list, tuple):

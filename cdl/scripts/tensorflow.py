@@ -1,7 +1,7 @@
-"""What of TensorFlow itself the scripts around Keras call, by cdl's own: its modules.
+"""Modules of TensorFlow outside Keras, implemented by cdl.
 
-Functions on tensors are those of `cdl.ops` under TensorFlow's names, so a loss written with them is
-compiled. What is not here (`tf.lite`, `tf.distribute`) is an error that names it.
+Functions of tensors are those of `cdl.ops` under TensorFlow's names, so a loss written with them is
+compiled. A missing module (`tf.lite`, `tf.distribute`) raises an error that names it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _DTYPES = (
 
 
 def _as_it_is(func: Any = None, **options: Any) -> Any:
-    """`tf.function`: a decorator; cdl compiles what it trains without being told."""
+    """`tf.function`: return the function; cdl compiles training steps by itself."""
     return func if callable(func) else _as_it_is
 
 
 def _set_seed(seed: int | None) -> None:
-    """`tf.random.set_seed`: the seed of all that cdl draws; None leaves it to chance."""
+    """`tf.random.set_seed`: set the seed of cdl's generators; None changes nothing."""
     if seed is not None:
         random.set_random_seed(int(seed))
 
@@ -48,7 +48,7 @@ def _set_seed(seed: int | None) -> None:
 
 
 def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """A draw by TensorFlow's arguments: a tensor, from a seed that is a number."""
+    """Wrap a random function to take TensorFlow's arguments and return a tensor."""
 
     @functools.wraps(draw)
     def call(shape: Any, *args: Any, **kwargs: Any) -> Any:
@@ -69,7 +69,7 @@ def _drawn(draw: Callable[..., Any]) -> Callable[..., Any]:
 def _uniform(
     shape: Any, minval: Any = 0, maxval: Any = None, dtype: Any = "float32", seed: Any = None
 ) -> Any:
-    """`tf.random.uniform`: of floats, or of whole numbers below `maxval`."""
+    """`tf.random.uniform`: uniform floats, or integers below `maxval`."""
     if "int" in str(dtype):
         return random.randint(shape, minval, maxval, str(dtype), seed)
     return random.uniform(shape, minval, 1.0 if maxval is None else maxval, str(dtype), seed)
@@ -79,7 +79,7 @@ def _uniform(
 def _normal(
     shape: Any, mean: Any = 0.0, stddev: Any = 1.0, dtype: Any = "float32", seed: Any = None
 ) -> Any:
-    """`tf.random.normal`."""
+    """`tf.random.normal`: normally distributed floats."""
     return random.normal(shape, mean, stddev, str(dtype), seed)
 
 
@@ -87,19 +87,19 @@ def _normal(
 def _gamma(
     shape: Any, alpha: Any, beta: Any = None, dtype: Any = "float32", seed: Any = None
 ) -> Any:
-    """`tf.random.gamma`: of a scale of 1 / beta."""
+    """`tf.random.gamma`: gamma distributed floats with shape alpha and rate beta."""
     return random.gamma(shape, alpha, str(dtype), seed) / (1.0 if beta is None else beta)
 
 
 def _shuffle(value: Any, seed: Any = None, name: Any = None) -> Any:
-    """`tf.random.shuffle`: the rows in another order."""
+    """`tf.random.shuffle`: a random permutation of the rows."""
     return tensors(random.shuffle(np.asarray(value), 0, seed))
 
 
 def _categorical(
     logits: Any, num_samples: int, dtype: Any = None, seed: Any = None, name: Any = None
 ) -> Any:
-    """`tf.random.categorical`."""
+    """`tf.random.categorical`: class indices drawn by the logits of each row."""
     return tensors(random.categorical(logits, num_samples, str(dtype or "int64"), seed))
 
 
@@ -107,7 +107,7 @@ def _categorical(
 
 
 class TfVariable(Variable):
-    """`tf.Variable`: one of cdl's, of which `isinstance` says that it is one of these too."""
+    """`tf.Variable`: constructs a `cdl.Variable`, which passes `isinstance(x, tf.Variable)`."""
 
     def __new__(
         cls,
@@ -122,7 +122,7 @@ class TfVariable(Variable):
         constraint: Any = None,
         **options: Any,
     ) -> Any:
-        """The variable; a value that can be called is what it gives."""
+        """Create the variable; a callable `initial_value` is called first."""
         value = initial_value() if callable(initial_value) else initial_value
         name = None if name is None else name.rpartition("/")[2]
         dtype = None if dtype is None else str(dtype)
@@ -132,48 +132,48 @@ class TfVariable(Variable):
 
 
 class DType(str):
-    """A dtype of TensorFlow's: its name, of which scripts ask a little more."""
+    """`tf.DType`: the name of a dtype as a str, with TensorFlow's properties."""
 
     __slots__ = ()
 
     @property
     def name(self) -> str:
-        """The name."""
+        """The name as a str."""
         return str(self)
 
     @property
     def as_numpy_dtype(self) -> Any:
-        """NumPy's type of such numbers."""
+        """NumPy's scalar type; `object` for strings."""
         return np.dtype(object if self == "string" else str(self)).type
 
     @property
     def is_floating(self) -> bool:
-        """Whether its numbers are floats."""
+        """Whether the dtype is floating-point."""
         return "float" in self
 
     @property
     def is_integer(self) -> bool:
-        """Whether its numbers are whole."""
+        """Whether the dtype is an integer."""
         return "int" in self
 
     @property
     def max(self) -> Any:
-        """The largest number."""
+        """The largest value of the dtype."""
         return (np.finfo if self.is_floating else np.iinfo)(str(self)).max
 
     @property
     def min(self) -> Any:
-        """The smallest number."""
+        """The smallest value of the dtype."""
         return (np.finfo if self.is_floating else np.iinfo)(str(self)).min
 
 
 def _as_dtype(type_value: Any) -> DType:
-    """`tf.as_dtype`."""
+    """`tf.as_dtype`: a dtype, from a name or a NumPy type."""
     return type_value if isinstance(type_value, DType) else DType(np.dtype(type_value).name)
 
 
 def _print(*inputs: Any, **kwargs: Any) -> None:
-    """`tf.print`: to the stream of errors, as TensorFlow does."""
+    """`tf.print`: print values, to `sys.stderr` unless `output_stream` is given."""
     out = kwargs.get("output_stream", sys.stderr)
     shown = [str(each.numpy()) if isinstance(each, Tensor) else str(each) for each in inputs]
     text = kwargs.get("sep", " ").join(shown) + kwargs.get("end", "\n")
@@ -185,7 +185,7 @@ def _print(*inputs: Any, **kwargs: Any) -> None:
 
 
 def _in_python(func: Callable[..., Any], inp: Any = (), Tout: Any = None, **options: Any) -> Any:
-    """`tf.py_function` and `tf.numpy_function`: what a function of arrays gives, in dtypes."""
+    """`tf.py_function` and `tf.numpy_function`: call a function of arrays, cast its results."""
     found = func(*tensors([np.asarray(each) for each in inp]))
     if isinstance(Tout, (list, tuple)):
         return [tensors(np.asarray(a, str(t))) for a, t in zip(found, Tout, strict=True)]
@@ -193,36 +193,36 @@ def _in_python(func: Callable[..., Any], inp: Any = (), Tout: Any = None, **opti
 
 
 def _devices(device_type: str | None = None) -> list[Any]:
-    """`tf.config.list_physical_devices`: cdl knows no GPU."""
+    """`tf.config.list_physical_devices`: an empty list, since cdl runs on the CPU."""
     return []
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Settings of what cdl does not have."""
+    """Ignore a setting of a feature that cdl does not have."""
 
 
 def _nowhere(*args: Any, **kwargs: Any) -> Any:
-    """A scope of TensorFlow's graphs, which are not there."""
+    """A null context in place of a scope of TensorFlow's graphs."""
     return contextlib.nullcontext()
 
 
 def _as_text(bytes_or_text: Any, encoding: str = "utf-8") -> str:
-    """`tf.compat.as_text`."""
+    """`tf.compat.as_text`: str, decoded from bytes."""
     return bytes_or_text if isinstance(bytes_or_text, str) else bytes_or_text.decode(encoding)
 
 
 def _as_bytes(bytes_or_text: Any, encoding: str = "utf-8") -> bytes:
-    """`tf.compat.as_bytes`."""
+    """`tf.compat.as_bytes`: bytes, encoded from str."""
     return bytes_or_text if isinstance(bytes_or_text, bytes) else bytes_or_text.encode(encoding)
 
 
 class _Unconnected:
-    """`tf.UnconnectedGradients`."""
+    """`tf.UnconnectedGradients`: values of an argument of `GradientTape.gradient`."""
 
     NONE, ZERO = None, "zero"
 
 
-# Modules, and what each has beside the modules within it.
+# Modules with their names, apart from submodules.
 MODULES: dict[str, dict[str, Any]] = {
     "tensorflow": {
         **tf_functions.ROOT,
@@ -328,7 +328,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "tensorflow.version": {"VERSION": TENSORFLOW},
 }
 
-# Names that are those of another package, which need not be there.
+# Names from tensorboard, an optional package, which are imported on access.
 LATER = {
     f"tensorflow.compat.v1.{name}": (f"tensorboard.compat.proto.{module}", name)
     for name, module in (
@@ -341,7 +341,7 @@ LATER = {
 
 
 def names(module: str) -> dict[str, Any]:
-    """What a module has."""
+    """All names of a module, apart from submodules and those in `LATER`."""
     have_tensors()
     found = dict(MODULES[module])
     if module == "tensorflow.experimental.numpy":
@@ -350,7 +350,7 @@ def names(module: str) -> dict[str, Any]:
 
 
 def _of_numpy() -> dict[str, Any]:
-    """Functions of NumPy's that give tensors."""
+    """NumPy's functions, by those of `cdl.ops`, returning tensors."""
     from cdl import ops
 
     return {name: function(name) for name in dir(ops) if callable(getattr(np, name, None))}

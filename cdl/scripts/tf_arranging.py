@@ -1,4 +1,4 @@
-"""Functions of tensors that choose, sort, count and put in other places, by TensorFlow's names."""
+"""TensorFlow's functions that select, sort, count and rearrange elements of tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _one_hot(
     dtype: Any = None,
     name: Any = None,
 ) -> Any:
-    """`tf.one_hot`: `on_value` in the place of each index, `off_value` in the others."""
+    """`tf.one_hot`: `on_value` at each index, `off_value` elsewhere."""
     hot = function("one_hot")(indices, int(depth), -1 if axis is None else axis, dtype or "float32")
     if on_value is None and off_value is None:
         return hot
@@ -32,14 +32,14 @@ def _one_hot(
 def _pad(
     tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0, name: Any = None
 ) -> Any:
-    """`tf.pad`: mode is "CONSTANT", "REFLECT" or "SYMMETRIC" in letters of any case."""
+    """`tf.pad`: pad with a constant, by reflection or symmetrically; case-insensitive mode."""
     widths = [tuple(int(n) for n in pair) for pair in np.asarray(paddings)]
     fill = constant_values if mode.lower() == "constant" else None
     return function("pad")(tensor, widths, mode.lower(), fill)
 
 
 def _boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = None) -> Any:
-    """`tf.boolean_mask`: the parts of an array where the mask is true."""
+    """`tf.boolean_mask`: elements or slices where the mask is true."""
     array, mask = np.asarray(tensor), np.asarray(mask, bool)
     axis = axis or 0
     if array.shape[axis : axis + mask.ndim] != mask.shape:
@@ -51,7 +51,7 @@ def _boolean_mask(tensor: Any, mask: Any, axis: int | None = None, name: Any = N
 
 
 def _where(condition: Any, x: Any = None, y: Any = None, name: Any = None) -> Any:
-    """`tf.where`: a choice, or without x and y the places of what is true, one a row."""
+    """`tf.where`: elements of x or y by a condition; without both, indices of true elements."""
     if x is None and y is None:
         return tensors(np.argwhere(np.asarray(condition)))
     return function("where")(condition, x, y)
@@ -65,7 +65,7 @@ def _gather(
     batch_dims: int = 0,
     name: str | None = None,
 ) -> Any:
-    """`tf.gather`: along the first axis unless told otherwise."""
+    """`tf.gather`: slices by index along an axis, by default the first."""
     if not batch_dims:
         return function("take")(params, indices, axis=axis or 0)
     if np.ndim(indices) != batch_dims + 1 or (axis or batch_dims) != batch_dims:
@@ -82,21 +82,21 @@ def _gather(
 
 
 def _gather_nd(params: Any, indices: Any, batch_dims: int = 0, name: Any = None) -> Any:
-    """`tf.gather_nd`: what is in the place that each row of `indices` tells."""
+    """`tf.gather_nd`: elements or slices at the coordinates in the rows of `indices`."""
     if batch_dims:
         raise ValueError(f"tf.gather_nd: batch_dims must be 0, got {batch_dims}")
     return tensors(params[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
 
 
 def _scattered(tensor: Any, indices: Any, updates: Any, name: Any = None) -> Any:
-    """`tf.tensor_scatter_nd_update`."""
+    """`tf.tensor_scatter_nd_update`: a copy with updates at coordinates."""
     return function("scatter_update")(tensor, indices, updates)
 
 
 def _split(
     value: Any, num_or_size_splits: Any, axis: int = 0, num: int | None = None, name: Any = None
 ) -> Any:
-    """`tf.split`: into so many equal parts, or into parts of these sizes; -1 is what is left."""
+    """`tf.split`: a number of equal parts, or parts of given sizes, one of which may be -1."""
     parts = num_or_size_splits
     if np.ndim(parts):
         sizes = [int(size) for size in parts]
@@ -107,7 +107,7 @@ def _split(
 
 
 def _unstack(value: Any, num: int | None = None, axis: int = 0, name: str | None = None) -> Any:
-    """`tf.unstack`."""
+    """`tf.unstack`: the slices along an axis as a list."""
     return function("unstack")(value, num, axis)
 
 
@@ -119,7 +119,7 @@ def _sorted(which: str) -> Callable[..., Any]:
         stable: Any = None,
         name: Any = None,
     ) -> Any:
-        """`tf.sort` and `tf.argsort`: from the smallest on, or from the largest."""
+        """`tf.sort` or `tf.argsort`: in ascending or descending order."""
         down = direction.upper() == "DESCENDING"
         if which == "argsort":
             return function(which)(function("negative")(values) if down else values, axis)
@@ -130,7 +130,7 @@ def _sorted(which: str) -> Callable[..., Any]:
 
 
 def _unique(x: Any, out_idx: Any = "int32", name: Any = None) -> Any:
-    """`tf.unique`: the values in the order in which they come first, and the place of each."""
+    """`tf.unique`: distinct values in order of appearance, and the index of each element."""
     array = np.asarray(x)
     values, first, inverse = np.unique(array, return_index=True, return_inverse=True)
     order = np.argsort(first)
@@ -140,23 +140,23 @@ def _unique(x: Any, out_idx: Any = "int32", name: Any = None) -> Any:
 
 
 def _meshgrid(*args: Any, indexing: str = "xy", name: Any = None) -> Any:
-    """`tf.meshgrid`."""
+    """`tf.meshgrid`: coordinate arrays as a list."""
     return list(function("meshgrid")(*args, indexing=indexing))
 
 
 def _sequence_mask(lengths: Any, maxlen: Any = None, dtype: Any = "bool", name: Any = None) -> Any:
-    """`tf.sequence_mask`: true in as many places of each row as its length says."""
+    """`tf.sequence_mask`: rows that are true up to a length."""
     size = int(np.max(lengths)) if maxlen is None else int(maxlen)
     return function("cast")(np.arange(size) < function("expand_dims")(lengths, -1), dtype)
 
 
 def _top_k(input: Any, k: int = 1, sorted: bool = True, name: Any = None) -> Any:
-    """`tf.math.top_k`."""
+    """`tf.math.top_k`: the k largest values and their indices."""
     return function("top_k")(input, int(k), sorted)
 
 
 def _in_top_k(targets: Any, predictions: Any, k: int, name: Any = None) -> Any:
-    """`tf.math.in_top_k`."""
+    """`tf.math.in_top_k`: whether targets are among the k largest predictions."""
     return function("in_top_k")(targets, predictions, k)
 
 
@@ -168,7 +168,7 @@ def _confusion(
     dtype: Any = "int32",
     name: Any = None,
 ) -> Any:
-    """`tf.math.confusion_matrix`: a row for each label, a column for each prediction."""
+    """`tf.math.confusion_matrix`: counts, with labels as rows and predictions as columns."""
     labels, predictions = np.asarray(labels, int), np.asarray(predictions, int)
     n = int(max(labels.max(), predictions.max()) + 1) if num_classes is None else int(num_classes)
     weights = None if weights is None else np.asarray(weights)
@@ -183,7 +183,7 @@ def _bincount(
     maxlength: Any = None,
     dtype: Any = "int32",
 ) -> Any:
-    """`tf.math.bincount`."""
+    """`tf.math.bincount`: how often each integer occurs, weighted if asked."""
     found = np.bincount(
         np.ravel(arr), None if weights is None else np.ravel(weights), minlength or 0
     )
@@ -191,19 +191,19 @@ def _bincount(
 
 
 def _map_fn(fn: Callable[..., Any], elems: Any, dtype: Any = None, **options: Any) -> Any:
-    """`tf.map_fn`: the function's results for the rows, stacked."""
+    """`tf.map_fn`: stack the results of a function of each row."""
     return tensors(ops.map(fn, elems))
 
 
 def _cond(pred: Any, true_fn: Any = None, false_fn: Any = None, name: Any = None) -> Any:
-    """`tf.cond`: of a known truth the one call alone."""
+    """`tf.cond`: call one of two functions; both are traced if `pred` is symbolic."""
     if isinstance(pred, (bool, np.bool_, np.ndarray)):
         return true_fn() if bool(pred) else false_fn()
     return tensors(ops.cond(pred, true_fn, false_fn))
 
 
 def _while_loop(cond: Any, body: Any, loop_vars: Any, *args: Any, **kwargs: Any) -> Any:
-    """`tf.while_loop`: in Python, on arrays."""
+    """`tf.while_loop`: a Python loop over arrays."""
     values = tuple(loop_vars)
     while bool(cond(*values)):
         found = body(*values)

@@ -1,4 +1,4 @@
-"""Batches and windows: several elements of a data set as one."""
+"""Methods of `tf.data.Dataset` that group elements: batches and windows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """Methods of a data set that take several elements at a time."""
+    """Base of `Dataset` with the methods that group elements."""
 
     _arrays: Any
     _length: float | None
@@ -33,7 +33,7 @@ class Batches:
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
     ) -> Dataset:
-        """So many elements at a time as one, along a new first axis, always in their order."""
+        """Stack each `batch_size` consecutive elements along a new first axis."""
         size, rows = positive_int("batch", "batch_size", batch_size), self._arrays is not None
 
         def step(items: Iterator[Any]) -> Iterator[Any]:
@@ -52,10 +52,14 @@ class Batches:
         padding_values: Any = None,
         drop_remainder: bool = False,
     ) -> Dataset:
-        """So many elements at a time as one, filled up behind to the largest, or to given shapes.
+        """Batch elements of different shapes, padded at the end of each axis.
 
-        Sizes of `padded_shapes` that are None or -1 are the largest of the batch. Zeros, and empty
-        texts, fill up unless `padding_values` says with what.
+        Args:
+            batch_size: elements in a batch.
+            padded_shapes: nested shapes of the padded elements; None or -1 for the largest size
+                in the batch. By default all sizes are.
+            padding_values: nested padding values; 0 and '' by default.
+            drop_remainder: whether to drop a last, smaller batch.
         """
         size = positive_int("padded_batch", "batch_size", batch_size)
         all_shapes, all_values = shapes_of(padded_shapes), tree.flatten(padding_values)
@@ -79,14 +83,14 @@ class Batches:
         return self._made(start, n, batches=not drop_remainder)
 
     def _batches_of(self, size: int, drop_remainder: bool) -> float | None:
-        """How many batches there are, as far as the number of elements is known."""
+        """The number of batches: None if unknown, infinity if endless."""
         n = self._length
         if n is None or n == math.inf:
             return n
         return n // size if drop_remainder else -(-n // size)
 
     def unbatch(self) -> Dataset:
-        """The rows of each element as elements."""
+        """Split each element into its rows."""
 
         def start() -> Iterator[Any]:
             for element in self:
@@ -98,7 +102,7 @@ class Batches:
     def window(
         self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False
     ) -> Dataset:
-        """Data sets of `size` elements each, `stride` apart; each begins `shift` after the last."""
+        """Windows as datasets: `size` elements, `stride` apart, with starts `shift` apart."""
         size, stride = (
             positive_int("window", "size", size),
             positive_int("window", "stride", stride),

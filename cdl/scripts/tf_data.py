@@ -1,10 +1,9 @@
 """`tf.data.Dataset` of arrays in memory, for scripts.
 
-A data set is a function that begins a pass over its items, and so can be read again and again. As
-long as nobody looks at the elements, the items are numbers of rows of arrays: `shuffle` then moves
-integers, and a batch is one gather. Elements are nested tuples and dicts of arrays; a list is an
-array. What TensorFlow alone can hold (ragged and sparse tensors), is not here; `tf_sources` reads
-files.
+A dataset holds a function that starts a pass over its items, so it can be iterated any number of
+times. Until a transformation reads the elements, items are row indices of arrays: `shuffle` then
+moves integers, and a batch is one gather. Elements are nested tuples and dicts of arrays; a list
+becomes an array. Ragged and sparse elements are not supported. `tf_sources` reads files.
 """
 
 from __future__ import annotations
@@ -29,14 +28,16 @@ from cdl.scripts.tf_batches import Batches
 from cdl.scripts.tf_elements import TensorSpec, element_of, rows_of
 
 AUTOTUNE = -1
-_INFINITE, _UNKNOWN = -1, -2  # what cardinality() gives beside a number
+_INFINITE, _UNKNOWN = -1, -2  # results of cardinality() other than lengths
 
 
 class _Passes:
-    """The orders of passes: each job of `train_many` has those from the first one on.
+    """Random generators for the passes over a dataset.
+
+    Each job of `train_many` gets the same sequence of generators.
 
     Args:
-        seed: where they start, None for a drawn one.
+        seed: the seed of the sequence; None for a random one.
     """
 
     def __init__(self, seed: int | None) -> None:
@@ -44,7 +45,7 @@ class _Passes:
         self._first = self._passes.getrandbits(64)
 
     def draw(self, anew: bool) -> random.Random:
-        """A generator for a pass: another one for each, or the same one."""
+        """A generator for a pass: a new one if `anew`, else the first one again."""
         if not anew:
             return random.Random(self._first)
         own = generator_within(self, self._first % 2**32)
@@ -52,12 +53,12 @@ class _Passes:
 
 
 class Dataset(Batches, metaclass=ABCMeta):
-    """`tf.data.Dataset`: an iterable of elements, each time it is iterated from the first on.
+    """`tf.data.Dataset`: an iterable of elements that starts anew with each iteration.
 
     Args:
-        start: gives an iterator over the items of a pass.
-        length: how many there are in a pass; None if nobody knows, infinity for no end.
-        arrays: nested arrays of whose rows the items are numbers; None if they are elements.
+        start: returns an iterator over the items of a pass.
+        length: the number of items; None if unknown, infinity for an endless dataset.
+        arrays: nested arrays that the items index by row; None if the items are the elements.
         batches: whether elements are batches, the last of which may be smaller.
     """
 
@@ -76,14 +77,14 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(*args, **kwargs)
 
     def _then(self, step: Callable[[Iterator[Any]], Iterator[Any]], length: Any) -> Dataset:
-        """The data set of what `step` makes of the items of a pass."""
+        """A dataset of the items that `step` makes from an iterator over those of this one."""
         return Dataset(lambda: step(self._start()), length, self._arrays, self._batches)
 
     # --- where elements come from ---
 
     @staticmethod
     def from_tensor_slices(tensors: Any) -> Dataset:
-        """The rows of nested arrays of one length."""
+        """A dataset of the rows of nested arrays."""
         arrays = element_of(tensors)
         shapes = [leaf.shape for leaf in tree.flatten(arrays)]
         if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
@@ -96,7 +97,7 @@ class Dataset(Batches, metaclass=ABCMeta):
 
     @staticmethod
     def from_tensors(tensors: Any) -> Dataset:
-        """Nested arrays as one element."""
+        """A dataset with nested arrays as its one element."""
         return Dataset(lambda: iter((element_of(tensors),)), 1)
 
     @staticmethod
@@ -107,9 +108,10 @@ class Dataset(Batches, metaclass=ABCMeta):
         args: Any = None,
         output_signature: Any = None,
     ) -> Dataset:
-        """What a generator yields, begun anew for each pass, in the given dtypes, nested alike.
+        """A dataset of the elements of a generator function, which is called for each pass.
 
-        Shapes are not used: arrays have theirs.
+        Elements are cast to `output_types` or the dtypes of `output_signature`; shapes are not
+        checked.
         """
         if not callable(generator):
             raise TypeError(f"from_generator: generator must be callable, got {brief(generator)}")
@@ -127,7 +129,7 @@ class Dataset(Batches, metaclass=ABCMeta):
     def list_files(
         file_pattern: Any, shuffle: bool | None = None, seed: int | None = None
     ) -> Dataset:
-        """The paths of files, in a random order unless `shuffle` is False."""
+        """A dataset of paths that match patterns, in random order unless `shuffle` is False."""
         from cdl.scripts.tf_sources import files
 
         found = files(file_pattern, "list_files: file_pattern")
@@ -136,15 +138,15 @@ class Dataset(Batches, metaclass=ABCMeta):
 
     @staticmethod
     def range(*args: int, **kwargs: Any) -> Dataset:
-        """Whole numbers, as of Python's range."""
+        """A dataset of integers, with the arguments of Python's range."""
         numbers = np.arange(*args, dtype=kwargs.get("output_type", np.int64))
         return Dataset.from_tensor_slices(numbers)
 
     @staticmethod
     def zip(*args: Any, datasets: Any = None) -> Dataset:
-        """An element of each of several data sets at a time, as far as the shortest goes.
+        """A dataset of tuples with one element of each dataset, as long as the shortest one.
 
-        They may be given nested, and then elements are nested so.
+        Datasets may be nested in tuples and dicts, which sets the structure of the elements.
         """
         parts = datasets if datasets is not None else args[0] if len(args) == 1 else args
         each = [as_dataset("zip: datasets", part) for part in tree.flatten(parts)]
@@ -161,9 +163,10 @@ class Dataset(Batches, metaclass=ABCMeta):
     def choose_from_datasets(
         datasets: Any, choice_dataset: Dataset, stop_on_empty_dataset: bool = True
     ) -> Dataset:
-        """The next element of the data set whose number comes, until one of them has none left.
+        """A dataset that takes each element from the dataset whose index comes next.
 
-        With `stop_on_empty_dataset=False` those that have none left are passed over.
+        It ends when a chosen dataset is exhausted; with `stop_on_empty_dataset=False` exhausted
+        ones are skipped.
         """
         each = [as_dataset("choose_from_datasets: datasets", part) for part in datasets]
 
@@ -186,9 +189,9 @@ class Dataset(Batches, metaclass=ABCMeta):
         stop_on_empty_dataset: bool = False,
         rerandomize_each_iteration: bool | None = None,
     ) -> Dataset:
-        """Elements of several data sets, each from one that is drawn with these weights.
+        """A dataset that takes each element from a dataset drawn with the given weights.
 
-        It ends with the last of them, or with the first if `stop_on_empty_dataset`.
+        It ends when all datasets are exhausted, or the first if `stop_on_empty_dataset`.
         """
         each = [as_dataset("sample_from_datasets: datasets", part) for part in datasets]
         shares = [1.0] * len(each) if weights is None else [float(w) for w in np.asarray(weights)]
@@ -215,7 +218,7 @@ class Dataset(Batches, metaclass=ABCMeta):
 
         return Dataset(start, None)
 
-    # --- other items, or in another order ---
+    # --- transformations of items: order and number ---
 
     def shuffle(
         self,
@@ -223,15 +226,15 @@ class Dataset(Batches, metaclass=ABCMeta):
         seed: int | None = None,
         reshuffle_each_iteration: bool | None = True,
     ) -> Dataset:
-        """The items in a random order: each is drawn from so many that are read ahead.
+        """Shuffle: draw each item at random from a buffer of the next `buffer_size` items.
 
-        The order follows the seed, or `tf.random.set_seed`.
+        The order follows from the seed, or from `tf.random.set_seed`.
         """
         size = positive_int("shuffle", "buffer_size", buffer_size)
         passes = _Passes(seed)
 
         def step(items: Iterator[Any]) -> Iterator[Any]:
-            # By who asks for the pass: a thread may read its items.
+            # The generator is drawn here, since another thread may read the items.
             return drawn(items, passes.draw(reshuffle_each_iteration is not False))
 
         def drawn(items: Iterator[Any], draw: random.Random) -> Iterator[Any]:
@@ -246,7 +249,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return self._then(step, self._length)
 
     def repeat(self, count: int | None = None) -> Dataset:
-        """So many passes, one after the other; without end for None and -1."""
+        """Repeat the dataset `count` times; endlessly for None and -1."""
         if count is None or count == -1:
             times: float = math.inf
         else:
@@ -266,7 +269,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(start, length, self._arrays, self._batches)
 
     def take(self, count: int) -> Dataset:
-        """The first so many items, or all for -1."""
+        """Keep the first `count` items, or all for -1."""
         if count == -1:
             return self
         most = checked_count("take", "count", count)
@@ -274,7 +277,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return self._then(lambda items: itertools.islice(items, most), length)
 
     def skip(self, count: int) -> Dataset:
-        """The items behind the first so many, or none for -1."""
+        """Drop the first `count` items, or all for -1."""
         if count == -1:
             return self.take(0)
         left_out = checked_count("skip", "count", count)
@@ -282,7 +285,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return self._then(lambda items: itertools.islice(items, left_out, None), length)
 
     def concatenate(self, dataset: Dataset) -> Dataset:
-        """The elements of this one, then those of another."""
+        """Append the elements of another dataset."""
         other = as_dataset("concatenate: dataset", dataset)
         n, m = self._length, other._length
         length = None if n is None or m is None else n + m
@@ -290,7 +293,11 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(lambda: itertools.chain(self, other), length, batches=batches)
 
     def cache(self, filename: str = "") -> Dataset:
-        """The items of the first whole pass, kept in memory for all later ones; not in a file."""
+        """Keep the items of the first complete pass in memory for later ones.
+
+        Raises:
+            ValueError: a `filename`: caches in files are not supported.
+        """
         if filename:
             raise ValueError(f"cache: filename must be empty, got {filename!r}: it is for memory")
         kept: list[list[Any]] = []
@@ -308,25 +315,25 @@ class Dataset(Batches, metaclass=ABCMeta):
         return self._then(step, self._length)
 
     def prefetch(self, buffer_size: int) -> Dataset:
-        """The same: `fit` reads ahead by itself where it is of use."""
+        """Return the dataset: `fit` prefetches by itself."""
         return self
 
     def with_options(self, options: Any) -> Dataset:
-        """The same: options say how TensorFlow reads, and change no element."""
+        """Return the dataset: no option changes an element."""
         return self
 
     def apply(self, transformation_func: Callable[[Dataset], Any]) -> Any:
-        """What a function makes of this data set."""
+        """Call a function with this dataset, and return its result."""
         return transformation_func(self)
 
     def shard(self, num_shards: int, index: int) -> Dataset:
-        """Every so many-th item, from `index` on."""
+        """Keep every `num_shards`-th item, starting at `index`."""
         many, first = positive_int("shard", "num_shards", num_shards), int(index)
         n = self._length
         length = n if n is None or n == math.inf else max(-(-(n - first) // many), 0)
         return self._then(lambda items: itertools.islice(items, first, None, many), length)
 
-    # --- what looks at elements ---
+    # --- transformations of elements ---
 
     def map(
         self,
@@ -334,7 +341,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
     ) -> Dataset:
-        """What a function gives for each element, in their order; a tuple is its arguments."""
+        """Apply a function to each element in order; tuples are passed as several arguments."""
 
         def start() -> Iterator[Any]:
             return (element_of(_called(map_func, element)) for element in self)
@@ -342,7 +349,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(start, self._length, batches=self._batches)
 
     def flat_map(self, map_func: Callable[..., Any]) -> Dataset:
-        """The elements of the data sets that a function gives for each element."""
+        """Concatenate the datasets that a function returns for each element."""
 
         def start() -> Iterator[Any]:
             return itertools.chain.from_iterable(_called(map_func, element) for element in self)
@@ -357,10 +364,14 @@ class Dataset(Batches, metaclass=ABCMeta):
         num_parallel_calls: int | None = None,
         deterministic: bool | None = None,
     ) -> Dataset:
-        """Elements of the data sets that a function gives, from several of them in turn.
+        """Interleave the datasets that a function returns for each element.
 
-        So many (`cycle_length`, None and -1 for the number of processors) are open at a time, and
-        `block_length` elements are taken from one before the next has its turn.
+        Args:
+            map_func: a function from an element to a dataset.
+            cycle_length: datasets that are open at a time; None and -1 for the number of CPUs.
+            block_length: elements to take from one dataset before the next; 1 by default.
+            num_parallel_calls: without effect.
+            deterministic: without effect: the order is always deterministic.
         """
         given = cycle_length not in (None, AUTOTUNE)
         many = cycle_length if given else os.cpu_count() or 1
@@ -384,14 +395,14 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(start, None)
 
     def reduce(self, initial_state: Any, reduce_func: Callable[[Any, Any], Any]) -> Any:
-        """What a function of the state and an element gives in the end."""
+        """Fold the elements: the last state, from ``state = reduce_func(state, element)``."""
         state = tensors(element_of(initial_state))
         for element in self:
             state = reduce_func(state, element)
         return tensors(state)
 
     def take_while(self, predicate: Callable[..., Any]) -> Dataset:
-        """The elements up to the first for which a function says False."""
+        """Keep the elements before the first for which the predicate is False."""
 
         def start() -> Iterator[Any]:
             return itertools.takewhile(lambda each: bool(_called(predicate, each)), self)
@@ -399,7 +410,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(start, None, batches=self._batches)
 
     def filter(self, predicate: Callable[..., Any]) -> Dataset:
-        """The elements for which a function says True."""
+        """Keep the elements for which the predicate is True."""
 
         def start() -> Iterator[Any]:
             return (element for element in self if _called(predicate, element))
@@ -407,7 +418,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(start, None, batches=self._batches)
 
     def enumerate(self, start: int = 0) -> Dataset:
-        """Pairs of a number, from `start` on, and an element."""
+        """Pair each element with its index, counted from `start`."""
 
         def numbered() -> Iterator[Any]:
             return ((np.asarray(i), each) for i, each in enumerate(self, start))
@@ -415,19 +426,19 @@ class Dataset(Batches, metaclass=ABCMeta):
         return Dataset(numbered, self._length, batches=self._batches)
 
     def __iter__(self) -> Iterator[Any]:
-        """The elements of a pass, as tensors."""
+        """Iterate over the elements as tensors."""
         arrays = self._arrays
         return (
             tensors(item if arrays is None else rows_of(arrays, item)) for item in self._start()
         )
 
     def as_numpy_iterator(self) -> Iterator[Any]:
-        """The elements of a pass, as arrays."""
+        """Iterate over the elements as NumPy arrays."""
         return (tree.map_structure(lambda leaf: leaf.numpy(), element) for element in self)
 
     @property
     def element_spec(self) -> Any:
-        """Shapes and dtypes of an element, as the first one tells them."""
+        """Shapes and dtypes of the first element, with an unknown batch size for batches."""
         for element in self.take(1):
             return tree.map_structure(self._spec, element)
         raise ValueError("element_spec: the data set has no element that would tell")
@@ -438,7 +449,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return TensorSpec(shape, "string" if text else leaf.dtype.name)
 
     def get_single_element(self) -> Any:
-        """The one element that there is."""
+        """The single element of the dataset; ValueError for any other number."""
         found = list(itertools.islice(iter(self), 2))
         if len(found) != 1:
             raise ValueError("get_single_element: the data set must have one element")
@@ -448,7 +459,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return True
 
     def __len__(self) -> int:
-        """How many elements a pass has; TypeError if nobody knows or there is no end."""
+        """The number of elements; TypeError if it is unknown or infinite."""
         if self._length is None:
             raise TypeError("The dataset length is unknown.")
         if self._length == math.inf:
@@ -456,7 +467,7 @@ class Dataset(Batches, metaclass=ABCMeta):
         return int(self._length)
 
     def cardinality(self) -> Any:
-        """How many elements a pass has, -1 for no end, -2 if nobody knows."""
+        """The number of elements: -1 if infinite, -2 if unknown."""
         n = self._length
         return tensors(np.int64(_UNKNOWN if n is None else _INFINITE if n == math.inf else n))
 
@@ -465,7 +476,7 @@ _NOTHING = object()
 
 
 def as_dataset(what: str, thing: Any) -> Dataset:
-    """A data set, also of what reads folders and series; TypeError for anything else."""
+    """Convert a dataset of files or of a time series to a `Dataset`; TypeError for other values."""
     if not isinstance(thing, Dataset):
         raise TypeError(f"{what} must be data sets, got {brief(thing)}")
     if hasattr(thing, "_start"):

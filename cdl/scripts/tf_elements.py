@@ -1,4 +1,4 @@
-"""Elements of data sets: nested tuples and dicts of arrays, what they are, and their padding."""
+"""Elements of datasets: nested tuples and dicts of arrays, their specs and their padding."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from cdl.scripts.tensor import TensorShape
 
 
 class TensorSpec:
-    """`tf.TensorSpec`: shape and dtype of what a generator yields.
+    """`tf.TensorSpec`: shape and dtype of a tensor.
 
     Args:
-        shape: of a tensor; None for sizes that are not known.
-        dtype: of its numbers.
-        name: only kept.
+        shape: the shape, with None for unknown sizes; None if the number of axes is unknown.
+        dtype: the dtype.
+        name: a name, which is only stored.
     """
 
     def __init__(self, shape: Any, dtype: Any = "float32", name: str | None = None) -> None:
@@ -34,7 +34,7 @@ class TensorSpec:
 
 
 class Options:
-    """`tf.data.Options`: anything may be set, and nothing of it changes an element."""
+    """`tf.data.Options`: an object that takes any attribute, all without effect."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -44,12 +44,15 @@ class Options:
 
 
 def rows_of(arrays: Any, rows: Any) -> Any:
-    """One row or several of nested arrays."""
+    """Index the rows of nested arrays."""
     return tree.map_structure(lambda leaf: np.asarray(leaf[rows]), arrays)
 
 
 def element_of(structure: Any, types: Any = None) -> Any:
-    """Nested tuples and dicts of arrays; Python's own numbers are float32 and int32."""
+    """Convert the leaves of nested tuples and dicts to arrays.
+
+    Python numbers become float32 and int32, unless `types` has nested dtypes.
+    """
     if isinstance(structure, tuple):
         of_parts = types if isinstance(types, tuple) else [types] * len(structure)
         return tuple(element_of(part, each) for part, each in zip(structure, of_parts, strict=True))
@@ -70,7 +73,7 @@ def element_of(structure: Any, types: Any = None) -> Any:
 
 
 def shapes_of(given: Any) -> list[Any]:
-    """The shapes that each array is to have, which may be nested as the elements are."""
+    """Flatten nested shapes in the order of the arrays of an element."""
     if isinstance(given, dict):
         return [each for key in sorted(given) for each in shapes_of(given[key])]
     sizes = isinstance(given, tuple) and all(n is None or isinstance(n, int) for n in given)
@@ -80,7 +83,7 @@ def shapes_of(given: Any) -> list[Any]:
 
 
 def filled(leaves: tuple[Any, ...], shape: Any, value: Any) -> Any:
-    """Arrays stacked, each filled up behind."""
+    """Stack arrays, padded at the end of each axis to a shape or to the largest sizes."""
     arrays = [np.asarray(leaf) for leaf in leaves]
     most = [max(sizes) for sizes in zip(*(array.shape for array in arrays), strict=True)]
     if shape is not None:

@@ -1,7 +1,7 @@
-"""Functions of tensors by TensorFlow's names and arguments: those of `cdl.ops`, and short ones.
+"""Functions of tensors with TensorFlow's names and arguments, by functions of `cdl.ops`.
 
-They work on arrays, which they give as tensors, and on symbolic ones: a loss written with them is
-compiled.
+They take arrays, for which they return tensors, and symbolic tensors, so a loss written with them
+is compiled.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from cdl import ops
 from cdl.data.texts import holds_texts
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 
-# Names of functions of `cdl.ops`, after a slash where TensorFlow has another, and what TensorFlow
-# calls their arguments where it is not what `cdl.ops` does.
+# Entries are TensorFlow's name of a function, and after a slash that of `cdl.ops` if it differs.
+# Values, here or where the table is used, are TensorFlow's names of the first arguments.
 _OF_NUMBERS = """
     abs acos/arccos acosh/arccosh asin/arcsin asinh/arcsinh atan/arctan atanh/arctanh ceil cos cosh
     erf erfc exp expm1 floor log log1p reciprocal round rsqrt sigmoid sign sin sinh sqrt square tan
@@ -85,19 +85,19 @@ _NN = {
     "depth_to_space": "input block_size",
     "space_to_depth": "input block_size",
 }
-# What a first argument may be called in any case.
+# Keywords accepted for the first argument of every function.
 _FIRST = ("input_tensor", "input", "tensor", "value", "values", "features", "logits", "x")
-# Arguments of nodes in TensorFlow's graphs, which are not there.
+# Keywords about nodes of TensorFlow's graphs, which are ignored.
 _OF_NODES = ("name", "validate_shape", "optimize")
 
 
 @functools.cache
 def function(name: str, arguments: str = "") -> Callable[..., Any]:
-    """A function of `cdl.ops` that gives tensors.
+    """Wrap a function of `cdl.ops` to take TensorFlow's keywords and return tensors.
 
     Args:
-        name: its own there.
-        arguments: the names of its first ones in TensorFlow.
+        name: its name in `cdl.ops`.
+        arguments: TensorFlow's names of the first arguments, separated by spaces.
     """
     here = getattr(ops, name)
     own = [each.name for each in inspect.signature(here).parameters.values()]
@@ -119,7 +119,7 @@ def function(name: str, arguments: str = "") -> Callable[..., Any]:
     return call
 
 
-# What texts can be given to, in place of the functions of numbers.
+# Functions that are used in place of those of `cdl.ops` on arrays of texts.
 _OF_TEXTS: dict[str, Callable[..., Any]] = {
     "convert_to_tensor": lambda x, dtype=None: np.asarray(x),
     **{name: getattr(np, name) for name in ("squeeze", "reshape", "stack", "size", "repeat")},
@@ -144,7 +144,7 @@ def _table(entries: dict[str, str]) -> dict[str, Callable[..., Any]]:
 
 
 def _constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
-    """`tf.constant`: a tensor, or so many times the one number."""
+    """`tf.constant`: a tensor of a value, broadcast or reshaped to `shape` if given."""
     found = function("convert_to_tensor")(value, dtype)
     if shape is None:
         return found
@@ -153,14 +153,14 @@ def _constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None
 
 
 def _shape(input: Any, out_type: Any = "int32", name: Any = None) -> Any:
-    """`tf.shape`: of an array a tensor; of a symbolic tensor a tuple, since sizes may be open."""
+    """`tf.shape`: a tensor, or a tuple for a symbolic tensor with unknown sizes."""
     sizes = ops.shape(input) if not holds_texts(input) else np.shape(input)
     known = all(isinstance(each, (int, np.integer)) for each in sizes)
     return tensors(np.array(sizes, str(out_type))) if known else sizes
 
 
 def _range(*args: Any, name: Any = None, dtype: Any = None, **kwargs: Any) -> Any:
-    """`tf.range`: of `start`, `limit` and `delta`, or of `limit` alone."""
+    """`tf.range`: numbers from `start` (default 0) to below `limit` in steps of `delta`."""
     names = ("start", "limit", "delta")
     given = dict(zip(names, args, strict=False)) | kwargs
     if "limit" not in given:
@@ -170,7 +170,7 @@ def _range(*args: Any, name: Any = None, dtype: Any = None, **kwargs: Any) -> An
 
 
 def _add_n(inputs: Any, name: str | None = None) -> Any:
-    """`tf.add_n`: the sum of the tensors of a list."""
+    """`tf.add_n`: the elementwise sum of the tensors of a list."""
     total = inputs[0]
     for each in inputs[1:]:
         total = total + each
@@ -181,7 +181,7 @@ def _place_of(which: str) -> Callable[..., Any]:
     def call(
         input: Any, axis: int | None = None, output_type: Any = None, name: str | None = None
     ) -> Any:
-        """`tf.argmax` and `tf.argmin`: along the first axis unless told otherwise."""
+        """`tf.argmax` or `tf.argmin`: indices along an axis, by default the first."""
         places = function(which)(input, axis or 0)
         return places if output_type is None else function("cast")(places, output_type)
 
@@ -192,7 +192,7 @@ def _running(which: str) -> Callable[..., Any]:
     def call(
         x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False, name: Any = None
     ) -> Any:
-        """`tf.cumsum` and `tf.math.cumprod`: along the first axis unless told otherwise."""
+        """`tf.cumsum` or `tf.math.cumprod`: along an axis, by default the first."""
         x = function("flip")(x, axis) if reverse else x
         found = function(which)(x, axis)
         if exclusive:
@@ -205,21 +205,21 @@ def _running(which: str) -> Callable[..., Any]:
 def _matmul(
     a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, name: Any = None
 ) -> Any:
-    """`tf.matmul`: of the matrices as they are, or turned over."""
+    """`tf.matmul`: the product of matrices, either of which may be transposed first."""
     turned = function("swapaxes")
     a, b = turned(a, -1, -2) if transpose_a else a, turned(b, -1, -2) if transpose_b else b
     return function("matmul")(a, b)
 
 
 def _transpose(a: Any, perm: Any = None, conjugate: bool = False, name: Any = None) -> Any:
-    """`tf.transpose`; of real numbers, which are their own conjugates."""
+    """`tf.transpose`: permute axes; `conjugate` has no effect on real numbers."""
     return function("transpose")(a, perm)
 
 
 def _norm(
     tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: bool = False, name: Any = None
 ) -> Any:
-    """`tf.norm`: without `axis` that of all numbers as one vector, whatever `ord` is."""
+    """`tf.norm`: the norm along axes; without `axis`, of all elements as one vector."""
     if ord in ("euclidean", "fro"):
         ord = None
     if axis is not None or ord is None:
@@ -234,7 +234,7 @@ def _norm(
 def _svd(
     tensor: Any, full_matrices: bool = False, compute_uv: bool = True, name: Any = None
 ) -> Any:
-    """`tf.linalg.svd`: s, u and v, which u diag(s) v^T makes again the matrices of."""
+    """`tf.linalg.svd`: s, u and v with tensor = u diag(s) v^T."""
     found = function("svd")(tensor, full_matrices, compute_uv)
     if not compute_uv:
         return found
@@ -243,57 +243,57 @@ def _svd(
 
 
 def _band_part(input: Any, num_lower: int, num_upper: int, name: Any = None) -> Any:
-    """`tf.linalg.band_part`: so many diagonals below and above the middle, all for -1; 0 else."""
+    """`tf.linalg.band_part`: zero all but some diagonals around the main one; -1 keeps all."""
     found = input if num_lower < 0 else function("triu")(input, -int(num_lower))
     return tensors(found if num_upper < 0 else function("tril")(found, int(num_upper)))
 
 
 def _squared_difference(x: Any, y: Any, name: str | None = None) -> Any:
-    """`tf.math.squared_difference`."""
+    """`tf.math.squared_difference`: ``(x - y) ** 2``, elementwise."""
     return function("square")(function("subtract")(x, y))
 
 
 def _l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12, name: Any = None) -> Any:
-    """`tf.math.l2_normalize`."""
+    """`tf.math.l2_normalize`: ``x / sqrt(max(sum(x ** 2), epsilon))`` along axes."""
     axis = tuple(axis) if isinstance(axis, list) else axis
     return function("normalize")(x, axis, 2, math.sqrt(epsilon))
 
 
 def _clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: Any = None) -> Any:
-    """`tf.clip_by_norm`: t made smaller where its length is more than `clip_norm`."""
+    """`tf.clip_by_norm`: scale t down to an L2 norm of at most `clip_norm`."""
     size = _norm(t, axis=axes, keepdims=True)
     return function("multiply")(t, clip_norm) / function("maximum")(size, clip_norm)
 
 
 def _global_norm(t_list: Any, name: Any = None) -> Any:
-    """`tf.linalg.global_norm`: the length of all tensors as one vector."""
+    """`tf.linalg.global_norm`: the L2 norm of all tensors as one vector."""
     return function("sqrt")(_add_n([function("sum")(function("square")(t)) for t in t_list]))
 
 
 def _clip_by_global_norm(
     t_list: Any, clip_norm: Any, use_norm: Any = None, name: Any = None
 ) -> Any:
-    """`tf.clip_by_global_norm`: the tensors made smaller together, and their length before."""
+    """`tf.clip_by_global_norm`: tensors scaled to a global norm, and the norm before."""
     size = _global_norm(t_list) if use_norm is None else use_norm
     scale = clip_norm / function("maximum")(size, clip_norm)
     return [t * scale for t in t_list], size
 
 
 def seed_of(seed: Any) -> Any:
-    """A seed as one number, for the two of stateless draws, too; None for None."""
+    """Convert TensorFlow's seed, one integer or the two of a stateless function, to one."""
     if seed is None or not np.ndim(seed):
         return seed
     return int(np.random.SeedSequence([int(n) for n in seed]).generate_state(1)[0] >> 1)
 
 
 def is_tensor(x: Any) -> bool:
-    """`tf.is_tensor`: whether it is TensorFlow's own; an array of NumPy's is none."""
+    """`tf.is_tensor`: True for tensors, variables and symbolic tensors, not for NumPy arrays."""
     from cdl import KerasTensor, Variable
 
     return isinstance(x, (Tensor, Variable, KerasTensor))
 
 
-# What `tf` and `tf.math` have.
+# Names in both `tf` and `tf.math`.
 _BOTH = {
     **_rows(_OF_NUMBERS, "x"),
     **_rows(_OF_TWO, "x y"),
@@ -349,6 +349,6 @@ NN: dict[str, Any] = {
 
 
 def _stacked_diagonals(diagonal: Any) -> Any:
-    """`tf.linalg.diag`: matrices that have these on their diagonals."""
+    """`tf.linalg.diag`: diagonal matrices from vectors along the last axis."""
     size = np.shape(diagonal)[-1]
     return function("expand_dims")(diagonal, -1) * np.eye(size, dtype="float32")

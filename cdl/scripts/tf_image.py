@@ -1,4 +1,4 @@
-"""`tf.image`: images (height, width, channels), or many of them, by functions of `ops.image`."""
+"""`tf.image`: functions of images (..., height, width, channels), by those of `ops.image`."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _LAST = "channels_last"
 
 
 class ResizeMethod:
-    """`tf.image.ResizeMethod`."""
+    """`tf.image.ResizeMethod`: names of interpolation methods."""
 
     BILINEAR, NEAREST_NEIGHBOR, BICUBIC = "bilinear", "nearest", "bicubic"
     LANCZOS3, LANCZOS5 = "lanczos3", "lanczos5"
 
 
 def _image(x: Any) -> Any:
-    """An image, or many, as what functions of `cdl.ops` take."""
+    """Images as an array, from lists too."""
     return x if hasattr(x, "dtype") else np.asarray(x)
 
 
@@ -43,7 +43,7 @@ def _dtype(x: Any) -> np.dtype[Any]:
 
 
 def convert_image_dtype(image: Any, dtype: Any, saturate: bool = False, name: Any = None) -> Any:
-    """`tf.image.convert_image_dtype`: floats are from 0 to 1, whole numbers up to their largest."""
+    """`tf.image.convert_image_dtype`: rescale between [0, 1] and the range of an integer dtype."""
     image = _image(image)
     before, after = _dtype(image), np.dtype(str(dtype))
     if before == after:
@@ -62,7 +62,7 @@ def convert_image_dtype(image: Any, dtype: Any, saturate: bool = False, name: An
 
 
 def _on_floats(change: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of floats as one of images of whole numbers too, which come back as such."""
+    """Wrap a function of float images to take integer images and return their dtype."""
 
     @functools.wraps(change)
     def call(image: Any, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +87,7 @@ def _resize(
     antialias: bool = False,
     name: Any = None,
 ) -> Any:
-    """`tf.image.resize`: floats, but for "nearest"."""
+    """`tf.image.resize`: resized images, as floats unless `method` is "nearest"."""
     images = _image(images)
     height, width = (int(n) for n in size)
     if preserve_aspect_ratio:
@@ -106,14 +106,14 @@ def _resize_with_pad(
     method: str = "bilinear",
     antialias: bool = False,
 ) -> Any:
-    """`tf.image.resize_with_pad`: undistorted, with zeros around."""
+    """`tf.image.resize_with_pad`: keep the aspect ratio and pad with zeros."""
     size = (int(target_height), int(target_width))
     found = _resize(image, size, method, True, antialias)
     return _crop_or_pad(found, *size)
 
 
 def _crop_or_pad(image: Any, target_height: int, target_width: int) -> Any:
-    """`tf.image.resize_with_crop_or_pad`: the middle, with zeros around where that is too small."""
+    """`tf.image.resize_with_crop_or_pad`: crop or zero-pad around the centre."""
     image = _image(image)
     rows, columns = image.shape[-3], image.shape[-2]
     height, width = int(target_height), int(target_width)
@@ -125,7 +125,7 @@ def _crop_or_pad(image: Any, target_height: int, target_width: int) -> Any:
 def _crop(
     image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any
 ) -> Any:
-    """`tf.image.crop_to_bounding_box`."""
+    """`tf.image.crop_to_bounding_box`: the pixels in a box; ValueError for one out of bounds."""
     image = _image(image)
     top, left = int(offset_height), int(offset_width)
     high, wide = int(target_height), int(target_width)
@@ -140,14 +140,14 @@ def _crop(
 def _pad(
     image: Any, offset_height: Any, offset_width: Any, target_height: Any, target_width: Any
 ) -> Any:
-    """`tf.image.pad_to_bounding_box`."""
+    """`tf.image.pad_to_bounding_box`: zero-pad images to a size, at an offset."""
     top, left = int(offset_height), int(offset_width)
     size = {"target_height": int(target_height), "target_width": int(target_width)}
     return tensors(ops.image.pad_images(_image(image), top, left, **size, data_format=_LAST))
 
 
 def _central_crop(image: Any, central_fraction: float) -> Any:
-    """`tf.image.central_crop`: that part of both sides, in the middle."""
+    """`tf.image.central_crop`: the central fraction of height and width."""
     image = _image(image)
     rows, columns = image.shape[-3], image.shape[-2]
     top, left = (int((n - n * central_fraction) / 2) for n in (rows, columns))
@@ -155,7 +155,7 @@ def _central_crop(image: Any, central_fraction: float) -> Any:
 
 
 def _random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> Any:
-    """`tf.image.random_crop`: a part of that size; -1 for the whole of an axis."""
+    """`tf.image.random_crop`: a random slice of a given size; -1 keeps a whole axis."""
     value = _image(value)
     sizes = [n if int(want) == -1 else int(want) for n, want in zip(value.shape, size, strict=True)]
     if any(want > n for n, want in zip(value.shape, sizes, strict=True)):
@@ -172,7 +172,7 @@ def _random_crop(value: Any, size: Any, seed: Any = None, name: Any = None) -> A
 def _patches(
     images: Any, sizes: Any, strides: Any, rates: Any, padding: str, name: Any = None
 ) -> Any:
-    """`tf.image.extract_patches`: each as the numbers of one place."""
+    """`tf.image.extract_patches`: patches, flattened along the last axis."""
     size, steps, rate = (tuple(int(n) for n in each)[1:3] for each in (sizes, strides, rates))
     return tensors(ops.image.extract_patches(images, size, steps, rate[0], padding.lower(), _LAST))
 
@@ -185,29 +185,29 @@ def _flip(axis: int) -> Callable[..., Any]:
 
 
 def _transpose(image: Any, name: Any = None) -> Any:
-    """`tf.image.transpose`: rows and columns in each other's place."""
+    """`tf.image.transpose`: images with rows and columns swapped."""
     return function("swapaxes")(_image(image), -3, -2)
 
 
 def _rot90(image: Any, k: int = 1, name: Any = None) -> Any:
-    """`tf.image.rot90`: turned to the left k times."""
+    """`tf.image.rot90`: images rotated by 90 degrees k times, counter-clockwise."""
     image = _image(image)
     axes = (len(image.shape) - 3, len(image.shape) - 2)
     return function("rot90")(image, int(k), axes)
 
 
 def _between(low: float, high: float, seed: Any) -> float:
-    """A random number from `low` to below `high`; `seed` is one, or the two of stateless ones."""
+    """A uniform random number in [low, high); `seed` as in `seed_of`."""
     seed = seed_of(seed)
     drawn = np.asarray(random.uniform((), 0.0, 1.0, seed=None if seed is None else int(seed)))
     return float(low + (high - low) * float(drawn))
 
 
 def _at_random(change: Callable[..., Any]) -> Callable[..., Any]:
-    """A change of half of the images."""
+    """Wrap a function of images to apply to each image with probability 1/2."""
 
     def call(image: Any, seed: Any = None) -> Any:
-        """A change of each image or of none, by chance."""
+        """Apply the function to a random half of the images."""
         image = _image(image)
         if len(image.shape) == 3:
             return change(image) if _between(0, 1, seed) < 0.5 else tensors(image)
@@ -223,20 +223,20 @@ def _at_random(change: Callable[..., Any]) -> Callable[..., Any]:
 
 @_on_floats
 def _adjust_brightness(image: Any, delta: float) -> Any:
-    """`tf.image.adjust_brightness`."""
+    """`tf.image.adjust_brightness`: ``image + delta``."""
     return image + float(delta)
 
 
 @_on_floats
 def _adjust_contrast(images: Any, contrast_factor: float) -> Any:
-    """`tf.image.adjust_contrast`: of each channel, around its mean in each image."""
+    """`tf.image.adjust_contrast`: scale each channel around its mean in each image."""
     mean = function("mean")(images, axis=(-3, -2), keepdims=True)
     return (images - mean) * float(contrast_factor) + mean
 
 
 @_on_floats
 def _adjust_saturation(image: Any, saturation_factor: float, name: Any = None) -> Any:
-    """`tf.image.adjust_saturation`."""
+    """`tf.image.adjust_saturation`: scale the saturation in HSV."""
     hue, saturation, value = ops.split(ops.image.rgb_to_hsv(image, _LAST), 3, -1)
     saturation = ops.clip(saturation * float(saturation_factor), 0.0, 1.0)
     return ops.image.hsv_to_rgb(ops.concatenate([hue, saturation, value], -1), _LAST)
@@ -244,7 +244,7 @@ def _adjust_saturation(image: Any, saturation_factor: float, name: Any = None) -
 
 @_on_floats
 def _adjust_hue(image: Any, delta: float, name: Any = None) -> Any:
-    """`tf.image.adjust_hue`: by a part of the circle of hues."""
+    """`tf.image.adjust_hue`: shift the hue in HSV by a fraction of the colour circle."""
     hue, saturation, value = ops.split(ops.image.rgb_to_hsv(image, _LAST), 3, -1)
     hue = ops.mod(hue + float(delta), 1.0)
     return ops.image.hsv_to_rgb(ops.concatenate([hue, saturation, value], -1), _LAST)
@@ -258,7 +258,7 @@ def _adjust_gamma(image: Any, gamma: float = 1.0, gain: float = 1.0) -> Any:
 
 def _by_delta(change: Callable[..., Any]) -> Callable[..., Any]:
     def call(image: Any, max_delta: float, seed: Any = None) -> Any:
-        """A change by a number from -max_delta to max_delta."""
+        """Apply the function with a random delta in [-max_delta, max_delta)."""
         return change(image, _between(-max_delta, max_delta, seed))
 
     return call
@@ -266,14 +266,14 @@ def _by_delta(change: Callable[..., Any]) -> Callable[..., Any]:
 
 def _by_factor(change: Callable[..., Any]) -> Callable[..., Any]:
     def call(image: Any, lower: float, upper: float, seed: Any = None) -> Any:
-        """A change by a factor from lower to upper."""
+        """Apply the function with a random factor in [lower, upper)."""
         return change(image, _between(lower, upper, seed))
 
     return call
 
 
 def _standardized(image: Any) -> Any:
-    """`tf.image.per_image_standardization`: mean 0 and variance 1, of each image."""
+    """`tf.image.per_image_standardization`: scale each image to mean 0 and variance 1."""
     image = function("cast")(_image(image), "float32")
     axes = (-3, -2, -1)
     mean = function("mean")(image, axis=axes, keepdims=True)
@@ -282,33 +282,33 @@ def _standardized(image: Any) -> Any:
 
 
 def _grayscale(images: Any, name: Any = None) -> Any:
-    """`tf.image.rgb_to_grayscale`."""
+    """`tf.image.rgb_to_grayscale`: one channel of luminance."""
     return tensors(ops.image.rgb_to_grayscale(_image(images), _LAST))
 
 
 def _times(matrix: Any) -> Callable[..., Any]:
     def call(images: Any) -> Any:
-        """Channels mixed by a matrix."""
+        """Multiply the channels of each pixel by a matrix."""
         return function("tensordot")(images, np.array(matrix, "float32"), [[-1], [0]])
 
     return call
 
 
 def _ssim(img1: Any, img2: Any, max_val: float, *args: Any, **kwargs: Any) -> Any:
-    """`tf.image.ssim`."""
+    """`tf.image.ssim`: the structural similarity of two images."""
     similar = functools.partial(ops.image.ssim, data_format=_LAST)
     return tensors(similar(img1, img2, max_val, *args, **kwargs))
 
 
 def _psnr(a: Any, b: Any, max_val: float, name: Any = None) -> Any:
-    """`tf.image.psnr`: of each image."""
+    """`tf.image.psnr`: the peak signal-to-noise ratio of each image, in dB."""
     a, b = (function("cast")(_image(each), "float32") for each in (a, b))
     error = function("mean")(function("square")(a - b), axis=(-3, -2, -1))
     return -10.0 / math.log(10) * function("log")(error / float(max_val) ** 2)
 
 
 def _total_variation(images: Any, name: Any = None) -> Any:
-    """`tf.image.total_variation`: how much neighbours differ, added up for each image."""
+    """`tf.image.total_variation`: the sum of absolute differences of neighbouring pixels."""
     down = function("abs")(images[..., 1:, :, :] - images[..., :-1, :, :])
     across = function("abs")(images[..., 1:, :] - images[..., :-1, :])
     axes = (-3, -2, -1)
@@ -316,7 +316,7 @@ def _total_variation(images: Any, name: Any = None) -> Any:
 
 
 def _sobel(image: Any) -> Any:
-    """`tf.image.sobel_edges`."""
+    """`tf.image.sobel_edges`: derivatives by rows and columns along a new last axis."""
     return tensors(ops.image.sobel_edges(image, _LAST))
 
 

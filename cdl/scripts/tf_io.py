@@ -1,4 +1,4 @@
-"""`tf.io`, `tf.errors`, `tf.debugging` and `tf.summary`'s protos: files, images in them, checks.
+"""`tf.io`, `tf.errors`, `tf.debugging` and tensor protos: files, image codecs, assertions.
 
 Images are read and written by Pillow.
 """
@@ -37,7 +37,7 @@ def paths_of(names: Any) -> list[str]:
 
 
 def _copy(src: Any, dst: Any, overwrite: bool = False) -> None:
-    """`tf.io.gfile.copy`; FileExistsError where something is there that is not to be replaced."""
+    """`tf.io.gfile.copy`: copy a file; FileExistsError without `overwrite` if there is one."""
     if not overwrite and os.path.exists(path_of(dst)):
         raise FileExistsError(
             f"tf.io.gfile.copy: {path_of(dst)} is there; overwrite=True replaces it"
@@ -46,7 +46,7 @@ def _copy(src: Any, dst: Any, overwrite: bool = False) -> None:
 
 
 def _rename(src: Any, dst: Any, overwrite: bool = False) -> None:
-    """`tf.io.gfile.rename`."""
+    """`tf.io.gfile.rename`: move a file; FileExistsError without `overwrite` if there is one."""
     if not overwrite and os.path.exists(path_of(dst)):
         raise FileExistsError(
             f"tf.io.gfile.rename: {path_of(dst)} is there; overwrite=True replaces it"
@@ -55,22 +55,22 @@ def _rename(src: Any, dst: Any, overwrite: bool = False) -> None:
 
 
 def _remove(path: Any) -> None:
-    """`tf.io.gfile.remove`."""
+    """`tf.io.gfile.remove`: delete a file."""
     os.remove(path_of(path))
 
 
 def files_of(pattern: Any) -> list[str]:
-    """`tf.io.gfile.glob`: the files of one pattern, or of several."""
+    """`tf.io.gfile.glob`: the files that match one pattern or several, sorted by pattern."""
     return [name for each in paths_of(pattern) for name in sorted(glob.glob(each))]
 
 
 def _walk(top: Any, topdown: bool = True, onerror: Any = None) -> Iterator[Any]:
-    """`tf.io.gfile.walk`."""
+    """`tf.io.gfile.walk`: folders with their folders and files, recursively."""
     return os.walk(path_of(top), topdown, onerror)
 
 
 def _open(name: Any, mode: str = "r") -> Any:
-    """`tf.io.gfile.GFile`: an open file, of bytes where the mode says "b"."""
+    """`tf.io.gfile.GFile`: open a file, as UTF-8 text or as bytes."""
     return open(path_of(name), mode, encoding=None if "b" in mode else "utf-8")
 
 
@@ -96,7 +96,7 @@ GFILE: dict[str, Callable[..., Any]] = {
 
 
 def _of_bytes(content: bytes) -> Any:
-    """A tensor of one text of bytes, which an array of NumPy's own kind would cut at zeros."""
+    """A scalar tensor of bytes, of dtype object since NumPy's dtype S drops trailing zeros."""
     array = np.empty((), object)
     array[()] = content
     return tensors(array)
@@ -108,19 +108,19 @@ def _bytes(contents: Any) -> bytes:
 
 
 def _read_file(filename: Any, name: Any = None) -> Any:
-    """`tf.io.read_file`."""
+    """`tf.io.read_file`: the bytes of a file as a scalar tensor."""
     return _of_bytes(Path(path_of(filename)).read_bytes())
 
 
 def _write_file(filename: Any, contents: Any, name: Any = None) -> None:
-    """`tf.io.write_file`: with the folders that it takes."""
+    """`tf.io.write_file`: write bytes or text, creating parent folders."""
     path = Path(path_of(filename))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_bytes(contents))
 
 
 def _decode_raw(input_bytes: Any, out_type: Any, little_endian: bool = True, **_: Any) -> Any:
-    """`tf.io.decode_raw`: the numbers that bytes are."""
+    """`tf.io.decode_raw`: interpret bytes as numbers of a dtype."""
     dtype = np.dtype(str(out_type)).newbyteorder("<" if little_endian else ">")
     return tensors(np.frombuffer(_bytes(input_bytes), dtype).astype(str(out_type)))
 
@@ -136,9 +136,9 @@ def _decode(
     name: Any = None,
     **older: Any,
 ) -> Any:
-    """`tf.io.decode_image` and its sisters: (height, width, channels), channels 0 for the file's.
+    """`tf.io.decode_image`, `decode_png` and the like: pixels of shape (height, width, channels).
 
-    Of a moving picture the first image.
+    `channels` 0 keeps the channels of the file. Only the first frame of an animation is decoded.
     """
     pillow = needed("PIL.Image", "images", "tf.io.decode_image")
     if channels not in (0, *_MODES):
@@ -161,7 +161,7 @@ def _in_range_of(pixels: Any, dtype: str) -> Any:
 
 def _encode(kind: str) -> Callable[..., Any]:
     def call(image: Any, *args: Any, **options: Any) -> Any:
-        """`tf.io.encode_png` and `tf.io.encode_jpeg`."""
+        """`tf.io.encode_png` or `tf.io.encode_jpeg`: the bytes of an image file."""
         pillow = needed("PIL.Image", "images", f"tf.io.encode_{kind}")
         pixels = np.asarray(image, np.uint8)
         pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
@@ -174,7 +174,7 @@ def _encode(kind: str) -> Callable[..., Any]:
 
 
 def _matching_files(pattern: Any, name: Any = None) -> Any:
-    """`tf.io.matching_files`."""
+    """`tf.io.matching_files`: paths that match patterns, as a tensor."""
     return tensors(np.array(files_of(pattern)))
 
 
@@ -195,7 +195,7 @@ IO: dict[str, Callable[..., Any]] = {
 
 # --- errors ---
 
-# What Python raises where TensorFlow has an error of its own.
+# Python's exceptions in place of TensorFlow's errors.
 ERRORS: dict[str, type[Exception]] = {
     "OpError": Exception,
     "AlreadyExistsError": FileExistsError,
@@ -218,7 +218,13 @@ ERRORS: dict[str, type[Exception]] = {
 
 
 def _checked(name: str, holds: Callable[..., Any], many: int) -> Callable[..., None]:
-    """A check of arrays by their numbers; of symbolic tensors nothing is known yet."""
+    """Make an assertion about arrays, which passes for symbolic tensors.
+
+    Args:
+        name: its name in `tf.debugging`.
+        holds: an elementwise test.
+        many: the number of arrays that it takes.
+    """
 
     def call(*args: Any, **kwargs: Any) -> None:
         from cdl import KerasTensor
@@ -235,19 +241,19 @@ def _checked(name: str, holds: Callable[..., Any], many: int) -> Callable[..., N
 
 
 def _check_numerics(tensor: Any, message: str, name: Any = None) -> Any:
-    """`tf.debugging.check_numerics`: the tensor; ValueError for NaN and infinity."""
+    """`tf.debugging.check_numerics`: return the tensor; ValueError for NaN and infinity."""
     DEBUGGING["assert_all_finite"](tensor, message=message)
     return tensor
 
 
 def _assert_rank(x: Any, rank: int, message: Any = None, name: Any = None) -> None:
-    """`tf.debugging.assert_rank`."""
+    """`tf.debugging.assert_rank`: ValueError for another number of axes."""
     if len(x.shape if hasattr(x, "shape") else np.shape(x)) != int(rank):
         raise ValueError(f"tf.debugging.assert_rank: rank must be {rank}, got shape {np.shape(x)}")
 
 
 def _assert_shapes(shapes: Any, **options: Any) -> None:
-    """`tf.debugging.assert_shapes`: sizes of one letter are one size; None may be any."""
+    """`tf.debugging.assert_shapes`: a name stands for one size throughout, None for any size."""
     known: dict[Any, int] = {}
     for x, sizes in shapes.items() if isinstance(shapes, dict) else shapes:
         found = tuple(x.shape)
@@ -282,12 +288,12 @@ DEBUGGING: dict[str, Callable[..., Any]] = {
 
 
 def make_tensor_proto(values: Any, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
-    """`tf.make_tensor_proto`, by the package tensorboard."""
+    """`tf.make_tensor_proto`: a TensorProto of an array; requires tensorboard."""
     made = needed("tensorboard.util.tensor_util", "tensorboard", "tf.make_tensor_proto")
     return made.make_tensor_proto(np.asarray(values), dtype, shape)
 
 
 def make_ndarray(tensor: Any) -> Any:
-    """`tf.make_ndarray`, by the package tensorboard."""
+    """`tf.make_ndarray`: the array of a TensorProto; requires tensorboard."""
     made = needed("tensorboard.util.tensor_util", "tensorboard", "tf.make_ndarray")
     return made.make_ndarray(tensor)

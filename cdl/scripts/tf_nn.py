@@ -1,4 +1,4 @@
-"""`tf.nn`: convolutions, pooling and losses by TensorFlow's arguments."""
+"""`tf.nn`: convolutions, pooling, activations and losses with TensorFlow's arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdl.scripts.tf_functions import function
 
 
 def _per_axis(sizes: Any, axes: int, channels_first: bool) -> tuple[int, ...]:
-    """Strides or sizes of windows along the axes of an image, of any of TensorFlow's forms."""
+    """Sizes or strides per spatial axis, from an int or a list with or without outer axes."""
     if not isinstance(sizes, (Sequence, np.ndarray)):
         return (int(sizes),) * axes
     given = [int(each) for each in sizes]
@@ -32,7 +32,7 @@ def _padding(where: str, padding: Any) -> str:
 
 
 def _convolution(which: str, axes: int) -> Callable[..., Any]:
-    """A convolution: `conv` or `depthwise_conv` of `cdl.ops`, along so many axes."""
+    """Wrap `ops.conv` or `ops.depthwise_conv` for a number of spatial axes."""
 
     def call(
         input: Any,
@@ -44,7 +44,7 @@ def _convolution(which: str, axes: int) -> Callable[..., Any]:
         name: Any = None,
         **older: Any,
     ) -> Any:
-        """A convolution by TensorFlow's arguments."""
+        """Convolution with TensorFlow's arguments."""
         filters = older.get("filter", filters)
         strides = older.get("stride", strides)
         first, order = _order(data_format)
@@ -69,7 +69,7 @@ def _pooling(which: str, axes: int) -> Callable[..., Any]:
         data_format: str | None = None,
         name: Any = None,
     ) -> Any:
-        """Pooling by TensorFlow's arguments."""
+        """Pooling with TensorFlow's arguments."""
         first, order = _order(data_format)
         size = _per_axis(ksize, axes, first)
         steps = size if strides is None else _per_axis(strides, axes, first)
@@ -79,7 +79,7 @@ def _pooling(which: str, axes: int) -> Callable[..., Any]:
 
 
 def _bias_add(value: Any, bias: Any, data_format: str | None = None, name: Any = None) -> Any:
-    """`tf.nn.bias_add`."""
+    """`tf.nn.bias_add`: add a number to each channel."""
     if _order(data_format)[0]:
         bias = function("reshape")(bias, (-1, *(1,) * (len(value.shape) - 2)))
     return function("add")(value, bias)
@@ -88,7 +88,7 @@ def _bias_add(value: Any, bias: Any, data_format: str | None = None, name: Any =
 def _dropout(
     x: Any, rate: float, noise_shape: Any = None, seed: Any = None, name: Any = None
 ) -> Any:
-    """`tf.nn.dropout`."""
+    """`tf.nn.dropout`: zero a random share `rate` of the elements, rescale the others."""
     from cdl import random
     from cdl.scripts.tensor import tensors
 
@@ -96,17 +96,17 @@ def _dropout(
 
 
 def _leaky_relu(features: Any, alpha: float = 0.2, name: str | None = None) -> Any:
-    """`tf.nn.leaky_relu`."""
+    """`tf.nn.leaky_relu`: x, or ``alpha * x`` where x is negative."""
     return function("leaky_relu")(features, alpha)
 
 
 def _gelu(features: Any, approximate: bool = False, name: Any = None) -> Any:
-    """`tf.nn.gelu`: exact unless told otherwise."""
+    """`tf.nn.gelu`: exact by default, with tanh if `approximate`."""
     return function("gelu")(features, approximate)
 
 
 def _l2_loss(t: Any, name: str | None = None) -> Any:
-    """`tf.nn.l2_loss`: half the sum of the squares."""
+    """`tf.nn.l2_loss`: ``sum(t ** 2) / 2`` over all elements."""
     return function("sum")(function("square")(t)) / 2
 
 
@@ -119,12 +119,12 @@ def _sigmoid_crossentropy(labels: Any = None, logits: Any = None, name: Any = No
 def _softmax_crossentropy(
     labels: Any = None, logits: Any = None, axis: int = -1, name: Any = None
 ) -> Any:
-    """`tf.nn.softmax_cross_entropy_with_logits`."""
+    """`tf.nn.softmax_cross_entropy_with_logits`: ``-sum(labels * log_softmax(logits))``."""
     return -function("sum")(labels * function("log_softmax")(logits, axis=axis), axis=axis)
 
 
 def _sparse_crossentropy(labels: Any = None, logits: Any = None, name: Any = None) -> Any:
-    """`tf.nn.sparse_softmax_cross_entropy_with_logits`."""
+    """`tf.nn.sparse_softmax_cross_entropy_with_logits`: crossentropy of class indices."""
     return function("sparse_categorical_crossentropy")(labels, logits, from_logits=True)
 
 

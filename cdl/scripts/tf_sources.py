@@ -1,4 +1,4 @@
-"""Data sets of files: lines of texts, tables of CSV, names of files; and `tf.data.experimental`."""
+"""Datasets from text and CSV files, and `tf.data.experimental`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHUFFLED = 10000
 
 
 def files(pattern: Any, what: str) -> list[str]:
-    """The files of one pattern or several; ValueError if there are none."""
+    """The files that match one pattern or several; ValueError if there are none."""
     found = files_of(pattern)
     if not found:
         raise ValueError(f"{what} must be of files that are there, got {brief(pattern)}")
@@ -27,17 +27,17 @@ def files(pattern: Any, what: str) -> list[str]:
 
 
 class TextLineDataset(Dataset):
-    """`tf.data.TextLineDataset`: the lines of files, without their ends.
+    """`tf.data.TextLineDataset`: the lines of files, without line ends.
 
     Args:
-        filenames: one path, several, or a data set of them.
-        compression_type: None; files are read as they are.
-        buffer_size: of no use here.
-        num_parallel_reads: of no use here.
-        name: of no use here.
+        filenames: one path, several, or a dataset of paths.
+        compression_type: None; compressed files are not supported.
+        buffer_size: without effect.
+        num_parallel_reads: without effect.
+        name: without effect.
 
     Raises:
-        ValueError: files that would have to be unpacked.
+        ValueError: a `compression_type`.
     """
 
     def __init__(
@@ -67,7 +67,13 @@ class TextLineDataset(Dataset):
 
 
 def _typed(values: list[str], default: Any, na_value: str) -> Any:
-    """A column of texts in the first dtype of TensorFlow's order that holds them all."""
+    """Parse a column of texts as int32, int64, float32 or str, the first that fits all of them.
+
+    Args:
+        values: the texts.
+        default: the dtype, or the value of missing fields, which sets the dtype too; or None.
+        na_value: the text of a missing field.
+    """
     filled = [value for value in values if value != na_value]
     kinds: tuple[Any, ...] = (("int32", int), ("int64", int), ("float32", float))
     if default is not None:
@@ -122,13 +128,13 @@ def make_csv_dataset(
     ignore_errors: bool = False,
     encoding: str = "utf-8",
 ) -> Dataset:
-    """`tf.data.experimental.make_csv_dataset`: batches of the columns of files, as a dict by name.
+    """`tf.data.experimental.make_csv_dataset`: batches of CSV columns, as a dict by name.
 
-    With `label_name` they are pairs of that and the column of labels. Columns have the dtype that
-    holds all of their values, where TensorFlow looks at the first rows.
+    With `label_name`, elements are pairs of the dict and the label column. The dtype of a column
+    is inferred from all rows, not from `num_rows_for_inference` of them.
 
     Raises:
-        ValueError: an unknown column, rows of another length, or files that are not there.
+        ValueError: an unknown column, a row of another length, or no matching file.
     """
     if compression_type:
         raise ValueError(f"make_csv_dataset: compression_type must be None, got {compression_type}")
@@ -170,12 +176,12 @@ def make_csv_dataset(
 
 
 def _cardinality(dataset: Any) -> Any:
-    """`tf.data.experimental.cardinality`."""
+    """`tf.data.experimental.cardinality`: the number of elements, as a tensor."""
     return dataset.cardinality()
 
 
 def _assert_cardinality(expected_cardinality: int) -> Callable[[Dataset], Dataset]:
-    """`tf.data.experimental.assert_cardinality`: a data set that says it has so many elements."""
+    """`tf.data.experimental.assert_cardinality`: a transformation that sets the length."""
     n = int(expected_cardinality)
     length = {-1: math.inf, -2: None}.get(n, n)
 
@@ -187,7 +193,7 @@ def _assert_cardinality(expected_cardinality: int) -> Callable[[Dataset], Datase
 
 
 def _as_it_is(*args: Any, **kwargs: Any) -> Callable[[Any], Any]:
-    """What changes only how TensorFlow reads."""
+    """A transformation without effect, for ones about TensorFlow's input pipeline."""
     return lambda dataset: dataset
 
 

@@ -1,4 +1,4 @@
-"""`tf.strings` on arrays of str, for the functions that texts are standardized and split by."""
+"""`tf.strings` on arrays of str: the functions that standardize, split and join texts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from cdl.scripts.tensor import TensorShape, tensors
 
 
 class Ragged(list[Any]):
-    """Rows of texts or numbers of different lengths: `tf.RaggedTensor`, as far as scripts go."""
+    """`tf.RaggedTensor` as a list of rows of different lengths, of texts or numbers."""
 
     def to_list(self) -> list[list[Any]]:
-        """The rows as lists."""
+        """The rows as nested lists."""
         return [np.asarray(row).tolist() for row in self]
 
     def to_tensor(self, default_value: Any = None, name: Any = None, shape: Any = None) -> Any:
-        """A tensor whose rows are filled up behind, with '' or 0 unless told otherwise.
+        """A tensor of the rows, padded at the end.
 
         Args:
-            default_value: what fills up.
-            name: of no use here.
-            shape: with the number of columns as its last size; None is the longest row.
+            default_value: the padding; '' for texts and 0 for numbers by default.
+            name: without effect.
+            shape: sizes of the result, the last of which is the number of columns; by default that
+                of the longest row.
         """
         rows = [np.asarray(row) for row in self]
         filled = [row for row in rows if row.size]
@@ -42,7 +43,7 @@ class Ragged(list[Any]):
 
     @property
     def shape(self) -> TensorShape:
-        """The number of rows, and None."""
+        """The shape: the number of rows, and an unknown number of columns."""
         return TensorShape((len(self), None))
 
     def row_lengths(self) -> Any:
@@ -51,7 +52,7 @@ class Ragged(list[Any]):
 
 
 def _of_each(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a text as one of an array of texts, or of rows of them."""
+    """Vectorize a function of one text over arrays and ragged rows."""
 
     def call(input: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("name", None)
@@ -84,7 +85,7 @@ def _length(text: str, unit: str = "BYTE") -> int:
 
 
 def _lower(text: str, encoding: str = "") -> str:
-    """Of ASCII letters alone, unless an encoding is given."""
+    """Lower case, of ASCII letters alone if no encoding is given."""
     return text.lower() if encoding else "".join(c.lower() if c.isascii() else c for c in text)
 
 
@@ -93,14 +94,14 @@ def _upper(text: str, encoding: str = "") -> str:
 
 
 def _split(input: Any, sep: str | None = None, maxsplit: int = -1, name: Any = None) -> Any:
-    """`tf.strings.split`: a list of the parts of each text; of a single text its parts."""
+    """`tf.strings.split`: ragged rows of parts; for a single text a tensor of its parts."""
     del name
     texts, shape = _texts(input)
     return _rows([each.split(sep or None, maxsplit) for each in texts], shape)
 
 
 def _rows(parts: list[list[str]], shape: tuple[int, ...]) -> Any:
-    """The parts of each text; of a single text a tensor."""
+    """Ragged rows of parts; a tensor of the one row for a single text."""
     rows = [tensors(np.array(each, dtype=str)) for each in parts]
     return Ragged(rows) if shape else rows[0]
 
@@ -112,7 +113,7 @@ def _unicode_split(input: Any, input_encoding: str = "UTF-8", **_: Any) -> Any:
 
 
 def _to_number(input: Any, out_type: Any = "float32", name: Any = None) -> Any:
-    """`tf.strings.to_number`."""
+    """`tf.strings.to_number`: texts parsed as numbers of a dtype."""
     kind = float if "float" in str(out_type) else int
     return _as_dtype(_of_each(kind)(input), str(out_type))
 
@@ -124,7 +125,7 @@ def _as_dtype(found: Any, dtype: str) -> Any:
 
 
 def _as_string(input: Any, precision: int = -1, **_: Any) -> Any:
-    """`tf.strings.as_string`: numbers as texts; floats with six digits behind the point."""
+    """`tf.strings.as_string`: numbers as texts; floats with six decimals by default."""
     array = np.asarray(input)
     digits = 6 if precision < 0 else precision
     write = (lambda x: f"{x:.{digits}f}") if array.dtype.kind == "f" else str
@@ -138,7 +139,7 @@ def _reduce_join(
     separator: str = "",
     name: Any = None,
 ) -> Any:
-    """`tf.strings.reduce_join`: the texts along an axis, or all, as one."""
+    """`tf.strings.reduce_join`: join texts along an axis, or all of them."""
     array = np.asarray(inputs, dtype=object)
     array = array.ravel() if axis is None else np.moveaxis(array, axis, -1)
     flat = array.reshape(-1, array.shape[-1])
@@ -147,7 +148,7 @@ def _reduce_join(
 
 
 def _join(inputs: Any, separator: str = "", name: Any = None) -> Any:
-    """`tf.strings.join`: the texts in the same place of each input as one."""
+    """`tf.strings.join`: join arrays of texts elementwise."""
     del name
     columns = np.broadcast_arrays(*(array_of(np.asarray(each), "inputs") for each in inputs))
     rows = zip(*(map(str, each.ravel()) for each in columns), strict=True)

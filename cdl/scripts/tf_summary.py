@@ -1,4 +1,4 @@
-"""`tf.summary`: numbers, texts and distributions for TensorBoard, by the package tensorboard."""
+"""`tf.summary`: scalars, texts and histograms for TensorBoard; requires tensorboard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdl._common.optional_imports import needed
 
 
 class _State(threading.local):
-    """The writer that a thread's summaries go to, None for nowhere, and the step they are of."""
+    """The default writer and step of a thread; None if not set."""
 
     writer: Writer | None = None
     step: int | None = None
@@ -24,13 +24,13 @@ _state = _State()
 
 
 class Writer:
-    """Writes summaries into a folder.
+    """Writes summaries to an event file.
 
     Args:
-        logdir: the folder.
+        logdir: the folder of the file.
 
     Raises:
-        ImportError: tensorboard is not there.
+        ImportError: tensorboard is not installed.
     """
 
     def __init__(self, logdir: Any) -> None:
@@ -38,14 +38,14 @@ class Writer:
         self._file = module.EventFileWriter(str(logdir))
 
     def add(self, summary: Any, step: int) -> None:
-        """Write a proto of summaries."""
+        """Write a Summary proto for a step."""
         protos = needed("tensorboard.compat.proto.event_pb2", "tensorboard", "tf.summary")
         event = protos.Event(wall_time=time.time(), step=step, summary=summary)
         self._file.add_event(event)
 
     @contextlib.contextmanager
     def as_default(self, step: int | None = None) -> Iterator[Writer]:
-        """Within it summaries go here."""
+        """A context in which this is the default writer; flushes at the end."""
         before = _state.writer, _state.step
         _state.writer, _state.step = self, before[1] if step is None else int(step)
         try:
@@ -55,30 +55,30 @@ class Writer:
             _state.writer, _state.step = before
 
     def set_as_default(self, step: int | None = None) -> None:
-        """Let summaries go here from now on."""
+        """Make this the default writer of the thread."""
         _state.writer = self
         if step is not None:
             _state.step = int(step)
 
     def init(self) -> None:
-        """Nothing: the file is there."""
+        """Do nothing: the file is open already."""
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write buffered summaries to the file."""
         self._file.flush()
 
     def close(self) -> None:
-        """End the file."""
+        """Close the event file."""
         self._file.close()
 
 
 def _create_file_writer(logdir: Any, *args: Any, **options: Any) -> Writer:
-    """`tf.summary.create_file_writer`."""
+    """`tf.summary.create_file_writer`: a writer to a new event file in `logdir`."""
     return Writer(logdir)
 
 
 def _added(make: Callable[[], Any], step: Any) -> bool:
-    """Whether a summary was written: where there is a writer; ValueError without a step."""
+    """Write a summary to the default writer; False without one, ValueError without a step."""
     if _state.writer is None:
         return False
     step = _state.step if step is None else step
@@ -92,7 +92,7 @@ def _added(make: Callable[[], Any], step: Any) -> bool:
 
 def _of(kind: str) -> Callable[..., bool]:
     def call(name: str, data: Any, step: Any = None, *args: Any, **options: Any) -> bool:
-        """Write a summary of one kind; False where there is no writer."""
+        """Write a summary of one kind; False without a default writer."""
 
         def make() -> Any:
             module = needed(f"tensorboard.plugins.{kind}.summary_v2", "tensorboard", "tf.summary")
@@ -105,7 +105,7 @@ def _of(kind: str) -> Callable[..., bool]:
 
 
 def _write(tag: str, tensor: Any, step: Any = None, metadata: Any = None, name: Any = None) -> bool:
-    """`tf.summary.write`: any tensor, for a plugin of TensorBoard's."""
+    """`tf.summary.write`: write a tensor for a plugin of TensorBoard."""
 
     def make() -> Any:
         protos = needed("tensorboard.compat.proto.summary_pb2", "tensorboard", "tf.summary")
@@ -119,7 +119,7 @@ def _write(tag: str, tensor: Any, step: Any = None, metadata: Any = None, name: 
 
 
 def _write_raw_pb(tensor: Any, step: Any = None, name: Any = None) -> bool:
-    """`tf.summary.experimental.write_raw_pb`: the bytes of a proto of summaries."""
+    """`tf.summary.experimental.write_raw_pb`: write a serialized Summary proto."""
 
     def make() -> Any:
         protos = needed("tensorboard.compat.proto.summary_pb2", "tensorboard", "tf.summary")
@@ -130,18 +130,18 @@ def _write_raw_pb(tensor: Any, step: Any = None, name: Any = None) -> bool:
 
 
 def _set_step(step: Any) -> None:
-    """`tf.summary.experimental.set_step`."""
+    """`tf.summary.experimental.set_step`: set the default step of the thread."""
     _state.step = None if step is None else int(step)
 
 
 @contextlib.contextmanager
 def _scope(name: Any, default_name: str = "summary", values: Any = None) -> Iterator[Any]:
-    """`tf.summary.experimental.summary_scope`: a tag and a name."""
+    """`tf.summary.experimental.summary_scope`: a context that gives (tag, scope)."""
     yield (name or default_name), (name or default_name)
 
 
 def _flush(writer: Writer | None = None, name: Any = None) -> None:
-    """`tf.summary.flush`."""
+    """`tf.summary.flush`: flush a writer, by default the thread's."""
     writer = writer or _state.writer
     if writer is not None:
         writer.flush()

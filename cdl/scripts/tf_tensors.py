@@ -1,6 +1,6 @@
-"""Tensors where cdl has arrays: what layers, losses and variables give to a script, and are given.
+"""Patches of cdl that make layers, losses and variables return tensors instead of arrays.
 
-All of this is set once in a process that imports TensorFlow, by `have_tensors`.
+`have_tensors` installs them once in a process that imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cdl.scripts.tf_elements import element_of
 
 
 class _Attribute:
-    """An attribute that is such an array when it is asked for."""
+    """A descriptor that returns an array attribute as a tensor."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -48,19 +48,19 @@ def _giving_elements(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _element(given: Any) -> Any:
-    """An element of a data set as tensors, of single texts and Python's own numbers too."""
+    """Convert an element of a dataset to tensors, single texts and Python numbers included."""
     return tensors(element_of(given))
 
 
 def _of_data_set(self: Any, name: str) -> Any:
-    """An attribute of an iterable that a data set of `tf.data` would have in its place."""
+    """`__getattr__` of datasets of files and series: the attribute of an equal `Dataset`."""
     if name.startswith("_"):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
     return getattr(as_dataset("a data set", self), name)
 
 
 def _mapping_tensors(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method `map` whose function is given tensors, and may give Python's own numbers."""
+    """Wrap a method `map` to pass tensors to the function and convert its result."""
 
     @functools.wraps(method)
     def call(self: Any, map_func: Any, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +74,7 @@ def _mapping_tensors(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def have_data_sets() -> None:
-    """Have what reads series and folders be a data set of `tf.data` to a script from now on."""
+    """Give datasets of files and time series the interface of `tf.data.Dataset`."""
     from cdl.utils.directory_files import DirectoryFiles
     from cdl.utils.timeseries import Windows
 
@@ -88,7 +88,7 @@ def have_data_sets() -> None:
 
 
 def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A method to which arrays come as tensors."""
+    """Wrap a method to convert its arguments to tensors."""
 
     @functools.wraps(function)
     def call(self: Any, *args: Any) -> Any:
@@ -100,7 +100,7 @@ def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
 def _noted_method(
     method: Callable[..., Any], kind: str, gives: Callable[[Any], Any] = tensors
 ) -> Callable[..., Any]:
-    """A method that gives tensors, and that tapes note."""
+    """Wrap a method to return tensors and to be recorded by tapes."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +108,7 @@ def _noted_method(
             return gives(method(self, *args, **kwargs))
         key: tuple[Any, ...] = (kind, type(self))
         owner: Any = self
-        if kind == "loss":  # of a function, which makes a new one for each call
+        if kind == "loss":  # a loss function makes a new object for each call
             key, owner = (kind, type(self), repr(self.get_config())), None
         run = functools.partial(method, self)
         return taped.noted(lambda *args, **kwargs: gives(run(*args, **kwargs)), key, owner)(
@@ -119,7 +119,7 @@ def _noted_method(
 
 
 def _noted_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
-    """What computes functions of `cdl.ops` on arrays, noted by tapes."""
+    """Wrap the eager evaluation of `cdl.ops` to be recorded by tapes."""
     from cdl._tracing import operation
 
     def call(row: Any, args: Any, kwargs: Any) -> Any:
@@ -134,13 +134,13 @@ def _noted_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _noted_operator(method: Callable[..., Any]) -> Callable[..., Any]:
-    """An operator of variables, noted by tapes: `w * x` is NumPy's function of both."""
+    """Wrap NumPy's protocol methods of variables, which run `w * x`, to be recorded by tapes."""
 
     @functools.wraps(method)
     def call(self: Any, function: Any, how: Any, *args: Any, **kwargs: Any) -> Any:
         if not taped.is_noting():
             return tensors(method(self, function, how, *args, **kwargs))
-        if isinstance(how, str):  # of a ufunc
+        if isinstance(how, str):  # a method of a ufunc
             run, given, named, kind = getattr(function, how), args, kwargs, how
         else:
             run, (given, named), kind = function, args, "function"
@@ -150,7 +150,7 @@ def _noted_operator(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Penalties:
-    """What layers add to the loss, which the gradients of tapes count by themselves."""
+    """A descriptor of `losses` that records regularization losses of layers on open tapes."""
 
     def __init__(self, losses: Any) -> None:
         self._losses = losses
@@ -163,7 +163,7 @@ class _Penalties:
 
 
 class _Shape:
-    """The shape of a symbolic tensor, which can say as much of itself as TensorFlow's."""
+    """A descriptor that returns the shape of a symbolic tensor as a `TensorShape`."""
 
     def __get__(self, thing: Any, cls: type) -> Any:
         if thing is None:
@@ -176,10 +176,10 @@ class _Shape:
 
 @functools.cache
 def have_tensors() -> None:
-    """Have a script see tensors from now on, where cdl has arrays.
+    """Patch cdl to pass tensors to and from a script for the rest of the process.
 
-    What layers, models, losses and metrics give has `numpy()`; what losses and steps of the
-    script's own are given, too; and shapes of symbolic tensors are TensorFlow's.
+    Results of layers, models, losses and metrics, and the arguments of custom losses and training
+    steps, are tensors. Shapes of symbolic tensors are `TensorShape`.
     """
     from cdl._tracing import operation
     from cdl._tracing.variable import Variable as TracedVariable
@@ -231,7 +231,7 @@ def _below(cls: Any) -> list[Any]:
 
 
 class Slice(Tensor):
-    """A part of a variable, which can be assigned to."""
+    """A slice of a variable that can be assigned to."""
 
     def _assigned(self, value: Any) -> Any:
         variable, key = self.__dict__["of"]
@@ -241,15 +241,15 @@ class Slice(Tensor):
         return variable
 
     def assign(self, value: Any) -> Any:
-        """Set the numbers of this part; gives the variable."""
+        """Assign the slice, and return the variable."""
         return self._assigned(value)
 
     def assign_add(self, delta: Any) -> Any:
-        """Add to the numbers of this part; gives the variable."""
+        """Add to the slice, and return the variable."""
         return self._assigned(np.asarray(self) + np.asarray(delta))
 
     def assign_sub(self, delta: Any) -> Any:
-        """Subtract from the numbers of this part; gives the variable."""
+        """Subtract from the slice, and return the variable."""
         return self._assigned(np.asarray(self) - np.asarray(delta))
 
 

@@ -1,11 +1,11 @@
-"""Names of Keras 2 that Keras 3 still ships under `tensorflow.keras`, for scripts alone."""
+"""Names of Keras 2 that Keras 3 still ships under `tensorflow.keras`, only for scripts."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-# Modules of cdl that scripts see more in, and what has that: all of it, or these names.
+# Modules of cdl that have more names in scripts: the file with them, and which (all if empty).
 _MORE: dict[str, tuple[str, tuple[str, ...]]] = {
     "cdl.backend": ("backend", ()),
     "cdl.layers": ("layers", ("ThresholdedReLU",)),
@@ -14,17 +14,17 @@ _MORE: dict[str, tuple[str, tuple[str, ...]]] = {
     "cdl.preprocessing.sequence": ("sequence", ()),
     "cdl.preprocessing.text": ("text", ()),
 }
-# A module that is not in cdl at all.
+# A module that only scripts have.
 TEXT = "cdl.preprocessing.text"
 
 
 def module(home: str) -> str:
-    """The module in which all else of a place is."""
+    """The module that implements a public one: itself, except for `preprocessing.text`."""
     return "cdl.scripts.legacy.text" if home == TEXT else home
 
 
 def names(home: str) -> list[str]:
-    """What scripts see in a module beside what cdl has there."""
+    """The names that a module has in scripts and lacks in cdl."""
     if home not in _MORE:
         return []
     module, chosen = _MORE[home]
@@ -32,11 +32,11 @@ def names(home: str) -> list[str]:
 
 
 def find(home: str, name: str) -> Any:
-    """A name of Keras 2; None if it is none.
+    """An object of Keras 2 by name; None if there is none.
 
     Args:
-        home: the module of cdl where a script looks for it.
-        name: its own.
+        home: the module of cdl that a script takes it from.
+        name: the name of the object.
     """
     if name not in names(home):
         return None

@@ -1,7 +1,7 @@
-"""Functions on tensors of Keras 2's `keras.backend`, by functions of `cdl.ops`.
+"""Functions of Keras 2's `keras.backend`, by those of `cdl.ops`.
 
-They work on arrays and on symbolic tensors. Those whose names and defaults are what `cdl.ops` has
-are in `cdl.backend` itself.
+They take arrays and symbolic tensors. Functions with the name and defaults of one of `cdl.ops` are
+in `cdl.backend`.
 """
 
 from __future__ import annotations
@@ -50,54 +50,54 @@ __all__ = [
 
 
 def variable(value: Any, dtype: Any = None, name: str | None = None, constraint: Any = None) -> Any:
-    """A variable of these values."""
+    """Create a variable from an initial value."""
     return Variable(value, dtype=dtype or config.floatx(), name=name, constraint=constraint)
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
-    """A tensor, or so many times the one number."""
+    """Create an array from a value, broadcast to `shape` if given."""
     found = ops.convert_to_tensor(value, dtype or config.floatx())
     return found if shape is None else ops.broadcast_to(found, tuple(shape))
 
 
 def eval(x: Any) -> Any:
-    """The numbers of an array or a variable."""
+    """Copy the values of an array or a variable."""
     return np.array(x)
 
 
 def update(x: Any, new_x: Any) -> Any:
-    """`x.assign`."""
+    """Assign a value to a variable."""
     return x.assign(new_x)
 
 
 def update_add(x: Any, increment: Any) -> Any:
-    """`x.assign_add`."""
+    """Add a value to a variable."""
     return x.assign_add(increment)
 
 
 def update_sub(x: Any, decrement: Any) -> Any:
-    """`x.assign_sub`."""
+    """Subtract a value from a variable."""
     return x.assign_sub(decrement)
 
 
 def moving_average_update(x: Any, value: Any, momentum: float) -> Any:
-    """The variable nearer to a value: ``x * momentum + value * (1 - momentum)``."""
+    """Update a moving average: ``x * momentum + value * (1 - momentum)``."""
     return x.assign(x * momentum + value * (1.0 - momentum))
 
 
 def batch_get_value(tensors: Sequence[Any]) -> list[Any]:
-    """The numbers of each."""
+    """Copy the values of several variables."""
     return [np.array(each) for each in tensors]
 
 
 def batch_set_value(tuples: Sequence[tuple[Any, Any]]) -> None:
-    """Assign to each variable its values."""
+    """Assign values to several variables, from pairs (variable, value)."""
     for x, value in tuples:
         x.assign(np.asarray(value))
 
 
 def count_params(x: Any) -> int:
-    """How many numbers there are."""
+    """The number of elements of an array or variable."""
     return int(np.prod(x.shape))
 
 
@@ -107,34 +107,34 @@ def dtype(x: Any) -> str:
 
 
 def cast_to_floatx(x: Any) -> Any:
-    """An array in the configured dtype."""
+    """Cast an array to the configured float dtype."""
     return ops.cast(x if hasattr(x, "shape") else np.asarray(x), config.floatx())
 
 
 def is_sparse(tensor: Any) -> bool:
-    """False: there are no sparse tensors."""
+    """Whether a tensor is sparse: False, as cdl has no sparse tensors."""
     return False
 
 
 def to_dense(tensor: Any) -> Any:
-    """The tensor."""
+    """Return the tensor, which is dense already."""
     return tensor
 
 
 def learning_phase() -> int:
-    """0: layers are told by their own argument `training` how to work."""
+    """The learning phase: 0 (inference), since layers take `training` as an argument."""
     return 0
 
 
 def name_scope(name: str) -> Any:
-    """A scope whose name is part of the paths of what is made in it."""
+    """A context whose name is part of the paths of layers and variables created in it."""
     from cdl import name_scope as scope
 
     return scope(name) if name else contextlib.nullcontext()
 
 
 def shape(x: Any) -> Any:
-    """The sizes of the axes."""
+    """The shape of a tensor."""
     return ops.shape(x)
 
 
@@ -155,90 +155,90 @@ truncated_normal = _drawn(random.truncated_normal)
 
 
 def random_bernoulli(shape: Any, p: float = 0.0, dtype: Any = None, seed: Any = None) -> Any:
-    """1 with the probability p, else 0."""
+    """Random zeros and ones: 1 with probability p."""
     return ops.cast(random_uniform(shape, seed=seed) <= p, dtype or config.floatx())
 
 
 def random_normal_variable(
     shape: Any, mean: float, scale: float, dtype: Any = None, name: Any = None, seed: Any = None
 ) -> Any:
-    """A variable of normal numbers."""
+    """Create a variable with normally distributed values."""
     return variable(random.normal(shape, mean, scale, seed=seed), dtype, name)
 
 
 def random_uniform_variable(
     shape: Any, low: float, high: float, dtype: Any = None, name: Any = None, seed: Any = None
 ) -> Any:
-    """A variable of uniform numbers."""
+    """Create a variable with uniformly distributed values."""
     return variable(random.uniform(shape, low, high, seed=seed), dtype, name)
 
 
 def dropout(x: Any, level: float, noise_shape: Any = None, seed: Any = None) -> Any:
-    """Some numbers are 0, the others larger by as much."""
+    """Zero a random share `level` of the elements, and rescale the others by 1 / (1 - level)."""
     return random.dropout(x, level, noise_shape, seed)
 
 
-# --- other defaults than in ops ---
+# --- functions whose defaults differ from those of cdl.ops ---
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = "int32") -> Any:
-    """Whole numbers in a row."""
+    """Evenly spaced numbers, int32 by default."""
     return ops.arange(start, stop, step, dtype)
 
 
 def argmax(x: Any, axis: int | None = -1) -> Any:
-    """Where the largest is, along the last axis unless told otherwise."""
+    """The index of the largest value along an axis, by default the last."""
     return ops.argmax(x, axis)
 
 
 def argmin(x: Any, axis: int | None = -1) -> Any:
-    """Where the smallest is, along the last axis unless told otherwise."""
+    """The index of the smallest value along an axis, by default the last."""
     return ops.argmin(x, axis)
 
 
 def concatenate(tensors: Any, axis: int = -1) -> Any:
-    """Tensors one behind the other, along the last axis unless told otherwise."""
+    """Concatenate tensors along an axis, by default the last."""
     return ops.concatenate(tensors, axis)
 
 
 def cumsum(x: Any, axis: int = 0) -> Any:
-    """Running sums, along the first axis unless told otherwise."""
+    """The cumulative sum along an axis, by default the first."""
     return ops.cumsum(x, axis)
 
 
 def cumprod(x: Any, axis: int = 0) -> Any:
-    """Running products, along the first axis unless told otherwise."""
+    """The cumulative product along an axis, by default the first."""
     return ops.cumprod(x, axis)
 
 
 def expand_dims(x: Any, axis: int = -1) -> Any:
-    """A new axis of size 1, the last unless told otherwise."""
+    """Insert an axis of size 1, by default the last."""
     return ops.expand_dims(x, axis)
 
 
 def eye(size: Any, dtype: Any = None, name: Any = None) -> Any:
-    """The identity matrix, or one of (rows, columns)."""
+    """The identity matrix of a size n or (rows, columns)."""
     rows, columns = size if isinstance(size, (list, tuple)) else (size, size)
     return ops.eye(rows, columns, dtype=dtype or config.floatx())
 
 
 def transpose(x: Any) -> Any:
-    """The axes in the reverse order."""
+    """The transpose: axes in reverse order."""
     return ops.transpose(x)
 
 
 def one_hot(indices: Any, num_classes: int) -> Any:
-    """A row of num_classes for each index."""
+    """One-hot vectors of class indices, along a new last axis."""
     return ops.one_hot(indices, num_classes)
 
 
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """`ops.elu`."""
+    """The exponential linear unit: `ops.elu`."""
     return ops.elu(x, alpha)
 
 
 def relu(x: Any, alpha: float = 0.0, max_value: Any = None, threshold: float = 0.0) -> Any:
-    """`activations.relu`."""
+    """The rectified linear unit: `activations.relu`."""
     from cdl import activations
 
     return activations.relu(x, alpha, max_value, threshold)
@@ -248,32 +248,32 @@ def relu(x: Any, alpha: float = 0.0, max_value: Any = None, threshold: float = 0
 
 
 def repeat(x: Any, n: int) -> Any:
-    """Rows (batch, features) n times along a new axis in the middle."""
+    """Repeat rows (batch, features) n times, to (batch, n, features)."""
     return ops.repeat(ops.expand_dims(x, 1), n, axis=1)
 
 
 def repeat_elements(x: Any, rep: int, axis: int) -> Any:
-    """Each slice along an axis `rep` times."""
+    """Repeat each slice along an axis `rep` times."""
     return ops.repeat(x, rep, axis=axis)
 
 
 def reverse(x: Any, axes: Any) -> Any:
-    """The other way round along these axes."""
+    """Reverse the order of elements along axes."""
     return ops.flip(x, tuple(axes) if isinstance(axes, list) else axes)
 
 
 def flatten(x: Any) -> Any:
-    """All numbers in a row."""
+    """Flatten a tensor to one axis."""
     return ops.reshape(x, (-1,))
 
 
 def batch_flatten(x: Any) -> Any:
-    """A row for each sample."""
+    """Flatten each sample, to (samples, elements)."""
     return ops.reshape(x, (-1, int(np.prod(x.shape[1:]))))
 
 
 def gather(reference: Any, indices: Any) -> Any:
-    """The slices of these numbers along the first axis."""
+    """Slices along the first axis by index."""
     return ops.take(reference, indices, axis=0)
 
 
@@ -284,26 +284,26 @@ def _padded(x: Any, widths: Any, data_format: str | None) -> Any:
 
 
 def temporal_padding(x: Any, padding: Any = (1, 1)) -> Any:
-    """Zeros before and behind the steps."""
+    """Pad sequences with zeros before the first and after the last step."""
     return _padded(x, [tuple(padding)], "channels_last")
 
 
 def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: Any = None) -> Any:
-    """Zeros around images."""
+    """Pad images with zeros."""
     return _padded(x, [tuple(each) for each in padding], data_format)
 
 
 def spatial_3d_padding(
     x: Any, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format: Any = None
 ) -> Any:
-    """Zeros around volumes."""
+    """Pad volumes with zeros."""
     return _padded(x, [tuple(each) for each in padding], data_format)
 
 
 def resize_images(
     x: Any, height_factor: int, width_factor: int, data_format: str, interpolation: str = "nearest"
 ) -> Any:
-    """Images larger by whole factors."""
+    """Enlarge images by integer factors."""
     rows, columns = x.shape[2:4] if data_format == "channels_first" else x.shape[1:3]
     size = (rows * height_factor, columns * width_factor)
     return ops.image.resize(x, size, interpolation, data_format=data_format)
@@ -312,7 +312,7 @@ def resize_images(
 def resize_volumes(
     x: Any, depth_factor: int, height_factor: int, width_factor: int, data_format: str
 ) -> Any:
-    """Volumes larger by whole factors."""
+    """Enlarge volumes by integer factors, repeating voxels."""
     start = 2 if data_format == "channels_first" else 1
     for axis, factor in enumerate((depth_factor, height_factor, width_factor), start):
         x = ops.repeat(x, factor, axis=axis)
@@ -323,18 +323,18 @@ def resize_volumes(
 
 
 def dot(x: Any, y: Any) -> Any:
-    """The product along the last axis of x and the last but one of y."""
+    """The dot product along the last axis of x and the second to last of y."""
     return ops.dot(x, y)
 
 
 def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
-    """The product of each sample of x with that of y, along one axis of each.
+    """The dot product of each sample of x with that of y, along one axis of each.
 
     Args:
-        x: of at least two axes.
-        y: likewise.
-        axes: the axis of x and that of y, or one number for both; None is the last axis of x and
-            the last but one of y (the last where there are two).
+        x: a tensor with two or more axes.
+        y: a tensor with two or more axes.
+        axes: the axis of x and the axis of y, or one number for both; by default the last of x
+            and the second to last of y (the last if y has two axes).
     """
     rank, other = len(x.shape), len(y.shape)
     if axes is None:
@@ -355,7 +355,7 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
 
 
 def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
-    """A number for each channel, or a whole bias, added to each sample."""
+    """Add a bias to each sample, of shape (channels,) or of the shape of a sample."""
     first = (data_format or config.image_data_format()) == "channels_first"
     more = len(x.shape) - 2
     if len(bias.shape) == 1 and first:
@@ -367,19 +367,19 @@ def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
 
 
 def l2_normalize(x: Any, axis: Any = None) -> Any:
-    """Numbers whose squares add up to 1 along an axis, or all of them."""
+    """Scale to an L2 norm of 1 along an axis, or over all elements for None."""
     return ops.normalize(x, axis, 2, 1e-6)
 
 
 def batch_normalization(
     x: Any, mean: Any, var: Any, beta: Any, gamma: Any, axis: int = -1, epsilon: float = 1e-3
 ) -> Any:
-    """`ops.batch_normalization`."""
+    """Normalize by given statistics: `ops.batch_normalization`."""
     return ops.batch_normalization(x, mean, var, axis, beta, gamma, epsilon)
 
 
 def in_top_k(predictions: Any, targets: Any, k: int) -> Any:
-    """Whether the target is among the k largest predictions."""
+    """Whether targets are among the k largest predictions."""
     return ops.in_top_k(targets, predictions, k)
 
 
@@ -388,7 +388,7 @@ def in_top_k(predictions: Any, targets: Any, k: int) -> Any:
 
 def _focal(name: str) -> Callable[..., Any]:
     def call(target: Any, output: Any, *args: Any, **kwargs: Any) -> Any:
-        """A focal crossentropy of each sample."""
+        """The focal crossentropy of each sample."""
         from cdl import losses
 
         return getattr(losses, name)(target, output, *args, **kwargs)
@@ -406,8 +406,8 @@ def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: An
     Args:
         y_true: labels, of shape (samples, longest label).
         y_pred: probabilities, of shape (samples, steps, classes).
-        input_length: steps of each sample, in a column.
-        label_length: length of each label, in a column.
+        input_length: steps of each sample, of shape (samples, 1).
+        label_length: length of each label, of shape (samples, 1).
     """
     classes = y_pred.shape[-1]
     labels, steps = (
@@ -421,14 +421,14 @@ def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: An
 def ctc_decode(
     y_pred: Any, input_length: Any, greedy: bool = True, beam_width: int = 100, top_paths: int = 1
 ) -> Any:
-    """The likeliest labels, a list of arrays filled up with -1, and how likely they are.
+    """The most probable label sequences, padded with -1, and their scores (`ops.ctc_decode`).
 
     Args:
         y_pred: probabilities, of shape (samples, steps, classes); the last class is the blank.
         input_length: steps of each sample.
-        greedy: whether the likeliest class of each step counts.
-        beam_width: of the search otherwise.
-        top_paths: how many labels are given.
+        greedy: whether to take the most probable class of each step, instead of a beam search.
+        beam_width: width of the beam search.
+        top_paths: number of label sequences to return for each sample.
     """
     strategy = "greedy" if greedy else "beam_search"
     return ops.ctc_decode(

@@ -1,4 +1,4 @@
-"""Choices, convolutions and loops of Keras 2's `keras.backend`."""
+"""Conditionals, convolutions, pooling and loops of Keras 2's `keras.backend`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from cdl import ops
 
 
 def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
-    """One of two tensors, or of what two functions give; lines of a condition of lines."""
+    """Select by a condition from two tensors, or from the results of two functions.
+
+    A condition with fewer axes than the tensors selects whole rows.
+    """
     then, other = (
         each() if callable(each) else each for each in (then_expression, else_expression)
     )
@@ -33,7 +36,7 @@ def _convolution(name: str) -> Callable[..., Any]:
         data_format: Any = None,
         dilation_rate: Any = 1,
     ) -> Any:
-        """A convolution by a kernel that is given; `causal` for steps of time alone."""
+        """Convolution with a given kernel; "causal" padding for sequences only."""
         if padding == "causal":
             x = ops.pad(x, [(0, 0), (dilation_rate * (kernel.shape[0] - 1), 0), (0, 0)])
             padding = "valid"
@@ -55,7 +58,7 @@ def conv2d_transpose(
     data_format: Any = None,
     dilation_rate: Any = (1, 1),
 ) -> Any:
-    """A transposed convolution; its kernel tells the size of the result."""
+    """Transposed convolution; the output size follows from kernel, strides and padding."""
     return ops.conv_transpose(
         x, kernel, strides, padding, data_format=data_format, dilation_rate=dilation_rate
     )
@@ -70,7 +73,7 @@ def separable_conv2d(
     data_format: Any = None,
     dilation_rate: Any = (1, 1),
 ) -> Any:
-    """`ops.separable_conv`."""
+    """Depthwise then pointwise convolution: `ops.separable_conv`."""
     kernels = (depthwise_kernel, pointwise_kernel)
     return ops.separable_conv(x, *kernels, strides, padding, data_format, dilation_rate)
 
@@ -83,7 +86,7 @@ def _pool(
     data_format: Any = None,
     pool_mode: str = "max",
 ) -> Any:
-    """Pooling by "max" or "avg"; strides of 1 unless told otherwise."""
+    """Max or average pooling, with strides of 1 by default."""
     pooled = ops.max_pool if pool_mode == "max" else ops.average_pool
     return pooled(x, pool_size, strides or 1, padding, data_format)
 
@@ -92,7 +95,7 @@ pool2d = pool3d = _pool
 
 
 def map_fn(fn: Callable[[Any], Any], elems: Any, name: Any = None, dtype: Any = None) -> Any:
-    """What a function gives for each row, stacked."""
+    """Stack the results of a function of each row."""
     return ops.map(fn, elems)
 
 
@@ -105,14 +108,14 @@ def _folded(rows: Any, fn: Callable[[Any, Any], Any], initializer: Any) -> Any:
 def foldl(
     fn: Callable[[Any, Any], Any], elems: Any, initializer: Any = None, name: Any = None
 ) -> Any:
-    """What a function of the result so far and a row gives in the end, from the first row on."""
+    """Fold rows from first to last: ``state = fn(state, row)``."""
     return _folded(elems, fn, initializer)
 
 
 def foldr(
     fn: Callable[[Any, Any], Any], elems: Any, initializer: Any = None, name: Any = None
 ) -> Any:
-    """`foldl` from the last row on."""
+    """Fold rows from last to first: ``state = fn(state, row)``."""
     return _folded(list(elems)[::-1], fn, initializer)
 
 
@@ -129,23 +132,23 @@ def rnn(
     zero_output_for_mask: bool = False,
     return_all_outputs: bool = True,
 ) -> tuple[Any, Any, list[Any]]:
-    """A step done for each step of time.
+    """Iterate a step function over the time axis.
 
     Args:
-        step_function: from an input and the states to an output and new states.
-        inputs: of shape (samples, steps, ...), with a number of steps that is known.
-        initial_states: of the first step.
-        go_backwards: whether the last step comes first.
-        mask: of shape (samples, steps): where it is false, states and output stay.
-        constants: further states that each step sees.
-        unroll: of no use here.
-        input_length: of no use here.
-        time_major: whether steps come before samples.
-        zero_output_for_mask: whether the output is 0 where the mask is false.
-        return_all_outputs: whether the outputs of all steps are given, or the last alone.
+        step_function: a function from (input, states) to (output, new states).
+        inputs: a tensor of shape (samples, steps, ...) with a known number of steps.
+        initial_states: the states before the first step.
+        go_backwards: whether to iterate from the last step to the first.
+        mask: bools of shape (samples, steps); False keeps states and output.
+        constants: tensors appended to the states of each step.
+        unroll: without effect.
+        input_length: without effect.
+        time_major: whether inputs have shape (steps, samples, ...).
+        zero_output_for_mask: whether the output of masked steps is 0.
+        return_all_outputs: whether to return the outputs of all steps, or only the last.
 
     Returns:
-        The last output, the outputs along time, and the last states.
+        The last output, the outputs along the time axis, and the last states.
     """
     axis = 0 if time_major else 1
     if inputs.shape[axis] is None:

@@ -1,4 +1,4 @@
-"""`keras.preprocessing.image` of Keras 2: images of arrays and folders, changed at random."""
+"""`keras.preprocessing.image` of Keras 2: augmented batches of images of arrays and folders."""
 
 from __future__ import annotations
 
@@ -45,35 +45,38 @@ __all__ = [
 
 
 class ImageDataGenerator:
-    """Batches of images that are changed at random, standardized and scaled.
+    """Generator of batches of images with random augmentation and standardization.
 
     Args:
-        featurewise_center: whether the mean of the data that `fit` saw is taken away.
-        samplewise_center: whether each image's own mean is.
-        featurewise_std_normalization: whether images are divided by the spread of those data.
-        samplewise_std_normalization: whether each is by its own.
-        zca_whitening: whether pixels are made independent, by what `fit` saw.
-        zca_epsilon: added to their variances for that.
-        rotation_range: images are turned by up to so many degrees.
-        width_shift_range: moved by up to this part of the width, or so many columns from 1 on.
-        height_shift_range: likewise of the height.
-        brightness_range: two factors, between which the brightness is changed.
-        shear_range: sheared by up to so many degrees.
-        zoom_range: scaled by factors from 1 - z to 1 + z, or between two numbers.
-        channel_shift_range: numbers of up to that size are added.
-        fill_mode: what stands beyond borders: "nearest", "constant", "reflect" or "wrap".
-        cval: what stands there with "constant".
-        horizontal_flip: whether half of the images are turned left to right.
-        vertical_flip: whether half of them are turned upside down.
-        rescale: a factor, ahead of what standardizes.
-        preprocessing_function: of each image, before all that standardizes.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        validation_split: the part that `subset="validation"` gives.
-        interpolation_order: 0 or 1.
-        dtype: of the images.
+        featurewise_center: whether to subtract the mean of the data that `fit` saw.
+        samplewise_center: whether to subtract the mean of each image.
+        featurewise_std_normalization: whether to divide by the standard deviation of the data
+            that `fit` saw.
+        samplewise_std_normalization: whether to divide each image by its standard deviation.
+        zca_whitening: whether to decorrelate pixels by the covariance of the data that `fit` saw.
+        zca_epsilon: number added to the eigenvalues of the covariance.
+        rotation_range: largest rotation in degrees.
+        width_shift_range: largest horizontal shift: a fraction of the width if below 1, else in
+            columns; or a list of shifts to choose from.
+        height_shift_range: largest vertical shift: a fraction of the height if below 1, else in
+            rows; or a list of shifts to choose from.
+        brightness_range: smallest and largest factor of the brightness; None for no change.
+        shear_range: largest shear angle in degrees.
+        zoom_range: zoom factors are drawn from [1 - zoom_range, 1 + zoom_range], or from a pair.
+        channel_shift_range: largest number to add to all channels.
+        fill_mode: how to fill points outside the image: "nearest", "constant", "reflect" or "wrap".
+        cval: fill value for "constant".
+        horizontal_flip: whether to flip a random half of the images left to right.
+        vertical_flip: whether to flip a random half of the images upside down.
+        rescale: factor that images are multiplied by before standardization; None for none.
+        preprocessing_function: function of an image, called before rescaling and standardization.
+        data_format: "channels_last" or "channels_first"; None for the configured one.
+        validation_split: share of the images in `subset="validation"`.
+        interpolation_order: 0 for nearest-neighbour interpolation, 1 for bilinear.
+        dtype: dtype of the images, float32 by default.
 
     Raises:
-        ValueError: a wrong argument.
+        ValueError: an argument outside its range.
     """
 
     def __init__(
@@ -147,7 +150,7 @@ class ImageDataGenerator:
         ignore_class_split: bool = False,
         subset: str | None = None,
     ) -> Iterator:
-        """Batches of images of an array, with targets and weights where there are any."""
+        """Batches of images of an array, with targets and sample weights if given."""
         others = list(x[1:]) if isinstance(x, (list, tuple)) else []
         images = np.asarray(x[0] if isinstance(x, (list, tuple)) else x)
         if images.ndim != 4:
@@ -184,7 +187,7 @@ class ImageDataGenerator:
         interpolation: str = "nearest",
         keep_aspect_ratio: bool = False,
     ) -> Any:
-        """Batches of the images of a folder, whose folders are classes."""
+        """Batches of the images in a folder, with a subfolder for each class."""
         modes = ("categorical", "binary", "sparse", "input", None)
         one_of("flow_from_directory", "class_mode", class_mode, modes)
         names, files, labels = rows_of_folder(
@@ -226,7 +229,7 @@ class ImageDataGenerator:
         validate_filenames: bool = True,
         keep_aspect_ratio: bool = False,
     ) -> Any:
-        """Batches of the images whose paths are in a column of a frame, with other columns."""
+        """Batches of the images whose paths are in a column of a data frame."""
         modes = ("categorical", "binary", "sparse", "input", "raw", "multi_output", None)
         one_of("flow_from_dataframe", "class_mode", class_mode, modes)
         names, paths, labels, weights = rows_of_frame(
@@ -269,7 +272,7 @@ class ImageDataGenerator:
     # --- each image ---
 
     def standardize(self, x: Any) -> Any:
-        """An image, or many, scaled and centred as the arguments say."""
+        """Rescale and standardize an image or a batch."""
         if self.preprocessing_function is not None:
             x = self.preprocessing_function(x)
         if self.rescale:
@@ -290,7 +293,7 @@ class ImageDataGenerator:
         return np.asarray(x)
 
     def get_random_transform(self, img_shape: Any, seed: int | None = None) -> dict[str, Any]:
-        """What an image of that shape is to be changed by, drawn at random."""
+        """Draw random parameters of a transformation for an image of a given shape."""
         draws = np.random if seed is None else np.random.RandomState(seed)
         rows, columns = img_shape[self.row_axis - 1], img_shape[self.col_axis - 1]
 
@@ -319,7 +322,7 @@ class ImageDataGenerator:
         }
 
     def apply_transform(self, x: Any, transform_parameters: dict[str, Any]) -> Any:
-        """An image changed by what `get_random_transform` gives."""
+        """Transform an image by parameters from `get_random_transform`."""
         given = transform_parameters
         row, column, channel = self.row_axis - 1, self.col_axis - 1, self.channel_axis - 1
         still = {"theta": 0, "tx": 0, "ty": 0, "shear": 0, "zx": 1, "zy": 1}
@@ -346,17 +349,17 @@ class ImageDataGenerator:
         return x
 
     def random_transform(self, x: Any, seed: int | None = None) -> Any:
-        """An image changed at random."""
+        """Apply a random transformation to an image."""
         return self.apply_transform(x, self.get_random_transform(x.shape, seed))
 
     def fit(self, x: Any, augment: bool = False, rounds: int = 1, seed: int | None = None) -> None:
-        """See the means and spreads of images, for what `featurewise` arguments ask.
+        """Compute the statistics for featurewise standardization and ZCA whitening.
 
         Args:
-            x: of four axes.
-            augment: whether it is of changed images.
-            rounds: how often each is changed then.
-            seed: of the changes.
+            x: images, an array with four axes.
+            augment: whether to compute them from augmented images.
+            rounds: augmented copies of each image.
+            seed: seed of the augmentation.
         """
         x = np.array(x, self.dtype)
         if x.ndim != 4:
@@ -377,7 +380,7 @@ class ImageDataGenerator:
 
 
 def _targets(class_mode: str | None, labels: Any, classes: int) -> Any:
-    """The targets of images by their classes; None where they are the images, or nothing."""
+    """Targets of a class mode from class indices; None for modes without such targets."""
     if class_mode in (None, "input"):
         return None
     if class_mode == "categorical":
@@ -390,12 +393,12 @@ def _targets(class_mode: str | None, labels: Any, classes: int) -> Any:
 
 
 class NumpyArrayIterator(Iterator):
-    """Batches of images of an array."""
+    """Batches of images of an array: the result of `ImageDataGenerator.flow`."""
 
 
 class DirectoryIterator(Iterator):
-    """Batches of images of a folder."""
+    """Batches of images in a folder: the result of `flow_from_directory`."""
 
 
 class DataFrameIterator(Iterator):
-    """Batches of images that a frame names."""
+    """Batches of images listed in a data frame: the result of `flow_from_dataframe`."""

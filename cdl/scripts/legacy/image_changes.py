@@ -1,4 +1,4 @@
-"""Changes of one image, chosen or at random."""
+"""Transformations of one image, with given or random parameters."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def apply_affine_transform(
     cval: float = 0.0,
     order: int = 1,
 ) -> Any:
-    """An image turned, moved, sheared and scaled around its middle.
+    """Rotate, shift, shear and zoom an image around its centre.
 
     Args:
-        x: of three axes.
-        theta: by how much it is turned, in degrees.
-        tx: by how many columns it is moved.
-        ty: by how many rows.
-        shear: in degrees.
-        zx: how many columns of the image make one of the result.
-        zy: how many rows.
-        row_axis: which axis the rows are.
-        col_axis: which axis the columns are.
-        channel_axis: which axis the channels are.
-        fill_mode: what stands beyond the borders: see `ops.image.affine_transform`.
-        cval: what stands there with "constant".
-        order: 0 for the nearest place, 1 for what lies between.
+        x: an image with three axes.
+        theta: rotation angle in degrees.
+        tx: shift in columns.
+        ty: shift in rows.
+        shear: shear angle in degrees.
+        zx: zoom factor of the width; values above 1 shrink the image.
+        zy: zoom factor of the height; values above 1 shrink the image.
+        row_axis: the axis of the rows.
+        col_axis: the axis of the columns.
+        channel_axis: the axis of the channels.
+        fill_mode: how to fill points outside the image: see `ops.image.affine_transform`.
+        cval: fill value for "constant".
+        order: 0 for nearest-neighbour interpolation, 1 for bilinear.
     """
     one_of("apply_affine_transform", "fill_mode", fill_mode, FILLS)
     one_of("apply_affine_transform", "order", order, (0, 1))
@@ -70,17 +70,17 @@ def apply_affine_transform(
 
 
 def apply_channel_shift(x: Any, intensity: float, channel_axis: int = 0) -> Any:
-    """An image with a number added to all its channels, none beyond what is in it."""
+    """Add a number to all channels, clipped to the range of the image."""
     return np.clip(x + intensity, np.min(x), np.max(x))
 
 
 def apply_brightness_shift(x: Any, brightness: float, scale: bool = True) -> Any:
-    """An image brighter by a factor, none beyond the brightest.
+    """Multiply the brightness of an image by a factor, clipped to the valid range.
 
     Args:
         x: the image.
         brightness: the factor.
-        scale: whether the darkest and brightest of the image become 0 and 255 first.
+        scale: whether to rescale the image to [0, 255] first.
     """
     low, high = np.min(x), np.max(x)
     if scale:
@@ -93,7 +93,7 @@ def apply_brightness_shift(x: Any, brightness: float, scale: bool = True) -> Any
 def random_rotation(
     x: Any, rg: float, row_axis: int = 1, col_axis: int = 2, channel_axis: int = 0, **fill: Any
 ) -> Any:
-    """An image turned by up to `rg` degrees."""
+    """Rotate an image by a random angle of at most `rg` degrees."""
     axes = (row_axis, col_axis, channel_axis)
     return apply_affine_transform(
         x, np.random.uniform(-rg, rg), 0, 0, 0, 1, 1, *axes, **_fill(fill)
@@ -109,7 +109,7 @@ def random_shift(
     channel_axis: int = 0,
     **fill: Any,
 ) -> Any:
-    """An image moved by up to these parts of its width and height."""
+    """Shift an image by random fractions of its width and height, at most `wrg` and `hrg`."""
     axes = (row_axis, col_axis, channel_axis)
     tx = np.random.uniform(-wrg, wrg) * x.shape[col_axis]
     ty = np.random.uniform(-hrg, hrg) * x.shape[row_axis]
@@ -124,7 +124,7 @@ def random_shear(
     channel_axis: int = 0,
     **fill: Any,
 ) -> Any:
-    """An image sheared by up to `intensity` degrees."""
+    """Shear an image by a random angle of at most `intensity` degrees."""
     axes = (row_axis, col_axis, channel_axis)
     angle = np.random.uniform(-intensity, intensity)
     return apply_affine_transform(x, 0, 0, 0, angle, 1, 1, *axes, **_fill(fill))
@@ -138,20 +138,20 @@ def random_zoom(
     channel_axis: int = 0,
     **fill: Any,
 ) -> Any:
-    """An image scaled by factors between two numbers."""
+    """Zoom an image by random factors within `zoom_range`."""
     axes = (row_axis, col_axis, channel_axis)
     zx, zy = np.random.uniform(zoom_range[0], zoom_range[1], 2)
     return apply_affine_transform(x, 0, 0, 0, 0, zx, zy, *axes, **_fill(fill))
 
 
 def random_channel_shift(x: Any, intensity_range: float, channel_axis: int = 0) -> Any:
-    """An image with a number of up to that size added."""
+    """Add a random number of at most `intensity_range` in size to all channels."""
     shift = np.random.uniform(-intensity_range, intensity_range)
     return apply_channel_shift(x, shift, channel_axis)
 
 
 def random_brightness(x: Any, brightness_range: Any, scale: bool = True) -> Any:
-    """An image brighter by a factor between two numbers."""
+    """Multiply the brightness of an image by a random factor within `brightness_range`."""
     return apply_brightness_shift(x, np.random.uniform(*brightness_range), scale)
 
 

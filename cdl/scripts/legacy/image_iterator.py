@@ -1,4 +1,4 @@
-"""Batches of images without end, and which files and classes a folder or a frame has."""
+"""Endless batches of augmented images, and lists of their files and classes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff")
 
 
 class Iterator(PyDataset):
-    """Batches, by number or one after the other, epoch after epoch.
+    """Batches of augmented images, by index or as an endless iterator.
 
     Args:
-        generator: changes and standardizes each image.
-        read: gives the image of a row.
-        rows: those that count.
-        given: targets and weights of all rows, each or None.
+        generator: the `ImageDataGenerator` that augments and standardizes images.
+        read: a function from a row to its image.
+        rows: the rows to iterate over.
+        given: targets and sample weights of all rows, each or None.
         batch_size: images in a batch.
-        shuffle: whether each epoch has another order.
-        seed: of the order and the changes.
+        shuffle: whether to shuffle the rows in each epoch.
+        seed: seed of the order and the augmentation.
 
     Attributes:
-        n: how many images there are.
+        n: the number of images.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Iterator(PyDataset):
         return (self.n + self.batch_size - 1) // self.batch_size
 
     def on_epoch_end(self) -> None:
-        """Another order, if it is to be one."""
+        """Shuffle the rows, if asked to."""
         self._order = self._new_order()
 
     def reset(self) -> None:
-        """Begin with the first batch."""
+        """Restart at the first batch."""
         self.batch_index = 0
 
     @property
@@ -76,7 +76,7 @@ class Iterator(PyDataset):
         return self._given[0]
 
     def __getitem__(self, index: int) -> Any:
-        """The batch of a number."""
+        """The batch at an index."""
         if not 0 <= index < len(self):
             raise ValueError(f"ImageDataGenerator: there are {len(self)} batches, got {index}")
         self.total_batches_seen += 1
@@ -105,11 +105,11 @@ class Iterator(PyDataset):
         return self.image_data_generator.standardize(changed).astype(image.dtype)
 
     def __iter__(self) -> Iterator:
-        """The iterator, which has no end."""
+        """The iterator itself, which is endless."""
         return self
 
     def __next__(self) -> Any:
-        """The next batch; behind the last one the first."""
+        """The next batch; after the last one, the first of a new epoch."""
         if self.batch_index >= len(self):
             self.batch_index = 0
             self.on_epoch_end()
@@ -120,7 +120,7 @@ class Iterator(PyDataset):
 
 
 def one_part(call: str, rows: Sequence[Any], split: float, subset: str | None) -> Any:
-    """The first part of rows for "validation", the rest for "training", all for None."""
+    """The rows of a subset: the first share `split` is "validation", the rest "training"."""
     one_of(call, "subset", subset, ("training", "validation", None))
     if subset is None:
         return rows
@@ -138,10 +138,10 @@ def rows_of_folder(
     split: float,
     subset: str | None,
 ) -> tuple[dict[str, int], list[str], Any]:
-    """Numbers of the classes of a folder, its files, and the class of each.
+    """Class indices by name, image files, and the class index of each file, of a folder.
 
     Raises:
-        FileNotFoundError: there is no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     found = sorted(each.name for each in os.scandir(directory) if each.is_dir())
     names = {name: i for i, name in enumerate(classes or found)}
@@ -162,14 +162,14 @@ def rows_of_frame(
     how: tuple[Any, Any, bool],
     part: tuple[float, str | None],
 ) -> tuple[dict[Any, int], list[str], Any, Any]:
-    """Numbers of the classes of a frame, its paths, targets and weights.
+    """Class indices by name, paths, targets and sample weights, of a data frame.
 
     Args:
-        frame: of pandas.
-        directory: where paths begin.
-        columns: of paths, of targets (one or several), of weights or None.
-        how: classes or None, the mode, and whether paths that are not there are left out.
-        part: the part for validation, and which part is wanted.
+        frame: a pandas data frame.
+        directory: the folder that paths are relative to.
+        columns: columns of paths, of targets (one or several), and of weights or None.
+        how: class names or None, the class mode, and whether to drop paths that are no images.
+        part: the share for validation, and the subset to return.
     """
     x_col, y_col, weight_col = columns
     classes, mode, validate = how

@@ -1,4 +1,4 @@
-"""Layers and constants of Keras 2."""
+"""Keras 2's `ThresholdedReLU` and `losses.Reduction`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ThresholdedReLU(Layer):
 
     Args:
         theta: the threshold, at least 0.
-        kwargs: see `Layer`.
+        kwargs: arguments of `Layer`.
 
     Raises:
         ValueError: a threshold below 0.
@@ -37,7 +37,7 @@ class ThresholdedReLU(Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """The constructor's arguments as a dict."""
         return {**super().get_config(), "theta": float(self.theta)}
 
 
@@ -45,7 +45,7 @@ register_public("layers", ThresholdedReLU)
 
 
 class Reduction:
-    """`keras.losses.Reduction`: names of ways to make one number of the losses of a batch."""
+    """`keras.losses.Reduction`: names of the reductions of a loss over a batch."""
 
     AUTO = "sum_over_batch_size"
     NONE = "none"
@@ -54,11 +54,11 @@ class Reduction:
 
     @classmethod
     def all(cls) -> tuple[str, ...]:
-        """The names."""
+        """All names of reductions."""
         return (cls.NONE, cls.SUM, cls.SUM_OVER_BATCH_SIZE)
 
     @classmethod
     def validate(cls, key: Any) -> None:
-        """ValueError for a name that is none of them."""
+        """Raise ValueError for an unknown name."""
         if key not in cls.all():
             raise ValueError(f"Reduction: key must be one of {cls.all()}, got {key!r}")

@@ -1,4 +1,4 @@
-"""`keras.preprocessing.sequence` of Keras 2: windows over a series, pairs of words."""
+"""`keras.preprocessing.sequence` of Keras 2: windows of time series, and skip-grams."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ __all__ = ["TimeseriesGenerator", "make_sampling_table", "skipgrams"]
 
 
 class TimeseriesGenerator(PyDataset):
-    """Batches of windows over a series, and of the value of `targets` behind each.
+    """Batches of windows of a time series, with the target of the step after each window.
 
     Args:
-        data: of shape (steps, ...).
-        targets: as long as `data`.
-        length: steps from the first of a window to its target.
-        sampling_rate: steps between what a window holds.
-        stride: steps between windows.
-        start_index: the step with which the first window begins.
-        end_index: the last step that counts; None for the last.
-        shuffle: whether windows are drawn at random.
-        reverse: whether each window runs backwards.
+        data: an array of shape (steps, ...).
+        targets: an array of the length of `data`.
+        length: length of a window in steps.
+        sampling_rate: steps between the values in a window.
+        stride: steps between the starts of windows.
+        start_index: first step to use.
+        end_index: last step to use; None for the last of the series.
+        shuffle: whether to draw windows at random.
+        reverse: whether to reverse the time axis of each window.
         batch_size: windows in a batch.
 
     Raises:
-        ValueError: data and targets of different lengths, or no whole window.
+        ValueError: data and targets of different lengths, or a series shorter than a window.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class TimeseriesGenerator(PyDataset):
         return steps // (self.batch_size * self.stride)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """A batch of windows, and the targets behind them."""
+        """The batch at an index: windows and their targets."""
         if self.shuffle:
             rows = np.random.randint(self.start_index, self.end_index + 1, size=self.batch_size)
         else:
@@ -86,7 +86,7 @@ class TimeseriesGenerator(PyDataset):
         return (windows[:, ::-1, ...] if self.reverse else windows), targets
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments, data and targets as texts of JSON."""
+        """The constructor's arguments, with data and targets as JSON."""
         return {
             "data": json.dumps(self.data.tolist()),
             "targets": json.dumps(self.targets.tolist()),
@@ -102,11 +102,13 @@ class TimeseriesGenerator(PyDataset):
 
 
 def make_sampling_table(size: int, sampling_factor: float = 1e-5) -> Any:
-    """How likely the word of each rank is kept, if frequencies follow Zipf's law (word2vec).
+    """The probability of keeping the word of each rank, as word2vec subsamples them.
+
+    Word frequencies are estimated from ranks by Zipf's law.
 
     Args:
-        size: of the vocabulary.
-        sampling_factor: the smaller, the more frequent words are left out.
+        size: size of the vocabulary.
+        sampling_factor: threshold frequency; smaller values drop more of the frequent words.
     """
     rank = np.arange(size)
     rank[0] = 1
@@ -125,17 +127,17 @@ def skipgrams(
     sampling_table: Any = None,
     seed: int | None = None,
 ) -> tuple[list[list[int]], list[Any]]:
-    """Pairs of words with a label: 1 for two that are near each other, 0 for a random one.
+    """Skip-grams: pairs (word, context) with label 1, and negative samples with label 0.
 
     Args:
-        sequence: numbers of words; 0 is none.
-        vocabulary_size: one more than the largest number.
-        window_size: how far apart two near words can be.
-        negative_samples: random pairs for each pair of near words.
-        shuffle: whether the pairs come in a random order.
-        categorical: whether labels are [0, 1] and [1, 0].
-        sampling_table: how likely each word is kept; see `make_sampling_table`.
-        seed: of the order.
+        sequence: indices of words; 0 is padding.
+        vocabulary_size: largest index plus 1.
+        window_size: largest distance of a context word.
+        negative_samples: negative samples for each positive pair.
+        shuffle: whether to shuffle the pairs.
+        categorical: whether labels are [0, 1] and [1, 0] instead of 1 and 0.
+        sampling_table: probability of keeping each word: see `make_sampling_table`.
+        seed: seed of the order of the pairs.
     """
     words = [int(word) for word in sequence]
     couples, labels = [], list[Any]()

@@ -1,4 +1,4 @@
-"""`keras.preprocessing.text` of Keras 2: words of texts as numbers, by how often they come."""
+"""`keras.preprocessing.text` of Keras 2: tokenization, and indices of words by frequency."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MODES = ("binary", "count", "freq", "tfidf")
 def text_to_word_sequence(
     input_text: str, filters: str = FILTERS, lower: bool = True, split: str = " "
 ) -> list[str]:
-    """The words of a text.
+    """Split a text into words.
 
     Args:
         input_text: the text.
-        filters: characters that separate as `split` does.
-        lower: whether capitals become small.
-        split: what separates words.
+        filters: characters to replace by `split`.
+        lower: whether to convert to lower case.
+        split: separator of words.
     """
     text = input_text.lower() if lower else input_text
     text = text.translate({ord(each): split for each in filters})
@@ -41,7 +41,7 @@ def text_to_word_sequence(
 
 
 def _hash(word: str) -> int:
-    """Python's own differs from process to process, as it does in Keras."""
+    """Python's hash, which differs between processes, as in Keras."""
     return hash(word)
 
 
@@ -58,16 +58,16 @@ def hashing_trick(
     split: str = " ",
     analyzer: Callable[[str], Iterable[str]] | None = None,
 ) -> list[int]:
-    """Numbers from 1 to n - 1 for the words of a text, by a hash: two words may share one.
+    """Convert the words of a text to indices from 1 to n - 1 by hashing, with collisions.
 
     Args:
         text: the text.
-        n: how many numbers there are, with 0, which no word gets.
+        n: size of the index space, including the unused index 0.
         hash_function: "md5", a function, or None for Python's `hash`.
-        filters: see `text_to_word_sequence`.
-        lower: likewise.
-        split: likewise.
-        analyzer: gives the words instead.
+        filters: characters to replace by `split`.
+        lower: whether to convert to lower case.
+        split: separator of words.
+        analyzer: a function that splits a text into words, in place of the last three arguments.
     """
     named: dict[Any, Callable[[str], int]] = {None: _hash, "md5": _md5}
     hashed: Any = hash_function if callable(hash_function) else named[hash_function]
@@ -83,30 +83,31 @@ def one_hot(
     split: str = " ",
     analyzer: Callable[[str], Iterable[str]] | None = None,
 ) -> list[int]:
-    """`hashing_trick` by Python's `hash`."""
+    """Convert words to indices by Python's `hash`: `hashing_trick`."""
     return hashing_trick(input_text, n, None, filters, lower, split, analyzer)
 
 
 class Tokenizer:
-    """Texts as numbers of words: 1 is the most frequent one.
+    """Converts texts to sequences of word indices; index 1 is the most frequent word.
 
     Args:
-        num_words: only the `num_words` - 1 most frequent ones count; None for all.
-        filters: see `text_to_word_sequence`.
-        lower: likewise.
-        split: likewise.
-        char_level: whether each character is a word.
-        oov_token: stands for words that do not count, and is number 1; None leaves them out.
-        analyzer: gives the words of a text instead.
-        kwargs: `document_count` alone.
+        num_words: keep the `num_words` - 1 most frequent words; None for all.
+        filters: characters to replace by `split`.
+        lower: whether to convert to lower case.
+        split: separator of words.
+        char_level: whether every character is a token.
+        oov_token: token with index 1 for words that are not kept; None drops such words.
+        analyzer: a function that splits a text into words, in place of `filters`, `lower`, `split`
+            and `char_level`.
+        kwargs: `document_count`, and `nb_words`, an older name of `num_words`.
 
     Attributes:
-        word_counts: how often each word has come, in the order in which they came first.
-        word_docs: in how many texts each was.
-        word_index: the number of each word.
-        index_word: the word of each number.
-        index_docs: in how many texts the word of each number was.
-        document_count: how many texts there were.
+        word_counts: occurrences of each word, in order of first appearance.
+        word_docs: the number of texts with each word.
+        word_index: index of each word.
+        index_word: word of each index.
+        index_docs: the number of texts with the word of each index.
+        document_count: the number of texts.
     """
 
     def __init__(
@@ -146,7 +147,7 @@ class Tokenizer:
         return text_to_word_sequence(str(text), self.filters, self.lower, self.split)
 
     def fit_on_texts(self, texts: Iterable[Any]) -> None:
-        """Count the words of texts, beside those counted before, and number them anew."""
+        """Add the words of texts to the counts, and update the indices."""
         counts, docs = Counter(self.word_counts), Counter(self.word_docs)
         for text in texts:
             words = self._words(text)
@@ -154,7 +155,8 @@ class Tokenizer:
             docs.update({*words})
             self.document_count += 1
         self.word_counts, self.word_docs = dict(counts), dict(docs)
-        ordered = sorted(counts, key=counts.__getitem__, reverse=True)  # ties: first come, first
+        # The sort is stable, so words of one count stay in order of appearance.
+        ordered = sorted(counts, key=counts.__getitem__, reverse=True)
         if self.oov_token is not None:
             ordered = [self.oov_token, *(word for word in ordered if word != self.oov_token)]
         self.word_index = {word: i for i, word in enumerate(ordered, 1)}
@@ -162,7 +164,7 @@ class Tokenizer:
         self.index_docs = {self.word_index[word]: n for word, n in docs.items()}
 
     def fit_on_sequences(self, sequences: Iterable[Iterable[int]]) -> None:
-        """Count in how many sequences each number is."""
+        """Count the sequences that contain each index."""
         docs = Counter(self.index_docs)
         for sequence in sequences:
             docs.update({*sequence})
@@ -173,7 +175,7 @@ class Tokenizer:
         return number is not None and (self.num_words is None or number < self.num_words)
 
     def texts_to_sequences_generator(self, texts: Iterable[Any]) -> Iterator[list[int]]:
-        """The numbers of the words of each text."""
+        """Yield the word indices of each text."""
         unknown = None if self.oov_token is None else self.word_index.get(self.oov_token)
         for text in texts:
             numbers = (self.word_index.get(word) for word in self._words(text))
@@ -181,11 +183,11 @@ class Tokenizer:
             yield [number for number in known if number is not None]
 
     def texts_to_sequences(self, texts: Iterable[Any]) -> list[list[int]]:
-        """The numbers of the words of each text."""
+        """The word indices of each text, as a list."""
         return list(self.texts_to_sequences_generator(texts))
 
     def sequences_to_texts_generator(self, sequences: Iterable[Iterable[int]]) -> Iterator[str]:
-        """The words of each sequence of numbers, with spaces between."""
+        """Yield the words of each sequence of indices, joined by spaces."""
         unknown = self.oov_token
         for sequence in sequences:
             words = (
@@ -195,23 +197,23 @@ class Tokenizer:
             yield " ".join(word for word in known if word is not None)
 
     def sequences_to_texts(self, sequences: Iterable[Iterable[int]]) -> list[str]:
-        """The words of each sequence of numbers, with spaces between."""
+        """The words of each sequence of indices, joined by spaces, as a list."""
         return list(self.sequences_to_texts_generator(sequences))
 
     def texts_to_matrix(self, texts: Iterable[Any], mode: str = "binary") -> Any:
-        """A row for each text, a column for each number; see `sequences_to_matrix`."""
+        """Convert texts to a matrix of texts by words: see `sequences_to_matrix`."""
         return self.sequences_to_matrix(self.texts_to_sequences(texts), mode)
 
     def sequences_to_matrix(self, sequences: Iterable[Any], mode: str = "binary") -> Any:
-        """A row for each sequence, a column for each number.
+        """Convert sequences to a matrix of shape (sequences, indices).
 
         Args:
-            sequences: lists of numbers.
-            mode: "binary" (whether it is there), "count", "freq" (its part of the sequence), or
-                "tfidf": ``(1 + log(count)) * log(1 + texts / (1 + texts with it))``.
+            sequences: lists of indices.
+            mode: "binary" (presence), "count", "freq" (count over length of the sequence), or
+                "tfidf": ``(1 + log(count)) * log(1 + texts / (1 + texts with the word))``.
 
         Raises:
-            ValueError: an unknown mode, or nothing has been counted.
+            ValueError: an unknown mode, or a tokenizer that is not fitted.
         """
         one_of("Tokenizer", "mode", mode, _MODES)
         if self.num_words is None and not self.word_index:
@@ -231,7 +233,7 @@ class Tokenizer:
         return matrix
 
     def get_config(self) -> dict[str, Any]:
-        """All that `tokenizer_from_json` needs; counts and numbers as texts of JSON."""
+        """The arguments and the tables of counts and indices, the tables as JSON."""
         return {
             "num_words": self.num_words,
             "filters": self.filters,
@@ -244,7 +246,7 @@ class Tokenizer:
         }
 
     def to_json(self, **kwargs: Any) -> str:
-        """The config as JSON; `kwargs` are for `json.dumps`."""
+        """The config as JSON; `kwargs` are passed to `json.dumps`."""
         return json.dumps({"class_name": "Tokenizer", "config": self.get_config()}, **kwargs)
 
 
@@ -252,7 +254,7 @@ _TABLES = ("word_counts", "word_docs", "index_docs", "index_word", "word_index")
 
 
 def tokenizer_from_json(json_string: str) -> Tokenizer:
-    """The tokenizer that `to_json` has written."""
+    """Restore a tokenizer from the result of `to_json`."""
     config = json.loads(json_string)["config"]
     tables = {name: json.loads(config.pop(name)) for name in _TABLES}
     made = Tokenizer(**config)
