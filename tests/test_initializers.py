@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cdl import initializers, random
+from cdl import initializers, layers, random
 from cdl.utils import set_random_seed
 
 SHAPE = (400, 300)
@@ -234,3 +234,53 @@ def test_seed_generator_gives_other_values_at_each_call():
     again = initializers.RandomNormal.from_config(initializer.get_config())
     np.testing.assert_array_equal(again((50,)), first)
     np.testing.assert_array_equal(again((50,)), second)
+
+
+class _Scaled(initializers.VarianceScaling):
+    def __init__(self, gain):
+        super().__init__(gain, "fan_in", "untruncated_normal")
+
+
+class _Wide(initializers.RandomNormal):
+    def __init__(self, stddev):
+        super().__init__(0.0, stddev)
+
+
+class _Filled(initializers.Initializer):
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, shape, dtype=None):
+        return np.full(shape, self.value, dtype)
+
+
+def _rows(shape, dtype=None):
+    return np.broadcast_to(np.arange(shape[-1], dtype=dtype), shape)
+
+
+_OF_USERS = [lambda: _Scaled(2.0), lambda: _Wide(3.0), lambda: _Filled(4.0), lambda: _rows]
+_LAYERS = [
+    lambda **more: layers.EinsumDense("abc,cde->abde", (None, 4, 8), **more),
+    lambda **more: layers.MultiHeadAttention(4, 8, **more),
+    lambda **more: layers.GroupQueryAttention(8, 4, 2, **more),
+]
+
+
+@pytest.mark.parametrize("layer", _LAYERS)
+@pytest.mark.parametrize("of_user", _OF_USERS)
+def test_initializer_of_a_user_s_class_without_config_fits_each_layer(layer, of_user):
+    layer = layer(kernel_initializer=of_user())
+    shape = (None, 5, 32)
+    if isinstance(layer, layers.EinsumDense):
+        layer.build(shape)
+        kernel = layer.kernel.numpy()
+    else:
+        layer.build(shape, shape)
+        kernel, other = layer._query_dense.kernel.numpy(), layer._output_dense.kernel.numpy()
+        drawn = of_user in _OF_USERS[:2]
+        assert drawn != np.array_equal(kernel.ravel()[:8], other.ravel()[:8])
+    stddev = {_OF_USERS[0]: math.sqrt(2 / 32), _OF_USERS[1]: 3.0}.get(of_user)
+    if stddev is None:
+        np.testing.assert_array_equal(kernel, of_user()(kernel.shape, "float32"))
+    else:
+        assert kernel.std() == pytest.approx(stddev, rel=0.1)

@@ -7,6 +7,7 @@ With a SeedGenerator in its place each call gives other values.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,15 @@ from cdl.initializers.initializer import Initializer, checked_shape, registry
 from cdl.random import SeedGenerator, checked_seed, draw_seed
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
 
 
 class RandomInitializer(Initializer):
     """Base of those that draw; a subclass overrides `draw`."""
 
-    _inner: tuple[str, ...] = ("draw",)
+    _inner: tuple[str, ...] = ("draw", "anew")
 
     def __init__(self, seed: Any = None) -> None:
         if isinstance(seed, Mapping):
@@ -45,6 +48,13 @@ class RandomInitializer(Initializer):
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Float32 values from a generator that stands at its beginning."""
         raise NotImplementedError
+
+    def anew(self) -> Self:
+        """One with the same arguments, whose seed is drawn if none was given."""
+        found = copy.copy(self)
+        if self._given_seed is None:
+            found.seed = draw_seed()
+        return found
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; the seed as it was given, so None if it was drawn."""

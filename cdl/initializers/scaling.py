@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +89,9 @@ class VarianceScaling(RandomInitializer):
         """One of the same seed whose fans are of these axes, unless this one has axes itself."""
         if self.input_axes is not None and self.output_axes is not None:
             return self
-        axes = {"input_axes": list(inputs), "output_axes": list(outputs)}
-        return self.from_config({**self.get_config(), "seed": self.seed, **axes})
+        found = copy.copy(self)
+        found.input_axes, found.output_axes = list(inputs), list(outputs)
+        return found
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

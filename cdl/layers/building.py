@@ -12,7 +12,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.errors import step_aside
-from cdl._common.overriding import is_users
+from cdl._common.overriding import cdl_base, is_users
 from cdl._configs.serialization import serialize
 from cdl.data import brief
 from cdl.layers.call_arguments import parameters_of
@@ -37,9 +37,9 @@ class WeightOfOpenSizeError(ValueError):
 
 def _takes_places(cls: type) -> bool:
     """Whether the first of cdl's own classes below a user's takes arguments by their places."""
-    first = next(c for c in cls.__mro__ if not is_users(c) and "__init__" in vars(c))
+    base: Any = cdl_base(cls)
     by_place = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    arguments = list(inspect.signature(vars(first)["__init__"]).parameters.values())[1:]
+    arguments = list(inspect.signature(base.__init__).parameters.values())[1:]
     return any(each.kind is by_place for each in arguments)
 
 

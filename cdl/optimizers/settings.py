@@ -6,6 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.overriding import cdl_base
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,8 +49,7 @@ class Settings:
 
     def _check_settings(self: Any, **changed: Any) -> None:
         """ValueError for values, set or to be set, that the constructor refuses."""
-        classes = type(self).__mro__
-        cls: Any = next(each for each in classes if each.__module__.startswith("cdl.optimizers."))
+        cls: Any = cdl_base(type(self))
         given = {each: getattr(self, each) for each in _names_of(cls)}
         cls(**{"learning_rate": 0.0, "name": self.name, **given, **changed})
 

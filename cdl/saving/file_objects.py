@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from cdl.saving import hdf5
+from cdl.saving import keras2_h5
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -80,18 +80,9 @@ def read(file: IO[bytes], call: str, weights: bool = False) -> Iterator[Path]:
         with path.open("wb") as target:
             target.write(start)
             shutil.copyfileobj(file, target)
-        if weights and start == _HDF5 and not _is_of_layers(path):
+        if weights and start == _HDF5 and not keras2_h5.is_of_layers(path):
             path = path.rename(path.with_suffix(".weights.h5"))
         yield path
-
-
-def _is_of_layers(path: Path) -> bool:
-    """Whether an HDF5 file is one of Keras's older format."""
-    hdf5.check_heaps(path)
-    with hdf5.opened(path, path.name) as root:
-        return (
-            "layer_names" in root.attrs or "layer_names0" in root.attrs or "model_weights" in root
-        )
 
 
 @contextlib.contextmanager

@@ -110,6 +110,13 @@ def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool, by_name
         _assign(model, find(group, model, skip_mismatch))
 
 
+def is_of_layers(path: Path) -> bool:
+    """Whether an HDF5 file is one of these: of a whole model, or of its layers' weights."""
+    hdf5.check_heaps(path)
+    with hdf5.opened(path, path.name) as root:
+        return "layer_names" in root.attrs or "layer_names0" in root.attrs or WEIGHTS in root
+
+
 def _by_place(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
     """The n-th layer with weights takes what the n-th of the file has."""
     layers = [layer for layer in model.layers if weights_of(layer)]

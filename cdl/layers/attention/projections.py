@@ -6,7 +6,9 @@ import string
 from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
+from cdl._common.overriding import overrides
 from cdl.config import is_flash_attention_enabled
+from cdl.initializers.random import RandomInitializer
 from cdl.layers.attention import visible
 from cdl.layers.einsum_dense import EinsumDense
 from cdl.layers.layer import Layer
@@ -147,7 +149,9 @@ def gated(result: Any, gate: Any) -> Any:
 
 def _another(initializer: Any) -> Any:
     """One like it, so that two projections do not begin alike by chance of a shared seed."""
-    return type(initializer).from_config(initializer.get_config())
+    if overrides(type(initializer), "get_config"):
+        return type(initializer).from_config(initializer.get_config())
+    return initializer.anew() if isinstance(initializer, RandomInitializer) else initializer
 
 
 def projecting(free: int, bound: int, output: int) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 
 from cdl._common.validation import expected, not_yet, number, one_of, whole
 from cdl._tracing.variable import Variable
-from cdl._variables.program_caches import invalidate_programs
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 from cdl.layers.preprocessing.missing import Missing
@@ -132,10 +131,7 @@ class Discretization(Layer):
     def finalize_state(self) -> None:
         """Make the boundaries of what has been seen."""
         if self.num_bins is not None and self.summary is not None and self.summary.size:
-            before = self.bin_boundaries
             self.bin_boundaries = _shortened(self.summary, 1.0 / self.num_bins)[0, :-1].tolist()
-            if before is not None and before != self.bin_boundaries:
-                invalidate_programs()
         elif self._missing.any():
             raise ValueError(
                 f"Discretization {self.name!r}: adapt: data must hold numbers, got no number"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cdl.ops.image.warping import homography
 from cdl.utils.bounding_boxes import crop
 
 
@@ -50,7 +51,7 @@ def through_places(boxes: Any, at: Any, height: int, width: int) -> Any:
         raise ValueError(f"images with boxes must have 2 rows and columns, got {height, width}")
     ends = np.array([0, width - 1, (height - 1) * width, height * width - 1])
     rows, columns = np.moveaxis(np.asarray(at, np.float64)[..., ends], 1, 0)
-    matrix = _homography(columns, rows, ends % width, ends // width)
+    matrix = homography(np.stack([ends % width, ends // width], -1), np.stack([columns, rows], -1))
     a, b, c, d = (np.asarray(boxes, np.float64)[..., i] for i in range(4))
     corners = np.stack([[a, b], [c, b], [a, d], [c, d]]).transpose(2, 3, 1, 0)  # n, boxes, 2, 4
     full = np.concatenate([corners, np.ones_like(corners[:, :, :1])], 2)
@@ -58,14 +59,3 @@ def through_places(boxes: Any, at: Any, height: int, width: int) -> Any:
     x, y = moved[:, :, 0] / moved[:, :, 2], moved[:, :, 1] / moved[:, :, 2]
     found = [x.min(-1), y.min(-1), x.max(-1), y.max(-1)]
     return np.stack(found, -1).astype(np.float32)
-
-
-def _homography(x: Any, y: Any, to_x: Any, to_y: Any) -> Any:
-    """The projective maps (n, 3, 3) that bring four points (n, 4) to others (4,)."""
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    first = [x, y, one, zero, zero, zero, -x * to_x, -y * to_x]
-    second = [zero, zero, zero, x, y, one, -x * to_y, -y * to_y]
-    equations = np.concatenate([np.stack(first, -1), np.stack(second, -1)], 1)
-    right = np.broadcast_to(np.concatenate([to_x, to_y]), (len(x), 8)).astype(np.float64)
-    found = np.linalg.solve(equations, right[..., None])[..., 0]
-    return np.concatenate([found, np.ones((len(x), 1))], 1).reshape(-1, 3, 3)
