@@ -355,6 +355,8 @@ BACKEND = {
         lambda: K.l2_normalize(A, 1),
         A / np.linalg.norm(A, axis=1, keepdims=True),
     ),
+    "constant": (lambda: K.constant([1, 2, 3, 4], shape=(2, 2)), [[1, 2], [3, 4]]),
+    "constant of a number": (lambda: K.constant(3, shape=(2, 1)), [[3], [3]]),
     "l2_normalize of a zero vector of float16": (
         lambda: K.l2_normalize(np.zeros((2, 3), "float16"), 1),
         np.zeros((2, 3)),

@@ -294,6 +294,9 @@ def test_rows_of_arrays_are_unbatched_as_elements_are():
     for of_rows in (Dataset.from_tensor_slices(X), Dataset.from_tensor_slices(X).take(20)):
         assert numbers(of_rows.unbatch()) == list(range(40))
         assert of_rows.unbatch().element_spec.shape == ()
+    for without in (Dataset.range(3), Dataset.from_tensors((X, Y[:3]))):
+        with pytest.raises(ValueError, match="unbatch: elements must be arrays with the same num"):
+            list(without.unbatch())
 
 
 def test_windows_without_targets_are_inputs():

@@ -94,7 +94,13 @@ class Batches:
 
         def start() -> Iterator[Any]:
             for element in self:
-                for row in range(len(tree.flatten(element)[0])):
+                shapes = [leaf.shape for leaf in tree.flatten(element)]
+                if not all(shapes) or len({shape[0] for shape in shapes}) > 1:
+                    raise ValueError(
+                        "unbatch: elements must be arrays with the same number of rows, got "
+                        f"shapes {', '.join(map(str, shapes))}"
+                    )
+                for row in range(shapes[0][0]):
                     yield rows_of(element, row)
 
         return self._made(start, None)

@@ -5,6 +5,7 @@ Images are read and written by Pillow.
 
 from __future__ import annotations
 
+import functools
 import glob
 import io
 import os
@@ -235,9 +236,29 @@ def _checked(name: str, holds: Callable[..., Any], many: int) -> Callable[..., N
             return
         if not np.all(holds(*map(np.asarray, given))):
             shown = ", ".join(np.array2string(np.asarray(each), threshold=8) for each in given)
-            raise ValueError(f"tf.debugging.{name}: got {shown}{f': {message}' if message else ''}")
+            raise _failed(name, f"got {shown}", message)
 
     return call
+
+
+def _failed(name: str, text: str, message: Any) -> ValueError:
+    """The error of a failed assertion, with the message of the user at the end."""
+    return ValueError(f"tf.debugging.{name}: {text}{f': {message}' if message else ''}")
+
+
+def _assert_near(
+    x: Any,
+    y: Any,
+    rtol: Any = None,
+    atol: Any = None,
+    message: Any = None,
+    summarize: Any = None,
+    name: Any = None,
+) -> None:
+    """`tf.debugging.assert_near`: ``|x - y| <= atol + rtol * |y|``, both 1e-6 by default."""
+    relative, absolute = (1e-6 if each is None else float(each) for each in (rtol, atol))
+    near = functools.partial(np.isclose, rtol=relative, atol=absolute)
+    _checked("assert_near", near, 2)(x, y, message=message)
 
 
 def _check_numerics(tensor: Any, message: str, name: Any = None) -> Any:
@@ -249,10 +270,12 @@ def _check_numerics(tensor: Any, message: str, name: Any = None) -> Any:
 def _assert_rank(x: Any, rank: int, message: Any = None, name: Any = None) -> None:
     """`tf.debugging.assert_rank`: ValueError for another number of axes."""
     if len(x.shape if hasattr(x, "shape") else np.shape(x)) != int(rank):
-        raise ValueError(f"tf.debugging.assert_rank: rank must be {rank}, got shape {np.shape(x)}")
+        raise _failed("assert_rank", f"rank must be {rank}, got shape {np.shape(x)}", message)
 
 
-def _assert_shapes(shapes: Any, **options: Any) -> None:
+def _assert_shapes(
+    shapes: Any, data: Any = None, summarize: Any = None, message: Any = None, name: Any = None
+) -> None:
     """`tf.debugging.assert_shapes`: a name stands for one size throughout, None for any size."""
     known: dict[Any, int] = {}
     for x, sizes in shapes.items() if isinstance(shapes, dict) else shapes:
@@ -263,7 +286,7 @@ def _assert_shapes(shapes: Any, **options: Any) -> None:
             want = known.setdefault(want, size) if isinstance(want, str) else want
             fits = fits and (want is None or size is None or int(want) == size)
         if not fits:
-            raise ValueError(f"tf.debugging.assert_shapes: shape must be {sizes}, got {found}")
+            raise _failed("assert_shapes", f"shape must be {sizes}, got {found}", message)
 
 
 DEBUGGING: dict[str, Callable[..., Any]] = {
@@ -272,7 +295,7 @@ DEBUGGING: dict[str, Callable[..., Any]] = {
         for name in ("equal", "greater", "greater_equal", "less", "less_equal")
     },
     "assert_none_equal": _checked("assert_none_equal", np.not_equal, 2),
-    "assert_near": _checked("assert_near", lambda x, y: np.isclose(x, y, 1e-6, 1e-6), 2),
+    "assert_near": _assert_near,
     "assert_all_finite": _checked("assert_all_finite", np.isfinite, 1),
     "assert_positive": _checked("assert_positive", lambda x: x > 0, 1),
     "assert_negative": _checked("assert_negative", lambda x: x < 0, 1),

@@ -55,9 +55,11 @@ def variable(value: Any, dtype: Any = None, name: str | None = None, constraint:
 
 
 def constant(value: Any, dtype: Any = None, shape: Any = None, name: Any = None) -> Any:
-    """Create an array from a value, broadcast to `shape` if given."""
+    """Create an array from a value, broadcast or reshaped to `shape` if given."""
     found = ops.convert_to_tensor(value, dtype or config.floatx())
-    return found if shape is None else ops.broadcast_to(found, tuple(shape))
+    if shape is None:
+        return found
+    return (ops.broadcast_to if np.size(found) == 1 else ops.reshape)(found, tuple(shape))
 
 
 def eval(x: Any) -> Any:
