@@ -246,10 +246,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
 
     def _product_of_integers(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
         """The product; by one instruction where it is one of lines with a matrix."""
-        summed, free = self._split()
-        rest = of_x[: len(of_x) - len(summed)]
-        by_lines = of_x == rest + summed and of_kernel == summed + free and of_y == rest + free
-        if by_lines and rest:
+        if self._is_of_lines(of_x, of_kernel, of_y):
             outputs = self.compute_output_shape(x.shape)
             y = Recorded(self, self._lines)(x, KerasTensor(outputs))
         else:
@@ -262,6 +259,17 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         a, b, scale = self._lora()
         by_lora = _einsum(of_x, of_kernel, of_y, x, operator_of("matmul")(a, b))
         return y + by_lora * np.float32(scale)
+
+    def _is_of_lines(self, of_x: str, of_kernel: str, of_y: str) -> bool:
+        """Whether the product is one of lines with a matrix."""
+        summed, free = self._split()
+        rest = of_x[: len(of_x) - len(summed)]
+        by_lines = of_x == rest + summed and of_kernel == summed + free and of_y == rest + free
+        return by_lines and bool(rest)
+
+    @property
+    def _sums_integers(self) -> bool:
+        return self._is_of_lines(*self._letters(self._rank))
 
     def _lines(self, program: Program, x: Value) -> Value:
         """Append the product of lines with the integers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
+
+
+_MOST_SUMMED = (2**31 - 1) // 127**2  # products of two integers of eight bits
 
 
 class Recorded:
@@ -142,6 +146,7 @@ class WithIntegers(Adaptable):
         self._full_shape = shape
         if not self._is_table:
             self.inputs_quantizer = self._dynamic(mode)
+            self._check_sums(self.inputs_quantizer, shape)
         dynamic = not self._is_table and self.inputs_quantizer is not None
         if mode == "int8":
             sizes = np.cumprod(shape).tolist()
@@ -193,30 +198,51 @@ class WithIntegers(Adaptable):
             )
         return found
 
+    def _check_sums(self, quantizer: Any, shape: tuple[int, ...]) -> None:
+        """Refuse sums of products of integers that int32 does not hold; ValueError."""
+        rows = self._matrix_shape(shape)[0]
+        if quantizer is not None and self._sums_integers and rows > _MOST_SUMMED:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: to be quantized it must have at most "
+                f"{_MOST_SUMMED:,} inputs, whose sums int32 holds, got {rows:,}; with "
+                "activation_quantizer=None it may have any number"
+            )
+
+    @property
+    def _sums_integers(self) -> bool:
+        """Whether products of integers are added, and not what they stand for."""
+        return not self._is_table
+
     def _add(self, weight: Variable) -> None:
         self._weights.append(weight)
         self._frozen.add(weight)
 
-    def _quantize(self, config: QuantizationConfig, type_check: bool) -> None:
+    def _quantizing(self, config: QuantizationConfig, type_check: bool) -> Callable[[], None]:
         if type_check and "_quantizes" not in vars(type(self)):
-            super()._quantize(config, type_check)
-        what, mode = self._adapted, config.mode
+            return super()._quantizing(config, type_check)
+        mode, policy = config.mode, self.dtype_policy
+        weight: Variable = getattr(self, f"_{self._adapted}")
         kept, self.quantization_config = self.quantization_config, config
-        policy: Any = self.dtype_policy
-        try:  # all that can refuse it, before a weight has changed
-            self._dynamic(mode)
+        try:
+            self._check_sums(self._dynamic(mode), weight.shape)
             if policy.quantization_mode is None:
                 name = "int8" if mode == "int8" else f"int4/{self._block or -1}"
                 policy = dtype_policies.get(f"{name}_from_{policy.name}")
-        except (ValueError, NotImplementedError):
+            made = self._as_integers(weight.numpy(), mode, config.weight_quantizer)
+        finally:
             self.quantization_config = kept
-            raise
-        weight: Variable = getattr(self, f"_{what}")
-        integers, scale, zero = self._as_integers(weight.numpy(), mode, config.weight_quantizer)
+        return functools.partial(self._replace, weight, config, policy, made)
+
+    def _replace(
+        self, weight: Variable, config: QuantizationConfig, policy: Any, made: tuple[Any, ...]
+    ) -> None:
+        """Have integers, their scales and the zeros of groups in the place of a weight."""
+        what, (integers, scale, zero) = self._adapted, made
+        self.quantization_config = config
         self._weights.remove(weight)
         before, self._building = self._building, True
         try:
-            self._build_integers(mode, weight.shape)
+            self._build_integers(config.mode, weight.shape)
         finally:
             self._building = before
         getattr(self, f"_{what}").assign(integers)

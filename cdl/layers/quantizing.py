@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cdl.quantizers.quantization_config import QuantizationConfig, resolved
@@ -36,10 +37,21 @@ class Quantizing:
 
         Raises:
             ValueError: a mode that is not known, a config of another one, a layer that is not
-                built or is quantized already.
+                built or is quantized already, or has more than 133,144 inputs: then int32 does not
+                hold the sums of products of two integers of eight bits.
             NotImplementedError: a layer without it, or a mode of Keras's that cdl does not have.
         """
-        config = resolved(mode, config)
+        self._prepared_quantize(mode, resolved(mode, config), type_check)()
+
+    def _prepared_quantize(
+        self, mode: Any, config: QuantizationConfig, type_check: bool
+    ) -> Callable[[], None]:
+        """A function that replaces the weights; what can fail has been done, and nothing changed.
+
+        Raises:
+            ValueError: as `quantize`.
+            NotImplementedError: likewise.
+        """
         what = f"Layer '{self.name}' (of type '{type(self).__name__}')"
         if not self.built:
             raise ValueError(f"Cannot quantize a layer that isn't yet built. {what} is not built.")
@@ -48,9 +60,9 @@ class Quantizing:
                 f"{what} is already quantized with dtype_policy='{self.dtype_policy.name}'. "
                 f"Received: mode={mode}"
             )
-        self._quantize(config, type_check)
+        return self._quantizing(config, type_check)
 
-    def _quantize(self, config: QuantizationConfig, type_check: bool) -> None:
+    def _quantizing(self, config: QuantizationConfig, type_check: bool) -> Callable[[], None]:
         del config, type_check
         raise NotImplementedError(
             f"Layer {type(self).__name__} does not have a `quantize` method implemented."

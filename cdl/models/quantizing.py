@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Callable
 from typing import Any
 
 from cdl._common.errors import warn
+from cdl._common.overriding import overrides
 from cdl.quantizers.quantization_config import resolved
 from cdl.trainers.trainer import Trainer
 
@@ -51,13 +54,26 @@ class QuantizedModel(Trainer):
                 f"callable. Received: {type(filters)}"
             )
         config = resolved(mode, config)
+        prepared: list[Callable[[], None]] = []
+        left_out: list[str] = []
         for layer in self._flatten_layers():
             if len(layer._flatten_layers()) > 1 or not _is_meant(layer, filters):
                 continue
             try:
-                layer.quantize(mode, type_check=type_check, config=config)
+                if overrides(type(layer), "quantize"):
+                    own = functools.partial(layer.quantize, mode, type_check=type_check)
+                    prepared.append(functools.partial(own, config=config))
+                else:
+                    prepared.append(layer._prepared_quantize(mode, config, type_check))
             except NotImplementedError as error:
-                warn(str(error))
+                left_out.append(str(error))
+        for replace in prepared:  # all of them or, after an error, none
+            try:
+                replace()
+            except NotImplementedError as error:  # of a class of the user's
+                left_out.append(str(error))
+        for text in left_out:
+            warn(text)
 
 
 def _is_meant(layer: Any, filters: Any) -> bool:

@@ -20,7 +20,7 @@ from cdl._tracing.operation import OP_DEFS, OpDef, Operation
 from cdl._tracing.shape_inference import signature_of
 from cdl.models.graph import ModelGraph
 from cdl.models.quantizing import QuantizedModel
-from cdl.saving import keras2_configs
+from cdl.saving import configs, keras2_configs
 from cdl.saving.file_objects import FilePath
 from cdl.trainers.trainer import Trainer
 
@@ -448,9 +448,10 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     if not isinstance(json_string, (str, bytes)):
         raise TypeError(f"model_from_json: json_string must be a string, got {json_string!r}")
     try:
-        config = json.loads(json_string)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"model_from_json: json_string must be JSON: {error}") from None
+        configs.check_length(len(json_string))
+        config = configs.read(json_string)
+    except ValueError as error:
+        raise ValueError(f"model_from_json: json_string must be JSON of a model: {error}") from None
     return model_from_config(config, custom_objects)
 
 

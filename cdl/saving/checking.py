@@ -69,18 +69,16 @@ def _is_whole_model(path: Path) -> bool:
     with hdf5.opened(path, str(path)) as root:
         if "model_config" in root.attrs:
             return True
-        _check_group(root, str(path), 0)
+        _check_group(root, str(path), 0, hdf5.Walk())
     return False
 
 
-def _check_group(group: Any, place: str, depth: int) -> None:
+def _check_group(group: Any, place: str, depth: int, walk: hdf5.Walk) -> None:
     """Refuse what is no number or not in the file itself, in a group and all below it."""
-    if depth > hdf5.DEEPEST:
-        raise ValueError(f"{place} must not be in more than {hdf5.DEEPEST} groups")
-    for name in group:
+    for name in walk.names(group, place, depth):
         inner = hdf5.within(group, name)
         if hasattr(inner, "keys"):
-            _check_group(inner, f"{place}/{name}", depth + 1)
+            _check_group(inner, f"{place}/{name}", depth + 1, walk)
         else:
             hdf5.numbers(inner, getattr(inner, "shape", ()), f"{place}/{name}")
 

@@ -1,24 +1,133 @@
 """The text of a config, of unknown origin, and errors that say where it came from."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cdl._configs import serialization
 
-# What any file may have. What a config asks for must be in proportion to the file, not more: it
-# may be packed a hundred times smaller than it is.
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
+
+# What a config asks for must be in proportion to the file, not more: it may be packed a hundred
+# times smaller than it is, and constants in it stand
+# among the weights too.
 _LONGEST_CONFIG = 32_000_000  # bytes
+_LONGEST_WITH_CONSTANTS = 64_000_000
+_BYTES_A_BYTE = 8  # of the config for one of weights: a number of float32 is some 20 digits
 _MOST_CONTAINERS = 100_000  # lists and dicts; a layer has ten to twenty
-_BYTES_EACH = 20  # of a file with more of them; Keras's and cdl's configs take 30 and more for each
+_BYTES_EACH = 20  # of a config with more of them; Keras's and cdl's take 30 and more for each
+_MOST_OBJECTS = 20_000  # NASNetLarge, with the most layers of all applications, has some 4,000
 _LONGEST_MESSAGE = 1000
 
 
-def longest_config(size: int) -> int:
-    """How many bytes the config in a file of that size may have."""
-    return max(_LONGEST_CONFIG, size)
+def longest_config(weights: int | None = None) -> int:
+    """The most bytes of a config beside that many bytes of weights; None: they are not known."""
+    if weights is None:
+        return _LONGEST_WITH_CONSTANTS
+    return max(_LONGEST_CONFIG, min(_BYTES_A_BYTE * weights, _LONGEST_WITH_CONSTANTS))
+
+
+def check_length(size: int, weights: int | None = None) -> None:
+    """Refuse a config that is longer than what is read.
+
+    Args:
+        size: bytes of the config.
+        weights: bytes of the weights beside it, if they are known.
+
+    Raises:
+        ValueError: it is too long.
+    """
+    most = longest_config(weights)
+    if size > most:
+        raise ValueError(
+            f"the config must have at most {most} bytes, got {size}: constants and vocabularies "
+            "that are longer belong to the weights (set_weights, adapt) or to files of their own"
+        )
+
+
+def check_objects(text: bytes | str) -> None:
+    """Refuse the JSON of a config with more layers than any model has.
+
+    Raises:
+        ValueError: there are too many.
+    """
+    _check_count(_count(text, '"class_name"'))
+
+
+def _count(text: bytes | str, what: str) -> int:
+    return text.count(what) if isinstance(text, str) else text.count(what.encode())
+
+
+def _check_count(count: int) -> None:
+    if count > _MOST_OBJECTS:
+        raise ValueError(
+            f"a config must have at most {_MOST_OBJECTS} objects, that is layers and what each is "
+            f"made of (class_name), got {count}"
+        )
+
+
+def check_written(text: str, model: TrainableModel) -> None:
+    """Refuse to write a config that would be refused when it is read.
+
+    Raises:
+        ValueError: it is too long, or there are too many layers.
+    """
+    try:
+        if len(text) > _LONGEST_CONFIG:
+            check_length(len(text), sum(np.asarray(each).nbytes for each in model.weights))
+        check_objects(text)
+    except ValueError as error:
+        raise ValueError(f"save_model: {model.name!r} would not be loaded: {error}") from None
+
+
+def read(text: bytes | str, size: int | None = None) -> Any:
+    """What a JSON text of a config holds, which is checked before it is read.
+
+    Args:
+        text: the JSON.
+        size: bytes of the file that it came in.
+
+    Raises:
+        ValueError: it is no JSON, too deep or too large.
+    """
+    count = _count(text, "{") + _count(text, "[")
+    size = len(text) if size is None else size
+    most = max(_MOST_CONTAINERS, min(size, len(text)) // _BYTES_EACH)
+    if count > most:
+        raise ValueError(
+            f"it must have at most {most} lists and dicts in a file of {size} bytes, got {count}"
+        )
+    check_objects(text)
+    try:
+        config = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is not JSON that can be read: it is too deep") from None
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from error
+    if _count(text, "\\u00"):  # perhaps in the name of a key
+        _check_count(_objects(config))
+    return config
+
+
+def _objects(config: Any) -> int:
+    """How many dicts have a class_name."""
+    count, waiting = 0, [config] if isinstance(config, (dict, list)) else []
+    while waiting:
+        each = waiting.pop()
+        count += isinstance(each, dict) and "class_name" in each
+        waiting += [
+            inner
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, (dict, list))
+        ]
+    return count
 
 
 def parsed(text: bytes | str, size: int) -> dict[str, Any]:
@@ -31,21 +140,7 @@ def parsed(text: bytes | str, size: int) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON, too deep or too large, or not that of an object.
     """
-    if isinstance(text, bytes):
-        count = text.count(b"{") + text.count(b"[")
-    else:
-        count = text.count("{") + text.count("[")
-    most = max(_MOST_CONTAINERS, size // _BYTES_EACH)
-    if count > most:
-        raise ValueError(
-            f"it must have at most {most} lists and dicts in a file of {size} bytes, got {count}"
-        )
-    try:
-        config = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is not JSON that can be read: it is too deep") from None
-    except ValueError as error:
-        raise ValueError(f"it is not JSON: {error}") from error
+    config = read(text, size)
     if not isinstance(config, Mapping) or "class_name" not in config or "config" not in config:
         raise ValueError(
             "it must hold the config of a model, a dict with class_name and config, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,8 +40,7 @@ class KerasFileEditor:
         self.metadata: Any = None
         path = Path(self.filepath)
         if path.name.endswith(".keras"):
-            config, metadata = read_texts(path)
-            self.config, self.metadata = json.loads(config), json.loads(metadata)
+            self.config, self.metadata = read_texts(path)
         elif not path.name.endswith(".weights.h5"):
             raise ValueError(
                 "Invalid filename: expected a `.keras` `.weights.h5` extension. Received: "
@@ -51,7 +49,7 @@ class KerasFileEditor:
         else:
             check_regular(path, "KerasFileEditor")
         with _opened(path) as file, hdf5.opened(file, str(path)) as root:
-            self.weights_dict: dict[str, Any] = _weights(root, "")
+            self.weights_dict: dict[str, Any] = _weights(root, "", 0, hdf5.Walk())
         print(f"Keras model file '{self.filepath}'")
         if self.metadata is not None:
             version, date = (self.metadata.get(key) for key in ("keras_version", "date_saved"))
@@ -248,16 +246,14 @@ def _opened(path: Path) -> Iterator[Any]:
         yield path
 
 
-def _weights(group: Any, place: str, depth: int = 0) -> dict[str, Any]:
+def _weights(group: Any, place: str, depth: int, walk: hdf5.Walk) -> dict[str, Any]:
     """The arrays and groups of a group that hold something; those of `vars` as its own."""
-    if depth > hdf5.DEEPEST:
-        raise ValueError(f"{place} must not be in more than {hdf5.DEEPEST} groups")
     found: dict[str, Any] = {}
-    for name in group:
+    for name in walk.names(group, place, depth):
         path = f"{place}/{name}"
         data = hdf5.within(group, name)
         if hasattr(data, "keys"):
-            inner = _weights(data, path, depth + 1)
+            inner = _weights(data, path, depth + 1, walk)
             if name == "vars":
                 found = {**inner, **found}
             elif inner:

@@ -21,11 +21,13 @@ from cdl._common.dtypes import of_bits
 from cdl._configs import allocation_limit
 
 _HEAP = b"GCOL\1"
+_SHORTEST_OBJECT = 16  # bytes of one in a heap, without what it holds
 _KINDS = "fiub"  # of dtypes that are numbers
 _WIDEST = 16  # bytes of a number
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}  # HDF5's own, and h5py's
-_LONGEST_TEXT = 32_000_000  # bytes of an attribute
+_LONGEST_TEXT = 64_000_000  # bytes of an attribute
 _LARGEST_CHUNK = 64_000_000  # bytes
+MOST_THINGS = 50_000  # groups and arrays; NASNetLarge's file, with its optimizer, has some 10,000
 DEEPEST = 100  # groups within each other
 _LARGEST_RATIO = 100  # of the numbers to what is stored of them
 _SMALL = 1 << 20  # bytes below which no ratio matters
@@ -54,23 +56,31 @@ def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
 
 
 def check_heaps(path: Path) -> None:
-    """Refuse a file whose heaps of texts are damaged: HDF5 may search them without end.
+    """Refuse heaps of texts that are damaged, which HDF5 may search without end, or of long texts.
 
     A heap is `GCOL`, a version, and objects that fill it: each a number, two counts, a length and
     as many bytes, padded to eight; number 0 is what is free.
 
     Raises:
         OSError: a heap is damaged.
+        ValueError: it holds more than a text that is read.
     """
     if not path.stat().st_size:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        left = len(data) // _SHORTEST_OBJECT  # heaps lie apart: all their objects are in the file
         for start, end in _written(file.fileno(), len(data)):
             at = data.find(_HEAP, start, end)
             while at >= 0:
-                if not _is_whole(data, at):
+                count, longest = _objects_of(data, at, left)
+                left -= count
+                if not count or left < 0:
                     raise OSError(
                         f"{path} cannot be read as HDF5: the heap at byte {at} is damaged"
+                    )
+                if longest > _LONGEST_TEXT:
+                    raise ValueError(
+                        f"{path}: a text must have at most {_LONGEST_TEXT} bytes, got {longest}"
                     )
                 at = data.find(_HEAP, at + 1, end)
 
@@ -89,21 +99,26 @@ def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _is_whole(data: mmap.mmap, start: int) -> bool:
-    """Whether the objects of the heap that starts there fill it, one after the other."""
+def _objects_of(data: mmap.mmap, start: int, most: int) -> tuple[int, int]:
+    """How many objects the heap that starts there has, and the bytes of the longest.
+
+    None, if they do not fill it one after the other.
+    """
     if len(data) < start + 16:
-        return False
+        return 0, 0
     end = start + int.from_bytes(data[start + 8 : start + 16], "little")
     if end > len(data):
-        return False
-    at = start + 16
-    while at + 16 <= end:
+        return 0, 0
+    at, count, longest = start + 16, 1, 0  # the heap itself counts
+    while at + 16 <= end and count <= most:
         number = int.from_bytes(data[at : at + 2], "little")
         length = int.from_bytes(data[at + 8 : at + 16], "little")
         if number == 0 and length < 16:
-            return False
+            return 0, 0
         at += length if number == 0 else 16 + (length + 7) // 8 * 8
-    return at <= end
+        count += 1
+        longest = max(longest, length if number else 0)
+    return (count, longest) if at <= end else (0, 0)
 
 
 def within(group: Any, path: str) -> Any:
@@ -203,6 +218,26 @@ def texts(group: Any, name: str) -> list[str] | None:
     value = group.attrs[name]
     items = value.tolist() if isinstance(value, np.ndarray) else [value]
     return [item.decode("utf-8") if isinstance(item, bytes) else str(item) for item in items]
+
+
+class Walk:
+    """A way through all groups of a file, which may claim any number of them."""
+
+    def __init__(self) -> None:
+        self._met = 0
+
+    def names(self, group: Any, place: str, depth: int) -> list[str]:
+        """The names in a group that lies so deep; `place` is how errors call it.
+
+        Raises:
+            ValueError: it lies too deep, or there are more groups and arrays than any model has.
+        """
+        self._met += len(group)
+        if depth > DEEPEST:
+            raise ValueError(f"{place} must not be in more than {DEEPEST} groups")
+        if self._met > MOST_THINGS:
+            raise ValueError(f"{place}: a file must have at most {MOST_THINGS} groups and arrays")
+        return list(group)
 
 
 def _brief(thing: Any) -> str:

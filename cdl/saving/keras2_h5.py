@@ -25,7 +25,7 @@ from cdl._configs import custom_objects as registered
 from cdl._variables.assigning import all_assigned
 from cdl.saving import cudnn_weights, hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
-from cdl.saving.configs import blaming, longest_config, parsed
+from cdl.saving.configs import blaming, check_length, check_written, parsed, read
 from cdl.saving.variable_paths import finalize
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None, compile: bo
 
 def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
     """The model that the configs in a file make."""
-    config = _json(root, "model_config")
-    if config is None:
+    text = _text(root, "model_config")
+    if text is None:
         raise ValueError("there is no such attribute in the file: it holds weights at most")
-    training = _json(root, "training_config") if compile else None
+    training = _training(root) if compile else None
     with registered.CustomObjectScope(registered.all_custom_objects(custom_objects)):
         size = root.file.id.get_filesize()
-        whole = keras2_configs.modern(parsed(json.dumps(config), size))
+        whole = keras2_configs.modern(parsed(text, size))
         if training is not None:
             whole["compile_config"] = keras2_configs.modern_compile(training)
         model = serialization.deserialize(whole)
@@ -83,20 +83,30 @@ def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) ->
     return model
 
 
-def _json(root: Any, name: str) -> dict[str, Any] | None:
+def _training(root: Any) -> dict[str, Any] | None:
+    """What the model was compiled with, if the file says so."""
+    text = _text(root, "training_config")
+    try:
+        config = None if text is None else read(text)
+    except ValueError as error:
+        raise ValueError(f"attribute training_config: {error}") from error
+    if not (config is None or isinstance(config, Mapping)):
+        raise ValueError(
+            f"attribute training_config must hold a dict, got {serialization.shown(config)}"
+        )
+    return None if config is None else dict(config)
+
+
+def _text(root: Any, name: str) -> str | None:
+    """The text of an attribute, if it is not too long for the weights beside it."""
     texts = hdf5.texts(root, name)
     if not texts:
         return None
-    most = longest_config(root.file.id.get_filesize())
-    if len(texts) > 1 or len(texts[0]) > most:
-        raise ValueError(f"attribute {name} must be one text of at most {most} bytes")
-    try:
-        config = json.loads(texts[0])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"attribute {name} is not JSON: {error}") from error
-    if not isinstance(config, Mapping):
-        raise ValueError(f"attribute {name} must hold a dict, got {serialization.shown(config)}")
-    return dict(config)
+    if len(texts) > 1:
+        raise ValueError(f"attribute {name} must be one text, got {len(texts)}")
+    size = len(texts[0])
+    check_length(size, max(0, root.file.id.get_filesize() - size))
+    return texts[0]
 
 
 def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool, by_name: bool) -> None:
@@ -288,6 +298,7 @@ def save_model(model: TrainableModel, path: Path, include_optimizer: bool) -> No
     training = None
     if include_optimizer and model.compiled:
         training = json.dumps(keras2_configs.legacy_compile(model.get_compile_config()))
+    check_written(config, model)
     with replacing(path) as file:
         _write(model, file, config, training)
 

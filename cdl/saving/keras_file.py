@@ -21,9 +21,9 @@ from cdl._configs.custom_objects import CustomObjectScope, all_custom_objects
 from cdl.data.texts import decoded
 from cdl.distribution import ranks
 from cdl.layers.preprocessing.host_layer import VocabularyLayer
-from cdl.saving import file_objects, keras2_configs, keras2_h5, random_state, weights
+from cdl.saving import configs, file_objects, keras2_configs, keras2_h5, random_state, weights
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
-from cdl.saving.configs import blaming, longest_config, parsed
+from cdl.saving.configs import blaming, parsed
 from cdl.saving.file_objects import FilePath, is_open_file
 from cdl.saving.variable_paths import parts
 from cdl.saving.zip_reader import Members, in_place, members_of
@@ -37,6 +37,7 @@ EXPORTED = {".c": "c", ".onnx": "onnx"}  # what is written by `Model.export`: su
 _KERAS = "3.15.1"  # whose format it is
 _ASSETS = "assets"  # where the texts of layers are, by the paths of these
 _LONGEST_ASSET = 1 << 30
+_LONGEST_METADATA = 1 << 20
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", weights.WITHIN
 # What a config may ask for: a number of float32 takes 4 bytes of the file, and an optimizer that
 # has not learned yet brings up to three more; besides, metrics and small nets in any case.
@@ -100,6 +101,7 @@ def save_model(
             keras2_h5.save_model(model, path, include_optimizer)
         return
     config = json.dumps(serialization.serialize(model))
+    configs.check_written(config, model)
     saved_at = time.strftime("%Y-%m-%d@%H:%M:%S")
     metadata = json.dumps({"keras_version": _KERAS, "date_saved": saved_at})
     if not may_write(path, overwrite, "save_model"):
@@ -185,7 +187,7 @@ def load_model(
         )
     with opened(path, "load_model") as members:
         size = path.stat().st_size
-        text = members.read(_CONFIG, longest_config(size))
+        text = _config_of(members)
         numbers = _NUMBERS_PER_BYTE * members.size(_WEIGHTS) + _SPARE_NUMBERS
         with blaming(path, _CONFIG), allocation_limit.limited(numbers):
             config = parsed(text, size)
@@ -215,7 +217,7 @@ def load_model(
 def _of_keras_2(members: Members) -> bool:
     """Whether a file says that Keras 2 wrote it."""
     try:
-        metadata = json.loads(members.read(_METADATA, 1 << 20))
+        metadata = json.loads(members.read(_METADATA, _LONGEST_METADATA))
     except (ValueError, RecursionError):
         return False  # a file without it is read too
     version = metadata.get("keras_version") if isinstance(metadata, Mapping) else None
@@ -229,11 +231,20 @@ def weights_of(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def read_texts(path: Path) -> tuple[bytes, bytes]:
+def read_texts(path: Path) -> tuple[Any, Any]:
     """The config and the metadata of a `.keras` file."""
     with opened(path, "KerasFileEditor") as members:
-        size = path.stat().st_size
-        return members.read(_CONFIG, longest_config(size)), members.read(_METADATA, 1 << 20)
+        with blaming(path, _CONFIG):
+            config = configs.read(_config_of(members), path.stat().st_size)
+        with blaming(path, _METADATA):
+            return config, configs.read(members.read(_METADATA, _LONGEST_METADATA))
+
+
+def _config_of(members: Members) -> bytes:
+    """The text of the config, if it is not too long for the weights beside it."""
+    whole = members.path.stat().st_size  # what is packed may claim any size
+    beside = min(members.size(_WEIGHTS), whole) if _CONFIG in members else 0
+    return members.read(_CONFIG, configs.longest_config(beside))
 
 
 @contextlib.contextmanager

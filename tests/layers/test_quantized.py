@@ -200,3 +200,43 @@ def test_quantized_layers_give_the_dtype_of_their_policy(config, policy, equatio
         assert np.abs(np.float32(given[-1]) - before).max() < 1
         if config.mode == "int4" and config.block_size:
             assert layer.g_idx.dtype == "float32"
+
+
+class Refusing(quantizers.AbsMaxQuantizer):
+    """A quantizer of weights that fails for the second one."""
+
+    calls = 0
+
+    def __call__(self, inputs, *args, **kwargs):
+        self.calls += 1
+        if self.calls == 2:
+            raise RuntimeError("no more")
+        return super().__call__(inputs, *args, **kwargs)
+
+
+def test_an_error_at_one_layer_leaves_all_as_they_were():
+    few, many = Input((5,)), Input((133_145,))
+    first, wide = layers.Dense(3, name="dense_few"), layers.Dense(1, name="dense_many")
+    model = Model([few, many], [first(few), wide(many)])
+    before = [np.array(w) for w in model.weights]
+    with pytest.raises(ValueError, match=r"'dense_many': .* at most 133,144 inputs.* got 133,145"):
+        model.quantize("int8", filters="dense")
+    config = quantizers.Int8QuantizationConfig(Refusing(axis=0), None)
+    with pytest.raises(RuntimeError, match="no more"):
+        model.quantize(config=config, filters="dense")
+    for layer in (first, wide):
+        assert layer.dtype_policy.name == "float32"
+        assert layer.quantization_config is None
+    assert all(map(np.array_equal, before, model.weights))
+    model.quantize(config=MODES["int8 weights"], filters="dense")
+    assert wide.dtype_policy.name == "int8_from_float32"
+
+
+@pytest.mark.parametrize(
+    "make", [layers.Dense, lambda n, **k: layers.EinsumDense("ab,bc->ac", n, **k)]
+)
+def test_more_inputs_than_sums_hold_are_refused_when_a_quantized_layer_is_built(make):
+    layer = make(1, dtype="int8_from_float32")
+    with pytest.raises(ValueError, match="at most 133,144 inputs"):
+        layer.build((None, 133_145))
+    make(1, dtype="int8_from_float32").build((None, 133_144))

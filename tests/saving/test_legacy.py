@@ -314,7 +314,7 @@ BAD = {
     "config_is_a_record": (_set("model_config", COMPOUND), "must hold texts"),
     "config_is_several": (_set("model_config", ["a", "b"]), "must be one text"),
     "config_is_no_json": (_set("model_config", "{"), "is not JSON"),
-    "config_is_a_list": (_set("model_config", "[]"), "must hold a dict"),
+    "config_is_a_list": (_set("model_config", "[]"), "must hold the config of a model, a dict"),
     "config_is_deep": (_set("model_config", "[" * 50_000), "is not JSON"),
     "config_is_no_model": (
         _config(lambda config: {"class_name": "Dense", "config": {"units": 1}}),
@@ -331,7 +331,7 @@ BAD = {
     "code": (_config(lambda config: config["config"]["layers"].append(LAMBDA)), "never runs"),
     "units_are_huge": (_layer("units", 10**12), "larger than all that the file holds"),
     "units_are_text": (_layer("units", "a"), "units must be a positive int"),
-    "training_is_no_json": (_set("training_config", "{"), "training_config is not JSON"),
+    "training_is_no_json": (_set("training_config", "{"), "training_config: it is not JSON"),
     "training_is_empty": (_set("training_config", "{}"), "the config of an optimizer"),
     "no_weights": (lambda root: root.pop("model_weights"), "model_weights: there is no such"),
     "no_group": (lambda root: root.pop("model_weights/dense"), "no group 'dense'"),
