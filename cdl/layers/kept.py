@@ -98,7 +98,7 @@ class _Attributes:
                 continue
             seen.add(id(thing))
             if isinstance(thing, tuple):
-                waiting += thing
+                waiting.extend(thing)  # += would ask a subclass of tuple for its __radd__
             elif isinstance(thing, _COLLECTIONS):
                 if len(thing) <= _LONG:
                     waiting += self._note(thing)

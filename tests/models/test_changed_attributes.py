@@ -230,3 +230,24 @@ def test_nothing_is_traced_again_without_a_change(net):
     net.alpha, net.array = float("1.0"), net.array
     use()
     assert len(traces) == first
+
+
+def test_tuples_of_a_users_class_may_be_added_in_another_way():
+    class Shape(tuple):
+        __slots__ = ()
+
+        def __radd__(self, other):
+            raise TypeError("sizes alone")
+
+    class Padded(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.of, self.widths = Shape((3, 1)), [Shape((1, 2))]
+
+        def call(self, x):
+            return x * self.of[0] + self.widths[0][1]
+
+    model = cdl.Sequential([cdl.Input((3,)), Padded()])
+    np.testing.assert_allclose(model(X), 3 * X + 2)
+    model.layers[0].widths[0] = Shape((1, 4))
+    np.testing.assert_allclose(model(X), 3 * X + 4)
