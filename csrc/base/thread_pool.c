@@ -16,22 +16,25 @@
  * that of others is 512 KB on macOS. */
 enum { SPINS = 4000, STACK = 8 << 20 };
 
+/* Each worker is called by itself: those that a region does not need sleep on, and it does not wait
+ * for them. */
+struct worker {
+    struct pool *pool;
+    int number;        /* of the thread in a region */
+    atomic_uint calls; /* the worker waits for the next */
+    pthread_t thread;
+    pthread_cond_t called;
+    char apart[64]; /* of another cache line than the next worker's */
+};
+
 struct pool {
     int workers;
-    pthread_t worker[CDL_MAX_THREADS];
-    atomic_uint calls;                   /* of regions: workers wait for the next */
-    atomic_int running;                  /* workers that have not finished the last one */
-    int size;                            /* threads of the region, the caller among them */
+    struct worker worker[CDL_MAX_THREADS];
+    atomic_int running;                  /* workers that have not finished the last region */
     void (*work)(void *arg, int thread); /* NULL ends the workers */
     void *arg;
     pthread_mutex_t lock;
-    pthread_cond_t called, finished;
-};
-
-struct start {
-    struct pool *pool;
-    int thread;
-    unsigned seen; /* calls before this worker came */
+    pthread_cond_t finished;
 };
 
 static _Thread_local struct pool *own;
@@ -40,20 +43,19 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 
 static void *live(void *given) {
-    const struct start start = *(struct start *)given;
-    struct pool *pool = start.pool;
-    free(given);
+    struct worker *self = given;
+    struct pool *pool = self->pool;
     within = true;
-    for (unsigned seen = start.seen;; seen++) {
-        for (int spins = 0; spins < SPINS && atomic_load(&pool->calls) == seen; spins++)
+    for (unsigned seen = 0;; seen++) {
+        for (int spins = 0; spins < SPINS && atomic_load(&self->calls) == seen; spins++)
             cdl_pause();
-        if (atomic_load(&pool->calls) == seen) {
+        if (atomic_load(&self->calls) == seen) {
             pthread_mutex_lock(&pool->lock);
-            while (atomic_load(&pool->calls) == seen) pthread_cond_wait(&pool->called, &pool->lock);
+            while (atomic_load(&self->calls) == seen) pthread_cond_wait(&self->called, &pool->lock);
             pthread_mutex_unlock(&pool->lock);
         }
         if (!pool->work) return NULL;
-        if (start.thread < pool->size) pool->work(pool->arg, start.thread);
+        pool->work(pool->arg, self->number);
         if (atomic_fetch_sub(&pool->running, 1) == 1) {
             pthread_mutex_lock(&pool->lock);
             pthread_cond_signal(&pool->finished);
@@ -62,23 +64,26 @@ static void *live(void *given) {
     }
 }
 
-static void call(struct pool *pool, void (*work)(void *, int), void *arg, int size) {
+static void call(struct pool *pool, void (*work)(void *, int), void *arg, int workers) {
     pool->work = work;
     pool->arg = arg;
-    pool->size = size;
-    atomic_store(&pool->running, pool->workers);
+    atomic_store(&pool->running, workers);
     pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->calls, 1);
-    pthread_cond_broadcast(&pool->called);
+    for (int i = 0; i < workers; i++) {
+        atomic_fetch_add(&pool->worker[i].calls, 1);
+        pthread_cond_signal(&pool->worker[i].called);
+    }
     pthread_mutex_unlock(&pool->lock);
 }
 
 /* At the end of the thread that owns the pool. */
 static void end(void *given) {
     struct pool *pool = given;
-    call(pool, NULL, NULL, 0);
-    for (int i = 0; i < pool->workers; i++) pthread_join(pool->worker[i], NULL);
-    pthread_cond_destroy(&pool->called);
+    call(pool, NULL, NULL, pool->workers);
+    for (int i = 0; i < pool->workers; i++) {
+        pthread_join(pool->worker[i].thread, NULL);
+        pthread_cond_destroy(&pool->worker[i].called);
+    }
     pthread_cond_destroy(&pool->finished);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
@@ -92,7 +97,6 @@ static struct pool *found(void) {
         own = calloc(1, sizeof *own);
         if (!own) return NULL;
         pthread_mutex_init(&own->lock, NULL);
-        pthread_cond_init(&own->called, NULL);
         pthread_cond_init(&own->finished, NULL);
         pthread_setspecific(key, own);
     }
@@ -101,19 +105,20 @@ static struct pool *found(void) {
 
 /* Signals are for threads of Python. */
 static bool join(struct pool *pool) {
-    struct start *start = malloc(sizeof *start);
-    if (!start) return false;
-    *start = (struct start){pool, pool->workers + 1, atomic_load(&pool->calls)};
+    struct worker *worker = &pool->worker[pool->workers];
+    worker->pool = pool;
+    worker->number = pool->workers + 1;
+    pthread_cond_init(&worker->called, NULL);
     sigset_t all, before;
     sigfillset(&all);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool made = pthread_create(&pool->worker[pool->workers], &attributes, live, start) == 0;
+    const bool made = pthread_create(&worker->thread, &attributes, live, worker) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    if (!made) free(start);
+    if (!made) pthread_cond_destroy(&worker->called);
     pool->workers += made;
     return made;
 }
@@ -125,7 +130,7 @@ bool cdl_thread_pool_run(int *size, void (*work)(void *arg, int thread), void *a
     if (pool->workers + 1 < *size) *size = pool->workers + 1;
     if (*size < 2) return false;
     within = true;
-    call(pool, work, arg, *size);
+    call(pool, work, arg, *size - 1);
     work(arg, 0);
     for (int spins = 0; spins < SPINS && atomic_load(&pool->running) > 0; spins++) cdl_pause();
     if (atomic_load(&pool->running) > 0) {

@@ -5,7 +5,7 @@
 
 #include "base/param.h"
 
-enum { LINE = CDL_BF16_LINE, DEPTH = 256, ROWS = 64, LD = DEPTH + LINE };
+enum { LINE = CDL_BF16_LINE, DEPTH = 256, ROWS = 32, LD = DEPTH + LINE };
 
 /* Pairs as they come of rows: `rows` of them, 0 up to a whole line, side by side. */
 static void pair(const struct cdl_kernels *kernels, size_t rows, size_t n, const float *x,

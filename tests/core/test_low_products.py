@@ -4,6 +4,10 @@ Their sums have another order than those of float32, and factors that were not r
 a gradient). So results are those of other instruction sets within some steps of bfloat16.
 """
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from programs import ISAS, TEAMS, predict, pull_back
@@ -90,3 +94,31 @@ def test_any_team_gives_the_same_bits(name):
     for team in TEAMS:
         for a, b in zip(one, ran(program, "amx", **team)[1], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+IN_A_THREAD_OF_128_KB = """
+import threading
+import numpy as np
+import cdl
+from cdl import layers
+
+x = cdl.Input((64, 64))
+y = layers.MultiHeadAttention(2, 64, dtype="mixed_bfloat16")(x, x)
+model = cdl.Model(x, layers.Dense(64, dtype="mixed_bfloat16")(y))
+model.compile("sgd", "mse")
+data = np.ones((32, 64, 64), np.float32)
+run = lambda: model.fit(data, data, verbose=0)
+run()
+threading.stack_size(128 << 10)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.measures  # sanitizers take stack of their own
+def test_products_fit_the_stack_that_musl_gives_a_thread():
+    """It has 128 KB for each thread of OpenMP, and overflow ends the process."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", IN_A_THREAD_OF_128_KB]
+    subprocess.run(command, check=True, env=environment)
