@@ -87,7 +87,6 @@ class MaxNorm(Constraint):
         return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"max_value": self.max_value, "axis": self.axis}
 
 
@@ -117,7 +116,6 @@ class UnitNorm(Constraint):
         return weight / _divisor(norm)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"axis": self.axis}
 
 
@@ -158,7 +156,6 @@ class MinMaxNorm(Constraint):
         return weight * (desired / _divisor(norm))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "min_value": self.min_value,
             "max_value": self.max_value,

@@ -283,7 +283,6 @@ class Distiller(models.Model):
         super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
-        """What the student gives."""
         return self.student(inputs, training=training)
 
     def compute_loss(
@@ -344,7 +343,6 @@ class Distiller(models.Model):
         return {"teacher": found, "student": {**own, "": y_pred}}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "name": self.name,
             "teacher": serialize(self.teacher),

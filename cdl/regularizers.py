@@ -84,7 +84,6 @@ class L1L2(Regularizer):
         return _number(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(np.square(w)))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"l1": self.l1, "l2": self.l2}
 
 
@@ -104,7 +103,6 @@ class L1(Regularizer):
         return _number(self.l1 * np.sum(np.abs(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"l1": float(np.float32(self.l1))}  # as Keras, which keeps it in float32
 
 
@@ -124,7 +122,6 @@ class L2(Regularizer):
         return _number(self.l2 * np.sum(np.square(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"l2": self.l2}
 
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import textwrap
 from pathlib import Path
 from types import FunctionType
@@ -37,7 +38,7 @@ def public_things():
 THINGS = public_things()
 
 # Parts of cdl/ whose docstrings, private ones too, all begin with their subject.
-PLAIN = ("scripts", "scripts/legacy")
+PLAIN = ("losses", "metrics", "optimizers", "scripts")
 CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
 
 
@@ -71,17 +72,60 @@ def raises(function):
     )
 
 
-@pytest.mark.parametrize("folder", PLAIN)
-def test_docstrings_begin_with_their_subject_in_four_words_or_more(folder):
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+def sources(part):
+    """The files of a part of cdl/."""
+    home = Path(cdl.__file__).parent / part
+    return [home] if home.is_file() else sorted(home.rglob("*.py"))
+
+
+@pytest.mark.parametrize("part", PLAIN)
+def test_docstrings_begin_with_their_subject_in_four_words_or_more(part):
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     wrong, seen = [], 0
-    for path in sorted((Path(cdl.__file__).parent / folder).glob("*.py")):
+    for path in sources(part):
         for node in ast.walk(ast.parse(path.read_text())):
             text = ast.get_docstring(node) if isinstance(node, documented) else None
             seen += text is not None
             if text is not None and (CLAUSE.match(text) or len(text.split()) < 4):
                 wrong.append(f"{path.name}:{node.body[0].lineno}: {text.splitlines()[0]}")
     assert seen > 0
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("part", PLAIN)
+def test_comments_begin_with_their_subject(part):
+    wrong = []
+    for path in sources(part):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            text = line.strip()
+            begins = not lines[number - 1].strip().startswith("#")
+            if text.startswith("#") and begins and CLAUSE.match(text.lstrip("#: ")):
+                wrong.append(f"{path.name}:{number + 1}: {text}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_public_method_has_a_docstring_or_overrides_one_that_has():
+    def classes(module, members):
+        for each in members.values():
+            private = getattr(each, "__name__", "_").startswith("_")
+            if inspect.isclass(each) and each.__module__ == module and not private:
+                yield each
+                yield from classes(module, vars(each))
+
+    wrong, seen = [], 0
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != "cdl" or "._" in name:
+            continue
+        for each in classes(name, vars(module)):
+            for method, value in vars(each).items():
+                wrapped = getattr(value, "fget", None) or getattr(value, "__func__", value)
+                if method.startswith("_") or not isinstance(wrapped, FunctionType):
+                    continue
+                seen += 1
+                if not inspect.getdoc(getattr(each, method)):
+                    wrong.append(f"{name}.{each.__qualname__}.{method}")
+    assert seen > 1000
     assert not wrong, "\n".join(wrong)
 
 

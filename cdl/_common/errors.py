@@ -114,10 +114,14 @@ def _say(
 def name_plainly(mixin: type) -> None:
     """Let Python's errors about calls of a class's methods name the method alone.
 
-    For bases that users do not know: not `Trainer.compile()` but `compile()`.
+    For bases that users do not know: not `Trainer.compile()` but `compile()`. A method without a
+    docstring gets that of its base here, as `help` finds bases by the qualified name.
     """
     for name, thing in vars(mixin).items():
         method = getattr(thing, "__func__", thing)
+        if isinstance(method, FunctionType) and method.__doc__ is None:
+            texts = (getattr(vars(base).get(name), "__doc__", None) for base in mixin.__mro__[1:])
+            method.__doc__ = next(filter(None, texts), None)
         while isinstance(method, FunctionType):
             method.__qualname__ = name
             method = getattr(method, "__wrapped__", None)

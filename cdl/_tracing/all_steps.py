@@ -45,7 +45,6 @@ class AllSteps(Loop):
     def append_to(
         self, program: Program, carried: list[Value], sequences: list[Value], others: list[Value]
     ) -> tuple[list[Value], list[Value], list[Value]]:
-        """Append the steps."""
         body = Body(program, self.body, [*map(_element_of, sequences), *others])
         elements = body.inputs[: len(sequences)]
         if self.acts or any(v.shared for v in sequences) or not all_steps.fits(body.own, elements):

@@ -38,16 +38,13 @@ class LayerScale(layers.Layer):
         self.init_values, self.projection_dim = init_values, projection_dim
 
     def build(self, _: Any) -> None:
-        """Add the weights."""
         start = Constant(self.init_values)
         self.gamma = self.add_weight(shape=(self.projection_dim,), initializer=start)
 
     def call(self, x: Any) -> Any:
-        """The product."""
         return x * self.gamma
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         own = {"init_values": self.init_values, "projection_dim": self.projection_dim}
         return {**super().get_config(), **own}
 

@@ -41,11 +41,9 @@ class CustomScaleLayer(layers.Layer):
         self.scale = scale
 
     def call(self, inputs: Any) -> Any:
-        """The sum."""
         return inputs[0] + inputs[1] * self.scale
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "scale": self.scale}
 
 

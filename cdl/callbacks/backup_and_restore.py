@@ -168,7 +168,6 @@ class BackupAndRestore(Callback):
         os.replace(temporary, self._training_metadata_path)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Remove the backup."""
         import shutil
 
         if self.delete_checkpoint and os.path.exists(self._folder):

@@ -48,7 +48,6 @@ class CSVLogger(Callback):
         self._told = False  # that a value has no column
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Open the file."""
         path = self._placed(self.filename)
         self._close()
         self.keys, self.append_header = None, True
@@ -61,7 +60,6 @@ class CSVLogger(Callback):
         self.csv_file = open(path, mode, newline="")  # noqa: SIM115 - until the run ends
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Write the line."""
         logs = logs or {}
         if self.csv_file is None:
             raise ValueError("CSVLogger: on_train_begin must be called before on_epoch_end")
@@ -79,7 +77,6 @@ class CSVLogger(Callback):
         self.csv_file.flush()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Close the file."""
         self._close()
 
     def _let_go(self, trained: bool) -> None:

@@ -44,7 +44,6 @@ class OptunaPruning(Callback):
         self.pruned = False
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Begin anew."""
         self.pruned = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

@@ -49,7 +49,6 @@ class RemoteMonitor(Callback):
         self.send_as_json = flag("RemoteMonitor", "send_as_json", send_as_json)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Send the values."""
         from urllib.error import URLError
         from urllib.parse import urlencode
         from urllib.request import Request, urlopen

@@ -194,7 +194,6 @@ class TensorBoard(Callback):
             self._close()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Close the files."""
         self._training = False
         self._close()
 

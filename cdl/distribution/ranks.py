@@ -353,7 +353,6 @@ class Alone(Ranks):
         return True
 
     def total(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-        """The numbers themselves."""
         return np.array(numbers, np.float64)
 
     def gathered(self, mine: Any, what: str = "a step") -> list[Any]:
@@ -361,14 +360,12 @@ class Alone(Ranks):
         return [mine]
 
     def of_first(self, mine: Any) -> Any:
-        """The same."""
         return mine
 
     def array_of_first(self, array: NDArray[Any]) -> None:
         """Nothing is to be done."""
 
     def rows(self, parts: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
-        """The rows themselves."""
         return parts
 
     @contextmanager

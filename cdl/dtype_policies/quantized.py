@@ -38,7 +38,6 @@ class QuantizedDTypePolicy(DTypePolicy):
         self._quantization_mode = mode
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"mode": self._quantization_mode, "source_name": self._source_name}
 
 
@@ -74,7 +73,6 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
         return self._amax_history_length
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "amax_history_length": self._amax_history_length}
 
 
@@ -115,7 +113,6 @@ class _Numbered(QuantizedDTypePolicy):
         self._numbers = numbers
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "mode": "/".join(map(str, [self.mode, *self._numbers]))}
 
 

@@ -52,7 +52,6 @@ class Constant(Initializer):
         return astype(np.full(checked_shape(self, shape), self.value), standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"value": serialize(self.value)}
 
     @classmethod
@@ -100,5 +99,4 @@ class Values(Initializer):
         return astype(self.values, standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {"values": self.values.tolist()}

@@ -87,7 +87,6 @@ class STFT(Initializer):
         return values / np.abs(values).sum() if self.scaling == "spectrum" else values
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         names = ("side", "window", "periodic", "scaling")
         return {name: getattr(self, name) for name in names}
 

@@ -45,5 +45,4 @@ class Orthogonal(RandomInitializer):
         return q.reshape(shape).astype(np.float32)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "gain": self.gain}

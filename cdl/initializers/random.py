@@ -83,7 +83,6 @@ class RandomNormal(RandomInitializer):
         return scaled(rng.standard_normal(shape, np.float32), self.stddev, self.mean)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
 
@@ -124,7 +123,6 @@ class RandomUniform(RandomInitializer):
         return scaled(rng.random(shape, np.float32), self.maxval - self.minval, self.minval)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
 
 

@@ -94,7 +94,6 @@ class VarianceScaling(RandomInitializer):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "scale": self.scale,
@@ -119,7 +118,6 @@ class _Scaling(VarianceScaling):
         super().__init__(*self._arguments, seed, input_axes, output_axes)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         return {name: config[name] for name in ("seed", "input_axes", "output_axes")}
 

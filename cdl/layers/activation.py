@@ -40,7 +40,6 @@ class Activation(SameShape):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the activation."""
         if self.activation is None:  # by who has set it so
             return x
         y: Value = self.activation.lower(program, x)
@@ -53,5 +52,4 @@ class Activation(SameShape):
         return changed(shape) if changed is not None else shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "activation": activations.serialize(self.activation)}

@@ -148,7 +148,6 @@ class Dense(WithIntegers, AdaptableKernel):
         return changed(shape) if changed is not None else shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "units": self.units,

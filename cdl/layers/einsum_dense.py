@@ -311,7 +311,6 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         return tuple(sizes.get(letter) for letter in of_y)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "output_shape": self.partial_output_shape,

@@ -162,7 +162,6 @@ class Embedding(WithIntegers):
         return np.not_equal(np.asarray(inputs), 0) if self.mask_zero else None
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "input_dim": self.input_dim,

@@ -30,5 +30,4 @@ class Identity(SameShape):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append nothing."""
         return x

@@ -91,7 +91,6 @@ class InputLayer(Layer):
         """Nothing: the value comes from outside."""
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append nothing."""
         return x
 
     def compute_output_shape(self, input_shape: Any = None) -> Shape:
@@ -99,7 +98,6 @@ class InputLayer(Layer):
         return self.batch_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "batch_shape": self.batch_shape,
             "dtype": self.dtype,

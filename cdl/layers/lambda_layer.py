@@ -87,7 +87,6 @@ class Lambda(Layer):
         self._build_at_init()
 
     def call(self, inputs: ArrayLike, mask: Any = None, training: bool | None = None) -> Any:
-        """What the function gives."""
         more = {"mask": mask, "training": training}
         told = {name: value for name, value in more.items() if name in self._takes}
         return self.function(inputs, **{**self.arguments, **told})

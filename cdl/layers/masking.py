@@ -56,5 +56,4 @@ class Masking(SameShape):
         return ops.any(ops.not_equal(inputs, self.mask_value), -1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "mask_value": self.mask_value}

@@ -208,7 +208,6 @@ class ReversibleEmbedding(Embedding):
         return super().compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "tie_weights": self.tie_weights,

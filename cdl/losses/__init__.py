@@ -1,4 +1,4 @@
-"""Losses: classes, functions, and what a name, function or object stands for."""
+"""Losses: functions of targets and predictions that training minimizes."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def resolve(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Loss:
-    """The Loss that an identifier stands for, given the shapes that it is to be used with.
+    """The Loss of an identifier (name, function or object) for given target and output shapes.
 
     Args:
         identifier: what `get` takes, but for None; "crossentropy" and "ce" are the one that fits
@@ -146,7 +146,7 @@ def resolve(
 
 
 def kind_of_targets(y_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> str:
-    """What shapes say that targets are: "binary", "sparse_categorical" or "categorical".
+    """Kind of targets by their shape: "binary", "sparse_categorical" or "categorical".
 
     One prediction a line is binary; targets of lower rank, or with a last axis of 1, are class
     numbers; all else is one-hot.

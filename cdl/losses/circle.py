@@ -1,4 +1,4 @@
-"""Circle: a loss of embeddings, by how near those of a class are to each other.
+"""Circle loss: a metric-learning loss of embeddings by pairwise similarities.
 
 Every sample's loss reads all the others, so training takes its gradients from here, once a batch.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Pairs(NamedTuple):
-    """The two sums of exponentials of each sample: logarithms, and gradients by the distances."""
+    """Log-sum-exps over both kinds of pairs of each sample, and their gradients."""
 
     log_sums: Array
     gradients: Array
@@ -28,7 +28,7 @@ class _Pairs(NamedTuple):
 
 @registry.add()
 class Circle(Loss):
-    """``log(1 + sum exp(gamma n_j) sum exp(gamma p_i))`` of each sample, over pairs in the batch.
+    """Circle loss, ``log(1 + sum exp(gamma n_j) sum exp(gamma p_i))`` over a sample's pairs.
 
     With d the cosine distance ``max(1 - a b, 0)`` of two embeddings, a pair of one class (i) has
     ``p = max(d + m, 0) (d - m)`` and a pair of two classes (j) ``n = max(1 + m - d, 0)
@@ -75,11 +75,11 @@ class Circle(Loss):
         return losses.astype(p.dtype, copy=False)
 
     def reduce(self, values: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
-        """As in `Loss`; a mean is over the samples that have pairs of both kinds."""
+        """Reduce the values; a mean is over the samples that have pairs of both kinds."""
         return super().reduce(values, self.masked(values, np.asarray(values) > 0, sample_weight))
 
     def shares(self, values: Array, sample_weight: ArrayLike) -> Array | None:
-        """As in `Loss`, for the same samples."""
+        """Factor of each value in the batch's loss; 0 for samples without pairs of both kinds."""
         return super().shares(values, self.masked(values, values > 0, sample_weight))
 
     def gradients(self, y_true: Array, y_pred: Array, shares: Array) -> Array:
@@ -95,7 +95,7 @@ class Circle(Loss):
         return gradient
 
     def _pairs(self, y: Array, p: Array, ref_y: Array, ref_p: Array) -> tuple[_Pairs, _Pairs]:
-        """Pairs of one class, and of two."""
+        """Masks of the pairs of one class, and of two."""
         if p.ndim != 2 or ref_p.ndim != 2 or len(y) != len(p) or len(ref_y) != len(ref_p):
             raise ValueError(
                 f"Circle: y_pred must have shape (n, width) next to n classes, got {p.shape} next "
@@ -116,7 +116,6 @@ class Circle(Loss):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = {name: getattr(self, name) for name in ("gamma", "margin", "remove_diagonal")}
         return {**super().get_config(), **arguments}
 
@@ -153,7 +152,7 @@ def circle(
     gamma: float = 80,
     margin: float = 0.4,
 ) -> NDArray[Any]:
-    """The loss of `Circle` of each sample: its pairs are with the batch, or with given references.
+    """Circle loss of each sample, over pairs in the batch or with given references.
 
     Args:
         y_true: class numbers, (n,) or (n, 1).

@@ -1,4 +1,4 @@
-"""Losses that are rows of the core's table: a class says which row, with what.
+"""Losses of the core's table; each class names its row.
 
 In training the core computes them; calling one computes the values of samples there too.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class CompiledLoss(Loss):
-    """Base of losses that the core has; a subclass says in `row` which one it is.
+    """Base of losses that the core computes; a subclass names its row in `row`.
 
     Attributes:
         row: name in the core's table of losses. Attributes of the row's parameters' names are what
@@ -49,11 +49,11 @@ class CompiledLoss(Loss):
 
     @property
     def wants(self) -> str:
-        """What the targets are: "values", one for each prediction, or "classes", one a line."""
+        """Kind of targets: "values", one per prediction, or "classes", one per line."""
         return _core.LOSSES[self.row].target
 
     def parameters(self) -> dict[str, float]:
-        """The parameters of the row."""
+        """Numeric parameters of the row."""
         return {name: float(getattr(self, name)) for name in _core.LOSSES[self.row].params}
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
@@ -63,7 +63,7 @@ class CompiledLoss(Loss):
     def __call__(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """The loss of a batch, as in `Loss`."""
+        """Loss of a batch: `call`, weighted and reduced."""
         return self.in_dtype(self.reduce(self.call(y_true, y_pred), sample_weight))
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32] | Any:
@@ -154,7 +154,7 @@ class CompiledLoss(Loss):
         weight: Value | None,
         mask: Value | None,
     ) -> Value | None:
-        """The weights of lines that make their mean what `reduction` asks for; None: they are 1."""
+        """Weights of lines for the mean that `reduction` asks for; None stands for ones."""
         classes = target if self.ignore_class is not None else None
         read = {1: weight, 2: mask, 4: classes}
         given = {bit: value for bit, value in read.items() if value is not None}
@@ -176,7 +176,7 @@ def _without(axes: Sequence[int], place: int) -> tuple[int, ...]:
 
 
 def is_compiled(loss: Any) -> bool:
-    """Whether the core computes a loss: false once a subclass changes what it does in Python."""
+    """Whether the core computes a loss; false for a subclass that overrides its methods."""
     if getattr(loss, "wants", "") == "traced":
         return True
     if not isinstance(loss, CompiledLoss) or loss.by_formula:
@@ -185,7 +185,7 @@ def is_compiled(loss: Any) -> bool:
 
 
 def overrides_none(thing: Any, base: type, *methods: str) -> bool:
-    """Whether no class of a user's own stands between `thing` and `base` with one of `methods`."""
+    """Whether no custom class between `thing` and `base` overrides one of `methods`."""
     classes = type(thing).__mro__
     return not any(
         method in vars(cls)

@@ -1,4 +1,4 @@
-"""Losses of probabilities, or of the raw scores that they come from.
+"""Crossentropies of probabilities or logits.
 
 Probabilities are clipped to [1e-7, 1 - 1e-7]; those of classes are first divided by their sum.
 `from_logits=True` takes raw scores, where no logarithm of a small number is taken.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Smoothed(CompiledLoss):
-    """The arguments that both crossentropies of value targets have."""
+    """Arguments shared by binary and categorical crossentropy."""
 
     _on_probabilities: str
     _on_scores: str
@@ -42,7 +42,6 @@ class _Smoothed(CompiledLoss):
         self.row = self._on_scores if self.from_logits else self._on_probabilities
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "from_logits": self.from_logits,
@@ -53,7 +52,7 @@ class _Smoothed(CompiledLoss):
 
 @registry.add()
 class BinaryCrossentropy(_Smoothed):
-    """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
+    """Binary crossentropy, ``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
 
     Args:
         from_logits: whether predictions are raw scores; p is then their sigmoid.
@@ -92,7 +91,7 @@ def binary_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
+    """Binary crossentropy, ``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -106,7 +105,7 @@ def binary_crossentropy(
 
 @registry.add()
 class CategoricalCrossentropy(_Smoothed):
-    """``-sum(y log p)`` over the last axis; y one-hot, or a distribution.
+    """Crossentropy with one-hot targets or distributions, ``-sum(y log p)`` over the last axis.
 
     Args:
         from_logits: whether predictions are raw scores; p is then their softmax.
@@ -140,7 +139,7 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-sum(y log p)`` over the last axis; y one-hot, or a distribution.
+    """Crossentropy with one-hot targets or distributions, ``-sum(y log p)`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -154,7 +153,7 @@ def categorical_crossentropy(
 
 @registry.add()
 class SparseCategoricalCrossentropy(CompiledLoss):
-    """``-log p[y]`` for class numbers y, over the last axis of p.
+    """Crossentropy with integer class labels y, ``-log p[y]`` over the last axis.
 
     Args:
         from_logits: whether predictions are raw scores; p is then their softmax.
@@ -210,7 +209,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         return np.asarray(y == self.ignore_class)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; as in Keras without `axis`."""
+        """Constructor arguments as a dict; without `axis`, as in Keras."""
         return {
             **super().get_config(),
             "from_logits": self.from_logits,
@@ -226,7 +225,7 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-log p[y]`` for class numbers y, over the last axis of p.
+    """Crossentropy with integer class labels y, ``-log p[y]`` over the last axis.
 
     Args:
         y_true: class numbers, of the predictions' shape without the last axis.

@@ -1,4 +1,4 @@
-"""CTC: the loss of a sequence of labels that nobody has aligned with the predictions."""
+"""CTC loss of label sequences that are not aligned with the predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class CTC(CompiledLoss):
-    """``-log P(labels)`` by connectionist temporal classification (Graves et al., 2006).
+    """Connectionist temporal classification, ``-log P(labels)`` (Graves et al., 2006).
 
     P is the sum of the probabilities of all ways to say the labels in their order within the
     steps, each for one step or more, with blanks anywhere between them and at least one between
@@ -52,7 +52,7 @@ class CTC(CompiledLoss):
 
     @property
     def wants(self) -> str:
-        """What the targets are: "labels", some class numbers for each sample."""
+        """Kind of targets: "labels", a sequence of class numbers per sample."""
         return "labels"
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
@@ -110,14 +110,14 @@ class CTC(CompiledLoss):
         return program.score("ctc", inputs, scale=float(scale), reduction=reduction)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of a sample's losses: there is one."""
+        """Shape of a sample's losses: one number."""
         del shape
         return ()
 
 
 @function_of(CTC)
 def ctc(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``-log P(labels)`` of each sample; see `CTC`.
+    """Connectionist temporal classification loss of each sample, ``-log P(labels)``.
 
     Args:
         y_true: labels (n, labels), class numbers padded by 0.

@@ -1,4 +1,4 @@
-"""Losses of distributions: divergence, focal and generalized crossentropies."""
+"""Losses of distributions: KL divergence, focal and generalized crossentropies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class KLDivergence(CompiledLoss):
-    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1].
+    """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1].
 
     Args:
         reduction: see `Loss`.
@@ -40,7 +40,7 @@ class KLDivergence(CompiledLoss):
 
 @function_of(KLDivergence, "kld", "KLD")
 def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``sum(y_true log(y_true / y_pred))`` over the last axis, both clipped to [1e-7, 1].
+    """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1].
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -51,7 +51,7 @@ def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class CategoricalGeneralizedCrossEntropy(CompiledLoss):
-    """``(1 - p[y]^q) / q`` for class numbers y (Zhang and Sabuncu, 2018): robust to wrong labels.
+    """Generalized crossentropy for noisy labels y, ``(1 - p[y]^q) / q`` (Zhang, Sabuncu, 2018).
 
     Args:
         q: between crossentropy (towards 0) and absolute error (1); above 0 and below 1.
@@ -73,7 +73,6 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
         self.q = number(type(self).__name__, "q", q, above=0.0, below=1.0)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "q": self.q}
 
 
@@ -81,7 +80,7 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
 def categorical_generalized_cross_entropy(
     y_true: ArrayLike, y_pred: ArrayLike, q: float
 ) -> NDArray[np.float32]:
-    """``(1 - p[y]^q) / q`` for class numbers y.
+    """Generalized crossentropy of integer class labels y, ``(1 - p[y]^q) / q``.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -92,7 +91,7 @@ def categorical_generalized_cross_entropy(
 
 
 class _Focal(CompiledLoss):
-    """The arguments that both focal losses have."""
+    """Arguments shared by both focal crossentropies."""
 
     _on_probabilities: str
     _on_scores: str
@@ -118,7 +117,6 @@ class _Focal(CompiledLoss):
         self.row = self._on_scores if self.from_logits else self._on_probabilities
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "from_logits": self.from_logits,
@@ -131,7 +129,7 @@ class _Focal(CompiledLoss):
 
 @registry.add()
 class BinaryFocalCrossentropy(_Focal):
-    """Binary crossentropy times ``(1 - p_t)^gamma``, p_t the probability of the label (Lin, 2017).
+    """Binary focal crossentropy: factor ``(1 - p_t)^gamma``, p_t the label's probability.
 
     Args:
         apply_class_balancing: whether label 1 weighs alpha and label 0 ``1 - alpha``.
@@ -171,7 +169,6 @@ class BinaryFocalCrossentropy(_Focal):
         return {**{name: getattr(self, name) for name in names}, "balancing": balancing}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "apply_class_balancing": self.apply_class_balancing}
 
 
@@ -186,7 +183,7 @@ def binary_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """Binary crossentropy times ``(1 - p_t)^gamma``, the mean over the last axis.
+    """Binary focal crossentropy: times ``(1 - p_t)^gamma``, the mean over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -206,7 +203,7 @@ def binary_focal_crossentropy(
 
 @registry.add()
 class CategoricalFocalCrossentropy(_Focal):
-    """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis (Lin et al., 2017).
+    """Focal crossentropy, ``-sum(alpha (1 - p)^gamma y log p)``, last axis (Lin et al., 2017).
 
     Args:
         alpha: weight of all classes, or a list with a weight for each.
@@ -275,7 +272,7 @@ def categorical_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> NDArray[np.float32]:
-    """``-sum(alpha (1 - p)^gamma y log p)`` over the last axis.
+    """Focal crossentropy, ``-sum(alpha (1 - p)^gamma y log p)`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.

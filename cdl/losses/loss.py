@@ -1,7 +1,7 @@
-"""What a loss is: values of samples, and how they become one number.
+"""Loss: the base of losses, a value per sample and its reduction to one number.
 
-`Loss` is the base for the user's own: a subclass overrides `call` in NumPy or `cdl.ops`. Those that
-the core has are in core_loss.py.
+`Loss` is subclassed for custom losses with `call` in NumPy or `cdl.ops`. The losses of the core are
+in core_loss.py.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Loss(Hinting):
 
     @of_any_names
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each sample, or one number: to be overridden, in NumPy or `cdl.ops`.
+        """Loss of each sample, or one number; to be overridden, in NumPy or `cdl.ops`.
 
         Args:
             y_true: targets, a float array.
@@ -115,13 +115,13 @@ class Loss(Hinting):
         return self.in_dtype(self.reduce(self.call(y, p), sample_weight))
 
     def in_dtype(self, result: Any) -> Any:
-        """What a call gives, in the dtype of the loss."""
+        """Result of a call in the dtype of the loss."""
         if self.dtype == "float32" or not isinstance(result, (np.ndarray, np.generic)):
             return result
         return dtypes.astype(result, self.dtype)[()]
 
     def reduce(self, values: ArrayLike, sample_weight: Any = None) -> Any:
-        """The values of samples, weighted and made one number as `reduction` says."""
+        """Values weighted and reduced to one number by `reduction`."""
         if isinstance(values, graph.KerasTensor):
             return symbolic.reduced(self.reduction, values, sample_weight)
         values = np.asarray(values)
@@ -136,13 +136,13 @@ class Loss(Hinting):
         return dtype.type(total / divisor if divisor else 0.0)
 
     def divisor(self, values: Array, weight: Array | None) -> float:
-        """What the sum of the weighted values is divided by."""
+        """Divisor of the sum of weighted values."""
         if self.reduction == "mean_with_sample_weight" and weight is not None:
             return float(weight.sum(dtype=np.float64))
         return 1.0 if self.reduction == "sum" else float(values.size)
 
     def masked(self, values: ArrayLike, counted: Array, sample_weight: Any) -> Array:
-        """The weights that give values which do not count 0, and make a mean one over the others.
+        """Weights that are 0 for values that do not count; a mean is over the others.
 
         Args:
             values: the losses of samples.
@@ -158,7 +158,7 @@ class Loss(Hinting):
         return weighted(owner, counts, weight)[0]
 
     def shares(self, values: Array, sample_weight: Any) -> Array | None:
-        """The factor with which each value enters the loss of the batch; None if that is no array.
+        """Factor of each value in the loss of the batch; None if that is no array.
 
         Args:
             values: what `call` gave.
@@ -176,17 +176,17 @@ class Loss(Hinting):
         return product.reshape(values.shape) / divisor if divisor else np.zeros(values.shape)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {"name": self.name, "reduction": self.reduction}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a loss from the dict that `get_config` returned."""
         return cls(**config)
 
 
 def _float_dtype(owner: str, dtype: Any) -> str:
-    """The dtype of what a loss gives."""
+    """Dtype of the loss's results."""
     if dtype is None:
         return dtypes.floatx()
     name = dtype_policies.get(dtype).compute_dtype
@@ -198,7 +198,7 @@ def _float_dtype(owner: str, dtype: Any) -> str:
 def function_of(
     cls: type[Loss], *names: str, identifies: bool = True
 ) -> Callable[[Function], Function]:
-    """A decorator that enters the function form of a class, under its own name and `names`.
+    """Decorator that registers the function form of a class under its name and `names`.
 
     With `identifies` false the names stand for nothing (Keras has such functions).
     """
@@ -211,7 +211,7 @@ def function_of(
 
 
 def class_of(function: Callable[..., Any]) -> type[Loss] | None:
-    """The class of a function of the family; None for any other thing."""
+    """Class of a loss function of cdl; None for anything else."""
     return _functions.get(function) if isinstance(function, FunctionType) else None
 
 

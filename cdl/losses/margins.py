@@ -1,4 +1,4 @@
-"""Losses of labels -1 and 1, or of classes, that ask for a margin."""
+"""Margin losses (hinge) of labels -1 and 1, or of one-hot classes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class _Signed(CompiledLoss):
-    """Losses of labels -1 and 1. A batch whose labels are all 0 or 1 is turned into such."""
+    """Base of losses of labels -1 and 1; a batch of only 0 and 1 is converted."""
 
     def targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Labels -1 and 1."""
+        """Labels as -1 and 1."""
         return 2.0 * y - 1.0 if np.isin(y, (0, 1)).all() else y
 
     def lower_target(self, program: Program, target: Value) -> Value:
-        """The same, batch by batch."""
+        """Labels as -1 and 1, converted batch by batch."""
         return program.emit("signs", (target,), target.shape)
 
 
 @registry.add()
 class Hinge(_Signed):
-    """``mean(max(1 - y_true y_pred, 0))`` over the last axis.
+    """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis.
 
     Args:
         reduction: see `Loss`.
@@ -51,7 +51,7 @@ class Hinge(_Signed):
 
 @function_of(Hinge)
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean(max(1 - y_true y_pred, 0))`` over the last axis.
+    """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -62,7 +62,7 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class SquaredHinge(_Signed):
-    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
+    """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
 
     Args:
         reduction: see `Loss`.
@@ -83,7 +83,7 @@ class SquaredHinge(_Signed):
 
 @function_of(SquaredHinge)
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
+    """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -94,7 +94,7 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class CategoricalHinge(CompiledLoss):
-    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis.
+    """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
 
     Args:
         reduction: see `Loss`.
@@ -115,7 +115,7 @@ class CategoricalHinge(CompiledLoss):
 
 @function_of(CategoricalHinge)
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)`` over the last axis.
+    """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
 
     Args:
         y_true: targets, of the predictions' shape.

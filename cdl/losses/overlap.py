@@ -1,4 +1,4 @@
-"""Losses of how far two sets overlap: one number for a whole batch, or for some axes.
+"""Overlap losses (Dice, Tversky): one number per batch, or per slice over some axes.
 
 They are no sum over samples, so training takes their gradients from here, once a batch.
 """
@@ -23,7 +23,7 @@ TINY = 1e-7
 
 
 class _Overlap(Loss):
-    """``1 - share``, where a subclass says what the share is and its gradient."""
+    """Base of overlap losses, ``1 - index``; a subclass has the index and its gradient."""
 
     def __init__(
         self,
@@ -49,13 +49,12 @@ class _Overlap(Loss):
         raise NotImplementedError  # abstract
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
 
 
 @registry.add()
 class Dice(_Overlap):
-    """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
+    """Dice loss, ``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
     Args:
         reduction: see `Loss`.
@@ -81,7 +80,7 @@ class Dice(_Overlap):
 
 @function_of(Dice)
 def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
-    """``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
+    """Dice loss, ``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -93,7 +92,7 @@ def dice(y_true: ArrayLike, y_pred: ArrayLike, axis: int | Sequence[int] | None 
 
 @registry.add()
 class Tversky(_Overlap):
-    """``1 - tp / (tp + alpha fp + beta fn)``, of true and false positives and false negatives.
+    """Tversky loss, ``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
 
     Args:
         alpha: weight of ``fp = sum(y (1 - p))``; Keras names the two this way round.
@@ -126,7 +125,6 @@ class Tversky(_Overlap):
         return both / size, (y - both / size * d_size) / size
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
 
 
@@ -138,7 +136,7 @@ def tversky(
     beta: float = 0.5,
     axis: int | Sequence[int] | None = None,
 ) -> Any:
-    """``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
+    """Tversky loss, ``1 - tp / (tp + alpha fp + beta fn)`` over the whole batch, or over `axis`.
 
     Args:
         y_true: targets, of the predictions' shape.

@@ -1,4 +1,4 @@
-"""Losses that users write in Python, and the gradient of those that cannot be traced.
+"""Custom losses in Python, and numeric gradients of those that cannot be traced.
 
 The core trains with any gradient that it is handed, so a loss that is only a Python function needs
 no formula for it: it is measured by central differences.
@@ -31,7 +31,7 @@ _SMALL = 1e-3  # the size of a prediction below which the step of differences do
 
 
 class LossFunctionWrapper(Loss):
-    """A plain function of ``(y_true, y_pred)`` as a Loss.
+    """Loss made of a function of ``(y_true, y_pred)``.
 
     Args:
         fn: gives the loss of each sample, or one number.
@@ -57,7 +57,7 @@ class LossFunctionWrapper(Loss):
         self.kwargs = kwargs
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
-        """What the function gives; TypeError if that is not numbers."""
+        """Values of the function; TypeError if they are not numbers."""
         values = self.fn(y_true, y_pred, **self.kwargs)
         if isinstance(values, KerasTensor):
             return values
@@ -69,18 +69,17 @@ class LossFunctionWrapper(Loss):
         return values
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "fn": serialize(self.fn), **serialize(self.kwargs)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave; the function is one of cdl's own."""
+        """Create a loss from the dict of `get_config`; the function is one of cdl's."""
         fn = config["fn"]
         return cls(**{**config, "fn": fn if callable(fn) else registry.deserialize(fn)})
 
 
 class CalledLoss(Loss):
-    """A Loss of the user's that overrides `__call__`: what that gives is the loss of a batch.
+    """Custom Loss that overrides `__call__`, whose result is the loss of the batch.
 
     Args:
         loss: the user's.
@@ -95,18 +94,17 @@ class CalledLoss(Loss):
     def __call__(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """What the user's gives."""
         if sample_weight is None:
             return self.loss(y_true, y_pred)
         return self.loss(y_true, y_pred, sample_weight=sample_weight)
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
-        """What the user's gives, with the weights of the constructor."""
+        """Result of the custom `__call__` with the weights of the constructor."""
         return self(y_true, y_pred, self.sample_weight)
 
 
 def as_loss(identifier: Any, name: str | None = None) -> Loss:
-    """A Loss itself, one of cdl's functions as its class, any other function wrapped."""
+    """Convert to a Loss: a Loss stays, cdl's functions become their class, others are wrapped."""
     if isinstance(identifier, Loss):
         plain = overrides_none(identifier, Loss, "__call__")
         return identifier if plain or isinstance(identifier, CalledLoss) else CalledLoss(identifier)

@@ -1,4 +1,4 @@
-"""The loss of quantiles, also called pinball loss."""
+"""Quantile loss, also called pinball loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFAULT = (0.1, 0.5, 0.9)
 
 @registry.add()
 class Quantile(Loss):
-    """Mean over quantiles of ``q e`` where ``e = y_true - y_pred`` is positive, else ``(q - 1) e``.
+    """Quantile (pinball) loss: ``q e`` for positive ``e = y_true - y_pred``, else ``(q - 1) e``.
 
     Minimal where a share q of the targets is below the prediction (Koenker and Bassett, "Regression
     Quantiles", Econometrica 46, 1978). The last axis of the predictions has one number for each
@@ -100,7 +100,6 @@ class Quantile(Loss):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "quantiles": self.quantiles}
 
 
@@ -108,7 +107,7 @@ class Quantile(Loss):
 def quantile(
     y_true: ArrayLike, y_pred: ArrayLike, quantiles: float | Sequence[float] = _DEFAULT
 ) -> Any:
-    """Mean over quantiles of ``max(q e, (q - 1) e)``, with ``e = y_true - y_pred``; see `Quantile`.
+    """Quantile (pinball) loss, the mean of ``max(q e, (q - 1) e)`` with ``e = y_true - y_pred``.
 
     Args:
         y_true: targets, without the axis of the quantiles or with 1 there.

@@ -1,4 +1,4 @@
-"""Losses of numbers: the error itself, averaged over the last axis."""
+"""Regression losses: error measures averaged over the last axis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class MeanSquaredError(CompiledLoss):
-    """``mean((y_true - y_pred)^2)`` over the last axis.
+    """Mean squared error, ``mean((y_true - y_pred)^2)`` over the last axis.
 
     Args:
         reduction: see `Loss`.
@@ -43,7 +43,7 @@ class MeanSquaredError(CompiledLoss):
 
 @function_of(MeanSquaredError, "mse", "MSE")
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean((y_true - y_pred)^2)`` over the last axis.
+    """Mean squared error, ``mean((y_true - y_pred)^2)`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -54,7 +54,7 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float
 
 @registry.add()
 class MeanAbsoluteError(CompiledLoss):
-    """``mean(|y_true - y_pred|)`` over the last axis.
+    """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis.
 
     Args:
         reduction: see `Loss`.
@@ -75,7 +75,7 @@ class MeanAbsoluteError(CompiledLoss):
 
 @function_of(MeanAbsoluteError, "mae", "MAE")
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean(|y_true - y_pred|)`` over the last axis.
+    """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -86,7 +86,7 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.floa
 
 @registry.add()
 class MeanAbsolutePercentageError(CompiledLoss):
-    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis.
+    """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``.
 
     Args:
         reduction: see `Loss`.
@@ -107,7 +107,7 @@ class MeanAbsolutePercentageError(CompiledLoss):
 
 @function_of(MeanAbsolutePercentageError, "mape", "MAPE")
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))`` over the last axis.
+    """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -118,7 +118,7 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDAr
 
 @registry.add()
 class MeanSquaredLogarithmicError(CompiledLoss):
-    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7.
+    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
 
     Args:
         reduction: see `Loss`.
@@ -139,7 +139,7 @@ class MeanSquaredLogarithmicError(CompiledLoss):
 
 @function_of(MeanSquaredLogarithmicError, "msle", "MSLE")
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean((log(1 + y_true) - log(1 + y_pred))^2)`` over the last axis, both at least 1e-7.
+    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -150,7 +150,7 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDAr
 
 @registry.add()
 class LogCosh(CompiledLoss):
-    """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
+    """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``.
 
     Args:
         reduction: see `Loss`.
@@ -171,7 +171,7 @@ class LogCosh(CompiledLoss):
 
 @function_of(LogCosh)
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
+    """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -182,7 +182,7 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class Poisson(CompiledLoss):
-    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
+    """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
 
     Args:
         reduction: see `Loss`.
@@ -203,7 +203,7 @@ class Poisson(CompiledLoss):
 
 @function_of(Poisson)
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
+    """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -214,7 +214,7 @@ def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class Huber(CompiledLoss):
-    """The mean of ``e^2 / 2`` for errors up to delta, of ``delta |e| - delta^2 / 2`` beyond.
+    """Huber loss: the mean of ``e^2 / 2`` up to delta, of ``delta |e| - delta^2 / 2`` beyond.
 
     Args:
         delta: where the parabola ends.
@@ -236,14 +236,14 @@ class Huber(CompiledLoss):
         self.delta = number("Huber", "delta", delta)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a delta of 1, as in Keras, is left out."""
+        """Constructor arguments as a dict; a delta of 1, as in Keras, is left out."""
         delta = {} if self.delta == 1.0 else {"delta": self.delta}
         return {**super().get_config(), **delta}
 
 
 @function_of(Huber)
 def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> NDArray[np.float32]:
-    """Mean of ``e^2 / 2`` up to ``|e| = delta`` and ``delta |e| - delta^2 / 2`` beyond.
+    """Huber loss: the mean of ``e^2 / 2`` up to delta, of ``delta |e| - delta^2 / 2`` beyond.
 
     Args:
         y_true: targets, of the predictions' shape.
@@ -255,7 +255,7 @@ def huber(y_true: ArrayLike, y_pred: ArrayLike, delta: float = 1.0) -> NDArray[n
 
 @registry.add()
 class CosineSimilarity(CompiledLoss):
-    """``-sum(a b)`` with a and b the targets and predictions divided by their norms: -1 is best.
+    """Negative cosine similarity, ``-sum(a b)`` of normalized targets and predictions.
 
     Args:
         axis: the axis of the vectors.
@@ -277,14 +277,14 @@ class CosineSimilarity(CompiledLoss):
         self.axis = whole("CosineSimilarity", "axis", axis)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; an axis of -1, as in Keras, is left out."""
+        """Constructor arguments as a dict; an axis of -1, as in Keras, is left out."""
         axis = {} if self.axis == -1 else {"axis": self.axis}
         return {**super().get_config(), **axis}
 
 
 @function_of(CosineSimilarity)
 def cosine_similarity(y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1) -> NDArray[np.float32]:
-    """``-sum(a b)`` with a and b the targets and predictions divided by their norms.
+    """Negative cosine similarity, ``-sum(a b)`` of normalized targets and predictions.
 
     Args:
         y_true: targets, of the predictions' shape.

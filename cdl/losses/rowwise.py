@@ -1,4 +1,4 @@
-"""The value that a row of the core's tables has for each line of predictions.
+"""Evaluation of a row of the core's tables, line by line of the predictions.
 
 A line is what a loss or metric takes at a time: the last axis. The formulas are the core's.
 """

@@ -1,4 +1,4 @@
-"""Cdl's own losses called on symbolic values, as a loss of the user's does it."""
+"""Calls of cdl's losses on symbolic values, as in a custom loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DENSE = {
 
 
 class LinesOf:
-    """The losses of lines, as the operation of a node.
+    """Node operation: the losses of lines.
 
     Args:
         loss: says which row, with what.

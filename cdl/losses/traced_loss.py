@@ -1,4 +1,4 @@
-"""Losses that users write with NumPy or `cdl.ops`: run once on symbolic values, then compiled.
+"""Custom losses in NumPy or `cdl.ops`: traced on symbolic values, then compiled.
 
 A function of ``(y_true, y_pred)``, or the `call` of a Loss, that can be traced becomes
 instructions. One that cannot is called once a batch (python_loss.py).
@@ -28,7 +28,7 @@ _MOST = 64  # graphs for predictions of several sizes
 
 
 class TracedLoss(Loss):
-    """A loss of the user's as the core runs it.
+    """Custom loss as the core runs it.
 
     Args:
         loss: the user's.
@@ -50,7 +50,6 @@ class TracedLoss(Loss):
         self.ignores_targets = id(graph.inputs[0]) not in given | {id(graph.outputs)}
 
     def call(self, y_true: ArrayLike, y_pred: ArrayLike) -> Any:
-        """What the user's loss gives for arrays."""
         return self.loss.call(y_true, y_pred)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -59,7 +58,7 @@ class TracedLoss(Loss):
         return result.sample_shape if result.rows_per_sample else ()
 
     def _graph_for(self, target: tuple[int, ...] | None, prediction: tuple[int, ...]) -> Graph:
-        """What the loss does with a sample's predictions of that shape.
+        """The loss's graph for a sample's predictions of that shape.
 
         Args:
             target: shape of a sample's targets; None for that of the first, in other sizes.
@@ -130,7 +129,7 @@ def traced(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Loss:
-    """The same loss as instructions, if what it does can be traced; else itself.
+    """Trace a loss into instructions; the loss itself where that fails.
 
     Args:
         loss: of the user's.
@@ -165,7 +164,7 @@ def follow(
     output_shape: Sequence[int | None],
     own: bool = False,
 ) -> tuple[Graph | None, str]:
-    """What a function of targets and predictions does; or None, and why it cannot be traced.
+    """Trace a function of targets and predictions: its graph, or None and the reason.
 
     Args:
         function: the loss.

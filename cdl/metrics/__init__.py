@@ -1,4 +1,4 @@
-"""Metrics: classes, functions, and what a name, function or object stands for."""
+"""Metrics: values that judge a model's predictions and are shown while it trains."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def resolve(
     output_shape: Sequence[int | None],
     traces: bool = True,
 ) -> Metric:
-    """The Metric that an identifier stands for, given the shapes that it is to be used with.
+    """The Metric of an identifier (name, function or object) for given target and output shapes.
 
     It is named as the identifier was written, or after the function that it is.
 

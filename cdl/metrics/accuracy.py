@@ -1,4 +1,4 @@
-"""Metrics that count right predictions."""
+"""Accuracy metrics: the fraction of correct predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Accuracy(ElementMetric):
-    """How often predictions equal targets, as numbers.
+    """Accuracy: the fraction of predictions that equal their targets as numbers.
 
     Args:
         name: of the metric.
@@ -33,7 +33,7 @@ class Accuracy(ElementMetric):
 
 @registry.add()
 class BinaryAccuracy(ElementMetric):
-    """How often ``y_pred > threshold`` is what ``y_true``, 0 or 1, says.
+    """Binary accuracy: the fraction of ``y_pred > threshold`` equal to ``y_true``, 0 or 1.
 
     Args:
         name: of the metric.
@@ -57,13 +57,12 @@ class BinaryAccuracy(ElementMetric):
         self.threshold = number("BinaryAccuracy", "threshold", threshold)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "threshold": self.threshold}
 
 
 @registry.add()
 class CategoricalAccuracy(CompiledMetric):
-    """How often the largest prediction is where the largest target is.
+    """Accuracy with one-hot targets: the fraction of samples whose argmax matches the target's.
 
     Args:
         name: of the metric.
@@ -79,7 +78,7 @@ class CategoricalAccuracy(CompiledMetric):
 
 @registry.add()
 class SparseCategoricalAccuracy(CompiledMetric):
-    """How often the largest prediction is that of the target, a class number.
+    """Accuracy with integer class labels: the fraction of samples whose argmax is the label.
 
     Args:
         name: of the metric.
@@ -95,7 +94,7 @@ class SparseCategoricalAccuracy(CompiledMetric):
 
 @registry.add()
 class TopKCategoricalAccuracy(CompiledMetric):
-    """How often the prediction where the largest target is, is among the k largest.
+    """Top-k accuracy with one-hot targets: the true class is among the k largest predictions.
 
     It is if at most k - 1 predictions exceed it.
 
@@ -115,13 +114,12 @@ class TopKCategoricalAccuracy(CompiledMetric):
         self.k = whole("TopKCategoricalAccuracy", "k", k)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "k": self.k}
 
 
 @registry.add()
 class SparseTopKCategoricalAccuracy(CompiledMetric):
-    """How often the prediction of the target, a class number, is among the k largest.
+    """Top-k accuracy with integer class labels: the label is among the k largest predictions.
 
     Args:
         k: how many predictions are looked at.
@@ -146,7 +144,6 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
         self.row = "among_first_k" if from_sorted_ids else "sparse_top_k_categorical_accuracy"
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = {**super().get_config(), "k": self.k}
         return {**config, "from_sorted_ids": True} if self.from_sorted_ids else config
 
@@ -154,7 +151,7 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
 def binary_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, threshold: float = 0.5
 ) -> NDArray[np.float32]:
-    """1 where ``y_pred > threshold`` is what `y_true` says, 0 elsewhere.
+    """Binary accuracy of each prediction: 1 where ``y_pred > threshold`` equals `y_true`, else 0.
 
     Args:
         y_true: targets.
@@ -165,7 +162,7 @@ def binary_accuracy(
 
 
 def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """1 for each sample whose largest prediction is where its largest target is, or 0.
+    """Accuracy of each sample with one-hot targets: 1 if both argmaxes match, else 0.
 
     Args:
         y_true: targets.
@@ -175,7 +172,7 @@ def categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.flo
 
 
 def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """1 for each sample whose largest prediction is that of its class number, or 0.
+    """Accuracy of each sample with integer labels: 1 if the argmax is the label, else 0.
 
     Args:
         y_true: class numbers, of the predictions' shape without the last axis.
@@ -187,7 +184,7 @@ def sparse_categorical_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray
 def top_k_categorical_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, k: int = 5
 ) -> NDArray[np.float32]:
-    """1 for each sample whose prediction of the largest target is among the k largest, or 0.
+    """Top-k accuracy of each sample with one-hot targets: 1 for a hit, else 0.
 
     Args:
         y_true: targets.
@@ -200,7 +197,7 @@ def top_k_categorical_accuracy(
 def sparse_top_k_categorical_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, k: int = 5, from_sorted_ids: bool = False
 ) -> NDArray[np.float32]:
-    """1 for each sample whose class number is among the k likeliest, or 0.
+    """Top-k accuracy of each sample with integer labels: 1 for a hit, else 0.
 
     Args:
         y_true: class numbers, of the predictions' shape without the last axis.

@@ -1,4 +1,4 @@
-"""AUC: the area under a curve that runs through many thresholds."""
+"""AUC: area under the ROC or precision-recall curve, from counts at many thresholds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SUMMATIONS = ("interpolation", "majoring", "minoring")
 
 @registry.add()
 class AUC(Confusion):
-    """The area under a curve of two rates, as a sum over the steps between thresholds.
+    """Area under the ROC or precision-recall curve, a Riemann sum over thresholds.
 
     Args:
         num_thresholds: how many thresholds to go through, evenly from 0 to 1; at least 2.
@@ -109,7 +109,7 @@ class AUC(Confusion):
         self.true_negatives, self.false_negatives = counts[2:]
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """As in Tally; the first shape with `multi_label` makes the variables."""
+        """Check the shape of predictions; with `multi_label` the first one makes the variables."""
         width = shape[-1] if shape else 1
         if self.multi_label and len(shape) != 1:
             raise ValueError(
@@ -127,7 +127,6 @@ class AUC(Confusion):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """As in Confusion."""
         if self.multi_label:
             self.check_shape(np.shape(y_pred)[1:])
         super().update_state(y_true, y_pred, sample_weight)
@@ -158,7 +157,6 @@ class AUC(Confusion):
         return heights
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = {
             **super().get_config(),
             "num_thresholds": self.num_thresholds,
@@ -175,7 +173,7 @@ class AUC(Confusion):
 
 
 def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """One of the allowed words, in lower case, upper case or with a capital."""
+    """Check an option of the constructor; lower case, upper case and a capital are allowed."""
     for word in allowed:
         if value in (word, word.lower(), word.capitalize() if word.islower() else word):
             return word

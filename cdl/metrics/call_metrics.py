@@ -1,4 +1,4 @@
-"""Metrics that traced code shows values to: the core adds them up batch by batch."""
+"""Metrics updated by traced code: the core accumulates their values batch by batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Shown:
-    """The operation of a node that reports values to a metric.
+    """Node operation that reports values to a metric.
 
     Args:
         metric: the metric.
@@ -28,10 +28,10 @@ class _Shown:
 
 
 class Observation(_Shown):
-    """The operation of a node: values are shown to a metric that is their mean."""
+    """Node operation that adds values to a metric that is their mean."""
 
     def append_to(self, program: Program, values: Value, weight: Value | None = None) -> Value:
-        """Append a report, where somebody will look at it."""
+        """Append a report, if the program records metrics."""
         if program.observed is not None:
             inputs = [values] if weight is None or values.shared else [values, weight]
             report = program.score("observe", inputs)
@@ -47,12 +47,12 @@ _DENSE = {
 
 
 class Scoring(_Shown):
-    """The operation of a node: targets and predictions are shown to a metric that the core has."""
+    """Node operation that updates a metric of the core with targets and predictions."""
 
     def append_to(
         self, program: Program, target: Any, prediction: Value, weight: Value | None = None
     ) -> Value:
-        """Append the metric, where somebody will look at it."""
+        """Append the metric, if the program records metrics."""
         if program.observed is None:
             return prediction
         metric, row = self.metric, _DENSE.get(self.metric.row)
@@ -75,7 +75,7 @@ class Scoring(_Shown):
 
 
 def score(metric: Any, y_true: ArrayLike, y_pred: KerasTensor, sample_weight: ArrayLike) -> None:
-    """Note that a metric that the core has is shown symbolic targets and predictions.
+    """Record the update of a core metric with symbolic targets and predictions.
 
     Raises:
         TypeError: this is not within code that is traced, or a metric that cannot be had there.
@@ -91,7 +91,7 @@ def score(metric: Any, y_true: ArrayLike, y_pred: KerasTensor, sample_weight: Ar
 
 
 def observe(metric: Any, values: KerasTensor, sample_weight: ArrayLike) -> None:
-    """Note that a metric is shown symbolic values.
+    """Record the update of a metric with symbolic values.
 
     Raises:
         TypeError: this is not within code that is traced.

@@ -1,4 +1,4 @@
-"""Metrics of what lies above a threshold: counts, precision, recall."""
+"""Metrics of thresholded predictions: confusion counts, precision and recall."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_THRESHOLD = -1e10  # what all predictions exceed but those outside the top k
 
 
 class Confusion(Tally):
-    """Base of metrics that count predictions above thresholds, by whether their targets are not 0.
+    """Base of metrics that count true and false positives and negatives at thresholds.
 
     A subclass makes `thresholds`, then its variables by `count`. Predictions that do not exceed a
     threshold are negative there. Evenly spread thresholds are compared with predictions clipped to
@@ -52,7 +52,7 @@ class Confusion(Tally):
     def use(
         self, thresholds: Sequence[float], even: bool, label_weights: Array | None = None
     ) -> None:
-        """Set up what the core reads: thresholds in ascending order."""
+        """Set the thresholds, which the core reads in ascending order."""
         values = np.array(thresholds, np.float32)
         order = np.argsort(values, kind="stable")
         self._sorted = values[order]
@@ -62,12 +62,11 @@ class Confusion(Tally):
         self._counted: tuple[str, ...] = ()
 
     def count(self, *conditions: str, shape: tuple[int, ...]) -> list[State]:
-        """Variables for such counts, each of a shape."""
+        """Create the variables of the given counts, each of `shape`."""
         self._counted = conditions
         return [self.add_variable(shape, "zeros", name=name) for name in conditions]
 
     def parameters(self) -> dict[str, float]:
-        """As in Compiled."""
         return {
             "top_k": float(self.top_k or 0),
             "class_id": float(-1 if self.class_id is None else self.class_id),
@@ -76,12 +75,11 @@ class Confusion(Tally):
         }
 
     def tables(self) -> tuple[Variable | None, ...]:
-        """As in Tally."""
         weights = self._label_weights
         return _constant(self._sorted), None if weights is None else _constant(weights)
 
     def sums(self, state: Array) -> list[Array]:
-        """As in Tally: of each threshold, or of each threshold and label."""
+        """Counts to add to each variable: one per threshold, or per threshold and label."""
         buckets = state.reshape(-1, 2, len(self._places) + 1)  # label, target, thresholds exceeded
         up_to = np.cumsum(buckets, axis=-1)[..., :-1]
         above = np.cumsum(buckets[..., ::-1], axis=-1)[..., -2::-1]
@@ -90,7 +88,6 @@ class Confusion(Tally):
         return sums if self.multi_label else [each[:, 0] for each in sums]
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """As in Tally."""
         owner, width = type(self).__name__, shape[-1] if shape else 1
         if self.class_id is not None and not 0 <= self.class_id < width:
             raise expected(owner, "class_id", f"one of {width} columns", self.class_id)
@@ -132,7 +129,7 @@ class Confusion(Tally):
 
 
 def _constant(array: Array) -> Variable:
-    """An array as the core reads it."""
+    """Array as a weight of the core that does not train."""
     return Variable(array.shape, lambda _: array, trainable=False)
 
 
@@ -157,7 +154,7 @@ def are_even(thresholds: Sequence[float]) -> bool:
 
 
 class _Count(Confusion):
-    """The number, or the sum of the weights, of predictions of one kind."""
+    """Base of the four confusion counts: number, or sum of weights, of one kind of prediction."""
 
     condition: str
 
@@ -180,13 +177,12 @@ class _Count(Confusion):
         return counts[0] if len(counts) == 1 else counts
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "thresholds": self.init_thresholds}
 
 
 @registry.add()
 class TruePositives(_Count):
-    """The (weighted) number of positive predictions whose target is not 0.
+    """Number, or sum of sample weights, of positive predictions with a nonzero target.
 
     Args:
         thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
@@ -200,7 +196,7 @@ class TruePositives(_Count):
 
 @registry.add()
 class TrueNegatives(_Count):
-    """The (weighted) number of negative predictions whose target is 0.
+    """Number, or sum of sample weights, of negative predictions with a zero target.
 
     Args:
         thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
@@ -214,7 +210,7 @@ class TrueNegatives(_Count):
 
 @registry.add()
 class FalsePositives(_Count):
-    """The (weighted) number of positive predictions whose target is 0.
+    """Number, or sum of sample weights, of positive predictions with a zero target.
 
     Args:
         thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
@@ -228,7 +224,7 @@ class FalsePositives(_Count):
 
 @registry.add()
 class FalseNegatives(_Count):
-    """The (weighted) number of negative predictions whose target is not 0.
+    """Number, or sum of sample weights, of negative predictions with a nonzero target.
 
     Args:
         thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
@@ -241,7 +237,7 @@ class FalseNegatives(_Count):
 
 
 class _Share(Confusion):
-    """True positives by all that are positive, in prediction or in truth."""
+    """Base of precision and recall: true positives divided by predicted or actual positives."""
 
     _direction = "up"
     missed: str
@@ -266,13 +262,12 @@ class _Share(Confusion):
         setattr(self, self.missed, missed)
 
     def result(self) -> Any:
-        """The share so far, 0 where there is nothing to share: a number, or one a threshold."""
+        """The ratio so far, 0 for a divisor of 0: a number, or one per threshold."""
         hits, misses = (variable.numpy() for variable in self.variables)
         shares = divided(hits, np.add(hits, misses, dtype=np.float64)).astype(np.float32)
         return shares[0] if len(shares) == 1 else shares
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "thresholds": self.init_thresholds,
@@ -283,7 +278,7 @@ class _Share(Confusion):
 
 @registry.add()
 class Precision(_Share):
-    """``true_positives / (true_positives + false_positives)``: how many positives are right.
+    """Precision, ``true_positives / (true_positives + false_positives)``.
 
     Args:
         thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
@@ -300,7 +295,7 @@ class Precision(_Share):
 
 @registry.add()
 class Recall(_Share):
-    """``true_positives / (true_positives + false_negatives)``: how many to find are found.
+    """Recall (sensitivity), ``true_positives / (true_positives + false_negatives)``.
 
     Args:
         thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list

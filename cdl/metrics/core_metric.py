@@ -1,4 +1,4 @@
-"""Metrics that the core adds up: a class says which row of its tables, with what.
+"""Metrics that the core accumulates; each class names a row of the core's tables.
 
 In training and evaluation the core keeps their sums, and `load` puts them in at the end of an
 epoch; `update_state` has the same row computed by a small program. `result` makes the number.
@@ -44,7 +44,7 @@ _CHUNK = 1024  # lines of a batch of the small programs
 
 
 class Compiled(Metric):
-    """What metrics that the core has share; a subclass says in `row` which one it is.
+    """Base of metrics that the core accumulates; a subclass names its row in `row`.
 
     Attributes:
         op: which table the row is in: "metric", "measure" (of losses) or "tally".
@@ -62,17 +62,17 @@ class Compiled(Metric):
 
     @property
     def wants(self) -> str:
-        """What targets are: "values", one a prediction; "classes" or "numbers", one a line."""
+        """Kind of targets: "values", one per prediction; "classes" or "numbers", one per line."""
         return _TABLES[self.op][self.row].target
 
     def parameters(self) -> dict[str, float]:
-        """The parameters of the row."""
+        """Numeric parameters of the row."""
         return {name: float(getattr(self, name)) for name in _TABLES[self.op][self.row].params}
 
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """The instruction that adds it up, appended to a program.
+        """Append the instruction that accumulates the metric to a program.
 
         Args:
             program: what it is appended to.
@@ -83,18 +83,18 @@ class Compiled(Metric):
         raise NotImplementedError
 
     def load(self, state: Sequence[float]) -> None:
-        """Put in what the core has added up since it began."""
+        """Load the sums that the core has accumulated since the start."""
         raise NotImplementedError
 
     def value_of(self, state: Sequence[float]) -> Any:
-        """The value that such a state has."""
+        """The metric's value for a state of the core."""
         with _loading:
             self.load(state)
             return self.result()
 
 
 class CompiledMetric(Mean, Compiled):
-    """Base of metrics that are the mean of a row's value for each line."""
+    """Base of metrics that are the mean of a row's value over lines."""
 
     heeds_masks = True
 
@@ -126,13 +126,12 @@ class CompiledMetric(Mean, Compiled):
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """As in Compiled."""
         emit = program.metric if self.op == "metric" else program.measure
         return emit(self.row, target, prediction, weight, **self.parameters())
 
 
 class ElementMetric(CompiledMetric):
-    """Base of those whose row is the mean of a value for each prediction.
+    """Base of metrics that are the mean of a row's value over predictions.
 
     On arrays each prediction is a line of its own, so that each may have its own weight.
     """
@@ -145,7 +144,7 @@ class ElementMetric(CompiledMetric):
 
 
 class Tally(Compiled):
-    """Base of metrics that count: a state of sums that only the whole epoch's make a number of.
+    """Base of metrics that are a function of sums over the whole epoch, such as AUC.
 
     A subclass says how the sums become those of its variables (`sums`).
     """
@@ -165,23 +164,21 @@ class Tally(Compiled):
         return ()
 
     def sums(self, state: Array) -> Sequence[Array]:
-        """What a state of the row adds to each of the variables, in their order."""
+        """Sums that a state of the row adds to each of the variables, in their order."""
         raise NotImplementedError
 
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """As in Compiled."""
         self.check_shape(prediction.shape)
         return program.tally(
             self.row, target, prediction, weight, self.tables(), **self.parameters()
         )
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """ValueError if the metric cannot be had of predictions of a shape (of one sample)."""
+        """Check the shape of one sample's predictions; ValueError if it does not fit."""
 
     def load(self, state: Sequence[float]) -> None:
-        """As in Compiled."""
         sums = self.sums(np.array(state))
         for variable, value in zip(self.variables, sums, strict=True):
             variable.assign(value)
@@ -231,7 +228,7 @@ class Tally(Compiled):
 
 
 def is_compiled(metric: Any) -> bool:
-    """Whether the core adds a metric up: false once a subclass changes what it does in Python."""
+    """Whether the core accumulates a metric; false for a subclass that overrides its methods."""
     if getattr(metric, "wants", "") == "traced":
         return True
     methods = ("update_state", "result", "reset_state", "call", "__call__")

@@ -1,4 +1,4 @@
-"""Metrics of how alike two lines are: cosine, Pearson's and Lin's coefficients."""
+"""Correlation metrics: cosine similarity, Pearson's and Lin's coefficients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AlongAxis(CompiledMetric):
-    """Base of metrics of lines that may run along another axis; the core has the last one.
+    """Base of correlation metrics with an `axis`; the core computes those of the last one.
 
     Attributes:
         axis: the one that a line runs along.
@@ -40,7 +40,7 @@ class AlongAxis(CompiledMetric):
 
 @registry.add()
 class CosineSimilarity(AlongAxis):
-    """The mean of ``sum(y_true y_pred) / (|y_true| |y_pred|)``: 1 is alike, -1 opposite.
+    """Mean cosine similarity, ``sum(y_true y_pred) / (|y_true| |y_pred|)``, from -1 to 1.
 
     Args:
         name: of the metric.
@@ -59,7 +59,7 @@ class CosineSimilarity(AlongAxis):
 
 @registry.add()
 class PearsonCorrelation(AlongAxis):
-    """The mean of ``covariance / (deviation of y_true * deviation of y_pred)`` of each line.
+    """Mean Pearson correlation, ``covariance / (deviation of y_true * deviation of y_pred)``.
 
     Args:
         name: of the metric.
@@ -76,13 +76,12 @@ class PearsonCorrelation(AlongAxis):
         super().__init__(name, dtype, axis)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
 
 
 @registry.add()
 class ConcordanceCorrelation(AlongAxis):
-    """The mean of Lin's coefficient, ``2 covariance / (variances + (difference of means)^2)``.
+    """Mean of Lin's concordance, ``2 covariance / (variances + (difference of means)^2)``.
 
     Args:
         name: of the metric.
@@ -99,14 +98,13 @@ class ConcordanceCorrelation(AlongAxis):
         super().__init__(name, dtype, axis)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
 
 
 def pearson_correlation(
     y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1
 ) -> NDArray[np.float32]:
-    """Pearson's coefficient of each line along an axis.
+    """Pearson correlation coefficient of each line along an axis.
 
     Args:
         y_true: targets.
@@ -119,7 +117,7 @@ def pearson_correlation(
 def concordance_correlation(
     y_true: ArrayLike, y_pred: ArrayLike, axis: int = -1
 ) -> NDArray[np.float32]:
-    """Lin's coefficient of each line along an axis.
+    """Lin's concordance correlation coefficient of each line along an axis.
 
     Args:
         y_true: targets.

@@ -1,4 +1,4 @@
-"""F scores: precision and recall in one number, by label."""
+"""F scores: weighted harmonic means of precision and recall, by label."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STATES = ("true_positives", "false_positives", "false_negatives", "intermediate
 
 @registry.add()
 class FBetaScore(Tally):
-    """``(1 + beta^2) precision recall / (beta^2 precision + recall)`` of each label.
+    """F-beta score of each label: ``(1 + beta^2) precision recall / (beta^2 precision + recall)``.
 
     Predictions and targets have shape (n, labels); targets are 0 or 1. Each division has epsilon
     (1e-7) added to its divisor.
@@ -66,11 +66,10 @@ class FBetaScore(Tally):
         self._labels: int | None = None
 
     def parameters(self) -> dict[str, float]:
-        """As in Compiled."""
         return {"threshold": self.threshold or 0.0}
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """As in Tally; the first shape makes the variables."""
+        """Check the shape of predictions; the first one makes the variables."""
         if len(shape) != 1:
             raise ValueError(
                 f"{type(self).__name__}: y_pred must have shape (n, labels), got {(None, *shape)}"
@@ -88,7 +87,6 @@ class FBetaScore(Tally):
             )
 
     def sums(self, state: Array) -> Sequence[Array]:
-        """As in Tally."""
         predicted, targets, hits = state.reshape(3, -1)
         each = [hits, predicted - hits, targets - hits, targets]
         return [values.sum() for values in each] if self.average == "micro" else each
@@ -127,7 +125,6 @@ class FBetaScore(Tally):
         return np.float32(score) if score.ndim == 0 else score.astype(np.float32)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "average": self.average,
@@ -138,7 +135,7 @@ class FBetaScore(Tally):
 
 @registry.add()
 class F1Score(FBetaScore):
-    """``2 precision recall / (precision + recall)`` of each label: FBetaScore with beta 1.
+    """F1 score of each label: ``2 precision recall / (precision + recall)``.
 
     Args:
         average: see FBetaScore.
@@ -157,7 +154,6 @@ class F1Score(FBetaScore):
         super().__init__(average, 1.0, threshold, name, dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         del config["beta"]
         return config

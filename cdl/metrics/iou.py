@@ -39,7 +39,7 @@ _CAST = (
 
 @registry.add()
 class IoU(Tally):
-    """``intersection / union`` of target and predicted classes, the mean over some of them.
+    """Intersection over union of target and predicted classes, the mean over some of them.
 
     For each class: true positives / (true positives + false positives + false negatives). Classes
     that appear nowhere do not count; each division has epsilon (1e-7) added to its divisor.
@@ -106,11 +106,11 @@ class IoU(Tally):
 
     @property
     def in_core(self) -> bool:  # type: ignore[override]
-        """As in Compiled: not with an axis of its own, or one-hot targets of class numbers."""
+        """Whether the core has it: no mixed kinds, no scores on another axis."""
         return self.sparse_y_true if self.sparse_y_pred else self.axis == -1
 
     def parameters(self) -> dict[str, float]:
-        """As in Compiled; a class of -1 is ignored in any case."""
+        """Numeric parameters of the row; -1 as `ignored` ignores no class."""
         common = {
             "classes": float(self.num_classes),
             "ignored": float(-1 if self.ignore_class is None else self.ignore_class),
@@ -121,13 +121,11 @@ class IoU(Tally):
         return {**common, "threshold": np.nan if self.threshold is None else self.threshold}
 
     def sums(self, state: Array) -> Sequence[Array]:
-        """As in Tally."""
         return [state.reshape(self.num_classes, self.num_classes)]
 
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """As in Compiled."""
         if weight is not None and self._whole:
             warn(_CAST.format(owner=type(self).__name__))
         return super().lower(program, target, prediction, weight)
@@ -178,7 +176,6 @@ class IoU(Tally):
         return np.float32(shares.sum() / (appeared.sum() + epsilon()))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = {
             **super().get_config(),
             "num_classes": self.num_classes,
@@ -195,7 +192,7 @@ class IoU(Tally):
 
 @registry.add()
 class BinaryIoU(IoU):
-    """IoU of two classes: predictions of at least a threshold are class 1.
+    """Intersection over union of two classes; predictions of at least `threshold` are class 1.
 
     Args:
         target_class_ids: the classes to take the mean over: of 0 and 1.
@@ -217,13 +214,12 @@ class BinaryIoU(IoU):
         self.threshold = number("BinaryIoU", "threshold", threshold)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "threshold": self.threshold}
 
 
 @registry.add()
 class MeanIoU(IoU):
-    """The mean of the IoU of all classes.
+    """Mean intersection over union of all classes.
 
     Args:
         num_classes: see IoU.
@@ -253,7 +249,7 @@ class MeanIoU(IoU):
 
 @registry.add()
 class OneHotIoU(IoU):
-    """IoU of one-hot targets, and of predictions that are scores of classes.
+    """Intersection over union for one-hot targets and predictions that are class scores.
 
     Args:
         num_classes: see IoU.
@@ -284,7 +280,7 @@ class OneHotIoU(IoU):
 
 @registry.add()
 class OneHotMeanIoU(MeanIoU):
-    """MeanIoU of one-hot targets, and of predictions that are scores of classes.
+    """Mean intersection over union for one-hot targets and predictions that are class scores.
 
     Args:
         num_classes: see IoU.

@@ -1,4 +1,4 @@
-"""Metrics that are the mean of a loss: the loss's own row, as the core has it."""
+"""Metrics that are the mean of a loss, computed by the loss's own row of the core."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MeanOfLoss(CompiledMetric):
-    """The mean of a loss of the core.
+    """Base of metrics that are the mean of a loss of the core.
 
     Args:
         loss: the loss; its reduction does not matter.
@@ -43,17 +43,14 @@ class MeanOfLoss(CompiledMetric):
 
     @property
     def wants(self) -> str:
-        """As in Compiled."""
         return self.loss.wants
 
     def parameters(self) -> dict[str, float]:
-        """As in Compiled."""
         return self.loss.parameters()
 
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """As in Compiled."""
         target, prediction = self.loss.operands(program, target, prediction)
         return program.measure(self.row, target, prediction, weight, **self.parameters())
 
@@ -63,13 +60,12 @@ class MeanOfLoss(CompiledMetric):
         return values
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), **self._shown}
 
 
 @registry.add("bce", "BCE")
 class BinaryCrossentropy(MeanOfLoss):
-    """The mean of `losses.BinaryCrossentropy`.
+    """Mean binary crossentropy, as `losses.BinaryCrossentropy` computes it.
 
     Args:
         name: of the metric.
@@ -93,7 +89,7 @@ class BinaryCrossentropy(MeanOfLoss):
 
 @registry.add()
 class CategoricalCrossentropy(MeanOfLoss):
-    """The mean of `losses.CategoricalCrossentropy`.
+    """Mean crossentropy with one-hot targets, as `losses.CategoricalCrossentropy` computes it.
 
     Args:
         name: of the metric.
@@ -119,7 +115,7 @@ class CategoricalCrossentropy(MeanOfLoss):
 
 @registry.add()
 class SparseCategoricalCrossentropy(MeanOfLoss):
-    """The mean of `losses.SparseCategoricalCrossentropy`.
+    """Mean crossentropy with integer labels, by `losses.SparseCategoricalCrossentropy`.
 
     Args:
         name: of the metric.
@@ -147,7 +143,7 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
     def update_state(  # type: ignore[override]
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """As in CompiledMetric; with weights, samples of `ignore_class` weigh nothing."""
+        """Add a batch; sample weights of `ignore_class` count as 0."""
         ignored = self._shown["ignore_class"]
         if ignored is None or sample_weight is None:
             super().update_state(y_true, y_pred, sample_weight)
@@ -161,7 +157,7 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
 
 @registry.add("mape", "MAPE")
 class MeanAbsolutePercentageError(MeanOfLoss):
-    """The mean of ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``.
+    """Mean absolute percentage error, ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``.
 
     Args:
         name: of the metric.
@@ -176,7 +172,7 @@ class MeanAbsolutePercentageError(MeanOfLoss):
 
 @registry.add("msle", "MSLE")
 class MeanSquaredLogarithmicError(MeanOfLoss):
-    """The mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
+    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
 
     Args:
         name: of the metric.
@@ -191,7 +187,7 @@ class MeanSquaredLogarithmicError(MeanOfLoss):
 
 @registry.add()
 class LogCoshError(MeanOfLoss):
-    """The mean of ``log(cosh(y_pred - y_true))``.
+    """Mean logarithm of the hyperbolic cosine of the error, ``log(cosh(y_pred - y_true))``.
 
     Args:
         name: of the metric.
@@ -204,7 +200,7 @@ class LogCoshError(MeanOfLoss):
 
 @registry.add()
 class KLDivergence(MeanOfLoss):
-    """The mean of ``sum(y_true log(y_true / y_pred))``, both within [1e-7, 1].
+    """Mean Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1].
 
     Args:
         name: of the metric.
@@ -217,7 +213,7 @@ class KLDivergence(MeanOfLoss):
 
 @registry.add()
 class Poisson(MeanOfLoss):
-    """The mean of ``y_pred - y_true log(y_pred + 1e-7)``.
+    """Mean Poisson loss, ``y_pred - y_true log(y_pred + 1e-7)``.
 
     Args:
         name: of the metric.
@@ -230,7 +226,7 @@ class Poisson(MeanOfLoss):
 
 @registry.add()
 class Hinge(MeanOfLoss):
-    """The mean of ``max(1 - y_true y_pred, 0)``; labels 0 count as -1.
+    """Mean hinge loss, ``max(1 - y_true y_pred, 0)``; labels 0 count as -1.
 
     Args:
         name: of the metric.
@@ -243,7 +239,7 @@ class Hinge(MeanOfLoss):
 
 @registry.add()
 class SquaredHinge(MeanOfLoss):
-    """The mean of ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1.
+    """Mean squared hinge loss, ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1.
 
     Args:
         name: of the metric.
@@ -256,7 +252,7 @@ class SquaredHinge(MeanOfLoss):
 
 @registry.add()
 class CategoricalHinge(MeanOfLoss):
-    """The mean of ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
+    """Mean categorical hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
 
     Args:
         name: of the metric.

@@ -1,7 +1,7 @@
-"""What a metric is: states that batches add to, and the value made of them.
+"""Metric: the base of metrics, with states that batches update and a result.
 
-`Metric` is the base for the user's own; `Mean` and `Sum` add up values; `MeanMetricWrapper` makes a
-metric of a function. Those that the core has are in compiled.py.
+`Metric` is subclassed for custom metrics; `Mean` and `Sum` accumulate values; `MeanMetricWrapper`
+makes a metric of a function. The metrics of the core are in core_metric.py.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Metric(Hinting):
         aggregation: str | None = "sum",
         name: str | None = None,
     ) -> State:
-        """A new state of the metric, which `reset_state` sets to 0.
+        """Create a state of the metric; `reset_state` sets it to 0.
 
         Args:
             shape: its shape.
@@ -104,7 +104,7 @@ class Metric(Hinting):
 
     @property
     def variables(self) -> list[State]:
-        """The states, then the variables in other attributes, and those of metrics there."""
+        """The states, then variables of other attributes and of metrics there."""
         self._check_made()
         found = {id(state): state for state in self._states}
         attributes = (value for name, value in vars(self).items() if name != "_states")
@@ -128,15 +128,15 @@ class Metric(Hinting):
             state.assign(np.zeros(state.shape))
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Add a batch to the states: to be overridden."""
+        """Add a batch to the states; to be overridden."""
         raise NotImplementedError(f"{type(self).__name__} must override update_state")
 
     def result(self) -> Any:
-        """The value of the states, a number or a dict of numbers: to be overridden."""
+        """The value of the states, a number or a dict of numbers; to be overridden."""
         raise NotImplementedError(f"{type(self).__name__} must override result")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`update_state`, then `result`."""
+        """Call `update_state`, then return `result`."""
         self._check_made()
         self.update_state(*args, **kwargs)
         return self.result()
@@ -156,7 +156,7 @@ class Metric(Hinting):
         return self._apart([state.numpy() for state in self.variables], self.reset_state)[0]
 
     def _apart(self, values: Sequence[Any], act: Callable[[], Any]) -> tuple[list[Array], Any]:
-        """Do something with other values in the variables: what they are then, and its result."""
+        """Call a function with other values in the variables: their new values, and its result."""
         states = self.variables
         if len(values) != len(states):
             raise ValueError(
@@ -174,12 +174,12 @@ class Metric(Hinting):
                 state.assign(value)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a metric from the dict that `get_config` returned."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -188,7 +188,7 @@ class Metric(Hinting):
 
 @registry.add()
 class Sum(Metric):
-    """The (weighted) sum of all values.
+    """Sum, weighted by sample weights, of all values.
 
     Args:
         name: of the metric.
@@ -216,7 +216,7 @@ class Sum(Metric):
 
 @registry.add()
 class Mean(Metric):
-    """The (weighted) mean of all values: those of one sample are averaged first.
+    """Mean, weighted by sample weights, of all values; each sample's values are averaged first.
 
     Args:
         name: of the metric.
@@ -237,7 +237,7 @@ class Mean(Metric):
         self.count = self.add_variable((), "zeros", self.dtype, name="count")
 
     def update_state(self, values: ArrayLike, sample_weight: Any = None) -> None:
-        """Add values, each times its weight, and the weights, to what the mean is made of.
+        """Add values, each times its weight, to the sum, and the weights to the count.
 
         In traced code, such as the `call` of a layer, they may be symbolic: then the core adds them
         up, and the value of the metric is in the logs.
@@ -258,11 +258,11 @@ class Mean(Metric):
 
     @staticmethod
     def finish(total: float, count: float) -> float:
-        """The metric's value, of what was added up."""
+        """The mean for a total and a count."""
         return total / count if count else 0.0
 
     def load(self, state: Sequence[float]) -> None:
-        """Put in what the core has added up: the sum and the weights."""
+        """Load the sum and the weights that the core has accumulated."""
         self.total.assign(state[0])
         self.count.assign(state[1])
 
@@ -279,7 +279,7 @@ class Mean(Metric):
 
 @registry.add()
 class MeanMetricWrapper(Mean):
-    """The mean of what a function gives for each sample.
+    """Mean of a function's value of each sample.
 
     Args:
         fn: a function of ``(y_true, y_pred)``.
@@ -321,12 +321,11 @@ class MeanMetricWrapper(Mean):
         super().update_state(self.fn(y, p, **self.kwargs), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "fn": serialize(self.fn), **serialize(self.kwargs)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave; the function is one of `losses`."""
+        """Create a metric from the dict of `get_config`; the function is one of `losses`."""
         fn = config["fn"]
         return cls(**{**config, "fn": fn if callable(fn) else losses.deserialize(fn)})
 
@@ -345,12 +344,12 @@ def _states_in(values: Iterable[Any], kinds: tuple[type, ...]) -> Iterator[Any]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """What a metric made of a function or a callable object is called."""
+    """Default name of a metric made of a function or a callable object."""
     return snake_case(getattr(function, "__name__", type(function).__name__))
 
 
 def dtype_name(owner: str, dtype: Any) -> str:
-    """The name of a metric's dtype: None is floatx, "int" int32, a policy what it computes in."""
+    """Name of a metric's dtype: floatx for None, int32 for "int", a policy's compute dtype."""
     name = dtype
     if isinstance(dtype, Mapping):
         name = dtype.get("config", {}).get("name")
@@ -374,7 +373,7 @@ def dtype_name(owner: str, dtype: Any) -> str:
 def _by_sample(
     metric: Metric, values: ArrayLike, sample_weight: Any, reduce: Callable[..., Any]
 ) -> tuple[Array, Array | None]:
-    """One weighted value, and one weight, for each sample.
+    """Reduce values to one weighted value and one weight per sample.
 
     Values of higher rank than their weights are brought to the weights' rank first; then both are
     brought to one number a sample.

@@ -1,4 +1,4 @@
-"""The best of one rate where another one is good enough, over many thresholds."""
+"""Metrics of one rate at a given other one, such as recall at a precision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _TradeOff(Confusion):
-    """The largest `wanted` rate of the thresholds whose `held` rate is at least a value."""
+    """Base: the largest `wanted` rate over thresholds whose `held` rate is at least a value."""
 
     _inner: tuple[str, ...] = (
         "argument",
@@ -66,7 +66,7 @@ class _TradeOff(Confusion):
         return _share(self.true_negatives, self.false_positives)
 
     def held_and_wanted(self) -> tuple[Array, Array]:
-        """The two rates, one number a threshold."""
+        """The held and the wanted rate, one number per threshold each."""
         raise NotImplementedError
 
     def result(self) -> np.float32:
@@ -75,7 +75,6 @@ class _TradeOff(Confusion):
         return np.float32(np.max(wanted, where=held >= np.float32(self.value), initial=0.0))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "class_id": self.class_id,
@@ -91,7 +90,7 @@ def _share(part: Any, rest: Any) -> Array:
 
 @registry.add()
 class SensitivityAtSpecificity(_TradeOff):
-    """The largest recall where specificity is at least a value.
+    """Best sensitivity (recall) at a specificity of at least the given value.
 
     Args:
         specificity: the least share of negative targets that are predicted so, from 0 to 1.
@@ -114,13 +113,12 @@ class SensitivityAtSpecificity(_TradeOff):
         super().__init__(specificity, num_thresholds, class_id, name, dtype)
 
     def held_and_wanted(self) -> tuple[Array, Array]:
-        """Specificities, recalls."""
         return self.specificities(), self.recalls()
 
 
 @registry.add()
 class SpecificityAtSensitivity(_TradeOff):
-    """The largest specificity where recall is at least a value.
+    """Best specificity at a sensitivity (recall) of at least the given value.
 
     Args:
         sensitivity: the least share of positive targets that are predicted so, from 0 to 1.
@@ -143,13 +141,12 @@ class SpecificityAtSensitivity(_TradeOff):
         super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
 
     def held_and_wanted(self) -> tuple[Array, Array]:
-        """Recalls, specificities."""
         return self.recalls(), self.specificities()
 
 
 @registry.add()
 class PrecisionAtRecall(_TradeOff):
-    """The largest precision where recall is at least a value.
+    """Best precision at a recall of at least the given value.
 
     Args:
         recall: the least share of positive targets that are predicted so, from 0 to 1.
@@ -172,13 +169,12 @@ class PrecisionAtRecall(_TradeOff):
         super().__init__(recall, num_thresholds, class_id, name, dtype)
 
     def held_and_wanted(self) -> tuple[Array, Array]:
-        """Recalls, precisions."""
         return self.recalls(), self.precisions()
 
 
 @registry.add()
 class RecallAtPrecision(_TradeOff):
-    """The largest recall where precision is at least a value.
+    """Best recall at a precision of at least the given value.
 
     Args:
         precision: the least share of positive predictions that are right, from 0 to 1.
@@ -201,5 +197,4 @@ class RecallAtPrecision(_TradeOff):
         super().__init__(precision, num_thresholds, class_id, name, dtype)
 
     def held_and_wanted(self) -> tuple[Array, Array]:
-        """Precisions, recalls."""
         return self.precisions(), self.recalls()

@@ -1,4 +1,4 @@
-"""Metrics of numbers: errors, and the share of variance explained."""
+"""Regression metrics: error measures and the coefficient of determination."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @registry.add("mse", "MSE")
 class MeanSquaredError(CompiledMetric):
-    """The mean of ``(y_true - y_pred)^2``.
+    """Mean squared error, ``(y_true - y_pred)^2``.
 
     Args:
         name: of the metric.
@@ -38,7 +38,7 @@ class MeanSquaredError(CompiledMetric):
 
 @registry.add()
 class RootMeanSquaredError(ElementMetric):
-    """``sqrt(mean((y_true - y_pred)^2))``, the root taken once, of the mean over all.
+    """Root mean squared error: ``sqrt(mean((y_true - y_pred)^2))`` over all batches.
 
     Args:
         name: of the metric.
@@ -54,13 +54,13 @@ class RootMeanSquaredError(ElementMetric):
 
     @staticmethod
     def finish(total: float, count: float) -> float:
-        """As in Mean, and the root."""
+        """The root of the mean."""
         return float(np.sqrt(Mean.finish(total, count)))
 
 
 @registry.add("mae", "MAE")
 class MeanAbsoluteError(CompiledMetric):
-    """The mean of ``|y_true - y_pred|``.
+    """Mean absolute error, ``|y_true - y_pred|``.
 
     Args:
         name: of the metric.
@@ -76,7 +76,7 @@ class MeanAbsoluteError(CompiledMetric):
 
 @registry.add()
 class R2Score(Tally):
-    """``1 - sum((y_true - y_pred)^2) / sum((y_true - mean)^2)``, over all batches.
+    """Coefficient of determination, ``1 - sum((y_true - y_pred)^2) / sum((y_true - mean)^2)``.
 
     Predictions and targets have shape (n, outputs).
 
@@ -113,7 +113,7 @@ class R2Score(Tally):
         self._outputs: int | None = None
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
-        """As in Tally; the first shape makes the variables."""
+        """Check the shape of predictions; the first one makes the variables."""
         if len(shape) != 1 or self._outputs not in (None, *shape):
             raise ValueError(
                 f"R2Score: y_pred must have shape (n, {self._outputs or 'outputs'}), "
@@ -127,7 +127,6 @@ class R2Score(Tally):
             self.count = self.add_variable(shape, "zeros", name="count")
 
     def sums(self, state: Array) -> Sequence[Array]:
-        """As in Tally."""
         sums, squares, errors, weights = state[:-1].reshape(4, -1)
         return [state[-1], squares, sums, errors, weights]
 
@@ -181,7 +180,6 @@ class R2Score(Tally):
         return 1 - (1 - score) * (n - 1) / (n - p - 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "class_aggregation": self.class_aggregation,

@@ -1,4 +1,4 @@
-"""Metrics with states of the user's own, whose `update_state` the core runs.
+"""Custom metrics with states, whose `update_state` is traced for the core.
 
 While `update_state` is run on symbolic values, weights that never learn stand in the attributes
 where the states are; what it assigns to them becomes a part of the program. `result` and
@@ -31,11 +31,11 @@ _MOST = 64  # graphs for predictions of several sizes
 
 
 class NotFollowedError(TypeError):
-    """The metric does what only Python can do; the text says what."""
+    """Error of a metric that cannot be traced; the text says why."""
 
 
 class TracedStates:
-    """A metric of the user's as the core runs it.
+    """Custom metric as the core runs it: a graph for each set of shapes.
 
     Args:
         metric: the user's.
@@ -67,11 +67,11 @@ class TracedStates:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the graphs, which a copy makes anew, with its own weights."""
+        """Attributes without the graphs, which a copy traces again with its own weights."""
         return {**vars(self), "_graphs": {}}
 
     def _follow(self, weight: tuple[int, ...] | None, *shapes: Any) -> graphs.Graph:
-        """What `update_state` does, with weights of that shape of a sample or without.
+        """Trace `update_state`, with sample weights of shape `weight` or, for None, without.
 
         Args:
             weight: the shape of a sample's weights.
@@ -124,7 +124,7 @@ class TracedStates:
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """Append what `update_state` does, and a report by which the metric is known."""
+        """Append the traced `update_state`, and a report that names the metric."""
         shapes = self._shapes
         if prediction.shape != shapes[1]:  # of another size
             shapes = target.shape, prediction.shape
@@ -144,7 +144,7 @@ class TracedStates:
         return program.score("observe", [program.constant(0.0)])
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Reset the states and the weights that mirror them."""
         self.metric.reset_state()
         for state, weight in self._pairs:
             weight.assign(state.value)
@@ -156,7 +156,7 @@ class TracedStates:
             each.assign(weight.numpy())
 
     def value_of(self, state: Sequence[float]) -> Any:
-        """The metric's value."""
+        """The metric's value for a state of the core."""
         self.load(state)
         return self.metric.result()
 
@@ -168,7 +168,7 @@ def _sizes(value: Any) -> Any:
 def with_states(
     metric: Metric, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> tuple[TracedStates | None, Untraced | None]:
-    """A metric of the user's as the core runs it, or why it cannot; neither if it is cdl's own.
+    """Trace a custom metric; the reason if that fails, and neither for a metric of cdl.
 
     Args:
         metric: any.
@@ -192,7 +192,7 @@ def with_states(
 
 
 class TracedMean(MeanMetricWrapper, Compiled):
-    """The mean of what a function gives, where that can be traced.
+    """Mean of a function's values, where the function can be traced.
 
     Args:
         metric: the function's mean as Python code would keep it.
@@ -211,7 +211,6 @@ class TracedMean(MeanMetricWrapper, Compiled):
     def lower(
         self, program: Program, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
-        """As in Compiled."""
         graph = self._graph_for(target.shape, prediction.shape)
         wanted = graph.inputs[0].sample_shape
         if target.shape != wanted:
@@ -221,7 +220,7 @@ class TracedMean(MeanMetricWrapper, Compiled):
         return program.score("observe", inputs)
 
     def _graph_for(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> Graph:
-        """What the function does with a sample's targets and predictions of those shapes."""
+        """The function's graph for a sample's targets and predictions of those shapes."""
         if prediction == self.graph.inputs[1].sample_shape:
             return self.graph
         graph, reason = _followed(self, (None, *target), (None, *prediction))
@@ -236,7 +235,7 @@ class TracedMean(MeanMetricWrapper, Compiled):
 def traced(
     metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> MeanMetricWrapper:
-    """The same as instructions, if what the function does can be traced; else itself.
+    """Trace a metric's function; the metric itself where that fails.
 
     Args:
         metric: of a function of the user's.
@@ -254,5 +253,5 @@ def traced(
 def _followed(
     metric: MeanMetricWrapper, y_shape: Sequence[int | None], output_shape: Sequence[int | None]
 ) -> tuple[Graph | None, str]:
-    """What the function of a metric does; or None, and why it cannot be traced."""
+    """Trace a metric's function: its graph, or None and the reason."""
     return follow(lambda y, p: metric.fn(y, p, **metric.kwargs), y_shape, output_shape)

@@ -326,7 +326,6 @@ class Model(Configured, FunctionalGraph):
         )
 
     def _repr_html_(self) -> str:
-        """What a notebook shows of a model: its summary."""
         return html_of(self)
 
     def get_config(self) -> dict[str, Any]:

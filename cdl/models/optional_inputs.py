@@ -52,7 +52,6 @@ class Reduced(Functional):
         super().__init__(inputs, outputs, name=whole.name)
 
     def _of_users(self) -> Model:
-        """The whole model."""
         whole = self._whole()
         assert whole is not None
         return whole

@@ -1,4 +1,4 @@
-"""Optimizers: how weights follow their gradients, found by their Keras names."""
+"""Optimizers: update rules that change a model's weights by the gradients of its loss."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ serialize, deserialize = registry.serialize, registry.deserialize
 
 
 def get(identifier: Any) -> Optimizer | None:
-    """The optimizer that an identifier stands for.
+    """The optimizer of an identifier: a name, a config or an optimizer.
 
     Args:
         identifier: None, a name in any case, a config, or an Optimizer.

@@ -1,4 +1,4 @@
-"""Adadelta: steps whose size follows from that of earlier ones."""
+"""Adadelta: adaptive steps scaled by running averages of earlier updates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Adadelta(Optimizer):
-    """Adadelta (Zeiler, 2012), with epsilon inside both roots.
+    """Adadelta optimizer (Zeiler, 2012), with epsilon inside both roots.
 
     ``a = rho * a + (1 - rho) * g^2; d = sqrt(b + epsilon) / sqrt(a + epsilon) * g``, then
     ``b = rho * b + (1 - rho) * d^2; w -= rate * d``. The paper's own rate is 1.

@@ -1,4 +1,4 @@
-"""Adafactor: mean squares of rows and columns in place of those of elements."""
+"""Adafactor: adaptive steps with factored second moments, by rows and columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Adafactor(Optimizer):
-    """Adafactor (Shazeer and Stern, 2018).
+    """Adafactor optimizer with factored second moments (Shazeer and Stern, 2018).
 
     With ``b = 1 - t^beta_2_decay`` for t = 1, 2 ...: for a matrix ``r = b * r + (1 - b) * mean of
     (g^2 + epsilon_1) over each row``, c likewise over each column, and ``v[i, j] = r[i] c[j] /
@@ -81,11 +81,11 @@ class Adafactor(Optimizer):
         self.relative_step = flag("Adafactor", "relative_step", relative_step)
 
     def row_of(self, variable: Variable) -> str:
-        """By factors if there are at least two axes."""
+        """The row with factors for two axes or more, else that without."""
         return "adafactor_factored" if len(variable.shape) > 1 else "adafactor"
 
     def _like(self, variable: Variable, name: str) -> Variable:
-        """A slot; those of rows and columns have a shape and, in Keras, a name of their own."""
+        """A slot variable; row and column slots have their own shape and, in Keras, name."""
         if name not in ("row", "column"):
             return super()._like(variable, name)
         *outer, height, width = variable.shape

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Adagrad(Optimizer):
-    """Adagrad (Duchi et al., 2011), with epsilon inside the root.
+    """Adagrad optimizer (Duchi et al., 2011), with epsilon inside the root.
 
     ``a += g^2; w -= rate * g / sqrt(a + epsilon)``
 
@@ -72,5 +72,4 @@ class Adagrad(Optimizer):
         self.epsilon = number("Adagrad", "epsilon", epsilon, 0.0)
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
-        """What a slot of a weight begins with."""
         return np.full(variable.shape, self.initial_accumulator_value, np.float32)

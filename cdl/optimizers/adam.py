@@ -1,4 +1,4 @@
-"""Adam and AdamW: steps scaled by running means of the gradient and its square."""
+"""Adam and AdamW: steps scaled by running moments of the gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2014), in the form whose epsilon stands outside the corrected root.
+    """Adam optimizer (Kingma and Ba, 2014), with epsilon outside the corrected root.
 
     ``m += (g - m) (1 - beta_1); v += (g^2 - v) (1 - beta_2)``, then
     ``w -= rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon)`` for t = 1, 2 ...
@@ -86,7 +86,7 @@ class Adam(Optimizer):
 
 @registry.add()
 class AdamW(Adam):
-    """Adam with weight decay (Loshchilov and Hutter, 2019): ``w -= w * weight_decay * rate`` first.
+    """Adam with decoupled weight decay, ``w -= w * weight_decay * rate`` (Loshchilov, 2019).
 
     The decay comes before the update, does not enter the gradient, and concerns all weights that
     `exclude_from_weight_decay` does not name.

@@ -1,4 +1,4 @@
-"""Adamax: Adam with the largest gradient in place of the mean square."""
+"""Adamax: Adam in the infinity norm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Adamax(Optimizer):
-    """Adamax (Kingma and Ba, 2014, section 7), Adam in the infinity norm.
+    """Adamax optimizer: Adam in the infinity norm (Kingma and Ba, 2014, section 7).
 
     ``m += (g - m) (1 - beta_1); u = max(beta_2 * u, |g|)``, then
     ``w -= rate / (1 - beta_1^t) * m / (u + epsilon)`` for t = 1, 2 ...

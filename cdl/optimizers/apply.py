@@ -1,4 +1,4 @@
-"""One step of an optimizer from gradients that the caller has computed.
+"""Single optimizer steps from gradients that the caller has computed.
 
 The core makes it, by the same functions as in `fit`. A weight that is no `cdl.Variable` (an object
 with `assign`, or a NumPy array) is copied into one before the step and out of it afterwards.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ForeignWeights:
-    """Weights of other kinds than Variable, each with the Variable that stands for it.
+    """Weights of other kinds than Variable, each with a Variable that mirrors it.
 
     Args:
         owner: the optimizer, for errors.
@@ -32,7 +32,7 @@ class ForeignWeights:
         self.given: dict[Variable, Any] = {}
 
     def mirror_of(self, variable: Any) -> Variable:
-        """The Variable that stands for a weight of any kind; a Variable itself.
+        """The Variable that mirrors a weight of any kind; a Variable itself.
 
         Raises:
             TypeError: what is no weight.
@@ -55,7 +55,7 @@ class ForeignWeights:
         return mirror
 
     def read(self, variables: Iterable[Variable]) -> None:
-        """Give the Variables among those that stand for weights the values of these."""
+        """Copy the weights' values into their mirrors among `variables`."""
         for variable in variables:
             if variable in self.given:
                 variable.assign(self.given[variable])
@@ -70,7 +70,7 @@ class ForeignWeights:
 def apply(
     optimizer: Optimizer, grads: Sequence[Any], trainable_variables: Sequence[Any] | None
 ) -> None:
-    """What `Optimizer.apply` does, all of it."""
+    """Make one step of an optimizer from gradients: all of `Optimizer.apply`."""
     owner = f"{type(optimizer).__name__} {optimizer.name!r}: apply"
     grads = list(grads)
     if not grads:
@@ -129,7 +129,7 @@ def _apply_in_core(optimizer: Optimizer, gradients: dict[Variable, Any]) -> None
 
 
 def _executor_of(optimizer: Optimizer, variables: tuple[Variable, ...]) -> _core.Executor:
-    """An executor of nothing but the steps of these weights."""
+    """Executor of these weights' steps alone."""
     if variables not in optimizer._executors:
         optimizer._executors[variables] = _core.Executor(
             _Weights(variables),
@@ -150,7 +150,6 @@ class _Weights(Program):
 
     @property
     def variables(self) -> list[Variable]:
-        """The weights."""
         return self._learning
 
 
@@ -160,7 +159,7 @@ def stateless_apply(
     grads: Sequence[Any],
     trainable_variables: Sequence[Any],
 ) -> tuple[list[Any], list[Any]]:
-    """What `Optimizer.stateless_apply` does, all of it."""
+    """Make one step from values to values: all of `Optimizer.stateless_apply`."""
     owner = f"{type(optimizer).__name__} {optimizer.name!r}: stateless_apply"
     if not optimizer.built:
         raise ValueError(f"{owner}: call build(trainable_variables) first")

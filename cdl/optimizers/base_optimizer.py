@@ -1,6 +1,6 @@
-"""What an optimizer is: a row of the core's table, its numbers, its slots.
+"""Optimizer: the base of optimizers, with a row of the core's table, hyper-parameters and slots.
 
-The core makes the steps. Here stand the arguments that all optimizers share.
+The core makes the steps. Here are the arguments that all optimizers share.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 def from_older_name(cls: type, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
-    """The learning rate of a class's constructor, which tutorials of ten years call `lr`."""
+    """The learning rate of a constructor call that names it `lr`, as Keras 2 did."""
     if "lr" not in kwargs:
         return learning_rate
     import inspect
@@ -153,7 +153,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         self._excluded_names: re.Pattern[str] | None = None
 
     def _check_shared(self, owner: str) -> None:
-        """The numbers of the shared arguments are numbers, and whole where they count steps."""
+        """Check the shared arguments: numbers, and integers where they count steps."""
         if self.weight_decay is not None:
             number(owner, "weight_decay", self.weight_decay, low=0.0)
         if self.loss_scale_factor is not None:
@@ -175,7 +175,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
 
     @property
     def learning_rate(self) -> Any:
-        """The rate of the next step: a variable, or what the schedule or function gives."""
+        """Learning rate of the next step: a variable, or the value of the schedule or function."""
         return self._rate.at(int(self._iterations))
 
     @learning_rate.setter
@@ -186,16 +186,16 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
 
     @property
     def has_one_rate(self) -> bool:
-        """Whether the rate stays what it is until somebody sets it."""
+        """Whether the rate is constant until it is set."""
         return not self.decay and bool(self._rate.variables)
 
     def rates(self, first: int, n: int) -> NDArray[np.float32]:
-        """The rates of steps `first` to `first + n - 1`: one each, or one for all."""
+        """Learning rates of steps `first` to `first + n - 1`: one each, or one for all."""
         return self._rate.rates(first, n, self.decay)
 
     @property
     def iterations(self) -> State:
-        """How many updates have been made: an integer variable.
+        """Number of updates made so far: an integer variable.
 
         With `gradient_accumulation_steps` it is a copy, so that assigning to it has no effect.
         """
@@ -210,7 +210,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
 
     @property
     def step(self) -> int:
-        """How many batches have been learned from: what schedules and `rates` count."""
+        """Number of batches trained on, which schedules and `rates` count."""
         return int(self._iterations)
 
     @step.setter
@@ -219,26 +219,26 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
 
     @property
     def counter(self) -> NDArray[np.int64]:
-        """The memory of `step`, as an array of one number."""
+        """Memory of `step`, an array of one number."""
         return self._iterations._array.reshape(1)
 
     def scale_loss(self, loss: Any) -> Any:
-        """The loss as its gradient is to be taken: times `loss_scale_factor`."""
+        """The loss times `loss_scale_factor`."""
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     # How the weights learn: what the core reads
 
     def row_of(self, variable: Variable) -> str:
-        """The row of the core's table by which a weight learns."""
+        """The row of the core's table that updates a weight."""
         del variable
         return self.row
 
     def hypers(self, row: str) -> dict[str, float]:
-        """The row's hyper-parameters: attributes of their names."""
+        """Hyper-parameters of a row, from the attributes of their names."""
         return {name: float(getattr(self, name)) for name in _core.OPTIMIZERS[row].hypers}
 
     def groups(self, variables: Iterable[Variable]) -> Groups:
-        """Those weights by row: the row, its hyper-parameters, and the slots of each weight."""
+        """The weights grouped by row: the row, its hyper-parameters, and each weight's slots."""
         if self.is_written:
             return [("sgd", {}, {each: [] for each in variables})]
         found: dict[str, dict[Variable, list[_core.Parameter]]] = {}
@@ -248,7 +248,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         return [(row, self.hypers(row), slots) for row, slots in found.items()]
 
     def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
-        """What stands around the update of those weights, as the core's Executor takes it."""
+        """Decay, clipping, averages and accumulation for those weights, as the core takes them."""
         variables = list(variables)
         if self.is_written:  # where the step is in Python, so is what stands around it
             return self._python.rules(variables)
@@ -266,7 +266,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
     ) -> None:
-        """Leave weights out of the weight decay; a second call forgets the first.
+        """Exclude weights from weight decay; a second call replaces the first.
 
         Args:
             var_list: weights.
@@ -285,7 +285,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         self._excluded_names = re.compile("|".join(names)) if names else None
 
     def decays(self, variable: Variable) -> bool:
-        """Whether a weight is not left out of the weight decay."""
+        """Whether weight decay applies to a weight."""
         names = self._excluded_names
         return variable not in self._excluded and not (names and names.search(variable.name))
 
@@ -297,16 +297,16 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
 
     @property
     def slots(self) -> dict[Variable, list[_core.Parameter]]:
-        """What is kept for each weight, in the order of its row."""
+        """Slots of each weight, in the order of its row."""
         return {each: self._slots.storages(each) for each in self._slots.of_weights}
 
     @property
     def averages(self) -> dict[Variable, Variable]:
-        """With `use_ema` the moving average of each weight, once this is built."""
+        """Moving averages of the weights, with `use_ema` and once built."""
         return dict(self._slots.averages)
 
     def build(self, var_list: Sequence[Variable]) -> None:
-        """Make what is kept for the weights that are to be trained; again for the same is nothing.
+        """Create the slots of the weights to train; a second call for the same ones does nothing.
 
         Raises:
             ValueError: a weight that was not there when this was called first.
@@ -331,12 +331,12 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
                 )
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
-        """What a slot of a weight begins with; None is 0."""
+        """Initial values of a weight's slot; None for 0."""
         del slot, variable
         return None
 
     def _like(self, variable: Variable, name: str) -> Variable:
-        """A variable of the shape and layout of a weight, and named after it."""
+        """Create a variable with a weight's shape and layout, named after it."""
         full = f"{variable.path.replace('/', '_')}_{name}"
         matrix = variable.storage.matrix
         more: Any = {"matrix": matrix, "dtype": variable.kept_dtype}
@@ -360,7 +360,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         return [*shared, *self._slots.listed(self), *self._python.added]
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """The end of training: with `use_ema` the weights become their moving averages."""
+        """Replace the weights by their moving averages, with `use_ema`, after training."""
         if self.use_ema and int(self._iterations):
             for variable in var_list:
                 average = self._slots.averages.get(self._foreign.mirror_of(variable))
@@ -383,19 +383,19 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         assign_all(zip(variables, map(np.asarray, weights), strict=True))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled and copied: all but what can be made anew."""
+        """Attributes to pickle and copy: all but the executors, which are made again."""
         return {**self.__dict__, "_executors": {}}
 
     # Steps
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> State:
-        """As `apply`, from pairs of a gradient and a weight; returns `iterations`."""
+        """Make one step from pairs of a gradient and a weight; returns `iterations`."""
         pairs = list(grads_and_vars)
         self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
         return self._iterations
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """One step of the weights by gradients.
+        """Make one step of the weights by gradients.
 
         Args:
             grads: arrays of the shapes of the weights; None for a weight that is to stay.
@@ -413,7 +413,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         grads: Sequence[Any],
         trainable_variables: Sequence[Any],
     ) -> tuple[list[Any], list[Any]]:
-        """One step from values and to values; weights and optimizer stay as they are.
+        """Make one step from values to values; weights and optimizer stay as they are.
 
         Args:
             optimizer_variables: a value for each of `variables`.
@@ -429,7 +429,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         return stateless_apply(self, optimizer_variables, grads, trainable_variables)
 
     def follow(self, learned: bool) -> None:
-        """A batch of training is over; where Python makes the steps, it makes one.
+        """Make the step in Python, where it is written in Python, after a training batch.
 
         Args:
             learned: whether the batch counts.
@@ -440,7 +440,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     # Configuration
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         config = {
             "name": self.name,
             "learning_rate": self._rate.config(),
@@ -462,7 +462,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create an optimizer from the dict that `get_config` returned."""
         rate = config.get("learning_rate")
         if isinstance(rate, Mapping):
             rate = schedules.deserialize(rate, custom_objects)

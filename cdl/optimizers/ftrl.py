@@ -1,4 +1,4 @@
-"""Ftrl: follow the regularized leader, for sparse weights."""
+"""FTRL: follow the regularized leader, for sparse linear models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Ftrl(Optimizer):
-    """FTRL-Proximal (McMahan et al., 2013).
+    """FTRL-Proximal optimizer, "follow the regularized leader" (McMahan et al., 2013).
 
     With ``p = -learning_rate_power`` and ``g' = g + 2 * l2_shrinkage * w``: ``n = a + g^2``,
     ``z += g' - (n^p - a^p) / rate * w``, then
@@ -100,12 +100,11 @@ class Ftrl(Optimizer):
         self.beta = number("Ftrl", "beta", beta)
 
     def row_of(self, variable: Variable) -> str:
-        """The row with roots, or that with any power."""
+        """The row with square roots, or that with any power."""
         del variable
         return "ftrl" if self.learning_rate_power == -0.5 else "ftrl_power"
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
-        """What a slot of a weight begins with."""
         if slot != "accumulator":
             return None
         return np.full(variable.shape, self.initial_accumulator_value, np.float32)

@@ -1,4 +1,4 @@
-"""Lamb: Adam with steps in proportion to the weights."""
+"""LAMB: Adam with layer-wise adaptive steps, for large batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Lamb(Optimizer):
-    """Lamb (You et al., 2019), for large batches.
+    """LAMB optimizer: layer-wise adaptive Adam for large batches (You et al., 2019).
 
     m and v as Adam's, ``d = m / (1 - beta_1^t) / (sqrt(v / (1 - beta_2^t)) + epsilon)``, then
     ``w -= rate * |w| / |d| * d`` with the norms of the whole weight; the quotient is 1 if one is 0.

@@ -1,4 +1,4 @@
-"""The learning rate that an optimizer has: a number, a schedule or a function."""
+"""Learning rate of an optimizer: a number, a schedule or a function."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _ASKED = 256
 
 
 class Rate(State):
-    """The learning rate as a variable, which is never negative, whoever assigns to it."""
+    """Learning rate as a variable; an assigned value is never negative."""
 
     def assign(self, value: Any) -> NDArray[Any]:
-        """Keep `value` from now on; ValueError for one that is negative or NaN."""
+        """Set the rate; ValueError for a negative one or NaN."""
         before = self.value
         super().assign(value)
         if not self._array >= 0:
@@ -35,7 +35,7 @@ class Rate(State):
 
 
 class LearningRate:
-    """The learning rate of each step.
+    """Learning rate of each step, from a number, a schedule or a function.
 
     Args:
         owner: class of the optimizer, for errors.
@@ -58,7 +58,7 @@ class LearningRate:
         self.source = self._variable(given) if isinstance(given, float) else given
 
     def at(self, step: int) -> Any:
-        """The rate of a step: a variable, or what the schedule or function gives."""
+        """Rate of a step: a variable, or the value of the schedule or function."""
         if isinstance(self.source, Rate):
             return self.source
         if isinstance(self.source, LearningRateSchedule):
@@ -66,7 +66,7 @@ class LearningRate:
         return self.source()
 
     def set(self, value: Any) -> None:
-        """Take another number, schedule or function.
+        """Set another number, schedule or function.
 
         Raises:
             TypeError: a number in the place of a schedule.
@@ -85,11 +85,11 @@ class LearningRate:
 
     @property
     def variables(self) -> list[Rate]:
-        """The variable that has the number; none for a schedule or function."""
+        """The variable of a constant rate; none for a schedule or function."""
         return [self.source] if isinstance(self.source, Rate) else []
 
     def rates(self, first: int, n: int, decay: float) -> NDArray[np.float32]:
-        """The rates of steps `first` to `first + n - 1`: one each, or one for all.
+        """Rates of steps `first` to `first + n - 1`: one each, or one for all.
 
         A user's own schedule or function is asked for fewer steps at a time than `n` may be.
 
@@ -123,7 +123,7 @@ class LearningRate:
         return rates.astype(np.float32)
 
     def config(self) -> Any:
-        """The rate as configs have it."""
+        """The rate as it stands in configs."""
         return float(self.source) if isinstance(self.source, Rate) else serialize(self.source)
 
     def _variable(self, value: Any) -> Rate:
@@ -159,5 +159,5 @@ def _named(source: Any) -> str:
 
 
 def is_function(value: Any) -> bool:
-    """Whether a rate may be had by calling `value`."""
+    """Whether a rate is a function to call."""
     return callable(value) and not isinstance(value, type)

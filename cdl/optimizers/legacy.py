@@ -1,4 +1,4 @@
-"""The optimizers under the name that Keras 2.11 gave the older ones: the same classes."""
+"""Aliases of the optimizers under `keras.optimizers.legacy` of Keras 2.11."""
 
 from cdl.optimizers import SGD, Adagrad, Adam, Ftrl, RMSprop
 

@@ -1,4 +1,4 @@
-"""Lion: steps of one size, of which only the sign follows from the gradients."""
+"""Lion: steps along the sign of an interpolated momentum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Lion(Optimizer):
-    """Lion (Chen et al., 2023).
+    """Lion optimizer: steps along the sign of the momentum (Chen et al., 2023).
 
     ``w -= rate * sign(beta_1 * m + (1 - beta_1) * g); m = beta_2 * m + (1 - beta_2) * g``
 

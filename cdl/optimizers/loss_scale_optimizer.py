@@ -1,4 +1,4 @@
-"""LossScaleOptimizer: an optimizer that bad gradients do not reach."""
+"""LossScaleOptimizer: dynamic loss scaling around another optimizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cdl.optimizers.base_optimizer import Groups
 
-# What configs of older versions say of the shared arguments, which this one does not have.
+# Shared arguments in configs of older versions, with their defaults; they are dropped.
 _SHARED = {
     "weight_decay": None,
     "clipnorm": None,
@@ -45,7 +45,7 @@ def _of_inner(argument: str, value: Any) -> ValueError:
 
 @registry.add()
 class LossScaleOptimizer(Optimizer):
-    """Steps of an inner optimizer; a batch with a gradient that is not finite changes nothing.
+    """Dynamic loss scaling around an inner optimizer; nonfinite gradients change nothing.
 
     The loss is multiplied by the scale before its gradient is taken, and the gradient divided by it
     afterwards, so that small gradients are numbers of float16. For a model that has none `fit`
@@ -117,16 +117,16 @@ class LossScaleOptimizer(Optimizer):
         number(_OWNER, "initial_scale", settings["initial_scale"], above=0.0)
         positive_int(_OWNER, "dynamic_growth_steps", settings["dynamic_growth_steps"])
 
-    # What the inner optimizer does
+    # Properties and methods of the inner optimizer
 
     @property
     def changes(self) -> int:
-        """How often an attribute of the inner optimizer has been set since it was built."""
+        """Number of attribute changes of both optimizers since they were built."""
         return super().changes + self.inner_optimizer.changes
 
     @property
     def learning_rate(self) -> Any:
-        """That of the inner optimizer."""
+        """Learning rate of the inner optimizer."""
         return self.inner_optimizer.learning_rate if "inner_optimizer" in vars(self) else None
 
     @learning_rate.setter
@@ -137,7 +137,7 @@ class LossScaleOptimizer(Optimizer):
 
     @property
     def iterations(self) -> State:
-        """The updates of the inner optimizer."""
+        """Number of updates of the inner optimizer."""
         return self.inner_optimizer.iterations
 
     @iterations.setter
@@ -146,12 +146,12 @@ class LossScaleOptimizer(Optimizer):
 
     @property
     def counter(self) -> NDArray[np.int64]:
-        """That of the inner optimizer."""
+        """Step counter of the inner optimizer."""
         return self.inner_optimizer.counter
 
     @property
     def step(self) -> int:
-        """The batches that the inner optimizer has learned from."""
+        """Number of batches that the inner optimizer was trained on."""
         return self.inner_optimizer.step
 
     @step.setter
@@ -159,17 +159,17 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer.step = value
 
     def rates(self, first: int, n: int) -> Any:
-        """Those of the inner optimizer."""
+        """Learning rates of the inner optimizer."""
         return self.inner_optimizer.rates(first, n)
 
     def groups(self, variables: Iterable[Variable]) -> Groups:
-        """Those of the inner optimizer."""
+        """Groups of weights of the inner optimizer."""
         return (
             super().groups(variables) if self.is_written else self.inner_optimizer.groups(variables)
         )
 
     def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
-        """Those of the inner optimizer; and bad gradients change nothing."""
+        """Settings of the inner optimizer, and the dynamic scale."""
         weights = list(variables)
         rules = super().rules(weights) if self.is_written else self.inner_optimizer.rules(weights)
         return {**rules, "finite_only": True}
@@ -197,7 +197,7 @@ class LossScaleOptimizer(Optimizer):
         return variables + self.inner_optimizer.variables
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """As the inner optimizer does."""
+        """Finalize the weights by the inner optimizer."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
     @property
@@ -250,7 +250,6 @@ class LossScaleOptimizer(Optimizer):
         self.step_counter.assign(counter)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "name": self.name,
             "inner_optimizer": serialize(self.inner_optimizer),
@@ -262,6 +261,6 @@ class LossScaleOptimizer(Optimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create an optimizer from the dict that `get_config` returned."""
         inner = registry.deserialize(config["inner_optimizer"], custom_objects)
         return cls(**{**config, "inner_optimizer": inner})

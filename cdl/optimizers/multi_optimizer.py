@@ -1,4 +1,4 @@
-"""MultiOptimizer: each weight learns by one of several optimizers, chosen by its path."""
+"""MultiOptimizer: several optimizers for one model, each weight's chosen by its path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class OptimizerMap(MutableMapping[str, Optimizer]):
-    """Optimizers by the paths of weights.
+    """Dict of optimizers by patterns of weight paths, with a default.
 
     A path is looked up as it stands, then as what one of the keys matches as a whole regular
     expression; what no key fits has the default optimizer. ::
@@ -51,7 +51,7 @@ class OptimizerMap(MutableMapping[str, Optimizer]):
 
     @property
     def default_optimizer(self) -> Optimizer:
-        """The optimizer of weights that no key fits."""
+        """Optimizer of weights that no key matches."""
         return self._default
 
     def __getitem__(self, key: str) -> Optimizer:
@@ -97,7 +97,7 @@ class OptimizerMap(MutableMapping[str, Optimizer]):
         return self[variable.path]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {
             "default_optimizer": serialize(self._default),
             "optimizer_map": {path: serialize(each) for path, each in self._map.items()},
@@ -107,7 +107,7 @@ class OptimizerMap(MutableMapping[str, Optimizer]):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a map from the dict that `get_config` returned."""
         of_paths = config["optimizer_map"].items()
         return cls(
             registry.deserialize(config["default_optimizer"], custom_objects),
@@ -128,7 +128,7 @@ def _checked(owner: str, optimizer: Any) -> Any:
 
 @registry.add()
 class MultiOptimizer(Optimizer):
-    """Steps of several optimizers, each of which has weights of its own.
+    """Several optimizers in one, each with its own weights.
 
     Each has its own rate, clipping, decay, averages and number of updates. The core gathers the
     gradients of a batch; then each optimizer makes its step, so that `fit` comes back to Python
@@ -173,7 +173,7 @@ class MultiOptimizer(Optimizer):
 
     @property
     def learning_rate(self) -> NoReturn:
-        """AttributeError: ask the `optimizers`."""
+        """Not defined: AttributeError; ask the `optimizers`."""
         raise AttributeError(
             "Learning rate cannot be accessed on a MultiOptimizer: ask one of its `optimizers`"
         )
@@ -188,7 +188,7 @@ class MultiOptimizer(Optimizer):
 
     @property
     def loss_scale_factor(self) -> float | None:
-        """What the loss is multiplied by, and all gradients are divided by."""
+        """Factor of the loss, and divisor of all gradients."""
         return self._loss_scale_factor
 
     @loss_scale_factor.setter
@@ -231,11 +231,11 @@ class MultiOptimizer(Optimizer):
 
     @property
     def averages(self) -> dict[Variable, Variable]:
-        """Those of the optimizers that have some."""
+        """Moving averages of those optimizers that have some."""
         return {key: value for each in self._optimizers for key, value in each.averages.items()}
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
-        """One step of each optimizer by the gradients of its weights.
+        """Make one step of each optimizer by the gradients of its weights.
 
         Args:
             grads: as in `Optimizer.apply`.
@@ -267,7 +267,7 @@ class MultiOptimizer(Optimizer):
         self.step += 1
 
     def follow(self, learned: bool) -> None:
-        """A batch of training is over: make the steps by what the core has gathered."""
+        """Make the steps after a training batch, by the gradients that the core has accumulated."""
         gradients = self._python.taken()
         if learned:
             self.step -= 1  # the core has counted the batch
@@ -275,7 +275,7 @@ class MultiOptimizer(Optimizer):
             self.apply([each * factor for each in gradients.values()], list(gradients))
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
-        """As each optimizer does with its weights."""
+        """Finalize each optimizer's weights."""
         of_all = list(var_list)
         for optimizer in self._optimizers:
             optimizer.finalize_variable_values(
@@ -283,7 +283,6 @@ class MultiOptimizer(Optimizer):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "optimizer_map": serialize(self._optimizer_map),
             "loss_scale_factor": self.loss_scale_factor,
@@ -294,6 +293,6 @@ class MultiOptimizer(Optimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create an optimizer from the dict that `get_config` returned."""
         of_paths = serialization.deserialize(config["optimizer_map"], custom_objects)
         return cls(**{**config, "optimizer_map": of_paths})

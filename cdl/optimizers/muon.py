@@ -1,4 +1,4 @@
-"""Muon: momentum made orthogonal, for matrices."""
+"""Muon: orthogonalized momentum for weight matrices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Muon(Optimizer):
-    """Muon (Jordan et al., 2024): steps along the orthogonal matrix nearest to the momentum.
+    """Muon optimizer: orthogonalized momentum for matrices, Adam for others (Jordan et al., 2024).
 
     For a matrix ``m = momentum * m + g`` and ``X = m``, or ``g + momentum * m`` with Nesterov's,
     divided by its norm. Then `ns_steps` times
@@ -130,7 +130,7 @@ class Muon(Optimizer):
         self.rms_rate = None if rms_rate is None else number("Muon", "rms_rate", rms_rate, 0.0)
 
     def row_of(self, variable: Variable) -> str:
-        """Muon for matrices, unless they are excluded; Adam for the others."""
+        """The row of Muon for matrices that are not excluded, that of Adam for others."""
         path = variable.path
         excluded = len(variable.shape) != 2
         excluded |= self.exclude_embeddings and "embedding" in path.lower()
@@ -138,14 +138,14 @@ class Muon(Optimizer):
         return "muon_adam" if excluded else "muon"
 
     def decay_of(self, variable: Variable) -> float:
-        """The weight decay of a weight; 0 for none."""
+        """Weight decay of a weight; 0 for none."""
         if not self.decays(variable):
             return 0.0
         decay = self.weight_decay if self.row_of(variable) == "muon" else self.adam_weight_decay
         return decay or 0.0
 
     def hypers(self, row: str) -> dict[str, float]:
-        """The row's hyper-parameters; the core knows None as a negative number."""
+        """Hyper-parameters of the row; None is a negative number in the core."""
         rate = -1.0 if self.rms_rate is None else self.rms_rate
         names = _core.OPTIMIZERS[row].hypers
         return {name: rate if name == "rms_rate" else float(getattr(self, name)) for name in names}

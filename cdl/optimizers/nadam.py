@@ -1,4 +1,4 @@
-"""Nadam: Adam with Nesterov's momentum."""
+"""Nadam: Adam with Nesterov momentum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Nadam(Optimizer):
-    """Nadam (Dozat, 2016).
+    """Nadam optimizer: Adam with Nesterov momentum (Dozat, 2016).
 
     With ``u_i = beta_1 (1 - 0.5 * 0.96^i)`` and ``U_t = u_1 u_2 ... u_t``: m and v as Adam's, then
     ``d = u_(t+1) m / (1 - U_(t+1)) + (1 - u_t) g / (1 - U_t)`` and
@@ -75,7 +75,7 @@ class Nadam(Optimizer):
 
     @property
     def variables(self) -> list[State | Variable]:
-        """As of every optimizer, and U_t, which follows from the number of updates."""
+        """Variables of every optimizer, and U_t, which follows from the number of updates."""
         if not self.built:
             return super().variables
         product = 1.0

@@ -1,4 +1,4 @@
-"""Optimizers whose steps a class of the user's makes, in Python: `update_step`.
+"""Custom optimizers, whose steps are written in Python: `update_step`.
 
 The core gathers the gradient of each batch, as it does for many batches where gradients are
 accumulated; the step is made between two batches, around it what Keras has around it.
@@ -32,7 +32,7 @@ _NEVER = 2**30  # batches before the core makes a step by itself
 
 
 class PythonSteps:
-    """What such an optimizer has beside its slots, and the steps that it makes.
+    """Gradients and variables of a custom optimizer, and its steps.
 
     Attributes:
         gathered: by weight, the gradients that the core has gathered since the last step.
@@ -44,25 +44,25 @@ class PythonSteps:
         self.added: list[Variable] = []
 
     def build(self, optimizer: Optimizer, weights: Iterable[Variable]) -> None:
-        """Make what the core gathers into."""
+        """Create the variables that accumulate the core's gradients."""
         self.gathered = {each: optimizer._like(each, "gathered") for each in weights}
 
     def rules(self, weights: Iterable[Variable]) -> dict[str, Any]:
-        """What the core reads: an optimizer that gathers and never makes its step."""
+        """Settings for the core: accumulate gradients, never make a step."""
         return {
             "gradient_accumulation_steps": _NEVER,
             "accumulators": storages_of(self.gathered, weights),
         }
 
     def taken(self) -> Gradients:
-        """What the core has gathered since this was asked last."""
+        """Gradients accumulated since the last call."""
         gradients = {each: mirror.numpy() for each, mirror in self.gathered.items()}
         for mirror in self.gathered.values():
             mirror.assign(np.zeros(mirror.shape, np.float32))
         return gradients
 
     def follow(self, optimizer: Optimizer, learned: bool) -> None:
-        """Make the step of the gradients that the core has gathered, if the batch counts."""
+        """Make the step by the accumulated gradients, if the batch counts."""
         gradients = self.taken()
         if learned:
             optimizer.step -= 1  # as the step sees it
@@ -71,7 +71,7 @@ class PythonSteps:
 
     @staticmethod
     def apply(optimizer: Optimizer, gradients: Gradients) -> None:
-        """Make a step of gradients that the caller has computed."""
+        """Make a step by gradients that the caller has computed."""
         foreign = optimizer._foreign
         foreign.read(foreign.given)
         before = {each: each.numpy() for each in foreign.given}
@@ -83,7 +83,7 @@ class PythonSteps:
 
 
 def _step(optimizer: Optimizer, gradients: Gradients) -> None:
-    """One step in Python, and what Keras has around it, in its order."""
+    """Make one step in Python with clipping, decay and averages in the order of Keras."""
     rate = np.float32(optimizer.rates(optimizer.step, 1)[0])
     every, accumulators = optimizer.gradient_accumulation_steps, optimizer._slots.accumulators
     if every:
@@ -131,7 +131,7 @@ def _clipped(optimizer: Optimizer, gradients: Gradients) -> Gradients:
 
 
 def _average(optimizer: Optimizer) -> None:
-    """Move the averages on; the first step begins them."""
+    """Update the moving averages; the first step initializes them."""
     momentum = np.float32(optimizer.ema_momentum if optimizer.step else 0.0)
     for variable, average in optimizer._slots.averages.items():
         average.assign(momentum * average.numpy() + (1 - momentum) * variable.numpy())
@@ -141,7 +141,7 @@ def _average(optimizer: Optimizer) -> None:
 
 
 class OwnOptimizer:
-    """Base of Optimizer: what a class of the user's overrides and calls to make its own steps::
+    """Base of Optimizer with the methods that custom optimizers override and call::
 
         class Plain(cdl.optimizers.Optimizer):
             def build(self, variables):
@@ -169,14 +169,14 @@ class OwnOptimizer:
     _foreign: ForeignWeights
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Notes an `update_step` of the user's own."""
+        """Record whether a subclass overrides `update_step`."""
         super().__init_subclass__(**kwargs)
         if overrides(cls, "update_step"):
             cls.is_written = True
             cls.by_step = True
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
-        """Change a weight by its gradient; for a subclass of the user's own.
+        """Update a weight by its gradient; to be overridden in a custom optimizer.
 
         Args:
             gradient: an array.
@@ -194,7 +194,7 @@ class OwnOptimizer:
         layout: Any = None,
         name: str | None = None,
     ) -> Variable:
-        """A new variable of the optimizer's own.
+        """Create a variable of the optimizer.
 
         Args:
             shape: its shape.
@@ -227,7 +227,7 @@ class OwnOptimizer:
         name: str | None = None,
         initializer: str | Callable[..., Any] = "zeros",
     ) -> Variable:
-        """A new variable of the shape of a weight.
+        """Create a variable of a weight's shape.
 
         Args:
             reference_variable: the weight.
@@ -242,7 +242,7 @@ class OwnOptimizer:
     def add_optimizer_variables(
         self, trainable_variables: Iterable[Any], name: str, initializer: Any = "zeros"
     ) -> Any:
-        """A new variable for each weight; a tuple of lists of them for several names.
+        """Create a variable per weight; for several names a tuple of lists of them.
 
         Args:
             trainable_variables: the weights.
@@ -260,30 +260,30 @@ class OwnOptimizer:
         return lists[0] if isinstance(name, str) else lists
 
     def _get_variable_index(self, variable: Variable) -> int:
-        """The place of a weight among those that the optimizer was built with."""
+        """Index of a weight among those that the optimizer was built with."""
         mirror = self._foreign.mirror_of(variable)
         return next(place for place, each in enumerate(self._slots.of_weights) if each is mirror)
 
     @staticmethod
     def assign(variable: Variable, value: Any) -> None:
-        """Give a variable a value."""
+        """Assign a value to a variable."""
         variable.assign(np.asarray(value))
 
     @staticmethod
     def assign_add(variable: Variable, value: Any) -> None:
-        """Add to a variable."""
+        """Add a value to a variable."""
         variable.assign(np.asarray(variable) + np.asarray(value))
 
     @staticmethod
     def assign_sub(variable: Variable, value: Any) -> None:
-        """Take from a variable."""
+        """Subtract a value from a variable."""
         variable.assign(np.asarray(variable) - np.asarray(value))
 
     # Private names of Keras's optimizers that classes of users read
 
     @property
     def _learning(self) -> list[Variable]:
-        """The weights that the optimizer was built with."""
+        """Weights that the optimizer was built with."""
         return list(self._slots.of_weights)
 
     @property
@@ -299,7 +299,7 @@ class OwnOptimizer:
         return list(self._slots.accumulators.values())
 
     def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
-        """Gradients as `clipnorm`, `global_clipnorm` or `clipvalue` leaves them; None stays."""
+        """Gradients clipped by `clipnorm`, `global_clipnorm` or `clipvalue`; None stays."""
         arrays = [None if each is None else np.asarray(each, np.float32) for each in grads]
         given = [each for each in arrays if each is not None]
         total = np.sqrt(np.float32(sum(float(np.square(each).sum()) for each in given)))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman and Hinton, 2012), with epsilon inside the root.
+    """RMSprop optimizer (Tieleman and Hinton, 2012), with epsilon inside the root.
 
     ``v = rho * v + (1 - rho) * g^2; step = rate * g / sqrt(v + epsilon)``; centered, with
     ``a = rho * a + (1 - rho) * g``, the root is of ``v - a^2 + epsilon``. Then ``w -= step``, or
@@ -75,7 +75,7 @@ class RMSprop(Optimizer):
         self.centered = flag("RMSprop", "centered", centered)
 
     def row_of(self, variable: Variable) -> str:
-        """The row by which attributes count: centered, with momentum, both or neither."""
+        """The row for the arguments: centered, with momentum, both or neither."""
         del variable
         parts = ["rmsprop", *["centered"] * self.centered, *["momentum"] * (self.momentum > 0)]
         return "_".join(parts)

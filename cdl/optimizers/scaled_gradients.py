@@ -1,4 +1,4 @@
-"""A loss whose gradient is multiplied by a number that changes from step to step.
+"""Loss scaling: gradients multiplied by a factor that changes from step to step.
 
 Float16 has no numbers below 6e-8, where gradients often are. They are scaled where they begin, and
 the core divides what reaches a weight by the same number before it learns from it.
@@ -28,7 +28,7 @@ def has_float16(program: Program) -> bool:
 
 
 def scale_gradients(program: Program, variable: Variable) -> None:
-    """Multiply all gradients by a weight of one number, which does not learn.
+    """Multiply all gradients by a weight of one number that does not train.
 
     Args:
         program: with all its losses, not fused yet.
@@ -54,7 +54,7 @@ def scale_gradients(program: Program, variable: Variable) -> None:
 
 
 def _append_penalty(program: Program, activity: Instruction, factor: Value) -> None:
-    """A penalty adds to a gradient that is scaled already: what comes is divided, then all scaled.
+    """Append a penalty whose gradient is not scaled twice: its input is divided first.
 
     That is done in float32, since what is divided could be nothing in float16.
     """
@@ -67,7 +67,7 @@ def _append_penalty(program: Program, activity: Instruction, factor: Value) -> N
 
 
 def _start(loss: Instruction, producers: dict[int, Instruction], readers: list[int]) -> Instruction:
-    """The loss, or the activation before it, which is to stay beside the loss to be one with it."""
+    """The loss, or its fused activation before it."""
     before = producers.get(id(loss.inputs[0]))
     alone = readers.count(id(loss.inputs[0])) == 1
     return before if before is not None and before.op in _FUSED and alone else loss
@@ -77,7 +77,7 @@ _FUSED = ("activation", "softmax")
 
 
 def _scaled(program: Program, value: Value, factor: Value) -> Value:
-    """The value, with a gradient that is multiplied: x + (factor - 1) (x - what x is)."""
+    """Value with a multiplied gradient: x + (factor - 1) (x - stop_gradient(x))."""
     number = broadcast(program, factor, value.shape)
     if not value.shared:
         number = program.broadcast_batch(number)

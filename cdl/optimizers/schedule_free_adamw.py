@@ -1,4 +1,4 @@
-"""AdamW that needs no schedule: it averages instead."""
+"""Schedule-free AdamW: averages of the weights in place of a learning rate schedule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class ScheduleFreeAdamW(Optimizer):
-    """Schedule-free AdamW (Defazio et al., 2024).
+    """AdamW with averaged weights in place of a learning rate schedule (Defazio et al., 2024).
 
     Gradients are taken at the weights ``w = (1 - beta_1) z + beta_1 x``, where z makes the steps
     and x is their mean: ``v += (g^2 - v) (1 - beta_2)``,
@@ -79,5 +79,5 @@ class ScheduleFreeAdamW(Optimizer):
         self.warmup_steps = whole(owner, "warmup_steps", warmup_steps)
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
-        """What a slot of a weight begins with: z with the weight."""
+        """Initial values of a slot: the weight itself for z."""
         return variable.numpy() if slot == "momentum" else None

@@ -1,4 +1,4 @@
-"""Settings: attributes of an optimizer that count from the next step on, whenever they are set."""
+"""Attributes of an optimizer that take effect from the next step on when set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHARED = (
 
 
 class Settings:
-    """Mixin of optimizers: the constructor's arguments as attributes that may be set.
+    """Mixin of optimizers: constructor arguments as attributes that can be set.
 
     One that is set on a built optimizer is checked as the constructor does. Before that, `build`
     checks all of them, since subclasses set theirs one by one.
@@ -32,7 +32,7 @@ class Settings:
 
     @property
     def changes(self) -> int:
-        """How often one has been set since the optimizer was built."""
+        """Number of changes since the optimizer was built."""
         return self._changes
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -48,13 +48,13 @@ class Settings:
         self._set(name, value)
 
     def _check_settings(self: Any, **changed: Any) -> None:
-        """ValueError for values, set or to be set, that the constructor refuses."""
+        """Check values, set or to be set; ValueError for those that the constructor refuses."""
         cls: Any = cdl_base(type(self))
         given = {each: getattr(self, each) for each in _names_of(cls)}
         cls(**{"learning_rate": 0.0, "name": self.name, **given, **changed})
 
     def _set(self: Any, name: str, value: Any) -> None:
-        """Give an attribute another value, and what follows from it: slots, averages, steps."""
+        """Set an attribute and update the slots, averages and steps that depend on it."""
         optimizer: Optimizer = self
         updates = int(optimizer.iterations)
         object.__setattr__(optimizer, name, value)
@@ -67,6 +67,6 @@ class Settings:
 
 @functools.cache  # each optimizer that is built asks, and a signature takes as long as its checks
 def _names_of(cls: type[Optimizer]) -> frozenset[str]:
-    """The arguments of one of cdl's optimizers that are settings."""
+    """Arguments of one of cdl's optimizers that can be set."""
     known = {*inspect.signature(cls).parameters, "decay"}
     return frozenset(known.intersection((*SHARED, *cls.extra_arguments)))

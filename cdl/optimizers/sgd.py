@@ -1,4 +1,4 @@
-"""Stochastic gradient descent."""
+"""SGD: stochastic gradient descent with optional momentum."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class SGD(Optimizer):
-    """Gradient descent, with momentum if asked for.
+    """Stochastic gradient descent, with optional momentum and Nesterov momentum.
 
     ``w -= rate * g``; with momentum ``m = momentum * m - rate * g; w += m``; with Nesterov's
     ``w += momentum * m - rate * g`` for the new m.

@@ -1,4 +1,4 @@
-"""What an optimizer keeps: slots, moving averages and sums of gradients, by weight."""
+"""Slots, moving averages and gradient sums of an optimizer, by weight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Slots:
-    """The variables of an optimizer that belong to weights.
+    """Variables of an optimizer that belong to weights.
 
     Args:
         optimizer: it says which they are.
@@ -36,7 +36,7 @@ class Slots:
         self.follow(optimizer)
 
     def follow(self, optimizer: Optimizer) -> None:
-        """Make what the optimizer's attributes ask for by now; what stays keeps its values."""
+        """Create or drop variables as the optimizer's attributes ask; others keep their values."""
         like, steps = optimizer._like, optimizer.gradient_accumulation_steps
         if not optimizer.use_ema:
             self.averages = {}
@@ -52,11 +52,11 @@ class Slots:
         self.of_weights = {each: _slots(optimizer, each, had) for each, had in self._made.items()}
 
     def storages(self, weight: Variable) -> list[_core.Parameter]:
-        """What the core keeps of a weight, in the order of its row."""
+        """Slots of a weight in the core's memory, in the order of its row."""
         return [slot.storage for slot in self.of_weights[weight]]
 
     def rules(self, weights: Iterable[Variable]) -> dict[str, Any]:
-        """Averages and sums of those weights, as the core's Executor takes them."""
+        """Averages and gradient sums of those weights, for the core's Executor."""
         weights = list(weights)
         return {
             "averages": storages_of(self.averages, weights),
@@ -64,7 +64,7 @@ class Slots:
         }
 
     def listed(self, optimizer: Optimizer) -> list[State | Variable]:
-        """All of them in the order in which `variables` has them."""
+        """All variables in the order of `Optimizer.variables`."""
         early: list[State | Variable] = []
         late: dict[str, list[State | Variable]] = {name: [] for name in optimizer.late_slots}
         for weight in self.of_weights:
@@ -91,5 +91,5 @@ def _slots(optimizer: Optimizer, weight: Variable, made: dict[str, Variable]) ->
 def storages_of(
     kept: dict[Variable, Variable], weights: Iterable[Variable]
 ) -> dict[Variable, _core.Parameter]:
-    """What is kept for those weights, as the core has it."""
+    """Variables of those weights in the core's memory."""
     return {each: kept[each].storage for each in weights if each in kept}

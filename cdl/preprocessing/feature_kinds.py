@@ -110,7 +110,6 @@ class FilledNormalization(layers.Layer):
         return ops.concatenate([filled, ops.cast(missing, filled.dtype)], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "indicator": self.indicator}
 
 

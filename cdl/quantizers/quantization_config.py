@@ -145,7 +145,6 @@ class Int4QuantizationConfig(QuantizationConfig):
         return "int4"
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "block_size": self.block_size}
 
     @classmethod

@@ -93,7 +93,6 @@ class PReLU(SameShape):
         return permuted(program, y, [order.index(axis) + 1 for axis in every])
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "alpha_initializer": initializers.serialize(self.alpha_initializer),

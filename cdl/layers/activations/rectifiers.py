@@ -51,13 +51,11 @@ class ReLU(SameShape):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the activation."""
         options = {"max_value": self.max_value, "negative_slope": self.negative_slope}
         y: Value = activations.relu.lower(program, x, threshold=self.threshold, **options)
         return y
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "max_value": self.max_value,
@@ -90,13 +88,11 @@ class LeakyReLU(SameShape):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the activation."""
         slope = self.negative_slope
         y: Value = activations.leaky_relu.lower(program, x, negative_slope=slope)
         return y
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "negative_slope": self.negative_slope}
 
 
@@ -118,10 +114,8 @@ class ELU(SameShape):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the activation."""
         y: Value = activations.elu.lower(program, x, alpha=self.alpha)
         return y
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "alpha": self.alpha}

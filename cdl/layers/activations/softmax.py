@@ -101,7 +101,6 @@ class Softmax(AlongLines):
         return y if mask is None else program.map(_shown(0.0), [y, mask])
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
 
 

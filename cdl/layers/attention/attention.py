@@ -192,7 +192,6 @@ class Attention(Layer):
             raise ValueError(f"{owner}: mask must be a list of 2 or 3 masks, got {len(mask)}")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "use_scale": self.use_scale,
@@ -223,7 +222,6 @@ class AdditiveAttention(Attention):
         return sum_of(terms if self.scale is None else multiply(terms, self.scale), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         del config["score_mode"]
         return config

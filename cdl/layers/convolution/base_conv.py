@@ -206,7 +206,6 @@ class BaseConv(Layer):
         return config
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = self._config(
             "kernel_size",
             "strides",

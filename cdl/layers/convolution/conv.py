@@ -159,7 +159,6 @@ class Conv(AdaptableKernel, BaseConv):
         return self._added_to(program, y, emit.concat(program, parts, -1), scale)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = self._config(
             "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
         )

@@ -105,7 +105,6 @@ class ConvTranspose(BaseConv):
         return windows.conv_transpose(program, x, self.kernel, self.bias, self._transposed)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = self._config(
             "filters",
             "output_padding",

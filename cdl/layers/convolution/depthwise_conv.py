@@ -78,7 +78,6 @@ class DepthwiseConv(BaseConv):
         return windows.depthwise_conv(program, x, self.kernel, self.bias, self._window)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = self._config(
             "depth_multiplier",
             "depthwise_initializer",

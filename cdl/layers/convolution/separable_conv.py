@@ -96,7 +96,6 @@ class SeparableConv(BaseConv):
         return windows.conv(program, y, self.pointwise_kernel, self.bias, one)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = self._config(
             "filters",
             "depth_multiplier",

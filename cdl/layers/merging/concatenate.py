@@ -86,7 +86,6 @@ class Concatenate(Merge):
         return operator_of("concatenate")(whole, axis=self.axis)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
 
 

@@ -69,7 +69,6 @@ class Dot(Merge):
         return (None, *(rest or [1]))
 
     def call(self, inputs: Any) -> Any:
-        """The inner products."""
         a, b = inputs
         i, j = self._places([a.shape, b.shape])
         if self.normalize:
@@ -89,7 +88,6 @@ class Dot(Merge):
         return None
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
 
 

@@ -184,7 +184,6 @@ class BatchNormalization(Scaled):
         return along(program, x, (axis,), emit)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "axis": self.axis,

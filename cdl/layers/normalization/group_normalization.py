@@ -120,7 +120,6 @@ class GroupNormalization(Scaled):
         return along(program, u, (axis,), emit)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "groups": self.groups, "axis": self.axis}
 
 

@@ -116,7 +116,6 @@ class LayerNormalization(AlongLines, Scaled):
         super().build(input_shape)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the normalization."""
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_VARIANCE, "subtracts_mean": int(not self.rms_scaling)}
         return normalized(
@@ -166,7 +165,6 @@ class RMSNormalization(AlongLines):
         super().build(input_shape)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the normalization."""
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0, "epsilon": self.epsilon}
         return normalized(program, x, axes, (self.scale, None), **attributes)
@@ -194,13 +192,11 @@ class UnitNormalization(AlongLines):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the normalization."""
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_NORM, "subtracts_mean": 0, "epsilon": 1e-12}
         return normalized(program, x, axes, (None, None), **attributes)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "axis": self.axis}
 
 

@@ -56,8 +56,6 @@ class AdaptivePooling(Layer):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the pooling."""
-
         def emit(image: Value) -> Value:
             return windows.adaptive_pool(program, self.kind, image, self.output_size)
 
@@ -71,7 +69,6 @@ class AdaptivePooling(Layer):
         return batch_of(shape[0], self.output_size, channels, self.data_format)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = {"output_size": self.output_size, "data_format": self.data_format}
         return {**super().get_config(), **arguments}
 

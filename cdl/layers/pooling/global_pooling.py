@@ -62,7 +62,6 @@ class GlobalPooling(Layer):
         return tuple(n for axis, n in enumerate(input_shape) if axis not in axes)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = {"data_format": self.data_format, "keepdims": self.keepdims}
         return {**super().get_config(), **arguments}
 

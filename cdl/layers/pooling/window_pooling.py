@@ -60,7 +60,6 @@ class WindowPooling(Layer):
         return Window(self.pool_size, self.strides, (1,) * self.places, self.padding)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the pooling."""
         self.compute_output_shape((None, *x.shape))  # refuses images that are too small
 
         def emit(image: Value) -> Value:
@@ -87,7 +86,6 @@ class WindowPooling(Layer):
         return batch_of(shape[0], sizes, channels, self.data_format)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "pool_size": self.pool_size,

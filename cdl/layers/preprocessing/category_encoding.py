@@ -78,7 +78,6 @@ class CategoryEncoding(Layer):
             )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """See `output_mode`."""
         return encoded_shape(tuple(input_shape), self.output_mode, self.num_tokens)
 
     def _on_arrays(  # type: ignore[override]
@@ -112,7 +111,6 @@ class CategoryEncoding(Layer):
         return y[0] if one_sample else y
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "num_tokens": self.num_tokens,

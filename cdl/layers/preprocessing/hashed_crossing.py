@@ -104,7 +104,6 @@ class HashedCrossing(HostLayer):
         return encode(bins, "one_hot", self.num_bins, self.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "num_bins": self.num_bins,
             "output_mode": self.output_mode,

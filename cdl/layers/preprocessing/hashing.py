@@ -106,7 +106,6 @@ class Hashing(HostLayer):
         return encode(indices, self.output_mode, self.num_bins, self.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         config["dtype"] = {**config["dtype"], "config": {"name": self.dtype}}
         return {

@@ -76,7 +76,6 @@ class HostLayer(Layer):
 
     @property
     def variable_dtype(self) -> str:
-        """The same."""
         return str(self.dtype)
 
     def check_input(self, shape: Any) -> None:

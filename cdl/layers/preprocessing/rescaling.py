@@ -73,7 +73,6 @@ class Rescaling(SameShape):
         return along(program, x, range(n - last + 1, n + 1), emit)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "scale": _serialized(self.scale),

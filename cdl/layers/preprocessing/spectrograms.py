@@ -175,7 +175,6 @@ class STFTSpectrogram(Layer):
         return (n, found, frames) if first else (n, frames, found)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         names = "mode frame_length frame_step fft_length window periodic scaling padding"
         own = (*names.split(), "data_format", "expand_dims")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
@@ -323,7 +322,6 @@ class MelSpectrogram(Layer):
         return (*n, self.num_mel_bins, frames)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         names = "fft_length sequence_stride sequence_length window sampling_rate num_mel_bins"
         more = "min_freq max_freq power_to_db top_db mag_exp min_power ref_power"
         own = (*names.split(), *more.split())

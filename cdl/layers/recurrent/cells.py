@@ -266,7 +266,6 @@ class UnitsCell(WeightedCell):
         return {**config, **self._weights_config()}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), **self._own_config()}
 
 

@@ -193,5 +193,4 @@ class ConvLSTMCell(WeightedCell):
         }
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "rank": self.rank, **self._own_config()}

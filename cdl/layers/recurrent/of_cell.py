@@ -94,7 +94,6 @@ class LayerOfCell(RNN):
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **Layer.get_config(self),
             **self._flags(),

@@ -36,7 +36,6 @@ class ActivityRegularization(SameShape):
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         config.pop("activity_regularizer")
         return {**config, "l1": self.l1, "l2": self.l2}

@@ -44,7 +44,6 @@ class Cropping(Places):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = {"cropping": self.cropping, "data_format": self.data_format}
         return {**super().get_config(), **arguments}
 
@@ -67,7 +66,6 @@ class Cropping1D(Cropping):
         super().__init__(cropping, "channels_last", **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         del config["data_format"]
         return config

@@ -48,5 +48,4 @@ class Flatten(Layer):
         return (input_shape[0], None if None in sizes else math.prod(sizes))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "data_format": self.data_format}

@@ -50,7 +50,6 @@ class Reshape(Layer):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the reshape."""
         shape = self.compute_output_shape((None, *x.shape))[1:]
         return program.emit("reshape", (x,), [int(size) for size in shape if size is not None])
 
@@ -77,7 +76,6 @@ class Reshape(Layer):
         self.compute_output_shape(shape)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "target_shape": self.target_shape}
 
 
@@ -114,7 +112,6 @@ class Permute(Layer):
         return (input_shape[0], *(input_shape[axis] for axis in self.dims))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "dims": self.dims}
 
 
@@ -143,13 +140,10 @@ class RepeatVector(Layer):
         self.input_spec = InputSpec(ndim=2)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append the repetition."""
         return program.emit("repeat", (x,), (self.n, *x.shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """(batch, n, features)."""
         return (input_shape[0], self.n, input_shape[1])
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "n": self.n}

@@ -37,7 +37,6 @@ class UpSampling(Places):
         return [place for place in range(n) for _ in range(self._times[axis])]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = {"size": self.size, "data_format": self.data_format}
         return {**super().get_config(), **arguments}
 
@@ -71,7 +70,6 @@ class UpSampling1D(UpSampling):
         return self._times[0]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = super().get_config()
         del config["data_format"]
         return config
@@ -117,7 +115,6 @@ class UpSampling2D(UpSampling):
         return with_channels_last(program, x, self.data_format, emit)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "interpolation": self.interpolation}
 
 

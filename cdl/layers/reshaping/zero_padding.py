@@ -37,7 +37,6 @@ class ZeroPadding(Places):
         return [*[-1] * before, *range(n), *[-1] * behind]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         arguments = {"padding": self.padding, "data_format": self.data_format}
         return {**super().get_config(), **arguments}
 

@@ -1,4 +1,4 @@
-"""Schedules: learning rates that follow the number of steps."""
+"""Learning rate schedules: learning rates as functions of the step."""
 
 from cdl._common.public_names import publish as _publish
 from cdl.optimizers.schedules.cosine import CosineDecay as CosineDecay

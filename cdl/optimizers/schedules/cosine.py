@@ -1,4 +1,4 @@
-"""Schedules that fall along a cosine, once or again and again."""
+"""Cosine schedules, with and without restarts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @registry.add()
 class CosineDecay(Formula):
-    """``start * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``, after a warm-up.
+    """Cosine decay after a linear warm-up.
+
+    ``start * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``.
 
     Args:
         initial_learning_rate: the rate of step 0.
@@ -63,7 +65,6 @@ class CosineDecay(Formula):
         )
 
     def rate(self, step: Array) -> Any:
-        """The formula."""
         first = np.float32(self.initial_learning_rate)
         if self.warmup_target is None:
             return self._cosine(step, first)
@@ -79,7 +80,7 @@ class CosineDecay(Formula):
 
 @registry.add()
 class CosineDecayRestarts(Formula):
-    """A cosine from the initial rate down, again and again (Loshchilov and Hutter, 2017).
+    """Cosine decay with warm restarts (SGDR; Loshchilov and Hutter, 2017).
 
     Args:
         initial_learning_rate: the rate of step 0.
@@ -117,7 +118,7 @@ class CosineDecayRestarts(Formula):
         )
 
     def rate(self, step: Array) -> Any:
-        """The formula; period i starts at (1 - t_mul^i) / (1 - t_mul) first periods."""
+        """Rate at `step`; period i starts at (1 - t_mul^i) / (1 - t_mul) first periods."""
         time, t_mul = step / np.float32(self.first_decay_steps), np.float32(self.t_mul)
         if t_mul == 1:
             period = np.floor(time)

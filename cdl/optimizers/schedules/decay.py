@@ -1,4 +1,4 @@
-"""Schedules that fall along a power, a polynomial, or by steps."""
+"""Exponential, inverse time, polynomial and piecewise constant schedules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class ExponentialDecay(Formula):
-    """``initial_learning_rate * decay_rate ^ (step / decay_steps)``.
+    """Exponential decay, ``initial_learning_rate * decay_rate ^ (step / decay_steps)``.
 
     Args:
         initial_learning_rate: the rate of step 0.
@@ -52,7 +52,6 @@ class ExponentialDecay(Formula):
         )
 
     def rate(self, step: Array) -> Any:
-        """The formula."""
         exponent = step / np.float32(self.decay_steps)
         exponent = np.floor(exponent) if self.staircase else exponent
         return np.float32(self.initial_learning_rate) * np.float32(self.decay_rate) ** exponent
@@ -60,7 +59,7 @@ class ExponentialDecay(Formula):
 
 @registry.add()
 class InverseTimeDecay(Formula):
-    """``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
+    """Inverse time decay, ``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
 
     Args:
         initial_learning_rate: the rate of step 0.
@@ -93,7 +92,6 @@ class InverseTimeDecay(Formula):
         )
 
     def rate(self, step: Array) -> Any:
-        """The formula."""
         time = step / np.float32(self.decay_steps)
         time = np.floor(time) if self.staircase else time
         return np.float32(self.initial_learning_rate) / (1 + np.float32(self.decay_rate) * time)
@@ -101,7 +99,7 @@ class InverseTimeDecay(Formula):
 
 @registry.add()
 class PolynomialDecay(Formula):
-    """``(initial - end) * (1 - step / decay_steps) ^ power + end``.
+    """Polynomial decay, ``(initial - end) * (1 - step / decay_steps) ^ power + end``.
 
     Args:
         initial_learning_rate: the rate of step 0.
@@ -145,7 +143,6 @@ class PolynomialDecay(Formula):
         )
 
     def rate(self, step: Array) -> Any:
-        """The formula."""
         steps = np.float32(self.decay_steps)
         if self.cycle:
             part = step / (steps * np.maximum(np.ceil(step / steps), 1))
@@ -158,7 +155,7 @@ class PolynomialDecay(Formula):
 
 @registry.add()
 class PiecewiseConstantDecay(Formula):
-    """``values[i]`` from the step after ``boundaries[i - 1]`` to ``boundaries[i]``, inclusive.
+    """Step decay: ``values[i]`` after ``boundaries[i - 1]``, up to and with ``boundaries[i]``.
 
     Args:
         boundaries: rising step numbers.
@@ -196,5 +193,4 @@ class PiecewiseConstantDecay(Formula):
         self.name = checked_name("PiecewiseConstantDecay", name)
 
     def rate(self, step: Array) -> Any:
-        """The formula."""
         return np.asarray(self.values, np.float32)[np.searchsorted(self.boundaries, step)]

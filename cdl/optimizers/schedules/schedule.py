@@ -1,7 +1,7 @@
-"""What a learning rate schedule is, and the family in which they are found by name.
+"""LearningRateSchedule: the base of schedules, and their registry by name.
 
-Formulas are in float32, as Keras has them; cdl's own take an array of steps too, so that the rates
-of a whole epoch are one call.
+Formulas are in float32, as in Keras; those of cdl take an array of steps too, so that the rates of
+a whole epoch are one call.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ registry = Registry("schedule", "keras.optimizers.schedules", snake=False)
 
 
 class LearningRateSchedule(Hinting):
-    """Base of schedules; a subclass overrides `__call__` and `get_config`."""
+    """Base of learning rate schedules; a subclass overrides `__call__` and `get_config`."""
 
     def __call__(self, step: Any) -> Any:
-        """The rate of a step; the first step is 0."""
+        """Learning rate of a step, counted from 0."""
         raise NotImplementedError(f"{type(self).__name__} must override __call__(step)")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         raise NotImplementedError(f"{type(self).__name__} must override get_config()")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a schedule from the dict that `get_config` returned."""
         return cls(**config)
 
 
 def checked_name(owner: str, name: Any) -> str:
-    """A name that is a string without '/', for None that of the class; ValueError for any other."""
+    """Check a schedule's name, a string without '/'; None stands for the class's name."""
     if name is None:  # as Keras 2 wrote it
         return owner
     if not isinstance(name, str) or "/" in name:
@@ -55,7 +55,7 @@ def checked_name(owner: str, name: Any) -> str:
 
 
 class Formula(LearningRateSchedule):
-    """A schedule whose `rate` is a formula over an array of steps; arguments are its attributes."""
+    """Base of schedules whose `rate` is a formula over an array of steps."""
 
     _inner: tuple[str, ...] = ("check", "rate")
     _arguments: tuple[str, ...]
@@ -68,15 +68,14 @@ class Formula(LearningRateSchedule):
         return rates if steps.ndim else np.float32(rates)
 
     def rate(self, step: Array) -> Any:
-        """The formula."""
+        """Learning rates of an array of steps."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {name: getattr(self, name) for name in self._arguments}
 
     def check(self, steps: str, **numbers: Any) -> None:
-        """Numbers are numbers, and that named `steps` is a positive one.
+        """Check the arguments: numbers, and a positive one that is named `steps`.
 
         The value of a variable, such as an optimizer's rate, is one too.
         """

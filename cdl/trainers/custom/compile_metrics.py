@@ -37,7 +37,6 @@ class CompileMetrics(metrics.Metric):
 
     @property
     def variables(self) -> list[Any]:
-        """Their states."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:

@@ -136,7 +136,6 @@ class Equalization(_OnBatches):
         return spread
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = {**super().get_config(), "bins": self.bins, "value_range": self.value_range}
         config.pop("seed")
         return config
@@ -227,7 +226,6 @@ class _Chained(_OnBatches):
         return [int(each) for each in np.asarray(drawn)]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "value_range": self.value_range,
@@ -298,7 +296,6 @@ class RandAugment(_Chained):
         return parts
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "num_ops": self.num_ops}
 
 
@@ -397,6 +394,5 @@ class AugMix(_Chained):
         return {**mixed, "images": self._within(mixed["images"])}
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         own = ("num_chains", "chain_depth", "alpha", "all_ops")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}

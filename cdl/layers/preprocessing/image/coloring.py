@@ -74,7 +74,6 @@ class Colored(RandomImage):
         return axis, found
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         own = {"factor": self.factor, "value_range": self.value_range}
         return {**super().get_config(), **own}
 
@@ -385,7 +384,6 @@ class RandomColorJitter(RandomImage):
         return view
 
     def draws(self, images: Any) -> Any:
-        """What each of the layers draws."""
         return [step.draws(images) for step in self._steps]
 
     def transform(self, images: Any, drawn: Any) -> Any:
@@ -395,7 +393,6 @@ class RandomColorJitter(RandomImage):
         return images
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "value_range": self.value_range,

@@ -171,7 +171,6 @@ class ImageLayer(Transformations):
     # --- configuration ---
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         boxes = self.bounding_box_format
         config = {**super().get_config(), "data_format": self.data_format}
         return config if boxes is None else {**config, "bounding_box_format": boxes}

@@ -159,7 +159,6 @@ class MixUp(Mixed):
         return next(both), next(both)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "alpha": self.alpha}
 
 
@@ -217,5 +216,4 @@ class CutMix(Mixed):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "factor": self.factor}

@@ -80,7 +80,6 @@ class RandomFlip(RandomImage):
         return self.transform(masks, drawn)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "mode": self.mode}
 
 
@@ -137,7 +136,6 @@ class Moved(RandomImage):
         return warped(images, at, self.data_format, name, *how)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, moved."""
         return self._warped(images, drawn, self.interpolation)
 
     def _moved_boxes(
@@ -150,7 +148,6 @@ class Moved(RandomImage):
         return self._warped(masks, drawn, "nearest")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "fill_mode": self.fill_mode,
@@ -199,7 +196,6 @@ class RandomRotation(Moved):
         return moved_places(rows, columns, height, width)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "factor": self.factor}
 
 
@@ -245,7 +241,6 @@ class RandomTranslation(Moved):
         return grid(height, width)[:2] - concatenate([down, right], 1)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         own = {"height_factor": self.height_factor, "width_factor": self.width_factor}
         return {**super().get_config(), **own}
 
@@ -298,7 +293,6 @@ class RandomZoom(Moved):
         return grid(height, width)[:2] * both + middle * (1.0 - both)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         own = {"height_factor": self.height_factor, "width_factor": self.width_factor}
         return {**super().get_config(), **own}
 
@@ -354,7 +348,6 @@ class RandomShear(Moved):
         return moved_places([one, y, zero], [x, one, zero], height, width)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "x_factor": self.x_factor, "y_factor": self.y_factor}
 
 
@@ -422,7 +415,6 @@ class RandomPerspective(Moved):
         return chosen(happens, super().transform_masks(masks, at), masks)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         config = {**super().get_config(), "factor": self.factor, "scale": self.scale}
         del config["fill_mode"]
         return config

@@ -81,7 +81,6 @@ class RandomCrop(RandomImage, OfSize):
         return resize(part, (self.height, self.width), data_format=self.data_format)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The part."""
         if drawn is None:
             return self._fixed(images)
         at = (grid(self.height, self.width)[:2] + drawn)[None]
@@ -102,5 +101,4 @@ class RandomCrop(RandomImage, OfSize):
         return within(moved, labels, *wanted)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """The same part."""
         return self.transform(masks, drawn)

@@ -55,7 +55,6 @@ class OfSize(ImageLayer):
         return part_of(images, self.data_format, start, (self.height, self.width))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "height": self.height, "width": self.width}
 
 
@@ -150,7 +149,6 @@ class Resizing(OfSize):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "interpolation": self.interpolation,

@@ -161,7 +161,6 @@ class Solarization(RandomImage):
         return scaled(found, (0, 255), self.value_range)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "addition_factor": self.addition_factor,
@@ -198,7 +197,6 @@ class AutoContrast(ImageLayer):
         return where(spread > 0.0, found, images)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "value_range": self.value_range}
 
 
@@ -253,7 +251,6 @@ class RandomGaussianBlur(Colored):
         return self._within(chosen(happens, found, images))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "kernel_size": self.kernel_size, "sigma": self.sigma}
 
 
@@ -326,5 +323,4 @@ class RandomErasing(Colored):
         return chosen(erased > 0.5, filling, images)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "scale": self.scale, "fill_value": self.fill_value}
