@@ -23,6 +23,19 @@ def put_back(before: Iterable[tuple[Any, Any]]) -> None:
         put(values)
 
 
+def drained(pairs: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """The pairs in order, which the list gives up one by one, so that no value stays in memory."""
+    pairs.reverse()
+    while pairs:
+        yield pairs.pop()
+
+
+def assign(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Give variables their values; those before one that is refused have theirs."""
+    for variable, value in pairs:
+        variable.assign(value)
+
+
 @contextmanager
 def all_assigned(pairs: Iterable[tuple[Any, Any]]) -> Iterator[None]:
     """Within this variables have these values; as before if one is refused, or the body fails.

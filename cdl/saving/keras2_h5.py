@@ -22,7 +22,7 @@ from cdl._common.errors import warn
 from cdl._common.naming import FreeNames
 from cdl._configs import allocation_limit, serialization
 from cdl._configs import custom_objects as registered
-from cdl._variables.assigning import all_assigned
+from cdl._variables.assigning import all_assigned, assign, drained
 from cdl.saving import cudnn_weights, hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
 from cdl.saving.configs import blaming, check_length, check_written, parsed, read
@@ -57,7 +57,7 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None, compile: bo
             if group is None:
                 raise ValueError("there is no such group in the file")
             if model.built:
-                _assign(model, _by_place(group, model, False))
+                _assign(model, _by_place(group, model, False), whole=True)
         if compile and model.compiled and model.built:
             with blaming(path, OPTIMIZER):
                 _load_optimizer(root, model.optimizer, path)
@@ -231,10 +231,13 @@ def weights_of(layer: Layer) -> list[Any]:
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
-def _assign(model: TrainableModel, found: Values) -> None:
+def _assign(model: TrainableModel, found: Values, whole: bool = False) -> None:
+    """Give variables what was found; all or none, unless the model is new."""
     if allocation_limit.shapes_only():
         return
-    with all_assigned(found):
+    if whole:
+        assign(drained(found))
+    with all_assigned(drained(found)):
         finalize(model)
 
 
@@ -258,8 +261,7 @@ def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:
     except ValueError as error:
         _log.warning("%s: optimizer %r begins anew: %s", path, optimizer.name, error)
         return
-    for variable, array in found:
-        variable.assign(array)
+    assign(drained(found))
 
 
 def _by_variable(names: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from cdl._common.errors import warn
 from cdl._common.optional_imports import needed
 from cdl._configs import allocation_limit
-from cdl._variables.assigning import all_assigned
+from cdl._variables.assigning import all_assigned, drained
 from cdl.saving.atomic import replacing
 from cdl.saving.variable_paths import finalize, parts
 
@@ -75,7 +75,7 @@ def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None
         warn(f"{message}. They were left out")
     if allocation_limit.shapes_only():
         return
-    with all_assigned(found):
+    with all_assigned(drained(found)):
         finalize(model)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import warn
 from cdl._configs import allocation_limit
-from cdl._variables.assigning import all_assigned, kept, put_back
+from cdl._variables.assigning import all_assigned, assign, drained, kept, put_back
 from cdl.distribution import ranks
 from cdl.saving import file_objects, hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
@@ -198,18 +199,15 @@ def read(
     found: list[tuple[Any, NDArray[Any]]] = []
     stores: list[tuple[Any, dict[str, NDArray[Any]]]] = []
     failed: list[tuple[Any, str]] = []
+    shapes = allocation_limit.shapes_only()
+    known = cache(partial(_known_paths, model))
     with hdf5.opened(file, name) as root:
-        known: dict[int, list[str]] = {}
-        for each in (TODAY, *OLDER):
-            paths: dict[int, list[str]] = {}
-            deque(parts(model, each, paths), maxlen=0)
-            for identity, found_at in paths.items():
-                known.setdefault(identity, []).extend(found_at)
         for place, part, variables in parts(model):
             try:
-                group: Any = {}
-                for other in dict.fromkeys([place, *known[id(part)]]):
-                    group = group or _variables_of(root, other)
+                group = _variables_of(root, place)
+                if not group and (variables or writes_itself(part)):
+                    there = (_variables_of(root, other) for other in known()[id(part)])
+                    group = next(filter(None, there), group)
                 if place == "optimizer" and _has_no_rate(group, variables):
                     variables = [variables[0], *variables[2:]]
                 if place == "optimizer" and len(group) != len(variables):
@@ -218,19 +216,33 @@ def read(
                     continue
                 if writes_itself(part):
                     stores.append((part, _store(group)))
+                elif whole and not shapes:  # a model that is discarded if one does not fit
+                    assign(_values(part, variables, group))
                 else:
-                    found += _values(part, variables, group)
+                    found += list(_values(part, variables, group))
             except ValueError as error:
                 failed.append((part, str(error)))
     if failed and not skip_mismatch:
         raise ValueError(_that_failed(name, failed))
-    if not allocation_limit.shapes_only():
-        with all_assigned(found), _all_or_none(part for part, _ in stores):
+    if not shapes:
+        before = nullcontext() if whole else _all_or_none(part for part, _ in stores)
+        with all_assigned(drained(found)), before:
             for part, store in stores:
                 failed += _load_itself(part, store, skip_mismatch)
             finalize(model)
     if failed:
         warn(_that_failed(name, failed))
+
+
+def _known_paths(model: TrainableModel) -> dict[int, list[str]]:
+    """All paths of each part by its identity, today's and older ones."""
+    known: dict[int, list[str]] = {}
+    for each in (TODAY, *OLDER):
+        paths: dict[int, list[str]] = {}
+        deque(parts(model, each, paths), maxlen=0)
+        for identity, found_at in paths.items():
+            known.setdefault(identity, []).extend(found_at)
+    return known
 
 
 def _that_failed(name: str, failed: list[tuple[Any, str]]) -> str:
@@ -253,12 +265,13 @@ def _all_or_none(parts: Iterable[Any]) -> Iterator[None]:
 
 def _load_itself(part: Any, store: dict[str, Any], skips: bool) -> list[tuple[Any, str]]:
     """Have a part that says itself how read what it wrote; it, and why, if it was left out."""
+    if not skips:
+        part.load_own_variables(store)
+        return []
     try:
         with _all_or_none([part]):
             part.load_own_variables(store)
     except Exception as error:
-        if not skips:
-            raise
         return [(part, f"{type(error).__name__}: {error}")]
     return []
 
@@ -292,18 +305,16 @@ def _variables_of(root: Any, part: str) -> Any:
     return {} if group is None else group
 
 
-def _values(part: Any, variables: list[Any], group: Any) -> list[tuple[Any, NDArray[Any]]]:
-    """Each variable of a part with the array that the file has for it."""
+def _values(part: Any, variables: list[Any], group: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
+    """Each variable of a part with the array that the file has for it, one after the other."""
     if len(group) != len(variables):
         raise ValueError(
             f"Layer {part.name!r} expected {len(variables)} variables, but received {len(group)} "
             f"variables during loading. Expected: {[each.name for each in variables]}."
         )
-    found = []
     for i, variable in enumerate(variables):
         data = hdf5.within(group, str(i))
-        found.append((variable, hdf5.numbers(data, tuple(variable.shape), variable.path)))
-    return found
+        yield variable, hdf5.numbers(data, tuple(variable.shape), variable.path)
 
 
 def _warn_of_optimizer(optimizer: Optimizer, expected: int, there: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import random
-from cdl._common.validation import flag, number, one_of, positive_int
+from cdl._common.validation import flag, number, positive_int
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image import coloring, moving, toning
@@ -19,7 +19,7 @@ from cdl.layers.preprocessing.image.random_image import (
     checked_values,
     scaled,
 )
-from cdl.layers.preprocessing.image.transformations import PARTS
+from cdl.layers.preprocessing.image.transformations import parts_of
 from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
@@ -50,11 +50,7 @@ class _OnBatches(RandomImage):
         training = training is None or bool(training)
         if self._goes_by_methods(inputs):
             return self._by_methods(owner, inputs, training)  # type: ignore[no-any-return]
-        parts = dict(inputs) if isinstance(inputs, dict) else {"images": inputs}
-        if "images" not in parts:
-            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
-        for name in parts:
-            one_of(owner, "each key of inputs", name, PARTS)
+        parts = parts_of(owner, inputs)
         names = [name for name in ("images", "segmentation_masks") if name in parts]
         given = {name: as_numeric(parts[name], f"{owner}: {name}") for name in names}
         alone = given["images"].ndim == 3
@@ -63,14 +59,12 @@ class _OnBatches(RandomImage):
             self.check_input(x.shape)
         given["images"] = given["images"].astype(np.float32)
         if training:
-            given = self._changed(given)
+            drawn = self._drawn(given["images"], training)
+            of_parts = {"images": self.transform, "segmentation_masks": self.transform_masks}
+            given = {name: of_parts[name](x, drawn) for name, x in given.items()}
         (given["images"],) = in_dtype([given["images"]], self._input_dtype())
         parts |= {name: x[0] if alone else x for name, x in given.items()}
         return parts if isinstance(inputs, dict) else parts["images"]  # type: ignore[return-value]
-
-    def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
-        """What becomes of images, and of their masks if there are any."""
-        raise NotImplementedError
 
 
 @registry.add()
@@ -109,9 +103,6 @@ class Equalization(_OnBatches):
 
     def _drawn(self, images: Any, training: bool) -> Any:
         """None, since it draws nothing."""
-
-    def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
-        return {**parts, "images": self.transform(parts["images"], None)}
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """The images, each channel of the batch spread."""
@@ -289,12 +280,6 @@ class RandAugment(_Chained):
                 boxes, labels = layers[i]._moved_boxes(boxes, labels, each["drawn"], size)
         return boxes, labels
 
-    def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
-        layers = self._layers()
-        for i in self._chosen(len(layers), self.num_ops):
-            parts = layers[i](parts, training=True)
-        return parts
-
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_ops": self.num_ops}
 
@@ -381,17 +366,6 @@ class AugMix(_Chained):
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """The masks, mixed by the same weights."""
         return self._of_chains(masks, drawn, "transform_segmentation_masks")
-
-    def _changed(self, parts: dict[str, Any]) -> dict[str, Any]:
-        layers = self._layers()
-        weights, own = self._shares()
-        mixed = {name: own * x for name, x in parts.items()}
-        for weight in weights:
-            chain = parts
-            for i in self._steps():
-                chain = layers[i](chain, training=True) if i < len(layers) else chain
-            mixed = {name: x + (1.0 - own) * weight * chain[name] for name, x in mixed.items()}
-        return {**mixed, "images": self._within(mixed["images"])}
 
     def get_config(self) -> dict[str, Any]:
         own = ("num_chains", "chain_depth", "alpha", "all_ops")

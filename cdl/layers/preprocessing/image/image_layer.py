@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.overriding import overrides
-from cdl._common.validation import one_of
 from cdl._ir.program import Program
 from cdl._tracing.eager import Runner
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl.config import standardize_data_format
 from cdl.data import as_numeric
-from cdl.layers.preprocessing.image.transformations import METHODS, PARTS, Transformations
+from cdl.layers.preprocessing.image.transformations import METHODS, Transformations, parts_of
 from cdl.layers.shapes import batch_of, image_of
 from cdl.random import core_seed
 
@@ -133,10 +132,7 @@ class ImageLayer(Transformations):
 
     def _on_parts(self, owner: str, parts: dict[str, Any], training: bool) -> dict[str, Any]:
         """What becomes of images and what belongs to them."""
-        if "images" not in parts:
-            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
-        for name in parts:
-            one_of(owner, "each key of inputs", name, PARTS)
+        parts = parts_of(owner, parts)
         names = [name for name in ("images", "segmentation_masks") if name in parts]
         given = [as_numeric(parts[name], f"{owner}: {name}") for name in names]
         if len(given) == 1:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import random
-from cdl._common.validation import number, one_of
+from cdl._common.validation import number
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range
-from cdl.layers.preprocessing.image.transformations import PARTS
+from cdl.layers.preprocessing.image.transformations import parts_of
 from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
@@ -48,13 +48,10 @@ class Mixed(RandomImage):
         training = training is None or bool(training)
         if self._goes_by_methods(inputs):
             return self._by_methods(owner, inputs, training)  # type: ignore[no-any-return]
-        parts = inputs if isinstance(inputs, dict) else {"images": inputs}
-        if "images" not in parts:
-            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
-        found: dict[str, Any] = {}
-        for name, part in parts.items():
-            one_of(owner, "each key of inputs", name, PARTS)
-            found[name] = as_numeric(part, f"{owner}: {name}").astype(np.float32)
+        found: dict[str, Any] = {
+            name: as_numeric(part, f"{owner}: {name}").astype(np.float32)
+            for name, part in parts_of(owner, inputs).items()
+        }
         alone = found["images"].ndim == 3  # an image without others: it is mixed with itself
         found = {name: part[None] if alone else part for name, part in found.items()}
         self.check_input(found["images"].shape)

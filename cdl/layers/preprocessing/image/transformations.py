@@ -266,11 +266,7 @@ class Transformations(Layer):
 
     def _by_methods(self, owner: str, inputs: Any, training: bool) -> Any:
         """What becomes of images, or of a dict of them and what belongs to them."""
-        parts = dict(inputs) if isinstance(inputs, dict) else {"images": inputs}
-        if "images" not in parts:
-            raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
-        for name in parts:
-            one_of(owner, "each key of inputs", name, PARTS)
+        parts = parts_of(owner, inputs)
         if "bounding_boxes" in parts:
             parts["bounding_boxes"] = self._checked_boxes(owner, parts["bounding_boxes"])
         for name in parts.keys() - {"bounding_boxes"}:
@@ -338,6 +334,24 @@ class Transformations(Layer):
                 f"{sizes[1:]}, got {tuple(found.value.shape)}"
             )
         return found.value
+
+
+def parts_of(owner: str, inputs: Any) -> dict[str, Any]:
+    """Images and what belongs to them, by name, out of what a layer is called on.
+
+    Args:
+        owner: the layer, for errors.
+        inputs: images, or a dict that has them.
+
+    Raises:
+        ValueError: no images, or a name that is none of `PARTS`.
+    """
+    parts = dict(inputs) if isinstance(inputs, dict) else {"images": inputs}
+    if "images" not in parts:
+        raise ValueError(f"{owner}: inputs must have the key 'images', got {list(parts)}")
+    for name in parts:
+        one_of(owner, "each key of inputs", name, PARTS)
+    return parts
 
 
 class _Drawing(Runner):
