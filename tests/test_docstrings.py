@@ -38,7 +38,10 @@ def public_things():
 THINGS = public_things()
 
 # Parts of cdl/ whose docstrings, private ones too, all begin with their subject.
-PLAIN = ("losses", "metrics", "optimizers", "scripts")
+PLAIN = (
+    "_cli", "_common", "_configs", "_variables", "callbacks", "data", "losses", "metrics",
+    "optimizers", "scripts", "utils",
+)  # fmt: skip
 CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
 
 

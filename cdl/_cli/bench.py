@@ -1,4 +1,4 @@
-"""What `python -m cdl bench` does: how fast a few nets train and predict here."""
+"""`python -m cdl bench`: training and prediction speed of a few nets on this machine."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ REFERENCE = {
     "medium": (24.5, 241),
     "large": (1722, 2742),
 }
-# What other instruction sets take was measured on one thread, on the same machine.
+# Reference times of other instruction sets, on one thread of the same machine.
 BEFORE = """
 Adam, float32, with accuracy; the shortest of many runs. Other processes spoil
 the figures: the load of this machine was {load:.1f} before, on {cores} cores.
@@ -33,7 +33,7 @@ With avx2 a step takes up to 3 times as long, with baseline up to 12 times."""
 
 
 def build(widths: tuple[int, ...]) -> Sequential:
-    """A compiled classifier."""
+    """Build and compile a classifier."""
     model = Sequential([Input((widths[0],))])
     for width in widths[1:-1]:
         model.add(Dense(width, activation="relu"))

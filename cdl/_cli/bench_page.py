@@ -1,4 +1,4 @@
-"""What `python -m cdl bench --html` writes: one page with plots, which needs nothing beside it."""
+"""`python -m cdl bench --html`: one self-contained page with plots."""
 
 import os
 from collections.abc import Mapping, Sequence

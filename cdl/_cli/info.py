@@ -1,4 +1,4 @@
-"""What `python -m cdl info` prints: the lines to paste into a bug report."""
+"""`python -m cdl info`: version and machine details for a bug report."""
 
 import platform
 from importlib import metadata

@@ -1,1 +1,1 @@
-"""What every room uses: checks of arguments, errors, names, the clock."""
+"""Helpers of every room: checks of arguments, errors, names, the clock."""

@@ -30,7 +30,7 @@ def floatx() -> str:
 
 
 def set_floatx(name: str) -> None:
-    """Another one."""
+    """Set the default float dtype."""
     _settings["floatx"] = name
 
 

@@ -53,7 +53,7 @@ def hinted(function: Function) -> Function:
 
 
 def cause(error: BaseException) -> BaseException | None:
-    """What an error that says more than another one is raised from: nothing, as a rule.
+    """Cause to raise a more specific error from: None, unless tracebacks are unfiltered.
 
     Python else shows the other one's traceback first, unless
     `config.disable_traceback_filtering()` asks for all of it.

@@ -1,4 +1,4 @@
-"""What notebooks and pages show: tables, bars and curves, without scripts or other files.
+"""HTML of notebooks and reports: tables, bars and curves, without scripts or other files.
 
 Colours are those of the text around, so that they are seen on dark and on light ground.
 """
@@ -60,7 +60,7 @@ def _weight_row(weight: Any) -> list[str]:
 
 
 def _arguments(thing: Any) -> str:
-    """What `get_config` has, without what is None; nothing for a class that has none."""
+    """Arguments in a thing's `get_config` that are not None; empty without a config."""
     try:
         config = dict(thing.get_config())
     except Exception:  # of a user's class, which says so where a config is needed

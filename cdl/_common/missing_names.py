@@ -1,4 +1,4 @@
-"""What Keras has and cdl does not: why not, and what is near."""
+"""Names of Keras that cdl lacks: the reasons, and alternatives."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ REASONS = {
     ),
 }
 
-# The same for names that Keras does not have either, but TensorFlow and PyTorch do.
+# Reasons for names that TensorFlow and PyTorch have, but Keras does not.
 _GRADIENTS = (
     "value_and_grad and grad; model.gradients(x, y) in a train_step, or value_and_grad(loss, "
     "variables=weights)"
@@ -76,7 +76,7 @@ OF_OTHERS = {
 
 
 def explained(name: str) -> str | None:
-    """What is to be said of a name below `keras` that cdl does not have; None for other names.
+    """Explanation of a missing name below `keras`; None for other names.
 
     Args:
         name: such as "layers.Conv2D"; a layer is known without its module too.

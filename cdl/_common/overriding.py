@@ -1,4 +1,4 @@
-"""What is the user's: the classes written outside of cdl, and the methods that these override.
+"""Ownership of classes and methods: those of users, written outside of cdl.
 
 Classes of cdl's own override one another's methods, so that comparing with the method of one base
 would not tell whose a method is. The class that defines it does.

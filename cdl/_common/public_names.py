@@ -1,4 +1,4 @@
-"""What a module shows: its public names, and an error that tells what it lacks."""
+"""Public names of a module, and the error for a missing one."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def missing(
 
 
 def lacks(module: str, name: str, known: Iterable[str]) -> str:
-    """What to say of a name that a public module does not have, with what is near.
+    """Text of the error for a missing name of a public module, with alternatives.
 
     Args:
         module: the module's name, which begins with "cdl".

@@ -96,7 +96,7 @@ def count(owner: str, name: str, value: Any) -> int:
 
 
 def several(owner: str, name: str, value: Any, what: str) -> list[Any]:
-    """What a list, range or array holds, as a list; `what` says what that should be."""
+    """Elements of a list, range or array as a list; `what` is the error's word for them."""
     try:
         return list(value.tolist() if isinstance(value, np.ndarray) else iter(value))
     except TypeError:

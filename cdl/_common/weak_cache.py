@@ -1,4 +1,4 @@
-"""What has been found out about a class or function, kept as long as that lives and no longer."""
+"""Cache of findings about a class or function, kept as long as that lives."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def get_registered_object(
     custom_objects: Mapping[str, Any] | None = None,
     module_objects: Mapping[str, Any] | None = None,
 ) -> Any:
-    """What `name` means: in the scope, registered, or in one of the dictionaries; or None.
+    """Object of a name: in the scope, registered, or in one of the dictionaries; or None.
 
     Args:
         name: of the loss.

@@ -21,7 +21,7 @@ from cdl._configs.serialization import serialize
 __all__ = ["Identifier", "Registry", "serialize", "unknown"]
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
-# What stands for an activation, an initializer, a regularizer...: a name, a config, or the thing.
+# Identifier of an activation, an initializer, a regularizer...: a name, a config, or the object.
 Identifier = str | Mapping[str, Any] | Callable[..., Any]
 
 
@@ -85,7 +85,7 @@ class Registry:
             raise error(unknown(self.kind, name, self._things)) from None
 
     def get(self, identifier: Any) -> Any:
-        """What an identifier stands for: None, a name, a config, a class, or the thing itself.
+        """Object of an identifier: None, a name, a config, a class, or the object itself.
 
         Raises:
             ValueError: a name that is not known, or something that cannot be called.

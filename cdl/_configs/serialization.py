@@ -331,7 +331,7 @@ def _missing(kind: str, name: str, module: Any, near: Mapping[str, Any]) -> Unkn
 
 
 def shown(thing: Any) -> str:
-    """What an error shows of a config, which may be long and deep."""
+    """Text of a config in an error, shortened where it is long or deep."""
     if isinstance(thing, (Mapping, list, tuple)):
         return f"a {type(thing).__name__} of {len(thing)}" if len(thing) else repr(thing)
     text = repr(thing[:_SHOWN] if isinstance(thing, str) else thing)

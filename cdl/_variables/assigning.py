@@ -8,7 +8,7 @@ from typing import Any
 
 
 def kept(variable: Any) -> list[tuple[Any, Any]]:
-    """What it takes to bring a variable back: its parts, if it stands for several, and values."""
+    """Setters of a variable's parts, each with the value to restore."""
     variables = getattr(variable, "parts", (variable,))
     storages = [getattr(each, "storage", None) for each in variables]
     return [

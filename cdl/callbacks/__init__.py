@@ -1,4 +1,4 @@
-"""Callbacks: one family a file."""
+"""Callbacks: hooks into training, evaluation and prediction."""
 
 from cdl._common.public_names import publish
 from cdl.callbacks.backup_and_restore import BackupAndRestore

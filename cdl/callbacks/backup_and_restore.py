@@ -1,4 +1,4 @@
-"""BackupAndRestore: training that goes on after its process was killed."""
+"""BackupAndRestore: resume an interrupted training."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from cdl.random import state as random_state
 
 
 class BackupAndRestore(Callback):
-    """Save weights, optimizer and the number of the epoch, and start the next `fit` from there.
+    """Back up weights, optimizer and epoch number, and resume an interrupted `fit` from there.
 
     A `fit` that was interrupted, by an error or with its process, goes on with the epoch that was
     running when the last backup was made. The random generators go on too: after a backup of an
@@ -62,7 +62,7 @@ class BackupAndRestore(Callback):
         self._last_batch_seen = 0
 
     def _place_files(self) -> None:
-        """Name the files."""
+        """Set the paths of the files."""
         self._folder = self._placed(self.backup_dir)
         self._weights_path = str(Path(self._folder, "latest.weights.h5"))
         self._training_metadata_path = str(Path(self._folder, "training_metadata.json"))
@@ -70,16 +70,16 @@ class BackupAndRestore(Callback):
         self._prev_training_metadata_path = f"{self._training_metadata_path}.bkp"
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Take the parameters of a run; in a job its number may be in the folder's path."""
+        """Set the parameters of a run; the folder's path may contain the job's number."""
         super().set_params(params)
         self._place_files()
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
-        """No batch needs to be looked at if epochs are backed up."""
+        """Batch hooks, which are idle if epochs are backed up."""
         return {BackupAndRestore.on_train_batch_end} if self.save_freq == "epoch" else set()
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Go back to the backup, if there is one."""
+        """Restore the backup, if there is one."""
         self._counter = BatchCounter(self.save_freq)
         self._last_batch_seen = 0
         try:
@@ -97,7 +97,7 @@ class BackupAndRestore(Callback):
             self._restore()
 
     def _pairs(self) -> tuple[tuple[str, str], ...]:
-        """(the file before the last one, the last one) of weights and of the rest."""
+        """Paths of the last file but one and the last, of weights and of metadata."""
         return (
             (self._prev_weights_path, self._weights_path),
             (self._prev_training_metadata_path, self._training_metadata_path),
@@ -126,7 +126,7 @@ class BackupAndRestore(Callback):
             return
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Note which epoch it is."""
+        """Store the number of the epoch."""
         self._current_epoch = epoch
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -137,7 +137,7 @@ class BackupAndRestore(Callback):
             self._back_up()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Back up, if so many batches have passed."""
+        """Back up after every `save_freq` batches."""
         due = self._counter.is_due(batch)
         self._last_batch_seen = batch
         if due:
@@ -175,7 +175,7 @@ class BackupAndRestore(Callback):
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """What a file says about a backup; None if it is not there.
+    """Contents of a backup's metadata file; None if it does not exist.
 
     Raises:
         OSError: it cannot be read, or says nothing of the kind.

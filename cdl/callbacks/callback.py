@@ -1,4 +1,4 @@
-"""Callback: what a user overrides to look into a run or to steer it."""
+"""Callback: the base of callbacks, with a hook for each event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Logs = dict[str, Any] | None
 
 
 class Callback(Hinting):
-    """Base of all callbacks: each method is called at its moment, and does nothing here.
+    """Base of callbacks: hooks that are called during a run, all empty here.
 
     `epoch` and `batch` count from 0. `logs` holds the values so far, by name: running means over
     the epoch at the end of a batch, and all of the epoch's values (with `val_...`) at its end. What
@@ -47,7 +47,7 @@ class Callback(Hinting):
 
     @property
     def model(self) -> Model:
-        """The model that this callback watches; None before its first run."""
+        """Model of this callback's run; None before the first."""
         return cast("Model", getattr(self, "_model", None))
 
     def set_params(self, params: dict[str, Any]) -> None:
@@ -59,21 +59,21 @@ class Callback(Hinting):
         self._model = model
 
     def _placed(self, path: str) -> str:
-        """A path in which `{job}` is the number of the job of `train_many`, in one."""
+        """A path with `{job}` replaced by the number of the job of `train_many`."""
         number = getattr(self, "params", {}).get("job")
         if number is None:
             return path
         return _JOB.sub(lambda found: format(number, found[1] or ""), path)
 
     def _let_go(self, trained: bool) -> None:
-        """Called when a run is over, also one that an error ended: close files and the like.
+        """Release files and the like: called when a run is over, even by an error.
 
         Args:
             trained: whether it was a `fit`, and not one of the runs that may be within it.
         """
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
-        """Functions of the class that are batch hooks but do nothing in this very object.
+        """Functions of the class that are batch hooks but do nothing in this object.
 
         They do not bring the run back to Python at each batch.
         """

@@ -1,4 +1,4 @@
-"""CallbackList: many callbacks as one, and which hooks they use."""
+"""CallbackList: several callbacks as one, and the hooks they use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _taking = threading.Lock()
 
 
 class CallbackList(Listed):
-    """The user's callbacks, then the History, then the progress bar; each event goes to all.
+    """List of callbacks, then the History, then the progress bar; each event goes to all.
 
     Args:
         callbacks: a Callback, a list or tuple of them, or a CallbackList.
@@ -77,7 +77,7 @@ class CallbackList(Listed):
 
     @property
     def _called(self) -> list[Callback]:
-        """Those whose hooks are called: of several ranks the first alone writes."""
+        """Callbacks whose hooks are called; with several ranks the first alone writes."""
         if ranks.is_first():
             return self.callbacks
         return [callback for callback in self.callbacks if not callback.writes]
@@ -102,7 +102,7 @@ class CallbackList(Listed):
 
     @contextmanager
     def taken(self, model: TrainableModel, params: dict[str, Any]) -> Iterator[None]:
-        """Within this the callbacks that follow one model are those of a `fit` of this thread.
+        """Context in which callbacks of one model belong to a `fit` of this thread.
 
         Args:
             model: the model, which they are handed.
@@ -148,12 +148,12 @@ class CallbackList(Listed):
         return self._wants_batches[run]
 
     def progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
-        """Tell the bar, if any, how many batches are done; `logs` is called if it draws."""
+        """Report the number of finished batches to the bar; `logs` is called if it draws."""
         if self.progress_bar in self._called:
             self.progress_bar.on_progress(done, logs)
 
     def close(self, trained: bool = False) -> None:
-        """Leave the screen and files in order: for the end of a run that an exception ended.
+        """Restore screen and files after a run that an exception ended.
 
         Args:
             trained: whether the run was a `fit`.
@@ -196,11 +196,11 @@ class CallbackList(Listed):
             callback.on_train_batch_end(batch, logs)
 
     def on_batch_begin(self, batch: int, logs: Logs = None) -> None:
-        """The same as `on_train_batch_begin`."""
+        """Alias of `on_train_batch_begin` for older code."""
         self.on_train_batch_begin(batch, logs)
 
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """The same as `on_train_batch_end`."""
+        """Alias of `on_train_batch_end` for older code."""
         self.on_train_batch_end(batch, logs)
 
     def on_test_begin(self, logs: Logs = None) -> None:
@@ -270,7 +270,7 @@ def _given(logs: Logs) -> dict[str, Any]:
 
 
 def _overrides(callback: Callback, hook: str) -> bool:
-    """Whether `hook` is another function than the base's, by class or by object, and not idle."""
+    """Whether `hook` is overridden, by class or by object, and not idle."""
     method = getattr(callback, hook)
     function = getattr(method, "__func__", method)
     return function is not getattr(Callback, hook) and function not in callback.idle_hooks()

@@ -1,4 +1,4 @@
-"""BatchCounter: every how many batches something is to be done."""
+"""BatchCounter: a trigger after every so many batches."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from cdl._common.validation import expected
 
 
 def frequency(owner: str, name: str, value: Any) -> str | int:
-    """'epoch', or after how many batches; ValueError for anything else."""
+    """Check a frequency: 'epoch' or a number of batches; ValueError for anything else."""
     if isinstance(value, str) and value == "epoch":
         return value
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -17,7 +17,7 @@ def frequency(owner: str, name: str, value: Any) -> str | int:
 
 
 class BatchCounter:
-    """Counts batches over epochs, in whatever strides they are reported.
+    """Counter of batches over epochs, reported one by one or in strides.
 
     Args:
         every: after how many batches it is time, or "epoch" for never.
@@ -29,7 +29,7 @@ class BatchCounter:
         self._last = -1  # the last batch that was reported
 
     def is_due(self, batch: int) -> bool:
-        """Whether it is time, after the batch of that number in its epoch."""
+        """Whether the action is due after the batch of that number in its epoch."""
         if isinstance(self._every, str):
             return False
         self._seen += batch + 1 if batch <= self._last else batch - self._last

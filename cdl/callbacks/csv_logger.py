@@ -1,4 +1,4 @@
-"""CSVLogger: the values of each epoch as a line of a file."""
+"""CSVLogger: logs of each epoch as rows of a CSV file."""
 
 import csv
 import os
@@ -12,7 +12,7 @@ from cdl.callbacks.callback import Callback, Logs
 
 
 class CSVLogger(Callback):
-    """Write the logs of each epoch to a file, which is up to date after each epoch.
+    """Write the logs of each epoch as a row of a CSV file, flushed after each epoch.
 
     Columns are `epoch` and the names of the first epoch's values, sorted. If it had no `val_...`
     ones, empty columns for them are added, for validations to come; what is missing is `NA`.
@@ -91,7 +91,7 @@ class CSVLogger(Callback):
 
 
 def _text(value: Any) -> Any:
-    """A value as one cell: what holds several becomes one text."""
+    """Text of a cell: one text for a value of several numbers."""
     if isinstance(value, str) or np.ndim(value) == 0 or not isinstance(value, Iterable):
         return value
     return f'"[{", ".join(map(str, value))}]"'

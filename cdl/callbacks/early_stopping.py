@@ -1,4 +1,4 @@
-"""EarlyStopping: ends `fit` when a value no longer gets better."""
+"""EarlyStopping: end `fit` when a monitored value no longer improves."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from cdl.utils.display import say
 
 
 class EarlyStopping(MonitorCallback):
-    """Stop when `monitor` has not improved for `patience` epochs.
+    """Stop training when `monitor` has not improved for `patience` epochs.
 
     Args:
         monitor: the value to watch.
@@ -56,11 +56,11 @@ class EarlyStopping(MonitorCallback):
         self.best_weights: list[Any] | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Start anew: one EarlyStopping may serve several fits."""
+        """Reset the state; one EarlyStopping may serve several fits."""
         self._forget()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Compare, and stop the model when patience is over."""
+        """Compare the value, and stop the model when patience is exhausted."""
         value = self.current(logs)
         if value is None or epoch < self.start_from_epoch:
             return
@@ -84,7 +84,7 @@ class EarlyStopping(MonitorCallback):
             self.best_weights = self.model.get_weights()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Go back to the best weights, if asked for."""
+        """Restore the best weights, with `restore_best_weights`."""
         if self.stopped_epoch > 0 and self.verbose > 0:
             say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.restore_best_weights and self.best_weights is not None:

@@ -1,4 +1,4 @@
-"""History: what `fit` returns, the values of each epoch by name."""
+"""History: the result of `fit`, the values of each epoch by name."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _SIZES = {1: (6.0, 4.0), 2: (5.0, 3.6), 3: (4.2, 3.2), 4: (3.6, 3.0)}
 
 
 class History(Callback):
-    """Values of each epoch; every `fit` makes one, returns it, and leaves it in `model.history`.
+    """Values of each epoch by name; the result of `fit`, also in `model.history`.
 
     Attributes:
         history: name -> one float for each epoch; a validation that was skipped leaves no entry.
@@ -36,20 +36,20 @@ class History(Callback):
         self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Append the epoch's values."""
+        """Append the values of the epoch."""
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
 
     def __repr__(self) -> str:
-        """The number of epochs, and the last value of each name."""
+        """Number of epochs, and the last value of each name."""
         shown = [
             f"{name}={np.mean(values[-1]):.4g}" for name, values in self.history.items() if values
         ]
         return f"<{' '.join([f'History epochs={len(self.epoch)}', *shown])}>"
 
     def to_pandas(self) -> Any:
-        """The values as a DataFrame: a row for each epoch, a column for each name.
+        """Values as a DataFrame: a row per epoch, a column per name.
 
         An epoch whose validation was skipped has NaN there, if that can be told.
 
@@ -64,7 +64,7 @@ class History(Callback):
         return frame
 
     def plot(self, names: str | Iterable[str] | None = None, axes: Any = None) -> Any:
-        """Draw the values over the epochs, those of validation as dashed lines.
+        """Plot the values over the epochs, validation dashed.
 
         Args:
             names: which ones, without `val_`; None for all, losses first. Each has a panel of its
@@ -103,7 +103,7 @@ class History(Callback):
         return axes
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: of each name a curve over the epochs, and its ends and extremes.
+        """HTML for notebooks: a curve over the epochs per name, with its ends and extremes.
 
         The dashed line is that of validation.
         """
@@ -124,7 +124,7 @@ class History(Callback):
         return f"<p>{len(self.epoch)} epochs</p>\n{html.table(heads, rows)}"
 
     def _draw(self, ax: Any, name: str, style: str, color: Any) -> Any:
-        """Draw the values of a name: a line, or the one point there is."""
+        """Draw the values of a name: a line, or a single point."""
         values = self.history[name]
         marker = "o" if len(values) == 1 else None
         (line,) = ax.plot(
@@ -133,14 +133,14 @@ class History(Callback):
         return line
 
     def _numbers(self, name: str) -> list[int]:
-        """The epochs, counted from 1, of the values of a name; the last ones if some lack it."""
+        """Epochs, counted from 1, of a name's values; the last ones if some lack it."""
         count = len(self.history[name])
         epochs = [epoch + 1 for epoch in self.epoch] or list(range(1, count + 1))
         return epochs[-count:] if count <= len(epochs) else list(range(1, count + 1))
 
 
 def _panels(count: int) -> Any:
-    """New axes in rows of equal length, but for the last one; a single one is no array."""
+    """New axes in rows of equal length except the last; a single one is no array."""
     pyplot = needed("matplotlib.pyplot", "plot", "History.plot")
     rows = math.ceil(count / _IN_A_ROW)
     columns = math.ceil(count / rows)

@@ -9,7 +9,7 @@ Hook = Callable[..., Any] | None
 
 
 class LambdaCallback(Callback):
-    """A callback whose hooks are the functions given.
+    """Callback made of functions, each given as the hook of its argument's name.
 
     Hooks of epochs and batches are called with `(epoch, logs)` and `(batch, logs)`, the others with
     `(logs)`. Any hook of Callback can be given by its name. What does not begin with `on_` becomes

@@ -1,4 +1,4 @@
-"""LearningRateScheduler: a function says the rate of each epoch."""
+"""LearningRateScheduler: the learning rate of each epoch by a function."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from cdl.utils.display import say
 
 
 class LearningRateScheduler(Callback):
-    """Set the learning rate at the start of each epoch; the logs get it as "learning_rate".
+    """Set the learning rate of each epoch by a function; logged as "learning_rate".
 
     Args:
         schedule: a function `(epoch, rate)`, or of the epoch only, that gives a number of at
@@ -35,7 +35,7 @@ class LearningRateScheduler(Callback):
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Ask for the rate, and set it."""
+        """Call the function, and set the rate."""
         for name, optimizer in rated(self.model.optimizer):
             self._set(epoch, optimizer, name)
 
@@ -60,6 +60,6 @@ class LearningRateScheduler(Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Put the rate into the logs."""
+        """Add the rate to the logs."""
         if logs is not None:
             logs.update(rates_of(self.model.optimizer))

@@ -1,4 +1,4 @@
-"""ModelCheckpoint: the model on disk, as training goes on."""
+"""ModelCheckpoint: save the model during training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ModelCheckpoint(MonitorCallback):
-    """Save the model, or its weights, after epochs or after a number of batches.
+    """Save the model or its weights, after each epoch or a number of batches.
 
     Each file is there whole or not at all, whenever training is stopped. A missing folder is made.
 
@@ -82,25 +82,25 @@ class ModelCheckpoint(MonitorCallback):
         self._threshold = initial_value_threshold
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
-        """No batch needs to be looked at if epochs are saved."""
+        """Batch hooks, which are idle if epochs are saved."""
         return {ModelCheckpoint.on_train_batch_end} if self.save_freq == "epoch" else set()
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Count batches anew; the best value stays, so that a model may be trained further."""
+        """Reset the count of batches; the best value stays for further fits."""
         self._counter = BatchCounter(self.save_freq)
 
     def set_model(self, model: TrainableModel) -> None:
-        """Take the model of a run; another one than before has no best value yet."""
+        """Set the model of a run; another one than before resets the best value."""
         if self._model is not None and self._model is not model:
             self.best = self._threshold
         super().set_model(model)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Note which epoch it is."""
+        """Store the number of the epoch."""
         self._current_epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Save, if so many batches have passed."""
+        """Save after every `save_freq` batches."""
         if self._should_save_on_batch(batch):
             self._save_model(self._current_epoch, batch, logs or {})
 
@@ -114,7 +114,7 @@ class ModelCheckpoint(MonitorCallback):
     # Subclasses of others, such as those of wandb, call these by Keras's names.
 
     def _should_save_on_batch(self, batch: int) -> bool:
-        """Whether so many batches have passed since the last file."""
+        """Whether `save_freq` batches have passed since the last file."""
         return self._counter.is_due(batch)
 
     def _save_model(self, epoch: int, batch: int | None, logs: Logs) -> None:

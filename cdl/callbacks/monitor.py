@@ -1,4 +1,4 @@
-"""MonitorCallback: for callbacks that ask whether a value got better."""
+"""MonitorCallback: the base of callbacks that watch a value for improvement."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from cdl.callbacks.callback import Callback, Logs
 
 
 class MonitorCallback(Callback):
-    """Base of the callbacks that follow one value of the logs.
+    """Base of callbacks that monitor one value of the logs.
 
     Args:
         monitor: its name, such as "val_loss".
@@ -53,7 +53,7 @@ class MonitorCallback(Callback):
         return type(self).__name__
 
     def current(self, logs: Logs) -> Any:
-        """The watched value, or None, with a warning, if the logs do not have it.
+        """Monitored value; None, with a warning, if the logs lack it.
 
         Raises:
             ValueError: a name that is never there, since another one is nearly the same; or one of
@@ -67,7 +67,7 @@ class MonitorCallback(Callback):
         return value
 
     def _check_there(self, logs: Mapping[str, Any]) -> None:
-        """Find the direction; ValueError if nothing tells it, or if the logs have a name near."""
+        """Determine the direction; ValueError if it is unknown, or if the logs have a name near."""
         if self.monitor in logs:
             self._set_monitor_op()
             return
@@ -87,7 +87,7 @@ class MonitorCallback(Callback):
             raise ValueError(f"{text}. If it comes later: {error}") from None
 
     def _there(self, logs: Mapping[str, Any]) -> str:
-        """The names that a run has; those of validation need data for it."""
+        """Names of a run's logs; those of validation need validation data."""
         names = ", ".join(map(repr, logs)) or "no values"
         of_validation = self.monitor.lower().startswith("val_")
         wants = of_validation and not any(name.startswith("val_") for name in logs)
@@ -96,7 +96,7 @@ class MonitorCallback(Callback):
         )
 
     def _is_improvement(self, monitor_value: Any, reference_value: Any) -> bool:
-        """Whether a value improves on another one, None for any, by more than `min_delta`."""
+        """Whether a value improves on another, None for none, by more than `min_delta`."""
         if reference_value is None:
             return True
         self._set_monitor_op()
@@ -105,7 +105,7 @@ class MonitorCallback(Callback):
         return bool(self.monitor_op(monitor_value - delta, reference_value))
 
     def _set_monitor_op(self) -> None:
-        """Find the direction, once for each mode and name; ValueError if nothing tells it."""
+        """Determine the direction once per mode and name; ValueError if it is unknown."""
         asked = self.mode, self.monitor
         if self.monitor_op is None or self._asked not in (None, asked):
             self._asked = asked

@@ -1,4 +1,4 @@
-"""OptunaPruning: ends a trial of Optuna's that promises little."""
+"""OptunaPruning: pruning of unpromising Optuna trials."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from cdl.callbacks.callback import Callback, Logs
 
 
 class OptunaPruning(Callback):
-    """Report a value to a trial of Optuna's after each epoch, and end what its pruner gives up.
+    """Report a value to an Optuna trial after each epoch, and stop when its pruner says so.
 
     `fit` then ends with `optuna.TrialPruned`, as an objective is to. In a job of `train_many` the
     job ends early instead and `pruned` says so: tell the study by
@@ -47,7 +47,7 @@ class OptunaPruning(Callback):
         self.pruned = False
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Report, and end what is given up."""
+        """Report the value, and end a pruned trial."""
         logs = logs or {}
         if self.monitor not in logs:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""ProgbarLogger: tells how far a run is, by a bar or by one line an epoch."""
+"""ProgbarLogger: progress of a run, as a bar or as one line per epoch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from cdl.utils.job import job
 
 
 class ProgbarLogger(Callback):
-    """Shows progress and values: `verbose=1` a bar, `verbose=2` one line an epoch.
+    """Show progress and values of a run: `verbose=1` a bar, `verbose=2` one line per epoch.
 
     Where stdout is neither a terminal nor a notebook the bar becomes one line an epoch too. It is
     told of the progress by time slices, so it does not bring the run back to Python at each batch.
@@ -45,12 +45,12 @@ class ProgbarLogger(Callback):
         return steps
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Look where stdout goes."""
+        """Choose a display for the kind of stdout."""
         self._in_fit = True
         self._display = self._choose_display()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Say which epoch it is, if there are several."""
+        """Print the number of the epoch, if there are several."""
         epochs = self.params.get("epochs") or 1
         name = f"Epoch {epoch + 1}/{epochs}"
         self._prefix = ""
@@ -62,7 +62,7 @@ class ProgbarLogger(Callback):
         self._open()
 
     def on_progress(self, done: int, logs: Callable[[], dict[str, float]]) -> None:
-        """Called by the running loop after each time slice: `done` batches of this pass."""
+        """Update the line after a time slice; `done` counts batches of this pass."""
         if self._validating:
             return
         self._done = done
@@ -74,37 +74,37 @@ class ProgbarLogger(Callback):
             self._display.draw(self._line(done, self._target, logs()))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """The last state of the epoch's line."""
+        """Print the final line of the epoch."""
         self._finish(logs)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Leave the screen in order."""
+        """Restore the screen at the end."""
         self.close()
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        """A line of its own for `evaluate`; a validation has none."""
+        """Begin a line for `evaluate`; a validation has none."""
         self._validating = self._in_fit
         self._begin_alone()
 
     def on_test_end(self, logs: Logs = None) -> None:
-        """The last state of the line."""
+        """Print the final line of an evaluation."""
         if not self._in_fit:
             self._finish(logs)
             self.close()
         self._validating = False
 
     def on_predict_begin(self, logs: Logs = None) -> None:
-        """A line of its own."""
+        """Begin a line for `predict`."""
         self._begin_alone()
 
     def on_predict_end(self, logs: Logs = None) -> None:
-        """The last state of the line; in a file there is none unless it was asked for."""
+        """Print the final line; in a file only if it was asked for."""
         if self._as_bar or self.params.get("verbose", "auto") != "auto":
             self._finish({})
         self.close()
 
     def close(self) -> None:
-        """Leave the screen in order, whatever happened."""
+        """Restore the screen, whatever happened."""
         self._in_fit = self._validating = False
         if self._display is not None:
             self._display.close()
@@ -123,7 +123,7 @@ class ProgbarLogger(Callback):
             self._display.finish([(front, ""), *pieces] if front else pieces)
 
     def _line(self, done: int, target: int | None, logs: Mapping[str, Any]) -> display.Pieces:
-        """The line of this state. In a bar the loss comes first: there may be room for little."""
+        """Line of the current state; in a bar the loss is first, as room may be short."""
         if self._as_bar and "loss" in logs:
             logs = {"loss": logs["loss"], **logs}
         return display.line(done, target, self._start, logs, bar=self._as_bar)

@@ -1,4 +1,4 @@
-"""The learning rates of a model's optimizer, or of each optimizer of a MultiOptimizer."""
+"""Learning rates of a model's optimizer, or of each optimizer of a MultiOptimizer."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def rated(optimizer: Any) -> list[tuple[str, Any]]:
-    """(what the rate is called, the optimizer that has it) of all optimizers."""
+    """Pairs of the rate's name in logs and the optimizer that has it."""
     if not hasattr(optimizer, "optimizers"):
         return [("learning rate", optimizer)]
     return [(f"{each.name} learning rate", each) for each in optimizer.optimizers]
 
 
 def rates_of(optimizer: Any) -> dict[str, float]:
-    """The rates as logs have them, by name."""
+    """Learning rates by their names in logs."""
     if not hasattr(optimizer, "optimizers"):
         return {"learning_rate": float(np.asarray(optimizer.learning_rate))}
     each = optimizer.optimizers

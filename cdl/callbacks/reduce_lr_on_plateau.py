@@ -1,4 +1,4 @@
-"""ReduceLROnPlateau: a smaller rate when nothing gets better any more."""
+"""ReduceLROnPlateau: a smaller learning rate once a value stops improving."""
 
 from typing import Any
 
@@ -63,16 +63,16 @@ class ReduceLROnPlateau(MonitorCallback):
         self.wait = self.cooldown_counter = 0
 
     def in_cooldown(self) -> bool:
-        """Whether the last reduction is so recent that no epoch is counted."""
+        """Whether the last reduction is within `cooldown` epochs."""
         return self.cooldown_counter > 0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Start anew: one ReduceLROnPlateau may serve several fits."""
+        """Reset the state; one ReduceLROnPlateau may serve several fits."""
         self.best = None
         self.wait = self.cooldown_counter = 0
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Compare, and reduce the rate when patience is over."""
+        """Compare the value, and reduce the rate when patience is exhausted."""
         logs = {} if logs is None else logs
         value = self.current(logs)
         logs.update(rates_of(self.model.optimizer))
@@ -91,7 +91,7 @@ class ReduceLROnPlateau(MonitorCallback):
                 self.wait = 0
 
     def _reduce(self, epoch: int) -> bool:
-        """Whether a rate could be reduced."""
+        """Reduce the rates; whether one was above `min_lr`."""
         reduced = False
         for name, optimizer in rated(self.model.optimizer):
             rate = float(optimizer.learning_rate)

@@ -1,4 +1,4 @@
-"""RemoteMonitor: the values of each epoch, sent to a server."""
+"""RemoteMonitor: logs of each epoch, sent to a server."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from cdl.callbacks.callback import Callback, Logs
 
 
 class RemoteMonitor(Callback):
-    """Send the number and the values of each epoch to a server, by HTTP POST.
+    """Send the epoch number and logs to a server by HTTP POST.
 
     If the server cannot be reached there is a warning, and training goes on.
 

@@ -1,4 +1,4 @@
-"""SwapEMAWeights: evaluate with averaged weights, train with the others."""
+"""SwapEMAWeights: evaluation with averaged weights, training with the raw ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _swapped: WeakKeyDictionary[Any, "SwapEMAWeights"] = WeakKeyDictionary()  # by m
 
 @contextmanager
 def raw_weights(model: Any) -> Iterator[None]:
-    """Within this a model has its weights, and not the averages that a callback has put there."""
+    """Context in which a model has its raw weights, not swapped averages."""
     callback = _swapped.get(model)
     if callback is not None:
         callback._swap_to(False)
@@ -25,7 +25,7 @@ def raw_weights(model: Any) -> Iterator[None]:
 
 
 class SwapEMAWeights(Callback):
-    """Exchange the weights with their moving averages while the model is evaluated or predicts.
+    """Swap weights with their moving averages for evaluation and prediction.
 
     For optimizers with `use_ema=True`; to be given to `fit`, `evaluate` or `predict`.
 
@@ -47,11 +47,11 @@ class SwapEMAWeights(Callback):
         self._in_fit = False
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Note that it is a `fit`."""
+        """Mark the run as a `fit`."""
         self._in_fit = True
 
     def _averages(self) -> dict[Any, Any]:
-        """The average of each weight."""
+        """Moving average of each weight."""
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         several = getattr(optimizer, "optimizers", [optimizer])
@@ -81,38 +81,38 @@ class SwapEMAWeights(Callback):
             _swapped.pop(self.model, None)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Train with the weights."""
+        """Restore the raw weights for training."""
         if self.swap_on_epoch:
             self._swap_to(False)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Have the averages in the model, if asked for."""
+        """Swap in the averages, with `swap_on_epoch`."""
         if self.swap_on_epoch:
             self._swap_to(True)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Keep the averages in the model, as each `fit` with `use_ema=True` leaves them."""
+        """Leave the averages in the model, as each `fit` with `use_ema=True` does."""
         self._raw = None
         _swapped.pop(self.model, None)
 
     def _let_go(self, trained: bool) -> None:
-        """Have the weights in the model again after a run that did not come to its end."""
+        """Restore the raw weights after a run that did not finish."""
         if trained or not self._in_fit:
             self._swap_to(False)
             self._in_fit = False
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        """Evaluate with the averages."""
+        """Swap in the averages for evaluation."""
         self._swap_to(True)
 
     def on_test_end(self, logs: Logs = None) -> None:
-        """Have the weights in the model again."""
+        """Restore the raw weights after evaluation."""
         self._swap_to(False)
 
     def on_predict_begin(self, logs: Logs = None) -> None:
-        """Predict with the averages."""
+        """Swap in the averages for prediction."""
         self._swap_to(True)
 
     def on_predict_end(self, logs: Logs = None) -> None:
-        """Have the weights in the model again."""
+        """Restore the raw weights after prediction."""
         self._swap_to(False)

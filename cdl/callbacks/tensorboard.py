@@ -1,4 +1,4 @@
-"""TensorBoard: what a training does, as files that TensorBoard shows."""
+"""TensorBoard: logs of a training as event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoard(Callback):
-    """Write losses, metrics, weights and the model for TensorBoard, by `tensorboardX`.
+    """Write losses, metrics, weights and the graph for TensorBoard, by `tensorboardX`.
 
     In `log_dir/train` and `log_dir/validation`: `epoch_NAME` of each epoch, `batch_NAME` where
     batches are asked for, `evaluation_NAME_vs_iterations` of each evaluation; the distribution of
@@ -94,7 +94,7 @@ class TensorBoard(Callback):
         self._training = False
 
     def idle_hooks(self) -> set[Callable[..., Any]]:
-        """No batch needs to be looked at if epochs are written."""
+        """Batch hooks, which are idle if epochs are written."""
         return {TensorBoard.on_train_batch_end} if self.update_freq == "epoch" else set()
 
     @property
@@ -102,7 +102,7 @@ class TensorBoard(Callback):
         return Path(self._placed(self.log_dir))
 
     def _writer(self, which: str) -> Any:
-        """The writer of "train" or "validation"; made when it is first needed."""
+        """Writer of "train" or "validation", created on first use."""
         if which not in self._writers:
             package = needed("tensorboardX", "tensorboard", "TensorBoard")
             self._writers[which] = package.SummaryWriter(str(self._folder / which))
@@ -132,7 +132,7 @@ class TensorBoard(Callback):
             _write_graph(writer, self.model)
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Note when it begins."""
+        """Store the start time of the epoch."""
         self._epoch_begun = self._batch_begun = clock.now()
         self._batches_before = self._steps()
 
@@ -140,7 +140,7 @@ class TensorBoard(Callback):
         return int(self.model.optimizer.iterations)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Write the values so far, if so many batches have passed."""
+        """Write the values so far after every `update_freq` batches."""
         self._batches += batch + 1 if batch <= self._last_batch else batch - self._last_batch
         self._last_batch = batch
         if not self._counter.is_due(batch):
@@ -154,7 +154,7 @@ class TensorBoard(Callback):
         self._write("train", values, self._batches - 1)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Write the values of the epoch, and the distributions of weights if it is time."""
+        """Write the epoch's values, and histograms of weights every `histogram_freq` epochs."""
         logs = logs or {}
         train = {f"epoch_{k}": v for k, v in logs.items() if not k.startswith("val_")}
         rates = rates_of(self.model.optimizer)
@@ -185,7 +185,7 @@ class TensorBoard(Callback):
         self._flush()
 
     def on_test_end(self, logs: Logs = None) -> None:
-        """Write the values of an evaluation by the steps that training has made."""
+        """Write the values of an evaluation at the training step."""
         optimizer = getattr(self.model, "optimizer", None)
         if optimizer is not None and int(optimizer.iterations) and logs:
             values = {f"evaluation_{name}_vs_iterations": value for name, value in logs.items()}
@@ -214,12 +214,12 @@ class TensorBoard(Callback):
         self._writers = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled and copied: all but the open files."""
+        """Attributes to pickle and copy: all but the open files."""
         return {**self.__dict__, "_writers": {}}
 
 
 def _write_graph(writer: Any, model: Model) -> None:
-    """Write the layers of a model, and which reads which, as TensorBoard's page of graphs shows."""
+    """Write the layers of a model and their connections for TensorBoard's page of graphs."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.graph_pb2 import GraphDef
 

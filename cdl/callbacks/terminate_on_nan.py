@@ -1,4 +1,4 @@
-"""TerminateOnNaN: ends `fit` when the loss is no number any more."""
+"""TerminateOnNaN: end `fit` when the loss is not finite."""
 
 import math
 
@@ -8,7 +8,7 @@ from cdl.utils.display import say
 
 
 class TerminateOnNaN(Callback):
-    """Stop after the first batch with which the loss becomes NaN or infinite.
+    """Stop training after the first batch with a NaN or infinite loss.
 
     It looks at each batch, so the core comes back to Python after each of them.
 
@@ -24,7 +24,7 @@ class TerminateOnNaN(Callback):
         self.raise_error = flag("TerminateOnNaN", "raise_error", raise_error)
 
     def on_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Look at the loss."""
+        """Check the loss after a batch."""
         loss = (logs or {}).get("loss")
         if loss is None or math.isfinite(loss):
             return

@@ -1,4 +1,4 @@
-"""Weights as TensorBoard shows them beside their distributions: as images, and as embeddings."""
+"""Weights as TensorBoard's images and embeddings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ def as_images(weight: NDArray[Any]) -> NDArray[np.float32] | None:
 
 
 def projector_config(model: Any, metadata: str | Mapping[str, str] | None) -> str:
-    """What tells TensorBoard of the embeddings of a model.
+    """Config file of TensorBoard's projector for the embeddings of a model.
 
     Args:
         model: the model.

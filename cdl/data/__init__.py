@@ -1,4 +1,4 @@
-"""Adapters from the data that people have to the arrays that the core reads."""
+"""Adapters from data sources to the arrays that the core reads."""
 
 from cdl.data.arrays import arrays_of_weights, as_numeric, as_rows, brief
 from cdl.data.chunked import ChunkedArrays

@@ -1,4 +1,4 @@
-"""An iterator that is read ahead by a thread of its own, if its items take long.
+"""Prefetching of an iterator by a thread, if its items take long.
 
 The core lets go of Python's lock while it trains, so a batch can be made meanwhile. A hand-over
 between threads costs more than a batch that is only cut out of an array, so the thread starts when
@@ -27,14 +27,14 @@ _PATIENCE = 1.0  # seconds that `close` waits for an item that is being made
 
 
 class _Turn:
-    """Who holds its lock may read the iterator."""
+    """Lock for reading an iterator; its holder may take the next item."""
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self.iterator = iterator  # alive as long as this is, so no other has its id
         self.lock = threading.Lock()
 
     def take(self) -> Any:
-        """The next item."""
+        """Next item of the iterator."""
         with self.lock:
             return next(self.iterator)
 
@@ -44,7 +44,7 @@ _finding = threading.Lock()
 
 
 def _turn_of(iterator: Iterator[Any]) -> _Turn:
-    """The one turn of an iterator, however many read it."""
+    """The one lock of an iterator, shared by all its readers."""
     with _finding:
         turn = _turns.get(id(iterator))
         if turn is None:
@@ -53,7 +53,7 @@ def _turn_of(iterator: Iterator[Any]) -> _Turn:
 
 
 class Ahead:
-    """The items of an iterator, in their order.
+    """Prefetched items of an iterator, in their order.
 
     Args:
         iterator: is read by one thread at a time, also if there is an Ahead of it elsewhere.
@@ -66,14 +66,14 @@ class Ahead:
         self._wanted = 0.0  # items that may be read before they are asked for
         self._slow = False
         self._thread: threading.Thread | None = None
-        # What the thread and its owner share, guarded by the condition.
+        # State shared by the thread and its owner, guarded by the condition.
         self._changed = threading.Condition()
         self._waiting: deque[Any] = deque()
         self._end: BaseException | None = None  # what came instead of another item
         self._closed = False
 
     def expect(self, items: float) -> None:
-        """So many items more will be asked for."""
+        """Announce that so many `items` more will be taken."""
         with self._changed:
             self._wanted = items - len(self._waiting)
             self._changed.notify_all()
@@ -101,7 +101,7 @@ class Ahead:
             raise self._end
 
     def stop(self) -> None:
-        """Read no more; what the iterator has left may be read by others."""
+        """Stop prefetching; others may read the rest of the iterator."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -109,7 +109,7 @@ class Ahead:
             self._thread.join(_PATIENCE)
 
     def close(self) -> None:
-        """Stop, and close the iterator, if it can be closed."""
+        """Stop prefetching, and close the iterator, if it can be closed."""
         self.stop()
         close = getattr(self._turn.iterator, "close", None)
         if close is not None and (self._thread is None or not self._thread.is_alive()):

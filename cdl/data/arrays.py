@@ -1,7 +1,7 @@
-"""What a user may hand in as numbers, and the array from which the core reads them.
+"""Conversion of numbers of any form to arrays that the core reads.
 
 The core converts in its gather, so an array of any real dtype, byte order and strides goes through
-as it is. Here only that is made into an array which is none yet, and refused what holds no numbers.
+as it is. Other forms become arrays here, and anything without numbers is refused.
 """
 
 import numbers
@@ -29,11 +29,11 @@ _WHAT_ELSE = {
 
 
 class NoArrayError(BothError, TypeError, ValueError):
-    """Something that is no array: of a wrong type (TypeError), a ValueError in Keras."""
+    """Not an array: an error of type (TypeError), a ValueError in Keras."""
 
 
 def as_numeric(value: Any, name: str) -> NDArray[Any]:
-    """The array that holds the numbers of `value`, copied only where there was no array.
+    """Array of the numbers in `value`, copied only if it was no array.
 
     Args:
         value: an array of any real dtype, a data frame or a column of one, (nested) lists of
@@ -58,14 +58,14 @@ def as_numeric(value: Any, name: str) -> NDArray[Any]:
 
 
 def as_rows(value: Any, name: str) -> Any:
-    """The same, or the rows of a sparse matrix, which the core makes dense batch by batch."""
+    """Array of the numbers in `value`, or rows of a sparse matrix, made dense batch by batch."""
     if type(value) is not np.ndarray and sparse.is_sparse(value) and hasattr(value, "tocsr"):
         return sparse.to_rows(value, name)
     return as_numeric(value, name)
 
 
 def arrays_of_weights(weights: Any, name: str) -> list[NDArray[Any]]:
-    """The arrays of a list of weights, or of one array that holds them along its first axis.
+    """Arrays of a list of weights, or of one array that holds them along its first axis.
 
     Raises:
         TypeError: if `weights` is no such list.
@@ -86,13 +86,13 @@ _RAGGED = (
 
 
 def _listed(shapes: list[Any]) -> str:
-    """The first few of some shapes."""
+    """Text of the first few of some shapes."""
     text = ", ".join(map(str, shapes[:4]))
     return text if len(shapes) <= 4 else f"{text} ... ({len(shapes)} of them)"
 
 
 def _array_of(value: Any, name: str) -> NDArray[Any]:
-    """`value` as an array of whatever dtype; refuses what is no collection of numbers."""
+    """Array of `value` in any dtype; an error for anything that is no collection of numbers."""
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} must not have masked elements, got a masked array with "
@@ -136,7 +136,7 @@ def _array_of(value: Any, name: str) -> NDArray[Any]:
 
 
 def _numbers_of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """An array of dtype object as float64, if each element is a real number; refuses all else."""
+    """Array of dtype object as float64; an error unless each element is a real number."""
     if array.dtype.kind != "O":
         advice = _WHAT_ELSE.get(array.dtype.kind, "")
         raise ValueError(
@@ -158,7 +158,7 @@ def _numbers_of_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def brief(value: Any) -> str:
-    """What an error says it received: the value if that is short, its type if not."""
+    """Text of a value in an error: the value if that is short, else its type."""
     if value is None:
         return "None"
     if isinstance(value, type):

@@ -1,4 +1,4 @@
-"""Arrays in files that are read by slices, such as HDF5's and Zarr's.
+"""Arrays in files read by slices, such as those of HDF5 and Zarr.
 
 What has `chunks` beside an array's `shape`, `dtype` and slices is such an array. Small ones are
 read whole, as anything else that becomes an array; large ones are read in windows.
@@ -23,21 +23,21 @@ _BLOCK = 4 * PART  # bytes of a block: a seek of a disk is a small part of the t
 
 
 def is_chunked(value: Any) -> bool:
-    """Whether `value` is an array that is read by slices."""
+    """Whether `value` is an array read by slices."""
     if isinstance(value, np.ndarray) or not hasattr(value, "chunks"):
         return False
     return all(hasattr(value, name) for name in ("shape", "dtype", "__getitem__"))
 
 
 def is_large(*parts: Any) -> bool:
-    """Whether such arrays are among x, y and weights, and too large to be read whole."""
+    """Whether such arrays are among x, y and weights, and too large to read whole."""
     found = [leaf for part in parts for leaf in _chunked(part)]
     sizes = [math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in found]
     return bool(sum(sizes) > LARGE)
 
 
 def _chunked(part: Any) -> Iterator[Any]:
-    """Those of the arrays of x, y or weights; a list of numbers is not searched."""
+    """Chunked arrays among x, y or weights; a list of numbers is not searched."""
     if isinstance(part, dict):
         part = tuple(part.values())
     if isinstance(part, (list, tuple)):
@@ -48,7 +48,7 @@ def _chunked(part: Any) -> Iterator[Any]:
 
 
 class ChunkedArrays:
-    """A source of windows: see `windows.Source`.
+    """Source of windows from chunked arrays: see `windows.Source`.
 
     Args:
         x: samples: such an array, or a list or dict of them and of other arrays.
@@ -83,7 +83,7 @@ class ChunkedArrays:
         self.rows = self._stop - start
 
     def split(self, point: int) -> tuple[ChunkedArrays, ChunkedArrays]:
-        """The rows before one, and those from there on."""
+        """Rows before `at`, and rows from there on."""
         call = self.name.partition(":")[0]
         middle = self._start + point
         return (
@@ -92,19 +92,19 @@ class ChunkedArrays:
         )
 
     def blocks(self) -> Sequence[tuple[int, int]]:
-        """First row and row behind the last one of each block: whole chunks."""
+        """Start and stop rows of each block: whole chunks."""
         step = max(map(_rows_of_chunk, self._leaves))
         step *= max(1, _BLOCK // (bytes_of_row(self._leaves) * step))
         starts = range(self._start // step * step, self._stop, step)
         return [(max(self._start, at), min(self._stop, at + step)) for at in starts]
 
     def read(self, block: tuple[int, int]) -> Iterator[list[NDArray[Any]]]:
-        """The rows of a block, in one part."""
+        """Rows of a block in one part."""
         start, stop = block
         yield [np.asarray(leaf[start:stop]) for leaf in self._leaves]
 
     def pack(self, arrays: list[NDArray[Any]]) -> tuple[Any, Any, Any]:
-        """As the user nested them."""
+        """Arrays nested as the user nested them."""
         given = iter(arrays)
         flat = [None if leaf is None else next(given) for leaf in tree.flatten(self._parts)]
         packed: tuple[Any, Any, Any] = tree.pack_sequence_as(self._parts, flat)
@@ -112,7 +112,7 @@ class ChunkedArrays:
 
 
 def _leafed(parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """x, y and weights; lists of numbers as the arrays that they are."""
+    """x, y and weights with lists of numbers as arrays."""
     return tuple(
         np.asarray(part)
         if isinstance(part, (list, tuple)) and not any(hasattr(e, "shape") for e in part)
@@ -132,7 +132,7 @@ def _readable(leaf: Any, name: str) -> Any:
 
 
 def _rows_of_chunk(leaf: Any) -> int:
-    """Rows of a chunk, or of a shard that is read as a whole; 1 if all lies in one piece."""
+    """Number of rows of a chunk, or of a shard read as a whole; 1 for contiguous data."""
     chunks = getattr(leaf, "shards", None) or getattr(leaf, "chunks", None)
     if not chunks:
         return 1

@@ -41,7 +41,7 @@ def is_frame(value: Any) -> bool:
 
 
 def to_array(value: Any, name: str, part: bool = False) -> NDArray[Any]:
-    """The numbers of a frame or column.
+    """Numbers of a frame or column as an array.
 
     Args:
         value: the frame, column or index.
@@ -77,7 +77,7 @@ def to_array(value: Any, name: str, part: bool = False) -> NDArray[Any]:
 def _common_dtype(
     columns: list[Column], read: list[NDArray[Any]], name: str, part: bool
 ) -> np.dtype[Any]:
-    """The dtype in which no integer of some columns is rounded; see the head of this file.
+    """Common dtype of columns in which no integer is rounded; see the head of this file.
 
     Raises:
         ValueError: there is none.
@@ -110,7 +110,7 @@ def _common_dtype(
 
 
 def _beyond(columns: list[Column], read: list[NDArray[Any]], most: int) -> str:
-    """The names of the columns that hold integers beyond a number, or whole floats beyond it."""
+    """Names of columns with integers, or whole floats, beyond a number."""
     found = []
     for column, values in zip(columns, read, strict=True):
         if values.dtype.itemsize < 4 or not len(values):
@@ -124,7 +124,7 @@ def _beyond(columns: list[Column], read: list[NDArray[Any]], most: int) -> str:
 
 
 def names_of(value: Any) -> tuple[str, ...] | None:
-    """The names of a frame's columns; None for what has none, or has some that are no text."""
+    """Names of a frame's columns; None without columns, or if some are no text."""
     if type(value) is np.ndarray or not is_frame(value):
         return None
     library = _library(value)
@@ -141,7 +141,7 @@ def names_of(value: Any) -> tuple[str, ...] | None:
 
 
 def _library(value: Any) -> str:
-    """The library of an object's class, or of one that it is derived from."""
+    """Library of an object's class, or of one of its bases."""
     for cls in type(value).__mro__:
         root = cls.__module__.partition(".")[0]
         if root in _READERS:
@@ -189,7 +189,7 @@ def _of_pandas(label: Any, series: Any) -> Column:
 
 
 def _of_objects(label: Any, series: Any) -> Column:
-    """A column of Python's objects: numbers, some of which may be missing."""
+    """Column of Python objects: numbers, some of which may be missing."""
     items = series.tolist()
     missing = sum(item is None or str(item) in ("<NA>", "NaT") for item in items)
     kind = "O"
@@ -237,7 +237,7 @@ def _pyarrow(value: Any) -> list[Column]:
 
 
 def _kind(none: Callable[[], NDArray[Any]]) -> str:
-    """NumPy's kind of what a column becomes, from what gives its first no values."""
+    """NumPy's kind of a column's array, told by an array of none of its values."""
     try:
         return none().dtype.kind
     except Exception:  # a type that NumPy has not got

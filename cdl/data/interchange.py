@@ -1,4 +1,4 @@
-"""Columns of any data frame that has `__dataframe__`, read from their buffers.
+"""Columns of any data frame with `__dataframe__`, read from their buffers.
 
 The protocol is that of the Python data APIs' consortium, version 0: a column comes in chunks, each
 with a buffer of data and, maybe, one that says which values are missing.
@@ -18,7 +18,7 @@ _USES_NAN, _SENTINEL, _BITS, _BYTES = 1, 2, 3, 4  # ways of telling that a value
 
 
 class Column(NamedTuple):
-    """A column of a frame of whatever library.
+    """Column of a frame of any library.
 
     Attributes:
         label: its name, or None.
@@ -36,7 +36,7 @@ class Column(NamedTuple):
 
 
 def columns(frame: Any) -> list[Column]:
-    """The columns of a frame."""
+    """Columns of a frame, in its order."""
     exchanged = frame.__dataframe__()
     return [
         _column(str(label), exchanged.get_column_by_name(label))
@@ -64,7 +64,7 @@ def _column(label: str, column: Any) -> Column:
 
 
 def _chunks(column: Any) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Values of each chunk, copied, and which of them are missing."""
+    """Copied values of each chunk, and masks of missing ones."""
     how, sign = column.describe_null
     for chunk in column.get_chunks():
         buffers = chunk.get_buffers()
@@ -78,7 +78,7 @@ def _chunks(column: Any) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
 
 
 def _read(typed: tuple[Any, Any], offset: int, size: int) -> NDArray[Any]:
-    """A copy of `size` elements of a buffer of some type, of which some may come before."""
+    """Copy of `size` elements of a typed buffer, from an offset."""
     import ctypes
 
     buffer, (number, bits, *_) = typed

@@ -1,4 +1,4 @@
-"""Files mapped into memory: the pages that were read are given back.
+"""Memory-mapped files, whose pages are released after reading.
 
 An epoch over a mapped file touches all of it, and what was touched counts as the process's memory
 until the system needs it elsewhere. Giving pages back leaves them in the system's cache. Where rows
@@ -24,7 +24,7 @@ FETCHED = 48_000_000  # bytes of rows that are fetched together, if a batch is n
 
 
 class Mapped:
-    """The files behind some arrays.
+    """Memory-mapped files that some arrays are views of.
 
     Args:
         arrays: NumPy arrays; those that are no views of large files are of no account.
@@ -43,12 +43,12 @@ class Mapped:
         return bool(self._files)
 
     def trim(self) -> None:
-        """Give back what was read, if it has become much."""
+        """Release pages that were read, if they have become many."""
         if self._files and _resident() - self._start > _MOST:
             self._advise(mmap.MADV_DONTNEED)
 
     def rows(self, array: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-        """A copy of some rows of an array, whose file is read from its start to its end."""
+        """Copy of some rows of an array whose file is read from start to end."""
         if not any(True for _ in _files(array)):
             return array[rows]
         order = np.argsort(rows, kind="stable")
@@ -63,7 +63,7 @@ class Mapped:
         return found
 
     def close(self) -> None:
-        """Leave the mappings as they were found."""
+        """Restore the mappings' state."""
         if self._at_random:
             self._advise(mmap.MADV_NORMAL)
 
@@ -73,7 +73,7 @@ class Mapped:
 
 
 def _files(array: Any) -> Iterator[mmap.mmap]:
-    """The mapping that an array is a view of, if its pages can be read again as they are."""
+    """Mapping that an array is a view of, if its pages can be read again."""
     while array is not None:
         # Changes of a private mapping ("c") are nowhere else, so its pages must stay.
         if isinstance(array, np.memmap) and array.mode in ("r", "r+", "w+"):
@@ -85,7 +85,7 @@ def _files(array: Any) -> Iterator[mmap.mmap]:
 
 
 def _resident() -> int:
-    """Bytes of files that are in this process's memory; 0 where the system does not tell."""
+    """Bytes of mapped files in this process's memory; 0 where the system does not report it."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[2]) * mmap.PAGESIZE

@@ -1,4 +1,4 @@
-"""Columns of a frame by their names, each as what an input of that name reads."""
+"""Columns of a frame by name, each in the form its input reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CATEGORIES = ("category", "Categorical", "Enum", "dictionary")  # as the librar
 def by_name(
     frame: Any, inputs: Mapping[str, str], name: str, gaps: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """The columns of a frame for inputs, by the names of these.
+    """Columns of a frame for inputs, by the names of these.
 
     Args:
         frame: of any library.
@@ -56,20 +56,20 @@ def by_name(
 
 
 def column_of(frame: Any, label: str) -> Any:
-    """One column of a frame, as its library has it."""
+    """One column of a frame, in its library's type."""
     if hasattr(frame, "__getitem__"):
         return frame[label]
     return next(each.read() for each in interchange.columns(frame) if each.label == label)
 
 
 def is_categorical(column: Any) -> bool:
-    """Whether a column is of a dtype for categories."""
+    """Whether a column has a categorical dtype."""
     dtype = getattr(column, "dtype", getattr(column, "type", ""))
     return str(dtype).startswith(_CATEGORIES)
 
 
 def listed(column: Any) -> list[Any]:
-    """The values of a column as objects of Python, None for those that are missing."""
+    """Values of a column as Python objects, None for missing ones."""
     for method in ("to_pylist", "to_list", "tolist"):
         if hasattr(column, method):
             found = getattr(column, method)()
@@ -80,7 +80,7 @@ def listed(column: Any) -> list[Any]:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, NaN, pandas's NA and NaT."""
+    """Whether a value is missing: None, NaN, pandas's NA or NaT."""
     if isinstance(value, (str, bytes, int)):
         return False
     if isinstance(value, float):
@@ -89,7 +89,7 @@ def is_missing(value: Any) -> bool:
 
 
 def numeric(column: Any) -> Array | None:
-    """The array of a column whose dtype is one of numbers, NaN for missing ones; None of others."""
+    """Array of a column of numeric dtype, NaN for missing values; None for others."""
     if is_categorical(column):
         return None
     if not isinstance(column, np.ndarray):
@@ -110,7 +110,7 @@ def numeric(column: Any) -> Array | None:
 
 
 def texts(column: Any) -> Array:
-    """The texts of a column, an array of objects; categories that are numbers are written out."""
+    """Texts of a column, an array of objects; numeric categories become texts."""
     values = listed(column)
     if is_categorical(column):
         kinds = (str, bytes, type(None))
@@ -121,7 +121,7 @@ def texts(column: Any) -> Array:
 
 
 def numbers(column: Any, name: str, gaps: bool) -> Any:
-    """The numbers of a column.
+    """Numbers of a column as an array.
 
     Args:
         column: of any library.

@@ -1,4 +1,4 @@
-"""PyDataset: batches by number, made when they are needed."""
+"""PyDataset: indexed batches, made on demand."""
 
 import itertools
 from collections import deque
@@ -14,7 +14,7 @@ _DEFAULTS = {"_workers": 1, "_use_multiprocessing": False, "_max_queue_size": 10
 
 
 class PyDataset:
-    """Base of data sets that make each batch when it is needed; `Sequence` is its older name.
+    """Base of datasets that make each batch on demand; `Sequence` is its older name.
 
     A subclass has `__getitem__(i)`, which gives batch `i` as `(x,)`, `(x, y)` or
     `(x, y, sample_weight)`, and `__len__`, the number of batches; or, instead of `__len__`, a
@@ -51,7 +51,7 @@ class PyDataset:
 
     @property
     def workers(self) -> int:
-        """How many threads make batches ahead of the training; see the constructor."""
+        """Number of threads that prefetch batches; see the constructor."""
         workers: int = self._option("_workers")
         return workers
 
@@ -61,7 +61,7 @@ class PyDataset:
 
     @property
     def use_multiprocessing(self) -> bool:
-        """As it was given."""
+        """The constructor's value, without effect."""
         return bool(self._option("_use_multiprocessing"))
 
     @use_multiprocessing.setter
@@ -70,7 +70,7 @@ class PyDataset:
 
     @property
     def max_queue_size(self) -> int:
-        """How many batches may be ready ahead of the training."""
+        """Largest number of prefetched batches."""
         size: int = self._option("_max_queue_size")
         return size
 
@@ -79,12 +79,12 @@ class PyDataset:
         self._max_queue_size = _count(value, "max_queue_size", 1)
 
     def __getitem__(self, index: int) -> Any:
-        """Batch number `index`: to be overridden."""
+        """Batch number `index`; to be overridden."""
         raise NotImplementedError(f"{type(self).__name__} must override __getitem__(index)")
 
     @property
     def num_batches(self) -> int | None:
-        """The number of batches, None if there is no end."""
+        """Number of batches, None if there is no end."""
         if hasattr(self, "__len__"):
             return len(self)
         raise NotImplementedError(
@@ -104,7 +104,7 @@ class PyDataset:
 
 
 def in_order(dataset: PyDataset, order: Iterable[int]) -> Iterator[Any]:
-    """The batches of those numbers, made ahead by the data set's workers if it has several."""
+    """Batches of those numbers, prefetched by the dataset's workers if it has several."""
     workers = dataset.workers
     if workers > 1 or (workers and dataset.use_multiprocessing):
         yield from _ahead(dataset, iter(order), workers, dataset.max_queue_size)

@@ -1,4 +1,4 @@
-"""Whether x, y and the weights fit a net, and each other."""
+"""Checks of the shapes of x, y and weights against a net and each other."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 
 
 def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
-    """The number of rows that all arrays share; ValueError if they differ or there are none.
+    """Number of rows that all arrays share; ValueError if they differ or there are none.
 
     Args:
         arrays: by how errors call them; the first one is what the others must be as long as.
@@ -31,7 +31,7 @@ def same_rows(arrays: dict[str, NDArray[Any] | None], call: str) -> int:
 
 
 def fits(got: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:
-    """Whether a shape has as many axes as another one, and sizes that are equal where known."""
+    """Whether two shapes have as many axes, and equal sizes where both are known."""
     if got == expected:
         return True
     pairs = zip(got, expected, strict=False)
@@ -63,7 +63,7 @@ def fit_input(x: NDArray[Any], expected: tuple[int | None, ...], name: str) -> N
 
 
 def fit_values(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[Any]:
-    """`y` as targets of the output's shape: a number for each that the net puts out."""
+    """`y` as targets of the output's shape: a number per output value."""
     got = y.shape[1:]
     if got in (output, (*output, 1)) or (*got, 1) == output:
         return y
@@ -77,7 +77,7 @@ def fit_values(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[A
 
 
 def fit_classes(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[Any]:
-    """`y` as class numbers: one for each row of scores that the net puts out."""
+    """`y` as class numbers: one per row of output scores."""
     got = y.shape[1:]
     if got in (output[:-1], (*output[:-1], 1)):
         return y
@@ -91,7 +91,7 @@ def fit_classes(y: NDArray[Any], output: Shape, name: str, why: str) -> NDArray[
 
 
 def batch_of(shape: tuple[int | None, ...]) -> str:
-    """A shape with its batch axis as errors show it: `(n, 4)`."""
+    """Text of a shape with its batch axis, for errors: `(n, 4)`."""
     return f"(n, {', '.join(map(str, shape))})" if shape else "(n,)"
 
 

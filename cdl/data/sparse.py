@@ -16,12 +16,12 @@ _REAL = "fiub"
 
 
 def is_sparse(value: Any) -> bool:
-    """Whether `value` is a sparse matrix or array of SciPy's, or is made like one."""
+    """Whether `value` is a sparse matrix or array of SciPy, or of a similar class."""
     return hasattr(value, "toarray") and hasattr(value, "nnz")
 
 
 def to_rows(value: Any, name: str) -> Sparse:
-    """The rows of a sparse matrix.
+    """Rows of a sparse matrix, for the core.
 
     Raises:
         ValueError: it has not two axes, or no real numbers, or is not what its format asks for.
@@ -41,7 +41,7 @@ def to_rows(value: Any, name: str) -> Sparse:
 
 
 def _check(starts: Any, columns: Any, values: Any, shape: tuple[int, ...], name: str) -> None:
-    """ValueError unless these are rows of that shape."""
+    """Check the rows' indices and shape; ValueError for wrong ones."""
     sound = (
         starts.shape == (shape[0] + 1,)
         and starts[0] >= 0

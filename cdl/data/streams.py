@@ -1,4 +1,4 @@
-"""Data that comes batch by batch: generators and other iterables of tuples."""
+"""Data in batches: generators and other iterables of tuples."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ _OF_ARRAYS = ("__array__", "__dlpack__", "__dataframe__", "to_numpy", "toarray")
 
 
 def is_stream(value: Any) -> bool:
-    """Whether `value` is to be read batch by batch, and not as one array."""
+    """Whether `value` is to be read batch by batch, not as one array."""
     known = (np.ndarray, memoryview, list, tuple, dict, str, bytes, set, frozenset, type)
     if isinstance(value, known):
         return False
@@ -27,7 +27,7 @@ def is_stream(value: Any) -> bool:
 
 
 def is_indexed(value: Any) -> bool:
-    """Whether `value` gives its batches by number: `__len__` and `__getitem__`."""
+    """Whether `value` has batches by number: `__len__` and `__getitem__`."""
     return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
 
@@ -36,7 +36,7 @@ _WAITING = 2
 
 
 class Stream:
-    """Batches of an iterable, with one batch of look-ahead, or more by a thread: see `ahead.py`.
+    """Batches of an iterable, with a look-ahead of one, or more by a thread: see `ahead.py`.
 
     A generator is read once and goes on where it stopped; an iterable that can be read again
     (a data loader, a PyDataset) starts anew after its end.
@@ -62,7 +62,7 @@ class Stream:
         self._expected = 0.0  # batches that will be asked for, the one that is ahead included
 
     def __len__(self) -> int:
-        """Batches in one pass, 0 if unknown."""
+        """Number of batches in one pass, 0 if unknown."""
         if self.is_dataset:
             return self._batches_of_dataset() or 0
         try:
@@ -82,13 +82,13 @@ class Stream:
         return None if n is None else int(n)
 
     def begin_epoch(self) -> None:
-        """Tell a PyDataset that an epoch begins, unless it has been told."""
+        """Notify a PyDataset of the start of an epoch, once."""
         if self.is_dataset and not self._in_epoch:
             self.source.on_epoch_begin()
         self._in_epoch = True
 
     def expect(self, batches: int | None) -> None:
-        """So many batches, or all, will be taken before this is called again."""
+        """Announce that `count` batches, or all, will be taken before the next announcement."""
         self._expected = math.inf if batches is None else batches
         self._announce()
 
@@ -97,13 +97,13 @@ class Stream:
             self._iterator.expect(self._expected - (self._ahead is not None))
 
     def end_epoch(self) -> None:
-        """Tell a PyDataset that an epoch has ended."""
+        """Notify a PyDataset of the end of an epoch."""
         if self.is_dataset:
             self.source.on_epoch_end()
         self._in_epoch = False
 
     def _pass(self) -> Iterator[Any]:
-        """A new iterator over the source."""
+        """New iterator over the source."""
         if not self.is_dataset:
             return Ahead(iter(self.source), _WAITING)
         n = self._batches_of_dataset()
@@ -114,7 +114,7 @@ class Stream:
         return Ahead(batches, self.source.max_queue_size) if self.source.workers == 1 else batches
 
     def ready(self) -> bool:
-        """Whether there is another batch; reads it ahead."""
+        """Whether there is another batch, which is read ahead."""
         if self._ahead is None:
             if self._iterator is None:
                 self._iterator = self._pass()
@@ -130,7 +130,7 @@ class Stream:
         return True
 
     def take(self) -> tuple[Any, ...]:
-        """The batch that `ready` announced."""
+        """Batch that `ready` announced."""
         if not self.ready():
             raise IndexError(f"{self.name} has no batch {self.taken}")
         batch, self._ahead = self._ahead, None
@@ -141,7 +141,7 @@ class Stream:
         return batch
 
     def peek(self) -> tuple[Any, ...]:
-        """The next batch, which stays the next; ValueError if there is none."""
+        """Next batch, without taking it; ValueError if there is none."""
         self.begin_epoch()
         if not self.ready():
             raise ValueError(f"{self.name} must yield at least one batch, got an empty iterable")
@@ -150,12 +150,12 @@ class Stream:
         return self._ahead
 
     def close(self) -> None:
-        """Read no more. What a generator was not asked for stays in it."""
+        """Stop reading; a generator keeps its further batches."""
         if isinstance(self._iterator, Ahead):
             self._iterator.stop()
 
     def rewind(self) -> None:
-        """Start over, if the source can: called where a pass has ended."""
+        """Restart, if the source can: called at the end of a pass."""
         if not self.once:
             close = getattr(self._iterator, "close", None)
             if close is not None:
@@ -180,7 +180,7 @@ class Stream:
 
 
 def _is_numbers(batch: list[Any]) -> bool:
-    """Whether a list holds plain numbers or lists of them, and so is an x and not an (x, y)."""
+    """Whether a list holds numbers or lists of them, and is an x rather than an (x, y)."""
     return not any(hasattr(part, name) for part in batch for name in (*_OF_ARRAYS, "numpy"))
 
 

@@ -1,4 +1,4 @@
-"""Tables that need not fit into memory, whose columns are x, y and weights by their names.
+"""Tables of any size, whose columns are x, y and weights by name.
 
 Those of PyArrow (`pyarrow.dataset.Dataset`, `RecordBatchReader`, large `Table`s), lazy frames of
 Polars, and Hugging Face's data sets. Their libraries are not imported for that: who hands such an
@@ -26,7 +26,7 @@ LARGE = 250_000_000  # bytes of a table in memory that is not copied into one ar
 
 
 class Reader:
-    """What is asked of a kind of table.
+    """Base of readers of one kind of table.
 
     Attributes:
         names: of its columns.
@@ -37,7 +37,7 @@ class Reader:
     once = False
 
     def together(self, columns: int) -> int:
-        """How many blocks may be open at a time, of so many columns."""
+        """Number of blocks that may be open at a time, for so many columns."""
         del columns
         return TOGETHER
 
@@ -46,16 +46,16 @@ class Reader:
         self.rows = rows
 
     def blocks(self, rows: int) -> Sequence[Any]:
-        """Places that can be read in any order; of about so many rows where that is free."""
+        """Blocks that can be read in any order, of about so many rows where that is free."""
         raise NotImplementedError
 
     def read(self, block: Any, names: list[str], rows: int) -> Iterator[Any]:
-        """Frames of some columns, of about so many rows each."""
+        """Read frames of some columns, of about so many rows each."""
         raise NotImplementedError
 
 
 class _Dataset(Reader):
-    """A `pyarrow.dataset.Dataset`; a block is a row group of Parquet, or a file of another format.
+    """Reader of a `pyarrow.dataset.Dataset`; a block is a row group of Parquet, else a file.
 
     Filtered ones do not show their files, and are read in one stream. Parquet is read by its own
     reader: the scanner of a data set holds a row group and more, the former some pages.
@@ -109,7 +109,7 @@ class _Dataset(Reader):
 
 
 class _Sliced(Reader):
-    """What gives frames of some of its rows in the time for these: a Table, a Hugging Face set."""
+    """Reader of tables with fast access to any rows: a Table, a Hugging Face dataset."""
 
     def __init__(
         self, names: Iterable[str], rows: int, part: Callable[[int, int, list[str]], Any]
@@ -128,7 +128,7 @@ class _Sliced(Reader):
 
 
 class _Streamed(Reader):
-    """What gives its rows in one order only."""
+    """Reader of tables that give their rows in one order only."""
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ _KINDS: dict[tuple[str, str], Callable[[Any], Reader]] = {
 
 
 def is_table(value: Any, named: bool = False) -> bool:
-    """Whether `value` is a table that is read block by block.
+    """Whether `value` is a table read block by block.
 
     Args:
         value: anything.
@@ -231,13 +231,13 @@ def _kind(value: Any) -> Callable[[Any], Reader] | None:
 
 
 def are_names(given: Any) -> bool:
-    """Whether targets or weights are given as the names of columns."""
+    """Whether targets or weights are given as column names."""
     leaves = tree.flatten(given)
     return bool(leaves) and all(isinstance(leaf, str) for leaf in leaves)
 
 
 def split_frame(x: Any, y: Any, weight: Any, call: str, outputs: int) -> tuple[Any, Any, Any]:
-    """x, y and weights out of a frame in memory, whose y or weights are names of its columns.
+    """x, y and weights of a frame in memory whose y or weights are column names.
 
     Args:
         x: the frame.
@@ -267,7 +267,7 @@ def split_frame(x: Any, y: Any, weight: Any, call: str, outputs: int) -> tuple[A
 
 
 class Table:
-    """A source of windows: see `windows.Source`.
+    """Source of windows from a table: see `windows.Source`.
 
     Args:
         value: the table.
@@ -338,11 +338,11 @@ class Table:
             )
 
     def blocks(self) -> Sequence[Any]:
-        """As the table is stored."""
+        """Blocks of the table as it is stored."""
         return self._reader.blocks(4 * self._part)
 
     def read(self, block: Any) -> Iterator[list[NDArray[Any]]]:
-        """The rows of a block, as arrays of the columns."""
+        """Rows of a block, as arrays of the columns."""
         for frame in self._reader.read(block, self._names, self._part):
             yield [leaf.of(frame, self.name) for leaf in self._leaves]
 
@@ -355,7 +355,7 @@ class Table:
 
 
 def _targets(given: Any, outputs: int) -> Any:
-    """The columns of y or of weights."""
+    """Columns of y or of weights."""
     if isinstance(given, (list, tuple)) and outputs == 1:
         return _Columns(list(given), True)
     if given is None:
@@ -364,7 +364,7 @@ def _targets(given: Any, outputs: int) -> Any:
 
 
 class _Columns:
-    """Columns that become one array.
+    """Group of columns that become one array.
 
     Args:
         names: theirs.
@@ -376,7 +376,7 @@ class _Columns:
         self._matrix = matrix
 
     def of(self, frame: Any, name: str) -> NDArray[Any]:
-        """Their array, of some rows."""
+        """Array of the columns, for some rows."""
         if len(self.names) == 1:
             array = _column(frame[self.names[0]], f"{name}: column {self.names[0]!r}")
             return array[:, None] if array.ndim == 1 and self._matrix else array
@@ -384,7 +384,7 @@ class _Columns:
 
 
 def _column(column: Any, name: str) -> NDArray[Any]:
-    """The array of one column: lists of one length are further axes, and texts stay texts."""
+    """Array of one column: lists of one length are further axes, and texts stay texts."""
     if hasattr(column, "to_list") and str(column.dtype).startswith("List"):  # of Polars
         column = column.list.to_array(int(column.list.len()[0]) if len(column) else 0)
     if str(getattr(column, "dtype", "")).startswith(("Array", "String")):
@@ -399,7 +399,7 @@ def _column(column: Any, name: str) -> NDArray[Any]:
 
 
 def _lists(array: Any, name: str) -> NDArray[Any]:
-    """An Arrow array, whose lists must have one length."""
+    """Arrow list array as an array; its lists must have one length."""
     if hasattr(array, "to_numpy_ndarray"):  # of tensors
         tensors: NDArray[Any] = array.to_numpy_ndarray()
         return tensors

@@ -1,4 +1,4 @@
-"""What a user may hand in as texts, and the bytes of UTF-8 that each of them is."""
+"""Conversion of texts of any form to bytes of UTF-8."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ESCAPED = "surrogateescape"  # bytes that are no UTF-8 come back as they were
 
 
 def known_encoding(owner: str, encoding: Any) -> str:
-    """The name of an encoding in which ASCII is as it is; ValueError for another one."""
+    """Check an encoding's name, one that keeps ASCII as it is; ValueError for another one."""
     try:
         fits = all(chr(i).encode(encoding) == bytes([i]) for i in range(128))
     except (LookupError, TypeError, UnicodeError):
@@ -25,7 +25,7 @@ def known_encoding(owner: str, encoding: Any) -> str:
 
 
 def as_texts(value: Any, name: str, encoding: str = "utf-8") -> tuple[list[bytes], tuple[int, ...]]:
-    """The texts in `value` as a flat list, and its shape, which is () for a single text.
+    """Texts in `value` as a flat list, and its shape, which is () for a single text.
 
     Args:
         value: a text, (nested) lists of texts, an array of dtype str, bytes or object, a column of
@@ -47,7 +47,7 @@ def as_texts(value: Any, name: str, encoding: str = "utf-8") -> tuple[list[bytes
 
 
 def array_of(value: Any, name: str) -> Any:
-    """The array that is, or is made of, a value that may hold texts."""
+    """Array of a value that may hold texts."""
     if isinstance(value, np.ndarray):
         return value
     if value is None or isinstance(value, (dict, set, frozenset)):
@@ -68,7 +68,7 @@ def array_of(value: Any, name: str) -> Any:
 
 
 def array_of_texts(value: Any, name: str) -> Any:
-    """The array that is, or is made of, a value of texts; its elements are not looked at.
+    """Array of a value of texts, without a look at its elements.
 
     Raises:
         TypeError: it is an array of numbers; a ValueError, too.
@@ -80,7 +80,7 @@ def array_of_texts(value: Any, name: str) -> Any:
 
 
 def holds_texts(value: Any) -> bool:
-    """Whether a value, as far as its first element tells, is an array or list of texts."""
+    """Whether a value is an array or list of texts, judged by its first element."""
     if isinstance(value, (list, tuple)):
         return bool(value) and (isinstance(value[0], (str, bytes)) or holds_texts(value[0]))
     dtype = getattr(value, "dtype", None)
@@ -95,17 +95,17 @@ def holds_texts(value: Any) -> bool:
 
 
 def encoded(text: str | bytes, encoding: str = "utf-8") -> bytes:
-    """The bytes of a text."""
+    """Bytes of one text."""
     return text if isinstance(text, bytes) else text.encode(encoding, _ESCAPED)
 
 
 def decoded(text: bytes, encoding: str = "utf-8") -> str:
-    """The text of bytes."""
+    """Text of encoded bytes."""
     return text.decode(encoding, _ESCAPED)
 
 
 def _encoded(items: list[Any], shape: tuple[int, ...], name: str, encoding: str) -> list[bytes]:
-    """Texts as bytes; all at once where they are str, which takes a third of the time."""
+    """Texts as bytes; texts of str all at once, in a third of the time."""
     try:
         parts = "\0".join(items).encode(encoding, _ESCAPED).split(b"\0") if items else []
         if len(parts) == len(items):

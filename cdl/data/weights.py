@@ -1,4 +1,4 @@
-"""Class weights and sample weights, as one number for each row."""
+"""Class weights and sample weights as one number per row."""
 
 import numbers
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def of_lines(weights: NDArray[Any], lines: tuple[int, ...], name: str) -> NDArra
 
 
 def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """The weight of each row's class: `class_weight[class]`, 1.0 where the class is not in it.
+    """Weight of each row's class: `class_weight[class]`, 1.0 for a class that is not in it.
 
     The class is the largest column of one-hot targets, and the rounded value of any others.
 
@@ -80,7 +80,7 @@ def of_classes(class_weight: Any, y: NDArray[Any], name: str) -> NDArray[np.floa
 
 
 def _as_dict(given: Any, y: NDArray[Any]) -> str:
-    """How what is no dict becomes the one that is meant, "" if none seems to be."""
+    """Hint at the dict that a wrong `class_weight` seems to mean, or ""."""
     if isinstance(given, str) and given == "balanced":
         n = y.shape[1] if y.ndim == 2 and y.shape[1] > 1 else len(np.unique(y))
         counts = "y.sum(axis=0)" if y.ndim == 2 and y.shape[1] > 1 else "np.bincount(y)"

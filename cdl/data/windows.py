@@ -1,4 +1,4 @@
-"""Rows that need not fit into memory: read by blocks, mixed in windows, handed on in order.
+"""Windows of rows for data of any size: read by blocks, shuffled within, in order.
 
 A block is what its source reads at one go from one place: some chunks of an HDF5 file, a row group
 of Parquet. Where rows are shuffled, the blocks come in random order, up to eight of them in turn,
@@ -28,7 +28,7 @@ TOGETHER = 8  # blocks that are read in turn at most
 
 
 class Source(Protocol):
-    """Where rows come from.
+    """Source of rows, read by blocks.
 
     Attributes:
         name: how errors call it, such as "fit: x".
@@ -44,17 +44,17 @@ class Source(Protocol):
 
     @property
     def rows(self) -> int | None:
-        """See above."""
+        """Number of rows; None if only reading tells."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
-        """See above."""
+        """Names of the columns of the model's one input; None without names."""
 
     def blocks(self) -> Sequence[Any]:
-        """The places to read from, in their order."""
+        """Blocks to read from, in their order."""
 
     def read(self, block: Any) -> Iterator[list[NDArray[Any]]]:
-        """The rows of a block, in parts: some arrays of as many rows each."""
+        """Rows of a block, in parts: some arrays of as many rows each."""
 
     def pack(self, arrays: list[NDArray[Any]]) -> tuple[Any, Any, Any]:
         """x, y and sample weights in their structure, from such arrays."""
@@ -77,7 +77,7 @@ class Window(NamedTuple):
 def windows(
     source: Source, batch: int, shuffle: bool | str, random: np.random.RandomState
 ) -> Iterator[Window]:
-    """All rows once; each window but the last is of whole batches.
+    """Iterate over windows of all rows, once; each but the last is of whole batches.
 
     Args:
         source: where they are read.
@@ -107,7 +107,7 @@ def windows(
 def order_of(
     rows: int, batch: int, shuffle: bool | str, random: np.random.RandomState
 ) -> NDArray[np.int64] | None:
-    """An order for the rows of a window, as `windows` draws it."""
+    """Order of a window's rows, as `windows` draws it."""
     if not shuffle:
         return None
     if shuffle != "batch":
@@ -117,7 +117,7 @@ def order_of(
 
 
 def bytes_of_row(arrays: Sequence[Any]) -> int:
-    """Bytes of a row of all arrays together."""
+    """Bytes per row of all arrays together."""
     sizes = [int(each.dtype.itemsize * math.prod(each.shape[1:])) for each in arrays]
     return max(1, sum(sizes))
 
@@ -125,7 +125,7 @@ def bytes_of_row(arrays: Sequence[Any]) -> int:
 def _parts(
     source: Source, mixed: bool, random: np.random.RandomState
 ) -> Iterator[list[NDArray[Any]]]:
-    """The parts of all blocks; mixed: those of several at a time, in random order."""
+    """Parts of all blocks; shuffled, those of several at a time in random order."""
     blocks = source.blocks()
     order = random.permutation(len(blocks)) if mixed else range(len(blocks))
     waiting = (source.read(blocks[i]) for i in order)
@@ -142,7 +142,7 @@ def _parts(
 
 
 def _room(part: list[NDArray[Any]], batch: int) -> list[NDArray[Any]]:
-    """Arrays for a window. The system gives them memory as they are filled."""
+    """Arrays for a window; the system gives them memory as they are filled."""
     rows = max(batch, WINDOW // bytes_of_row(part) // batch * batch)
     return [np.empty((rows, *each.shape[1:]), each.dtype) for each in part]
 

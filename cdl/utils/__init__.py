@@ -1,4 +1,4 @@
-"""Small helpers that Keras has under `keras.utils`."""
+"""Utilities: the helpers that Keras has under `keras.utils`."""
 
 import importlib
 from typing import Any
@@ -40,7 +40,7 @@ from cdl.utils.timeseries import timeseries_dataset_from_array, windows
 from cdl.utils.tuples import pack_x_y_sample_weight, unpack_x_y_sample_weight
 
 Sequence = PyDataset
-# What needs layers or functions of images, and where it is.
+# Helpers that need layers or functions of images, and their modules.
 _ABOVE = {
     "FeatureSpace": "cdl.preprocessing.feature_space",
     "array_to_img": "cdl.preprocessing.image",

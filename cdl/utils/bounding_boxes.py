@@ -1,4 +1,4 @@
-"""Boxes around things in images: their formats, how they move with an image, how far they overlap.
+"""Bounding boxes: formats, transformations and overlaps.
 
 Boxes are arrays whose last axis has four numbers, in one of these formats: "xyxy" and "yxyx",
 corners; "xywh", a corner and the size; "center_xywh" and "center_yxhw", the centre and the size;
@@ -40,7 +40,7 @@ def convert_format(
     width: Any = None,
     dtype: str = "float32",
 ) -> Any:
-    """Boxes in another format.
+    """Convert bounding boxes to another format.
 
     Args:
         boxes: (..., 4), or a dict whose "boxes" are, which is changed in place.
@@ -107,7 +107,7 @@ def _from_corners(kind: str, corners: Any) -> tuple[Any, ...]:
 def clip_to_image_size(
     bounding_boxes: Any, height: Any = None, width: Any = None, bounding_box_format: str = "xyxy"
 ) -> dict[str, Any]:
-    """Boxes cut at the edges of the image; the label of one of which nothing is left becomes -1.
+    """Clip bounding boxes to the image; the label of an empty one becomes -1.
 
     Args:
         bounding_boxes: a dict with "boxes" and, perhaps, "labels".
@@ -146,7 +146,7 @@ def _only_corners(name: str) -> None:
 def crop(
     boxes: Any, top: Any, left: Any, height: Any, width: Any, bounding_box_format: str = "xyxy"
 ) -> Any:
-    """Boxes in a part of their image.
+    """Bounding boxes in the coordinates of a crop of their image.
 
     Args:
         boxes: (..., 4).
@@ -175,7 +175,7 @@ def pad(
     width: Any = None,
     bounding_box_format: str = "xyxy",
 ) -> Any:
-    """Boxes in an image with rows and columns before it.
+    """Bounding boxes in the coordinates of their image padded at the top and left.
 
     Args:
         boxes: (..., 4).
@@ -208,7 +208,7 @@ def affine_transform(
     center_y: Any = None,
     bounding_box_format: str = "xyxy",
 ) -> Any:
-    """The boxes around what boxes become where an image is turned, moved, scaled and sheared.
+    """Bounding boxes after an affine transformation (rotation, shift, scale, shear) of their image.
 
     Args:
         boxes: (n, boxes, 4).
@@ -254,7 +254,7 @@ def affine_transform(
 
 
 def _encoding(owner: str, name: str, given: str, variance: Any, shape: Any) -> tuple[Any, ...]:
-    """Variances as an array of four, and the height and width of images."""
+    """Check variances as an array of four, and the height and width of images."""
     one_of(owner, name, given, ("center_xywh", "center_yxhw"))
     variance = np.ones(4, np.float32) if variance is None else np.asarray(variance, np.float32)
     if variance.shape[-1:] != (4,):
@@ -272,7 +272,7 @@ def encode_box_to_deltas(
     variance: Any = None,
     image_shape: Any = None,
 ) -> Any:
-    """How far boxes are from anchors: of centres in sizes of the anchor, of sizes the logarithm.
+    """Encode bounding boxes as deltas to anchors: center offsets in anchor sizes, log size ratios.
 
     Args:
         anchors: (..., 4).
@@ -304,7 +304,7 @@ def decode_deltas_to_boxes(
     variance: Any = None,
     image_shape: Any = None,
 ) -> Any:
-    """The boxes that `encode_box_to_deltas` was given.
+    """Decode deltas to anchors into bounding boxes: the inverse of `encode_box_to_deltas`.
 
     Args:
         anchors: (..., 4), or a dict of such.
@@ -341,7 +341,7 @@ def compute_iou(
     mask_val: float = -1,
     image_shape: Any = None,
 ) -> Any:
-    """The common area of each pair of boxes, in parts of what both cover.
+    """Intersection over union of each pair of bounding boxes.
 
     Args:
         boxes1: (a, 4), or (n, a, 4).
@@ -383,7 +383,7 @@ def compute_iou(
 def compute_ciou(
     boxes1: Any, boxes2: Any, bounding_box_format: str, image_shape: Any = None
 ) -> Any:
-    """The overlap of boxes, one by one, less how far their centres and shapes are apart (CIoU).
+    """Complete IoU: overlap less penalties for center distance and aspect ratio, box by box.
 
     Args:
         boxes1: (..., 4).

@@ -1,4 +1,4 @@
-"""Dates as numbers of meaning to a net, and the origins from which forecasts are tried."""
+"""Calendar features of dates, and train and test splits of time series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARTS = ("day", "week", "month", "year")
 
 
 def calendar_features(dates: Any, parts: Sequence[str] = ("week", "year")) -> Array:
-    """Where dates lie in the day, week, month or year: the sine and the cosine of each.
+    """Cyclic calendar features: sine and cosine of the position in the day, week, month or year.
 
     A net sees by them that December and January are near, which it does not by numbers of months.
 
@@ -56,7 +56,7 @@ def calendar_features(dates: Any, parts: Sequence[str] = ("week", "year")) -> Ar
 
 
 def _times(dates: Any, owner: str) -> Array:
-    """Dates as microseconds."""
+    """Dates as datetime64 in microseconds."""
     accessor = getattr(dates, "dt", dates)
     if getattr(accessor, "tz", None) is not None:  # of pandas
         dates = accessor.tz_localize(None)
@@ -81,7 +81,7 @@ def _times(dates: Any, owner: str) -> Array:
 def rolling_origins(
     steps: int, horizon: int, origins: int = 3, *, stride: int | None = None, gap: int = 0
 ) -> Iterator[tuple[slice, slice]]:
-    """The parts of a series to learn from and to test on, for a forecast from several origins.
+    """Train and test parts of a time series for forecasts from several origins.
 
     The last test ends with the series, each former one `stride` steps before; nothing of a test is
     learned from. ``for past, test in rolling_origins(len(series), 12): ...``

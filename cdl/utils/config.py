@@ -1,4 +1,4 @@
-"""Config: names with values, which can be frozen."""
+"""Config: named values that can be frozen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdl._common.errors import hint
 
 
 class Config:
-    """Values as attributes and as items: `config.rate` is `config["rate"]`.
+    """Dict with attribute access, `config.rate` for `config["rate"]`, which can be frozen.
 
     Args:
         kwargs: the first names and values.
@@ -29,11 +29,11 @@ class Config:
         return self._frozen
 
     def freeze(self) -> None:
-        """Refuse changes from now on, by a ValueError."""
+        """Refuse changes from now on, with a ValueError."""
         object.__setattr__(self, "_frozen", True)
 
     def unfreeze(self) -> None:
-        """Allow changes again."""
+        """Allow changes again after `freeze`."""
         object.__setattr__(self, "_frozen", False)
 
     def _check(self) -> None:
@@ -41,37 +41,37 @@ class Config:
             raise ValueError("Cannot mutate attribute(s) because the config is frozen.")
 
     def as_dict(self) -> dict[str, Any]:
-        """A dict of the same."""
+        """Copy of the values as a dict."""
         return dict(self._config)
 
     def to_json(self) -> str:
-        """The same as JSON."""
+        """Values as a JSON string."""
         return json.dumps(self._config)
 
     def keys(self) -> KeysView[str]:
-        """The names."""
+        """View of the names."""
         return self._config.keys()
 
     def values(self) -> ValuesView[Any]:
-        """The values."""
+        """View of the values."""
         return self._config.values()
 
     def items(self) -> ItemsView[str, Any]:
-        """Both."""
+        """View of pairs of a name and its value."""
         return self._config.items()
 
     def pop(self, *args: Any) -> Any:
-        """Take a value out, as of a dict."""
+        """Remove a name and return its value, as `dict.pop`."""
         self._check()
         return self._config.pop(*args)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Set several values, as of a dict."""
+        """Set several values, as `dict.update`."""
         self._check()
         self._config.update(*args, **kwargs)
 
     def get(self, keyname: str, value: Any = None) -> Any:
-        """The value of a name, or another one if there is none."""
+        """Value of a name, or a default, as `dict.get`."""
         return self._config.get(keyname, value)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Files in folders, read in batches, with the folder as the class."""
+"""Files of a directory in batches, labelled by their folders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DirectoryFiles:
-    """Batches of what files hold; it can be iterated again and again, and given to `fit` as it is.
+    """Batches of files' contents: a reusable iterable that `fit` takes.
 
     Args:
         file_paths: the files.
@@ -61,7 +61,7 @@ class DirectoryFiles:
         return (len(self.file_paths) + size - 1) // size
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches: `(contents, labels)`, or contents alone if there are no labels."""
+        """Iterate over batches: `(contents, labels)`, or contents alone without labels."""
         order = np.arange(len(self.file_paths))
         if self._seed is not None:
             order = (generator_within(self, self._seed) or self._rng).permutation(order)
@@ -92,7 +92,7 @@ class DirectoryFiles:
         deterministic: bool | None = None,
         name: str | None = None,
     ) -> DirectoryFiles:
-        """The same with each batch, or content and label, given to a function, as in `tf.data`.
+        """Apply a function to each batch, or content and label, as `tf.data` does.
 
         Args:
             map_func: takes the contents, and the labels if there are any.
@@ -145,7 +145,7 @@ def from_directory(
     follow_links: bool,
     verbose: bool,
 ) -> DirectoryFiles | list[DirectoryFiles]:
-    """The files of some kinds in a folder: see `text_dataset_from_directory`.
+    """Files of some kinds in a directory: see `text_dataset_from_directory`.
 
     Args:
         owner: the function, for errors.
@@ -208,7 +208,7 @@ def from_directory(
         if verbose and part is not None:
             print(f"Using {len(paths[which])} files for {part}.")
         labelled = None if encoded is None else encoded[which]
-        # As in Keras, the part that is held out stays in order if both are asked for.
+        # The validation part stays in order if both are asked for, as in Keras.
         of_part = seed if shuffle and not (subset == "both" and part == "validation") else None
         parts.append(DirectoryFiles(paths[which], labelled, names, batch_size, read, join, of_part))
     return parts if subset == "both" else parts[0]
@@ -238,7 +238,7 @@ def _files(
     class_names: Sequence[str] | None,
     follow_links: bool,
 ) -> tuple[list[str], Array | None, list[str] | None]:
-    """The files, the number of each one's class, and the names of the classes."""
+    """Paths of files, their class numbers, and the class names."""
     if labels != "inferred":
         paths = files_below(directory, suffixes, follow_links)
         if labels is None:
@@ -259,7 +259,7 @@ def _files(
 
 
 def files_below(directory: str, suffixes: tuple[str, ...], follow_links: bool) -> list[str]:
-    """The files in a folder and in those within it, in the order of their paths."""
+    """Paths of all files in a folder and its subfolders, sorted."""
     found = []
     for root, _, files in sorted(os.walk(directory, followlinks=follow_links)):
         found += [os.path.join(root, f) for f in sorted(files) if f.lower().endswith(suffixes)]
@@ -267,7 +267,7 @@ def files_below(directory: str, suffixes: tuple[str, ...], follow_links: bool) -
 
 
 def _encoded(numbers: Array, mode: str | None, classes: int) -> Any:
-    """Labels as the mode has them."""
+    """Labels encoded by the mode."""
     if mode == "binary":
         return numbers.astype(np.float32)[:, None]
     if mode == "categorical":

@@ -1,4 +1,4 @@
-"""One line of progress: how it reads, and where it is drawn.
+"""Display of progress: the text of a line, and its place on the screen.
 
 A terminal gets a bar that rich keeps up to date, a notebook the same as HTML that is replaced, and
 anything else (a file, a pipe, CI) one plain line when the work is done.
@@ -26,19 +26,19 @@ Pieces = list[tuple[str, str]]  # (text, rich style)
 
 
 class Display(Protocol):
-    """A place for one line at a time."""
+    """Base of displays, which show one line at a time."""
 
     def draw(self, pieces: Pieces) -> None:
-        """Show the line as it is now."""
+        """Show the current state of the line."""
 
     def finish(self, pieces: Pieces) -> None:
-        """Show the line for the last time."""
+        """Show the final state of the line."""
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
 
     def close(self) -> None:
-        """Leave the screen in order, whatever happened."""
+        """Restore the screen, whatever happened."""
 
 
 def say(text: str) -> None:
@@ -54,14 +54,14 @@ def say(text: str) -> None:
 
 
 def is_notebook() -> bool:
-    """Whether output goes to a Jupyter cell: such a kernel has IPython loaded already."""
+    """Whether output goes to a Jupyter cell; such a kernel has loaded IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 def is_terminal() -> bool:
-    """Whether somebody looks at stdout while it is written."""
+    """Whether stdout is a terminal."""
     out = sys.stdout
     return out is not None and hasattr(out, "isatty") and bool(out.isatty())
 
@@ -70,7 +70,7 @@ unwatched: Any = None  # the stdout of which `is_watched` has last said that nob
 
 
 def is_watched() -> bool:
-    """Whether a line that changes makes sense."""
+    """Whether stdout can show a line that changes."""
     global unwatched  # noqa: PLW0603 - for predict, which has no time to ask
     if is_terminal() or is_notebook():
         return True
@@ -79,25 +79,25 @@ def is_watched() -> bool:
 
 
 class PlainDisplay:
-    """One line when the work is done."""
+    """Display for files: one line when the work is done."""
 
     def draw(self, pieces: Pieces) -> None:
-        """Nothing: a line in a file cannot change."""
+        """Do nothing: a line in a file cannot change."""
 
     def finish(self, pieces: Pieces) -> None:
         """Print the line, in one piece."""
         print(f"{_text(pieces)}\n", end="", flush=True)
 
     def say(self, text: str) -> None:
-        """Print it."""
+        """Print the line on its own."""
         print(text)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no screen to restore."""
 
 
 class OverwritingDisplay(PlainDisplay):
-    """The line is written over and over, behind a carriage return."""
+    """Display that overwrites its line, after a carriage return."""
 
     def __init__(self) -> None:
         self._length = 0
@@ -116,7 +116,7 @@ class OverwritingDisplay(PlainDisplay):
 
 
 class NotebookDisplay:
-    """All lines of a run are one output of the cell, which is replaced.
+    """Display for notebooks: all lines of a run in one output of the cell.
 
     A saved notebook has each line once, as it was last. While a run goes on its last lines are
     shown: the page is sent again each time.
@@ -128,11 +128,11 @@ class NotebookDisplay:
         self._sent = float("-inf")
 
     def draw(self, pieces: Pieces) -> None:
-        """Show the line under those that are finished."""
+        """Show the line below the finished ones."""
         self._send([*self._lines[1 - _SHOWN :], pieces])
 
     def finish(self, pieces: Pieces) -> None:
-        """Keep the line; it is shown with what comes next if little time has passed."""
+        """Keep the line, shown with the next one if little time has passed."""
         self._lines.append(pieces)
         if common_clock.now() - self._sent >= INTERVAL:
             self._send(self._lines[-_SHOWN:])
@@ -142,7 +142,7 @@ class NotebookDisplay:
         self.finish([(text, "")])
 
     def close(self) -> None:
-        """Show all lines."""
+        """Show all lines kept so far."""
         if self._lines:
             self._send(self._lines)
         self._lines, self._handle = [], None
@@ -165,7 +165,7 @@ class NotebookDisplay:
 
 
 class TerminalDisplay:
-    """A live line by rich; what others print meanwhile appears above it."""
+    """Display for terminals: a live line by rich; other output appears above it."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -174,7 +174,7 @@ class TerminalDisplay:
         self._live: Any = None
 
     def draw(self, pieces: Pieces) -> None:
-        """Update the line; the first time, open it."""
+        """Update the live line; the first call opens it."""
         from rich.text import Text
 
         shown = _that_fit(pieces, self._console.width)
@@ -188,7 +188,7 @@ class TerminalDisplay:
             self._live.update(line, refresh=True)
 
     def finish(self, pieces: Pieces) -> None:
-        """Replace the live line by one that stays."""
+        """Replace the live line by a permanent one."""
         from rich.text import Text
 
         line = Text.assemble(*_wrapped(pieces, self._console.width))
@@ -199,25 +199,25 @@ class TerminalDisplay:
             self.close()
 
     def say(self, text: str) -> None:
-        """Print it above the live line."""
+        """Print a line above the live one."""
         self._console.print(text, markup=False)
 
     def close(self) -> None:
-        """Give the cursor and stdout back."""
+        """Release the cursor and stdout."""
         if self._live is not None:
             live, self._live = self._live, None
             live.stop()
 
 
 def display() -> Display:
-    """The display that fits where stdout goes."""
+    """Display for the kind of stdout."""
     if is_notebook():
         return NotebookDisplay()
     return TerminalDisplay() if is_terminal() and not _has_live_line() else PlainDisplay()
 
 
 def _has_live_line() -> bool:
-    """Whether stdout is rich's, which puts what is printed above the live line of another run."""
+    """Whether stdout belongs to rich, which prints above the live line of another run."""
     rich = sys.modules.get("rich.file_proxy")
     return rich is not None and isinstance(sys.stdout, rich.FileProxy)
 
@@ -231,7 +231,7 @@ def line(
     width: int = WIDTH,
     unit: str = "step",
 ) -> Pieces:
-    """`3/3 ━━━━━━━━━━━━━━━━━━━━ 0s 7ms/step - accuracy: 0.26 - loss: 1.47` in pieces.
+    """Pieces of a line: `3/3 ━━━━━━━━━━━━━━━━━━━━ 0s 7ms/step - accuracy: 0.26 - loss: 1.47`.
 
     Args:
         done: batches done.
@@ -279,7 +279,7 @@ def number(value: Any) -> str:
 
 
 def per_step(seconds: float, unit: str = "step") -> str:
-    """Time for a batch: `2s/step`, `7ms/step`, `413us/step`."""
+    """Time per batch: `2s/step`, `7ms/step`, `413us/step`."""
     if seconds >= 1:
         return f"{seconds:.0f}s/{unit}"
     if seconds >= 1e-3:
@@ -288,7 +288,7 @@ def per_step(seconds: float, unit: str = "step") -> str:
 
 
 def clock(seconds: float) -> str:
-    """`5s`, `1:05` or `1:02:03`."""
+    """Time as `5s`, `1:05` or `1:02:03`."""
     whole = int(seconds)
     if whole >= 3600:
         return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
@@ -296,7 +296,7 @@ def clock(seconds: float) -> str:
 
 
 def _that_fit(pieces: Pieces, width: int) -> Pieces:
-    """As many of the pieces as a line has room for; the last ones are left out."""
+    """Leading pieces that fit into a line; the last ones are left out."""
     if len(_text(pieces)) <= width:
         return pieces
     fit = list(accumulate(len(text) for text, _ in pieces))
@@ -304,7 +304,7 @@ def _that_fit(pieces: Pieces, width: int) -> Pieces:
 
 
 def _wrapped(pieces: Pieces, width: int) -> Pieces:
-    """The pieces with an end of line before each that a line has no room for."""
+    """Pieces with a line break before each that does not fit into its line."""
     wrapped: Pieces = []
     column = 0
     for text, style in pieces:

@@ -1,4 +1,4 @@
-"""get_file: a file from an address, kept in Keras's cache."""
+"""get_file: download of a file into Keras's cache."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def get_file(
     cache_dir: str | os.PathLike[str] | None = None,
     force_download: bool = False,
 ) -> str:
-    """The path of a file in Keras's cache; it is downloaded if it is not there.
+    """Download a file into Keras's cache, unless it is there, and return its path.
 
     Args:
         fname: its name there; None for that at the end of the address.
@@ -98,7 +98,7 @@ def _name_of(origin: str) -> str:
 
 
 def _load(origin: str, target: str, wanted: str | None, algorithm: str) -> None:
-    """Downloads a file, whole and with the hash that it should have, or not at all."""
+    """Download a file, whole and with the expected hash, or not at all."""
     from http.client import HTTPException
     from urllib.request import urlopen
 
@@ -130,7 +130,7 @@ def _fits(path: str, wanted: str, algorithm: str) -> bool:
 
 
 def _unpack_whole(path: str, folder: str, formats: Any, new: bool) -> None:
-    """Unpack an archive; a new one that cannot be read to its end is loaded again next time."""
+    """Unpack an archive; a damaged new one is downloaded again next time."""
     try:
         if not _unpack(path, folder, formats):
             warn("Could not extract archive.")
@@ -141,7 +141,7 @@ def _unpack_whole(path: str, folder: str, formats: Any, new: bool) -> None:
 
 
 def _unpack(path: str, folder: str, formats: str | Sequence[str] | None) -> bool:
-    """Whether an archive was unpacked; members that lead out of the folder are left out."""
+    """Unpack an archive, without members outside the folder; whether it was one."""
     formats = ("tar", "zip") if formats == "auto" else formats or ()
     for each in (formats,) if isinstance(formats, str) else formats:
         one_of("get_file", "archive_format", each, ("tar", "zip"))

@@ -1,10 +1,10 @@
-"""Job: which of several trainings that run at once a thread does."""
+"""Job: the number of the training that a thread of `train_many` runs."""
 
 import threading
 
 
 class Job(threading.local):
-    """What a thread trains for `train_many`.
+    """Job of `train_many` that the current thread trains.
 
     Attributes:
         number: of the job, from 0; None elsewhere.
@@ -21,7 +21,7 @@ class Job(threading.local):
 
     @property
     def front(self) -> str:
-        """Front of a line that this thread prints: the number of its job, "" elsewhere."""
+        """Prefix of a line that this thread prints: the number of its job, "" elsewhere."""
         return "" if self.number is None else f"[job {self.number}] "
 
 

@@ -1,4 +1,4 @@
-"""Class numbers as rows of 0 and 1."""
+"""One-hot encoding of class numbers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class LabelError(BothError, ValueError, IndexError):
-    """A class number that does not exist: bad input (ValueError), an IndexError in Keras."""
+    """Class number out of range: bad input (ValueError), an IndexError in Keras."""
 
 
 @hinted
 def to_categorical(x: Any, num_classes: int | None = None) -> NDArray[np.float64]:
-    """Rows of 0 with a 1 at the place of each class number.
+    """One-hot encoding of integer class labels.
 
     Args:
         x: class numbers from 0, of any shape; a last axis of length 1 is dropped.

@@ -1,4 +1,4 @@
-"""`keras.utils.legacy`: configs as Keras 2 had them, a class name and a config without a module.
+"""`keras.utils.legacy`: configs as in Keras 2, a class name and a config without a module.
 
 Client libraries keep such configs of objects of their own, and hand in where the names are found.
 """
@@ -24,7 +24,7 @@ _WITHIN = "__passive_serialization__"  # Keras's mark of an object that was in a
 
 
 def serialize_keras_object(instance: Any) -> Any:
-    """The config of an object as `{"class_name", "config"}`, or the name of a function or class.
+    """Config of an object as `{"class_name", "config"}`, or the name of a function or class.
 
     Args:
         instance: what has a `get_config` or a name, or None.
@@ -50,7 +50,7 @@ def serialize_keras_object(instance: Any) -> Any:
 
 
 def _within(part: Any) -> Any:
-    """A part of a config: that of an object is marked, what is plain stays."""
+    """Member of a config: that of an object is marked, plain values stay."""
     if isinstance(part, str) or not (hasattr(part, "get_config") or hasattr(part, "__name__")):
         return part
     config = serialize_keras_object(part)
@@ -63,7 +63,7 @@ def deserialize_keras_object(
     custom_objects: Mapping[str, Any] | None = None,
     printable_module_name: str = "object",
 ) -> Any:
-    """The object of such a config or name; a config of today's form is read as well.
+    """Object of a Keras 2 config or name; today's configs are read as well.
 
     Args:
         identifier: a config, a name, a function or None.

@@ -1,4 +1,4 @@
-"""Normalize: arrays divided by their norms."""
+"""Normalization of arrays by their norms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def normalize(x: Any, axis: int = -1, order: Any = 2) -> NDArray[Any]:
-    """``x / norm(x)`` along one axis; what is all 0 stays so.
+    """L1, L2 or other normalization, ``x / norm(x)`` along one axis; zeros stay zeros.
 
     Args:
         x: an array of numbers.

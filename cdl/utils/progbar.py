@@ -1,4 +1,4 @@
-"""Progbar: a bar for the user's loops, as `fit` shows it."""
+"""Progbar: a progress bar for custom loops, as `fit` shows it."""
 
 import sys
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from cdl.utils import display
 
 
 class Progbar:
-    """Shows how far a loop is, with values.
+    """Progress bar of a loop, with values.
 
     Args:
         target: number of steps, None if unknown.
@@ -65,7 +65,7 @@ class Progbar:
         values: Iterable[tuple[str, Any]] | None = None,
         finalize: bool | None = None,
     ) -> None:
-        """Say that `current` steps are done.
+        """Set the number of finished steps.
 
         Args:
             current: the number of steps.
@@ -88,7 +88,7 @@ class Progbar:
             self._show(finalize)
 
     def add(self, n: int, values: Iterable[tuple[str, Any]] | None = None) -> None:
-        """Say that `n` more steps are done."""
+        """Add to the number of finished steps."""
         self.update(self._seen_so_far + n, values)
 
     def _is_averaged(self, name: str) -> bool:

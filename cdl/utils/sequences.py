@@ -1,4 +1,4 @@
-"""Lists of different lengths as one array."""
+"""Padding of sequences of different lengths to one array."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pad_sequences(
     truncating: str = "pre",
     value: Any = 0.0,
 ) -> NDArray[Any]:
-    """Lists of numbers, of different lengths, as the rows of one array.
+    """Pad or truncate sequences of numbers to one length, as rows of an array.
 
     Args:
         sequences: the lists; their elements may be rows of one shape too.

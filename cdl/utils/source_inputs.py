@@ -1,4 +1,4 @@
-"""get_source_inputs: from a symbolic tensor back to the inputs."""
+"""get_source_inputs: the inputs of a symbolic tensor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cdl._tracing.keras_tensor import KerasTensor
 
 
 def get_source_inputs(tensor: Any) -> Any:
-    """The inputs that a symbolic tensor is computed from.
+    """Inputs from which a symbolic tensor is computed.
 
     Args:
         tensor: a `KerasTensor`; anything else is given back as it is.

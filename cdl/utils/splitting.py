@@ -1,4 +1,4 @@
-"""split_dataset: the rows of arrays in two parts."""
+"""split_dataset: two parts of the rows of arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def split_dataset(
     seed: int | None = None,
     preferred_backend: str | None = None,
 ) -> tuple[Any, Any]:
-    """The first rows and the last rows of an array, or of several arrays of the same length.
+    """Split one or several arrays into their first and their last rows.
 
     Args:
         dataset: an array, or a list or tuple of arrays.
@@ -80,7 +80,7 @@ def _arrays(dataset: Any) -> list[NDArray[Any]]:
 
 
 def _sizes(left: Any, right: Any, rows: int) -> tuple[int, int]:
-    """How many rows each part has."""
+    """Number of rows of each part."""
     if left is None and right is None:
         raise ValueError("split_dataset: left_size or right_size must be given, got neither")
     first, last = _count(left, "left_size", rows), _count(right, "right_size", rows)

@@ -1,4 +1,4 @@
-"""text_dataset_from_directory: texts in files of folders, with the folder as the class."""
+"""text_dataset_from_directory: text files labelled by their folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text_dataset_from_directory(
     format: str = "tf",
     verbose: bool = True,
 ) -> DirectoryFiles | list[DirectoryFiles]:
-    """The texts of all `.txt` files in a folder, with the names of its folders as classes.
+    """Batches of the `.txt` files of a directory, labelled by their folders.
 
     Args:
         directory: the folder; with inferred labels it has a folder for each class.

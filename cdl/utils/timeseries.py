@@ -1,4 +1,4 @@
-"""Windows that slide over a time series, in batches."""
+"""Sliding windows over time series, in batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Windows:
-    """Batches of windows; it can be iterated again and again, and given to `fit` as it is.
+    """Batches of windows: a reusable iterable that `fit` takes.
 
     Args:
         data: the time series, a step a row.
@@ -54,7 +54,7 @@ class Windows:
         return (len(self._starts) + size - 1) // size
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches: `(windows, targets)`, or windows alone if there are no targets."""
+        """Iterate over batches: `(windows, targets)`, or windows alone without targets."""
         starts = self._starts
         if self._seed is not None:
             starts = (generator_within(self, self._seed) or self._rng).permutation(starts)
@@ -90,7 +90,7 @@ def timeseries_dataset_from_array(
     end_index: int | None = None,
     format: str = "tf",
 ) -> Windows:
-    """Windows over a time series: `data[i], data[i + sampling_rate], ...` for every start i.
+    """Sliding windows over a time series: `data[i], data[i + sampling_rate], ...` for each start i.
 
     Args:
         data: array whose first axis is time.
@@ -157,7 +157,7 @@ def windows(
     shuffle: bool = False,
     seed: int | None = None,
 ) -> tuple[Array, Array] | Windows:
-    """Windows of a series, each with the steps that follow it, to forecast several steps ahead.
+    """Sliding windows of a series with the steps after each, for multi-step forecasts.
 
     Window i has the steps ``i * stride`` to ``i * stride + input - 1``, its targets are the
     `horizon` steps after these and `gap` more. Series of a list stand side by side: no window goes
@@ -224,7 +224,7 @@ def windows(
 
 
 def _chosen(data: Array, names: tuple[str, ...] | None, targets: Any, owner: str) -> Array:
-    """The columns of a series that are forecast."""
+    """Columns of a series to forecast."""
     single = not isinstance(targets, (list, tuple))
     places = []
     for each in [targets] if single else targets:

@@ -1,4 +1,4 @@
-"""Batches as tuples: x, y and weights put together and taken apart."""
+"""Packing of x, y and weights into batches, and unpacking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Any:
-    """A batch as a tuple, as short as it can be; without y, x alone, in a tuple if it is a list.
+    """Pack x, y and weights into the shortest tuple; x alone stays, unless it is a list.
 
     Args:
         x: samples.
@@ -21,7 +21,7 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: ArrayLike | Non
 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
-    """The parts of a batch, None for those that it does not have.
+    """Unpack a batch into x, y and weights; None for missing ones.
 
     Args:
         data: a tuple of one to three parts.

@@ -24,7 +24,7 @@ _VECTORS = ("svg", "svgz", "pdf", "ps", "eps")  # those of pictures that are not
 
 
 class Drawing:
-    """What a picture of a model shows; as text, it is in Graphviz's language.
+    """Picture of a model; as text, it is in Graphviz's language.
 
     Attributes:
         blocks: the layers of the model.
@@ -54,14 +54,14 @@ class Drawing:
         return source_of(self.name, self.blocks, self.arrows, settings)
 
     def to_string(self) -> str:
-        """The text."""
+        """Text in Graphviz's language."""
         return self.source
 
     def __str__(self) -> str:
         return self.source
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> None:
-        """Write the picture to a file; the suffix says in which format.
+        """Write the picture to a file in `format`, or else that of the suffix.
 
         Raises:
             ValueError: no format, or a form of arrows that only Graphviz can draw.
@@ -118,7 +118,7 @@ def model_to_dot(
     splines: str = "spline",
     **kwargs: Any,
 ) -> Drawing:
-    """The layers of a model as boxes, with arrows from what gives to what reads.
+    """Graph of a model's layers in Graphviz's DOT language.
 
     Args:
         model: a built model.
@@ -177,7 +177,7 @@ def plot_model(
     splines: str = "spline",
     **kwargs: Any,
 ) -> Any:
-    """Draw the layers of a model into a file, by Graphviz if it is there, else by matplotlib.
+    """Plot the graph of a model's layers to a file, by Graphviz or else by matplotlib.
 
     Args:
         model: a built model.

@@ -1,4 +1,4 @@
-"""How far right boxes and bends stand, so that arrows are short and straight.
+"""Horizontal positions of boxes and bends, so that arrows are short and straight.
 
 What is made small is the sum of weight * (how far a piece of an arrow goes aside): a sum of sizes,
 not of squares, since a few bends look better than many slants. It is found by squares all the same,
@@ -25,7 +25,7 @@ _FREE = 1e-3  # the weight by which a box without neighbours stays where it is
 
 @dataclass
 class Step:
-    """A piece of an arrow, from a rank to the next.
+    """Segment of an arrow, from a rank to the next.
 
     Attributes:
         upper: where it begins: the number of a box, port or bend.
@@ -46,7 +46,7 @@ _Line = list[tuple[int, float]]  # boxes and bends, and how far right of the fir
 
 
 class Columns:
-    """The middles of boxes, ports and bends.
+    """Horizontal middles of boxes, ports and bends.
 
     Args:
         ranks: their numbers in each rank, from left to right.
@@ -86,7 +86,7 @@ class Columns:
                 self._move(line)
 
     def _sweep(self, ranks: Sequence[Sequence[int]], least: float) -> None:
-        """Put each rank where its neighbours want it."""
+        """Move each rank to where its neighbours want it."""
         x = self.x
         for rank in ranks:
             wanted = []
@@ -100,7 +100,7 @@ class Columns:
             self._settle(rank, wanted)
 
     def _settle(self, rank: Sequence[int], wanted: Sequence[tuple[float, float]]) -> None:
-        """Put a rank as near as can be to what is wanted (x, weight), without overlap."""
+        """Move a rank as near as possible to the wanted (x, weight), without overlap."""
         packed = [0.0] * len(rank)  # the places if all stood as close as they may
         for n in range(1, len(rank)):
             packed[n] = packed[n - 1] + self._right[rank[n - 1]] + self._left[rank[n]]
@@ -117,7 +117,7 @@ class Columns:
             self.x[i] = least + shift
 
     def _lines(self) -> Iterator[_Line]:
-        """What stands almost in a line; no two of it are in one rank."""
+        """Chains of segments that are almost in a line; no two of one are in one rank."""
         following: dict[int, Step] = {}
         led: set[int] = set()
         for step in sorted(self._steps, key=lambda step: -step.weight):
@@ -133,7 +133,7 @@ class Columns:
                 yield line
 
     def _move(self, line: _Line) -> None:
-        """Put a line where its neighbours want it, if there is room for it to be straight."""
+        """Move a chain to where its neighbours want it, if there is room for it to be straight."""
         x = self.x
         within = {i for i, _ in line}
         least, most = -math.inf, math.inf
@@ -154,7 +154,7 @@ class Columns:
 
 
 def _median(pulls: list[tuple[float, float]]) -> float:
-    """The weighted median of (x, weight); between two x if each side weighs the same."""
+    """Weighted median of (x, weight); the mean of two x if each side weighs the same."""
     pulls.sort()
     half, weight = sum(weight for _, weight in pulls) / 2, 0.0
     for n, (to, more) in enumerate(pulls):

@@ -1,4 +1,4 @@
-"""What a picture of a model shows: layers as blocks, and which reads which."""
+"""Contents of a picture of a model: layers as blocks, and arrows between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arrow = tuple[str, str]  # the keys of two blocks that have nothing within
 
 
 class Block(NamedTuple):
-    """A layer.
+    """Layer in a picture.
 
     Attributes:
         key: its name, after those of the models that it is drawn within.
@@ -32,7 +32,7 @@ class Block(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """A call of a layer; a symbolic tensor stands for an input that no layer makes.
+    """Call of a layer; a symbolic tensor stands for an input that no layer makes.
 
     Attributes:
         layer: the layer.
@@ -52,7 +52,7 @@ class _Call(NamedTuple):
 def contents(
     model: Model, shown: Mapping[str, bool], expand: bool
 ) -> tuple[list[Block], list[Arrow]]:
-    """The blocks of a model, and the arrows between them, each once.
+    """Blocks of a model, and the arrows between them, each once.
 
     Args:
         model: a built one.
@@ -64,7 +64,7 @@ def contents(
 
 
 def layers_with_parents(model: Model) -> list[tuple[Any, list[Any]]]:
-    """Each layer of a model with those that it reads, in order."""
+    """Each layer of a model with the layers it reads, in order."""
     return [
         (calls[0].layer, [source for call in calls for source, _ in call.sources])
         for calls in _calls_of_layers(model)
@@ -72,12 +72,12 @@ def layers_with_parents(model: Model) -> list[tuple[Any, list[Any]]]:
 
 
 def printable(text: str) -> str:
-    """A text without ends of lines, and without what else cannot be printed."""
+    """Text without line breaks and other characters that cannot be printed."""
     return "".join(mark if mark.isprintable() else " " for mark in text)
 
 
 class _Contents:
-    """What a model is drawn as.
+    """Collector of a model's blocks and arrows.
 
     Attributes:
         blocks: by the identity of their layers.
@@ -111,7 +111,7 @@ class _Contents:
         ]
 
     def _from(self, layer: Layer, output: int) -> str:
-        """The key of the block that makes an output of a layer."""
+        """Key of the block that makes an output of a layer."""
         inner = self._within.get(id(layer))
         if inner is None:
             return self.blocks[id(layer)].key
@@ -119,7 +119,7 @@ class _Contents:
         return inner._from(*sources[min(output, len(sources) - 1)])
 
     def _to(self, layer: Layer, number: int) -> str:
-        """The key of the block that reads an input of a layer."""
+        """Key of the block that reads an input of a layer."""
         inner = self._within.get(id(layer))
         if inner is None:
             return self.blocks[id(layer)].key
@@ -128,14 +128,14 @@ class _Contents:
 
 
 def _is_drawn_as_frame(layer: Any) -> bool:
-    """Whether it is a model, and it is known what it calls."""
+    """Whether a layer is a model whose calls are known."""
     if not (getattr(layer, "layers", None) and layer.built):
         return False
     return _is_stack(layer) or bool(layer.operations or layer._call_nodes)
 
 
 def _calls_of_layers(model: Model) -> list[list[_Call]]:
-    """The calls within a model, those of one layer together."""
+    """Calls within a model, grouped by layer."""
     grouped: dict[int, list[_Call]] = {}
     for call in _calls(model):
         grouped.setdefault(id(call.layer), []).append(call)
@@ -143,7 +143,7 @@ def _calls_of_layers(model: Model) -> list[list[_Call]]:
 
 
 def _calls(model: Model) -> Iterator[_Call]:
-    """The calls within a model; if they are not known, one of the model itself."""
+    """Calls within a model; if they are unknown, one of the model itself."""
     if _is_stack(model):
         yield from _calls_of_stack(model)
         return
@@ -175,7 +175,7 @@ def _calls_of_stack(model: Sequential) -> Iterator[_Call]:
 
 
 def _ends(model: Model) -> tuple[list[Any], list[tuple[Any, int]]]:
-    """The layers that read the inputs of a model, and those that make its outputs."""
+    """Layers that read the inputs of a model, and layers that make its outputs."""
     if _is_stack(model):
         return [model._input], [(model.layers[-1], 0)]
     inputs = model._call_inputs or tree.flatten(model._inputs_struct)
@@ -188,12 +188,12 @@ def _is_stack(model: Model) -> TypeGuard[Sequential]:
 
 
 def _made_by(tensor: KerasTensor) -> tuple[Any, int]:
-    """The layer that made a tensor, or itself if none did; and which of its outputs it is."""
+    """Layer and output index that made a tensor; the tensor itself if none did."""
     return (tensor, 0) if tensor.node is None else (tensor.node.operation, tensor.tensor_index)
 
 
 def _lines(calls: list[_Call], shown: Mapping[str, bool]) -> Iterator[str]:
-    """What is written in the block of a layer."""
+    """Lines of text in the block of a layer."""
     layer = calls[0].layer
     kind = _kind(layer)
     named = shown["names"] or kind == "InputLayer"  # of which the name alone tells one apart
@@ -213,13 +213,13 @@ def _lines(calls: list[_Call], shown: Mapping[str, bool]) -> Iterator[str]:
 
 
 def _kind(layer: Layer) -> str:
-    """The class of a layer; of a function of `cdl.ops` the class that Keras has for it."""
+    """Class name of a layer; of a function of `cdl.ops` the class that Keras has for it."""
     if isinstance(layer, KerasTensor):
         return "Input"
     return str(getattr(getattr(layer, "row", None), "known_as", type(layer).__name__))
 
 
 def _shapes(calls: list[list[Any]]) -> str:
-    """The shapes of each call; where calls differ, all of them."""
+    """Shapes of each call; where calls differ, all of them."""
     texts = [str(shapes[0] if len(shapes) == 1 else shapes or "?") for shapes in calls]
     return " or ".join(dict.fromkeys(texts))

@@ -1,4 +1,4 @@
-"""A picture by matplotlib, where Graphviz is not there."""
+"""Pictures by matplotlib, without Graphviz."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _FONT = 10  # points
 _LINE = 0.24  # inches from one line of a text to the next
 _MARGIN = 0.1  # beside a text, and around the picture
 _HEAD, _HALF = 0.11, 0.04  # the length of an arrow's head, and half its width
-# What is left out so that a model always gives the same file.
+# Metadata left out, so that a model always gives the same file.
 _DATES = {"svg": "Date", "svgz": "Date", "pdf": "CreationDate"}
 
 
 def figure_of(blocks: Sequence[Block], arrows: Sequence[Arrow], rankdir: str, curved: bool) -> Any:
-    """A figure of matplotlib.
+    """Matplotlib figure of a layout.
 
     Args:
         blocks: what is in boxes and frames.
@@ -50,7 +50,7 @@ def figure_of(blocks: Sequence[Block], arrows: Sequence[Arrow], rankdir: str, cu
 
 
 def save(figure: Any, path: str | os.PathLike[str], form: str, dpi: int) -> None:
-    """Write a figure to a file; the same figure gives the same PNG, SVG and PDF on each day."""
+    """Write a figure to a file; its PNG, SVG and PDF are reproducible."""
     from matplotlib import rc_context
 
     undated = {_DATES[form]: None} if form in _DATES else None
@@ -59,7 +59,7 @@ def save(figure: Any, path: str | os.PathLike[str], form: str, dpi: int) -> None
 
 
 def _sized(block: Block) -> Box:
-    """A box with room for its text; of a frame, room for the label."""
+    """Box with room for its text; of a frame, room for the label."""
     from matplotlib.textpath import TextPath
 
     lines = block.lines[:1] if block.within else block.lines
@@ -69,7 +69,7 @@ def _sized(block: Block) -> Box:
 
 
 def _draw_block(ax: Any, block: Block, layout: Layout) -> None:
-    """Draw a table of its lines; or a frame, and what is in it."""
+    """Draw a table of its lines; or a frame with its contents."""
     from matplotlib.patches import Rectangle
 
     if block.within:
@@ -96,7 +96,7 @@ def _write(ax: Any, x: float, y: float, text: str) -> None:
 
 
 def _draw_arrow(ax: Any, corners: Sequence[Point], curved: bool, sideways: bool) -> None:
-    """Draw a line with a head whose tip is the last corner."""
+    """Draw a line with a head at the last corner."""
     from matplotlib.patches import PathPatch, Polygon
     from matplotlib.path import Path
 

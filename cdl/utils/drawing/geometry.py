@@ -1,4 +1,4 @@
-"""What is laid out, and where it is then; all sizes are in inches."""
+"""Geometry of drawings: boxes, rectangles and layouts, in inches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STUB = 0.14  # how far an arrow runs straight from and to a box: its head has ro
 
 
 class Box(NamedTuple):
-    """A box to be placed, or a frame around others.
+    """Box to be placed, or a frame around others.
 
     Attributes:
         key: its name.
@@ -26,7 +26,7 @@ class Box(NamedTuple):
 
 
 class Rect(NamedTuple):
-    """A rectangle: its corner where x and y are least, and its size."""
+    """Rectangle: its corner of least x and y, and its size."""
 
     x: float
     y: float
@@ -35,7 +35,7 @@ class Rect(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where everything is; x is to the right, y downwards.
+    """Positions of all boxes and arrows; x is to the right, y downwards.
 
     Attributes:
         width: of the whole.

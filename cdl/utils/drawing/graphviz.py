@@ -1,4 +1,4 @@
-"""A drawing as text in the language of Graphviz."""
+"""Drawings as text in Graphviz's DOT language."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FONT = 'fontname="Helvetica", fontsize=10'
 def source_of(
     name: str, blocks: Sequence[Block], arrows: Sequence[Arrow], settings: Sequence[str]
 ) -> str:
-    """The text.
+    """DOT source of blocks and arrows.
 
     Args:
         name: of the graph.

@@ -1,4 +1,4 @@
-"""Where boxes and arrows go: no two boxes overlap, no arrow runs through a box."""
+"""Layered layout of graphs: no two boxes overlap, no arrow crosses a box."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cdl.utils.drawing.level import Link, place
 
 
 def lay_out(boxes: Sequence[Box], arrows: Sequence[tuple[str, str]], rankdir: str) -> Layout:
-    """Place boxes and arrows; the same ones always alike.
+    """Place boxes and arrows; equal ones always alike.
 
     Args:
         boxes: all of them, with their sizes.
@@ -31,7 +31,7 @@ def _turned(box: Box) -> Box:
 
 
 def _mapped(layout: Layout, to: Callable[[Rect], Rect]) -> Layout:
-    """A layout with each rectangle as `to` has it; a point is one without a size."""
+    """Layout with each rectangle replaced by `to`; a point is one without a size."""
 
     def point(at: Point) -> Point:
         return to(Rect(*at, 0.0, 0.0))[:2]

@@ -1,4 +1,4 @@
-"""One level of a drawing, from top to bottom: boxes in ranks, and arrows between them.
+"""One level of a drawing: boxes in ranks from top to bottom, and arrows between them.
 
 A frame is a level by itself and then a box of the level around it; an arrow that begins or ends
 within it passes its border at a port.
@@ -30,7 +30,7 @@ _STRAIGHT = (3.0, 1.0, 8.0)  # how much a piece should be vertical that has so m
 
 
 class Link(NamedTuple):
-    """An arrow, or the part of one that lies in a level.
+    """Arrow, or the part of one in a level.
 
     Attributes:
         arrow: its number.
@@ -45,7 +45,7 @@ class Link(NamedTuple):
 
 @dataclass
 class _Spot:
-    """What has a place in a rank: a box, a port in the border of a frame, or a bend of an arrow."""
+    """Item of a rank: a box, a port in the border of a frame, or a bend of an arrow."""
 
     rank: int
     width: float = 0.0
@@ -72,7 +72,7 @@ def place(boxes: Sequence[Box], links: Sequence[Link], frame: Box | None = None)
 
 
 class _Level:
-    """A level while it is laid out; a frame in it is laid out first."""
+    """Level while it is laid out; frames in it are laid out first."""
 
     def __init__(self, boxes: Sequence[Box], links: Sequence[Link]) -> None:
         self.boxes = boxes
@@ -111,7 +111,7 @@ class _Level:
         self.chains: list[list[Step]] = []  # of each link, from its upper end to its lower one
 
     def set_ranks(self, framed: bool) -> None:
-        """Give boxes their ranks, arrows their ports and bends; the first rank is ports only."""
+        """Assign ranks to boxes, ports and bends to arrows; the first rank has ports only."""
         pairs = [(a, b) for a, b in self.ends if a is not None and b is not None]
         ranks = ranks_of(self.order, pairs)
         for box, inner, rank in zip(self.boxes, self.inner, ranks, strict=True):
@@ -142,12 +142,12 @@ class _Level:
         return len(self.spots) - 1
 
     def _port(self, box: int | None, arrow: int, end: int) -> float:
-        """How far right of the middle of a frame an arrow passes its border."""
+        """Distance right of a frame's middle at which an arrow crosses its border."""
         inner = None if box is None else self.inner[box]
         return 0.0 if inner is None else inner.paths[arrow][end][0] - inner.width / 2
 
     def set_order(self) -> None:
-        """Sort the ranks, and then the arrows at each box."""
+        """Sort the ranks, then the arrows at each box."""
 
         def part(spot: int, aside: float) -> float:
             return aside / self.spots[spot].width if aside else 0.0
@@ -182,7 +182,7 @@ class _Level:
         self.x = Columns(self.ranks, self.steps, left, right).x
 
     def set_rows(self, frame: Box | None) -> None:
-        """Set where ranks begin and end; the ports of a frame need no space, its label does."""
+        """Set the top and bottom of ranks; ports of a frame need no space, its label does."""
         gaps = [0.0 for _ in self.ranks]
         for s in self.steps:
             aside = abs(self.x[s.upper] + s.begin - self.x[s.lower] - s.end)
@@ -198,7 +198,7 @@ class _Level:
             y += height + _GAP + _SLANT * gaps[number]
 
     def layout(self, frame: Box | None) -> Layout:
-        """What came out; x begins at 0."""
+        """Layout of the level, with x from 0."""
         spots = list(zip(self.spots, self.x, strict=True))
         bottom = self.rows[-1][1]
         left = min(x - spot.width / 2 for spot, x in spots)
@@ -232,13 +232,13 @@ class _Level:
         return found
 
     def _rect(self, i: int) -> Rect:
-        """Where a box stands: in the middle of its rank."""
+        """Rectangle of a box, in the middle of its rank."""
         spot, (top, bottom) = self.spots[i], self._row(i)
         y = (top + bottom - spot.height) / 2
         return Rect(self.x[i] - spot.width / 2, y, spot.width, spot.height)
 
     def _within(self, i: int | None, arrow: int) -> list[Point]:
-        """The part of an arrow that lies in a frame."""
+        """Part of an arrow inside a frame."""
         inner = None if i is None else self.inner[i]
         if i is None or inner is None:
             return []
@@ -246,7 +246,7 @@ class _Level:
         return [(x + rect.x, y + rect.y) for x, y in inner.paths[arrow]]
 
     def _bent(self, chain: list[Step]) -> list[Point]:
-        """The corners of an arrow, downwards: vertical in each rank, bent only between them."""
+        """Corners of an arrow, downwards: vertical in each rank, bent only between them."""
         corners: list[Point] = []
         for step in chain:
             x, (top, bottom) = self.x[step.upper] + step.begin, self._row(step.upper)
@@ -259,7 +259,7 @@ class _Level:
         return [*corners, (x, self._row(last)[0]), (x, self._rect(last).y)]
 
     def _around(self, i: int) -> list[Point]:
-        """The corners of an arrow from a box to itself, to the right of it."""
+        """Corners of an arrow from a box to itself, to the right of it."""
         rect = self._rect(i)
         near, third = rect.x + rect.width, rect.height / 3
         above, below, far = rect.y + third, rect.y + 2 * third, near + _LOOP
@@ -270,14 +270,14 @@ class _Level:
 
 
 def _keys(box: Box) -> Iterator[str]:
-    """The keys of a box and of all within it."""
+    """Keys of a box and of all boxes inside it."""
     yield box.key
     for each in box.within:
         yield from _keys(each)
 
 
 def _ports(steps: Sequence[Step], width: float) -> list[float]:
-    """Where pieces of arrows begin or end at a box, from its middle.
+    """Positions of arrow ends at a box, from its middle.
 
     The one that goes from box to box, if there is one such, has the middle.
     """

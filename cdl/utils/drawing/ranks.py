@@ -1,4 +1,4 @@
-"""The boxes of a graph in ranks, so that arrows run from rank to rank and cross little.
+"""Ranks of a graph's boxes, so that arrows run from rank to rank and cross little.
 
 What Sugiyama, Tagawa and Toda (1981) call a layered drawing, in its usual steps: circles are
 broken, each box gets the rank of its longest way from a source, arrows across several ranks get a
@@ -16,7 +16,7 @@ _SWEEPS = 16  # through the ranks, down and up in turn; more changed none of the
 
 
 def forward_order(count: int, pairs: Sequence[Pair]) -> list[int]:
-    """Boxes 0 to `count - 1` so that arrows point forward; of a circle the first box comes first.
+    """Boxes 0 to `count - 1` so that arrows point forward; cycles start at their first box.
 
     Args:
         count: of boxes.
@@ -40,7 +40,7 @@ def forward_order(count: int, pairs: Sequence[Pair]) -> list[int]:
 
 
 def ranks_of(order: Sequence[int], pairs: Sequence[Pair]) -> list[int]:
-    """The rank of each box, from 0.
+    """Rank of each box, from 0.
 
     It is the number of arrows on the longest way to the box. A box with more arrows from it than to
     it, such as an input, stands right above the first one that reads it.
@@ -101,7 +101,7 @@ def _crossings(
     below: dict[int, list[tuple[int, float]]],
     place: dict[int, float],
 ) -> int:
-    """How many pieces begin further left than another one and end further right."""
+    """Number of crossings between arrow segments."""
     count = 0
     for rank in ranks:
         ends: list[float] = []
