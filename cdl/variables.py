@@ -36,7 +36,7 @@ class Variable(metaclass=_AnyVariable):
         shape: needed with an initializer.
         dtype: None is the dtype of the values, float32 for Python's floats.
         trainable: whether training may change it.
-        autocast: True; cdl always computes in float32.
+        autocast: True: a layer that computes in another float dtype reads it in that one.
         aggregation: how it would be brought together from several processes; there is one.
         synchronization: likewise.
         name: without '/'; None makes one.

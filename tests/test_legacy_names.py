@@ -301,6 +301,37 @@ def test_generator_gives_batches_changed_and_standardized():
     assert {each.tobytes() for each in order} == {np.sort(x, axis=1).tobytes() for x in IMAGES}
 
 
+def test_generator_draws_the_numbers_of_keras_from_a_seed():
+    made = image.ImageDataGenerator(
+        rotation_range=30,
+        height_shift_range=0.3,
+        width_shift_range=0.2,
+        shear_range=10,
+        zoom_range=0.2,
+        channel_shift_range=20,
+        brightness_range=(0.5, 1.5),
+    )
+    found = made.get_random_transform((6, 8, 3), seed=0)
+    expected = {
+        "theta": 2.9288102356394887,
+        "ty": 0.7746817189407103,  # Keras calls that `tx`
+        "tx": 0.3288428034292603,
+        "shear": 0.8976636599379368,
+        "zx": 0.9694619197355618,
+        "zy": 1.0583576452266623,
+        "channel_shift_intensity": 18.546510420041173,
+        "brightness": 0.8834415188257777,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_shifts_of_an_int_or_a_list_are_chosen():
+    made = image.ImageDataGenerator(height_shift_range=4, width_shift_range=[0.25, 0.5])
+    drawn = [made.get_random_transform((6, 8, 3), seed=i) for i in range(60)]
+    assert {abs(each["ty"]) for each in drawn} == {0, 1, 2, 3}
+    assert {each["tx"] for each in drawn} == {-4, -2, 2, 4}
+
+
 def test_generator_splits_and_weighs():
     made = image.ImageDataGenerator(validation_split=0.2, samplewise_center=True)
     held = made.flow(IMAGES, np.arange(10), subset="validation", sample_weight=np.arange(10))

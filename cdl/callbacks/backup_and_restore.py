@@ -23,6 +23,9 @@ class BackupAndRestore(Callback):
     (with the same seeds of its layers: see `set_random_seed`). When a `fit` comes to its end the
     backup is removed.
 
+    Other callbacks begin anew, as in Keras: `EarlyStopping` and `ModelCheckpoint` know no best
+    value, and `ReduceLROnPlateau` waits from the start with the learning rate of the backup.
+
     Args:
         backup_dir: a folder for this purpose only.
         save_freq: "epoch", or after how many batches.

@@ -57,9 +57,8 @@ class ImageDataGenerator:
         zca_epsilon: number added to the eigenvalues of the covariance.
         rotation_range: largest rotation in degrees.
         width_shift_range: largest horizontal shift: a fraction of the width if below 1, else in
-            columns; or a list of shifts to choose from.
-        height_shift_range: largest vertical shift: a fraction of the height if below 1, else in
-            rows; or a list of shifts to choose from.
+            columns; or an int n for whole shifts below n, or a list of shifts to choose from.
+        height_shift_range: likewise, vertical: of the height, in rows.
         brightness_range: smallest and largest factor of the brightness; None for no change.
         shear_range: largest shear angle in degrees.
         zoom_range: zoom factors are drawn from [1 - zoom_range, 1 + zoom_range], or from a pair.
@@ -301,18 +300,24 @@ class ImageDataGenerator:
             return float(draws.uniform(-size, size)) if size else 0.0
 
         def moved(size: Any, n: int) -> float:
-            if np.ndim(size):
-                return float(draws.choice(size)) * float(draws.choice([-1, 1]))
-            return between(size) * (n if size < 1 else 1)
+            if np.ndim(size) or (size and isinstance(size, (int, np.integer))):
+                shift = float(draws.choice(size)) * float(draws.choice([-1, 1]))
+            else:
+                shift = between(size)
+            return shift * (n if np.max(size) < 1 else 1)
 
+        # The order is Keras's, so that a seed gives its numbers.
+        theta = between(self.rotation_range)
+        ty, tx = moved(self.height_shift_range, rows), moved(self.width_shift_range, columns)
+        shear = between(self.shear_range)
         equal = self.zoom_range[0] == self.zoom_range[1] == 1
         zx, zy = (1.0, 1.0) if equal else draws.uniform(self.zoom_range[0], self.zoom_range[1], 2)
         brighter = self.brightness_range
         return {
-            "theta": between(self.rotation_range),
-            "tx": moved(self.width_shift_range, columns),
-            "ty": moved(self.height_shift_range, rows),
-            "shear": between(self.shear_range),
+            "theta": theta,
+            "tx": tx,
+            "ty": ty,
+            "shear": shear,
             "zx": float(zx),
             "zy": float(zy),
             "flip_horizontal": bool(draws.random_sample() < 0.5 and self.horizontal_flip),
