@@ -41,6 +41,7 @@ class OpRow:
     effects: bool
     reports: bool
     loops: bool
+    folds: bool
     def __init__(
         self,
         signature: str,

@@ -35,12 +35,13 @@ class OpRow:
     attributes (floats) in the order of the signature; what its integers beyond those are, and its
     floats, or ""; the table that number 0 names a row of, whether the first input gets
     a gradient from it, whether all others do too, whether it does more than give its outputs,
-    whether it has a state that is reported, and whether a loop can run it.
+    whether it has a state that is reported, whether a loop can run it, and whether its weights can
+    hold a batch normalization behind it.
     """
 
     __slots__ = (
-        "all_inputs", "attributes", "data", "effects", "gives_gradient", "loops", "meaning",
-        "numbers", "params", "reports", "signature", "table", "tail",
+        "all_inputs", "attributes", "data", "effects", "folds", "gives_gradient", "loops",
+        "meaning", "numbers", "params", "reports", "signature", "table", "tail",
     )
 
     def __init__(self, signature, meaning, table, gives_gradient, all_inputs, effects, reports,
@@ -51,6 +52,7 @@ class OpRow:
         self.params, _ = _words(parts[1])
         self.numbers, self.tail = _words(parts[2])
         self.attributes, self.data = _words(parts[3])
+        self.folds = {"kernel", "gamma"} <= set(self.params)
         self.table = table
         self.gives_gradient = gives_gradient
         self.all_inputs = all_inputs

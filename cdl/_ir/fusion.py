@@ -80,12 +80,14 @@ class Rewriter:
                 self.instructions.remove(i)
 
     def simplify(self, training: bool) -> None:
-        """Rules that lead to fewer instructions; for `training` gradients count too."""
+        """Rules that lead to fewer instructions; for `training` gradients and batches count too."""
         self.cut_dead(training)
         peepholes.apply(self)
         self.cut_dead(training)
         rounding.sink_casts(self)
         self.reshape_inputs()
+        if not training:
+            self.fold_normalizations()
         self.fuse_losses()
         self.fuse_activations(training)
         mapping.merge(self)
@@ -152,12 +154,35 @@ class Rewriter:
             self.instructions.put_first(maker)
         return True
 
+    def fold_normalizations(self) -> None:
+        """Hands batch normalizations to the products before them, whose weights then hold them."""
+        for i in self.instructions.of("batch_norm"):
+            product = self.producer(i.inputs[0])
+            if (
+                product is None
+                or not _core.OPS[product.op].folds
+                or product.data
+                or product.attributes.get("activation", "linear") != "linear"
+                or not self.read_once(i.inputs[0])
+                or any((*product.param_dtypes, *i.param_dtypes, i.inputs[0].rounded_to))
+            ):
+                continue
+            folded = product.giving(i.outputs)
+            folded.params = (*product.params, None)[:2] + i.params[:4]
+            folded.data = (i.attributes["epsilon"],)
+            self.instructions.remove(i)
+            self.instructions.replace(product, folded)
+
     def fuse_activations(self, training: bool) -> None:
-        """Hands activations to the products before them.
+        """Makes a plain relu of one that is, and hands activations to the products before them.
 
         In training only those whose derivative the value tells: no product keeps its argument.
         """
-        for i in self.instructions.of("activation"):
+        for given in self.instructions.of("activation"):
+            i = given.giving(given.outputs)
+            attributes = _plain(dict(given.attributes))
+            i.attributes = dict(attributes)
+            self.swap(given, i)
             product = self.producer(i.inputs[0])
             if (
                 product is None
@@ -167,7 +192,6 @@ class Rewriter:
                 continue
             if not self.read_once(i.inputs[0]):
                 continue
-            attributes = _plain(dict(i.attributes))
             if training and not _core.ACTIVATIONS_FROM_Y[str(attributes["kind"])]:
                 continue
             attributes["activation"] = attributes.pop("kind")

@@ -467,9 +467,9 @@ class Program:
         """The same computation with fewer passes over memory.
 
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
-        of a small number); a dense product takes the bias and the activation along; a reshape of
-        an input is left to the gather; a chain of maps is one; what leads to nothing is dropped.
-        Products, sums and means written by hand become the instructions that layers use.
+        of a small number); a product takes its bias, activation and, in inference, normalization
+        along; a reshape of an input is left to the gather; a chain of maps is one; what leads to
+        nothing is dropped; products, sums and means by hand become the instructions of layers.
         Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
         several readers is forked. What gives a value of bfloat16 or float16 is rounded to it,
         once fusing is done: what happens within a pass is not. Without ``penalties`` those on

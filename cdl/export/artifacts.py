@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import data
 from cdl._common.errors import warn
 from cdl.distribution import ranks
-from cdl.export import to_c, to_onnx
+from cdl.export import numbers, to_c, to_onnx
 from cdl.layers.lora import Merges
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
@@ -100,7 +100,8 @@ def export_model(
 
 
 def _lowered(model: TrainableModel, rows: Rows, merges: Merges) -> Program:
-    return lower_inference(model, rows=rows, merges=merges, unrolls=True)
+    program = lower_inference(model, rows=rows, merges=merges, unrolls=True)
+    return numbers.unfolded(program)
 
 
 def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:

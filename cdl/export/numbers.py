@@ -16,6 +16,7 @@ from cdl import _core
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Instruction
+    from cdl._ir.program import Program
     from cdl.trainers.signature import TrainableModel
 
 # Ops of a program that a model's `predict` never has: of training, of losses and metrics.
@@ -72,6 +73,48 @@ def refusal(op: str, format: str) -> ValueError:
         op, "it has integers of few bits" if op in INTEGERS else "it is not known there"
     )
     return ValueError(f"export: the op {op!r} has no place in {format}: {why}")
+
+
+class Folded:
+    """A kernel or a bias with the normalization behind a product folded in, read as a weight is.
+
+    Attributes:
+        path: its name.
+        shape: its shape.
+    """
+
+    def __init__(self, path: str, values: NDArray[Any]) -> None:
+        self.path = f"{path}_folded"
+        self._values = values.astype(np.float32)
+        self.shape = self._values.shape
+
+    def numpy(self) -> NDArray[Any]:
+        """The values, in float32."""
+        return self._values
+
+
+def unfolded(program: Program) -> Program:
+    """A program in which products with a normalization folded in have weights that hold it."""
+    for i in program.instructions:
+        if i.data and _core.OPS[i.op].folds:
+            i.params, i.data = _folded(i), ()
+    return program
+
+
+def _folded(i: Instruction) -> tuple[Any, Any]:
+    """W f and (b - mean) f + beta, with f = gamma / sqrt(variance + epsilon)."""
+    given: list[Any] = [None if w is None else w.numpy().astype(np.float64) for w in i.params]
+    kernel, bias, gamma, beta, mean, variance = given
+    factor = np.reshape(1.0 if gamma is None else gamma, -1) / np.sqrt(variance + i.data[0])
+    rows = kernel.reshape(-1, len(mean)) if i.op == "depthwise_conv" else kernel
+    by_column = factor[:, None] if i.op == "conv_transpose" else factor
+    shift = 0.0 if beta is None else beta
+    first, named = i.params[0], next(w for w in (i.params[1], *i.params[3:]) if w is not None)
+    assert first is not None
+    return (
+        Folded(first.path, (rows * by_column).reshape(kernel.shape)),
+        Folded(named.path, ((0.0 if bias is None else bias) - mean) * factor + shift),
+    )
 
 
 def blocks(i: Instruction) -> tuple[int, int, int]:

@@ -75,16 +75,11 @@ void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size
 }
 
 void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld) {
-    param->version++;
-    if (param->matrix) {
-        write_matrix(param, from, ld);
-        return;
-    }
-    for (size_t at = 0; at < param->cols; at += width, from += ld)
+    if (param->matrix) write_matrix(param, from, ld);
+    for (size_t at = 0; at < param->cols && !param->matrix; at += width, from += ld)
         memcpy(param->w + at, from, width * sizeof(float));
+    cdl_param_changes(param);
 }
-
-uint64_t cdl_param_version(const struct cdl_param *param) { return param->version; }
 
 void cdl_param_get(const struct cdl_param *param, float *array) {
     cdl_param_read(param, param->cols, array, param->cols);

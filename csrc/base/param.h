@@ -24,7 +24,7 @@ struct cdl_param {
     bool matrix;
     float *w;
     uint32_t *pairs;  /* in place of w: bfloat16, as products read it (cdl_param_pairs) */
-    uint64_t version; /* another one after each write, and after each run in which w learns */
+    uint64_t version; /* a larger one after each write, and after each run in which w learns */
 };
 
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out);
@@ -35,7 +35,13 @@ cdl_status cdl_param_create_pairs(size_t rows, size_t cols, struct cdl_param **o
 
 void cdl_param_destroy(struct cdl_param *param);
 
-uint64_t cdl_param_version(const struct cdl_param *param);
+/* Another thread may ask meanwhile, which sees the new version once what it stands for is there. */
+static inline uint64_t cdl_param_version(const struct cdl_param *param) {
+    return __atomic_load_n(&param->version, __ATOMIC_ACQUIRE);
+}
+static inline void cdl_param_changes(struct cdl_param *param) {
+    __atomic_add_fetch(&param->version, 1, __ATOMIC_RELEASE);
+}
 
 /* Between the panels and a row-major array of rows * cols floats. */
 void cdl_param_get(const struct cdl_param *param, float *array);

@@ -35,10 +35,6 @@ size_t cdl_blocks_before(const struct cdl_param *param, size_t offset) {
     return column / CDL_PANEL * chunks + (cdl_min(behind, chunks));
 }
 
-static size_t offset_of(const struct cdl_param *param, struct cdl_block block) {
-    return block.column * param->rows + block.row * block.width;
-}
-
 /* What stands between the gradient g of n floats at `offset` and the optimizer's step. */
 static void prepare(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
                     size_t n, float *g) {
@@ -78,7 +74,7 @@ static void settle(const struct cdl_trained *trained, const struct cdl_context *
 static void penalize_block(const struct cdl_trained *trained, const struct cdl_context *ctx,
                            struct cdl_block block, float *g) {
     const float share = ctx->optimizer.share;
-    const size_t offset = offset_of(trained->param, block);
+    const size_t offset = cdl_block_offset(trained->param, block);
     const size_t left = trained->param->cols - block.column;
     ctx->kernels->penalize(block.rows * block.width, trained->param->w + offset, g,
                            share * trained->l1, share * trained->l2,
@@ -113,7 +109,7 @@ static void keep(const struct cdl_trained *trained, const struct cdl_context *ct
 void cdl_round_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
                      enum cdl_dtype dtype, const struct cdl_param *rounded,
                      struct cdl_block block) {
-    const size_t offset = offset_of(param, block);
+    const size_t offset = cdl_block_offset(param, block);
     const float *w = param->w + offset;
     if (!rounded->pairs)
         kernels->round_numbers(dtype, block.rows * block.width, w, rounded->w + offset);
@@ -132,7 +128,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
                float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
     const struct cdl_step *step = &ctx->optimizer;
-    const size_t offset = offset_of(trained->param, block);
+    const size_t offset = cdl_block_offset(trained->param, block);
     const size_t n = block.rows * block.width;
     if (ctx->slot) {
         const size_t before = ctx->slot * cdl_param_floats(trained->param);
@@ -186,7 +182,7 @@ void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx,
     all.adds = false;
     for (size_t i = blocks * thread / threads; i < blocks * (thread + 1) / threads; i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
-        const float *sum = trained->sum + offset_of(trained->param, block);
+        const float *sum = trained->sum + cdl_block_offset(trained->param, block);
         const size_t n = block.rows * block.width;
         size_t slot = ctx->adds ? 0 : 1;
         kernels->blend(n, 0.0f, sum + slot * floats, g);
@@ -200,14 +196,14 @@ void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
     for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
         ctx->kernels->blend(block.rows * block.width, 0.0f,
-                            gradient + offset_of(trained->param, block), g);
+                            gradient + cdl_block_offset(trained->param, block), g);
         cdl_learn(trained, ctx, block, g);
     }
 }
 
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
                      struct cdl_block block, float *g) {
-    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    const size_t offset = cdl_block_offset(trained->param, block), n = block.rows * block.width;
     const struct cdl_trained *part = cdl_joins_now(ctx) ? trained->parts : NULL;
     if (part)
         ctx->kernels->blend(n, 0.0f, part->gradient + offset, g);
@@ -240,7 +236,7 @@ bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *s
 
 void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t i) {
     const struct cdl_block block = cdl_block_at(trained->param, i);
-    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    const size_t offset = cdl_block_offset(trained->param, block), n = block.rows * block.width;
     float *sum = trained->accumulated + offset;
     if (ctx->optimizer.apply)
         memset(sum, 0, n * sizeof *sum);
@@ -262,7 +258,7 @@ static void to_direction(struct cdl_trained *trained, const struct cdl_context *
 void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                      float factor, float *g) {
     const struct cdl_block block = cdl_block_at(trained->param, i);
-    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    const size_t offset = cdl_block_offset(trained->param, block), n = block.rows * block.width;
     float *gradient = trained->gradient + offset;
     if (ctx->optimizer.apply) {
         if (factor != 1.0f) ctx->kernels->scale(n, factor, gradient);
@@ -279,7 +275,7 @@ void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx,
 void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                     float reach) {
     const struct cdl_block block = cdl_block_at(trained->param, i);
-    const size_t offset = offset_of(trained->param, block), n = block.rows * block.width;
+    const size_t offset = cdl_block_offset(trained->param, block), n = block.rows * block.width;
     ctx->kernels->scale(n, -reach, trained->gradient + offset);
     ctx->kernels->add(n, trained->gradient + offset, trained->param->w + offset);
     settle(trained, ctx, offset, n);

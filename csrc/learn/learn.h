@@ -65,6 +65,9 @@ void cdl_limit_norms(const struct cdl_trained *trained, const struct cdl_kernels
 /* Blocks of a parameter, numbered from 0; ops and the second part walk the same ones. */
 size_t cdl_blocks(const struct cdl_param *param);
 struct cdl_block cdl_block_at(const struct cdl_param *param, size_t i);
+static inline size_t cdl_block_offset(const struct cdl_param *param, struct cdl_block block) {
+    return block.column * param->rows + block.row * block.width;
+}
 
 /* How many of them begin in front of the float at `offset`; they lie in order. */
 size_t cdl_blocks_before(const struct cdl_param *param, size_t offset);

@@ -47,13 +47,13 @@ static const float *row_of(const struct cdl_node *node, int which) {
     return given ? node->param[which]->w : column(node, which);
 }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+static void derive_ones(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
     for (size_t j = 0; j < node->in[0]->width; j++) column(node, SCALE)[j] = 1.0f;
 }
 
-static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
-    (void)kernels, (void)training;
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    (void)kernels;
     const bool invert = node->numbers[INVERT] != 0;
     for (size_t j = 0; j < node->in[0]->width; j++) {
         const float mean = node->param[MEAN]->w[j], root = sqrtf(node->param[VARIANCE]->w[j]);
@@ -62,6 +62,10 @@ static void prepare(const struct cdl_node *node, const struct cdl_kernels *kerne
         column(node, SCALE)[j] = invert ? deviation : 1.0f / deviation;
         column(node, SHIFT)[j] = invert ? mean : 0.0f;
     }
+}
+
+static bool follows(const struct cdl_node *node, bool training) {
+    return (void)node, (void)training, true;
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -103,7 +107,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 const struct cdl_op cdl_op_affine = {
     .check = check,
     .scratch_floats = scratch_floats,
-    .fill = fill,
+    .derive = derive_ones,
     .forward = forward,
     .backward = backward,
     .update = update,
@@ -113,7 +117,8 @@ const struct cdl_op cdl_op_affine = {
 const struct cdl_op cdl_op_feature_norm = {
     .check = check,
     .scratch_floats = scratch_floats,
-    .prepare = prepare,
+    .derive = derive,
+    .follows = follows,
     .forward = forward,
     .splits = true,
     .backward = backward,

@@ -130,12 +130,15 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
                               cdl_rows(y, first), y->ld);
 }
 
-/* Before a run that may use the moving statistics: their map is made once, by one thread. */
-static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
+/* The map of the moving statistics, where it is not that of the batch. */
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    if (training && node->numbers[FROZEN] == 0) return;
     set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
+static bool follows(const struct cdl_node *node, bool training) {
+    return !training || node->numbers[FROZEN] != 0;
+}
+static bool changes_params(const struct cdl_node *node) { return node->numbers[FROZEN] == 0; }
 
 /* Lines [first, last): either all of them count or none. */
 struct run {
@@ -385,7 +388,8 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 const struct cdl_op cdl_op_batch_norm = {
     .check = check,
     .scratch_floats = scratch_floats,
-    .prepare = prepare,
+    .derive = derive,
+    .follows = follows,
     .forward = forward,
     .forward_stages = FORWARD_STAGES,
     .backward = backward,
@@ -393,7 +397,7 @@ const struct cdl_op cdl_op_batch_norm = {
     .joins = true,
     .narrows = true,
     .touches = touches,
-    .changes_params = true,
+    .changes_params = changes_params,
     .update = update,
     .learns_by_rows = true,
 };

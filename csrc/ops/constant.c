@@ -8,7 +8,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
     const struct cdl_tensor *y = node->out[0];
     for (size_t i = 0; i < node->n_data; i++)
@@ -17,5 +17,5 @@ static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels)
 
 const struct cdl_op cdl_op_constant = {
     .check = check,
-    .fill = fill,
+    .derive = derive,
 };

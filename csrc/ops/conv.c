@@ -7,8 +7,8 @@
  */
 #include "ops/windows.h"
 
-enum { ACTIVATION, GROUPS, WINDOW }; /* numbers */
-enum { KERNEL, BIAS };               /* params */
+enum { ACTIVATION, GROUPS, WINDOW };                /* numbers */
+enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE }; /* params, the last four to fold (op.h) */
 
 static size_t groups_of(const struct cdl_node *node) { return (size_t)node->numbers[GROUPS]; }
 
@@ -36,19 +36,17 @@ static double flops(const struct cdl_node *node) {
 
 static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
-    cdl_fill_convolution(node, groups_of(node));
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    cdl_derive_convolution(node, kernels, groups_of(node));
+}
+
+static bool follows(const struct cdl_node *node, bool training) {
+    return (void)training, cdl_convolution_scratch_floats(node, groups_of(node)) > 0;
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)rows;
     return cdl_convolution_scratch_floats(node, groups_of(node));
-}
-
-static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
-    (void)training;
-    cdl_convolution_prepare(node, kernels, groups_of(node));
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
@@ -99,9 +97,10 @@ const struct cdl_op cdl_op_conv = {
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .code_bytes = code_bytes,
-    .fill = fill,
+    .derive = derive,
+    .follows = follows,
     .scratch_floats = scratch_floats,
-    .prepare = prepare,
+    .folds = CDL_FOLDS_COLUMNS,
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,

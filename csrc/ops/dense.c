@@ -13,8 +13,8 @@
 #include "products/matmul.h"
 #include "ops/op.h"
 
-enum { ACTIVATION };   /* numbers */
-enum { KERNEL, BIAS }; /* params */
+enum { ACTIVATION };                                /* numbers */
+enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE }; /* params, the last four to fold (op.h) */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -254,6 +254,7 @@ const struct cdl_op cdl_op_dense = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
+    .folds = CDL_FOLDS_COLUMNS,
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,

@@ -11,8 +11,8 @@
 #include "ops/windows.h"
 #include "products/boxes.h"
 
-enum { ACTIVATION, WINDOW }; /* numbers */
-enum { KERNEL, BIAS };       /* params */
+enum { ACTIVATION, WINDOW };                        /* numbers */
+enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE }; /* params, the last four to fold (op.h) */
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -34,7 +34,7 @@ static double flops(const struct cdl_node *node) {
 
 static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
     cdl_fill_windowing(node, false);
 }
@@ -240,7 +240,8 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .code_bytes = code_bytes,
-    .fill = fill,
+    .derive = derive,
+    .folds = CDL_FOLDS_COLUMNS,
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,

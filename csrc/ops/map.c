@@ -130,7 +130,7 @@ static void decode(const struct cdl_node *node, const struct cdl_kernels *kernel
     code_of(node)->way[backward].n_registers = n_registers;
 }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     unsigned wanted = 0;
     for (int k = 0; k < node->n_in; k++) wanted |= (unsigned)node->needs[k] << k;
     struct cdl_map_step *steps = code_of(node)->steps;
@@ -196,7 +196,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_map = {
     .check = check,
     .code_bytes = code_bytes,
-    .fill = fill,
+    .derive = derive,
     .flops = flops,
     .forward = forward,
     .splits = true,

@@ -37,7 +37,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
     for (size_t j = 0; j < node->in[0]->width; j++) plain(node, GAMMA)[j] = 1.0f;
 }
@@ -91,7 +91,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 const struct cdl_op cdl_op_normalize = {
     .check = check,
     .scratch_floats = scratch_floats,
-    .fill = fill,
+    .derive = derive,
     .forward = forward,
     .backward = backward,
     .update = update,

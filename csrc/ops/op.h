@@ -118,7 +118,7 @@ struct cdl_node {
     int views;                   /* of a loop: values within */
     /* carry: nothing behind the loop gives what is left a gradient; the iteration behind does. */
     bool begins_at_zero, is_carried_back;
-    void *code;              /* code_bytes() of its op, or NULL; filled once */
+    void *code;              /* code_bytes() of its op, or NULL */
     struct cdl_host *host;   /* a function of the caller's, or NULL */
     struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
 };
@@ -129,19 +129,25 @@ typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *
 
 enum cdl_touches { CDL_READS = 1, CDL_WRITES = 2 };
 
+/* Weights 0 and 1 are a kernel and a bias, 2 to 5 gamma, beta, mean and variance, and the datum is
+ * epsilon; a column of the output is a column of the kernel, and one of many if there are more, or
+ * a row. */
+enum cdl_folds { CDL_FOLDS_NOT, CDL_FOLDS_COLUMNS, CDL_FOLDS_ROWS };
+
 struct cdl_op {
     const char *table; /* of the row that number 0 names: "activations", ... or NULL */
     int table_rows;    /* how many it has */
     int row;           /* of what a family of ops chooses from, each an op of its name */
     const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
-    size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which fill() writes */
-    /* Once, when the program is built and linked: what stays in code or, of an op without
-     * forward(), in outputs for good. */
-    void (*fill)(const struct cdl_node *node, const struct cdl_kernels *kernels);
-    /* Derived weights: before a run, and within it before a batch that sees other weights than the
-     * one before (program.derives); by one thread. */
-    void (*prepare)(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training);
+    size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which derive() writes */
+    /* What a node keeps in code, in scratch or, of an op without forward(), in outputs: before the
+     * first run, and anew before a batch that sees other weights than the one before, in runs in
+     * which it follows the weights (NULL: in none); by one thread (program/derived.c). */
+    void (*derive)(const struct cdl_node *node, const struct cdl_kernels *kernels);
+    bool (*follows)(const struct cdl_node *node, bool training);
+    /* Of a product: how a normalization behind it folds into its weights (cdl_fold_params). */
+    enum cdl_folds folds;
     double (*flops)(const struct cdl_node *node); /* of one sample, forward */
     /* That its functions need, a thread; in training update() has CDL_THREAD_SCRATCH anyway. */
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
@@ -190,7 +196,8 @@ struct cdl_op {
     /* Of such an op with stages: what this one does with the samples; NULL: reads and writes. */
     enum cdl_touches (*touches)(const struct cdl_node *node, const struct cdl_context *ctx,
                                 bool back);
-    bool changes_params; /* forward() changes parameters in training */
+    /* Whether forward() changes parameters in training; NULL: it does not. */
+    bool (*changes_params)(const struct cdl_node *node);
     bool keeps_order;    /* of batches, in predictions too: each sample by the same thread */
     bool may_fault;      /* has a fault to note (fault.h) */
     bool mixes;          /* some of what it reads and gives may be shared and some not */
@@ -307,6 +314,9 @@ static inline const char *cdl_check_row(const struct cdl_param *param, size_t wi
 }
 
 static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
+static inline bool cdl_follows_batches(const struct cdl_node *node) {
+    return node->op->changes_params && node->op->changes_params(node);
+}
 static inline bool cdl_reads_none(const struct cdl_node *node, int k) {
     return (void)node, (void)k, false;
 }
@@ -326,7 +336,7 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
  * those within a loop are not. What scratch holds is of an iteration, or, of conv, of the whole
  * run. */
 static inline bool cdl_can_loop(const struct cdl_op *op) {
-    const bool more = (op->prepare && op != &cdl_op_conv) || op->report || op->settle ||
+    const bool more = (op->follows && op != &cdl_op_conv) || op->report || op->settle ||
                       op->penalty || op->is_loss || op->changes_params || op->keeps_order ||
                       op->wants_gradient;
     const bool stages = op->stages_always || op->forward_stages > 1 ||

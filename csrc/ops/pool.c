@@ -13,7 +13,7 @@ enum { KIND, WINDOW }; /* numbers: a row of kernels/reduce.h, but for min and pr
 
 static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
 
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
     cdl_fill_windowing(node, false);
 }
@@ -190,7 +190,7 @@ const struct cdl_op cdl_op_pool = {
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,
     .code_bytes = code_bytes,
-    .fill = fill,
+    .derive = derive,
     .forward = forward,
     .splits = true,
     .backward = backward,

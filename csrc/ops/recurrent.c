@@ -204,16 +204,6 @@ void cdl_drop(const struct cdl_steps *s, size_t gate, const float *xh, size_t fi
 /* ---- forward ----------------------------------------------------------------------------------
  */
 
-/* The versions of the weights that the scratch has packed; 0: of none yet. */
-struct packed {
-    uint64_t version[3];
-};
-
-static size_t code_bytes(const struct cdl_node *node) {
-    (void)node;
-    return sizeof(struct packed);
-}
-
 static void pack(const struct cdl_node *node, const struct cdl_kernels *kernels, float *to) {
     const struct cdl_gates gates = gates_of(node);
     float *bias = to + gates.rows * gates.columns;
@@ -222,16 +212,11 @@ static void pack(const struct cdl_node *node, const struct cdl_kernels *kernels,
     if (is_low(node)) cdl_pack_low(kernels, gates.rows, gates.columns, to, bias + gates.columns);
 }
 
-static void prepare(const struct cdl_node *node, const struct cdl_kernels *kernels, bool training) {
-    if (training) return; /* each step has other weights */
-    struct packed *packed = node->code;
-    bool same = true;
-    for (int k = KERNEL; k <= BIAS; k++) {
-        const uint64_t now = node->param[k] ? node->param[k]->version : 0;
-        same &= packed->version[k] == now;
-        packed->version[k] = now;
-    }
-    if (!same) pack(node, kernels, node->scratch); /* the kernels' are never 0 */
+static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
+    pack(node, kernels, node->scratch);
+}
+static bool follows(const struct cdl_node *node, bool training) {
+    return (void)node, !training; /* each step has other weights */
 }
 
 /* The packed weights, the bias behind them; in training they are made here. */
@@ -442,9 +427,9 @@ const struct cdl_op cdl_op_recurrent = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
-    .code_bytes = code_bytes,
     .scratch_floats = scratch_floats,
-    .prepare = prepare,
+    .derive = derive,
+    .follows = follows,
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,

@@ -54,6 +54,6 @@ const struct cdl_op cdl_op_recall = {.check = check, .forward = recall};
 const struct cdl_op cdl_op_retain = {
     .check = check,
     .forward = retain,
-    .changes_params = true,
+    .changes_params = cdl_always,
     .keeps_order = true,
 };

@@ -135,21 +135,15 @@ size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups
     return cdl_winograd_weights_floats(&job);
 }
 
-void cdl_fill_convolution(const struct cdl_node *node, size_t groups) {
+void cdl_derive_convolution(const struct cdl_node *node, const struct cdl_kernels *kernels,
+                            size_t groups) {
     struct cdl_windowing *code = node->code;
     cdl_fill_windowing(node, false);
     code->keeps_winograd = cdl_convolution_scratch_floats(node, groups) > 0;
-}
-
-void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kernels *kernels,
-                             size_t groups) {
-    struct cdl_windowing *code = node->code;
-    const uint64_t version = node->param[KERNEL]->version;
-    if (!code->keeps_winograd || code->winograd_version == version) return;
+    if (!code->keeps_winograd) return;
     const struct cdl_convolution job =
         cdl_convolution_of(node, &code->window, groups, false, NULL, NULL, 0);
     cdl_winograd_weights(&job, kernels, node->scratch);
-    code->winograd_version = version;
 }
 
 /* ---- bfloat16 -----------------------------------------------------------------------------------
@@ -251,8 +245,7 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
                                                     pass->forward ? out->data : out->grad, first);
     job.spans = pass->image ? &code->to_image : &code->to_map;
     job.band = band;
-    if (code->winograd_version == node->param[KERNEL]->version)
-        job.winograd_weights = node->scratch;
+    if (code->keeps_winograd) job.winograd_weights = node->scratch;
     (pass->image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
                                                      &epilogue, pass->ctx->scratch);
 }

@@ -31,17 +31,15 @@ struct cdl_epilogue cdl_activation_of(const struct cdl_node *node);
 struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size_t first);
 
 /* A node's code: the window and its spans in both directions. Of a convolution whose kernel does
- * not learn, the scratch keeps Winograd's weights: of that version of the kernel; 0: of none yet.
- */
+ * not learn, the scratch may keep Winograd's weights. */
 struct cdl_windowing {
     struct cdl_window window;
     bool keeps_winograd;
-    uint64_t winograd_version;
     struct cdl_spans to_map, to_image;
     struct cdl_span spans[];
 };
 
-/* code_bytes() and fill() of an op; `back` if its output is the image, and not the map. */
+/* code_bytes() and derive() of an op; `back` if its output is the image, and not the map. */
 size_t cdl_windowing_bytes(const struct cdl_node *node, bool back);
 void cdl_fill_windowing(const struct cdl_node *node, bool back);
 
@@ -52,9 +50,8 @@ struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
                                           const struct cdl_window *window, size_t groups, bool back,
                                           const float *in, const float *out, size_t first);
 size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups);
-void cdl_fill_convolution(const struct cdl_node *node, size_t groups);
-void cdl_convolution_prepare(const struct cdl_node *node, const struct cdl_kernels *kernels,
-                             size_t groups);
+void cdl_derive_convolution(const struct cdl_node *node, const struct cdl_kernels *kernels,
+                            size_t groups);
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back, bool training);
 void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_context *ctx,
                              size_t groups, bool back, size_t first, size_t last);

@@ -125,7 +125,7 @@ static bool counts_fit(const char *names, size_t count) {
 }
 
 /* What holds for every op, then the op's own check. */
-static const char *check(const struct cdl_node *node, const char *signature) {
+static const char *check(const struct cdl_node *node, const char *signature, bool training) {
     const struct cdl_op *op = node->op;
     CDL_EXPECT(counts_fit(signature, (size_t)node->n_in),
                "inputs: expected as many as the op reads");
@@ -136,7 +136,8 @@ static const char *check(const struct cdl_node *node, const char *signature) {
     CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
     CDL_EXPECT(op->bf16 || node->narrow || !any_bf16(node), "expected no values of bfloat16");
     CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
-    return op->check(node);
+    CDL_CHECK(op->check(node));
+    return op->folds ? cdl_check_folds(node, training) : NULL;
 }
 
 static void *copy_of(const void *from, size_t bytes) {
@@ -178,12 +179,13 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     for (int i = 0; i < def->n_params; i++) {
         node->param[i] = def->params[i];
         const enum cdl_dtype dtype = def->param_dtypes[i];
+        const bool learns = def->trained[i] >= 0 && program->n_groups;
+        struct cdl_trained *trained = learns ? &program->trained[def->trained[i]] : NULL;
         const bool pairs = i == 0 && node->op->takes_pairs && cdl_is_bf16(node->in[0]) &&
                            (program->kernels->tiles || !node->op->takes_rounded);
         if (node->param[i] && cdl_rounds_to(dtype))
-            CDL_TRY(cdl_shadow_of(program, def->params[i], dtype, pairs, &node->param[i]));
-        const bool learns = def->trained[i] >= 0 && node->op->update && program->n_groups;
-        node->trained[i] = learns ? &program->trained[def->trained[i]] : NULL;
+            CDL_TRY(cdl_round_param(program, trained, dtype, pairs, &node->param[i]));
+        node->trained[i] = node->op->update ? trained : NULL;
     }
     node->low = program->kernels->tiles && node->n_in && node->in[0]->rounded;
     if (def->n_params)
@@ -203,12 +205,14 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     }
     node->narrow = cdl_is_narrow(node);
     program->loops += node->op == &cdl_op_loop;
-    *reason = check(node, cdl_ops[def->op].signature);
+    *reason = check(node, cdl_ops[def->op].signature, program->training);
     if (*reason) return CDL_ERR_PROGRAM;
+    if (node->op->folds && node->n_data) CDL_TRY(cdl_fold_params(program, node));
     if (renames(program, node)) node->out[0]->owner = node->in[0]->owner;
     if (node->op->may_fault) node->fault = make_fault(program, node->index, node->in[0]->shared);
     program->may_fail |= node->host || node->fault;
     program->settles |= node->op->settle != NULL;
+    program->follows_batches |= program->training && cdl_follows_batches(node);
     program->n_penalties += node->op->penalty != NULL;
     return CDL_OK;
 }
@@ -248,8 +252,8 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
     program->parts =
         calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
-    program->shadows =
-        calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->shadows);
+    program->derived =
+        calloc((size_t)def->n_instructions * (CDL_MAX_PARAMS + 3) + 1, sizeof *program->derived);
     program->hosts = calloc((size_t)def->n_instructions + 1, sizeof *program->hosts);
     program->faults =
         calloc((size_t)def->n_instructions + (size_t)def->n_inputs + 1, sizeof *program->faults);
@@ -258,7 +262,7 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
     return program->values && program->nodes && program->inputs && program->outputs &&
                    program->external_grads && program->trained && program->parts &&
-                   program->shadows && program->hosts && program->faults && program->reports &&
+                   program->derived && program->hosts && program->faults && program->reports &&
                    program->states && program->state_sizes
                ? CDL_OK
                : CDL_ERR_NO_MEMORY;
@@ -348,17 +352,6 @@ static bool stands_alone(const struct cdl_program *program) {
     return alone;
 }
 
-/* What stays in scratch is there in each iteration of a loop. */
-static void fill(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    if (!node->op->fill) return;
-    struct cdl_node at = *node;
-    for (size_t iteration = 0; iteration < (node->scratch_slice ? node->iterations : 1);
-         iteration++) {
-        node->op->fill(&at, kernels);
-        if (at.scratch) at.scratch += node->scratch_slice;
-    }
-}
-
 static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
                         struct cdl_misfit *misfit) {
     program->kernels = cdl_isa_choose(def->isa);
@@ -439,15 +432,13 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (def->predicts) program->rows = program->block;
     CDL_TRY(cdl_split(program, def));
     if (!def->training && !program->keeps_order) program->rows *= (size_t)program->threads;
-    cdl_link_shadows(program);
+    cdl_link_derived(program);
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
-        if (node->op->code_bytes) {
-            node->code = calloc(1, node->op->code_bytes(node));
-            if (!node->code) return CDL_ERR_NO_MEMORY;
-        }
-        fill(node, program->kernels);
+        if (!node->op->code_bytes) continue;
+        node->code = calloc(1, node->op->code_bytes(node));
+        if (!node->code) return CDL_ERR_NO_MEMORY;
     }
     return CDL_OK;
 }
@@ -485,7 +476,7 @@ void cdl_program_destroy(struct cdl_program *program) {
     free(program->external_grads);
     free(program->trained);
     free(program->parts);
-    cdl_destroy_shadows(program);
+    cdl_destroy_derived(program);
     free(program->hosts);
     free(program->faults);
     free(program->reports);

@@ -200,16 +200,6 @@ static void link_rows(struct cdl_program *program) {
         alone && !cdl_rounds_to(program->inputs[0]->dtype) && !first->shared && !first->once;
 }
 
-/* Whether derived weights are those of weights that learn, are assigned, or that a function of the
- * caller's may change. */
-static void link_derived(struct cdl_program *program) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
-        const bool changes = cdl_node_trains(node) || program->settles || program->n_hosts;
-        program->derives |= node->op->prepare && changes;
-    }
-}
-
 #ifndef NDEBUG
 /* Whether no two nodes write the gradient of one value, but for those that add to it, and a loop's
  * own way from one iteration to the next. */
@@ -236,6 +226,5 @@ void cdl_link(struct cdl_program *program) {
     link_gradientless(program);
     link_waits(program);
     link_rows(program);
-    link_derived(program);
     cdl_link_loops(program);
 }

@@ -110,7 +110,7 @@ static size_t each_changed_param(const struct cdl_program *program,
     size_t floats = 0;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        for (int p = 0; p < CDL_MAX_PARAMS && node->op->changes_params; p++) {
+        for (int p = 0; p < CDL_MAX_PARAMS && cdl_follows_batches(node); p++) {
             if (!node->param[p] || node->trained[p]) continue;
             if (visit) visit(node->param[p], kept + floats);
             floats += cdl_param_floats(node->param[p]);

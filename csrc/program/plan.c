@@ -81,7 +81,7 @@ static void find_lives(const struct cdl_program *program, struct life *lives) {
         for (int o = 0; o < node->n_out; o++) {
             struct life *life = life_of(lives, program, node->out[o]);
             life->birth = begin_of(program, i);
-            life->fixed |= node->once || (node->op->fill && !node->op->forward);
+            life->fixed |= node->once || (node->op->derive && !node->op->forward);
             if (last > life->death) life->death = last;
         }
         for (int k = 0; k < node->n_in; k++) {
@@ -169,7 +169,7 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
         if (node->op->joins && program->ranks.all) /* room for the sums of all blocks of all */
             rows = cdl_round_up(rows, CDL_ROW_BLOCK) * (size_t)program->ranks.all;
         const size_t floats = cdl_round_up(node->op->scratch_floats(node, rows), CDL_LINE);
-        const bool of_iteration = node->loop && !node->op->prepare && !cdl_adds_iterations(node);
+        const bool of_iteration = node->loop && !node->op->follows && !cdl_adds_iterations(node);
         const bool kept = of_iteration && (node->goes_back || node->learns);
         node->scratch_slice = kept ? floats : 0;
         add_iterations(plan, &node->scratch, kept ? node->iterations : 1, floats, 0, end);

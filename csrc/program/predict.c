@@ -198,7 +198,6 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
                  float *const *outputs, struct cdl_draws draws) {
     const bool in_place = rows >= CDL_ROW_BLOCK && program->reads_rows && is_plain(&arrays[0]);
     struct prediction job = {program, arrays, rows, outputs, draws, in_place};
-    cdl_refresh_shadows(program);
     cdl_prepare(program, false);
     cdl_watch_begin(&program->watch);
     /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */

@@ -9,12 +9,18 @@
 #include "program/feed.h"
 #include "program/run.h"
 
-/* A weight, and what it is rounded to a dtype, of which version (shadows.c). */
-struct cdl_shadow {
-    struct cdl_param *param, *rounded;
-    enum cdl_dtype dtype;
-    uint64_t version;
-    bool changes, learned; /* in a step; what learns the weight does it (cdl_trained.rounded) */
+/* What is made of weights and kept (derived.c). */
+struct cdl_derived {
+    struct cdl_param *from[CDL_MAX_PARAMS]; /* or NULL */
+    void (*make)(const struct cdl_derived *row, const struct cdl_kernels *kernels, size_t block);
+    uint64_t version;     /* of `from`, of which it is made; 0: of none yet */
+    bool stale;           /* to be made now */
+    struct cdl_param *to; /* a weight, block by block, or NULL: what `node` keeps */
+    const struct cdl_node *node;
+    enum cdl_dtype dtype;        /* that `to` is rounded to */
+    float epsilon;               /* of a normalization that is folded into `to` */
+    struct cdl_trained *trained; /* of from[0], or NULL */
+    bool learned;                /* what learns from[0] makes it, too (cdl_trained.rounded) */
 };
 
 struct cdl_program {
@@ -36,8 +42,8 @@ struct cdl_program {
     struct cdl_trained *trained;
     struct cdl_host *hosts;   /* one an instruction that has one */
     struct cdl_fault *faults; /* one an instruction that may have one */
-    struct cdl_shadow *shadows;
-    int n_shadows;
+    struct cdl_derived *derived;
+    int n_derived;
     struct cdl_trained *parts; /* of those that several instructions use */
     struct cdl_node **reports;
     double **states; /* one a report */
@@ -55,11 +61,12 @@ struct cdl_program {
     bool reaches;      /* some parameter's step depends on lengths (learn/tensorwise.h) */
     bool limits_norms; /* some parameter's columns do not grow beyond a norm */
     bool may_fail;     /* a host or a fault may end a run */
-    bool settles;     /* a node, or a program after it, has something to do once all have learned */
-    bool derives;     /* a node has derived weights of weights that change within a run */
-    bool mixes_rows;  /* samples of a batch see each other in predictions too */
-    bool keeps_order; /* and a sample what the one in its place of the batch before has left */
-    bool reads_rows;  /* the first node is dense, and alone reads the first input, line by line */
+    bool settles;    /* a node, or a program after it, has something to do once all have learned */
+    bool derives[2]; /* in evaluation, in training: rows of derived weights change in a run */
+    bool follows_batches; /* in training a node changes parameters as it goes forward */
+    bool mixes_rows;      /* samples of a batch see each other in predictions too */
+    bool keeps_order;     /* and a sample what the one in its place of the batch before has left */
+    bool reads_rows;   /* the first node is dense, and alone reads the first input, line by line */
     bool learns_later; /* after the backward pass of all nodes, not each after its own */
     bool is_long;      /* a batch takes so long that the watch is looked at within it */
     size_t piece;      /* samples that are gathered or copied out between two looks */
@@ -97,11 +104,17 @@ cdl_status cdl_cut(struct cdl_program *program);
  * thread takes one after the other, there is memory for one alone. */
 cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *def);
 
-/* shadows.c: the weight as nodes read it that round it to a dtype, made once for all of them. */
-cdl_status cdl_shadow_of(struct cdl_program *program, struct cdl_param *param, enum cdl_dtype dtype,
-                         bool pairs, struct cdl_param **out);
-void cdl_link_shadows(struct cdl_program *program);
-void cdl_destroy_shadows(struct cdl_program *program);
+/* derived.c: *param becomes what it is rounded to a dtype, made once for all nodes that read it so.
+ */
+cdl_status cdl_round_param(struct cdl_program *program, struct cdl_trained *trained,
+                           enum cdl_dtype dtype, bool pairs, struct cdl_param **param);
+/* NULL, or what does not fit of a normalization that a node's weights are to hold; and that the
+ * kernel and the bias become W f and (b - mean) f + beta with f = gamma / sqrt(variance + epsilon).
+ */
+const char *cdl_check_folds(const struct cdl_node *node, bool training);
+cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node);
+void cdl_link_derived(struct cdl_program *program);
+void cdl_destroy_derived(struct cdl_program *program);
 
 /* narrow.c: whether values of bfloat16 become floats for a node, block by block; floats that this
  * takes a thread; samples [first, last) of a pass. */

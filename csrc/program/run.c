@@ -19,7 +19,7 @@ struct loop {
     size_t steps;
     double end; /* the moment from which no batch begins */
     bool training;
-    bool looks, stop; /* written by thread 0 between two barriers */
+    bool looks, stop, stale; /* written by thread 0 between two barriers */
 };
 
 /* The next batch; of the optimizer's steps only those count that changed something. */
@@ -78,19 +78,22 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
     ctx->adds = ctx->more = false;
 }
 
+static void weights_changed(const struct loop *loop) {
+    if (loop->training || loop->program->settles) cdl_bump_versions(loop->program);
+    if (loop->training) cdl_are_learned(loop->program);
+}
+
 /* Now that all have learned: who is asked may read weights, and change them. What was made of the
- * weights before is made anew. */
-static void renew(struct loop *loop) {
+ * weights before is made anew, by all threads. */
+static void renew(struct loop *loop, struct cdl_team *team, int thread) {
     struct cdl_program *program = loop->program;
-    if (loop->training || program->settles) cdl_bump_versions(program);
-    cdl_shadows_are_fresh(program);
-    if (loop->looks) {
-        loop->stop = cdl_watch_answers(&program->watch, loop->end);
-        cdl_round_shadows(program, 0, 1, false);
-        cdl_shadows_are_fresh(program);
+    if (thread == 0) {
+        weights_changed(loop);
+        if (loop->looks) loop->stop = cdl_watch_answers(&program->watch, loop->end);
+        loop->stale = cdl_find_stale(program, loop->training) > 0;
     }
-    cdl_derive(program, loop->training);
-    if (program->after) cdl_derive(program->after, false);
+    cdl_barrier_wait(team, thread);
+    if (loop->stale) cdl_make_stale(program, team, thread);
 }
 
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
@@ -128,30 +131,25 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             loop->looks = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
-        if (program->n_shadows && (loop->training || program->settles)) {
-            cdl_round_shadows(program, thread, team->size, true);
-            cdl_barrier_wait(team, thread);
-        }
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
-        if (loop->looks || program->derives) {
-            if (thread == 0) renew(loop);
-            cdl_barrier_wait(team, thread);
-            if (loop->stop) break;
-        }
+        if (loop->looks || program->derives[loop->training]) renew(loop, team, thread);
+        if (loop->stop) break;
     }
 }
 
 /* Whether the time is up, or the caller has answered that the run is to end. */
 static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
                      bool training) {
-    struct loop loop = {program, pass, steps, end, training, false, false};
-    cdl_refresh_shadows(program);
+    struct loop loop = {.program = program, .pass = pass, .steps = steps, .end = end};
+    loop.training = training;
     program->ranks.ended = false;
-    if (training) cdl_bump_versions(program);
     cdl_prepare(program, training);
+    if (training) cdl_bump_versions(program);
     cdl_region(cdl_team_size(program), loop_work, &loop);
-    if (training || program->settles) cdl_bump_versions(program);
-    cdl_shadows_are_fresh(program);
+    if (cdl_is_void(program))
+        cdl_bump_versions(program);
+    else if (!program->derives[training])
+        weights_changed(&loop);
     return loop.stop;
 }
 
@@ -218,18 +216,18 @@ static void forward_half(void *arg, struct cdl_team *team, int thread) {
 size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training) {
     struct half half = {program, pass, cdl_context_of(program, pass, training, 0, 1), NULL, false};
     if (half.ctx.rows == 0) return 0;
-    cdl_refresh_shadows(program);
     cdl_prepare(program, training);
     cdl_watch_begin(&program->watch);
     if (training) cdl_step_begins(program);
     cdl_region(cdl_team_size(program), forward_half, &half);
+    if (training) cdl_bump_versions(program);
     if (cdl_is_void(program)) {
         if (training) cdl_step_is_void(program);
         return half.ctx.rows;
     }
     /* Where something learns, a backward pass comes, which reads the weights as they are. */
     if (!training || program->n_groups == 0) cdl_settle(program, &half.ctx);
-    if (training || program->settles) cdl_bump_versions(program);
+    if (program->settles) cdl_bump_versions(program);
     cdl_count_reports(program, &half.ctx);
     if (!training) cdl_count_penalties(program, &half.ctx, true); /* training: in its backward */
     return half.ctx.rows;
@@ -266,12 +264,13 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
     cdl_prepare_step(program, pass, 0, &half.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(cdl_team_size(program), backward_half, &half);
-    if (cdl_is_void(program)) {
+    const bool is_void = cdl_is_void(program);
+    if (is_void)
         cdl_step_is_void(program);
-        return;
-    }
-    if (program->n_groups) cdl_settle(program, &half.ctx);
+    else if (program->n_groups)
+        cdl_settle(program, &half.ctx);
     cdl_bump_versions(program);
+    if (is_void) return;
     cdl_count_penalties(program, &half.ctx, true);
     go_on(pass, true, half.learned);
 }

@@ -45,18 +45,11 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
     step->apply = ((int64_t)pass->iteration + 1) % each == 0;
 }
 
-void cdl_prepare(const struct cdl_program *program, bool training) {
+void cdl_prepare(struct cdl_program *program, bool training) {
     for (int i = 0; i < program->n_hosts; i++) program->hosts[i].failed = false;
     for (int i = 0; i < program->n_faults; i++) cdl_fault_clear(&program->faults[i]);
     cdl_derive(program, training);
     if (program->after) cdl_prepare(program->after, false);
-}
-
-void cdl_derive(const struct cdl_program *program, bool training) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
-        if (node->op->prepare) node->op->prepare(node, program->kernels, training);
-    }
 }
 
 /* What a node reads and writes is to fill half of the L2 cache at most. The weights, which each
@@ -79,13 +72,12 @@ size_t cdl_block_of_rows(const struct cdl_program *program, size_t most) {
 }
 
 void cdl_bump_versions(const struct cdl_program *program) {
-    for (int i = 0; i < program->n_trained; i++) program->trained[i].param->version++;
-    if (!program->settles) return;
-    for (int i = 0; i < program->n_nodes; i++) {
-        for (int k = 0; k < CDL_MAX_PARAMS; k++) {
-            struct cdl_param *param = program->nodes[i].param[k];
-            if (param) param->version++;
-        }
+    for (int i = 0; i < program->n_trained; i++) cdl_param_changes(program->trained[i].param);
+    for (int i = 0; i < program->n_nodes && (program->settles || program->follows_batches); i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        const bool changes = node->op->settle || cdl_follows_batches(node);
+        for (int k = 0; k < CDL_MAX_PARAMS && changes; k++)
+            if (node->param[k]) cdl_param_changes(node->param[k]);
     }
     if (program->after) cdl_bump_versions(program->after);
 }
@@ -312,7 +304,10 @@ static void settle_nodes(const struct cdl_program *program, const struct cdl_con
 }
 
 /* It reads the weights as they have become; what it computes is short, and does not end early. */
-static void run_after(struct cdl_program *after) {
+static void run_after(const struct cdl_program *program) {
+    struct cdl_program *after = program->after;
+    cdl_bump_versions(program);
+    if (cdl_find_stale(after, false)) cdl_make_stale(after, NULL, 0);
     const struct cdl_pass pass = {.rows = 1, .batch = 1};
     struct cdl_context ctx = cdl_context_of(after, &pass, false, 0, 1);
     ctx.watch = NULL;
@@ -325,7 +320,7 @@ static void run_after(struct cdl_program *after) {
 
 void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx) {
     settle_nodes(program, ctx);
-    if (program->after && ctx->training) run_after(program->after);
+    if (program->after && ctx->training) run_after(program);
 }
 
 /* The penalties that the last step saw, or those of the weights as they are. */

@@ -48,24 +48,25 @@ static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads
     return cdl_share_by(CDL_ROW_BLOCK, rows, thread, threads);
 }
 
-/* A thread's share in rounding the weights that nodes read rounded: of all, or of those that have
- * changed. Then they are fresh: for one thread to say. Or both, outside of a region. */
-void cdl_round_shadows(const struct cdl_program *program, int thread, int threads, bool all);
-void cdl_shadows_are_fresh(const struct cdl_program *program);
-void cdl_refresh_shadows(struct cdl_program *program);
-
 /* Once a run, by one thread, before the region. */
-void cdl_prepare(const struct cdl_program *program, bool training);
+void cdl_prepare(struct cdl_program *program, bool training);
 
-/* Derived weights (prepare() of ops) are made anew, by one thread: a part of the above, and once
- * weights have changed within a run. */
-void cdl_derive(const struct cdl_program *program, bool training);
+/* derived.c: what is made of weights is brought up to date. A part of the above; or, within a
+ * region, one thread finds what is to be made anew (the return value: how many floats it takes, or
+ * 0), behind a barrier all threads of a team make it, or (NULL) one alone, and another barrier
+ * follows. */
+void cdl_derive(struct cdl_program *program, bool training);
+size_t cdl_find_stale(struct cdl_program *program, bool training);
+void cdl_make_stale(const struct cdl_program *program, struct cdl_team *team, int thread);
+
+/* What weights are rounded to as they learn is that of their new versions. */
+void cdl_are_learned(struct cdl_program *program);
 
 /* Rows, of so many that there is memory for, that a prediction takes through all nodes: images of
  * which a node reads and writes more than fits in a cache go through a few at a time. */
 size_t cdl_block_of_rows(const struct cdl_program *program, size_t most);
 
-/* Weights that a run changes have changed, or are about to: what a node keeps of one is stale. */
+/* Weights that a run changes have changed, or are about to: what is made of one is stale. */
 void cdl_bump_versions(const struct cdl_program *program);
 
 /* What a thread's ops see of the batch at which a pass stands; `threads` is how many there are. */

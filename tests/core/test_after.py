@@ -76,6 +76,37 @@ def test_so_it_does_behind_a_batch_in_two_halves():
         np.testing.assert_array_equal(a, b)
 
 
+def scaled(w, bias):
+    """Makes a weight, whose rows stand for samples, less the bias, over 2."""
+    program = Program()
+    four = weight(np.full(3, 4.0))
+    x = program.emit("feature_norm", [program.param(w)], (5, 3), (bias, four), invert=0)
+    program.assign(w, x)
+    return program.fused(training=False)
+
+
+def scaled_steps(run, after):
+    program, weights = net()
+    weights[1].assign([0.5, -1.0, 2.0])
+    other = _core.Executor(scaled(*weights), 1) if after else None
+    options = {"training": True, "threads": 1, "after": other}
+    executor = _core.Executor(program, 16, optimizer=learner("sgd", weights), **options)
+    executor.begin([X, Y], 16)
+    run(executor, weights)
+    return [each.numpy() for each in weights]
+
+
+def test_what_it_has_made_of_a_weight_follows_the_batch_that_has_just_learned():
+    def by_hand(executor, weights):
+        for i in range(3):
+            executor.train(1, 100.0, [0.01], i, 0)
+            weights[0].assign((weights[0].numpy() - weights[1].numpy()) * np.float32(0.5))
+
+    expected = scaled_steps(by_hand, after=False)
+    found = scaled_steps(lambda e, _: e.train(3, 100.0, [0.01], 0, 0), after=True)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+
+
 def test_an_evaluation_leaves_the_weights():
     found = stepped(lambda e, _: e.test(3, 100.0))
     np.testing.assert_array_equal(found[0], np.ones((5, 3)))

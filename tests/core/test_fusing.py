@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import references as reference
 from oracle import Oracle
-from programs import activation, dense, mlp, predict, random_weight, train, weight
+from programs import (
+    activation,
+    dense,
+    mlp,
+    predict,
+    pull_back,
+    random_weight,
+    train,
+    weight,
+)
 
 from cdl import _core
 from cdl._ir.program import Program
@@ -283,6 +292,23 @@ def test_what_leads_to_nothing_is_left_out():
         assert ops(program.fused(training)) == ["dense"]
     program.metric("mean_squared_error", program.input((2,)), beside)
     assert ops(program.fused()) == ["dense", "dense", "metric"]
+
+
+@pytest.mark.parametrize(("most", "row"), [(np.inf, "plain_relu"), (6.0, "relu6")])
+def test_a_relu_behind_what_is_no_product_is_the_plain_one(most, row):
+    program = Program()
+    scale = weight(np.linspace(-1, 2, 40))
+    x = program.emit("affine", [program.input((40,))], (40,), (None, scale))
+    parameters = {"negative_slope": 0.0, "max_value": most, "threshold": 0.0}
+    program.output(activation(program, x, "relu", **parameters))
+    given = np.random.default_rng(1).normal(size=(5, 40)).astype(np.float32) * 5
+    for training in (False, True):
+        fused = program.fused(training)
+        assert (ops(fused), kinds(fused)[1]) == (["affine", "activation"], row)
+        np.testing.assert_array_equal(predict(fused, [given]), predict(program, [given]))
+    dy = np.random.default_rng(2).normal(size=(5, 40)).astype(np.float32)
+    found = [pull_back(each, [given], dy)[1][scale] for each in (program, program.fused())]
+    np.testing.assert_array_equal(*found)
 
 
 def test_a_branch_that_is_cut_leaves_a_product_to_its_activation():

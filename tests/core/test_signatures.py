@@ -48,8 +48,8 @@ def test_enums_of_an_op_are_in_the_order_of_its_signature(op):
 
 def test_a_signature_tells_weights_numbers_and_attributes_from_what_has_any_length():
     conv, norm, softmax = OPS["conv"], OPS["batch_norm"], OPS["softmax"]
-    assert conv.params == ("kernel", "bias")
-    assert (conv.numbers, conv.tail) == (("activation", "groups"), "window")
+    assert conv.params == ("kernel", "bias", "gamma", "beta", "mean", "variance")
+    assert (conv.numbers, conv.tail, conv.data) == (("activation", "groups"), "window", "epsilon")
     assert (norm.numbers, norm.attributes) == (("frozen",), ("momentum", "epsilon"))
     assert (norm.tail, norm.data) == ("", "renorm")
     assert softmax.params == softmax.numbers == softmax.attributes == ()

@@ -61,6 +61,7 @@ LAYERS = {
     ),
     "masking": ((4, 3), lambda: layers.Masking(0.0)),
     "batch normalization": ((5,), layers.BatchNormalization),
+    "batch renormalization": ((5,), lambda: layers.BatchNormalization(renorm=True)),
     "batch normalization of channels": ((3, 4), lambda: layers.BatchNormalization(axis=1)),
     "batch normalization plain": (
         (5,),
@@ -213,6 +214,21 @@ def images():
     return model, images
 
 
+def normalized():
+    """A batch normalization behind each kind of product, with and without biases and scales."""
+    x = Input((6, 6, 4))
+    y = layers.Conv2D(6, 3, groups=2, use_bias=False)(x)
+    y = layers.ReLU()(layers.BatchNormalization(name="folded")(y))
+    y = layers.DepthwiseConv2D(2, depth_multiplier=2)(y)
+    y = layers.BatchNormalization(center=False)(y)
+    y = layers.BatchNormalization(scale=False)(layers.Conv2DTranspose(5, 2, 2)(y))
+    y = layers.BatchNormalization(center=False, scale=False)(Dense(3, use_bias=False)(y))
+    model = Model(x, layers.Activation("tanh")(y))
+    for w in model.weights:
+        w.assign(w.numpy() + RNG.uniform(0.1, 0.5, w.shape))
+    return model, RNG.normal(size=(5, 6, 6, 4)).astype(np.float32)
+
+
 def wide():
     model = Sequential([Input((300,)), Dense(700, "swish"), Dense(50, "tanh"), Dense(1)])
     return model, RNG.normal(size=(3, 300)).astype(np.float32)
@@ -264,6 +280,7 @@ def operations():
 NETS = {
     "classifier": classifier,
     "images": images,
+    "normalized": normalized,
     "wide": wide,
     "merging": merging,
     "embedding": embedding,

@@ -35,10 +35,20 @@ def test_onnxruntime_predicts_what_cdl_does(name, tmp_path):
     model, x = case(name)
     model.export(tmp_path / "m.onnx", format="onnx")
     onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
-    within = 3e-6 if "wide" in name else 1e-6
+    within = 3e-6 if name in ("net wide", "net normalized") else 1e-6
     assert_close(predicted(tmp_path / "m.onnx", x), model, x, within)
     first = [each[:1] for each in x] if isinstance(x, list) else x[:1]
     assert_close(predicted(tmp_path / "m.onnx", first), model, x, within)
+
+
+def test_a_normalization_behind_a_product_is_in_its_weights(tmp_path):
+    model, _ = case("net normalized")
+    model.export(tmp_path / "m.onnx")
+    made = onnx.load(tmp_path / "m.onnx").graph
+    kinds = [node.op_type for node in made.node]
+    assert not {"Sub", "Mul"} & set(kinds)
+    assert kinds.count("Conv") == 2
+    assert "folded/beta_folded" in {each.name for each in made.initializer}
 
 
 @pytest.mark.parametrize("version", [13, 14, 15, 16, 17])

@@ -54,7 +54,7 @@ OF_ALL_STEPS = {
                 layers.Dense(3, activation="tanh"),
             ]
         ),
-        ["conv", "batch_norm", "activation", "pool", "reshape", "dense"],
+        ["conv", "pool", "reshape", "dense"],
     ),
 }
 
