@@ -40,7 +40,7 @@ THINGS = public_things()
 # Parts of cdl/ whose docstrings, private ones too, all begin with their subject.
 PLAIN = (
     "_cli", "_common", "_configs", "_variables", "callbacks", "data", "losses", "metrics",
-    "optimizers", "scripts", "utils",
+    "optimizers", "scripts", "trainers", "utils",
 )  # fmt: skip
 CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
 

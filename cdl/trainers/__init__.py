@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction of a model: what `compile`, `fit` and their like do.
+"""Training, evaluation and prediction of models: `compile`, `fit`, `evaluate`, `predict`.
 
 Who owns what on the way of a batch, from the user's call to the core:
 

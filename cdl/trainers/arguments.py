@@ -1,4 +1,4 @@
-"""The plain arguments of fit, evaluate and predict: counts, switches, splits."""
+"""Checks of plain arguments of fit, evaluate and predict: counts, switches, splits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from cdl.data import brief
 
 
 def whole(value: Any, name: str, at_least: int) -> int:
-    """An int of Python or NumPy, no less than `at_least`."""
+    """Check an int of Python or NumPy, no less than `at_least`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {_shown(value)}")
     if value < at_least:
@@ -22,17 +22,17 @@ def whole(value: Any, name: str, at_least: int) -> int:
 
 
 def optional_whole(value: Any, name: str) -> int | None:
-    """A positive int, or None."""
+    """Check a positive int, or None."""
     return None if value is None else whole(value, name, 1)
 
 
 def steps(value: Any, name: str) -> int | None:
-    """A positive int, or None. Limited by `config`'s setting."""
+    """Check a positive int, or None, limited by `config`'s setting."""
     return _limited(optional_whole(value, name), config.max_steps_per_epoch(), "steps_per_epoch")
 
 
 def epochs(value: Any, name: str) -> int:
-    """An int >= 0, limited by `config`'s setting."""
+    """Check an int >= 0, limited by `config`'s setting."""
     limited = _limited(whole(value, name, 0), config.max_epochs(), "epochs")
     assert limited is not None
     return limited
@@ -46,7 +46,7 @@ def _limited(value: int | None, most: int | None, name: str) -> int | None:
 
 
 def verbosity(value: Any, name: str) -> int | str:
-    """'auto', 0, 1 or 2; 'auto' is 2 if `config` says that output is a log."""
+    """Check 'auto', 0, 1 or 2; 'auto' is 2 if `config` says that output is a log."""
     if isinstance(value, (bool, np.bool_)):
         return int(value)
     if isinstance(value, str) and value == "auto":
@@ -57,7 +57,7 @@ def verbosity(value: Any, name: str) -> int | str:
 
 
 def shuffling(value: Any, name: str) -> bool | str:
-    """True, False or 'batch'."""
+    """Check True, False or 'batch'."""
     if isinstance(value, str) and value == "batch":
         return value
     if isinstance(value, (bool, np.bool_, int)) and value in (0, 1):
@@ -66,14 +66,14 @@ def shuffling(value: Any, name: str) -> bool | str:
 
 
 def switch(value: Any, name: str) -> bool:
-    """True or False."""
+    """Check a bool, of Python or NumPy."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {_shown(value)}")
     return bool(value)
 
 
 def split_point(split: Any, rows: int, name: str) -> int:
-    """Rows that are left for training; `rows` itself if nothing is split off."""
+    """Number of rows left for training; `rows` itself if nothing is split off."""
     if isinstance(split, bool) or not isinstance(split, (int, float, np.floating, np.integer)):
         raise TypeError(f"{name} must be a number between 0 and 1, got {_shown(split)}")
     if not 0 <= split < 1:
@@ -90,7 +90,7 @@ def split_point(split: Any, rows: int, name: str) -> int:
 
 
 def validation_epochs(frequency: Any, name: str) -> int | frozenset[int]:
-    """Every how many epochs to validate, or the set of epochs, counted from 1."""
+    """Check a period of validation, or a set of epochs, counted from 1."""
     if isinstance(frequency, (Sequence, set, frozenset)) and not isinstance(frequency, str):
         return frozenset(whole(epoch, f"each of {name}", 1) for epoch in frequency)
     if isinstance(frequency, (bool, np.bool_)) or not isinstance(frequency, (int, np.integer)):
@@ -110,7 +110,7 @@ def _shown(value: Any) -> str:
 
 
 def batch_of_states(model: Any, batch_size: int | None, samples: int, call: str) -> int | None:
-    """The batch size, which layers that keep states from batch to batch fix.
+    """Batch size fixed by layers that keep states from batch to batch.
 
     Args:
         model: the model.

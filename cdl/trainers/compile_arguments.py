@@ -1,7 +1,7 @@
-"""What `compile` was told, output by output: nothing is looked up yet.
+"""Arguments of `compile` by output, without a look-up of names.
 
 Losses, their weights and metrics come as one for all outputs, in lists, in dicts by the names of
-the outputs, or nested as the model puts out. Several losses of one output are added up.
+the outputs, or nested like the model's outputs. Several losses of one output are added up.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from cdl.trainers.signature import is_deep
 
 
 class OutputSpec(NamedTuple):
-    """What `compile` was told about one output; nothing is looked up yet."""
+    """Losses and metrics of one output as `compile` was given them."""
 
     losses: list[tuple[Any, float]]  # each with what it is multiplied by
     metrics: list[Any]
@@ -22,12 +22,12 @@ class OutputSpec(NamedTuple):
 
     @property
     def reads_target(self) -> bool:
-        """Whether something needs to know what the output should have been."""
+        """Whether a loss or metric reads the output's targets."""
         return bool(self.losses or self.metrics or self.weighted)
 
 
 def output_specs(given: dict[str, Any], names: Sequence[str], nest: Any) -> tuple[OutputSpec, ...]:
-    """The arguments of `compile`, output by output.
+    """Split the arguments of `compile` by output.
 
     Args:
         given: the arguments by name.
@@ -62,7 +62,7 @@ def _alike(nest: Any, given: Any) -> Any:
 
 
 def up_to(nest: Any, given: Any) -> list[Any] | None:
-    """The parts of `given` where `nest` has its leaves; None if they are not alike.
+    """Parts of `given` at the leaves of `nest`; None if they are not nested alike.
 
     None, too, if no part of `nest` is nested itself: names, and lists of other lengths, are checked
     elsewhere, with errors that say what is wrong.
@@ -91,7 +91,7 @@ def _walk(nest: Any, given: Any) -> list[Any] | None:
 
 
 def leaves(given: Any) -> list[Any]:
-    """All identifiers in lists and dicts of them, at whatever depth."""
+    """All identifiers in lists and dicts of them, at any depth."""
     if isinstance(given, Mapping) and "class_name" not in given:
         given = list(given.values())
     if isinstance(given, (list, tuple)):
@@ -103,14 +103,14 @@ def leaves(given: Any) -> list[Any]:
 
 
 class _Given(NamedTuple):
-    """One loss of `compile`, and its number among all of them."""
+    """Loss of `compile`, and its number among all of them."""
 
     loss: Any
     number: int
 
 
 class PartLoss(NamedTuple):
-    """A function that is the loss of several outputs at once."""
+    """Function that is the loss of several outputs at once."""
 
     loss: Any
     scale: float
@@ -120,7 +120,7 @@ class PartLoss(NamedTuple):
 
 
 def part_losses(given: dict[str, Any], names: Sequence[str], nest: Any) -> list[PartLoss]:
-    """The losses of `compile` that see several outputs, nested: functions where these are nested.
+    """Losses of `compile` for several outputs at once, nested as the outputs.
 
     Args:
         given: the arguments of `compile` by name.
@@ -133,7 +133,7 @@ def part_losses(given: dict[str, Any], names: Sequence[str], nest: Any) -> list[
 def _losses(
     given: Any, weights: Any, names: Sequence[str], nest: Any
 ) -> tuple[list[list[tuple[Any, float]]], list[PartLoss]]:
-    """The losses of each output with their weights, and those of several outputs at once.
+    """Losses of each output with their weights, and those of several outputs at once.
 
     One that is given alone is for all outputs, one by one.
     """
@@ -163,7 +163,7 @@ def _losses(
 
 
 def _numbered(given: Any, found: list[_Given]) -> Any:
-    """The same structure with numbers at its losses, in the order in which a tree is flattened."""
+    """Structure of losses with each replaced by its number, in the order of tree flattening."""
     if isinstance(given, Mapping) and "class_name" not in given:
         numbers = {key: _numbered(given[key], found) for key in sorted(given)}
         return {key: numbers[key] for key in given}
@@ -175,14 +175,14 @@ def _numbered(given: Any, found: list[_Given]) -> Any:
 
 
 def _sees_parts(given: Any) -> bool:
-    """Whether it is a function, that may be the loss of several outputs at once."""
+    """Whether a loss is a function, which may be that of several outputs at once."""
     return isinstance(given, _Given) and hasattr(given.loss, "__code__")
 
 
 def _spread(
     given: Any, nest: Any, path: tuple[Any, ...], top: bool = True
 ) -> Iterator[tuple[Any, _Given, tuple[Any, ...]]]:
-    """Which losses belong to which outputs: the name of one, or several, nested.
+    """Outputs of each loss: the name of one, or several, nested.
 
     Args:
         given: losses, nested.
@@ -236,7 +236,7 @@ def _spread(
 def _scales(
     given: Any, weights: Any, numbered: list[_Given], names: Sequence[str], nest: Any
 ) -> Any:
-    """A function of the number of a loss and that of its output: what the loss is multiplied by."""
+    """Function from the numbers of a loss and an output to the loss weight."""
     name = "compile: loss_weights"
     if not isinstance(weights, (list, tuple, Mapping)):
         alone = 1.0 if weights is None else _number(weights, name)
@@ -276,7 +276,7 @@ def _listed(arguments: dict[str, Any], name: str) -> list[Any]:
 
 
 def _flat(given: Any) -> list[Any]:
-    """The metrics in lists and dicts; a config is one."""
+    """Metrics in lists and dicts; a config is one."""
     if isinstance(given, Mapping) and "class_name" not in given:
         given = [given[key] for key in sorted(given)]
     if isinstance(given, (list, tuple)):
@@ -299,7 +299,7 @@ def _number(given: Any, name: str) -> float:
 
 
 def _is_metric(given: Any) -> bool:
-    """Whether something looks like a metric: a name, a function or an object."""
+    """Whether an object looks like a metric: a name, a function or an object."""
     return isinstance(given, str) or callable(given)
 
 
@@ -307,7 +307,7 @@ def _is_metric(given: Any) -> bool:
 
 
 def _for_each(given: Any, name: str, names: Sequence[str], partly: bool) -> list[Any]:
-    """The elements of a list with one for each output, or of a dict by their names."""
+    """Elements of a list with one for each output, or of a dict by their names."""
     if isinstance(given, Mapping):
         known = set(names)
         unknown = [key for key in given if key not in known]
@@ -327,7 +327,7 @@ def _for_each(given: Any, name: str, names: Sequence[str], partly: bool) -> list
 
 
 def _lists(given: Any, name: str, names: Sequence[str]) -> list[list[Any]]:
-    """The metrics of each output, which may be one, a list or None."""
+    """Metrics of each output, which may be one, a list or None."""
     if given is None or (isinstance(given, (list, tuple)) and not given):
         return [[] for _ in names]
     if not isinstance(given, (list, tuple, Mapping)):

@@ -1,4 +1,4 @@
-"""Compiled: what `compile` was given, resolved once shapes are known.
+"""Compiled: the arguments of `compile`, resolved once shapes are known.
 
 Keras decides by the shapes of targets and output which accuracy 'accuracy' means, and which
 crossentropy 'crossentropy' means. So `compile` checks all that needs no shapes, and the first data
@@ -24,7 +24,7 @@ RAW = "raw"
 
 
 class Logged(NamedTuple):
-    """A metric under the name by which it appears in the logs."""
+    """Metric under its name in the logs."""
 
     name: str
     metric: Any
@@ -36,17 +36,17 @@ class Logged(NamedTuple):
 
     @property
     def runs(self) -> Any:
-        """What adds it up: the metric, or what the core runs instead."""
+        """Metric, or its traced form, that accumulates values."""
         return self.metric if self.traced is None else self.traced
 
     @property
     def key(self) -> int | str:
-        """What it is among the reports of a program."""
+        """Key of the metric among the reports of a program."""
         return self.name if self.output >= 0 else self.output
 
 
 class OutputLoss(NamedTuple):
-    """A loss of an output, which may have several of them."""
+    """Loss of an output, which may have several of them."""
 
     loss: Any
     scale: float  # by which it counts in the whole loss
@@ -56,7 +56,7 @@ class OutputLoss(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What reads the targets of an output."""
+    """Losses and metrics that read the targets of an output."""
 
     losses: tuple[Any, ...]  # of this output
     readers: tuple[tuple[str, str], ...]  # who reads y, as what: "values", "classes", "labels" ...
@@ -64,14 +64,14 @@ class Target(NamedTuple):
     needs_raw_y: bool  # whether the shape of a row of y matters: to Python code, or to labels
 
     def ignores_y(self) -> bool:
-        """Whether losses read the targets, and none of them looks at these."""
+        """Whether losses read the targets, but none uses them."""
         return len(self.losses) == len(self.readers) > 0 and all(
             getattr(loss, "ignores_targets", False) for loss in self.losses
         )
 
 
 class Resolved(NamedTuple):
-    """Loss and metrics, all known, and what they need."""
+    """Loss and metrics as objects, and their needs."""
 
     losses: tuple[OutputLoss, ...]  # of all outputs, in the order in which they are listed
     targets: tuple[Target, ...]  # one an output
@@ -82,7 +82,7 @@ class Resolved(NamedTuple):
 
 
 class Compiled:
-    """The arguments of `compile`, checked.
+    """Arguments of `compile`, checked.
 
     Args:
         given: the arguments by name, as they came.
@@ -137,11 +137,11 @@ class Compiled:
         self._check_names()
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled and copied: all but what weights of this very process were."""
+        """Attributes to pickle and copy: all but this process's stamps of weights."""
         return {**vars(self), "stamps": None}
 
     def _check_names(self) -> None:
-        """Find unknown names now and not at the first data."""
+        """Check for unknown names now, before the first data."""
         given, of_metrics = leaves(self.given["loss"]), leaves(self.given["metrics"])
         of_metrics += leaves(self.given["weighted_metrics"])
         self.has_loss, self.has_metrics = bool(given), bool(of_metrics)
@@ -154,7 +154,7 @@ class Compiled:
                 metrics.get(identifier)
 
     def specs(self, names: Sequence[str], nest: Any = None) -> tuple[OutputSpec, ...]:
-        """What was said about each output; ValueError if it does not fit their names."""
+        """Losses and metrics by output; ValueError if they do not fit the outputs' names."""
         if self._specs is None:
             self._specs = output_specs(self.given, names, nest)
             self._parts = part_losses(self.given, names, nest)
@@ -164,7 +164,7 @@ class Compiled:
     def resolve(
         self, outputs: Sequence[Info], y_shapes: Sequence[Shape], nest: Any = None
     ) -> Resolved:
-        """Loss and metrics for these shapes; the first call's answer stays if it is kept.
+        """Loss and metrics for these shapes; a kept result of the first call is final.
 
         Args:
             outputs: of the model.
@@ -211,7 +211,7 @@ class Compiled:
 
 
 def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
-    """The outputs as their losses are listed: Keras goes by a dict of losses for one of outputs."""
+    """Outputs in the order of their losses: Keras goes by a dict of losses for one of outputs."""
     if not isinstance(nest, dict) or not isinstance(given, Mapping):
         return list(range(len(outputs)))
     numbers = {info.name: i for i, info in enumerate(outputs)}
@@ -220,7 +220,7 @@ def _order(outputs: Sequence[Info], given: Any, nest: Any) -> list[int]:
 
 
 def _logged(loss: Any, output: Info) -> str:
-    """The name of the loss of one output among several; as in Keras others may have it too."""
+    """Log name of one output's loss among several; as in Keras others may have it too."""
     return f"{output.name if output.has_name else loss.name}_loss"
 
 
@@ -230,7 +230,7 @@ def _logged_metrics(
     shapes: Sequence[tuple[Shape, Shape]],
     eager: bool,
 ) -> list[Logged]:
-    """All metrics, in Keras's order: those without weights of all outputs, then those with."""
+    """All metrics in Keras's order: the unweighted ones of all outputs, then the weighted."""
     found: list[Logged] = []
     names = FreeNames("loss")
     for weighted in (False, True):
@@ -256,7 +256,7 @@ def _reader(kind: str, name: str, thing: Any, module: Any) -> tuple[str, str]:
 
 
 def _by_shape(identifier: Any) -> bool:
-    """Whether only shapes tell what a name means."""
+    """Whether a name's meaning depends on shapes."""
     return isinstance(identifier, str) and identifier.lower() in (
         "accuracy",
         "acc",

@@ -1,4 +1,4 @@
-"""From the data that the user handed in to checked Arrays and a built model.
+"""Checks of the user's data: checked Arrays and a built model.
 
 All that can be wrong with data is found here, before a layer is built, a weight is changed or the
 core is called; so a call that fails leaves the model as it was.
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) -> list[Any]:
-    """Targets or weights as one element an output.
+    """Targets or weights as one element per output.
 
     As in Keras, a list may have only the elements of those outputs that have a loss or metric.
     """
@@ -44,7 +44,7 @@ def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) 
 def sample_weights(
     model: TrainableModel, compiled: Compiled, given: Any, rows: int, call: str
 ) -> list[Array | None]:
-    """Sample weights output by output, checked to have as many rows; one array is for all."""
+    """Sample weights by output, checked to have as many rows; one array is for all."""
     names = output_names(model)
     name = f"{call}: sample_weight"
     if len(names) == 1 and not isinstance(given, Mapping):
@@ -101,7 +101,7 @@ def fit_weights(
 def checked_targets(
     y: Array | None, target: Target, output: tuple[int, ...], name: str
 ) -> Array | None:
-    """The targets of an output checked against all that reads them."""
+    """Targets of an output, checked against all that reads them."""
     if y is None:
         if target.readers:
             raise ValueError(f"{name} must be given for the {target.readers[0][0]}, got None")
@@ -128,7 +128,7 @@ def checked_targets(
 
 
 def warn_of_no_probabilities(y: Array | None, loss: Any, name: str) -> None:
-    """Warn of targets that a crossentropy cannot be of: it has no least value then.
+    """Warn of targets that are no probabilities, for which a crossentropy has no minimum.
 
     Keras trains on them without a word; so do calls with one batch.
     """
@@ -146,7 +146,7 @@ def warn_of_no_probabilities(y: Array | None, loss: Any, name: str) -> None:
 
 
 def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | None = None) -> None:
-    """Raise ValueError for the first label that is no class number, nor the one to be ignored."""
+    """Raise ValueError for the first label that is no class number, nor the one to ignore."""
     bad = _core.check_classes(y, classes)
     if bad >= 0 and ignored is not None:
         bad = _core.check_classes(np.where(y == ignored, 0, y), classes)
@@ -160,7 +160,7 @@ def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | No
 
 
 class Arrays(NamedTuple):
-    """Checked data, a row a sample: what programs are fed from.
+    """Checked data, a row a sample: the arrays that programs read.
 
     Attributes:
         x: one array an input of the model.
@@ -181,20 +181,20 @@ class Arrays(NamedTuple):
         return len(self.x[0])
 
     def without_weights(self) -> "Arrays":
-        """The same, all samples weighing 1."""
+        """Data in which all samples weigh 1."""
         return self._replace(weight=None)
 
     def all(self) -> list[Array]:
-        """All arrays that there are."""
+        """List of all arrays."""
         given = (*self.x, *self.y, *(self.weight or ()))
         return [each for each in given if each is not None]
 
     def rows(self, start: int, stop: int) -> "Arrays":
-        """A part of it, as views."""
+        """Slice of the rows, as views."""
         return self.each(lambda each: each[start:stop])
 
     def each(self, function: Callable[[Array], Array]) -> "Arrays":
-        """What a function makes of each array."""
+        """Data with a function applied to each array."""
 
         def part(arrays: Sequence[Array | None]) -> tuple[Any, ...]:
             return tuple(None if each is None else function(each) for each in arrays)
@@ -204,7 +204,7 @@ class Arrays(NamedTuple):
 
 
 def inputs(model: TrainableModel, x: Any, call: str, batch: int | None = None) -> list[Array]:
-    """x alone, for predict; builds the model if it is not."""
+    """Checked x alone, for predict; builds the model if needed."""
     flat = _flat_inputs(model, x, call)
     names = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     arrays = _as_rows(flat, names, call)
@@ -229,7 +229,7 @@ def training_data(
     batch: int | None = None,
     trains: bool = False,
 ) -> Arrays:
-    """x, y and weights for training or evaluation; builds the model if it is not.
+    """Checked x, y and weights for training or evaluation; builds the model if needed.
 
     Args:
         model: the model.
@@ -305,7 +305,7 @@ def _for_custom_loss(
     others: tuple[Any, Any, Any],
     call: str,
 ) -> Arrays:
-    """The same where only the model's own `compute_loss` reads targets, whatever they are."""
+    """Checked data where only the model's own `compute_loss` reads targets, of any form."""
     y, sample_weight, class_weight = others
     nested = arrays_in(y, f"{call}: y")
     paths = [(path, leaf) for path, leaf in tree.flatten_with_path(nested) if leaf is not None]
@@ -334,7 +334,7 @@ _X, _Y = ["x"], ["y"]
 
 
 def _flat_inputs(model: TrainableModel, x: Any, call: str) -> list[Any]:
-    """One element an input; ValueError for several arrays where the model has one input."""
+    """Inputs as one element each; ValueError for several arrays where the model has one input."""
     model._heed_changes()
     flat: list[Any] = model._flat_inputs(x, call)
     if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
@@ -366,7 +366,7 @@ def _only_target(given: Any, rows: int, name: str) -> Any:
 
 
 def _ranks(given: Any) -> list[int]:
-    """The numbers of axes of a list of arrays; an empty list for anything else."""
+    """Numbers of axes of a list of arrays; an empty list for anything else."""
     arrays = all(hasattr(each, "shape") and len(each.shape) for each in given)
     return [len(each.shape) for each in given] if arrays else []
 
@@ -407,7 +407,7 @@ def _shapes(ys: Sequence[Array | None]) -> list[Shape]:
 def like_first(
     arrays: Arrays, first: Arrays, name: str, number: int, takes_sizes: bool = False
 ) -> Arrays:
-    """A batch of a stream, checked to have the same parts as the first one had.
+    """Batch of a stream, checked to have the parts of the first one.
 
     With `takes_sizes` targets may have another shape than the first ones.
     """

@@ -1,4 +1,4 @@
-"""The derivatives of any function: by its arguments, or by weights for a step of one's own."""
+"""Derivatives of functions: by their arguments, or by weights for custom steps."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _KEPT = 8  # programs, by shapes of arguments
 
 
 class _Traced:
-    """A function, traced for such arguments as one call has.
+    """Function, traced for the arguments of one call.
 
     Args:
         function: the user's.
@@ -64,7 +64,7 @@ class _Traced:
         self.others: list[Value] = []
 
     def append(self, program: Program, values: list[Value]) -> Value:
-        """Append it to a program of `SeveralRows`; the value, 0 in rows that do not count."""
+        """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
         assert isinstance(program, SeveralRows)
         lowered = self.arguments.append(self.graph, program, values)
         value, aux = lowered if self._has_aux else (lowered, None)
@@ -73,7 +73,7 @@ class _Traced:
         return program.masked(value)
 
     def result(self, value: Array, others: Sequence[Array]) -> Any:
-        """What the function gives, out of the outputs of the program."""
+        """Result of the function, from the outputs of the program."""
         arrays = [value, *others]
         parts = zip(self._tensors, arrays, self._counts, strict=True)
         value, *found = [self.arguments.own_rows(*each) for each in parts]
@@ -90,7 +90,7 @@ def _tensors(structure: Any) -> list[KerasTensor]:
 
 
 class _Compiled:
-    """A function for arguments of one form, and what it takes to differentiate it by weights.
+    """Function compiled for arguments of one form, with its derivatives by weights.
 
     Args:
         traced: the function.
@@ -116,7 +116,7 @@ class _Compiled:
     def of(
         self, arguments: Arguments, variables: list[Variable], step: int
     ) -> tuple[Any, list[Array]]:
-        """The value, and the gradient by each weight; 0 for one that is not read."""
+        """Value, and gradient by each weight; 0 for one that is not read."""
         with self._gathering.lock:
             self._gathering.begin(arguments.arrays, arguments.rows)
             self._gathering.train(step)
@@ -131,7 +131,7 @@ class _Compiled:
 def _by_weights(
     function: Callable[..., Any], variables: list[Variable], has_aux: bool
 ) -> Callable[..., tuple[Any, list[Array]]]:
-    """What `value_and_grad` gives for weights.
+    """Function of `value_and_grad` for weights.
 
     Args:
         function: of arrays.
@@ -171,7 +171,7 @@ def value_and_grad(
     variables: Sequence[Variable] | None = None,
     has_aux: bool = False,
 ) -> Callable[..., tuple[Any, Any]]:
-    """A function that gives what `function` gives, and its derivative.
+    """Function that returns the value of `function` and its gradient.
 
     Arguments are arrays whose first axis are the samples, and single numbers, such as a coefficient
     that is annealed: these are traced as well, so another number takes no other program. Arrays of
@@ -231,7 +231,7 @@ def value_and_grad(
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Callable[..., Any]:
-    """A function that gives the derivative of `function`; see `value_and_grad`.
+    """Function that returns the gradient of `function`; see `value_and_grad`.
 
     Args:
         function: of arrays whose first axis are the samples, and of numbers.

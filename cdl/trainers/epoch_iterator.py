@@ -1,4 +1,4 @@
-"""One epoch of training or one evaluation: batches, hooks, progress, Ctrl-C.
+"""Epochs of training and passes of evaluation: batches, hooks, progress, Ctrl-C.
 
 A feed is what batches come from, arrays in passes or a stream. It remembers where it is: with
 `steps_per_epoch` an epoch may end in the middle of a pass, and the next one goes on from there.
@@ -30,7 +30,7 @@ _ORDERS = 1 << 14
 
 
 class EpochIterator(Protocol):
-    """Batches for a train function.
+    """Interface of iterators that run a train function over batches.
 
     Attributes:
         train_function: what runs them: a TrainFunction, or CustomSteps in its place.
@@ -54,31 +54,31 @@ class EpochIterator(Protocol):
         """
 
     def start(self) -> dict[str, Any]:
-        """What must be the same on all ranks that share the batches."""
+        """Values that all ranks sharing the batches must agree on."""
 
     def draw_anew(self) -> None:
-        """The generators have been changed: what was drawn ahead does not count."""
+        """Discard orders drawn ahead, since the generators have changed."""
 
     def begin_epoch(self) -> None:
-        """Get ready for an epoch."""
+        """Prepare for an epoch."""
 
     def end_epoch(self) -> None:
-        """An epoch is over."""
+        """Finish the current epoch."""
 
     def reset(self) -> None:
-        """Another validation is to begin."""
+        """Prepare for another validation."""
 
     def close(self) -> None:
-        """Nothing more will be read."""
+        """Release the data; nothing more will be read."""
 
     def ran_out(self, done: int, kind: str) -> None:
-        """There is no batch any more though there should be one: warn or raise."""
+        """Warn or raise for a batch that is missing."""
 
     def ready(self) -> bool:
         """Whether there is another batch in this pass."""
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+        """Run up to `steps` batches or for about `seconds`; the number run."""
 
 
 class ArrayIterator:
@@ -126,7 +126,7 @@ class ArrayIterator:
             permutation(min(batch, self._rows) if shuffle == "batch" else self._rows)
 
     def begin_epoch(self) -> None:
-        """Start a pass, unless one is to be gone on with."""
+        """Start a pass, unless the last one goes on."""
         if not self._left or self._restart:
             order = self._order()
             self._left = self._per_pass
@@ -136,7 +136,7 @@ class ArrayIterator:
                 self.train_function.begin(self.arrays, self._batch, order)
 
     def _fetch(self) -> None:
-        """Copy the rows of the next batches out of files that are mapped into memory."""
+        """Copy the rows of the next batches out of memory-mapped files."""
         arrays: Any = self.arrays
         size = sum(each.dtype.itemsize * math.prod(each.shape[1:]) for each in arrays.all())
         batches = max(1, FETCHED // max(1, size * self._batch))
@@ -148,7 +148,7 @@ class ArrayIterator:
 
     @property
     def runs_fused(self) -> bool:
-        """Whether `run_epochs` can: the whole arrays are shuffled, and so is nothing else."""
+        """Whether `run_epochs` applies: the arrays are shuffled as a whole, or not at all."""
         plain = self._restart and not self._mapped and self._shuffle and self._shuffle != "batch"
         return bool(plain) and self.train_function.runs_fused and ranks.current() is None
 
@@ -178,20 +178,20 @@ class ArrayIterator:
         }
 
     def draw_anew(self) -> None:
-        """Nothing needs to be done: an order is drawn when its pass begins."""
+        """Do nothing: an order is drawn when its pass begins."""
 
     def end_epoch(self) -> None:
-        """Nothing needs to be done."""
+        """Do nothing at the end of an epoch."""
 
     def reset(self) -> None:
-        """Nothing needs to be done: `restart` does it."""
+        """Do nothing: `restart` starts each pass."""
 
     def close(self) -> None:
-        """Leave files behind the arrays as they were found."""
+        """Restore the state of mapped files."""
         self._mapped.close()
 
     def ran_out(self, done: int, kind: str) -> None:
-        """Warn."""
+        """Warn that the data ran out early."""
         warn_out_of_data(kind, done, self.target)
 
     def _order(self) -> NDArray[np.int64] | None:
@@ -209,7 +209,7 @@ class ArrayIterator:
         return self._left > 0
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+        """Run up to `steps` batches or for about `seconds`; the number run."""
         if self._mapped:
             seconds = min(seconds, MAPPED_SLICE)
         if self._fetches:
@@ -224,7 +224,7 @@ class ArrayIterator:
 
 
 class StreamIterator:
-    """The batches of a generator or another iterable, each of its own size.
+    """Batches of a generator or another iterable, each of its own size.
 
     Args:
         train_function: what runs the batches.
@@ -257,42 +257,42 @@ class StreamIterator:
 
     @property
     def runs_fused(self) -> bool:
-        """False: each batch is brought by Python."""
+        """False: Python reads each batch."""
         return False
 
     def start(self) -> dict[str, Any]:
-        """How many batches; each is looked at when it comes."""
+        """Number of batches; each batch is checked when it comes."""
         return {"steps": self.target}
 
     def draw_anew(self) -> None:
-        """Forget the order of a PyDataset whose first batch has been looked at."""
+        """Forget the order of a PyDataset whose first batch has been read."""
         if self._stream.is_dataset:
             self._stream.rewind()
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
-        """Nothing, since `runs_fused` is False."""
+        """Not available, since `runs_fused` is False."""
 
     def begin_epoch(self) -> None:
-        """Start the stream anew where it can and should be."""
+        """Restart the stream where it can and should be."""
         self._stream.begin_epoch()
         self._stream.expect(self.target)
         if self._stream.taken and (self._restart or not self._stream.ready()):
             self._stream.rewind()
 
     def end_epoch(self) -> None:
-        """Tell the stream, which may have something to do."""
+        """Notify the stream of the end of an epoch."""
         self._stream.end_epoch()
 
     def reset(self) -> None:
-        """Tell the stream, as Keras does, that there was an epoch."""
+        """Notify the stream, as Keras does, that there was an epoch."""
         self._stream.end_epoch()
 
     def close(self) -> None:
-        """Let the stream read no more."""
+        """Stop the reading of the stream."""
         self._stream.close()
 
     def ran_out(self, done: int, kind: str) -> None:
-        """Warn; raise ValueError in a fit, if the stream is a generator, and so has nothing more.
+        """Warn; in a fit ValueError, if the stream is an exhausted generator.
 
         Raises:
             ValueError: the generator has ended.
@@ -313,7 +313,7 @@ class StreamIterator:
         return self._stream.ready()
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run one batch; the caller's loop brings the next one."""
+        """Run one batch; the caller's loop asks for the next."""
         del steps, seconds
         self.arrays = arrays = self._check(self._stream.take())
         shared = ranks.current()
@@ -326,7 +326,7 @@ class StreamIterator:
 
 
 def in_order(values: dict[str, float]) -> dict[str, float]:
-    """Logs as Keras has them, by name: 'accuracy' before 'loss', capitals first."""
+    """Logs sorted by name as in Keras: 'accuracy' before 'loss', capitals first."""
     return dict(sorted(values.items()))
 
 
@@ -369,7 +369,7 @@ def for_step(
 
 
 def refuse_beside_stream(call: str, source: Any, **given: Any) -> None:
-    """ValueError for an argument that only arrays take, if it is given; a warning of batch_size."""
+    """ValueError for an argument that only arrays take; a warning for batch_size."""
     kind = "a PyDataset" if isinstance(source, data.PyDataset) else "a generator"
     if given.pop("batch_size", None) is not None:  # Keras's guides give it, without effect
         warn(f"{call}: batch_size has no effect when x is {kind}, which makes the batches")
@@ -394,7 +394,7 @@ def stream_iterator(
     in_fit: bool = False,
     validating: bool = False,
 ) -> EpochIterator:
-    """A feed of the batches of a generator, a PyDataset or another iterable.
+    """Epoch iterator over a generator, a PyDataset or another iterable.
 
     Args:
         model: the model; it is built by the first batch if it is not.
@@ -455,7 +455,7 @@ def array_iterator(
     steps: int | None,
     **options: Any,
 ) -> ArrayIterator:
-    """Batches of at most `batch` rows of checked arrays; for `options` see ArrayIterator."""
+    """Epoch iterator over checked arrays, in batches of at most `batch` rows."""
     batch = min(batch, arrays.samples)
     return ArrayIterator(
         model._train_function(compiled, kind, arrays, batch), arrays, batch, steps, **options

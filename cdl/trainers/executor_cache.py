@@ -1,4 +1,4 @@
-"""ExecutorCache: the train functions of a compiled model, kept from one run to the next."""
+"""ExecutorCache: the train functions of a compiled model, reused from run to run."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ _KEPT = 8
 
 
 class ExecutorCache:
-    """Train functions by kind of run, rows of a batch, and form of the data.
+    """Cache of train functions by kind of run, rows per batch, and form of the data.
 
     One that runs is not here, so a callback that evaluates within `fit` gets another one. None
     holds its model, so that a model's memory goes with the last reference to it.
@@ -38,18 +38,18 @@ class ExecutorCache:
         register_cache(self)
 
     def forget(self) -> None:
-        """Forget all train functions, those that run included."""
+        """Drop all train functions, including running ones."""
         self.outdate()
         self._stepping.clear()
 
     def outdate(self) -> None:
-        """Make all train functions anew; those of single batches go on with what they added up."""
+        """Recreate all train functions; those of single batches keep their sums."""
         self._idle.clear()
         self._gradients = None
         self._token = object()
 
     def take(self, model: TrainableModel, kind: str, arrays: Arrays, rows: int) -> TrainFunction:
-        """A train function for data like `arrays` in batches of `rows`, "train" or "test"."""
+        """Train function for data like `arrays` in batches of `rows`, "train" or "test"."""
         resolved = self._compiled.resolved
         assert resolved is not None
         if kind == "train":
@@ -61,7 +61,7 @@ class ExecutorCache:
         return self._kept(key, resolved) or self._make(model, key, form, resolved, rows)
 
     def _kept(self, key: Any, resolved: Resolved) -> TrainFunction | None:
-        """The train function of a key, if it has these losses; others may have come since."""
+        """Cached train function of a key, if it has the current losses."""
         found = self._idle.pop(key, None)
         return found if found is not None and found.resolved.losses is resolved.losses else None
 
@@ -107,7 +107,7 @@ class ExecutorCache:
     def stepping(
         self, model: TrainableModel, kind: str, arrays: Arrays, with_metrics: bool
     ) -> TrainFunction:
-        """The train function of single batches, which is not reset between them.
+        """Train function of single batches, which is not reset between them.
 
         Args:
             model: the model.
@@ -143,12 +143,12 @@ class ExecutorCache:
         return train_function
 
     def reset_steps(self) -> None:
-        """Forget what the batches of `stepping` have added up."""
+        """Reset the sums of `stepping`'s batches."""
         for train_function in self._stepping.values():
             train_function.reset()
 
     def gradients(self, model: TrainableModel, arrays: Arrays) -> Gradients:
-        """What gathers gradients of batches like `arrays`; the last one is kept."""
+        """Gatherer of gradients for batches like `arrays`; the last one is cached."""
         resolved = self._compiled.resolved
         assert resolved is not None
         rows, variables = arrays.samples, model.trainable_variables
@@ -161,7 +161,7 @@ class ExecutorCache:
         return self._gradients[1]
 
     def give_back(self, train_function: TrainFunction) -> None:
-        """Keep a train function for the next run, if it is one of these."""
+        """Cache a train function for the next run."""
         if train_function.key[0] is self._token:
             self._idle[train_function.key] = train_function
             if train_function.key[3].inputs is None:
@@ -172,7 +172,7 @@ class ExecutorCache:
                 trim(self._idle, lambda each: each.executor.memory()[0], _KEPT)
 
     def _agree_on_variables(self, model: TrainableModel) -> None:
-        """The weights that training changes are those of its first step, until the next compile."""
+        """Fix the trained weights at the first step, until the next compile."""
         compiled = self._compiled
         if self._agreed_at == changes() and compiled.variables is not None:
             return
@@ -192,7 +192,7 @@ class ExecutorCache:
 
 
 def _warn_of_nothing(model: TrainableModel) -> None:
-    """Say that training changes nothing, as in the recipe of a GAN that was written for Keras 2."""
+    """Warn that training changes nothing, as in GAN recipes for Keras 2."""
     has = "it has none" if not model.weights else "`trainable` is False"
     advice = ""
     if model.weights:

@@ -1,4 +1,4 @@
-"""What fit and evaluate do: check all, then run epochs over feeds."""
+"""Loops of fit and evaluate: checks, then epochs over epoch iterators."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def fit(
     validation_batch_size: Any,
     validation_freq: int,
 ) -> History:
-    """What `Model.fit` does."""
+    """Train a model: all of `Model.fit`."""
     compiled = model._compiled_for("fit", trains=True)
     batch_size = arguments.optional_whole(batch_size, "fit: batch_size")
     epochs = arguments.epochs(epochs, "fit: epochs")
@@ -144,7 +144,7 @@ def _run_epochs(
     validation: _Validation | None,
     frequency: int | frozenset[int],
 ) -> None:
-    """The epochs of a fit, with their hooks."""
+    """Run the epochs of a fit, with their hooks."""
     chunk = model.steps_per_execution
     _begin(model, iterator)
     try:
@@ -190,7 +190,7 @@ def _run_epochs(
 
 
 def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
-    """Forget what the last run left on a model."""
+    """Reset a model's state of the last run."""
     model.stop_training = False
     if job.halted:  # looked at last: train_many says so first, and then sets the flag
         model.stop_training = True
@@ -202,7 +202,7 @@ def _begin(model: TrainableModel, iterator: EpochIterator) -> None:
 def _run_together(
     iterator: EpochIterator, callbacks: CallbackList, epoch: int, most: int
 ) -> list[dict[str, float]]:
-    """Up to `most` epochs in one call; their logs, which History has also if one is interrupted."""
+    """Run up to `most` epochs in one call; their logs, also in History after an interrupt."""
     passes: list[dict[str, float]] = []
     try:
         iterator.run_epochs(most, passes)
@@ -216,7 +216,7 @@ def _run_together(
 def watched(
     logs: dict[str, Any], iterator: EpochIterator, model: TrainableModel, call: str
 ) -> dict[str, Any]:
-    """The logs; if their loss is not finite, it is said once what it comes from."""
+    """Return the logs, with one report of the cause of a loss that is not finite."""
     loss, compiled = logs.get("loss", 0.0), model._compiled
     assert compiled is not None
     if isinstance(loss, float) and not math.isfinite(loss) and not compiled.told_not_finite:
@@ -226,7 +226,7 @@ def watched(
 
 
 class _Validation:
-    """The data of validation, and the passes over them; a stream is first read when it is time."""
+    """Data of validation, and the passes over them; a stream is read when first needed."""
 
     def __init__(
         self, model: TrainableModel, compiled: Compiled, given: Any, batch: int, steps: int | None
@@ -285,7 +285,7 @@ class _Validation:
         return {f"val_{name}": value for name, value in logs.items()}
 
     def close(self) -> None:
-        """Let go of the data."""
+        """Release the data of validation."""
         if self.iterator is not None:
             self.iterator.close()
             self._model._release(self.iterator.train_function)
@@ -303,7 +303,7 @@ def evaluate(
     callbacks: Any,
     return_dict: Any,
 ) -> Any:
-    """What `Model.evaluate` does."""
+    """Evaluate a model: all of `Model.evaluate`."""
     compiled = model._compiled_for("evaluate")
     batch_size = arguments.optional_whole(batch_size, "evaluate: batch_size")
     verbose = arguments.verbosity(verbose, "evaluate: verbose")
@@ -354,7 +354,7 @@ def on_batch(
     class_weight: Any,
     return_dict: Any,
 ) -> Any:
-    """What `train_on_batch` and `test_on_batch` do."""
+    """Train or evaluate on one batch: all of `train_on_batch` and `test_on_batch`."""
     call = f"{kind}_on_batch"
     compiled = model._compiled_for(call, trains=kind == "train")
     return_dict = arguments.switch(return_dict, f"{call}: return_dict")
@@ -389,7 +389,7 @@ def _custom_on_batch(
     class_weight: Mapping[int, float],
     return_dict: bool,
 ) -> Any:
-    """The same by the model's own step."""
+    """Train or evaluate on one batch by the model's custom step."""
     batch = nested(*parts, class_weight, f"{kind}_on_batch")
     steps = CustomSteps(model, kind)
     steps.reset()
@@ -418,7 +418,7 @@ def returned(results: dict[str, float], return_dict: bool, train_function: Any) 
 def run_epoch(
     iterator: EpochIterator, callbacks: CallbackList, kind: str, model: TrainableModel, chunk: int
 ) -> int:
-    """Run a feed's next epoch and return the number of its batches.
+    """Run the next epoch of an epoch iterator; the number of its batches.
 
     The core has the whole epoch to itself, but for time slices. Only if a callback overrides a
     batch hook, the loop comes back after each `chunk` batches.
@@ -475,7 +475,7 @@ def run_epoch(
 def in_list(
     results: dict[str, Any], metrics: Sequence[Logged], losses: Sequence[str | None] = ()
 ) -> list[Any]:
-    """Results as Keras lists them: by the names of metrics and losses, then those of other names.
+    """Results in the order of Keras: by names of metrics and losses, then other names.
 
     If two metrics share a name, the value of the first is listed twice, and that of the second at
     the end.

@@ -1,4 +1,4 @@
-"""The names of the columns that a model was trained on, beside those that come later.
+"""Column names of the training data, compared with those of later data.
 
 A net knows its inputs by their places: a frame whose columns stand in another order gives other
 numbers without an error. So the names that training saw are remembered, and others are told of.
@@ -16,7 +16,7 @@ _SHOWN = 5  # names in a list
 
 
 class Columns:
-    """The names of the columns of each input of a model, where the last training had names.
+    """Column names of each input in the last training.
 
     Attributes:
         names: by the number of the input.
@@ -27,7 +27,7 @@ class Columns:
         self._told: set[tuple[int, Names]] = set()
 
     def compare(self, number: int, names: Names, part: str) -> None:
-        """Warn once if the names are not those of the training.
+        """Warn once if column names differ from those of the training.
 
         Args:
             number: of the input.
@@ -44,7 +44,7 @@ class Columns:
 def notice(
     model: TrainableModel, flat: Sequence[Any], parts: Sequence[str], call: str, trains: bool
 ) -> None:
-    """Compare the columns of frames with those of the training, and remember them if it is one.
+    """Compare the columns of frames with those of the training; store them if it is one.
 
     Args:
         model: whose inputs they are.
@@ -60,7 +60,7 @@ def notice(
 
 
 def notice_names(model: TrainableModel, number: int, names: Names, part: str, trains: bool) -> None:
-    """The same for the names of the columns of one input.
+    """Compare the column names of one input, as `notice` does.
 
     Args:
         model: whose input it is.

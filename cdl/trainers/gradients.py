@@ -1,4 +1,4 @@
-"""Gradients: the gradients of the compiled loss by each weight, for a batch.
+"""Gradients: gradients of the compiled loss by each weight, for a batch.
 
 The core never keeps a whole gradient that it does not need: blocks of it go straight into the
 optimizer. Here the optimizer is one that waits for very many batches before its first step, so that
@@ -26,7 +26,7 @@ _NEVER = 2**30  # batches before a step is made
 
 
 class Gathering:
-    """An executor whose steps leave the weights alone, and the gradients that they add up.
+    """Executor whose steps leave the weights alone, and its accumulated gradients.
 
     Args:
         program: of a training step.
@@ -58,14 +58,14 @@ class Gathering:
         )
 
     def begin(self, arrays: Sequence[Any], rows: int) -> None:
-        """Let the executor read a batch, of which nothing has been added up yet."""
+        """Load a batch, with the sums reset."""
         for total in self.sums.values():
             total.set(np.zeros(total.shape, np.float32))
         self._weight_rules.before_step()
         self.executor.begin(arrays, rows)
 
     def train(self, step: int) -> None:
-        """Add up the gradients of the batch.
+        """Accumulate the gradients of the batch.
 
         Args:
             step: of the optimizer; it chooses what dropout drops.
@@ -74,7 +74,7 @@ class Gathering:
 
 
 class Gradients:
-    """An executor that gathers the gradients of batches of up to `rows` rows.
+    """Executor that gathers the gradients of batches of up to `rows` rows.
 
     Args:
         plan: the program of a training step.
@@ -92,7 +92,7 @@ class Gradients:
         self._others = [v for v in plan.program.variables if v not in self._gathering.sums]
 
     def of(self, arrays: Arrays, step: int) -> dict[str, NDArray[np.float32]]:
-        """The gradient of a batch's loss by each weight, by its path; the weights stay.
+        """Gradient of a batch's loss by each weight, by its path; the weights stay.
 
         The second weight of a path `a` is `a_1`. Threads wait for one another.
 

@@ -1,4 +1,4 @@
-"""From a model, its losses and its metrics to a program, and what feeds it."""
+"""Lowering of a model, its losses and its metrics to a program with named inputs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ from cdl.trainers.sizes import Form, Rows, outputs_of, own_rows
 
 
 class Slot(NamedTuple):
-    """One input of a program: which of the arrays it reads, and as what."""
+    """Input of a program: which array it reads, and in which form."""
 
     role: str  # the field of Arrays: "x", "y" or "weight"
     number: int  # of the model's input or output that the array belongs to
@@ -36,7 +36,7 @@ class Slot(NamedTuple):
 
 
 class Inputs:
-    """The inputs of a program as they are asked for; each array comes in once for each form."""
+    """Inputs of a program, created on request; each array once per form."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -44,7 +44,7 @@ class Inputs:
         self._numbers: dict[Slot, int] = {}
 
     def get(self, role: str, number: int, shape: tuple[int, ...], dtype: str = "float32") -> Value:
-        """The input that has an array in that form."""
+        """Input for an array in that form."""
         slot = Slot(role, number, dtype, shape)
         if slot not in self._values:
             self._numbers[slot] = len(self._values)
@@ -52,23 +52,23 @@ class Inputs:
         return self._values[slot]
 
     def place(self, role: str, number: int, shape: tuple[int, ...]) -> int:
-        """The number of the slot of that form."""
+        """Number of the slot of that form."""
         self.get(role, number, shape)
         return self._numbers[Slot(role, number, "float32", shape)]
 
     @property
     def values(self) -> list[Value]:
-        """The program's inputs, in their order."""
+        """Inputs of the program, in their order."""
         return list(self._values.values())
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """What feeds the program's inputs."""
+        """Slots of the program's inputs."""
         return tuple(self._values)
 
 
 class PythonInputs(NamedTuple):
-    """Where Python code finds what belongs to an output: numbers of the program's slots."""
+    """Slot numbers of an output's targets and weights, for Python code."""
 
     y: int
     weight: int | None
@@ -76,7 +76,7 @@ class PythonInputs(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A program that is ready for an Executor, and how its inputs and reports are called.
+    """Program for an Executor, with the roles of its inputs and the keys of its reports.
 
     Attributes:
         program: whose first outputs are those of the model.
@@ -102,12 +102,12 @@ class Plan(NamedTuple):
     calls: Calls | None = None
 
     def fed(self, arrays: Arrays) -> list[Any]:
-        """What goes into the program's inputs."""
+        """Arrays for the program's inputs."""
         parts: Any = arrays
         return [parts[Arrays._fields.index(slot.role)][slot.number] for slot in self.slots]
 
     def nothing(self) -> list[Any]:
-        """Arrays without rows, to let go of the last ones."""
+        """Arrays without rows, to release the last ones."""
         return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
 
 
@@ -117,7 +117,7 @@ MODEL_LOSS = -1  # among reports, where there is a number of a loss
 def keys_of_reports(
     program: Program, keys: dict[int, int | str]
 ) -> tuple[tuple[int | str, ...], tuple[Logged, ...]]:
-    """What the reports of a program are, and the metrics among them that traced code shows values.
+    """Keys of a program's reports, and the metrics among them that traced code updates.
 
     Args:
         program: not fused yet.
@@ -141,7 +141,7 @@ def keys_of_reports(
 def with_others(
     observed: tuple[Logged, ...], held: Sequence[Any], taken: Iterable[str]
 ) -> tuple[Logged, ...]:
-    """Metrics that traced code shows values to, and those to which nothing does, in their order.
+    """Metrics that traced code updates, and those that nothing updates, in their order.
 
     As in Keras the logs have the latter too, with the values that they have by themselves.
 
@@ -164,7 +164,7 @@ def with_others(
 
 
 def _has_value(metric: Any) -> bool:
-    """Whether it can be asked for its result before it has seen anything."""
+    """Whether a metric has a result before its first update."""
     try:
         metric.result()
     except Exception:
@@ -173,7 +173,7 @@ def _has_value(metric: Any) -> bool:
 
 
 def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
-    """The program of a model, to be printed: of `predict`, or with what it was compiled with.
+    """Program of a model for printing: of `predict`, or of a compiled training step.
 
     Before the first data targets are taken to have the shapes of the outputs, or to be class
     numbers where the loss wants them.
@@ -202,7 +202,7 @@ def lower_inference(
     merges: Merges | None = None,
     unrolls: bool = False,
 ) -> Program:
-    """The program of `predict`: x in, the outputs out; with dropout if `training`.
+    """Program of `predict`: x in, the outputs out; with dropout if `training`.
 
     Args:
         model: the model, built.
@@ -222,7 +222,7 @@ def lower_with_calls(
     merges: Merges | None = None,
     unrolls: bool = False,
 ) -> tuple[Program, Calls | None]:
-    """The same, and what of the user's code is to see its numbers if `eager`."""
+    """Program of `predict` and, if `eager`, the calls of user code in it."""
     program = Program(training)
     program.calls = [] if eager else None
     program.unrolls = unrolls
@@ -243,7 +243,7 @@ def lower_training(
     training: bool = True,
     scale: Variable | None = None,
 ) -> Plan:
-    """The program of a training or evaluation step: x, y and weights in, loss and metrics out.
+    """Program of a training or evaluation step: x, y and weights in, loss and metrics out.
 
     Args:
         model: the model, built.
@@ -274,7 +274,7 @@ def lower_training(
 
 
 class _Step:
-    """The program of a step as it grows: the model, then what makes numbers of its outputs."""
+    """Program of a step under construction: the model, then losses and metrics."""
 
     def __init__(
         self, model: TrainableModel, resolved: Resolved, form: Form, training: bool
@@ -291,7 +291,7 @@ class _Step:
         rows = form.inputs or own_rows(model)
         self._xs = [self._inputs.get("x", i, row) for i, row in enumerate(rows)]
         _mark_whole(model, self._xs)
-        # As in Keras: who does not ask for `training` in his call runs as in inference.
+        # A `call` without a `training` argument runs as in inference, as in Keras.
         told = not overrides(type(model), "call") or takes(type(model), "training")
         with nullcontext() if told else self.program.fixed():
             self._outputs = model.append_all(self.program, self._xs)
@@ -304,12 +304,12 @@ class _Step:
         self._model_loss: ModelLoss | None = None
 
     def _as_scored(self, output: Value) -> Value:
-        """An output as losses and metrics see it: in float32, one number a sample along an axis."""
+        """Output as losses and metrics see it: in float32, one number a sample along an axis."""
         y = cast_value(self.program, output, "float32")
         return y if y.shape else emit.reshape(self.program, y, (1,))
 
     def _weight(self, number: int) -> Value | None:
-        """The sample weights of an output, one a sample or one a line."""
+        """Sample weights of an output, one a sample or one a line."""
         shape = self._form.weights[number]
         if shape is None:
             return None
@@ -317,7 +317,7 @@ class _Step:
         return self._inputs.get("weight", number, line_by_line)
 
     def _target(self, number: int, wants: str) -> Value:
-        """The input with y as the loss needs it: values, one number a line, or labels."""
+        """Input for y in the form of the loss: values, one number a line, or labels."""
         prediction, shape = self._scored[number], self._form.targets[number] or ()
         if wants == "labels":
             return self._inputs.get("y", number, shape, "int32")
@@ -330,7 +330,7 @@ class _Step:
         return self._inputs.get("y", number, prediction.shape)
 
     def add_losses(self) -> None:
-        """Those of `compile`, and what layers add."""
+        """Append the losses of `compile`, and those of layers."""
         for number in range(len(self._targets)):
             self._weight(number)
         external_grads = {}
@@ -349,13 +349,13 @@ class _Step:
         self._penalized, self._untraced = _lower_penalties(self.program, weights)
 
     def has_loss(self) -> bool:
-        """Whether there is something to learn from: a loss, or what layers add."""
+        """Whether there is a loss to train by, of `compile` or of layers."""
         ops = [_core.OPS[each.op] for each in self.program.instructions]
         scored = any(op.reports and op.gives_gradient for op in ops)
         return scored or bool(self.program.external_grads)
 
     def add_custom_loss(self) -> bool:
-        """The model's `compute_loss`; whether what layers add is part of it."""
+        """Append the model's `compute_loss`; whether it includes the layers' losses."""
         ys, weights = (
             [
                 None if shape is None else self._inputs.get(kind, i, shape)
@@ -390,7 +390,7 @@ class _Step:
         return asked
 
     def _traced_model_loss(self, batch: list[Any], error: TypeError) -> ModelLoss:
-        """The model's own loss as one of whole batches; the error if it cannot be traced so.
+        """Custom loss of whole batches; the error if it cannot be traced so.
 
         Where numbers (n,) stand beside predictions (n, 1) it is a slip that compares the samples.
         """
@@ -410,7 +410,7 @@ class _Step:
         return loss
 
     def add_metrics(self) -> None:
-        """Those of `compile` that the core has."""
+        """Append those metrics of `compile` that the core has."""
         for each in self._metrics:
             if metrics.is_compiled(each.runs):
                 y = self._scored[each.output]
@@ -422,7 +422,7 @@ class _Step:
                 self._keys[id(report)] = each.name
 
     def _python_inputs(self, number: int) -> PythonInputs:
-        """Let Python code see what belongs to an output: y and weights in the user's own shape."""
+        """Slots of y and weights in the user's shape, for Python code of an output."""
         at, mask = None, self._outputs[number].mask
         if mask is not None:
             at = len(self.program.outputs)
@@ -433,7 +433,7 @@ class _Step:
         return PythonInputs(y, weight, at)
 
     def plan(self, penalties: bool) -> Plan:
-        """All of it; without `penalties` what activities cost is left out."""
+        """Finished plan; without `penalties` activity penalties are left out."""
         in_python = [each.in_python for each in self._targets]
         seen = tuple(self._python_inputs(i) if each else None for i, each in enumerate(in_python))
         calls = None
@@ -449,7 +449,7 @@ class _Step:
 
 
 def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
-    """Note which inputs are integers, that no layer's policy may round."""
+    """Mark integer inputs, which no layer's policy may round."""
     for value, info in zip(values, model._input_infos(), strict=True):
         value.is_whole = "float" not in info.dtype
         value.label = f"input {info.name!r}" if value.is_whole else None
@@ -458,7 +458,7 @@ def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
 def _lower_penalties(
     program: Program, variables: Iterable[Variable]
 ) -> tuple[frozenset[int], tuple[Untraced, ...]]:
-    """Append the user's regularizers of weights; give the ids of those weights, and the others."""
+    """Append custom weight regularizers; the ids of those weights, and the other weights."""
     done, others = set(), []
     for variable in variables:
         penalty = variable.regularizer
@@ -477,7 +477,7 @@ def _lower_penalties(
 
 
 def _stopped(program: Program, value: Value) -> Value:
-    """The same value, for a reader that gives it no gradient."""
+    """Value without a gradient, for readers that pass none."""
     stopped = program.emit("stop", (value,), value.shape)
     stopped.mask = value.mask
     return stopped
@@ -493,7 +493,7 @@ def _check_reduces(entry: OutputLoss) -> None:
 
 
 def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value | None:
-    """What a metric weighs lines by: the weights, and 0 for those that are masked."""
+    """Weights of a metric's lines: sample weights, 0 where the mask is 0."""
     if weight is None or mask is None:
         return weight if mask is None else mask
     return program.emit("mask_weights", (weight, mask), mask.shape, (), reads=3, ignored=0, mean=0)

@@ -1,4 +1,4 @@
-"""Where it comes from that a loss is NaN or infinite: weights, data, a layer, or the steps.
+"""Causes of a NaN or infinite loss: weights, data, a layer, or the steps.
 
 As long as losses are finite only new weights are looked at, when a `fit` begins with some that it
 has not left itself. Once a loss is not finite, what was lost before the run is named; else the data
@@ -39,7 +39,7 @@ def tell(
     call: str,
     in_batches: bool = False,
 ) -> None:
-    """Warn of a loss that is not finite, and say where that comes from.
+    """Warn of a loss that is not finite, with its cause.
 
     Args:
         model: the model.
@@ -77,7 +77,7 @@ def tell(
 
 
 def look_before(model: TrainableModel, again: bool = True) -> None:
-    """Note which weights are lost before a run of training.
+    """Record which weights are not finite before a run of training.
 
     Args:
         model: the model.
@@ -96,7 +96,7 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
 
 
 def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
-    """Note what a run of training has left, so that the next one need not look at it."""
+    """Record the weights after a run of training, so that the next need not check them."""
     compiled, loss = model._compiled, logs.get("loss", 0.0)
     if compiled is None or compiled.stamps is None:
         return
@@ -114,7 +114,7 @@ def _stamp(model: TrainableModel, compiled: Compiled) -> None:
 
 
 def _lost(model: TrainableModel, training: bool) -> list[tuple[str, str, str]]:
-    """Kind, path and value of the weights that are not finite, and of what the optimizer keeps.
+    """Kind, path and value of weights and optimizer slots that are not finite.
 
     Args:
         model: the model.
@@ -133,7 +133,7 @@ def _lost(model: TrainableModel, training: bool) -> list[tuple[str, str, str]]:
 
 
 def _of_weights(lost: list[tuple[str, str, str]], call: str) -> str:
-    """What to say of weights that were lost before a run."""
+    """Text about weights that were not finite before a run."""
     kind, path, value = lost[0]
     run = "this fit" if call.startswith("fit") else f"this call of {call}"
     more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
@@ -155,7 +155,7 @@ def _of_weights(lost: list[tuple[str, str, str]], call: str) -> str:
 
 
 def refuse(x: Any, owner: str) -> None:
-    """Refuse an array, or one of a list or dict, with NaN or infinity.
+    """Raise ValueError for an array, or one in a list or dict, with NaN or infinity.
 
     Raises:
         ValueError: which columns and rows have them.
@@ -173,7 +173,7 @@ def refuse(x: Any, owner: str) -> None:
 
 
 def _in_data(model: TrainableModel, arrays: Arrays, place: str) -> str | None:
-    """What of the data is not finite; None if all is."""
+    """Text about data that are not finite; None if all are."""
     columns = {} if model._columns is None else model._columns.names
     x = ["x"] if len(arrays.x) == 1 else labels("x", "input", model._input_names())
     y = ["y"] if len(arrays.y) == 1 else labels("y", "output", output_names(model))
@@ -194,7 +194,7 @@ def _in_data(model: TrainableModel, arrays: Arrays, place: str) -> str | None:
 
 
 def _described(array: Any, names: tuple[str, ...] | None) -> str | None:
-    """Which columns of an array hold NaN or infinity, in how many rows; None if there are none."""
+    """Columns of an array with NaN or infinity, and in how many rows; None without any."""
     nan = inf = False
     columns: set[int] = set()
     rows, first = 0, 0
@@ -218,7 +218,7 @@ def _described(array: Any, names: tuple[str, ...] | None) -> str | None:
 
 
 def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
-    """What is not finite as float32, some rows at a time: the values, their rows and columns."""
+    """Values that are not finite as float32, some rows at a time, with their rows and columns."""
     if array.dtype.kind != "f":
         return
     for start in range(0, array.shape[0], _AT_A_TIME):
@@ -241,7 +241,7 @@ def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
 
 
 def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str | None:
-    """Which layer's output was the first that is not finite, or which loss's value; else None."""
+    """Text about the first layer or loss whose output is not finite; else None."""
     program = Program()
     program.watched = []
     values = [program.input(each.shape[1:], role="x") for each in arrays.x]
@@ -272,7 +272,7 @@ def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str
 
 
 def _first_givers(watched: list[tuple[Any, Value]]) -> list[tuple[Any, Value]]:
-    """Each value of samples with the first layer that gave it, or else with the operation."""
+    """Values of samples, each with the first layer or operation that produced it."""
     found: dict[int, tuple[Any, Value]] = {}
     for each, value in watched:
         before, _ = found.get(id(value), (None, value))
@@ -283,7 +283,7 @@ def _first_givers(watched: list[tuple[Any, Value]]) -> list[tuple[Any, Value]]:
 
 
 def _called(operation: Any, later: list[Any]) -> str:
-    """What a layer is called, or another operation, by the layer that it comes before."""
+    """Text for an operation: its layer's name, or the layer that it comes before."""
     if isinstance(operation, Layer):
         return f"layer {operation.name!r}"
     layer = next((each for each in later if isinstance(each, Layer)), None)
@@ -293,7 +293,7 @@ def _called(operation: Any, later: list[Any]) -> str:
 def _in_batch(
     executor: Executor, batch: Arrays, resolved: Resolved, watched: list[str]
 ) -> str | None:
-    """The same for a batch, by an executor that gives the outputs, then those of the layers."""
+    """Text about the first output that is not finite in a batch, of a layer or loss."""
     found = executor.predict(list(batch.x), 0, 0)
     n_outputs = len(resolved.targets)
     for name, array in zip(watched, found[n_outputs:], strict=True):
@@ -320,7 +320,7 @@ def _is_lost(loss: Any, y: Array | None, p: Array) -> bool:
 
 
 def _fresh(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    """Values that a weight might have begun with."""
+    """Plausible initial values of a weight."""
     if len(shape) < 2:
         return np.full(shape, float(name.endswith(_ONES)))
     bound = math.sqrt(6 / sum(shape[-2:]))

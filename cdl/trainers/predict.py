@@ -1,4 +1,4 @@
-"""Predictions: in one call of the core, or batch by batch where callbacks or a bar want it.
+"""Predictions: in one call of the core, or batch by batch with callbacks or a bar.
 
 Outputs are lists with one array an output of the model, until the model packs them for its user.
 """
@@ -48,7 +48,7 @@ _PART = 32 * MANY  # rows of files that are read between two looks at the memory
 
 
 class _Merging:
-    """An executor of a model with LoRA, whose sums of weights are renewed where they must be."""
+    """Executor of a model with LoRA, which updates merged weights when they are stale."""
 
     def __init__(self, executor: Executor, merges: Merges) -> None:
         self._executor = executor
@@ -56,13 +56,13 @@ class _Merging:
         self.memory = executor.memory
 
     def predict(self, arrays: Sequence[Array], seed: int = 0, call: int = 0) -> Any:
-        """As that of the executor."""
+        """Predict by the executor, with up-to-date merged weights."""
         self._merges.refresh()
         return self._executor.predict(arrays, seed, call)
 
 
 class Predictors:
-    """The executors of a model's predictions, by the number of rows of a batch.
+    """Executors of a model's predictions, by the rows per batch.
 
     An Executor may be called from several threads at once, so one of each size is enough.
 
@@ -115,20 +115,20 @@ class Predictors:
 
     @property
     def row_shape(self) -> tuple[int, ...] | None:
-        """The shape of a row for which nothing else is to be asked; None: see `predict`."""
+        """Shape of a row for the fast path; None: see `predict`."""
         return self._row_shape if self._row_shape and self.watch.holds() else None
 
     def forget(self) -> None:
-        """Be good for nothing, so that the model makes others."""
+        """Invalidate these, so that the model makes others."""
         self.outdated, self._row_shape = True, None
 
     @property
     def bytes(self) -> int:
-        """What the executors take."""
+        """Memory of the executors in bytes."""
         return sum(each.memory()[0] for each in (self.few, *self._others.values()))
 
     def takes(self, x: Any) -> bool:
-        """Whether nothing is to be done to x, nor to what `small(len(x))` gives for it."""
+        """Whether neither x nor the outputs of `small(len(x))` need a conversion."""
         return (
             type(x) is np.ndarray
             and x.shape[1:] == self.row_shape
@@ -137,11 +137,11 @@ class Predictors:
         )
 
     def small(self, n: int) -> Executor | _Merging:
-        """The executor that runs up to MANY rows at once."""
+        """Executor for up to MANY rows at once."""
         return self.few if n <= FEW else self.of(MANY)
 
     def of(self, rows: int) -> Executor | _Merging:
-        """The executor for batches of `rows` rows."""
+        """Executor for batches of `rows` rows."""
         if rows == FEW:
             return self.few
         executor = self._others.get(rows)
@@ -157,11 +157,11 @@ class Predictors:
         return _Merging(executor, self._merges) if self._merges else executor
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
-        """The outputs for all rows of checked inputs."""
+        """Outputs for all rows of checked inputs."""
         return self._as_integers(self._run(x, batch_size))
 
     def _as_integers(self, outputs: list[Array]) -> list[Array]:
-        """With integers and booleans where the model says so, whose numbers the core has."""
+        """Outputs with integers and booleans where the model declares them."""
         if not any(self._integers):
             return outputs
         others = outputs[len(self._integers) :]  # that layers of the user see
@@ -188,9 +188,9 @@ class Predictors:
         return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
 
     def run_shared(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
-        """The same, of several ranks each a part of the rows.
+        """Outputs for all rows of checked inputs, each rank computing a part.
 
-        What draws or keeps states goes by the rows before, and each rank does all of it.
+        Random numbers and states depend on the rows before; with these each rank computes all.
         """
         shared = ranks.with_same_data()
         n = len(x[0])
@@ -206,7 +206,7 @@ class Predictors:
         return self._as_integers([shared.rows(each, counts) for each in found])
 
     def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
-        """The outputs of checked inputs, taken as one batch of training."""
+        """Outputs of checked inputs, taken as one batch of training."""
         watching = None
         if model.run_eagerly:
             program, watching = lower_with_calls(model, True, True, self.rows)
@@ -230,7 +230,7 @@ class Predictors:
         return outputs[: self._own]
 
     def _run_eagerly(self, watching: Calls, x: list[Array], rows: int) -> list[Array]:
-        """The same batch by batch; the user's layers see each."""
+        """Outputs batch by batch; user layers see each batch."""
         parts = []
         for at in range(0, len(x[0]), rows):
             self._calls += 1
@@ -245,7 +245,7 @@ class Predictors:
 def predict(
     model: TrainableModel, x: Any, batch_size: Any, verbose: Any, steps: Any, callbacks: Any
 ) -> Any:
-    """What `Model.predict` does, all of it."""
+    """Predict outputs: all of `Model.predict`."""
     call = "predict"
     batch_size = arguments.optional_whole(batch_size, f"{call}: batch_size")
     verbose = arguments.verbosity(verbose, f"{call}: verbose")
@@ -311,7 +311,7 @@ def _in_windows(
     callbacks: Any,
     custom: bool,
 ) -> Any:
-    """The outputs for all rows of what is read in windows."""
+    """Outputs for all rows of data that are read in windows."""
     rows = source.rows
     batch = arguments.batch_of_states(model, batch_size, rows or 0, "predict")
     batch = batch or (-(-rows // steps) if steps and rows else FEW)
@@ -342,7 +342,7 @@ def _in_windows(
 
 
 def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> list[Array]:
-    """The outputs for all rows of files in memory, of which only a part is there at a time."""
+    """Outputs for all rows of memory-mapped files, a part of which is in memory at a time."""
     rows, outputs = len(x[0]), []
     for at in range(0, rows, _PART):
         found = predictors.run_shared([array[at : at + _PART] for array in x])
@@ -355,7 +355,7 @@ def _from_files(predictors: Predictors, x: list[Array], mapped: data.Mapped) -> 
 
 
 def _trimmed(parts: Iterator[Any], mapped: data.Mapped) -> Iterator[Any]:
-    """The parts; before each the memory of mapped files is looked after."""
+    """Parts, with pages of mapped files released before each."""
     for part in parts:
         mapped.trim()
         yield part
@@ -364,7 +364,7 @@ def _trimmed(parts: Iterator[Any], mapped: data.Mapped) -> Iterator[Any]:
 def _batches(
     model: TrainableModel, stream: data.Stream, steps: int | None, custom: bool
 ) -> Iterator[Any]:
-    """The x of each batch of a stream; the whole batch for a step of the model's own."""
+    """x of each batch of a stream; the whole batch for a custom step."""
     stream.expect(steps)
     try:
         while (steps is None or stream.taken < steps) and stream.ready():

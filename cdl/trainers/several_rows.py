@@ -1,4 +1,4 @@
-"""Arguments of several numbers of rows: what a function that is differentiated is called with.
+"""Arguments with different numbers of rows, of functions to differentiate.
 
 A program has one batch. A single number is its first row, whose sum over the batch it is; arguments
 that have fewer rows than others are repeated up to the rows of the batch, and sums over samples
@@ -29,7 +29,7 @@ _NUMBER = 0  # the rows of a single number
 
 
 class Arguments:
-    """The arguments of a call, as a program reads them.
+    """Arguments of a call, as a program reads them.
 
     Args:
         args: arrays of the same number of rows or of others, and single numbers.
@@ -71,7 +71,7 @@ class Arguments:
         return array if n == self.rows else array[np.arange(self.rows) % n]
 
     def symbols(self) -> list[Any]:
-        """What the function is called with when it is traced; the tensors `specs` are behind it."""
+        """Symbolic arguments for tracing; their tensors are `specs`."""
         return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]
 
     @staticmethod
@@ -82,7 +82,7 @@ class Arguments:
         return number if number.dtype == spec.dtype else ops.cast(number, spec.dtype)
 
     def append(self, graph: Graph, program: SeveralRows, values: list[Value]) -> Any:
-        """Append what was traced to a program; the values of the outputs, nested as those are.
+        """Append a traced graph to a program; the values of the outputs, nested.
 
         Args:
             graph: of the function.
@@ -94,13 +94,13 @@ class Arguments:
         return graph.lower(program, given)
 
     def without_arrays(self) -> Arguments:
-        """What results are read by, for those who keep it from one call to the next."""
+        """Copy without arrays, to read later results by."""
         found = copy.copy(self)
         found._given, found.arrays = [], []
         return found
 
     def own_rows(self, spec: KerasTensor, array: Array, count: int | None) -> Array:
-        """An output of the program, as the function gives it."""
+        """Output of the program, in the shape that the function returns."""
         if spec.rows_per_sample and count is not None:
             array = array[:count]
         if spec.rows_per_sample > 1:
@@ -112,7 +112,7 @@ class Arguments:
         return array if array.ndim else array[()]
 
     def gradient(self, number: int, array: Array) -> Any:
-        """The derivative by an argument, of its shape, from that by what the program has read."""
+        """Derivative by an argument, of its shape, from that by the program's input."""
         count = self._counts[number]
         if count == _NUMBER:
             return array[0]
@@ -125,7 +125,7 @@ class Arguments:
 
 
 def _array_of(value: Any) -> Array:
-    """An argument as an array, one without axes if it is a single number."""
+    """Argument as an array, one without axes if it is a single number."""
     if isinstance(value, KerasTensor):
         raise NotImplementedError(
             "grad: derivatives cannot be nested yet: a function that is traced, such as one that "
@@ -141,7 +141,7 @@ def _array_of(value: Any) -> Array:
 
 
 class SeveralRows(Program):
-    """A program whose inputs have rows of several counts."""
+    """Program whose inputs have different numbers of rows."""
 
     def __init__(self, training: bool = False) -> None:
         super().__init__(training)
@@ -150,7 +150,7 @@ class SeveralRows(Program):
         self._followed = 0  # instructions whose outputs are among the counts
 
     def tell(self, values: Sequence[Value], counts: Sequence[int], masks: dict[int, Value]) -> None:
-        """Say how many rows inputs have.
+        """Set the numbers of rows of inputs.
 
         Args:
             values: the inputs.
@@ -162,7 +162,7 @@ class SeveralRows(Program):
         self._followed = len(self.instructions)
 
     def count(self, value: Value) -> int | None:
-        """The rows of a value; None if it has none or those of the whole batch."""
+        """Rows of a value; None if it has none or those of the whole batch."""
         for instruction in self.instructions[self._followed :]:
             self._follow(instruction)
         self._followed = len(self.instructions)
@@ -186,7 +186,7 @@ class SeveralRows(Program):
         self._counts |= {id(v): counts[0] for v in instruction.outputs if not v.shared}
 
     def masked(self, value: Value) -> Value:
-        """A value with 0 in the rows that do not count."""
+        """Value with 0 in the rows that do not count."""
         count = self.count(value)
         if count is None:
             return value
@@ -194,7 +194,7 @@ class SeveralRows(Program):
         return self.map("multiply", [value, mask])
 
     def batch_reduce(self, value: Value, kind: str) -> Value:
-        """The reduction over the rows that count; of repeated rows the largest is the same."""
+        """Reduction over the rows that count; of repeated rows the largest is the same."""
         count = self.count(value)
         if self._masks and id(value) not in self._counts and not value.shared:
             raise ValueError(

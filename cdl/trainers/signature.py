@@ -1,4 +1,4 @@
-"""TrainableModel: a model as what runs it sees it, with flat lists of inputs and outputs.
+"""TrainableModel: the interface of a model for its trainers, with flat inputs and outputs.
 
 Whoever hands in data thinks in structures: one array, a list, a dict by name. Programs have a list
 of inputs and a list of outputs. A model knows how the ones become the others; nothing under
@@ -35,7 +35,7 @@ Shape = tuple[int | None, ...]
 
 
 class Info(NamedTuple):
-    """One input or output of a model.
+    """Input or output of a model.
 
     Attributes:
         name: by which dicts of data, losses and metrics mean it, and logs show it.
@@ -54,12 +54,12 @@ class Info(NamedTuple):
 
     @property
     def row(self) -> tuple[int, ...]:
-        """The shape of one sample, where the shape is known."""
+        """Shape of one sample, where it is known."""
         return cast("tuple[int, ...]", self.shape[1:])
 
 
 class TrainableModel(Protocol):
-    """A model as those see it that fit, evaluate, lower, save or explain it.
+    """Interface of a model for fitting, evaluating, lowering, saving and explaining it.
 
     A model that is not built yet when it gets data builds itself in `_flat_inputs`, or implements
     `_outputs_for` and `_build_for`.
@@ -71,36 +71,36 @@ class TrainableModel(Protocol):
     _place: int | None  # which draw comes next, as a stateless call says
 
     def _flatten_layers(self) -> list[Any]:
-        """The model and all layers in it, each once."""
+        """Model and all layers in it, each once."""
 
     # --- its inputs and outputs as flat lists ---
 
     def _input_infos(self) -> tuple[Info, ...]:
-        """The inputs of the built model, in the order of `append_all`'s values."""
+        """Inputs of the built model, in the order of `append_all`'s values."""
 
     def _output_infos(self) -> tuple[Info, ...]:
-        """The outputs of the built model, in the order of `append_all`'s results."""
+        """Outputs of the built model, in the order of `append_all`'s results."""
 
     def _takes_sizes(self) -> bool:
-        """Whether the inputs of the built model may have several sizes: its programs are by size.
+        """Whether inputs of the built model may vary in size, with a program per size.
 
         So do open axes, None in the shape of an input, and a `call` of the user's.
         """
 
     def _widens(self, shape: Shape) -> bool:
-        """Have sizes of the first data that an array of that shape does not have taken as open."""
+        """Open those sizes of the first data that an array of that shape does not have."""
 
     def _takes_any_size(self) -> bool:
-        """Whether only the number of axes of an input counts, as for a `call` of the user's."""
+        """Whether only the rank of an input counts, as for a custom `call`."""
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
-        """Append the model to a program: from the values of its inputs to those of its outputs."""
+        """Append the model to a program, from the values of its inputs to its outputs."""
 
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
-        """What the user passed as inputs, one element an input; ValueError if it does not fit."""
+        """User inputs as one element each; ValueError if they do not fit."""
 
     def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        """What the user passed as targets or sample weights, one element an output or None.
+        """User targets or sample weights, one element an output or None.
 
         Args:
             y: one array, a list with one element an output, or a dict by their names.
@@ -108,56 +108,56 @@ class TrainableModel(Protocol):
         """
 
     def _has_host_part(self) -> bool:
-        """Whether some of it runs in Python, ahead of the program, on what users hand in."""
+        """Whether some of it runs in Python, ahead of the program, on the user's data."""
 
     def _output_rows(self, rows: Rows) -> Sequence[tuple[int, ...]]:
-        """The shapes of a sample of each output for inputs with samples of those shapes."""
+        """Sample shapes of the outputs for inputs with samples of those shapes."""
 
     def _input_names(self) -> list[str]:
-        """The names of the inputs; known before the model is built, if `_flat_inputs` is."""
+        """Names of the inputs; known before the model is built, if `_flat_inputs` is."""
 
     def _output_names(self) -> list[str] | None:
-        """The names of the outputs; None if only data will tell how many there are."""
+        """Names of the outputs; None if their number depends on data."""
 
     def _output_nest(self) -> Any:
-        """The names of the outputs, nested as `_packed_outputs` nests these."""
+        """Names of the outputs, nested as `_packed_outputs` nests these."""
 
     def _packed_outputs(self, outputs: list[Any]) -> Any:
-        """Outputs as the user sees them: one array, a list, or a dict."""
+        """Outputs in the user's structure: one array, a list, or a dict."""
 
     def _packed_inputs(self, inputs: list[Any]) -> Any:
-        """Inputs as the user hands them in: one array, a list, or a dict."""
+        """Inputs in the user's structure: one array, a list, or a dict."""
 
     def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
-        """The outputs that inputs of those shapes will give; the model is not built yet."""
+        """Outputs for inputs of those shapes, before the model is built."""
 
     def _build_for(self, shapes: Sequence[Shape]) -> None:
         """Build the model for inputs of those shapes, which `_outputs_for` has accepted."""
 
     def _check_has_layers(self) -> None:
-        """ValueError for a model that cannot be built since nothing is in it."""
+        """ValueError for an empty model, which cannot be built."""
 
     # --- what it holds ---
 
     @property
     def layers(self) -> list[Layer]:
-        """Its layers, in order."""
+        """Layers of the model, in order."""
 
     @property
     def weights(self) -> list[Variable]:
-        """All weights."""
+        """All weights of the model."""
 
     @property
     def trainable_variables(self) -> list[Variable]:
-        """The weights that training changes."""
+        """Weights that training changes."""
 
     @property
     def losses(self) -> list[Any]:
-        """What layers and regularizers add to the loss."""
+        """Losses added by layers and regularizers."""
 
     @property
     def metrics(self) -> list[Any]:
-        """Its Metrics, as Keras lists them."""
+        """Metrics of the model, in the order of Keras."""
 
     # --- what `compile` and the last run left ---
 
@@ -176,16 +176,16 @@ class TrainableModel(Protocol):
     _sizes_made: Sizes | None
 
     def _watch_layers(self) -> None:
-        """A program was made: from now on it counts what changes."""
+        """Start watching the layers for changes, after a program was made."""
 
     def _heed_changes(self) -> bool:
-        """Forget all programs if layers have other attributes than when they were made; whether."""
+        """Drop all programs if attributes of layers have changed; whether they had."""
 
     def _of_users(self) -> TrainableModel:
-        """The model that users know: this one, if it does not run in the place of another."""
+        """The user's model: this one, if it does not stand for another."""
 
     def _held_metrics(self) -> list[Any]:
-        """The Metrics that it and its layers have as attributes; not those of models in it."""
+        """Metrics in attributes of it and its layers; not those of models in it."""
 
     @property
     def compiled(self) -> bool:
@@ -196,19 +196,19 @@ class TrainableModel(Protocol):
         """The Optimizer; AttributeError before `compile`."""
 
     def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile` as configs."""
+        """Arguments of `compile` as configs."""
 
     def program(self, training: bool = False) -> Program:
-        """What the core runs."""
+        """Program that the core runs."""
 
     def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
-        """What it was compiled with; ValueError if it was not, or has no loss to train by."""
+        """Arguments of `compile`; ValueError without them, or without a loss to train by."""
 
     def _training_by_default(self) -> bool | None:
-        """Whether a call that says nothing is one of training."""
+        """Whether a call without `training` is one of training."""
 
     def _predictors(self, rows: Rows | None = None) -> Predictors:
-        """The executors of its predictions.
+        """Executors of the model's predictions.
 
         Args:
             rows: shapes of a sample of each input, for a model that takes several sizes.
@@ -221,21 +221,21 @@ class TrainableModel(Protocol):
         kind: str,
         arrays: Arrays | Nested,
     ) -> TrainFunction | CustomSteps:
-        """What runs a batch of other sizes, and goes on from where another one is."""
+        """Train function for a batch of other sizes, with the sums of the current one."""
 
     def _train_function(
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
     ) -> TrainFunction | CustomSteps:
-        """What runs such batches; to be given back by `_release`."""
+        """Train function for such batches, to be returned by `_release`."""
 
     def _release(self, train_function: TrainFunction | CustomSteps) -> None:
-        """Take back what `_train_function` gave."""
+        """Return a train function of `_train_function`."""
 
     def _keep_random_state(self, state: Kept) -> None:
-        """Have the state of the generators from a file for a `fit` that goes on from there."""
+        """Store generator states from a file, for a `fit` that resumes there."""
 
     def _restore_random_state(self, epochs: range) -> bool:
-        """Let the generators go on as in the file it is from, if these epochs do; whether."""
+        """Restore generator states from the file, if these epochs resume there; whether."""
 
     # --- what its user may override ---
 
@@ -246,7 +246,7 @@ class TrainableModel(Protocol):
         """Evaluate one batch; loss and metrics so far, by name."""
 
     def predict_step(self, data: Any) -> Any:
-        """The outputs for one batch."""
+        """Outputs for one batch; may be overridden."""
 
     def compute_loss(
         self,
@@ -259,11 +259,11 @@ class TrainableModel(Protocol):
         """The whole loss of a batch."""
 
     def reset_metrics(self) -> None:
-        """Forget what loss and metrics have added up."""
+        """Reset loss and metrics."""
 
 
 def output_names(model: TrainableModel) -> list[str]:
-    """The names of the outputs of a model that data have told how many these are."""
+    """Names of the outputs of a model, once their number is known."""
     names = model._output_names()
     assert names is not None
     return names
@@ -272,14 +272,14 @@ def output_names(model: TrainableModel) -> list[str]:
 if TYPE_CHECKING:
 
     class PartOfModel(Layer, TrainableModel):
-        """The base of the classes that a model is made of: each may use the others' methods."""
+        """Base of the mixins of a model; each may use the others' methods."""
 
 else:
     PartOfModel = Layer
 
 
 def flat(given: Any, names: Sequence[str], call: str, kind: str, partly: bool = False) -> list[Any]:
-    """The elements of a list, or of a dict by name, in the order of the names.
+    """Elements of a list, or of a dict by name, in the order of the names.
 
     Args:
         given: one thing if there is one name, a list or tuple, or a dict.
@@ -339,14 +339,14 @@ def single(value: Any) -> Any:
 
 
 def labels(what: str, kind: str, names: Sequence[str]) -> list[str]:
-    """How errors call what belongs to each input or output: `x`, or `x for input 'a'`."""
+    """Names of inputs or outputs in errors: `x`, or `x for input 'a'`."""
     if len(names) == 1:
         return [what]
     return [f"{what} for {kind} {name!r}" for name in names]
 
 
 class Signature(NamedTuple):
-    """The inputs and outputs of a model as flat, named lists.
+    """Inputs and outputs of a model as flat, named lists.
 
     Attributes:
         of: the nested structures of inputs and outputs from which the lists are made.
@@ -372,7 +372,7 @@ class Signature(NamedTuple):
 
 
 def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
-    """The ends of a model.
+    """Signature of a functional graph.
 
     Args:
         inputs: symbolic tensors, nested as data are handed in; None before a model is built.
@@ -404,7 +404,7 @@ def signature_of_graph(inputs: Any, outputs: Any, by_layers: bool) -> Signature:
 
 
 def is_deep(structure: Any) -> bool:
-    """Whether it is a structure within a structure."""
+    """Whether a structure contains another structure."""
     parts = structure.values() if isinstance(structure, dict) else structure
     return tree.is_nested(structure) and any(map(tree.is_nested, parts))
 
@@ -415,14 +415,14 @@ def _infos(names: Sequence[str], structure: Any) -> list[Info]:
 
 
 def names_of_inputs(structure: Any) -> list[str]:
-    """The keys of a dict, else the names of the tensors."""
+    """Keys of a dict, else the names of the tensors."""
     if isinstance(structure, dict) and not any(map(tree.is_nested, structure.values())):
         return [str(path[-1]) for path, _ in tree.flatten_with_path(structure)]
     return [tensor.name for tensor in tree.flatten(structure)]
 
 
 def _names_of_outputs(structure: Any, by_layers: bool) -> list[str]:
-    """The keys of dicts, else the names of layers or numbers, behind what they are nested in."""
+    """Keys of dicts, else names of layers or numbers, after the structure they are nested in."""
     names: list[str] = []
     free = FreeNames()
     for path, tensor in tree.flatten_with_path(structure):

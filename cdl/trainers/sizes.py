@@ -1,4 +1,4 @@
-"""Sizes: what a model has made for inputs of several sizes, by the shapes of a sample.
+"""Sizes: a model's predictors and output shapes by input size.
 
 An input may have open axes, None in its shape. A program is made for the sizes of a batch when it
 comes, and kept for the next batch of these sizes; weights, optimizer and metrics are those of the
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def trim(kept: dict[Any, T], bytes_of: Callable[[T], int], at_least: int = 1) -> None:
-    """Drop what was used least recently until few enough are there that take little enough.
+    """Drop the least recently used items beyond the limits of count and memory.
 
     Args:
         kept: in the order in which they were used last.
@@ -46,7 +46,7 @@ def trim(kept: dict[Any, T], bytes_of: Callable[[T], int], at_least: int = 1) ->
 
 
 class Form(NamedTuple):
-    """The properties of the data on which a program depends.
+    """Properties of the data on which a program depends.
 
     Attributes:
         weights: shape of one row's sample weights, output by output: one number, or one a line;
@@ -63,14 +63,14 @@ class Form(NamedTuple):
 
     @property
     def key(self) -> Form:
-        """The form as a key of the executor cache, which can be hashed."""
+        """Hashable key of the form, for the executor cache."""
         return self if self.nest is None else self._replace(nest=repr(self.nest))
 
 
 def form_of(
     arrays: Arrays, resolved: Resolved, custom_loss: bool, takes_sizes: bool = False
 ) -> Form:
-    """The form of data.
+    """Form of given data.
 
     Args:
         arrays: the data.
@@ -103,7 +103,7 @@ def _plain(outputs: int, inputs: Rows | None) -> Form:
 
 
 class Sizes:
-    """The predictors and the output shapes of a model for the sizes that its inputs had.
+    """Predictors and output shapes of a model, by sizes of its inputs.
 
     Several threads may ask at once.
     """
@@ -115,12 +115,12 @@ class Sizes:
         register_cache(self)
 
     def forget(self) -> None:
-        """Forget the predictors."""
+        """Forget the predictors of all sizes."""
         with self._lock:
             self._predictors.clear()
 
     def predictors(self, rows: Rows, make: Callable[[], Predictors]) -> Predictors:
-        """The predictors for inputs of those sizes.
+        """Predictors for inputs of those sizes.
 
         Args:
             rows: the shape of a sample of each input.
@@ -138,7 +138,7 @@ class Sizes:
         return found
 
     def outputs(self, model: TrainableModel, rows: Rows) -> tuple[Info, ...]:
-        """The outputs of a model for inputs of those sizes.
+        """Outputs of a model for inputs of those sizes.
 
         Args:
             model: whose sizes these are.
@@ -156,7 +156,7 @@ class Sizes:
 
 
 def rows_of(model: TrainableModel, arrays: Any) -> Rows | None:
-    """The shape of a sample of each input, for a model that takes several sizes; else None.
+    """Sample shape of each input, for a model that takes several sizes; else None.
 
     Args:
         model: built.
@@ -166,7 +166,7 @@ def rows_of(model: TrainableModel, arrays: Any) -> Rows | None:
 
 
 def outputs_of(model: TrainableModel, arrays: Any) -> tuple[Info, ...]:
-    """The outputs of a built model for inputs like those arrays."""
+    """Outputs of a built model for inputs like those arrays."""
     rows = rows_of(model, arrays)
     if rows is None:
         return model._output_infos()
@@ -176,7 +176,7 @@ def outputs_of(model: TrainableModel, arrays: Any) -> tuple[Info, ...]:
 
 
 def own_rows(model: TrainableModel) -> Rows:
-    """The shape of a sample of each input.
+    """Sample shape of each input.
 
     Raises:
         ValueError: the model has open axes.

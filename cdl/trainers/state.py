@@ -1,4 +1,4 @@
-"""CompiledState: what a model knows of its compilation and of its last run."""
+"""CompiledState: a model's compilation and the state of its last run."""
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from cdl.trainers.train_function import TrainFunction
 
 
 def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]:
-    """The values of variables, in dicts by the parts of their paths.
+    """Values of variables, in dicts by the parts of their paths.
 
     Raises:
         ValueError: a path that is there twice, or another format than Keras's two.
@@ -56,7 +56,7 @@ def nested_values(variables: Sequence[Any], value_format: str) -> dict[str, Any]
 
 
 def assign_nested(variables: Sequence[Any], values: Mapping[str, Any]) -> None:
-    """Give variables the values that stand under their paths; those that do not stay."""
+    """Assign the values at the variables' paths; variables without one stay."""
     by_path: dict[str, Any] = {}
     for variable in variables:
         by_path[variable.path] = None if variable.path in by_path else variable
@@ -85,7 +85,7 @@ def _by_path(values: Mapping[str, Any], parent: str = "") -> Iterator[tuple[str,
 
 
 class CompiledState(PartOfModel):
-    """Base of Trainer: its state, and what can be asked about it."""
+    """Base of Trainer: compilation state, and its public properties."""
 
     _compiled: Compiled | None = None
     _executors: ExecutorCache | None = None
@@ -100,7 +100,7 @@ class CompiledState(PartOfModel):
     # Of the file that the model was loaded from, and its optimizer's step in that.
     _random_state: tuple[Kept, int] | None = None
 
-    # What is compiled, and what a run leaves, is not what a call reads.
+    # Attributes of compilation and runs, which a call does not read.
     _passing = Tracking._passing | frozenset(
         ("_added_to_loss", "_columns", "_compiled", "_executors", "_initial_epoch", "_last_fit",
          "_last_train_function", "_loss_and_metrics_made", "_own_loss", "_own_optimizer",
@@ -110,7 +110,7 @@ class CompiledState(PartOfModel):
     )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle or a copy holds: all but the programs, which are made again on demand."""
+        """Attributes to pickle and copy: all but the programs, which are made on demand."""
         state = dict(vars(self))
         for name in (
             "_executors",
@@ -138,12 +138,12 @@ class CompiledState(PartOfModel):
             self.history = history
 
     def _keep_random_state(self, state: Kept) -> None:
-        """Have the state of the generators from a file for a `fit` that goes on from there."""
+        """Store generator states from a file, for a `fit` that resumes there."""
         assert self._compiled is not None
         self._random_state = state, int(self._compiled.optimizer.iterations)
 
     def _restore_random_state(self, epochs: range) -> bool:
-        """Let the generators go on as in the file, if these epochs go on from there; whether.
+        """Restore generator states from the file, if these epochs resume there; whether.
 
         They do so if they are not the first ones and the model has not learned since. Whatever
         comes after them does not.
@@ -156,12 +156,12 @@ class CompiledState(PartOfModel):
         return step == int(self._compiled.optimizer.iterations) and state.restore()
 
     def _of_users(self) -> Any:
-        """The model that users know: this one, if it does not run in the place of another."""
+        """The user's model: this one, if it does not stand for another."""
         return self
 
     @property
     def history(self) -> History:
-        """The History of the last `fit`; AttributeError before the first."""
+        """History of the last `fit`; AttributeError before the first."""
         if self._last_fit is None:
             raise AttributeError(f"{type(self).__name__} has no history: call fit() first")
         reference, values = self._last_fit
@@ -194,7 +194,7 @@ class CompiledState(PartOfModel):
         return compiled
 
     def _may_have_loss(self) -> bool:
-        """Whether there may be a loss without one from `compile`: in code of the user's."""
+        """Whether user code may add a loss where `compile` has none."""
         cls = type(self)
         if steps_itself(cls, "train") or overrides(cls, "compute_loss"):
             return True
@@ -245,7 +245,7 @@ class CompiledState(PartOfModel):
         return self._loss_and_metrics_made
 
     def _counts_in_python(self) -> bool:
-        """Whether metrics are counted by the model's own Python, and not by the core."""
+        """Whether Python counts the metrics, not the core."""
         return any(steps_itself(type(self), kind) for kind in ("train", "test"))
 
     def _python_metrics(self) -> list[Any]:
@@ -254,7 +254,7 @@ class CompiledState(PartOfModel):
         return list({id(metric): metric for metric in found + self._held_metrics()}.values())
 
     def _held_metrics(self) -> list[Any]:
-        """The Metrics that the model and its layers have as attributes; not those of models in it.
+        """Metrics in attributes of the model and its layers; not those of models in it.
 
         What has a `compile` of its own counts for itself.
         """
@@ -284,13 +284,13 @@ class CompiledState(PartOfModel):
         return made
 
     def _watch_layers(self) -> None:
-        """A program was made: from now on it counts what changes."""
+        """Start watching the layers for changes, after a program was made."""
         self._watch = Watch(self)
         if self._predictors_made is not None:
             self._predictors_made.watch = self._watch
 
     def _heed_changes(self) -> bool:
-        """Forget all programs if layers have other attributes than when they were made; whether."""
+        """Drop all programs if attributes of layers have changed; whether they had."""
         if self._watch is None or self._watch.holds():
             return False
         self._watch = self._predictors_made = self._sizes_made = None
@@ -299,7 +299,7 @@ class CompiledState(PartOfModel):
         return True
 
     def _forget_programs(self) -> None:
-        """The layers have changed: nothing that was lowered from them is true any more."""
+        """Drop all that was lowered from the layers, which have changed."""
         self._predictors_made = self._sizes_made = None
         if self._compiled is not None:
             self._compiled.resolved = None
@@ -308,7 +308,7 @@ class CompiledState(PartOfModel):
 
     @property
     def optimizer(self) -> Any:
-        """The Optimizer, once compiled; another one may be set, for the next `fit` or batch."""
+        """Optimizer of the compiled model; setting another one affects the next `fit` or batch."""
         if self._compiled is None:
             return self._own_attribute("optimizer")
         return self._compiled.optimizer
@@ -325,7 +325,7 @@ class CompiledState(PartOfModel):
         self._recompile(optimizer=optimizer)
 
     def _recompile(self, **changed: Any) -> None:
-        """Go on as if `compile` had been given other values of these arguments."""
+        """Replace some arguments of `compile`."""
         before = self._compiled
         assert before is not None
         given = {**before.given, "optimizer": before.optimizer, **changed}
@@ -335,7 +335,7 @@ class CompiledState(PartOfModel):
         self._forget_programs()
 
     def _own_attribute(self, name: str) -> Any:
-        """What code of the user's has set under the name of what `compile` brings."""
+        """User attribute with the name of an attribute that `compile` sets."""
         own = vars(self)
         if f"_own_{name}" not in own:
             raise AttributeError(f"{type(self).__name__} has no {name}: call compile() first")
@@ -343,7 +343,7 @@ class CompiledState(PartOfModel):
 
     @property
     def metrics(self) -> list[Any]:
-        """The Metrics as Keras lists them: the mean of the loss, all metrics of `compile` as one.
+        """Metrics as Keras lists them: the mean of the loss, all metrics of `compile` as one.
 
         Then come the losses of several outputs, and the Metrics that the model and its layers have
         as attributes. They have the values of the last run.
@@ -356,7 +356,7 @@ class CompiledState(PartOfModel):
         return self._python_metrics()
 
     def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
-        """The model that takes what was handed in as inputs, and these: a Model may need another.
+        """Model that takes the user's inputs, and these: a Model may delegate to another.
 
         Args:
             x: the inputs.
@@ -366,7 +366,7 @@ class CompiledState(PartOfModel):
         return self, x
 
     def _taking_alike(self, model: Any, validation_data: Sequence[Any]) -> tuple[Any, ...]:
-        """Data of validation for the model that takes the inputs of `fit`.
+        """Validation data for the model that takes the inputs of `fit`.
 
         Raises:
             ValueError: other optional inputs are left out there.
@@ -383,7 +383,7 @@ class CompiledState(PartOfModel):
 
     @property
     def metrics_names(self) -> list[str]:
-        """Names as Keras gives them: the loss, all metrics of `compile` together, other Metrics.
+        """Names as in Keras: the loss, all metrics of `compile` together, other Metrics.
 
         These are losses of several outputs, and what the model and its layers have as attributes.
         """
@@ -404,7 +404,7 @@ class CompiledState(PartOfModel):
         return in_order(self._last_train_function.results()) if self._last_train_function else {}
 
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
-        """The values of all variables, nested by their paths.
+        """Values of all variables, nested by their paths.
 
         Args:
             value_format: "backend_tensor" or "numpy_array", which are the same here.
@@ -422,7 +422,7 @@ class CompiledState(PartOfModel):
         }
 
     def set_state_tree(self, state_tree: dict[str, Any]) -> None:
-        """Give the variables the values of what `get_state_tree` gave, or of a part of it.
+        """Set variables from the tree of `get_state_tree`, or a part of it.
 
         Args:
             state_tree: the values.
@@ -449,7 +449,7 @@ class CompiledState(PartOfModel):
         }
 
     def reset_metrics(self) -> None:
-        """Forget what loss and metrics have added up; every run does this itself."""
+        """Reset loss and metrics; every run does this itself."""
         if isinstance(self._last_train_function, TrainFunction):
             self._last_train_function.reset()
             self._last_train_function.share_totals()
@@ -462,7 +462,7 @@ class CompiledState(PartOfModel):
 
     @property
     def loss(self) -> Any:
-        """The loss as `compile` was given it; another one may be set, for the next `fit` or batch.
+        """Loss as `compile` was given it; setting another one affects the next `fit` or batch.
 
         A model with a `train_step` of its own has it for that, and `fit` as compiled.
         """

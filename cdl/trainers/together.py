@@ -1,4 +1,4 @@
-"""What the ranks that share a fit agree on: what they begin with, and when it ends."""
+"""Agreement of ranks that share a fit: its start and its end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def begin_training(
     epochs: range,
     validated: EpochIterator | None,
 ) -> None:
-    """Let callbacks begin; of several ranks all then have what the first has."""
+    """Call the callbacks' start hooks, then copy the state of the first rank to the others."""
     shared = ranks.current()
     if shared is not None:
         start = _start_of(model, iterator, epochs)
@@ -36,7 +36,7 @@ def begin_training(
 
 
 def _start_of(model: TrainableModel, iterator: EpochIterator, epochs: range) -> dict[str, Any]:
-    """What must be the same on all ranks before they train."""
+    """Values that all ranks must agree on before they train."""
     compiled = model._compiled
     assert compiled is not None
     return {
@@ -50,7 +50,7 @@ def _start_of(model: TrainableModel, iterator: EpochIterator, epochs: range) -> 
 
 
 def _begin_alike(shared: ranks.Ranks, model: TrainableModel) -> None:
-    """Weights, optimizer and generators of all ranks as on the first, which may have restored."""
+    """Copy weights, optimizer and generators of the first rank, which may have restored them."""
     variables = [*model.weights, *model.optimizer.variables]
     state, epoch = shared.begin_alike(variables, (random.state(), model._initial_epoch))
     random.set_state(state)
@@ -59,7 +59,7 @@ def _begin_alike(shared: ranks.Ranks, model: TrainableModel) -> None:
 
 
 def begin_batches(model: TrainableModel, rows: int) -> None:
-    """Before a single batch: of several ranks all have what the first has, and as many rows."""
+    """Copy the first rank's state before a single batch, of the same number of rows."""
     shared = ranks.current()
     if shared is not None and shared.own_data:
         shared.compare({"rows": rows}, "train_on_batch")
@@ -68,7 +68,7 @@ def begin_batches(model: TrainableModel, rows: int) -> None:
 
 
 def begin_evaluation(model: TrainableModel, iterator: EpochIterator) -> None:
-    """Of several ranks all must have the same data and weights."""
+    """Check that all ranks have the same data and weights."""
     shared = ranks.current()
     if shared is not None:
         weights = f"hash {ranks.hash_of(model.weights):08x}"
@@ -76,7 +76,7 @@ def begin_evaluation(model: TrainableModel, iterator: EpochIterator) -> None:
 
 
 def is_stopped(model: TrainableModel, epoch: int) -> bool:
-    """Whether a callback, or another thread, has ended the run since it was last looked at.
+    """Whether a callback or another thread has ended the run since the last check.
 
     Of several ranks that of any; and they see that their weights are alike.
     """

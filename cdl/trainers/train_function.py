@@ -1,4 +1,4 @@
-"""Engine: one executor, and beside it the losses and metrics written in Python.
+"""TrainFunction: an executor, with the losses and metrics that are Python code.
 
 As long as all is compiled, `run` is one call of the core for as many batches as it gets. A loss or
 a metric in Python makes it a loop over batches, in which the core still does everything else.
@@ -39,7 +39,7 @@ def learner(
     splits: bool = False,
     ranks: Ranks | None = None,
 ) -> Executor:
-    """An executor that trains weights by an optimizer, whose steps it counts.
+    """Executor that trains weights by an optimizer, whose steps it counts.
 
     Args:
         program: with a loss, or with gradients that are handed to `backward`.
@@ -68,7 +68,7 @@ def learner(
 
 
 class TrainFunction:
-    """Runs the batches of one program, in training or in evaluation.
+    """Runner of a program's batches, in training or in evaluation.
 
     Args:
         plan: the program and how it is fed.
@@ -173,7 +173,7 @@ class TrainFunction:
 
     @property
     def _is_outdated(self) -> bool:
-        """Whether an attribute of the optimizer has been set since the executor was made."""
+        """Whether an attribute of the optimizer was set after the executor was made."""
         return self.training and self._changes != self.optimizer.changes
 
     def _remake_executor(self, rows: int) -> None:
@@ -181,7 +181,7 @@ class TrainFunction:
         self._make_executor(rows)
 
     def _heed_optimizer(self) -> None:
-        """Go on with the rest of the pass by what the optimizer's attributes are by now."""
+        """Continue the pass with the optimizer's current attributes."""
         if not self._is_outdated:
             return
         fed, batch, order = self._pass
@@ -193,7 +193,7 @@ class TrainFunction:
         self.executor.begin(*self._pass)
 
     def takes(self, arrays: Arrays) -> bool:
-        """Whether the program is for inputs of such sizes, and targets and weights beside them."""
+        """Whether the program is for inputs, targets and weights of such sizes."""
         form: Form = self.key[3]
         takes_sizes = form.inputs is not None
         if not takes_sizes:
@@ -201,19 +201,19 @@ class TrainFunction:
         return form == form_of(arrays, self.resolved, self._custom_loss, takes_sizes).key
 
     def go_on_from(self, other: "TrainFunction") -> None:
-        """Take over what another one, of inputs of other sizes, has added up in a pass."""
+        """Take over the sums of another train function, of other input sizes, in a pass."""
         self.executor.reset()
         self._earlier, self._earlier_penalty = other._states(), other._penalties()
         self._python_penalty = other._python_penalty
         self.parts.totals = other.parts.totals
 
     def release(self) -> None:
-        """Let go of the data."""
+        """Release the data of the pass."""
         self._pass = self._nothing, 1, None
         self.executor.begin(*self._pass)
 
     def reset(self) -> None:
-        """Forget what loss and metrics have added up."""
+        """Reset loss and metrics."""
         self.executor.reset()
         self._forget()
         for each in self.resolved.metrics:
@@ -223,7 +223,7 @@ class TrainFunction:
             self.parts.forget()
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run up to `steps` batches or for about `seconds`; returns how many it ran.
+        """Run up to `steps` batches or for about `seconds`; the number run.
 
         If this is interrupted, the weights, the optimizer and the metrics are those of the last
         whole batch. Attributes of the optimizer that have been set meanwhile count from here on.
@@ -238,7 +238,7 @@ class TrainFunction:
 
     @property
     def runs_fused(self) -> bool:
-        """Whether `run_epochs` can: nothing of this model wants Python between two batches."""
+        """Whether `run_epochs` applies: no Python between two batches of this model."""
         return (
             self.training
             and not self.in_python
@@ -274,7 +274,7 @@ class TrainFunction:
         return self._learn(lambda: train(steps, seconds, rates, first, core_seed()))
 
     def _learn(self, run: Callable[[], object]) -> int:
-        """Let the core learn from some batches; how many. It counts the steps itself."""
+        """Train on some batches in the core, which counts the steps; the number run."""
         executor = self.executor
         before, skipped = executor.done, executor.skipped
         run()
@@ -284,7 +284,7 @@ class TrainFunction:
         return done
 
     def _run_in_python(self, steps: int, seconds: float) -> int:
-        """The same batch by batch, with the Python parts between.
+        """Run batch by batch, with the Python parts between.
 
         If the first batch of all fails, its shapes may be at fault, and those of later data right:
         then losses and metrics are traced again.
@@ -323,7 +323,7 @@ class TrainFunction:
         return done
 
     def _tell(self) -> None:
-        """Say of code of the user's that it runs in Python, now that it has done so once."""
+        """Log, once it has run, that user code runs in Python."""
         self._untold = False
         of_training = (*self.plan.untraced, *self._weight_rules.untraced) if self.training else ()
         for each in (*self.parts.untold, *of_training):
@@ -331,12 +331,12 @@ class TrainFunction:
 
     @property
     def untraced(self) -> list[Untraced]:
-        """What of the user's code runs in Python."""
+        """User code that runs in Python."""
         hosted = self.plan.program.hosted
         return [*self.parts.untraced, *self.plan.untraced, *hosted, *self._weight_rules.untraced]
 
     def _step_in_halves(self) -> None:
-        """One batch, with Python between the forward and the backward pass."""
+        """Run one batch, with Python between the forward and the backward pass."""
         executor, optimizer = self.executor, self.optimizer
         step = optimizer.step
         rows = executor.forward(self.training, step, core_seed())
@@ -353,7 +353,7 @@ class TrainFunction:
             executor.skip()
 
     def outputs(self) -> list[NDArray[np.float32]]:
-        """The outputs of the model for the last batch."""
+        """Outputs of the model for the last batch."""
         return [self.executor.output(i) for i in range(len(self.resolved.targets))]
 
     def results(self, here: bool = False) -> dict[str, Any]:
@@ -373,7 +373,7 @@ class TrainFunction:
         return self._logs(states, self._penalty(*penalties))
 
     def _logs(self, counted: list[tuple[float, ...]], penalty: float) -> dict[str, Any]:
-        """The same, from the states of the reports and the mean penalty."""
+        """Losses and metrics, from the states of the reports and the mean penalty."""
         resolved = self.resolved
         states: dict[Any, Any] = dict(zip(self.plan.reports, counted, strict=True))
         if self.in_python:
@@ -420,19 +420,19 @@ class TrainFunction:
                 logs[each.name] = _plain(value)
 
     def _penalty(self, total: float, rows: float) -> float:
-        """The mean over all rows of what regularizers add to the loss of their batch."""
+        """Mean over all rows of the regularizers' penalty of their batch."""
         total += self._python_penalty
         if not self.training:  # the weights have been the same all the time
             total += rows * self._weight_rules.penalty()
         return _mean(total, rows)
 
     def _penalties(self) -> tuple[float, float]:
-        """What the core added up of the penalties, and of how many rows."""
+        """Sum of the penalties in the core, and the number of rows."""
         (total, rows), (earlier, before) = self.executor.penalty(), self._earlier_penalty
         return total + earlier, rows + before
 
     def _states(self) -> list[tuple[float, ...]]:
-        """The state of each report."""
+        """State of each report."""
         states = self.executor.states()
         if not self._earlier:
             return states
@@ -440,7 +440,7 @@ class TrainFunction:
         return [tuple(map(sum, zip(now, before, strict=True))) for now, before in pairs]
 
     def share_totals(self, only_held: bool = False) -> None:
-        """Give the Metric objects what the core added up for them, for who looks at them."""
+        """Copy the core's sums to the Metric objects."""
         if only_held and not self._any_held:
             return
         states = dict(zip(self.plan.reports, self._joined or self._states(), strict=True))
@@ -454,5 +454,5 @@ def _mean(total: float, rows: float) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """A metric's value as the logs have it: a float, or an array if it is several numbers."""
+    """Value of a metric in logs: a float, or an array for several numbers."""
     return float(value) if np.ndim(value) == 0 else value

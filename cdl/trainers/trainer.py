@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(OlderMethods, CompiledState):
-    """Mixin of models: what is done with data.
+    """Mixin of models: compile, fit, evaluate and predict.
 
     A class that overrides `train_step`, `test_step` or `predict_step` is called batch by batch,
     with NumPy arrays in the structure in which the data were given; so is one that overrides
@@ -71,7 +71,7 @@ class Trainer(OlderMethods, CompiledState):
         return self._default_step("test", data)
 
     def predict_step(self, data: Any) -> Any:
-        """The outputs for one batch; to be overridden."""
+        """Predict the outputs of one batch; to be overridden."""
         return self(unpack_x_y_sample_weight(data)[0], training=False)
 
     def compute_loss(
@@ -82,7 +82,7 @@ class Trainer(OlderMethods, CompiledState):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The whole loss of a batch, of arrays: that of `compile`, and what layers add.
+        """Total loss of a batch of arrays: that of `compile`, and those of layers.
 
         Args:
             x: the inputs, which the loss of `compile` does not look at.
@@ -106,7 +106,7 @@ class Trainer(OlderMethods, CompiledState):
 
     @property
     def losses(self) -> list[Any]:
-        """What layers add to the loss: numbers, of their last calls on arrays and their weights.
+        """Losses added by layers: numbers, of their last calls on arrays and their weights.
 
         Within a `compute_loss` that is traced they are symbolic.
         """
@@ -117,7 +117,7 @@ class Trainer(OlderMethods, CompiledState):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Add a batch, of arrays, to the metrics of `compile`; the values of all metrics by name.
+        """Update the metrics of `compile` by a batch of arrays; all values by name.
 
         Args:
             x: the inputs.
@@ -131,7 +131,7 @@ class Trainer(OlderMethods, CompiledState):
         return results_of(self._python_metrics())
 
     def _default_step(self, kind: str, data: Any) -> dict[str, Any]:
-        """One batch through the core, as `train_on_batch` does it, without forgetting the last."""
+        """Run one batch in the core, as `train_on_batch` does, without resetting metrics."""
         call = f"{kind}_step"
         x, y, weight = unpack_x_y_sample_weight(data)
         compiled = self._compiled_for(call, trains=kind == "train")
@@ -154,7 +154,7 @@ class Trainer(OlderMethods, CompiledState):
     def gradients(
         self, x: Any, y: Any = None, sample_weight: Any = None
     ) -> dict[str, NDArray[np.float32]]:
-        """The gradient of the loss of a batch by each trainable weight; nothing is changed.
+        """Gradient of a batch's loss by each trainable weight; nothing is changed.
 
         The loss is that of `compile` and of the regularizers, as in the next training step: with
         dropout, if the model has any. ::
@@ -197,7 +197,9 @@ class Trainer(OlderMethods, CompiledState):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
-        """Say how to train: weights stay as they are, the optimizer starts anew if it is new.
+        """Configure training: the optimizer, the loss and the metrics.
+
+        Weights stay as they are; an optimizer that is new starts anew.
 
         Args:
             optimizer: a name, config or Optimizer.
@@ -259,7 +261,7 @@ class Trainer(OlderMethods, CompiledState):
 
     @property
     def run_eagerly(self) -> bool:
-        """Whether the user's code sees the arrays of each batch: see `compile`."""
+        """Whether user code sees the arrays of each batch: see `compile`."""
         return self._eager if self._compiled is None else self._compiled.given["run_eagerly"]
 
     @run_eagerly.setter
@@ -270,7 +272,7 @@ class Trainer(OlderMethods, CompiledState):
         self._forget_programs()
 
     def _check_compiles(self, compiled: Compiled) -> None:
-        """ValueError for steps that are Python code; what else is one is known with the data."""
+        """ValueError for steps that are Python code; others are found with the data."""
         cls, optimizer = type(self), compiled.optimizer
         custom = [f"{kind}_step" for kind in ("train", "test") if steps_itself(cls, kind)]
         parts = [f"{cls.__name__}.{name}" for name in custom]
@@ -303,7 +305,7 @@ class Trainer(OlderMethods, CompiledState):
         validation_batch_size: int | None = None,
         validation_freq: int = 1,
     ) -> History:
-        """Train for `epochs - initial_epoch` passes over the data.
+        """Train on data for `epochs - initial_epoch` passes; returns the History.
 
         Args:
             x: samples: an array, DataFrame or lists of numbers; a table or array larger than
@@ -405,7 +407,7 @@ class Trainer(OlderMethods, CompiledState):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics on data, without training; arguments as in `fit`.
+        """Compute loss and metrics on data, without training; arguments as in `fit`.
 
         Returns:
             The loss, or `[loss, metric, ...]` if there are metrics, or a dict by name.
@@ -439,7 +441,7 @@ class Trainer(OlderMethods, CompiledState):
         steps: int | None = None,
         callbacks: Callback | Sequence[Callback] | None = None,
     ) -> NDArray[np.float32] | Any:
-        """What `predict` is shown to take."""
+        """Predict with the arguments that editors show for `predict`."""
 
     @shown_as(_predict)
     def predict(  # noqa: D417 - nobody is to give `misspelt`
@@ -451,7 +453,7 @@ class Trainer(OlderMethods, CompiledState):
         callbacks: Any = None,
         **misspelt: Any,  # @hinted takes a tenth of the time of a prediction
     ) -> Any:
-        """The outputs for all rows of x: new float32 arrays, in the structure of the outputs.
+        """Predict the outputs for all rows of x: new float32 arrays, structured as the outputs.
 
         Args:
             x: samples, as in `fit`; or an iterable of batches.
@@ -487,7 +489,7 @@ class Trainer(OlderMethods, CompiledState):
             return predict.predict(model, x, batch_size, verbose, steps, callbacks)
 
     def program(self, training: bool = False) -> Program:
-        """What the core runs, to be printed: that of `predict`, or that of a training step.
+        """Program that the core runs, for printing: of `predict`, or of a training step.
 
         Raises:
             ValueError: if the model is not built, or, for training, not compiled.
@@ -505,7 +507,7 @@ class Trainer(OlderMethods, CompiledState):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One step of training on one batch; its loss and metrics, measured before the step."""
+        """Train on one batch; its loss and metrics, measured before the step."""
         model, x = self._taking(x, "train_on_batch")
         with ranks.run():
             return fit_loop.on_batch(model, "train", x, y, sample_weight, class_weight, return_dict)
@@ -513,11 +515,11 @@ class Trainer(OlderMethods, CompiledState):
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Loss and metrics of one batch."""
+        """Compute loss and metrics of one batch."""
         model, x = self._taking(x, "test_on_batch")
         with ranks.run():
             return fit_loop.on_batch(model, "test", x, y, sample_weight, None, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The outputs for one batch."""
+        """Predict the outputs for one batch."""
         return self.predict(x, verbose=0)

@@ -1,4 +1,4 @@
-"""Vjp: the derivatives of what a function or a model gives, by what goes in."""
+"""Vjp: vector-Jacobian products of a function or a model by its inputs."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _MOST = 1024  # rows of a batch
 
 
 class Vjp:
-    """The derivative of the sum of (output * factor) by the inputs, as in inference.
+    """Derivative of the sum of (output * factor) by the inputs, as in inference.
 
     Args:
         append: appends the function to a program: from values of the inputs to the output.
@@ -61,7 +61,7 @@ class Vjp:
         self._executor: Executor | None = None
 
     def of(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, list[Array]]:
-        """The output, and the derivative by each input, of the input's shape.
+        """Output, and the derivative by each input, of the input's shape.
 
         Args:
             arrays: the inputs.
@@ -71,7 +71,7 @@ class Vjp:
         return joined[0], joined[1:]
 
     def of_all(self, arrays: Sequence[Any]) -> tuple[Array, list[Array], list[Array]]:
-        """The output, the others, and the derivative by each input.
+        """Output, the others, and the derivative by each input.
 
         Args:
             arrays: the inputs.
@@ -81,7 +81,7 @@ class Vjp:
         return joined[0], joined[1:end], joined[end:]
 
     def of_layer(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, Array]:
-        """What the layer gives, and the derivative by it.
+        """Output of the layer, and the derivative by it.
 
         Args:
             arrays: the inputs.
@@ -125,7 +125,7 @@ def of_model(
     output: int | str | None = None,
     layer: Any = None,
 ) -> Vjp:
-    """The Vjp of one output of a model.
+    """Vjp of one output of a model.
 
     Args:
         model: a built model.

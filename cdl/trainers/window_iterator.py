@@ -1,4 +1,4 @@
-"""Epochs over what need not fit into memory: windows of rows, each of many batches.
+"""Epochs over data of any size: windows of rows, each of many batches.
 
 A window is to the core what arrays are: one call runs all its batches. Meanwhile a thread reads the
 next one. Rows that fit into one window are read once.
@@ -31,7 +31,7 @@ Parts = tuple[Any, Any, Any]
 def source_of(
     model: TrainableModel, x: Any, y: Any, weight: Any, call: str, trains: bool = False
 ) -> Source | Parts:
-    """What x, y and weights are read from in windows; or x, y and weights, if they are in memory.
+    """Source of windows for x, y and weights; or x, y and weights, if they are in memory.
 
     Of a frame in memory columns that are given by their names are taken out.
 
@@ -56,7 +56,7 @@ def source_of(
 
 
 def split_source(source: Source, validation_split: Any) -> tuple[Source, Source]:
-    """The rows for training, and those at the end for validation, as of arrays; ValueError."""
+    """Rows for training, and those at the end for validation; ValueError."""
     if not isinstance(source, data.ChunkedArrays):
         raise ValueError(
             "fit: validation_split must be 0 for a table that is read in windows, got "
@@ -77,7 +77,7 @@ def _table(
 
 
 def _inputs(model: TrainableModel) -> list[str] | None:
-    """The names of a model's inputs if it has several."""
+    """Names of a model's inputs if it has several."""
     names = model._input_names()
     return names if len(names) > 1 else None
 
@@ -87,7 +87,7 @@ def _outputs(model: TrainableModel) -> int:
 
 
 class WindowIterator:
-    """Batches for a train function: see `EpochIterator`.
+    """Epoch iterator over windows of rows: see `EpochIterator`.
 
     Args:
         source: what is read.
@@ -140,7 +140,7 @@ class WindowIterator:
         return False
 
     def run_epochs(self, n: int, logs: list[dict[str, float]]) -> None:
-        """Nothing, since `runs_fused` is False."""
+        """Not available, since `runs_fused` is False."""
 
     def start(self) -> dict[str, Any]:
         """Sizes, kinds and some rows of the first window."""
@@ -154,10 +154,10 @@ class WindowIterator:
         }
 
     def draw_anew(self) -> None:
-        """Nothing needs to be done: a seed is drawn when its pass begins."""
+        """Do nothing: a seed is drawn when its pass begins."""
 
     def begin_epoch(self) -> None:
-        """Start a pass, unless one is to be gone on with."""
+        """Start a pass, unless the last one goes on."""
         if self._passes == 0:  # the first window has been read
             seed = self._draw()
             if seed != self._seed and not self._source.once:
@@ -169,17 +169,17 @@ class WindowIterator:
             self._hand_over()
 
     def end_epoch(self) -> None:
-        """Nothing needs to be done."""
+        """Do nothing at the end of an epoch."""
 
     def reset(self) -> None:
-        """Nothing needs to be done: `restart` does it."""
+        """Do nothing: `restart` starts each pass."""
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop the reading of windows."""
         self._stop()
 
     def ran_out(self, done: int, kind: str) -> None:
-        """Warn; raise ValueError in a fit, if nothing can be read again.
+        """Warn; in a fit ValueError, if nothing can be read again.
 
         Raises:
             ValueError: a RecordBatchReader has ended.
@@ -198,14 +198,14 @@ class WindowIterator:
         return self._left > 0
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run up to `steps` batches of a window or for about `seconds`; how many it was."""
+        """Run up to `steps` batches of a window or for about `seconds`; the number run."""
         ran: int = self.train_function.run(min(steps, self._left), seconds)
         self._fresh = False
         self._left -= ran
         return ran
 
     def _draw(self, looks: bool = False) -> int:
-        """The seed of a pass: what a thread draws by it does not depend on when it does.
+        """Seed of a pass, so that a thread's draws do not depend on its timing.
 
         Args:
             looks: whether the generator is to be left as it is, since training has not begun.
@@ -276,7 +276,7 @@ def window_iterator(
     class_weight: Mapping[int, float] | None = None,
     restart: bool = False,
 ) -> WindowIterator:
-    """A feed of the batches of a table or an array that is read in windows.
+    """Epoch iterator over a table or an array that is read in windows.
 
     Args:
         model: the model; it is built by the first window if it is not.
@@ -306,7 +306,7 @@ def window_iterator(
 
 
 def inputs_of(source: Source, rows: int) -> Iterator[Any]:
-    """The x of each window, of a multiple of so many rows but for the last one, in their order."""
+    """x of each window, of a multiple of so many rows but for the last one, in their order."""
     ahead = Ahead(windows(source, rows, False, np.random.RandomState(0)), 1)
     ahead.expect(math.inf)
     try:

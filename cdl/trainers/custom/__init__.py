@@ -1,4 +1,4 @@
-"""What runs code of the user's own in training, beside what the core has.
+"""Custom code of users in training: steps, losses, metrics, regularizers, constraints.
 
 steps.py calls `train_step`, `test_step`, `predict_step`; losses.py traces `compute_loss` and losses
 across samples; host_functions.py calls losses, metrics, regularizers and constraints that cannot be

@@ -1,4 +1,4 @@
-"""LossAndMetrics: loss and metrics of a compiled model, on arrays that its user has.
+"""LossAndMetrics: loss and metrics of a compiled model, on the user's arrays.
 
 In `fit` they are part of the program. A model with a step of its own computes predictions itself,
 and asks for them by `compute_loss` and `compute_metrics`.
@@ -19,7 +19,7 @@ from cdl.trainers.signature import Info, TrainableModel, output_names
 
 
 class CompileMetrics(metrics.Metric):
-    """The metrics of `compile` as one; Keras calls it so.
+    """Metrics of `compile` as one, under Keras's name for it.
 
     Args:
         owner: what they are metrics of.
@@ -31,7 +31,7 @@ class CompileMetrics(metrics.Metric):
 
     @property
     def metrics(self) -> list[Any]:
-        """The metrics; none before shapes have settled which they are."""
+        """The metrics; none before shapes are known."""
         resolved = self._owner.resolved
         return [] if resolved is None else [each.metric for each in resolved.metrics]
 
@@ -40,7 +40,7 @@ class CompileMetrics(metrics.Metric):
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Show a batch to all of them; only those given as weighted_metrics see the weights."""
+        """Update all metrics by a batch; only weighted_metrics see the weights."""
         given = (y_true, y_pred, sample_weight)
         resolved, ys, ps, weights = self._owner.flat(*given, "compute_metrics")
         for each in resolved.metrics:
@@ -51,19 +51,19 @@ class CompileMetrics(metrics.Metric):
                 each.metric.update_state(y, p)
 
     def result(self) -> dict[str, Any]:
-        """Their values by name."""
+        """Values of the metrics by name."""
         resolved = self._owner.resolved
         found = [] if resolved is None else resolved.metrics
         return flat_logs({each.name: each.metric.result() for each in found})
 
     def reset_state(self) -> None:
-        """Forget what they have added up."""
+        """Reset the states of all metrics."""
         for metric in self.metrics:
             metric.reset_state()
 
 
 class LossAndMetrics:
-    """The loss and the metrics of a compiled model, for arrays.
+    """Loss and metrics of a compiled model, on arrays.
 
     Args:
         model: the model.
@@ -85,21 +85,21 @@ class LossAndMetrics:
 
     @property
     def has_metrics(self) -> bool:
-        """Whether `compile` was given some."""
+        """Whether `compile` was given metrics."""
         return self.compiled.has_metrics
 
     @property
     def resolved(self) -> Resolved | None:
-        """Losses and metrics as objects, once data have settled which they are."""
+        """Losses and metrics as objects, resolved for given data."""
         return self.compiled.resolved
 
     def all(self) -> list[Any]:
-        """The metrics as Keras lists them."""
+        """Metrics in the order of Keras."""
         compile_metrics = [self.metrics] if self.compiled.has_metrics else []
         return [self.loss, *compile_metrics, *self.losses.values()]
 
     def load(self, results: dict[str, Any]) -> None:
-        """Take over the losses that a train function has measured."""
+        """Load the losses that a train function has measured."""
         if "loss" in results:
             self._set(self.loss, results["loss"])
         for number, entry in enumerate(() if self.resolved is None else self.resolved.losses):
@@ -112,7 +112,7 @@ class LossAndMetrics:
         mean.count.assign(1.0)
 
     def _mean(self, number: int, name: str) -> Any:
-        """What adds up one loss of several."""
+        """Mean of one loss of several."""
         if number not in self.losses:
             self.losses[number] = metrics.Mean(name=name)
         return self.losses[number]
@@ -120,7 +120,7 @@ class LossAndMetrics:
     def flat(
         self, y: Any, y_pred: Any, sample_weight: Any, call: str
     ) -> tuple[Resolved, list[Any], list[Any], list[Any]]:
-        """Targets, predictions and weights output by output, and what is to be done with them."""
+        """Targets, predictions and weights by output, with the losses and metrics for them."""
         model = self._model()
         assert model is not None
         if model.built:
@@ -141,7 +141,7 @@ class LossAndMetrics:
         return resolved, flat_y, predictions, weights
 
     def compute_loss(self, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """The sum of the outputs' losses, each times its weight; None without a loss.
+        """Sum of the outputs' losses, each times its weight; None without a loss.
 
         Raises:
             ValueError: data that do not fit.
@@ -177,7 +177,7 @@ class LossAndMetrics:
 def _of_parts(
     entry: OutputLoss, names: Sequence[str], ys: list[Any], predictions: list[Any], weights: Any
 ) -> Any:
-    """The mean of what a function gives for several outputs, nested."""
+    """Mean of a function of several outputs, nested."""
     places = {name: i for i, name in enumerate(names)}
 
     def nested(parts: list[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""run_eagerly=True: code of the user's sees the numbers of each batch.
+"""run_eagerly=True: user code that sees the arrays of each batch.
 
 A program is made of what code did with symbolic tensors. So that prints, breakpoints and checks in
 the `call` of a layer see numbers too, it is called once more for each batch, with the very arrays
@@ -18,7 +18,7 @@ from cdl._tracing.variable import Variable
 
 
 class Calls:
-    """The calls of the user's code that a program was made of.
+    """Calls of user code in a program.
 
     Args:
         program: that has recorded them; what they are given becomes further outputs of it.
@@ -52,7 +52,7 @@ class Calls:
         return bool(self._calls or self._penalized)
 
     def run(self, output: Callable[[int], Any]) -> None:
-        """Call all with the arrays of a batch.
+        """Run all calls with the arrays of a batch.
 
         Args:
             output: gives the output of a number.

@@ -1,4 +1,4 @@
-"""HostFunctions: the losses and metrics of a model that are Python code.
+"""HostFunctions: losses and metrics of a model that are Python code.
 
 The core computes everything else; these see the predictions, targets and weights of each batch as
 the core gathered them, in the shapes in which the user gave them.
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 class HostFunctions:
-    """The losses and metrics that are Python code, and what the losses have added up.
+    """Losses and metrics that are Python code, and the sums of the losses.
 
     Args:
         resolved: all losses and metrics.
@@ -63,17 +63,17 @@ class HostFunctions:
         self.totals = {i: (0.0, 0.0) for i in self.losses}
 
     def forget(self) -> None:
-        """Begin to add up anew."""
+        """Reset the sums of the losses."""
         self.totals = {i: (0.0, 0.0) for i in self.losses}
         for each in self.metrics:
             each.metric.reset_state()
 
     def learn_dtypes(self, targets: Sequence[Array | None]) -> None:
-        """Note what targets are: metrics see class numbers as integers, as the user gave them."""
+        """Record the dtypes of targets: metrics see class numbers as the user's integers."""
         self._dtypes = [None if y is None else y.dtype for y in targets]
 
     def losses_of(self, executor: Executor, rows: int, derivatives: bool) -> list[Array]:
-        """Add up the losses of the batch that went forward; their gradients, if `derivatives`.
+        """Add up the losses of the current batch; their gradients, with `derivatives`.
 
         Gradients are in the order of the program's `external_grads`.
         """
@@ -118,7 +118,7 @@ class HostFunctions:
         ]
 
     def update_metrics(self, executor: Executor) -> None:
-        """Show the batch that is done to the metrics."""
+        """Update the metrics by the finished batch."""
         for each in self.metrics:
             y, weight = self._targets(executor, each.output, None)
             dtype = self._dtypes[each.output]
@@ -147,13 +147,13 @@ class HostFunctions:
         return executor.batch(seen.y, rows), weight
 
     def _mask(self, executor: Executor, output: int, rows: int | None) -> Array | None:
-        """Which lines of the last batch's predictions count, 1 or 0; None for all."""
+        """Mask of the last batch's lines of predictions, 1 or 0; None for all."""
         at = self._of(output).mask
         return None if at is None else executor.output(at, rows)[..., 0]
 
 
 def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Array | None:
-    """Weights with 0 where a mask has 0; for a mean, so large that it is one over the others."""
+    """Weights with 0 where a mask is 0; for a mean scaled to one over the others."""
     if mask is None:
         return weight
     if mean:
@@ -166,7 +166,7 @@ def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Arr
 
 
 class WeightRules:
-    """The regularizers and constraints of the weights that are trained.
+    """Regularizers and constraints of trained weights.
 
     Args:
         variables: the weights.
@@ -223,7 +223,7 @@ class WeightRules:
         self.in_python = training and bool(self._penalized or self._constrained)
 
     def _traced(self, variable: Variable) -> Graph | None:
-        """What the constraint of a weight does; None if it is to be called."""
+        """Trace the constraint of a weight; None if it is Python code to call."""
         constraint = variable.constraint
         graph, reason = constraints.traced(constraint, variable.shape)
         if graph is None:
@@ -235,11 +235,11 @@ class WeightRules:
         return graph
 
     def penalty(self) -> float:
-        """What the regularizers that are Python code give for the weights as they are now."""
+        """Penalties of the Python regularizers for the current weights."""
         return sum(float(each.regularizer(each.numpy())) for each in self._penalized)
 
     def before_step(self) -> float:
-        """The same, and the core knows its derivatives for the coming step."""
+        """Penalties before a step, with their derivatives loaded into the core."""
         total = 0.0
         for variable, added in self._penalized.items():
             value, derivative = regularizers.gradient(variable.regularizer, variable.numpy())
@@ -248,13 +248,13 @@ class WeightRules:
         return total
 
     def after_step(self) -> None:
-        """Bring the weights back to where constraints that are Python code want them."""
+        """Apply the Python constraints to the weights."""
         for variable in self._constrained:
             variable.assign(np.asarray(variable.constraint(variable.numpy())))
 
 
 def _after(constrained: Iterable[tuple[Variable, Graph]]) -> Executor:
-    """What makes each weight what its constraint says."""
+    """Executor that assigns the constrained values to the weights."""
     program = Program()
     for variable, graph in constrained:
         program.assign(variable, graph.lower(program, [program.param(variable)]))

@@ -1,4 +1,4 @@
-"""Losses of the user's own, made part of a program: `compute_loss`, and losses across samples.
+"""Custom losses as parts of a program: `compute_loss`, and losses across samples.
 
 A model's `compute_loss` runs once on symbolic values and becomes instructions. It sees the batch in
 the structure of the model's inputs and outputs, and gives one number. What layers add to the loss
@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 
 class Added:
-    """What layers add to the loss of a model, while its `compute_loss` is traced.
+    """Losses added by layers, while a model's `compute_loss` is traced.
 
     Args:
         tensors: what `add_loss` was given.
@@ -50,7 +50,7 @@ class Added:
 
     @property
     def losses(self) -> list[Any]:
-        """One number each."""
+        """One number per added loss."""
         self.asked = True
         total = operator_of("sum")
         found = [total(tensor) for tensor in self.tensors]
@@ -70,7 +70,7 @@ def _penalty(variable: Any) -> Any:
 
 @contextmanager
 def _adding(model: TrainableModel, added: Added) -> Iterator[None]:
-    """Within it `model.losses` are symbolic."""
+    """Context in which `model.losses` are symbolic."""
     model._added_to_loss = added
     try:
         yield
@@ -81,7 +81,7 @@ def _adding(model: TrainableModel, added: Added) -> Iterator[None]:
 def lower_custom_loss(
     model: TrainableModel, program: Program, batch: Sequence[Any], training: bool
 ) -> tuple[Instruction, bool]:
-    """Append the model's own loss to a program; it, and whether what layers add is part of it.
+    """Append the custom loss to a program; it, and whether it includes the layers' losses.
 
     Args:
         model: the model.
@@ -103,7 +103,7 @@ def lower_custom_loss(
 
 
 def given_to_loss(model: TrainableModel, batch: Sequence[Any], training: bool) -> dict[str, Any]:
-    """x, y, y_pred and sample weights as the model's own loss takes them, by name."""
+    """Keyword arguments of `compute_loss`: x, y, y_pred and sample weights."""
     given = dict(zip(("x", "y", "y_pred", "sample_weight"), batch, strict=True))
     parameters = parameters_of(type(model).compute_loss)
     if "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -114,7 +114,7 @@ def given_to_loss(model: TrainableModel, batch: Sequence[Any], training: bool) -
 def trace_custom_loss(
     model: TrainableModel, parts: list[Any], losses: Added, training: bool
 ) -> graphs.Graph:
-    """What the model's own loss does with symbolic x, y, y_pred and sample weights.
+    """Trace the model's `compute_loss` on symbolic x, y, y_pred and sample weights.
 
     Raises:
         ValueError: it does not give one number.
@@ -145,7 +145,7 @@ def _like(value: Value) -> KerasTensor:
 
 
 def _take_added(program: Program) -> list[Value]:
-    """Take what layers have added to the loss out of a program: whoever asks for it decides."""
+    """Remove the losses of layers from a program, where `compute_loss` decides about them."""
     added = [i for i in program.instructions if i.op == "objective" and not i.attributes["counts"]]
     program.instructions = [i for i in program.instructions if i not in added]
     found = [i.inputs[0] for i in added]
@@ -166,7 +166,7 @@ def _of_activity(y: KerasTensor, l1: float, l2: float) -> Any:
 
 
 class _Logged:
-    """The operation of a node that logs the loss of an output.
+    """Node operation that logs the loss of an output.
 
     Args:
         number: of the output.
@@ -179,7 +179,7 @@ class _Logged:
         self._number = number
 
     def append_to(self, program: Program, value: Value) -> Value:
-        """Append a report that gives nothing a gradient."""
+        """Append a report that passes no gradient."""
         if program.observed is not None:
             stopped = program.emit("stop", (value,), value.shape, shared=value.shared)
             report = program.objective(stopped, reduction="sum")
@@ -188,7 +188,7 @@ class _Logged:
 
 
 def log_loss(number: int, value: KerasTensor) -> None:
-    """Have the loss of an output in the logs, beside the whole that is made of it."""
+    """Log the loss of an output, beside the total loss."""
     graphs.record(_Logged(number), (value,), {}, value.like())
 
 
@@ -196,7 +196,7 @@ def log_loss(number: int, value: KerasTensor) -> None:
 
 
 class BatchLoss:
-    """The gradient of a user's loss in Python that can be traced for a whole batch.
+    """Gradient of a custom Python loss that can be traced for a whole batch.
 
     Args:
         loss: the user's loss.
@@ -207,7 +207,7 @@ class BatchLoss:
         self._made: dict[Any, Vjp | None] = {}  # by the shapes of a batch
 
     def is_traced(self, y: Array, p: Array) -> bool:
-        """Whether the loss could be traced for a batch of these shapes."""
+        """Whether the loss can be traced for a batch of these shapes."""
         return self._gradients(y, p) is not None
 
     def _gradients(self, y: Array, p: Array) -> Vjp | None:
@@ -217,7 +217,7 @@ class BatchLoss:
         return self._made[key]
 
     def gradient(self, y: Array, p: Array, weight: Array | None) -> Array | None:
-        """The gradient of a batch's loss by its predictions; None if it cannot be traced.
+        """Gradient of a batch's loss by its predictions; None if it cannot be traced.
 
         Args:
             y: targets.
@@ -243,7 +243,7 @@ class BatchLoss:
 
 
 def _gradients_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Vjp:
-    """The gradients of a function of whole batches, each of which is the one sample of an input."""
+    """Gradients of a function of whole batches, each as the one sample of an input."""
 
     def append(program: Program, values: list[Value]) -> Value:
         whole = [program.batch_reduce(value, "sum") for value in values]  # of the one sample
@@ -253,7 +253,7 @@ def _gradients_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Vjp:
 
 
 class Place:
-    """Where a part of a batch is found.
+    """Position of a part of a batch.
 
     Args:
         is_output: whether it is an output of the model, and not an input of its program.
@@ -265,7 +265,7 @@ class Place:
 
 
 class ModelLoss:
-    """A `compute_loss` of a model's own that sees whole batches.
+    """Custom `compute_loss` that sees whole batches.
 
     It may not read trainable weights, since their gradients would be lost, nor show values to
     metrics, nor read the losses that layers add.
@@ -284,7 +284,7 @@ class ModelLoss:
         self._made: dict[Any, Vjp] = {}  # by the shapes of a batch
 
     def of(self, arrays: Sequence[Array]) -> tuple[float, dict[int, Array]]:
-        """The loss, and its gradient by each output of the model, by its number.
+        """Loss, and its gradient by each output of the model, by its number.
 
         Args:
             arrays: what is at `places`.

@@ -1,4 +1,4 @@
-"""Running a model by a step of its own: `train_step`, `test_step`, `predict_step`.
+"""Custom steps of models: `train_step`, `test_step`, `predict_step`.
 
 Such a model gets batch after batch in the structure in which the user handed data in, as NumPy
 arrays, and says itself what becomes of them. What runs it stands in the place of a TrainFunction,
@@ -30,12 +30,12 @@ _STEP_METHODS = {
     "test": ("test_step", "compute_metrics"),
     "predict": ("predict_step",),
 }
-# What TensorFlow's GradientTape and PyTorch's autograd look for in the arrays of a step.
+# Attributes that TensorFlow's GradientTape and PyTorch's autograd look for in a step's arrays.
 _OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
 
 
 def steps_itself(cls: type, kind: str) -> bool:
-    """Whether models of a class say themselves what becomes of a batch: see Trainer."""
+    """Whether a model class overrides the step: see Trainer."""
     return overrides(cls, *_STEP_METHODS[kind])
 
 
@@ -54,15 +54,15 @@ class Nested:
         self.samples = len(leaves[0]) if leaves else 0
 
     def rows(self, start: int, stop: int) -> "Nested":
-        """A part of it, as views."""
+        """Slice of the rows, as views."""
         return Nested(_mapped(lambda leaf: leaf[start:stop], self._parts))
 
     def without_weights(self) -> "Nested":
-        """The same, all samples weighing 1."""
+        """Data in which all samples weigh 1."""
         return Nested((*self._parts[:2], None))
 
     def step(self, rows: Any) -> Any:
-        """What a step is given: those rows, as x, (x, y) or (x, y, sample_weight)."""
+        """Argument of a step: those rows, as x, (x, y) or (x, y, sample_weight)."""
         parts = _mapped(lambda leaf: _float32(leaf[rows]), self._parts)
         return parts[: self._length] if self._length else pack_x_y_sample_weight(*parts)
 
@@ -103,7 +103,7 @@ def nested(
 
 
 def arrays_in(structure: Any, name: str) -> Any:
-    """The same with an array for each leaf, of numbers or texts; lists of these are leaves."""
+    """Structure with an array for each leaf, of numbers or texts; lists of these are leaves."""
     if isinstance(structure, (list, tuple)) and any(
         hasattr(part, "shape") or isinstance(part, (Mapping, tuple)) for part in structure
     ):
@@ -117,7 +117,7 @@ def arrays_in(structure: Any, name: str) -> Any:
 
 
 class CustomSteps:
-    """Calls a model's own step for each batch; in the place of a TrainFunction.
+    """Runner of a model's custom step, with the interface of a TrainFunction.
 
     Args:
         model: whose step it is.
@@ -141,7 +141,7 @@ class CustomSteps:
         self._arrays, self._batch, self._order, self._next = arrays, batch, order, 0
 
     def run(self, steps: int, seconds: float) -> int:
-        """Run up to `steps` batches or for about `seconds`; returns how many it was."""
+        """Run up to `steps` batches or for about `seconds`; the number run."""
         assert self._arrays is not None
         end = clock.now() + seconds
         done = 0
@@ -177,9 +177,9 @@ class CustomSteps:
         self._logs = flat_logs(logs or {})
 
     def results(self, here: bool = False) -> dict[str, Any]:
-        """What the last step returned, in the order in which `evaluate` lists it.
+        """Result of the last step, in the order in which `evaluate` lists it.
 
-        It is the same on all ranks (`here`): each has stepped over the whole batch.
+        All ranks have the same (`here`): each has stepped over the whole batch.
         """
         del here
         model = self._model()
@@ -187,18 +187,18 @@ class CustomSteps:
         return {name: self._logs[name] for name in (*first, *sorted(self._logs))}
 
     def reset(self) -> None:
-        """Forget what the metrics have added up."""
+        """Reset the states of the metrics."""
         self._logs = {}
         model = self._model()
         if model is not None:
             model.reset_metrics()
 
     def release(self) -> None:
-        """Let go of the data."""
+        """Release the data of the pass."""
         self._arrays = self._order = None
 
     def share_totals(self, only_held: bool = False) -> None:
-        """Nothing: the Metric objects have counted themselves."""
+        """Do nothing: the Metric objects have counted themselves."""
 
 
 def names_of(metrics: Any) -> list[str]:
@@ -220,7 +220,7 @@ def results_of(metrics: Sequence[Any]) -> dict[str, Any]:
 
 
 def flat_logs(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Logs without dicts in them, numbers as floats."""
+    """Logs without nested dicts, numbers as floats."""
     flat: dict[str, Any] = {}
     for name, value in logs.items():
         if isinstance(value, Mapping):

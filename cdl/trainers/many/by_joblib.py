@@ -1,4 +1,4 @@
-"""Jobs on the workers of an engine, such as Dask, which joblib's backends know.
+"""Jobs of `train_many` on joblib's backends, such as Dask.
 
 Some jobs are a task, since a task costs more than a tiny net's epoch. Weights, what the optimizer
 keeps and the Histories come back.
@@ -35,7 +35,7 @@ def raise_first(errors: Sequence[BaseException | None]) -> None:
 
 
 class _Job(NamedTuple):
-    """A job as it is sent.
+    """Job in the form that workers receive.
 
     Attributes:
         number: of the job.
@@ -55,7 +55,7 @@ class _Job(NamedTuple):
 
 
 class _Trained(NamedTuple):
-    """What comes back of a job.
+    """Result of a job in the form that workers return.
 
     Attributes:
         history: `History.history`, `.epoch` and `.params`.
@@ -79,7 +79,7 @@ def by_joblib(
     progress: Progress,
     on_done: Callable[[int, Any, Any], object] | None,
 ) -> list[History]:
-    """The jobs in tasks of several; large arrays are arguments, which engines send but once."""
+    """Run the jobs in tasks of several; large arrays are arguments, which engines send but once."""
     joblib = needed("joblib", "sklearn", "train_many: backend")
     if backend == "ray":  # which joblib does not know by itself
         from ray.util.joblib import register_ray
@@ -113,7 +113,7 @@ def by_joblib(
 
 
 def _as_they_come(joblib: Any, tasks: list[Any]) -> Iterator[_Trained]:
-    """What comes back of each job, in their order; at once, if the backend has no generators."""
+    """Results of jobs in their order, early if the backend supports generators."""
     active, _ = joblib.parallel.get_active_backend()
     if getattr(active, "supports_return_generator", False):
         chunks = joblib.Parallel(return_as="generator")(tasks)
@@ -129,7 +129,7 @@ def _train(
     keys: tuple[int, ...],
     *arrays: Any,
 ) -> list[_Trained]:
-    """In a worker: some jobs, one after the other, on one thread."""
+    """Train some jobs on a worker, one after the other, on one thread."""
     data = dict(zip(keys, arrays, strict=True))
     found = []
     before = _core.limit_threads(1), job.number
@@ -156,7 +156,7 @@ def _train(
 
 
 def _take_over(model: Model, options: dict[str, Any], trained: _Trained) -> History:
-    """Let the caller's model be as the worker's copy has become."""
+    """Copy the state of the worker's model to the caller's."""
     from cdl.callbacks import History
 
     if not model.built:

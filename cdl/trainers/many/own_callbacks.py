@@ -1,4 +1,4 @@
-"""Callbacks of jobs: what several jobs are given, each has a copy of.
+"""Callbacks of jobs: each job has a copy of shared ones.
 
 A callback keeps a model, a best value, a file: two trainings at once would overwrite both. So the
 caller's own stays as it is, and each job begins with a copy of that, made in the job's thread:
@@ -22,7 +22,7 @@ _REMEDY = "give each one of its own; `callbacks` of train_many may be a function
 
 
 class OwnCallbacks:
-    """The callbacks of a job.
+    """Callbacks of one job.
 
     Args:
         given: as they came.
@@ -36,7 +36,7 @@ class OwnCallbacks:
         self._kept = kept
 
     def made(self) -> list[Callback]:
-        """The callbacks, those that other jobs have too as copies; TypeError for what has none."""
+        """The callbacks, shared ones as copies; TypeError for one that cannot be copied."""
         if not any(self._shared):
             return self._given
         own = zip(self._given, self._shared, strict=True)
@@ -44,7 +44,7 @@ class OwnCallbacks:
         return copies(self._given, [*self._kept, *others], "train_many")
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is sent to a worker: without models and data of all jobs, which are not there."""
+        """Attributes to send to a worker: without the models and data of all jobs."""
         return {**vars(self), "_kept": []}
 
 
@@ -76,7 +76,7 @@ def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callb
 
 
 def _refusal(given: list[Callback], memo: dict[int, Any], error: Exception) -> str:
-    """An error's text that names the attribute which has no copy."""
+    """Text of an error that names the attribute which cannot be copied."""
     for callback in given:
         for name, value in getattr(callback, "__dict__", {}).items():
             try:
@@ -96,7 +96,7 @@ def _kind(value: Any) -> str:
 def of_jobs(
     calls: Sequence[tuple[Any, dict[str, Any]]], common: Mapping[str, Any]
 ) -> list[OwnCallbacks]:
-    """The callbacks of each job, all checked; they leave the options of the calls.
+    """Callbacks of each job, all checked, removed from the options of the calls.
 
     Args:
         calls: model and options of each job.
@@ -124,7 +124,7 @@ def of_jobs(
 
 
 def _listed(number: int, options: dict[str, Any]) -> list[Callback]:
-    """The callbacks of a job, made by its function if there is one."""
+    """Callbacks of a job, made by its function if there is one."""
     given = options.pop("callbacks", None)
     if callable(given) and not isinstance(given, (Callback, type)):
         given = _made(given, number)
@@ -136,7 +136,7 @@ def _listed(number: int, options: dict[str, Any]) -> list[Callback]:
 
 
 def _made(make: Callable[..., Any], number: int) -> Any:
-    """What a function makes: it is given the number of the job if it must be given something."""
+    """Callback made by a function, which gets the job's number if it needs an argument."""
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # of a builtin, which does not say
@@ -147,7 +147,7 @@ def _made(make: Callable[..., Any], number: int) -> Any:
 
 
 def _of_job(model: Any, options: Mapping[str, Any]) -> list[Any]:
-    """Parts of a job that a callback may hold without having a copy of them."""
+    """Parts of a job that a callback may hold without a copy of them."""
     optimizer = getattr(model, "optimizer", None)
     parts = [model, optimizer, *getattr(optimizer, "variables", ())]
     if getattr(model, "built", False):
@@ -159,7 +159,7 @@ def _of_job(model: Any, options: Mapping[str, Any]) -> list[Any]:
 
 
 def _check_places(lists: Sequence[Sequence[Callback]]) -> None:
-    """Refuse two jobs that write to one place."""
+    """Check that no two jobs write to one place."""
     writers: dict[str, int] = {}
     for number, given in enumerate(lists):
         for callback in given:

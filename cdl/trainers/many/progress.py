@@ -1,4 +1,4 @@
-"""The bar over all jobs: how many have ended, and the best value that one has reached."""
+"""Progress bar over all jobs: the number of ended ones, and the best value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINES = 20  # in a file, at most
 
 
 class Progress:
-    """`37/200 ━━━━━━━━━━━━━━━━━━━━ 12s 80ms/job - best val_loss: 0.1200`.
+    """Bar of jobs: `37/200 ━━━━━━━━━━━━━━━━━━━━ 12s 80ms/job - best val_loss: 0.1200`.
 
     In a terminal or a notebook a bar; in a file a line for each twentieth of the jobs.
 
@@ -38,11 +38,11 @@ class Progress:
 
     @property
     def shown(self) -> bool:
-        """Whether something is shown."""
+        """Whether the bar is shown."""
         return self._display is not None
 
     def ended(self, history: History | None) -> None:
-        """Count a job; None for one that has failed."""
+        """Count an ended job; None for one that has failed."""
         before, self._done = self._done, self._done + 1
         if self._display is None:
             return
@@ -61,7 +61,7 @@ class Progress:
             self._draw()
 
     def close(self) -> None:
-        """Leave the screen in order."""
+        """Restore the screen at the end."""
         if self._display is not None:
             self._display.close()
 

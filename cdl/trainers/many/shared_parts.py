@@ -1,4 +1,4 @@
-"""What two jobs cannot share, since the training of one would change it under the other."""
+"""Parts that two jobs cannot share, as training one would change the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Calls = Sequence[tuple[Any, Mapping[str, Any]]]
 
 
 def check_shared(calls: Calls) -> None:
-    """Refuse jobs that have a part in common which both would change.
+    """Check that no two jobs share a part which both would change.
 
     Raises:
         ValueError: with the part and the numbers of the jobs.
@@ -32,7 +32,7 @@ def check_shared(calls: Calls) -> None:
 
 
 def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, str]]:
-    """Each part that training changes, of what kind it is, and its name."""
+    """Parts that training changes, each with its kind and name."""
     yield model, "a model", repr(getattr(model, "name", model))
     compiled = getattr(model, "_compiled", None)
     if compiled is not None:
@@ -63,13 +63,13 @@ def _parts(model: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, str, s
 
 
 def _changes(cls: type[PyDataset]) -> bool:
-    """Whether epochs have hooks, which change a data set."""
+    """Whether a dataset has epoch hooks, which change it."""
     hooks = ("on_epoch_begin", "on_epoch_end")
     return any(getattr(cls, hook) is not getattr(PyDataset, hook) for hook in hooks)
 
 
 def _learns(layer: Any) -> bool:
-    """Whether training may change weights that are the layer's own, and not of layers within it."""
+    """Whether training may change the layer's own weights, not those of layers within it."""
     if not layer.trainable:
         return False
     if not layer.built:

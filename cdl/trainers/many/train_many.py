@@ -1,4 +1,4 @@
-"""Training many small models at once: one thread and one core a model.
+"""Training of many small models at once: one thread and one core per model.
 
 A small net gains nothing from a second thread, but two nets on two cores do. The core lets go of
 Python's lock for whole epochs, so threads are enough: no process, no copy of the data.
@@ -39,7 +39,7 @@ def train_many(
     on_done: Callable[[int, Any, Any], object] | None = None,
     **fit: Any,
 ) -> list[History]:
-    """Fit many compiled models, as many at a time as there are cores.
+    """Train many compiled models in parallel, one per core.
 
     Each model trains on one thread. Its shuffling is drawn from a generator of its own, seeded from
     NumPy's global one in the order of the jobs: the results do not depend on which job ran when.
@@ -102,7 +102,7 @@ def train_many(
 
 
 def _cores() -> int:
-    """Cores for the calling thread: all of the process, or its share where it was told one."""
+    """Number of cores for the calling thread: all of the process, or its given share."""
     share = _core.limit_threads(0)
     _core.limit_threads(share)
     cores: int = _core.info()["cores"]
@@ -110,7 +110,7 @@ def _cores() -> int:
 
 
 def _call(number: int, given: Any, common: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The model of a job and the arguments of its fit."""
+    """Model of a job and the arguments of its fit."""
     if isinstance(given, Mapping):
         options = dict(given)
     elif isinstance(given, (tuple, list)) and len(given) in (3, 4):
@@ -137,7 +137,7 @@ def _by_threads(
     progress: Progress,
     on_done: Callable[[int, Any, Any], object] | None,
 ) -> list[History]:
-    """The jobs on threads of this process."""
+    """Run the jobs on threads of this process."""
     from concurrent.futures import ThreadPoolExecutor, wait
     from queue import SimpleQueue
 
@@ -174,7 +174,7 @@ def _by_threads(
 
 
 def _report_each(futures: Sequence[Future[Any]], ended: Any) -> None:
-    """Have the number of each job put into a queue when it has ended."""
+    """Put the number of each ended job into a queue."""
     numbers = {future: number for number, future in enumerate(futures)}
     for future in futures:
         future.add_done_callback(lambda done: ended.put(numbers[done]))
