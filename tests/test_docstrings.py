@@ -39,8 +39,9 @@ THINGS = public_things()
 
 # Parts of cdl/ whose docstrings, private ones too, all begin with their subject.
 PLAIN = (
-    "_cli", "_common", "_configs", "_variables", "callbacks", "data", "losses", "metrics",
-    "optimizers", "scripts", "trainers", "utils",
+    "_cli", "_common", "_configs", "_ir", "_tracing", "_variables", "callbacks", "data", "losses",
+    "metrics", "models", "optimizers", "saving", "scripts", "serving", "sklearn", "trainers",
+    "utils", "wrappers",
 )  # fmt: skip
 CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
 

@@ -1,4 +1,4 @@
-"""Instructions of one step as instructions of all steps at once: values get an axis in front.
+"""Vectorization of a step over all steps: values get a leading axis.
 
 So a layer on each step of a sequence has one instruction for each of its own, not one for each
 step. What an axis in front would change is left to a loop: the statistics of a batch, which are
@@ -33,7 +33,7 @@ def _outer(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
 
 
 def _window(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
-    """Another axis with taps, stride and dilation of 1 and nothing before; there are three."""
+    """Window with another axis of one tap, stride and dilation 1, unpadded; there are three."""
     return ((1, 1, 1, 0, *i.numbers), i.attributes) if len(i.numbers) < 12 else None
 
 
@@ -46,13 +46,13 @@ def _axis(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
 
 
 def _pattern(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
-    """Bit 0 is of the batch, and those behind it are of the axes of a sample."""
+    """Bit mask with a step axis: bit 0 is the batch, the others are axes of a sample."""
     common = int(i.attributes["common"])
     return i.numbers, {**i.attributes, "common": common & 1 | common >> 1 << 2}
 
 
 def _columns(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
-    """With weights that all lines share."""
+    """Instruction over columns, with weights that all lines share."""
     width = i.inputs[0].shape[-1] if i.inputs[0].shape else 0
     fits = len(i.inputs) == 1 and all(p is None or math.prod(p.shape) == width for p in i.params)
     return (i.numbers, i.attributes) if fits else None
@@ -63,7 +63,7 @@ def _table(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
 
 
 def _matrices(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
-    """Where each matrix that differs belongs to one of the product."""
+    """Product of matrices, with the place of each in the batch of products."""
     count = math.prod(i.outputs[0].shape[:-2])
     fits = len(i.inputs) == 2 and all(
         len(v.shape) > 1 and (math.prod(v.shape[:-2]) == count or not own)
@@ -89,7 +89,7 @@ _ALIKE = ("constant", "param", "broadcast_batch", "stop")  # may stand where not
 
 
 def fits(body: Program, elements: Iterable[Value]) -> bool:
-    """Whether the instructions of a step can be those of all steps.
+    """Whether the instructions of a step can run for all steps at once.
 
     Args:
         body: the step.
@@ -145,12 +145,12 @@ def append(
 
 
 def _kept(program: Program, i: Instruction, k: int, value: Value, n: int) -> Value:
-    """Input k of an instruction, which is the same in each step."""
+    """Input k of an instruction that is the same in each step."""
     is_one = i.op == "product" and math.prod(i.inputs[k].shape[:-2]) == 1
     return value if is_one or (i.op == "gather" and k > 0) else repeated(program, value, n)
 
 
 def repeated(program: Program, value: Value, n: int) -> Value:
-    """A value for each of n steps."""
+    """Value repeated for each of n steps."""
     one = emit.reshape(program, value, (1, *value.shape))
     return program.broadcast_batch(emit.broadcast(program, one, (n, *value.shape)))

@@ -1,4 +1,4 @@
-"""Expressions as the numbers that the core's op "map" reads, and back.
+"""Bytecode of expressions for the core's op "map": compiler, reader and printer.
 
 The numbers are: how many steps are forward, those, and the steps backward; constants are floats
 beside them. A step is one whole number below 2^48, of bytes that say, from the lowest: the
@@ -27,11 +27,11 @@ _COMMUTE = frozenset(("add", "multiply", "maximum", "minimum", "equal", "not_equ
 
 
 class TooLongError(ValueError):
-    """An expression has more steps, constants or values at a time than the core takes."""
+    """Expression with more steps, constants or live values than the core takes."""
 
 
 class _Code:
-    """The steps of one direction: values numbered so that equal ones are computed once."""
+    """Steps of one direction, with common subexpressions numbered once."""
 
     def __init__(self, roots: Mapping[int, Expression], constants: list[float]) -> None:
         self.constants = constants
@@ -54,7 +54,7 @@ class _Code:
         return self.number[key]
 
     def _masks(self) -> list[int]:
-        """For each value, which roots need it."""
+        """Bit mask per value of the roots that need it."""
         masks = [0] * len(self.nodes)
         for k, root in self.roots.items():
             masks[root] |= 1 << k
@@ -64,7 +64,7 @@ class _Code:
         return masks
 
     def _readers(self) -> list[int]:
-        """How often each value is read by those that are needed, as operand or root."""
+        """Number of needed reads of each value, as operand or root."""
         users = [0] * len(self.nodes)
         for v, (_, args, _) in enumerate(self.nodes):
             for a in args if self.masks[v] else ():
@@ -74,7 +74,7 @@ class _Code:
         return users
 
     def _fuse_products(self) -> None:
-        """A product that only a sum reads is one step with it."""
+        """Fuse a product that only a sum reads into a multiply-add."""
         users = self._readers()
         for v, (primitive, args, _) in enumerate(self.nodes):
             for p, other in ((args[0], args[1]), (args[1], args[0])) if primitive == "add" else ():
@@ -84,7 +84,7 @@ class _Code:
                     break
 
     def steps(self) -> list[int]:
-        """The steps as numbers, with registers that are used again once their value is read."""
+        """Steps as numbers, with registers reused after the last read."""
         users, found = self._readers(), []
         place: dict[int, int] = {}
         output = {v: k for k, v in self.roots.items()}
@@ -133,7 +133,7 @@ def _step(primitive: str, to: int, operands: Sequence[int], mask: int) -> int:
 
 
 def compiled(root: Expression, n: int) -> tuple[Numbers, Constants]:
-    """The numbers and constants of an expression of n arguments, with those of its gradients.
+    """Bytecode and constants of an expression of n arguments, with those of its gradients.
 
     Raises:
         TooLongError: if it has more steps, constants or values at a time than the core takes.
@@ -151,7 +151,7 @@ def compiled(root: Expression, n: int) -> tuple[Numbers, Constants]:
 
 
 def derivatives(numbers: Numbers) -> int:
-    """Bit k is set if input k of an expression gets a gradient from it."""
+    """Bit mask of the inputs that get a gradient from an expression."""
     found = 0
     for step in numbers[1 + numbers[0] :]:
         found |= step >> 40
@@ -159,7 +159,7 @@ def derivatives(numbers: Numbers) -> int:
 
 
 def read(numbers: Numbers, constants: Constants) -> Expression:
-    """The expression whose numbers and constants these are."""
+    """Expression of a bytecode and its constants."""
     values = {CONSTANT + k: constant(c) for k, c in enumerate(constants)}
     for step in numbers[1 : 1 + numbers[0]]:
         primitive, to = _PRIMITIVES[step & 255], step >> 8 & 255
@@ -175,12 +175,12 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "equal": 
 
 
 def text(numbers: Numbers, constants: Constants, names: Sequence[str]) -> str:
-    """An expression as one writes it, of arguments with these names."""
+    """Text of a bytecode's expression, with names of arguments."""
     return text_of(read(numbers, constants), names)
 
 
 def text_of(x: Expression, names: Sequence[str]) -> str:
-    """The same of an expression."""
+    """Text of an expression, with names of arguments."""
     if x.primitive == "argument":
         return names[int(x.value)]
     if x.primitive == "constant":

@@ -1,4 +1,4 @@
-"""Expressions over values, element by element, in their cheapest form.
+"""Elementwise expressions over values, simplified as they are built.
 
 An expression is a tree of the core's primitives (``_core.ELEMENTWISE``) over arguments, which stand
 for the inputs of an instruction ``map``, and constants. elementwise_grad.py
@@ -19,7 +19,7 @@ Operand = Union["Expression", float]
 
 
 class Expression:
-    """A primitive of other expressions, or a leaf: an argument or a constant.
+    """Primitive of other expressions, or a leaf: an argument or a constant.
 
     Attributes:
         primitive: a row of ``_core.ELEMENTWISE``, or "argument" or "constant".
@@ -77,22 +77,22 @@ DY, Y = -1, -2
 
 
 def argument(k: int) -> Expression:
-    """The k-th input of the instruction."""
+    """Input k of the instruction as an expression."""
     return Expression("argument", (), k)
 
 
 def arguments(n: int) -> tuple[Expression, ...]:
-    """The first n inputs of the instruction."""
+    """First n inputs of the instruction."""
     return tuple(argument(k) for k in range(n))
 
 
 def constant(value: float) -> Expression:
-    """A number, as float32 has it."""
+    """Constant, rounded to float32."""
     return Expression("constant", (), float(np.float32(value)))
 
 
 def apply(primitive: str, *operands: Operand) -> Expression:
-    """A primitive of expressions or numbers, in its cheapest form.
+    """Simplified expression of a primitive and its operands.
 
     Raises:
         ValueError: if there is no such primitive, or it takes another number of operands.
@@ -108,7 +108,7 @@ def apply(primitive: str, *operands: Operand) -> Expression:
 
 
 def is_constant(x: Expression, value: float | None = None) -> bool:
-    """Whether it is a constant, and this one if a value is given."""
+    """Whether an expression is a constant, and of this value if one is given."""
     return x.primitive == "constant" and (value is None or x.value == value)
 
 
@@ -116,7 +116,7 @@ def is_constant(x: Expression, value: float | None = None) -> bool:
 
 
 def _folded(f: Callable[..., float], *args: Expression) -> Expression | None:
-    """The constant that a primitive of constants is."""
+    """Constant result of a primitive of constants."""
     if all(map(is_constant, args)):
         with np.errstate(all="ignore"):
             return constant(f(*(np.float32(x.value) for x in args)))
@@ -207,7 +207,7 @@ _SIMPLER: dict[str, Callable[..., Expression | None]] = {
 
 
 def in_order(*roots: Expression) -> list[Expression]:
-    """All expressions that the roots are made of, operands first, each object once."""
+    """All subexpressions of the roots, operands first, each object once."""
     found: dict[int, Expression] = {}
     stack = [(root, False) for root in reversed(roots)]
     while stack:
@@ -221,7 +221,7 @@ def in_order(*roots: Expression) -> list[Expression]:
 
 
 def substituted(x: Expression, replace: Callable[[int], Expression]) -> Expression:
-    """The expression with other arguments: `replace` tells what stands for each number."""
+    """Expression with its arguments replaced by `replace`."""
     made: dict[int, Expression] = {}
     for part in in_order(x):
         if part.primitive == "argument":

@@ -1,4 +1,4 @@
-"""How the primitives of expressions are differentiated, and so expressions.
+"""Derivatives of primitives and of expressions.
 
 ``GRADIENTS`` is the one place that knows a primitive's derivative, as an expression in primitives:
 the core has no second formula. Where Keras has a choice (ties, corners) its JAX backend's is
@@ -41,7 +41,7 @@ def _where_gradients(g: E, y: E, a: E, b: E, c: E) -> Gradients:
 
 
 def _unit(a: E) -> E:
-    """1 - a^2, which loses nothing where a is near 1."""
+    """Stable 1 - a^2, exact for a near 1."""
     return (1.0 - a) * (1.0 + a)
 
 
@@ -95,7 +95,7 @@ FLAT = frozenset(_core.ELEMENTWISE) - set(GRADIENTS) - {"copy"}  # no gradient f
 
 
 def gradients(root: Expression, n: int) -> list[Expression | None]:
-    """What the gradient by the result, DY, gives each of the n arguments; None if nothing."""
+    """Gradient expression of each of the n arguments, given DY; None for no gradient."""
     by_result: dict[int, Expression | None] = {id(root): Expression("argument", (), DY)}
     by_argument: list[Expression | None] = [None] * n
     for x in reversed(in_order(root)):

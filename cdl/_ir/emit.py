@@ -1,4 +1,4 @@
-"""Operations over values that move elements about: slices, joins, rows of tables.
+"""Operations over values that move elements: slices, joins, rows of tables.
 
 Axes are those of a value's shape, which has no batch axis; negative ones count from the end.
 """
@@ -31,7 +31,7 @@ def dtype_of(
     params: Sequence[Variable | None],
     param_dtypes: Sequence[str | None],
 ) -> str:
-    """What an instruction gives: the one dtype of all floats that it is made of, or float32."""
+    """Dtype of an instruction's outputs: that of all its floats, or float32 if they differ."""
     given = {v.dtype for k, v in enumerate(inputs) if v.dtype != "int32" and k != PLACES.get(op)}
     dtypes = [*param_dtypes, *(None,) * len(params)]
     given |= {dtype or "float32" for p, dtype in zip(params, dtypes, strict=False) if p is not None}
@@ -39,13 +39,13 @@ def dtype_of(
 
 
 def reshape(program: Program, value: Value, shape: Iterable[int]) -> Value:
-    """The same numbers in another shape; the value itself if it is its own."""
+    """Value in another shape; the value itself if the shape is its own."""
     shape = tuple(shape)
     return value if value.shape == shape else program.emit("reshape", [value], shape)
 
 
 def broadcast(program: Program, value: Value, shape: Iterable[int]) -> Value:
-    """Repeated along axes of size 1 and leading axes that it lacks."""
+    """Value repeated along axes of size 1 and missing leading axes."""
     shape = tuple(shape)
     return value if value.shape == shape else program.emit("broadcast", [value], shape)
 
@@ -57,7 +57,7 @@ def reduce(
     axes: Sequence[int] | None = None,
     keepdims: bool = False,
 ) -> Value:
-    """The sum, mean, max, min or prod over axes, or over all of them.
+    """Sum, mean, max, min or prod over axes, or over all of them.
 
     Axes that are no neighbours are reduced one after the other, the last first.
     """
@@ -74,7 +74,7 @@ def reduce(
 
 
 def _cut(shape: Shape, start: int, end: int, keepdims: bool) -> tuple[dict[str, Any], Shape]:
-    """Sizes before, of and behind the axes [start, end), and the shape without them."""
+    """Sizes before, within and after the axes [start, end), and the shape without them."""
     parts = shape[:start], shape[start:end], shape[end:]
     middle = (1,) * (end - start) if keepdims else ()
     sizes = dict(zip(("outer", "n", "inner"), map(math.prod, parts), strict=True))
@@ -88,7 +88,7 @@ def arg(
     keepdims: bool = False,
     smallest: bool = False,
 ) -> Value:
-    """The place of the largest or smallest along an axis, or among all; no gradient.
+    """Argmax or argmin along an axis, or over all; no gradient.
 
     The first of equals; a NaN is the largest and the smallest.
     """
@@ -99,14 +99,14 @@ def arg(
 
 
 def cumulate(program: Program, value: Value, axis: int, product: bool = False) -> Value:
-    """Along an axis, the sum or product of all numbers up to each one."""
+    """Cumulative sum or product along an axis."""
     axis %= len(value.shape)
     sizes, _ = _cut(value.shape, axis, axis + 1, True)
     return program.emit("cumulate", [value], value.shape, product=int(product), **sizes)
 
 
 def sort(program: Program, value: Value) -> tuple[Value, Value]:
-    """Along the last axis the numbers in ascending order, and their places before.
+    """Values sorted along the last axis, and their places before.
 
     Equal numbers keep their order; NaN come last. The places have no gradient.
     """
@@ -232,7 +232,7 @@ def _concat(program: Program, values: Sequence[Value], axis: int) -> Value:
 
 
 def pick(program: Program, value: Value, axis: int, places: Iterable[int]) -> Value:
-    """The elements at these places along an axis; at a place below 0 zeros."""
+    """Elements at these places along an axis; zeros for places below 0."""
     axis %= len(value.shape)
     places = list(places)
     if places == list(range(value.shape[axis])):
@@ -243,7 +243,7 @@ def pick(program: Program, value: Value, axis: int, places: Iterable[int]) -> Va
 
 
 def _runs(places: Sequence[int]) -> list[int]:
-    """Start, count and step of each run of places that are equally far apart."""
+    """Start, count and step of each arithmetic run of places."""
     found: list[int] = []
     k = 0
     while k < len(places):
@@ -260,7 +260,7 @@ def _runs(places: Sequence[int]) -> list[int]:
 
 
 def index(program: Program, value: Value, key: Sequence[Key]) -> Value:
-    """What NumPy's basic indexing gives: integers, slices, an ellipsis, None for a new axis.
+    """Elements by NumPy's basic indexing: integers, slices, an ellipsis, None for a new axis.
 
     Raises:
         ValueError: if nothing would be left along an axis.
@@ -294,7 +294,7 @@ def index(program: Program, value: Value, key: Sequence[Key]) -> Value:
 
 
 def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
-    """The axes of a value in another order: axis `order[i]` becomes axis i."""
+    """Value with transposed axes: axis `order[i]` becomes axis i."""
     shape = tuple(value.shape[axis] for axis in order)
     long = [axis for axis in order if value.shape[axis] != 1]
     if long == sorted(long):  # only axes of size 1 change their place
@@ -303,7 +303,7 @@ def permute(program: Program, value: Value, order: Sequence[int]) -> Value:
 
 
 def take_along(program: Program, value: Value, places: Value, axis: int) -> Value:
-    """Along an axis, the element whose number `places` has; else both have the same shape.
+    """Elements by number along an axis; otherwise both have the same shape.
 
     Negative numbers count from the end; one outside the axis ends the run with a ``ValueError``.
     """
@@ -368,7 +368,7 @@ def attention(
     seed: int = 0,
     user_draw: int = 0,
 ) -> Value:
-    """Means of v for each head, weighted by the softmax of ``scale q k^T + bias``.
+    """Scaled dot-product attention of each head: softmax of ``scale q k^T + bias`` times v.
 
     Args:
         program: what it is appended to.
@@ -390,16 +390,16 @@ def attention(
 
 
 def stop(program: Program, value: Value) -> Value:
-    """The value, through which no gradient flows."""
+    """Value without a gradient (stop_gradient)."""
     return program.emit("stop", [value], value.shape)
 
 
-# What inference leaves out.
+# Operations that inference leaves out.
 NOISES = ("dropout", "patterned_dropout", "noise")
 
 
 def drawn(program: Program, op: str, x: Value, attributes: dict[str, Any]) -> Value:
-    """What one of `NOISES` does in training, whatever the program is for.
+    """Training form of one of `NOISES`, whatever the program is for.
 
     Args:
         program: what it is appended to.
@@ -421,7 +421,7 @@ def drawn(program: Program, op: str, x: Value, attributes: dict[str, Any]) -> Va
 
 
 def _formula(op: str, attributes: dict[str, Any]) -> Expression:
-    """The operation of x, argument 0, and the drawn numbers, argument 1."""
+    """Expression of x, argument 0, and the drawn numbers, argument 1, for an operation."""
     x, number = argument(0), argument(1)
     if op == "noise":
         noise: Expression = number * attributes["stddev"]

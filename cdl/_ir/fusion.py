@@ -1,4 +1,4 @@
-"""The same program with fewer passes over memory: one rule a method."""
+"""Fusion: a program rewritten with fewer passes over memory, one rule a method."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ON_SCORES = {
 
 
 class Rewriter:
-    """Rewrites a copy of a program, one rule a method."""
+    """Rewriter of a copy of a program, one rule a method."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -54,7 +54,7 @@ class Rewriter:
         self.replaced[id(old)] = (old, new)
 
     def current(self, instruction: Instruction) -> Instruction:
-        """What an instruction has become by now."""
+        """Instruction that has replaced a given one by now."""
         while id(instruction) in self.replaced:
             instruction = self.replaced[id(instruction)][1]
         return instruction
@@ -73,14 +73,14 @@ class Rewriter:
             self.read_instead(current.outputs[0], current.inputs[0])
 
     def remove(self, *ops: str) -> None:
-        """Leaves out instructions that have an effect but no output, unless they are reports."""
+        """Remove instructions with an effect but no output, unless they are reports."""
         kept = {id(self.current(report)) for report in self.program.reports}
         for i in self.instructions.of(*ops):
             if id(i) not in kept:
                 self.instructions.remove(i)
 
     def simplify(self, training: bool) -> None:
-        """Rules that lead to fewer instructions; for `training` gradients and batches count too."""
+        """Apply the rules that reduce instructions; normalizations fold unless in `training`."""
         self.cut_dead(training)
         peepholes.apply(self)
         self.cut_dead(training)
@@ -93,7 +93,7 @@ class Rewriter:
         mapping.merge(self)
 
     def cut_dead_of_loops(self) -> None:
-        """Drops from loops what leads to no output that anybody reads; the last loop first."""
+        """Remove unread outputs and their instructions from loops, the last loop first."""
         for i in reversed(self.instructions.of("loop")):
             assert isinstance(i, Loop)
             ends = (self.outputs, self.external_grads)
@@ -102,7 +102,7 @@ class Rewriter:
                 self.swap(i, less)
 
     def cut_dead(self, training: bool) -> None:
-        """Drops instructions that lead to no output, report or other effect."""
+        """Eliminate dead code: instructions without an output, report or other effect."""
         live = set(map(id, (*self.outputs, *self.external_grads)))
         for i in reversed(self.instructions):
             follows = i.op != "batch_norm" or (training and not i.attributes.get("frozen"))
@@ -121,7 +121,7 @@ class Rewriter:
                 new.role = old.role
 
     def fuse_losses(self) -> None:
-        """A loss on raw scores gives the probabilities too, but takes no gradient of theirs."""
+        """Fuse a softmax or sigmoid into a loss, where nothing else gives it a gradient."""
         for loss in self.instructions.of("loss"):
             before = self.producer(loss.inputs[0])
             if before is None:
@@ -140,12 +140,12 @@ class Rewriter:
             self.instructions.replace(before, fused)
 
     def _has_other_gradient(self, value: Value, loss: Instruction) -> bool:
-        """Whether anybody but a loss gives a value a gradient: another reader, or the caller."""
+        """Whether another reader than a loss, or the caller, gives a value a gradient."""
         others = [i for i in self.users(value) if i is not loss]
         return value in self.external_grads or any(_core.OPS[i.op].gives_gradient for i in others)
 
     def put_first(self, values: Iterable[Value]) -> bool:
-        """Makes values before all others; False if they are made of others themselves."""
+        """Move values before all others; False if they depend on others."""
         makers = [i for v in values if (i := self.producer(v)) is not None]
         if any(self.producer(v) for i in makers for v in i.inputs):
             return False
@@ -155,7 +155,7 @@ class Rewriter:
         return True
 
     def fold_normalizations(self) -> None:
-        """Hands batch normalizations to the products before them, whose weights then hold them."""
+        """Fold batch normalizations into the products before them."""
         for i in self.instructions.of("batch_norm"):
             product = self.producer(i.inputs[0])
             if (
@@ -174,7 +174,7 @@ class Rewriter:
             self.instructions.replace(product, folded)
 
     def fuse_activations(self, training: bool) -> None:
-        """Makes a plain relu of one that is, and hands activations to the products before them.
+        """Fuse activations into the products before them, after simplifying plain relus.
 
         In training only those whose derivative the value tells: no product keeps its argument.
         """
@@ -202,13 +202,13 @@ class Rewriter:
             self.instructions.replace(product, fused)
 
     def like(self, value: Value, dtype: str) -> Value:
-        """A new value of another dtype."""
+        """New value of another dtype."""
         new = Value(len(self.values), value.shape, dtype, None, value.shared)
         self.values.append(new)
         return new
 
     def fork_values(self) -> None:
-        """Gives each user that contributes a gradient to a value an output of a fork.
+        """Fork values with several gradient readers, an output for each.
 
         External gradients come first, then those of the users in order.
         """
@@ -230,7 +230,7 @@ class Rewriter:
                 takers[-1](rest)
 
     def fork(self, value: Value) -> tuple[Value, Value]:
-        """Two values that are one, right behind its producer."""
+        """Insert a fork of two equal values right after the producer."""
         index = len(self.values)
         shape, shared = value.shape, value.shared
         outputs = tuple(Value(index + k, shape, value.dtype, None, shared) for k in range(2))
@@ -244,12 +244,12 @@ class Rewriter:
         return outputs[0], outputs[1]
 
     def read(self, user: Instruction, k: int, value: Value) -> None:
-        """Makes a value input `k` of what an instruction has become."""
+        """Replace input `k` of an instruction."""
         user = self.current(user)
         self.swap(user, user.reading((*user.inputs[:k], value, *user.inputs[k + 1 :])))
 
     def flat(self, training: bool) -> Program:
-        """The program with bodies of loops behind these."""
+        """Program with bodies of loops after these."""
         program, found = self.result(), []
         for i in program.instructions:
             found += i.flat(program, training) if isinstance(i, Loop) else [i]
@@ -270,7 +270,7 @@ class Rewriter:
 
 
 def simplified(program: Program) -> Program:
-    """The same computation by fewer instructions; nothing that depends on what it is for."""
+    """Equivalent program of fewer instructions, for any use."""
     rewriter = Rewriter(program)
     rewriter.simplify(True)
     return rewriter.result()

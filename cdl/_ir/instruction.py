@@ -1,4 +1,4 @@
-"""What a program is made of: values, and instructions that give them."""
+"""Values and instructions of a program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOW_DTYPES = ("bfloat16", "float16")
 
 
 class Value:
-    """What an input or an instruction gives: an array of ``shape``, for each sample or for all.
+    """Input or output of instructions: an array of ``shape``, for each sample or for all.
 
     Attributes:
         index: its number, by which it is printed.
@@ -59,7 +59,7 @@ class Value:
 
     @property
     def dtype_of_numbers(self) -> str:
-        """Its dtype, or what its floats have been rounded to."""
+        """Dtype that its numbers have been rounded to, else its own."""
         return self.rounded_to or self.dtype
 
     def __repr__(self) -> str:
@@ -67,7 +67,7 @@ class Value:
 
 
 class Instruction:
-    """One operation: the op's name, its values, its weights, its numbers and attributes by name.
+    """Operation: the op's name, its values, its weights, its numbers and attributes by name.
 
     ``numbers`` are integers of any count that belong to it too, such as axes; ``data`` are floats,
     such as the elements of a constant. ``param_dtypes`` are what its weights are rounded to before
@@ -106,27 +106,27 @@ class Instruction:
         self.param_dtypes = tuple(param_dtypes)
 
     def reading(self, inputs: Sequence[Value]) -> Instruction:
-        """The same from other inputs."""
+        """Copy of the instruction with other inputs."""
         return self.giving(self.outputs, inputs)
 
     def giving(
         self, outputs: Sequence[Value], inputs: Sequence[Value] | None = None
     ) -> Instruction:
-        """The same to other outputs, and from other inputs unless they are None."""
+        """Copy of the instruction with other outputs, and other inputs unless they are None."""
         parts = self.params, self.attributes, self.numbers, self.data, self.param_dtypes
         return Instruction(self.op, self.inputs if inputs is None else inputs, outputs, *parts)
 
     def param_dtype(self, k: int) -> str | None:
-        """What weight k is rounded to, or None."""
+        """Dtype that weight k is rounded to, or None."""
         return self.param_dtypes[k] if k < len(self.param_dtypes) else None
 
     @property
     def draws(self) -> bool:
-        """Whether it draws random numbers in inference, other ones in each call."""
+        """Whether it draws random numbers in inference, new ones in each call."""
         return self.op == "draw" or bool(self.attributes.get("always"))
 
     def gives(self, k: int) -> bool:
-        """Whether input k gets a gradient from it, where its output has one."""
+        """Whether input k gets a gradient, where the output has one."""
         row = _core.OPS[self.op]
         if self.op == "map" and not bytecode.derivatives(self.numbers) >> k & 1:
             return False
@@ -164,7 +164,7 @@ class Instruction:
 
 
 class InstructionList:
-    """Instructions in order, with who gives and who reads each value at hand.
+    """Ordered instructions, with the producer and readers of each value.
 
     A change costs the same however many there are: they are linked in both directions, and None
     stands before the first and behind the last. Who walks through them sees them as they were.
@@ -203,19 +203,19 @@ class InstructionList:
         return reversed(self._all())
 
     def of(self, *ops: str) -> list[Instruction]:
-        """Those of an op, or of several."""
+        """Instructions of one or several ops."""
         return [] if self._ops.isdisjoint(ops) else [i for i in self._all() if i.op in ops]
 
     def put_first(self, instruction: Instruction) -> None:
-        """Puts an instruction before all others."""
+        """Insert an instruction before all others."""
         self._put(instruction, self._after[None])
 
     def put_before(self, other: Instruction, instruction: Instruction) -> None:
-        """Puts an instruction right before another one."""
+        """Insert an instruction right before another one."""
         self._put(instruction, other)
 
     def put_behind(self, other: Instruction, instruction: Instruction) -> None:
-        """Puts an instruction right behind another one."""
+        """Insert an instruction right after another one."""
         self._put(instruction, self._after[other])
 
     def _put(self, instruction: Instruction, after: Instruction | None) -> None:
@@ -226,7 +226,7 @@ class InstructionList:
         self._note(instruction)
 
     def remove(self, instruction: Instruction) -> Instruction | None:
-        """Leaves an instruction out; the one behind it."""
+        """Remove an instruction; returns the next one."""
         before, after = self._before.pop(instruction), self._after.pop(instruction)
         self._after[before], self._before[after] = after, before
         self._now = None
@@ -238,25 +238,25 @@ class InstructionList:
         return after
 
     def replace(self, old: Instruction, new: Instruction) -> None:
-        """Another instruction in the place of one."""
+        """Replace an instruction by another."""
         self._put(new, self.remove(old))
 
     def producer(self, value: Value) -> Instruction | None:
-        """The instruction that a value is an output of; None for an input of the program."""
+        """Instruction that outputs a value; None for an input of the program."""
         return self._givers.get(id(value))
 
     def users(self, value: Value) -> list[Instruction]:
-        """The instructions that read a value, each once."""
+        """Instructions that read a value, each once."""
         return list(self._readers.get(id(value), {}).values())
 
     def only_reader(self, value: Value) -> Instruction | None:
-        """The one instruction that reads a value; None if there are none or several."""
+        """Only instruction that reads a value; None for none or several."""
         users = self._readers.get(id(value), {})
         return next(iter(users.values())) if len(users) == 1 else None
 
 
 class EndValues:
-    """Values that a caller gives or gets, in order, where each can be found and exchanged."""
+    """Inputs or outputs of a program, in order, with fast search and replacement."""
 
     def __init__(self, values: Iterable[Value]) -> None:
         self._list = list(values)
@@ -271,11 +271,11 @@ class EndValues:
         return id(value) in self._places
 
     def places(self, value: Value) -> list[int]:
-        """Where a value is."""
+        """Positions of a value."""
         return list(self._places.get(id(value), []))
 
     def put(self, place: int, value: Value) -> None:
-        """Another value in one place."""
+        """Replace the value at one position."""
         places = self._places[id(self._list[place])]
         places.remove(place)
         if not places:
@@ -284,7 +284,7 @@ class EndValues:
         self._places.setdefault(id(value), []).append(place)
 
     def replace(self, old: Value, new: Value) -> None:
-        """Another value wherever one is."""
+        """Replace a value at all its positions."""
         places = self._places.pop(id(old), [])
         for place in places:
             self._list[place] = new
@@ -293,12 +293,12 @@ class EndValues:
 
 
 def _low(dtype: str) -> str:
-    """The dtype behind a shape, where it says more than that these are floats."""
+    """Text of the dtype after a shape, where floats are not float32."""
     return f" {dtype}" if dtype in LOW_DTYPES else ""
 
 
 def _brief(name: str, numbers: tuple[float, ...]) -> list[str]:
-    """Numbers by name for the disassembly, which end early if they are many; nothing if none."""
+    """Numbers by name for the disassembly, cut if they are many; nothing if none."""
     first = " ".join(f"{n:g}" for n in numbers[:8])
     more = f" ... ({len(numbers)})" if len(numbers) > 8 else ""
     return [f"{name}={first}{more}"] if numbers else []

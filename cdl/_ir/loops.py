@@ -1,4 +1,4 @@
-"""A loop in a program: its body is a program of its own, until the end a single instruction.
+"""Loops in a program: a body that is a program, and a single instruction for it.
 
 The instruction reads what is carried to the first iteration, sequences, and values of around the
 body, which it captures. It gives what the last iteration carries on, and results of all
@@ -21,7 +21,7 @@ OF_LOOPS = ("loop", "carried", "element", "captured")  # whose values others hav
 
 
 class Loop(Instruction):
-    """A loop as one instruction; see the module's text.
+    """Loop as one instruction; see the module's text.
 
     Attributes:
         body: an iteration.
@@ -39,23 +39,22 @@ class Loop(Instruction):
         outputs: Sequence[Value],
         attributes: dict[str, int],
     ) -> None:
-        """attributes: iterations, draws of an iteration, those before all, reverse, by_place."""
+        """Attributes: iterations, draws of an iteration, those before all, reverse, by_place."""
         super().__init__("loop", inputs, outputs, body.variables, attributes)
         self.body = body
         self.ways = tuple(ways)
 
     def giving(self, outputs: Sequence[Value], inputs: Sequence[Value] | None = None) -> Loop:
-        """The same to other outputs, and from other inputs unless they are None."""
         read = self.inputs if inputs is None else inputs
         return Loop(self.body, self.ways, read, outputs, self.attributes)
 
     @property
     def entries(self) -> list[Instruction]:
-        """The instructions of the body that stand for the inputs."""
+        """Instructions of the body that stand for the inputs."""
         return self.body.instructions[: len(self.inputs)]
 
     def without_dead(self, read: set[int]) -> Loop | None:
-        """The same with what leads to a value that is read; None if that is all of it.
+        """Copy without what no read output needs; None if all of it is needed.
 
         Args:
             read: ids of those outputs, among others.
@@ -89,7 +88,7 @@ class Loop(Instruction):
         return Loop(body, ways, [v for _, v in kept], outputs, self.attributes)
 
     def flat(self, program: Program, training: bool) -> list[Instruction]:
-        """The loop and behind it its body, with values of the program's.
+        """Loop, with its body after it, in values of the program.
 
         Args:
             program: to which they will belong.
@@ -102,7 +101,7 @@ class Loop(Instruction):
         found: list[Instruction] = []
         n = len(body.instructions)
         carries = [n + k for k, way in enumerate(self.ways) if way == "carry"]
-        # What a body gives has other values once it is rounded, but of the same numbers.
+        # Outputs of a body are other values once they are rounded, but of the same numbers.
         carried = [i.outputs[0].index for i in self.entries if i.op == "carried"]
         reverse = self.attributes["reverse"]
         entries = zip(self.entries, self.inputs, strict=True)

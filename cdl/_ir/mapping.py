@@ -1,4 +1,4 @@
-"""The instruction "map": emitted for an expression, merged with what it reads.
+"""Instruction "map": emitted for an expression, merged with the maps it reads.
 
 A chain of elementwise operations is one pass over memory: ``merge`` puts the expression of a map
 into that of its only reader, as far as the core's limits go.
@@ -21,7 +21,7 @@ MOST_INPUTS = 8
 
 
 def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]) -> Value:
-    """Appends an expression of values of one shape; see ``Program.map``."""
+    """Append an expression of values of one shape; see ``Program.map``."""
     if isinstance(expression, str):
         expression = apply(expression, *arguments(len(inputs)))
     if len({(v.shape, v.shared) for v in inputs}) != 1:
@@ -37,7 +37,7 @@ def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]
 
 
 def _tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression, list[Value]]:
-    """The same of inputs that are read, each once; of one at least, which gives the shape."""
+    """Expression over its distinct read inputs; at least one, which has the shape."""
     used: dict[int, int] = {}  # by id of the value: its new number
     kept: list[Value] = []
     for x in in_order(expression):
@@ -50,7 +50,7 @@ def _tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression
 
 
 def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]) -> Value:
-    """An expression that is too long, a primitive at a time; ``merge`` puts together what fits."""
+    """Append a too long expression primitive by primitive; ``merge`` joins what fits."""
     made: dict[int, Value] = {}
     for x in in_order(expression):
         if x.primitive == "argument":
@@ -63,7 +63,7 @@ def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]
 
 
 def merge(program: Rewriter) -> None:
-    """Each map whose value only another map reads becomes a part of that one."""
+    """Merge each map whose only reader is another map into that one."""
     found = program.instructions.of("map")
     if len(found) < 2:
         return
@@ -93,7 +93,7 @@ def merge(program: Rewriter) -> None:
 
 
 def _merged(user: Instruction, value: Value, before: Instruction) -> Instruction | None:
-    """The reader of a value that computes it itself, or None if that is more than one map can."""
+    """Reader of a value, with the value's expression in its own; None if that is too long."""
     inputs = [v for v in user.inputs if v is not value]
     inputs += [v for v in before.inputs if not any(v is w for w in inputs)]
     if len(inputs) > MOST_INPUTS:

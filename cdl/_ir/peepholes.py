@@ -1,8 +1,8 @@
-"""What was written by hand becomes the instruction that layers use for it.
+"""Peephole rules: ops written by hand become the fused instructions of layers.
 
-A product with a weight and a sum with another is a dense layer, a primitive behind it is its
+A product with a weight and a sum with another is a dense layer, a primitive after it is its
 activation, and the mean of a loss over axes is part of the objective's own mean. So a layer or a
-loss in Python costs what a built-in one costs.
+loss in Python costs as much as a built-in one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ACTIVATIONS = {
 
 
 def apply(program: Rewriter) -> None:
-    """All of them, in the order in which one prepares the next."""
+    """Apply all rules, in the order in which one prepares the next."""
     _fuse_products(program)
     _fuse_biases(program)
     _bias_products(program)
@@ -38,7 +38,7 @@ def apply(program: Rewriter) -> None:
 
 
 def _parameter(program: Rewriter, value: Value) -> Variable | None:
-    """The weight that a value is, or None; one that is assigned is another once it is read."""
+    """Weight that a value is, or None; an assigned weight is another one once it is read."""
     source = program.producer(value)
     if source is None or source.op != "param":
         return None
@@ -95,7 +95,7 @@ def _is_sum_of_two(i: Instruction) -> bool:
 
 
 def _product_in(program: Rewriter, x: Value) -> Instruction | None:
-    """The dense layer without a bias that a value is, or that is a part of a sum that it is."""
+    """Dense layer without a bias that a value is, or that is a term of a sum that it is."""
     source = program.producer(x)
     if source is None or not program.read_once(x):
         return None
@@ -107,7 +107,7 @@ def _product_in(program: Rewriter, x: Value) -> Instruction | None:
 
 
 def _bias(program: Rewriter, value: Value) -> Variable | None:
-    """The weight of one axis that a value repeats for each sample and line, or None."""
+    """Weight of one axis that a value repeats for each sample and line, or None."""
     source = program.producer(value)
     if source is not None and source.op == "broadcast":
         if source.inputs[0].shape[-1:] != value.shape[-1:]:
@@ -121,7 +121,7 @@ def _bias(program: Rewriter, value: Value) -> Variable | None:
 
 
 def _bias_products(program: Rewriter) -> None:
-    """A product with what all samples share takes a bias along, also from behind a reshape.
+    """Fuse the addition of a shared value into a product as its bias, even through a reshape.
 
     Such are the projections to heads: their kernels have three axes.
     """
@@ -136,7 +136,7 @@ def _bias_products(program: Rewriter) -> None:
 
 
 def _takes_bias(program: Rewriter, i: Instruction, x: Value, other: Value) -> bool:
-    """Whether a sum became part of the product that x is."""
+    """Fuse a sum into the product x; whether that was possible."""
     behind, y = program.producer(x), x
     if behind is not None and behind.op == "reshape" and program.read_once(x):
         y = behind.inputs[0]
@@ -165,7 +165,7 @@ def _takes_bias(program: Rewriter, i: Instruction, x: Value, other: Value) -> bo
 
 
 def _shared_bias(program: Rewriter, value: Value) -> Value | None:
-    """What a value repeats for each sample and for each place of its first axes, or None."""
+    """Value repeated for each sample and each place of the first axes, or None."""
     source = program.producer(value)
     if source is not None and source.op == "broadcast":
         source = program.producer(source.inputs[0])
@@ -176,7 +176,7 @@ def _shared_bias(program: Rewriter, value: Value) -> Value | None:
 
 
 def _name_activations(program: Rewriter) -> None:
-    """A primitive of what a dense layer gives becomes the activation of that name."""
+    """Replace a primitive of a dense layer's output by the activation of that name."""
     for i in program.instructions.of("map"):
         if len(i.inputs) != 1:
             continue
@@ -189,7 +189,7 @@ def _name_activations(program: Rewriter) -> None:
 
 
 def _fuse_means(program: Rewriter) -> None:
-    """The mean of means of as many numbers is the mean of all; a sum of n is n times a mean."""
+    """Fuse means of means of equally many numbers, and sums as n times a mean."""
     for i in program.instructions.of("objective"):
         loss = program.current(i)
         while True:

@@ -1,4 +1,4 @@
-"""A lowered model: a list of instructions over named values, and its simplification.
+"""Program: a lowered model, a list of instructions over values.
 
 A program is plain data. Layers, losses and metrics emit into it; ``fused()`` rewrites it into the
 form that the core runs fastest; the core reads it once. ``print(program)`` is a disassembly.
@@ -25,7 +25,7 @@ __all__ = ["Instruction", "Program", "Shape", "Value"]
 
 
 class Program:
-    """A list of instructions; see the module's text.
+    """List of instructions over values; see the module's text.
 
     Args:
         training: what it is lowered for; layers that are written in Python may differ.
@@ -41,7 +41,7 @@ class Program:
         self.training = self._trains = training  # `training` also as a call says
         # Metrics to which traced code reports values, by the id of the report; or None.
         self.observed: dict[int, Any] | None = None
-        # What each layer gives, for who looks for the one that fails; None: nobody does.
+        # Output of each layer, to find the one that fails; None: not recorded.
         self.watched: list[tuple[Any, Value]] | None = None
         # Calls of the user's code: object, function of it, arguments; None: nobody asks.
         self.calls: list[tuple[Any, Callable[..., Any], dict[str, Any]]] | None = None
@@ -52,7 +52,7 @@ class Program:
         self._is_fixed = False
         self._is_forced = False
         self.loss_scale: Variable | None = None  # what gradients are multiplied by
-        # What weights are rounded to where an instruction reads them: "bfloat16", "float16", None.
+        # Dtype that weights are rounded to where they are read: "bfloat16", "float16" or None.
         self.param_dtype: str | None = None
         self._read: dict[tuple[int, str | None], Value] = {}  # what a weight is, by id and dtype
         self._casts: dict[tuple[int, str], Value] = {}
@@ -66,13 +66,13 @@ class Program:
         role: str | None = None,
         shared: bool = False,
     ) -> Value:
-        """A new value that nothing gives yet."""
+        """New value without a producer."""
         value = Value(len(self.values), tuple(int(n) for n in shape), dtype, role, shared)
         self.values.append(value)
         return value
 
     def input(self, shape: Iterable[int], dtype: str = "float32", role: str = "x") -> Value:
-        """A value that the caller's array gives; arrays come in the order of the calls."""
+        """Input value, read from the caller's array; arrays come in the order of the calls."""
         value = self.value(shape, dtype, role)
         self.inputs.append(value)
         return value
@@ -91,7 +91,7 @@ class Program:
         data: Any = (),  # floats in a row
         **attributes: Any,
     ) -> Value:
-        """Appends an instruction with one output and returns that output.
+        """Append an instruction with one output and return that output.
 
         Args:
             op: a row of the core's table of operations.
@@ -129,7 +129,7 @@ class Program:
         return out
 
     def cast(self, value: Value, dtype: str) -> Value:
-        """A value of floats as one of another dtype: one instruction, however often asked for.
+        """Value of floats cast to another dtype, with one instruction per value and dtype.
 
         Args:
             value: of floats.
@@ -144,7 +144,7 @@ class Program:
         return self._casts[key]
 
     def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
-        """Appends an expression of up to eight values of one shape, element by element.
+        """Append an expression of up to eight values of one shape, element by element.
 
         Args:
             expression: of arguments that stand for the inputs (elementwise.py), or the name of
@@ -157,7 +157,7 @@ class Program:
         return mapping.emit(self, expression, inputs)
 
     def param(self, variable: Variable, dtype: str | None = None) -> Value:
-        """A weight as a shared value: one instruction, however often it is asked for.
+        """Weight as a shared value, with one instruction per weight.
 
         Behind an ``assign`` it is what was assigned.
 
@@ -178,24 +178,24 @@ class Program:
         return self._read[id(variable), dtype]
 
     def _dtype_read(self, variable: Variable | None) -> str | None:
-        """What a weight is rounded to where it is read, or None."""
+        """Dtype that a weight is rounded to where it is read, or None."""
         if variable is None or (variable.autocast and self.param_dtype):
             return None if variable is None else self.param_dtype
         return variable.kept_dtype if variable.kept_dtype in LOW_DTYPES else None
 
     def constant(self, array: Any) -> Value:
-        """Numbers, as a shared value of the array's shape."""
+        """Constant as a shared value of the array's shape."""
         given = np.asarray(array, np.float32)
         return self.emit("constant", (), given.shape, shared=True, data=given.ravel().tolist())
 
     def broadcast_batch(self, value: Value) -> Value:
-        """A shared value, given to each sample; any other as it is."""
+        """Shared value repeated for each sample; any other as it is."""
         if not value.shared:
             return value
         return self.emit("broadcast_batch", (value,), value.shape, shared=False)
 
     def draw_of(self, generator: Any) -> int:
-        """The attribute `user_draw` of an instruction that draws from a generator.
+        """Attribute `user_draw` of an instruction that draws from a generator.
 
         A seed that was given is all that counts, whatever else is in the program: the number of
         this draw of its generator, from 1. One that was drawn is mixed with that of the run and
@@ -210,15 +210,15 @@ class Program:
         return self._draws[generator]
 
     def batch_reduce(self, value: Value, kind: str) -> Value:
-        """The "sum", "mean", "max" or "min" over the samples of the batch, as a shared value."""
+        """Sum, mean, max or min over the samples of the batch, as a shared value."""
         return self.emit("batch_reduce", (value,), value.shape, shared=True, kind=kind)
 
     def is_assigned(self, variable: Variable) -> bool:
-        """Whether a weight has been assigned, so that it is no longer what it was."""
+        """Whether a weight has been assigned, so that its value has changed."""
         return id(variable) in self._assigned
 
     def assign(self, variable: Variable, value: Value) -> None:
-        """A weight becomes a shared value when the batch is through, in training and evaluation.
+        """Assign a shared value to a weight at the end of the batch, in training and evaluation.
 
         Raises:
             ValueError: if the value is a sample's, or has another shape.
@@ -240,28 +240,28 @@ class Program:
 
     @property
     def is_noisy(self) -> bool:
-        """Whether what is emitted now is as in training, with noise."""
+        """Whether instructions emitted now are those of training, with noise."""
         return self.training or self._is_forced
 
     def recall(self, variable: Variable) -> Value:
-        """What the samples of the batch before have left in a weight: its axis 0 are they."""
+        """Value that each sample of the last batch stored in a weight, along axis 0."""
         return self.emit("recall", (), variable.shape[1:], (variable,), shared=False)
 
     def retain(self, variable: Variable, value: Value) -> None:
-        """Leave what a value is for each sample of this batch to the next batch."""
+        """Store a value of each sample of this batch for the next batch."""
         value = self.broadcast_batch(value)
         self.instructions.append(Instruction("retain", (value,), (), (variable,), {}))
 
     @property
     def batch_of_states(self) -> int | None:
-        """How many samples each batch must have: those that leave something to the next."""
+        """Required number of samples per batch, where samples store states for the next."""
         return next((i.params[0].shape[0] for i in self.instructions if i.op == "retain"), None)  # type: ignore[union-attr]
 
     @contextmanager
     def fixed(self, training: bool = False) -> Iterator[None]:
-        """What is emitted meanwhile is as in inference: no noise, no statistics of the batch.
+        """Context in which instructions are those of inference: no noise, no batch statistics.
 
-        With `training` it is as in training, or noisy where the program is one of inference.
+        With `training` they are those of training, or noisy where the program is one of inference.
         """
         before = self.training, self._is_fixed, self._is_forced
         self._is_fixed, self._is_forced = not training, training and not self._trains
@@ -272,7 +272,7 @@ class Program:
             self.training, self._is_fixed, self._is_forced = before
 
     def within(self) -> Program:
-        """An empty program for a part of this one, which is emitted as this is now."""
+        """Empty program for a part of this one, emitted under the current settings."""
         part = Program(self.training)
         part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
         part._trains = self._trains
@@ -282,7 +282,7 @@ class Program:
         return part
 
     def draws_of(self, part: Program, times: int) -> int:
-        """Count what generators draw in a part of this program that is appended so often.
+        """Count the draws of generators in a part that is appended several times.
 
         Returns:
             By how much the numbers of its draws grow from one time to the next.
@@ -295,7 +295,7 @@ class Program:
         return stride
 
     def add_output(self, first: Value, shape: Iterable[int]) -> Value:
-        """Another output, of that shape, of the last instruction, which gives `first`."""
+        """Add an output of that shape to the last instruction, whose first is `first`."""
         last = self.instructions[-1]
         assert first in last.outputs
         out = self.value(shape, first.dtype, shared=first.shared)
@@ -304,11 +304,11 @@ class Program:
 
     @property
     def hosted(self) -> list[Any]:
-        """Why functions of the user's are called by the core: an Untraced for each."""
+        """Untraced functions of the user that the core calls."""
         return [i.attributes["function"].untraced for i in self.instructions if i.op == "host"]
 
     def output(self, value: Value) -> None:
-        """Marks a value as one that the caller reads."""
+        """Mark a value as an output, which the caller reads."""
         self.outputs.append(value)
         self.output_dtypes.append(value.dtype_of_numbers)
 
@@ -322,7 +322,7 @@ class Program:
         reduction: str = "mean",
         **row_params: float,
     ) -> Instruction:
-        """Appends a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
+        """Append a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
         attributes: dict[str, float | str] = {"kind": kind, "scale": float(scale)}
         attributes["reduction"] = {"mean": 0, "sum": 1}[reduction]
         attributes.update(row_params)
@@ -336,7 +336,7 @@ class Program:
         reduction: str = "mean",
         counts: bool = True,
     ) -> Instruction:
-        """Appends a loss that other instructions compute: the mean (or sum) of a value's elements.
+        """Append a loss computed by other instructions: the mean (or sum) of a value's elements.
 
         Args:
             value: of a sample, of any shape, or shared.
@@ -366,7 +366,7 @@ class Program:
         weight: Value | None = None,
         **row_params: float,
     ) -> Instruction:
-        """Appends a metric: the (weighted) mean of a value of each prediction."""
+        """Append a metric: the (weighted) mean of a value per prediction."""
         return self._score("metric", target, prediction, weight, {"kind": kind, **row_params})
 
     def measure(
@@ -377,7 +377,7 @@ class Program:
         weight: Value | None = None,
         **row_params: float,
     ) -> Instruction:
-        """Appends a metric that is the (weighted) mean of a loss: ``kind`` is a row of losses."""
+        """Append a metric that is the (weighted) mean of a loss: ``kind`` is a row of losses."""
         return self._score("measure", target, prediction, weight, {"kind": kind, **row_params})
 
     def tally(
@@ -389,12 +389,12 @@ class Program:
         params: Sequence[Variable | None] = (),
         **row_params: float,
     ) -> Instruction:
-        """Appends a metric that counts; ``weight`` may have the shape of the prediction."""
+        """Append a counting metric; ``weight`` may have the shape of the prediction."""
         attributes: dict[str, float | str] = {"kind": kind, **row_params}
         return self._score("tally", target, prediction, weight, attributes, params)
 
     def score(self, op: str, inputs: Sequence[Value], **attributes: float) -> Instruction:
-        """Appends an op that reports, such as a loss that is no row of a table."""
+        """Append an op that reports, such as a loss that is no row of a table."""
         instruction = Instruction(op, inputs, (), (), attributes)
         self.instructions.append(instruction)
         self.reports.append(instruction)
@@ -417,7 +417,7 @@ class Program:
 
     @property
     def variables(self) -> list[Variable]:
-        """The weights, in order of first use, each once."""
+        """Weights in order of first use, each once."""
         seen: dict[int, Variable] = {}
         for instruction in self.instructions:
             for param in instruction.params:
@@ -427,12 +427,12 @@ class Program:
 
     @property
     def draws(self) -> bool:
-        """Whether it draws numbers, other ones in each call."""
+        """Whether it draws random numbers, new ones in each call."""
         return any(i.draws for i in self.flat(False).instructions)
 
     @property
     def external_grads(self) -> list[Value]:
-        """The values whose gradients the caller gives; without a loss that is output 0.
+        """Values whose gradients the caller gives; without a loss, output 0.
 
         What is a loss but does not count, as penalties do not, leaves the output to the caller.
         """
@@ -448,7 +448,7 @@ class Program:
         self._external_grads = values
 
     def producers(self) -> list[tuple[Instruction, int]]:
-        """The instructions that give inputs a gradient, and numbers of those inputs, in order.
+        """Instructions that give inputs a gradient, and the numbers of those inputs, in order.
 
         They are the losses, and all that leads to them or to a value of `external_grads`; not what
         only metrics read.
@@ -464,7 +464,7 @@ class Program:
         return producers[::-1]
 
     def fused(self, training: bool = True, penalties: bool = True) -> Program:
-        """The same computation with fewer passes over memory.
+        """Equivalent program with fewer passes over memory.
 
         Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
         of a small number); a product takes its bias, activation and, in inference, normalization
@@ -489,7 +489,7 @@ class Program:
         return program.result()
 
     def flat(self, training: bool) -> Program:
-        """The same with the bodies of loops behind these, as the core runs it."""
+        """Program with the bodies of loops after it, as the core runs it."""
         return (
             Rewriter(self).flat(training) if "loop" in {i.op for i in self.instructions} else self
         )

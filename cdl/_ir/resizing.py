@@ -1,4 +1,4 @@
-"""Images of other sizes and places: each place of the result is a mean of places around it."""
+"""Resizing and resampling of images by weighted means of neighbours."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _lanczos(radius: int) -> Callable[[Array], Array]:
     return lambda x: np.where(x < radius, np.sinc(x) * np.sinc(x / radius), 0.0)
 
 
-# What a place counts at a distance.
+# Weight of a place by its distance.
 KERNELS: dict[str, Callable[[Array], Array]] = {
     "bilinear": _linear,
     "bicubic": _cubic,
@@ -49,7 +49,7 @@ def weights(
     scale: float | None = None,
     translation: float = 0.0,
 ) -> Array:
-    """What each place along an axis of `size` counts for each of `new` ones: (new, size).
+    """Resampling matrix (new, size): the weight of each old place for each new one.
 
     The centres of the first and the last place are half a place from the ends of the axis. What
     lies beyond the ends counts for nothing, and the rest for more; a place of the new axis that
@@ -74,12 +74,12 @@ def weights(
 
 
 def nearest(size: int, new: int) -> list[int]:
-    """The places along an axis of `size` that lie nearest to those of an axis of `new`."""
+    """Nearest old places for each place of an axis of `new`."""
     return [(2 * i + 1) * size // (2 * new) for i in range(new)]
 
 
 def weigh(program: Program, image: Value, axis: int, factor: Array) -> Value:
-    """Along an axis, sums of places, weighed by the rows of a matrix."""
+    """Weighted sums of places along an axis, by the rows of a matrix."""
     shape = image.shape
     lines = math.prod(shape[axis + 1 :])
     flat = reshape(program, image, (*shape[: axis + 1], lines))
@@ -88,14 +88,14 @@ def weigh(program: Program, image: Value, axis: int, factor: Array) -> Value:
 
 
 def resize(program: Program, image: Value, sizes: Sequence[int], kind: str) -> Value:
-    """An image, (sizes..., columns), in other sizes, by one of `KERNELS`."""
+    """Image (sizes..., columns) in other sizes, by one of `KERNELS`."""
     for axis, new in enumerate(sizes):
         if image.shape[axis] != new:
             image = weigh(program, image, axis, weights(kind, image.shape[axis], new))
     return image
 
 
-# What stands beyond the ends of an axis, in the core's order.
+# Fill modes beyond the ends of an axis, in the core's order.
 FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
 
 
@@ -109,7 +109,7 @@ def resample(
     fill: str = "constant",
     value: float = 0.0,
 ) -> Value:
-    """An image, (axes..., columns), at other places.
+    """Image (axes..., columns) at other places.
 
     Args:
         program: where the instruction goes.

@@ -1,4 +1,4 @@
-"""Values of bfloat16 and float16 as the core has them: two bytes each, or floats that were rounded.
+"""Values of bfloat16 and float16 in the core: two bytes each, or rounded floats.
 
 The core keeps a value of bfloat16 in two bytes a number, which few ops read and give; for all
 others it is floats that were rounded. So a value may be there in both forms, with a cast between
@@ -44,7 +44,7 @@ _MOST_NARROW = 8192
 
 
 def sink_casts(program: Rewriter) -> None:
-    """Casts behind the reshapes that alone read them: an input in another shape costs nothing."""
+    """Move casts after reshapes that alone read them, so that inputs reshape for free."""
     for i in program.instructions.of("cast"):
         cast, x = i, i.inputs[0]
         while program.read_once(cast.outputs[0]) and x.dtype != "int32":
@@ -59,7 +59,7 @@ def sink_casts(program: Rewriter) -> None:
 
 
 def apply(program: Rewriter) -> None:
-    """Puts casts where a value is read in another form than it is given, or is to be rounded."""
+    """Insert casts where a value is read in another form than it has, or is rounded."""
     if not any(v.dtype in LOW_DTYPES for v in program.values):
         return
     narrow(program)
@@ -68,7 +68,7 @@ def apply(program: Rewriter) -> None:
 
 
 def narrow(program: Rewriter) -> None:
-    """Takes casts from and to bfloat16 around batch normalizations into these.
+    """Fuse casts from and to bfloat16 around batch normalizations into these.
 
     The core computes them in float32 all the same, and their values take two bytes a number.
     """
@@ -88,7 +88,7 @@ def narrow(program: Rewriter) -> None:
 
 
 def round_inputs(program: Rewriter) -> None:
-    """Makes of inputs that only a cast to bfloat16 reads such of that dtype.
+    """Convert inputs that only a cast to bfloat16 reads to that dtype.
 
     Not where Python computes a loss, of which they may be arguments.
     """
@@ -128,7 +128,7 @@ class _Rounding:
         self._choose_before_rounding()
 
     def _choose_before_rounding(self) -> None:
-        """Casts that only the largest numbers are taken of: these are rounded behind it."""
+        """Move casts after an op that only selects the largest numbers."""
         program = self.program
         for cast in program.instructions.of("cast"):
             x, y = cast.inputs[0], cast.outputs[0]
@@ -189,7 +189,7 @@ class _Rounding:
             self.program.swap(i, new)
 
     def _rounded(self, given: Value, v: Value) -> Instruction:
-        """A cast of floats to a value, in the form in which it is read, if that is one."""
+        """Cast of floats whose value is read in that form, if there is one."""
         if v.dtype == "bfloat16":
             if not any(self._is_short(user) for user in self.program.users(v)):
                 self.floats[id(v)] = self._like(v)
@@ -223,7 +223,7 @@ class _Rounding:
             self.program.instructions.put_behind(before, cast)
 
     def _is_short(self, i: Instruction) -> bool:
-        """Whether the core has an instruction for numbers of bfloat16 in two bytes."""
+        """Whether the core has an instruction for bfloat16 in two bytes."""
         if i.op == "pool":
             return id(i.inputs[0]) in self.two_bytes and _chooses(i)
         if i.op in _NARROW:
@@ -246,7 +246,7 @@ class _Rounding:
 
 
 def _chooses(i: Instruction) -> bool:
-    """Whether an instruction gives the largest numbers of windows that have none in common."""
+    """Whether an instruction selects the largest numbers of disjoint windows."""
     if i.op != "pool" or i.attributes["kind"] != "max":
         return False
     axes = [i.numbers[k : k + 3] for k in range(0, len(i.numbers), 4)]
@@ -263,7 +263,7 @@ def _cast(given: Value, wanted: Value, dtype: str) -> Instruction:
 
 
 def _only_moves(i: Instruction) -> bool:
-    """Whether all that an instruction gives are numbers that it reads, of the same dtype."""
+    """Whether an instruction only moves numbers, of one dtype."""
     read = [v for k, v in enumerate(i.inputs) if k != PLACES.get(i.op)]
     given = {v.dtype for v in (*read, *i.outputs)}
     given |= {i.param_dtype(k) or "float32" for k, p in enumerate(i.params) if p is not None}

@@ -1,4 +1,4 @@
-"""Windows tap by tap: convolutions whose kernels are values, and no weights.
+"""Convolutions tap by tap, whose kernels are values, not weights.
 
 What the core's ops of windows take are weights and images of each sample. Where a kernel is
 computed, or an image is the same for all samples, each tap of the window is taken by itself: the
@@ -24,7 +24,7 @@ def _taps(window: Window) -> Iterator[tuple[int, ...]]:
 def _seen(
     program: Program, x: Value, window: Window, before: Sizes, sizes: Sizes, tap: Sizes, first: int
 ) -> Value:
-    """What a tap sees of an image, whose axes begin with `first`, from each place of the map."""
+    """Part of an image that a tap sees from each place of the map; axes begin with `first`."""
     for axis, (k, n) in enumerate(zip(tap, sizes, strict=True)):
         start = k * window.dilation[axis] - before[axis]
         places = [start + place * window.stride[axis] for place in range(n)]
@@ -36,7 +36,7 @@ def _seen(
 def _given(
     program: Program, x: Value, window: Window, before: Sizes, sizes: Sizes, tap: Sizes, first: int
 ) -> Value:
-    """The other way: the image of which a tap sees these places, and nothing else."""
+    """Image of which a tap sees these places: the transpose of `_seen`."""
     for axis, (k, n) in enumerate(zip(tap, sizes, strict=True)):
         stride, start = window.stride[axis], before[axis] - k * window.dilation[axis]
         limit = x.shape[first + axis] * stride
@@ -47,7 +47,7 @@ def _given(
 
 
 def _image(x: Value, window: Window) -> tuple[Sizes, int]:
-    """The sizes of the image, and which axis of the value is the first of them."""
+    """Sizes of the image, and the first of its axes in the value."""
     first = len(x.shape) - 1 - len(window.size)
     return x.shape[first:-1], first
 
@@ -68,7 +68,7 @@ def _total(program: Program, values: Sequence[Value]) -> Value:
 
 
 def conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
-    """As `windows.conv`; the value may have axes in front of those of the image."""
+    """Convolution as in `windows.conv`; the value may have axes in front of those of the image."""
     image, first = _image(x, window)
     before, sizes = window.before(image), _sizes(window.map(image))
     *taps, each, filters = kernel.shape
@@ -85,7 +85,7 @@ def conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
 
 
 def conv_transpose(program: Program, x: Value, kernel: Value, transposed: Transposed) -> Value:
-    """As `windows.conv_transpose`."""
+    """Transposed convolution as in `windows.conv_transpose`."""
     window, (image, first) = transposed.window, _image(x, transposed.window)
     before, sizes = transposed.before(), _sizes(transposed.map(image))
     *taps, filters, columns = kernel.shape
@@ -99,7 +99,7 @@ def conv_transpose(program: Program, x: Value, kernel: Value, transposed: Transp
 
 
 def depthwise_conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
-    """As `windows.depthwise_conv`."""
+    """Depthwise convolution as in `windows.depthwise_conv`."""
     image, first = _image(x, window)
     before, sizes = window.before(image), _sizes(window.map(image))
     *taps, columns, multiplier = kernel.shape

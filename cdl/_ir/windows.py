@@ -1,4 +1,4 @@
-"""Windows that move over an image: where each place of a map looks, and the instructions for it.
+"""Sliding windows over images (convolution, pooling) and their instructions.
 
 An image is a value of shape (sizes..., columns), and so is the map, whose places each have a
 window. Where the windows lie is as in Keras.
@@ -21,7 +21,7 @@ OpenSizes = tuple[int | None, ...]  # None for a size that is not known
 
 
 class Window(NamedTuple):
-    """A window, with a number for each axis of the image.
+    """Sliding window: size, stride, dilation and padding of each axis.
 
     Attributes:
         size: how many places of the image it sees, its taps.
@@ -38,17 +38,17 @@ class Window(NamedTuple):
     padding: str = "valid"
 
     def reach(self) -> Sizes:
-        """How long the window is from its first to its last tap."""
+        """Extent of the window from its first to its last tap."""
         return tuple((n - 1) * r + 1 for n, r in zip(self.size, self.dilation, strict=True))
 
     def map(self, image: Sequence[int | None]) -> OpenSizes:
-        """The sizes of the map of an image; below 1 where no window lies within it."""
+        """Sizes of an image's map; below 1 where no window lies within it."""
         if self.padding != "valid":
             return each_known(lambda n, stride: -(-n // stride), image, self.stride)
         return each_known(lambda n, ke, s: (n - ke) // s + 1, image, self.reach(), self.stride)
 
     def before(self, image: Sequence[int]) -> Sizes:
-        """How far before the image the first window begins."""
+        """Padding before the image."""
         if self.padding == "valid":
             return (0,) * len(image)
         if self.padding == "causal":
@@ -57,13 +57,13 @@ class Window(NamedTuple):
         return tuple(max((-(-n // s) - 1) * s + ke - n, 0) // 2 for n, ke, s in axes)
 
     def numbers(self, before: Sequence[int]) -> list[int]:
-        """What an instruction is told of the window."""
+        """Numbers of an instruction for the window."""
         axes = zip(self.size, self.stride, self.dilation, before, strict=True)
         return [number for axis in axes for number in axis]
 
 
 class Transposed(NamedTuple):
-    """A window of which each place of an image gives numbers to all places that it sees.
+    """Window of a transposed convolution.
 
     Attributes:
         window: how the places that it is given to would see the image.
@@ -75,7 +75,7 @@ class Transposed(NamedTuple):
     output_padding: Sizes | None = None
 
     def map(self, image: Sequence[int | None]) -> OpenSizes:
-        """The sizes of the result for an image; one below 1 has no places."""
+        """Sizes of the result for an image; below 1 for no places."""
         _, strides, _, padding = self.window
         numbers = self.window.reach(), strides, self.output_padding or (0,) * len(strides)
         if padding == "valid":
@@ -87,7 +87,7 @@ class Transposed(NamedTuple):
         return each_known(lambda n, ke, s, more: (n - 1) * s + ke % 2 + more, image, *numbers)
 
     def before(self) -> Sizes:
-        """How far before the result the places begin that the first number is given to."""
+        """Padding removed before the result."""
         reach, strides = self.window.reach(), self.window.stride
         if self.window.padding == "valid":
             return (0,) * len(reach)
@@ -102,7 +102,7 @@ class Transposed(NamedTuple):
 def each_known(
     function: Callable[..., int], sizes: Sequence[int | None], *numbers: Sequence[int]
 ) -> OpenSizes:
-    """What a function gives for each size and the numbers of its axis; None where no size is."""
+    """Function of each size and the numbers of its axis; None where the size is unknown."""
     axes = zip(sizes, *numbers, strict=True)
     return tuple(None if size is None else function(size, *rest) for size, *rest in axes)
 
@@ -110,7 +110,7 @@ def each_known(
 def with_channels_last(
     program: Program, x: Value, data_format: str, emit: Callable[[Value], Value], leading: int = 0
 ) -> Value:
-    """What `emit` gives for an image with its channels last; brought back to its data format.
+    """Result of `emit` on an image with channels last, in the image's data format.
 
     Args:
         program: where the instructions go.
@@ -127,7 +127,7 @@ def with_channels_last(
 
 
 def _mapped(window: Window, x: Value) -> tuple[list[int], list[int]]:
-    """The sizes of the map of a value, and the numbers of an instruction that gives it."""
+    """Sizes of a value's map, and the numbers of the instruction for it."""
     image = x.shape[:-1]
     return [n for n in window.map(image) if n is not None], window.numbers(window.before(image))
 
@@ -140,7 +140,7 @@ def conv(
     window: Window,
     groups: int = 1,
 ) -> Value:
-    """A convolution, with a kernel of shape (window..., columns / groups, filters), a matrix."""
+    """Convolution with a kernel of shape (window..., columns / groups, filters), a matrix."""
     sizes, numbers = _mapped(window, x)
     shape = (*sizes, kernel.shape[-1])
     return program.emit("conv", (x,), shape, (kernel, bias), numbers=numbers, groups=groups)
@@ -149,7 +149,7 @@ def conv(
 def conv_transpose(
     program: Program, x: Value, kernel: Variable, bias: Variable | None, window: Transposed
 ) -> Value:
-    """The transposed one, with a kernel of shape (window..., filters, columns), a matrix."""
+    """Transposed convolution with a kernel of shape (window..., filters, columns), a matrix."""
     sizes = [n for n in window.map(x.shape[:-1]) if n is not None]
     numbers = window.window.numbers(window.before())
     shape = (*sizes, kernel.shape[-2])
@@ -159,7 +159,7 @@ def conv_transpose(
 def depthwise_conv(
     program: Program, x: Value, kernel: Variable, bias: Variable | None, window: Window
 ) -> Value:
-    """A convolution of each column with kernels of its own, of shape (window..., columns, m).
+    """Depthwise convolution with a kernel of shape (window..., columns, m).
 
     Column j * m + k of the map comes from column j of the image.
     """
@@ -172,17 +172,17 @@ def depthwise_conv(
 
 
 def pointwise(axes: int) -> Window:
-    """A window of one place."""
+    """Window of one place."""
     return Window(*((1,) * axes,) * 3)
 
 
 def pool(program: Program, kind: str, x: Value, window: Window) -> Value:
-    """The "max", "mean" or "sum" of what each window sees, column by column."""
+    """Pooling by "max", "mean" or "sum" over each window, column by column."""
     sizes, numbers = _mapped(window, x)
     return program.emit("pool", (x,), (*sizes, x.shape[-1]), numbers=numbers, kind=kind)
 
 
 def adaptive_pool(program: Program, kind: str, x: Value, sizes: Sequence[int]) -> Value:
-    """The same with windows that share the image among so many places: all that touch each."""
+    """Adaptive pooling: windows that divide the image into so many places."""
     numbers = [0, 1, 1, 0] * len(sizes)
     return program.emit("pool", (x,), (*sizes, x.shape[-1]), numbers=numbers, kind=kind)

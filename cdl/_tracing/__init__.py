@@ -1,1 +1,1 @@
-"""From calls on symbolic tensors to a graph and to a program."""
+"""Tracing: calls on symbolic tensors become a graph and a program."""

@@ -1,4 +1,4 @@
-"""Activations in graphs: cdl's own called on symbolic values, and the user's."""
+"""Activations in graphs: cdl's own on symbolic values, and custom ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Applied:
-    """One of cdl's activations as the operation of a node.
+    """Node operation of one of cdl's activations.
 
     Args:
         activation: has `lower`, and `output_shape` if the shape changes.
@@ -31,20 +31,20 @@ class Applied:
         self._inbound_nodes: list[graphs.Node] = []
 
     def append_to(self, program: Program, x: Value) -> Value:
-        """Append what the activation's `lower` says."""
+        """Append the activation by its `lower`."""
         y: Value = self.activation.lower(program, x, **self.options)
         return y
 
 
 def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTensor:
-    """The activation of a symbolic value, along its last axis if along any."""
+    """Activation of a symbolic value, along its last axis if along any."""
     shape = activation.output_shape(x.shape)
     result = x.like(shape, x.dtype if x.dtype in LOW else "float32")
     return graphs.record(Applied(activation, options), (x,), {}, result)
 
 
 def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
-    """The same along the axis that the options name.
+    """Activation along the axis in the options.
 
     Raises:
         ValueError: x has no such axis, or it is several.
@@ -60,7 +60,7 @@ def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
 
 
 class TracedActivation:
-    """An activation that the user wrote in Python, as a layer has it.
+    """Custom activation in Python, as a layer has it.
 
     Args:
         function: of one array, written with `cdl.ops`.
@@ -73,11 +73,11 @@ class TracedActivation:
         self.name = self.__name__ = getattr(function, "__name__", type(function).__name__)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """What the function gives."""
+        """Result of the custom function."""
         return self.function(x)
 
     def output_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The shape of the function's result for an x of this shape, batch axis first.
+        """Shape of the function's result for an x of this shape, batch axis first.
 
         Raises:
             ValueError: what the function does cannot be compiled.
@@ -86,7 +86,7 @@ class TracedActivation:
         return found
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append what the function does."""
+        """Append the traced custom function."""
         graph = self._graph(KerasTensor((None, *x.shape), x.dtype), program.training)
         y: Value = graph.lower(program, [x])
         return y

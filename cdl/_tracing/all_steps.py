@@ -1,4 +1,4 @@
-"""A step that is recorded once and done for each element, where no step needs another one."""
+"""Vectorized steps: recorded once, done for all elements at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def record_all_steps(
 
 
 class AllSteps(Loop):
-    """The operation of a node that does a step for each element, all at once where it can."""
+    """Node operation of a step for each element, all at once where possible."""
 
     def append_to(
         self, program: Program, carried: list[Value], sequences: list[Value], others: list[Value]

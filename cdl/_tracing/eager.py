@@ -1,4 +1,4 @@
-"""Running a few instructions at once on arrays: `layer(x)`, `relu(x)`, `loss(y, p)`.
+"""Eager calls on arrays: `layer(x)`, `relu(x)`, `loss(y, p)`.
 
 The formulas live once, in the core: an eager call is a small program. Who calls it again keeps it.
 """
@@ -21,20 +21,20 @@ _MOST = 4  # executors of a program: numbers of rows that came once must not pil
 
 
 class Batch(NamedTuple):
-    """What `Runner.batch` found: all outputs, and the activity penalties of the batch."""
+    """Result of `Runner.batch`: all outputs, and the activity penalties of the batch."""
 
     outputs: list[Array]
     penalty: float
 
 
 def in_dtypes(arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
-    """What an executor gave, in the dtypes of these names where they are of 16 bits."""
+    """Outputs of an executor in their dtypes, where these have 16 bits."""
     pairs = zip(arrays, names, strict=True)
     return [in_calls(low(a, name)) if name in dtypes.LOW else a for a, name in pairs]
 
 
 class Runner:
-    """A program for calls on arrays, and its executors, by the number of rows.
+    """Program for calls on arrays, and its executors, by the number of rows.
 
     Each call has one for itself, so that several threads may call at once.
 
@@ -51,7 +51,7 @@ class Runner:
         self._nothing = [np.empty((0, *value.shape), np.float32) for value in program.inputs]
 
     def rows(self, arrays: Sequence[Array]) -> Any:
-        """The outputs for all rows of ``arrays``: an array, or a list of several.
+        """Outputs for all rows of ``arrays``: an array, or a list of several.
 
         Args:
             arrays: one for each input, all with as many rows.
@@ -67,7 +67,7 @@ class Runner:
         return found if isinstance(outputs, list) else found[0]
 
     def batch(self, arrays: Sequence[Array], iteration: int, seed: int) -> Batch:
-        """All rows of ``arrays`` as one batch; weights that follow the batches do so in training.
+        """Run all rows of ``arrays`` as one batch; in training batch statistics are updated.
 
         Args:
             arrays: one for each input, all with as many rows.
@@ -99,7 +99,7 @@ class Runner:
 
 
 def run(program: Program, arrays: Sequence[Array]) -> Any:
-    """The outputs of ``program`` for all rows of ``arrays``: an array, or a list of several.
+    """Outputs of ``program`` for all rows of ``arrays``: an array, or a list of several.
 
     Args:
         program: its outputs are what is returned.
@@ -109,7 +109,7 @@ def run(program: Program, arrays: Sequence[Array]) -> Any:
 
 
 def states(program: Program, arrays: Sequence[Array], most: int) -> list[tuple[float, ...]]:
-    """The state of each report of ``program`` over all rows, in batches of at most ``most``."""
+    """State of each report of ``program`` over all rows, in batches of at most ``most``."""
     rows = max(1, min(len(arrays[0]), most))
     executor = _core.Executor(program.fused(training=False), rows)
     executor.begin(list(arrays), rows)

@@ -1,11 +1,11 @@
-"""What is to be computed, recorded: symbolic tensors and the calls that make them.
+"""Graphs of recorded calls: symbolic tensors and the nodes that make them.
 
 Calling a layer, a model or a function of `cdl.ops` on a `KerasTensor` computes nothing: it makes a
 `Node`, which knows the operation, its arguments, and its results. A `Graph` is all nodes between
 some tensors; lowering it hands each node's operation the values of a program.
 
-Python code of the user's, such as the `call` of a layer, is run once on symbolic tensors, within a
-`Scope` that notes what else it does: losses that it adds, weights that it assigns.
+User code in Python, such as the `call` of a layer, is run once on symbolic tensors, within a
+`Scope` that records its other effects: losses that it adds, weights that it assigns.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Node:
-    """One call of an operation.
+    """Call of an operation.
 
     Attributes:
         operation: a layer, a model, or what `cdl.ops` is made of; it has `append_to`.
@@ -82,32 +82,32 @@ class Node:
 
     @property
     def input_tensors(self) -> list[KerasTensor]:
-        """The same as `inputs`, as Keras names it."""
+        """Keras's name of `inputs`."""
         return self.inputs
 
     @property
     def output_tensors(self) -> list[KerasTensor]:
-        """The outputs without their structure."""
+        """Outputs without their structure."""
         return tensors_in(self.outputs)
 
     @property
     def parents(self) -> list[Node]:
-        """The nodes that give the inputs."""
+        """Nodes that make the inputs."""
         return [tensor.node for tensor in self.inputs if tensor.node is not None]
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a structure, with the same leaves; a leaf itself."""
+    """Copy of a structure, with the same leaves; a leaf itself."""
     return tree.map_structure(lambda leaf: leaf, value) if tree.is_nested(value) else value
 
 
 def tensors_in(structure: Any) -> list[KerasTensor]:
-    """The symbolic tensors in a structure, in order."""
+    """Symbolic tensors in a structure, in order."""
     return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, KerasTensor)]
 
 
 def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: T) -> T:
-    """Records a call; returns its outputs."""
+    """Record a call; returns its outputs."""
     node = Node(operation, args, kwargs, outputs)
     scope = current_scope()
     if scope is not None:
@@ -124,7 +124,7 @@ def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output
 
 
 class Scope:
-    """One run of the user's Python on symbolic tensors.
+    """Run of user code on symbolic tensors.
 
     Attributes:
         training: whether it is traced for training.
@@ -139,13 +139,13 @@ class Scope:
 
 
 def current_scope() -> Scope | None:
-    """The innermost scope of this thread; None outside of all."""
+    """Innermost scope of this thread; None outside of all."""
     return getattr(_local, "scope", None)
 
 
 @contextmanager
 def scope(training: bool) -> Iterator[Scope]:
-    """Runs the body within a scope of its own."""
+    """Context that runs the body in its own scope."""
     before = current_scope()
     _local.scope = current = Scope(training)
     try:
@@ -155,18 +155,18 @@ def scope(training: bool) -> Iterator[Scope]:
 
 
 class Assignment:
-    """The operation of a node that changes a weight: `variable.assign(tensor)` in a traced call."""
+    """Node operation that changes a weight: `variable.assign(tensor)` in a traced call."""
 
     name = "assign"
 
     def append_to(self, program: Program, variable: Any, value: Value) -> Value:
-        """Append the assignment: instructions after it read the new value."""
+        """Append the assignment: later instructions read the new value."""
         program.assign(variable, value)
         return value
 
 
 def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
-    """Records that a weight is assigned a symbolic value; returns the value.
+    """Record the assignment of a symbolic value to a weight; returns the value.
 
     Raises:
         TypeError: this is not within the `call` of a layer or model.
@@ -187,7 +187,7 @@ def assign(variable: Any, tensor: KerasTensor) -> KerasTensor:
 
 
 class Call(NamedTuple):
-    """A node as it is lowered.
+    """Node while it is lowered.
 
     Attributes:
         args: its arguments, with symbolic tensors that know all sizes but that of the batch.
@@ -204,36 +204,36 @@ Called = Node | Call
 
 
 class Recall:
-    """The operation of a node that reads what samples left in a weight in the batch before."""
+    """Node operation that reads the values that samples of the last batch stored in a weight."""
 
     name = "recall"
 
     def append_to(self, program: Program, variable: Any) -> Value:
-        """Append the reading."""
+        """Append the reading of stored values."""
         return program.recall(variable)
 
 
 class Retain:
-    """The operation of a node that leaves a value of each sample to the next batch."""
+    """Node operation that stores a value of each sample for the next batch."""
 
     name = "retain"
     acts = True
 
     def append_to(self, program: Program, variable: Any, value: Value) -> Value:
-        """Append the writing."""
+        """Append the storing of the value."""
         program.retain(variable, value)
         return value
 
 
 def recall(variable: Any) -> KerasTensor:
-    """What samples left in a weight in the batch before."""
+    """Symbolic values that samples of the last batch stored in a weight."""
     return record(
         Recall(), (variable,), {}, KerasTensor((None, *variable.shape[1:]), variable.dtype)
     )
 
 
 def retain(variable: Any, tensor: KerasTensor) -> None:
-    """Leave a value of each sample in a weight, for the next batch."""
+    """Store a value of each sample in a weight, for the next batch."""
     record(Retain(), (variable, tensor), {}, tensor.like())
 
 
@@ -262,11 +262,11 @@ class Graph:
 
     @property
     def is_open(self) -> bool:
-        """Whether inputs have axes whose size only data tell."""
+        """Whether inputs have axes of unknown size."""
         return self._is_open
 
     def outputs_for(self, tensors: list[KerasTensor]) -> Any:
-        """Symbolic tensors like the outputs, nested likewise, for inputs of other shapes."""
+        """Symbolic tensors like the outputs, nested alike, for inputs of other shapes."""
         known = {id(t): tensor for t, tensor in zip(self.inputs, tensors, strict=True)}
 
         def known_or_same(leaf: Any) -> Any:
@@ -282,7 +282,7 @@ class Graph:
         return tree.map_structure(known_or_same, self.outputs)
 
     def lower(self, program: Program, values: list[Value]) -> Any:
-        """Append all nodes to a program; the values of the outputs, nested as those are."""
+        """Append all nodes to a program; the values of the outputs, nested."""
         known: dict[int, Any] = {id(t): v for t, v in zip(self.inputs, values, strict=True)}
 
         def value_of(leaf: Any) -> Any:
@@ -324,7 +324,7 @@ def has_effect(node: Node) -> bool:
 def _nodes_between(
     inputs: list[KerasTensor], outputs: list[KerasTensor], kept: list[Node]
 ) -> list[Node]:
-    """The nodes that lead from inputs to outputs, and those to be kept, each after its parents."""
+    """Nodes between inputs and outputs, and nodes with effects, each after its parents."""
     given = {id(tensor) for tensor in inputs}
     found: dict[int, Node] = {}
     waiting = [tensor for node in kept for tensor in node.inputs]
@@ -350,7 +350,7 @@ def _nodes_between(
 def trace(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
 ) -> Graph:
-    """Runs a Python function once on symbolic tensors.
+    """Run a Python function once on symbolic tensors.
 
     Args:
         function: the user's.

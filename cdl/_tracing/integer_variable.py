@@ -1,4 +1,4 @@
-"""Weights of integers: as floats, or of eight or four bits in the words that products read."""
+"""Integer weights: as floats, or of eight or four bits packed into words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_EXACT = 2**24  # up to which float32 has every whole number
 
 
 class WholeNumbers(Variable):
-    """A weight whose values are integers, or bools, kept as floats, which ops read as they are.
+    """Weight of integers or bools, kept as floats, which ops read directly.
 
     Training leaves them alone. Floats have all integers up to 2^24.
 
@@ -53,11 +53,11 @@ class WholeNumbers(Variable):
             self.assign(initializer(self.shape))
 
     def numpy(self) -> Array:
-        """A copy of the values, in C order."""
+        """Copy of the values, in C order."""
         return self.storage.get().astype(self.kept_dtype)
 
     def assign(self, value: Any) -> Array | Any:
-        """Sets all values, and returns them; a symbolic value is set in each step.
+        """Set all values and return them; a symbolic value is set in each step.
 
         Raises:
             ValueError: if ``value`` has another shape, or an integer beyond 2^24.
@@ -78,7 +78,7 @@ class WholeNumbers(Variable):
 
 
 def _of_dtype(variable: Variable, value: Any) -> Array:
-    """What is assigned to a weight of integers."""
+    """Value converted to an integer weight's dtype; ValueError for a wrong shape."""
     array = np.asarray(value).astype(variable.kept_dtype)
     if array.shape != variable.shape:
         raise ValueError(
@@ -88,7 +88,7 @@ def _of_dtype(variable: Variable, value: Any) -> Array:
 
 
 class IntegerVariable(Variable):
-    """A weight whose values are int8; integers of four bits lie two in a byte of the last axis.
+    """Weight of int8 values; two values of four bits share a byte along the last axis.
 
     csrc/kernels/integers.h says how words lie: a kernel's integers of consecutive rows share one,
     a table's those of consecutive columns. Behind a kernel's bytes are the sums of its columns.
@@ -135,7 +135,7 @@ class IntegerVariable(Variable):
         self.storage.set(words)
 
     def numpy(self) -> Array:
-        """A copy of the values, int8, in C order."""
+        """Copy of the values, int8, in C order."""
         integers = self._integers(self.storage.get())
         if self.bits == 4:
             lines = integers.reshape(*self.kept_shape[:-1], -1)
@@ -145,11 +145,11 @@ class IntegerVariable(Variable):
         return integers.reshape(self.kept_shape)
 
     def integers(self) -> Array:
-        """The integers, one an element, as a matrix."""
+        """Integers, one an element, as a matrix."""
         return self._integers(self.storage.get())
 
     def assign(self, value: Any) -> Array | Any:
-        """Sets all values, and returns them.
+        """Set all values and return them.
 
         Raises:
             ValueError: if ``value`` has another shape.
@@ -159,7 +159,7 @@ class IntegerVariable(Variable):
         return array
 
     def _keep(self, array: Array) -> None:
-        """Keep bytes that lie as `kept_shape` says."""
+        """Store bytes in the layout of `kept_shape`."""
         if self.bits == 4:
             halves = np.stack([array << 4 >> 4, array >> 4], axis=-1)
             lines = halves.reshape(*self.kept_shape[:-1], -1)
@@ -168,7 +168,7 @@ class IntegerVariable(Variable):
         self.storage.set(self._words(array.reshape(self.matrix_shape)))
 
     def _words(self, matrix: Array) -> Array:
-        """The words of a matrix, as floats of their bits."""
+        """Words of a matrix, as floats of their bits."""
         lines = _grouped(matrix.T if not self.table else matrix, self.block, 32 // self.word_bits)
         if self.word_bits == 4:
             cut = lines.reshape(len(lines), -1, 2, 4)
@@ -184,7 +184,7 @@ class IntegerVariable(Variable):
         return np.ascontiguousarray(words.T)
 
     def _integers(self, words: Array) -> Array:
-        """What `_words` was given."""
+        """Matrix of the words, the inverse of `_words`."""
         rows, columns = self.matrix_shape
         if not self.table:
             words = np.ascontiguousarray(words.T)[:columns]
@@ -195,7 +195,7 @@ class IntegerVariable(Variable):
         return np.ascontiguousarray(flat if self.table else flat.T).reshape(rows, columns)
 
     def append_to(self, program: Program) -> Value:
-        """Append the integers as floats, which all samples share; of four bits as a matrix."""
+        """Append the integers as floats shared by all samples; of four bits as a matrix."""
         words = program.emit("param", (), self.storage.shape, (self,), shared=True)
         if not self.table:
             words = emit.permute(program, words, (1, 0))
@@ -210,7 +210,7 @@ class IntegerVariable(Variable):
         return emit.reshape(program, found, self.shape) if self.bits == 8 else found
 
     def places(self) -> Array:
-        """Where the integers of a line are among those of its words."""
+        """Positions of a line's integers among those of its words."""
         k = self.matrix_shape[1 if self.table else 0]
         number, each = np.arange(k), 32 // self.word_bits
         if not self.block:
@@ -220,7 +220,7 @@ class IntegerVariable(Variable):
 
 
 class TransposedTable(IntegerVariable):
-    """A matrix whose values are int8, kept as the table that its transpose is.
+    """Matrix of int8 values, stored as its transpose.
 
     Args:
         shape: of the int8 values.
@@ -236,7 +236,7 @@ class TransposedTable(IntegerVariable):
         self.shape = self.shape[::-1]
 
     def numpy(self) -> Array:
-        """A copy of the values, int8, in C order."""
+        """Copy of the values, int8, in C order."""
         return np.ascontiguousarray(super().numpy().T)
 
     def _keep(self, array: Array) -> None:
@@ -244,7 +244,7 @@ class TransposedTable(IntegerVariable):
 
 
 def _grouped(lines: Array, block: int, each: int) -> Array:
-    """Lines with each group of numbers filled up with zeros to whole words."""
+    """Lines with each group of numbers zero-padded to whole words."""
     k = lines.shape[1]
     groups = [lines[:, at : at + (block or k)] for at in range(0, k, block or k)]
     return np.concatenate([np.pad(g, [(0, 0), (0, -g.shape[1] % each)]) for g in groups], axis=1)

@@ -1,4 +1,4 @@
-"""KerasTensor: a value that is not known yet, and what can be done with one.
+"""KerasTensor: a symbolic tensor.
 
 Python's operators on it are functions of `cdl.ops`. What would need its numbers raises an error
 that shows the user's line.
@@ -24,7 +24,7 @@ _NO_NUMBER = "the number in a symbolic tensor is not known while tracing"
 
 
 class History(NamedTuple):
-    """Where a tensor comes from, as Keras names it."""
+    """Origin of a tensor, under Keras's names."""
 
     operation: Any
     node_index: int
@@ -32,7 +32,7 @@ class History(NamedTuple):
 
 
 class KerasTensor(Listed, ArrayMethods):
-    """A value that is not known yet: a shape, a dtype, and where it comes from.
+    """Symbolic tensor: a shape, a dtype and an origin, without values.
 
     Args:
         shape: of all samples, None for sizes that are not known.
@@ -88,7 +88,7 @@ class KerasTensor(Listed, ArrayMethods):
 
     @property
     def size(self) -> int | None:
-        """The number of elements, None if it is not known."""
+        """Number of elements, None if it is unknown."""
         total = 1
         for n in self.shape:
             if n is None:
@@ -98,7 +98,7 @@ class KerasTensor(Listed, ArrayMethods):
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The shape of the value that a program has for it: of a sample, or of all of it."""
+        """Shape of its value in a program: of a sample, or of all of it."""
         if not self.rows_per_sample:
             sizes = self.shape
         elif self.rows_per_sample > 1:
@@ -114,12 +114,12 @@ class KerasTensor(Listed, ArrayMethods):
 
     @property
     def is_open(self) -> bool:
-        """Whether an axis beside that of the samples has a size that only data tell."""
+        """Whether an axis besides the batch has an unknown size."""
         at = self.batch_axis if self.rows_per_sample else -1
         return any(n is None and axis != at for axis, n in enumerate(self.shape))
 
     def sized(self, shape: tuple[int, ...], shared: bool) -> KerasTensor:
-        """A tensor of its own that has the sizes of a value of a program.
+        """New tensor with the sizes of a value of a program.
 
         Args:
             shape: of the value.
@@ -136,7 +136,7 @@ class KerasTensor(Listed, ArrayMethods):
     def like(
         self, shape: Iterable[int | None] | None = None, dtype: str | None = None
     ) -> KerasTensor:
-        """A tensor of its own with this one's batch axis.
+        """New tensor with this one's batch axis.
 
         Args:
             shape: with that axis in the same place; None for this one's.
@@ -150,7 +150,7 @@ class KerasTensor(Listed, ArrayMethods):
 
     @property
     def _keras_history(self) -> History:
-        """The operation that gives it, which of its calls, and which of the results it is."""
+        """Operation that makes it, with the numbers of the call and of the result."""
         node = self.node
         if node is None:
             raise AttributeError(f"{self.name} is not the result of any operation")
@@ -159,7 +159,7 @@ class KerasTensor(Listed, ArrayMethods):
     def __repr__(self) -> str:
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
-    # What needs the numbers themselves.
+    # Methods that need values
 
     def __bool__(self) -> bool:
         raise symbolic_error(
@@ -247,7 +247,7 @@ def is_keras_tensor(x: Any) -> bool:
 
 
 class SymbolicBatch:
-    """The number of samples of a batch, times a number.
+    """Symbolic batch size, times a number.
 
     Args:
         times: the size of the axis that has been made one with the batch axis.
@@ -302,7 +302,7 @@ class SymbolicBatch:
 
 
 def _give_arithmetic() -> None:
-    """The operators that make a symbolic number of it."""
+    """Add the operators that make a symbolic number of it."""
 
     def method(name: str, swapped: bool) -> Any:
         def compute(self: Any, other: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sizes that tensors hold, such as `concatenate([expand_dims(shape(x)[0], -1), [1, 1]], 0)`.
+"""Tensors of sizes, such as `concatenate([expand_dims(shape(x)[0], -1), [1, 1]], 0)`.
 
 The number of samples is no number while tracing, but a tensor made of it and of whole numbers can
 still be the shape of another one.
@@ -16,7 +16,7 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 
 
 def sizes_in(x: Any) -> Any:
-    """A size, or a tuple of sizes, that x holds; None if it holds anything else.
+    """Size, or tuple of sizes, that x holds; None if it holds anything else.
 
     Args:
         x: a tensor of any kind, a number, or a list of them.
@@ -62,7 +62,7 @@ _RULES = {
 
 
 def keep_sizes(name: str, args: tuple[Any, ...], result: Any) -> Any:
-    """The result of an operation, which knows the sizes that it holds.
+    """Result of an operation with the sizes that it holds.
 
     Args:
         name: of the operation.

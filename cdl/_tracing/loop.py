@@ -1,4 +1,4 @@
-"""A step that is recorded once and done for each place along an axis: what `scan` and RNNs are.
+"""Loops over an axis (`scan`, RNNs): a step recorded once and done for each place.
 
 The step becomes a body: instructions of its own, from what is carried and one element to what is
 carried on and a result. A program gets the body once for each element, with its values in their
@@ -86,7 +86,7 @@ def record_loop(
 
 
 def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tuple[Graph, Tensors]:
-    """The graph of a step, and what it reads of the code around it."""
+    """Graph of a step, and the values it reads of the code around it."""
     with graphs.scope(training) as current:
         carried, results = step(inputs[:n_carried], inputs[n_carried:])
         outputs = [[as_tensor(leaf) for leaf in part] for part in (carried, results)]
@@ -103,7 +103,7 @@ def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tupl
 
 
 def as_tensor(leaf: Any) -> KerasTensor:
-    """What a step gives as a tensor; it may be a weight, an array or a number."""
+    """Result of a step as a tensor; it may be a weight, an array or a number."""
     if isinstance(leaf, KerasTensor):
         return leaf
     tensor = operator_of("convert_to_tensor")(leaf)
@@ -116,7 +116,7 @@ def as_tensor(leaf: Any) -> KerasTensor:
 
 
 class Constant:
-    """The operation of a node that gives an array.
+    """Node operation of an array.
 
     Args:
         array: the numbers.
@@ -128,12 +128,12 @@ class Constant:
         self.array = array
 
     def append_to(self, program: Program) -> Value:
-        """Append the numbers."""
+        """Append the array as a constant."""
         return program.constant(self.array)
 
 
 def _joined(owner: str, before: KerasTensor, after: KerasTensor) -> KerasTensor:
-    """What is carried to a step and on from it, as one tensor: of each sample if either is."""
+    """Tensor of a carried state before and after a step: per sample if either is."""
     if before.sample_shape != after.sample_shape:
         raise ValueError(
             f"{owner}: each step must carry on a state of the shape that it was given, "
@@ -143,7 +143,7 @@ def _joined(owner: str, before: KerasTensor, after: KerasTensor) -> KerasTensor:
 
 
 def _stacked(each: KerasTensor, n: int, places_first: bool) -> KerasTensor:
-    """The tensor of the results of all steps."""
+    """Tensor of the results of all steps."""
     if each.rows_per_sample and places_first:
         shape, at = (n, *each.shape), each.batch_axis + 1
         return KerasTensor(shape, each.dtype, rows_per_sample=1, batch_axis=at)
@@ -153,7 +153,7 @@ def _stacked(each: KerasTensor, n: int, places_first: bool) -> KerasTensor:
 
 
 class Loop:
-    """The operation of a node that does a step for each element.
+    """Node operation of a step for each element.
 
     Args:
         body: the graph of the step; its inputs are what is carried, elements, what else it reads.
@@ -178,7 +178,7 @@ class Loop:
     def append_to(
         self, program: Program, carried: list[Value], sequences: list[Value], others: list[Value]
     ) -> tuple[list[Value], list[Value], list[Value]]:
-        """Append the steps."""
+        """Append all steps, as a loop or one by one."""
         specs = self.body.inputs
         carried = [_as(program, *pair) for pair in zip(specs, carried, strict=False)]
         body = Body(program, self.body, [*carried, *map(_element_of, sequences), *others])
@@ -201,14 +201,14 @@ class Loop:
 
 
 def _element_of(sequence: Value) -> Value:
-    """A value like an element of a sequence, for its shape alone."""
+    """Value like an element of a sequence, for its shape alone."""
     from cdl._ir.program import Value
 
     return Value(-1, sequence.shape[1:], sequence.dtype, None, sequence.shared)
 
 
 def _as(program: Program, spec: KerasTensor, value: Value) -> Value:
-    """A value that is carried, of each sample if the body needs it so."""
+    """Carried value, per sample if the body needs it so."""
     return program.broadcast_batch(value) if spec.rows_per_sample else value
 
 
@@ -233,7 +233,7 @@ def _can_loop(step: list[Instruction], n: int) -> bool:
 
 
 class Body:
-    """The instructions of a step, to be appended to a program any number of times.
+    """Instructions of a step, to be appended to a program any number of times.
 
     Args:
         program: to which.
@@ -311,7 +311,7 @@ class Body:
         return ends[:n_carried], [ends[places[id(v)]] for v in results], stacked
 
     def _parted(self, iteration: Program, n_others: int) -> tuple[set[int], list[Instruction]]:
-        """Ids of what is the same in each step, and the instructions that give the rest."""
+        """Ids of loop-invariant values, and the instructions of the others."""
         once = {id(v) for v in self.inputs[len(self.inputs) - n_others :]}
         rest = []
         for each in iteration.instructions:
@@ -323,7 +323,7 @@ class Body:
         return once, rest
 
     def read(self, others: list[Value], n: int) -> None:
-        """Append what depends on no element, nor on what is carried.
+        """Append the loop-invariant instructions.
 
         Args:
             others: the values that the step reads of what is around it: the last of its inputs.
@@ -340,7 +340,7 @@ class Body:
                 self._append(each, self._once)
 
     def append(self, inputs: list[Value]) -> tuple[list[Value], list[Value]]:
-        """Append one step.
+        """Append the instructions of one step.
 
         Args:
             inputs: what is carried to it, and its elements.
@@ -358,7 +358,7 @@ class Body:
         return [known[id(v)] for v in carried], [known[id(v)] for v in results]
 
     def _append(self, each: Instruction, known: dict[int, Value]) -> None:
-        """Append one instruction, and note what it gives."""
+        """Append one instruction, and record its outputs."""
         inputs = [known[id(v)] for v in each.inputs]
         weight = each.params[0] if each.params else None
         if each.op == "param" and weight is not None:
@@ -380,5 +380,5 @@ class Body:
 
     @property
     def once(self) -> dict[int, Value]:
-        """What `read` has appended: values of the program, by the ids of the body's."""
+        """Loop-invariant values of the program, by the ids of the body's."""
         return self._once

@@ -23,7 +23,7 @@ _local = threading.local()
 
 
 class LoweredTensor(ArrayMethods):
-    """A value of a program with the shape and dtype of its tensor.
+    """Value of a program with the shape and dtype of its tensor.
 
     Args:
         value: the value of the program.
@@ -40,7 +40,7 @@ class LoweredTensor(ArrayMethods):
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """The shape, batch axis first if there is one."""
+        """Shape, batch axis first if there is one."""
         return self.spec.shape
 
     @property
@@ -50,17 +50,17 @@ class LoweredTensor(ArrayMethods):
 
     @property
     def dtype(self) -> str:
-        """Name of the dtype."""
+        """Name of the dtype, such as "float32"."""
         return self.spec.dtype
 
     @property
     def rows_per_sample(self) -> int:
-        """See `KerasTensor`."""
+        """Number of rows per sample: see `KerasTensor`."""
         return self.spec.rows_per_sample
 
     @property
     def batch_axis(self) -> int:
-        """See `KerasTensor`."""
+        """Position of the batch axis: see `KerasTensor`."""
         return self.spec.batch_axis
 
     def __repr__(self) -> str:
@@ -71,13 +71,13 @@ give_operators(LoweredTensor)
 
 
 def current_program() -> Program | None:
-    """The program that this thread is appending to; None if it appends to none."""
+    """Program that this thread is appending to; None for none."""
     return getattr(_local, "program", None)
 
 
 @contextmanager
 def appending_to(program: Program) -> Iterator[None]:
-    """What functions of `cdl.ops` do with terms meanwhile is appended to this program."""
+    """Context in which functions of `cdl.ops` append to this program."""
     before = current_program()
     _local.program = program
     try:

@@ -1,4 +1,4 @@
-"""NumPy's functions on symbolic tensors are the functions of `cdl.ops` of the same names.
+"""Dispatch of NumPy's functions on symbolic tensors to `cdl.ops`.
 
 Of a symbolic tensor, `np.sum(x, axis=-1)` and `x.sum(axis=-1)` are `cdl.ops.sum(x, axis=-1)`, by
 NumPy's protocols `__array_ufunc__` and `__array_function__`. Arguments are spelled as NumPy spells
@@ -31,7 +31,7 @@ _RENAMED = {
     "rint": "round",
     "trapz": "trapezoid",
 }
-# The same of arguments that have a default.
+# Arguments with a default that have other names.
 _ARGUMENTS = {"reshape": {"shape": "newshape"}, "where": {"x": "x1", "y": "x2"}}
 # Functions of bits; on booleans they are the logical functions, as `a & b` is.
 _OF_TRUTHS = {
@@ -44,7 +44,7 @@ _OF_TRUTHS = {
 _SUBMODULES = {"numpy": ("numpy", "core"), "numpy.linalg": ("linalg", "numpy")}
 _OTHERS = {"numpy.linalg.diagonal", "numpy.linalg.trace", "numpy.select", "numpy.unstack"}
 _WITHOUT_ROW = ("shape", "ndim", "size")
-# What `ufunc.reduce` computes, by the name of the ufunc.
+# Reductions of `ufunc.reduce`, by the name of the ufunc.
 _REDUCTIONS: dict[str, Any] = {
     "add": np.sum,
     "logical_and": np.all,
@@ -62,7 +62,7 @@ _NO_VALUE = inspect.signature(np.sum).parameters["keepdims"].default  # of what 
 def ufunc_of_symbols(
     ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """What a ufunc, or an operator beside an array, gives for symbolic tensors.
+    """Result of a ufunc, or an operator beside an array, for symbolic tensors.
 
     Args:
         ufunc: NumPy's function.
@@ -95,7 +95,7 @@ def ufunc_of_symbols(
 def function_of_symbols(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """What another function of NumPy gives for symbolic tensors.
+    """Result of another function of NumPy for symbolic tensors.
 
     Args:
         function: NumPy's.
@@ -115,7 +115,7 @@ def function_of_symbols(
 
 
 def _counterpart(module: str, name: str) -> Callable[..., Any]:
-    """The function of `cdl.ops` that one of NumPy is.
+    """Function of `cdl.ops` for one of NumPy.
 
     Raises:
         TypeError: `cdl.ops` has no such function.
@@ -136,7 +136,7 @@ def _counterpart(module: str, name: str) -> Callable[..., Any]:
 def _parameters(
     function: Callable[..., Any], target: Callable[..., Any]
 ) -> tuple[inspect.Signature, inspect.Signature]:
-    """The parameters of NumPy's function, and of that of `cdl.ops`."""
+    """Parameters of NumPy's function, and of that of `cdl.ops`."""
     ours = inspect.signature(target)
     try:
         return inspect.signature(function), ours
@@ -151,7 +151,7 @@ def _translated(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> tuple[list[Any], dict[str, Any], Any]:
-    """A call of NumPy as one of `cdl.ops`: arguments by place and by name, and the `dtype` left."""
+    """Call of NumPy as one of `cdl.ops`: arguments by place and by name, and the `dtype` left."""
     theirs, ours = _parameters(function, target)
     given = theirs.bind(*args, **kwargs).arguments
     renamed = _ARGUMENTS.get(function.__name__, {})
@@ -187,7 +187,7 @@ def _translated(
 def _refuse_others(
     shown: str, kwargs: dict[str, Any], defaults: dict[str, Any] | None = None
 ) -> None:
-    """The error for an argument that changes something and that `cdl.ops` does not know."""
+    """Check for arguments with an effect that `cdl.ops` does not have; TypeError."""
     for name, value in kwargs.items():
         plain = value is None or isinstance(value, (bool, int, float, str))
         same = plain and value in _NO_CHANGE.get(name, ())
@@ -198,13 +198,13 @@ def _refuse_others(
 
 
 def _float32(dtype: DTypeLike) -> Any:
-    """The dtype with floats of 32 bits, in which programs compute."""
+    """Dtype with floats of 32 bits, in which programs compute."""
     name = np.dtype(dtype).name
     return "float32" if name == "float64" else name
 
 
 def _as_float(shown: str, result: Any, dtype: Any) -> Any:
-    """A result as the floats that a call asks for; each has 32 bits.
+    """Result as the floats that a call asks for; each has 32 bits.
 
     Raises:
         TypeError: it asks for anything else.
@@ -232,7 +232,7 @@ def _clip(
     max: Any = None,
     **kwargs: Any,
 ) -> Any:
-    """As `numpy.clip`, one bound at a time: either may be None."""
+    """Counterpart of `numpy.clip`, one bound at a time: either may be None."""
     if out is not None:
         kwargs["out"] = out
     dtype = kwargs.pop("dtype", None)
@@ -252,7 +252,7 @@ def _clip(
 
 
 def _bound(bound: Any, inwards: float) -> Any:
-    """A bound in float32 that is no wider than it was in float64: `1 - 1e-15` stays below 1.
+    """Bound in float32 that is no wider than in float64: `1 - 1e-15` stays below 1.
 
     Functions in NumPy clip by such bounds before they take logarithms.
 
@@ -289,7 +289,7 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ArrayMethods:
-    """What NumPy does with a symbolic tensor, and methods of its arrays."""
+    """Base of symbolic tensors: NumPy's protocols, and methods of its arrays."""
 
     __slots__ = ()
 
@@ -327,20 +327,20 @@ class ArrayMethods:
 
     @property
     def T(self) -> Any:  # noqa: N802 - NumPy's name
-        """As `numpy.transpose`."""
+        """Transpose, as `ndarray.T` of NumPy."""
         return operator_of("transpose")(self)
 
     def transpose(self, *axes: Any) -> Any:
-        """As `numpy.transpose`, of axes one by one or in a tuple."""
+        """Transpose as `numpy.transpose`, of axes one by one or in a tuple."""
         several = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return operator_of("transpose")(self, several or None)
 
     def reshape(self, *newshape: Any, **kwargs: Any) -> Any:
-        """As `numpy.reshape`, of sizes one by one or in a tuple."""
+        """Reshape as `numpy.reshape`, of sizes one by one or in a tuple."""
         shape = newshape[0] if len(newshape) == 1 else newshape or kwargs.pop("newshape")
         return function_of_symbols(np.reshape, (self, shape), kwargs)
 
     def astype(self, dtype: DTypeLike, **kwargs: Any) -> Any:
-        """The numbers as another dtype; floats have 32 bits whatever it says."""
+        """Cast to another dtype; floats have 32 bits whatever it says."""
         _refuse_others("astype", kwargs)
         return operator_of("cast")(self, _float32(dtype))

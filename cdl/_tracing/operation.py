@@ -1,4 +1,4 @@
-"""What a function of `cdl.ops` is: NumPy on arrays, a node on symbolic tensors.
+"""Functions of `cdl.ops`: NumPy on arrays, a node on symbolic tensors.
 
 A function of `cdl.ops` is one Python function in NumPy and, beside it, what it appends to a
 program::
@@ -70,7 +70,7 @@ OP_DEFS: dict[str, OpDef] = {}
 
 
 class Saved(NamedTuple):
-    """How an operation appears in a config of Keras.
+    """Form of an operation in a config of Keras.
 
     Attributes:
         known_as: its class, if not the name in camel case.
@@ -87,7 +87,7 @@ _MOST = float(np.finfo(np.float16).max)
 
 
 class OpDef:
-    """One function of `cdl.ops`.
+    """Definition of one function of `cdl.ops`.
 
     Attributes:
         name: by which it is found in `cdl.ops`.
@@ -135,18 +135,18 @@ class OpDef:
         self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
 
     def __reduce__(self) -> tuple[Callable[[str, str], OpDef], tuple[str, str]]:
-        """Pickles and copies mean the row itself: its function is known by a name of `cdl.ops`."""
+        """Pickle and copy by reference: its function is known by a name of `cdl.ops`."""
         return _op_def_of, (self.eager.__module__, self.name)
 
 
 def _op_def_of(module: str, name: str) -> OpDef:
-    """The row of a function of a module, which may not have been imported yet."""
+    """Definition of a function of a module, which may not have been imported yet."""
     importlib.import_module(module)
     return OP_DEFS[name]
 
 
 class Operation:
-    """A row as one node of a graph has it, with a name of its own.
+    """Node operation of a definition, with its own name.
 
     Args:
         row: of `cdl.ops`.
@@ -173,7 +173,7 @@ class Operation:
         return call(self.row, (), {**self.statics, **named, **kwargs}, self)
 
     def infer(self, *args: Any, **kwargs: Any) -> Any:
-        """Symbolic tensors like the results of a call as a node has it.
+        """Symbolic tensors like the results of a node's call.
 
         Args:
             args: with symbolic tensors.
@@ -184,7 +184,7 @@ class Operation:
     def append_node(
         self, program: Program, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Append what the row says.
+        """Append the instructions of the definition.
 
         Args:
             program: to which it is appended.
@@ -215,7 +215,7 @@ def operation(
     shape: Callable[..., KerasTensor] | None = None,
     saturates: bool = False,
 ) -> Callable[[F], F]:
-    """Makes a function of `cdl.ops` out of a function in NumPy, or one of other such functions.
+    """Decorator that makes a function of `cdl.ops` of one in NumPy, or of other such functions.
 
     Args:
         lower: what it appends to a program; see `OpDef`.
@@ -246,12 +246,12 @@ def operation(
     return decorate
 
 
-# The same for functions that give one tensor of one, called x, or of two, called x1 and x2: type
-# checkers see that a symbolic tensor comes out where one goes in.
+# Types for functions of one tensor, x, or two, x1 and x2: type checkers see that a symbolic tensor
+# comes out where one goes in.
 if TYPE_CHECKING:
 
     class OfTensor(Protocol[P]):
-        """A function of a tensor and other arguments."""
+        """Type of a function of a tensor and other arguments."""
 
         @overload
         def __call__(self, x: KerasTensor, *args: P.args, **kwargs: P.kwargs) -> KerasTensor: ...
@@ -263,7 +263,7 @@ if TYPE_CHECKING:
         def __call__(self, x: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
 
     class OfPair(Protocol[P]):
-        """A function of two tensors and other arguments."""
+        """Type of a function of two tensors and other arguments."""
 
         @overload
         def __call__(
@@ -279,12 +279,12 @@ if TYPE_CHECKING:
     def tensor_operation(
         *args: Any, **kwargs: Any
     ) -> Callable[[Callable[Concatenate[Any, P], Any]], OfTensor[P]]:
-        """See `operation`."""
+        """Typed form of `operation` for one tensor."""
 
     def pair_operation(
         *args: Any, **kwargs: Any
     ) -> Callable[[Callable[Concatenate[Any, Any, P], Any]], OfPair[P]]:
-        """See `operation`."""
+        """Typed form of `operation` for two tensors."""
 else:
     tensor_operation = pair_operation = operation
 
@@ -302,7 +302,7 @@ def is_symbolic(*structures: Any) -> bool:
 def call(
     row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
 ) -> Any:
-    """Runs a row on arrays, notes it on symbolic tensors, or appends it to a program."""
+    """Run a definition on arrays, record it on symbolic tensors, or append it to a program."""
     if kwargs or row.prepare is not None:
         bound = _bound(row, args, kwargs)
         if row.prepare is not None:
@@ -322,7 +322,7 @@ def call(
 
 
 def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The results of a row on arrays."""
+    """Results of a definition on arrays."""
     to, args, kwargs = dtype_of_floats(row, args, kwargs)
     args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
     try:
@@ -340,7 +340,7 @@ def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _bound(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """The arguments of a call by their names; TypeError that names the operation for others."""
+    """Arguments of a call by name; TypeError that names the operation for others."""
     signature = signature_of(row.eager)
     try:
         return signature.bind(*args, **kwargs)
@@ -351,7 +351,7 @@ def _bound(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect
 
 
 def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """The error for arguments with which a row cannot be traced."""
+    """Error for arguments with which a definition cannot be traced."""
     hint = row.untraced
     if callable(hint):
         bound = signature_of(row.eager).bind(
@@ -364,7 +364,7 @@ def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _spec_of(leaf: Any) -> Any:
-    """The tensor that stands for a weight in traced code: shared by all samples."""
+    """Tensor that stands for a weight in traced code: shared by all samples."""
     if not isinstance(leaf, Variable):
         return leaf
     return KerasTensor(leaf.shape, leaf.dtype, rows_per_sample=0)
@@ -382,7 +382,7 @@ def appended(
     kwargs: dict[str, Any],
     spec: KerasTensor | None = None,
 ) -> Any:
-    """Appends a row to a program; the terms of its results.
+    """Append a definition to a program; the terms of its results.
 
     Args:
         program: to which it is appended.
@@ -421,14 +421,14 @@ def _is_float(spec: Any) -> bool:
 
 
 def _widened(program: Program, leaf: Any) -> Any:
-    """A term whose value is float32; any other leaf as it is."""
+    """Term whose value is float32; any other leaf as it is."""
     if not isinstance(leaf, LoweredTensor) or leaf.value.dtype not in dtypes.LOW:
         return leaf
     return LoweredTensor(program.cast(leaf.value, "float32"), leaf.spec, leaf.variable)
 
 
 def _finished(program: Program, row: OpDef, spec: Any, result: Any) -> Any:
-    """One result as a term: a constant is a value by then, one of each sample if need be."""
+    """Result as a term: constants become values, repeated per sample if needed."""
     if not isinstance(spec, KerasTensor):
         return result
     value: Value

@@ -1,4 +1,4 @@
-"""The shape and dtype of a symbolic result: the NumPy function is tried on ones.
+"""Shape and dtype inference: the NumPy function is tried on arrays of ones.
 
 It is tried with two numbers of samples: what differs between the two results is the batch axis.
 Axes of a size that is not known are found the same way.
@@ -39,7 +39,7 @@ _SIZES = ((5, 7), (120, 240))
 _NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _ONES = {kind: np.ones((), "float32") for kind in dtypes.FLOATS}
 _ONES["string"] = np.full((), "", object)
-# What can be done with texts, ahead of a layer that makes numbers of them.
+# Operations on texts, ahead of a layer that makes numbers of them.
 _OF_TEXTS = (
     "broadcast_to concatenate equal expand_dims flip get_item moveaxis not_equal ravel repeat "
     "reshape roll slice split squeeze stack swapaxes take tile transpose where"
@@ -47,7 +47,7 @@ _OF_TEXTS = (
 
 
 def as_array(leaf: Any) -> Any:
-    """A weight or an array as NumPy's; numbers, names, None and the like as they are.
+    """Weight or array as NumPy's; numbers, names, None and the like as they are.
 
     What has 16 bits is computed with in float32: `dtype_of_floats` says what the result is.
     """
@@ -61,7 +61,7 @@ def as_array(leaf: Any) -> Any:
 def dtype_of_floats(
     row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[str | None, tuple[Any, ...], dict[str, Any]]:
-    """bfloat16 or float16, if a result of floats is such; and arguments that ask for float32.
+    """Result dtype bfloat16 or float16 if floats are such, with arguments that ask for float32.
 
     That is what the argument `dtype` says, if it is given, else the one dtype of all floats that
     the result is made of.
@@ -81,12 +81,12 @@ def dtype_of_floats(
 
 @functools.cache
 def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    """The parameters of a function."""
+    """Parameters of a function."""
     return inspect.signature(function)
 
 
 def narrowed(result: Any) -> Any:
-    """A result with 32 bits a number, as Keras has it."""
+    """Result with 32 bits a number, as Keras has it."""
     if isinstance(result, (np.ndarray, np.generic)):
         narrow = _NARROWED.get(result.dtype.name)
         return result if narrow is None else result.astype(narrow)
@@ -94,7 +94,7 @@ def narrowed(result: Any) -> Any:
 
 
 def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Symbolic tensors like the results of a row for symbolic arguments.
+    """Symbolic tensors like the results of a definition for symbolic arguments.
 
     Raises:
         TypeError, ValueError: the arguments do not fit each other, or the batch axis does not stay
@@ -120,13 +120,13 @@ def infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return tree.map_structure(lambda x: x.like() if isinstance(x, KerasTensor) else x, found)
 
 
-# What was found, since the same calls come again with each program that is made of a model.
+# Cache of results, since the same calls come again with each program of a model.
 _TRIED: dict[Any, Any] = {}
 _MOST_TRIED = 4096
 
 
 def _key_of(arguments: Any) -> Any:
-    """All on which a result's shape may depend; TypeError for arrays, functions and the like."""
+    """Key of all on which a result's shape depends; TypeError for arrays, functions and such."""
     if isinstance(arguments, KerasTensor):
         t = arguments
         return KerasTensor, t.shape, t.dtype, t.rows_per_sample, t.batch_axis
@@ -146,7 +146,7 @@ def _key_of(arguments: Any) -> Any:
 
 
 def _infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The same by trying it."""
+    """Symbolic results by a trial, without the cache."""
     to, args, kwargs = dtype_of_floats(row, args, kwargs)
     tensors = graph.tensors_in((args, kwargs))
     texts = next((tensor for tensor in tensors if tensor.dtype == "string"), None)
@@ -163,7 +163,7 @@ def _infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _results(row: OpDef, args: Any, kwargs: Any, tensors: list[KerasTensor]) -> list[Any]:
-    """The results for two and three samples, and for other sizes of open axes if there are some.
+    """Results for two and three samples, and for other sizes of open axes if there are some.
 
     An open axis that goes with an axis of one size only has that size.
     """
@@ -209,12 +209,12 @@ def _guesses(
 
 
 def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments with the function applied to each leaf."""
+    """Arguments with the function applied to each leaf."""
     return tuple(tree.map_structure(function, arg) for arg in args)
 
 
 def map_kwargs(function: Callable[[Any], Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keyword arguments with the function applied to each leaf."""
+    """Keyword arguments with the function applied to each leaf."""
     return {name: tree.map_structure(function, arg) for name, arg in kwargs.items()}
 
 
@@ -223,7 +223,7 @@ def _spec_of(leaf: Any) -> Any:
 
 
 def _batch_of(tensors: list[KerasTensor]) -> int | None:
-    """The number of samples, if the tensors have a fixed one."""
+    """Number of samples, if the tensors have a fixed one."""
     sizes = [(t.shape[t.batch_axis], t.rows_per_sample) for t in tensors if t.rows_per_sample]
     found = {n // rows_per_sample for n, rows_per_sample in sizes if n is not None}
     return found.pop() if len(found) == 1 else None
@@ -237,7 +237,7 @@ def _tried(
     size: int = 1,
     fixed: dict[int, int] | None = None,
 ) -> Any:
-    """The result of the function for arrays of ones with `rows` samples.
+    """Result of the function for arrays of ones with `rows` samples.
 
     Args:
         row: of `cdl.ops`.
@@ -274,7 +274,7 @@ def _tried(
 
 
 def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
-    """What a function of arrays that do not go together said, or their shapes if that says more.
+    """Error for arrays that do not go together: the function's text, or their shapes.
 
     Args:
         row: of `cdl.ops`.
@@ -302,7 +302,7 @@ def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:
 
 
 def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None, to: str | None) -> Any:
-    """The symbolic tensor whose shape the tried results show; plain results stay plain.
+    """Symbolic tensor of the shape that the trials show; plain results stay plain.
 
     Args:
         row: of `cdl.ops`.

@@ -1,4 +1,4 @@
-"""What symbolic values have in common: Python's operators, and errors at the user's line."""
+"""Common parts of symbolic values: Python's operators, and errors at the user's line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _INNER = tuple(
     for path in (os.path.dirname(os.path.abspath(__file__)), np.__file__)
 )
 
-# What Python's operators on symbolic tensors mean, by the name of the method; `cdl.ops` fills it.
+# Functions of Python's operators on symbolic tensors, by the name of the method; `cdl.ops` fills
+# it.
 OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
@@ -27,7 +28,7 @@ _UNARY = ("neg", "abs", "pos", "invert")
 
 
 def operator_of(name: str) -> Callable[..., Any]:
-    """The function of `cdl.ops` that an operator stands for, or that has that name."""
+    """Function of `cdl.ops` of an operator, or of that name."""
     ops = importlib.import_module("cdl.ops")  # which fills them
     found: Callable[..., Any] = OPERATORS.get(name) or getattr(ops, name)
     return found
@@ -50,7 +51,7 @@ def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
 
 
 def give_operators(cls: type) -> None:
-    """Gives a class Python's operators, as functions of `cdl.ops`."""
+    """Add Python's operators to a class, as functions of `cdl.ops`."""
     for name in (*_BINARY, *_ONE_WAY, *_UNARY):
         setattr(cls, f"__{name}__", _method(name))
     for name in _BINARY:
@@ -59,7 +60,7 @@ def give_operators(cls: type) -> None:
 
 
 def symbolic_error(what: str, hint: str) -> TypeError:
-    """The error for what cannot be done to a symbolic value, with the user's line."""
+    """Error for an action that symbolic values do not support, with the user's line."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_INNER):
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""Code of the user's that runs in Python, since it could not be traced.
+"""User code that runs in Python, since it could not be traced.
 
 Tracing runs a function once on symbolic tensors. What goes wrong there is no error: the function is
 called on the arrays of each batch instead, and tells then what is wrong with it. That costs time
@@ -21,7 +21,7 @@ from cdl._tracing.graph import Graph, KerasTensor
 
 
 class UntracedWarning(UserWarning):
-    """Code of the user's is called on each batch, since it could not be traced and compiled.
+    """Warning of user code that is called on each batch, since it could not be traced.
 
     It is said once for each function, with the reason and the line. To be silent about it::
 
@@ -30,7 +30,7 @@ class UntracedWarning(UserWarning):
 
 
 def attempt(trace: Callable[..., Graph], *args: Any) -> tuple[Graph | None, str]:
-    """What a function of the user's does, from tensors to one tensor; or None, and why not.
+    """Trace a user function from tensors to one tensor: its graph, or None and the reason.
 
     Args:
         trace: runs the function on symbolic tensors.
@@ -55,7 +55,7 @@ DRAWS = (
 
 
 def same_numbers(graph: Graph, again: Graph) -> bool:
-    """Whether two runs of a function did the same with the same numbers.
+    """Whether two traces of a function are equal, numbers included.
 
     A number that it draws by NumPy, reads from a clock or counts up is a constant of the graph.
 
@@ -79,7 +79,7 @@ def _pairs(a: Any, b: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two arguments are the same as far as they are numbers."""
+    """Whether two arguments are equal as far as they are numbers."""
     if a is b or not isinstance(a, (bool, int, float, np.ndarray, np.generic)):
         return True
     return type(a) is type(b) and bool(
@@ -88,7 +88,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a function could not be traced: the error, with the line of the user's that raised it."""
+    """Reason why a function could not be traced: the error, with the user's line that raised it."""
     text = str(error)
     frames = traceback.extract_tb(error.__traceback__)
     user_frames = [each for each in frames if not is_cdls(each.filename)]
@@ -102,7 +102,7 @@ def reason_of(error: BaseException) -> str:
 
 
 class Untraced:
-    """A piece of the user's code that runs in Python.
+    """Piece of user code that runs in Python.
 
     Args:
         what: its kind and name, such as "loss 'f'".
@@ -121,7 +121,7 @@ class Untraced:
         return f"{self.what} could not be traced: {self.reason}"
 
     def tell(self) -> None:
-        """Warn that it runs in Python; once for each function, however often that is made anew."""
+        """Warn that it runs in Python, once per function."""
         function = self.function
         while hasattr(function, "func"):  # of functools.partial
             function = function.func

@@ -1,4 +1,4 @@
-"""A weight: a named array of a layer, kept in the layout of the kernels."""
+"""Variable: a weight of a layer, kept in the layout of the kernels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _local = threading.local()  # its autocast: the dtype that weights are read in; 
 
 @contextmanager
 def autocast_to(dtype: str | None) -> Iterator[None]:
-    """In the body weights are read in this dtype; None: each in its own."""
+    """Context in which weights are read in this dtype; None: each in its own."""
     before = autocast()
     _local.autocast = dtype
     try:
@@ -40,17 +40,17 @@ def autocast_to(dtype: str | None) -> Iterator[None]:
 
 
 def autocast() -> str | None:
-    """The dtype in which weights are read now; None: each in its own."""
+    """Dtype in which weights are read now; None: each in its own."""
     return getattr(_local, "autocast", None)
 
 
 def in_calls(array: Any) -> Any:
-    """An array of 16 bits as code of users computes with it: in `call` by Keras's rules."""
+    """Array of 16 bits as user code computes with it: in `call` by Keras's rules."""
     return array if autocast() is not None else plain(array)
 
 
 class Variable(Operators, Listed):
-    """A weight of ``shape``; reading gives a fresh array of ``dtype``, ``assign`` writes it.
+    """Weight of ``shape``; reading gives a fresh array of ``dtype``, ``assign`` writes it.
 
     It can be computed with as the array: ``w + 1``, ``w[0]``, ``w > 0``, ``np.mean(w)``. Within
     code that is traced, such as the `call` of a layer, it is symbolic, as what it will be.
@@ -109,7 +109,7 @@ class Variable(Operators, Listed):
 
     @property
     def regularizer(self) -> Any:
-        """The penalty on it, or None; a name may be set, and counts from the next step on."""
+        """Penalty on it, or None; a name may be set, and counts from the next step on."""
         return self._regularizer
 
     @regularizer.setter
@@ -118,7 +118,7 @@ class Variable(Operators, Listed):
 
     @property
     def constraint(self) -> Any:
-        """What it must be after each update, or None; a name may be set, likewise."""
+        """Constraint after each update, or None; a name may be set, for the next steps."""
         return self._constraint
 
     @constraint.setter
@@ -135,12 +135,12 @@ class Variable(Operators, Listed):
 
     @property
     def dtype(self) -> str:
-        """The dtype; within a layer's `call` the one that it computes in, if that is another."""
+        """Dtype; within a layer's `call` its compute dtype, if that is another."""
         to = autocast()
         return to if to is not None and self.autocast else self.kept_dtype
 
     def numpy(self) -> Array:
-        """A copy of the values, in C order."""
+        """Copy of the values, in C order."""
         dtype, array = self.dtype, self.storage.get()
         if dtype == "float32":
             return array
@@ -148,11 +148,11 @@ class Variable(Operators, Listed):
 
     @property
     def value(self) -> Array:
-        """As ``numpy()``; symbolic within code that is traced."""
+        """Values as ``numpy()``; symbolic within code that is traced."""
         return self.numpy() if current_scope() is None else in_traced_code(self)
 
     def assign(self, value: Any) -> Array | Any:
-        """Sets all values, and returns them; a symbolic value is set in each step.
+        """Set all values and return them; a symbolic value is set in each step.
 
         Raises:
             ValueError: if ``value`` has another shape.
@@ -172,13 +172,13 @@ class Variable(Operators, Listed):
         return array
 
     def assign_add(self, value: Any) -> Array:
-        """Adds to all values, and returns them."""
+        """Add to all values and return them."""
         if current_scope() is not None:
             return self.assign(self + value)
         return self.assign(self.storage.get() + np.asarray(value))
 
     def assign_sub(self, value: Any) -> Array:
-        """Subtracts from all values, and returns them."""
+        """Subtract from all values and return them."""
         if current_scope() is not None:
             return self.assign(self - value)
         return self.assign(self.storage.get() - np.asarray(value))
@@ -225,7 +225,7 @@ class Variable(Operators, Listed):
 
 
 def in_traced_code(structure: Any) -> Any:
-    """A structure with its weights as symbolic values while code is being traced."""
+    """Structure with its weights as symbolic values while code is being traced."""
     if current_scope() is None:
         return structure
     if not any(isinstance(leaf, Variable) for leaf in tree.flatten(structure)):

@@ -1,4 +1,4 @@
-"""Models: layers put together, trained and used."""
+"""Models: layers connected, trained and used."""
 
 from cdl._common.public_names import publish
 from cdl.models.cloning import clone_model

@@ -1,4 +1,4 @@
-"""clone_model: the same layers again, with weights of their own."""
+"""clone_model: a copy of a model's layers with new weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clone_model(
     call_function: Callable[..., Any] | None = None,
     recursive: bool = False,
 ) -> M:
-    """A model of new layers like those of `model`, with new weights, compiled if `model` is.
+    """Copy of `model` with new layers and new weights, compiled if `model` is.
 
     Args:
         model: the model. A layer that is in it twice is cloned once.
@@ -70,7 +70,7 @@ def clone_model(
 
 
 class _Cloner:
-    """Clones models and what is in them, each thing once.
+    """Cloner of models and their parts, each once.
 
     Args:
         function: from a layer to its clone.
@@ -90,7 +90,7 @@ class _Cloner:
         self._clones: dict[int, Any] = {}
 
     def clone(self, model: Model, input_tensors: Any = None) -> Any:
-        """A clone of a Sequential or of a model of inputs and outputs, compiled if that is."""
+        """Clone of a Sequential or functional model, compiled if that is."""
         clone: Model
         if isinstance(model, Sequential):
             clone = self._sequential(model, input_tensors)

@@ -1,4 +1,4 @@
-"""Function and Operation: graphs without weights to train, and what stands in them."""
+"""Function and Operation: graphs without trainable weights, and custom nodes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdl.models.functional import Functional
 
 
 class Operation(Layer):
-    """Base of operations of your own: a `call` of tensors, without weights. ::
+    """Base of custom operations: a `call` of tensors, without weights. ::
 
         class Twice(cdl.Operation):
             def call(self, x):
@@ -35,7 +35,7 @@ class Operation(Layer):
         super().__init__(name=name)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the name where it takes one."""
+        """Constructor arguments as a dict; the name where it takes one."""
         taken = parameters_of(type(self).__init__)
         by_name = any(each.kind is each.VAR_KEYWORD for each in taken.values())
         name = {"name": self.name} if "name" in taken or by_name else {}
@@ -43,7 +43,7 @@ class Operation(Layer):
 
 
 class Function:
-    """What leads from symbolic tensors to others, to be called on arrays or other tensors. ::
+    """Function of symbolic tensors, to be called on arrays or other tensors. ::
 
         x = cdl.Input((3,))
         f = cdl.Function(x, cdl.ops.sin(x) * 2)
@@ -70,21 +70,21 @@ class Function:
 
     @property
     def inputs(self) -> list[Any]:
-        """The symbolic inputs, one after the other."""
+        """Symbolic inputs as a flat list."""
         return self._model.inputs
 
     @property
     def outputs(self) -> list[Any]:
-        """The symbolic outputs, one after the other."""
+        """Symbolic outputs as a flat list."""
         return self._model.outputs
 
     @property
     def operations(self) -> Sequence[Any]:
-        """The layers and operations between them."""
+        """Layers and operations between inputs and outputs."""
         return self._model.operations
 
     def __call__(self, inputs: Any) -> Any:
-        """The outputs for arrays or symbolic tensors, nested as the outputs are.
+        """Outputs for arrays or symbolic tensors, nested as the outputs are.
 
         Args:
             inputs: nested as the inputs are.
@@ -96,7 +96,7 @@ class Function:
         return self._model.compute_output_spec(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shapes of the outputs, nested as these are.
+        """Shapes of the outputs, nested as these are.
 
         Args:
             input_shape: of the input; of several nested as the inputs are.
@@ -104,7 +104,7 @@ class Function:
         return self._model.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """NotImplementedError: save a Model of the same inputs and outputs."""
+        """Not supported: NotImplementedError; save a Model of the same inputs and outputs."""
         raise NotImplementedError(f"{self.name}: a Function has no config; save a Model")
 
     def __repr__(self) -> str:

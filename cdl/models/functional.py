@@ -1,4 +1,4 @@
-"""Functional: what `Model(inputs, outputs)` makes."""
+"""Functional: the class of `Model(inputs, outputs)`."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from cdl.models.model import Model
 
 
 class Functional(Model):
-    """A model of symbolic inputs and outputs; `Model(inputs, outputs)` makes one.
+    """Model of symbolic inputs and outputs; `Model(inputs, outputs)` makes one.
 
     Args:
         inputs: symbolic tensors of `Input`, alone or nested in lists and dicts; or tensors from
@@ -27,7 +27,7 @@ class Functional(Model):
 
     @property
     def input_spec(self) -> Any:
-        """One InputSpec an input, by its key where the inputs are a dict; or what has been set."""
+        """InputSpec per input, by key for a dict of inputs; or the one that was set."""
         if self._spec is not None:
             return self._spec
         named = [(tensor.name, tensor) for tensor in self.inputs]

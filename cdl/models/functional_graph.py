@@ -1,4 +1,4 @@
-"""FunctionalGraph: a model that has a graph, from `Model(inputs, outputs)` or a traced `call`.
+"""FunctionalGraph: the graph of a model, from `Model(inputs, outputs)` or a traced `call`.
 
 A model that was made of symbolic tensors keeps them. One with a `call` of its own is traced when it
 is built, for the structure and the shapes of its inputs, and anew for each program, since what it
@@ -50,7 +50,7 @@ class FunctionalGraph(Layer):
     _host: HostPart | None = None  # of a model that begins with layers in Python
 
     def _wire(self, inputs: Any, outputs: Any) -> None:
-        """Become the model between symbolic tensors."""
+        """Connect the model between symbolic tensors."""
         self._model_graph = wire(f"{type(self).__name__} {self.name!r}", inputs, outputs)
         self._inputs_struct, self._outputs_struct = (
             self._model_graph.inputs,
@@ -61,49 +61,49 @@ class FunctionalGraph(Layer):
         self.built = True
 
     def _is_closed(self) -> bool:
-        """Whether no more weights may be added: a graph is there before a class adds its own."""
+        """Whether no more weights may be added, since the graph came before its class's own."""
         return self._model_graph is None and super()._is_closed()
 
     # --- what it is made of, as Keras names it ---
 
     @property
     def inputs(self) -> list[KerasTensor]:
-        """The symbolic inputs, as a flat list."""
+        """Symbolic inputs, as a flat list."""
         return tree.flatten(self._structure_of("inputs", self._inputs_struct))
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """The symbolic outputs, as a flat list."""
+        """Symbolic outputs, as a flat list."""
         return tree.flatten(self._structure_of("outputs", self._outputs_struct))
 
     @property
     def input(self) -> Any:
-        """The symbolic inputs, nested as they were given."""
+        """Symbolic inputs, nested as they were given."""
         return self._structure_of("input", self._inputs_struct)
 
     @property
     def output(self) -> Any:
-        """The symbolic outputs, nested as they were given."""
+        """Symbolic outputs, nested as they were given."""
         return self._structure_of("output", self._outputs_struct)
 
     @property
     def input_shape(self) -> Any:
-        """The shapes of the inputs, batch axis included; one shape if there is one input."""
+        """Shapes of the inputs, batch axis included; one shape if there is one input."""
         return _shapes(self.input)
 
     @property
     def output_shape(self) -> Any:
-        """The shapes of the outputs, likewise."""
+        """Shapes of the outputs, batch axis included; one shape if there is one output."""
         return _shapes(self.output)
 
     @property
     def input_names(self) -> list[str]:
-        """The names of the inputs."""
+        """Names of the inputs."""
         return self._flat_signature().input_names
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs, by which losses and metrics are given."""
+        """Names of the outputs, by which losses and metrics are given."""
         structure = self._structure_of("output", self._outputs_struct)
         if self._model_graph is None:
             return [info.name for info in self._output_infos()]
@@ -115,20 +115,20 @@ class FunctionalGraph(Layer):
         return [] if self._model_graph is None else list(self._model_graph.operations)
 
     def _calls_by_layer(self) -> dict[int, list[graphs.Node]]:
-        """The calls that belong to the model, by the identity of the layer or function."""
+        """Calls that belong to the model, by the identity of the layer or function."""
         found: dict[int, list[graphs.Node]] = {}
         for node in self._call_nodes if self._model_graph is None else self._model_graph.nodes:
             found.setdefault(id(node.operation), []).append(node)
         return found
 
     def _branches(self) -> bool:
-        """Whether the model is more than a straight line."""
+        """Whether the graph is more than a straight line."""
         nodes = [] if self._model_graph is None else self._model_graph.nodes
         pairs = itertools.pairwise(nodes)
         return any([t.node for t in after.inputs] != [node] for node, after in pairs)
 
     def _shapes_after_layers(self) -> dict[int, Any]:
-        """The shape of what each layer gives, batch axis included, by its identity, if known."""
+        """Output shape of each layer, batch axis included, by its identity, if known."""
         found: dict[int, Any] = {}
         for layer, nodes in self._calls_by_layer().items():
             shapes = [tensor.shape for tensor in nodes[0].output_tensors]
@@ -146,7 +146,7 @@ class FunctionalGraph(Layer):
     # --- as those who run it see it ---
 
     def _flat_signature(self) -> Signature:
-        """Inputs and outputs as flat lists; they are asked for with every batch."""
+        """Flat lists of inputs and outputs, cached for use with every batch."""
         ends, inputs, outputs = self._signature, self._inputs_struct, self._outputs_struct
         if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
             made = signature_of_graph(inputs, outputs, self._model_graph is not None)
@@ -178,7 +178,7 @@ class FunctionalGraph(Layer):
         return self._flat_signature().takes_sizes  # asked for with every batch
 
     def _widens(self, shape: Shape) -> bool:
-        """False: an Input has said which sizes there are."""
+        """False: an Input has fixed the sizes."""
         del shape
         return False
 
@@ -220,7 +220,7 @@ class FunctionalGraph(Layer):
         return given if self._host is None else self._host.run(given, call)
 
     def _flat_given(self, x: Any, call: str) -> list[Any]:
-        """What was handed in, one element an input; None only for one that is optional."""
+        """User inputs as one element each; None only for optional ones."""
         alone = isinstance(x, (list, tuple)) and len(x) == 1 and x[0] is None
         given = self._in_order(None if alone else x, call)
         for part, tensor in zip(given, self.inputs, strict=True):
@@ -255,7 +255,7 @@ class FunctionalGraph(Layer):
         return flat(x, ends.input_names, f"{call}: x", "input")
 
     def _named_columns(self, frame: Any, name: str) -> Any:
-        """The columns of a frame by the names of the inputs; itself if it is one matrix."""
+        """Columns of a frame by the inputs' names; the frame itself if it is one matrix."""
         structure, names = self._inputs_struct, self._flat_signature().input_names
         if len(names) == 1 and not isinstance(structure, Mapping):
             return frame
@@ -272,7 +272,7 @@ class FunctionalGraph(Layer):
         return by_name(frame, {each: t.dtype for each, t in tensors.items()}, name, gaps)
 
     def _check_keys(self, x: Any, names: list[str], call: str) -> None:
-        """Refuse a list for a dict of inputs, whose order is that of no list; warn of other keys.
+        """Refuse a list for a dict of inputs, which has no order; warn of other keys.
 
         Raises:
             ValueError: a list or tuple.
@@ -320,7 +320,7 @@ class FunctionalGraph(Layer):
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
     def _nested_inputs(self, x: Any) -> Any:
-        """What stands for the inputs in a call, in the order of the inputs; ValueError."""
+        """Arguments of a call in the order of the inputs; ValueError."""
         structure = self._inputs_struct
         names = names_of_inputs(structure)
         given = tree.flatten(x)
@@ -358,7 +358,7 @@ class FunctionalGraph(Layer):
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
 
     def compute_output_shape(self, input_shape: Shape) -> Any:
-        """The shapes of the outputs, batch axis included, for inputs of those shapes.
+        """Shapes of the outputs, batch axis included, for inputs of those shapes.
 
         Args:
             input_shape: of the input; of several nested as the inputs are.
@@ -372,7 +372,7 @@ class FunctionalGraph(Layer):
         return _shapes(self.compute_output_spec(tree.map_shape_structure(KerasTensor, input_shape)))
 
     def check_input(self, shapes: Any) -> None:
-        """Refuse inputs whose shapes, batch axis included, do not fit; ValueError."""
+        """Check the shapes of inputs, batch axis included; ValueError if they do not fit."""
         if self._model_graph is None:
             return
         given = _flat_shapes(shapes)
@@ -401,7 +401,7 @@ class FunctionalGraph(Layer):
         raise NotImplementedError
 
     def _check_has_layers(self) -> None:
-        """Nothing: what gives no symbolic values says so when it is traced."""
+        """Do nothing: tracing reports a call without symbolic results."""
 
     def _build_from(self, x: Any, call: str) -> None:
         """Build for data: their structure, shapes and dtypes."""
@@ -416,7 +416,7 @@ class FunctionalGraph(Layer):
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
-        """While the body runs, layers may be built; at the end a call builds those that are not.
+        """Context in which layers may be built; at its end a call builds the others.
 
         So a `build` of the user's may call `super().build` wherever it likes.
         """
@@ -435,7 +435,7 @@ class FunctionalGraph(Layer):
             raise
 
     def _build_for_specs(self, specs: Any) -> None:
-        """Build for symbolic tensors: call the model once on them."""
+        """Build for symbolic tensors, by calling the model once on them."""
         if self._building_specs:  # by a `build` of the user's, which goes on from there
             return
         names = [path[-1] if path else None for path, _ in tree.flatten_with_path(specs)]
@@ -483,7 +483,7 @@ def _flat_shapes(shapes: Any) -> list[Shape]:
 
 
 def _arrays_as_leaves(x: Any) -> Any:
-    """Data with lists of numbers made arrays, so that what is nested are the inputs."""
+    """Data with lists of numbers as arrays, so that the nesting is that of the inputs."""
     if (
         isinstance(x, (list, tuple))
         and x

@@ -1,4 +1,4 @@
-"""From symbolic inputs and outputs to a model's graph: its operations in Keras's order.
+"""Graph of a model between symbolic tensors: its operations in Keras's order.
 
 The order of the layers decides that of the weights, and so of files: an operation's depth is the
 longest way from it to an output; deeper ones come first, and among equals the one that is met
@@ -18,7 +18,7 @@ from cdl.layers import Input
 
 
 class ModelGraph(NamedTuple):
-    """What a model is made of.
+    """Nodes, inputs, outputs and operations of a model.
 
     Attributes:
         nodes: the calls, those of the inputs included, each behind those that it reads. They come
@@ -38,7 +38,7 @@ class ModelGraph(NamedTuple):
 
 
 def wire(owner: str, inputs: Any, outputs: Any) -> ModelGraph:
-    """The wiring between symbolic tensors.
+    """Graph between symbolic tensors.
 
     Args:
         owner: the model, for messages.
@@ -94,7 +94,7 @@ def _warn_of_other_names(inputs: dict[Any, Any]) -> None:
 
 
 def check_samples_first(owner: str, outputs: Any) -> None:
-    """Refuse outputs with the samples along another axis than the first.
+    """Refuse outputs whose samples are along another axis than the first.
 
     Raises:
         ValueError: there is such an output.
@@ -108,7 +108,7 @@ def check_samples_first(owner: str, outputs: Any) -> None:
 
 
 def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
-    """The same graph on Inputs of its own, where it begins at tensors from within another one."""
+    """Graph on new Inputs, where it begins at tensors within another one."""
     fresh: dict[int, Any] = {}
 
     def swap(leaf: Any) -> Any:
@@ -132,7 +132,7 @@ def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
 
 
 def _ordered(inputs: list[KerasTensor], outputs: list[KerasTensor], nodes: list[Node]) -> list[Any]:
-    """The operations, deepest first."""
+    """Operations of the graph, deepest first."""
     of_graph = {id(node) for node in nodes}
     finished, met = _walk_back(outputs, of_graph)
     depth_of: dict[int, int] = {}  # by node
@@ -153,7 +153,7 @@ def _ordered(inputs: list[KerasTensor], outputs: list[KerasTensor], nodes: list[
 
 
 def _walk_back(outputs: list[KerasTensor], of_graph: set[int]) -> tuple[list[Node], dict[int, int]]:
-    """The nodes, each after its parents, and the order in which the walk first met operations."""
+    """Nodes, each after its parents, and the order in which the walk first met operations."""
     finished: list[Node] = []
     seen: set[int] = set()
     met: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""HostPart: the part of a model that runs in Python on what users hand in, ahead of the program.
+"""HostPart: the part of a model that runs in Python on the user's data, ahead of the program.
 
 Layers of texts and keys (`HostLayer`) are no instructions. They, and all that stands between them
 and the inputs, are called on the arrays of a call of `fit` or `predict`, once; what they give is
@@ -36,7 +36,7 @@ def has_host_layers(layer: Any) -> bool:
 
 
 class HostPart:
-    """What of a model runs in Python, and where its program begins.
+    """Calls of a model that run in Python, and the inputs of its program.
 
     Args:
         model: the model, with symbolic inputs and outputs.
@@ -55,7 +55,7 @@ class HostPart:
         self.infos = tuple(Info(_name_of(t), t.shape, t.dtype) for t in core.inputs)
 
     def _split(self, training: bool) -> tuple[list[KerasTensor], list[Node], Graph]:
-        """The inputs, the calls that run in Python, and the graph of all others."""
+        """Inputs, calls that run in Python, and the graph of all others."""
         graph, scope = _expanded(self._graph(training), training)
         host = {id(n): n for n in graph.nodes if getattr(n.operation, "_runs_on_host", False)}
         waiting = list(host.values())
@@ -88,12 +88,12 @@ class HostPart:
         return trace_call(model, (model._inputs_struct,), {}, training)
 
     def lower(self, program: Program, values: Sequence[Value]) -> list[Value]:
-        """Append what comes behind: from the values of the program's inputs to the outputs'."""
+        """Append the part after it: from the program's inputs to its outputs."""
         _, _, core = self._split(program.training)
         return tree.flatten(core.lower(program, list(values)))
 
     def run(self, flat: Sequence[Any], call: str) -> list[Array]:
-        """The arrays that the program reads, of what was handed in for each input.
+        """Arrays for the program, from the user's data for each input.
 
         Args:
             flat: one element an input.
@@ -119,7 +119,7 @@ class HostPart:
 
 
 def _as_array(given: Any, spec: KerasTensor, name: str) -> Array:
-    """What was handed in for an input as an array of its rank: texts as they are, or numbers."""
+    """Data of an input as an array of its rank: texts as they are, or numbers."""
     if spec.dtype != "string" and not holds_texts(given):
         return data.fit_input(data.as_numeric(given, name), spec.shape[1:], name)
     if isinstance(given, (list, tuple)) and len(given) == 1 and isinstance(given[0], np.ndarray):
@@ -130,7 +130,7 @@ def _as_array(given: Any, spec: KerasTensor, name: str) -> Array:
 
 
 def _for_program(array: Array, name: str) -> Array:
-    """An array as the program can read it: with a column at least, of numbers that are exact."""
+    """Array in the program's form: with a column at least, of numbers that are exact."""
     if array.ndim > 1 and not array.shape[-1]:  # of texts of which each is empty
         return np.zeros((*array.shape[:-1], 1), array.dtype)
     if array.dtype.kind == "i" and np.abs(array).max(initial=0) > MOST_EXACT:
@@ -142,14 +142,14 @@ def _for_program(array: Array, name: str) -> Array:
 
 
 def _name_of(tensor: KerasTensor) -> str:
-    """The name of an input, or of the layer that gives a tensor."""
+    """Name of an input, or of the layer that made a tensor."""
     if tensor.node is None or tensor.node.is_input:
         return tensor.name
     return str(tensor.node.operation.name)
 
 
 def _check_runs_on_arrays(node: Node, reader: Node) -> None:
-    """Refuse what a layer of texts reads and is nothing that can be called on arrays alone."""
+    """Refuse inputs of a text layer that cannot be computed on arrays alone."""
     operation = node.operation
     has_weights = isinstance(operation, Layer) and operation.weights
     if has_weights or not isinstance(operation, (Layer, Operation)):
@@ -161,7 +161,7 @@ def _check_runs_on_arrays(node: Node, reader: Node) -> None:
 
 
 def _expanded(graph: Graph, training: bool) -> tuple[Graph, graphs.Scope]:
-    """A copy of a graph in which models and layers that hold layers of texts are their contents."""
+    """Copy of a graph in which models and layers that hold text layers are expanded."""
     scope = graphs.Scope(training)
     known = {id(tensor): tensor for tensor in graph.inputs}
     held = [graph]  # so that the identities of their tensors stay
@@ -194,7 +194,7 @@ def _expanded(graph: Graph, training: bool) -> tuple[Graph, graphs.Scope]:
 
 
 def _contents(node: Node, training: bool) -> Graph:
-    """The graph within a model or layer for one of its calls; its inputs are those of the call."""
+    """Graph within a model or layer for one of its calls, on the inputs of the call."""
     layer = node.operation
     if is_scripted(type(layer)):
         around = node.kwargs.get("training")

@@ -1,4 +1,4 @@
-"""Model: layers that work as one, with their weights; see Trainer for what it can do."""
+"""Model: layers connected to one, with training; see Trainer for its methods."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cdl.trainers import predict
 
 
 class Model(Configured, FunctionalGraph):
-    """Layers that work as one: `Model(inputs, outputs)`, or a class of your own with a `call`.
+    """Layers connected to a model: `Model(inputs, outputs)`, or a subclass with a `call`.
 
     ::
 
@@ -67,7 +67,7 @@ class Model(Configured, FunctionalGraph):
     )  # fmt: skip
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """A Functional where inputs and outputs are given."""
+        """Create a Functional if inputs and outputs are given."""
         for name in ("input", "output") if cls is Model else ():
             if name in kwargs:
                 raise TypeError(f"Model: {name} is not recognized; did you mean '{name}s'?")
@@ -103,7 +103,7 @@ class Model(Configured, FunctionalGraph):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in order; an Input of a model of inputs and outputs is one of them."""
+        """Layers, in order; an Input of a functional model is one of them."""
         wired = [each for each in self.operations if isinstance(each, Layer)]
         known = {id(layer) for layer in wired}
         return wired + [layer for layer in super()._sublayers() if id(layer) not in known]
@@ -126,7 +126,7 @@ class Model(Configured, FunctionalGraph):
 
     @hinted
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """The layer of that name, or at that place among `layers`.
+        """Layer of that name, or at that index of `layers`.
 
         Raises:
             ValueError: no such layer, or not exactly one of the two was given.
@@ -150,7 +150,7 @@ class Model(Configured, FunctionalGraph):
         raise ValueError(f"get_layer: name must be one of {names}, got {name!r}")
 
     def get_weights(self) -> list[NDArray[np.float32]]:
-        """The values of all weights, as fresh arrays."""
+        """Values of all weights, as fresh arrays."""
         return [weight.numpy() for weight in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -175,7 +175,7 @@ class Model(Configured, FunctionalGraph):
         assign_all(zip(variables, arrays, strict=True))
 
     def count_params(self) -> int:
-        """The number of numbers in all weights; ValueError before they are built."""
+        """Number of scalars in all weights; ValueError before they are built."""
         if not self.built:
             raise ValueError(
                 f"count_params: {self.name!r} must be built first: call build(input_shape)"
@@ -186,7 +186,7 @@ class Model(Configured, FunctionalGraph):
 
     @of_any_names
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights of a model with a `call` of its own, by calling it once.
+        """Create the weights of a model with its own `call`, by calling it once.
 
         Args:
             input_shape: the shape of the input, batch axis first; several nested as the inputs.
@@ -196,13 +196,13 @@ class Model(Configured, FunctionalGraph):
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """The shapes of the inputs that a model with a `call` of its own was built with."""
+        """Shapes of the inputs that a model with its own `call` was built with."""
         if self._model_graph is None and self._inputs_struct is not None:
             return {"input_shape": tree.map_structure(lambda t: t.shape, self._inputs_struct)}
         return super().get_build_config()
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build the model as `get_build_config` says."""
+        """Build the model from the result of `get_build_config`."""
         shapes = config.get("input_shape")
         if shapes is not None and not self.built:
             self.build(_as_shapes(shapes))
@@ -216,7 +216,7 @@ class Model(Configured, FunctionalGraph):
     @overload
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs for a batch, as new arrays; symbolic ones for symbolic tensors.
+        """Outputs for a batch, as new arrays; symbolic ones for symbolic tensors.
 
         Args:
             args: `inputs`: arrays or symbolic tensors, nested as the model has its inputs.
@@ -279,7 +279,7 @@ class Model(Configured, FunctionalGraph):
         return predict.call(model, inputs, bool(training))
 
     def _taking(self, x: Any, call: str) -> tuple[Any, Any]:
-        """Without optional inputs that are left out the model of the others, and these."""
+        """Model without its omitted optional inputs, and the others."""
         if self._model_graph is None or type(x) is np.ndarray:
             return self, x
         from cdl.models.optional_inputs import without
@@ -287,7 +287,7 @@ class Model(Configured, FunctionalGraph):
         return without(self, x, call)
 
     def _mode(self) -> bool | None:
-        """Whether a call that says nothing is one of training: as its first layer says that does.
+        """Training mode of a call without `training`: that of its first layer.
 
         What is around the call comes first.
         """
@@ -311,7 +311,7 @@ class Model(Configured, FunctionalGraph):
         show_trainable: bool = False,
         layer_range: Sequence[str] | None = None,
     ) -> None:
-        """Print the layers, their output shapes and numbers of weights.
+        """Print a table of layers, their output shapes and numbers of weights.
 
         Args:
             line_length: width of the table, by default that of the terminal, up to 88.
@@ -329,7 +329,7 @@ class Model(Configured, FunctionalGraph):
         return html_of(self)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the layers of a model of symbolic inputs and outputs."""
+        """Constructor arguments as a dict; the layers of a functional model."""
         if self._model_graph is None or not takes_tensors(type(self)):
             return super().get_config()
         return {"name": self.name, "trainable": self.trainable, **config_of(self._model_graph)}
@@ -338,7 +338,7 @@ class Model(Configured, FunctionalGraph):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Any:
-        """A new model, with new weights, from what `get_config` gave.
+        """Create a model, with new weights, from the dict that `get_config` returned.
 
         Args:
             config: of a model of symbolic inputs and outputs, or the constructor's arguments.
@@ -361,7 +361,7 @@ class Model(Configured, FunctionalGraph):
 
 
 def takes_tensors(cls: type[Model]) -> bool:
-    """Whether a class is made as `Model(inputs, outputs)` is."""
+    """Whether a class is created as `Model(inputs, outputs)` is."""
     _, *names = inspect.signature(cls.__init__).parameters
     return [name for name in names if name not in ("trainable", "kwargs")] in (
         ["args", "name"],
@@ -374,7 +374,7 @@ _OF_MODELS = parameters_of(Model._on_data)  # what calls of all models take
 
 
 def _as_shapes(shapes: Any) -> Any:
-    """Shapes as `build` takes them, of lists as JSON has them; nested as the inputs."""
+    """Shapes for `build`, from lists as in JSON; nested as the inputs."""
     if isinstance(shapes, dict):
         return {name: _as_shapes(shape) for name, shape in shapes.items()}
     if any(isinstance(size, (list, tuple, dict)) for size in shapes):

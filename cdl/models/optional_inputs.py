@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
 
 
-# What a run leaves on a model, and what users set there meanwhile.
+# State that a run leaves on a model, and attributes that users set meanwhile.
 _OF_THE_WHOLE = (
     *("history", "stop_training", "stop_evaluating", "stop_predicting"),
     *("_initial_epoch", "_last_fit", "_last_train_function", "_random_state"),
@@ -39,7 +39,7 @@ _STEPS = {
 
 
 class Reduced(Functional):
-    """A model without some of its optional inputs, which runs for the model that users have.
+    """Model without some optional inputs, which runs in place of the user's model.
 
     Args:
         whole: the model of all inputs: callbacks are handed it, and what runs leave is its own.
@@ -72,7 +72,7 @@ for _name in _OF_THE_WHOLE:
 
 
 def without(model: Model, x: Any, call: str) -> tuple[Model, Any]:
-    """The model of the inputs that are there, and these: the same if all of them are.
+    """Model of the inputs that are there, and these; the same model if all are.
 
     Args:
         model: of inputs and outputs, some of which are optional.

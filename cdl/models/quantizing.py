@@ -1,4 +1,4 @@
-"""`Model.quantize`: which layers it asks."""
+"""`Model.quantize`: integer weights of the layers that support them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdl.trainers.trainer import Trainer
 
 
 class QuantizedModel(Trainer):
-    """Mixin of models: `quantize`."""
+    """Mixin of models: `quantize` to integer weights."""
 
     def quantize(
         self,

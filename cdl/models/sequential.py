@@ -1,4 +1,4 @@
-"""Sequential: layers one after the other."""
+"""Sequential: a linear stack of layers."""
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ Shape = tuple[int | None, ...]
 
 
 class Sequential(Model):
-    """A stack of layers: each takes what the one before it gives.
+    """Linear stack of layers: each takes the output of the one before it.
 
     It is built, that is, its layers get their weights, as soon as the shape of its input is known:
     by an `Input`, by `input_dim=` or `input_shape=` of the first layer, by `build`, or by the
@@ -69,7 +69,7 @@ class Sequential(Model):
     # --- the stack ---
 
     def add(self, layer: Layer, rebuild: bool = True) -> None:
-        """Put a layer on top.
+        """Add a layer at the end.
 
         Args:
             layer: a Layer, or an `Input` if nothing is there yet.
@@ -127,7 +127,7 @@ class Sequential(Model):
         STACKS[layer] = weakref.ref(self)
 
     def _has_namesake(self, layer: Layer) -> bool:
-        """Whether another layer, or the Input, has the name of a layer that is to be added."""
+        """Whether another layer, or the Input, has the name of a layer to add."""
         if self._input is not None and self._input.name == layer.name:
             return True
         if self._places is None:
@@ -151,12 +151,12 @@ class Sequential(Model):
 
     @property
     def input(self) -> Any:
-        """The symbolic input of the first call of the model in a graph; before one, its own."""
+        """Symbolic input of the first call of the model in a graph; before one, its own."""
         return Layer.input.__get__(self) if self._inbound_nodes else super().input
 
     @property
     def output(self) -> Any:
-        """What the first call of the model in a graph gave; before one, its own output."""
+        """Symbolic output of the first call of the model in a graph; before one, its own."""
         return Layer.output.__get__(self) if self._inbound_nodes else super().output
 
     @property
@@ -165,7 +165,7 @@ class Sequential(Model):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in order, without the Input; change them by `add` and `pop`."""
+        """Layers, in order, without the Input; change them by `add` and `pop`."""
         return list(self._stack)
 
     @layers.setter
@@ -186,7 +186,7 @@ class Sequential(Model):
     # --- building ---
 
     def _rebuild(self) -> None:
-        """The stack has changed: build anew if the shape of the input is known.
+        """Build again after a change of the stack, if the input shape is known.
 
         Only the last layer is built if the others are as they were, so that a model that is made
         by `add` takes no longer than one that is made at once.
@@ -208,7 +208,7 @@ class Sequential(Model):
         return self.built and not self._is_stale and len(self._shapes) >= max(2, len(self._stack))
 
     def _tell_outer(self) -> None:
-        """The model that this one is a layer of can rely on its shapes no longer."""
+        """Invalidate the shapes in models that have this one as a layer."""
         outer: Any = self
         told: set[int] = set()
         while (outer := STACKS.get(outer, lambda: None)()) is not None and id(outer) not in told:
@@ -216,7 +216,7 @@ class Sequential(Model):
             outer._is_stale = True
 
     def _build_last(self, shapes: list[Shape]) -> None:
-        """Build the last layer, if its shape is not among those that are known."""
+        """Build the last layer, if its shape is not known yet."""
         last = self._stack[len(shapes) - 1 :]
         with self._opened():
             for layer in last:
@@ -227,7 +227,7 @@ class Sequential(Model):
             self._finish_build(shapes)
 
     def build(self, input_shape: Shape | None = None) -> None:
-        """Give the layers their weights.
+        """Create the weights of the layers.
 
         Args:
             input_shape: with the batch axis first, None if its size does not matter.
@@ -255,7 +255,7 @@ class Sequential(Model):
         self._finish_build(shapes)
 
     def _finish_build(self, shapes: list[Shape]) -> None:
-        """The layers are built: note the shapes of the input and of what each gives."""
+        """Store the shapes of the input and of each layer's output."""
         assert self._input is not None
         self._shapes, self._is_stale = shapes, False
         self._build_shape = shapes[0]
@@ -274,14 +274,14 @@ class Sequential(Model):
             self._open([with_open_axes(shape, size) for shape in self._shapes])
 
     def _open(self, shapes: list[Shape]) -> None:
-        """Have other shapes than those that the model was built with, some sizes of them open."""
+        """Accept other shapes than those of the build, with some sizes open."""
         assert self._input is not None
         self._input = InputLayer(batch_shape=shapes[0], dtype=self._input.dtype)
         self._model_graph = self._inputs_struct = self._outputs_struct = self._host = None
         self._finish_build(shapes)
 
     def _shapes_through(self, input_shape: Any, builds: bool = False) -> list[Shape]:
-        """The shape of the input and of what each layer gives.
+        """Shapes of the input and of each layer's output.
 
         With `builds` each layer is built before the next one is looked at, which may read its
         weights.
@@ -298,7 +298,7 @@ class Sequential(Model):
         return shapes
 
     def _check_one_output(self, shape: Any) -> None:
-        """Refuse a last layer that gives several outputs; ValueError."""
+        """Refuse a last layer with several outputs; ValueError."""
         if not tree.is_shape(shape):
             raise ValueError(
                 f"{self.name}: the last layer must give one output, got {len(shape)} of "
@@ -306,7 +306,7 @@ class Sequential(Model):
             )
 
     def _structure_of(self, what: str, structure: Any) -> Any:
-        """The symbolic input or output; the layers are called on symbolic tensors when first asked.
+        """Symbolic input or output, from a first call of the layers on symbolic tensors.
 
         Keras does so at once; but few ask, and many models are made.
         """
@@ -321,13 +321,13 @@ class Sequential(Model):
         )
 
     def check_input(self, shape: Any) -> None:
-        """Refuse an input whose shape, batch axis included, does not fit; ValueError."""
+        """Check the shape of an input, batch axis included; ValueError if it does not fit."""
         expected = self._shapes[0][1:] if self._shapes else None
         if expected and not fits(tuple(shape[1:]), expected) and not self._widens(tuple(shape)):
             raise ValueError(f"{self.name}: input must have shape {(None, *expected)}, got {shape}")
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The output's shape for an input of that shape; the model need not be built."""
+        """Shape of the output for an input of that shape; the model need not be built."""
         return self._shapes_through(input_shape)[-1]
 
     @property
@@ -345,7 +345,7 @@ class Sequential(Model):
         return self._shapes[-1]
 
     def _shapes_after_layers(self) -> dict[int, Any]:
-        """Shape of what each layer of the stack gives, by its identity; none before it is known."""
+        """Output shape of each layer, by its identity; none before it is known."""
         found: dict[int, Any] = {}
         for layer, shape in zip(self._stack, self._shapes[1:], strict=False):
             found.setdefault(id(layer), shape)
@@ -381,7 +381,7 @@ class Sequential(Model):
         return None in self._shapes[0][1:] or self._takes_any_size()
 
     def _widens(self, shape: Shape) -> bool:
-        """Take an array's sizes from now on, where no Input said others and the layers allow it."""
+        """Open an array's sizes, where no Input has fixed them and the layers allow it."""
         known = self._shapes[0]
         if self._has_input or self._host is not None or len(shape) != len(known):
             return False
@@ -422,7 +422,7 @@ class Sequential(Model):
         return [single(y)]
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
-        """Append the layers: from the value of the one input to that of the one output."""
+        """Append the layers, from the value of the one input to that of the one output."""
         if self._host is not None:
             return self._host.lower(program, values)
         return [self.append_to(program, values[0])]
@@ -436,7 +436,7 @@ class Sequential(Model):
     # --- configuration ---
 
     def get_config(self) -> dict[str, Any]:
-        """Name, and the configs of all layers, the Input included."""
+        """Name and configs of all layers, the Input included, as a dict."""
         front = [] if self._input is None else [self._input]
         config = {**super().get_config(), "layers": [serialize(x) for x in (*front, *self._stack)]}
         if self._shapes:
@@ -447,7 +447,7 @@ class Sequential(Model):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new model, with new weights, from what `get_config` gave.
+        """Create a model, with new weights, from the dict that `get_config` returned.
 
         Args:
             config: with the keys "name" and "layers".
@@ -481,7 +481,7 @@ class Sequential(Model):
 
 
 def _shape_of_first(layer: Layer) -> Shape | None:
-    """The input's shape as the first layer tells it: by `input_shape=`, or since it is built."""
+    """Input shape of the first layer: by `input_shape=`, or since it is built."""
     if layer.input_shape_argument is not None:
         return (None, *layer.input_shape_argument)
     if isinstance(layer, (Sequential, Functional)) and layer.built:
@@ -491,7 +491,7 @@ def _shape_of_first(layer: Layer) -> Shape | None:
 
 
 def _dtype_of_first(layer: Layer) -> str:
-    """The dtype of an input for the first layer: that of a model's input, or that it works on."""
+    """Input dtype of the first layer: that of a model's input, or its compute dtype."""
     if isinstance(layer, (Sequential, Functional)) and layer.built:
         return str(layer._flat_signature().inputs[0].dtype if layer._has_host_part() else "float32")
     return layer.compute_dtype if layer.autocast else floatx()

@@ -1,4 +1,4 @@
-"""The config of a model's graph, as Keras writes it, and the way back."""
+"""Serialization of a model's graph in Keras's format, and deserialization."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _OF_CALLS = {
 
 
 def config_of(model_graph: ModelGraph) -> dict[str, Any]:
-    """The keys "layers", "input_layers" and "output_layers" of a model's config."""
+    """Keys "layers", "input_layers" and "output_layers" of a model's config."""
     known = {id(node) for node in model_graph.nodes}
     numbers: dict[int, int] = {}
     for operation in model_graph.operations:
@@ -76,7 +76,7 @@ def config_of(model_graph: ModelGraph) -> dict[str, Any]:
 
 
 def _counts_from_one(operation: Any) -> bool:
-    """Keras gives a model of inputs and outputs a first node of its own."""
+    """Whether Keras gives the model a first node of its own: one of inputs and outputs."""
     return getattr(operation, "_model_graph", None) is not None and not hasattr(operation, "_stack")
 
 
@@ -102,7 +102,7 @@ def _is_of_call(row: OpDef, argument: str) -> bool:
 
 
 def _by_name(row: OpDef, node: Node) -> dict[str, Any]:
-    """The arguments of a call by the names of the parameters; operands only if they were given."""
+    """Arguments of a call by parameter name; operands only if they were given."""
     bound = signature_of(row.eager).bind(*node.args, **node.kwargs)
     handed = set(bound.arguments) | set(row.saved.by_name)
     bound.apply_defaults()
@@ -115,7 +115,7 @@ def _by_name(row: OpDef, node: Node) -> dict[str, Any]:
 
 
 def _as_size(node: Node) -> Callable[[Any], Any]:
-    """How the number of samples is written: as it is, if the inputs have a fixed one; else None."""
+    """Number of samples in a config: kept if the inputs have a fixed one; else None."""
     sizes = [(t.shape[t.batch_axis], t.rows_per_sample) for t in node.inputs if t.rows_per_sample]
     fixed = [n // rows_per_sample for n, rows_per_sample in sizes if n is not None]
 
@@ -162,7 +162,7 @@ def tensors_of(
     custom_objects: Mapping[str, Any] | None = None,
     make: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> tuple[Any, Any]:
-    """The symbolic inputs and outputs that a config describes, on new layers.
+    """Symbolic inputs and outputs of a config, on new layers.
 
     Args:
         config: with the keys that `config_of` gives.
@@ -222,7 +222,7 @@ def _made(config: Mapping[str, Any], custom_objects: Any, make: Any) -> Any:
 
 
 def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a function that an operation's config has.
+    """Arguments of a function in an operation's config.
 
     Raises:
         ValueError: an argument that the function does not have, and that would change something.
@@ -235,7 +235,7 @@ def _statics(row: OpDef, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _NotMadeError(Exception):
-    """A call whose result is needed has not been made yet.
+    """Error for a call whose inputs have not been made yet.
 
     Attributes:
         call: the identity of the layer, and which of its calls it is.
@@ -249,7 +249,7 @@ class _NotMadeError(Exception):
 def _call_all(
     calls: Sequence[tuple[Any, deque[Any]]], layers: dict[str, Any], made: dict[int, list[Node]]
 ) -> None:
-    """Call each layer as its nodes say, as soon as what they read is there.
+    """Call each layer by its nodes, as soon as their inputs are there.
 
     Raises:
         ValueError: some would wait for ever.
@@ -281,7 +281,7 @@ def _call_all(
 def _arguments(
     node: Any, layers: dict[str, Any], made: dict[int, list[Node]]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """The arguments of a call; _NotMadeError if a tensor is not there yet."""
+    """Arguments of a call; _NotMadeError if a tensor is not there yet."""
 
     def read(part: Any) -> Any:
         if isinstance(part, Mapping) and part.get("class_name") == "__keras_tensor__":
@@ -300,7 +300,7 @@ def _arguments(
 def _older_arguments(
     node: Any, layers: dict[str, Any], made: dict[int, list[Node]]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Of Keras 2: [[layer, node, tensor, kwargs], ...] or one of these, a call."""
+    """Arguments of a Keras 2 call: [[layer, node, tensor, kwargs], ...] or one of these."""
 
     def read(part: Any) -> Any:
         named = isinstance(part, list) and len(part) == 3 and isinstance(part[0], str)
@@ -317,7 +317,7 @@ def _older_arguments(
 
 
 def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> KerasTensor:
-    """The tensor of [layer, node, index]; _NotMadeError if that call has not been made yet."""
+    """Tensor of [layer, node, index]; _NotMadeError if that call has not been made yet."""
     name, number, index = entry
     if name not in layers:
         raise ValueError(f"the config has no layer {name!r}; there are {list(layers)}")
@@ -334,10 +334,10 @@ def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> 
 
 
 class Configured(QuantizedModel, Trainer):
-    """Mixin of models: configs of the model itself and of what `compile` was given."""
+    """Mixin of models: configs of the model itself and of its compilation."""
 
     def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile` as configs; {} before it was called."""
+        """Arguments of `compile` as configs; {} before it was called."""
         if self._compiled is None:
             return {}
         given = {**self._compiled.given, "optimizer": self._compiled.optimizer}
@@ -346,7 +346,7 @@ class Configured(QuantizedModel, Trainer):
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Call `compile` with what `get_compile_config` gave; the optimizer begins anew.
+        """Call `compile` with the result of `get_compile_config`; the optimizer is new.
 
         A class with a `compile` of its own is left alone, with a warning: it has to override this
         method too.
@@ -406,7 +406,7 @@ class Configured(QuantizedModel, Trainer):
         input_signature: Any = None,
         **kwargs: Any,
     ) -> None:
-        """Write what `predict` computes as C99 source or as an ONNX model.
+        """Export `predict` as C99 source or as an ONNX model.
 
         Args:
             filepath: the file; `net.c` comes with its header, `net.h`.
@@ -426,7 +426,7 @@ class Configured(QuantizedModel, Trainer):
         export_model(self, filepath, format, verbose, input_signature, **kwargs)
 
     def to_json(self, **kwargs: Any) -> str:
-        """The model's config, with what it was compiled with, as JSON; weights are not in it.
+        """Config of the model and its compilation as JSON, without weights.
 
         Args:
             kwargs: of `json.dumps`, such as `indent`.
@@ -435,7 +435,7 @@ class Configured(QuantizedModel, Trainer):
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
-    """A new model, with new weights, from what `Model.to_json` gave, or Keras's.
+    """Create a model, with new weights, from the JSON of `Model.to_json`, or Keras's.
 
     Args:
         json_string: the JSON.
@@ -458,7 +458,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
 def model_from_config(
     config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
 ) -> Model:
-    """The same from the config itself; that of Keras 2 too."""
+    """Create a model, with new weights, from its config; that of Keras 2 too."""
     from cdl.models.model import Model
 
     if not isinstance(config, Mapping) or "class_name" not in config:

@@ -1,4 +1,4 @@
-"""Layers of a stack, as a Sequential looks at them one by one."""
+"""Layers of a Sequential, looked at one by one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def holds(layer: Layer, model: Any) -> bool:
-    """Whether a layer is the model, or has it among its own layers, at whatever depth."""
+    """Whether a layer is the model, or has it among its own layers, at any depth."""
     return any(each is model for each in layer._flatten_layers())
 
 
 def shape_through(layer: Layer, shape: Shape, builds: bool) -> Shape:
-    """The shape of what a layer gives for an input of that shape; with `builds` it is built."""
+    """Output shape of a layer for an input shape; with `builds` the layer is built."""
     layer.check_input(shape)
     if builds and not layer.built:
         layer.build(shape)
@@ -24,7 +24,7 @@ def shape_through(layer: Layer, shape: Shape, builds: bool) -> Shape:
 
 
 def check_config(config: Any) -> None:
-    """Refuse what is no config of a Sequential.
+    """Refuse anything that is no config of a Sequential.
 
     Raises:
         ValueError: it has no name and layers, or one of these is no config.

@@ -1,4 +1,4 @@
-"""The table of layers that `model.summary()` prints."""
+"""Table of layers for `model.summary()`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def print_summary(
 
 
 def _shown(model: Model) -> list[Any]:
-    """What has a row: of a functional model its functions of `cdl.ops` too, as in Keras."""
+    """Rows of the table: of a functional model its functions of `cdl.ops` too, as in Keras."""
     from cdl.models.sequential import Sequential
 
     layers: list[Any] = model.layers
@@ -79,7 +79,7 @@ def _shown(model: Model) -> list[Any]:
 
 
 def html_of(model: Model) -> str:
-    """The same as HTML, for notebooks: a table, and the numbers of weights under it."""
+    """Summary as HTML, for notebooks: a table, and the numbers of weights under it."""
     from html import escape
 
     wired = model._branches()
@@ -167,7 +167,7 @@ def _rows(
     show_trainable: bool,
     wired: bool,
 ) -> Iterator[list[str]]:
-    """The cells of each layer, and of the layers within it if those are shown."""
+    """Cells of each layer, and of the layers within it if those are shown."""
     mark = "   " * depth + "└ " if depth else ""
     shapes = _shapes(model)
     calls = model._calls_by_layer() if wired and depth == 0 else {}
@@ -185,7 +185,7 @@ def _rows(
 
 
 def _kind(layer: Layer) -> str:
-    """The class of a layer, or a function of `cdl.ops` as Keras calls its class."""
+    """Class name of a layer, or of a function of `cdl.ops` as Keras calls its class."""
     row = getattr(layer, "row", None)
     if row is None:
         return type(layer).__name__
@@ -193,7 +193,7 @@ def _kind(layer: Layer) -> str:
 
 
 def _shapes(model: Model) -> dict[int, str]:
-    """The shapes of what layers give, by their identity, where they are known."""
+    """Output shapes of layers, by their identity, where they are known."""
     if not hasattr(model, "_shapes_after_layers"):  # a layer that holds others
         return {}
     return {layer: str(shape) for layer, shape in model._shapes_after_layers().items()}
@@ -206,7 +206,7 @@ def _count(layer: Layer) -> str:
 
 
 def _sources(calls: Iterable[Any]) -> str:
-    """The tensors that calls of a layer read, as `layer[call][output]`."""
+    """Tensors that calls of a layer read, as `layer[call][output]`."""
     found = []
     for node in calls:
         for tensor in node.inputs:
@@ -216,7 +216,7 @@ def _sources(calls: Iterable[Any]) -> str:
 
 
 def _range(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:
-    """The layers from the first name to the last."""
+    """Layers from the first name to the last."""
     if layer_range is None:
         return layers
     if not isinstance(layer_range, (list, tuple)) or len(layer_range) != 2:
@@ -232,7 +232,7 @@ def _range(layers: list[Any], layer_range: Sequence[str] | None) -> list[Any]:
 
 
 def _totals(model: Model) -> list[str]:
-    """The lines under the table."""
+    """Lines below the table: numbers of weights."""
     trainable, frozen = model.trainable_weights, model.non_trainable_weights
     optimizer: list[Any] = []
     if model.compiled and getattr(model.optimizer, "built", False):

@@ -1,4 +1,4 @@
-"""Saving: files, configs, and names for the user's classes and functions."""
+"""Saving and loading: model files, configs, and registered names of custom objects."""
 
 from cdl._common.public_names import publish
 from cdl._configs.custom_objects import (

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Atomic writing of files: whole or not at all, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEW_FILE = 0o666  # the mode of a new file, less the user's umask
 
 
 def checked_path(filepath: object, call: str) -> Path:
-    """What the user gave as a path.
+    """Path of a user's argument; TypeError if it is none.
 
     Raises:
         TypeError: it is none.
@@ -31,11 +31,11 @@ def checked_path(filepath: object, call: str) -> Path:
 
 
 class MissingFileError(BothError, FileNotFoundError, ValueError):
-    """A file to be read is not there; a ValueError too, as the same mistake is in Keras."""
+    """Error for a missing file; a ValueError too, as the same mistake is in Keras."""
 
 
 def check_regular(path: Path, call: str) -> None:
-    """Refuse what is no file of bytes: opening a pipe or a device may never end.
+    """Refuse anything but a regular file: opening a pipe or a device may never end.
 
     Raises:
         MissingFileError: nothing is there.
@@ -56,7 +56,7 @@ def check_regular(path: Path, call: str) -> None:
 
 
 def may_write(path: Path, overwrite: bool, call: str) -> bool:
-    """Whether to write; asks the person at the terminal if a file there is not to be overwritten.
+    """Whether to write; asks at the terminal if a file there is not to be overwritten.
 
     Raises:
         FileExistsError: nobody is there to be asked.
@@ -71,7 +71,7 @@ def may_write(path: Path, overwrite: bool, call: str) -> bool:
 
 @contextlib.contextmanager
 def replacing(filepath: Path) -> Iterator[IO[bytes]]:
-    """A new file, open for writing; it takes the place of the one at the path at the end.
+    """New file, open for writing, which replaces the one at the path at the end.
 
     If the body fails, the disk is full, or the process dies at any moment, what was at the path
     stays as it was. The new file has the mode, and where that may be the owner, of the old one, or
@@ -99,7 +99,7 @@ def replacing(filepath: Path) -> Iterator[IO[bytes]]:
 
 
 def _target(path: Path) -> Path:
-    """What is to be replaced: where a link leads. OSError if that is not to be written."""
+    """File to replace, at the end of links; OSError if it cannot be written."""
     target = path
     for _ in range(_MOST_LINKS):
         if not target.is_symlink():
@@ -117,7 +117,7 @@ def _target(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _unnamed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
-    """A new file in the folder of a path, and what gives it a name there of its own.
+    """New file in the folder of a path, and a function that gives it its name there.
 
     On Linux it has none until then, so that nothing is left behind when the process dies.
     """
@@ -156,7 +156,7 @@ def _unnamed(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], str]]]:
 
 
 def _take_after(descriptor: int, old: os.stat_result) -> None:
-    """Give a file the owner and the mode of an old one, the owner only if that is allowed."""
+    """Copy the mode of an old file, and its owner if that is allowed."""
     if hasattr(os, "fchown"):
         with contextlib.suppress(OSError):
             os.fchown(descriptor, old.st_uid, old.st_gid)
@@ -164,7 +164,7 @@ def _take_after(descriptor: int, old: os.stat_result) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new name brought to the disk, where a folder can be asked to."""
+    """Flush a new name to the disk, where a folder can be."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -174,7 +174,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Sink(io.RawIOBase):
-    """A file for libraries that do not survive a full disk: they never hear of it.
+    """File for libraries that do not survive a full disk: errors are kept from them.
 
     HDF5 brings the process down if a write fails. This takes all, and `check` raises what went
     wrong first.
@@ -196,21 +196,21 @@ class Sink(io.RawIOBase):
             raise self._error
 
     def seekable(self) -> bool:
-        """True."""
+        """Whether it is seekable: always."""
         return True
 
     def tell(self) -> int:
-        """The place of the next byte."""
+        """Position of the next byte."""
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place."""
+        """Move to a position."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._end}[whence]
         self._place = start + offset
         return self._place
 
     def readinto(self, buffer: Any) -> int:
-        """What was written there; zeros after an error."""
+        """Read bytes written there; zeros after an error."""
         view = memoryview(buffer).cast("B")
         data = b""
         if self._error is None:
@@ -222,7 +222,7 @@ class Sink(io.RawIOBase):
         return len(view)
 
     def write(self, data: Any) -> int:
-        """Write all, or pretend to."""
+        """Write all bytes; after an error pretend to."""
         view = memoryview(data).cast("B")
         try:
             if self._error is None:
@@ -235,7 +235,7 @@ class Sink(io.RawIOBase):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """Have a length, or pretend to."""
+        """Set the length; after an error pretend to."""
         self._end = self._place if size is None else size
         try:
             if self._error is None:
@@ -245,7 +245,7 @@ class Sink(io.RawIOBase):
         return self._end
 
     def flush(self) -> None:
-        """Write what waits, or pretend to."""
+        """Flush the buffer; after an error pretend to."""
         try:
             if self._error is None:
                 self._file.flush()

@@ -1,4 +1,4 @@
-"""Checks of files that are not to be loaded yet."""
+"""Checks of files without loading them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check(
     model: TrainableModel | None = None,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> None:
-    """Check that a file of a model, or of weights, is whole and would be loaded.
+    """Check that a file of a model, or of weights, is whole and could be loaded.
 
     For a service that is to take a new file, and for a build that ships one. A `.keras` file is
     read once, for the checksum of each member; its config is read, and the shape of each variable
@@ -62,7 +62,7 @@ def check(
 
 
 def _is_whole_model(path: Path) -> bool:
-    """Whether an HDF5 file holds a model; one of weights is checked for numbers, and no more."""
+    """Whether an HDF5 file holds a model; one of weights is checked for numbers only."""
     if path.name.endswith(safetensors.SUFFIX):
         return False
     hdf5.check_heaps(path)
@@ -74,7 +74,7 @@ def _is_whole_model(path: Path) -> bool:
 
 
 def _check_group(group: Any, place: str, depth: int, walk: hdf5.Walk) -> None:
-    """Refuse what is no number or not in the file itself, in a group and all below it."""
+    """Refuse anything but numbers in the file itself, in a group and all below it."""
     for name in walk.names(group, place, depth):
         inner = hdf5.within(group, name)
         if hasattr(inner, "keys"):

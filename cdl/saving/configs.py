@@ -1,4 +1,4 @@
-"""The text of a config, of unknown origin, and errors that say where it came from."""
+"""Parsing of configs of unknown origin, and errors that name their source."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from cdl._configs import serialization
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
 
-# What a config asks for must be in proportion to the file, not more: it may be packed a hundred
-# times smaller than it is, and constants in it stand
-# among the weights too.
+# Limits in proportion to the file: it may be packed a hundred times smaller than it is, and
+# constants in it stand among the weights too.
 _LONGEST_CONFIG = 32_000_000  # bytes
 _LONGEST_WITH_CONSTANTS = 64_000_000
 _BYTES_A_BYTE = 8  # of the config for one of weights: a number of float32 is some 20 digits
@@ -28,14 +27,14 @@ _LONGEST_MESSAGE = 1000
 
 
 def longest_config(weights: int | None = None) -> int:
-    """The most bytes of a config beside that many bytes of weights; None: they are not known."""
+    """Most bytes of a config beside so many bytes of weights; None: they are not known."""
     if weights is None:
         return _LONGEST_WITH_CONSTANTS
     return max(_LONGEST_CONFIG, min(_BYTES_A_BYTE * weights, _LONGEST_WITH_CONSTANTS))
 
 
 def check_length(size: int, weights: int | None = None) -> None:
-    """Refuse a config that is longer than what is read.
+    """Refuse a config that is longer than the limit.
 
     Args:
         size: bytes of the config.
@@ -74,7 +73,7 @@ def _check_count(count: int) -> None:
 
 
 def check_written(text: str, model: TrainableModel) -> None:
-    """Refuse to write a config that would be refused when it is read.
+    """Refuse to write a config that could not be read again.
 
     Raises:
         ValueError: it is too long, or there are too many layers.
@@ -88,7 +87,7 @@ def check_written(text: str, model: TrainableModel) -> None:
 
 
 def read(text: bytes | str, size: int | None = None) -> Any:
-    """What a JSON text of a config holds, which is checked before it is read.
+    """Parsed JSON of a config, checked before it is parsed.
 
     Args:
         text: the JSON.
@@ -117,7 +116,7 @@ def read(text: bytes | str, size: int | None = None) -> Any:
 
 
 def _objects(config: Any) -> int:
-    """How many dicts have a class_name."""
+    """Number of dicts with a class_name."""
     count, waiting = 0, [config] if isinstance(config, (dict, list)) else []
     while waiting:
         each = waiting.pop()
@@ -131,7 +130,7 @@ def _objects(config: Any) -> int:
 
 
 def parsed(text: bytes | str, size: int) -> dict[str, Any]:
-    """The config of an object in JSON.
+    """Config of an object in JSON.
 
     Args:
         text: the JSON.
@@ -151,7 +150,7 @@ def parsed(text: bytes | str, size: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def blaming(path: Path, member: str) -> Iterator[None]:
-    """Whatever fails within is a ValueError that names the file and the member; or an OSError."""
+    """Context in which errors become a ValueError naming the file and the member, or an OSError."""
     try:
         yield
     except OSError as error:
@@ -167,7 +166,7 @@ def blaming(path: Path, member: str) -> Iterator[None]:
 
 
 def _text(error: Exception) -> str:
-    """What an error says, and of what kind it is unless that is understood."""
+    """Text of an error, with its type unless that is understood."""
     text = str(error)
     if not isinstance(error, (ValueError, TypeError, OSError)) or not text:
         text = f"{type(error).__name__}: {text}".removesuffix(": ")

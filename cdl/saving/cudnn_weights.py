@@ -1,4 +1,4 @@
-"""Weights of CuDNNLSTM and CuDNNGRU, layers of Keras 2, as those of LSTM and GRU.
+"""Weights of CuDNNLSTM and CuDNNGRU, layers of Keras 2, converted to those of LSTM and GRU.
 
 cuDNN has the kernels transposed, gate by gate, and two biases for each gate, one of the input's
 side and one of the state's. Which form a file has is seen by the shape of the bias.
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def biases_in(layer: Layer) -> dict[int, UnitsCell]:
-    """The cells within a layer whose weights may be those of cuDNN, by the ids of their biases."""
+    """Cells within a layer whose weights may be those of cuDNN, by the ids of their biases."""
     cells = [each for each in layer._flatten_layers() if isinstance(each, UnitsCell)]
     return {
         id(cell.bias): cell
@@ -31,12 +31,12 @@ def biases_in(layer: Layer) -> dict[int, UnitsCell]:
 
 
 def shape_of_bias(cell: UnitsCell) -> tuple[int, ...]:
-    """The shape of the bias in the form of cuDNN."""
+    """Shape of the bias in the form of cuDNN."""
     return (2 * cell.gates * cell.units,)
 
 
 def converted(cell: UnitsCell, kernel: Array, recurrent: Array, bias: Array) -> list[Array]:
-    """The weights of a cell from those of cuDNN.
+    """Weights of a cell from those of cuDNN.
 
     Args:
         cell: of an LSTM, or of a GRU with `reset_after`.

@@ -1,4 +1,4 @@
-"""KerasFileEditor: look into a file of weights, and change what is in it."""
+"""KerasFileEditor: inspection and editing of weights files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cdl.saving.variable_paths import parts
 
 
 class KerasFileEditor:
-    """The weights of a file as a tree of dicts, by the paths that they have there.
+    """Editor of a weights file: its weights as a tree of dicts, by path.
 
     Args:
         filepath: a `.keras` or `.weights.h5` file.
@@ -56,13 +56,13 @@ class KerasFileEditor:
             print(f"Saved with Keras {version} - date: {date}")
 
     def summary(self) -> None:
-        """Print the tree, with shapes and dtypes."""
+        """Print the tree of weights, with shapes and dtypes."""
         print("Weights structure")
         for line in _lines(self.weights_dict, ""):
             print(line)
 
     def compare(self, reference_model: Any) -> dict[str, Any]:
-        """Whether the file has the weights of a model, and no others.
+        """Whether the file has exactly the weights of a model.
 
         Args:
             reference_model: a built model.
@@ -102,7 +102,7 @@ class KerasFileEditor:
         return {"status": status, "error_count": errors, "match_count": matches}
 
     def rename_object(self, object_name: str, new_name: str) -> None:
-        """Give an object another name.
+        """Rename an object of the file.
 
         Args:
             object_name: its name, if only one has it; or its path, "layers/dense".
@@ -123,7 +123,7 @@ class KerasFileEditor:
         self._edit(object_name, rename)
 
     def delete_object(self, object_name: str) -> None:
-        """Take an object out, with all that is in it.
+        """Delete an object with all its contents.
 
         Args:
             object_name: its name, if only one has it; or its path.
@@ -134,7 +134,7 @@ class KerasFileEditor:
         self._edit(object_name, lambda within, name: within.pop(name))
 
     def add_object(self, object_path: str, weights: dict[str, Any]) -> None:
-        """Put an object in.
+        """Add an object with weights.
 
         Args:
             object_path: where: "layers/dense_3".
@@ -153,7 +153,7 @@ class KerasFileEditor:
         within[name] = weights
 
     def delete_weight(self, object_name: str, weight_name: str) -> None:
-        """Take a weight out of an object.
+        """Delete a weight of an object.
 
         Args:
             object_name: the object's name, if only one has it; or its path.
@@ -174,7 +174,7 @@ class KerasFileEditor:
         self._edit(object_name, delete)
 
     def add_weights(self, object_name: str, weights: dict[str, Any]) -> None:
-        """Put weights into an object, or others in their place.
+        """Add weights to an object, or replace those of the same name.
 
         Args:
             object_name: the object's name, if only one has it; or its path.
@@ -187,7 +187,7 @@ class KerasFileEditor:
         self._edit(object_name, lambda within, name: within[name].update(weights))
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the weights, whole or not at all.
+        """Write the weights to a file, whole or not at all.
 
         Args:
             filepath: a path that ends in `.weights.h5`.
@@ -215,11 +215,11 @@ class KerasFileEditor:
             sink.check()
 
     def resave_weights(self, filepath: str | os.PathLike[str]) -> None:
-        """The same as `save`."""
+        """Alias of `save`, as in Keras."""
         self.save(filepath)
 
     def _edit(self, name: str, change: Callable[[dict[str, Any], str], Any]) -> None:
-        """Changes what holds the one object of that name or path."""
+        """Apply a change to the parent of the one object of that name or path."""
         places = list(_holders(self.weights_dict, ""))
         if "/" in name:
             found = [(within, leaf) for path, within, leaf in places if path == name]
@@ -247,7 +247,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _weights(group: Any, place: str, depth: int, walk: hdf5.Walk) -> dict[str, Any]:
-    """The arrays and groups of a group that hold something; those of `vars` as its own."""
+    """Arrays and groups of a group that are not empty; those of `vars` as its own."""
     found: dict[str, Any] = {}
     for name in walk.names(group, place, depth):
         path = f"{place}/{name}"
@@ -264,7 +264,7 @@ def _weights(group: Any, place: str, depth: int, walk: hdf5.Walk) -> dict[str, A
 
 
 def _flat(tree: dict[str, Any], place: str) -> Iterator[tuple[str, Any]]:
-    """The path and array of each weight."""
+    """Path and array of each weight."""
     for name, value in tree.items():
         path = f"{place}/{name}".lstrip("/")
         if isinstance(value, dict):
@@ -274,7 +274,7 @@ def _flat(tree: dict[str, Any], place: str) -> Iterator[tuple[str, Any]]:
 
 
 def _holders(tree: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The path of each object and weight, the dict that it is in, and its name."""
+    """Path of each object and weight, its parent dict, and its name."""
     for name, value in tree.items():
         path = f"{place}/{name}".lstrip("/")
         yield path, tree, name

@@ -1,4 +1,4 @@
-"""Open files in the place of paths: what is saved goes to one at once, what is loaded is all of it.
+"""Open files in place of paths: saved as a whole, loaded as a whole.
 
 Formats are read where they lie in a file of the disk, so that an open one passes through a folder
 of its own that nobody else can read.
@@ -23,7 +23,7 @@ _ZIP, _HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
 
 
 def is_open_file(filepath: Any) -> TypeIs[IO[bytes]]:
-    """Whether it is a file such as `io.BytesIO`, and no path."""
+    """Whether it is an open file such as `io.BytesIO`, and no path."""
     return not isinstance(filepath, (str, PathLike)) and (
         hasattr(filepath, "write") or hasattr(filepath, "read")
     )
@@ -31,7 +31,7 @@ def is_open_file(filepath: Any) -> TypeIs[IO[bytes]]:
 
 @contextlib.contextmanager
 def written(file: IO[bytes], suffix: str, call: str) -> Iterator[Path]:
-    """A path for a file that goes to the open one in the end; not at all if the body fails.
+    """Path of a file that is copied to the open one at the end; not if the body fails.
 
     Args:
         file: it.
@@ -56,7 +56,7 @@ def written(file: IO[bytes], suffix: str, call: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def read(file: IO[bytes], call: str, weights: bool = False) -> Iterator[Path]:
-    """A path to what is in the open file, from its place on, with the suffix of its format.
+    """Path of a copy of the open file from its position on, with its format's suffix.
 
     Args:
         file: it.

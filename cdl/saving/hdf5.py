@@ -1,4 +1,4 @@
-"""What a HDF5 file of unknown origin holds, each thing checked before it is read.
+"""Reading of HDF5 files of unknown origin, with each part checked first.
 
 HDF5 can refer to other files (external links, external storage, virtual data sets), load filters
 from the disk, and claim any size. Only numbers and texts that lie in the file itself are read, and
@@ -35,7 +35,7 @@ _SMALL = 1 << 20  # bytes below which no ratio matters
 
 @contextlib.contextmanager
 def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
-    """The root group of a file that is open for reading, or of one by its path.
+    """Root group of an open file, or of one by its path.
 
     Args:
         file: the file.
@@ -56,7 +56,7 @@ def opened(file: Path | IO[bytes], name: str) -> Iterator[Any]:
 
 
 def check_heaps(path: Path) -> None:
-    """Refuse heaps of texts that are damaged, which HDF5 may search without end, or of long texts.
+    """Refuse damaged heaps of texts, which HDF5 may search without end, or of long texts.
 
     A heap is `GCOL`, a version, and objects that fill it: each a number, two counts, a length and
     as many bytes, padded to eight; number 0 is what is free.
@@ -86,7 +86,7 @@ def check_heaps(path: Path) -> None:
 
 
 def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that are no holes: a file may claim terabytes of zeros."""
+    """Parts of a file that are no holes: a file may claim terabytes of zeros."""
     end = 0
     while end < size:
         try:
@@ -100,7 +100,7 @@ def _written(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _objects_of(data: mmap.mmap, start: int, most: int) -> tuple[int, int]:
-    """How many objects the heap that starts there has, and the bytes of the longest.
+    """Number of objects in the heap that starts there, and the bytes of the longest.
 
     None, if they do not fill it one after the other.
     """
@@ -122,7 +122,7 @@ def _objects_of(data: mmap.mmap, start: int, most: int) -> tuple[int, int]:
 
 
 def within(group: Any, path: str) -> Any:
-    """The group or data set at a path below a group, or None; links to elsewhere are refused.
+    """Group or data set at a path below a group, or None; links to elsewhere are refused.
 
     Raises:
         ValueError: a link.
@@ -143,7 +143,7 @@ def within(group: Any, path: str) -> Any:
 
 
 def numbers(data: Any, shape: tuple[int, ...], name: str) -> NDArray[Any]:
-    """What a data set holds, if it holds numbers of that shape; zeros where only shapes count.
+    """Numbers of that shape in a data set; zeros where only shapes count.
 
     Raises:
         ValueError: it does not, or not in the file itself.
@@ -174,7 +174,7 @@ def put(group: Any, name: str, array: NDArray[Any]) -> None:
 
 
 def _check_storage(data: Any, name: str) -> None:
-    """Refuse numbers that are not in the file, or that unpack to much more than is there."""
+    """Refuse numbers outside of the file, or that unpack to much more than is there."""
     if data.external or data.is_virtual:
         raise ValueError(f"{name} must be in the file itself, got a link to another.")
     made = data.id.get_create_plist()
@@ -195,7 +195,7 @@ def _check_storage(data: Any, name: str) -> None:
 
 
 def texts(group: Any, name: str) -> list[str] | None:
-    """The texts of an attribute, one or several; None if there is none.
+    """Texts of an attribute, one or several; None if there is none.
 
     Raises:
         ValueError: it holds something else, or more than any model has.
@@ -221,13 +221,13 @@ def texts(group: Any, name: str) -> list[str] | None:
 
 
 class Walk:
-    """A way through all groups of a file, which may claim any number of them."""
+    """Walk through all groups of a file, which may claim any number of them."""
 
     def __init__(self) -> None:
         self._met = 0
 
     def names(self, group: Any, place: str, depth: int) -> list[str]:
-        """The names in a group that lies so deep; `place` is how errors call it.
+        """Names in a group at that depth; `place` is its name in errors.
 
         Raises:
             ValueError: it lies too deep, or there are more groups and arrays than any model has.

@@ -1,4 +1,4 @@
-"""Configs as Keras 2 wrote them, and as whole-model `.h5` files still hold them.
+"""Configs in Keras 2's form, also in whole-model `.h5` files.
 
 There a class is named without its module, a layer without Input holds the shape of the model's
 input, and what a model was compiled with stands apart. `modern` and `modern_compile` bring such
@@ -26,7 +26,7 @@ _SHORT = {
 _WRAPPERS = ("MeanMetricWrapper", "LossFunctionWrapper")
 # Classes whose names are not just those of their functions without the underscores.
 _METRICS = {"kl_divergence": "KLDivergence", "logcosh": "LogCoshError", "log_cosh": "LogCoshError"}
-# What Keras 2 wrote of classes that have it from their base and do nothing with it.
+# Arguments without an effect that Keras 2 wrote, since the base class has them.
 _UNUSED = {
     r"DepthwiseConv\dD|Conv\dDTranspose": ("groups",),
     r"SeparableConv\dD": (
@@ -47,7 +47,7 @@ _GONE = re.compile(r"(keras\.optimizers)\.(legacy|experimental)$")
 
 
 def modern(config: Mapping[str, Any]) -> Any:
-    """The config of a model or layer as `_serial.deserialize` reads it."""
+    """Config of a model or layer in the form that `_serial.deserialize` reads."""
     if not isinstance(config, Mapping) or "class_name" not in config:
         return config
     name, inner = config["class_name"], config.get("config")
@@ -72,7 +72,7 @@ def modern(config: Mapping[str, Any]) -> Any:
 
 
 def modern_file(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of a `.keras` file of Keras 2: that of a model, built and compiled."""
+    """Config of a `.keras` file of Keras 2: that of a model, built and compiled."""
     config = _with_modules_of_today(config)
     whole: dict[str, Any] = modern(config)
     training = config.get("compile_config")
@@ -82,7 +82,7 @@ def modern_file(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_modules_of_today(part: Any) -> Any:
-    """A config in which modules that were Keras's have the names that they have now."""
+    """Config with today's names of Keras's modules."""
     if isinstance(part, list):
         return list(map(_with_modules_of_today, part))
     if not isinstance(part, Mapping):
@@ -98,7 +98,7 @@ def _with_modules_of_today(part: Any) -> Any:
 
 
 def _named(config: Mapping[str, Any], module: str, inner: Any) -> dict[str, Any]:
-    """A config with the module of its class, unless it has one or is one of the user's own."""
+    """Config with the module of its class, unless it has one or is a custom one."""
     named = {**config, "config": inner}
     name = config["class_name"]
     if isinstance(name, str) and name in custom_objects.all_custom_objects():
@@ -129,7 +129,7 @@ def _modern_model(inner: Any) -> Any:
 
 
 def _counted_from_zero(model: dict[str, Any]) -> dict[str, Any]:
-    """A config in which the calls of each Sequential within are counted from 0.
+    """Config in which the calls of each Sequential within are counted from 0.
 
     In Keras 2 its own graph was number 0, as that of a functional model still is.
     """
@@ -166,7 +166,7 @@ def _counted_from_zero(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def _renumbered(part: Any, names: set[Any], number: Callable[[str, int], int]) -> Any:
-    """A part of a graph's config with other numbers for the calls of some layers."""
+    """Part of a graph's config with other numbers for the calls of some layers."""
     if isinstance(part, Mapping):
         return {key: _renumbered(each, names, number) for key, each in part.items()}
     if not isinstance(part, list):
@@ -213,7 +213,7 @@ def _modern_layer(name: Any, inner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _modern_part(part: Any) -> Any:
-    """A config within that of a layer: of an initializer or the like."""
+    """Config within that of a layer: of an initializer or the like."""
     if not isinstance(part, Mapping) or not isinstance(part.get("config"), Mapping):
         return part
     inner = dict(part["config"])
@@ -225,7 +225,7 @@ def _modern_part(part: Any) -> Any:
 
 
 def modern_compile(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `compile_from_config` takes, from the training config of an older file."""
+    """Arguments of `compile_from_config`, from the training config of an older file."""
     plain = ("loss_weights", "steps_per_execution")
     given = {name: config.get(name) for name in plain if config.get(name) is not None}
     given["optimizer"] = _modern_optimizer(config.get("optimizer_config", config.get("optimizer")))
@@ -256,7 +256,7 @@ def _modern_optimizer(config: Any) -> Any:
 
 
 def _modern_nested(given: Any, module: str) -> Any:
-    """A loss or metrics, in lists and dicts by output; names stay names."""
+    """Loss or metrics, in lists and dicts by output; names stay names."""
     if isinstance(given, list):
         return [_modern_nested(each, module) for each in given]
     if not isinstance(given, Mapping):
@@ -282,7 +282,7 @@ def _modern_nested(given: Any, module: str) -> Any:
 
 
 def legacy(config: Mapping[str, Any]) -> Any:
-    """The config of a model or layer as an `.h5` file holds it: without modules."""
+    """Config of a model or layer in an `.h5` file's form: without modules."""
     if not isinstance(config, Mapping) or "class_name" not in config:
         return config
     inner = config["config"]
@@ -292,14 +292,14 @@ def legacy(config: Mapping[str, Any]) -> Any:
 
 
 def _outer(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config is neither its inner part nor only today's."""
+    """Keys of a config that both forms share, beside the inner part."""
     known_as = config.get("registered_name") or config["class_name"]
     more = {key: config[key] for key in ("name", "inbound_nodes") if key in config}
     return {"class_name": known_as, **more}
 
 
 def legacy_compile(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The training config of an `.h5` file, of what `get_compile_config` gives."""
+    """Training config of an `.h5` file, from the result of `get_compile_config`."""
     written = {name: _legacy_nested(each) for name, each in config.items() if name != "optimizer"}
     optimizer = config["optimizer"]
     if isinstance(optimizer, Mapping):

@@ -46,7 +46,7 @@ Values = list[tuple[Any, NDArray[Any]]]  # variables, and what they become
 
 
 def load_model(path: Path, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
-    """The model in a whole-model file; see `cdl.saving.load_model`."""
+    """Load the model of a whole-model file; see `cdl.saving.load_model`."""
     hdf5.check_heaps(path)
     numbers = _NUMBERS_PER_BYTE * path.stat().st_size + _SPARE_NUMBERS
     with hdf5.opened(path, str(path)) as root:
@@ -65,7 +65,7 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None, compile: bo
 
 
 def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) -> Any:
-    """The model that the configs in a file make."""
+    """Model of the configs in a file."""
     text = _text(root, "model_config")
     if text is None:
         raise ValueError("there is no such attribute in the file: it holds weights at most")
@@ -84,7 +84,7 @@ def _made(root: Any, custom_objects: Mapping[str, Any] | None, compile: bool) ->
 
 
 def _training(root: Any) -> dict[str, Any] | None:
-    """What the model was compiled with, if the file says so."""
+    """Training config of the file, if it has one."""
     text = _text(root, "training_config")
     try:
         config = None if text is None else read(text)
@@ -98,7 +98,7 @@ def _training(root: Any) -> dict[str, Any] | None:
 
 
 def _text(root: Any, name: str) -> str | None:
-    """The text of an attribute, if it is not too long for the weights beside it."""
+    """Text of an attribute, if it is not too long for the weights beside it."""
     texts = hdf5.texts(root, name)
     if not texts:
         return None
@@ -128,7 +128,7 @@ def is_of_layers(path: Path) -> bool:
 
 
 def _by_place(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
-    """The n-th layer with weights takes what the n-th of the file has."""
+    """Load weights by order: the n-th layer with weights takes the n-th group."""
     layers = [layer for layer in model.layers if weights_of(layer)]
     saved = [each for each in _saved_layers(group) if each[2]]
     if len(saved) != len(layers):
@@ -143,7 +143,7 @@ def _by_place(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
 
 
 def _by_name(group: Any, model: TrainableModel, skip_mismatch: bool) -> Values:
-    """Each layer takes what the file has under its name, if anything."""
+    """Load weights by name: each layer takes the group of its name, if any."""
     saved = {name: (inner, names) for name, inner, names in _saved_layers(group)}
     found: Values = []
     for name, layer in _names_of_layers(model):
@@ -166,7 +166,7 @@ def _saved_layers(group: Any) -> Iterator[tuple[str, Any, list[str]]]:
 
 
 def _names(group: Any, name: str) -> list[str]:
-    """A list of names, which may be cut into several attributes."""
+    """List of names, which may be cut into several attributes."""
     whole = hdf5.texts(group, name)
     if whole is not None:
         return whole
@@ -182,7 +182,7 @@ def _values(
     skip_mismatch: bool,
     all_or_none: bool = False,
 ) -> Values:
-    """The weights of a layer with what the file has for them."""
+    """Weights of a layer with their values in the file."""
     variables = weights_of(layer)
     if len(variables) != len(names):
         text = (
@@ -213,7 +213,7 @@ def _values(
 
 
 def _take_cudnn(found: Values, cell: Any, bias: NDArray[Any]) -> None:
-    """Convert the kernels of a cell, which stand in what was found, and its bias."""
+    """Convert the kernels of a cuDNN cell among the found values, and its bias."""
     places = {id(variable): i for i, (variable, _) in enumerate(found)}
     kernels = [places.get(id(each)) for each in (cell.kernel, cell.recurrent_kernel)]
     if None in kernels:
@@ -227,12 +227,12 @@ def _take_cudnn(found: Values, cell: Any, bias: NDArray[Any]) -> None:
 
 
 def weights_of(layer: Layer) -> list[Any]:
-    """The weights in the order of these files: first those that are trained."""
+    """Weights in the order of these files: trainable ones first."""
     return [*layer.trainable_weights, *layer.non_trainable_weights]
 
 
 def _assign(model: TrainableModel, found: Values, whole: bool = False) -> None:
-    """Give variables what was found; all or none, unless the model is new."""
+    """Assign the found values to variables; all or none, unless the model is new."""
     if allocation_limit.shapes_only():
         return
     if whole:
@@ -242,7 +242,7 @@ def _assign(model: TrainableModel, found: Values, whole: bool = False) -> None:
 
 
 def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:
-    """The variables of an optimizer, which begins anew if those of the file do not fit."""
+    """Load the variables of an optimizer, which is reset if those of the file do not fit."""
     group = hdf5.within(root, OPTIMIZER)
     if group is None:
         return
@@ -265,7 +265,7 @@ def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:
 
 
 def _by_variable(names: list[str]) -> list[str]:
-    """The names of an optimizer's variables in today's order.
+    """Names of an optimizer's variables in today's order.
 
     Up to TensorFlow 2.10, and in its `optimizers.legacy`, the first moments of all weights come
     before the second ones, and `m`, `v` end the names; now each weight has both side by side.
@@ -342,7 +342,7 @@ def _write_layers(model: TrainableModel, group: Any, sink: Sink) -> None:
 
 
 def _names_of_layers(model: TrainableModel) -> list[tuple[str, Layer]]:
-    """Each layer by its name in a file: the second one called `dense` is `dense_1`."""
+    """Layers by their names in a file: the second one called `dense` is `dense_1`."""
     names = FreeNames()
     return [(names.take(str(layer.name)), layer) for layer in model.layers]
 
@@ -366,7 +366,7 @@ def _write_variables(group: Any, variables: list[Any]) -> None:
 
 
 def _set_names(group: Any, name: str, names: list[str]) -> None:
-    """An attribute of names; of several, numbered, if they are too long for one."""
+    """Write an attribute of names; several, numbered, if they are too long for one."""
     array = np.array([each.encode() for each in names])
     parts = 1
     while array.size and -(-len(array) // parts) * array.itemsize > _LONGEST_ATTRIBUTE:

@@ -1,4 +1,4 @@
-"""Functions between layers, as configs of Keras 2 hold them: layers of a class `TFOpLambda`.
+"""Functions between layers in configs of Keras 2: layers of a class `TFOpLambda`.
 
 Each names a function of TensorFlow, and its nodes have the arguments by TensorFlow's names. They
 become operations of `cdl.ops`, as today's configs have them. `.h5` files that Keras 3 writes have
@@ -86,7 +86,7 @@ def is_operation(config: Mapping[str, Any]) -> bool:
 
 
 def modern(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config of an operation from that of a layer of one of `CLASSES`.
+    """Config of an operation from that of a layer of one of `CLASSES`.
 
     Raises:
         ValueError: a function, or an argument of it, that has no place here.
@@ -129,7 +129,7 @@ def _operation(row: str, config: Mapping[str, Any], nodes: list[Any]) -> dict[st
 def _renamed(
     function: Any, node: Any, names: Mapping[str, str], defaults: Mapping[str, Any]
 ) -> Any:
-    """A node with today's names of the arguments, which stand behind each tensor of the first."""
+    """Node with today's names of the arguments, which follow each tensor of the first."""
     if not isinstance(node, list) or not node:
         raise ValueError(f"inbound_nodes must be lists of tensors, got {node!r}")
     if not isinstance(node[0], str):
@@ -145,7 +145,7 @@ def _renamed(
 
 
 def _slicing(node: Any) -> Any:
-    """A node of `x[...]`, whose key is `slice_spec`."""
+    """Node of `x[...]`, whose key is `slice_spec`."""
     while isinstance(node, list) and len(node) == 1:
         node = node[0]
     if not isinstance(node, list) or len(node) < 4 or not isinstance(node[3], Mapping):

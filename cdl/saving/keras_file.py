@@ -1,4 +1,4 @@
-"""`.keras`: a model whole: its config, its weights, the state of its optimizer.
+"""`.keras` files: a whole model, its config, its weights, the state of its optimizer.
 
 It is a zip file that holds `metadata.json`, `config.json` and `model.weights.h5`, stored as they
 are, the vocabularies of layers below `assets`, and `random_state.json`, which Keras does not look
@@ -39,8 +39,8 @@ _ASSETS = "assets"  # where the texts of layers are, by the paths of these
 _LONGEST_ASSET = 1 << 30
 _LONGEST_METADATA = 1 << 20
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", weights.WITHIN
-# What a config may ask for: a number of float32 takes 4 bytes of the file, and an optimizer that
-# has not learned yet brings up to three more; besides, metrics and small nets in any case.
+# Limit of numbers in a config: one of float32 takes 4 bytes of the file, and an optimizer that has
+# not learned yet brings up to three more; besides, metrics and small nets in any case.
 _NUMBERS_PER_BYTE, _SPARE_NUMBERS = 2, 4_000_000
 
 
@@ -121,14 +121,14 @@ def save_model(
 
 
 def _vocabularies(model: TrainableModel) -> Iterator[tuple[str, VocabularyLayer]]:
-    """The parts that have a file of text, and the folders of these files."""
+    """Parts with a text file, and the folders of these files."""
     for path, part, _ in parts(model):
         if isinstance(part, VocabularyLayer):
             yield f"{_ASSETS}/{path}", part
 
 
 def _switches(kwargs: dict[str, Any], older_one: bool) -> bool:
-    """Whether to include the optimizer, of further arguments; refuses all others."""
+    """Whether to include the optimizer, of further arguments; others are refused."""
     form = kwargs.pop("save_format", None)
     forms = ("h5", "hdf5") if older_one else ("keras",)
     if form not in (None, *forms):
@@ -150,7 +150,7 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Model:
-    """The model in a `.keras` file of Keras's or cdl's: training goes on where it stopped.
+    """Load the model of a `.keras` file of Keras or cdl: training continues where it stopped.
 
     `fit(..., initial_epoch=k)` goes on with the random numbers too: see `save_model`.
 
@@ -226,13 +226,13 @@ def _of_keras_2(members: Members) -> bool:
 
 @contextlib.contextmanager
 def weights_of(path: Path) -> Iterator[IO[bytes]]:
-    """The weights file in a `.keras` file, open for reading."""
+    """Weights file in a `.keras` file, open for reading."""
     with opened(path, "load_weights") as members, members.open(_WEIGHTS) as file:
         yield file
 
 
 def read_texts(path: Path) -> tuple[Any, Any]:
-    """The config and the metadata of a `.keras` file."""
+    """Config and metadata of a `.keras` file."""
     with opened(path, "KerasFileEditor") as members:
         with blaming(path, _CONFIG):
             config = configs.read(_config_of(members), path.stat().st_size)
@@ -241,7 +241,7 @@ def read_texts(path: Path) -> tuple[Any, Any]:
 
 
 def _config_of(members: Members) -> bytes:
-    """The text of the config, if it is not too long for the weights beside it."""
+    """Text of the config, if it is not too long for the weights beside it."""
     whole = members.path.stat().st_size  # what is packed may claim any size
     beside = min(members.size(_WEIGHTS), whole) if _CONFIG in members else 0
     return members.read(_CONFIG, configs.longest_config(beside))
@@ -249,7 +249,7 @@ def _config_of(members: Members) -> bytes:
 
 @contextlib.contextmanager
 def opened(path: Path, call: str) -> Iterator[Members]:
-    """The members of a `.keras` file, for a call that errors name."""
+    """Members of a `.keras` file, for a call that errors name."""
     check_regular(path, call)
     with members_of(path, SUFFIX) as members:
         yield members

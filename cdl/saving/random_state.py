@@ -1,4 +1,4 @@
-"""`random_state.json`: what a training needs to go on with the same random numbers.
+"""`random_state.json`: generator states, to resume with the same random numbers.
 
 It is a member of a `.keras` file that Keras does not look at: the states of the generators of
 Python and NumPy, the seed of the core, and where the generators of the layers stand.
@@ -21,7 +21,7 @@ _SEEDS = 2**32
 
 
 def written(model: TrainableModel) -> str:
-    """The text of the member."""
+    """Text of the member `random_state.json`."""
     layers = {
         path: [generator.state.numpy().tolist() for generator in generators]
         for path, generators in _generators(model)
@@ -30,7 +30,7 @@ def written(model: TrainableModel) -> str:
 
 
 def read(model: TrainableModel, text: bytes) -> None:
-    """Let the layers of a model go on from what a text says, and keep the rest for its `fit`.
+    """Restore the generators of a model's layers from a text, and keep the rest for its `fit`.
 
     Parts that have other generators than those in the text keep them.
 
@@ -57,7 +57,7 @@ def read(model: TrainableModel, text: bytes) -> None:
 
 
 def _generators(model: TrainableModel) -> list[tuple[str, list[Any]]]:
-    """The generators of each part that has any, by its path."""
+    """Generators of each part that has any, by its path."""
     found = [(path, getattr(part, "_seed_generators", [])) for path, part, _ in parts(model)]
     return [(path, generators) for path, generators in found if generators]
 

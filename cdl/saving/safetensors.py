@@ -1,4 +1,4 @@
-"""`.safetensors`: the weights of a model by name, for programs of all kinds.
+"""`.safetensors` files: weights by name, for programs of all kinds.
 
 A weight is called by its place, as in a `.weights.h5` file, and its name: `layers.dense.kernel`,
 `layers.dense_1.bias`, `layers.sequential.layers.dense.kernel`.
@@ -27,7 +27,7 @@ _KINDS = "fiub"
 
 
 def _named(model: TrainableModel) -> Iterator[tuple[str, Any]]:
-    """Each weight by its name in a file."""
+    """Weights by their names in a file."""
     for path, _, variables in parts(model):
         if path == "optimizer":
             continue
@@ -80,7 +80,7 @@ def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None
 
 
 def _problem(file: Any, name: str, shape: tuple[int, ...], there: set[str]) -> str:
-    """Why what a file has cannot be a weight of that shape; "" if it can."""
+    """Reason why a file's entry cannot be a weight of that shape; "" if it can."""
     if name not in there:
         return "is not in the file"
     tensor = file.get_slice(name)

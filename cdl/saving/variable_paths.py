@@ -1,4 +1,4 @@
-"""Which parts of a model hold variables, and the path of each in a weights file.
+"""Parts of a model with variables, and their paths in a weights file.
 
 Paths are Keras's: `layers/dense`, `block/norm`, `blocks/block_1`, `optimizer`: attributes by their
 names, private ones last, and what is in a list or dict by its class, counted. A part that is there
@@ -20,7 +20,7 @@ from cdl.optimizers import Optimizer
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
 
-# What cdl itself keeps in a model or layer: no parts, or such as are found elsewhere.
+# Attributes of models and layers that are no parts, or such as are found elsewhere.
 TODAY, OLDER = "3", ("2.15", "2.13")  # versions of Keras whose paths are known
 _HIDDEN = ("query_dense", "key_dense", "value_dense", "output_dense")  # of attention in Keras 2
 _OLDER_LAYERS = "_layer_checkpoint_dependencies"
@@ -44,7 +44,7 @@ def parts(
 
 
 def finalize(model: TrainableModel) -> None:
-    """Let layers make of new variables what they make of them, as Normalization does."""
+    """Let layers update what they derive from new variables, as Normalization does."""
     for _, part, _ in parts(model):
         finalize_state = getattr(part, "finalize_state", None)
         if finalize_state is not None:
@@ -52,7 +52,7 @@ def finalize(model: TrainableModel) -> None:
 
 
 def writes_itself(part: Any) -> bool:
-    """Whether a class of the user's says itself how it is written and read."""
+    """Whether a custom class overrides how it is written and read."""
     own = [getattr(type(part), f"{way}_own_variables", None) for way in ("save", "load")]
     plain = [getattr(Layer, f"{way}_own_variables", None) for way in ("save", "load")]
     return isinstance(part, Layer) and own != plain
@@ -84,14 +84,14 @@ def _is_part(thing: Any) -> bool:
 
 
 def _direct_variables(thing: Any) -> list[Any]:
-    """The variables that no part within holds: those that can be trained first."""
+    """Variables that no part within holds: trainable ones first."""
     if isinstance(thing, Layer):
         return thing._filed_variables()
     return list(thing.variables)
 
 
 def _children(thing: Any) -> Iterator[tuple[str, Any]]:
-    """The attributes of a part that may be or hold other parts."""
+    """Attributes of a part that may be or hold other parts."""
     cls: Any = type(thing)
     if _has_layers(thing):
         yield "layers", thing.layers
@@ -118,7 +118,7 @@ def _has_layers(thing: Any) -> bool:
 
 @weak_cache
 def _skipped(cls: type) -> frozenset[str]:
-    """Names that are those of cdl's own base classes."""
+    """Names of attributes of cdl's own base classes."""
     bases = [each for each in cls.__mro__ if not is_users(each)]
     found: set[str] = set()
     for base in bases:

@@ -1,4 +1,4 @@
-"""`.weights.h5`: the variables of a model and of its optimizer, in Keras's layout.
+"""`.weights.h5` files: variables of a model and its optimizer, in Keras's layout.
 
 Each part of a model (see parts.py) is a group with a group `vars`, in which datasets `0`, `1` ...
 are its variables in order. So a file fits every model of the same make, whatever its layers' names.
@@ -145,7 +145,7 @@ def _check_suffix(path: Path, call: str) -> None:
 
 
 def check_built(model: TrainableModel, doing: str) -> None:
-    """ValueError if a model has no weights yet."""
+    """Check that a model has weights; ValueError before it is built."""
     if not model.built:
         raise ValueError(
             f"{doing} the weights of {model.name!r}, which has not yet been built: call "
@@ -171,7 +171,7 @@ def write(model: TrainableModel, file: IO[bytes], start: int = 0) -> None:
 
 
 def _arrays(part: Any, variables: list[Any]) -> dict[str, NDArray[Any]]:
-    """What is written of a part, by name."""
+    """Arrays to write of a part, by name."""
     if not writes_itself(part):
         return {str(i): np.asarray(variable) for i, variable in enumerate(variables)}
     store: dict[str, Any] = {}
@@ -254,7 +254,7 @@ def _that_failed(name: str, failed: list[tuple[Any, str]]) -> str:
 
 @contextmanager
 def _all_or_none(parts: Iterable[Any]) -> Iterator[None]:
-    """Within this parts may load themselves; their weights are as before if that fails."""
+    """Context in which parts load themselves; weights are restored if that fails."""
     before = [pair for part in parts for each in part.weights for pair in kept(each)]
     try:
         yield
@@ -264,7 +264,7 @@ def _all_or_none(parts: Iterable[Any]) -> Iterator[None]:
 
 
 def _load_itself(part: Any, store: dict[str, Any], skips: bool) -> list[tuple[Any, str]]:
-    """Have a part that says itself how read what it wrote; it, and why, if it was left out."""
+    """Call a part's own loading method; the part and the reason, if it was left out."""
     if not skips:
         part.load_own_variables(store)
         return []
@@ -277,7 +277,7 @@ def _load_itself(part: Any, store: dict[str, Any], skips: bool) -> list[tuple[An
 
 
 def _has_no_rate(group: Any, variables: list[Any]) -> bool:
-    """Whether the variables of an optimizer are Keras 2's, of which the learning rate is none."""
+    """Whether an optimizer's variables are Keras 2's, without the learning rate."""
     if len(group) != len(variables) - 1 or variables[1].name != "learning_rate":
         return False
     second = getattr(hdf5.within(group, "1"), "shape", ())
@@ -285,7 +285,7 @@ def _has_no_rate(group: Any, variables: list[Any]) -> bool:
 
 
 def _store(group: Any) -> dict[str, NDArray[Any]]:
-    """All numbers of a group by name, for a part that reads them itself."""
+    """Numbers of a group by name, for a part that reads them itself."""
     names = list(group)
     if len(names) > _MOST_NAMES:
         raise ValueError(f"there must be at most {_MOST_NAMES} variables, got {len(names)}")
@@ -297,7 +297,7 @@ def _store(group: Any) -> dict[str, NDArray[Any]]:
 
 
 def _variables_of(root: Any, part: str) -> Any:
-    """The group of the variables of a part in a file; an empty one if there is none."""
+    """Group of the variables of a part in a file; an empty one if there is none."""
     place = f"{part}/vars".lstrip("/")
     group = hdf5.within(root, place)
     if group is not None and not hasattr(group, "keys"):
@@ -306,7 +306,7 @@ def _variables_of(root: Any, part: str) -> Any:
 
 
 def _values(part: Any, variables: list[Any], group: Any) -> Iterator[tuple[Any, NDArray[Any]]]:
-    """Each variable of a part with the array that the file has for it, one after the other."""
+    """Pairs of a part's variable and its array in the file."""
     if len(group) != len(variables):
         raise ValueError(
             f"Layer {part.name!r} expected {len(variables)} variables, but received {len(group)} "

@@ -1,4 +1,4 @@
-"""The members of a zip file of unknown origin, each checked before it is read.
+"""Zip files of unknown origin, with each member checked before it is read.
 
 Nothing is ever unpacked to a path that the file names. What is refused: a table of contents that
 is too long, members that are there twice, links, paths that lead out, passwords, claims of a size
@@ -25,7 +25,7 @@ _SMALL = 1 << 20  # bytes below which no ratio matters
 
 
 class Members:
-    """An open zip file.
+    """Members of an open zip file.
 
     Args:
         archive: the zip file.
@@ -59,7 +59,7 @@ class Members:
         return name in self._infos
 
     def size(self, name: str) -> int:
-        """How many bytes a member says it has.
+        """Declared size of a member in bytes.
 
         Raises:
             ValueError: there is no such member, or what it says cannot be.
@@ -84,7 +84,7 @@ class Members:
         return info.file_size
 
     def read(self, name: str, most: int) -> bytes:
-        """The contents of a member of at most so many bytes.
+        """Contents of a member of at most so many bytes.
 
         Raises:
             ValueError: it is longer, or damaged.
@@ -97,7 +97,7 @@ class Members:
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """A member for reading here and there, whose checksum has been found right.
+        """Seekable member, whose checksum has been verified.
 
         One that is compressed is unpacked into a file without a name.
         """
@@ -133,7 +133,7 @@ class Members:
 
     @contextlib.contextmanager
     def _blamed(self, name: str) -> Iterator[None]:
-        """Errors within name the member."""
+        """Context in which errors name the member."""
         import zipfile
         import zlib
 
@@ -149,7 +149,7 @@ class Members:
 
 
 class _Stored(io.RawIOBase):
-    """A stored member, read where it lies.
+    """Uncompressed member, read in place.
 
     What a ZipFile opens reads all from the first byte on again for each step back, and HDF5 goes
     back and forth.
@@ -188,7 +188,7 @@ class _Stored(io.RawIOBase):
 
 @contextlib.contextmanager
 def in_place(archive: "zipfile.ZipFile", file: IO[bytes], name: str) -> Iterator[int]:
-    """Add a stored member that is written to the end of the zip file itself, here and there.
+    """Context that adds an uncompressed member, written in place to the end of the zip file.
 
     A ZipFile takes a member from its first byte to its last. What is not written so would have to
     lie on the disk twice.
@@ -226,7 +226,7 @@ def in_place(archive: "zipfile.ZipFile", file: IO[bytes], name: str) -> Iterator
 
 @contextlib.contextmanager
 def members_of(path: Path, kind: str) -> Iterator[Members]:
-    """The members of a zip file.
+    """Members of a zip file.
 
     Args:
         path: the file.
@@ -255,7 +255,7 @@ def members_of(path: Path, kind: str) -> Iterator[Members]:
 
 
 def _check_directory(path: Path, kind: str) -> None:
-    """Refuse a table of contents that would take long to read."""
+    """Refuse a directory that would take long to read."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - _LONGEST_COMMENT - 22 - 20))

@@ -1,4 +1,4 @@
-"""Serving: a model that follows its file, and requests of many threads in one batch."""
+"""Serving: models reloaded with their file, and dynamic batching of requests."""
 
 from cdl._common.public_names import publish
 from cdl.serving.batcher import Batcher

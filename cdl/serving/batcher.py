@@ -1,4 +1,4 @@
-"""Requests of many threads, gathered into batches."""
+"""Dynamic batching of requests from many threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Array = NDArray[Any]
 
 
 class Batcher(Hinting):
-    """Gathers requests that come at the same time, and predicts them in one call.
+    """Dynamic batching: requests of many threads are predicted in one call.
 
     Worth it for nets whose prediction takes longer than a request waits, and whose batches cost
     less than their rows alone. A row's answer has the same bits alone and within any batch.
@@ -67,7 +67,7 @@ class Batcher(Hinting):
         weakref.finalize(self, self._queue.end)
 
     def predict(self, x: Any, timeout: float | None = None) -> Any:
-        """The outputs for the rows of x; waits for them.
+        """Outputs for the rows of x, once they are computed.
 
         Args:
             x: an array, or a list or dict of arrays for a model of several inputs.
@@ -89,7 +89,7 @@ class Batcher(Hinting):
             future.cancel()
 
     def submit(self, x: Any) -> Future[Any]:
-        """A future of the outputs for the rows of x; `asyncio.wrap_future` makes it awaitable.
+        """Future of the outputs for the rows of x; `asyncio.wrap_future` makes it awaitable.
 
         Args:
             x: an array, or a list or dict of arrays for a model of several inputs. It must not be
@@ -105,7 +105,7 @@ class Batcher(Hinting):
         return self._queue.put(request)
 
     def health(self) -> dict[str, Any]:
-        """Counts, in values that JSON has.
+        """Counters of the batcher, as JSON values.
 
         Returns:
             `waiting`: requests that wait now; `requests`, `rows` and `batches` that were answered
@@ -116,7 +116,7 @@ class Batcher(Hinting):
         return {"waiting": len(there.waiting), **counts, "closed": there.closed}
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more requests; those that wait are answered.
+        """Refuse new requests, and answer those that wait.
 
         Args:
             timeout: seconds to wait for the answers; None waits for the last one.
@@ -183,7 +183,7 @@ def _request(x: Any) -> _Request:
 
 
 class _Queue:
-    """The requests that wait, and the thread that answers them.
+    """Queue of waiting requests, and the thread that answers them.
 
     Args:
         function: gives the outputs for arrays.
@@ -203,13 +203,13 @@ class _Queue:
         _queues.add(self)
 
     def renew(self) -> None:
-        """Begin without requests and without a thread, as a forked child does."""
+        """Reset to no requests and no thread, as in a forked child."""
         self.waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
 
     def put(self, request: _Request) -> Future[Any]:
-        """Let a request wait; see `Batcher.submit`."""
+        """Add a request; see `Batcher.submit`."""
         with self._changed:
             if self.closed:
                 raise RuntimeError("Batcher: it is closed")
@@ -227,7 +227,7 @@ class _Queue:
         return request.future
 
     def end(self) -> None:
-        """Take no more requests."""
+        """Refuse new requests from now on."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()
@@ -250,7 +250,7 @@ class _Queue:
             del batch  # whoever asked may want the memory back
 
     def _gathered(self) -> list[_Request]:
-        """The requests of the next batch, once they are there."""
+        """Requests of the next batch, once they are there."""
         first = self.waiting[0]
         while True:
             batch: list[_Request] = []
@@ -268,7 +268,7 @@ class _Queue:
         return batch
 
     def _answer(self, batch: list[_Request]) -> None:
-        """Give each request its rows of the outputs, or its error."""
+        """Set each request's result, its rows of the outputs or its error."""
         batch = [each for each in batch if each.future.set_running_or_notify_cancel()]
         if not batch:
             return
@@ -301,7 +301,7 @@ class _Queue:
         self.rows += sum(each.rows for each in batch)
 
     def _outputs(self, batch: list[_Request]) -> list[Any]:
-        """The outputs of each request."""
+        """Outputs of each request."""
         first = batch[0]
         if len(batch) == 1:
             return [self._function(first.x)]
@@ -327,7 +327,7 @@ class _Queue:
 
 @dataclass
 class _Rows:
-    """Copies some rows of an array, so that nobody holds or changes what others were given."""
+    """Copier of rows of an array, so that no caller shares memory with another."""
 
     start: int
     end: int

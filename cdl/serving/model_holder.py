@@ -1,4 +1,4 @@
-"""A served model that is replaced when its file is."""
+"""Hot reload of a served model when its file changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = logging.getLogger("cdl")
 
 
 class ModelHolder(Hinting):
-    """A model from a file, replaced when the file is: loaded, warmed up, and only then swapped in.
+    """Model of a file, hot-swapped when the file changes: loaded, warmed up, then swapped in.
 
     A thread looks at the file. A new one is loaded beside the model that serves; requests that have
     begun finish on the old model. A file that is damaged, half written, gone, or whose model fails
@@ -82,7 +82,7 @@ class ModelHolder(Hinting):
 
     @property
     def model(self) -> Model:
-        """The model that serves now; keep it for the length of a request, and no longer."""
+        """Current model; keep it for the length of a request, and no longer."""
         if self._watcher is None:
             self._watch()
         return self._model
@@ -94,7 +94,7 @@ class ModelHolder(Hinting):
         verbose: int | str = 0,
         finite: bool = False,
     ) -> Any:
-        """The outputs of the model that serves now.
+        """Outputs of the current model.
 
         Args:
             x: see `Model.predict`.
@@ -110,7 +110,7 @@ class ModelHolder(Hinting):
         return self.model.predict(x, batch_size=batch_size, verbose=verbose)
 
     def reload(self) -> None:
-        """Load the file now, whether it has changed or not.
+        """Load the file now, changed or not.
 
         Raises:
             ValueError: what `load_model` and `warm_up` raise; the old model serves on.
@@ -133,7 +133,7 @@ class ModelHolder(Hinting):
                 self._failures, self._error = 0, None
 
     def health(self) -> dict[str, Any]:
-        """The state of the holder, in values that JSON has.
+        """State of the holder, as JSON values.
 
         Returns:
             `healthy`: whether the file was loaded when it was tried last; `error`: why not, None if
@@ -152,7 +152,7 @@ class ModelHolder(Hinting):
         }
 
     def close(self, timeout: float | None = None) -> None:
-        """End the thread; the model goes on serving, and no other one takes its place.
+        """End the thread; the current model stays.
 
         Args:
             timeout: seconds to wait for a load that is under way; None waits for its end.
@@ -172,7 +172,7 @@ class ModelHolder(Hinting):
         return f"<ModelHolder {str(self.filepath)!r}, loads={self._loads}, error={self._error!r}>"
 
     def _watch(self) -> None:
-        """Start the thread, if there is to be one and there is none."""
+        """Start the thread, if one is wanted and there is none."""
         if self._every is None or self._stop.is_set():
             return
         with self._starting:
@@ -186,7 +186,7 @@ class ModelHolder(Hinting):
                 self._watcher.start()
 
     def _look(self) -> None:
-        """Load the file if it has changed, or if a bad one is due to be tried again."""
+        """Load the file if it has changed, or if a bad one is due for another try."""
         bad = self._error is not None
         if _state(self.filepath) == self._seen and not (bad and clock.now() > self._again_at):
             return
@@ -200,7 +200,7 @@ class ModelHolder(Hinting):
             _log.info("%s: a new model serves", self.filepath)
 
     def _after_fork(self) -> None:
-        """Leave behind what belongs to threads that a forked child does not have."""
+        """Drop what belongs to threads that a forked child does not have."""
         stopped = self._stop.is_set()
         self._stop, self._loading = threading.Event(), threading.Lock()
         self._watcher = None
@@ -213,7 +213,7 @@ class ModelHolder(Hinting):
 def _follow(
     holder_of: Callable[[], ModelHolder | None], stop: threading.Event, every: float
 ) -> None:
-    """Look at the file of a holder until that is closed or nobody has it any more."""
+    """Watch the file of a holder until that is closed or garbage-collected."""
     while not stop.wait(every):
         holder = holder_of()
         if holder is None:
@@ -223,7 +223,7 @@ def _follow(
 
 
 def _state(path: Path) -> Any:
-    """A value that changes with the file at a path; why there is none, if there is none."""
+    """Value that changes with the file at a path; the reason if there is none."""
     try:
         found = path.stat()
     except OSError as error:

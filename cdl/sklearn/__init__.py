@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn with MLPClassifier's and MLPRegressor's parameters.
+"""Estimators for scikit-learn with the parameters of MLPClassifier and MLPRegressor.
 
     from cdl.sklearn import CDLClassifier as MLPClassifier
 

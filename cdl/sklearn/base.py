@@ -1,4 +1,4 @@
-"""What CDLClassifier and CDLRegressor share: `fit` from checked data to a net."""
+"""Common base of CDLClassifier and CDLRegressor: `fit` from checked data to a net."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all othe
 
 
 class Perceptron(BaseEstimator, Hinting):
-    """Base of the two estimators; a subclass says what its targets are and what its loss is."""
+    """Base of the two estimators; a subclass has the form of targets and the loss."""
 
     model_: Any
     n_features_in_: int
@@ -32,12 +32,12 @@ class Perceptron(BaseEstimator, Hinting):
     _best_weights: list[NDArray[np.float32]]
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled and copied: all but what the core has built."""
+        """Attributes to pickle and copy: all but the built core."""
         state = dict(super().__getstate__())
         state.pop("_trainer", None)
         return state
 
-    # What a subclass has
+    # Methods of subclasses
 
     def _objective(self) -> Objective:
         raise NotImplementedError
@@ -47,18 +47,18 @@ class Perceptron(BaseEstimator, Hinting):
         raise NotImplementedError
 
     def _targets(self, y: Any, first: bool, incremental: bool, classes: Any) -> NDArray[Any]:
-        """Targets as the loss wants them; what they are is kept if this is the first fit."""
+        """Targets in the form of the loss; their kind is stored in the first fit."""
         raise NotImplementedError
 
     def _weights_of_classes(self, y: Any, incremental: bool) -> NDArray[Any] | None:
         return None
 
     def _lacking(self, y: NDArray[Any]) -> NDArray[np.float64] | None:
-        """For each row what the core's loss lacks, or None."""
+        """Per-row difference between scikit-learn's loss and the core's, or None."""
         return None
 
     def _stratified(self, y: NDArray[Any]) -> NDArray[Any] | None:
-        """By what rows for validation are drawn evenly, or None."""
+        """Labels that stratify the validation rows, or None."""
         return None
 
     def _scored(self, x: Any, y: NDArray[Any], weight: Any) -> Callable[[], float]:
@@ -144,7 +144,7 @@ class Perceptron(BaseEstimator, Hinting):
     def _begin(
         self, settings: Settings, objective: Objective, random: np.random.RandomState
     ) -> None:
-        """A net with weights, and nothing learned."""
+        """Net with initial weights."""
         sizes = (self.n_features_in_, *settings.hidden_layer_sizes, objective.outputs)
         self.model_ = new_model(sizes, settings.activation, objective.activation, random)
         self.n_iter_ = self.t_ = 0
@@ -158,7 +158,7 @@ class Perceptron(BaseEstimator, Hinting):
     def _split(
         self, settings: Settings, y: NDArray[Any], random: np.random.RandomState
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Numbers of the rows for training, and of those for validation."""
+        """Row numbers for training, and for validation."""
         from sklearn.model_selection import train_test_split
 
         rows, held_out = train_test_split(
@@ -177,7 +177,7 @@ class Perceptron(BaseEstimator, Hinting):
     def _trainer_for(
         self, objective: Objective, alpha: float, batches: Batches, incremental: bool
     ) -> Trainer:
-        """A Trainer; that of the last `partial_fit` if it does for this one too."""
+        """Trainer for the data; that of the last `partial_fit` if it fits."""
         key = (id(self.model_), id(self._optimizer), alpha, batches.size, batches.weighted)
         kept = self._trainer
         if kept is not None and kept[0] == key:
@@ -189,10 +189,10 @@ class Perceptron(BaseEstimator, Hinting):
         self._trainer = (key, trainer) if incremental else None
         return trainer
 
-    # What has been learned
+    # State after training
 
     def _outputs(self, x: Any) -> NDArray[Any]:
-        """What the net puts out for rows: in float64, but for rows of float32."""
+        """Outputs of the net for rows: in float64, except for rows of float32."""
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
@@ -208,7 +208,7 @@ class Perceptron(BaseEstimator, Hinting):
 
     @property
     def coefs_(self) -> list[NDArray[np.float32]]:
-        """The kernels, one a layer, of shape (inputs, outputs); fresh arrays."""
+        """Kernels, one a layer, of shape (inputs, outputs); fresh arrays."""
         return [layer.kernel.numpy() for layer in self._fitted_model().layers]
 
     @coefs_.setter
@@ -218,7 +218,7 @@ class Perceptron(BaseEstimator, Hinting):
 
     @property
     def intercepts_(self) -> list[NDArray[np.float32]]:
-        """The biases, one a layer; fresh arrays."""
+        """Biases, one a layer; fresh arrays."""
         return [layer.bias.numpy() for layer in self._fitted_model().layers]
 
     @intercepts_.setter
@@ -244,7 +244,7 @@ _AS_SCIKIT_LEARN_SAYS = {
 
 
 def _sample_weights(owner: str, given: Any, rows: int) -> NDArray[np.float64] | None:
-    """Weights of the rows, none below 0 and not all 0; None for none, or for one for all."""
+    """Sample weights, none below 0 and not all 0; None for none, or for one for all."""
     if given is None:
         return None
     if isinstance(given, Real):

@@ -1,4 +1,4 @@
-"""Which rows make which batch of an epoch, and what their weights and penalty are.
+"""Batches of an epoch: their rows, weights and penalties.
 
 The loss of a batch is, as in scikit-learn's MLP, ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over
 its rows. The core divides by the number of rows, so it is given weights that make up for that, and
@@ -20,7 +20,7 @@ _FEW = 200
 
 
 class Epoch(NamedTuple):
-    """The batches of an epoch.
+    """Batches of an epoch.
 
     Attributes:
         order: numbers of the rows, batch by batch; None for all as they come.
@@ -33,7 +33,7 @@ class Epoch(NamedTuple):
     shares: NDArray[np.float32]
 
     def mean(self, values: NDArray[np.float64]) -> float:
-        """The mean of a number of each row of X, weighted as the losses are."""
+        """Mean of a number per row of X, weighted as the losses are."""
         if self.weight is not None:
             values = values * self.weight
         return float((values if self.order is None else values[self.order]).mean())
@@ -86,7 +86,7 @@ class Batches:
         self._fixed = None if self._shuffle else self._epoch()
 
     def next_epoch(self, random: np.random.RandomState) -> Epoch:
-        """The batches of another epoch."""
+        """Batches of another epoch."""
         if self._fixed is not None:
             return self._fixed
         drawn = random.permutation(self.rows)
@@ -111,7 +111,7 @@ class Batches:
         return Epoch(self._order, weight, (1.0 / sums).astype(np.float32))
 
     def _merge(self, x: Any, y: NDArray[Any]) -> int:
-        """Take one row of each kind, in an order that depends only on what is in the rows."""
+        """Deduplicate rows, in an order that depends only on their contents."""
         given = np.arange(x.shape[0]) if self._order is None else self._order
         kinds: dict[bytes, int] = {}
         weight = np.zeros(x.shape[0])
@@ -124,7 +124,7 @@ class Batches:
 
 
 def _contents(x: Any, y: NDArray[Any], rows: NDArray[np.int64]) -> list[bytes]:
-    """What is in some rows of x and y, as the core reads them: in float32.
+    """Contents of some rows of x and y as bytes, as the core reads them: in float32.
 
     Of x that is the columns that are not 0, and the numbers there, dense or sparse.
     """

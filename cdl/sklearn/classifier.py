@@ -17,7 +17,7 @@ from cdl.sklearn.versions import ClassifierMixin, available_if, validated
 
 
 class CDLClassifier(ClassifierMixin, Perceptron):
-    """A net of dense layers for classes, as scikit-learn's MLPClassifier is one.
+    """Multi-layer perceptron classifier, like scikit-learn's MLPClassifier.
 
     It minimizes ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over batches of rows, where l is the
     crossentropy. Parameters, defaults and attributes are MLPClassifier's (1.9); with the same
@@ -143,7 +143,7 @@ class CDLClassifier(ClassifierMixin, Perceptron):
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train for one epoch, going on from what has been learned.
+        """Train for one epoch, from the current weights.
 
         Args:
             X: as in `fit`.
@@ -158,22 +158,22 @@ class CDLClassifier(ClassifierMixin, Perceptron):
         return self._fit(X, y, sample_weight, True, classes)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The most probable label of each row; columns of 0 and 1 for several labels a row."""
+        """Most probable label of each row; columns of 0 and 1 for several labels a row."""
         outputs = self._outputs(X)
         return self._labels.decode(outputs)
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """The probability of each class, in the order of `classes_`."""
+        """Probability of each class, in the order of `classes_`."""
         outputs = self._outputs(X)
         return self._labels.probabilities(outputs)
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
-        """The logarithms of the probabilities."""
+        """Logarithms of the probabilities of `predict_proba`."""
         with np.errstate(divide="ignore"):
             logarithms: NDArray[Any] = np.log(self.predict_proba(X))
         return logarithms
 
-    # What the base asks for
+    # Methods that the base calls
 
     def _validated(self, x: Any, y: Any, first: bool) -> Any:
         if y is None and not first:
@@ -240,7 +240,7 @@ class CDLClassifier(ClassifierMixin, Perceptron):
         return {"multilabel": True}
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: several labels a row, sparse X."""
+        """Tags of scikit-learn: several labels a row, sparse X."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         tags.input_tags.sparse = True

@@ -1,4 +1,4 @@
-"""Labels of any dtype as numbers for the core, and the core's outputs as labels."""
+"""Label encoding: labels of any dtype as numbers for the core, and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Labels:
-    """The classes of a classifier, and which of three forms its targets have.
+    """Classes of a classifier, and which of three forms its targets have.
 
     Args:
         classes: the sorted classes; of several labels a row, their numbers.
@@ -28,7 +28,7 @@ class Labels:
 
     @classmethod
     def of(cls, y: Any) -> Labels:
-        """The labels that occur in y.
+        """Labels that occur in y.
 
         Raises:
             ValueError: y holds no labels, or several classes for each of several outputs.
@@ -48,7 +48,7 @@ class Labels:
         return cls(np.unique(y), False)
 
     def encode(self, y: Any) -> NDArray[Any]:
-        """Labels as the loss wants them: columns of 0 and 1, 0 or 1, or numbers of classes.
+        """Labels in the form of the loss: columns of 0 and 1, 0 or 1, or class numbers.
 
         Raises:
             ValueError: a label outside the classes.
@@ -78,7 +78,7 @@ class Labels:
         return codes if self.outputs > 1 else codes.astype(np.float32)
 
     def check_same(self, y: NDArray[Any]) -> None:
-        """Refuse labels of which some do not occur: what `warm_start` asks for."""
+        """Refuse labels other than those of the last fit, as `warm_start` requires."""
         found = np.unique(y)
         if not np.array_equal(found, self.classes):
             raise ValueError(
@@ -87,7 +87,7 @@ class Labels:
             )
 
     def are_right(self, outputs: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.bool_]:
-        """For each row whether the most probable label, or all of several, is the encoded one."""
+        """Whether each row's most probable label, or all of several, is the encoded one."""
         right: NDArray[np.bool_]
         if self.several:
             right = ((outputs > 0.5) == codes).all(axis=1)
@@ -98,7 +98,7 @@ class Labels:
         return right
 
     def decode(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """The most probable label of each row; columns of 0 and 1 of several labels a row."""
+        """Most probable label of each row; columns of 0 and 1 of several labels a row."""
         if self.several:
             return (outputs > 0.5).astype(np.int64)
         if self.outputs > 1:
@@ -109,7 +109,7 @@ class Labels:
         return labels
 
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """A column for each class, or for each label of several."""
+        """Column of probabilities per class, or per label of several."""
         if self.outputs > 1 or self.several:
             return outputs
         if len(self.classes) == 1:

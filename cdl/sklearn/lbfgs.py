@@ -1,4 +1,4 @@
-"""The solver "lbfgs": SciPy's L-BFGS-B on loss and gradient of all rows at once."""
+"""Solver "lbfgs": SciPy's L-BFGS-B on loss and gradient of all rows at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINE_SEARCH_ENDED = 2  # SciPy's status
 
 
 class _Function:
-    """Loss and gradient of a net's weights, in one vector: all kernels, then all biases.
+    """Loss and gradient as a function of one vector: all kernels, then all biases.
 
     The gradient is read from the slot of a step of SGD without momentum, which is ``-rate * g``.
     """
@@ -59,13 +59,13 @@ class _Function:
         self.shown = np.nan  # the loss as scikit-learn shows it
 
     def assign(self, weights: NDArray[np.float64]) -> None:
-        """Set the net's weights."""
+        """Set the net's weights from the vector."""
         sizes = np.cumsum([np.prod(v.shape, dtype=int) for v in self._variables])[:-1]
         for variable, part in zip(self._variables, np.split(weights, sizes), strict=True):
             variable.assign(part.reshape(variable.shape))
 
     def weights(self) -> NDArray[np.float64]:
-        """The net's weights."""
+        """Weights of the net as a vector."""
         return np.concatenate([v.numpy().ravel() for v in self._variables]).astype(np.float64)
 
     def __call__(self, weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -90,7 +90,7 @@ def run(
     y: NDArray[Any],
     weight: NDArray[Any] | None,
 ) -> None:
-    """Minimize; sets the weights of the estimator's net, `loss_` and `n_iter_`."""
+    """Minimize the loss; sets the weights of the estimator's net, `loss_` and `n_iter_`."""
     from scipy.optimize import minimize
 
     batches = Batches(x, y, weight, x.shape[0], False)

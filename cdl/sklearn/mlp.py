@@ -1,4 +1,4 @@
-"""The net of an estimator: a Sequential of Dense layers, and how the core trains it.
+"""Net of an estimator: a Sequential of Dense layers, and its training in the core.
 
 Initial weights are drawn as scikit-learn's MLP draws them, in the same order from the same
 generator, so that the same `random_state` starts from the same net there and here.
@@ -25,7 +25,7 @@ _SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C has its t
 
 
 class Objective(NamedTuple):
-    """What is minimized.
+    """Output activation and loss of an estimator.
 
     Attributes:
         activation: of the last layer, by its Keras name.
@@ -45,7 +45,7 @@ class Objective(NamedTuple):
 def new_model(
     sizes: Sequence[int], activation: str, last: str, random: np.random.RandomState
 ) -> Sequential:
-    """A model of Dense layers.
+    """New model of Dense layers.
 
     Args:
         sizes: of the input and of each layer's output.
@@ -71,14 +71,14 @@ def new_model(
 
 
 def new_optimizer(settings: Settings) -> Any:
-    """The optimizer of that solver; "lbfgs" reads gradients from what SGD keeps of them."""
+    """Optimizer of the solver; "lbfgs" reads gradients from the slots of SGD."""
     if settings.solver == "adam":
         return Adam(settings.learning_rate_init, settings.beta_1, settings.beta_2, settings.epsilon)
     return SGD(settings.learning_rate_init, settings.momentum, settings.nesterovs_momentum)
 
 
 class Trainer:
-    """Runs epochs over one kind of data: what the core has built for a net, rows and weights.
+    """Trainer of a net on one kind of data, with the built program.
 
     Args:
         model: the net.
@@ -143,13 +143,13 @@ class Trainer:
         return loss * self._shown + constant + (penalty / rows if rows else 0.0)
 
     def release(self) -> None:
-        """Let go of the data."""
+        """Release the data of the epochs."""
         nothing = [np.empty((0, *value.shape), np.float32) for value in self._inputs]
         self._executor.begin(nothing, 1)
 
 
 def lower(model: Sequential, objective: Objective, weighted: bool) -> Program:
-    """One step: rows, targets and weights in, the loss out."""
+    """Program of a step: rows, targets and weights in, the loss out."""
     program = Program()
     (x,) = model._input_infos()
     prediction = model.append_to(program, program.input(x.row, role="x"))

@@ -1,4 +1,4 @@
-"""The parameters of CDLClassifier and CDLRegressor, checked when `fit` begins.
+"""Parameters of CDLClassifier and CDLRegressor, checked when `fit` begins.
 
 scikit-learn wants constructors that store what they are given and check nothing.
 """
@@ -18,7 +18,7 @@ _ACTIVATIONS = {"identity": "linear", "logistic": "sigmoid", "tanh": "tanh", "re
 
 
 class Settings(NamedTuple):
-    """The parameters as training uses them; see CDLClassifier for what each one means."""
+    """Parameters as training uses them; see CDLClassifier for each one."""
 
     hidden_layer_sizes: tuple[int, ...]
     activation: str  # as cdl calls it
@@ -45,7 +45,7 @@ class Settings(NamedTuple):
 
 
 def checked(estimator: Any) -> Settings:
-    """The parameters of an estimator.
+    """Checked parameters of an estimator.
 
     Raises:
         ValueError: one of them is not what it may be; the message names it.

@@ -17,7 +17,7 @@ from cdl.sklearn.versions import RegressorMixin, available_if, validated
 
 
 class CDLRegressor(RegressorMixin, Perceptron):
-    """A net of dense layers for numbers, as scikit-learn's MLPRegressor is one.
+    """Multi-layer perceptron regressor, like scikit-learn's MLPRegressor.
 
     It minimizes ``(sum w l + alpha / 2 |coefs|^2) / sum w`` over batches of rows, where l is half
     the squared error, summed over the outputs, or Poisson's deviance. Parameters, defaults and
@@ -122,15 +122,15 @@ class CDLRegressor(RegressorMixin, Perceptron):
 
     @available_if(has_partial_fit)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one epoch, going on from what has been learned; arguments as in `fit`."""
+        """Train for one epoch, from the current weights; arguments as in `fit`."""
         return self._fit(X, y, sample_weight, True)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """A number, or a row of them, for each row."""
+        """Predicted number, or a row of them, for each row."""
         outputs = self._outputs(X)
         return outputs.ravel() if self.n_outputs_ == 1 else outputs
 
-    # What the base asks for
+    # Methods that the base calls
 
     def _validated(self, x: Any, y: Any, first: bool) -> Any:
         if y is None and not first:
@@ -186,7 +186,7 @@ class CDLRegressor(RegressorMixin, Perceptron):
         return {"multioutput": True}
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: several outputs a row, sparse X."""
+        """Tags of scikit-learn: several outputs a row, sparse X."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.input_tags.sparse = True

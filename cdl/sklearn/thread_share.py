@@ -1,4 +1,4 @@
-"""The share of the machine's cores that an estimator may use where others run beside it.
+"""Share of the machine's cores that an estimator may use beside others.
 
 joblib starts workers in three ways. Processes of loky, its default, are told their share by
 OMP_NUM_THREADS before they start, and the core reads that when it is loaded. Threads, and forked
@@ -20,7 +20,7 @@ from cdl import _core
 
 @contextmanager
 def shared_threads() -> Iterator[None]:
-    """Within this, what the calling thread builds and runs keeps to its share of the cores."""
+    """Context in which the calling thread keeps to its share of the cores."""
     before = _core.limit_threads(1) if is_one_of_many() else None
     try:
         yield

@@ -1,4 +1,4 @@
-"""Epochs until the loss or a validation score no longer gets better.
+"""Training loop with early stopping, by the loss or a validation score.
 
 Rules, messages and attributes are those of scikit-learn's MLP (1.9).
 """
@@ -19,7 +19,7 @@ _SMALLEST_RATE = 1e-6  # where learning_rate="adaptive" gives up
 
 
 class Progress:
-    """What an estimator knows of its training beside the weights; its attributes go by that.
+    """State of an estimator's training beside the weights, kept in its attributes.
 
     Args:
         estimator: has `loss_curve_`, `best_loss_`, `validation_scores_` and their like.
@@ -31,7 +31,7 @@ class Progress:
         self._settings = settings
 
     def begin(self) -> None:
-        """Before the first epoch of a net."""
+        """Reset the state before the first epoch of a net."""
         early = self._settings.early_stopping
         of = self._of
         of.loss_curve_ = []
@@ -41,7 +41,7 @@ class Progress:
         of.best_loss_ = None if early else np.inf
 
     def add(self, loss: float) -> None:
-        """The loss of an epoch."""
+        """Add the loss of an epoch."""
         of = self._of
         of.n_iter_ += 1
         of.loss_ = loss
@@ -49,13 +49,13 @@ class Progress:
         self.say(f"Iteration {of.n_iter_}, loss = {loss:.8f}")
 
     def compare_loss(self) -> None:
-        """Count the epochs in which the loss has not become smaller by `tol`."""
+        """Count the epochs in which the loss has not decreased by `tol`."""
         of = self._of
         self._count(not of.loss_ > of.best_loss_ - self._settings.tol)
         of.best_loss_ = min(of.best_loss_, of.loss_)
 
     def compare_score(self, score: float) -> bool:
-        """The same for the score on the rows for validation; whether it is the best so far."""
+        """Count epochs without a better validation score; whether it is the best so far."""
         of = self._of
         of.validation_scores_.append(score)
         self.say(f"Validation score: {score:.6f}")
@@ -68,7 +68,7 @@ class Progress:
         self._of._no_improvement_count = 0 if better else self._of._no_improvement_count + 1
 
     def is_over(self) -> bool:
-        """Whether to stop; with an adaptive rate, go on with a fifth of it as long as one can."""
+        """Whether to stop; an adaptive rate is first divided by five, as long as possible."""
         of, settings = self._of, self._settings
         if of._no_improvement_count <= settings.n_iter_no_change:
             return False
@@ -87,7 +87,7 @@ class Progress:
         return False
 
     def say(self, line: str) -> None:
-        """Print a line if `verbose`."""
+        """Print a line, with `verbose`."""
         if self._settings.verbose:
             print(line)
 
@@ -105,7 +105,7 @@ def run(
     lacking: NDArray[np.float64] | None = None,
     epochs: int | None = None,
 ) -> None:
-    """Train until it no longer helps, or for a number of epochs.
+    """Train until there is no improvement, or for a number of epochs.
 
     Args:
         estimator: whose attributes tell of it.

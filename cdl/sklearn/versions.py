@@ -1,4 +1,4 @@
-"""What versions of scikit-learn do differently; the error where there is none."""
+"""Differences between scikit-learn's versions, and the error without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def validated(estimator: Any, *arrays: Any, **options: Any) -> Any:
-    """X, or X and y, as arrays that scikit-learn has checked; sets `n_features_in_` and names.
+    """X, or X and y, as arrays checked by scikit-learn; sets `n_features_in_` and names.
 
     Args:
         estimator: whose attributes are set, or with ``reset=False`` compared.

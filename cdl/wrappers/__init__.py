@@ -1,4 +1,4 @@
-"""The user's models as scikit-learn's estimators, under Keras's names.
+"""scikit-learn wrappers of models, under Keras's names.
 
 They need scikit-learn, which is loaded when the first of them is used.
 """

@@ -17,7 +17,7 @@ from cdl.wrappers.wrapper import Wrapper
 
 
 class SKLearnClassifier(ClassifierMixin, Wrapper):
-    """A model as a classifier of scikit-learn.
+    """Wrapper of a model as a scikit-learn classifier.
 
     The labels y may have any dtype. The model gets them as columns of 0 and 1, one for each class,
     also if there are only two, and puts out as many numbers; the largest is the answer.
@@ -40,13 +40,13 @@ class SKLearnClassifier(ClassifierMixin, Wrapper):
     classes_: NDArray[Any]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The label of each row with the largest output."""
+        """Label of each row's largest output."""
         largest = self._outputs(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[largest]
         return labels
 
     def decision_function(self, X: Any) -> NDArray[Any]:
-        """The model's outputs for each row; of two classes the second less the first.
+        """Outputs of the model for each row; of two classes the second less the first.
 
         Keras gives both outputs of two classes, which scikit-learn's scorers do not take.
         """
@@ -83,14 +83,14 @@ class SKLearnClassifier(ClassifierMixin, Wrapper):
         return {"poor_score": True}
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: nobody knows how good a model of the user's is."""
+        """Tags of scikit-learn: a custom model of unknown quality."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True
         return tags
 
 
 class SKLearnRegressor(RegressorMixin, Wrapper):
-    """A model as a regressor of scikit-learn.
+    """Wrapper of a model as a scikit-learn regressor.
 
     The model gets y in columns, also if it is only one.
 
@@ -111,7 +111,7 @@ class SKLearnRegressor(RegressorMixin, Wrapper):
     _in_columns: bool  # whether y was
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The model's outputs, of the shape that y had; in float64, but for float32 X."""
+        """Outputs of the model in the shape of y; in float64, except for float32 X."""
         outputs = self._outputs(X)
         if getattr(X, "dtype", None) != np.float32:
             outputs = outputs.astype(np.float64)
@@ -132,7 +132,7 @@ class SKLearnRegressor(RegressorMixin, Wrapper):
         return {"poor_score": True, "multioutput": True}
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: several outputs; nobody knows how good a model is."""
+        """Tags of scikit-learn: several outputs, and a custom model of unknown quality."""
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         tags.target_tags.multi_output = True
@@ -140,7 +140,7 @@ class SKLearnRegressor(RegressorMixin, Wrapper):
 
 
 class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrapper):
-    """A model as a transformer of scikit-learn: `transform` gives its outputs.
+    """Wrapper of a model as a scikit-learn transformer: `transform` gives its outputs.
 
     Args:
         model: a compiled Model, of which `fit` trains a clone, or a function
@@ -157,7 +157,7 @@ class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrap
     """
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """The model's outputs for each row."""
+        """Outputs of the model for each row."""
         return self._outputs(X)
 
     def _encoded(self, y: NDArray[Any], sample_weight: Any) -> NDArray[Any]:
@@ -175,7 +175,7 @@ class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrap
         return {"preserves_dtype": []}
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: outputs in float32."""
+        """Tags of scikit-learn: outputs in float32."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []
         return tags

@@ -21,7 +21,7 @@ _BASE: Any = needed("sklearn.base", "sklearn", "keras.wrappers.scikit_learn")
 
 
 class _Wrapper(_BASE.BaseEstimator):
-    """Base of the two.
+    """Common base of the wrappers of Keras 2.
 
     Args:
         build_fn: a function that makes a compiled model; None if the class has a `__call__` that
@@ -38,7 +38,7 @@ class _Wrapper(_BASE.BaseEstimator):
         self._check(sk_params)
 
     def _builder(self) -> Callable[..., Any]:
-        """What makes a model, with all its arguments but `self`."""
+        """Function that makes a model, with all its arguments but `self`."""
         made: Any = self if self.build_fn is None else self.build_fn
         is_function = inspect.isroutine(made) or inspect.isclass(made)
         function: Callable[..., Any] = made if is_function else made.__call__
@@ -65,7 +65,7 @@ class _Wrapper(_BASE.BaseEstimator):
         return {**self.sk_params, "build_fn": self.build_fn}
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments."""
+        """Set arguments by name."""
         if "build_fn" in params:
             self.build_fn = params.pop("build_fn")
         self._check(params)
@@ -73,7 +73,7 @@ class _Wrapper(_BASE.BaseEstimator):
         return self
 
     def _of(self, function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
-        """Those of the arguments that a function has, and what a call was given."""
+        """Stored arguments that a function has, updated by those of a call."""
         names = inspect.signature(function).parameters
         return {name: v for name, v in self.sk_params.items() if name in names} | given
 
@@ -113,7 +113,7 @@ class _Wrapper(_BASE.BaseEstimator):
 
 
 class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):
-    """A classifier: `predict` gives labels.
+    """Classifier of Keras 2: `predict` returns labels.
 
     Attributes:
         model: the fitted model.
@@ -137,7 +137,7 @@ class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):
         return super().fit(x, y, **kwargs)
 
     def predict(self, x: Any, **kwargs: Any) -> NDArray[Any]:
-        """The label of each row."""
+        """Label of each row."""
         found = self._outputs(x, kwargs)
         several = found.shape[-1] > 1
         numbers = found.argmax(-1) if several else (found > 0.5).astype("int32")
@@ -145,12 +145,12 @@ class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):
         return labels
 
     def predict_proba(self, x: Any, **kwargs: Any) -> NDArray[Any]:
-        """The probability of each class, in two columns for two classes."""
+        """Probability of each class, in two columns for two classes."""
         found = self._outputs(x, kwargs)
         return np.hstack([1 - found, found]) if found.shape[1] == 1 else found
 
     def score(self, x: Any, y: Any, **kwargs: Any) -> float:
-        """The accuracy, which the model must have among its metrics.
+        """Accuracy, which the model must have among its metrics.
 
         Raises:
             ValueError: it has not.
@@ -173,16 +173,16 @@ class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):
 
 
 class KerasRegressor(_BASE.RegressorMixin, _Wrapper):
-    """A regressor.
+    """Regressor of Keras 2: `predict` returns numbers.
 
     Attributes:
         model: the fitted model.
     """
 
     def predict(self, x: Any, **kwargs: Any) -> NDArray[Any]:
-        """A number for each row."""
+        """Number for each row."""
         return np.squeeze(self._outputs(x, kwargs), axis=-1)
 
     def score(self, x: Any, y: Any, **kwargs: Any) -> float:
-        """The loss with its sign turned, so that more is better, as in Keras 2."""
+        """Negative loss, so that more is better, as in Keras 2."""
         return -self._evaluated(x, y, kwargs)["loss"]

@@ -1,4 +1,4 @@
-"""What the wrappers share: a model, or a function that makes one, fitted and kept."""
+"""Common base of the wrappers: a model, or a function that makes one, fitted and kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SEEDS = 2**31
 
 
 class Wrapper(BaseEstimator, Hinting):
-    """Base of the wrappers.
+    """Base of the wrappers, with `fit` and its checks.
 
     Args:
         model: a compiled Model, of which `fit` trains a clone, or a function
@@ -57,7 +57,7 @@ class Wrapper(BaseEstimator, Hinting):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, **kwargs: Any) -> Self:
-        """Train.
+        """Train the model, or the one that a function makes.
 
         Args:
             X: array, sparse matrix or data frame of shape (rows, features).
@@ -86,11 +86,11 @@ class Wrapper(BaseEstimator, Hinting):
         return self
 
     def _accepts(self) -> dict[str, Any]:
-        """What scikit-learn's check of the data is told."""
+        """Keyword arguments of scikit-learn's check of the data."""
         return {}
 
     def _encoded(self, y: NDArray[Any], sample_weight: Any) -> NDArray[Any]:
-        """The targets as the model gets them."""
+        """Targets in the form that the model takes."""
         raise NotImplementedError
 
     def _seed(self) -> int | None:
@@ -119,7 +119,7 @@ class Wrapper(BaseEstimator, Hinting):
         return made
 
     def _outputs(self, x: Any) -> NDArray[Any]:
-        """What the model puts out for rows."""
+        """Outputs of the model for rows."""
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
@@ -130,17 +130,17 @@ class Wrapper(BaseEstimator, Hinting):
 
     @property
     def epoch_(self) -> int:
-        """Epochs of the last `fit`."""
+        """Number of epochs of the last `fit`."""
         return len(self.history_.epoch) if hasattr(self, "history_") else 0
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: sparse X."""
+        """Tags of scikit-learn: sparse X."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
     def set_fit_request(self, **kwargs: Any) -> Self:
-        """Say which arguments of `fit` a meta-estimator is to hand on: `sample_weight=True`.
+        """Request arguments of `fit` from a meta-estimator: `sample_weight=True`.
 
         Args:
             kwargs: name of the argument; True, False, None or the name under which it comes.
