@@ -1,11 +1,13 @@
 """Instruction "map": emitted for an expression, merged with the maps it reads.
 
 A chain of elementwise operations is one pass over memory: ``merge`` puts the expression of a map
-into that of its only reader, as far as the core's limits go.
+into that of its only reader, as far as the core's limits go. Rows, columns and numbers that are
+broadcast for a map are its operands as they are: ``read_repeated`` leaves the broadcast out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -80,6 +82,8 @@ def merge(program: Rewriter) -> None:
             before = maps.get(id(v))
             if before is None or users[id(v)] > 1 or id(v) in kept:
                 continue
+            if v.shape != i.outputs[0].shape:  # it would be computed for each repetition
+                continue
             merged = _merged(new, v, before)
             if merged is not None:
                 gone.add(id(v))
@@ -90,6 +94,36 @@ def merge(program: Rewriter) -> None:
     for i in program.instructions.of("map"):
         if id(i.outputs[0]) in gone:
             program.instructions.remove(i)
+
+
+def read_repeated(program: Rewriter) -> None:
+    """Maps read what a broadcast repeats, where it repeats each line as often as it needs."""
+    for i in program.instructions.of("map"):
+        (y,) = i.outputs
+        sources = [_repeated(program, v) for v in i.inputs]
+        if all(sources):  # one operand has the shape of the result
+            sources[0] = None
+        inputs = [s or v for s, v in zip(sources, i.inputs, strict=True)]
+        if any(sources) and y.dtype == "float32" and len(set(map(id, inputs))) == len(inputs):
+            program.swap(i, i.reading(inputs))
+    for i in program.instructions.of("broadcast"):
+        (y,) = i.outputs
+        if not program.users(y) and y not in program.outputs and y not in program.external_grads:
+            program.instructions.remove(i)
+
+
+def _repeated(program: Rewriter, value: Value) -> Value | None:
+    """The value of which another one repeats each line, or number, in place; None if none is."""
+    source = program.producer(value)
+    if source is None or source.op != "broadcast" or value.shape[-1] == 1:
+        return None
+    (x,) = source.inputs
+    aligned = (1,) * (len(value.shape) - len(x.shape)) + x.shape
+    same = 0  # leading axes that are not repeated
+    while same < len(aligned) and aligned[same] == value.shape[same]:
+        same += 1
+    in_place = math.prod(aligned[same:-1]) == 1
+    return x if in_place and x.dtype == value.dtype and x.shared == value.shared else None
 
 
 def _merged(user: Instruction, value: Value, before: Instruction) -> Instruction | None:

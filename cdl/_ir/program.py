@@ -484,6 +484,7 @@ class Program:
             program.remove("assign", "objective")
         program.simplify(training)
         rounding.apply(program)
+        mapping.read_repeated(program)
         if training:
             program.fork_values()
         return program.result()

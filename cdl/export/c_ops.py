@@ -337,7 +337,7 @@ def _map(text: "Text", i: "Instruction") -> None:
     steps: list[str] = []
     for x in in_order(root):
         if x.primitive == "argument":
-            names[id(x)] = f"{text.ref(i.inputs[int(x.value)])}[i]"
+            names[id(x)] = _operand(text, i, int(x.value))
         elif x.primitive == "constant":
             names[id(x)] = number(x.value)
         else:
@@ -351,6 +351,19 @@ def _map(text: "Text", i: "Instruction") -> None:
         text.write(step)
     text.write(f"    {text.ref(i.outputs[0])}[i] = {names[id(root)]};")
     text.write("}")
+
+
+def _operand(text: "Text", i: "Instruction", k: int) -> str:
+    """Input k at place i of the result, each line of which it may repeat."""
+    (lines, width), (all_lines, all_width) = map(
+        lines_and_width, (i.inputs[k].shape, i.outputs[0].shape)
+    )
+    place = (
+        "i" if lines * width == all_lines * all_width else f"i / {all_lines // lines * all_width}"
+    )
+    if place != "i" and width > 1:
+        place = f"{place} * {width} + i % {width}"
+    return f"{text.ref(i.inputs[k])}[{place}]"
 
 
 def _in_brackets(operand: str) -> str:

@@ -16,7 +16,7 @@ from cdl.export.numbers import Product, axes, blocks, inference_scale, places
 from cdl.export.onnx_formulas import ELEMENTWISE, activation
 
 if TYPE_CHECKING:
-    from cdl._ir.instruction import Instruction
+    from cdl._ir.instruction import Instruction, Value
     from cdl.export.to_onnx import Graph
 
 Row = Callable[["Graph", "Instruction"], None]
@@ -122,11 +122,16 @@ def _broadcast_batch(g: "Graph", i: "Instruction") -> str:
     return g.node("Expand", g.ref(i.inputs[0]), sizes)
 
 
+def _aligned(g: "Graph", x: "Value", axes: int) -> str:
+    """A value with so many axes behind that of the batch, the first of size 1."""
+    missing = (1,) * (axes - len(x.shape))
+    return g.reshaped(g.ref(x), missing + x.shape, x.shared) if missing else g.ref(x)
+
+
 def _broadcast(g: "Graph", i: "Instruction") -> str:
     (x,), (y,) = i.inputs, i.outputs
-    aligned = (1,) * (len(y.shape) - len(x.shape)) + x.shape
     sizes = y.shape if y.shared else (1, *y.shape)
-    return g.node("Expand", g.reshaped(g.ref(x), aligned, x.shared), g.constant(sizes, "int64"))
+    return g.node("Expand", _aligned(g, x, len(y.shape)), g.constant(sizes, "int64"))
 
 
 def _permute(g: "Graph", i: "Instruction") -> str:
@@ -289,7 +294,7 @@ def _map(g: "Graph", i: "Instruction") -> str:
     names: dict[int, str] = {}
     for x in in_order(root):
         if x.primitive == "argument":
-            names[id(x)] = g.ref(i.inputs[int(x.value)])
+            names[id(x)] = _aligned(g, i.inputs[int(x.value)], len(i.outputs[0].shape))
         elif x.primitive == "constant":
             names[id(x)] = g.constant(x.value)
         else:

@@ -7,6 +7,7 @@
 #ifndef CDL_KERNELS_ELEMENTWISE_H
 #define CDL_KERNELS_ELEMENTWISE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,9 +73,19 @@ struct cdl_map_step {
     uint8_t to, from[3];
 };
 
-/* One run of an expression over lines of one layout, which all values have. */
+/* An operand with fewer numbers than the result: each of its lines, of one number or as many as
+ * the result's, serves `run` lines. 0: the operand has the result's layout. */
+struct cdl_map_repeat {
+    size_t run, ld;
+    bool is_column; /* its lines are of one number */
+};
+
+/* One run of an expression over lines of one layout, which all values have but those that are
+ * repeated. Backward, `out` are gradients of `in`; those of repeated lines are added to it. */
 struct cdl_map {
     size_t lines, width, ld;
+    struct cdl_map_repeat repeat[8];
+    bool backward;
     int n_steps, n_registers, n_constants;
     const struct cdl_map_step *steps;
     const double *constants;

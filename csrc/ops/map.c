@@ -1,4 +1,7 @@
-/* map.c - y = an expression of up to eight values of one shape, element by element.
+/* map.c - y = an expression of up to eight values, element by element.
+ *
+ * A value has the shape of y or is repeated: each of its lines, of y's width or of one number,
+ * serves as many lines of y; its gradient is the sum of theirs.
  *
  * The numbers are its byte code (cdl/_ir/bytecode.py writes and explains it): how many steps are
  * forward, those, and the steps backward. It is decoded once, when the program is built, without
@@ -71,8 +74,20 @@ static const char *check_code(const struct cdl_node *node, bool backward) {
     return NULL;
 }
 
+static bool is_repeated(const struct cdl_tensor *x, const struct cdl_tensor *y) {
+    return !cdl_same_shape(x, y);
+}
+
+static const char *check_operand(const struct cdl_tensor *x, const struct cdl_tensor *y) {
+    if (!is_repeated(x, y)) return cdl_check_alike(x, y);
+    CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(y), "x, output: expected floats");
+    CDL_EXPECT(y->width > 1 && (x->width == 1 || x->width == y->width) && y->lines % x->lines == 0,
+               "output: expected the shape of x, or its lines repeated");
+    return NULL;
+}
+
 static const char *check(const struct cdl_node *node) {
-    for (int k = 0; k < node->n_in; k++) CDL_CHECK(cdl_check_alike(node->in[k], node->out[0]));
+    for (int k = 0; k < node->n_in; k++) CDL_CHECK(check_operand(node->in[k], node->out[0]));
     CDL_EXPECT(node->n_data <= CDL_MAP_CONSTANTS, "constants: expected fewer");
     CDL_EXPECT(node->numbers[N_FORWARD] >= 0 &&
                    (size_t)node->numbers[N_FORWARD] <= node->n_numbers - STEPS,
@@ -145,12 +160,18 @@ static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t l
     struct cdl_map map = {.lines = (last - first) * y->lines,
                           .width = y->width,
                           .ld = y->ld,
+                          .backward = backward,
                           .n_steps = code->way[backward].n_steps,
                           .n_registers = code->way[backward].n_registers,
                           .n_constants = (int)node->n_data,
                           .steps = code->steps + (backward ? code->way[false].n_steps : 0),
                           .constants = node->data};
-    for (int k = 0; k < node->n_in; k++) map.in[k] = cdl_rows(node->in[k], first);
+    for (int k = 0; k < node->n_in; k++) {
+        const struct cdl_tensor *x = node->in[k];
+        map.in[k] = cdl_rows(x, first);
+        if (is_repeated(x, y))
+            map.repeat[k] = (struct cdl_map_repeat){y->lines / x->lines, x->ld, x->width == 1};
+    }
     return map;
 }
 
@@ -188,7 +209,11 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     map.in[CDL_MAP_DY - CDL_MAP_INPUT] = cdl_grad_rows(node->out[0], first);
     map.in[CDL_MAP_Y - CDL_MAP_INPUT] = cdl_rows(node->out[0], first);
     for (int k = 0; k < node->n_in; k++) {
-        if (node->needs[k]) map.out[k] = cdl_grad_rows(node->in[k], first);
+        const struct cdl_tensor *x = node->in[k];
+        if (!node->needs[k]) continue;
+        map.out[k] = cdl_grad_rows(x, first);
+        if (map.repeat[k].run)
+            memset(map.out[k], 0, (last - first) * x->lines * x->ld * sizeof(float));
     }
     if (map.n_steps) ctx->kernels->map(&map);
 }

@@ -289,3 +289,86 @@ def test_a_loss_behind_maps_is_the_loss_of_their_value():
     for form in (forked(program), program.fused()):
         for v, gradient in gradients(form, arrays).items():
             np.testing.assert_allclose(gradient, expected[v], rtol=1e-4, atol=1e-5)
+
+
+# --- operands that are broadcast ---
+
+# By shape of the result: of an operand that each line, column or number is repeated of.
+REPEATED = [
+    ((4, 33), (33,)),  # a row
+    ((4, 33), (4, 1)),  # a column
+    ((4, 33), (1,)),
+    ((5, 3, 16), (5, 1, 16)),
+    ((5, 3, 16), (5, 1, 1)),
+    ((5, 3, 7), (5, 3, 1)),
+    ((200, 5), (5,)),  # many chunks
+    ((200, 5), (200, 1)),
+    ((3, 1500), (1500,)),  # several chunks a line
+    ((3, 1500), (3, 1)),
+    ((2, 100, 1100), (2, 1, 1)),
+]
+
+
+def scaled(program, values, shape):
+    """x exp(-r) + r c, where r and c are broadcast and come first."""
+    x, r, c = (program.emit("broadcast", [v], shape) if v.shape != shape else v for v in values)
+    b, d, a = arguments(3)
+    return program.map(apply("exp", -b) * a + b * d, [r, c, x])
+
+
+@pytest.mark.parametrize(("shape", "other"), REPEATED)
+def test_operands_that_are_broadcast_are_read_as_they_are(shape, other):
+    program = Program()
+    e = program.input((6,))
+    values, last = [], (*shape[:-1], 1)
+    for own in (shape, other, last):
+        z = RNG.normal(size=(6, int(np.prod(own)))).astype(np.float32)
+        values.append(program.emit("reshape", [dense(program, e, weight(z))], own))
+    program.output(scaled(program, values, shape))
+    dy = RNG.normal(size=(6, *shape)).astype(np.float32)
+    oracle = Oracle(program)
+    y = oracle.forward([np.eye(6)])[0]
+    expected = oracle.backward(dy)
+    fused = program.fused()
+    assert not fused_ops(fused, "broadcast")
+    for form, isa in [(forked(program), ISAS[0]), *((fused, isa) for isa in ISAS)]:
+        value, found = pull_back(form, [np.eye(6)], dy, isa=isa)
+        np.testing.assert_allclose(value, y, rtol=2e-6, atol=2e-6)
+        for v, gradient in expected.items():
+            scale = np.abs(gradient).max()
+            np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=3e-6 * scale)
+    one = pull_back(fused, [np.eye(6)], dy, threads=1)
+    two = pull_back(fused, [np.eye(6)], dy, threads=2)
+    assert (one[0] == two[0]).all()
+    assert all((one[1][v] == two[1][v]).all() for v in expected)
+
+
+def fused_ops(program, op):
+    return [i for i in program.instructions if i.op == op]
+
+
+@pytest.mark.parametrize(
+    ("shape", "other"), [((4, 3, 5), (3, 5)), ((4, 3, 5), (4, 1, 5, 1)), ((3, 1), (1, 1))]
+)
+def test_what_is_repeated_among_others_stays_a_broadcast(shape, other):
+    program = Program()
+    if len(other) > len(shape):
+        shape = (*shape[:1], 2, *shape[2:], 7)
+    x, r = program.input(shape), program.input(other)
+    repeated = program.emit("broadcast", [r], shape)
+    program.output(program.map("multiply", [x, repeated]))
+    assert fused_ops(program.fused(), "broadcast")
+    arrays = [RNG.normal(size=(3, *s)).astype(np.float32) for s in (shape, other)]
+    expected = arrays[0] * arrays[1].reshape(3, *(1,) * (len(shape) - len(other)), *other)
+    np.testing.assert_allclose(predict(program.fused(), arrays), expected, rtol=1e-6)
+
+
+def test_a_map_of_rows_and_columns_alone_keeps_one_broadcast():
+    program = Program()
+    row, column = program.input((5,)), program.input((4, 1))
+    both = [program.emit("broadcast", [v], (4, 5)) for v in (row, column)]
+    program.output(program.map("add", both))
+    assert len(fused_ops(program.fused(), "broadcast")) == 1
+    arrays = [RNG.normal(size=(3, *s)).astype(np.float32) for s in ((5,), (4, 1))]
+    expected = arrays[0][:, None] + arrays[1]
+    np.testing.assert_array_equal(predict(program.fused(), arrays), expected)

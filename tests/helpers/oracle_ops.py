@@ -31,19 +31,34 @@ def map_value(expression, arrays):
 HIDDEN = -0.7 * float(np.finfo(np.float32).max)  # a score that no mask shows
 
 
+def repeated(o, v, out):
+    """A value of a map as an array of the result's shape."""
+    aligned = (1,) * (len(out.shape) - len(v.shape)) + v.shape
+    x = o.values[v].reshape(with_batch(v, aligned))
+    return np.broadcast_to(x, (*x.shape[: x.ndim - len(aligned)], *out.shape))
+
+
 def map_forward(o, i):
-    o.values[i.outputs[0]] = map_value(read(i.numbers, i.data), [o.values[v] for v in i.inputs])
+    (out,) = i.outputs
+    arrays = [repeated(o, v, out) for v in i.inputs]
+    o.values[out] = map_value(read(i.numbers, i.data), arrays)
 
 
 def map_backward(o, i):
     """By central differences: an element of the result has one element of each input."""
-    expression, arrays, step = read(i.numbers, i.data), [o.values[v] for v in i.inputs], 1e-6
+    (out,) = i.outputs
+    expression, arrays, step = (
+        read(i.numbers, i.data),
+        [repeated(o, v, out) for v in i.inputs],
+        1e-6,
+    )
     for k, v in enumerate(i.inputs):
         moved = [
             map_value(expression, [a + h * (j == k) for j, a in enumerate(arrays)])
             for h in (step, -step)
         ]
-        o.value_gradients[v] += o.value_gradients[i.outputs[0]] * (moved[0] - moved[1]) / (2 * step)
+        g = o.value_gradients[out] * (moved[0] - moved[1]) / (2 * step)
+        o.value_gradients[v] += added_up(g, v, out).reshape(o.value_gradients[v].shape)
 
 
 def with_batch(value, shape):
@@ -58,12 +73,17 @@ def broadcast_forward(o, i):
     o.values[out] = np.broadcast_to(x, (*x.shape[: x.ndim - len(aligned)], *out.shape)).copy()
 
 
-def broadcast_backward(o, i):
-    (v,), dy = i.inputs, o.value_gradients[i.outputs[0]]
-    lacking = len(i.outputs[0].shape) - len(v.shape)
-    sizes = (1,) * lacking + v.shape
+def added_up(dy, v, out):
+    """The gradient of a result, added up where a value was repeated."""
+    sizes = (1,) * (len(out.shape) - len(v.shape)) + v.shape
     axes = tuple(d - len(sizes) for d, n in enumerate(sizes) if n == 1)
-    o.value_gradients[v] += dy.sum(axes, keepdims=True).reshape(o.value_gradients[v].shape)
+    return dy.sum(axes, keepdims=True)
+
+
+def broadcast_backward(o, i):
+    (v,), (out,) = i.inputs, i.outputs
+    dy = added_up(o.value_gradients[out], v, out)
+    o.value_gradients[v] += dy.reshape(o.value_gradients[v].shape)
 
 
 REDUCE = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod}
