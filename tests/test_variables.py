@@ -245,3 +245,11 @@ def test_one_that_counts_calls_counts_each_batch(dtype):
 def test_one_of_integers_takes_no_penalty():
     with pytest.raises(ValueError, match="Variable: regularizer"):
         cdl.Variable(1, regularizer="l2")
+
+
+def test_a_weight_is_never_overwritten_with_its_gradient():
+    v = cdl.Variable(np.zeros(2))
+    v.overwrite_with_gradient = False
+    with pytest.raises(ValueError, match="overwrite_with_gradient must be False, got True"):
+        v.overwrite_with_gradient = True
+    assert v.overwrite_with_gradient is False

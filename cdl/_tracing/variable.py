@@ -125,6 +125,19 @@ class Variable(Operators, Listed):
     def constraint(self, value: Any) -> None:
         self._set_rule("constraint", value)
 
+    @property
+    def overwrite_with_gradient(self) -> bool:
+        """False: an optimizer updates a weight, and never replaces it by its gradient."""
+        return False
+
+    @overwrite_with_gradient.setter
+    def overwrite_with_gradient(self, value: bool) -> None:
+        if value is not False:
+            raise ValueError(
+                f"Variable: overwrite_with_gradient must be False, got {value!r}: scales of float8 "
+                "alone need it, and there are none; assign the value in a train_step"
+            )
+
     def _set_rule(self, kind: str, value: Any) -> None:
         if isinstance(value, (str, dict)):
             value = RULES[kind](value)
