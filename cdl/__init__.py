@@ -159,7 +159,7 @@ __all__ = [
 
 
 def version() -> str:
-    """The version of cdl."""
+    """Version of cdl as a string."""
     return str(__getattr__("__version__"))
 
 

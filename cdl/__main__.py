@@ -1,4 +1,4 @@
-"""`python -m cdl`: what can be done from a shell."""
+"""`python -m cdl`: the command line."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ scripts:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Print what the core found on this machine."""
+    """Print details of the core on this machine."""
     from cdl._cli import info as info_command
 
     text = info_command.report()
@@ -27,7 +27,7 @@ def info(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Train the demo's net."""
+    """Train the net of the demo."""
     from cdl._cli import demo as demo_command
 
     return demo_command.run(options.output, options.epochs, options.seed)
@@ -41,7 +41,7 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
+    """Parser of the commands and their options."""
     top = argparse.ArgumentParser(
         prog="python -m cdl",
         usage="python -m cdl COMMAND [OPTION ...]\n       python -m cdl SCRIPT.py [ARGUMENT ...]",
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the shell's exit status."""
+    """Run a command and return the shell's exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and (given[0].endswith(".py") or (os.sep in given[0] and os.path.isfile(given[0]))):
         from cdl.scripts import run

@@ -1,4 +1,4 @@
-"""The activations: one line each over the row that the core's table has.
+"""Activation functions: one line each over a row of the core's table.
 
 An activation is a function of arrays, `relu(x)`, and an instruction of a program, `relu.lower`.
 The core has no defaults: parameters and their defaults stand here, in Keras's order.
@@ -77,13 +77,13 @@ _family = identifiers.Registry(
 
 
 def _as_wide_as(x: Any, result: Array) -> Any:
-    """A result in the dtype of x, if that is one of 16 bits."""
+    """Result in the dtype of x, if that is one of 16 bits."""
     to = low_of([x])
     return result if to is None else in_calls(low(result, to))
 
 
 class ActivationFunction:
-    """An elementwise activation: a row of the core's table, with names and defaults.
+    """Elementwise activation: a row of the core's table, with names and defaults.
 
     Args:
         name: its Keras name, and the row's.
@@ -103,7 +103,7 @@ class ActivationFunction:
         _family.add()(self)
 
     def __call__(self, x: ArrayLike, *args: Any, **kwargs: Any) -> Array | Any:
-        """The activation of each element, in the shape of x: float32 unless x is of 16 bits."""
+        """Activation of each element, in the shape of x: float32 unless x is of 16 bits."""
         options, x = self._bind(args, kwargs), in_traced_code(x)
         if isinstance(x, KerasTensor):
             return applied(self, x, options)
@@ -119,22 +119,22 @@ class ActivationFunction:
         )
 
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
-        """The instruction that computes it, appended to a program."""
+        """Append the activation's instruction to a program."""
         row, parameters = self.row({**self.defaults, **options})
         return program.emit("activation", (x,), x.shape, (), kind=row, **parameters)
 
     def output_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The shape of its values for an x of this shape."""
+        """Shape of the result for an x of this shape."""
         return shape
 
     def row(self, options: dict[str, Any]) -> tuple[str, dict[str, float]]:
-        """The core's row for these options, and the row's parameters."""
+        """Row of the core for these options, and its parameters."""
         return self.name, {
             name: math.inf if value is None else float(value) for name, value in options.items()
         }
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Positional and named arguments after x, by name; TypeError for one too many."""
+        """Arguments after x by name; TypeError for one too many."""
         named = dict(zip(self.defaults, args, strict=False))
         if len(args) > len(self.defaults) or kwargs.keys() - self.defaults or named.keys() & kwargs:
             takes = ", ".join(["x", *(f"{k}={v!r}" for k, v in self.defaults.items())])
@@ -188,12 +188,12 @@ class _Threshold(ActivationFunction):
 
 
 class RowActivation(ActivationFunction):
-    """An activation of whole rows; the op has its name. Axes are moved to the end and back."""
+    """Activation of whole rows, such as softmax; axes are moved to the end and back."""
 
     by_element = False
 
     def __call__(self, x: ArrayLike, *args: Any, **kwargs: Any) -> Array | Any:
-        """The activation along the axis: float32 unless x is of 16 bits."""
+        """Activation along the axis: float32 unless x is of 16 bits."""
         options, x = {**self.defaults, **self._bind(args, kwargs)}, in_traced_code(x)
         if isinstance(x, KerasTensor):
             return along(self, x, options)
@@ -214,11 +214,11 @@ class RowActivation(ActivationFunction):
         return np.moveaxis(values.reshape(shape), range(-len(several), 0), several)
 
     def _of_rows(self, program: Program, x: Value) -> Value:
-        """The instruction for the rows that an array has been made into."""
+        """Append the instruction for an array reshaped to rows."""
         return self.lower(program, x)
 
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
-        """The instruction that computes it over the last axis, appended to a program."""
+        """Append the activation's instruction over the last axis to a program."""
         return program.emit(self.name, (x,), x.shape)
 
 
@@ -266,7 +266,7 @@ threshold = _Threshold("threshold", "x where x > threshold, else default_value",
 
 
 class _Softmax(RowActivation):
-    """One that warns where it has but one number, of which it makes 1."""
+    """Softmax with a warning for an axis of size 1, where it is always 1."""
 
     def lower(self, program: Program, x: Value, **options: Any) -> Value:
         if x.shape == (1,):
@@ -285,7 +285,7 @@ class _Softmax(RowActivation):
 
     @staticmethod
     def warn_of_one(shape: tuple[int | None, ...], axis: int) -> None:
-        """Say that the sum over that axis is the number itself."""
+        """Warn that a softmax over an axis of size 1 is always 1."""
         warn(
             f"You are using a softmax over axis {axis} of a tensor of shape {shape}. This axis has "
             "size 1. The softmax operation will always return the value 1, which is likely not "
@@ -305,7 +305,7 @@ _family.add("hard_swish")(hard_silu)
 
 
 def get(identifier: Any) -> Callable[..., Any]:
-    """The activation that an identifier stands for; None is `linear`.
+    """The activation of an identifier: a name, a config or a function; None is `linear`.
 
     Args:
         identifier: None, a name, an activation, a layer, or a config of one.
@@ -318,7 +318,7 @@ def get(identifier: Any) -> Callable[..., Any]:
 
 
 def compiled(owner: str, identifier: Any) -> Any:
-    """The activation of a layer: what `get` gives, if a program can have it.
+    """Activation of a layer: the result of `get`, if a program can have it.
 
     Raises:
         ValueError: it is not known, a Python function that cannot be traced, or a layer with
@@ -341,7 +341,7 @@ def compiled(owner: str, identifier: Any) -> Any:
 def deserialize(
     config: Mapping[str, Any] | str | None, custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """The activation that a name or a config describes.
+    """Create the activation of a name or a config.
 
     Args:
         config: what `serialize` gave, a name, or None.
@@ -351,7 +351,7 @@ def deserialize(
 
 
 def serialize(activation: Any) -> Any:
-    """The name of one of cdl's own activations, the config of any other.
+    """Name of one of cdl's own activations, the config of any other.
 
     Args:
         activation: what `get` gives.
@@ -364,7 +364,7 @@ def serialize(activation: Any) -> Any:
 
 
 def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
-    """What `lower` computes of each row."""
+    """Result of `lower` for each row."""
     program = Program()
     program.output(lower(program, program.input(rows.shape[1:])))
     values: Array = eager.run(program, [rows])
@@ -372,7 +372,7 @@ def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
 
 
 def _array(x: ArrayLike, name: str) -> NDArray[Any]:
-    """`x` as an array with at least one axis."""
+    """Array of `x` with at least one axis."""
     one = hasattr(x, "__array__") or isinstance(x, (int, float))
     return as_numeric(np.reshape(x, 1) if one and np.ndim(x) == 0 else x, f"{name}: x")
 

@@ -1,4 +1,4 @@
-"""The names that Keras 3 still has under `keras.backend`, and those of Keras 2."""
+"""Backend functions of `keras.backend`, of Keras 3 and Keras 2."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
 
 def is_float_dtype(dtype: DTypeLike) -> bool:
-    """Whether a dtype is one of floating-point numbers.
+    """Whether a dtype is a floating-point one.
 
     Args:
         dtype: a dtype, its name, or Python's type of numbers.
@@ -57,7 +57,7 @@ def is_float_dtype(dtype: DTypeLike) -> bool:
 
 
 def is_int_dtype(dtype: DTypeLike) -> bool:
-    """Whether a dtype is one of whole numbers, signed or not.
+    """Whether a dtype is an integer one, signed or not.
 
     Args:
         dtype: a dtype, its name, or Python's type of numbers.
@@ -66,7 +66,7 @@ def is_int_dtype(dtype: DTypeLike) -> bool:
 
 
 def result_type(*dtypes: Any) -> str:
-    """The dtype of what is computed from arrays of those dtypes, as Keras has it.
+    """Dtype of an operation on those dtypes, by Keras's promotion rules.
 
     Python's `int` and `float` do not widen others, an integer beside a float gives that float, and
     nothing is wider than 32 bits.

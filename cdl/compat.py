@@ -1,4 +1,4 @@
-"""Spellings of Keras 2 that scripts still use, each a name of something that is there.
+"""Compatibility with Keras 2: older spellings of today's names.
 
 Functions with short names (`cdl.losses.mse`), arguments that have other names now
 (`Dense(output_dim=...)`, `fit(nb_epoch=...)`), and methods that are gone (`predict_classes`).
@@ -44,7 +44,7 @@ _SHORT |= {name.upper(): function for name, function in _SHORT.items() if len(na
 
 
 def short_names(module: str) -> Callable[[str], Any]:
-    """A `__getattr__` for `losses` and `metrics`: their functions by the short names of Keras 2.
+    """Create the `__getattr__` of `losses` and `metrics` for their short names in Keras 2.
 
     Args:
         module: the module's name.
@@ -76,7 +76,7 @@ _SAME = (
 
 
 def function_of_backend(name: str) -> Any:
-    """A function on tensors that `keras.backend` had: that of `cdl.ops`, so that it is compiled.
+    """Tensor function of `keras.backend`, computed by `cdl.ops` and so compiled.
 
     Raises:
         AttributeError: there is none of that name.
@@ -90,7 +90,7 @@ def function_of_backend(name: str) -> Any:
 
 
 def renamed(**names: str) -> Callable[[Function], Function]:
-    """A decorator for a function or constructor that takes some arguments by older names too.
+    """Decorator of a function or constructor for older names of some arguments.
 
     Args:
         names: older name = the name now.
@@ -120,21 +120,21 @@ def renamed(**names: str) -> Callable[[Function], Function]:
 
 
 class OlderMethods:
-    """Mixin of models: methods that Keras 2 had."""
+    """Mixin of models: methods of Keras 2."""
 
     fit: Callable[..., Any]
     evaluate: Callable[..., Any]
     predict: Callable[..., Any]
 
     def predict_classes(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
-        """The class of each row: the largest output, or whether a single one exceeds 0.5."""
+        """Class of each row: the argmax, or whether a single output exceeds 0.5."""
         outputs = self.predict(x, batch_size=batch_size, verbose=verbose)
         if outputs.shape[-1] > 1:
             return outputs.argmax(axis=-1)
         return (outputs > 0.5).astype(np.int32)
 
     def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
-        """The same as `predict`."""
+        """Alias of `predict` from Keras 2."""
         return self.predict(x, batch_size=batch_size, verbose=verbose)
 
     def fit_generator(
@@ -155,7 +155,7 @@ class OlderMethods:
         initial_epoch: int = 0,
         **older: Any,
     ) -> Any:
-        """`fit` with a generator, or with a PyDataset, which takes the queue and the workers.
+        """Alias of `fit` for a generator, or a PyDataset, which takes the queue and the workers.
 
         Args:
             generator: yields batches.
@@ -203,7 +203,7 @@ class OlderMethods:
         use_multiprocessing: bool = False,
         verbose: int | str = 0,
     ) -> Any:
-        """`evaluate` with a generator; see `fit_generator`."""
+        """Alias of `evaluate` for a generator; see `fit_generator`."""
         options = (max_queue_size, workers, use_multiprocessing)
         with _made_by("evaluate_generator", generator, *options):
             return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
@@ -218,7 +218,7 @@ class OlderMethods:
         use_multiprocessing: bool = False,
         verbose: int | str = 0,
     ) -> Any:
-        """`predict` with a generator; see `fit_generator`."""
+        """Alias of `predict` for a generator; see `fit_generator`."""
         options = (max_queue_size, workers, use_multiprocessing)
         with _made_by("predict_generator", generator, *options):
             return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
@@ -228,7 +228,7 @@ class OlderMethods:
 def _made_by(
     call: str, generator: Any, max_queue_size: int, workers: int, use_multiprocessing: bool
 ) -> Iterator[None]:
-    """Within it a PyDataset has those options; what else is read by one thread, which is said."""
+    """Context in which a PyDataset has those options; a warning for other data."""
     given = {"workers": (workers, 1), "use_multiprocessing": (use_multiprocessing, False)}
     given["max_queue_size"] = (max_queue_size, 10)
     options = {name: value for name, (value, default) in given.items() if value != default}
@@ -257,13 +257,13 @@ def _refuse(call: str, arguments: dict[str, Any]) -> None:
 
 
 def get_value(x: Any) -> Any:
-    """The array, or the number, that a variable holds."""
+    """Value of a variable, an array or a number."""
     array = np.asarray(x)
     return array[()] if not array.ndim else array.copy()
 
 
 def set_value(x: Any, value: Any) -> None:
-    """Assign to a variable, such as a weight or the learning rate of an optimizer.
+    """Assign a value to a variable, such as a weight or an optimizer's learning rate.
 
     Raises:
         TypeError: it is no variable.
@@ -274,7 +274,7 @@ def set_value(x: Any, value: Any) -> None:
 
 
 def int_shape(x: Any) -> tuple[int | None, ...]:
-    """The shape of an array, a variable or an Input."""
+    """Shape of an array, a variable or an Input."""
     return tuple(x.shape)
 
 

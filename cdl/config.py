@@ -1,4 +1,4 @@
-"""The settings of the whole process, under Keras's names.
+"""Settings of the whole process, under Keras's names.
 
 The kernels have Keras's default epsilon compiled in. A setting that would ask for something else is
 refused here rather than ignored later.
@@ -51,17 +51,17 @@ _flash_attention: dict[str, bool | None] = {"allowed": None}
 
 
 def backend() -> str:
-    """What computes: always "cdl"."""
+    """Name of the backend: always "cdl"."""
     return "cdl"
 
 
 def floatx() -> str:
-    """The dtype of inputs, losses and metrics that are told none: "float32" at first."""
+    """Default dtype of inputs, losses and metrics: initially "float32"."""
     return dtypes.floatx()
 
 
 def set_floatx(value: str) -> None:
-    """Set what `floatx` gives.
+    """Set the default float dtype, `floatx`.
 
     The policy of layers follows it only before it is first asked for, which the first layer does:
     `set_dtype_policy` sets that.
@@ -81,12 +81,12 @@ def set_floatx(value: str) -> None:
 
 
 def epsilon() -> float:
-    """The small number that keeps logarithms and divisions finite: 1e-7."""
+    """Small constant that keeps logarithms and divisions finite: 1e-7."""
     return _EPSILON
 
 
 def set_epsilon(value: float) -> None:
-    """Accepts 1e-7, which the kernels are compiled with; ValueError for any other.
+    """Set epsilon: only 1e-7 is accepted, as it is compiled into the kernels; ValueError.
 
     Args:
         value: 1e-7, cdl's only one.
@@ -96,12 +96,12 @@ def set_epsilon(value: float) -> None:
 
 
 def image_data_format() -> str:
-    """What image layers take an array's axes to be unless told: "channels_last" at first."""
+    """Default data format of image layers: initially "channels_last"."""
     return _image_data_format
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Set what `image_data_format` gives: "channels_last" or "channels_first".
+    """Set the default data format: "channels_last" or "channels_first".
 
     Args:
         data_format: 'channels_last' or 'channels_first'.
@@ -111,7 +111,7 @@ def set_image_data_format(data_format: str) -> None:
 
 
 def standardize_data_format(data_format: str | None, owner: str = "data_format") -> str:
-    """A data format checked and in lower case; None is the process's setting."""
+    """Data format checked and in lower case; None is the process's setting."""
     if data_format is None:
         return _image_data_format
     lower = str(data_format).lower()
@@ -123,7 +123,7 @@ def standardize_data_format(data_format: str | None, owner: str = "data_format")
 
 
 def set_dtype_policy(policy: DTypePolicy | str) -> None:
-    """Set the policy of layers that are made from now on without a `dtype`.
+    """Set the default dtype policy of layers that are made from now on.
 
     Args:
         policy: a policy or its name, such as "mixed_bfloat16".
@@ -143,7 +143,7 @@ def set_dtype_policy(policy: DTypePolicy | str) -> None:
 
 @contextlib.contextmanager
 def device(device_name: str) -> Iterator[None]:
-    """What is made and computed within is so on the CPU, as it always is.
+    """Context for a device, which must be the CPU: cdl has no other.
 
     Args:
         device_name: "cpu", or "cpu:0" and so on, as scripts for other devices write it.
@@ -163,22 +163,22 @@ def is_nnx_enabled() -> bool:
 
 
 def enable_flash_attention() -> None:
-    """Let attention choose how it is computed, as it does at first; it is so in any case."""
+    """Allow flash attention, as is the default; the computation is the same."""
     _flash_attention["allowed"] = None
 
 
 def disable_flash_attention() -> None:
-    """Accepted; attention is computed as before, without the matrix of all scores."""
+    """Disallow flash attention; the computation stays the same, without a score matrix."""
     _flash_attention["allowed"] = False
 
 
 def is_flash_attention_enabled() -> bool | None:
-    """False after `disable_flash_attention`, else None."""
+    """State of flash attention: False after `disable_flash_attention`, else None."""
     return _flash_attention["allowed"]
 
 
 def set_backend(backend: str) -> None:
-    """Accepts "cdl", the only one there is; ValueError for any other.
+    """Set the backend: only "cdl" is accepted; ValueError for any other.
 
     Args:
         backend: the name of a backend.
@@ -191,7 +191,7 @@ def set_backend(backend: str) -> None:
 
 
 def enable_interactive_logging() -> None:
-    """Let `verbose="auto"` show a bar, which it does at first."""
+    """Let `verbose="auto"` show a progress bar, as is the default."""
     _switches["interactive_logging"] = True
 
 
@@ -201,22 +201,22 @@ def disable_interactive_logging() -> None:
 
 
 def is_interactive_logging_enabled() -> bool:
-    """Whether `verbose="auto"` shows a bar."""
+    """Whether `verbose="auto"` shows a progress bar."""
     return _switches["interactive_logging"]
 
 
 def enable_traceback_filtering() -> None:
-    """Leave the frames of cdl's decorators out of tracebacks, as is done at first."""
+    """Hide the frames of cdl's decorators in tracebacks, as is the default."""
     errors.settings["traceback_filtering"] = True
 
 
 def disable_traceback_filtering() -> None:
-    """Leave all frames in tracebacks."""
+    """Show all frames in tracebacks."""
     errors.settings["traceback_filtering"] = False
 
 
 def is_traceback_filtering_enabled() -> bool:
-    """Whether the frames of cdl's decorators are left out of tracebacks."""
+    """Whether the frames of cdl's decorators are hidden in tracebacks."""
     return errors.settings["traceback_filtering"]
 
 
@@ -224,12 +224,12 @@ def is_traceback_filtering_enabled() -> bool:
 
 
 def max_epochs() -> int | None:
-    """The most epochs of a `fit`, whatever it is told; None for no limit."""
+    """Limit of the epochs of every `fit`; None for no limit."""
     return _limits["epochs"]
 
 
 def set_max_epochs(max_epochs: int | None) -> None:
-    """Limit the epochs of every `fit`, to try a script out; None takes the limit away.
+    """Set a limit of the epochs of every `fit`, to try a script out; None for no limit.
 
     Args:
         max_epochs: a positive int, or None for no limit.
@@ -238,12 +238,12 @@ def set_max_epochs(max_epochs: int | None) -> None:
 
 
 def max_steps_per_epoch() -> int | None:
-    """The most batches of an epoch, whatever it is told; None for no limit."""
+    """Limit of the batches of every epoch; None for no limit."""
     return _limits["steps_per_epoch"]
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
-    """Limit the batches of every epoch, evaluation and prediction; None takes the limit away.
+    """Set a limit of the batches of epochs, evaluations and predictions; None for no limit.
 
     Args:
         max_steps_per_epoch: a positive int, or None for no limit.
@@ -260,7 +260,7 @@ def _limit(name: str, value: int | None) -> int | None:
 
 
 def enable_unsafe_deserialization() -> None:
-    """Refused: cdl never runs code that a file or config holds.
+    """Not supported: cdl never runs code that a file or config holds.
 
     Raises:
         ValueError: always.

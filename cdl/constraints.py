@@ -1,8 +1,8 @@
-"""What a weight must be after each update: one short class each.
+"""Constraints of weights after each update: one short class each.
 
-Calling one projects an array in NumPy; in training the core does so after the optimizer's step,
-by its own kernels or by what the call does when it is traced.
-Norms are over `axis`: axis 0 of a Dense kernel takes the incoming weights of each unit.
+Calling one projects an array in NumPy; in training the core does so after the optimizer's step, by
+its own kernels or by the traced call. Norms are over `axis`: axis 0 of a Dense kernel takes the
+incoming weights of each unit.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ class Constraint(Hinting):
     """Base of constraints; a subclass overrides `__call__` and, with arguments, `get_config`."""
 
     def __call__(self, w: Any) -> Any:
-        """The weight as it may be."""
+        """Projection of a weight onto the constraint."""
         return w
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a constraint from the dict that `get_config` returned."""
         return cls(**config)
 
 
 @_family.add()
 class MaxNorm(Constraint):
-    """Scales down what has a larger norm: ``w * clip(norm, 0, max_value) / (norm + 1e-7)``.
+    """Upper bound of norms: ``w * clip(norm, 0, max_value) / (norm + 1e-7)``.
 
     Args:
         max_value: the largest norm.
@@ -82,7 +82,7 @@ class MaxNorm(Constraint):
         self.axis = axes("MaxNorm", "axis", axis)
 
     def __call__(self, w: ArrayLike) -> Any:
-        """The weight, scaled where its norm is too large."""
+        """Weight scaled where its norm is too large."""
         weight, norm = _norm(w, self.axis)
         return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
 
@@ -92,16 +92,16 @@ class MaxNorm(Constraint):
 
 @_family.add()
 class NonNeg(Constraint):
-    """``max(w, 0)``."""
+    """Nonnegativity of all elements: ``max(w, 0)``."""
 
     def __call__(self, w: ArrayLike) -> Any:
-        """The weight with 0 in place of what is negative."""
+        """Weight with 0 in place of negative elements."""
         return np.maximum(_weight(w), np.float32(0))
 
 
 @_family.add()
 class UnitNorm(Constraint):
-    """``w / (norm + 1e-7)``.
+    """Norms of 1: ``w / (norm + 1e-7)``.
 
     Args:
         axis: the axis or axes that a norm is taken over.
@@ -111,7 +111,7 @@ class UnitNorm(Constraint):
         self.axis = axes("UnitNorm", "axis", axis)
 
     def __call__(self, w: ArrayLike) -> Any:
-        """The weight with norms of 1."""
+        """Weight with norms of 1."""
         weight, norm = _norm(w, self.axis)
         return weight / _divisor(norm)
 
@@ -121,7 +121,7 @@ class UnitNorm(Constraint):
 
 @_family.add()
 class MinMaxNorm(Constraint):
-    """Brings norms between two bounds, the part `rate` of the way in one step.
+    """Bounds of norms, approached by the fraction `rate` in each step.
 
     ``w * (rate * clip(norm, min_value, max_value) + (1 - rate) * norm) / (norm + 1e-7)``
 
@@ -148,7 +148,7 @@ class MinMaxNorm(Constraint):
         self.axis = axes("MinMaxNorm", "axis", axis)
 
     def __call__(self, w: ArrayLike) -> Any:
-        """The weight with norms nearer to the bounds."""
+        """Weight with norms nearer to the bounds."""
         weight, norm = _norm(w, self.axis)
         inside = np.clip(norm, np.float32(self.min_value), np.float32(self.max_value))
         rate = np.float32(self.rate)
@@ -170,7 +170,7 @@ max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNo
 def compiled(
     constraint: Any, rank: int, matrix: bool
 ) -> tuple[str, tuple[float, float, float]] | None:
-    """The kind and (low, high, rate) of a constraint as the core knows it; None for another one.
+    """Kind and (low, high, rate) of a constraint of the core; None for another one.
 
     It knows norms of vectors and of the columns of matrices, so of all axes but the last only.
 
@@ -196,7 +196,7 @@ def compiled(
 
 
 def traced(constraint: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
-    """What another constraint does with a weight; or None, and why it cannot be traced."""
+    """Trace a custom constraint: its graph, or None and the reason."""
     graph, reason = attempt(trace, constraint, (KerasTensor(shape, rows_per_sample=0),), {}, True)
     if graph is not None and graph.outputs.shape != shape:
         return None, f"it makes a weight of shape {shape} one of shape {graph.outputs.shape}"
@@ -204,7 +204,7 @@ def traced(constraint: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
 
 
 def _weight(w: ArrayLike) -> Any:
-    """A weight as an array; what is symbolic stays so."""
+    """Weight as an array; symbolic values stay so."""
     return w if isinstance(w, KerasTensor) else np.asarray(w, np.float32)
 
 

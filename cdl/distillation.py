@@ -1,4 +1,4 @@
-"""Distillation: a small model learns what a large one has learned."""
+"""Knowledge distillation: a small student model trained by a large teacher."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _functions(owner: str, loss: Any) -> Any:
 
 
 class DistillationLoss:
-    """Base of what compares the outputs of a student with those of its teacher."""
+    """Base of losses between the outputs of a student and its teacher."""
 
     def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> Any:
-        """The loss of a batch, one number.
+        """Loss of a batch, one number.
 
         Args:
             teacher_outputs: what the teacher gives.
@@ -37,7 +37,7 @@ class DistillationLoss:
         raise NotImplementedError("Subclasses must implement compute_loss")
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
-        """Raise a ValueError for outputs of other structures.
+        """Check that outputs have equal structures; ValueError.
 
         Args:
             teacher_outputs: what the teacher gives.
@@ -46,7 +46,7 @@ class DistillationLoss:
         tree.assert_same_structure(teacher_outputs, student_outputs)
 
     def validate_model_compatibility(self, teacher: Any, student: Any) -> None:
-        """Raise a ValueError for models that cannot be compared; this one takes all.
+        """Check that two models can be compared; ValueError. This one takes all.
 
         Args:
             teacher: the teacher.
@@ -55,7 +55,7 @@ class DistillationLoss:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """One of what `get_config` gave."""
+        """Create a loss from the dict that `get_config` returned."""
         return cls(**{**config, "loss": deserialize(config["loss"])})
 
 
@@ -65,7 +65,7 @@ def _total(values: Any) -> Any:
 
 
 class LogitsDistillation(DistillationLoss):
-    """Compares logits, divided by a temperature.
+    """Distillation loss of logits, divided by a temperature.
 
     Args:
         temperature: above 0; a high one shows how the teacher ranks the classes that it rejects.
@@ -86,7 +86,7 @@ class LogitsDistillation(DistillationLoss):
         self.temperature = temperature
 
     def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> Any:
-        """The mean loss, summed over the outputs.
+        """Mean loss, summed over the outputs.
 
         Args:
             teacher_outputs: logits.
@@ -106,12 +106,12 @@ class LogitsDistillation(DistillationLoss):
         return _total(tree.map_structure(one, self.loss, teacher_outputs, student_outputs))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {"temperature": self.temperature, "loss": serialize(self.loss)}
 
 
 class FeatureDistillation(DistillationLoss):
-    """Compares the outputs of a layer of each model, or those of the models.
+    """Distillation loss of a layer's outputs in each model, or of the models' outputs.
 
     Args:
         loss: a name, a loss, a function, or a structure of these as the outputs have it.
@@ -132,7 +132,7 @@ class FeatureDistillation(DistillationLoss):
         self.loss = _functions("FeatureDistillation", loss)
 
     def validate_model_compatibility(self, teacher: Any, student: Any) -> None:
-        """Raise a ValueError for models without these layers, or without symbolic inputs.
+        """Check that models have these layers and symbolic outputs; ValueError.
 
         Args:
             teacher: the teacher.
@@ -168,7 +168,7 @@ class FeatureDistillation(DistillationLoss):
             raise ValueError(f"Loss structure mismatch: {error}") from error
 
     def compute_loss(self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any) -> Any:
-        """The mean loss, summed over the outputs.
+        """Mean loss, summed over the outputs.
 
         Args:
             teacher_outputs: what the teacher gives.
@@ -182,7 +182,7 @@ class FeatureDistillation(DistillationLoss):
         return _total(tree.map_structure(one, self.loss, teacher_outputs, student_outputs))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {
             "loss": serialize(self.loss),
             "teacher_layer_name": self.teacher_layer_name,
@@ -191,7 +191,7 @@ class FeatureDistillation(DistillationLoss):
 
 
 class Distiller(models.Model):
-    """A student that is trained by the labels and by what its teacher says.
+    """Model that trains a student by labels and by the outputs of its teacher.
 
     The loss is ``w * student + (1 - w) * distillation``; the second is the weighted sum of the
     distillation losses. The teacher does not learn, and runs as in inference. A call of the
@@ -264,7 +264,7 @@ class Distiller(models.Model):
     def compile(  # type: ignore[override]
         self, optimizer: Any = "adam", loss: Any = None, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """Set how the student is trained.
+        """Configure the training of the student.
 
         Args:
             optimizer: see `Model.compile`.
@@ -293,7 +293,7 @@ class Distiller(models.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The whole loss of a batch.
+        """Total loss of a batch.
 
         Args:
             x: the inputs.
@@ -336,7 +336,7 @@ class Distiller(models.Model):
         return total
 
     def _features(self, x: Any, y_pred: Any) -> dict[str, dict[str, Any]]:
-        """The outputs of both models, under "", and those of the layers that losses name."""
+        """Outputs of both models, under "", and of the layers that losses name."""
         teacher, student = self._seen["teacher"], self._seen["student"]
         found = teacher(x, training=False) if teacher else {"": self.teacher(x, training=False)}
         own = student(x, training=True) if student else {}
@@ -354,7 +354,7 @@ class Distiller(models.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        """A distiller of what `get_config` gave."""
+        """Create a distiller from the dict that `get_config` returned."""
         config = dict(config)
         for name in ("teacher", "student", "distillation_losses"):
             config[name] = deserialize(config[name], custom_objects)
@@ -383,7 +383,7 @@ def _check_alike(part: str, teacher: Any, student: Any) -> None:
 
 
 def _with_layers(model: Any, names: list[str | None]) -> Any:
-    """A model of the same that gives layers' outputs too; None if none is wanted."""
+    """Model that also outputs those layers; None if none is wanted."""
     wanted = {name for name in names if name}
     if not wanted:
         return None

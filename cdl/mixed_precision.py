@@ -1,4 +1,4 @@
-"""The names of dtype policies that scripts for other devices use."""
+"""Mixed precision: the names of dtype policies in `keras.mixed_precision`."""
 
 from cdl._common.public_names import publish
 from cdl.config import dtype_policy, set_dtype_policy

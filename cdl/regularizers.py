@@ -1,4 +1,4 @@
-"""Penalties on weights: one short class each, found by its Keras name.
+"""Regularizers: penalties on weights, one short class each, found by name.
 
 Calling one gives its value in NumPy; in training the core adds it and its gradient from `l1` and
 `l2`.
@@ -49,25 +49,25 @@ RULES["regularizer"] = get
 
 
 class Regularizer(Hinting):
-    """Base of penalties; a subclass overrides `__call__` and `get_config`."""
+    """Base of regularizers (penalties); a subclass overrides `__call__` and `get_config`."""
 
     def __call__(self, x: Any) -> Any:
-        """The penalty of a weight, a scalar."""
+        """Penalty of a weight, a scalar."""
         return 0.0
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         raise NotImplementedError(f"{type(self).__name__} does not implement get_config()")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a regularizer from the dict that `get_config` returned."""
         return cls(**config)
 
 
 @_family.add()
 class L1L2(Regularizer):
-    """``l1 * sum(|x|) + l2 * sum(x^2)``.
+    """L1 and L2 penalty: ``l1 * sum(|x|) + l2 * sum(x^2)``.
 
     Args:
         l1: factor of the absolute values, at least 0; None is 0.
@@ -79,7 +79,7 @@ class L1L2(Regularizer):
         self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, low=0.0)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """The penalty of a weight, a scalar."""
+        """Penalty of a weight, a scalar."""
         w = _weight(x)
         return _number(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(np.square(w)))
 
@@ -89,7 +89,7 @@ class L1L2(Regularizer):
 
 @_family.add()
 class L1(Regularizer):
-    """``l1 * sum(|x|)``.
+    """L1 (lasso) penalty: ``l1 * sum(|x|)``.
 
     Args:
         l1: the factor, at least 0; None is 0.01.
@@ -99,7 +99,7 @@ class L1(Regularizer):
         self.l1 = number("L1", "l1", 0.01 if l1 is None else l1, low=0.0)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """The penalty of a weight, a scalar."""
+        """Penalty of a weight, a scalar."""
         return _number(self.l1 * np.sum(np.abs(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class L1(Regularizer):
 
 @_family.add()
 class L2(Regularizer):
-    """``l2 * sum(x^2)``, without the half that some books have.
+    """L2 (ridge) penalty: ``l2 * sum(x^2)``, without the half of some books.
 
     Args:
         l2: the factor, at least 0; None is 0.01.
@@ -118,7 +118,7 @@ class L2(Regularizer):
         self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, low=0.0)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """The penalty of a weight, a scalar."""
+        """Penalty of a weight, a scalar."""
         return _number(self.l2 * np.sum(np.square(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class L2(Regularizer):
 
 @_family.add()
 class OrthogonalRegularizer(Regularizer):
-    """Pulls the rows or columns of a matrix towards right angles.
+    """Penalty on rows or columns of a matrix that are not orthogonal.
 
     ``factor * mean(|r_i . r_j|)`` over all pairs of different rows (or columns) of length 1.
 
@@ -141,7 +141,7 @@ class OrthogonalRegularizer(Regularizer):
         self.mode = one_of("OrthogonalRegularizer", "mode", mode, ("rows", "columns"))
 
     def __call__(self, x: ArrayLike) -> Any:
-        """The penalty of a matrix, a scalar; ValueError for anything but two axes."""
+        """Penalty of a matrix, a scalar; ValueError for anything but two axes."""
         w = _weight(x)
         if w.ndim != 2:
             raise ValueError(
@@ -157,7 +157,7 @@ class OrthogonalRegularizer(Regularizer):
         return _number(self.factor * np.sum(sizes) / max(1, n * (n - 1)))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the factor as a float32 as Keras has it."""
+        """Constructor arguments as a dict, the factor as a float32 as in Keras."""
         return {"factor": float(np.float32(self.factor)), "mode": self.mode}
 
 
@@ -165,7 +165,7 @@ l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 
 
 def compiled(regularizer: Any) -> tuple[float, float] | None:
-    """The factors (l1, l2) of a penalty that the core knows; None if it is another one."""
+    """Factors (l1, l2) of a penalty of the core; None for another one."""
     call = type(regularizer).__call__ if isinstance(regularizer, Regularizer) else None
     if call not in (L1.__call__, L2.__call__, L1L2.__call__):
         return None
@@ -173,12 +173,12 @@ def compiled(regularizer: Any) -> tuple[float, float] | None:
 
 
 def traced(regularizer: Any, shape: tuple[int, ...]) -> tuple[Graph | None, str]:
-    """What a penalty of the user's does with a weight; or None, and why it cannot be traced."""
+    """Trace a custom penalty: its graph, or None and the reason."""
     return attempt(trace, regularizer, (KerasTensor(shape, rows_per_sample=0),), {}, True)
 
 
 def gradient(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
-    """The penalty of a weight, and its derivative by each element.
+    """Penalty of a weight, and its derivative by each element.
 
     It is of a penalty that cannot be traced: central differences in float64, two calls for each
     element, which is slow.
@@ -190,7 +190,7 @@ def gradient(regularizer: Any, w: NDArray[np.float32]) -> tuple[float, NDArray[n
 
 
 def _weight(x: ArrayLike) -> Any:
-    """A weight as an array; what is symbolic stays so."""
+    """Weight as an array; symbolic values stay so."""
     x = in_traced_code(x)
     return x if isinstance(x, KerasTensor) else np.asarray(x, np.float32)
 

@@ -1,4 +1,4 @@
-"""Scopes of Keras's: values that hold for a while, and what has nothing to do here."""
+"""Scopes of Keras: temporary values of variables, and rematerialization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class StatelessScope:
-    """Within it variables have other values; what is assigned there is gone behind it. ::
+    """Context of temporary values of variables; assignments in it are discarded after it. ::
 
         with StatelessScope([(layer.kernel, np.zeros((3, 2)))]) as scope:
             y = layer(x)
@@ -63,19 +63,19 @@ class StatelessScope:
             self._given.append((variable, array))
 
     def note(self, variable: Any) -> None:
-        """A variable is about to be assigned to."""
+        """Record a variable that is about to be assigned to."""
         self._before.setdefault(id(variable), (variable, variable.numpy().copy()))
 
     def add_loss(self, loss: Any) -> None:
-        """Keep a loss in `losses`."""
+        """Add a loss to `losses`."""
         self.losses.append(loss)
 
     def add_update(self, update: tuple[Any, Any]) -> None:
-        """Assign a value, of a pair `(variable, value)`."""
+        """Assign the value of a pair `(variable, value)`."""
         update[0].assign(update[1])
 
     def get_current_value(self, variable: Any) -> NDArray[Any] | None:
-        """The value that a variable has within, or had at the end; None if it has no other one."""
+        """Value of a variable within, or at the end; None if it has no other one."""
         if id(variable) not in self._before:
             return None
         found: NDArray[Any] = variable.numpy() if self._active else self._values[id(variable)]
@@ -97,7 +97,7 @@ class StatelessScope:
 
 
 class RematScope:
-    """Where Keras keeps less of the activations and computes them again; here nothing changes.
+    """Context in which Keras recomputes activations to save memory; without effect here.
 
     The core keeps only what the gradients read.
 
@@ -125,11 +125,11 @@ class RematScope:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing has changed."""
+        """Do nothing at the end."""
 
 
 def remat(f: F) -> F:
-    """A function that does what `f` does: see `RematScope`.
+    """Function equal to `f`: see `RematScope`.
 
     Args:
         f: a function.

@@ -1,4 +1,4 @@
-"""Nested lists, tuples and dicts with things in them: what calls and models are given.
+"""Nested structures (pytrees): lists, tuples and dicts, as calls and models are given.
 
 The leaves of a structure are all that is no list, tuple, deque or dict; None is a leaf. A dict is
 walked in the order of its keys, as Keras does it, so that two dicts of the same keys agree.
@@ -31,7 +31,7 @@ Path = tuple[Any, ...]
 
 
 def is_nested(structure: Any) -> bool:
-    """Whether it is a list, tuple, deque or dict, be it empty.
+    """Whether a structure is a list, tuple, deque or dict, even an empty one.
 
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
@@ -40,7 +40,7 @@ def is_nested(structure: Any) -> bool:
 
 
 def flatten(structure: Any) -> list[Any]:
-    """The leaves, in order; `[structure]` if it is a leaf itself.
+    """Flat list of a structure's leaves, in order; `[structure]` for a leaf.
 
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
@@ -53,7 +53,7 @@ def flatten(structure: Any) -> list[Any]:
 
 
 def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
-    """(path, leaf) of each leaf; a path is the keys and numbers that lead to it.
+    """Flat list of (path, leaf); a path is the keys and numbers that lead to the leaf.
 
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
@@ -73,7 +73,7 @@ def _with_path(structure: Any, path: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
-    """A structure like the first, of what the func gives for the leaves of all of them.
+    """Apply a function to the leaves of structures; a structure like the first.
 
     Args:
         func: called with one leaf of each structure.
@@ -96,7 +96,7 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
 
 
 def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
-    """A structure like `structure` with other leaves.
+    """Pack a flat list of leaves into the form of `structure`.
 
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
@@ -114,7 +114,7 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
 
 
 def _mapped(func: Callable[[Any], Any], structure: Any) -> Any:
-    """A structure like another one, of what the func gives for its leaves, in their order."""
+    """Structure like another one, with the function's results for its leaves, in their order."""
     if isinstance(structure, (list, tuple, deque)):
         parts = [_mapped(func, part) for part in structure]
         if isinstance(structure, list):
@@ -133,7 +133,7 @@ def _mapped(func: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def assert_same_structure(a: Any, b: Any) -> None:
-    """Refuse two structures that are not nested in the same way.
+    """Check that two structures are nested in the same way.
 
     Args:
         a: a structure.
@@ -156,7 +156,7 @@ def assert_same_structure(a: Any, b: Any) -> None:
 
 
 def assert_same_paths(a: Any, b: Any) -> None:
-    """Refuse two structures whose leaves are not at the same places.
+    """Check that two structures have their leaves at the same paths.
 
     Args:
         a: a structure; lists and tuples are the same here.
@@ -174,7 +174,7 @@ def assert_same_paths(a: Any, b: Any) -> None:
 
 
 def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *structures: Any) -> Any:
-    """As `map_structure`, where what stands at the leaves of the shallow structure is a leaf.
+    """Apply a function as `map_structure`, down to the leaves of a shallow structure.
 
     Args:
         shallow_structure: says how deep to go.
@@ -192,7 +192,7 @@ def map_structure_up_to(shallow_structure: Any, func: Callable[..., Any], *struc
 
 
 def _up_to(shallow: Any, structure: Any) -> Iterator[Any]:
-    """What a structure has at the leaves of a shallow one, in order."""
+    """Parts of a structure at the leaves of a shallow one, in order."""
     if not is_nested(shallow):
         yield structure
         return
@@ -209,11 +209,11 @@ def _up_to(shallow: Any, structure: Any) -> Iterator[Any]:
 
 
 class MAP_TO_NONE:  # noqa: N801 - Keras's name
-    """What a function gives `traverse` to put None in place of something."""
+    """Result of a function for `traverse` that puts None in place of a part."""
 
 
 def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) -> Any:
-    """The structure with parts replaced: every part, leaf or not, is shown to the function.
+    """Replace parts of a structure: the function sees every part, leaf or not.
 
     Args:
         func: gives what a part is to become; None leaves it, `MAP_TO_NONE` makes it None.
@@ -241,7 +241,7 @@ def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) 
 
 
 def lists_to_tuples(structure: Any) -> Any:
-    """The same with a tuple for each list.
+    """Copy of a structure with tuples in place of lists.
 
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
@@ -254,7 +254,7 @@ def lists_to_tuples(structure: Any) -> Any:
 
 
 def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
-    """As `map_structure` where the leaves are shapes: tuples or lists of ints and None.
+    """Apply a function as `map_structure`, with shapes (tuples or lists) as leaves.
 
     Args:
         func: what is called.
@@ -273,7 +273,7 @@ def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def is_shape(thing: Any) -> bool:
-    """Whether it is a tuple or list of sizes: ints and None."""
+    """Whether a structure is a tuple or list of sizes: ints and None."""
     sizes = isinstance(thing, (list, tuple))
     return sizes and all(n is None or (hasattr(n, "__index__")) for n in thing)
 

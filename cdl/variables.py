@@ -1,4 +1,4 @@
-"""Variable as users make one, with Keras's arguments."""
+"""Variable, with Keras's arguments."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cdl._variables.state import State
 
 
 class _AnyVariable(type):
-    """What makes `isinstance(layer.kernel, cdl.Variable)` true."""
+    """Metaclass that makes `isinstance(layer.kernel, cdl.Variable)` true."""
 
     def __instancecheck__(cls, thing: Any) -> bool:
         return isinstance(thing, (variable.Variable, State))
 
 
 class Variable(metaclass=_AnyVariable):
-    """A named array that keeps its shape, can be assigned, and is computed with as the array.
+    """Named array of fixed shape that can be assigned, and is used as an array in formulas.
 
     One of float32, bfloat16 or float16 can be a weight: the core trains it, in float32, and rounds
     what is read. One of integers, bools or float64 counts or remembers: in a layer's attributes
@@ -62,7 +62,7 @@ class Variable(metaclass=_AnyVariable):
         regularizer: Any = None,
         constraint: Any = None,
     ) -> Any:
-        """The variable."""
+        """Create the variable, float or integer."""
         modes = (None, "none", "mean", "sum", "only_first_replica")
         one_of("Variable", "aggregation", aggregation, modes)
         modes = (None, "none", "on_read", "on_write", "auto")
@@ -99,7 +99,7 @@ class Variable(metaclass=_AnyVariable):
 
 
 def _values(initializer: Any, shape: Sequence[int] | None, dtype: Any) -> np.ndarray[Any, Any]:
-    """The initial values, in the dtype that the variable is to have."""
+    """Initial values in the dtype of the variable."""
     if isinstance(initializer, str) or callable(initializer):
         if shape is None:
             raise expected("Variable", "shape", "given beside an initializer", None)

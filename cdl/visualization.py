@@ -1,4 +1,4 @@
-"""Pictures of batches of images, with boxes, masks and labels: by Pillow and Matplotlib."""
+"""Visualization of image batches with boxes, masks and labels: by Pillow and Matplotlib."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw_bounding_boxes(
     font_scale: float = 1.0,
     data_format: str | None = None,
 ) -> Any:
-    """Images with boxes drawn around things.
+    """Draw bounding boxes on images.
 
     Args:
         images: (n, height, width, channels); floats up to 1 are stretched to 255.
@@ -121,7 +121,7 @@ def draw_segmentation_masks(
     ignore_index: int = -1,
     data_format: str | None = None,
 ) -> Any:
-    """Images with the pixels of each class in its colour.
+    """Draw segmentation masks on images, with a colour per class.
 
     Args:
         images: (n, height, width, channels).
@@ -260,7 +260,7 @@ def plot_bounding_box_gallery(
     data_format: str | None = None,
     **kwargs: Any,
 ) -> None:
-    """`plot_image_gallery` of images with their boxes, and with those that are predicted.
+    """Show a gallery of images with true and predicted bounding boxes.
 
     Args:
         images: (n, height, width, channels).
@@ -331,7 +331,7 @@ def plot_segmentation_mask_gallery(
     data_format: str | None = None,
     **kwargs: Any,
 ) -> None:
-    """`plot_image_gallery` of a row for each image: itself, its mask, the mask that is predicted.
+    """Show a gallery of images with true and predicted segmentation masks.
 
     Args:
         images: (n, height, width, channels).

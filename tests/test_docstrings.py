@@ -38,11 +38,9 @@ def public_things():
 THINGS = public_things()
 
 # Parts of cdl/ whose docstrings, private ones too, all begin with their subject.
-PLAIN = (
-    "_cli", "_common", "_configs", "_ir", "_tracing", "_variables", "callbacks", "data", "losses",
-    "metrics", "models", "optimizers", "saving", "scripts", "serving", "sklearn", "trainers",
-    "utils", "wrappers",
-)  # fmt: skip
+HOME = Path(cdl.__file__).parent
+ROOMS = {path.relative_to(HOME).parts[0] for path in HOME.rglob("*.py")}
+PLAIN = sorted(ROOMS - {"layers", "ops"})
 CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
 
 
@@ -78,7 +76,7 @@ def raises(function):
 
 def sources(part):
     """The files of a part of cdl/."""
-    home = Path(cdl.__file__).parent / part
+    home = HOME / part
     return [home] if home.is_file() else sorted(home.rglob("*.py"))
 
 

@@ -1,4 +1,4 @@
-"""Architectures for images, as Keras builds them; each is loaded when it is first used."""
+"""Image architectures of `keras.applications`; each is loaded when it is first used."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""What all architectures share: their arguments, how these are checked, the head, the weights."""
+"""Common parts of all architectures: arguments and their checks, the head, the weights."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def constructor(
     check: Callable[[SimpleNamespace], None] | None = None,
     last_only: bool = False,
 ) -> Callable[..., models.Model]:
-    """The function that makes models of one architecture.
+    """Create the function that makes models of one architecture.
 
     Args:
         title: its name, "VGG16".
@@ -161,7 +161,7 @@ def _check_weights(title: str, net: SimpleNamespace) -> None:
 
 
 def image_shape(title: str, net: SimpleNamespace, size: int, least: int) -> tuple[Any, ...]:
-    """The shape of an image that the arguments mean, by the rule of most architectures."""
+    """Shape of an image for the arguments, by the rule of most architectures."""
     given, top, imagenet = net.input_shape, net.include_top, net.weights == "imagenet"
     first = image_data_format() == "channels_first"
     place = 0 if first else -1
@@ -205,7 +205,7 @@ def image_shape(title: str, net: SimpleNamespace, size: int, least: int) -> tupl
 def _imagenet(
     title: str, net: SimpleNamespace, file: str | Callable[[SimpleNamespace], str]
 ) -> str:
-    """The file of weights in Keras's cache."""
+    """Path of the weights file in Keras's cache."""
     text = file(net) if callable(file) else file
     path, _, there = text.format(top="" if net.include_top else "_notop").partition("|")
     folder, _, name = path.rpartition("/")
@@ -218,22 +218,22 @@ def _imagenet(
 
 
 def channel_axis(last: int = 3) -> int:
-    """The axis of the channels; `last` is what it is called where it is the last one."""
+    """Axis of the channels; `last` is its name where it is the last one."""
     return last if image_data_format() == "channels_last" else 1
 
 
 def norm(x: Any, name: str | None = None, last: int = 3, **options: Any) -> Any:
-    """A BatchNormalization of the channels."""
+    """Batch normalization of the channels."""
     return layers.BatchNormalization(axis=channel_axis(last), name=name, **options)(x)
 
 
 def relu(x: Any, name: str | None = None) -> Any:
-    """An Activation."""
+    """ReLU as an Activation layer."""
     return layers.Activation("relu", name=name)(x)
 
 
 def pad_for_stride(x: Any, kernel: int, name: str | None = None) -> Any:
-    """Zeros such that a strided convolution of such a kernel sees what TensorFlow's sees."""
+    """Zero padding with which a strided convolution matches TensorFlow's."""
     at = 1 if image_data_format() == "channels_last" else 2
     sizes = x.shape[at : at + 2]
     even = [1, 1] if sizes[0] is None else [1 - each % 2 for each in sizes]
@@ -242,13 +242,13 @@ def pad_for_stride(x: Any, kernel: int, name: str | None = None) -> Any:
 
 
 def divisible(width: float, by: int = 8, at_most_a_tenth: bool = True) -> int:
-    """A number of filters as a multiple, not a tenth smaller than it was to be."""
+    """Number of filters rounded to a multiple, at most a tenth smaller."""
     rounded = max(by, int(width + by / 2) // by * by)
     return rounded + by if at_most_a_tenth and rounded < 0.9 * width else rounded
 
 
 def pooled(x: Any, net: SimpleNamespace, named: bool = False) -> Any:
-    """The features, pooled if that is asked for."""
+    """Features, pooled if that is asked for."""
     if net.pooling == "avg":
         return layers.GlobalAveragePooling2D(name="avg_pool" if named else None)(x)
     if net.pooling == "max":
@@ -264,7 +264,7 @@ def head(
     dropout: float = 0.0,
     **options: Any,
 ) -> Any:
-    """The classifier on averages, or what `pooled` gives."""
+    """Classifier on averages, or the result of `pooled`."""
     if not net.include_top:
         return pooled(x, net, named)
     x = layers.GlobalAveragePooling2D(name=average)(x)
@@ -274,7 +274,7 @@ def head(
 
 
 def predictions(x: Any, net: SimpleNamespace, **options: Any) -> Any:
-    """The Dense of the classes."""
+    """Dense layer of the classes."""
     dense = layers.Dense(
         net.classes, activation=net.classifier_activation, name="predictions", **options
     )

@@ -1,4 +1,4 @@
-"""ConvNeXtTiny to ConvNeXtXLarge: convolutions built as transformers are."""
+"""ConvNeXtTiny to ConvNeXtXLarge: convolutional nets in the form of transformers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class LayerScale(layers.Layer):
-    """The input times a weight for each channel.
+    """Scaling of the input by a weight per channel.
 
     Args:
         init_values: what the weights begin with.
@@ -90,7 +90,7 @@ def _convnext(kind: str, depth: int, width: int) -> Callable[..., models.Model]:
 
 
 def _down(name: str, i: int, channels: int) -> Any:
-    """What makes images smaller: the stem, or a step between stages."""
+    """Downsampling: the stem, or a step between stages."""
     part, number = ("downsampling", f"_{i - 1}") if i else ("stem", "")
     size = 2 if i else 4
     conv = layers.Conv2D(channels, size, strides=size, name=f"{name}_{part}_conv{number}")

@@ -1,4 +1,4 @@
-"""DenseNet121, DenseNet169, DenseNet201: each convolution sees all before it in its block."""
+"""DenseNet121, DenseNet169, DenseNet201: each convolution reads all before it in its block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EfficientNetB0 to B7: one table of blocks, made wider and deeper."""
+"""EfficientNetB0 to B7: one table of blocks, scaled in width and depth."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _STACKS = [
 
 
 def swish(x: Any, name: str) -> Any:
-    """An Activation."""
+    """Swish as an Activation layer."""
     return layers.Activation("swish", name=name)(x)
 
 
 def weighed(x: Any, filters: int, few: int, name: str) -> Any:
-    """Squeeze and excite: the channels times weights computed from their means."""
+    """Squeeze-and-excite: channels scaled by weights computed from their means."""
     y = layers.GlobalAveragePooling2D(name=f"{name}se_squeeze")(x)
     shape = (1, 1, filters) if common.channel_axis() == 3 else (filters, 1, 1)
     y = layers.Reshape(shape, name=f"{name}se_reshape")(y)
@@ -55,7 +55,7 @@ def weighed(x: Any, filters: int, few: int, name: str) -> Any:
 
 
 def added(x: Any, shortcut: Any, rate: float, name: str) -> Any:
-    """The sum, in training without x for some samples."""
+    """Sum, with stochastic depth in training."""
     if rate:
         x = layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=f"{name}drop")(x)
     return layers.add([x, shortcut], name=f"{name}add")

@@ -1,4 +1,4 @@
-"""EfficientNetV2B0 to B3, S, M, L: the first blocks convolve all channels at once."""
+"""EfficientNetV2B0 to B3, S, M, L: fused convolutions in the first blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From pixels to what architectures read, and from their output to names of classes."""
+"""Preprocessing of pixels for architectures, and decoding of ImageNet predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORIGIN = f"https://storage.googleapis.com/download.tensorflow.org/data/{_INDEX}
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
-    """Pixels from 0 to 255 as an architecture of that mode was trained on.
+    """Preprocess pixels from 0 to 255 for an architecture of that mode.
 
     Args:
         x: RGB images, (n, height, width, 3) or one without n: an array or a symbolic tensor. An
@@ -60,7 +60,7 @@ def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe"
 
 
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, Any]]]:
-    """The likeliest classes of ImageNet, by name.
+    """Decode predictions to the likeliest classes of ImageNet, by name.
 
     Args:
         preds: the output of an architecture with 1000 classes, (n, 1000).
@@ -88,14 +88,14 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, An
 
 
 def preprocessing(mode: str | None) -> Callable[..., Any]:
-    """The `preprocess_input` of a module.
+    """Create the `preprocess_input` of a module.
 
     Args:
         mode: as above; None for architectures that begin with it themselves.
     """
 
     def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-        """Pixels from 0 to 255 as these architectures were trained on.
+        """Preprocess pixels from 0 to 255 for these architectures.
 
         Args:
             x: RGB images, (n, height, width, 3) or one without n: an array or a symbolic tensor. An

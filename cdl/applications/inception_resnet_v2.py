@@ -1,4 +1,4 @@
-"""InceptionResNetV2: branches of convolutions, scaled and added to their input."""
+"""InceptionResNetV2: Inception branches with residual connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BLOCKS: dict[str, Any] = {
 
 
 class CustomScaleLayer(layers.Layer):
-    """The first input plus the second one times a constant.
+    """Sum of the first input and the second one times a constant.
 
     Args:
         scale: the constant.

@@ -16,7 +16,7 @@ __all__ = ["InceptionV3", "decode_predictions", "preprocess_input"]
 def conv(
     x: Any, filters: int, height: int, width: int, strides: int = 1, padding: str = "same"
 ) -> Any:
-    """A convolution, normalized and cut at 0."""
+    """Convolution, batch normalization and ReLU."""
     x = layers.Conv2D(filters, (height, width), strides, padding=padding, use_bias=False)(x)
     return relu(norm(x, scale=False))
 

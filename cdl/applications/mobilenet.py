@@ -1,4 +1,4 @@
-"""MobileNet: depthwise convolutions, and 1x1 ones that mix the channels."""
+"""MobileNet: depthwise separable convolutions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _body(x: Any, net: SimpleNamespace) -> Any:
 
 
 def rows_of(net: SimpleNamespace, known: tuple[int, ...]) -> Any:
-    """The height of images; for weights of ImageNet one of the known ones, 224 if it is none."""
+    """Height of images; for weights of ImageNet one of the known ones, 224 if it is none."""
     rows, columns = net.input_shape[:2] if _last() else net.input_shape[1:]
     if net.weights == "imagenet" and (rows != columns or rows not in known):
         rows = 224
@@ -65,7 +65,7 @@ def rows_of(net: SimpleNamespace, known: tuple[int, ...]) -> Any:
 
 
 def shape_of(title: str, known: tuple[int, ...]) -> Any:
-    """The rule for shapes of images: square ones of known sizes are as good as the default."""
+    """Image shape rule: square shapes of known sizes count as the default."""
 
     def shape(net: SimpleNamespace) -> Any:
         size, given = 224, net.input_shape

@@ -1,4 +1,4 @@
-"""MobileNetV2: blocks that widen, convolve each channel, and narrow again."""
+"""MobileNetV2: inverted residual blocks, which widen, convolve each channel, and narrow."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _block(x: Any, filters: int, stride: int, name: str, widen: bool) -> Any:
 
 
 def check_tensor(title: str, net: SimpleNamespace) -> None:
-    """ValueError if a shape is given beside a tensor that has another one."""
+    """Check that a shape agrees with the tensor given beside it; ValueError."""
     x, shape = net.input_tensor, net.input_shape
     if x is None or shape is None:
         return

@@ -1,4 +1,4 @@
-"""MobileNetV3Small, MobileNetV3Large: with hard swish, and channels weighed by squeeze-and-excite.
+"""MobileNetV3Small, MobileNetV3Large: with hard swish and squeeze-and-excite.
 
 Keras has them one module above; this one has what prepares images for them.
 """

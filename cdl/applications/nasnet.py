@@ -1,4 +1,4 @@
-"""NASNetMobile, NASNetLarge: cells found by a search, each of the outputs of the two before it."""
+"""NASNetMobile, NASNetLarge: searched cells, each on the outputs of the two before it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _conv = functools.partial(layers.Conv2D, use_bias=False, kernel_initializer="he_
 
 
 def _separable(x: Any, filters: int, kernel: int, name: str, stride: int = 1) -> Any:
-    """Twice: cut at 0, convolve by channels and across them, normalize."""
+    """Two times ReLU, separable convolution and normalization."""
     for i in (1, 2):
         x = relu(x)
         strided = i == 1 and stride == 2
@@ -39,7 +39,7 @@ def _separable(x: Any, filters: int, kernel: int, name: str, stride: int = 1) ->
 
 
 def _adjusted(p: Any, x: Any, filters: int, name: str) -> Any:
-    """The output of the cell before the last one, with the sizes and channels of the last one's."""
+    """Output of the cell before the last, with the sizes and channels of the last one's."""
     if p is None:
         return x
     if p.shape[2] != x.shape[2]:

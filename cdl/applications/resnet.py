@@ -1,4 +1,4 @@
-"""ResNet50, ResNet101, ResNet152: blocks whose input is added to what they compute."""
+"""ResNet50, ResNet101, ResNet152: blocks with residual connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _norm = functools.partial(norm, epsilon=1.001e-5)
 
 
 def resnet(title: str, *depths: int) -> Callable[..., models.Model]:
-    """The constructor of a ResNet, or of a V2 if it is called so, with stacks of such depths."""
+    """Create the constructor of a ResNet, or of a V2 by its name, with stacks of such depths."""
     name = title.lower()
     first_norm = name.endswith("v2")  # normalizes ahead of each convolution
     block = _block_v2 if first_norm else _block

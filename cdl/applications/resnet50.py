@@ -1,4 +1,4 @@
-"""ResNet50: see `resnet`."""
+"""ResNet50 by its older module: see `resnet`."""
 
 from cdl._common.public_names import publish
 from cdl.applications.imagenet_utils import decode_predictions

@@ -1,4 +1,4 @@
-"""ResNet50V2, ResNet101V2, ResNet152V2: ResNets that normalize ahead of each convolution."""
+"""ResNet50V2, ResNet101V2, ResNet152V2: ResNets with pre-activation blocks."""
 
 from cdl._common.public_names import publish
 from cdl.applications.imagenet_utils import decode_predictions, preprocessing

@@ -1,4 +1,4 @@
-"""VGG19: see `vgg16`."""
+"""VGG19, a deeper VGG: see `vgg16`."""
 
 from cdl._common.public_names import publish
 from cdl.applications.imagenet_utils import decode_predictions, preprocessing

@@ -1,4 +1,4 @@
-"""Xception: separable convolutions, and blocks whose input is added to what they compute."""
+"""Xception: separable convolutions with residual connections."""
 
 from __future__ import annotations
 

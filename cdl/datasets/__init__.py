@@ -1,4 +1,4 @@
-"""Keras's data sets, read from Keras's cache or from a file that is given; none is downloaded."""
+"""Datasets of Keras, read from its cache or a given file; none is downloaded."""
 
 from cdl._common.public_names import publish
 from cdl.datasets import (

@@ -1,4 +1,4 @@
-"""506 districts of Boston, 13 numbers each, and the price of houses."""
+"""Boston housing: 506 districts, 13 features each, and the price of houses."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["load_data"]
 
 
 def load_data(path: str = "boston_housing.npz", test_split: float = 0.2, seed: int = 113) -> Any:
-    """506 districts of Boston, 13 numbers each, and the price of houses.
+    """Load Boston housing: 506 districts, 13 features each, and the price of houses.
 
     Args:
         path: of the file, or its name in Keras's cache.

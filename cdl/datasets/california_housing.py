@@ -1,4 +1,4 @@
-"""20,640 districts of California, 8 numbers each, and the price of houses."""
+"""California housing: 20,640 districts, 8 features each, and the price of houses."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def load_data(
     test_split: float = 0.2,
     seed: int = 113,
 ) -> Any:
-    """20,640 districts of California, 8 numbers each, and the price of houses.
+    """Load California housing: 20,640 districts, 8 features each, and the price of houses.
 
     Args:
         version: "large" for all, "small" for the first 600.

@@ -1,4 +1,4 @@
-"""CIFAR-10: 60,000 photographs of ten kinds of things."""
+"""CIFAR-10: 60,000 photographs in ten classes."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ _ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 
 
 def load_data() -> Any:
-    """Photographs of 32 by 32 pixels, from the folder of Keras's cache that Keras unpacks.
+    """Load CIFAR-10: photographs of 32 by 32 pixels, from the folder of Keras's cache.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)`` of uint8: (50000, 32, 32, 3), or (50000, 3, 32, 32)

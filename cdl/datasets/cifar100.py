@@ -1,4 +1,4 @@
-"""CIFAR-100: 60,000 photographs of a hundred kinds of things."""
+"""CIFAR-100: 60,000 photographs in a hundred classes."""
 
 import os
 from typing import Any
@@ -15,7 +15,7 @@ _ORIGIN = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
 
 
 def load_data(label_mode: str = "fine") -> Any:
-    """Photographs of 32 by 32 pixels, from the folder of Keras's cache that Keras unpacks.
+    """Load CIFAR-100: photographs of 32 by 32 pixels, from the folder of Keras's cache.
 
     Args:
         label_mode: "fine" for 100 classes, "coarse" for 20.

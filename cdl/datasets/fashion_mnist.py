@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 pictures of clothes, of ten kinds."""
+"""Fashion-MNIST: 70,000 pictures of clothes in ten classes."""
 
 import gzip
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["load_data"]
 
 
 def load_data() -> Any:
-    """Clothes of 28 by 28 pixels, from `datasets/fashion-mnist` in Keras's cache.
+    """Load Fashion-MNIST: clothes of 28 by 28 pixels, from `datasets/fashion-mnist` in the cache.
 
     Returns:
         ``(x_train, y_train), (x_test, y_test)`` of uint8: (60000, 28, 28) and (60000,), and 10,000

@@ -1,4 +1,4 @@
-"""IMDB: 50,000 reviews of films, as numbers of words, and whether they are good ones."""
+"""IMDB: 50,000 movie reviews as word indices, labelled by sentiment."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int = 3,
 ) -> Any:
-    """Reviews as lists of numbers of words, frequent ones first.
+    """Load IMDB: reviews as lists of word indices, frequent words first.
 
     Args:
         path: of the file, or its name in Keras's cache.
@@ -63,7 +63,7 @@ def load_data(
 
 
 def get_word_index(path: str = "imdb_word_index.json") -> Any:
-    """The number of each word, before `index_from` is added.
+    """Load the index of each word, before `index_from` is added.
 
     Args:
         path: of the file, or its name in Keras's cache.

@@ -1,4 +1,4 @@
-"""MNIST: 70,000 handwritten digits."""
+"""MNIST: 70,000 handwritten digits in ten classes."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["load_data"]
 
 
 def load_data(path: str = "mnist.npz") -> Any:
-    """Digits of 28 by 28 pixels.
+    """Load MNIST: handwritten digits of 28 by 28 pixels.
 
     Args:
         path: of the file, or its name in Keras's cache.

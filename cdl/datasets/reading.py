@@ -1,4 +1,4 @@
-"""What the data sets share: where files are, how they are read with care, splits, words."""
+"""Common parts of datasets: paths, safe reading, splits, words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALLOWED |= {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "
 
 
 class _Careful(pickle.Unpickler):
-    """Makes arrays, dicts, lists, numbers and bytes, and calls nothing else."""
+    """Unpickler of arrays, dicts, lists, numbers and bytes, which calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
@@ -33,7 +33,7 @@ class _Careful(pickle.Unpickler):
 
 
 def cached(path: str, owner: str, origin: str = "", folder: str = "datasets") -> str:
-    """A file that is there by its path, or of that name in Keras's cache."""
+    """Path of a file, or of that name in Keras's cache."""
     if os.path.dirname(path) and os.path.exists(path):
         return path
     name = os.path.basename(path)
@@ -42,13 +42,13 @@ def cached(path: str, owner: str, origin: str = "", folder: str = "datasets") ->
 
 
 def word_index(path: str, owner: str) -> Any:
-    """What a .json file holds: the number of each word."""
+    """Word index of a .json file: the number of each word."""
     with open(cached(path, owner)) as file:
         return json.load(file)
 
 
 def arrays(path: str) -> dict[str, Any]:
-    """The arrays of an .npz file, also those of lists."""
+    """Arrays of an .npz file, also those of lists."""
     found = {}
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
@@ -69,7 +69,7 @@ def _array(file: io.BytesIO) -> Any:
 
 
 def cifar(path: str, *labels: str) -> tuple[Any, Any]:
-    """Images, (n, 32, 32, 3) or as the configured data format has them, and labels, (n, 1)."""
+    """Images, (n, 32, 32, 3) or in the configured data format, and labels, (n, 1)."""
     with open(path, "rb") as file:
         batch = _Careful(file, encoding="bytes").load()
     x = np.reshape(batch[b"data"], (-1, 3, 32, 32)).astype("uint8")
@@ -80,7 +80,7 @@ def cifar(path: str, *labels: str) -> tuple[Any, Any]:
 
 
 def check_split(test_split: float) -> None:
-    """ValueError for a part that is none."""
+    """Check the fraction of a split; ValueError outside of its range."""
     if not is_real(test_split) or not 0 <= test_split < 1:
         raise ValueError(
             f"Invalid `test_split` argument: {test_split}. It must be between 0 and 1 (exclusive "
@@ -89,7 +89,7 @@ def check_split(test_split: float) -> None:
 
 
 def shuffled_split(x: Any, y: Any, test_split: float, seed: Any) -> Any:
-    """Training and test data: rows mixed by a seed, the last ones held out."""
+    """Training and test data: rows shuffled by a seed, the last ones held out."""
     order = np.arange(len(x))
     np.random.RandomState(seed).shuffle(order)
     x, y = x[order], y[order]
@@ -98,14 +98,14 @@ def shuffled_split(x: Any, y: Any, test_split: float, seed: Any) -> Any:
 
 
 def begun(texts: Any, start_char: int | None, index_from: int) -> list[list[int]]:
-    """Texts of words, with all numbers moved up, and a first one."""
+    """Texts of words with shifted numbers and a start symbol."""
     first = [] if start_char is None else [start_char]
     moved = index_from if start_char is not None or index_from else 0
     return [first + [word + moved for word in text] for text in texts]
 
 
 def shorter(texts: Any, labels: Any, maxlen: int | None) -> tuple[Any, Any]:
-    """The texts of fewer words, with their labels; all if maxlen is None or 0."""
+    """Texts of fewer words, with their labels; all if maxlen is None or 0."""
     if not maxlen:
         return texts, labels
     kept = [i for i, text in enumerate(texts) if len(text) < maxlen]
@@ -115,7 +115,7 @@ def shorter(texts: Any, labels: Any, maxlen: int | None) -> tuple[Any, Any]:
 def known_words(
     texts: list[list[int]], num_words: int | None, skip_top: int, oov_char: int | None
 ) -> list[list[int]]:
-    """Texts in which rare and frequent words have the number of an unknown one, or are left out."""
+    """Texts with rare and frequent words replaced by the number of an unknown one, or left out."""
     limit = num_words or max(max(text) for text in texts)
     if oov_char is None:
         return [[word for word in text if skip_top <= word < limit] for text in texts]
@@ -123,7 +123,7 @@ def known_words(
 
 
 def objects(texts: list[list[int]]) -> Any:
-    """An array of lists."""
+    """Object array of lists."""
     found = np.empty(len(texts), object)
     found[:] = texts
     return found

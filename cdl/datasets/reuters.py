@@ -1,4 +1,4 @@
-"""Reuters: 11,228 news of 46 topics, as numbers of words."""
+"""Reuters: 11,228 newswires in 46 topics, as word indices."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def load_data(
     oov_char: int | None = 2,
     index_from: int = 3,
 ) -> Any:
-    """News as lists of numbers of words, frequent ones first.
+    """Load Reuters: newswires as lists of word indices, frequent words first.
 
     Args:
         path: of the file, or its name in Keras's cache.
@@ -62,7 +62,7 @@ def load_data(
 
 
 def get_word_index(path: str = "reuters_word_index.json") -> Any:
-    """The number of each word, before `index_from` is added.
+    """Load the index of each word, before `index_from` is added.
 
     Args:
         path: of the file, or its name in Keras's cache.
@@ -74,7 +74,7 @@ def get_word_index(path: str = "reuters_word_index.json") -> Any:
 
 
 def get_label_names() -> tuple[str, ...]:
-    """The names of the 46 topics, in the order of their numbers."""
+    """Names of the 46 topics, in the order of their numbers."""
     return tuple(_TOPICS.split())
 
 

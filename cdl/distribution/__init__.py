@@ -1,4 +1,4 @@
-"""Training on several processes of an MPI job."""
+"""Distributed training on several processes of an MPI job."""
 
 from cdl._common.public_names import publish
 from cdl.distribution.api import (

@@ -53,7 +53,7 @@ class DeviceMesh:
 
 
 class DataParallel:
-    """Each rank of an MPI job takes its share of the rows of every batch.
+    """Data parallelism: each rank of an MPI job takes its share of the rows of every batch.
 
     n ranks compute the steps of one process: `batch_size` is that of the whole batch, and all ranks
     have the same weights, logs and predictions. Without a launcher such as `mpiexec` the job has
@@ -137,28 +137,28 @@ class DataParallel:
 
     @property
     def num_processes(self) -> int:
-        """Ranks of the job."""
+        """Number of ranks of the job."""
         return len(list_devices())
 
     @property
     def num_model_replicas(self) -> int:
-        """Copies of the model: one a rank."""
+        """Number of model replicas: one a rank."""
         return self.num_processes
 
     @property
     def num_data_shards(self) -> int:
-        """Shares of a batch: one a rank."""
+        """Number of data shards: one a rank."""
         return self.num_processes
 
     @property
     def data_shard_id(self) -> int:
-        """Number of this process's share: its rank."""
+        """Number of this process's shard: its rank."""
         made = initialized()
         return made.rank if made is not None else 0
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Use it within the block, and what was set before behind it."""
+        """Context in which this distribution is set; the former one is restored."""
         before = distribution()
         set_distribution(self)
         try:
@@ -210,7 +210,7 @@ def _timeout() -> float:
 
 
 def _limit_threads(made: ranks.Ranks, mpi: Any) -> None:
-    """The ranks of a machine together have as many threads as they have cores."""
+    """Limit threads, so that the ranks of a machine have as many as it has cores."""
     here = mpi.COMM_WORLD.Split_type(mpi.COMM_TYPE_SHARED)
     cores = (
         sorted(os.sched_getaffinity(0))
@@ -259,7 +259,7 @@ def initialize(
 
 
 def list_devices(device_type: str | None = None) -> list[str]:
-    """Names of the ranks, "cpu:0" and so on.
+    """Names of the ranks: "cpu:0" and so on.
 
     Args:
         device_type: None or "cpu"; there are none of another type.
@@ -271,7 +271,7 @@ def list_devices(device_type: str | None = None) -> list[str]:
 
 
 def get_device_count(device_type: str | None = None) -> int:
-    """How many ranks there are.
+    """Number of ranks of the job.
 
     Args:
         device_type: None or "cpu"; there are none of another type.
@@ -280,7 +280,7 @@ def get_device_count(device_type: str | None = None) -> int:
 
 
 def set_distribution(value: DataParallel | None) -> None:
-    """Have `fit`, `evaluate` and `predict` share their work with the other ranks.
+    """Set the distribution by which `fit`, `evaluate` and `predict` share their work.
 
     Args:
         value: a DataParallel; None: each rank is on its own again.
@@ -304,5 +304,5 @@ def set_distribution(value: DataParallel | None) -> None:
 
 
 def distribution() -> DataParallel | None:
-    """What was set last; None at first."""
+    """The distribution that was set last; None at first."""
     return _distribution

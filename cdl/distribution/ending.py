@@ -1,4 +1,4 @@
-"""How a job of several ranks ends: fast, with words, and on all of them.
+"""End of a job of several ranks: fast, with a message, and on all of them.
 
 MPI cannot lose a rank and go on, and a rank that leaves makes others wait for ever. So an error
 that the others cannot know of aborts the job; signals wait until all ranks have heard of them; and
@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Ending:
-    """What ends the job of some ranks.
+    """Watcher of the ranks of a job, which ends it on errors, signals and timeouts.
 
     Args:
         ranks: whose job it is.
@@ -51,7 +51,7 @@ class Ending:
         self._hook()
 
     def _hook(self) -> None:
-        """Have an error that nobody catches end the job, and the others told of a rank's end."""
+        """Install hooks that end the job on an uncaught error and report a rank's end."""
         before = sys.excepthook
 
         def excepthook(kind: Any, error: Any, trace: Any) -> None:
@@ -80,7 +80,7 @@ class Ending:
         os.write(2, line.encode())
 
     def abort(self, error: BaseException) -> None:
-        """End the job by an error that other ranks do not know of."""
+        """Abort the job for an error that other ranks do not know of."""
         trace = "".join(traceback.format_exception(error))
         self._say(f"has ended by {type(error).__name__}: the job ends\n{trace}")
         self._abort()
@@ -93,7 +93,7 @@ class Ending:
         self._mpi.COMM_WORLD.Abort(1)
 
     def hold_signals(self) -> Callable[[], None] | None:
-        """Let Ctrl-C and SIGTERM wait for the next batch, which ends on all ranks alike.
+        """Context that defers Ctrl-C and SIGTERM to the next batch, which ends on all ranks alike.
 
         A second one aborts the job. Returns what brings back the handlers before.
         """
@@ -126,7 +126,7 @@ class Ending:
         return restore
 
     def watch(self) -> None:
-        """See to it that no wait is for ever, from now on."""
+        """Start the thread that ends waits beyond the timeout."""
         if self._watches:
             return
         self._watches = True
@@ -162,7 +162,7 @@ class Ending:
                 self._abort()
 
     def _hear(self) -> None:
-        """Read what the others have said."""
+        """Read the messages of the other ranks."""
         status = self._mpi.Status()
         while self._talk.Iprobe(status=status):
             source, tag = status.Get_source(), status.Get_tag()

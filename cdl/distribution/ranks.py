@@ -74,12 +74,12 @@ class Ranks:
     # --- what the core asks for ---
 
     def block(self, floats: int) -> SharedBlock | None:
-        """Memory for a step's floats that the others see; None where it is not worth it."""
+        """Shared memory for a step's floats; None where it is not worth it."""
         worth = floats >= _LEAST and self.on_one_machine and not self.reproducible
         return SharedBlock.made(floats) if worth else None
 
     def join(self, view: memoryview, step: bool, block: SharedBlock | None = None) -> bool:
-        """Make of a view of floats the sums of all ranks; whether the run goes on.
+        """Replace a view of floats by the sums of all ranks; whether the run goes on.
 
         Args:
             view: the floats' bytes; of a step the header comes first.
@@ -128,7 +128,7 @@ class Ranks:
         return True
 
     def _add_blocks(self, gradients: memoryview, block: SharedBlock) -> None:
-        """The sums of gradients that lie where the others see them, if they do."""
+        """Sum gradients that lie in shared memory, if they do."""
         if block.all is None:
             block.find(self.gathered, self.rank)
         self._enter()
@@ -140,7 +140,7 @@ class Ranks:
 
     @np.errstate(all="ignore")
     def _add_leaves(self, leaves: NDArray[np.float32]) -> None:
-        """The sums of the leaves of all ranks into the first row: by one tree, whatever the ranks.
+        """Sum the leaves of all ranks into the first row: by one tree, whatever the ranks.
 
         ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)): where the number of ranks divides that of leaves,
         each adds up a branch of it, and trades the sum with the rank of the next branch; else each
@@ -182,7 +182,7 @@ class Ranks:
     # --- what Python asks for ---
 
     def total(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sums of all ranks' numbers.
+        """Sums of all ranks' numbers.
 
         Raises:
             KeyboardInterrupt: a rank was asked to stop.
@@ -195,16 +195,16 @@ class Ranks:
         return both[:-1]
 
     def total_of(self, states: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-        """The same for lists of states."""
+        """Sums of all ranks' lists of states."""
         found = iter(self.total([number for state in states for number in state]).tolist())
         return [tuple(next(found) for _ in state) for state in states]
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so on any rank."""
+        """Whether a condition holds on any rank."""
         return bool(self.total([float(mine)])[0])
 
     def gathered(self, mine: Any, what: str = "a step") -> list[Any]:
-        """Each rank's object, in the order of ranks.
+        """Objects of all ranks, in their order.
 
         Raises:
             RuntimeError: on all ranks: one is at something else than `what`.
@@ -222,20 +222,20 @@ class Ranks:
         return [theirs for _, theirs in found]
 
     def of_first(self, mine: Any) -> Any:
-        """Rank 0's object."""
+        """Object of rank 0, broadcast to all."""
         self._enter()
         found = self._comm.bcast(mine, 0)
         self.since = None
         return found
 
     def array_of_first(self, array: NDArray[Any]) -> None:
-        """Make an array rank 0's; it lies row by row."""
+        """Replace an array, in row-major order, by rank 0's."""
         self._enter()
         self._comm.Bcast(array.reshape(-1).view(np.uint8), 0)  # MPI knows no bfloat16
         self.since = None
 
     def rows(self, parts: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
-        """The rows of all ranks, one after the other; `counts` says how many each has."""
+        """Rows of all ranks, one after the other; `counts` has the number of each."""
         parts = np.ascontiguousarray(parts)
         size = int(np.prod(parts.shape[1:], dtype=np.int64)) * parts.itemsize
         whole = np.empty((sum(counts), *parts.shape[1:]), parts.dtype)
@@ -251,7 +251,7 @@ class Ranks:
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """A call of fit, evaluate or predict: signals wait for all, an error ends the job.
+        """Context of a call of fit, evaluate or predict: deferred signals, errors that end the job.
 
         Errors of arguments come before the first collective call, on all ranks alike, and leave as
         ever; and so does what all ranks have agreed on.
@@ -277,7 +277,7 @@ class Ranks:
                 restore()
 
     def compare(self, mine: Mapping[str, Any], call: str) -> None:
-        """Make sure that all ranks have been started alike.
+        """Check that all ranks have been started alike.
 
         Raises:
             ValueError: on all ranks: what differs, and where.
@@ -293,7 +293,7 @@ class Ranks:
                     )
 
     def begin_alike(self, variables: Sequence[Any], generators: Any) -> Any:
-        """Give all ranks rank 0's values of variables; returns its state of the generators."""
+        """Copy rank 0's values of variables to all; returns its state of the generators."""
         for each in variables:
             value = np.array(each.numpy(), order="C")
             if value.dtype == object or value.dtype.kind in "SU":
@@ -304,7 +304,7 @@ class Ranks:
         return self.of_first(generators)
 
     def check_alike(self, variables: Sequence[Any], epoch: int) -> None:
-        """Make sure that weights are the same to the bit.
+        """Check that weights are the same to the bit.
 
         Raises:
             RuntimeError: on all ranks: one has others.
@@ -320,7 +320,7 @@ class Ranks:
 
 
 def _add_branch(leaves: NDArray[np.float32]) -> None:
-    """The sum of a branch's leaves into its first row, in pairs."""
+    """Sum a branch's leaves into its first row, in pairs."""
     distance = 1
     while distance < len(leaves):
         for first in range(0, len(leaves) - distance, 2 * distance):
@@ -329,7 +329,7 @@ def _add_branch(leaves: NDArray[np.float32]) -> None:
 
 
 class Alone(Ranks):
-    """A job of one rank that is to have the bits of any other: it needs no MPI."""
+    """Job of one rank with the bits of any other number; it needs no MPI."""
 
     def __init__(self) -> None:
         self.rank, self.size, self.host = 0, 1, "this machine"
@@ -339,10 +339,10 @@ class Alone(Ranks):
         self.alike = WeakSet()
 
     def block(self, floats: int) -> None:
-        """None: nobody else is to see it."""
+        """Not shared: None for a single rank."""
 
     def join(self, view: memoryview, step: bool, block: SharedBlock | None = None) -> bool:
-        """Add the leaves of a step up; whether it found no fault."""
+        """Add the leaves of a step; whether it found no fault."""
         if not step:
             return True
         if view.cast("f")[FAULTS]:
@@ -356,26 +356,24 @@ class Alone(Ranks):
         return np.array(numbers, np.float64)
 
     def gathered(self, mine: Any, what: str = "a step") -> list[Any]:
-        """This one's alone."""
         return [mine]
 
     def of_first(self, mine: Any) -> Any:
         return mine
 
     def array_of_first(self, array: NDArray[Any]) -> None:
-        """Nothing is to be done."""
+        """Do nothing for a single rank."""
 
     def rows(self, parts: NDArray[Any], counts: Sequence[int]) -> NDArray[Any]:
         return parts
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """Nobody else waits."""
         yield
 
 
 def hash_of(variables: Sequence[Any]) -> int:
-    """A hash of the bits of all values."""
+    """Hash of the bits of all values."""
     found = 0
     for each in variables:
         found = zlib.crc32(np.ascontiguousarray(each.numpy()).tobytes(), found)
@@ -383,7 +381,7 @@ def hash_of(variables: Sequence[Any]) -> int:
 
 
 def described(array: Any) -> str:
-    """What of an array ranks compare: dtype, shape, and a hash of some rows."""
+    """Text for the comparison of an array between ranks: dtype, shape, hash of some rows."""
     if _current is not None and _current.own_data:
         return f"{array.dtype} of rows of shape {array.shape[1:]}"
     if not isinstance(array, np.ndarray):  # sparse
@@ -394,7 +392,7 @@ def described(array: Any) -> str:
 
 
 def current() -> Ranks | None:
-    """The ranks that share the work of the calling thread; None if it is on its own.
+    """Ranks that share the work of the calling thread; None if it is on its own.
 
     Only the main thread's is shared: what other threads train, as in `train_many`, is each
     process's own.
@@ -405,13 +403,13 @@ def current() -> Ranks | None:
 
 
 def with_same_data() -> Ranks | None:
-    """The same, if all are given the same rows."""
+    """Current ranks, if all are given the same rows; else None."""
     shared = current()
     return None if shared is not None and shared.own_data else shared
 
 
 def check_no_own_data(what: str) -> None:
-    """Refuse what runs in Python where each rank has other rows: it needs those of all.
+    """Refuse Python code that needs all rows, where each rank has its own.
 
     Raises:
         ValueError: each has.
@@ -424,7 +422,7 @@ def check_no_own_data(what: str) -> None:
 
 
 def manner() -> tuple[bool, bool]:
-    """How the ranks share batches: what programs depend on."""
+    """Key of how the ranks share batches, on which programs depend."""
     return _current is not None and _current.reproducible, with_same_data() is not current()
 
 
@@ -435,7 +433,7 @@ def set_current(ranks: Ranks | None) -> None:
 
 
 def run() -> AbstractContextManager[None]:
-    """What a call of fit, evaluate or predict runs in; see `Ranks.run`."""
+    """Context of a call of fit, evaluate or predict; see `Ranks.run`."""
     shared = current()
     return shared.run() if shared is not None else nullcontext()
 
@@ -446,7 +444,7 @@ def is_first() -> bool:
 
 
 def launched() -> int:
-    """How many processes the launcher says that it started; 1 without one, 0 if it does not say."""
+    """Number of processes that the launcher reports; 1 without one, 0 if it does not say."""
     names = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
     said = [int(os.environ[name]) for name in names if name in os.environ]
     if said:

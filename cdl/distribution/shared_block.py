@@ -1,4 +1,4 @@
-"""Gradients that the ranks of one machine read where they are, instead of sending them.
+"""Shared memory for the gradients of the ranks of one machine.
 
 MPI copies what one process has for another into memory that both see, and out of it again. Here the
 core computes gradients in such memory: each rank adds up its share of them, in the order of ranks,
@@ -21,7 +21,7 @@ _PIECE = 1 << 14  # floats that stay in cache while those of all ranks are added
 
 
 class SharedBlock:
-    """The header and the gradients of a step of one rank, which others may read.
+    """Header and gradients of a step of one rank, readable by the others.
 
     It has no name in a file system, so nothing is left of it when its processes are gone.
 
@@ -54,14 +54,14 @@ class SharedBlock:
 
     @classmethod
     def made(cls, floats: int) -> SharedBlock | None:
-        """One of so many floats, or None where the system has no such thing."""
+        """New block of so many floats, or None where the system has no shared memory."""
         try:
             return cls(floats) if hasattr(os, "memfd_create") else None
         except OSError:
             return None
 
     def find(self, gathered: Callable[[Any], list[Any]], rank: int) -> None:
-        """Look for the blocks of the others, which do the same.
+        """Map the blocks of the other ranks, which do the same.
 
         Args:
             gathered: gives each rank's object.
@@ -87,7 +87,7 @@ class SharedBlock:
 
     @np.errstate(all="ignore")  # a step may overflow, as one of float16 does at times
     def add_up(self, rank: int, wait: Callable[[], Any]) -> None:
-        """Make the gradients of all ranks their sums; all have written theirs.
+        """Replace the gradients of all ranks by their sums; all have written theirs.
 
         Args:
             rank: this one's number.

@@ -1,4 +1,4 @@
-"""Dtype policies: which dtype a layer computes in, and which its weights have."""
+"""Dtype policies: the compute dtype of a layer, and the dtype of its weights."""
 
 from cdl._common.public_names import publish
 from cdl.dtype_policies.finding import deserialize, get, serialize

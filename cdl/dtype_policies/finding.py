@@ -1,4 +1,4 @@
-"""Policies by what stands for them: names, dtypes, configs."""
+"""Look-up of dtype policies by name, dtype or config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_NAME: dict[str, type[DTypePolicy]] = {}
 
 
 def get(identifier: Any) -> DTypePolicy:
-    """The policy that is meant.
+    """Get the policy of an identifier: a name, a dtype, a config or a policy.
 
     Args:
         identifier: a policy; its name, as "mixed_bfloat16" or "int8_from_float32"; a dtype; its
@@ -45,7 +45,7 @@ def get(identifier: Any) -> DTypePolicy:
 
 
 def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:
-    """The config of a policy, as files have it.
+    """Config of a policy, as in files.
 
     Args:
         dtype_policy: the policy.
@@ -55,7 +55,7 @@ def serialize(dtype_policy: DTypePolicy) -> dict[str, Any]:
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> DTypePolicy:
-    """The policy of a config.
+    """Create a policy from its config.
 
     Args:
         config: what `serialize` gave.
@@ -78,7 +78,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
 
 def known(cls: Class, module: str = "keras.dtype_policies") -> Class:
-    """Enter a class of policies as that of its name."""
+    """Register a class of policies under its name."""
     _BY_NAME[cls.__name__] = cls
     serialization.register_public(module, cls)
     return cls

@@ -1,4 +1,4 @@
-"""DTypePolicy, and the one that layers have unless told."""
+"""DTypePolicy, and the default policy of layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _global: dict[str, DTypePolicy | None] = {"policy": None}
 
 
 class DTypePolicy:
-    """Which dtype a layer computes in, and which its weights have.
+    """Dtype policy of a layer: its compute dtype, and the dtype of its weights.
 
     Args:
         name: "float32"; "mixed_bfloat16" or "mixed_float16", which compute in those and keep
@@ -45,16 +45,16 @@ class DTypePolicy:
 
     @property
     def variable_dtype(self) -> str:
-        """The dtype of the weights."""
+        """Dtype of the weights."""
         return self._variable_dtype
 
     @property
     def quantization_mode(self) -> str | None:
-        """How weights are quantized, such as "int8"; None if they are not."""
+        """Mode of quantization of weights, such as "int8"; None if they are not quantized."""
         return self._quantization_mode
 
     def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
-        """What a layer computes with in the place of an argument.
+        """Cast an argument of a layer to its compute dtype.
 
         Args:
             x: an array, a symbolic tensor, or what is neither and stays as it is.
@@ -72,12 +72,12 @@ class DTypePolicy:
         return x.astype(dtype) if hasattr(x, "node") else astype(np.asarray(x), dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {"name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a policy from the dict that `get_config` returned."""
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
@@ -93,7 +93,7 @@ class DTypePolicy:
 
 
 class FloatDTypePolicy(DTypePolicy):
-    """The same as `DTypePolicy`, by another name.
+    """Alias of `DTypePolicy`, a subclass of the same behaviour.
 
     Args:
         name: as there.
@@ -104,7 +104,7 @@ class FloatDTypePolicy(DTypePolicy):
 
 
 def dtypes_of(name: Any) -> tuple[str, str]:
-    """The dtype that a policy of this name computes in, and that of its weights."""
+    """Compute dtype and weight dtype of a policy's name."""
     if not isinstance(name, str):
         raise TypeError(
             "DTypePolicy: 'name' must be a string, such as 'mixed_float16', got "
@@ -127,7 +127,7 @@ def dtypes_of(name: Any) -> tuple[str, str]:
 
 
 def dtype_policy() -> DTypePolicy:
-    """The policy of layers that are made without a `dtype`: at first that of `floatx()`."""
+    """Default policy of layers without a `dtype`: initially that of `floatx()`."""
     policy = _global["policy"]
     if policy is None:
         policy = _global["policy"] = DTypePolicy(floatx())
@@ -135,5 +135,5 @@ def dtype_policy() -> DTypePolicy:
 
 
 def set_policy(policy: DTypePolicy) -> None:
-    """Have another one from now on; layers that exist keep theirs."""
+    """Set the default policy; existing layers keep theirs."""
     _global["policy"] = policy

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @known
 class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
-    """Policies of layers by their paths; it is given as the `dtype` of the layer that holds them.
+    """Policies of layers by their paths, given as the `dtype` of the layer that holds them.
 
     A layer's path is looked up as it stands, then as what one of the keys matches as a whole
     regular expression; what no key fits has the default policy.
@@ -48,27 +48,27 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
 
     @property
     def default_policy(self) -> DTypePolicy:
-        """The policy of a layer that the map does not have."""
+        """Policy of a layer that the map does not have."""
         return dtype_policy() if self._default is None else self._default
 
     @property
     def name(self) -> str:
-        """The name of the default policy behind "map_"."""
+        """Name of the default policy with the prefix "map_"."""
         return f"map_{self.default_policy.name}"
 
     @property
     def compute_dtype(self) -> str:
-        """That of the default policy."""
+        """Compute dtype of the default policy."""
         return self.default_policy.compute_dtype
 
     @property
     def variable_dtype(self) -> str:
-        """That of the default policy."""
+        """Weight dtype of the default policy."""
         return self.default_policy.variable_dtype
 
     @property
     def quantization_mode(self) -> str | None:
-        """That of the default policy."""
+        """Quantization mode of the default policy."""
         return self.default_policy.quantization_mode
 
     def __getitem__(self, key: str) -> DTypePolicy:
@@ -109,7 +109,7 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
         return iter(self._map)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; without a default policy no policy within names its own.
+        """Constructor arguments as a dict; without a default policy those within have no names.
 
         Such a map takes the policy of the process that reads it, for all that is in it.
         """
@@ -124,7 +124,7 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new one from what `get_config` gave.
+        """Create a map from the dict that `get_config` returned.
 
         Args:
             config: what `get_config` gave.

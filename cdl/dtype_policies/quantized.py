@@ -1,4 +1,4 @@
-"""Policies of quantized layers: how their weights are quantized, and from which policy."""
+"""Dtype policies of quantized layers: their mode, and the policy they come from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ QUANTIZATION_MODES = ("int8", "float8", "int4", "gptq", "awq")
 
 
 class QuantizedDTypePolicy(DTypePolicy):
-    """The policy of a layer whose weights are quantized: "int8_from_float32" and the like.
+    """Policy of a layer with quantized weights, such as "int8_from_float32".
 
     Args:
         mode: "int8", "int4", "float8", "gptq" or "awq".
@@ -42,7 +42,7 @@ class QuantizedDTypePolicy(DTypePolicy):
 
 
 class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
-    """The policy of a layer in float8; such layers cdl reads the name of, and does not compute.
+    """Policy of a layer in float8, which cdl can name but not compute.
 
     Args:
         mode: "float8".
@@ -69,7 +69,7 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
 
     @property
     def amax_history_length(self) -> int:
-        """How many maxima the scales follow."""
+        """Length of the history of maxima that scales follow."""
         return self._amax_history_length
 
     def get_config(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
 
 
 class _Numbered(QuantizedDTypePolicy):
-    """A mode with numbers behind it, "int4/128": the last is a size of blocks, or -1 for none."""
+    """Base of modes with numbers, "int4/128": the last is the block size, or -1 for none."""
 
     _mode = ""
     _bits: tuple[int, ...] = ()  # what the number of bits may be, for modes that tell it
@@ -117,7 +117,7 @@ class _Numbered(QuantizedDTypePolicy):
 
 
 class Int4DTypePolicy(_Numbered):
-    """The policy of a layer with weights of 4 bits, and a scale for each block of inputs.
+    """Policy of a layer with 4-bit weights, with a scale per block of inputs.
 
     Args:
         mode: "int4/128" for blocks of 128; "int4/-1" for one scale a column.
@@ -131,12 +131,12 @@ class Int4DTypePolicy(_Numbered):
 
     @property
     def block_size(self) -> int:
-        """How many inputs share a scale; -1 for all."""
+        """Number of inputs that share a scale; -1 for all."""
         return self._numbers[-1]
 
 
 class GPTQDTypePolicy(_Numbered):
-    """The policy of a layer quantized by GPTQ; cdl reads the name, and does not compute it.
+    """Policy of a layer quantized by GPTQ, which cdl can name but not compute.
 
     Args:
         mode: "gptq/4/128": bits of a weight, and the size of groups or -1.
@@ -151,17 +151,17 @@ class GPTQDTypePolicy(_Numbered):
 
     @property
     def weight_bits(self) -> int:
-        """The bits of a weight."""
+        """Number of bits of a weight."""
         return self._numbers[0]
 
     @property
     def group_size(self) -> int:
-        """How many weights share a scale; -1 for all."""
+        """Number of weights that share a scale; -1 for all."""
         return self._numbers[-1]
 
 
 class AWQDTypePolicy(GPTQDTypePolicy):
-    """The policy of a layer quantized by AWQ; cdl reads the name, and does not compute it.
+    """Policy of a layer quantized by AWQ, which cdl can name but not compute.
 
     Args:
         mode: "awq/4/128": 4 bits, and the size of groups or -1.
@@ -176,7 +176,7 @@ class AWQDTypePolicy(GPTQDTypePolicy):
 
 
 def of_name(name: str) -> DTypePolicy:
-    """The policy of that name, quantized or not.
+    """Policy of a name, quantized or not.
 
     Raises:
         ValueError: there is none.

@@ -1,4 +1,4 @@
-"""Explain: how a decision of a trained model came about."""
+"""Explanations of a trained model's predictions: attributions, Grad-CAM, importances."""
 
 from cdl._common.public_names import publish
 from cdl.explain.attribution import integrated_gradients, saliency

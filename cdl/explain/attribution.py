@@ -1,4 +1,4 @@
-"""What each input of a sample did to its output: by gradients."""
+"""Attribution of a prediction to the inputs of a sample, by gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_STEPS = 4096
 
 
 def saliency(model: Model, x: ArrayLike, target: Any = None, output: Any = None) -> Any:
-    """How much each input matters close by: ``|d y_target / d x|`` (Simonyan et al., 2014).
+    """Saliency of each input, ``|d y_target / d x|`` (Simonyan et al., 2014).
 
     Args:
         model: a trained model.
@@ -50,7 +50,7 @@ def integrated_gradients(
     steps: int = 64,
     tolerance: float = 1e-3,
 ) -> Any:
-    """How much each input contributed to the difference from a baseline.
+    """Integrated gradients: each input's contribution to the difference from a baseline.
 
     ``(x - b) * integral over a from 0 to 1 of dy/dx(b + a (x - b))`` (Sundararajan et al., 2017).
     The contributions of a sample add up to ``y(x) - y(b)``. The integral is a sum over midpoints;
@@ -90,7 +90,7 @@ def integrated_gradients(
 
 
 def _midpoints(task: Task, bases: list[Array], rows: NDArray[Any], steps: int) -> list[Array]:
-    """The contributions in some rows by so many points."""
+    """Contributions in some rows, by the midpoint rule with so many points."""
     x = [each[rows] for each in task.arrays]
     b = [each[rows] for each in bases]
     factor = None if task.factor is None else task.factor[rows]
@@ -105,7 +105,7 @@ def _midpoints(task: Task, bases: list[Array], rows: NDArray[Any], steps: int) -
 
 
 def _baselines(given: Any, arrays: list[Array]) -> list[Array]:
-    """A baseline of the shape of each input."""
+    """Baseline of the shape of each input."""
     if given is None:
         return [np.zeros_like(each) for each in arrays]
     parts = list(given) if isinstance(given, (list, tuple)) and len(arrays) > 1 else [given]
@@ -127,7 +127,7 @@ def _baselines(given: Any, arrays: list[Array]) -> list[Array]:
 
 
 class Task:
-    """A model, samples, and which number of each is to be explained."""
+    """Model, samples, and the output number of each to explain."""
 
     def __init__(
         self, model: Model, x: ArrayLike, target: Any, output: Any, call: str, layer: Any = None
@@ -150,7 +150,7 @@ class Task:
 
     @staticmethod
     def _factor(values: Array, target: Any, call: str) -> Array:
-        """1 for the number to be explained, 0 for the others."""
+        """Mask with 1 for the number to explain, 0 for the others."""
         flat = values.reshape(len(values), -1)
         chosen = flat.argmax(1) if target is None else np.asarray(target)
         if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (len(flat),)):
@@ -167,7 +167,7 @@ class Task:
         return factor.reshape(values.shape)
 
     def values(self, arrays: list[Array]) -> NDArray[np.float64]:
-        """The number to be explained, of each sample."""
+        """Number to explain, of each sample."""
         y = self.gradients.of(arrays, self.factor)[0].astype(np.float64)
         if self.factor is not None:
             y = y * self.factor

@@ -1,4 +1,4 @@
-"""Where in an image a decision came from: by the maps of a layer."""
+"""Grad-CAM: the regions of an image that a decision came from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def grad_cam(
     output: Any = None,
     normalize: bool = True,
 ) -> Array:
-    """Where in each image a layer saw what speaks for a class (Grad-CAM, Selvaraju et al., 2017).
+    """Class activation maps of images by gradients (Grad-CAM, Selvaraju et al., 2017).
 
     With maps ``A_k`` of the layer, ``relu(sum over k of a_k A_k)``, where ``a_k`` is the mean of
     ``d y_target / d A_k`` over the places. Gradients of a softmax vanish where it is sure: a model
@@ -81,7 +81,7 @@ def _channels_last(layer: Any, maps: Array) -> Array:
 
 
 def _layer_of(model: Model, layer: Layer | str | None) -> Layer:
-    """The layer that is meant, of those of the model and of the models within."""
+    """Layer of a name, among those of the model and of the models within."""
     layers: list[Layer] = [
         each for each in model._flatten_layers(include_self=False) if not _is_model(each)
     ]

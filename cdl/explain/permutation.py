@@ -1,4 +1,4 @@
-"""How much worse a model gets when a column of its data is shuffled."""
+"""Permutation importance: the loss of quality when a column is shuffled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Importance(NamedTuple):
-    """What `permutation_importance` found.
+    """Result of `permutation_importance`.
 
     Attributes:
         names: of the columns.
@@ -33,16 +33,16 @@ class Importance(NamedTuple):
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """The mean of each column's drops."""
+        """Mean drop of each column."""
         return np.asarray(self.drops.mean(1))
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """Their standard deviation."""
+        """Standard deviation of each column's drops."""
         return np.asarray(self.drops.std(1))
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a bar for each of the 20 columns that matter most."""
+        """HTML for notebooks: a bar for each of the 20 most important columns."""
         order, longest = (
             np.argsort(-self.mean, kind="stable"),
             self.mean.max(initial=0) or 1.0,
@@ -70,7 +70,7 @@ def permutation_importance(
     seed: int | None = 0,
     names: list[str] | None = None,
 ) -> Importance:
-    """How much each column of the data matters: what shuffling it costs (Breiman, 2001).
+    """Permutation importance: the cost of shuffling each column of the data (Breiman, 2001).
 
     Args:
         model: a trained model; compiled, unless there is a `score`.

@@ -1,4 +1,4 @@
-"""Importances as a bar chart, what made one sample's decision, and where in an image."""
+"""Plots of importances, of one sample's contributions, and of image attributions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdl.config import standardize_data_format
 def plot_importance(
     values: Any, names: Sequence[str] | None = None, top: int = 20, ax: Any = None
 ) -> Any:
-    """A bar for each column, the longest on top; with a title, unless `ax` has one.
+    """Bar chart of importances, the largest on top; with a title, unless `ax` has one.
 
     Args:
         values: what `permutation_importance` found, with an error bar for each column; or
@@ -48,7 +48,7 @@ def plot_sample(
     top: int = 20,
     ax: Any = None,
 ) -> Any:
-    """What each column of one sample contributed: bars to the right for more, to the left for less.
+    """Bar chart of one sample's contributions: to the right for more, to the left for less.
 
     Args:
         attributions: of one sample, as `integrated_gradients` gives them.
@@ -74,7 +74,7 @@ def plot_sample(
 def plot_image(
     attributions: Any, x: Any = None, ax: Any = None, data_format: str | None = None
 ) -> Any:
-    """Where in an image something matters: as colours, over the image if it is given.
+    """Heat map of an image's attributions, over the image if it is given.
 
     What is never below 0, as maps of `grad_cam` and `saliency`, goes from dark to bright; what has
     both signs, as `integrated_gradients`, from blue for less to red for more.
@@ -119,7 +119,7 @@ def plot_image(
 
 
 def _picture(image: Any, size: tuple[int, ...], last: bool) -> Any:
-    """An image as matplotlib draws it, its numbers from 0 to 1."""
+    """Image as matplotlib draws it, with numbers from 0 to 1."""
     if image.ndim == 3:
         image = image if last else np.moveaxis(image, 0, -1)
         image = image[..., 0] if image.shape[-1] == 1 else image

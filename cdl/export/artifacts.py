@@ -1,4 +1,4 @@
-"""What `Model.export` writes: which formats there are, and their files."""
+"""Formats of `Model.export` and their files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def export_model(
     input_signature: Any = None,
     **kwargs: Any,
 ) -> None:
-    """Write what a model computes in `predict` for programs without cdl.
+    """Export the computation of `predict` for programs without cdl: C99 or ONNX.
 
     Args:
         model: a built model.
@@ -105,7 +105,7 @@ def _lowered(model: TrainableModel, rows: Rows, merges: Merges) -> Program:
 
 
 def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:
-    """The shape of each input, by the model and the `input_signature`; ValueError."""
+    """Shape of each input, by the model and the `input_signature`; ValueError."""
     given = [tuple(info.shape) for info in model._input_infos()]
     if signature is not None:
         wanted, given = given, _shapes_in(signature)
@@ -119,7 +119,7 @@ def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...
 
 
 def _known(model: TrainableModel, shapes: list[tuple[int | None, ...]]) -> Rows:
-    """The shape of a sample of each input; ValueError for one with an open axis."""
+    """Sample shape of each input; ValueError for one with an open axis."""
     for info, shape in zip(model._input_infos(), shapes, strict=True):
         for axis, n in enumerate(shape[1:], 1):
             if n is None:
@@ -133,7 +133,7 @@ def _known(model: TrainableModel, shapes: list[tuple[int | None, ...]]) -> Rows:
 
 
 def _shapes_in(signature: Any) -> list[tuple[int | None, ...]]:
-    """The shapes in a structure of shapes, or of what has one, in the order of its leaves."""
+    """Shapes in a structure of shapes, or of objects with one, in the order of its leaves."""
     if isinstance(signature, dict):
         signature = [signature[key] for key in sorted(signature)]
     if isinstance(signature, (list, tuple)):

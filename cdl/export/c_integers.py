@@ -1,4 +1,4 @@
-"""Products with integers of eight and four bits in C: their bytes stay bytes."""
+"""Products with integers of eight and four bits in C, kept as bytes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ BYTE = "signed char"
 
 
 def keeps_bytes(i: Instruction) -> bool:
-    """Whether an op brings one line of its input to bytes before it writes its output."""
+    """Whether an op converts one line of its input to bytes before it writes its output."""
     return i.op == "dense_int" and bool(i.attributes["dynamic"])
 
 
 def bytes_of_line(i: Instruction) -> int:
-    """How many floats those bytes take."""
+    """Number of floats that those bytes take."""
     return -(-i.inputs[0].shape[-1] // 4)
 
 
 def dense_int(text: Text, i: Instruction, literal: Any) -> None:
-    """The product; kernels lie column by column."""
+    """Product with an integer kernel, stored column by column."""
     kernel, scale, zero, bias = i.params
     a: dict[str, Any] = i.attributes
     integers = kernel.integers()  # type: ignore[union-attr]
@@ -50,7 +50,7 @@ def dense_int(text: Text, i: Instruction, literal: Any) -> None:
 
 
 def gather(text: Text, i: Instruction) -> None:
-    """Words of rows of a table of integers: their bytes in the place of floats."""
+    """Rows of an integer table as words: bytes in place of floats."""
     (table,) = i.params
     width, count = i.outputs[0].shape[-1], math.prod(i.inputs[0].shape)
     words = table.storage.get()  # type: ignore[union-attr]
@@ -60,14 +60,14 @@ def gather(text: Text, i: Instruction) -> None:
 
 
 def unpack(text: Text, i: Instruction) -> None:
-    """Integers of words."""
+    """Integers unpacked from words."""
     half = int(i.attributes["bits"] == 4)
     lines, width = math.prod(i.outputs[0].shape[:-1]), i.outputs[0].shape[-1]
     text.call("unpack", lines * width, half, text.ref(i.inputs[0]), text.ref(i.outputs[0]))
 
 
 def refuse_whole(variable: Any) -> None:
-    """Refuse a kernel of integers where it is read as numbers.
+    """Refuse an integer kernel where it is read as numbers.
 
     Raises:
         ValueError: it is one.

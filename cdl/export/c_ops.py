@@ -1,4 +1,4 @@
-"""The operations in C99: one row each, which writes what the op does for one sample.
+"""Operations in C99: a row per op, which writes its code for one sample.
 
 A row is a function of the text that grows and of an instruction. `text.ref(value)` is the C name of
 an array, `text.table(numbers)` that of constants; `text.call` writes a call of a helper.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def number(value: float) -> str:
-    """A float32 in C."""
+    """Float32 literal in C."""
     value = float(np.float32(value))
     if math.isinf(value):
         return "INFINITY" if value > 0 else "-INFINITY"
@@ -34,7 +34,7 @@ def number(value: float) -> str:
 
 
 def lines_and_width(shape: tuple[int, ...]) -> tuple[int, int]:
-    """A sample as lines along its last axis."""
+    """Number of lines of a sample along its last axis, and their width."""
     return (math.prod(shape[:-1]), shape[-1]) if shape else (1, 1)
 
 
@@ -68,7 +68,7 @@ def _dense_int(text: "Text", i: "Instruction") -> None:
 
 
 def _activated(text: "Text", i: "Instruction") -> None:
-    """The activation of an op that takes one along, on its output."""
+    """Fused activation of an op, on its output."""
     kind, y = str(i.attributes.get("activation", "linear")), text.ref(i.outputs[0])
     if kind != "linear":
         _activation(text, kind, i.attributes, y, y, math.prod(i.outputs[0].shape))
@@ -77,7 +77,7 @@ def _activated(text: "Text", i: "Instruction") -> None:
 def _windowed(
     write: Callable[["Text", "Instruction"], None],
 ) -> Callable[["Text", "Instruction"], None]:
-    """The row of an op whose windows move over an image."""
+    """Row of an op with windows over an image."""
 
     def row(text: "Text", i: "Instruction") -> None:
         write(text, i)
@@ -92,7 +92,7 @@ def _of_elements(text: "Text", i: "Instruction") -> None:
 
 
 def _by_lines(name: str) -> Callable[["Text", "Instruction"], None]:
-    """A helper of lines and the width of a line of the result."""
+    """Call of a helper of lines and the width of a line of the result."""
 
     def write(text: "Text", i: "Instruction") -> None:
         lines, width = lines_and_width(i.outputs[0].shape)
@@ -102,7 +102,7 @@ def _by_lines(name: str) -> Callable[["Text", "Instruction"], None]:
 
 
 def _affine(text: "Text", i: "Instruction") -> None:
-    """Also batch and feature normalization, whose statistics are known."""
+    """Normalization with known statistics: batch and feature normalization."""
     lines, width = lines_and_width(i.inputs[0].shape)
     tables = [text.table(each) for each in inference_scale(i, width)]
     text.call("affine", lines, width, text.ref(i.inputs[0]), *tables, text.ref(i.outputs[0]))
@@ -218,7 +218,7 @@ def _pick(text: "Text", i: "Instruction") -> None:
 
 
 def _moved(text: "Text", i: "Instruction") -> None:
-    """An op whose result has elements of the input along axes of its own."""
+    """Op whose result has elements of the input along other axes."""
     x, y = text.ref(i.inputs[0]), text.ref(i.outputs[0])
     sizes = i.outputs[0].shape
     terms = [
@@ -331,7 +331,7 @@ def _gather(text: "Text", i: "Instruction") -> None:
 
 
 def _map(text: "Text", i: "Instruction") -> None:
-    """An expression: a local for each of its steps."""
+    """Expression, with a local variable for each step."""
     root = bytecode.read(i.numbers, i.data)
     names: dict[int, str] = {}
     steps: list[str] = []
@@ -371,7 +371,7 @@ def _in_brackets(operand: str) -> str:
 
 
 def _with(formula: str, operands: dict[str, str]) -> str:
-    """A formula with its operands in place of a, b and c."""
+    """Formula with its operands in place of a, b and c."""
     import re
 
     def put(found: "re.Match[str]") -> str:
@@ -381,10 +381,10 @@ def _with(formula: str, operands: dict[str, str]) -> str:
 
 
 def _same(text: "Text", i: "Instruction") -> None:
-    """What gives its input, perhaps in another shape."""
+    """Op whose output is its input, perhaps in another shape."""
 
 
-# What each op writes; an op that is not here cannot be exported.
+# Writer of each op; an op that is not here cannot be exported.
 ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "dense": _dense,
     "activation": _of_elements,

@@ -49,7 +49,7 @@ def recurrent(text: Text, i: Instruction) -> None:
 
 
 def _weights(text: Text, i: Instruction, r: Recurrent) -> tuple[str, str, str, str]:
-    """The C names of the kernels and of what is added to either product."""
+    """C names of the kernels and of the biases of either product."""
     kernel, recurrent_kernel = i.params[:2]
     assert kernel is not None and recurrent_kernel is not None
     names = [text.weight(kernel), "", "NULL", "NULL"]
@@ -64,7 +64,7 @@ def _weights(text: Text, i: Instruction, r: Recurrent) -> tuple[str, str, str, s
 
 
 def _apply(text: Text, kind: str, array: str, first: int, n: int) -> None:
-    """An activation of some numbers of an array, in place."""
+    """Activation of some numbers of an array, in place."""
     if kind == "linear":
         return
     formula = ACTIVATIONS[kind]

@@ -1,4 +1,4 @@
-"""The operations whose windows move over images, in C99: a helper each, and what calls it."""
+"""Operations with windows over images in C99: helpers, and their calls."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _geometry(text: "Text", i: "Instruction", image: "Value", map: "Value") -> str:
-    """The C name of the numbers that `seen` reads: six for each of three axes."""
+    """C name of the numbers that `seen` reads: six for each of three axes."""
     return text.table(Windows(i, image, map).table(), "int")
 
 

@@ -1,4 +1,4 @@
-"""The elementwise functions in C99: one row each, named as in the core's tables.
+"""Elementwise functions in C99: one row each, named as in the core's tables.
 
 A row is an expression in `x` (an activation, with its parameters in braces) or in `a`, `b`, `c` (a
 primitive of expressions). `HELPERS` are the functions that some of them call.

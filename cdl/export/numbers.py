@@ -1,6 +1,6 @@
-"""What an instruction's numbers, attributes and weights come to in `predict`.
+"""Numbers, attributes and weights of instructions as `predict` uses them.
 
-Shared by all formats: where the elements lie that an op only moves, the windows of ops that have
+Shared by all formats: the places of elements that an op only moves, the windows of ops that have
 some, and the columns of an op whose statistics are known.
 """
 
@@ -62,13 +62,13 @@ INTEGERS = frozenset(("dense_int", "unpack"))
 
 
 def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
-    """The dtypes of a model's inputs; what its program reads is float32."""
+    """Dtypes of a model's inputs; its program reads float32."""
     infos = getattr(model, "_input_infos", None)
     return ["float32" for _ in program.inputs] if infos is None else [i.dtype for i in infos()]
 
 
 def refusal(op: str, format: str) -> ValueError:
-    """The error for an op that a format cannot express."""
+    """Error for an op that a format cannot express."""
     why = REASONS.get(
         op, "it has integers of few bits" if op in INTEGERS else "it is not known there"
     )
@@ -76,7 +76,7 @@ def refusal(op: str, format: str) -> ValueError:
 
 
 class Folded:
-    """A kernel or a bias with the normalization behind a product folded in, read as a weight is.
+    """Kernel or bias with a normalization folded in, readable like a weight.
 
     Attributes:
         path: its name.
@@ -89,12 +89,12 @@ class Folded:
         self.shape = self._values.shape
 
     def numpy(self) -> NDArray[Any]:
-        """The values, in float32."""
+        """Values of the folded weight, in float32."""
         return self._values
 
 
 def unfolded(program: Program) -> Program:
-    """A program in which products with a normalization folded in have weights that hold it."""
+    """Program in which products with a folded normalization have weights that contain it."""
     for i in program.instructions:
         if i.data and _core.OPS[i.op].folds:
             i.params, i.data = _folded(i), ()
@@ -102,7 +102,7 @@ def unfolded(program: Program) -> Program:
 
 
 def _folded(i: Instruction) -> tuple[Any, Any]:
-    """W f and (b - mean) f + beta, with f = gamma / sqrt(variance + epsilon)."""
+    """Folded weights: W f and (b - mean) f + beta, with f = gamma / sqrt(variance + epsilon)."""
     given: list[Any] = [None if w is None else w.numpy().astype(np.float64) for w in i.params]
     kernel, bias, gamma, beta, mean, variance = given
     factor = np.reshape(1.0 if gamma is None else gamma, -1) / np.sqrt(variance + i.data[0])
@@ -123,7 +123,7 @@ def blocks(i: Instruction) -> tuple[int, int, int]:
 
 
 def places(i: Instruction) -> NDArray[np.int64]:
-    """The places along the axis that `pick` picks, one by one; -1 for zeros."""
+    """Places along the axis that `pick` picks, one by one; -1 for zeros."""
     runs = np.reshape(i.numbers, (-1, 3))
     parts = [
         np.full(count, -1) if start < 0 else start + step * np.arange(count)
@@ -133,12 +133,12 @@ def places(i: Instruction) -> NDArray[np.int64]:
 
 
 def axes(i: Instruction) -> list[int]:
-    """The axes of a sample, from 0, that become those of the result of `permute`."""
+    """Axes of a sample, from 0, that become those of the result of `permute`."""
     return list(i.numbers)
 
 
 class Product:
-    """What `product` multiplies, as (batch of) matrices: y = a b.
+    """Matrix product y = a b of a `product` instruction, batched.
 
     Attributes:
         m: rows of a and y.
@@ -162,7 +162,7 @@ class Product:
 
 
 class Windows:
-    """The windows of an instruction over an image, of one to three axes, a number for each.
+    """Windows of an instruction over an image, of one to three axes, a number for each.
 
     Attributes:
         image: how many places the image has.
@@ -210,7 +210,7 @@ class Windows:
 
 
 def steps(i: Instruction) -> list[int]:
-    """How far apart neighbours along each axis of the result lie in the input; 0: it is one."""
+    """Strides in the input of each axis of the result; 0 for a broadcast one."""
     x, y = i.inputs[0].shape, i.outputs[0].shape
     steps = [math.prod(x[axis + 1 :]) for axis in range(len(x))]
     if i.op == "permute":
@@ -222,7 +222,7 @@ def steps(i: Instruction) -> list[int]:
 
 
 def inference_scale(i: Instruction, width: int) -> tuple[NDArray[Any], ...]:
-    """center, scale and shift by column of an op that is ``(x - center) scale + shift``."""
+    """Center, scale and shift by column of an op that is ``(x - center) scale + shift``."""
     values: list[Any] = [None if each is None else each.numpy().reshape(-1) for each in i.params]
 
     def column(value: Any, otherwise: float) -> NDArray[np.float64]:
@@ -243,7 +243,7 @@ def inference_scale(i: Instruction, width: int) -> tuple[NDArray[Any], ...]:
 
 
 class Recurrent:
-    """What an instruction of op `recurrent` says, which is of prediction: nothing is dropped.
+    """Arguments of a `recurrent` instruction in prediction, without dropout.
 
     Attributes:
         mask, states: values that it reads; None, and an empty list, if there are none.

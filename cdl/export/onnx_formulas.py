@@ -1,4 +1,4 @@
-"""The elementwise functions as nodes of ONNX: one row each.
+"""Elementwise functions as nodes of ONNX: one row each.
 
 A row is a function of the graph, of the name of x (and of further operands), and, for an
 activation, of its parameters; it returns the name of the result.
@@ -49,7 +49,7 @@ def _clip(g: "Graph", x: str, low: float, high: float) -> str:
 
 
 def _plain(op: str) -> Callable[..., str]:
-    """An operator of ONNX itself."""
+    """Operator of ONNX itself."""
     return lambda g, *operands: g.node(op, *operands[: len(operands)])
 
 
@@ -112,7 +112,7 @@ def _squareplus(g: "Graph", x: str, p: Parameters) -> str:
 
 
 def _tanh_shrink(g: "Graph", x: str, p: Parameters) -> str:
-    """x - tanh(x), near 0 by x^3 / 3 - 2 x^5 / 15 + 17 x^7 / 315, which does not cancel."""
+    """Stable x - tanh(x): x^3 / 3 - 2 x^5 / 15 + 17 x^7 / 315 near 0."""
     square = _mul(g, x, x)
     series = _add(g, _mul(g, _add(g, _mul(g, square, 17 / 315), -2 / 15), square), 1 / 3)
     near = _mul(g, _mul(g, square, x), series)
@@ -157,13 +157,13 @@ ACTIVATIONS: dict[str, Callable[["Graph", str, Parameters], str]] = {
 
 
 def _expm1(g: "Graph", a: str) -> str:
-    """e^a - 1 = 2 sinh(a / 2) e^(a / 2), which does not cancel near 0."""
+    """Stable e^a - 1 = 2 sinh(a / 2) e^(a / 2), exact near 0."""
     half = _mul(g, g.node("Max", a, g.constant(-80.0)), 0.5)
     return _mul(g, _mul(g, g.node("Sinh", half), 2.0), g.node("Exp", half))
 
 
 def _log1p(g: "Graph", a: str) -> str:
-    """log(1 + a), near 0 as 2 atanh(a / (2 + a))."""
+    """Stable log(1 + a), near 0 as 2 atanh(a / (2 + a))."""
     near = _mul(g, g.node("Atanh", _div(g, a, _add(g, a, 2.0))), 2.0)
     small = _compare(g, "Less", g.node("Abs", a), 0.5)
     return _where(g, small, near, g.node("Log", _add(g, a, 1.0)))
@@ -273,7 +273,7 @@ ELEMENTWISE: dict[str, Callable[..., str]] = {
 
 
 def activation(g: "Graph", kind: str, attributes: dict[str, Any], x: str) -> str:
-    """An activation of x, with its parameters among the attributes of an instruction."""
+    """Activation of x, with its parameters among the attributes of an instruction."""
     parameters = {
         name: float(value) for name, value in attributes.items() if not isinstance(value, str)
     }

@@ -1,4 +1,4 @@
-"""The operations as nodes of ONNX: one row each.
+"""Operations as nodes of ONNX: one row each.
 
 A row is a function of the graph and of an instruction; it appends nodes and gives the outputs their
 names. Values have the batch as their first axis, unless they are shared.
@@ -23,7 +23,7 @@ Row = Callable[["Graph", "Instruction"], None]
 
 
 def _gives(write: Callable[["Graph", "Instruction"], str]) -> Row:
-    """The row of an op with one output, from a function that returns its name."""
+    """Row of an op with one output, from a function that returns its name."""
 
     def row(g: "Graph", i: "Instruction") -> None:
         g.name(i.outputs[0], write(g, i))
@@ -32,7 +32,7 @@ def _gives(write: Callable[["Graph", "Instruction"], str]) -> Row:
 
 
 def _plain(op: str, **attributes: int) -> Row:
-    """An operator of ONNX itself."""
+    """Operator of ONNX itself."""
     return _gives(lambda g, i: g.node(op, g.ref(i.inputs[0]), **attributes))
 
 
@@ -48,7 +48,7 @@ def _dense(g: "Graph", i: "Instruction") -> str:
 
 
 def _dense_int(g: "Graph", i: "Instruction") -> str:
-    """Integers stay int8: of four bits they are a quarter of floats too."""
+    """Product with int8 integers; those of four bits are a quarter of floats too."""
     kernel, scale, zero, bias = i.params
     a, x = i.attributes, g.ref(i.inputs[0])
     whole = kernel.integers()  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ def _of_elements(g: "Graph", i: "Instruction") -> str:
 
 
 def _sparsemax(g: "Graph", i: "Instruction") -> str:
-    """Martins and Astudillo, 2016: by the sums of the largest numbers of a line."""
+    """Sparsemax (Martins and Astudillo, 2016), by the sums of a line's largest numbers."""
     x, n = g.ref(i.inputs[0]), i.inputs[0].shape[-1]
     z = g.node("Sub", x, g.reduced("ReduceMax", x, -1))
     ordered, _ = g.nodes_of_two("TopK", z, g.constant([n], "int64"), axis=-1)
@@ -147,7 +147,7 @@ def _repeat(g: "Graph", i: "Instruction") -> str:
 
 
 def _in_blocks(g: "Graph", i: "Instruction") -> str:
-    """The input as batch x outer x n x inner, whether it has a batch or not."""
+    """Input as batch x outer x n x inner, whether it has a batch or not."""
     return g.node("Reshape", g.ref(i.inputs[0]), g.constant((-1, *blocks(i)), "int64"))
 
 
@@ -207,7 +207,7 @@ def _concat(g: "Graph", i: "Instruction") -> str:
 
 
 def _checked(g: "Graph", index: str, n: int, wraps: bool) -> tuple[str, str]:
-    """Numbers of places as integers within 0 to n - 1, and which of them were so."""
+    """Places as integers clipped to 0 to n - 1, and a mask of those that were within."""
     whole = g.node("Cast", index, to=7)
     if wraps:
         ends = g.node("Less", whole, g.constant(0, "int64"))
@@ -259,7 +259,7 @@ def _product(g: "Graph", i: "Instruction") -> str:
 
 
 def _attention(g: "Graph", i: "Instruction") -> str:
-    """Heads of k and v are an axis, and the runs of heads of q that share one are the next."""
+    """Attention; heads of k and v are an axis, and heads of q that share one are the next."""
     (queries, heads, width), (keys, shared, _) = i.inputs[0].shape, i.inputs[1].shape
     q, k, v = (g.ref(x) for x in i.inputs[:3])
     q = g.reshaped(q, (queries, shared, heads // shared, width))
@@ -306,7 +306,7 @@ def _map(g: "Graph", i: "Instruction") -> str:
 
 
 def _affine(g: "Graph", i: "Instruction") -> str:
-    """Also batch and feature normalization, whose statistics are known."""
+    """Normalization with known statistics: batch and feature normalization."""
     x = g.ref(i.inputs[0])
     steps = (("Sub", 0.0), ("Mul", 1.0), ("Add", 0.0))
     columns = inference_scale(i, i.inputs[0].shape[-1])
@@ -384,7 +384,7 @@ def _constant(g: "Graph", i: "Instruction") -> str:
 _UNSEEN = -2.1e38  # a query whose scores are not above it sees no key
 _HIDDEN = -0.7 * float(np.finfo(np.float32).max)  # a score of a key that is not seen
 
-# What each op appends; an op that is not here cannot be exported.
+# Writer of each op; an op that is not here cannot be exported.
 ROWS: dict[str, Row] = {
     "dense": _gives(_dense),
     "dense_int": _gives(_dense_int),

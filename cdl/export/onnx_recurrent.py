@@ -1,4 +1,4 @@
-"""Recurrent cells in ONNX: its nodes of them, or a step after the other where those do not do."""
+"""Recurrent cells in ONNX: its own nodes, or unrolled steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KNOWN: dict[str, tuple[str, float, float]] = {
 
 
 def recurrent(g: Graph, i: Instruction) -> None:
-    """A node of ONNX; steps one by one behind a mask, or with other activations."""
+    """Node of ONNX; unrolled steps with a mask, or with other activations."""
     r = Recurrent(i)
     known = r.mask is None and {r.activation, r.gate} <= _KNOWN.keys()
     y, h, c = (_node if known else _steps)(g, i, r)
@@ -75,7 +75,7 @@ def _node(g: Graph, i: Instruction, r: Recurrent) -> tuple[str, str, str]:
 
 
 def _steps(g: Graph, i: Instruction, r: Recurrent) -> tuple[str, str, str]:
-    """The same of nodes for each step."""
+    """All h, the last h and the last c of unrolled steps."""
     x, n = g.ref(i.inputs[0]), r.units
 
     def at(array: str, t: int) -> str:

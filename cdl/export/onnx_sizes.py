@@ -1,4 +1,4 @@
-"""ONNX graphs for inputs of open sizes: one graph from those of several sizes.
+"""ONNX graphs for inputs of open sizes, merged from graphs of several sizes.
 
 A program is for one size, so a graph is made for each of a few. They have the same nodes; the
 constants that differ are found to be functions of the sizes, which nodes of the graph compute.
@@ -33,7 +33,7 @@ _FACTORS = (1, 2, 4, 8, 16, 32)
 
 
 class OpenAxis(NamedTuple):
-    """An axis of an input whose size is not known.
+    """Axis of an input of unknown size.
 
     Attributes:
         input: the number of the input.
@@ -49,7 +49,7 @@ class OpenAxis(NamedTuple):
 
 
 class UnlikeError(ValueError):
-    """A part of a graph is not a known function of the sizes.
+    """Error for a part of a graph that is no known function of the sizes.
 
     Attributes:
         node: its number.
@@ -95,7 +95,7 @@ def programs_of(
 
 
 def merge(graphs: Sequence[Graph], ends: Sequence[Any], axes: Sequence[OpenAxis]) -> Any:
-    """Make the first graph that of all sizes, and return its ends, with names for sizes.
+    """Generalize the first graph to all sizes, and return its ends, with names for sizes.
 
     Args:
         graphs: of programs of several sizes.
@@ -123,7 +123,7 @@ def merge(graphs: Sequence[Graph], ends: Sequence[Any], axes: Sequence[OpenAxis]
 
 
 class _Merging:
-    """Several graphs while the first of them becomes that of all; see `merge`."""
+    """Graphs of several sizes while the first is generalized; see `merge`."""
 
     def __init__(
         self, graphs: Sequence[Graph], ends: Sequence[Any], axes: Sequence[OpenAxis]
@@ -158,7 +158,7 @@ class _Merging:
             self._graph.nodes.append(nodes[0])
 
     def _pad_evenly(self, k: int, nodes: Sequence[Any], names: Sequence[str]) -> None:
-        """Have a node whose pads depend on sizes find them itself, if they are those of "same"."""
+        """Let a node compute pads that depend on sizes, if they are those of "same"."""
         for node, name, known in zip(nodes, names, self._shapes, strict=True):
             given = {
                 each.name: self._graph.helper.get_attribute_value(each) for each in node.attribute
@@ -185,7 +185,7 @@ class _Merging:
             raise UnlikeError(k)
 
     def _sizes_of(self, names: Sequence[str]) -> list[Size]:
-        """The sizes of a value, which may be no simple function of those of the inputs."""
+        """Sizes of a value, which may be no simple function of those of the inputs."""
         shapes = [known.get(name, []) for known, name in zip(self._shapes, names, strict=True)]
         return [
             (np.array(each), partial(self._size, names[0], axis))
@@ -194,7 +194,7 @@ class _Merging:
         ]
 
     def _merged(self, names: Sequence[str]) -> str:
-        """The input of a node, by its names in the graphs."""
+        """Input of a node, by its names in the graphs."""
         arrays: list[Any] = [
             known.get(name) for known, name in zip(self._constants, names, strict=True)
         ]
@@ -212,7 +212,7 @@ class _Merging:
     # --- arrays that depend on sizes ---
 
     def _array(self, arrays: Sequence[Any]) -> str:
-        """The value that is these arrays for the graphs; UnlikeError if none is known to be."""
+        """Value that equals these arrays in the graphs; UnlikeError if none is known."""
         first = arrays[0]
         if len({each.ndim for each in arrays}) > 1:
             raise UnlikeError
@@ -234,7 +234,7 @@ class _Merging:
         return self._progression(arrays)
 
     def _scalar(self, arrays: Sequence[Any]) -> str:
-        """A number that is a size, in part, or one over it."""
+        """Number that is a size, in part, or one over it."""
         values = np.array([each.item() for each in arrays], np.float64)
         kind, shape = arrays[0].dtype, self._ints(arrays[0].shape)
         for size, make in self._products():
@@ -251,7 +251,7 @@ class _Merging:
         raise UnlikeError
 
     def _progression(self, arrays: Sequence[Any]) -> str:
-        """Numbers with equal steps along one axis, each as often as the others."""
+        """Numbers with equal steps along one axis, each repeated as often as the others."""
         shape, kind = arrays[0].shape, arrays[0].dtype
         along = int(np.argmax(shape))
         flat = [each.ravel().astype(np.float64) for each in arrays]
@@ -276,7 +276,7 @@ class _Merging:
         return self._node("Unsqueeze", y, self._ints(others)) if others else y
 
     def _counted(self, counts: Sequence[int]) -> str:
-        """0, 1, 2 and so on, so many."""
+        """Range 0, 1, 2 and so on, of that length."""
         none = self._ints([0])
         count = self._node("Squeeze", self._sizes(np.array(counts)[:, None]), none)
         zero, one = (self._graph.constant(np.asarray(k), "int64") for k in (0, 1))
@@ -288,7 +288,7 @@ class _Merging:
     # --- integers that are functions of sizes ---
 
     def _sizes(self, values: Array) -> str:
-        """One axis of integers.
+        """Integers along one axis.
 
         Args:
             values: what they are, a row for each graph.
@@ -297,7 +297,7 @@ class _Merging:
         return parts[0] if len(parts) == 1 else self._node("Concat", *parts, axis=0)
 
     def _integer(self, values: Array) -> str:
-        """One integer, by what it is for each graph: a sum or product of sizes and constants."""
+        """Integer by its value in each graph: a sum or product of sizes and constants."""
         if (values == values[0]).all():
             return self._ints([values[0]])
         for size, make in self._products():
@@ -311,7 +311,7 @@ class _Merging:
         raise UnlikeError
 
     def _products(self) -> list[Size]:
-        """Sizes and products of several sizes."""
+        """Products of one or several sizes."""
         found: list[Size] = []
         known = self._open + self._here
         for n in range(1, len(known) + 1):
@@ -327,7 +327,7 @@ class _Merging:
         return y
 
     def _size(self, x: str, axis: int) -> str:
-        """The size of an axis of a value."""
+        """Size of an axis of a value."""
         return self._node("Gather", self._node("Shape", x), self._ints([axis]))
 
     # --- nodes, each once ---
@@ -352,7 +352,7 @@ class _Merging:
 
 
 def _alike(nodes: Sequence[Any]) -> bool:
-    """Whether nodes do the same, but for their attributes and what they are done to."""
+    """Whether nodes are equal except for attributes and inputs."""
     first = nodes[0]
     return all(
         node is not None
@@ -364,7 +364,7 @@ def _alike(nodes: Sequence[Any]) -> bool:
 
 
 def _shapes_of(graph: Graph, ends: Any) -> dict[str, list[int]]:
-    """The shapes of the values of a graph, as far as they are known; -1 for a size that is not."""
+    """Shapes of the values of a graph, as far as they are known; -1 for an unknown size."""
     infer = needed("onnx.shape_inference", "onnx", "export to ONNX").infer_shapes
     helper = graph.helper
     make, kind = helper.make_tensor_value_info, helper.np_dtype_to_tensor_dtype

@@ -1,4 +1,4 @@
-"""The operations whose windows move over images, as nodes of ONNX, which has channels first."""
+"""Operations with windows over images, as nodes of ONNX, which has channels first."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def _channels_first(g: "Graph", i: "Instruction", write: Callable[[str], str]) -> str:
-    """What a function makes of the input with its channels first, with channels last again."""
+    """Result of a function of the input with channels first, with channels last again."""
     n = len(i.inputs[0].shape)
     x = g.node("Transpose", g.ref(i.inputs[0]), perm=[0, n, *range(1, n)])
     return g.node("Transpose", write(x), perm=[0, *range(2, n + 1), 1])
 
 
 def _window(windows: Windows) -> dict[str, Any]:
-    """The attributes of a node that has such windows."""
+    """Attributes of a node with such windows."""
     behind = [max(-n, 0) for n in windows.left_over]
     return {
         "kernel_shape": windows.taps,
@@ -32,7 +32,7 @@ def _window(windows: Windows) -> dict[str, Any]:
 
 
 def _kernel(i: "Instruction", windows: Windows, columns: int) -> Any:
-    """A kernel (taps..., a, columns) as (columns, a, taps...)."""
+    """Kernel (taps..., a, columns) as (columns, a, taps...)."""
     assert i.params[0] is not None
     w = i.params[0].numpy().reshape(*windows.taps, -1, columns)
     return np.moveaxis(w, [-1, -2], [0, 1])
@@ -96,7 +96,7 @@ def _pool(g: "Graph", i: "Instruction") -> str:
 
 
 def _shared(g: "Graph", i: "Instruction", windows: Windows) -> str:
-    """Windows that share an image evenly: axis by axis, by the places that each of them sees."""
+    """Adaptive pooling, axis by axis, by the places that each window sees."""
     y, sizes = g.ref(i.inputs[0]), list(i.inputs[0].shape)
     for axis, seen in enumerate(windows.shares):
         outer, n, inner = int(np.prod(sizes[:axis])), sizes[axis], int(np.prod(sizes[axis + 1 :]))

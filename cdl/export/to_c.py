@@ -1,4 +1,4 @@
-"""A program as one file of C99: weights, work space, one function, and its header."""
+"""Program as one file of C99: weights, work space, one function, and its header."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Sizes = list[tuple[str, str, tuple[int, ...]]]
 
 
 class Text:
-    """The C text of a program, as far as it is written.
+    """C text of a program under construction.
 
     Args:
         program: the program of a model's `predict`.
@@ -49,7 +49,7 @@ class Text:
         self.lines.append(f"    {line}")
 
     def uses(self, formula: str) -> None:
-        """Note which helpers a formula calls."""
+        """Record which helpers a formula calls."""
         for name in re.findall(r"\b(\w+)\(", formula):
             if name in HELPERS:
                 self.helpers |= {name, *CALLS.get(name, ())}
@@ -60,30 +60,30 @@ class Text:
         self.write(f"{name}({', '.join(map(str, arguments))});")
 
     def zeros(self, name: str, n: int) -> None:
-        """Append what clears an array."""
+        """Append code that clears an array."""
         self.write(f"for (i = 0; i < {n}; i++) {name}[i] = 0.0f;")
 
     def ref(self, value: Any) -> str:
-        """The C name of the array of a value."""
+        """C name of a value's array."""
         return self._names.setdefault(id(value), f"v{value.index}")
 
     def name(self, value: Any, name: str) -> None:
-        """Give the array of a value a name."""
+        """Set the name of a value's array."""
         self._names[id(value)] = name
 
     def weight(self, variable: Any) -> str:
-        """The C name of the constants that a weight is."""
+        """C name of a weight's constants."""
         if id(variable) not in self._weights:
             c_integers.refuse_whole(variable)
             self._weights[id(variable)] = self.table(variable.numpy(), about=variable.path)
         return self._weights[id(variable)]
 
     def bytes_of(self, i: Instruction) -> str:
-        """The C name of the bytes that an op keeps while it runs."""
+        """C name of the bytes that an op keeps while it runs."""
         return f"({c_integers.BYTE} *)(work + {self.work.kept[id(i)]})"
 
     def table(self, values: NDArray[Any], kind: str = "float", about: str = "") -> str:
-        """The C name of an array of constants; equal ones are there once."""
+        """C name of an array of constants; equal ones are there once."""
         whole = np.int8 if kind == c_integers.BYTE else np.int64
         flat = np.asarray(values, np.float32 if kind == "float" else whole).reshape(-1)
         key = kind.encode() + flat.tobytes()
@@ -101,20 +101,20 @@ class Text:
 
 
 class _Gaps:
-    """What is free of a memory without an end."""
+    """Free ranges of a memory without an end."""
 
     def __init__(self) -> None:
         self._gaps: list[tuple[float, float]] = [(0, math.inf)]  # from, to; in order, none touch
 
     def take(self, size: int) -> int:
-        """The lowest place that is free and large enough, which is taken now."""
+        """Allocate the lowest range that is large enough."""
         at = next(k for k, (start, end) in enumerate(self._gaps) if size <= end - start)
         start, end = self._gaps[at]
         self._gaps[at : at + 1] = [(start + size, end)] if start + size < end else []
         return int(start)
 
     def give(self, start: float, end: float) -> None:
-        """Have a place be free again."""
+        """Free a range again."""
         at = bisect.bisect(self._gaps, (start, end))
         if self._gaps[at][0] == end:
             end = self._gaps.pop(at)[1]
@@ -125,7 +125,7 @@ class _Gaps:
 
 
 class _Work:
-    """Where the values that are no constants lie; two share a place if they do not live at once."""
+    """Memory plan of values that are no constants; values that never live at once share."""
 
     def __init__(self, program: Any) -> None:
         self._root: dict[int, Any] = {}  # of values that are another one's array
@@ -157,7 +157,7 @@ class _Work:
         self._place()
 
     def root(self, value: Any) -> Any:
-        """The value whose array another one's is."""
+        """Value whose array another one shares."""
         return self._root.get(id(value), value)
 
     def _live(self, value: Any, at: int) -> None:
@@ -177,7 +177,7 @@ class _Work:
             self.size = max(self.size, at + size)
 
     def declarations(self, text: Text) -> list[str]:
-        """The lines that name the arrays."""
+        """Lines that declare the arrays."""
         return [
             f"float *const {text.ref(self._values[key])} = work + {at};"
             for key, at in self.places.items()
@@ -187,7 +187,7 @@ class _Work:
 def source_of(
     program: Any, stem: str, model: TrainableModel, rows: Sequence[tuple[int, ...]] | None = None
 ) -> tuple[str, str]:
-    """The C file and the header of a program.
+    """C file and header of a program.
 
     Args:
         program: that of a model's `predict`.
@@ -227,7 +227,7 @@ def _digit(k: int, values: list[Any]) -> str:
 
 
 def _comment(words: str) -> str:
-    """What may stand in a comment: neither its end nor anything but ASCII."""
+    """Text that is safe in a comment: neither its end nor anything but ASCII."""
     plain = words.encode("ascii", "replace").decode().replace("*/", "* /").replace("/*", "/ *")
     plain = re.sub(r"[\x00-\x1f\\?]", "_", plain)
     return plain if len(plain) <= 80 else f"{plain[:77]}..."
@@ -290,7 +290,7 @@ def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
 
 
 def _labels(model: TrainableModel, count: int) -> list[str]:
-    """What the model calls each of its inputs and outputs, if that tells more than their order."""
+    """Names of the model's inputs and outputs, if they tell more than their order."""
     infos: list[Any] = [getattr(model, f"_{kind}_infos", list)() for kind in ("input", "output")]
     names = [str(info.name) for side in infos for info in side]
     return [f", {_comment(name)}" for name in names] if len(names) == count > 2 else [""] * count

@@ -1,4 +1,4 @@
-"""A program as an ONNX model: a graph of nodes, for batches of any size."""
+"""Program as an ONNX model: a graph of nodes, for batches of any size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IR_VERSION = 8  # of the files that runtimes of opset 17 read
 
 
 class Graph:
-    """The graph of a program, as far as it is made.
+    """Graph of a program under construction.
 
     Args:
         program: the program of a model's `predict`.
@@ -69,7 +69,7 @@ class Graph:
         return names
 
     def constant(self, values: Any, dtype: str = "float32", name: str | None = None) -> str:
-        """The name of an array of constants; equal ones without a name of their own are one."""
+        """Name of an array of constants; equal ones without a name of their own are one."""
         array = np.asarray(values, dtype)
         key = (f"{dtype}{array.shape}", array.tobytes())
         if name is None and key in self._known:
@@ -80,17 +80,17 @@ class Graph:
         return found
 
     def weight(self, variable: Any) -> str:
-        """The name of the array that a weight is."""
+        """Name of a weight's array."""
         if id(variable) not in self._weights:
             self._weights[id(variable)] = self.constant(variable.numpy(), name=variable.path)
         return self._weights[id(variable)]
 
     def ref(self, value: Any) -> str:
-        """The name of a value."""
+        """Name of a value in the graph."""
         return self._names[id(value)]
 
     def name(self, value: Any, name: str) -> None:
-        """Say what the name of a value is."""
+        """Set the name of a value."""
         self._names[id(value)] = name
 
     def reshaped(self, x: str, shape: Sequence[int], shared: bool = False) -> str:
@@ -99,17 +99,17 @@ class Graph:
         return self.node("Reshape", x, self.constant(np.asarray(sizes), "int64"))
 
     def reduced(self, op: str, x: str, axis: int, keep: bool = True) -> str:
-        """A reduction over one axis."""
+        """Reduction over one axis."""
         if op == "ReduceSum":
             return self.node(op, x, self.constant([axis], "int64"), keepdims=int(keep))
         return self.node(op, x, axes=[axis], keepdims=int(keep))
 
     def at_end(self, x: str) -> str:
-        """x with another axis of size 1, the last one."""
+        """x with another last axis of size 1."""
         return self.node("Unsqueeze", x, self.constant([-1], "int64"))
 
     def number(self, x: str) -> str:
-        """A value of another type as float32: a truth value as 1 or 0."""
+        """Value of another type as float32: a truth value as 1 or 0."""
         return self.node("Cast", x, to=1)
 
     def truth(self, x: str) -> str:
@@ -118,7 +118,7 @@ class Graph:
 
 
 class Ends(NamedTuple):
-    """What a graph is given and gives: a name, a shape of a sample, a dtype; sizes may be names."""
+    """Inputs or outputs of a graph: names, sample shapes and dtypes; sizes may be names."""
 
     inputs: tuple[tuple[str, tuple[int | str, ...], str], ...]
     outputs: tuple[tuple[str, tuple[int | str, ...], str], ...]
@@ -130,7 +130,7 @@ def model_of(
     opset_version: int = 17,
     rows: Sequence[tuple[int, ...]] | None = None,
 ) -> bytes:
-    """The ONNX model of a program, as bytes.
+    """ONNX model of a program, as bytes.
 
     Args:
         program: that of the `predict` of `model`.
@@ -152,7 +152,7 @@ def model_of_open(
     shapes: Sequence[tuple[int | None, ...]],
     opset_version: int = 17,
 ) -> bytes:
-    """The ONNX model of a model with open axes, for all sizes of these.
+    """ONNX model of a model with open axes, for all sizes of these.
 
     Args:
         lower: makes the program of `predict` for the shape of a sample of each input.
@@ -186,7 +186,7 @@ def _check(opset_version: Any) -> None:
 
 
 def _graph_of(program: Any, model: TrainableModel, rows: Any) -> tuple[Graph, Ends]:
-    """The graph of a program; see `model_of`."""
+    """Graph of a program; see `model_of`."""
     from cdl.export.onnx_ops import ROWS
 
     inputs = _names(model, "input", len(program.inputs))
@@ -221,7 +221,7 @@ def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
 
 
 def _file(graph: Graph, ends: Ends, model: TrainableModel, version: int) -> bytes:
-    """The file of a graph."""
+    """File of a graph, as bytes."""
     helper = graph.helper
 
     def described(values: Sequence[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Initializers: the initial values of weights, found by their Keras names."""
+"""Initializers: functions that make the initial values of weights."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ serialize, deserialize = registry.serialize, registry.deserialize
 
 
 def get(identifier: Any) -> Callable[..., Any] | None:
-    """The initializer that an identifier stands for; an array stands for itself.
+    """The initializer of an identifier: a name, config, class, function or array.
 
     Args:
         identifier: None, a name, a config, a class, an instance, an array with the weight's values,

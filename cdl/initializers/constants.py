@@ -1,4 +1,4 @@
-"""Initial values that are known: 0, 1, one number, an array."""
+"""Constant initial values: 0, 1, one number, an array."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 @registry.add("zero")
 class Zeros(Initializer):
-    """An array of zeros."""
+    """Initializer of all zeros."""
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """An array of that shape."""
+        """Array of zeros of that shape."""
         return astype(np.zeros(checked_shape(self, shape)), standardize_dtype(dtype))
 
 
 @registry.add("one")
 class Ones(Initializer):
-    """An array of ones."""
+    """Initializer of all ones."""
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """An array of that shape."""
+        """Array of ones of that shape."""
         return astype(np.ones(checked_shape(self, shape)), standardize_dtype(dtype))
 
 
 @registry.add()
 class Constant(Initializer):
-    """All of one value.
+    """Initializer of one value for all.
 
     Args:
         value: the number, or an array that broadcasts to the shape.
@@ -48,7 +48,7 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """An array of that shape."""
+        """Array of that shape, filled with the value."""
         return astype(np.full(checked_shape(self, shape), self.value), standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
@@ -56,13 +56,13 @@ class Constant(Initializer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create an initializer from the dict that `get_config` returned."""
         return cls(**{name: deserialize(value) for name, value in config.items()})
 
 
 @registry.add("IdentityInitializer")
 class Identity(Initializer):
-    """A matrix of 1 on the diagonal and 0 elsewhere, times `gain`.
+    """Initializer of identity matrices, times `gain`.
 
     Args:
         gain: a number.
@@ -72,19 +72,19 @@ class Identity(Initializer):
         self.gain = number("Identity", "gain", gain)
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """A matrix of that shape, which need not be square."""
+        """Matrix of that shape, which need not be square."""
         sizes = checked_shape(self, shape)
         if len(sizes) != 2:
             raise ValueError(f"Identity: shape must have 2 axes, got {sizes}")
         return astype((self.gain * np.eye(*sizes)), standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's argument, unless it is 1: Keras never writes it."""
+        """Constructor argument, unless it is 1: Keras never writes it."""
         return {} if self.gain == 1 else {"gain": self.gain}
 
 
 class Values(Initializer):
-    """Gives the array that was handed in where an initializer was asked for."""
+    """Initializer of a given array."""
 
     def __init__(self, values: NDArray[Any]) -> None:
         self.values = values

@@ -1,4 +1,4 @@
-"""The factors of a short-time Fourier transform as the kernel of a convolution."""
+"""Short-time Fourier transform as the kernel of a convolution."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COSINES = {
 
 @registry.add("STFTInitializer")
 class STFT(Initializer):
-    """``window[t] cos(-2 pi t f / n) / norm`` at (t, 0, f), or the sine: a Fourier transform.
+    """Short-time Fourier kernel: ``window[t] cos(-2 pi t f / n) / norm`` at (t, 0, f), or the sine.
 
     The shape is (T, 1, F): T samples of a window, F = n / 2 + 1 frequencies.
 
@@ -62,7 +62,7 @@ class STFT(Initializer):
             _named_window(window, 1, self.periodic)
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """An array of that shape, (T, 1, F)."""
+        """Array of that shape, (T, 1, F)."""
         sizes = checked_shape(self, shape)
         if len(sizes) != 3:
             raise ValueError(f"STFT: shape must have 3 axes, (T, 1, F), got {sizes}")
@@ -75,7 +75,7 @@ class STFT(Initializer):
         return astype(kernel[:, None, :], standardize_dtype(dtype))
 
     def _scaled_window(self, length: int) -> NDArray[np.float64]:
-        """The window divided by its norm."""
+        """Window divided by its norm."""
         window = self.window
         if isinstance(window, str):
             window = _named_window(window, length, self.periodic)
@@ -92,7 +92,7 @@ class STFT(Initializer):
 
 
 def _named_window(name: str, length: int, periodic: bool) -> NDArray[Any]:
-    """The values of a window of that name."""
+    """Values of a window by its name."""
     if length == 1 and name in (*_COSINES, "bartlett"):
         return np.ones(1)
     t = np.arange(length) / max(1, length if periodic else length - 1)

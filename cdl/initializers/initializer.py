@@ -1,4 +1,4 @@
-"""What an initializer is, and the family in which they are found by name."""
+"""Initializer: the base of initializers, and their registry by name."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class Initializer(Hinting):
     """Base of initializers; a subclass overrides `__call__` and, with arguments, `get_config`."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """An array of that shape."""
+        """Initial values: an array of that shape."""
         raise NotImplementedError(f"{type(self).__name__} must override __call__(shape, dtype)")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create an initializer from the dict that `get_config` returned."""
         return cls(**config)
 
     def clone(self) -> Self:
-        """A new one with the same arguments."""
+        """Copy with the same arguments."""
         return self.from_config(self.get_config())
 
 
 def checked_shape(owner: Initializer, shape: int | Sequence[int]) -> tuple[int, ...]:
-    """A shape as a tuple of known sizes; one int is one axis."""
+    """Shape as a tuple of known sizes; one int is one axis."""
     sizes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     for size in sizes:
         if not isinstance(size, (int, np.integer)) or size < 0:

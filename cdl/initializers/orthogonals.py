@@ -1,4 +1,4 @@
-"""Initial values whose rows or columns stand at right angles."""
+"""Orthogonal initial values of weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add("OrthogonalInitializer")
 class Orthogonal(RandomInitializer):
-    """A random matrix of orthonormal columns, or rows if it is wider than tall (Saxe et al., 2014).
+    """Random orthogonal matrix, or semi-orthogonal if it is not square (Saxe et al., 2014).
 
     It is Q of the QR decomposition of normal values, with the signs that make it uniform among all
     such matrices. Of more than two axes all but the last are taken as one.
@@ -34,7 +34,7 @@ class Orthogonal(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a generator that stands at its beginning."""
+        """Float32 values from a fresh generator."""
         if len(shape) < 2:
             raise ValueError(f"Orthogonal: shape must have at least 2 axes, got {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]

@@ -1,4 +1,4 @@
-"""Initial values that are drawn from a fixed distribution.
+"""Random initial values of a fixed distribution.
 
 Each object has one seed: an int given by the user, or one drawn when the object is made. It gives
 the same values at every call, so one object in two layers of the same shape starts them equal.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class RandomInitializer(Initializer):
-    """Base of those that draw; a subclass overrides `draw`."""
+    """Base of random initializers; a subclass overrides `draw`."""
 
     _inner: tuple[str, ...] = ("draw", "anew")
 
@@ -40,30 +40,30 @@ class RandomInitializer(Initializer):
         self.seed = draw_seed() if seed is None else seed
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """An array of that shape; the same at every call, unless the seed is a SeedGenerator."""
+        """Array of that shape; the same at every call, unless the seed is a SeedGenerator."""
         seed = self.seed.next() if isinstance(self.seed, SeedGenerator) else self.seed
         values = self.draw(np.random.default_rng(seed), checked_shape(self, shape))
         return astype(values, standardize_dtype(dtype))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a generator that stands at its beginning."""
+        """Float32 values from a fresh generator."""
         raise NotImplementedError
 
     def anew(self) -> Self:
-        """One with the same arguments, whose seed is drawn if none was given."""
+        """Copy with the same arguments, whose seed is drawn if none was given."""
         found = copy.copy(self)
         if self._given_seed is None:
             found.seed = draw_seed()
         return found
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given, so None if it was drawn."""
+        """Constructor arguments as a dict; the seed as given, so None if it was drawn."""
         return {"seed": serialize(self._given_seed)}
 
 
 @registry.add("normal")
 class RandomNormal(RandomInitializer):
-    """Normal values.
+    """Initializer of normal values.
 
     Args:
         mean: their mean.
@@ -79,7 +79,7 @@ class RandomNormal(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a generator that stands at its beginning."""
+        """Float32 values from a fresh generator."""
         return scaled(rng.standard_normal(shape, np.float32), self.stddev, self.mean)
 
     def get_config(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class RandomNormal(RandomInitializer):
 
 @registry.add()
 class TruncatedNormal(RandomNormal):
-    """Normal values of which those beyond two standard deviations are drawn again.
+    """Initializer of normal values, redrawn beyond two standard deviations.
 
     Args:
         mean: mean of the normal distribution.
@@ -97,13 +97,13 @@ class TruncatedNormal(RandomNormal):
     """
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a generator that stands at its beginning."""
+        """Float32 values from a fresh generator."""
         return scaled(cut_normal(rng, shape), self.stddev, self.mean)
 
 
 @registry.add("uniform")
 class RandomUniform(RandomInitializer):
-    """Values spread evenly from `minval` to `maxval`.
+    """Initializer of uniform values from `minval` to `maxval`.
 
     Args:
         minval: the lower end.
@@ -119,7 +119,7 @@ class RandomUniform(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a generator that stands at its beginning."""
+        """Float32 values from a fresh generator."""
         return scaled(rng.random(shape, np.float32), self.maxval - self.minval, self.minval)
 
     def get_config(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class RandomUniform(RandomInitializer):
 
 
 def scaled(values: NDArray[np.float32], by: float, shift: float = 0.0) -> NDArray[np.float32]:
-    """``values * by + shift`` in float32."""
+    """Affine map ``values * by + shift`` in float32."""
     return values * np.float32(by) + np.float32(shift)
 
 

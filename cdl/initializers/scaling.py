@@ -1,4 +1,4 @@
-"""Initial values whose variance follows from how many numbers a weight adds up."""
+"""Variance-scaling initial values, such as Glorot's, LeCun's and He's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CUT_STDDEV = 0.87962566103423978
 
 @registry.add()
 class VarianceScaling(RandomInitializer):
-    """Values of variance ``scale / n``, so that signals keep their size from layer to layer.
+    """Initializer of variance ``scale / n``, so that signals keep their size through layers.
 
     Args:
         scale: above 0.
@@ -62,7 +62,7 @@ class VarianceScaling(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a generator that stands at its beginning."""
+        """Float32 values from a fresh generator."""
         fan_in, fan_out = self._fans(shape)
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
@@ -74,7 +74,7 @@ class VarianceScaling(RandomInitializer):
         return scaled(cut_normal(rng, shape), math.sqrt(variance) / CUT_STDDEV)
 
     def _fans(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """How many numbers a weight of that shape adds up, and to how many it contributes."""
+        """Fan-in and fan-out of a weight of that shape."""
         if self.input_axes is not None and self.output_axes is not None:
             return (
                 math.prod(shape[axis] for axis in self.input_axes),
@@ -86,7 +86,7 @@ class VarianceScaling(RandomInitializer):
         return window * shape[-2], window * shape[-1]
 
     def with_axes(self, inputs: Sequence[int], outputs: Sequence[int]) -> Self:
-        """One of the same seed whose fans are of these axes, unless this one has axes itself."""
+        """Copy with the same seed and fans of these axes, unless this one has axes itself."""
         if self.input_axes is not None and self.output_axes is not None:
             return self
         found = copy.copy(self)
@@ -105,7 +105,7 @@ class VarianceScaling(RandomInitializer):
 
 
 class _Scaling(VarianceScaling):
-    """A VarianceScaling with a name of its own; the class gives (scale, mode, distribution)."""
+    """Base of named VarianceScalings; the class has (scale, mode, distribution)."""
 
     _arguments: tuple[float, str, str]
 
@@ -124,41 +124,41 @@ class _Scaling(VarianceScaling):
 
 @registry.add()
 class GlorotUniform(_Scaling):
-    """Uniform up to ``sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
+    """Glorot (Xavier) uniform up to ``sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
 
     _arguments = (1.0, "fan_avg", "uniform")
 
 
 @registry.add()
 class GlorotNormal(_Scaling):
-    """Truncated normal of variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010)."""
+    """Glorot (Xavier) truncated normal of variance ``2 / (fan_in + fan_out)`` (Glorot, 2010)."""
 
     _arguments = (1.0, "fan_avg", "truncated_normal")
 
 
 @registry.add()
 class LecunUniform(_Scaling):
-    """Uniform up to ``sqrt(3 / fan_in)`` (LeCun et al., 1998)."""
+    """LeCun uniform: up to ``sqrt(3 / fan_in)`` (LeCun et al., 1998)."""
 
     _arguments = (1.0, "fan_in", "uniform")
 
 
 @registry.add()
 class LecunNormal(_Scaling):
-    """Truncated normal of variance ``1 / fan_in`` (LeCun et al., 1998)."""
+    """LeCun normal, truncated: variance ``1 / fan_in`` (LeCun et al., 1998)."""
 
     _arguments = (1.0, "fan_in", "truncated_normal")
 
 
 @registry.add()
 class HeUniform(_Scaling):
-    """Uniform up to ``sqrt(6 / fan_in)`` (He et al., 2015)."""
+    """He uniform: up to ``sqrt(6 / fan_in)`` (He et al., 2015)."""
 
     _arguments = (2.0, "fan_in", "uniform")
 
 
 @registry.add()
 class HeNormal(_Scaling):
-    """Truncated normal of variance ``2 / fan_in`` (He et al., 2015)."""
+    """He normal, truncated: variance ``2 / fan_in`` (He et al., 2015)."""
 
     _arguments = (2.0, "fan_in", "truncated_normal")

@@ -1,4 +1,4 @@
-"""`keras.legacy`: today's functions by their older places."""
+"""`keras.legacy`: aliases of today's functions by their older places."""
 
 from cdl._common.public_names import publish
 from cdl.legacy import saving

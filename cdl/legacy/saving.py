@@ -1,4 +1,4 @@
-"""`keras.legacy.saving`: today's functions for configs by their older place."""
+"""`keras.legacy.saving`: aliases of today's functions for configs."""
 
 from cdl._common.public_names import publish
 from cdl._configs.serialization import deserialize as deserialize_keras_object

@@ -1,4 +1,4 @@
-"""What Keras has under `keras.preprocessing`."""
+"""Preprocessing of images, texts and tables, as in `keras.preprocessing`."""
 
 from cdl._common.public_names import publish
 from cdl.preprocessing import image, sequence

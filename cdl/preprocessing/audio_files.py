@@ -1,4 +1,4 @@
-"""audio_dataset_from_directory: sounds in files of folders, with the folder as the class."""
+"""audio_dataset_from_directory: audio files labelled by their folders."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def audio_dataset_from_directory(
     follow_links: bool = False,
     verbose: bool = True,
 ) -> DirectoryFiles | list[DirectoryFiles]:
-    """The sounds of all `.wav` files in a folder, with the names of its folders as classes.
+    """Batches of the `.wav` files of a directory, labelled by their folders.
 
     Args:
         directory: the folder; with inferred labels it has a folder for each class.

@@ -1,4 +1,4 @@
-"""Kinds of columns of a FeatureSpace: what reads them, what is missing, and how each learns."""
+"""Kinds of columns of a FeatureSpace: their layers, missing values and learning."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MISSING = "[MISSING]"  # the text in the place of one that is missing
 
 
 def preprocessor_name(name: str | None, kind: str) -> str:
-    """The name of a column's layer, as Keras has it."""
+    """Name of a column's layer, as in Keras."""
     return f"{name or unique(kind)}_preprocessor"
 
 
 class Cross:
-    """Columns that are taken together: see `FeatureSpace.cross`."""
+    """Crossed columns: see `FeatureSpace.cross`."""
 
     def __init__(
         self, feature_names: Iterable[str], crossing_dim: int, output_mode: str = "one_hot"
@@ -36,11 +36,11 @@ class Cross:
 
     @property
     def name(self) -> str:
-        """The names of the columns, with `_X_` between them."""
+        """Names of the columns, with `_X_` between them."""
         return "_X_".join(self.feature_names)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for configs."""
         return {
             "feature_names": self.feature_names,
             "crossing_dim": self.crossing_dim,
@@ -49,7 +49,7 @@ class Cross:
 
 
 class Feature:
-    """A column: its dtype, the layer that reads it, and what becomes of that one's output."""
+    """Column: its dtype, the layer that reads it, and the encoding of that layer's output."""
 
     def __init__(self, dtype: str, preprocessor: Any, output_mode: str) -> None:
         one_of("Feature", "output_mode", output_mode, ("int", "one_hot", "float"))
@@ -58,7 +58,7 @@ class Feature:
         self.dtype, self.preprocessor, self.output_mode = dtype, preprocessor, output_mode
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for configs."""
         return {
             "dtype": self.dtype,
             "preprocessor": serialize(self.preprocessor),
@@ -67,7 +67,7 @@ class Feature:
 
 
 class TFDIdentity(layers.Identity):
-    """Numbers as they are, by the name that Keras's files have for it."""
+    """Identity layer for numbers, under the name in Keras's files."""
 
 
 for _each in (Cross, Feature, TFDIdentity):
@@ -75,7 +75,7 @@ for _each in (Cross, Feature, TFDIdentity):
 
 
 class FilledNormalization(layers.Layer):
-    """Numbers less their mean, in standard deviations; 0, the mean, for a missing one (NaN).
+    """Normalization to mean 0 and variance 1; 0, the mean, for a missing one (NaN).
 
     Args:
         indicator: whether a second column says with 1 which were missing.
@@ -90,7 +90,7 @@ class FilledNormalization(layers.Layer):
         self.normalization = layers.Normalization(axis=-1, name="normalization")
 
     def build(self, input_shape: Any) -> None:
-        """Make room for mean and variance."""
+        """Create the weights of mean and variance."""
         if not self.normalization.built:
             self.normalization.build(input_shape)
         super().build(input_shape)
@@ -102,7 +102,7 @@ class FilledNormalization(layers.Layer):
         moments.finish()
 
     def call(self, x: Any) -> Any:
-        """The columns: the filled numbers, and the indicator if there is one."""
+        """Columns: the filled numbers, and the indicator if there is one."""
         missing = ops.isnan(x)
         filled = ops.where(missing, ops.zeros_like(x), self.normalization(x))
         if not self.indicator:
@@ -133,7 +133,7 @@ for _filled in (FilledNormalization, FilledLookup):
 
 
 def learns(layer: Any) -> bool:
-    """Whether a layer learns from data, and was not given what it would learn."""
+    """Whether a layer learns from data, and was not given its state."""
     if isinstance(layer, layers.Discretization):
         return layer.num_bins is not None
     given = ("input_mean", "input_vocabulary")
@@ -142,7 +142,7 @@ def learns(layer: Any) -> bool:
 
 
 def knows(layer: Any) -> bool:
-    """Whether a layer was given, or has learned, all that it needs."""
+    """Whether a layer was given, or has learned, its state."""
     if not learns(layer):
         return True
     if isinstance(layer, layers.Normalization):
@@ -155,7 +155,7 @@ def knows(layer: Any) -> bool:
 
 
 class Learner:
-    """What a layer learns of batches of a column, all at the end, or nothing after an error.
+    """Adapter of a layer to batches of a column: all at the end, or nothing after an error.
 
     Args:
         layer: the layer.
@@ -175,7 +175,7 @@ class Learner:
             self._batches = []
 
     def add(self, column: Any) -> None:
-        """Take a batch into account, an array of shape (n, ...)."""
+        """Add a batch, an array of shape (n, ...)."""
         if self._moments is not None:
             self._moments.add(column)
         elif self._batches is not None:
@@ -184,7 +184,7 @@ class Learner:
             self._layer.update_state(column)
 
     def finish(self) -> None:
-        """Have the layer know what it has learned."""
+        """Load the learned state into the layer."""
         if self._moments is not None:
             self._moments.finish()
         elif self._batches is not None:
@@ -194,7 +194,7 @@ class Learner:
 
 
 def learn(preprocessors: dict[str, Any], batches: Iterable[dict[str, Any]]) -> None:
-    """Have layers learn from columns of their names, batch by batch.
+    """Adapt layers to columns of their names, batch by batch.
 
     Args:
         preprocessors: a layer by the name of its column.
@@ -219,7 +219,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def depth_of(layer: Any, name: str) -> int:
-    """How many places a vector has that says which index a layer gave.
+    """Length of a one-hot vector for the indices of a layer.
 
     Args:
         layer: of a column or a cross.
@@ -247,7 +247,7 @@ def depth_of(layer: Any, name: str) -> int:
 
 
 def kind_of(column: Any, name: str) -> tuple[str, bool]:
-    """What a column of a frame holds, and whether values are missing.
+    """Kind of values in a frame's column, and whether some are missing.
 
     It is "number", "truth", "text" or "nothing".
 

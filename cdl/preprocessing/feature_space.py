@@ -33,7 +33,7 @@ from cdl.saving.keras_file import save_model
 
 
 class FeatureSpace:
-    """Turns columns of a table into one array, or into a dict of arrays.
+    """Encoder of a table's columns into one array, or into a dict of arrays.
 
     A column is "float", "float_rescaled", "float_normalized", "float_discretized",
     "integer_categorical", "string_categorical", "integer_hashed", "string_hashed", or what the
@@ -84,7 +84,7 @@ class FeatureSpace:
         self.encoded_features: Any = None
         self._adapted = False
 
-    # What files ask of a model: the preprocessors hold all that was learned.
+    # Attributes that files ask of a model: the preprocessors hold all that was learned.
     variables = weights = ()
     compiled = False
 
@@ -102,7 +102,7 @@ class FeatureSpace:
         output_mode: str = "concat",
         name: str | None = None,
     ) -> FeatureSpace:
-        """A space for the columns of a frame, which has learned from it.
+        """Create a space for the columns of a frame, adapted to it.
 
         Numbers are normalized, truths are 0 and 1, texts and categories are vectors with a 1. A
         missing number becomes the mean; where the frame lacks some, a further column is 1 there.
@@ -149,17 +149,17 @@ class FeatureSpace:
 
     @classmethod
     def cross(cls, feature_names: Any, crossing_dim: int, output_mode: str = "one_hot") -> Cross:
-        """Columns that are hashed together into so many bins, as "one_hot" or "int"."""
+        """Crossed columns, hashed together into so many bins, as "one_hot" or "int"."""
         return Cross(feature_names, crossing_dim, output_mode)
 
     @classmethod
     def feature(cls, dtype: str, preprocessor: Any, output_mode: str) -> Feature:
-        """A column that a layer of one's own reads."""
+        """Column that a custom layer reads."""
         return Feature(dtype, preprocessor, output_mode)
 
     @classmethod
     def float(cls, name: str | None = None) -> Feature:
-        """Numbers as they are."""
+        """Numeric column, as it is."""
         name = preprocessor_name(name, "float")
         return Feature("float32", TFDIdentity(dtype="float32", name=name), "float")
 
@@ -167,13 +167,13 @@ class FeatureSpace:
     def float_rescaled(
         cls, scale: Any = 1.0, offset: Any = 0.0, name: str | None = None
     ) -> Feature:
-        """Numbers times a constant, plus a constant."""
+        """Numeric column times a constant, plus a constant."""
         name = preprocessor_name(name, "float_rescaled")
         return Feature("float32", layers.Rescaling(scale, offset, name=name), "float")
 
     @classmethod
     def float_normalized(cls, name: str | None = None, missing: str | None = None) -> Feature:
-        """Numbers less their mean, in standard deviations.
+        """Numeric column normalized to mean 0 and variance 1.
 
         Args:
             name: of the column.
@@ -198,7 +198,7 @@ class FeatureSpace:
         output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:
-        """The bins in which numbers lie; boundaries that are not given are quantiles."""
+        """Numeric column in bins; boundaries that are not given are quantiles."""
         name = preprocessor_name(name, "float_discretized")
         given = {"num_bins": num_bins, "bin_boundaries": bin_boundaries, "name": name}
         return Feature("float32", layers.Discretization(**given), output_mode)
@@ -211,7 +211,7 @@ class FeatureSpace:
         output_mode: str = "one_hot",
         name: str | None = None,
     ) -> Feature:
-        """Whole numbers that are names of classes."""
+        """Categorical column of integers."""
         name = preprocessor_name(name, "integer_categorical")
         layer = layers.IntegerLookup(max_tokens, num_oov_indices, name=name)
         return Feature("int32", layer, output_mode)
@@ -225,7 +225,7 @@ class FeatureSpace:
         name: str | None = None,
         missing: str | None = None,
     ) -> Feature:
-        """Texts that are names of classes.
+        """Categorical column of texts.
 
         Args:
             max_tokens: the most tokens of the vocabulary, None for any number.
@@ -248,7 +248,7 @@ class FeatureSpace:
     def string_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
-        """Texts in as many bins, by a hash."""
+        """Column of texts, hashed into bins."""
         name = preprocessor_name(name, "string_hashed")
         return Feature("string", layers.Hashing(num_bins, name=name), output_mode)
 
@@ -256,7 +256,7 @@ class FeatureSpace:
     def integer_hashed(
         cls, num_bins: int, output_mode: str = "one_hot", name: str | None = None
     ) -> Feature:
-        """Whole numbers in as many bins, by a hash."""
+        """Column of integers, hashed into bins."""
         name = preprocessor_name(name, "integer_hashed")
         return Feature("int32", layers.Hashing(num_bins, name=name), output_mode)
 
@@ -303,7 +303,7 @@ class FeatureSpace:
     # --- learning from data ---
 
     def adapt(self, dataset: Any) -> None:
-        """Learn means, boundaries and vocabularies, forgetting those of earlier data.
+        """Learn means, boundaries and vocabularies, and forget those of earlier data.
 
         Missing numbers (NaN) are left out, with a warning that names the column; missing texts are
         refused, but by columns that were told to take them. Batches are not kept.
@@ -323,7 +323,7 @@ class FeatureSpace:
         self.get_encoded_features()
 
     def _batches(self, dataset: Any) -> Iterator[dict[str, Any]]:
-        """The columns of each batch of what `adapt` was given."""
+        """Columns of each batch of the data of `adapt`."""
         whole = isinstance(dataset, Mapping) or frames.names_of(dataset) is not None
         if not whole and (isinstance(dataset, (str, bytes)) or not isinstance(dataset, Iterable)):
             raise ValueError(
@@ -338,7 +338,7 @@ class FeatureSpace:
             yield {name: each.reshape(len(each), -1) for name, each in columns.items()}
 
     def _columns(self, data: Any, call: str) -> dict[str, Any] | None:
-        """The columns of a dict or frame as arrays; None for anything else."""
+        """Columns of a dict or frame as arrays; None for anything else."""
         if not isinstance(data, Mapping) and frames.names_of(data) is None:
             return None
         self._check_columns(data, call)
@@ -369,12 +369,12 @@ class FeatureSpace:
     # --- use ---
 
     def get_inputs(self) -> dict[str, KerasTensor]:
-        """The inputs of a model of raw columns."""
+        """Inputs of a model of raw columns."""
         self._check_adapted()
         return self.inputs
 
     def get_encoded_features(self) -> Any:
-        """What the inputs become, symbolic.
+        """Symbolic encoding of the inputs.
 
         Raises:
             ValueError: `adapt` was not called.
@@ -468,11 +468,11 @@ class FeatureSpace:
         save_model(thing, filepath)
 
     def get_build_config(self) -> dict[str, Any]:
-        """For each column how its layer is built."""
+        """Build config of each column's layer."""
         return {each: layer.get_build_config() for each, layer in self.preprocessors.items()}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build the layers as `get_build_config` says; what they have learned is in the file."""
+        """Build the layers from the result of `get_build_config`; their state is in the file."""
         for name, given in config.items():
             layer = self.preprocessors[name]
             if given and not layer.built:
@@ -480,7 +480,7 @@ class FeatureSpace:
         self._adapted = True
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {
             "features": serialize(self.features),
             "output_mode": self.output_mode,
@@ -492,7 +492,7 @@ class FeatureSpace:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FeatureSpace:
-        """A space of what `get_config` gave."""
+        """Create a space from the dict that `get_config` returned."""
         return cls(**config)
 
 

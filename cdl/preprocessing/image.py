@@ -1,4 +1,4 @@
-"""Images from files and into files, by Pillow."""
+"""Image files, read and written by Pillow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_img(
     interpolation: str = "nearest",
     keep_aspect_ratio: bool = False,
 ) -> Any:
-    """An image of a file, as Pillow's.
+    """Load an image file as a Pillow image.
 
     Args:
         path: of the file, or an `io.BytesIO` of its bytes.
@@ -68,7 +68,7 @@ def load_img(
 
 
 def as_mode(image: Any, mode: str, owner: str) -> Any:
-    """An image of 8 bits a channel in one of Pillow's modes "L", "RGB" and "RGBA".
+    """Image of 8 bits a channel in one of Pillow's modes "L", "RGB" and "RGBA".
 
     Args:
         image: of any mode; of 16 bits the upper 8 count, as in readers of PNG files.
@@ -100,12 +100,12 @@ def as_mode(image: Any, mode: str, owner: str) -> Any:
 
 
 def _of_array(values: Any) -> Any:
-    """An image of mode "L"."""
+    """Image of mode "L" of an array."""
     return needed("PIL.Image", "images", "load_img").fromarray(values.astype("uint8"))
 
 
 def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) -> Any:
-    """The numbers of an image of Pillow's, (height, width, channels).
+    """Convert a Pillow image to an array, (height, width, channels).
 
     Args:
         img: the image, or an array of two or three axes.
@@ -126,7 +126,7 @@ def img_to_array(img: Any, data_format: str | None = None, dtype: Any = None) ->
 def array_to_img(
     x: Any, data_format: str | None = None, scale: bool = True, dtype: Any = None
 ) -> Any:
-    """An image of Pillow's from its numbers.
+    """Convert an array to a Pillow image.
 
     Args:
         x: of three axes, with 1, 3 or 4 channels.
@@ -164,7 +164,7 @@ def save_img(
     scale: bool = True,
     **kwargs: Any,
 ) -> None:
-    """Write an array as an image.
+    """Write an array as an image file.
 
     Args:
         path: of the file, or an open one.
@@ -194,7 +194,7 @@ def save_img(
 def smart_resize(
     x: Any, size: Any, interpolation: str = "bilinear", data_format: str = "channels_last"
 ) -> Any:
-    """Images in another size, undistorted: the largest part in the middle of that shape, resized.
+    """Resize images without distortion: the largest central crop of that aspect ratio, resized.
 
     Args:
         x: (height, width, channels), or with an axis of samples in front.

@@ -1,4 +1,4 @@
-"""image_dataset_from_directory: images in files of folders, with the folder as the class."""
+"""image_dataset_from_directory: image files labelled by their folders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def image_dataset_from_directory(
     format: str = "tf",
     verbose: bool = True,
 ) -> DirectoryFiles | list[DirectoryFiles]:
-    """The images of a folder, in one size, with the names of its folders as classes.
+    """Batches of the images of a directory, in one size, labelled by their folders.
 
     Args:
         directory: the folder; with inferred labels it has a folder for each class.
@@ -114,7 +114,7 @@ def image_dataset_from_directory(
 
 
 def _padded(x: Any, size: tuple[int, ...], kind: str) -> Any:
-    """An image of the largest size that fits, in the middle, as `tf.image.resize_with_pad`."""
+    """Image in the largest size that fits, centered, as `tf.image.resize_with_pad`."""
     ratio = max(n / wanted for n, wanted in zip(x.shape, size, strict=False))
     inner = [n / ratio for n in x.shape[:2]]
     fits = tuple(int(n) for n in inner)

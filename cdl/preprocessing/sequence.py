@@ -1,4 +1,4 @@
-"""`keras.preprocessing.sequence`."""
+"""Padding of sequences, as in `keras.preprocessing.sequence`."""
 
 from cdl._common.public_names import publish
 from cdl.utils import pad_sequences

@@ -1,4 +1,4 @@
-"""Quantizers: integers of eight and four bits for weights and inputs, and how layers use them."""
+"""Quantizers: integers of eight and four bits for weights and inputs."""
 
 from cdl._common.public_names import publish
 from cdl.quantizers.fake_quant import fake_quant_with_min_max_vars

@@ -1,4 +1,4 @@
-"""Rounding to a grid between two numbers that may be trained, with gradients through it."""
+"""Fake quantization: rounding to a grid between two trainable bounds, with gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def fake_quant_with_min_max_vars(
     narrow_range: bool = False,
     axis: int | None = None,
 ) -> Any:
-    """What becomes of numbers that are cut to a range, and rounded to one of ``2**num_bits`` steps.
+    """Fake quantization: clip to a range, and round to one of ``2**num_bits`` steps.
 
     The range is moved by less than a step, so that 0 is one of them. Gradients go to the inputs
     within it, and to the end that the others are cut to.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def compute_float8_scale(
     amax: ArrayLike, scale: ArrayLike, dtype_max: float, margin: int = 0
 ) -> NDArray[Any]:
-    """``amax / dtype_max * 2**margin``, or `scale` where amax is not finite or not above 0.
+    """Float8 scale ``amax / dtype_max * 2**margin``, or `scale` unless amax is finite and positive.
 
     Args:
         amax: the largest size that has been seen.
@@ -31,7 +31,7 @@ def compute_float8_scale(
 
 
 def compute_float8_amax_history(x: ArrayLike, amax_history: ArrayLike) -> NDArray[Any]:
-    """The history moved on by one, with the largest size in `x` first.
+    """History of maxima shifted by one, with the largest absolute value of `x` first.
 
     Args:
         x: an array.
@@ -45,7 +45,7 @@ def compute_float8_amax_history(x: ArrayLike, amax_history: ArrayLike) -> NDArra
 def quantize_and_dequantize(
     inputs: ArrayLike, scale: ArrayLike, quantized_dtype: str, compute_dtype: str
 ) -> NDArray[Any]:
-    """``inputs / scale`` rounded to an eight-bit float, times `scale`.
+    """Quantization to an eight-bit float and back: ``inputs / scale`` rounded, times `scale`.
 
     Args:
         inputs: an array of floats.

@@ -1,4 +1,4 @@
-"""Two integers of four bits in a byte."""
+"""Packing of two integers of four bits in a byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def pack_int4(
     arr: Any, axis: int = 0, dtype: str = "int8"
 ) -> tuple[NDArray[Any], tuple[int, ...], int]:
-    """Each two neighbours along an axis in a byte, the first in its low bits.
+    """Pack neighbouring 4-bit integers along an axis into bytes, the first in the low bits.
 
     Args:
         arr: int8 or uint8, as `dtype` says: integers from -8 to 7, or from 0 to 15.
@@ -43,7 +43,7 @@ def pack_int4(
 
 
 def unpack_int4(packed: Any, orig_len: int, axis: int = 0, dtype: str = "int8") -> NDArray[Any]:
-    """What `pack_int4` has packed.
+    """Unpack 4-bit integers: the inverse of `pack_int4`.
 
     Args:
         packed: int8 or uint8.

@@ -1,4 +1,4 @@
-"""How a layer is quantized."""
+"""Configs of a layer's quantization."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class QuantizationConfig(Hinting):
 
     @property
     def mode(self) -> str:
-        """The mode of `quantize` that it is for.
+        """Mode of `quantize` that the config is for.
 
         Raises:
             NotImplementedError: of the base.
@@ -41,7 +41,7 @@ class QuantizationConfig(Hinting):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {
             "weight_quantizer": serialize(self.weight_quantizer),
             "activation_quantizer": serialize(self.activation_quantizer),
@@ -49,24 +49,24 @@ class QuantizationConfig(Hinting):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a config from the dict that `get_config` returned."""
         return cls(**{name: deserialize(value) for name, value in config.items()})
 
     @staticmethod
     def weight_quantizer_or_default(config: QuantizationConfig | None, default: Any) -> Any:
-        """The config's quantizer of weights, or `default`."""
+        """Quantizer of weights in the config, or `default`."""
         given = None if config is None else config.weight_quantizer
         return default if given is None else given
 
     @staticmethod
     def activation_quantizer_or_default(config: QuantizationConfig | None, default: Any) -> Any:
-        """The config's quantizer of inputs, even if it is None; `default` without a config."""
+        """Quantizer of inputs in the config, even if it is None; `default` without one."""
         return default if config is None else config.activation_quantizer
 
 
 @family.add()
 class Int8QuantizationConfig(QuantizationConfig):
-    """Weights of eight bits.
+    """Config of 8-bit weight quantization.
 
     Args:
         weight_quantizer: makes integers of weights; None is an `AbsMaxQuantizer` of columns.
@@ -86,7 +86,6 @@ class Int8QuantizationConfig(QuantizationConfig):
 
     @property
     def mode(self) -> str:
-        """The string "int8"."""
         return "int8"
 
 
@@ -100,7 +99,7 @@ def _check_int8(owner: str, quantizer: Any) -> None:
 
 @family.add()
 class Int4QuantizationConfig(QuantizationConfig):
-    """Weights of four bits.
+    """Config of 4-bit weight quantization.
 
     Args:
         weight_quantizer: makes integers of weights; None is the layer's own.
@@ -141,7 +140,6 @@ class Int4QuantizationConfig(QuantizationConfig):
 
     @property
     def mode(self) -> str:
-        """The string "int4"."""
         return "int4"
 
     def get_config(self) -> dict[str, Any]:
@@ -149,12 +147,12 @@ class Int4QuantizationConfig(QuantizationConfig):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave; without a `block_size` it has no blocks."""
+        """Create a config from the dict of `get_config`; no `block_size` means no blocks."""
         return super().from_config({"block_size": None, **config})
 
 
 def resolved(mode: Any, config: Any) -> QuantizationConfig:
-    """The config of a call of `quantize`: the given one, or that of a mode.
+    """Config of a call of `quantize`: the given one, or that of a mode.
 
     Raises:
         ValueError: neither is given, they contradict each other, or a mode that is not known.

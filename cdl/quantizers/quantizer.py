@@ -1,4 +1,4 @@
-"""Quantizers: floats to small integers and scales, on arrays."""
+"""Quantizers of arrays: floats to small integers and scales."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ family = Registry("quantizer", "keras.quantizers")
 
 @family.add()
 class Quantizer(Hinting):
-    """Base of quantizers, which gives the array as it is; a subclass overrides `__call__`.
+    """Base of quantizers, which returns its input; a subclass overrides `__call__`.
 
     Args:
         output_dtype: name of the dtype of what a call gives.
@@ -36,11 +36,11 @@ class Quantizer(Hinting):
         self.output_dtype = output_dtype
 
     def __call__(self, x: Any) -> Any:
-        """The quantized array."""
+        """Quantize an array; here it stays as it is."""
         return x
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments.
+        """Constructor arguments as a dict, for `from_config`.
 
         Raises:
             NotImplementedError: of the base.
@@ -49,13 +49,13 @@ class Quantizer(Hinting):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new one from what `get_config` gave."""
+        """Create a quantizer from the dict that `get_config` returned."""
         return cls(**config)
 
 
 @family.add()
 class AbsMaxQuantizer(Quantizer):
-    """Scales by the largest size along axes, and rounds: `abs_max_quantize`.
+    """Quantizer by the largest absolute value along axes: `abs_max_quantize`.
 
     Args:
         axis: the axis or axes of one scale; a call may say others. None is the last axis.
@@ -86,7 +86,7 @@ class AbsMaxQuantizer(Quantizer):
     def __call__(
         self, x: ArrayLike, axis: Axis | None = None, to_numpy: bool = False
     ) -> tuple[Array, Array]:
-        """The integers and their scales; of `axis`, else of the constructor's, else of the last.
+        """Integers and their scales; along `axis`, else the constructor's, else the last.
 
         Args:
             x: an array of floats.
@@ -100,7 +100,7 @@ class AbsMaxQuantizer(Quantizer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; `axis` if it is given."""
+        """Constructor arguments as a dict; `axis` if it is given."""
         config: dict[str, Any] = {
             "value_range": self.value_range,
             "epsilon": self.epsilon,
@@ -126,7 +126,9 @@ def abs_max_quantize(
     epsilon: float | None = None,
     to_numpy: bool = False,
 ) -> tuple[Array, Array]:
-    """``round(inputs * scale)`` within a range, where scale = high / (max |inputs| + epsilon).
+    """Absolute-maximum quantization, ``round(inputs * scale)`` within a range.
+
+    The scale is ``high / (max |inputs| + epsilon)``.
 
     Args:
         inputs: an array of floats.
@@ -155,7 +157,7 @@ def abs_max_quantize_grouped_with_zero_point(
     epsilon: float | None = None,
     to_numpy: bool = False,
 ) -> tuple[Array, Array, Array]:
-    """``round(inputs / scale) + zero``, with a scale and a zero for groups of a column's rows.
+    """Grouped quantization ``round(inputs / scale) + zero``, for groups of a column's rows.
 
     Args:
         inputs: a matrix of floats.

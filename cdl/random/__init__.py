@@ -1,4 +1,4 @@
-"""Where randomness comes from, and the one call that makes a run repeatable.
+"""Random arrays, seed generators, and the seed of the whole process.
 
 Python's `random` gives the seeds of initializers and Dropout layers that were given none; NumPy's
 global generator shuffles; the core draws by (seed, step, index) and keeps no state of its own.

@@ -38,7 +38,7 @@ _LIMIT = 2.0  # standard deviations at which a truncated normal is cut
 
 
 class SeedGenerator(Listed):
-    """Gives a new seed each time it is used.
+    """Generator of seeds: a new one each time it is used.
 
     Args:
         seed: where it starts: an int from 0, or None for one drawn by Python's `random`.
@@ -64,29 +64,29 @@ class SeedGenerator(Listed):
         self.state = State(first, dtype="uint32", name="seed_generator_state", owner=self.name)
 
     def go_on_from(self, seed: int, used: int) -> None:
-        """Be where another one was after it had been used so often."""
+        """Set the position of another one after so many uses."""
         self.state.assign(np.array([seed, used], np.uint32))
         if not self.was_given:
             self.seed = seed
 
     def next(self) -> Array:
-        """The next seed: two numbers."""
+        """Next seed: two numbers."""
         seed = self.state.numpy()
         self.state.assign(seed + np.array([0, 1], np.uint32))
         return seed
 
     @property
     def was_given(self) -> bool:
-        """Whether the user has said where it starts, so that no other seed counts."""
+        """Whether the user has set the seed, so that no other one counts."""
         return self._given_seed is not None
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given, so None if it was drawn."""
+        """Constructor arguments as a dict; the seed as given, so None if it was drawn."""
         return {"seed": self._given_seed, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
-        """A new one from what `get_config` gave."""
+        """Create a generator from the dict that `get_config` returned."""
         return cls(**config)
 
 
@@ -104,7 +104,7 @@ def _generator(owner: str, seed: Any) -> np.random.Generator:
 
 
 def _undone_on_error(draw: F) -> F:
-    """A function that leaves its SeedGenerator where it was if it ends in an error."""
+    """Decorator that restores the function's SeedGenerator after an error."""
 
     @functools.wraps(draw)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ def _undone_on_error(draw: F) -> F:
 def _traced(
     name: str, shape: int | Sequence[int], seed: int | SeedGenerator, *args: Any, **kwargs: Any
 ) -> Array | None:
-    """What `cdl.ops` makes of a draw in traced code; None if it is to be drawn at once.
+    """Symbolic draw of `cdl.ops` in traced code; None for a draw at once.
 
     An array that does not depend on the number of samples and has an int as its seed is the same
     in each step: it is drawn at once.
@@ -153,7 +153,7 @@ def _shape(owner: str, shape: Any) -> tuple[int, ...]:
 
 
 def _float(owner: str, dtype: Any) -> str | None:
-    """A dtype as it was given, which must be a float; None stands for the configured one."""
+    """Check a dtype, which must be a float; None stands for the configured one."""
     if dtype is not None and "float" not in (name := standardize_dtype(dtype)):
         raise expected(owner, "dtype", "a float dtype, as these numbers are real,", name)
     kept: str | None = dtype
@@ -168,7 +168,7 @@ def normal(
     dtype: Any = None,
     seed: Any = None,
 ) -> Array:
-    """Numbers of a normal distribution.
+    """Draw numbers of a normal distribution.
 
     Args:
         shape: of the array.
@@ -193,7 +193,7 @@ def uniform(
     dtype: Any = None,
     seed: Any = None,
 ) -> Array:
-    """Numbers spread evenly over [minval, maxval); see `normal`."""
+    """Draw uniform numbers in [minval, maxval); see `normal`."""
     dtype = _float("uniform", dtype)
     traced = _traced("uniform", shape, seed, minval, maxval, dtype)
     if traced is not None:
@@ -210,7 +210,7 @@ def truncated_normal(
     dtype: Any = None,
     seed: Any = None,
 ) -> Array:
-    """Numbers of a normal distribution, of which none is beyond two deviations; see `normal`."""
+    """Draw normal numbers, redrawn beyond two standard deviations; see `normal`."""
     dtype = _float("truncated_normal", dtype)
     traced = _traced("truncated_normal", shape, seed, mean, stddev, dtype)
     if traced is not None:
@@ -226,7 +226,7 @@ def truncated_normal(
 def randint(
     shape: Sequence[int], minval: int, maxval: int, dtype: DTypeLike = "int32", seed: Any = None
 ) -> Array:
-    """Whole numbers from minval to below maxval; see `normal`.
+    """Draw integers from minval to below maxval; see `normal`.
 
     Raises:
         ValueError: a dtype that is not one of integers.
@@ -248,7 +248,7 @@ def categorical(
     dtype: DTypeLike = "int32",
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Class numbers drawn by unnormalized log-probabilities: `num_samples` for each row of logits.
+    """Draw class numbers by unnormalized log-probabilities: `num_samples` for each row of logits.
 
     Args:
         logits: array of shape (rows, classes).
@@ -275,7 +275,7 @@ def categorical(
 def dropout(
     inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None
 ) -> Array:
-    """`inputs` with each number 0 with probability `rate`, and divided by ``1 - rate`` otherwise.
+    """Dropout: `inputs` with zeros at probability `rate`, the others divided by ``1 - rate``.
 
     Args:
         inputs: an array.
@@ -297,7 +297,7 @@ def dropout(
 
 @_undone_on_error
 def shuffle(x: ArrayLike, axis: int = 0, seed: int | SeedGenerator | None = None) -> Array:
-    """A copy of `x` in a new order along one axis; see `normal`."""
+    """Shuffle a copy of `x` along one axis; see `normal`."""
     order: Array = _generator("shuffle", seed).permutation(np.asarray(x), axis)
     return order
 
@@ -310,7 +310,7 @@ def beta(
     dtype: Any = None,
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """Numbers of a beta distribution; see `normal`."""
+    """Draw numbers of a beta distribution; see `normal`."""
     dtype = _float("beta", dtype)
     drawn = _generator("beta", seed).beta(alpha, beta, _shape("beta", shape))
     return astype(drawn, standardize_dtype(dtype))
@@ -324,7 +324,7 @@ def binomial(
     dtype: Any = None,
     seed: int | SeedGenerator | None = None,
 ) -> Array:
-    """How many of `counts` trials succeed, each with that probability; see `normal`."""
+    """Draw numbers of a binomial distribution: successes of `counts` trials; see `normal`."""
     dtype = _float("binomial", dtype)
     trials = np.asarray(counts).astype(np.int64)
     drawn = _generator("binomial", seed).binomial(trials, probabilities, _shape("binomial", shape))
@@ -335,7 +335,7 @@ def binomial(
 def gamma(
     shape: Sequence[int], alpha: float, dtype: Any = None, seed: int | SeedGenerator | None = None
 ) -> Array:
-    """Numbers of a gamma distribution of scale 1; see `normal`."""
+    """Draw numbers of a gamma distribution of scale 1; see `normal`."""
     dtype = _float("gamma", dtype)
     drawn = _generator("gamma", seed).gamma(alpha, size=_shape("gamma", shape))
     return astype(np.asarray(drawn), standardize_dtype(dtype))

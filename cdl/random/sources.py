@@ -1,4 +1,4 @@
-"""What seeds and orders are drawn from: generators of the process, or of a thread."""
+"""Sources of seeds and orders: generators of the process, or of a thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _seedings = 0  # how often the user has set it
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed Python's `random`, NumPy and the core, so that the same script gives the same bits.
+    """Seed Python's `random`, NumPy and the core, for reproducible runs.
 
     Raises:
         ValueError: `seed` is no int, or not from 0 to 2**32 - 1.
@@ -40,7 +40,7 @@ def set_random_seed(seed: int) -> None:
 
 
 class _ThreadState(threading.local):
-    """What a thread draws from instead of the process's generators."""
+    """Generators of a thread, in place of the process's."""
 
     bits: np.random.BitGenerator | None = None
     spare: tuple[np.random.BitGenerator, np.random.RandomState] | None = None
@@ -53,7 +53,7 @@ _thread = _ThreadState()
 
 
 def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
-    """A random order of n rows, from NumPy's global generator or the thread's own.
+    """Random permutation of n rows, from NumPy's global generator or the thread's own.
 
     It is the order that `np.random.permutation(n)` would give, and as much is drawn.
     """
@@ -77,7 +77,7 @@ def pythons() -> Random:
 
 
 def draw_from(seed: int | None) -> None:
-    """Let this thread draw orders and seeds from generators of its own; None for the global ones.
+    """Set generators of this thread for orders and seeds; None for the global ones.
 
     What the core draws still starts from the process's seed.
     """
@@ -96,7 +96,7 @@ def draw_from(seed: int | None) -> None:
 
 
 def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
-    """A generator of a seed, for this thread's present draws from generators of its own.
+    """Generator of a seed, within this thread's draws from its own generators.
 
     What draws by a seed of its own, and may be read by several jobs of `train_many` at once, draws
     from this one there: in each job from the seed's first number on, whichever job ran before.
@@ -116,23 +116,23 @@ def generator_within(drawer: Any, seed: int) -> np.random.RandomState | None:
 
 
 def generators_within() -> Any:
-    """The generators of `generator_within` in this thread, for one that reads data for it."""
+    """Generators of `generator_within` in this thread, for one that reads data for it."""
     return _thread.kept
 
 
 def have_generators(kept: Any) -> None:
-    """Let this thread have what `generators_within` has given another one, which waits for it."""
+    """Give this thread the `generators_within` of another one, which waits for it."""
     _thread.kept = kept
 
 
 def state() -> dict[str, Any]:
-    """All that further orders and draws depend on, to be given to `set_state`; fit for JSON."""
+    """State on which further orders and draws depend, for `set_state`; fit for JSON."""
     numpys_state = _plain(numpys().get_state(legacy=False))
     return {"seed": core_seed(), "numpy": numpys_state, "python": pythons().getstate()}
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Go on from a state that `state` gave.
+    """Restore a state that `state` returned.
 
     Raises:
         ValueError: it is none, or that of another kind of generator.
@@ -152,7 +152,7 @@ def set_state(state: dict[str, Any]) -> None:
 
 
 class Kept:
-    """A state of the generators to go on from later, unless the user sets a seed before that.
+    """State of the generators to resume from later, unless the user sets a seed before that.
 
     Args:
         state: what `state` gave.
@@ -167,7 +167,7 @@ class Kept:
         self._seedings = _seedings, _thread.core_seed
 
     def restore(self) -> bool:
-        """Go on from the state; whether it was done."""
+        """Restore the state; whether it was done."""
         if self._seedings != (_seedings, _thread.core_seed):
             return False
         set_state(self._state)
@@ -186,7 +186,7 @@ _COUNTERS = {
 
 
 def _checked(state: Any) -> tuple[int, dict[str, Any], tuple[Any, ...]]:
-    """A state of unknown origin as the generators take it, which others like them have taken."""
+    """Check a state of unknown origin by loading it into generators like these."""
     import random
 
     try:
@@ -218,7 +218,7 @@ def _plain(thing: Any) -> Any:
 
 @contextmanager
 def seeded(seed: int | None, core: int | None = None) -> Iterator[None]:
-    """Within this the calling thread draws as after `set_random_seed(seed)`, and no other does.
+    """Context in which this thread alone draws as after `set_random_seed(seed)`.
 
     What draws from `random` or `numpy.random` by itself is not cdl's to seed. None does nothing.
 
@@ -241,17 +241,17 @@ def seeded(seed: int | None, core: int | None = None) -> Iterator[None]:
 
 
 def core_seed() -> int:
-    """The seed that the core's counter-based draws start from: 0 until `set_random_seed`."""
+    """Seed of the core's counter-based draws: 0 until `set_random_seed`."""
     return _core_seed if _thread.core_seed is None else _thread.core_seed
 
 
 def draw_seed() -> int:
-    """A seed for an object that was given none, from Python's `random` or the thread's own."""
+    """Seed for an object that was given none, from Python's `random` or the thread's own."""
     return pythons().randint(1, 10**9)
 
 
 def checked_seed(owner: str, seed: Any) -> int | None:
-    """A seed as the user may give it: an int from 0 to 2**32 - 1, or None."""
+    """Check a user's seed: an int from 0 to 2**32 - 1, or None."""
     if seed is None:
         return None
     whole = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
