@@ -169,9 +169,27 @@ def _set_and_noted(self: Tracking, name: str, value: Any) -> None:
 def _set_and_counted(self: Tracking, name: str, value: Any) -> None:
     """Set an attribute of a layer, and count it if its programs may depend on it."""
     global _attributes_set  # noqa: PLW0603 - one number for all layers
+    if name.endswith(_RULES):
+        value = _ruled(self, name, value)
     object.__setattr__(self, name, value)
     if name not in self._passing:
         _attributes_set += 1
+
+
+_RULES = ("_regularizer", "_constraint")
+
+
+def _ruled(layer: Tracking, name: str, value: Any) -> Any:
+    """The rule of a weight that is there already, which gets it too; the value where none is."""
+    of, _, kind = name.rpartition("_")
+    kept = vars(layer)
+    keys = [of, f"_{of}", f"{of}_kernel", *(["kernel"] if of == "depthwise" else [])]
+    found = map(kept.get, keys)
+    weight = next((each for each in found if isinstance(each, Variable)), None)
+    if weight is None:
+        return value
+    setattr(weight, kind, value)
+    return getattr(weight, kind)
 
 
 def _deleted_and_counted(self: Tracking, name: str) -> None:

@@ -251,3 +251,50 @@ def test_tuples_of_a_users_class_may_be_added_in_another_way():
     np.testing.assert_allclose(model(X), 3 * X + 2)
     model.layers[0].widths[0] = Shape((1, 4))
     np.testing.assert_allclose(model(X), 3 * X + 4)
+
+
+RULED = {
+    "Dense": (lambda: layers.Dense(3), ("kernel", "bias")),
+    "Dense with LoRA": (lambda: layers.Dense(3, lora_rank=2), ("bias",)),
+    "EinsumDense": (lambda: layers.EinsumDense("ab,bc->ac", 3, bias_axes="c"), ("kernel", "bias")),
+    "BatchNormalization": (layers.BatchNormalization, ("gamma", "beta")),
+    "LayerNormalization": (layers.LayerNormalization, ("gamma", "beta")),
+    "PReLU": (layers.PReLU, ("alpha",)),
+    "Embedding": (lambda: layers.Embedding(9, 3), ("embeddings",)),
+    "Conv1D": (lambda: layers.Conv1D(3, 2), ("kernel", "bias")),
+    "DepthwiseConv1D": (lambda: layers.DepthwiseConv1D(2), ("depthwise", "bias")),
+    "SeparableConv1D": (lambda: layers.SeparableConv1D(3, 2), ("depthwise", "pointwise", "bias")),
+    "LSTM": (lambda: layers.LSTM(3), ("kernel", "recurrent", "bias")),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "of"), [(name, of) for name, (_, weights) in RULED.items() for of in weights]
+)
+def test_a_rule_set_as_an_attribute_of_a_layer_is_that_of_its_weight(name, of):
+    deep = name in ("Conv1D", "DepthwiseConv1D", "SeparableConv1D", "LSTM")
+    x = cdl.Input((5, 4) if deep else (4,), dtype="int32" if name == "Embedding" else "float32")
+    layer = RULED[name][0]()
+    model = cdl.Model(x, layers.Dense(1)(layers.Flatten()(layer(x))))
+    for weight in layer.weights:
+        weight.assign(np.ones(weight.shape))
+    model.compile("sgd", "mse")
+    data, y = np.ones((6, *x.shape[1:])), np.ones((6, 1))
+    before = model.evaluate(data, y, verbose=0)
+    owner = layer.cell if name == "LSTM" else layer
+    setattr(owner, f"{of}_regularizer", "l2")
+    found = model.evaluate(data, y, verbose=0)
+    assert found > before + 0.01
+    again = type(model).from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    again.compile("sgd", "mse")
+    assert again.evaluate(data, y, verbose=0) == found
+    with pytest.raises(ValueError, match="l7"):
+        setattr(owner, f"{of}_regularizer", "l7")
+    assert model.evaluate(data, y, verbose=0) == found
+    setattr(owner, f"{of}_regularizer", None)
+    assert model.evaluate(data, y, verbose=0) == before
+    if hasattr(owner, f"{of}_constraint"):
+        setattr(owner, f"{of}_constraint", lambda w: w * 0)
+        model.train_on_batch(data, y)
+        assert sum(not np.any(weight.numpy()) for weight in layer.trainable_weights) >= 1

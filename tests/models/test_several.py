@@ -282,3 +282,29 @@ def test_a_function_may_be_the_loss_of_several_outputs_at_once(made, weighted):
         predicted = net.predict(A, verbose=0)
         value = net.compute_loss(y=y, y_pred=predicted)
         np.testing.assert_allclose(value, net.evaluate(A, y, verbose=0)[0], rtol=1e-5)
+
+
+def test_the_only_output_has_metrics_by_any_key_and_one_loss_no_dict():
+    """As in Keras, whose losses compare the structures of y and of the outputs."""
+    model = cdl.Sequential([cdl.Input((5,)), Dense(1, name="p")])
+    model.compile("sgd", lambda y, found: cdl.ops.square(y - found), metrics={"nope": "mae"})
+    assert sorted(model.fit(A, P, verbose=0).history) == ["loss", "mae"]
+    before = model.get_weights()
+    for call in (model.fit, model.evaluate, model.train_on_batch):
+        with pytest.raises((TypeError, ValueError), match=r"y must be .* got a dict"):
+            call(A, {"p": P, "other": P})
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
+def test_compute_loss_gets_a_dict_of_targets_as_it_is():
+    class Own(cdl.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return cdl.ops.mean(cdl.ops.square(y["target"] - y_pred) * cdl.ops.mean(y["more"]))
+
+    x = cdl.Input((5,))
+    model = Own(x, Dense(1)(x))
+    model.compile("sgd")
+    expected = np.mean((P - model.predict(A, verbose=0)) ** 2 * np.mean(Q + 1))
+    more = {"target": P, "more": Q + 1}
+    losses = model.fit(A, more, batch_size=40, verbose=0).history["loss"]
+    assert losses[0] == pytest.approx(expected, rel=1e-5)

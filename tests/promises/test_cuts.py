@@ -12,6 +12,7 @@ import pytest
 
 import cdl
 from cdl import layers
+from cdl.trainers import predict, train_function
 
 RNG = np.random.default_rng(0)
 ROWS, BATCH = 44, 8  # the last batch is a part of one
@@ -156,9 +157,43 @@ def _bits(model):
     return [np.array(w).tobytes() for w in [*model.weights, *model.optimizer.variables]]
 
 
-@pytest.mark.parametrize("mode", MODES)
+# A program decides by its work how many threads it is worth: here it is told. Each takes some rows,
+# or all share each instruction.
+TEAMS = {
+    "one": {"threads": 1},
+    "two by rows": {"threads": 2, "lockstep": False},
+    "two in lockstep": {"threads": 2, "lockstep": True},
+}
+CASES = [
+    pytest.param(mode, team, id=f"{mode}, {team}")
+    for mode in MODES
+    for team in TEAMS
+    if team == "one" or mode == "trained" or (mode, team) == ("training=False", "two in lockstep")
+]
+
+
+@pytest.fixture
+def teams(monkeypatch):
+    """A function that has all programs run by a team; it gives the list of those that train."""
+
+    def told(team):
+        def make(*args, **kwargs):
+            executor = Executor(*args, **kwargs, **TEAMS[team])
+            trains.extend([executor] * ("predicts" not in kwargs))
+            return executor
+
+        trains, Executor = [], train_function.Executor
+        for module in (train_function, predict):
+            monkeypatch.setattr(module, "Executor", make)
+        return trains
+
+    return told
+
+
+@pytest.mark.parametrize(("mode", "team"), CASES)
 @pytest.mark.parametrize("name", [*MAKERS, *TABLES])
-def test_fit_is_train_on_batch_is_fit_with_a_callback(name, mode):
+def test_fit_is_train_on_batch_is_fit_with_a_callback(name, mode, team, teams):
+    trains = teams(team)
     x, y = _data(name)
     fit, stepped, asked = (_model(name, mode) for _ in range(3))
     for a, b in zip(fit.get_weights(), stepped.get_weights(), strict=True):
@@ -175,6 +210,7 @@ def test_fit_is_train_on_batch_is_fit_with_a_callback(name, mode):
     assert _bits(fit) == _bits(asked)
     assert _bits(fit) == _bits(stepped)
     np.testing.assert_array_equal(fit.predict(x, verbose=0), stepped.predict(x, verbose=0))
+    assert {each.threads for each in trains} == {TEAMS[team]["threads"]}
 
 
 # What has no weights, and the image and text layers, whose statistics `fit` leaves alone.
