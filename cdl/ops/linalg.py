@@ -97,11 +97,14 @@ def norm(
         raise expected("norm", "ord", "a number, a name or None", ord)
     if axis is None and ord is None:
         return _vector_norm(x, None, None, keepdims)
+    axes_of(axis, n)  # there are such axes
     axes = axis if isinstance(axis, tuple) else tuple(range(n)) if axis is None else (axis,)
     if len(axes) == 1:
         return _vector_norm(x, ord, axes[0], keepdims)
     if len(axes) != 2:
         raise ValueError(f"norm: axis must be one axis or two for this ord, got {axis}")
+    if axes[0] % n == axes[1] % n:
+        raise ValueError(f"norm: axis must be two different axes, got {axis}")
     if ord in (2, -2, "nuc"):
         order: Any = ord
         return np.linalg.norm(real(x), order, axes, keepdims=keepdims)

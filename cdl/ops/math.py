@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.validation import positive_int
 from cdl._ir.elementwise import apply
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
@@ -17,7 +18,7 @@ from cdl.ops.core.tensors import cast, stop_gradient
 from cdl.ops.indexing_lowering import sorted_along
 from cdl.ops.lowering import elementwise
 from cdl.ops.numpy.arithmetic import add, negative, sqrt, square, subtract
-from cdl.ops.numpy.comparisons import greater, isfinite, less, logical_and, where
+from cdl.ops.numpy.comparisons import greater, greater_equal, isfinite, less, logical_and, where
 from cdl.ops.numpy.elementary import exp, log
 from cdl.ops.numpy.indexing import get_item, take_along_axis
 from cdl.ops.numpy.reductions import all as each
@@ -131,13 +132,16 @@ def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> Any:
     """Whether the prediction for the right class is one of the k largest.
 
     Args:
-        targets: class numbers.
+        targets: class numbers; one that no prediction has is never among them.
         predictions: for each target a line with a number for each class.
         k: how many count; of equal predictions all do.
     """
-    target_scores = take_along_axis(predictions, expand_dims(cast(targets, "int32"), -1), -1)
+    places, n = cast(targets, "int32"), shape_of(predictions)[-1]
+    there = logical_and(less(places, n), greater_equal(places, -n))
+    known = where(there, places, 0)
+    target_scores = take_along_axis(predictions, expand_dims(known, -1), -1)
     better = total(cast(greater(predictions, target_scores), "int32"), -1)
-    return logical_and(less(better, k), each(isfinite(predictions), -1))
+    return logical_and(logical_and(there, less(better, k)), each(isfinite(predictions), -1))
 
 
 # --- segments ---
@@ -230,6 +234,13 @@ def extract_sequences(x: ArrayLike, sequence_length: int, sequence_stride: int) 
         sequence_length: of a window.
         sequence_stride: from the start of a window to that of the next.
     """
+    positive_int("extract_sequences", "sequence_length", sequence_length)
+    positive_int("extract_sequences", "sequence_stride", sequence_stride)
     array = np.asarray(x)
+    if array.ndim < 1 or array.shape[-1] < sequence_length:
+        raise ValueError(
+            "extract_sequences: sequence_length must fit into the last axis of x, got "
+            f"{sequence_length} for x of shape {array.shape}"
+        )
     windows = np.lib.stride_tricks.sliding_window_view(array, sequence_length, -1)
     return np.array(windows[..., ::sequence_stride, :])

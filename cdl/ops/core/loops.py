@@ -74,6 +74,20 @@ def _element(elements: Any, i: int) -> Any:
     return tree.map_structure(lambda x: get_item(x, i), elements)
 
 
+def _no_element(elements: Any) -> Any:
+    """Zeros of the shapes of an element where there is none, to try a function on."""
+    return tree.map_structure(
+        lambda x: np.zeros(shape_of(x)[1:], getattr(x, "dtype", None)), elements
+    )
+
+
+def _none_of(result: Any) -> Any:
+    """No results of the shapes of one, stacked."""
+    return tree.map_structure(
+        lambda x: x if x is None else np.zeros((0, *np.shape(x)), np.asarray(x).dtype), result
+    )
+
+
 def _stacked(results: list[Any]) -> Any:
     return tree.map_structure(lambda *parts: stack(list(parts)), *results)
 
@@ -85,7 +99,8 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
         f: a function of one element.
         xs: an array, or several nested; their first axes have one size.
     """
-    return _stacked([f(_element(xs, i)) for i in range(_first_axis(xs))])
+    n = _first_axis(xs)
+    return _stacked([f(_element(xs, i)) for i in range(n)]) if n else _none_of(f(_no_element(xs)))
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: ArrayLike) -> Any:
@@ -128,6 +143,8 @@ def scan(
     if xs is not None and n > 1 and _is_traced(init, xs):
         return _recorded_scan(f, init, xs, n, bool(reverse))
     order = range(n)[::-1] if reverse else range(n)
+    if not n:
+        return init, _none_of(f(init, None if xs is None else _no_element(xs))[1])
     carry, results = init, []
     for i in order:
         carry, result = f(carry, None if xs is None else _element(xs, i))
@@ -182,7 +199,8 @@ def associative_scan(
     """What a function makes of all elements up to each one, along an axis.
 
     Args:
-        f: of two elements, each with an axis of size 1 there; f(f(a, b), c) = f(a, f(b, c)).
+        f: of what came before and an element, each with an axis of size 1 there;
+            f(f(a, b), c) = f(a, f(b, c)).
         elems: an array, or several nested.
         reverse: whether to begin with the last one.
         axis: along which.
@@ -190,13 +208,15 @@ def associative_scan(
     from cdl.ops.numpy.joining import concatenate
 
     n = shape_of(tree.flatten(elems)[0])[axis]
+    if not n:
+        return elems
     parts = [
         tree.map_structure(lambda x, i=i: get_item(x, _at(axis, slice(i, i + 1))), elems)
         for i in (range(n)[::-1] if reverse else range(n))
     ]
     found = parts[:1]
     for part in parts[1:]:
-        found.append(f(part, found[-1]) if reverse else f(found[-1], part))
+        found.append(f(found[-1], part))
     if reverse:
         found.reverse()
     return tree.map_structure(lambda *each: concatenate(list(each), axis), *found)

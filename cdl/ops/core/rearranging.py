@@ -13,6 +13,8 @@ from cdl._tracing.operation import operation
 from cdl.ops.core.tensors import shape
 from cdl.ops.numpy.shapes import reshape, transpose
 
+_SIDE = re.compile(r"[\w\s]*(\([\w\s]*\)[\w\s]*)*")
+
 
 def _groups(pattern: str) -> list[list[str]]:
     """The names of each axis, of which brackets hold several."""
@@ -54,6 +56,8 @@ def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Any:
     before, after = _groups(left), _groups(right)
     names = [name for group in before for name in group]
     to = [name for group in after for name in group]
+    if not all(map(_SIDE.fullmatch, (left, right))):
+        raise expected("rearrange", "pattern", "names, alone or in brackets", pattern)
     if not arrow or len({*names}) != len(names) or sorted(names) != sorted(to):
         raise expected("rearrange", "pattern", "each name once on both sides of ->", pattern)
     given = shape(tensor)
@@ -65,10 +69,10 @@ def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Any:
     if unknown:
         raise expected("rearrange", "axes_lengths", f"for the names in {pattern!r}", unknown)
     sizes = _sizes(before, given, axes_lengths)
-    if len(names) > len(before):
+    if any(len(group) != 1 for group in before):
         tensor = reshape(tensor, tuple(sizes[name] for name in names))
     if to != names:
         tensor = transpose(tensor, tuple(names.index(name) for name in to))
-    if len(to) > len(after):
+    if any(len(group) != 1 for group in after):
         tensor = reshape(tensor, tuple(math.prod(sizes[n] for n in group) for group in after))
     return tensor

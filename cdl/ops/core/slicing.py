@@ -14,7 +14,14 @@ from cdl.ops.arrays import axes_of, samples_apart, shape_of
 from cdl.ops.numpy.indexing import get_item, keyed_apart
 
 
-@operation(untraced=lambda x, num, axis: samples_apart(x, axis))
+def _all_parts(x: ArrayLike, num: int | None, axis: int) -> tuple[Any, ...]:
+    size = shape_of(x)[axes_of(axis, len(shape_of(x)))[0]]
+    if num is not None and size not in (None, num):
+        raise ValueError(f"unstack: num must be the size of the axis, {size}, got {num}")
+    return x, num, axis
+
+
+@operation(untraced=lambda x, num, axis: samples_apart(x, axis), prepare=_all_parts)
 def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> Any:
     """The parts of x along an axis, as a list.
 

@@ -211,7 +211,8 @@ def _sized(
     axes = 3 if not isinstance(size, int) and len(size) == 3 else 2
     sizes = per_axis(name, "size", size, axes)
     form = standardize_data_format(data_format, name)
-    return images, sizes, strides or sizes, dilation_rate, padding, form
+    steps = sizes if strides is None else strides
+    return images, sizes, steps, dilation_rate, padding, form
 
 
 @operation(prepare=_sized)
