@@ -64,7 +64,7 @@ def _shared(name: str) -> property:
     def put(model: Reduced, value: Any) -> None:
         setattr(model._of_users(), name, value)
 
-    return property(get, put)
+    return property(get, put, doc=f"The whole model's `{name}`.")
 
 
 for _name in _OF_THE_WHOLE:
