@@ -2,6 +2,7 @@
 # cython: embedsignature=False, binding=False
 """_core.pyx - the binding: checks arrays, drops the GIL, turns a status into an exception."""
 
+cimport cython
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_FULL_RO, PyBUF_SIMPLE
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
@@ -27,3 +28,4 @@ include "_core_arrays.pxi"
 include "_core_definition.pxi"
 include "_core_executor.pxi"
 include "_core_signals.pxi"
+include "_core_attributes.pxi"

@@ -269,6 +269,11 @@ cdef class Parameter:
         """A number that is another one after each write and each run in which the weight learns."""
         return cdl_param_version(self.param)
 
+    @property
+    def finite(self):
+        """Whether no element is NaN or infinite."""
+        return cdl_param_finite(self.param)
+
     def get(self):
         """A fresh float32 array."""
         cdef Py_buffer view

@@ -69,6 +69,7 @@ cdef extern from "cdl.h" nogil:
     cdl_status cdl_param_create(size_t rows, size_t cols, bint matrix, cdl_param **out)
     void cdl_param_destroy(cdl_param *param)
     uint64_t cdl_param_version(const cdl_param *param)
+    bint cdl_param_finite(const cdl_param *param)
     void cdl_param_get(const cdl_param *param, float *array)
     void cdl_param_set(cdl_param *param, const float *array)
 

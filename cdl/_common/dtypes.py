@@ -99,10 +99,11 @@ def of_bits(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def astype(array: Any, name: str) -> np.ndarray[Any, Any]:
     """An array of the dtype of that name; itself if it is one."""
     found: np.ndarray[Any, Any] = np.asarray(array)
-    if found.dtype.name == name:
+    dtype = numpy_dtype(name)
+    if found.dtype == dtype:
         return found
     with np.errstate(over="ignore", invalid="ignore"):
-        return found.astype(numpy_dtype(name))
+        return found.astype(dtype)
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:

@@ -5,12 +5,14 @@ One counter for the whole process, as in Keras: it belongs to names, not to kind
 
 from __future__ import annotations
 
+import functools
 import re
 
 _WORD_STARTS = re.compile(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])")
 _counts: dict[str, int] = {}
 
 
+@functools.lru_cache(1024)
 def snake_case(name: str) -> str:
     """`MaxPooling2D` as `max_pooling2d`, `RMSprop` as `rm_sprop`, `<lambda>` as `lambda`."""
     return _WORD_STARTS.sub("_", re.sub(r"\W+", "", name)).lower()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.dtypes import astype, standardize_dtype
+from cdl._common.dtypes import astype, numpy_dtype, standardize_dtype
 from cdl._common.validation import number
 from cdl._configs.serialization import deserialize, serialize
 from cdl.initializers.initializer import Initializer, checked_shape, registry
@@ -24,7 +24,7 @@ class Zeros(Initializer):
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """Array of zeros of that shape."""
-        return astype(np.zeros(checked_shape(self, shape)), standardize_dtype(dtype))
+        return np.zeros(checked_shape(self, shape), numpy_dtype(standardize_dtype(dtype)))
 
 
 @registry.add("one")
@@ -33,7 +33,7 @@ class Ones(Initializer):
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
         """Array of ones of that shape."""
-        return astype(np.ones(checked_shape(self, shape)), standardize_dtype(dtype))
+        return np.ones(checked_shape(self, shape), numpy_dtype(standardize_dtype(dtype)))
 
 
 @registry.add()

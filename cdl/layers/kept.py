@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.overriding import is_users
+from cdl._core import attributes_set
 from cdl._tracing.eager import Runner
 from cdl._variables.state import State
-from cdl.layers.tracking import attributes_set
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _LONG = 256  # of longer lists and dicts what is in them is not looked at
 _LARGE = 2**16  # bytes of an array; what is in larger ones is not looked at
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None)))
+_NESTING = frozenset((list, dict))  # in which a layer of cdl's own keeps what may change
 _MOST = 16  # programs of one layer: shapes that came once must not pile up
 _MOST_INSIDE = 256  # lists, dicts and objects within one layer; those behind are not looked at
 
@@ -65,21 +66,20 @@ class _Attributes:
     """Those of one layer, and what is in those that are lists and dicts."""
 
     def __init__(self, layer: Layer) -> None:
-        self._passing = layer._passing
-        there = {name: value for name, value in vars(layer).items() if name not in self._passing}
-        self._names = list(there)
-        self._values = list(there.values())
-        self._count = len(vars(layer))
-        self.of_users = is_users(type(layer))
+        there, self._passing = vars(layer), layer._passing
+        self._names = there.keys() - self._passing
+        self._values = list(map(there.get, self._names))
+        self._count = len(there)
+        self.of_users = layer._given is not None
         self._inside: list[tuple[Collection[Any], list[Any]]] = []  # as it is now, and was
         self._arrays: list[tuple[Any, bytes]] = []
         if self.of_users:
             for each in type(layer).__mro__[:-1]:
                 if is_users(each):
                     self._note(vars(each).values())
-            self._look_into(value for name, value in there.items() if name not in _OF_LAYERS)
+            self._look_into(there[name] for name in there if name in self._names - _OF_LAYERS)
         else:
-            self._look_into(each for each in self._values if isinstance(each, (list, dict)))
+            self._look_into(each for each in self._values if type(each) in _NESTING)
 
     def _note(self, things: Collection[Any]) -> list[Any]:
         before = list(things)
@@ -91,7 +91,8 @@ class _Attributes:
 
         Those come first that are least deep.
         """
-        waiting, seen = deque(things), set[int]()
+        seen: set[int] = set()
+        waiting = deque(things)
         while waiting and len(self._inside) < _MOST_INSIDE:
             thing = waiting.popleft()
             if id(thing) in seen or type(thing) in _PLAIN:
@@ -116,7 +117,7 @@ class _Attributes:
         """Whether a layer has the same ones, in number too."""
         there = vars(layer)
         if len(there) != self._count:
-            if [name for name in there if name not in self._passing] != self._names:
+            if there.keys() - self._passing != self._names:
                 return False
             self._count = len(there)
         return _alike(list(map(there.get, self._names)), self._values) and self.hold_the_same()

@@ -108,6 +108,8 @@ class Layer(Weighted, Building, Hinting):
         **kwargs: Any,
     ) -> None:
         owner = type(self).__name__
+        if self._given is None and is_users(type(self)):  # which has a `__new__` without the above
+            self._given = ((), {})
         self.input_shape_argument = given_input_shape(owner, kwargs)
         if kwargs:
             raise not_recognized(type(self), kwargs)
@@ -136,7 +138,6 @@ class Layer(Weighted, Building, Hinting):
         self._weights: list[Variable] = []
         self._frozen: set[Variable] = set()  # weights that are never trained
 
-    _given: tuple[tuple[Any, ...], dict[str, Any]]
     _moves = False  # whether it only moves numbers, so that integers stay such
     _in_float32 = False  # whether it computes in float32 whatever its policy says
     by_lines = False  # whether it works on each line along the last axis by itself
@@ -179,7 +180,7 @@ class Layer(Weighted, Building, Hinting):
     def _no_call(self) -> NotImplementedError:
         """The error of a class that does not say what it does."""
         name = type(self).__name__
-        if is_users(type(self)):
+        if self._given is not None:
             return NotImplementedError(f"{name} must have a call(inputs) of its own")
         return NotImplementedError(
             f"{name} does nothing by itself: derive a class from it that has a call(inputs)"
@@ -457,8 +458,7 @@ class Layer(Weighted, Building, Hinting):
         Raises:
             NotImplementedError: some cannot be recorded.
         """
-        cls = type(self)
-        if not is_users(cls) or overrides(cls, "get_config"):
+        if self._given is None or overrides(type(self), "get_config"):
             return {}
         return given_config(self, *self._given)
 

@@ -7,18 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl._common.overriding import is_users
+from cdl._core import delete_and_count, set_and_count
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.metrics.metric import Metric
 from cdl.random import SeedGenerator
-
-_attributes_set = 0  # of all layers, since a layer knows no model
-
-
-def attributes_set() -> int:
-    """How often an attribute of a layer was set on which its programs may depend."""
-    return _attributes_set
-
 
 _clock = itertools.count()  # ticks where a layer is made, and where one may be put somewhere
 
@@ -30,6 +23,8 @@ class Tracking:
     _weights: list[Variable]
     _frozen: set[Variable]
     built: bool
+    # The constructor's arguments, of layers of the user's alone: which is how these are told apart.
+    _given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     # Attributes that hold layers without owning them.
     _not_owned: frozenset[str] = frozenset({"_inbound_nodes", "_given"})
@@ -41,7 +36,7 @@ class Tracking:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if is_users(cls) and cls.__setattr__ is _set_and_counted:
+        if is_users(cls) and cls.__setattr__ is set_and_count:
             cls.__setattr__ = _set_and_noted  # type: ignore[method-assign, assignment]
 
     def _sublayers(self) -> list[Any]:
@@ -50,7 +45,7 @@ class Tracking:
         One that was made after its list had become an attribute was put there when it was made:
         two lists to which a loop appends take turns, as they do in Keras.
         """
-        if not is_users(type(self)):
+        if self._given is None:
             return []
         found: dict[int, tuple[int, Any]] = {}
         set_at, last = vars(self).get("_set_at", {}), 0
@@ -76,7 +71,7 @@ class Tracking:
     @property
     def metrics(self) -> list[Metric]:
         """The metrics in attributes of the layer and of the layers within it."""
-        if not is_users(type(self)):
+        if self._given is None:
             return []
         inner = [metric for layer in self._sublayers() for metric in layer.metrics]
         return [*self._direct_metrics(), *inner]
@@ -92,7 +87,7 @@ class Tracking:
         Raises:
             ValueError: a variable of float64 among these is to be trained.
         """
-        if not is_users(type(self)):
+        if self._given is None:
             return self._weights
         found: dict[int, Any] = {id(weight): weight for weight in self._weights}
         for name, value in vars(self).items():
@@ -158,51 +153,34 @@ class Tracking:
                 else:
                     del vars(self)[name]
 
+    def _ruled(self, name: str, value: Any) -> Any:
+        """The rule of a weight that is there already, which gets it too; the value where none is.
+
+        Args:
+            name: of an attribute that ends in `_regularizer` or `_constraint`.
+            value: to which it is set.
+        """
+        of, _, kind = name.rpartition("_")
+        kept = vars(self)
+        keys = [of, f"_{of}", f"{of}_kernel", *(["kernel"] if of == "depthwise" else [])]
+        found = map(kept.get, keys)
+        weight = next((each for each in found if isinstance(each, Variable)), None)
+        if weight is None:
+            return value
+        setattr(weight, kind, value)
+        return getattr(weight, kind)
+
 
 def _set_and_noted(self: Tracking, name: str, value: Any) -> None:
     """Set an attribute of a layer of the user's, and note when, if there may be layers in it."""
     if isinstance(value, (Tracking, list, tuple, dict)):
         vars(self).setdefault("_set_at", {})[name] = next(_clock)
-    _set_and_counted(self, name, value)
-
-
-def _set_and_counted(self: Tracking, name: str, value: Any) -> None:
-    """Set an attribute of a layer, and count it if its programs may depend on it."""
-    global _attributes_set  # noqa: PLW0603 - one number for all layers
-    if name.endswith(_RULES):
-        value = _ruled(self, name, value)
-    object.__setattr__(self, name, value)
-    if name not in self._passing:
-        _attributes_set += 1
-
-
-_RULES = ("_regularizer", "_constraint")
-
-
-def _ruled(layer: Tracking, name: str, value: Any) -> Any:
-    """The rule of a weight that is there already, which gets it too; the value where none is."""
-    of, _, kind = name.rpartition("_")
-    kept = vars(layer)
-    keys = [of, f"_{of}", f"{of}_kernel", *(["kernel"] if of == "depthwise" else [])]
-    found = map(kept.get, keys)
-    weight = next((each for each in found if isinstance(each, Variable)), None)
-    if weight is None:
-        return value
-    setattr(weight, kind, value)
-    return getattr(weight, kind)
-
-
-def _deleted_and_counted(self: Tracking, name: str) -> None:
-    """Delete an attribute of a layer, and count that as if it was set."""
-    global _attributes_set  # noqa: PLW0603 - as above
-    object.__delattr__(self, name)
-    if name not in self._passing:
-        _attributes_set += 1
+    set_and_count(self, name, value)
 
 
 # Not written as methods: type checkers would take any attribute of a layer to be there then.
-Tracking.__setattr__ = _set_and_counted  # type: ignore[method-assign, assignment]
-Tracking.__delattr__ = _deleted_and_counted  # type: ignore[method-assign, assignment]
+Tracking.__setattr__ = set_and_count  # type: ignore[method-assign]
+Tracking.__delattr__ = delete_and_count  # type: ignore[method-assign]
 
 
 def now() -> int:
@@ -210,9 +188,12 @@ def now() -> int:
     return next(_clock)
 
 
+_NESTING = (list, tuple, dict)
+
+
 def things_in(value: Any) -> Sequence[Any]:
     """What is in lists, tuples and dicts, at whatever depth; the thing itself if it is none."""
-    if not isinstance(value, (list, tuple, dict)):
+    if not isinstance(value, _NESTING):
         return (value,)
     parts = value.values() if isinstance(value, dict) else value
     return [thing for part in parts for thing in things_in(part)]

@@ -194,8 +194,9 @@ class Weighted(Tracking, Quantizing):
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
         """The layer's own weights: those that can be trained, and the others."""
         sides: tuple[list[Variable], list[Variable]] = ([], [])
+        frozen = self._frozen
         for weight in self._direct_variables():
-            sides[self._is_frozen(weight)].append(weight)
+            sides[weight in frozen or isinstance(weight, State)].append(weight)
         return sides
 
     def _filed_variables(self) -> list[Any]:

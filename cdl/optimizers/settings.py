@@ -36,7 +36,7 @@ class Settings:
         return self._changes
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not vars(self).get("built") or name not in (*SHARED, *self.extra_arguments):
+        if not self.__dict__.get("built") or name not in (*SHARED, *self.extra_arguments):
             object.__setattr__(self, name, value)
             return
         if name in self._fixed:
@@ -50,8 +50,11 @@ class Settings:
     def _check_settings(self: Any, **changed: Any) -> None:
         """Check values, set or to be set; ValueError for those that the constructor refuses."""
         cls: Any = cdl_base(type(self))
-        given = {each: getattr(self, each) for each in _names_of(cls)}
-        cls(**{"learning_rate": 0.0, "name": self.name, **given, **changed})
+        given = {**{each: getattr(self, each) for each in _names_of(cls)}, **changed}
+        try:
+            _check(cls, **given)
+        except TypeError:  # of a list, say, which cannot be looked up
+            cls(learning_rate=0.0, name=self.name, **given)
 
     def _set(self: Any, name: str, value: Any) -> None:
         """Set an attribute and update the slots, averages and steps that depend on it."""
@@ -63,6 +66,12 @@ class Settings:
         optimizer._slots.follow(optimizer)
         optimizer._executors.clear()
         optimizer._changes += 1
+
+
+@functools.lru_cache(64, typed=True)  # many a program builds hundreds with the same ones
+def _check(cls: type[Optimizer], **settings: Any) -> None:
+    """Make an optimizer of one of cdl's classes, which checks its arguments."""
+    cls(learning_rate=0.0, name=cls.__name__, **settings)
 
 
 @functools.cache  # each optimizer that is built asks, and a signature takes as long as its checks

@@ -7,12 +7,13 @@ ones; if all that stays finite, it was training itself that overflowed.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.dtypes import FLOATS
 from cdl._common.errors import warn
 from cdl._core import Executor, Sparse
 from cdl._ir.program import Program, Value
@@ -50,7 +51,9 @@ def tell(
         in_batches: whether there were other batches, of which nothing is left.
     """
     resolved = compiled.resolved
-    lost = _lost(model, False) if call in ("evaluate", "test_on_batch") else compiled.lost
+    lost = (
+        _lost(_looked_at(model, False)) if call in ("evaluate", "test_on_batch") else compiled.lost
+    )
     reason = None
     if isinstance(arrays, Arrays) and resolved is not None:  # else a step of the model's own
         reason = _in_data(model, arrays, "the last batch" if in_batches else "")
@@ -91,8 +94,10 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
         if not again or [each.version for each in parameters] == versions:
             return
     compiled.unlooked = False
-    compiled.lost = _lost(model, True)
-    _stamp(model, compiled)
+    variables = _looked_at(model, True)
+    compiled.lost = _lost(variables)
+    parameters = [each.storage for _, each in variables if isinstance(each, Variable)]
+    compiled.stamps = parameters, [each.version for each in parameters]
 
 
 def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
@@ -107,26 +112,30 @@ def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
         compiled.stamps = None
 
 
-def _stamp(model: TrainableModel, compiled: Compiled) -> None:
-    variables = [*model.weights, *model.optimizer.variables]
-    parameters = [each.storage for each in variables if isinstance(each, Variable)]
-    compiled.stamps = parameters, [each.version for each in parameters]
-
-
-def _lost(model: TrainableModel, training: bool) -> list[tuple[str, str, str]]:
-    """Kind, path and value of weights and optimizer slots that are not finite.
+def _looked_at(model: TrainableModel, training: bool) -> list[tuple[str, Any]]:
+    """Kind and variable of weights and optimizer slots.
 
     Args:
         model: the model.
         training: whether the optimizer counts.
     """
-    trained = {id(each) for each in model.trainable_variables}
-    kinds = [("weight" if id(v) in trained else "state", v) for v in model.weights]
+    compiled = model._compiled
+    known = None if compiled is None else compiled.variables
+    trained = set(map(id, model.trainable_variables if known is None else known))
+    kinds = [("weight" if id(each) in trained else "state", each) for each in model.weights]
     if training and model.optimizer.built:
-        kinds += [("slot", v) for v in model.optimizer.variables]
+        kinds += [("slot", each) for each in model.optimizer.variables]
+    return kinds
+
+
+def _lost(variables: Iterable[tuple[str, Any]]) -> list[tuple[str, str, str]]:
+    """Kind, path and value of those that are not finite."""
     found = []
-    for kind, variable in kinds:
-        values = np.asarray(variable)
+    for kind, variable in variables:
+        of_core = isinstance(variable, Variable)
+        if of_core and (variable.storage.finite or variable.kept_dtype not in FLOATS):
+            continue
+        values = variable.storage.get() if of_core else variable.numpy()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             found.append((kind, variable.path, "NaN" if np.isnan(values).any() else "inf"))
     return found

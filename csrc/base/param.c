@@ -81,6 +81,29 @@ void cdl_param_write(struct cdl_param *param, size_t width, const float *from, s
     cdl_param_changes(param);
 }
 
+static bool all_finite(const float *x, size_t n) {
+    const uint32_t exponent = 0x7f800000U;
+    uint32_t lost = 0;
+#pragma omp simd reduction(| : lost)
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        lost |= (bits & exponent) == exponent;
+    }
+    return !lost;
+}
+
+bool cdl_param_finite(const struct cdl_param *param) {
+    if (!param->matrix) return all_finite(param->w, param->cols);
+    for (size_t first = 0; first < param->cols; first += CDL_PANEL) {
+        const size_t width = cdl_panel_width(param->cols, first);
+        const float *panel = param->w + first * param->rows;
+        for (size_t r = 0; r < param->rows; r++)
+            if (!all_finite(panel + r * width, live_columns(param, first))) return false;
+    }
+    return true;
+}
+
 void cdl_param_get(const struct cdl_param *param, float *array) {
     cdl_param_read(param, param->cols, array, param->cols);
 }

@@ -43,6 +43,9 @@ static inline void cdl_param_changes(struct cdl_param *param) {
     __atomic_add_fetch(&param->version, 1, __ATOMIC_RELEASE);
 }
 
+/* Whether no element is NaN or infinite. */
+bool cdl_param_finite(const struct cdl_param *param);
+
 /* Between the panels and a row-major array of rows * cols floats. */
 void cdl_param_get(const struct cdl_param *param, float *array);
 void cdl_param_set(struct cdl_param *param, const float *array);

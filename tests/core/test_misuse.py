@@ -471,3 +471,18 @@ def test_any_number_of_threads_is_brought_into_range(threads):
     executor = _core.Executor(softmax_program(), 4, threads=threads)
     assert 1 <= executor.threads <= 64
     np.testing.assert_allclose(executor.predict([ONES]), ONES / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("shape", "matrix"), [((3, 130), True), ((2, 3, 10), True), ((37,), False)]
+)
+def test_a_parameter_tells_whether_one_of_its_elements_is_not_finite(shape, matrix, value):
+    parameter, array = _core.Parameter(shape, matrix), np.full(shape, 3e38, np.float32)
+    parameter.set(array)
+    assert parameter.finite
+    for at in (0, array.size // 2, array.size - 1):
+        array[:] = 1.0
+        array.flat[at] = value
+        parameter.set(array)
+        assert not parameter.finite

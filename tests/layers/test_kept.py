@@ -194,3 +194,29 @@ def test_threads_call_at_once():
     for each in threads:
         each.join()
     assert not wrong
+
+
+def test_object_sets_and_deletes_attributes_of_layers_as_of_all_objects():
+    for layer in (layers.Dense(2), Net()):
+        object.__setattr__(layer, "kept", 1)
+        assert layer.kept == 1
+        object.__delattr__(layer, "kept")
+        with pytest.raises(AttributeError, match="kept"):
+            del layer.kept
+
+
+def test_a_class_that_is_made_by_a_new_of_its_own_has_the_layers_in_it():
+    class Made(layers.Layer):
+        def __new__(cls):
+            return object.__new__(cls)
+
+        def __init__(self):
+            super().__init__()
+            self.inner = layers.Dense(2)
+
+        def call(self, x):
+            return self.inner(x)
+
+    layer = Made()
+    assert layer(np.ones((1, 3), "float32")).shape == (1, 2)
+    assert len(layer.weights) == 2

@@ -152,3 +152,18 @@ def test_an_error_within_a_property_is_told_as_it_is():
         Own().rate_now  # noqa: B018
     with pytest.raises(AttributeError, match="'SGD' object has no attribute 'minimize': values"):
         optimizers.SGD().minimize  # noqa: B018
+
+
+@pytest.mark.parametrize("value", [[3], True, "3"])
+def test_what_is_set_wrongly_before_the_first_step_is_refused_beside_a_right_one_that_equals_it(
+    value,
+):
+    for given in (1.0, 1, value):
+        optimizer = cdl.optimizers.Adam()
+        optimizer.weight_decay = given
+        weight = cdl.Variable(np.ones(2, np.float32), name="w")
+        if given is value:
+            with pytest.raises(ValueError, match="weight_decay must be"):
+                optimizer.build([weight])
+        else:
+            optimizer.build([weight])
