@@ -17,6 +17,30 @@ def test_norm_refuses_an_axis_that_is_not_there(axis, order):
         ops.norm(X, order, axis)
 
 
+@pytest.mark.parametrize("axis", [5, -4])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda axis: ops.diff(X, axis=axis),
+        lambda axis: ops.trapezoid(X, axis=axis),
+        lambda axis: ops.tensordot(X, X, axes=([axis], [2])),
+        lambda axis: ops.tensordot(X, X, axes=([2], [axis])),
+        lambda axis: ops.image.scale_and_translate(X, X.shape, [1.0], [0.0], (axis,), "linear"),
+    ],
+)
+def test_no_axis_stands_for_one_that_is_not_there(call, axis):
+    with pytest.raises(ValueError, match=f"axis must be one of 3 axes, got {axis}"):
+        call(axis)
+
+
+@pytest.mark.parametrize("n", [-1, 1.5])
+def test_counts_below_0_are_refused(n):
+    with pytest.raises(ValueError, match="diff: n must be an int of at least 0"):
+        ops.diff(X, n)
+    with pytest.raises(ValueError, match="tensordot: axes must be"):
+        ops.tensordot(X, X, -1)
+
+
 @pytest.mark.parametrize("order", [None, "fro", 1, 2, "nuc"])
 def test_norm_refuses_an_axis_twice(order):
     with pytest.raises(ValueError, match="norm: axis must be two different axes"):

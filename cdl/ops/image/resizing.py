@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from cdl._common.validation import flag, number, one_of
 from cdl._ir import resizing
 from cdl._tracing.operation import Saved, operation
-from cdl.ops.arrays import real
+from cdl.ops.arrays import axes_of, real
 from cdl.ops.core.tensors import cast
 from cdl.ops.image.planes import Plane, plane_of, size_of
 from cdl.ops.lowering import sample_axis, value_of
@@ -184,7 +184,7 @@ def scale_and_translate(
     """
     name = "scale_and_translate"
     kind = _METHODS[one_of(name, "method", method, tuple(_METHODS))]
-    axes = [int(axis) % len(images.shape) for axis in spatial_dims]
+    axes = [axes_of(int(axis), len(images.shape))[0] for axis in spatial_dims]
     scales, moves = (np.asarray(each, np.float64).ravel() for each in (scale, translation))
     if not len(axes) == len(scales) == len(moves):
         raise ValueError(

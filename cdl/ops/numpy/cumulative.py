@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._tracing.operation import Saved, operation, tensor_operation
-from cdl.ops.arrays import as_dtype, samples_apart, shape_of
+from cdl.ops.arrays import as_dtype, axes_of, count_arg, samples_apart, shape_of
 from cdl.ops.indexing_lowering import cumulated
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import isnan, where
@@ -74,8 +74,8 @@ def nancumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
 
 
 def _part(x: ArrayLike, axis: int, part: slice) -> Any:
-    ndim = len(shape_of(x))
-    return get_item(x, (*[slice(None)] * (axis % ndim), part))
+    (at,) = axes_of(axis, len(shape_of(x)))
+    return get_item(x, (*[slice(None)] * at, part))
 
 
 @operation(untraced=lambda a, n, axis: samples_apart(a, axis))
@@ -87,7 +87,7 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Any:
         n: how many times.
         axis: along which.
     """
-    for _ in range(n):
+    for _ in range(count_arg("diff", "n", n)):
         a = subtract(_part(a, axis, slice(1, None)), _part(a, axis, slice(0, -1)))
     return a
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
 from cdl._tracing.operation import pair_operation
-from cdl.ops.arrays import along_samples, shape_of
+from cdl.ops.arrays import along_samples, axes_of, count_arg, shape_of
 from cdl.ops.indexing_lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
 from cdl.ops.numpy.indexing import get_item
@@ -102,9 +102,10 @@ def outer(x1: ArrayLike, x2: ArrayLike) -> Any:
 
 def _summed(axes: int | Sequence[int], n: int, m: int) -> tuple[list[int], list[int]]:
     if isinstance(axes, (int, np.integer)):
-        return list(range(n - int(axes), n)), list(range(int(axes)))
+        count = count_arg("tensordot", "axes", axes, most=min(n, m))
+        return list(range(n - count, n)), list(range(count))
     first, second = (np.ravel(a).tolist() for a in axes)
-    return [a % n for a in first], [a % m for a in second]
+    return [axes_of(a, n)[0] for a in first], [axes_of(a, m)[0] for a in second]
 
 
 def _tensordot_apart(x1: ArrayLike, x2: ArrayLike, axes: int | Sequence[int]) -> str:
