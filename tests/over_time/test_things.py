@@ -38,11 +38,10 @@ def test_a_new_one_knows_nothing_of_one_that_was_used(thing):
 
 @rows("ways")
 def test_a_kept_one_goes_on(thing, name, tmp_path):
-    used, other = thing.made(), thing.made()
-    for _ in range(2):
-        thing.used(used), thing.used(other)
+    used = thing.made()
+    for expected in thing.alone()[1::2]:
+        thing.used(used)
         kept = thing.ways[name](used, tmp_path)
-        expected = thing.used(other)
         assert same(thing.used(used), expected), "keeping it has changed it"
         assert same(thing.used(kept), expected)
 
@@ -50,7 +49,7 @@ def test_a_kept_one_goes_on(thing, name, tmp_path):
 @rows("copies")
 def test_a_copy_of_an_unused_one_is_as_new(thing, name, tmp_path):
     kept = thing.ways[name](thing.made(), tmp_path)
-    assert same(thing.used(kept), thing.used(thing.made()))
+    assert same(thing.used(kept), thing.alone()[0])
 
 
 @rows("changes")
@@ -108,5 +107,5 @@ def test_threads_share_one(thing):
 @things()
 def test_threads_with_one_each_do_not_meet(thing):
     own = [thing.made() for _ in range(THREADS)]
-    once = thing.used(thing.made())
+    once = thing.alone()[0]
     assert all(same(found, once) for found in at_once(thing.used, own))

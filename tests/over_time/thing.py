@@ -69,6 +69,16 @@ class Thing:
         with seeded(2, 2):  # of this thread
             return tree.map_structure(copied, self.use(thing))
 
+    def alone(self):
+        """What the first four uses of one give that nobody keeps or changes; found once."""
+        if self.name not in _alone:
+            thing = self.made()
+            _alone[self.name] = [self.used(thing) for _ in range(4)]
+        return _alone[self.name]
+
+
+_alone: dict[str, list[Any]] = {}
+
 
 def copied(leaf):
     return leaf if isinstance(leaf, str) or leaf is None else np.array(leaf)
