@@ -1,7 +1,6 @@
 """Program: a lowered model, a list of instructions over values.
 
-A program is plain data. Layers, losses and metrics emit into it; ``fused()`` rewrites it into the
-form that the core runs fastest; the core reads it once. ``print(program)`` is a disassembly.
+Layers, losses and metrics emit into it; ``fused()`` makes it fast; ``print(program)`` shows it.
 """
 
 from __future__ import annotations
