@@ -51,7 +51,42 @@ def calls() -> dict[str, tuple[int, Callable[[], object]]]:
         "seed: predict 512 rows": (5, lambda: model.predict(x, verbose=0)),
         "seed: build, compile, first step": (1, lambda: prepared(*cases.find(["seed"]), 32)),
     }
-    return made
+    return made | single_steps()
+
+
+def single_steps() -> dict[str, tuple[int, Callable[[], object]]]:
+    """Calls of one step of a net of control, in each way in."""
+    import numpy as np
+
+    import cdl
+    from benchmarks.harness import cases
+
+    model, x, y = prepared(*cases.find(["17-64-64-1/64/relu/mse/adam"]), 64)
+    weights, optimizer = model.trainable_variables, cdl.optimizers.Adam()
+    pair = cdl.value_and_grad(
+        lambda x, y: cdl.ops.mean(cdl.ops.square(model(x) - y)), variables=weights
+    )
+    gradients = pair(x, y)[1]
+
+    class Own(cdl.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model
+
+        def call(self, x):
+            return self.net(x)
+
+    own, row = Own(), np.array(x[:1])
+    return {
+        "control: train_on_batch": (20, lambda: model.train_on_batch(x, y)),
+        "control: fit, one batch": (
+            10,
+            lambda: model.fit(x, y, batch_size=64, verbose=0),
+        ),
+        "control: value_and_grad": (20, lambda: pair(x, y)),
+        "control: optimizer.apply": (20, lambda: optimizer.apply(gradients, weights)),
+        "control: own(x) 1 row": (50, lambda: own(row)),
+    }
 
 
 def fit(model, x, y) -> Callable[[], object]:

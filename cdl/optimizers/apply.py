@@ -6,6 +6,7 @@ with `assign`, or a NumPy array) is copied into one before the step and out of i
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -114,31 +115,44 @@ def _divided(optimizer: Optimizer, owner: str, variable: Variable, gradient: Any
 def _apply_in_core(optimizer: Optimizer, gradients: dict[Variable, Any]) -> None:
     foreign = optimizer._foreign
     foreign.read(gradients)
-    executor = _executor_of(optimizer, tuple(gradients))
-    parameters = []
-    for variable, array in gradients.items():
-        parameter = _core.Parameter(variable.shape, variable.storage.matrix)
-        parameter.set(array)
-        parameters.append(parameter)
-    executor.apply(parameters, float(optimizer.rates(optimizer.step, 1)[0]), optimizer.step)
-    optimizer.step += 1
+    key = tuple(gradients)
+    steps = optimizer._executors.get(key)
+    if steps is None:
+        steps = optimizer._executors[key] = Steps(optimizer, key)
+    step = optimizer.step
+    steps.make(gradients.values(), float(optimizer.rates(step, 1)[0]), step)
+    optimizer.step = step + 1
     for variable in gradients:
         if variable.constraint is not None:
             variable.assign(np.asarray(variable.constraint(variable.numpy())))
     foreign.write(gradients)
 
 
-def _executor_of(optimizer: Optimizer, variables: tuple[Variable, ...]) -> _core.Executor:
-    """Executor of these weights' steps alone."""
-    if variables not in optimizer._executors:
-        optimizer._executors[variables] = _core.Executor(
+class Steps:
+    """Steps of some weights alone, by gradients that are handed in.
+
+    Args:
+        optimizer: built for the weights.
+        variables: the weights.
+    """
+
+    def __init__(self, optimizer: Optimizer, variables: tuple[Variable, ...]) -> None:
+        self._executor = _core.Executor(
             _Weights(variables),
             1,
             training=True,
             optimizer=optimizer.groups(variables),
             rules=optimizer.rules(variables),
         )
-    return optimizer._executors[variables]
+        self._gradients = [_core.Parameter(v.shape, v.storage.matrix) for v in variables]
+        self._lock = threading.Lock()  # of these: what one thread has set, no other overwrites
+
+    def make(self, gradients: Iterable[Any], rate: float, step: int) -> None:
+        """Make one step."""
+        with self._lock:
+            for parameter, array in zip(self._gradients, gradients, strict=True):
+                parameter.set(array)
+            self._executor.apply(self._gradients, rate, step)
 
 
 class _Weights(Program):

@@ -28,7 +28,7 @@ from cdl._tracing.variable import Variable
 from cdl._variables.assigning import assign_all
 from cdl._variables.state import State
 from cdl.optimizers import schedules
-from cdl.optimizers.apply import ForeignWeights, apply, stateless_apply
+from cdl.optimizers.apply import ForeignWeights, Steps, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate
 from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
 from cdl.optimizers.settings import Settings
@@ -148,7 +148,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         self._slots = Slots(self)
         self._python = PythonSteps()
         self._foreign = ForeignWeights(f"{owner} {self.name!r}")
-        self._executors: dict[tuple[Variable, ...], _core.Executor] = {}
+        self._executors: dict[tuple[Variable, ...], Steps] = {}
         self._excluded: set[Variable] = set()
         self._excluded_names: re.Pattern[str] | None = None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cdl import data
 from cdl._common import clock
+from cdl._common.validation import check_batches
 from cdl.callbacks import CallbackList, History
 from cdl.distribution import ranks
 from cdl.trainers import arguments, epoch_iterator, not_finite, together
@@ -175,7 +176,7 @@ def _run_epochs(
                 if model.stop_training:
                     break
         if epochs.stop > 0:
-            model.optimizer.finalize_variable_values(model.trainable_variables)
+            model.optimizer.finalize_variable_values(model._trained())
         not_finite.look_after(model, logs)
         callbacks.on_train_end(logs)
     finally:
@@ -363,9 +364,9 @@ def on_batch(
     trains = kind == "train"
     arrays = training_data(model, compiled, x, y, sample_weight, class_weight, call, trains=trains)
     rows = arrays.samples
-    arguments.batch_of_states(model, rows, rows, call)
     train_function: Any = model._train_function(compiled, kind, arrays, rows)
     try:
+        check_batches(call, train_function.batch_of_states, rows, rows)
         if trains:
             together.begin_batches(model, rows)
             not_finite.look_before(model, again=False)

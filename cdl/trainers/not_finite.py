@@ -119,9 +119,7 @@ def _looked_at(model: TrainableModel, training: bool) -> list[tuple[str, Any]]:
         model: the model.
         training: whether the optimizer counts.
     """
-    compiled = model._compiled
-    known = None if compiled is None else compiled.variables
-    trained = set(map(id, model.trainable_variables if known is None else known))
+    trained = set(map(id, model._trained()))
     kinds = [("weight" if id(each) in trained else "state", each) for each in model.weights]
     if training and model.optimizer.built:
         kinds += [("slot", each) for each in model.optimizer.variables]

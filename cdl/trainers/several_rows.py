@@ -9,6 +9,7 @@ sample, but what each gives in sum or in mean can.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,6 @@ class Arguments:
         arrays: what the program reads: an array for each argument, and the masks of those that have
             fewer rows.
         key: what another call must have in common for the same program.
-        specs: the arguments as symbolic tensors with samples.
 
     Raises:
         TypeError: something that is no number and no array of them.
@@ -57,8 +57,7 @@ class Arguments:
         self.rows = max(*counts, 1)
         self._counts = counts
         self._fewer = sorted({n for n in counts if n not in (_NUMBER, self.rows)})
-        self.key = tuple((each.shape, each.dtype.name) for each in self._given)
-        self.specs = [KerasTensor((None, *each.shape[1:]), each.dtype.name) for each in self._given]
+        self.key = tuple((each.shape, each.dtype) for each in self._given)
         self.arrays = [self._of_rows(each) for each in self._given]
         self.arrays += [(np.arange(self.rows) < n).astype(np.float32) for n in self._fewer]
 
@@ -73,6 +72,11 @@ class Arguments:
     def symbols(self) -> list[Any]:
         """Symbolic arguments for tracing; their tensors are `specs`."""
         return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]
+
+    @functools.cached_property
+    def specs(self) -> list[KerasTensor]:
+        """The arguments as symbolic tensors with samples, for tracing."""
+        return [KerasTensor((None, *each.shape[1:]), each.dtype.name) for each in self._given]
 
     @staticmethod
     def _symbol(spec: KerasTensor, count: int) -> Any:

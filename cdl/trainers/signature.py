@@ -204,6 +204,9 @@ class TrainableModel(Protocol):
     def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
         """Arguments of `compile`; ValueError without them, or without a loss to train by."""
 
+    def _trained(self) -> list[Variable]:
+        """Weights that training changes: those of its first step, if it has begun."""
+
     def _training_by_default(self) -> bool | None:
         """Whether a call without `training` is one of training."""
 

@@ -193,6 +193,11 @@ class CompiledState(PartOfModel):
             raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
         return compiled
 
+    def _trained(self) -> list[Any]:
+        """Weights that training changes, without a walk through the layers if it has begun."""
+        begun = None if self._compiled is None else self._compiled.variables
+        return self.trainable_variables if begun is None else begun
+
     def _may_have_loss(self) -> bool:
         """Whether user code may add a loss where `compile` has none."""
         cls = type(self)

@@ -131,7 +131,7 @@ class TrainFunction:
         self._pass: tuple[Any, int, NDArray[np.int64] | None] = self._nothing, 1, None
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
         self._variables = variables
-        self._batch_of_states = plan.program.batch_of_states
+        self.batch_of_states = plan.program.batch_of_states
         self._make_executor(rows)
         self._forget()
 
@@ -161,7 +161,7 @@ class TrainFunction:
         Raises:
             ValueError: layers keep states from batch to batch, of another number of samples.
         """
-        check_batches("a run", self._batch_of_states, batch, arrays.samples)
+        check_batches("a run", self.batch_of_states, batch, arrays.samples)
         if batch > self.executor.rows or self._is_outdated:
             self._remake_executor(max(batch, self.executor.rows))
         if self.in_python:
