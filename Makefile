@@ -133,13 +133,16 @@ release-check: wheel  ## versions, changelog, licence, and the wheel in a new en
 	$(BIN)/python tools/wheel/check.py
 	build/wheel/bin/twine check --strict dist/*
 
+CHECK_FLAGS = -std=c11 -O2 -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp -Wall -Wextra -Wshadow -Wconversion -Icsrc
 arm: dev  ## the core compiled for 64-bit ARM, and a model's C for a small one, both checked under qemu
 	@for tool in aarch64-linux-gnu-gcc qemu-aarch64 arm-linux-gnueabihf-gcc qemu-arm; do command -v $$tool > /dev/null || \
 	    { echo "make arm: $$tool is missing; on Debian: apt-get install gcc-aarch64-linux-gnu gcc-arm-linux-gnueabihf qemu-user"; exit 1; }; done
 	@mkdir -p build
-	aarch64-linux-gnu-gcc -std=c11 -O2 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp -static \
-	    -Wall -Wextra -Wshadow -Wconversion -Icsrc -o build/arm-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
-	qemu-aarch64 build/arm-check
+	aarch64-linux-gnu-gcc $(CHECK_FLAGS) -static -o build/arm-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
+	$(CC) $(CHECK_FLAGS) -o build/here-check tests/arm/check.c $(filter %.c,$(C_FILES)) -lm
+	qemu-aarch64 build/arm-check | tee build/arm-check.txt && build/here-check | tee build/here-check.txt
+	@test $$(sed -n '/^baseline/d; s/.*bits //p' build/arm-check.txt build/here-check.txt | sort -u | wc -l) = 1 || \
+	    { echo "make arm: the bits of the two machines differ"; exit 1; }
 	$(BIN)/pytest -q tests/export/test_integers.py -k small_arm
 
 annotate: dev  ## Cython's page of which lines of the binding touch Python: cdl/_core.html

@@ -14,8 +14,8 @@ from benchmarks.harness.machine import ROOT
 BUILT = ROOT / "build" / "benchmarks"
 NATIVE = ROOT / "benchmarks" / "native"
 # The core's own flags (setup.py); position independent, since it becomes a library here too.
-CORE_FLAGS = "-std=c11 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -w -fopenmp"
-PEAK_FLAGS = f"{CORE_FLAGS} -march=native -mprefer-vector-width=512"
+CORE_FLAGS = "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -w -fopenmp"
+PEAK_FLAGS = f"{CORE_FLAGS} -ffp-contract=fast -march=native -mprefer-vector-width=512"
 
 
 def compiler() -> list[str]:

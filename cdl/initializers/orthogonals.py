@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.orthonormal import orthonormal
 from cdl._common.validation import number
 from cdl.initializers.initializer import registry
 from cdl.initializers.random import RandomInitializer
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Orthogonal(RandomInitializer):
     """Random orthogonal matrix, or semi-orthogonal if it is not square (Saxe et al., 2014).
 
-    It is Q of the QR decomposition of normal values, with the signs that make it uniform among all
-    such matrices. Of more than two axes all but the last are taken as one.
+    It is Q of the QR decomposition of normal values whose R has a positive diagonal, which makes it
+    uniform among all such matrices. Of more than two axes all but the last are taken as one.
 
     Args:
         gain: what the matrix is multiplied by.
@@ -39,8 +40,7 @@ class Orthogonal(RandomInitializer):
             raise ValueError(f"Orthogonal: shape must have at least 2 axes, got {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]
         tall = rng.standard_normal((max(rows, columns), min(rows, columns)))
-        q, r = np.linalg.qr(tall)
-        q = q * np.sign(np.diag(r))
+        q = orthonormal(tall)
         q = self.gain * (q if rows >= columns else q.T)
         return q.reshape(shape).astype(np.float32)
 

@@ -8,6 +8,7 @@
 #endif
 #define CDL_ISA avx2
 #define CDL_VLEN 8
+#define CDL_FUSED 1
 #define CDL_GEMM_NV 2
 #define CDL_GEMM_ROWS(nv) ((nv) == 1 ? 12 : 6)
 #define CDL_MADE avxvnni

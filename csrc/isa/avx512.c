@@ -8,6 +8,7 @@
 #endif
 #define CDL_ISA avx512
 #define CDL_VLEN 16
+#define CDL_FUSED 1
 #define CDL_GEMM_NV 4
 #define CDL_GEMM_ROWS(nv) ((nv) == 1 ? 14 : (nv) == 2 ? 12 : (nv) == 3 ? 8 : 6)
 #include "isa/instantiate.h"

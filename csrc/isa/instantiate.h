@@ -3,6 +3,7 @@
  * Parameters, defined before the #include:
  *   CDL_ISA              name of the ISA, a row of isa.def
  *   CDL_VLEN             floats in a register
+ *   CDL_FUSED            if the ISA has fused multiply-adds
  *   CDL_GEMM_NV          registers in a row of the widest tile
  *   CDL_GEMM_ROWS(nv)    rows of a tile that is nv registers wide: accumulators, one row of b and
  *                        one broadcast must stay in registers

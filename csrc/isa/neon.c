@@ -6,6 +6,7 @@
 #endif
 #define CDL_ISA neon
 #define CDL_VLEN 4
+#define CDL_FUSED 1
 #define CDL_GEMM_NV 4
 #define CDL_GEMM_ROWS(nv) ((nv) <= 2 ? 8 : 6)
 #define CDL_MADE dotprod

@@ -100,7 +100,9 @@ CDL_INLINE float d_sigmoid(float x, float y, const float *p) {
 }
 
 CDL_INLINE float f_tanh(float x, const float *p) { return (void)p, tanh_f(x); }
-CDL_INLINE float d_tanh(float x, float y, const float *p) { return (void)x, (void)p, 1.0f - y * y; }
+CDL_INLINE float d_tanh(float x, float y, const float *p) {
+    return (void)x, (void)p, fma_f(-y, y, 1.0f);
+}
 
 CDL_INLINE float f_softplus(float x, const float *p) { return (void)p, softplus_f(x); }
 /* From y = log(1 + e^x): the gradient e^x / (1 + e^x) = 1 - e^-y. */
@@ -112,26 +114,26 @@ CDL_INLINE float f_gelu(float x, const float *p) { return (void)p, x * normal_cd
 CDL_INLINE float d_gelu(float x, float y, const float *p) {
     float density;
     const float below = normal_distribution_f(x, &density);
-    return (void)y, (void)p, below + within_f(x, -13.1f, 13.1f) * density;
+    return (void)y, (void)p, fma_f(within_f(x, -13.1f, 13.1f), density, below);
 }
 
 /* Hendrycks and Gimpel, 2016: x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715
  * x^3); the second form keeps its relative accuracy in the left tail. */
 CDL_INLINE float f_gelu_tanh(float x, const float *p) {
-    const float u = 0.79788456f * x * (1.0f + 0.044715f * x * x);
+    const float u = 0.79788456f * x * fma_f(0.044715f * x, x, 1.0f);
     return (void)p, x * sigmoid_f(2.0f * u);
 }
 CDL_INLINE float d_gelu_tanh(float x, float y, const float *p) {
-    const float s = sigmoid_f(1.59576912f * x * (1.0f + 0.044715f * x * x));
-    const float du = 1.59576912f * (1.0f + 0.134145f * x * x);
+    const float s = sigmoid_f(1.59576912f * x * fma_f(0.044715f * x, x, 1.0f));
+    const float du = 1.59576912f * fma_f(0.134145f * x, x, 1.0f);
     const float bend = x * s * (1.0f - s); /* 0 far out, where du overflows */
-    return (void)y, (void)p, s + (bend == 0.0f ? 0.0f : bend * du);
+    return (void)y, (void)p, bend == 0.0f ? s : fma_f(bend, du, s);
 }
 
 CDL_INLINE float f_silu(float x, const float *p) { return (void)p, x * sigmoid_f(x); }
 CDL_INLINE float d_silu(float x, float y, const float *p) {
     const float s = sigmoid_f(x);
-    return (void)y, (void)p, s * (1.0f + x * (1.0f - s));
+    return (void)y, (void)p, s * fma_f(x, 1.0f - s, 1.0f);
 }
 
 /* Barron, 2017: elu with a slope that is continuous for every alpha. */
@@ -160,7 +162,7 @@ CDL_INLINE float d_hard_sigmoid(float x, float y, const float *p) {
 CDL_INLINE float f_hard_silu(float x, const float *p) { return x * f_hard_sigmoid(x, p); }
 CDL_INLINE float d_hard_silu(float x, float y, const float *p) {
     const float gate = f_hard_sigmoid(x, p);
-    return (void)y, gate + x * d_hard_sigmoid(x, gate, p);
+    return (void)y, fma_f(x, d_hard_sigmoid(x, gate, p), gate);
 }
 
 CDL_INLINE float f_hard_tanh(float x, const float *p) { return (void)p, within_f(x, -1.0f, 1.0f); }
@@ -184,7 +186,7 @@ CDL_INLINE float mish_gate_f(float x) {
 CDL_INLINE float f_mish(float x, const float *p) { return (void)p, x * mish_gate_f(x); }
 CDL_INLINE float d_mish(float x, float y, const float *p) {
     const float t = mish_gate_f(x);
-    return (void)y, (void)p, t + x * (1.0f - t * t) * sigmoid_f(x);
+    return (void)y, (void)p, fma_f(x * fma_f(-t, t, 1.0f), sigmoid_f(x), t);
 }
 
 CDL_INLINE float f_relu6(float x, const float *p) { return (void)p, within_f(x, 0.0f, 6.0f); }
@@ -223,7 +225,7 @@ CDL_INLINE float d_sparse_sigmoid(float x, float y, const float *p) {
 /* Barron, 2021: (x + sqrt(x x + b)) / 2; for x < 0 as b / 2 (sqrt(x x + b) - x), which does not
  * cancel. Far out the square would overflow and b does not count. */
 CDL_INLINE float squareplus_root_f(float x, float b) {
-    const float root = sqrtf(x * x + b);
+    const float root = sqrtf(fma_f(x, x, b));
     return abs_f(x) > 1e18f ? abs_f(x) : root;
 }
 CDL_INLINE float f_squareplus(float x, const float *p) {

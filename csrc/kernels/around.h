@@ -6,7 +6,7 @@ static void penalize(size_t n, const float *restrict w, float *restrict g, float
                      double *penalty) {
     assert(w && penalty && (!g || are_apart(w, n, g, n)));
     for (size_t i = 0; i < n; i++) {
-        if (g) g[i] += (w[i] >= 0.0f ? l1 : -l1) + 2.0f * l2 * w[i];
+        if (g) g[i] += fma_f(2.0f * l2, w[i], w[i] >= 0.0f ? l1 : -l1);
     }
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const size_t live = cdl_min(n - b, CDL_LINE);
@@ -32,7 +32,7 @@ static void scale(size_t n, float factor, float *x) {
 /* Not a product with 1 - part, which for a small part would be rounded for all elements alike. */
 static void shrink(size_t n, float part, float *x) {
     assert(n == 0 || x);
-    for (size_t i = 0; i < n; i++) x[i] -= part * x[i];
+    for (size_t i = 0; i < n; i++) x[i] = fma_f(-part, x[i], x[i]);
 }
 
 static void clip(size_t n, float low, float high, float *x) {
@@ -46,7 +46,7 @@ static void blend(size_t n, float keep, const float *restrict x, float *restrict
         for (size_t i = 0; i < n; i++) y[i] = x[i];
         return;
     }
-    for (size_t i = 0; i < n; i++) y[i] = keep * y[i] + (1.0f - keep) * x[i];
+    for (size_t i = 0; i < n; i++) y[i] = fma_f(keep, y[i], (1.0f - keep) * x[i]);
 }
 
 /* A sum for each place in a line; then the upper half onto the lower one, again and again. Squares
@@ -69,7 +69,7 @@ static void column_squares(size_t rows, size_t n, const float *x, size_t ldx,
                            float *restrict squares) {
     assert(are_rows(rows, n, x, ldx) && squares);
     for (size_t r = 0; r < rows; r++, x += ldx) {
-        for (size_t j = 0; j < n; j++) squares[j] += x[j] * x[j];
+        for (size_t j = 0; j < n; j++) squares[j] = fma_f(x[j], x[j], squares[j]);
     }
 }
 
@@ -77,10 +77,13 @@ static void row_squares(size_t rows, size_t n, const float *x, size_t ldx,
                         float *restrict squares) {
     assert(are_rows(rows, n, x, ldx) && squares);
     for (size_t r = 0; r < rows; r++, x += ldx) {
-        float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (size_t j = 0; j < n; j++) sum += x[j] * x[j];
-        squares[r] += sum;
+        float sum[CDL_LINE] = {0};
+        size_t j = 0;
+        for (; j + CDL_LINE <= n; j += CDL_LINE) {
+            for (size_t i = 0; i < CDL_LINE; i++) sum[i] = fma_f(x[j + i], x[j + i], sum[i]);
+        }
+        for (size_t i = 0; j + i < n; i++) sum[i] = fma_f(x[j + i], x[j + i], sum[i]);
+        squares[r] += line_sum(CDL_LINE, sum);
     }
 }
 

@@ -140,7 +140,8 @@ CDL_INLINE void bf16_tile(const size_t mr, const float *a, const float *b, const
             CDL_UNROLL for (size_t j = 0; j < BF16_NV; j++) row[j] = vf_load(b + j * CDL_VLEN);
             CDL_UNROLL for (size_t i = 0; i < mr; i++) {
                 const vf s = vf_splat(a[i * BF16_DEPTH + odd]);
-                CDL_UNROLL for (size_t j = 0; j < BF16_NV; j++) sum[i][j][odd] += s * row[j];
+                CDL_UNROLL for (size_t j = 0; j < BF16_NV; j++) sum[i][j][odd] =
+                    vf_fma(s, row[j], sum[i][j][odd]);
             }
         }
     }

@@ -18,26 +18,31 @@ enum { GATE = CDL_LINE };
  * would compute the rest for them apart, in place of a minimum and a maximum. */
 #define MOST_GATE 43.0f
 #define MOST_TANH 10.0f
+#if defined(__x86_64__) && !defined(__clang__)
+#define HIDDEN(X) __asm__("" : "+x"(X))
+#else
+#define HIDDEN(X) (void)(X)
+#endif
 
 /* q, and 2^n, of e^x for x = `times` / log2(e) y: 2^n comes as the bits of n + 127 by EXP_SHIFT. */
 CDL_INLINE float power_parts_f(float y, float times, float *scale) {
-    const float shifted = y * times + (EXP_SHIFT + 127.0f);
-    const float f = y * times - (shifted - (EXP_SHIFT + 127.0f)), square = f * f;
-    const float low = 0.24022650718688965f * f + 0.6931471824645996f;
-    const float middle = 0.00961803738027811f * f + 0.055503662675619125f;
-    const float high = 0.00015468023775611073f * f + 0.0013387881917878985f;
+    const float shifted = fma_f(y, times, EXP_SHIFT + 127.0f);
+    const float f = fma_f(y, times, (EXP_SHIFT + 127.0f) - shifted), square = f * f;
+    const float low = fma_f(0.24022650718688965f, f, 0.6931471824645996f);
+    const float middle = fma_f(0.00961803738027811f, f, 0.055503662675619125f);
+    const float high = fma_f(0.00015468023775611073f, f, 0.0013387881917878985f);
     *scale = float_of_bits((int32_t)((uint32_t)bits_of_float(shifted) << 23));
-    return ((high * square + middle) * square + low) * f;
+    return fma_f(fma_f(high, square, middle), square, low) * f;
 }
 CDL_INLINE float gate_sum_f(float x, float most) {
     float scale;
     const float q = power_parts_f(within_f(x, -most, most), -1.44269504f, &scale);
-    return q * scale + (scale + 1.0f);
+    return fma_f(q, scale, scale + 1.0f);
 }
 CDL_INLINE float tanh_top_f(float x, float most) {
     float scale;
     const float q = power_parts_f(within_f(x, -most, most), 2.88539008f, &scale);
-    return q * scale + (scale - 1.0f);
+    return fma_f(q, scale, scale - 1.0f);
 }
 CDL_INLINE float cell_tanh_f(float x, float most) {
     const float m = tanh_top_f(x, most);
@@ -48,8 +53,8 @@ CDL_INLINE float cell_tanh_f(float x, float most) {
 static void lstm_cell(size_t rows, float *restrict z, const float *restrict before,
                       float *restrict c, size_t ldc, float *restrict h, size_t ldh) {
     float gate = MOST_GATE, top = MOST_TANH;
-    KEEP_FUSED(gate);
-    KEEP_FUSED(top);
+    HIDDEN(gate);
+    HIDDEN(top);
     for (size_t r = 0; r < rows; r++) {
         float *row = z + r * CDL_PANEL, *to = c + r * ldc;
         const float *from = before + r * ldc;
@@ -61,7 +66,7 @@ static void lstm_cell(size_t rows, float *restrict z, const float *restrict befo
             const float input = one * f, forget = one * i, new = two * o * m;
             row[j] = input, row[GATE + j] = forget, row[3 * GATE + j] = new;
             row[2 * GATE + j] = two * n;
-            to[j] = forget * from[j] + input * new;
+            to[j] = fma_f(forget, from[j], input * new);
         }
     }
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL, c += ldc, h += ldh) EACH_UNIT
@@ -73,16 +78,16 @@ static void lstm_cell_backward(size_t rows, float *restrict z, const float *rest
                                const float *restrict c, size_t ldc, const float *restrict dh,
                                size_t ldd, float *restrict dc) {
     float top = MOST_TANH;
-    KEEP_FUSED(top);
+    HIDDEN(top);
     for (size_t r = 0; r < rows; r++) {
         EACH_UNIT {
             const float i = z[j], f = z[GATE + j], o = z[2 * GATE + j], g = z[3 * GATE + j];
             const float t = cell_tanh_f(c[j], top);
-            const float out = dh[j] * o, d = dc[j] + out * (1.0f - t * t);
+            const float out = dh[j] * o, d = fma_f(out, fma_f(-t, t, 1.0f), dc[j]);
             z[j] = d * g * (i * (1.0f - i));
             z[GATE + j] = d * before[j] * (f * (1.0f - f));
             z[2 * GATE + j] = out * t * (1.0f - o);
-            z[3 * GATE + j] = d * i * (1.0f - g * g);
+            z[3 * GATE + j] = d * i * fma_f(-g, g, 1.0f);
             dc[j] = d * f;
         }
         z += CDL_PANEL, before += ldc, c += ldc, dh += ldd, dc += ldc;
@@ -93,7 +98,7 @@ static void lstm_cell_backward(size_t rows, float *restrict z, const float *rest
 static void lstm_state(size_t rows, const float *restrict z, const float *restrict before,
                        float *restrict c, size_t ldc) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL, before += ldc, c += ldc)
-        EACH_UNIT c[j] = z[GATE + j] * before[j] + z[j] * z[3 * GATE + j];
+        EACH_UNIT c[j] = fma_f(z[GATE + j], before[j], z[j] * z[3 * GATE + j]);
 }
 
 /* h = o t, with t the activation of c */
@@ -132,14 +137,14 @@ static void lstm_state_backward(size_t rows, const float *restrict z, const floa
 /* n += r (h U) */
 static void gru_candidate(size_t rows, float *z) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL)
-        EACH_UNIT z[j] += z[2 * GATE + j] * z[3 * GATE + j];
+        EACH_UNIT z[j] = fma_f(z[2 * GATE + j], z[3 * GATE + j], z[j]);
 }
 
 /* h = z h' + (1 - z) n */
 static void gru_output(size_t rows, const float *restrict z, const float *restrict before,
                        float *restrict h, size_t ldh) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL, before += ldh, h += ldh)
-        EACH_UNIT h[j] = z[j] + z[GATE + j] * (before[j] - z[j]);
+        EACH_UNIT h[j] = fma_f(z[GATE + j], before[j] - z[j], z[j]);
 }
 
 /* What z and n get; dh becomes that of h' by this formula. */

@@ -8,7 +8,7 @@ static void column_deviations(size_t rows, size_t n, const float *x, size_t ldx,
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) s[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx) {
-        for (size_t j = 0; j < width; j++) s[j] += (x[j] - mean[j]) * (x[j] - mean[j]);
+        for (size_t j = 0; j < width; j++) s[j] = fma_f(x[j] - mean[j], x[j] - mean[j], s[j]);
     }
 }
 
@@ -18,7 +18,7 @@ static void column_products(size_t rows, size_t n, const float *dy, size_t lddy,
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) s[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy) {
-        for (size_t j = 0; j < width; j++) s[j] += dy[j] * ((x[j] - mean[j]) * factor[j]);
+        for (size_t j = 0; j < width; j++) s[j] = fma_f(dy[j], (x[j] - mean[j]) * factor[j], s[j]);
     }
 }
 
@@ -49,7 +49,7 @@ static void prelu_backward(size_t rows, size_t n, const float *x, size_t ldx, co
     const size_t width = cdl_padded(n);
     for (size_t j = 0; j < width; j++) dalpha[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy) {
-        for (size_t j = 0; j < width; j++) dalpha[j] += dy[j] * min_f(x[j], 0.0f);
+        for (size_t j = 0; j < width; j++) dalpha[j] = fma_f(dy[j], min_f(x[j], 0.0f), dalpha[j]);
         if (!dx) continue;
         for (size_t j = 0; j < width; j++) {
             const float below = x[j] < 0.0f ? alpha[j] : 0.0f;
@@ -65,7 +65,7 @@ static void standardize(size_t rows, size_t n, const float *x, size_t ldx, const
     assert(mean && factor && shift);
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
-        for (size_t j = 0; j < width; j++) y[j] = (x[j] - mean[j]) * factor[j] + shift[j];
+        for (size_t j = 0; j < width; j++) y[j] = fma_f(x[j] - mean[j], factor[j], shift[j]);
     }
 }
 
@@ -77,6 +77,7 @@ static void standardize_backward(size_t rows, size_t n, const float *x, size_t l
     assert(mean && a && b && c);
     const size_t width = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
-        for (size_t j = 0; j < width; j++) dx[j] = a[j] * dy[j] + b[j] * (x[j] - mean[j]) + c[j];
+        for (size_t j = 0; j < width; j++)
+            dx[j] = fma_f(a[j], dy[j], fma_f(b[j], x[j] - mean[j], c[j]));
     }
 }

@@ -115,20 +115,21 @@ CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t t
     /* Selected, not multiplied by 0, which would make NaN of infinite scores. */
     const vi ignored = sparse & (total == vf_splat(0));
     const vf all = total * scale;
-    vf dot = vf_splat(0);
     for (size_t j = 0; j < n; j++) {
         const vf p = column(q, j) * inverse, tj = column(t, j);
         const vf tz = tj * column(z, j);
-        dot += vf_select(sparse & (tj == vf_splat(0)), vf_splat(0), tz);
+        vf_store(z->at[j], vf_select(sparse & (tj == vf_splat(0)), vf_splat(0), tz));
         vf_store(q->at[j], p);
-        vf_store(dz->at[j], vf_select(ignored, vf_splat(0), p * all - tj * scale));
+        vf_store(dz->at[j], vf_select(ignored, vf_splat(0), vf_fma(-tj, scale, p * all)));
     }
+    columns_clear(n, z);
+    const vf dot = columns_sum(z);
     columns_store(these, q, s->q + i * s->ldy, s->ldy);
     columns_store(these, dz, s->dy + i * s->ldy, s->ldy);
     float value[CDL_VLEN], sums[CDL_VLEN];
     vf_store(sums, sum);
     for (size_t r = 0; r < CDL_VLEN; r++) value[r] = log_f(sums[r]);
-    vf_store(value, vf_select(ignored, vf_splat(0), vf_load(value) * total - dot));
+    vf_store(value, vf_select(ignored, vf_splat(0), vf_fma(vf_load(value), total, -dot)));
     for (size_t r = 0; r < these; r++) s->value[i + r] = value[r];
 }
 
@@ -139,12 +140,9 @@ static size_t few_dense_targets(const struct cdl_scoring *s) {
     columns_clear(s->n, &q), columns_clear(s->n, &dz);
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
         columns_load(these, (const float *)s->t + i * s->ldt, s->ldt, &t);
-        vf total = vf_splat(0);
-        for (size_t j = 0; j < s->n; j++) {
-            vf_store(t.at[j], column(&t, j) * keep + extra);
-            total += column(&t, j);
-        }
-        few_softmax_loss(s, i, these, &t, total, (vi){0}, &z, &q, &dz);
+        columns_clear(s->n, &t);
+        for (size_t j = 0; j < s->n; j++) vf_store(t.at[j], vf_fma(column(&t, j), keep, extra));
+        few_softmax_loss(s, i, these, &t, columns_sum(&t), (vi){0}, &z, &q, &dz);
     }
     return i;
 }

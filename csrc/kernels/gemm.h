@@ -130,59 +130,59 @@ CDL_INLINE vf vf_short(size_t n, const float *x, const float *end) {
     return vf_load(few);
 }
 
-/* Rows no longer than a register, as many as it has lanes, transposed: one chain of sums a row. */
+/* Rows no longer than a line, as many as a register has lanes, transposed: one chain of sums a
+ * row. */
 static void dot_short(size_t rows, size_t k, const float *a, size_t lda, const float *end,
                       const float *w, float bias, float *c) {
-    vf v[CDL_VLEN], sum = vf_splat(bias);
-    CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] =
-        r < rows ? vf_short(k, a + r * lda, end) : vf_splat(0);
-    vf_transpose(v);
-    CDL_UNROLL for (size_t p = 0; p < CDL_VLEN; p++) {
-        if (p < k) sum += v[p] * vf_splat(w[p]);
+    vf sum = vf_splat(bias);
+    for (size_t b = 0; b < k; b += CDL_VLEN) {
+        vf v[CDL_VLEN];
+        CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] =
+            r < rows ? vf_short(cdl_min(k - b, CDL_VLEN), a + r * lda + b, end) : vf_splat(0);
+        vf_transpose(v);
+        CDL_UNROLL for (size_t p = 0; p < CDL_VLEN; p++) {
+            if (b + p < k) sum = vf_fma(v[p], vf_splat(w[b + p]), sum);
+        }
     }
     _Alignas(64) float few[CDL_VLEN];
     vf_store(rows == CDL_VLEN ? c : few, sum);
     if (rows < CDL_VLEN) copy_run(rows, few, c);
 }
 
-/* Products of four rows with w, which they load together, a register of sums a row; `rest`: what
- * is left of w behind whole registers, in the last lanes of one. All rows go through this one copy
- * of the code: a compiler may contract two differently. */
-static __attribute__((noinline)) void dot_four(size_t k, const float *const a[4], const float *w,
-                                               const vf *rest, vf sum[4]) {
-    const vi left = ~vf_below(CDL_VLEN - k % CDL_VLEN, 0);
-    vf part[4][2];
-    CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][0] = part[r][1] = vf_splat(0);
+/* Products of some rows with w, which they load together, eight chains in all; `rest`: what is left
+ * of w behind whole lines, in the last lanes of one. */
+enum { DOT_ROWS = 8 / PARTS };
+static __attribute__((noinline)) void dot_some(size_t k, const float *const a[DOT_ROWS],
+                                               const float *w, const vf rest[PARTS],
+                                               vf sum[DOT_ROWS]) {
+    vf part[DOT_ROWS][PARTS] = {{{0}}};
     size_t p = 0;
-    for (; p + 2 * CDL_VLEN <= k; p += 2 * CDL_VLEN) {
-        CDL_UNROLL for (size_t v = 0; v < 2; v++) {
+    for (; p + CDL_LINE <= k; p += CDL_LINE) {
+        EACH_PART(v) {
             const vf s = vf_load(w + p + v * CDL_VLEN);
-            CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][v] +=
-                vf_load(a[r] + p + v * CDL_VLEN) * s;
+            CDL_UNROLL for (size_t r = 0; r < DOT_ROWS; r++) part[r][v] =
+                vf_fma(vf_load(a[r] + p + v * CDL_VLEN), s, part[r][v]);
         }
     }
-    if (p + CDL_VLEN <= k) {
-        const vf s = vf_load(w + p);
-        CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][0] += vf_load(a[r] + p) * s;
-        p += CDL_VLEN;
+    for (size_t v = 0; v < PARTS && p < k; v++) {
+        const vi left = ~vf_below(CDL_LINE - k % CDL_LINE, v * CDL_VLEN);
+        CDL_UNROLL for (size_t r = 0; r < DOT_ROWS; r++) part[r][v] =
+            vf_fma(vf_select(left, vf_load(a[r] + k - CDL_LINE + v * CDL_VLEN), vf_splat(0)),
+                   rest[v], part[r][v]);
     }
-    if (p < k) {
-        CDL_UNROLL for (size_t r = 0; r < 4; r++) part[r][1] +=
-            vf_select(left, vf_load(a[r] + k - CDL_VLEN), vf_splat(0)) * *rest;
-    }
-    CDL_UNROLL for (size_t r = 0; r < 4; r++) sum[r] = part[r][0] + part[r][1];
+    CDL_UNROLL for (size_t r = 0; r < DOT_ROWS; r++) sum[r] = vf_joined(part[r]);
 }
 
 /* Longer rows: their registers of sums transposed and added up, as vf_sum adds the lanes of one.
  */
 static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const float *w,
-                     const vf *rest, float bias, float *c) {
+                     const vf rest[PARTS], float bias, float *c) {
     vf sum[CDL_VLEN];
-    for (size_t r = 0; r < rows; r += 4) {
-        const float *four[4];
-        CDL_UNROLL for (size_t t = 0; t < 4; t++) four[t] =
+    for (size_t r = 0; r < rows; r += DOT_ROWS) {
+        const float *some[DOT_ROWS];
+        CDL_UNROLL for (size_t t = 0; t < DOT_ROWS; t++) some[t] =
             a + (r + t < rows ? r + t : rows - 1) * lda;
-        dot_four(k, four, w, rest, sum + r);
+        dot_some(k, some, w, rest, sum + r);
     }
     if (rows < CDL_VLEN) {
         for (size_t r = 0; r < rows; r++) c[r] = bias + vf_sum(sum[r]);
@@ -199,48 +199,61 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
                      float bias, float *c) {
     assert(k > 0 && w && are_rows(m, k, a, lda) && (m == 0 || c));
     if (k == 1) {
-        for (size_t i = 0; i < m; i++) c[i] = bias + a[i * lda] * w[0];
+        for (size_t i = 0; i < m; i++) c[i] = fma_f(a[i * lda], w[0], bias);
         return;
     }
     const float *end = padded ? a + m * lda : a + (m - 1) * lda + k;
-    vf rest = vf_splat(0);
-    if (k > CDL_VLEN)
-        rest = vf_select(~vf_below(CDL_VLEN - k % CDL_VLEN, 0), vf_load(w + k - CDL_VLEN), rest);
+    vf rest[PARTS] = {{0}};
+    for (size_t v = 0; v < PARTS && k > CDL_LINE; v++)
+        rest[v] = vf_select(~vf_below(CDL_LINE - k % CDL_LINE, v * CDL_VLEN),
+                            vf_load(w + k - CDL_LINE + v * CDL_VLEN), rest[v]);
     for (size_t i = 0, rows; i < m; i += rows) {
         rows = cdl_min(m - i, CDL_VLEN);
-        if (k <= CDL_VLEN)
+        if (k <= CDL_LINE)
             dot_short(rows, k, a + i * lda, lda, end, w, bias, c + i);
         else
-            dot_long(rows, k, a + i * lda, lda, w, &rest, bias, c + i);
+            dot_long(rows, k, a + i * lda, lda, w, rest, bias, c + i);
     }
 }
 
-/* Each row of w has one register of sums; those of as many rows as a register has lanes, transposed
- * and added up, are a register of c. For each row of a, w is read once, while only a register in
- * n is transposed. */
+/* Sums of some rows of w in panels, a line of them a row: at least eight chains, and no more than
+ * registers. Only the first `live` rows count. */
+enum { PANEL_ROWS = CDL_VLEN == 8 ? 4 : CDL_VLEN };
+CDL_INLINE void panel_sums(size_t live, size_t k, size_t n, const float *x, const float *w,
+                           size_t row, vf sum[PANEL_ROWS]) {
+    vf part[PANEL_ROWS][PARTS] = {{{0}}};
+    for (size_t q = 0; q < n; q += CDL_PANEL) {
+        const size_t width = cdl_panel_width(n, q);
+        const float *from = w + q * k + row * width;
+        for (size_t b = 0; b < width; b += CDL_LINE) {
+            EACH_PART(v) {
+                const size_t at = b + v * CDL_VLEN;
+                const vf s = vf_load(x + q + at);
+                CDL_UNROLL for (size_t t = 0; t < PANEL_ROWS; t++) {
+                    if (t < live)
+                        part[t][v] = vf_fma(vf_load(from + t * width + at), s, part[t][v]);
+                }
+            }
+        }
+    }
+    CDL_UNROLL for (size_t t = 0; t < PANEL_ROWS; t++) sum[t] = vf_joined(part[t]);
+}
+
+/* Registers of the sums of as many rows of w as one has lanes, transposed and added up, are a
+ * register of c. For each row of a, w is read once, while only a register in n is transposed. */
 static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
                        size_t lda, const float *w, float *c, size_t ldc) {
     assert(row + rows <= k && w && are_padded(m, n, a, lda));
     assert(are_rows(m, cdl_round_up(rows, CDL_LINE), c, ldc));
     for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {
-        const size_t left = r < rows ? rows - r : 0, live = cdl_min(left, CDL_VLEN);
+        const size_t left = r < rows ? rows - r : 0;
         for (size_t i = 0; i < m; i++) {
             vf sum[CDL_VLEN];
-            CDL_UNROLL for (size_t t = 0; t < CDL_VLEN; t++) sum[t] = vf_splat(0);
-            for (size_t q = 0; q < n; q += CDL_PANEL) {
-                const size_t width = cdl_panel_width(n, q);
-                const float *from = w + q * k + (row + r) * width, *x = a + i * lda + q;
-                for (size_t v = 0; v < width; v += CDL_VLEN, from += CDL_VLEN) {
-                    const vf s = vf_load(x + v);
-                    if (live == CDL_VLEN) {
-                        CDL_UNROLL for (size_t t = 0; t < CDL_VLEN; t++) sum[t] +=
-                            vf_load(from + t * width) * s;
-                    } else {
-                        CDL_UNROLL for (size_t t = 0; t < CDL_VLEN - 1; t++) {
-                            if (t < live) sum[t] += vf_load(from + t * width) * s;
-                        }
-                    }
-                }
+            for (size_t g = 0; g < CDL_VLEN; g += PANEL_ROWS) {
+                if (left >= g + PANEL_ROWS)
+                    panel_sums(PANEL_ROWS, k, n, a + i * lda, w, row + r + g, sum + g);
+                else
+                    panel_sums(left > g ? left - g : 0, k, n, a + i * lda, w, row + r + g, sum + g);
             }
             vf_transpose(sum);
             CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
@@ -258,7 +271,7 @@ static void weighted_sum(size_t rows, size_t n, const float *a, size_t lda, cons
     for (size_t j = 0; j < width; j++) g[j] = 0.0f;
     for (size_t r = 0; r < rows; r++, a += lda) {
         const float s = d[r];
-        for (size_t j = 0; j < width; j++) g[j] += s * a[j];
+        for (size_t j = 0; j < width; j++) g[j] = fma_f(s, a[j], g[j]);
     }
 }
 

@@ -11,14 +11,6 @@
  * Each element is a single chain of k fused multiply-adds in ascending order, whichever tile it
  * falls in: how rows are split among tiles and threads never changes a bit.
  */
-/* A lone chain of multiply-adds GCC splits in two instructions for speed (avoid-fma-max-bits), so
- * that a tile of one register would round otherwise than all others. It must not see the chain. */
-#if defined(__x86_64__) && !defined(__clang__)
-#define KEEP_FUSED(ACC) __asm__("" : "+x"(ACC))
-#else
-#define KEEP_FUSED(ACC) (void)(ACC)
-#endif
-
 /* What a product is. PLAIN: c = init + a b. PLACES: k comes in runs, rows of a are places of a
  * window, and what is negative becomes 0 if it `cuts`. PAIRS: k is places of a window, c += a b;
  * the sum begins at 0, so that its error does not grow with what c holds. AHEAD: that, and what
@@ -52,9 +44,8 @@ CDL_INLINE void accumulate(const size_t mr, const size_t nv, const enum form for
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(b + j * CDL_VLEN);
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
             const vf s = vf_splat(a[i * p->step_i]);
-            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * row[j];
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_fma(s, row[j], acc[i][j]);
         }
-        if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
         if (prefetch) __builtin_prefetch(prefetch + q * CDL_LINE, 0, 2);
         if (form == AHEAD) __builtin_prefetch(a + p->taps->ahead, 0, 2);
         a += p->step_p;

@@ -213,8 +213,7 @@ CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const 
             }
             CDL_UNROLL for (size_t i = 0; i < mr; i++) {
                 const vf s = vf_splat(x[i][at]);
-                CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] += s * w[j];
-                if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
+                CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_fma(s, w[j], acc[i][j]);
             }
         }
     }

@@ -14,33 +14,43 @@ CDL_INLINE float line_top(size_t n, const float *z) {
     return vf_top(best);
 }
 
-/* Sum of the elements and pads: the pads are 0. Of a single line the upper half is added to the
- * lower one again and again, on every ISA. */
+/* Sum of the elements and pads: the pads are 0. */
 CDL_INLINE float line_sum(size_t n, const float *z) {
-    vf sum = vf_splat(0);
-    if (n <= CDL_LINE && CDL_VLEN == 4)
-        return vf_sum((vf_load(z) + vf_load(z + 8)) + (vf_load(z + 4) + vf_load(z + 12)));
-    for (size_t b = 0; b < n; b += CDL_VLEN) sum += vf_load(z + b);
-    return vf_sum(sum);
+    vf sum[PARTS] = {{0}};
+    for (size_t b = 0; b < n; b += CDL_LINE)
+        EACH_PART(v) sum[v] += vf_load(z + b + v * CDL_VLEN);
+    return parts_sum(sum);
 }
 
 /* Sum over a line of (x - a)(y - b), whatever the pads hold. */
 CDL_INLINE float line_product(size_t n, const float *x, float a, const float *y, float b) {
     if (n == 1) return (x[0] - a) * (y[0] - b);
-    vf sum = vf_splat(0);
-    for (size_t j = 0; j < n; j += CDL_VLEN) {
-        const vf v = (vf_load(x + j) - vf_splat(a)) * (vf_load(y + j) - vf_splat(b));
-        sum += vf_select(vf_below(n, j), v, vf_splat(0));
+    vf sum[PARTS] = {{0}};
+    size_t j = 0;
+    for (; j + CDL_LINE <= n; j += CDL_LINE, x += CDL_LINE, y += CDL_LINE)
+        EACH_PART(v)
+            sum[v] = vf_fma(vf_load(x + v * CDL_VLEN) - vf_splat(a),
+                            vf_load(y + v * CDL_VLEN) - vf_splat(b), sum[v]);
+    if (j == n) return parts_sum(sum);
+    EACH_PART(v) {
+        const vi live = vf_below(n - j, v * CDL_VLEN);
+        const vf left = vf_select(live, vf_load(x + v * CDL_VLEN) - vf_splat(a), vf_splat(0));
+        const vf right = vf_select(live, vf_load(y + v * CDL_VLEN) - vf_splat(b), vf_splat(0));
+        sum[v] = vf_fma(left, right, sum[v]);
     }
-    return vf_sum(sum);
+    return parts_sum(sum);
 }
 
 CDL_INLINE float line_total(size_t n, const float *x) {
     if (n == 1) return x[0];
-    vf sum = vf_splat(0);
-    for (size_t j = 0; j < n; j += CDL_VLEN)
-        sum += vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
-    return vf_sum(sum);
+    vf sum[PARTS] = {{0}};
+    size_t j = 0;
+    for (; j + CDL_LINE <= n; j += CDL_LINE, x += CDL_LINE)
+        EACH_PART(v) sum[v] += vf_load(x + v * CDL_VLEN);
+    if (j == n) return parts_sum(sum);
+    EACH_PART(v)
+        sum[v] += vf_select(vf_below(n - j, v * CDL_VLEN), vf_load(x + v * CDL_VLEN), vf_splat(0));
+    return parts_sum(sum);
 }
 
 /* cdl_argmax of a line. */

@@ -186,7 +186,8 @@ CDL_INLINE void line_losses(const struct cdl_scoring *s, const enum cdl_loss kin
             }
             sum[l] = loss.sum, total[l] = loss.total, rest[l] = loss.rest;
         }
-        for (size_t l = 0; l < lines; l++) s->value[block + l] = total[l] * log_f(sum[l]) + rest[l];
+        for (size_t l = 0; l < lines; l++)
+            s->value[block + l] = fma_f(total[l], log_f(sum[l]), rest[l]);
     }
 }
 

@@ -110,7 +110,8 @@ CDL_INLINE void softmax_finish(size_t n, float sum, float scale, float *restrict
 
 /* The targets of lanes [b, b + CDL_VLEN) with label smoothing, t keep + extra; 0 in the pads. */
 CDL_INLINE vf smoothed(size_t n, size_t b, const float *t, float keep, float extra) {
-    return vf_select(vf_below(n, b), vf_load(t + b) * keep + extra, vf_splat(0));
+    return vf_select(vf_below(n, b), vf_fma(vf_load(t + b), vf_splat(keep), vf_splat(extra)),
+                     vf_splat(0));
 }
 
 /* loss = log(sum exp z) - sum t z for targets that sum to 1; in general with sum t in front. */
@@ -123,17 +124,20 @@ CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const flo
     const float keep = 1.0f - p[0], extra = p[0] / (float)n;
     const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
-    vf all = vf_splat(0), dot = vf_splat(0);
-    for (size_t b = 0; b < n; b += CDL_VLEN) {
-        const vf v = smoothed(n, b, t, keep, extra);
-        all += v;
-        dot += v * (vf_load(z + b) - vf_splat(top));
+    vf all[PARTS] = {{0}}, dot[PARTS] = {{0}};
+    for (size_t b = 0; b < n; b += CDL_LINE) {
+        EACH_PART(v) {
+            const size_t at = b + v * CDL_VLEN;
+            const vf tj = smoothed(n, at, t, keep, extra);
+            all[v] += tj;
+            dot[v] = vf_fma(tj, vf_load(z + at) - vf_splat(top), dot[v]);
+        }
     }
-    const float total = vf_sum(all);
+    const float total = parts_sum(all);
     softmax_finish(n, sum, scale * total, dz, q);
     for (size_t b = 0; b < n; b += CDL_VLEN)
-        vf_store(dz + b, vf_load(dz + b) - smoothed(n, b, t, keep, extra) * scale);
-    return (struct line_loss){sum, total, -vf_sum(dot)};
+        vf_store(dz + b, vf_fma(smoothed(n, b, t, keep, extra), vf_splat(-scale), vf_load(dz + b)));
+    return (struct line_loss){sum, total, -parts_sum(dot)};
 }
 
 /* Loss and gradient are 0, whatever the scores, for a target outside the n classes, which the loss
@@ -183,7 +187,7 @@ CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *rest
     const float *t = target;
     const float keep = 1.0f - p[0], extra = p[0] / (float)n;
     const float sum = line_total(n, y);
-    vf loss = vf_splat(0);
+    vf loss[PARTS] = {{0}};
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const int32_t left = (int32_t)(n - b);
         float term[CDL_LINE];
@@ -196,10 +200,10 @@ CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *rest
             term[j] = j < left ? tj * log_f(c) : 0.0f;
             dz[at] = j < left ? gradient : 0.0f;
         }
-        for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss -= vf_load(term + j);
+        EACH_PART(v) loss[v] -= vf_load(term + v * CDL_VLEN);
     }
     through_sum(n, y, sum, scale, dz, q);
-    return (struct line_loss){1.0f, 0.0f, vf_sum(loss)};
+    return (struct line_loss){1.0f, 0.0f, parts_sum(loss)};
 }
 
 /* The same with one target: a single logarithm. */

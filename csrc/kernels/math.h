@@ -14,6 +14,17 @@
 
 #define CDL_INLINE static inline __attribute__((always_inline))
 
+/* a b + c, rounded once. Fused multiply-adds are written out, and a compiler may make no others
+ * (-ffp-contract=off): so each ISA and compiler gives the same bits. Only the baseline, which may
+ * have no such instruction, rounds twice. */
+#if defined(CDL_FUSED)
+CDL_INLINE float fma_f(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+CDL_INLINE double fma_w(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+CDL_INLINE float fma_f(float a, float b, float c) { return a * b + c; }
+CDL_INLINE double fma_w(double a, double b, double c) { return a * b + c; }
+#endif
+
 CDL_INLINE float float_of_bits(int32_t bits) {
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -34,34 +45,38 @@ CDL_INLINE float copysign_f(float x, float sign) {
 CDL_INLINE float max_f(float x, float y) { return x > y ? x : y; }
 CDL_INLINE float min_f(float x, float y) { return x < y ? x : y; }
 
-/* a / d within 1.5 ulp for d >= 1e-30, where d comes out of a root: the divider of wide registers
- * makes both (Intel: 10 cycles each for 16 floats), so that half of its time is saved by doing
- * without it. A number's bits taken from a constant are its reciprocal's within 5.1 %; with
- * e = 1 - d y, y (1 + e + e^2) leaves e^3 and the last step its square. Above 2^125 d counts as
+/* 1 / d within an ulp or so for d >= 1e-30, where d comes out of a root: the divider of wide
+ * registers makes both (Intel: 10 cycles each for 16 floats), so that half of its time is saved by
+ * doing without it. A number's bits taken from a constant are its reciprocal's within 5.1 %; with e
+ * = 1 - d y, y (1 + e + e^2) leaves e^3 and the last step its square. Above 2^125 d counts as
  * 2^125, whose reciprocal is still a normal number. */
-CDL_INLINE float over_root_f(float a, float d) {
-#if CDL_VLEN > 4
+#if defined(CDL_FUSED)
+CDL_INLINE float inverse_root_f(float d) {
     const float below = d > 0x1p125f ? 0x1p125f : d;
     float y = float_of_bits(0x7ef311c7 - bits_of_float(below));
-    const float e = 1.0f - below * y;
-    y += y * (e + e * e);
-    y += y * (1.0f - below * y);
-    return a * y;
-#else /* four floats take it no longer than this, and some have no fused multiply-add */
-    return a / d;
-#endif
+    const float e = fma_f(below, -y, 1.0f);
+    y = fma_f(y, fma_f(e, e, e), y);
+    return fma_f(y, fma_f(below, -y, 1.0f), y);
 }
+CDL_INLINE float over_root_f(float a, float d) { return a * inverse_root_f(d); }
+CDL_INLINE float less_over_root_f(float w, float a, float d) { /* w - a / d */
+    return fma_f(-a, inverse_root_f(d), w);
+}
+#else
+CDL_INLINE float over_root_f(float a, float d) { return a / d; }
+CDL_INLINE float less_over_root_f(float w, float a, float d) { return w - a / d; }
+#endif
 
 /* e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds n into the
  * low bits of the sum. */
 #define EXP_SHIFT 12582912.0f
-CDL_INLINE float exp_shifted_f(float x) { return x * 1.44269504f + EXP_SHIFT; }
+CDL_INLINE float exp_shifted_f(float x) { return fma_f(x, 1.44269504f, EXP_SHIFT); }
 CDL_INLINE int32_t exp_power(float shifted) { /* n; the difference may wrap */
     return (int32_t)((uint32_t)bits_of_float(shifted) - (uint32_t)bits_of_float(EXP_SHIFT));
 }
 CDL_INLINE float exp_rest_f(float x, float shifted) { /* r */
     const float n = shifted - EXP_SHIFT;
-    return (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    return fma_f(n, 2.12194440e-4f, fma_f(n, -0.693359375f, x));
 }
 CDL_INLINE float power_of_2(int32_t n) { /* for -126 <= n <= 127 */
     return float_of_bits((int32_t)((uint32_t)(n + 127) << 23));
@@ -70,15 +85,15 @@ CDL_INLINE float power_of_2(int32_t n) { /* for -126 <= n <= 127 */
 /* (e^r - 1 - r) / r^2 */
 CDL_INLINE float exp_curve_f(float r) {
     float p = 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    return p * r + 5.0000001201e-1f;
+    p = fma_f(p, r, 1.3981999507e-3f);
+    p = fma_f(p, r, 8.3334519073e-3f);
+    p = fma_f(p, r, 4.1665795894e-2f);
+    p = fma_f(p, r, 1.6666665459e-1f);
+    return fma_f(p, r, 5.0000001201e-1f);
 }
 
 /* (e^r - 1) / r */
-CDL_INLINE float exp_gradient_f(float r) { return exp_curve_f(r) * r + 1.0f; }
+CDL_INLINE float exp_gradient_f(float r) { return fma_f(exp_curve_f(r), r, 1.0f); }
 
 /* For any x: 2^n is applied in two halves, since n reaches 128. */
 CDL_INLINE float exp_f(float x) {
@@ -86,7 +101,8 @@ CDL_INLINE float exp_f(float x) {
     const float r = exp_rest_f(x, shifted);
     const int32_t n = exp_power(shifted);
     const int32_t half = n >> 1;
-    const float scaled = (exp_gradient_f(r) * r + 1.0f) * power_of_2(half) * power_of_2(n - half);
+    const float near = fma_f(exp_gradient_f(r), r, 1.0f);
+    const float scaled = near * power_of_2(half) * power_of_2(n - half);
     const float above = x > 88.722839f ? INFINITY : scaled;
     return x < -87.336544f ? 0.0f : above;
 }
@@ -95,7 +111,7 @@ CDL_INLINE float exp_f(float x) {
 CDL_INLINE float exp_near_f(float x) {
     const float shifted = exp_shifted_f(x);
     const float r = exp_rest_f(x, shifted);
-    return (exp_gradient_f(r) * r + 1.0f) * power_of_2(exp_power(shifted));
+    return fma_f(exp_gradient_f(r), r, 1.0f) * power_of_2(exp_power(shifted));
 }
 
 /* For x <= 0 or NaN. */
@@ -107,7 +123,7 @@ CDL_INLINE float expm1_f(float x) {
     const float shifted = exp_shifted_f(within);
     const float r = exp_rest_f(within, shifted);
     const float scale = power_of_2(exp_power(shifted));
-    return (exp_gradient_f(r) * r) * scale + (scale - 1.0f);
+    return fma_f(exp_gradient_f(r) * r, scale, scale - 1.0f);
 }
 
 /* log x = e ln 2 + log m, with m in [sqrt(1/2), sqrt(2)); for normal positive numbers. Of others
@@ -120,15 +136,16 @@ CDL_INLINE float log_normal_f(float x) {
     const float r2 = r * r;
 
     float p = 7.0376836292e-2f;
-    p = p * r - 1.1514610310e-1f;
-    p = p * r + 1.1676998740e-1f;
-    p = p * r - 1.2420140846e-1f;
-    p = p * r + 1.4249322787e-1f;
-    p = p * r - 1.6668057665e-1f;
-    p = p * r + 2.0000714765e-1f;
-    p = p * r - 2.4999993993e-1f;
-    p = p * r + 3.3333331174e-1f;
-    return p * r * r2 + e_f * -2.12194440e-4f - 0.5f * r2 + r + e_f * 0.693359375f;
+    p = fma_f(p, r, -1.1514610310e-1f);
+    p = fma_f(p, r, 1.1676998740e-1f);
+    p = fma_f(p, r, -1.2420140846e-1f);
+    p = fma_f(p, r, 1.4249322787e-1f);
+    p = fma_f(p, r, -1.6668057665e-1f);
+    p = fma_f(p, r, 2.0000714765e-1f);
+    p = fma_f(p, r, -2.4999993993e-1f);
+    p = fma_f(p, r, 3.3333331174e-1f);
+    const float low = fma_f(e_f, -2.12194440e-4f, p * r * r2);
+    return fma_f(e_f, 0.693359375f, fma_f(-0.5f, r2, low) + r);
 }
 
 CDL_INLINE float log_f(float x) {
@@ -160,17 +177,17 @@ CDL_INLINE float sigmoid_f(float x) {
     const int32_t negative = bits_of_float(x) >> 31; /* all bits, or none: no second division */
     const int32_t one = bits_of_float(1.0f) & ~negative;
     const float quotient = float_of_bits((bits_of_float(e) & negative) | one) / sum;
-    return a > 87.336544f ? float_of_bits(one) : quotient - quotient * lost;
+    return a > 87.336544f ? float_of_bits(one) : fma_f(-quotient, lost, quotient);
 }
 
 /* tanh(x) - x for |x| < 0.625, by a polynomial. */
 CDL_INLINE float tanh_excess_f(float x) {
     const float x2 = x * x;
     float p = -5.70498872745e-3f;
-    p = p * x2 + 2.06390887954e-2f;
-    p = p * x2 - 5.37397155531e-2f;
-    p = p * x2 + 1.33314422036e-1f;
-    p = p * x2 - 3.33332819422e-1f;
+    p = fma_f(p, x2, 2.06390887954e-2f);
+    p = fma_f(p, x2, -5.37397155531e-2f);
+    p = fma_f(p, x2, 1.33314422036e-1f);
+    p = fma_f(p, x2, -3.33332819422e-1f);
     return p * x2 * x;
 }
 
@@ -190,12 +207,12 @@ CDL_INLINE float log1p_unit_f(float x) {
     const float s = 2.0f * x / (2.0f + x);
     const float square = s * s;
     float p = 1.186569207e-04f;
-    p = p * square + 4.185089201e-04f;
-    p = p * square + 2.235694090e-03f;
-    p = p * square + 1.249964908e-02f;
-    p = p * square + 8.333334327e-02f;
+    p = fma_f(p, square, 4.185089201e-04f);
+    p = fma_f(p, square, 2.235694090e-03f);
+    p = fma_f(p, square, 1.249964908e-02f);
+    p = fma_f(p, square, 8.333334327e-02f);
     const float half = 0.5f * x * x;
-    return x - (half - 0.5f * s * (half + 2.0f * (p * square)));
+    return x - fma_f(-0.5f * s, fma_f(2.0f * p, square, half), half);
 }
 
 CDL_INLINE float softplus_f(float x) {
@@ -213,34 +230,35 @@ CDL_INLINE float normal_distribution_f(float x, float *density) {
     const float a = min_f(abs_f(x), 13.1f);
     const float square = a * a;
     float near = 0.00011183584138052538f;
-    near = near * square - 0.0011900501558557153f;
-    near = near * square + 0.009975232183933258f;
-    near = near * square - 0.06649065017700195f;
-    near = near * square + 0.3989422917366028f;
+    near = fma_f(near, square, -0.0011900501558557153f);
+    near = fma_f(near, square, 0.009975232183933258f);
+    near = fma_f(near, square, -0.06649065017700195f);
+    near = fma_f(near, square, 0.3989422917366028f);
 
     const float q = (a - 2.75f) / (a + 3.5f);
     float far = 0.000517031061463058f;
-    far = far * q - 0.00021625198132824153f;
-    far = far * q - 0.0032582979183644056f;
-    far = far * q + 0.0033278625924140215f;
-    far = far * q + 0.017285633832216263f;
-    far = far * q - 0.06105092912912369f;
-    far = far * q + 0.08839301019906998f;
-    far = far * q - 0.04317229986190796f;
-    far = far * q - 0.0767427459359169f;
-    far = far * q + 0.4738771617412567f;
+    far = fma_f(far, q, -0.00021625198132824153f);
+    far = fma_f(far, q, -0.0032582979183644056f);
+    far = fma_f(far, q, 0.0033278625924140215f);
+    far = fma_f(far, q, 0.017285633832216263f);
+    far = fma_f(far, q, -0.06105092912912369f);
+    far = fma_f(far, q, 0.08839301019906998f);
+    far = fma_f(far, q, -0.04317229986190796f);
+    far = fma_f(far, q, -0.0767427459359169f);
+    far = fma_f(far, q, 0.4738771617412567f);
     const float sum = a + 0.875f, lost = a - (sum - 0.875f);
     const float ratio = far / sum;
-    const float rest = (far - ratio * sum) - ratio * lost; /* of far, which is 1 / 2.15 or so */
+    const float rest =
+        fma_f(-ratio, lost, fma_f(-ratio, sum, far)); /* of far, which is 1 / 2.15 or so */
 
     const float high = float_of_bits(bits_of_float(a) & (int32_t)0xfffff000);
     const float whole = -0.5f * (high * high), more = -0.5f * ((a - high) * (a + high));
     const float shifted = exp_shifted_f(whole + more), n = shifted - EXP_SHIFT;
-    const float r = (whole - n * 0.693359375f) + (more - n * -2.12194440e-4f);
-    const float scale = power_of_2(exp_power(shifted)), growth = exp_curve_f(r) * r * r + r;
-    const float tail = (ratio + ratio * (growth + 2.15f * rest)) * scale;
-    *density = (0.39894228f + 0.39894228f * growth) * scale;
-    return a < 0.65f ? 0.5f + x * near : (x > 0.0f ? 1.0f - tail : tail);
+    const float r = fma_f(n, -0.693359375f, whole) + fma_f(n, 2.12194440e-4f, more);
+    const float scale = power_of_2(exp_power(shifted)), growth = fma_f(exp_curve_f(r) * r, r, r);
+    const float tail = fma_f(ratio, fma_f(2.15f, rest, growth), ratio) * scale;
+    *density = fma_f(0.39894228f, growth, 0.39894228f) * scale;
+    return a < 0.65f ? fma_f(x, near, 0.5f) : (x > 0.0f ? 1.0f - tail : tail);
 }
 
 CDL_INLINE float normal_cdf_f(float x) {

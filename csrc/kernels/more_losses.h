@@ -116,7 +116,7 @@ CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float
 CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *restrict t,
                             const float *p, float *restrict gradient) {
     const float keep = 1.0f - p[2], extra = p[2] / (float)n;
-    vf loss = vf_splat(0);
+    vf loss[PARTS] = {{0}};
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const int32_t left = (int32_t)(n - b);
         float term[CDL_LINE];
@@ -131,9 +131,9 @@ CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *rest
             term[j] = j < left ? factor * tj * log_c : 0.0f;
             gradient[at] = j < left ? (c == u[at] ? d : 0.0f * u[at]) : 0.0f;
         }
-        for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss -= vf_load(term + j);
+        EACH_PART(v) loss[v] -= vf_load(term + v * CDL_VLEN);
     }
-    return vf_sum(loss);
+    return parts_sum(loss);
 }
 
 CDL_INLINE struct line_loss categorical_focal_crossentropy(size_t n, const float *restrict y,
@@ -213,7 +213,7 @@ CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
                                           float *restrict dz, float *restrict q) {
     (void)p;
     const float *t = target;
-    vf loss = vf_splat(0);
+    vf loss[PARTS] = {{0}};
     for (size_t b = 0; b < n; b += CDL_LINE) {
         const int32_t left = (int32_t)(n - b);
         float term[CDL_LINE];
@@ -226,9 +226,9 @@ CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
             dz[at] = j < left ? gradient : 0.0f;
             q[at] = j < left ? y[at] : 0.0f;
         }
-        for (int j = 0; j < CDL_LINE; j += CDL_VLEN) loss += vf_load(term + j);
+        EACH_PART(v) loss[v] += vf_load(term + v * CDL_VLEN);
     }
-    return (struct line_loss){1.0f, 0.0f, vf_sum(loss)};
+    return (struct line_loss){1.0f, 0.0f, parts_sum(loss)};
 }
 
 /* -sum a b with a = t / |t|, b = y / |y|, |x| = sqrt(max(sum x x, 1e-12)). The gradient by y is

@@ -7,13 +7,13 @@
 /* cos(2 pi t) for t in [-1/2, 1/2): sin of a quarter turn less |2 pi t|, whose Taylor series is cut
  * where float ends (the next term is 4e-9 at pi / 2). */
 CDL_INLINE float cos_turn_f(float t) {
-    const float a = 1.57079633f - 6.28318531f * abs_f(t), a2 = a * a;
+    const float a = fma_f(-6.28318531f, abs_f(t), 1.57079633f), a2 = a * a;
     float p = -2.50521084e-8f;
-    p = p * a2 + 2.75573192e-6f;
-    p = p * a2 - 1.98412698e-4f;
-    p = p * a2 + 8.33333333e-3f;
-    p = p * a2 - 1.66666667e-1f;
-    return p * a2 * a + a;
+    p = fma_f(p, a2, 2.75573192e-6f);
+    p = fma_f(p, a2, -1.98412698e-4f);
+    p = fma_f(p, a2, 8.33333333e-3f);
+    p = fma_f(p, a2, -1.66666667e-1f);
+    return fma_f(p * a2, a, a);
 }
 
 /* A standard normal number (Box and Muller, 1958) out of two times 24 random bits. The first is in
@@ -33,9 +33,10 @@ static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
         if (multiplies) {
-            for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + x[j] * (stddev * normal_f(row, j));
+            for (uint32_t j = 0; j < padded; j++)
+                y[j] = fma_f(x[j], stddev * normal_f(row, j), x[j]);
         } else {
-            for (uint32_t j = 0; j < padded; j++) y[j] = x[j] + stddev * normal_f(row, j);
+            for (uint32_t j = 0; j < padded; j++) y[j] = fma_f(stddev, normal_f(row, j), x[j]);
         }
     }
 }
@@ -59,6 +60,6 @@ static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one, u
     const struct cdl_key own = cdl_row_key(key, row);
     const uint32_t each = as_one ? 0 : UINT32_MAX; /* one draw for the line: that of column 0 */
     for (uint32_t j = 0; j < padded; j++) {
-        y[j] = cdl_random_bits(own, j & each) < keep ? x[j] * scale + shift : dropped;
+        y[j] = cdl_random_bits(own, j & each) < keep ? fma_f(x[j], scale, shift) : dropped;
     }
 }

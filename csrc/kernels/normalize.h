@@ -26,7 +26,7 @@ static void normalize_forward(size_t rows, const struct cdl_normalizing *s) {
         const float factor = inverse > limit ? limit : inverse; /* NaN stays NaN */
         s->means[r] = mean;
         s->factors[r] = factor;
-        for (size_t j = 0; j < width; j++) y[j] = (x[j] - c) * factor * gamma[j] + beta[j];
+        for (size_t j = 0; j < width; j++) y[j] = fma_f((x[j] - c) * factor, gamma[j], beta[j]);
         for (size_t j = n; j < width; j++) y[j] = 0.0f;
     }
 }
@@ -43,7 +43,7 @@ static void normalize_backward(size_t rows, const struct cdl_normalizing *s) {
         const float m = s->measure == CDL_BY_VARIANCE ? mean : 0.0f;
         const float c = s->subtracts_mean ? mean : 0.0f;
         for (size_t j = 0; j < width; j++) {
-            dgamma[j] += dy[j] * ((x[j] - c) * factor);
+            dgamma[j] = fma_f(dy[j], (x[j] - c) * factor, dgamma[j]);
             dbeta[j] += dy[j];
         }
         if (!dx) continue;
@@ -52,7 +52,7 @@ static void normalize_backward(size_t rows, const struct cdl_normalizing *s) {
         for (size_t j = 0; j < width; j++) dx[j] = dy[j] * gamma[j];
         const float by_mean = s->subtracts_mean ? line_total(n, dx) / (float)n : 0.0f;
         const float along = line_product(n, dx, 0.0f, x, c) * factor * factor * part;
-        for (size_t j = 0; j < width; j++) dx[j] = factor * (dx[j] - by_mean - (x[j] - m) * along);
+        for (size_t j = 0; j < width; j++) dx[j] = factor * fma_f(m - x[j], along, dx[j] - by_mean);
         for (size_t j = n; j < width; j++) dx[j] = 0.0f;
         dx += s->ldx;
     }
@@ -66,13 +66,16 @@ static void line_penalties(size_t rows, size_t n, const float *x, size_t ldx, fl
             value[r] = l1 * abs_f(x[0]) + l2 * x[0] * x[0];
             continue;
         }
-        vf absolute = vf_splat(0), squares = vf_splat(0);
-        for (size_t j = 0; j < n; j += CDL_VLEN) {
-            const vf v = vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
-            absolute += vf_max(v, -v);
-            squares += v * v;
+        vf absolute[PARTS] = {{0}}, squares[PARTS] = {{0}};
+        for (size_t b = 0; b < n; b += CDL_LINE) {
+            EACH_PART(p) {
+                const size_t j = b + p * CDL_VLEN;
+                const vf v = vf_select(vf_below(n, j), vf_load(x + j), vf_splat(0));
+                absolute[p] += vf_max(v, -v);
+                squares[p] = vf_fma(v, v, squares[p]);
+            }
         }
-        value[r] = l1 * vf_sum(absolute) + l2 * vf_sum(squares);
+        value[r] = l1 * parts_sum(absolute) + l2 * parts_sum(squares);
     }
 }
 
@@ -84,7 +87,7 @@ static void add_penalty_gradients(size_t rows, size_t n, const float *x, size_t 
     for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
         for (size_t j = 0; j < width; j++) {
             const float sign = x[j] > 0.0f ? 1.0f : (x[j] < 0.0f ? -1.0f : 0.0f);
-            dx[j] = dy[j] + l1 * sign + 2.0f * l2 * x[j];
+            dx[j] = fma_f(2.0f * l2, x[j], fma_f(l1, sign, dy[j]));
         }
         for (size_t j = n; j < width; j++) dx[j] = 0.0f;
     }

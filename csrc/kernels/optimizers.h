@@ -15,6 +15,8 @@
 
 #include <math.h>
 
+#include "kernels/wide.h"
+
 #define CDL_ADAM "beta_1,beta_2,epsilon"
 #define CDL_FTRL                                                                                   \
     "learning_rate_power,l1_regularization_strength,l2_regularization_strength,"                   \
@@ -66,11 +68,19 @@ static inline float tiny_at_least(double epsilon) {
     return (float)epsilon > CDL_TINY ? (float)epsilon : CDL_TINY;
 }
 
+/* b^t for whole t >= 0 by squares, since the C library's powers are not the same on every machine;
+ * to t 2^-53 of it. */
+static inline double whole_power(double b, double t) {
+    double power = 1.0;
+    for (uint64_t left = (uint64_t)t; left; left >>= 1, b *= b) power *= left & 1 ? b : 1.0;
+    return power;
+}
+
 /* 1 - b^t, the factor by which a mean that began with 0 is too small. Once b^t < e^-20 it is 1,
  * without a power, which costs as much as a small layer. */
 static inline float bias_left(double b, double t) {
     const double base = (double)(float)b;
-    return t * (1.0 - base) > 20.0 ? 1.0f : 1.0f - (float)pow(base, t);
+    return t * (1.0 - base) > 20.0 ? 1.0f : 1.0f - (float)whole_power(base, t);
 }
 
 enum { SGD_RATE, SGD_MOMENTUM };
@@ -137,7 +147,7 @@ static inline void adamax_step(double rate, double t, const double *h, float *s)
  * beta_1 to the last bit of a double. */
 enum { NADAM_CONSTANT = 1000 };
 static inline double nadam_momentum(double beta, double i) {
-    return i < NADAM_CONSTANT ? beta * (1.0 - 0.5 * pow(0.96, i)) : beta;
+    return i < NADAM_CONSTANT ? beta * (1.0 - 0.5 * whole_power(0.96, i)) : beta;
 }
 /* The product of the first t of them, computed anew. It is less than beta_1^t, and once that is
  * below e^-38 nothing beside 1. */
@@ -148,7 +158,7 @@ static inline double nadam_product(double beta, double t) {
         power *= 0.96;
         product *= beta * (1.0 - 0.5 * power);
     }
-    return t < NADAM_CONSTANT ? product : product * pow(beta, t - (NADAM_CONSTANT - 1));
+    return t < NADAM_CONSTANT ? product : product * whole_power(beta, t - (NADAM_CONSTANT - 1));
 }
 enum { NADAM_RATE, NADAM_GRADIENT_RATE, NADAM_UNBIAS_2, NADAM_TAKE_1, NADAM_TAKE_2, NADAM_EPSILON };
 static inline void nadam_step(double rate, double t, const double *h, float *s) {
@@ -241,7 +251,7 @@ enum {
 static inline void adafactor_step(double rate, double t, const double *h, float *s) {
     const double decay = h[0], epsilon_1 = h[1], epsilon_2 = h[2], clip = h[3];
     const float root = 1.0f / sqrtf((float)t);
-    s[ADAFACTOR_KEEP] = 1.0f - (float)pow(t, decay);
+    s[ADAFACTOR_KEEP] = 1.0f - (float)exp_w(decay * log_w(t));
     s[ADAFACTOR_TAKE] = 1.0f - s[ADAFACTOR_KEEP];
     s[ADAFACTOR_EPSILON_1] = tiny_at_least(epsilon_1);
     s[ADAFACTOR_RATE] = (float)rate < root ? (float)rate : root;
@@ -276,98 +286,99 @@ static inline void muon_adam_step(double rate, double t, const double *h, float 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
 CDL_INLINE float sgd_update(float w, float g, float *slot, const float *s) {
-    return (void)slot, w - s[SGD_RATE] * g;
+    return (void)slot, fma_f(-s[SGD_RATE], g, w);
 }
 
 CDL_INLINE float sgd_momentum_update(float w, float g, float *slot, const float *s) {
-    slot[0] = slot[0] * s[SGD_MOMENTUM] - s[SGD_RATE] * g;
+    slot[0] = fma_f(slot[0], s[SGD_MOMENTUM], -s[SGD_RATE] * g);
     return w + slot[0];
 }
 
 CDL_INLINE float sgd_nesterov_update(float w, float g, float *slot, const float *s) {
-    slot[0] = slot[0] * s[SGD_MOMENTUM] - s[SGD_RATE] * g;
-    return w + (slot[0] * s[SGD_MOMENTUM] - s[SGD_RATE] * g);
+    slot[0] = fma_f(slot[0], s[SGD_MOMENTUM], -s[SGD_RATE] * g);
+    return w + fma_f(slot[0], s[SGD_MOMENTUM], -s[SGD_RATE] * g);
 }
 
 CDL_INLINE float rmsprop_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
-    return w - over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
+    slot[0] = fma_f(s[RMSPROP_KEEP], slot[0], s[RMSPROP_TAKE] * (g * g));
+    return less_over_root_f(w, s[RMSPROP_RATE] * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
 }
 
 CDL_INLINE float rmsprop_momentum_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
-    slot[1] = s[RMSPROP_MOMENTUM] * slot[1] +
-              over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
+    slot[0] = fma_f(s[RMSPROP_KEEP], slot[0], s[RMSPROP_TAKE] * (g * g));
+    slot[1] = fma_f(s[RMSPROP_MOMENTUM], slot[1],
+                    over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] + s[RMSPROP_EPSILON])));
     return w - slot[1];
 }
 
 CDL_INLINE float rmsprop_centered_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
-    slot[1] = s[RMSPROP_KEEP] * slot[1] + s[RMSPROP_TAKE] * g;
-    return w - over_root_f(s[RMSPROP_RATE] * g,
-                           sqrtf(slot[0] - slot[1] * slot[1] + s[RMSPROP_EPSILON]));
+    slot[0] = fma_f(s[RMSPROP_KEEP], slot[0], s[RMSPROP_TAKE] * (g * g));
+    slot[1] = fma_f(s[RMSPROP_KEEP], slot[1], s[RMSPROP_TAKE] * g);
+    const float variance = fma_f(-slot[1], slot[1], slot[0]);
+    return less_over_root_f(w, s[RMSPROP_RATE] * g, sqrtf(variance + s[RMSPROP_EPSILON]));
 }
 
 CDL_INLINE float rmsprop_centered_momentum_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
-    slot[2] = s[RMSPROP_KEEP] * slot[2] + s[RMSPROP_TAKE] * g;
-    slot[1] =
-        s[RMSPROP_MOMENTUM] * slot[1] +
-        over_root_f(s[RMSPROP_RATE] * g, sqrtf(slot[0] - slot[2] * slot[2] + s[RMSPROP_EPSILON]));
+    slot[0] = fma_f(s[RMSPROP_KEEP], slot[0], s[RMSPROP_TAKE] * (g * g));
+    slot[2] = fma_f(s[RMSPROP_KEEP], slot[2], s[RMSPROP_TAKE] * g);
+    const float variance = fma_f(-slot[2], slot[2], slot[0]);
+    slot[1] = fma_f(s[RMSPROP_MOMENTUM], slot[1],
+                    over_root_f(s[RMSPROP_RATE] * g, sqrtf(variance + s[RMSPROP_EPSILON])));
     return w - slot[1];
 }
 
 CDL_INLINE float adam_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[ADAM_TAKE_1];
-    slot[1] += (g * g - slot[1]) * s[ADAM_TAKE_2];
-    return w - over_root_f(slot[0] * s[ADAM_RATE], sqrtf(slot[1]) + s[ADAM_EPSILON]);
+    slot[0] = fma_f(g - slot[0], s[ADAM_TAKE_1], slot[0]);
+    slot[1] = fma_f(fma_f(g, g, -slot[1]), s[ADAM_TAKE_2], slot[1]);
+    return less_over_root_f(w, slot[0] * s[ADAM_RATE], sqrtf(slot[1]) + s[ADAM_EPSILON]);
 }
 
 CDL_INLINE float adam_amsgrad_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[ADAM_TAKE_1];
-    slot[1] += (g * g - slot[1]) * s[ADAM_TAKE_2];
+    slot[0] = fma_f(g - slot[0], s[ADAM_TAKE_1], slot[0]);
+    slot[1] = fma_f(fma_f(g, g, -slot[1]), s[ADAM_TAKE_2], slot[1]);
     slot[2] = max_f(slot[2], slot[1]);
-    return w - over_root_f(slot[0] * s[ADAM_RATE], sqrtf(slot[2]) + s[ADAM_EPSILON]);
+    return less_over_root_f(w, slot[0] * s[ADAM_RATE], sqrtf(slot[2]) + s[ADAM_EPSILON]);
 }
 
 CDL_INLINE float adamax_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[ADAMAX_TAKE_1];
+    slot[0] = fma_f(g - slot[0], s[ADAMAX_TAKE_1], slot[0]);
     slot[1] = max_f(s[ADAMAX_KEEP_2] * slot[1], abs_f(g));
     return w - slot[0] * s[ADAMAX_RATE] / (slot[1] + s[ADAMAX_EPSILON]);
 }
 
 CDL_INLINE float nadam_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[NADAM_TAKE_1];
-    slot[1] += (g * g - slot[1]) * s[NADAM_TAKE_2];
-    return w - over_root_f(s[NADAM_RATE] * slot[0] + s[NADAM_GRADIENT_RATE] * g,
-                           sqrtf(slot[1] * s[NADAM_UNBIAS_2]) + s[NADAM_EPSILON]);
+    slot[0] = fma_f(g - slot[0], s[NADAM_TAKE_1], slot[0]);
+    slot[1] = fma_f(fma_f(g, g, -slot[1]), s[NADAM_TAKE_2], slot[1]);
+    return less_over_root_f(w, fma_f(s[NADAM_RATE], slot[0], s[NADAM_GRADIENT_RATE] * g),
+                            sqrtf(slot[1] * s[NADAM_UNBIAS_2]) + s[NADAM_EPSILON]);
 }
 
 CDL_INLINE float adagrad_update(float w, float g, float *slot, const float *s) {
-    slot[0] += g * g;
-    return w - over_root_f(s[ADAGRAD_RATE] * g, sqrtf(slot[0] + s[ADAGRAD_EPSILON]));
+    slot[0] = fma_f(g, g, slot[0]);
+    return less_over_root_f(w, s[ADAGRAD_RATE] * g, sqrtf(slot[0] + s[ADAGRAD_EPSILON]));
 }
 
 CDL_INLINE float adadelta_update(float w, float g, float *slot, const float *s) {
-    slot[0] = s[RMSPROP_KEEP] * slot[0] + s[RMSPROP_TAKE] * (g * g);
+    slot[0] = fma_f(s[RMSPROP_KEEP], slot[0], s[RMSPROP_TAKE] * (g * g));
     const float delta =
         over_root_f(sqrtf(slot[1] + s[RMSPROP_EPSILON]) * g, sqrtf(slot[0] + s[RMSPROP_EPSILON]));
-    slot[1] = s[RMSPROP_KEEP] * slot[1] + s[RMSPROP_TAKE] * (delta * delta);
-    return w - s[RMSPROP_RATE] * delta;
+    slot[1] = fma_f(s[RMSPROP_KEEP], slot[1], s[RMSPROP_TAKE] * (delta * delta));
+    return fma_f(-s[RMSPROP_RATE], delta, w);
 }
 
 /* McMahan et al., 2013; `before` and `after` are the accumulator to the power. */
 CDL_INLINE float ftrl_weight(float w, float g, float *slot, const float *s, float before,
                              float after) {
-    slot[1] += g + s[FTRL_TWICE_SHRINKAGE] * w - (after - before) * s[FTRL_PER_RATE] * w;
-    const float quadratic = after * s[FTRL_PER_RATE] + s[FTRL_TWICE_L2];
+    const float shrunk = fma_f(s[FTRL_TWICE_SHRINKAGE], w, g);
+    slot[1] += fma_f((before - after) * s[FTRL_PER_RATE], w, shrunk);
+    const float quadratic = fma_f(after, s[FTRL_PER_RATE], s[FTRL_TWICE_L2]);
     const float clipped = max_f(min_f(slot[1], s[FTRL_L1]), -s[FTRL_L1]);
     return quadratic == 0.0f ? 0.0f : (clipped - slot[1]) / quadratic;
 }
 
 CDL_INLINE float ftrl_update(float w, float g, float *slot, const float *s) {
     const float before = slot[0];
-    slot[0] += g * g;
+    slot[0] = fma_f(g, g, slot[0]);
     return ftrl_weight(w, g, slot, s, sqrtf(before), sqrtf(slot[0]));
 }
 
@@ -382,25 +393,26 @@ CDL_INLINE float power_f(float x, float p) {
 
 CDL_INLINE float ftrl_power_update(float w, float g, float *slot, const float *s) {
     const float before = slot[0];
-    slot[0] += g * g;
+    slot[0] = fma_f(g, g, slot[0]);
     return ftrl_weight(w, g, slot, s, power_f(before, s[FTRL_POWER]),
                        power_f(slot[0], s[FTRL_POWER]));
 }
 
 CDL_INLINE float lion_update(float w, float g, float *slot, const float *s) {
-    const float c = slot[0] * s[LION_KEEP_1] + g * s[LION_TAKE_1];
-    slot[0] = slot[0] * s[LION_KEEP_2] + g * s[LION_TAKE_2];
+    const float c = fma_f(slot[0], s[LION_KEEP_1], g * s[LION_TAKE_1]);
+    slot[0] = fma_f(slot[0], s[LION_KEEP_2], g * s[LION_TAKE_2]);
     return w - (c > 0.0f ? s[LION_RATE] : (c < 0.0f ? -s[LION_RATE] : 0.0f * c));
 }
 
 /* Keras keeps y, where the gradient is taken, as the weight, and z as its "momentum"; the mean x
  * follows from the two. */
 CDL_INLINE float schedule_free_adamw_update(float w, float g, float *slot, const float *s) {
-    const float x = (w - (1.0f - s[FREE_BETA_1]) * slot[0]) * s[FREE_PER_BETA_1];
-    slot[1] += (g * g - slot[1]) * s[FREE_TAKE_2];
-    slot[0] -= over_root_f(s[FREE_RATE] * g, sqrtf(slot[1] * s[FREE_UNBIAS_2]) + s[FREE_EPSILON]);
-    const float mean = (1.0f - s[FREE_WEIGHT]) * x + s[FREE_WEIGHT] * slot[0];
-    return (1.0f - s[FREE_BETA_1]) * slot[0] + s[FREE_BETA_1] * mean;
+    const float x = fma_f(s[FREE_BETA_1] - 1.0f, slot[0], w) * s[FREE_PER_BETA_1];
+    slot[1] = fma_f(fma_f(g, g, -slot[1]), s[FREE_TAKE_2], slot[1]);
+    slot[0] = less_over_root_f(slot[0], s[FREE_RATE] * g,
+                               sqrtf(slot[1] * s[FREE_UNBIAS_2]) + s[FREE_EPSILON]);
+    const float mean = fma_f(1.0f - s[FREE_WEIGHT], x, s[FREE_WEIGHT] * slot[0]);
+    return fma_f(1.0f - s[FREE_BETA_1], slot[0], s[FREE_BETA_1] * mean);
 }
 
 /* g g, but no more than CDL_MOST_SQUARE, of optimizers whose steps large gradients leave finite. */
@@ -410,8 +422,8 @@ CDL_INLINE float finite_square_f(float g) {
 }
 
 CDL_INLINE float lamb_update(float w, float g, float *slot, const float *s) {
-    slot[0] += (g - slot[0]) * s[LAMB_TAKE_1];
-    slot[1] += (finite_square_f(g) - slot[1]) * s[LAMB_TAKE_2];
+    slot[0] = fma_f(g - slot[0], s[LAMB_TAKE_1], slot[0]);
+    slot[1] = fma_f(finite_square_f(g) - slot[1], s[LAMB_TAKE_2], slot[1]);
     return (void)w, over_root_f(slot[0] * s[LAMB_UNBIAS_1],
                                 sqrtf(slot[1] * s[LAMB_UNBIAS_2]) + s[LAMB_EPSILON]);
 }
@@ -419,7 +431,7 @@ CDL_INLINE float lamb_update(float w, float g, float *slot, const float *s) {
 /* Shazeer and Stern, 2018, for what has less than two axes. */
 CDL_INLINE float adafactor_update(float w, float g, float *slot, const float *s) {
     const float square = finite_square_f(g) + s[ADAFACTOR_EPSILON_1];
-    slot[0] = s[ADAFACTOR_KEEP] * slot[0] + s[ADAFACTOR_TAKE] * square;
+    slot[0] = fma_f(s[ADAFACTOR_KEEP], slot[0], s[ADAFACTOR_TAKE] * square);
     return (void)w, over_root_f(g, sqrtf(slot[0]));
 }
 /* The factors belong to rows and columns: tensorwise.c does all of it. */
@@ -428,8 +440,8 @@ CDL_INLINE float adafactor_factored_update(float w, float g, float *slot, const 
 }
 
 CDL_INLINE float muon_update(float w, float g, float *slot, const float *s) {
-    slot[0] += g + slot[0] * (s[MUON_MOMENTUM] - 1.0f);
-    return (void)w, s[MUON_NESTEROV] != 0.0f ? g + s[MUON_MOMENTUM] * slot[0] : slot[0];
+    slot[0] += fma_f(slot[0], s[MUON_MOMENTUM] - 1.0f, g);
+    return (void)w, s[MUON_NESTEROV] != 0.0f ? fma_f(s[MUON_MOMENTUM], slot[0], g) : slot[0];
 }
 
 CDL_INLINE float muon_adam_update(float w, float g, float *slot, const float *s) {

@@ -70,14 +70,18 @@ CDL_INLINE float reduced(enum cdl_reduction kind, size_t lines, size_t n, const 
         return all;
     }
     const vf nothing = vf_splat(nothing_of(kind));
-    vf best = nothing;
+    vf best[PARTS];
+    EACH_PART(v) best[v] = nothing;
     for (size_t l = 0; l < lines; l++, x += ldx) {
         size_t j = 0;
-        for (; j + CDL_VLEN <= n; j += CDL_VLEN) best = pair_vf(kind, best, vf_load(x + j));
-        if (j < n) best = pair_vf(kind, best, vf_select(vf_below(n, j), vf_load(x + j), nothing));
+        for (; j + CDL_LINE <= n; j += CDL_LINE)
+            EACH_PART(v) best[v] = pair_vf(kind, best[v], vf_load(x + j + v * CDL_VLEN));
+        for (size_t v = 0; j < n; v++, j += CDL_VLEN)
+            best[v] = pair_vf(kind, best[v], vf_select(vf_below(n, j), vf_load(x + j), nothing));
     }
-    if (kind == CDL_REDUCTION_sum || kind == CDL_REDUCTION_mean) return vf_sum(best);
-    for (int lane = 0; lane < CDL_VLEN; lane++) all = pair_f(kind, all, best[lane]);
+    if (kind == CDL_REDUCTION_sum || kind == CDL_REDUCTION_mean) return parts_sum(best);
+    for (int lane = 0; lane < CDL_LINE; lane++)
+        all = pair_f(kind, all, best[lane / CDL_VLEN][lane % CDL_VLEN]);
     return all;
 }
 

@@ -92,7 +92,8 @@ static void log_softmax_gradient_rows(size_t rows, size_t n, const float *x, siz
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
         const float sum = line_total(n, dy);
-        for (size_t j = 0; j < padded; j++) dx[j] = j < n ? dy[j] - exp_down_f(y[j]) * sum : 0.0f;
+        for (size_t j = 0; j < padded; j++)
+            dx[j] = j < n ? fma_f(-exp_down_f(y[j]), sum, dy[j]) : 0.0f;
     }
 }
 
@@ -102,14 +103,17 @@ static void log_softmax_gradient_rows(size_t rows, size_t n, const float *x, siz
 CDL_INLINE float sparsemax_threshold(size_t n, const float *x, float top) {
     float tau = -1.0f;
     for (size_t step = 0; step < n; step++) {
-        vf sum = vf_splat(0), support = vf_splat(0);
-        for (size_t b = 0; b < n; b += CDL_VLEN) {
-            const vf z = vf_load(x + b) - vf_splat(top);
-            const vi in = (z > vf_splat(tau)) & vf_below(n, b);
-            sum += vf_select(in, z, vf_splat(0));
-            support += vf_select(in, vf_splat(1), vf_splat(0));
+        vf sum[PARTS] = {{0}}, support[PARTS] = {{0}};
+        for (size_t b = 0; b < n; b += CDL_LINE) {
+            EACH_PART(p) {
+                const size_t j = b + p * CDL_VLEN;
+                const vf z = vf_load(x + j) - vf_splat(top);
+                const vi in = (z > vf_splat(tau)) & vf_below(n, j);
+                sum[p] += vf_select(in, z, vf_splat(0));
+                support[p] += vf_select(in, vf_splat(1), vf_splat(0));
+            }
         }
-        const float next = (vf_sum(sum) - 1.0f) / vf_sum(support);
+        const float next = (parts_sum(sum) - 1.0f) / parts_sum(support);
         if (!(next > tau)) break;
         tau = next;
     }

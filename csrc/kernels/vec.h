@@ -4,11 +4,34 @@
  * it includes this file. Loads and stores go through a type of their own, which needs no alignment
  * and may alias plain floats: GCC 14 for ARM fails on arguments of such a type.
  */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 typedef float vf __attribute__((vector_size(CDL_VLEN * 4)));
 typedef float vf_anywhere __attribute__((vector_size(CDL_VLEN * 4), aligned(4), may_alias));
 
+#if defined(__clang__)
+#define CDL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define CDL_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 CDL_INLINE vf vf_load(const float *p) { return *(const vf_anywhere *)p; }
 CDL_INLINE void vf_store(float *p, vf v) { *(vf_anywhere *)p = v; }
+
+/* a b + c, rounded once but on the baseline: see fma_f of math.h. */
+#if !defined(CDL_FUSED)
+CDL_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+#elif CDL_VLEN == 16
+CDL_INLINE vf vf_fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps(a, b, c); }
+#elif CDL_VLEN == 8
+CDL_INLINE vf vf_fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps(a, b, c); }
+#else
+CDL_INLINE vf vf_fma(vf a, vf b, vf c) { return (vf)vfmaq_f32(c, a, b); }
+#endif
 
 /* s - {} and not {} + s: the sum would have to keep -0.0, so GCC would go through a register
  * where the difference folds into a broadcasting load (half the throughput otherwise). */
@@ -61,6 +84,17 @@ CDL_INLINE float vf_sum(vf v) {
     return v[0];
 }
 
+/* Sums along a line have sixteen lanes on each ISA, PARTS registers, and are added up by halves:
+ * so their order, and their bits, are the same on all. */
+enum { PARTS = CDL_LINE / CDL_VLEN };
+#define EACH_PART(P) CDL_UNROLL for (size_t P = 0; P < PARTS; P++)
+CDL_INLINE vf vf_joined(const vf part[PARTS]) {
+    return PARTS == 4   ? (part[0] + part[PARTS / 2]) + (part[PARTS / 4] + part[PARTS * 3 / 4])
+           : PARTS == 2 ? part[0] + part[PARTS / 2]
+                        : part[0];
+}
+CDL_INLINE float parts_sum(const vf part[PARTS]) { return vf_sum(vf_joined(part)); }
+
 CDL_INLINE float vf_top(vf v) {
     if (CDL_VLEN > 8) v = vf_max(v, VF_ROTATE8(v));
     if (CDL_VLEN > 4) v = vf_max(v, VF_ROTATE4(v));
@@ -101,12 +135,6 @@ CDL_INLINE float vf_top(vf v) {
 #define VF_TWOS_HIGH(A, B) __builtin_shufflevector(A, B, 2, 3, 6, 7)
 #define VF_FOURS_EVEN(A, B) (A)
 #define VF_FOURS_ODD(A, B) (B)
-#endif
-
-#if defined(__clang__)
-#define CDL_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define CDL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 /* Lane i of v[j] and lane j of v[i] change places. */

@@ -40,18 +40,19 @@ CDL_INLINE double trunc_w(double x) {
 /* e^x, as exact as a float can show: 0 below, infinite above its range. */
 CDL_INLINE double exp_w(double x) {
     const double low = x < -150.0 ? -150.0 : x, within = low > 150.0 ? 150.0 : low;
-    const double shifted = within * 1.4426950408889634 + WIDE_SHIFT;
+    const double shifted = fma_w(within, 1.4426950408889634, WIDE_SHIFT);
     const double n = shifted - WIDE_SHIFT;
-    const double r = (within - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+    const double r =
+        fma_w(n, -1.90821492927058770002e-10, fma_w(n, -0.693147180369123816490, within));
     double p = 2.4801543674646286e-05;
-    p = p * r + 0.00019907537807979217;
-    p = p * r + 0.0013888978615818177;
-    p = p * r + 0.008333283621516325;
-    p = p * r + 0.04166666594833452;
-    p = p * r + 0.16666666785818537;
-    p = p * r + 0.5000000000121227;
-    p = p * r + 0.9999999999955479;
-    return (p * r + 1.0) * double_of_bits((bits_of_double(shifted) << 52) + (1023ULL << 52));
+    p = fma_w(p, r, 0.00019907537807979217);
+    p = fma_w(p, r, 0.0013888978615818177);
+    p = fma_w(p, r, 0.008333283621516325);
+    p = fma_w(p, r, 0.04166666594833452);
+    p = fma_w(p, r, 0.16666666785818537);
+    p = fma_w(p, r, 0.5000000000121227);
+    p = fma_w(p, r, 0.9999999999955479);
+    return fma_w(p, r, 1.0) * double_of_bits((bits_of_double(shifted) << 52) + (1023ULL << 52));
 }
 
 /* log x = e ln 2 + 2 atanh(s) with s = (m - 1) / (m + 1) and m in (sqrt(1/2), sqrt(2)]. */
@@ -63,12 +64,12 @@ CDL_INLINE double log_w(double x) {
     const double e = m0 > 1.4142135623730951 ? e0 + 1.0 : e0;
     const double s = (m - 1.0) / (m + 1.0), z = s * s;
     double p = 0.09805026194362915;
-    p = p * z + 0.11087056235688382;
-    p = p * z + 0.14286084758677167;
-    p = p * z + 0.19999997429087013;
-    p = p * z + 0.3333333333984806;
-    p = p * z + 1.0;
-    const double finite = e * 0.6931471805599453 + 2.0 * s * p;
+    p = fma_w(p, z, 0.11087056235688382);
+    p = fma_w(p, z, 0.14286084758677167);
+    p = fma_w(p, z, 0.19999997429087013);
+    p = fma_w(p, z, 0.3333333333984806);
+    p = fma_w(p, z, 1.0);
+    const double finite = fma_w(e, 0.6931471805599453, 2.0 * s * p);
     const double positive = x < (double)INFINITY ? finite : x;
     const double other = x == 0.0 ? -(double)INFINITY : (double)NAN;
     return x > 0.0 ? positive : other;
@@ -150,21 +151,22 @@ CDL_INLINE float atanh_f(float x) {
 
 /* The sine and cosine of what is left of x less the nearest multiple of pi / 2; that multiple. */
 CDL_INLINE uint64_t quarter_turns(float x, double *sine, double *cosine) {
-    const double t = (double)x, shifted = t * 0.6366197723675814 + WIDE_SHIFT;
+    const double t = (double)x, shifted = fma_w(t, 0.6366197723675814, WIDE_SHIFT);
     const double n = shifted - WIDE_SHIFT;
-    const double r = (t - n * 1.57079632673412561417e+00) - n * 6.07710050650619224932e-11;
+    const double r =
+        fma_w(n, -6.07710050650619224932e-11, fma_w(n, -1.57079632673412561417e+00, t));
     const double z = r * r;
     double s = 2.717149669593296e-06;
-    s = s * z - 0.0001983917801454343;
-    s = s * z + 0.008333328689013639;
-    s = s * z - 0.16666666630434293;
-    *sine = r * (1.0 + z * s);
+    s = fma_w(s, z, -0.0001983917801454343);
+    s = fma_w(s, z, 0.008333328689013639);
+    s = fma_w(s, z, -0.16666666630434293);
+    *sine = r * fma_w(z, s, 1.0);
     double c = -2.716840819164457e-07;
-    c = c * z + 2.479885089438554e-05;
-    c = c * z - 0.0013888879969748485;
-    c = c * z + 0.04166666653441556;
-    c = c * z - 0.4999999999927563;
-    *cosine = c * z + 1.0;
+    c = fma_w(c, z, 2.479885089438554e-05);
+    c = fma_w(c, z, -0.0013888879969748485);
+    c = fma_w(c, z, 0.04166666653441556);
+    c = fma_w(c, z, -0.4999999999927563);
+    *cosine = fma_w(c, z, 1.0);
     return bits_of_double(shifted);
 }
 /* -x if bit 1 of `turns` is set. */
@@ -197,13 +199,13 @@ CDL_INLINE double angle_w(double y, double x) {
     const double top = steep ? -b : (flat ? a : a - b), bottom = steep ? a : (flat ? b : a + b);
     const double q = top / bottom, z = q * q;
     double p = 0.04714115123781328;
-    p = p * z - 0.08459694877425837;
-    p = p * z + 0.11041169249666882;
-    p = p * z - 0.1428164968431959;
-    p = p * z + 0.19999886325666888;
-    p = p * z - 0.33333332134279514;
+    p = fma_w(p, z, -0.08459694877425837);
+    p = fma_w(p, z, 0.11041169249666882);
+    p = fma_w(p, z, -0.1428164968431959);
+    p = fma_w(p, z, 0.19999886325666888);
+    p = fma_w(p, z, -0.33333332134279514);
     const double from = steep ? 1.5707963267948966 : (flat ? 0.0 : 0.7853981633974483);
-    const double angle = from + (q + q * z * p);
+    const double angle = from + fma_w(q * z, p, q);
     const double left = bits_of_double(x) >> 63 ? 3.141592653589793 - angle : angle;
     return copysign_w(left, y);
 }
@@ -242,7 +244,7 @@ CDL_INLINE float trunc_f(float x) { return copysign_f(floor_f(abs_f(x)), x); }
 /* a - b trunc(a / b): the sign of a. */
 CDL_INLINE float remainder_f(float a, float b) {
     const double q = trunc_w((double)a / (double)b);
-    const double rest = (double)a - q * (double)b;
+    const double rest = fma_w(-q, (double)b, (double)a);
     const double small = abs_f(a) < abs_f(b) ? (double)a : rest;
     return copysign_f((float)small, a);
 }
@@ -265,13 +267,13 @@ CDL_INLINE float floor_divide_f(float a, float b) {
 CDL_INLINE float erf_f(float x) {
     const double t = (double)x, z = t * t;
     double p = -9.641516533424876e-06;
-    p = p * z + 0.00011256948076286688;
-    p = p * z - 0.0008482828869865822;
-    p = p * z + 0.005220945434602265;
-    p = p * z - 0.026865400042797055;
-    p = p * z + 0.1128378197411644;
-    p = p * z - 0.37612638434651824;
-    p = p * z + 1.1283791670580225;
+    p = fma_w(p, z, 0.00011256948076286688);
+    p = fma_w(p, z, -0.0008482828869865822);
+    p = fma_w(p, z, 0.005220945434602265);
+    p = fma_w(p, z, -0.026865400042797055);
+    p = fma_w(p, z, 0.1128378197411644);
+    p = fma_w(p, z, -0.37612638434651824);
+    p = fma_w(p, z, 1.1283791670580225);
     const float far = 1.0f - 2.0f * normal_cdf_f(-1.41421356f * abs_f(x));
     const float outside = x != x ? x : copysign_f(far, x);
     return abs_f(x) < 1.0f ? (float)(t * p) : outside;

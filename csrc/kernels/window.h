@@ -218,10 +218,9 @@ CDL_INLINE void weighted(const size_t mr, const size_t nv, const struct cdl_taps
         vf row[2];
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(w + t.of + j * CDL_VLEN);
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] +=
-                vf_load(x + (ptrdiff_t)(i * ldx) + t.at + j * CDL_VLEN) * row[j];
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
+                vf_fma(vf_load(x + (ptrdiff_t)(i * ldx) + t.at + j * CDL_VLEN), row[j], acc[i][j]);
         }
-        if (mr * nv == 1) KEEP_FUSED(acc[0][0]);
     }
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + i * ldy + j * CDL_VLEN, acc[i][j]);
@@ -247,7 +246,7 @@ static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, con
         weighted_columns(1, m, taps, x + j, ldx, w + j, init + j, y + j, ldy);
     for (size_t i = 0; i < m && n == 1; i++) {
         float sum = *init;
-        EACH_TAP(t, taps) sum += x[(ptrdiff_t)(i * ldx) + t.at] * w[t.of];
+        EACH_TAP(t, taps) sum = fma_f(x[(ptrdiff_t)(i * ldx) + t.at], w[t.of], sum);
         y[i * ldy] = sum;
     }
 }
@@ -257,10 +256,10 @@ CDL_INLINE void add_weights_gradient(size_t k, const float *x, size_t step_x, co
                                      size_t step_dy, vf sum[4]) {
     size_t p = 0;
     for (; p + 4 <= k; p += 4) {
-        CDL_UNROLL for (size_t c = 0; c < 4; c++) sum[c] +=
-            vf_load(x + (p + c) * step_x) * vf_load(dy + (p + c) * step_dy);
+        CDL_UNROLL for (size_t c = 0; c < 4; c++) sum[c] =
+            vf_fma(vf_load(x + (p + c) * step_x), vf_load(dy + (p + c) * step_dy), sum[c]);
     }
-    for (; p < k; p++) sum[0] += vf_load(x + p * step_x) * vf_load(dy + p * step_dy);
+    for (; p < k; p++) sum[0] = vf_fma(vf_load(x + p * step_x), vf_load(dy + p * step_dy), sum[0]);
 }
 
 static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const float *x,
@@ -277,7 +276,8 @@ static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const
     float sum = 0.0f;
     EACH_TAP(t, taps) {
         for (size_t p = 0; p < taps->k; p++)
-            sum += x[t.at + (ptrdiff_t)(p * step_x)] * dy[t.of + (ptrdiff_t)(p * step_dy)];
+            sum =
+                fma_f(x[t.at + (ptrdiff_t)(p * step_x)], dy[t.of + (ptrdiff_t)(p * step_dy)], sum);
     }
     *g += sum;
 }

@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "kernels/math.h"
 #include "ops/scoring.h"
 
 enum { KIND };                                      /* numbers */
@@ -93,7 +94,7 @@ static void note_confusion(const struct cdl_node *node, const float *y, const fl
     const int class_id = (int)node->row_param[CLASS_ID];
     if (top_k > 0) note_top(n, top_k, y, notes);
     for (size_t j = 0; j < n; j++) {
-        const float score = from_logits ? 1.0f / (1.0f + expf(-y[j])) : y[j];
+        const float score = from_logits ? 1.0f / (1.0f + exp_f(-y[j])) : y[j];
         const float p =
             top_k > 0 && !notes[j] ? -1e10f : score; /* below all thresholds, as Keras */
         const size_t exceeded = even ? even_bucket(n_sums - 1, thresholds, p)

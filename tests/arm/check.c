@@ -2,8 +2,9 @@
  *
  * Products of every tile and edge against double, activations against libm and against the
  * baseline's table, products of bytes against integers, softmax of few classes against libm and row
- * by row, and a small net trained on
- * each ISA at 1 and 2 threads: the same bits on one ISA, nearly the same numbers on all.
+ * by row, and a small net trained on each ISA at 1 and 2 threads: the same bits on one ISA, nearly
+ * the same numbers on all. The bits of kernels and nets are printed as a digest, which has to be
+ * that of other machines with fused multiply-adds.
  */
 #include <math.h>
 #include <stdio.h>
@@ -153,6 +154,59 @@ static void check_bytes(const struct cdl_kernels *kernels, size_t rows, size_t k
     cdl_free(w), cdl_free(scale), cdl_free(x), cdl_free(y), cdl_free(scratch);
 }
 
+/* FNV-1a, 64 bits, of what kernels make of numbers that are drawn. */
+static unsigned long long digest;
+
+static void digest_of(size_t n, const float *x) {
+    const unsigned char *bytes = (const unsigned char *)x;
+    for (size_t i = 0; i < n * sizeof *x; i++) digest = (digest ^ bytes[i]) * 0x100000001b3ULL;
+}
+
+/* Activations and rows of all widths round the registers, losses, optimizers, sums, products. */
+static void digest_kernels(const struct cdl_kernels *kernels) {
+    enum { N = 2048, WIDE = 80 };
+    state = 11;
+    float *x = drawn(N), *dy = drawn(N), *y = drawn(N), *dx = drawn(N), *w = drawn(N);
+    float params[CDL_MAX_ROW_PARAMS] = {0.5f, 0.25f, 0.125f, 0.0f};
+    for (size_t i = 0; i < N; i++) x[i] *= 8.0f;
+    for (int kind = 0; kind < CDL_N_ACTIVATIONS; kind++) {
+        kernels->activation[kind](1, N, x, N, y, N, params);
+        kernels->activation_gradient[kind](1, N, x, N, y, N, dy, N, dx, N, params);
+        digest_of(N, y), digest_of(N, dx);
+    }
+    for (size_t n = 2; n <= WIDE; n += n < 35 ? 1 : 9) {
+        const size_t ld = cdl_padded(n), rows = 21;
+        float sums[21], unit[WIDE] = {0}, zero[WIDE] = {0}, factors[21], dgamma[WIDE], dbeta[WIDE];
+        for (size_t i = 0; i < rows * ld; i++) x[i] = dy[i] = i % ld < n ? 3.0f * draw() : 0.0f;
+        for (size_t j = 0; j < n; j++) unit[j] = 1.0f + 0.1f * draw();
+        for (int kind = CDL_ROWWISE_softmax; kind <= CDL_ROWWISE_sparsemax; kind++) {
+            kernels->rowwise[kind](rows, n, x, ld, y, ld, NULL);
+            kernels->rowwise_gradient[kind](rows, n, x, ld, y, ld, dy, ld, dx, ld, NULL);
+            digest_of(rows * ld, y), digest_of(rows * ld, dx);
+        }
+        for (int kind = 0; kind < CDL_N_REDUCTIONS; kind++) {
+            kernels->reduce_lines((enum cdl_reduction)kind, rows, 1, n, x, ld, sums);
+            digest_of(rows, sums);
+        }
+        kernels->dot_rows(rows, n, x, ld, true, w, 0.5f, sums);
+        digest_of(rows, sums);
+        struct cdl_normalizing s = {n,      ld,   ld,   CDL_BY_VARIANCE, true, 1e-3f, x,
+                                    unit,   zero, sums, factors,         y,    dy,    dx,
+                                    dgamma, dbeta};
+        kernels->normalize_forward(rows, &s);
+        kernels->normalize_backward(rows, &s);
+        digest_of(rows * ld, y), digest_of(rows * ld, dx), digest_of(ld, dgamma);
+    }
+    for (int row = 0; row < CDL_N_OPTIMIZERS; row++) {
+        const float derived[CDL_MAX_DERIVED] = {0.01f, 0.9f, 0.1f, 1e-3f, 0.3f, 0.7f, 0.2f, 1.1f};
+        float *slots[CDL_MAX_SLOTS] = {x, dx, y};
+        for (size_t i = 0; i < N; i++) x[i] = 0.5f + 0.4f * draw(), dx[i] = y[i] = 0.1f * x[i];
+        kernels->update[row](N, w, dy, slots, derived);
+        digest_of(N, w), digest_of(N, x), digest_of(N, dx);
+    }
+    cdl_free(x), cdl_free(dy), cdl_free(y), cdl_free(dx), cdl_free(w);
+}
+
 /* 7 - 37 relu - 3 with a softmax loss, 12 steps of Adam; the weights go to `to`. */
 enum { INPUTS = 7, HIDDEN = 37, CLASSES = 3, ROWS = 40, SIZES = 6 };
 
@@ -290,7 +344,10 @@ int main(void) {
             expect(fabs((double)one[j] - (double)base[j]) < 2e-3, "weights after 12 steps",
                    kernels->isa, (double)one[j], (double)base[j]);
         }
-        printf("%s: checked\n", kernels->isa);
+        digest = 0xcbf29ce484222325ULL;
+        digest_kernels(kernels);
+        digest_of(n, one);
+        printf("%s: checked, bits %016llx\n", kernels->isa, digest);
         checked++;
     }
     printf("%d passed, %d failed\n", checked, failures);

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.orthonormal import product
 from cdl._common.validation import positive_int
 from cdl._tracing import graph
 from cdl.initializers import TruncatedNormal
@@ -82,12 +83,13 @@ class SpectralNormalization(Wrapper):
     def normalized_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`vector_u` after the iteration, and the kernel divided by its spectral norm."""
         kernel, u = self.kernel.numpy(), self.vector_u.numpy()
-        matrix = kernel.reshape(-1, kernel.shape[-1])
+        matrix = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
         v = u
         for _ in range(self.power_iterations):
-            v = _unit(u @ matrix.T)
-            u = _unit(v @ matrix)
-        return u, (kernel / (v @ matrix @ u.T)[0, 0]).astype(np.float32)
+            v = _unit(product(u, matrix.T))
+            u = _unit(product(v, matrix))
+        norm = np.float32(product(product(v, matrix), u.T)[0, 0])
+        return u, (kernel / norm).astype(np.float32)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """That of the layer within."""
@@ -98,5 +100,5 @@ class SpectralNormalization(Wrapper):
         return {**super().get_config(), "power_iterations": self.power_iterations}
 
 
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _unit(x: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(x / max(float(np.sqrt(np.square(x).sum())), _LEAST), np.float32)

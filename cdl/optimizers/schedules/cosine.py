@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.elementary import cosine, logarithm, power
 from cdl._common.validation import whole
 from cdl.optimizers.schedules.schedule import Formula, checked_name, registry
 
@@ -74,8 +75,8 @@ class CosineDecay(Formula):
 
     def _cosine(self, step: Array, start: np.float32) -> Any:
         part = np.minimum(step, np.float32(self.decay_steps)) / np.float32(self.decay_steps)
-        cosine = np.float32(0.5) * (1 + np.cos(np.float32(math.pi) * part))
-        return start * ((1 - np.float32(self.alpha)) * cosine + np.float32(self.alpha))
+        height = np.float32(0.5) * (1 + np.float32(cosine(np.float32(math.pi) * part)))
+        return start * ((1 - np.float32(self.alpha)) * height + np.float32(self.alpha))
 
 
 @registry.add()
@@ -124,9 +125,11 @@ class CosineDecayRestarts(Formula):
             period = np.floor(time)
             part = time - period
         else:
-            period = np.floor(np.log(1 - time * (1 - t_mul)) / np.log(t_mul))
-            part = (time - (1 - t_mul**period) / (1 - t_mul)) / t_mul**period
-        height = np.float32(self.m_mul) ** period
-        cosine = np.float32(0.5) * height * (1 + np.cos(np.float32(math.pi) * part))
+            lasting = np.float32(logarithm(1 - time * (1 - t_mul)))
+            period = np.floor(lasting / np.float32(logarithm(t_mul)))
+            factor = np.float32(power(t_mul, period))
+            part = (time - (1 - factor) / (1 - t_mul)) / factor
+        first = np.float32(power(np.float32(self.m_mul), period))
+        height = np.float32(0.5) * first * (1 + np.float32(cosine(np.float32(math.pi) * part)))
         alpha = np.float32(self.alpha)
-        return np.float32(self.initial_learning_rate) * ((1 - alpha) * cosine + alpha)
+        return np.float32(self.initial_learning_rate) * ((1 - alpha) * height + alpha)

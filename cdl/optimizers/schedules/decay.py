@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.elementary import power
 from cdl._common.validation import flag, number, several
 from cdl.optimizers.schedules.schedule import Formula, checked_name, registry
 
@@ -54,7 +55,9 @@ class ExponentialDecay(Formula):
     def rate(self, step: Array) -> Any:
         exponent = step / np.float32(self.decay_steps)
         exponent = np.floor(exponent) if self.staircase else exponent
-        return np.float32(self.initial_learning_rate) * np.float32(self.decay_rate) ** exponent
+        return np.float32(self.initial_learning_rate) * np.float32(
+            power(np.float32(self.decay_rate), exponent)
+        )
 
 
 @registry.add()
@@ -150,7 +153,7 @@ class PolynomialDecay(Formula):
             part = np.minimum(step, steps) / steps
         end = np.float32(self.end_learning_rate)
         span = np.float32(self.initial_learning_rate) - end
-        return span * (1 - part) ** np.float32(self.power) + end
+        return span * np.float32(power(1 - part, np.float32(self.power))) + end
 
 
 @registry.add()
