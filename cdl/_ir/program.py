@@ -465,14 +465,13 @@ class Program:
     def fused(self, training: bool = True, penalties: bool = True) -> Program:
         """Equivalent program with fewer passes over memory.
 
-        Softmax or sigmoid with its crossentropy becomes a loss on raw scores (stable: no logarithm
-        of a small number); a product takes its bias, activation and, in inference, normalization
-        along; a reshape of an input is left to the gather; a chain of maps is one; what leads to
-        nothing is dropped; products, sums and means by hand become the instructions of layers.
+        Fusions: softmax or sigmoid with its crossentropy (stable: no logarithm of a small number);
+        products with bias, activation and, in inference, normalization; reshapes of inputs with the
+        gather; chains of maps; products, sums and means by hand as in layers. Dead code is dropped.
         Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
-        several readers is forked. What gives a value of bfloat16 or float16 is rounded to it,
-        once fusing is done: what happens within a pass is not. Without ``penalties`` those on
-        activities, which nobody will read, are not computed and nothing is assigned.
+        several readers is forked. Outputs of bfloat16 or float16 are rounded after fusion, so not
+        within a pass. Without ``penalties`` those on activities are not computed, and nothing is
+        assigned.
         """
         program = Rewriter(self)
         program.cut_dead_of_loops()

@@ -1,4 +1,4 @@
-"""Layers: the parts of models."""
+"""Layers: building blocks of models, with weights and a computation."""
 
 from cdl._common.public_names import publish as _publish
 from cdl.layers.activation import Activation as Activation

@@ -1,4 +1,4 @@
-"""Activated: the attribute `activation` of layers that compile theirs, which may be set anew."""
+"""Activated: the attribute `activation` of layers, which may be set again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from cdl._common.overriding import is_users
 
 
 class Activated:
-    """An attribute of a layer that takes what the constructor takes, at any time."""
+    """Attribute of a layer that takes the values of the constructor's `activation`, at any time."""
 
     def __get__(self, layer: Any, owner: type | None = None) -> Any:
-        """The activation as programs have it."""
+        """Activation in the form of programs."""
         if layer is None:
             return self
         try:
@@ -21,7 +21,7 @@ class Activated:
             raise AttributeError(f"{type(layer).__name__} has no activation yet") from None
 
     def __set__(self, layer: Any, value: Any) -> None:
-        """Set it; None stays None, and what no program can have is for a `call` of the user's."""
+        """Set the activation; None stays None, and an untraceable one is for a custom `call`."""
         if value is not None:
             try:
                 value = activations.compiled(type(layer).__name__, value)

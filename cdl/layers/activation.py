@@ -1,4 +1,4 @@
-"""Activation: an activation as a layer of its own."""
+"""Activation: an activation function as a layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Activation(SameShape):
-    """``y = activation(x)``.
+    """Activation function as a layer: ``y = activation(x)``.
 
     Args:
         activation: a name, one of `cdl.activations`, or None for none.

@@ -1,4 +1,4 @@
-"""Penalties on what layers give: the argument `activity_regularizer`."""
+"""Activity penalties on outputs of layers: the argument `activity_regularizer`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value:
-    """An output whose penalty, divided by the number of samples, is added to the loss.
+    """Output with a penalty, divided by the number of samples, in the loss.
 
     The core knows L1 and L2; what another one does with the output is traced.
 

@@ -1,4 +1,4 @@
-"""What layers take beside their own arguments, for type checkers and editors."""
+"""Types of the common arguments of layers, for type checkers and editors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 
 class CommonArguments(TypedDict, total=False):
-    """Those that every layer takes; see `Layer`."""
+    """Arguments that every layer takes; see `Layer`."""
 
     trainable: bool
     dtype: Any
@@ -18,6 +18,6 @@ class CommonArguments(TypedDict, total=False):
 
 
 class LayerArguments(CommonArguments, total=False):
-    """The same, and the penalty that some layers have among their own arguments."""
+    """Arguments that every layer takes, and the activity regularizer."""
 
     activity_regularizer: Any

@@ -1,4 +1,4 @@
-"""Axes brought to where the core's ops want them, and back.
+"""Axes permuted to the form of the core's ops, and back.
 
 The ops work along the last axis of a value. A layer that works along others has them moved there,
 several as one, and moved back behind the op. Axes count from 0, the axis of the samples; a value
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def permuted(program: Program, x: Value, order: Sequence[int]) -> Value:
-    """`x` with its axes in another order: axis `order[i]` becomes axis i + 1."""
+    """`x` with transposed axes: axis `order[i]` becomes axis i + 1."""
     return permute(program, x, [axis - 1 for axis in order])
 
 
@@ -30,7 +30,7 @@ def reshaped(program: Program, x: Value, shape: Sequence[int]) -> Value:
 
 
 def along(program: Program, x: Value, axes: Sequence[int], emit: Callable[[Value], Value]) -> Value:
-    """What `emit` gives for `x` with some of its axes moved to the end and made one; moved back.
+    """Result of `emit` on `x` with some axes merged at the end, moved back after it.
 
     Args:
         program: where the instructions go.

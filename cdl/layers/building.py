@@ -1,4 +1,4 @@
-"""Building: what around a layer's `build` is the same for all: names, when weights may be added."""
+"""Building of layers: names, when weights may be added, build configs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def with_open_axes(shapes: Any, size: int) -> Any:
 
 
 class WeightOfOpenSizeError(ValueError):
-    """A weight's shape has a size that only data tell."""
+    """Error for a weight whose shape has an unknown size."""
 
 
 def _takes_places(cls: type) -> bool:
-    """Whether the first of cdl's own classes below a user's takes arguments by their places."""
+    """Whether the first of cdl's classes below a custom one takes positional arguments."""
     base: Any = cdl_base(cls)
     by_place = inspect.Parameter.POSITIONAL_OR_KEYWORD
     arguments = list(inspect.signature(base.__init__).parameters.values())[1:]
@@ -44,7 +44,7 @@ def _takes_places(cls: type) -> bool:
 
 
 def given_config(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a constructor of the user's, those left at their defaults too, by name.
+    """All arguments of a custom constructor by name, defaults included.
 
     Left out are those of cdl's own classes below it, whose `get_config` says what they became.
 
@@ -89,7 +89,7 @@ def _no_config(cls: type, why: str) -> NotImplementedError:
 
 
 class Building:
-    """Mixin of layers: `build`, as a class has it, opened and closed; and its config."""
+    """Mixin of layers: the context of `build`, and its config."""
 
     name: str
     built: bool
@@ -100,7 +100,7 @@ class Building:
     _build_shapes: dict[str, Any] | None = None  # by parameter, where `build` has several
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A `build` of a subclass's own leaves the layer built, whether it says so or not."""
+        """Wrap a subclass's `build`, after which the layer is built."""
         super().__init_subclass__(**kwargs)
         build = vars(cls).get("build")
         if build is None:
@@ -123,7 +123,7 @@ class Building:
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[None]:
-        """While the body runs weights may be added; afterwards the layer is built."""
+        """Context in which weights may be added; the layer is built after it."""
         before = self._building
         self._building = before or not self.built
         try:
@@ -135,7 +135,7 @@ class Building:
             self._building = before
 
     def _note_shapes(self, shapes: dict[str, Any]) -> None:
-        """Keeps what `build` was given, for configs."""
+        """Store the arguments of `build` for configs."""
         there = {name: shape for name, shape in shapes.items() if shape is not None}
         if not there:
             return
@@ -145,7 +145,7 @@ class Building:
             self._build_shapes = there
 
     def _open_axes_of(self, size: int) -> None:
-        """Take an open axis for one of the shapes' sizes, which stood for it when it was built.
+        """Open an axis whose size in the build's shapes stood for an unknown one.
 
         Raises:
             WeightOfOpenSizeError: a weight has that size.
@@ -160,13 +160,13 @@ class Building:
         self._build_shapes = with_open_axes(self._build_shapes, size)
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """What `build` was called with, for configs; None if it was not called."""
+        """Arguments of `build` as a dict, for configs; None before it was called."""
         if self._build_shapes is not None:
             return {"shapes_dict": self._build_shapes}
         return None if self._build_shape is None else {"input_shape": self._build_shape}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build the layer as `get_build_config` says."""
+        """Build the layer from the result of `get_build_config`."""
         shape, shapes = config.get("input_shape"), config.get("shapes_dict")
         if self.built:
             return

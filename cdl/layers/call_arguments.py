@@ -1,4 +1,4 @@
-"""The arguments of a call of a layer or model: that there are inputs, and nothing unknown."""
+"""Checks of call arguments of layers and models: inputs are there, and nothing unknown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @weak_cache
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a method of a class, without the first, which is the object."""
+    """Parameters of a method of a class, without `self`."""
     return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
@@ -33,7 +33,7 @@ def takes(cls: Any, name: str) -> bool:
 def require_inputs(
     owner: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
-    """Refuse a call of a user's `call` that is given nothing at all; for all else Python does.
+    """Check that a custom `call` is given some argument; Python checks the rest.
 
     Args:
         owner: the class with its `call`, for errors.
@@ -52,7 +52,7 @@ def require_inputs(
 def by_name(
     owner: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """All arguments of a call of a layer of cdl's own by their names.
+    """All arguments of a call of a layer of cdl by their names.
 
     Args:
         owner: the class with its `call`, for errors.
@@ -81,7 +81,7 @@ def by_name(
 
 
 def check_positions(owner: str, args: tuple[Any, ...]) -> None:
-    """Refuse what is no array or tensor among the arguments that have no name, as Keras does.
+    """Check that unnamed arguments are arrays or tensors, as Keras does.
 
     Args:
         owner: the layer, for errors.
@@ -104,7 +104,7 @@ def is_tensor(leaf: Any) -> bool:
 
 
 def shapes_of(structure: Any, whole: bool = False) -> Any:
-    """The shapes of arrays and tensors, batch axis first, nested as those are.
+    """Shapes of arrays and tensors, batch axis first, nested as those are.
 
     Args:
         structure: one, or several, nested.

@@ -1,4 +1,4 @@
-"""A layer's call on symbolic tensors: it builds the layer, and is recorded.
+"""Calls of layers on symbolic tensors: build, then record.
 
 A layer of cdl's own says by `lower` which instructions it becomes. A layer of the user's says by
 `call` what it does, in Python: on arrays that is run as it stands (on_arrays.py); for a program it
@@ -45,7 +45,7 @@ _MOST_WITHIN_ITSELF = 16  # for a call that goes into itself so often and then e
 
 
 def is_scripted(cls: type) -> bool:
-    """Whether a class does its work in a `call` of its own, written after any `lower`."""
+    """Whether a class computes in its own `call`, defined after any `lower`."""
     for each in cls.__mro__:
         if "lower" in vars(each):
             return False
@@ -55,7 +55,7 @@ def is_scripted(cls: type) -> bool:
 
 
 def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Build the layer if it is not, and note the call; the symbolic results."""
+    """Build the layer if needed, and record the call; the symbolic results."""
     if is_scripted(type(layer)):
         check_positions(f"{type(layer).__name__} {layer.name!r}", args)
     else:
@@ -75,7 +75,7 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def _check_no_texts(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuse texts for a layer that neither makes numbers of them nor holds one that does."""
+    """Refuse texts for a layer that neither encodes them nor holds one that does."""
     texts = [t for t in graphs.tensors_in((args, kwargs)) if t.dtype == "string"]
     if texts and not any(each._runs_on_host for each in layer._flatten_layers()):
         raise ValueError(
@@ -85,7 +85,7 @@ def _check_no_texts(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call is recorded, and not run: one on symbolic tensors.
+    """Whether a call is recorded, not run: one on symbolic tensors.
 
     In code that is traced so is each call of a layer that has weights, since what these give
     for an array is no constant.
@@ -96,7 +96,7 @@ def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def check_arguments(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, for a layer of cdl's own; TypeError for others."""
+    """Arguments of a call by name, for a layer of cdl; TypeError for others."""
     owner, names = f"{type(layer).__name__}.call()", list(layer._arguments())
     if is_scripted(type(layer)):
         require_inputs(owner, names, args, kwargs)
@@ -107,7 +107,7 @@ def check_arguments(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any])
 def _by_name(
     layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a symbolic call: the inputs, and all others by name.
+    """Arguments of a symbolic call: the inputs, and all others by name.
 
     Raises:
         TypeError: see `by_name`; also a mask for a layer that does not look at it.
@@ -124,7 +124,7 @@ def _by_name(
 
 
 def _rows_per_sample_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """How many lines of a sample one step along the first axis of the inputs is; 0 for arrays.
+    """Lines of a sample per step along the first axis of the inputs; 0 for arrays.
 
     Raises:
         ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
@@ -189,7 +189,7 @@ def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str
 
 
 def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Symbolic tensors like the outputs, by what the call does."""
+    """Symbolic tensors like the outputs, from a trace of the call."""
     is_open = any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs)))
     if layer._scripts(args, kwargs) and not (is_open and layer.tells_open_shapes):
         outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
@@ -202,7 +202,7 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 
 def _training_of(kwargs: dict[str, Any]) -> bool:
-    """Whether a symbolic call is one of training: as it says, or as the code around it is."""
+    """Training mode of a symbolic call: its argument, or that of the code around it."""
     given = kwargs.get("training")
     current = graphs.current_scope()
     return bool(current is not None and current.training) if given is None else bool(given)
@@ -211,7 +211,7 @@ def _training_of(kwargs: dict[str, Any]) -> bool:
 def trace_call(
     layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
 ) -> graphs.Graph:
-    """What `call` does, recorded; the arguments' tensors are its inputs."""
+    """Trace `call`; the arguments' tensors are the graph's inputs."""
     # Tensors of its own, so that nothing that the call holds leads out of it.
     to = layer._input_dtype()
     args, kwargs = _all_like(args, to), _all_like(kwargs, to)
@@ -228,7 +228,7 @@ def trace_call(
 def trace_open(
     layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
 ) -> graphs.Graph:
-    """What `call` does with tensors that may have open axes, for the sake of its shapes.
+    """Trace `call` on tensors that may have open axes, for the output shapes.
 
     Where the call computes with the size of an open axis, it is traced for two sizes: what differs
     between the two is open. The nodes are those of one of them, with open shapes.
@@ -269,7 +269,7 @@ def trace_open(
 
 
 def _sizes_for(layer: Layer) -> Iterator[tuple[int, int]]:
-    """Pairs of sizes that stand for an open axis: numbers that are none of the layer's own.
+    """Pairs of sizes for an open axis: numbers that are none of the layer's own.
 
     The small ones are for layers that take no more than so many steps, such as tables of positions.
     """
@@ -295,7 +295,7 @@ def _filled(arguments: Any, size: int) -> Any:
 
 
 def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What `call` is told where there are no masks: for a list of tensors a list of None."""
+    """Mask arguments of `call` without masks: for a list of tensors a list of None."""
     if not takes(type(layer), "mask") or not args or not tree.is_nested(args[0]):
         return {}
     names = parameters_of(type(layer).call)
@@ -304,7 +304,7 @@ def no_masks(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dic
 
 @contextlib.contextmanager
 def _entered(layer: Layer) -> Iterator[None]:
-    """Marks the layer as being traced.
+    """Context that marks the layer as being traced.
 
     Raises:
         ValueError: it is being traced already, over and over: it calls itself.
@@ -325,7 +325,7 @@ def _entered(layer: Layer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def undone_on_failure(layer: Layer) -> Iterator[None]:
-    """Takes back what was built if the body fails."""
+    """Context that undoes what was built if the body fails."""
     fresh = [(each, each._kept()) for each in layer._flatten_layers() if not each.built]
     try:
         yield
@@ -336,7 +336,7 @@ def undone_on_failure(layer: Layer) -> Iterator[None]:
 
 
 def first_node(layer: Layer, what: str) -> graphs.Node:
-    """The first call of a layer in a graph; AttributeError without one: it has no `what`."""
+    """First call of a layer in a graph; AttributeError without one: it has no `what`."""
     stack = STACKS.get(layer, lambda: None)()
     if not layer._inbound_nodes and stack is not None and stack.built:
         stack.outputs  # noqa: B018 - which calls its layers on symbolic tensors
@@ -347,12 +347,12 @@ def first_node(layer: Layer, what: str) -> graphs.Node:
 
 
 def _like(leaf: Any, to: str | None = None) -> Any:
-    """A tensor of its own, of the same shape, floats in that dtype; other leaves as they are."""
+    """New tensor of the same shape, floats in that dtype; other leaves as they are."""
     if not isinstance(leaf, KerasTensor):
         return leaf
     return leaf.like(dtype=to if "float" in leaf.dtype else None)
 
 
 def _all_like(arguments: Any, to: str | None) -> Any:
-    """Arguments with tensors of their own, floats in that dtype."""
+    """Arguments with new tensors, floats in that dtype."""
     return tree.map_structure(lambda leaf: _like(leaf, to), arguments) if arguments else arguments

@@ -1,4 +1,4 @@
-"""Dense: the matrix product at the heart of it all."""
+"""Dense: a fully connected layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Dense(WithIntegers, AdaptableKernel):
-    """``y = activation(x @ kernel + bias)`` over the last axis of x.
+    """Fully connected layer: ``y = activation(x @ kernel + bias)`` over the last axis of x.
 
     Args:
         units: size of the last axis of y.
@@ -101,7 +101,7 @@ class Dense(WithIntegers, AdaptableKernel):
         self.input_spec = InputSpec(min_ndim=2)
 
     def build(self, input_shape: Shape) -> None:
-        """Make kernel and bias for inputs whose last axis has that shape's last size."""
+        """Create kernel and bias for inputs whose last axis has that shape's last size."""
         shape = (input_shape[-1], self.units)
         if not self._builds_integers(shape):
             self._kernel = self.add_weight(

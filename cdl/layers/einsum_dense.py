@@ -1,4 +1,4 @@
-"""EinsumDense: a product that an equation describes."""
+"""EinsumDense: a dense layer by an einsum equation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class EinsumDense(WithIntegers, AdaptableKernel):
-    """``y = activation(einsum(equation, x, kernel) + bias)``.
+    """Dense layer by an einsum equation: ``y = activation(einsum(equation, x, kernel) + bias)``.
 
     Args:
         equation: such as "abc,cd->abd": axes of the input, of the kernel, and of the output. The
@@ -136,7 +136,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
             self.enable_lora(self.lora_rank, self.lora_alpha)
 
     def _initial_kernel(self, of_kernel: str, of_y: str) -> Any:
-        """The initializer of the kernel; one that scales takes its fans from the equation."""
+        """Initializer of the kernel, with fans by the equation if it scales."""
         initializer = self.kernel_initializer
         if not isinstance(initializer, VarianceScaling):
             return initializer
@@ -146,7 +146,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         return initializer.with_axes(*fans)
 
     def _letters(self, rank: int) -> tuple[str, str, str]:
-        """The axes of input, kernel and output, with letters of their own for `...`."""
+        """Letters of the axes of input, kernel and output, with own ones for `...`."""
         of_x, of_kernel, of_y = re.split(r",|->", self.equation.replace(" ", ""))
         free = [c for c in "ABCDEFGHIJ" if c not in self.equation]
         more = "".join(free[: max(0, rank - len(of_x.replace("...", "")))])
@@ -181,7 +181,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         return sizes
 
     def _bias_shape(self, of_y: str, sizes: dict[str, int | None]) -> list[int]:
-        """The bias has axes from the first of its letters on, of size 1 where it has no letter."""
+        """Shape of the bias: axes from its first letter on, of size 1 without a letter."""
         axes = self.bias_axes or ""
         for letter in axes:
             if letter not in of_y:
@@ -210,7 +210,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
     # Integers: scales are of what is summed over, and lie as the output's axes do.
 
     def _split(self) -> tuple[str, str]:
-        """The letters of the kernel that are summed over, and the others."""
+        """Letters of the kernel that are summed over, and the others."""
         _, of_kernel, of_y = self._letters(self._rank)
         summed = "".join(letter for letter in of_kernel if letter not in of_y)
         return summed, "".join(letter for letter in of_kernel if letter in of_y)
@@ -245,7 +245,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         return emit.reshape(program, scale, [sizes[c] if c in free else 1 for c in of_kernel])
 
     def _product_of_integers(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
-        """The product; by one instruction where it is one of lines with a matrix."""
+        """Product with the integers, by one instruction where it is one of lines with a matrix."""
         if self._is_of_lines(of_x, of_kernel, of_y):
             outputs = self.compute_output_shape(x.shape)
             y = Recorded(self, self._lines)(x, KerasTensor(outputs))
@@ -305,7 +305,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         return _einsum(of_x, of_kernel, of_y, x, self._kernel) + by_lora * np.float32(scale)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape that the equation gives, batch axis included."""
+        """Shape of the output by the equation, batch axis included."""
         of_x, _, of_y = self._letters(len(input_shape))
         sizes = self._sizes(of_x, of_y, input_shape)
         return tuple(sizes.get(letter) for letter in of_y)
@@ -330,7 +330,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
 
 
 def _einsum(of_x: str, of_kernel: str, of_y: str, x: Any, kernel: Any) -> Any:
-    """The product of an input and a kernel, by the letters of their axes and the result's."""
+    """Product of an input and a kernel, by the letters of their axes and the result's."""
     return operator_of("einsum")(f"{of_x},{of_kernel}->{of_y}", x, kernel)
 
 

@@ -1,4 +1,4 @@
-"""Embedding: a row of a table for each number."""
+"""Embedding: vectors of integers by a learned table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Embedding(WithIntegers):
-    """``y = embeddings[x]``: each number of the input becomes a row of a table that is learned.
+    """Embedding table, ``y = embeddings[x]``: each integer becomes a learned vector.
 
     In training only the rows that a batch reads get a gradient.
 
@@ -92,7 +92,7 @@ class Embedding(WithIntegers):
             self.set_weights(list(weights) if isinstance(weights, (list, tuple)) else [weights])
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the table; its shape does not depend on that of the input."""
+        """Create the table; its shape does not depend on that of the input."""
         if self.built:
             return
         shape = (self.input_dim, self.output_dim)
@@ -110,17 +110,17 @@ class Embedding(WithIntegers):
             self.enable_lora(self.lora_rank)
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """What `build` was called with, for configs; None if it was not called."""
+        """Arguments of `build` as a dict, for configs; None before it was called."""
         found = super().get_build_config()
         return {"shapes_dict": {}} if found is None and self.built else found
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Make the table: no shape is needed for that."""
+        """Create the table, for which no shape is needed."""
         self.build(config.get("input_shape"))
 
     @property
     def embeddings(self) -> Any:
-        """The table; with LoRA a new array, the table and the product of A and B."""
+        """Table; with LoRA a new array, the table and the product of A and B."""
         return self._effective()
 
     @embeddings.setter
@@ -158,7 +158,7 @@ class Embedding(WithIntegers):
         return (*input_shape, self.output_dim)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Where the input is not 0, if `mask_zero`; else None."""
+        """Mask of the inputs that are not 0, with `mask_zero`; else None."""
         return np.not_equal(np.asarray(inputs), 0) if self.mask_zero else None
 
     def get_config(self) -> dict[str, Any]:

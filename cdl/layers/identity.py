@@ -1,4 +1,4 @@
-"""Identity: a layer that does nothing."""
+"""Identity: a layer that returns its input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Identity(SameShape):
-    """``y = x``: a place for a layer that is not there.
+    """Identity layer, ``y = x``: a placeholder.
 
     Args:
         kwargs: see `Layer`.

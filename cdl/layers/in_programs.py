@@ -1,4 +1,4 @@
-"""What a layer's call becomes in a program: instructions, the activity's penalty, a mask."""
+"""Lowering of layer calls in programs: instructions, the activity penalty, a mask."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
 
 
 def _cast(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
-    """The arguments with floats in the dtype that the layer wants them in."""
+    """Arguments with floats in the layer's input dtype."""
     to = layer._input_dtype()
     if to is None:
         return args, kwargs
@@ -85,7 +85,7 @@ def _cast(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) ->
 
 
 def cast_value(program: Program, value: Value, dtype: str) -> Value:
-    """A value of floats in another dtype, with its mask."""
+    """Value of floats cast to another dtype, with its mask."""
     given = program.cast(value, dtype)
     if given.mask is None:
         given.mask = value.mask
@@ -94,7 +94,7 @@ def cast_value(program: Program, value: Value, dtype: str) -> Value:
 
 @contextlib.contextmanager
 def _reading(layer: Layer, program: Program) -> Iterator[None]:
-    """In the body the program reads weights as the layer does."""
+    """Context in which the program reads weights in the layer's dtype."""
     before = program.param_dtype
     program.param_dtype = layer._autocast_dtype(before)
     try:
@@ -104,12 +104,12 @@ def _reading(layer: Layer, program: Program) -> Iterator[None]:
 
 
 def _no_floats(specs: Any) -> bool:
-    """Whether a call's tensors are all of integers or truths."""
+    """Whether a call's tensors are all of integers or bools."""
     return not any("float" in getattr(leaf, "dtype", "") for leaf in tree.flatten(specs))
 
 
 def _lowered(layer: Layer, program: Program, x: Any, whole: bool, more: dict[str, Any]) -> Any:
-    """What a layer of cdl's own appends, in the dtypes that its policy says."""
+    """Append a layer of cdl, in the dtypes of its policy."""
     if layer._in_float32 and masks.is_value(x):
         x = cast_value(program, x, "float32")
     with _reading(layer, program):
@@ -118,7 +118,7 @@ def _lowered(layer: Layer, program: Program, x: Any, whole: bool, more: dict[str
 
 
 def _given(layer: Layer, program: Program, whole: bool, value: Any) -> Any:
-    """What a layer of cdl's own gives, in the dtype that it computes in; integers as they are."""
+    """Output of a layer of cdl in its compute dtype; integers as they are."""
     dtype = layer._output_dtype()
     if whole and masks.is_value(value):
         value.is_whole = True
@@ -169,20 +169,20 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
 
 
 def _tells_truths(mask: Any) -> bool:
-    """Whether the mask that a call names is of tensors of bools."""
+    """Whether a call's named mask is of tensors of bools."""
     tensors = [each for each in tree.flatten(mask) if isinstance(each, KerasTensor)]
     return bool(tensors) and all(each.dtype == "bool" for each in tensors)
 
 
 def _map(function: Callable[[Any], Any], told: dict[str, Any]) -> dict[str, Any]:
-    """Masks, nested by argument, put through a function; None as it is."""
+    """Masks, nested by argument, mapped by a function; None stays."""
     found: dict[str, Any]
     found = tree.map_structure(lambda mask: None if mask is None else function(mask), told)
     return found
 
 
 class WithoutCall:
-    """A layer without the `call` that a subclass gave it, as the operation of a node.
+    """Node operation of a layer without the custom `call` of its subclass.
 
     Args:
         layer: the layer.
@@ -195,7 +195,7 @@ class WithoutCall:
         self.training = training
 
     def append_to(self, program: Program, x: Value) -> Value:
-        """Append what `lower` says."""
+        """Append the layer by its `lower`."""
         with contextlib.nullcontext() if self.training is None else program.fixed(self.training):
             y: Value = _lowered(self.layer, program, x, False, {})
         if self.layer.supports_masking and y.mask is None:
@@ -204,7 +204,7 @@ class WithoutCall:
 
 
 def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
-    """The program of a call on such arrays, without a `call` of the user's, which goes on here."""
+    """Program of a call on such arrays, without the custom `call` that goes on here."""
     x = arrays[0]
     program = Program(training)
     value = program.input(x.shape[1:])

@@ -1,4 +1,4 @@
-"""Input: the shape of what goes into a model."""
+"""Input: symbolic inputs of models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class InputLayer(Layer):
-    """The first layer of a model: it says what shape the input has.
+    """Input layer of a model, with the shape and dtype of the data.
 
     Args:
         shape: of one sample.
@@ -84,11 +84,11 @@ class InputLayer(Layer):
 
     @property
     def shape(self) -> Shape:
-        """The shape, batch axis included."""
+        """Shape with the batch axis."""
         return self.batch_shape
 
     def call(self) -> None:  # type: ignore[override]
-        """Nothing: the value comes from outside."""
+        """Return the input, which comes from outside."""
 
     def lower(self, program: Program, x: Value) -> Value:
         return x
@@ -119,7 +119,7 @@ def Input(  # noqa: N802 - Keras's name for a function
     tensor: Any = None,
     optional: bool = False,
 ) -> KerasTensor:
-    """What goes into a model: a symbolic tensor, to call layers on or to put in front of them.
+    """Symbolic tensor for the input of a model.
 
     Args:
         shape: of one sample, such as `(4,)`.
@@ -143,7 +143,7 @@ def Input(  # noqa: N802 - Keras's name for a function
 
 
 def _check_agrees(tensor: Any, shape: Any, batch_size: Any, batch_shape: Any, dtype: Any) -> None:
-    """ValueError for what is given beside a tensor and is not so."""
+    """Check that arguments agree with the given tensor; ValueError."""
     if not isinstance(tensor, KerasTensor):
         raise expected("Input", "tensor", "a symbolic tensor", tensor)
     attributes = {

@@ -1,4 +1,4 @@
-"""InputSpec: what shape of input a layer takes."""
+"""InputSpec: limits on the input shape of a layer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class InputSpec:
             )
 
     def check(self, shape: Shape, owner: str) -> None:
-        """Refuse a shape that does not fit.
+        """Check a shape; ValueError if it does not fit.
 
         Raises:
             ValueError: it does not fit.
@@ -94,7 +94,7 @@ class InputSpec:
                 )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         return {
             "dtype": self.dtype,
             "shape": self.shape,
@@ -107,7 +107,7 @@ class InputSpec:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> InputSpec:
-        """A new one from what `get_config` gave."""
+        """Create a spec from the dict that `get_config` returned."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -116,7 +116,7 @@ class InputSpec:
 
 
 def check_specs(specs: Any, shapes: Any, owner: str) -> None:
-    """Refuse inputs that do not fit.
+    """Check inputs against their specs; ValueError if they do not fit.
 
     Args:
         specs: an InputSpec, or a list with one an input.

@@ -1,4 +1,4 @@
-"""Layers whose kernel, or table, may be integers of eight or four bits with scales."""
+"""Quantized layers: kernels or tables of eight- or four-bit integers with scales."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MOST_SUMMED = (2**31 - 1) // 127**2  # products of two integers of eight bits
 
 
 class Recorded:
-    """What a layer appends to a program, as the operation of a node.
+    """Node operation of a layer's appending function.
 
     Args:
         layer: the layer.
@@ -54,7 +54,7 @@ class Recorded:
         self.append_to = append
 
     def __call__(self, x: Any, outputs: KerasTensor) -> Any:
-        """What it gives for an array; for a symbolic tensor `outputs`, with it in the graph."""
+        """Result for an array; for a symbolic tensor `outputs`, recorded in the graph."""
         if isinstance(x, KerasTensor):
             return record(self, (x,), {}, outputs)
         program = Program()
@@ -77,7 +77,7 @@ class WithIntegers(Adaptable):
     _scale: Variable
 
     def _keep_quantization(self, config: Any) -> None:
-        """Keep the constructor's argument."""
+        """Store the constructor's argument."""
         if isinstance(config, dict):
             config = deserialize(config)
         if config is not None and not isinstance(config, QuantizationConfig):
@@ -89,16 +89,16 @@ class WithIntegers(Adaptable):
     # How the weight is a matrix: of Dense it is one.
 
     def _shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of the scales of a weight of that shape, without groups."""
+        """Shape of the scales of a weight of that shape, without groups."""
         return shape[1:]
 
     def _matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Rows, which have a scale in common, and columns."""
+        """Number of rows, which share a scale, and of columns."""
         rows, columns = shape
         return rows, columns
 
     def _quantized(self, weight: NDArray[Any], quantizer: Any) -> tuple[Any, Any]:
-        """The integers of the weight, and the scales as they are kept."""
+        """Integers of the weight, and the scales as they are stored."""
         quantizer = AbsMaxQuantizer(axis=0) if quantizer is None else quantizer
         integers, scale = quantizer(weight, to_numpy=True)
         return integers, np.squeeze(scale, axis=0)
@@ -121,7 +121,7 @@ class WithIntegers(Adaptable):
         return 0 if size in (None, -1) else int(size)
 
     def _builds_integers(self, shape: Sequence[int | None]) -> bool:
-        """Make the integers, if the policy says so; whether it does.
+        """Create the integers, if the policy says so; whether it does.
 
         Raises:
             NotImplementedError: a policy of Keras's that cdl does not compute.
@@ -139,7 +139,7 @@ class WithIntegers(Adaptable):
         return True
 
     def _build_integers(self, mode: str, shape: tuple[int, ...]) -> None:
-        """Make the integers of a weight of that shape, and what belongs to them."""
+        """Create the integers of a weight of that shape, with scales and zeros."""
         what = self._adapted
         rows, columns = self._matrix_shape(shape)
         block = self._block if mode == "int4" else 0
@@ -183,7 +183,7 @@ class WithIntegers(Adaptable):
         self._is_quantized = True
 
     def _dynamic(self, mode: str) -> Any:
-        """The quantizer of inputs.
+        """Quantizer of inputs.
 
         Raises:
             NotImplementedError: one of the user's own.
@@ -210,7 +210,7 @@ class WithIntegers(Adaptable):
 
     @property
     def _sums_integers(self) -> bool:
-        """Whether products of integers are added, and not what they stand for."""
+        """Whether products of integers are summed, before dequantization."""
         return not self._is_table
 
     def _add(self, weight: Variable) -> None:
@@ -236,7 +236,7 @@ class WithIntegers(Adaptable):
     def _replace(
         self, weight: Variable, config: QuantizationConfig, policy: Any, made: tuple[Any, ...]
     ) -> None:
-        """Have integers, their scales and the zeros of groups in the place of a weight."""
+        """Replace a weight by integers, their scales and the zeros of groups."""
         what, (integers, scale, zero) = self._adapted, made
         self.quantization_config = config
         self._weights.remove(weight)
@@ -254,7 +254,7 @@ class WithIntegers(Adaptable):
         invalidate_programs()
 
     def _as_integers(self, values: NDArray[Any], mode: str, quantizer: Any) -> tuple[Any, ...]:
-        """The integers of a weight as they are kept, their scales, and the zeros of groups."""
+        """Integers of the weight as they are stored, their scales, and the zeros of groups."""
         if mode == "int8":
             return (*self._quantized(values, quantizer), None)
         matrix = values.reshape(self._matrix_shape(values.shape)[:: -1 if self._is_table else 1])
@@ -296,7 +296,7 @@ class WithIntegers(Adaptable):
         )
 
     def _rounded(self, x: Any, along: int | tuple[int, ...]) -> Any:
-        """The input as its integers stand for it, which have a scale in common along axes."""
+        """Input quantized to integers, which share a scale along axes."""
         quantizer = self.inputs_quantizer
         if quantizer is None:
             return x
@@ -323,7 +323,7 @@ class WithIntegers(Adaptable):
         return program.map((argument(0) - argument(1)) * argument(2), [integers, zero, scale])
 
     def _of_columns(self, program: Program, of_groups: Value, columns: int) -> Value:
-        """For each column of lines what its group has."""
+        """Value of its group for each column of lines."""
         if not self._block or self._zero is None:
             shape = (*of_groups.shape, columns)
             one = emit.reshape(program, of_groups, (*of_groups.shape, 1))
@@ -331,7 +331,7 @@ class WithIntegers(Adaptable):
         return emit.pick(program, of_groups, -1, [i // self._block for i in range(columns)])
 
     def _real(self, program: Program) -> Value:
-        """Append what the integers stand for, which all samples share."""
+        """Append the dequantized weight, which all samples share."""
         weight: IntegerVariable = getattr(self, f"_{self._adapted}")
         integers, shape = program.param(weight), self._full_shape
         if weight.bits == 8:
@@ -350,7 +350,7 @@ class WithIntegers(Adaptable):
         return emit.reshape(program, real, shape)
 
     def _scale_of_weight(self, program: Program, scale: Value) -> Value:
-        """The scales with axes as the weight has them."""
+        """Scales with axes as the weight has them."""
         del program
         return scale
 
@@ -389,7 +389,7 @@ class WithIntegers(Adaptable):
         return [each for each in found if each is not None]
 
     def _sum_as_integers(self) -> tuple[Any, ...]:
-        """Integers, scales and zeros of the weight with the product of A and B."""
+        """Integers, scales and zeros of the weight plus the product of A and B."""
         program = Program()
         lines = self._full_shape[0] if self._is_table else 1
         x = program.input((1,))
@@ -407,12 +407,12 @@ class WithIntegers(Adaptable):
         return self._as_integers(values, f"int{weight.bits}", None)
 
     def _quantization(self) -> dict[str, Any]:
-        """The constructor's argument."""
+        """Constructor argument `quantization_config`, for configs."""
         return {"quantization_config": serialize(self.quantization_config)}
 
 
 class _PartOfSum:
-    """Integers, scales or zeros as files have them where LoRA is enabled: of all that is one.
+    """Integers, scales or zeros in files where LoRA is enabled: of the merged weight.
 
     Args:
         layer: whose they are.
@@ -425,7 +425,7 @@ class _PartOfSum:
         self.name, self.path, self.shape = variable.name, variable.path, variable.shape
 
     def numpy(self) -> NDArray[Any]:
-        """That part."""
+        """Values of that part."""
         part = np.reshape(self._layer._sum_as_integers()[self._number], self.shape)
         return part if part.dtype == np.int8 else part.astype(np.float32)
 
@@ -433,7 +433,7 @@ class _PartOfSum:
         return self.numpy().astype(dtype, copy=False) if dtype else self.numpy()
 
     def assign(self, value: Any) -> None:
-        """Let the variable be the value, and A and B zeros."""
+        """Assign the value, and zeros to A and B."""
         self._variable.assign(value)
         for side in self._layer._lora()[:2]:
             side.assign(np.zeros(side.shape, np.float32))

@@ -1,4 +1,4 @@
-"""Programs of calls on arrays, kept from one call to the next while they are true.
+"""Cached programs of calls on arrays, valid until a layer's attributes change.
 
 A call traces the layer, rewrites the program and plans its memory, which takes many times as long
 as a small batch. A program holds as long as the layer and those within it have the attributes that
@@ -36,7 +36,7 @@ _MOST_INSIDE = 256  # lists, dicts and objects within one layer; those behind ar
 
 
 class Snapshot:
-    """What a layer and all layers within it have as attributes.
+    """Attributes of a layer and of all layers within it.
 
     Args:
         layer: the layer; it is not held, so that it may hold the snapshot.
@@ -48,7 +48,7 @@ class Snapshot:
         self._inner = [(each, _Attributes(each)) for each in inner]
 
     def holds(self, layer: Layer) -> bool:
-        """Whether the layer, that of before, has them still."""
+        """Whether the same layer still has these attributes."""
         if not self._attributes.are_those_of(layer):
             return False
         for each, attributes in self._inner:  # noqa: SIM110 - half the time of all()
@@ -57,13 +57,13 @@ class Snapshot:
         return True
 
     def of_users(self) -> list[_Attributes]:
-        """Those of layers of the user's, which may change inside without being set."""
+        """Snapshots of custom layers, which may change inside without being set."""
         every = [self._attributes, *(attributes for _, attributes in self._inner)]
         return [each for each in every if each.of_users]
 
 
 class _Attributes:
-    """Those of one layer, and what is in those that are lists and dicts."""
+    """Attributes of one layer, with the contents of lists and dicts."""
 
     def __init__(self, layer: Layer) -> None:
         there, self._passing = vars(layer), layer._passing
@@ -87,7 +87,7 @@ class _Attributes:
         return before
 
     def _look_into(self, things: Iterable[Any]) -> None:
-        """Note what is in lists and dicts, and in a user's layer in arrays and plain objects too.
+        """Record the contents of lists and dicts, and of a custom layer's arrays and plain objects.
 
         Those come first that are least deep.
         """
@@ -114,7 +114,7 @@ class _Attributes:
                     waiting += self._note(attributes)
 
     def are_those_of(self, layer: Layer) -> bool:
-        """Whether a layer has the same ones, in number too."""
+        """Whether a layer has the same attributes, in number too."""
         there = vars(layer)
         if len(there) != self._count:
             if there.keys() - self._passing != self._names:
@@ -123,7 +123,7 @@ class _Attributes:
         return _alike(list(map(there.get, self._names)), self._values) and self.hold_the_same()
 
     def hold_the_same(self) -> bool:
-        """Whether lists, dicts, arrays, objects and the class of a user's layer are as before."""
+        """Whether lists, dicts, arrays, objects and the class of a custom layer are as before."""
         for things, before in self._inside:
             if not _alike(things, before):
                 return False
@@ -138,7 +138,7 @@ _OF_LAYERS = frozenset(("_given", "_weights", "_frozen", "_dtype_policy", "_comp
 
 
 class _InSlots:
-    """What an object has in the slots of its class."""
+    """Attributes of an object in the slots of its class."""
 
     def __init__(self, thing: Any, names: list[str]) -> None:
         self._thing, self._names = thing, names
@@ -154,7 +154,7 @@ class _InSlots:
 
 
 def _attributes_of(thing: Any) -> Collection[Any] | None:
-    """Those of an object of a class of the user's that has nothing to do with cdl; None of others.
+    """Attributes of an object of a custom class unrelated to cdl; None of others.
 
     They are read anew whenever one looks at them.
     """
@@ -174,7 +174,7 @@ def _attributes_of(thing: Any) -> Collection[Any] | None:
 
 
 class Watch:
-    """Whether a model computes as it did when its programs were made.
+    """Watch for changes of a model since its programs were made.
 
     Attributes that are set are counted for all layers, so that a model is compared only after one
     was; what changes inside layers of the user's is compared each time.
@@ -190,7 +190,7 @@ class Watch:
         self._inside = self._snapshot.of_users()
 
     def holds(self) -> bool:
-        """Whether the layers have the same attributes still."""
+        """Whether the layers still have the same attributes."""
         now = attributes_set()
         if now == self._seen:
             for each in self._inside:  # noqa: SIM110 - half the time of all()
@@ -205,13 +205,13 @@ class Watch:
 
 
 class KeptPrograms:
-    """The programs of one layer; a copy or a pickle of the layer begins without."""
+    """Program cache of one layer; a copy or a pickle of the layer begins without."""
 
     def __init__(self) -> None:
         self._found: dict[Any, tuple[Snapshot, Runner]] = {}
 
     def get(self, layer: Any, key: Any, make: Callable[[], Runner]) -> Runner:
-        """The program for a key, made anew where there is none that is still true.
+        """Cached program for a key, made again if it is not valid.
 
         Args:
             layer: whose program it is.
@@ -232,7 +232,7 @@ class KeptPrograms:
 
 
 def _alike(now: Collection[Any], before: list[Any]) -> bool:
-    """Whether as many things are the same objects, or equal numbers and texts."""
+    """Whether two lists hold the same objects, or equal numbers and texts."""
     if len(now) != len(before):
         return False
     if all(map(operator.is_, now, before)):

@@ -1,4 +1,4 @@
-"""Lambda: a function of the user's own as a layer."""
+"""Lambda: a custom function as a layer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Lambda(Layer):
-    """``y = function(x)``, a Python function of arrays.
+    """Custom function as a layer: ``y = function(x)``, of arrays.
 
     A function of operators and functions of NumPy and `cdl.ops` is traced and compiled, and may
     take a list of inputs. One that cannot be traced, since it looks at numbers, the core calls once
@@ -105,7 +105,7 @@ class Lambda(Layer):
         return self.mask is not None
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """What `mask` gives, or is.
+        """Mask of the output: the result of `mask`, or `mask` itself.
 
         Raises:
             ValueError: an array in a model, where it cannot fit every batch.
@@ -147,7 +147,7 @@ class Lambda(Layer):
         return (shape[0], *self._tried[shape[1:]])
 
     def _try(self, owner: str, shape: Shape) -> Shape:
-        """The shape of a sample of the result for samples of a shape: that of ones."""
+        """Shape of a sample of the result, from a trial on ones."""
         ones = np.ones([2, *(n for n in shape if n is not None)], np.float32)
         try:
             with np.errstate(all="ignore"):
@@ -190,7 +190,7 @@ class Lambda(Layer):
         return program.emit("host", (joined,), shape, (), function=hosted)
 
     def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Any:
-        """What the function gives for an array, as it gives it.
+        """Result of the function for an array.
 
         Args:
             inputs: an array whose first axis are the samples.
@@ -210,7 +210,7 @@ class Lambda(Layer):
         return self.call(x, mask=mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a function by its name.
+        """Constructor arguments as a dict; a function by its name.
 
         Raises:
             ValueError: a function without a name, of which a config cannot be made.
@@ -230,7 +230,7 @@ class Lambda(Layer):
         custom_objects: Mapping[str, Any] | None = None,
         safe_mode: bool | None = None,
     ) -> Self:
-        """A new layer from what `get_config` gave.
+        """Create a layer from the dict that `get_config` returned.
 
         Args:
             config: the config.
@@ -264,7 +264,7 @@ def _is_code(config: Mapping[str, Any]) -> bool:
 
 
 class _Hosted:
-    """A Lambda as the core calls it.
+    """Lambda as the core calls it.
 
     Args:
         layer: the Lambda.
@@ -296,11 +296,11 @@ class _Hosted:
         return self.layer.name
 
     def forward(self, x: Array, training: bool) -> Array:
-        """y of a batch."""
+        """Output y of a batch."""
         return np.asarray(self._call(x, training))
 
     def backward(self, x: Array, dy: Array, training: bool) -> Array:
-        """The gradient by x of sum(dy * y)."""
+        """Gradient by x of sum(dy * y)."""
 
         def function(x: Array) -> Any:
             return self._call(x, training)

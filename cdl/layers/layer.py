@@ -1,7 +1,7 @@
-"""What a layer is: names, weights, shapes, and the instructions that it becomes.
+"""Layer: the base of layers, with names, weights, shapes, and lowering to instructions.
 
 A layer computes nothing. `lower` appends its instructions to a program; calling a layer on an array
-runs a program of that one layer. What a call on symbolic tensors is stands in calling.py.
+runs a program of that one layer. Calls on symbolic tensors are in calling.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ registry = Registry("layer", "keras.layers", snake=False, missing=TypeError)
 
 
 class Layer(Weighted, Building, Hinting):
-    """Base of layers. One of your own has `__init__`, `build`, `call` and `get_config`::
+    """Base of all layers. A custom one has `__init__`, `build`, `call` and `get_config`::
 
         class Scale(cdl.layers.Layer):
             def build(self, input_shape):
@@ -85,7 +85,7 @@ class Layer(Weighted, Building, Hinting):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Notes the arguments, for the config of a class that has no `get_config` of its own."""
+        """Record the arguments, for the config of a class without its own `get_config`."""
         layer = object.__new__(cls)
         if is_users(cls):
             layer._given = (args, kwargs)
@@ -145,14 +145,14 @@ class Layer(Weighted, Building, Hinting):
     takes_lists = False  # whether lists of numbers may stand for an array in a call
     tells_open_shapes = False  # whether `compute_output_shape`, not `call`, is asked for open axes
     takes_mask = False  # whether a call may be given a mask
-    # What a call on arrays is that says nothing about training; None: what is around it says.
+    # Mode of a call on arrays without a `training` argument; None: that of the code around it.
     training_by_default: bool | None = None
 
     # Shapes and programs
 
     @of_any_names
     def build(self, input_shape: Any) -> None:
-        """Make the weights for inputs of that shape, whose first axis is the batch.
+        """Create the weights for inputs of that shape, whose first axis is the batch.
 
         A subclass calls this at its end.
         """
@@ -161,11 +161,11 @@ class Layer(Weighted, Building, Hinting):
         self.built = True
 
     def _build_at_init(self) -> None:
-        """For the end of constructors without weights; a subclass may still have a `build`."""
+        """Build at the end of constructors without weights; a subclass may still have a `build`."""
         self.built = type(self).build is Layer.build
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse an input whose shape, batch axis included, does not fit; by the `input_spec`.
+        """Check the shape of an input, batch axis included, by the `input_spec`.
 
         Raises:
             ValueError: it does not fit.
@@ -174,11 +174,11 @@ class Layer(Weighted, Building, Hinting):
             check_specs(self.input_spec, shape, f"{type(self).__name__} {self.name!r}")
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append what the layer does to `x`, and return what comes out."""
+        """Append the layer's instructions on `x`, and return the output."""
         raise self._no_call()
 
     def _no_call(self) -> NotImplementedError:
-        """The error of a class that does not say what it does."""
+        """Error of a class without a `call`."""
         name = type(self).__name__
         if self._given is not None:
             return NotImplementedError(f"{name} must have a call(inputs) of its own")
@@ -187,7 +187,7 @@ class Layer(Weighted, Building, Hinting):
         )
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """What the layer does; for a `call` of a subclass's own that goes on from here."""
+        """Computation of the layer, for `super().call` in a subclass's `call`."""
         training = args[0] if args else kwargs.get("training")
         if graph.tensors_in((inputs, args, kwargs)):
             outputs = self.compute_output_shape(inputs.shape)
@@ -200,7 +200,7 @@ class Layer(Weighted, Building, Hinting):
 
     @of_any_names
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """The shape of the output, batch axis included, for inputs of that shape."""
+        """Shape of the output, batch axis included, for inputs of that shape."""
         if not is_scripted(type(self)):
             raise self._no_call()
         inputs = tree.map_shape_structure(graph.KerasTensor, input_shape)
@@ -226,7 +226,7 @@ class Layer(Weighted, Building, Hinting):
         return calling.outputs_of(self, args, kwargs)
 
     def _spec_of(self, *args: Any, **kwargs: Any) -> Any:
-        """The same by what the call does, unless the class has a `compute_output_spec` of its own.
+        """Symbolic outputs by the call itself, unless the class has a `compute_output_spec`.
 
         Programs are made of what the call does, whatever a `compute_output_shape` says.
         """
@@ -235,12 +235,12 @@ class Layer(Weighted, Building, Hinting):
         return calling.outputs_of(self, args, kwargs)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask of the output, given that of the input: the same, if masking is supported."""
+        """Mask of the output, given that of the input: the same, if masking is supported."""
         del inputs
         return previous_mask if self.supports_masking else None
 
     def _computes_masks(self) -> bool:
-        """Whether the class has a `compute_mask` of its own that programs are to follow."""
+        """Whether the class has a `compute_mask` of its own that programs follow."""
         cls = type(self)
         return cls.compute_mask is not Layer.compute_mask and is_scripted(cls)
 
@@ -253,7 +253,7 @@ class Layer(Weighted, Building, Hinting):
     @overload
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The layer's output; the first call builds it.
+        """Output of the layer; the first call builds it.
 
         Args:
             args: `inputs`: an array whose first axis is that of the samples, or a symbolic tensor,
@@ -291,7 +291,7 @@ class Layer(Weighted, Building, Hinting):
         return_losses: bool = False,
         **kwargs: Any,
     ) -> tuple[Any, ...]:
-        """A call with other values of the variables, which stay as they are.
+        """Call with other values of the variables, which stay as they are.
 
         Args:
             trainable_variables: a value for each of `trainable_variables`.
@@ -310,7 +310,7 @@ class Layer(Weighted, Building, Hinting):
         return stateless_call(self, given, args, return_losses, kwargs)
 
     def _arguments(self) -> Iterable[str]:
-        """The names of what a call may be given."""
+        """Names of a call's arguments."""
         scripted = is_scripted(type(self))
         return parameters_of(type(self).call if scripted else type(self)._on_arrays)
 
@@ -319,7 +319,7 @@ class Layer(Weighted, Building, Hinting):
         return name in parameters_of(type(self).lower)
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether `call` is what the layer does with such symbolic arguments."""
+        """Whether `call` is traced for such symbolic arguments."""
         del args, kwargs
         return is_scripted(type(self))
 
@@ -345,7 +345,7 @@ class Layer(Weighted, Building, Hinting):
         return on_arrays.whole_as(x, output, owner) if self._moves else output
 
     def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
-        """What the layer gives for an array, and a mask if there is one."""
+        """Output of the layer for an array, with a mask if there is one."""
         whole = arrays[0].dtype.kind in "biu"
         key = (training, arrays[0].shape[1:], len(arrays), whole)
         runner = self._kept_programs.get(
@@ -361,7 +361,7 @@ class Layer(Weighted, Building, Hinting):
     def append_node(
         self, program: Program, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Append what a recorded call comes to.
+        """Append a recorded call to a program.
 
         Args:
             program: to which it is appended.
@@ -383,7 +383,7 @@ class Layer(Weighted, Building, Hinting):
         return in_programs.append(self, program, specs, args, kwargs)
 
     def add_loss(self, loss: Any) -> None:
-        """Add to the loss, from within `call`: the sum of what is given.
+        """Add to the loss, from within `call`: the sum of the given tensors.
 
         Args:
             loss: a symbolic value or an array, or a list of them.
@@ -407,7 +407,7 @@ class Layer(Weighted, Building, Hinting):
 
     @property
     def input(self) -> Any:
-        """The symbolic tensors of the layer's first call in a graph.
+        """Symbolic input of the layer's first call in a graph.
 
         Raises:
             AttributeError: it was never called so.
@@ -417,7 +417,7 @@ class Layer(Weighted, Building, Hinting):
 
     @property
     def output(self) -> Any:
-        """What the layer's first call in a graph gave.
+        """Symbolic output of the layer's first call in a graph.
 
         Raises:
             AttributeError: as `input`.
@@ -426,7 +426,7 @@ class Layer(Weighted, Building, Hinting):
 
     @property
     def losses(self) -> list[float]:
-        """What the layer adds to the loss: of its last call on an array, then of its weights.
+        """Losses added by the layer: of its last call on an array, then of its weights.
 
         None in code that is traced: what is compiled counts these by itself.
         """
@@ -445,7 +445,7 @@ class Layer(Weighted, Building, Hinting):
     # Configuration
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Constructor arguments as a dict, for `from_config`."""
         config = {"name": self.name, "trainable": self._trainable, "dtype": None}
         config["dtype"] = dtype_policies.serialize(self.dtype_policy)
         if self.activity_regularizer is not None:
@@ -453,7 +453,7 @@ class Layer(Weighted, Building, Hinting):
         return {**config, **self._given_config(), "dtype": config["dtype"]}
 
     def _given_config(self) -> dict[str, Any]:
-        """The constructor's arguments, where the user's class has some and no `get_config`.
+        """Constructor arguments of a custom class without a `get_config`.
 
         Raises:
             NotImplementedError: some cannot be recorded.
@@ -464,7 +464,7 @@ class Layer(Weighted, Building, Hinting):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new layer, with new weights, from what `get_config` gave.
+        """Create a layer, with new weights, from the dict that `get_config` returned.
 
         The constructor gets the name of a policy; one that is quantized, or a map, itself.
 

@@ -1,4 +1,4 @@
-"""LoRA: a layer whose weight is frozen learns the product of two narrow matrices beside it."""
+"""LoRA: low-rank adaptation of frozen weights by the product of two narrow matrices."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Adaptable(Layer):
     _adapted = "kernel"  # what Keras calls the weight
 
     def _keep_lora(self, lora_rank: Any, lora_alpha: Any) -> None:
-        """Keep the constructor's arguments."""
+        """Store the constructor's arguments."""
         owner = type(self).__name__
         self.lora_rank = positive_int(owner, "lora_rank", lora_rank) if lora_rank else None
         self.lora_alpha = _checked_alpha(owner, lora_alpha, self.lora_rank)
@@ -55,7 +55,7 @@ class Adaptable(Layer):
         a_initializer: Identifier = "he_uniform",
         b_initializer: Identifier = "zeros",
     ) -> None:
-        """Freeze the kernel, or the table of an Embedding, and let two narrow matrices learn.
+        """Enable low-rank adaptation: freeze the kernel or table, and train two narrow matrices.
 
         Compiled models must be compiled again. Files have the sum of all three: who reads one has
         A and B of zeros, which no longer learn, as in Keras.
@@ -111,14 +111,14 @@ class Adaptable(Layer):
         invalidate_programs()
 
     def _lora(self) -> tuple[Variable, Variable, float]:
-        """A, B, and what their product counts."""
+        """A, B, and the factor of their product."""
         assert self.lora_rank is not None
         assert self.lora_alpha is not None
         a, b = (getattr(self, f"lora_{self._adapted}_{side}") for side in "ab")
         return a, b, self.lora_alpha / self.lora_rank
 
     def _read(self) -> tuple[Variable, bool]:
-        """The weight that a program reads, and whether that is all of it."""
+        """Weight that a program reads, and whether it is the whole sum."""
         frozen: Variable = getattr(self, f"_{self._adapted}")
         merges: Merges | None = getattr(_HERE, "merges", None)
         if self.lora_enabled and merges is not None:
@@ -126,7 +126,7 @@ class Adaptable(Layer):
         return frozen, not self.lora_enabled
 
     def _effective(self) -> Any:
-        """The weight; with LoRA the sum: an array, or symbolic in traced code."""
+        """Effective weight; with LoRA the sum: an array, or symbolic in traced code."""
         weight = vars(self).get(f"_{self._adapted}")
         if weight is None:
             raise AttributeError(
@@ -142,7 +142,7 @@ class Adaptable(Layer):
         return weight + operator_of("matmul")(a, b) * np.float32(scale)
 
     def _with_product(self, program: Program, y: Value, by_a: Value) -> Value:
-        """Append `y` plus what `by_a`, the input times A, is times B."""
+        """Append `y` plus `by_a`, the input times A, times B."""
         _, b, scale = self._lora()
         return self._added_to(program, y, emit.linear(program, by_a, b), scale)
 
@@ -160,18 +160,18 @@ class Adaptable(Layer):
         return [_Sum(self, each, a, b) if each is frozen else each for each in kept]
 
     def _lora_config(self) -> dict[str, Any]:
-        """The constructor's arguments, if they say anything."""
+        """Constructor arguments of LoRA, if they are set."""
         if not self.lora_rank:
             return {}
         return {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
 
 
 class AdaptableKernel(Adaptable):
-    """Base of those whose weight is `kernel`."""
+    """Base of adaptable layers whose weight is `kernel`."""
 
     @property
     def kernel(self) -> Any:
-        """The kernel; with LoRA a new array, the kernel and the product of A and B."""
+        """Kernel; with LoRA a new array, the kernel and the product of A and B."""
         return self._effective()
 
     @kernel.setter
@@ -180,7 +180,7 @@ class AdaptableKernel(Adaptable):
 
 
 class Merges:
-    """Weights with LoRA as one weight each, for programs that predict.
+    """Merged weights of LoRA layers, for programs that predict.
 
     Layers that are lowered within a `with` block of it read these.
     """
@@ -201,14 +201,14 @@ class Merges:
         return bool(self._found)
 
     def of(self, layer: Adaptable) -> Variable:
-        """The weight that is the sum of a layer's."""
+        """Merged weight of a layer."""
         found = self._found.get(id(layer))
         if found is None:
             found = self._found[id(layer)] = _Merged(layer)
         return found.whole
 
     def refresh(self) -> None:
-        """Compute the sums of which something has been written since; other threads wait."""
+        """Recompute the sums with changed parts; other threads wait."""
         with self._lock:
             for each in self._found.values():
                 if each.versions != each.now():
@@ -226,11 +226,11 @@ class _Merged:
         self.refresh()
 
     def now(self) -> tuple[int, ...]:
-        """The versions of what it is the sum of."""
+        """Versions of the parts of the sum."""
         return tuple(each.storage.version for each in (self._frozen, self._a, self._b))
 
     def refresh(self) -> None:
-        """Compute the sum."""
+        """Compute kernel + scale * A @ B."""
         versions = self.now()  # what is written meanwhile makes the sum stale
         product = np.matmul(self._a.numpy(), self._b.numpy())
         self.whole.assign(self._frozen.numpy() + product * np.float32(self._scale))
@@ -238,7 +238,7 @@ class _Merged:
 
 
 class _Sum:
-    """A frozen weight and its A and B as files have them: as one.
+    """Frozen weight with its A and B in files: as one.
 
     Args:
         layer: whose they are.
@@ -253,7 +253,7 @@ class _Sum:
         self.name, self.path, self.shape = frozen.name, frozen.path, frozen.shape
 
     def numpy(self) -> NDArray[Any]:
-        """The sum."""
+        """Merged weight, kernel + scale * A @ B."""
         found: NDArray[Any] = np.asarray(self._layer._effective(), np.float32)
         return found
 
@@ -261,7 +261,7 @@ class _Sum:
         return self.numpy().astype(dtype or np.float32, copy=False)
 
     def assign(self, value: Any) -> None:
-        """Let the weight be the value, and A and B zeros."""
+        """Assign the value to the weight, and zeros to A and B."""
         self._frozen.assign(value)
         for side in self._sides:
             side.assign(np.zeros(side.shape, np.float32))

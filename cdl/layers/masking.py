@@ -1,4 +1,4 @@
-"""Masking: steps that are only padding are left out by what comes behind."""
+"""Masking: a mask of padded steps for the layers after it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Masking(SameShape):
-    """``y = x``, with 0 for lines along the last axis all of whose numbers are `mask_value`.
+    """Masking of padding: lines whose numbers all equal `mask_value` become 0 and masked.
 
     Those lines are masked: layers that support masking hand the mask on, and losses and metrics
     count the others only: the loss is the mean over the lines that are left. A layer that does not

@@ -1,4 +1,4 @@
-"""Masks in programs: which lines of a layer's output count."""
+"""Masks in programs: the lines of a layer's output that count."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _WARNED: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def tensor_of(mask: Value) -> KerasTensor:
-    """The symbolic tensor that a mask is to Python code: of bools, without the axis of size 1."""
+    """Symbolic tensor of a mask for Python code: of bools, without the axis of size 1."""
     return KerasTensor((None, *mask.shape[:-1]), "bool")
 
 
 def as_tensor(program: Program, mask: Value) -> Value:
-    """The mask in the shape of `tensor_of`."""
+    """Mask in the shape of `tensor_of`."""
     return program.emit("reshape", (mask,), mask.shape[:-1])
 
 
 def as_lines(program: Program, owner: str, x: Value, mask: Value) -> Value:
-    """A mask of the shape that `tensor_of` gives as that of a value.
+    """Shape of a mask's value from that of `tensor_of`.
 
     Raises:
         ValueError: it does not have one number, or one for all, for each line of the value.
@@ -63,7 +63,7 @@ def arguments(
     is_tensor: Any,
     of_first: bool = False,
 ) -> dict[str, Any]:
-    """What a `call` is told of masks, by argument, where its caller says nothing.
+    """Mask arguments of a `call`, where its caller gives none.
 
     With one argument of tensors it is `mask`, nested as they are; with several, the mask of
     ``query`` is ``query_mask``, as in Keras.
@@ -100,7 +100,7 @@ def arguments(
 def of_outputs(
     layer: Layer, program: Program, spec: Any, inputs: Any, outputs: Any, told: Any = None
 ) -> None:
-    """Gives what a layer puts out its masks; one mask is that of the first output.
+    """Set the masks of a layer's outputs; a single mask is that of the first.
 
     A mask that the call was told goes on in place of that of the inputs, as in Keras.
 
@@ -137,14 +137,14 @@ def _give(values: list[Any], masks: list[Value | None]) -> None:
 
 
 def _as_mask(program: Program, told: Value) -> Value:
-    """What `as_tensor` gave, as a mask again."""
+    """Mask from the value of `as_tensor`."""
     return program.emit("reshape", (told,), (*told.shape, 1))
 
 
 def _computed(
     layer: Layer, program: Program, spec: Any, inputs: Any, told: Any
 ) -> list[Value | None]:
-    """What `compute_mask` makes of the inputs and their masks, one for each output."""
+    """Masks of the outputs by `compute_mask`, one for each."""
     tensors = tree.map_structure(
         lambda t: KerasTensor(t.shape, t.dtype) if isinstance(t, KerasTensor) else t, spec
     )

@@ -1,4 +1,4 @@
-"""A layer's call on arrays: a program of its own, or the user's `call` as it stands."""
+"""Layer calls on arrays: by a program, or by the custom `call` itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def mask_for(layer: Layer, x: NDArray[Any], mask: Any) -> NDArray[Any]:
-    """A mask as an array with a number for each line of `x`."""
+    """Mask as an array with a number for each line of `x`."""
     owner = f"{type(layer).__name__} {layer.name!r}"
     if not layer.takes_mask:
         raise TypeError(f"{owner}: mask must be None, since the layer does not look at it")
@@ -39,7 +39,7 @@ def mask_for(layer: Layer, x: NDArray[Any], mask: Any) -> NDArray[Any]:
 
 
 def whole_as(x: NDArray[Any], output: NDArray[Any], owner: str) -> NDArray[Any]:
-    """Integers and bools that a layer has moved as such again; they went through as floats.
+    """Integers and bools converted back after a layer moved them as floats.
 
     Raises:
         ValueError: an integer that float32 does not have.
@@ -58,7 +58,7 @@ def whole_as(x: NDArray[Any], output: NDArray[Any], owner: str) -> NDArray[Any]:
 def run_script(
     layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], build: bool = True
 ) -> Any:
-    """What the user's `call` gives for arrays; the first time builds the layer.
+    """Output of a custom `call` for arrays; the first call builds the layer.
 
     Args:
         layer: of a class of the user's.
@@ -89,7 +89,7 @@ def run_script(
 
 
 def _penalize(layer: Layer, outputs: Any) -> None:
-    """Keep the penalty of what a call on arrays gave, by sample, for `losses`."""
+    """Store the activity penalty of an output on arrays, by sample, for `losses`."""
     if layer.activity_regularizer is None:
         return
     layer._activity = 0.0

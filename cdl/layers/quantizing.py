@@ -1,4 +1,4 @@
-"""Quantizing: what each layer has of `quantize`."""
+"""Quantizing: the `quantize` of layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Quantizing:
-    """Mixin of layers: `quantize`, which layers with integer weights do."""
+    """Mixin of layers: `quantize`, for layers with integer weights."""
 
     name: str
     built: bool
@@ -20,7 +20,7 @@ class Quantizing:
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """What the layer computes in."""
+        """Dtype policy of the layer."""
         raise NotImplementedError
 
     def quantize(self, mode: Any = None, config: Any = None, *, type_check: bool = True) -> None:
@@ -46,7 +46,7 @@ class Quantizing:
     def _prepared_quantize(
         self, mode: Any, config: QuantizationConfig, type_check: bool
     ) -> Callable[[], None]:
-        """A function that replaces the weights; what can fail has been done, and nothing changed.
+        """Function that replaces the weights, after all that can fail has been done.
 
         Raises:
             ValueError: as `quantize`.

@@ -1,4 +1,4 @@
-"""ReversibleEmbedding: from numbers to rows of a table, and from rows to scores of all numbers."""
+"""ReversibleEmbedding: an embedding table, also as the output projection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class ReversibleEmbedding(Embedding):
-    """``y = embeddings[x]``, or with ``reverse=True`` ``y = x @ transpose(embeddings)``.
+    """Embedding with a reverse projection: ``embeddings[x]``, or ``x @ transpose(embeddings)``.
 
     A language model calls it twice: on tokens, and on what it has made of them.
 
@@ -82,7 +82,7 @@ class ReversibleEmbedding(Embedding):
         )
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the table, and the matrix of the way back if it is another one."""
+        """Create the table, and the matrix of the reverse projection if it is another one."""
         if self.built:
             return
         super().build(input_shape)
@@ -95,7 +95,7 @@ class ReversibleEmbedding(Embedding):
             )
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
-        """Rows of the table; or scores of all numbers, from what has the length of a row."""
+        """Rows of the table; or with `reverse` scores of all integers."""
         if not reverse:
             return super().call(inputs)
         if self._is_quantized:
@@ -158,7 +158,7 @@ class ReversibleEmbedding(Embedding):
             each.assign(value)
 
     def _back_as_integers(self, values: Any, mode: str, quantizer: Any) -> tuple[Any, ...]:
-        """The integers of the way back as they are kept, their scales, and the zeros of groups."""
+        """Integers of the reverse projection as they are stored, with scales and zeros."""
         if mode == "int4" and self._block:
             integers, scale, zero = abs_max_quantize_grouped_with_zero_point(
                 values, self._block, to_numpy=True
@@ -172,7 +172,7 @@ class ReversibleEmbedding(Embedding):
         return integers, np.squeeze(scale, axis=0)
 
     def _back(self, program: Program) -> Value:
-        """Append the table of the way back as numbers, which all samples share."""
+        """Append the matrix of the reverse projection as numbers, which all samples share."""
         rows, columns = shape = (self.input_dim, self.output_dim)
         name = "embeddings" if self.tie_weights else "reverse_embeddings"
         weight = self._embeddings if self.tie_weights else self.reverse_embeddings
@@ -199,7 +199,7 @@ class ReversibleEmbedding(Embedding):
         return found + [each for each in own if each is not None]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
-        """None: what the layer gives from numbers has its mask by itself."""
+        """None: the layer sets the mask of its outputs itself."""
 
     def compute_output_shape(self, input_shape: Shape, reverse: bool = False) -> Shape:
         """The input's shape with a last axis of `output_dim`; or with `input_dim` as its last."""

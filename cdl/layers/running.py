@@ -1,4 +1,4 @@
-"""What layers that build or run hand on to those within: names, mode, float32."""
+"""Context of layers that build or run: names, training mode, dtype."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RUNNING = threading.local()  # its names: of the layers that build or run; its 
 
 @contextlib.contextmanager
 def name_scope(layer: Layer) -> Iterator[None]:
-    """While the body builds or runs a layer, its name is in front of those of what it makes."""
+    """Context that puts a layer's name before those of variables made within."""
     stack = _RUNNING.__dict__.setdefault("names", [])
     if stack and stack[-1] is layer:
         yield
@@ -35,20 +35,20 @@ def name_scope(layer: Layer) -> Iterator[None]:
 
 
 def path_of(layer: Any) -> str:
-    """The names of the layers that build or run, and of one within them, as a path."""
+    """Path: the names of the layers that build or run, and of one within them."""
     stack = _RUNNING.__dict__.get("names", [])
     outer = stack[:-1] if stack and stack[-1] is layer else stack
     return "/".join([*(each.name for each in outer), layer.name])
 
 
 def training_around() -> bool | None:
-    """The `training` of the call on arrays in which this one is made; None: it says nothing."""
+    """Training mode of the surrounding call on arrays; None without one."""
     return _RUNNING.__dict__.get("training")
 
 
 @contextlib.contextmanager
 def call_context(training: bool | None) -> Iterator[None]:
-    """Calls on arrays in the body are of this mode, unless they say otherwise."""
+    """Context of the training mode of calls on arrays, unless they set it."""
     before = training_around()
     _RUNNING.training = training
     try:

@@ -1,4 +1,4 @@
-"""SameShape: base of the layers whose output has the shape of their input."""
+"""SameShape: base of layers whose output has the shape of their input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SameShape(Layer):
-    """A layer whose output has the input's shape, and which hands a mask on.
+    """Base of layers whose output has the input's shape, and which pass a mask on.
 
     Subclasses that work along an axis keep it as `axis`: an int, or a list of them.
     """
@@ -38,11 +38,11 @@ class SameShape(Layer):
 
     @property
     def _takes_numbers(self) -> bool:
-        """Whether a call may be given a single number: each element is by itself."""
+        """Whether a call takes a single number: each element is by itself."""
         return bool(self.axis == ())
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's shape.
+        """Shape of the input.
 
         Raises:
             ValueError: the layer works along an axis that the input does not have.
@@ -57,7 +57,7 @@ class SameShape(Layer):
 
 
 class AlongLines(SameShape):
-    """A layer that works along its `axis`: along that of the lines, unless told otherwise."""
+    """Base of layers along an `axis`: the last one by default."""
 
     @property
     def by_lines(self) -> bool:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""Shapes as users give them to layers."""
+"""Checks of shapes that users give to layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Shape = tuple[int | None, ...]
 
 
 def given_input_shape(owner: str, kwargs: dict[str, Any]) -> Shape | None:
-    """The shape of one sample that `input_dim` or `input_shape` gives, taken out of `kwargs`."""
+    """Sample shape of `input_dim` or `input_shape`, removed from `kwargs`."""
     if "input_dim" in kwargs:
         dim = kwargs.pop("input_dim")
         return None if dim is None else (positive_int(owner, "input_dim", dim),)
@@ -19,7 +19,7 @@ def given_input_shape(owner: str, kwargs: dict[str, Any]) -> Shape | None:
 
 
 def checked_shape(owner: str, name: str, shape: Any) -> Shape:
-    """A shape as a tuple of sizes, None for those that are not known.
+    """Shape as a tuple of sizes, None for unknown ones.
 
     Raises:
         ValueError: no tuple or list of sizes.
@@ -33,7 +33,7 @@ def checked_shape(owner: str, name: str, shape: Any) -> Shape:
 
 
 def axes_within(owner: str, axis: Any, shape: Shape) -> tuple[int, ...]:
-    """The axes of a shape, batch axis included, that `axis` (an int or several) means; sorted.
+    """Sorted axes of a shape, batch axis included, for `axis` (an int or several).
 
     Raises:
         ValueError: the shape has no such axis, or it is named twice.
@@ -49,7 +49,7 @@ def axes_within(owner: str, axis: Any, shape: Shape) -> tuple[int, ...]:
 
 
 def sizes_of(owner: str, axes: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
-    """The sizes of some axes of a shape, the batch axis being none of them.
+    """Sizes of some axes of a shape, the batch axis being none of them.
 
     Raises:
         ValueError: one of them is the batch axis, or has a size that is not known.
@@ -63,14 +63,14 @@ def sizes_of(owner: str, axes: tuple[int, ...], shape: Shape) -> tuple[int, ...]
 
 
 def image_of(shape: Shape, data_format: str) -> tuple[Shape, int | None]:
-    """The sizes of the images of a batch, and how many channels they have."""
+    """Sizes of the images of a batch, and the number of their channels."""
     if data_format == "channels_last":
         return shape[1:-1], shape[-1]
     return shape[2:], shape[1]
 
 
 def batch_of(samples: int | None, sizes: Shape, channels: int | None, data_format: str) -> Shape:
-    """The shape of a batch of images."""
+    """Shape of a batch of images."""
     if data_format == "channels_last":
         return (samples, *sizes, channels)
     return (samples, channels, *sizes)

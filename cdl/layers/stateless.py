@@ -1,4 +1,4 @@
-"""A call of a layer or model with other values of its variables, which stay as they are."""
+"""Stateless calls: with other values of the variables, which stay as they are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def stateless_call(
     return_losses: bool,
     kwargs: dict[str, Any],
 ) -> tuple[Any, ...]:
-    """What `Layer.stateless_call` does, all of it."""
+    """Call a layer with other variables: all of `Layer.stateless_call`."""
     owner = f"{type(layer).__name__}: stateless_call"
     if not layer.built:
         raise ValueError(
@@ -65,7 +65,7 @@ def stateless_call(
 
 
 def _place(generators: list[Any], states: list[Any]) -> int:
-    """Which draw comes next, by the states of all generators: equal ones give equal numbers.
+    """Number of the next draw, by the states of all generators: equal ones give equal numbers.
 
     A program has the seeds that it was made with, so other ones count here.
     """
@@ -76,7 +76,7 @@ def _place(generators: list[Any], states: list[Any]) -> int:
 
 
 def _count(generators: list[Any], before: list[Any]) -> None:
-    """Have the generators that a program drew from stand one draw further on.
+    """Advance the generators that a program drew from by one draw.
 
     Args:
         generators: all that may be.

@@ -1,4 +1,4 @@
-"""Which layers and weights a layer of the user's holds in its attributes."""
+"""Tracking of layers and weights in a layer's attributes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _clock = itertools.count()  # ticks where a layer is made, and where one may be 
 
 
 class Tracking:
-    """Mixin of layers: what stands in the attributes, in the order in which it was put there."""
+    """Mixin of layers: layers, metrics and variables in attributes, in the order of assignment."""
 
     _made: int = 0  # the order of creation among all layers
     _weights: list[Variable]
@@ -40,7 +40,7 @@ class Tracking:
             cls.__setattr__ = _set_and_noted  # type: ignore[method-assign, assignment]
 
     def _sublayers(self) -> list[Any]:
-        """The layers in attributes, also in lists and dicts there, each once.
+        """Layers in attributes, also in lists and dicts there, each once.
 
         One that was made after its list had become an attribute was put there when it was made:
         two lists to which a loop appends take turns, as they do in Keras.
@@ -58,7 +58,7 @@ class Tracking:
         return [thing for _, thing in sorted(found.values(), key=lambda pair: pair[0])]
 
     def _direct_metrics(self) -> list[Metric]:
-        """The metrics in attributes, also in lists and dicts there, each once."""
+        """Metrics in attributes, also in lists and dicts there, each once."""
         found = {
             id(thing): thing
             for name, value in vars(self).items()
@@ -70,7 +70,7 @@ class Tracking:
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics in attributes of the layer and of the layers within it."""
+        """Metrics in attributes of the layer and of the layers within it."""
         if self._given is None:
             return []
         inner = [metric for layer in self._sublayers() for metric in layer.metrics]
@@ -78,11 +78,11 @@ class Tracking:
 
     @property
     def metrics_variables(self) -> list[Any]:
-        """The states of these metrics."""
+        """States of these metrics."""
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def _direct_variables(self) -> list[Any]:
-        """The weights of `add_weight`, and the variables that were made otherwise and kept.
+        """Weights of `add_weight`, and other variables in attributes.
 
         Raises:
             ValueError: a variable of float64 among these is to be trained.
@@ -103,7 +103,7 @@ class Tracking:
         return list(found.values())
 
     def _flatten_layers(self, include_self: bool = True, recursive: bool = True) -> list[Any]:
-        """The layer itself and all layers within it, at whatever depth, each once.
+        """Layer itself and all layers within it, at any depth, each once.
 
         Keras's own tests call this and `_seed_generators`.
 
@@ -123,7 +123,7 @@ class Tracking:
 
     @property
     def _seed_generators(self) -> list[Any]:
-        """One for each stream of random numbers of the layer's own, in attributes."""
+        """Seed generators in attributes, one per stream of random numbers."""
         return [
             thing
             for name, value in vars(self).items()
@@ -133,11 +133,11 @@ class Tracking:
         ]
 
     def _kept(self) -> tuple[dict[str, Any], list[Variable], set[Variable]]:
-        """What `_put_back` needs to undo a `build` that begins now."""
+        """State for `_put_back`, to undo a `build` that begins now."""
         return dict(vars(self)), list(self._weights), set(self._frozen)
 
     def _put_back(self, kept: tuple[dict[str, Any], list[Variable], set[Variable]]) -> None:
-        """Be as before `build`: without the weights and layers that it has made."""
+        """Restore the state before `build`: without the weights and layers that it made."""
         attributes, self._weights[:], frozen = kept
         self.built = False
         self._frozen.clear()
@@ -154,7 +154,7 @@ class Tracking:
                     del vars(self)[name]
 
     def _ruled(self, name: str, value: Any) -> Any:
-        """The rule of a weight that is there already, which gets it too; the value where none is.
+        """Set a rule of an existing weight; the rule as the weight has it, else the value.
 
         Args:
             name: of an attribute that ends in `_regularizer` or `_constraint`.
@@ -172,7 +172,7 @@ class Tracking:
 
 
 def _set_and_noted(self: Tracking, name: str, value: Any) -> None:
-    """Set an attribute of a layer of the user's, and note when, if there may be layers in it."""
+    """Set an attribute of a custom layer, and record when, if there may be layers in it."""
     if isinstance(value, (Tracking, list, tuple, dict)):
         vars(self).setdefault("_set_at", {})[name] = next(_clock)
     set_and_count(self, name, value)
@@ -184,7 +184,7 @@ Tracking.__delattr__ = delete_and_count  # type: ignore[method-assign]
 
 
 def now() -> int:
-    """A number that is larger than all before it."""
+    """Next number of a counter, larger than all before."""
     return next(_clock)
 
 
@@ -192,7 +192,7 @@ _NESTING = (list, tuple, dict)
 
 
 def things_in(value: Any) -> Sequence[Any]:
-    """What is in lists, tuples and dicts, at whatever depth; the thing itself if it is none."""
+    """Leaves of lists, tuples and dicts, at any depth; the object itself if it is none."""
     if not isinstance(value, _NESTING):
         return (value,)
     parts = value.values() if isinstance(value, dict) else value

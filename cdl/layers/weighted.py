@@ -31,7 +31,7 @@ _changes = 0
 
 
 def changes() -> int:
-    """How often layers got weights or changed their `trainable`: if it has not moved, none did."""
+    """Version of the structure of layers: it grows with new weights and changes of `trainable`."""
     return _changes
 
 
@@ -41,7 +41,7 @@ def _has_changed() -> None:
 
 
 def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> list[Any]:
-    """The values of `given`, of which `args` are the first."""
+    """Values of `given` by place, of which `args` are the first."""
     owner = f"{owner}: add_weight"
     if len(args) > len(given):
         raise TypeError(f"{owner} takes at most {len(given)} positional arguments, got {len(args)}")
@@ -58,7 +58,7 @@ def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> 
 
 
 class Weighted(Tracking, Quantizing):
-    """Mixin of layers: weights."""
+    """Mixin of layers: weights, variables and dtype policy."""
 
     name: str
     _trainable: bool
@@ -83,7 +83,7 @@ class Weighted(Tracking, Quantizing):
         name: str | None = None,
         matrix: bool | None = None,
     ) -> Variable:
-        """A new weight of this layer; to be called in `build` or `__init__`.
+        """Create a weight of this layer; to be called in `build` or `__init__`.
 
         Args:
             args: `shape`, `initializer` and `dtype` may be given without their names.
@@ -162,7 +162,7 @@ class Weighted(Tracking, Quantizing):
         return weight
 
     def add_variable(self, shape: Sequence[int], initializer: Any, **options: Any) -> Variable:
-        """The same as `add_weight`, of which it takes the other arguments by name."""
+        """Create a weight as `add_weight`, with its other arguments by name."""
         return self.add_weight(shape, initializer, **options)
 
     def _is_closed(self) -> bool:
@@ -171,12 +171,12 @@ class Weighted(Tracking, Quantizing):
 
     @property
     def weights(self) -> list[Variable]:
-        """All weights: those that can be trained, then the others, then those of layers within."""
+        """All weights: trainable ones, then the others, then those of layers within."""
         return self._gathered("weights", *self._sorted_variables())
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        """The weights that training changes; none if the layer is not trainable."""
+        """Weights that training changes; none if the layer is not trainable."""
         if not self._trainable:
             return []
         trained, _ = self._sorted_variables()
@@ -184,7 +184,7 @@ class Weighted(Tracking, Quantizing):
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training leaves alone; all if the layer is not trainable."""
+        """Weights that training leaves alone; all if the layer is not trainable."""
         if not self._trainable:
             return self.weights
         trained, others = self._sorted_variables()
@@ -192,7 +192,7 @@ class Weighted(Tracking, Quantizing):
         return self._gathered("non_trainable_weights", frozen, others)
 
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
-        """The layer's own weights: those that can be trained, and the others."""
+        """Own weights: trainable ones, and the others."""
         sides: tuple[list[Variable], list[Variable]] = ([], [])
         frozen = self._frozen
         for weight in self._direct_variables():
@@ -200,16 +200,16 @@ class Weighted(Tracking, Quantizing):
         return sides
 
     def _filed_variables(self) -> list[Any]:
-        """What files have of the layer's own weights, in order: each has a shape and `assign`."""
+        """Own weights as in files, in order: each has a shape and `assign`."""
         trained, others = self._sorted_variables()
         return [*trained, *others]
 
     def _is_frozen(self, weight: Variable | State) -> bool:
-        """Whether a weight of the layer's own is one that is never trained."""
+        """Whether an own weight is never trained."""
         return weight in self._frozen or isinstance(weight, State)
 
     def _gathered(self, what: str, *variables: list[Any]) -> list[Any]:
-        """The layer's own variables, and those of the layers within it, each once."""
+        """Own variables, and those of the layers within, each once."""
         found = {id(weight): weight for part in variables for weight in part}
         for layer in self._sublayers():
             for weight in getattr(layer, what):
@@ -218,13 +218,13 @@ class Weighted(Tracking, Quantizing):
 
     @property
     def variables(self) -> list[Any]:
-        """The weights, and the states of the seed generators, each behind those of its layer."""
+        """Weights, and the states of the seed generators, each after those of its layer."""
         states = [generator.state for generator in self._seed_generators]
         return self._gathered("variables", *self._sorted_variables(), states)
 
     @property
     def dtype_policy(self) -> DTypePolicy:
-        """Which dtype the layer computes in and which its weights have; may be set.
+        """Dtype policy: the compute dtype and the dtype of the weights; may be set.
 
         Raises:
             ValueError: set to what is no policy.
@@ -247,46 +247,46 @@ class Weighted(Tracking, Quantizing):
             self.quantize(policy.quantization_mode)
 
     def _own_policy(self) -> DTypePolicy:
-        """The policy, or what a map of policies has for the layer's path."""
+        """Policy, or the entry of a map of policies for the layer's path."""
         policy = self._dtype_policy
         return policy[self.path] if isinstance(policy, DTypePolicyMap) and self.path else policy
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype that the layer computes in, and that its outputs have."""
+        """Dtype of the computation and of the outputs."""
         return self._own_policy().compute_dtype
 
     @property
     def input_dtype(self) -> str:
-        """The dtype that floats are cast to when the layer is called, but for `autocast=False`."""
+        """Dtype that float inputs are cast to, except with `autocast=False`."""
         return self.compute_dtype
 
     @property
     def variable_dtype(self) -> str:
-        """The dtype of the weights."""
+        """Dtype of the weights."""
         return self._own_policy().variable_dtype
 
     @property
     def dtype(self) -> str:
-        """The same as `variable_dtype`, but for layers of texts and for inputs."""
+        """Dtype of the weights, `variable_dtype`, but for layers of texts and for inputs."""
         return self.variable_dtype if self._told_dtype is None else self._told_dtype
 
     def _output_dtype(self) -> str | None:
-        """The dtype of floats that it gives; None where others than itself say that."""
+        """Dtype of float outputs; None where others determine it."""
         dtype = self.compute_dtype
         return dtype if dtype in FLOATS else None
 
     def _symbolic_dtype(self) -> str:
-        """The dtype of a symbolic tensor that it gives for one of floats."""
+        """Dtype of a symbolic output for a float input."""
         return self._output_dtype() or floatx()
 
     def _input_dtype(self) -> str | None:
-        """The dtype that floats are cast to before it computes with them; None: they are not."""
+        """Dtype that floats are cast to before the computation; None: they are not."""
         dtype = self.compute_dtype
         return dtype if self.autocast and dtype in FLOATS else None
 
     def _autocast_dtype(self, around: str | None) -> str | None:
-        """The dtype of 16 bits in which it reads weights that autocast; None: each in its own.
+        """Dtype of 16 bits for reading weights that autocast; None: each in its own.
 
         As in Keras one with `autocast=False` takes none from the layer around it, but has its own.
 
@@ -300,17 +300,17 @@ class Weighted(Tracking, Quantizing):
 
     @property
     def quantization_mode(self) -> str | None:
-        """How the weights are quantized, such as "int8"; None if they are not."""
+        """Mode of quantization of the weights, such as "int8"; None if they are not quantized."""
         return self._own_policy().quantization_mode
 
     @property
     def path(self) -> str:
-        """The first part of the paths of the weights: the names of those that built it, its own."""
+        """Prefix of the weights' paths: the names of the layers that built it, and its own."""
         return self._path
 
     @property
     def trainable_variables(self) -> list[Variable]:
-        """The same as `trainable_weights`."""
+        """Keras's other name of `trainable_weights`."""
         return self.trainable_weights
 
     @property
@@ -362,7 +362,7 @@ class Weighted(Tracking, Quantizing):
         assign_all(zip(variables, arrays, strict=True))
 
     def count_params(self) -> int:
-        """How many numbers the weights are.
+        """Number of scalars in the weights.
 
         Raises:
             ValueError: the layer is not built, so that this is not known.
@@ -375,7 +375,7 @@ class Weighted(Tracking, Quantizing):
         return sum(int(np.prod(weight.shape)) for weight in self.weights)
 
     def save_own_variables(self, store: Any) -> None:
-        """Put the weights that no layer within holds into a store, by "0", "1" ...
+        """Save the weights that no layer within holds to a store, by "0", "1" ...
 
         A subclass may override this, and `load_own_variables` with it.
 
@@ -386,7 +386,7 @@ class Weighted(Tracking, Quantizing):
             store[str(i)] = weight.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        """Assign what `save_own_variables` put there.
+        """Load the store that `save_own_variables` filled.
 
         Raises:
             ValueError: another number of arrays, or another shape.

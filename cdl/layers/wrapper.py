@@ -1,4 +1,4 @@
-"""Wrapper: base of layers that do something around another layer."""
+"""Wrapper: base of layers around another layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Wrapper(Layer):
-    """Base of layers that hold another one; a subclass has a `call` that calls `self.layer`.
+    """Base of layers around another one; a subclass has a `call` that calls `self.layer`.
 
     Args:
         layer: the layer.
@@ -43,14 +43,14 @@ class Wrapper(Layer):
         return found if self.layer in found else [self.layer, *found]
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the layer as its config."""
+        """Constructor arguments as a dict, the layer as its config."""
         return {**super().get_config(), "layer": serialize(self.layer)}
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new layer around a new one.
+        """Create a layer around a new one, from the dict that `get_config` returned.
 
         Args:
             config: what `get_config` gave.
@@ -62,7 +62,7 @@ class Wrapper(Layer):
 
 
 def in_dtype_of(layer: Layer, within: Layer, outputs: Any) -> Any:
-    """What the layer within gave, in the dtype of the policy of the layer around it."""
+    """Output of the wrapped layer in the compute dtype of the layer around it."""
     dtype = layer._output_dtype()
     if dtype in (None, within._output_dtype()):
         return outputs

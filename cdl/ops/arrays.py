@@ -1,4 +1,4 @@
-"""What eager functions have in common: arrays of the dtype that Keras computes in."""
+"""Common parts of eager functions: arrays of the dtype that Keras computes in."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def real(x: ArrayLike) -> Array:
-    """An array of floating-point numbers: whole ones become float32."""
+    """Array of floating-point numbers: integers become float32."""
     array = np.asarray(x)
     known = array.dtype.kind in "fc" or array.dtype.name == "bfloat16"
     return array if known else array.astype(np.float32)
 
 
 def as_dtype(x: ArrayLike, dtype: Any) -> Array:
-    """An array of a dtype; None leaves it."""
+    """Array of a dtype; None leaves it."""
     array = np.asarray(x)
     return array if dtype is None else astype(array, standardize_dtype(dtype))
 
 
 def shape_of(x: Any) -> tuple[Any, ...]:
-    """The shape of a tensor of any kind, None for sizes that are not known and for the samples."""
+    """Shape of a tensor of any kind, None for unknown sizes and for the samples."""
     if not hasattr(x, "shape"):
         return np.shape(x)
     if not getattr(x, "rows_per_sample", 0):
@@ -57,7 +57,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def count_arg(function: str, argument: str, n: ArrayLike, most: int | None = None) -> int:
-    """A count from 0 to `most`, as an int.
+    """Check a count from 0 to `most`, as an int.
 
     Raises:
         ValueError: it is no whole number, or not in this range.
@@ -69,12 +69,12 @@ def count_arg(function: str, argument: str, n: ArrayLike, most: int | None = Non
 
 
 def axis_arg(axis: Any) -> Any:
-    """An axis, or several, as NumPy takes it."""
+    """Check an axis, or several, as NumPy takes it."""
     return tuple(axis) if isinstance(axis, list) else axis
 
 
 def shape_arg(shape: Any) -> tuple[int, ...]:
-    """A shape as NumPy takes it: of an int, a list, a tuple or an array."""
+    """Check a shape as NumPy takes it: an int, a list, a tuple or an array."""
     if isinstance(shape, np.ndarray):
         shape = shape.tolist()
     sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
@@ -87,7 +87,7 @@ def shape_arg(shape: Any) -> tuple[int, ...]:
 
 
 def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
-    """A shape for a tensor: its first size stands for the number of samples if it is None or that.
+    """Shape for a tensor: its first size is the number of samples if it is None or equal.
 
     Args:
         x: the tensor; None if the shape is that of a new one.
@@ -114,7 +114,7 @@ def along_samples(x: Any, axis: int | Sequence[int]) -> bool:
 
 
 def samples_apart(x: Any, axis: Any) -> str:
-    """What to do instead of working along the axis of the samples; "" if nobody does."""
+    """Advice instead of working along the axis of the samples; "" if it is not needed."""
     if not along_samples(x, axis):
         return ""
     place = ("first", "second", "third", "fourth", "fifth")[x.batch_axis]

@@ -15,7 +15,7 @@ _HINT = "work on arrays; layers.STFTSpectrogram and MelSpectrogram are compiled"
 
 
 def _complex(name: str, x: Any) -> Any:
-    """One complex array of a pair.
+    """Complex array of a pair.
 
     Raises:
         ValueError: no pair of arrays of floats of one shape.
@@ -35,25 +35,25 @@ def _pair(x: Any) -> tuple[Any, Any]:
 
 @operation(untraced=_HINT)
 def fft(x: Any) -> Any:
-    """The Fourier transform along the last axis: (real, imaginary) of (real, imaginary)."""
+    """Fourier transform along the last axis: (real, imaginary) of (real, imaginary)."""
     return _pair(np.fft.fft(_complex("fft", x)))
 
 
 @operation(untraced=_HINT)
 def fft2(x: Any) -> Any:
-    """The Fourier transform along the last two axes: (real, imaginary) of (real, imaginary)."""
+    """Fourier transform along the last two axes: (real, imaginary) of (real, imaginary)."""
     return _pair(np.fft.fft2(_complex("fft2", x)))
 
 
 @operation(untraced=_HINT)
 def ifft2(x: Any) -> Any:
-    """What `fft2` is the transform of."""
+    """Inverse Fourier transform along the last two axes, as of `fft2`."""
     return _pair(np.fft.ifft2(_complex("ifft2", x)))
 
 
 @operation(untraced=_HINT)
 def rfft(x: ArrayLike, fft_length: int | None = None) -> Any:
-    """The first half of the Fourier transform of real numbers, along the last axis.
+    """Fourier transform of real numbers along the last axis, its first half.
 
     Args:
         x: numbers.
@@ -64,7 +64,7 @@ def rfft(x: ArrayLike, fft_length: int | None = None) -> Any:
 
 @operation(untraced=_HINT)
 def irfft(x: Any, fft_length: int | None = None) -> Any:
-    """What `rfft` is the transform of.
+    """Inverse Fourier transform to real numbers, as of `rfft`.
 
     Args:
         x: real and imaginary parts.
@@ -74,7 +74,7 @@ def irfft(x: Any, fft_length: int | None = None) -> Any:
 
 
 def window_values(name: str, window: Any, length: int) -> Any:
-    """The factors of a window.
+    """Factors of a window.
 
     Args:
         name: who asks, for errors.
@@ -94,14 +94,14 @@ def window_values(name: str, window: Any, length: int) -> Any:
 
 
 def _check_sizes(name: str, length: Any, stride: Any, fft_length: Any) -> None:
-    """Refuse lengths of windows that are no positive ints."""
+    """Check lengths of windows, positive ints."""
     positive_int(name, "sequence_length", length)
     positive_int(name, "sequence_stride", stride)
     positive_int(name, "fft_length", fft_length)
 
 
 def _padded_window(name: str, window: Any, length: int, fft_length: int) -> Any:
-    """The window in the middle of zeros."""
+    """Window in the middle of zeros."""
     if fft_length < length:
         raise expected(name, "fft_length", f"at least sequence_length={length}", fft_length)
     if window is None:
@@ -120,7 +120,7 @@ def stft(
     window: Any = "hann",
     center: bool = True,
 ) -> Any:
-    """Fourier transforms of windows of the last axis: (real, imaginary), (..., windows, n).
+    """Short-time Fourier transform of the last axis: (real, imaginary), (..., windows, n).
 
     Args:
         x: numbers.
@@ -150,7 +150,7 @@ def istft(
     window: Any = "hann",
     center: bool = True,
 ) -> Any:
-    """What `stft` gives the transforms of, by least squares.
+    """Inverse short-time Fourier transform, by least squares.
 
     Args:
         x: real and imaginary parts.

@@ -1,4 +1,4 @@
-"""Parts of values by their places, and what goes line by line along an axis."""
+"""Lowering of indexing, and of ops line by line along an axis."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 def cut(
     program: Program, value: Value, axis: int, start: Any, stop: Any, step: Any = None
 ) -> Value:
-    """A part of a value along an axis, as a slice of Python."""
+    """Slice of a value along an axis."""
     places = range(value.shape[axis])[slice(start, stop, step)]
     return emit.pick(program, value, axis, places)
 
 
 def chosen(program: Program, value: Value, places: Any, axis: int) -> Value:
-    """The elements at fixed places along an axis; negative ones count from the end."""
+    """Elements at fixed places along an axis; negative ones count from the end."""
     n = value.shape[axis]
     return emit.pick(program, value, axis, [int(i) + n * (i < 0) for i in np.ravel(places)])
 
 
 def gathered(program: Program, x: Any, indices: LoweredTensor, axis: int, label: str) -> Value:
-    """What a shared operand has at the places of a term along an axis, which these stand for."""
+    """Elements of a shared operand at the places of a term along an axis."""
     variable, n = getattr(x, "variable", None), len(x.shape)
     if axis == 0:
         table = value_of(program, x) if variable is None else variable
@@ -48,7 +48,7 @@ def gathered(program: Program, x: Any, indices: LoweredTensor, axis: int, label:
 def taken_along(
     program: Program, spec: KerasTensor, x: Any, indices: ArrayLike, axis: int
 ) -> Value:
-    """Of each line of x along an axis what stands at the places of its own."""
+    """Elements of each line of x along an axis, at the places of its own."""
     at = axis % len(spec.shape)
     whole = list(spec.shape)
     whole[at] = x.shape[at]
@@ -58,7 +58,7 @@ def taken_along(
 
 
 def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
-    """For each number of x a line of n zeros with a 1 in its place."""
+    """One-hot vectors of length n for the numbers of x."""
     value = value_of(program, x)
     y = program.emit("encode", (value,), (*value.shape, n), one_hot=1, counts=0)
     if isinstance(x, LoweredTensor):
@@ -67,18 +67,18 @@ def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
 
 
 def repeated(program: Program, value: Value, axis: int, count: int) -> Value:
-    """A value several times, one behind the other, along an axis."""
+    """Value several times, one after the other, along an axis."""
     return emit.concat(program, [value] * count, axis)
 
 
 def lines(program: Program, value: Value, axis: int, count: int) -> Value:
-    """A value of size 1 along an axis with that size made `count`."""
+    """Value of size 1 along an axis broadcast to `count`."""
     shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
     return emit.broadcast(program, value, shape)
 
 
 def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
-    """The product of matrices, the last two axes of both operands; either may be one vector."""
+    """Matrix product of the last two axes of both operands; either may be one vector."""
     a, b = value_of(program, x1), value_of(program, x2)
     n, m = len(x1.shape), len(x2.shape)
     if not b.shared:
@@ -93,14 +93,14 @@ def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
 
 
 def _without(program: Program, value: Value, axis: int, n: int) -> Value:
-    """A shared value of n axes without that of size 1 that meets the samples, if it has one."""
+    """Shared value of n axes without an axis of size 1 that meets the samples."""
     if not value.shared or not 0 <= axis < n - 2:
         return value
     return emit.reshape(program, value, value.shape[:axis] + value.shape[axis + 1 :])
 
 
 def cumulated(program: Program, spec: KerasTensor, x: ArrayLike, axis: Any, kind: str) -> Value:
-    """The sums or products ("sum" or "prod") of all numbers up to each one along an axis."""
+    """Cumulative "sum" or "prod" along an axis."""
     value = value_of(program, x)
     if axis is None:
         value, at = emit.reshape(program, value, spec.sample_shape), 0
@@ -110,7 +110,7 @@ def cumulated(program: Program, spec: KerasTensor, x: ArrayLike, axis: Any, kind
 
 
 def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
-    """The numbers along an axis in ascending order, and their places."""
+    """Sorted numbers along an axis, and their places."""
     if axis is None:
         return emit.sort(program, emit.reshape(program, x.value, (prod(x.value.shape),)))
     at, n = sample_axis(x, axis), len(x.value.shape)
@@ -123,7 +123,7 @@ def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
 
 
 def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, smallest: bool) -> Value:
-    """The place of the largest or smallest number along an axis, or of all that there are."""
+    """Place of the largest or smallest number along an axis, or over all."""
     at = None if axis is None else sample_axis(x, axis)
     y = emit.arg(program, x.value, at, smallest=smallest)
     return emit.reshape(program, y, spec.sample_shape)

@@ -1,4 +1,4 @@
-"""Norms, which programs have; and of whole matrices what only arrays have."""
+"""Linear algebra: norms, also traced; decompositions and solvers, on arrays only."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
 
 
 def _matrix_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
-    """Of the norms of matrices those that are sums."""
+    """Norms of matrices that are sums."""
     if order in (None, "fro"):
         return sqrt(total(square(size(x)), axis, keepdims))
     first, second = axis if abs(order) == 1 else axis[::-1]
@@ -81,7 +81,7 @@ def _of_spectrum(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> str:
 def norm(
     x: ArrayLike, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Any:
-    """The norm of vectors or of matrices.
+    """Norm of vectors or of matrices.
 
     Args:
         x: numbers.
@@ -125,7 +125,7 @@ def _square(name: str, x: ArrayLike) -> Any:
 
 @tensor_operation(untraced=_MATRICES)
 def cholesky(x: ArrayLike, upper: bool = False) -> Any:
-    """The triangular matrix l with l l^T = x, of a positive definite x.
+    """Cholesky factor of a positive definite x: the triangular l with l l^T = x.
 
     Args:
         x: matrices.
@@ -137,7 +137,7 @@ def cholesky(x: ArrayLike, upper: bool = False) -> Any:
 
 @tensor_operation(untraced=_MATRICES)
 def cholesky_inverse(x: ArrayLike, upper: bool = False) -> Any:
-    """The inverse of the matrix of which x is the `cholesky` factor."""
+    """Inverse of the matrix whose `cholesky` factor is x."""
     whole = _square("cholesky_inverse", x)
     factor = np.swapaxes(np.triu(whole), -1, -2) if upper else np.tril(whole)
     return np.linalg.inv(factor @ np.swapaxes(factor, -1, -2))
@@ -145,43 +145,43 @@ def cholesky_inverse(x: ArrayLike, upper: bool = False) -> Any:
 
 @tensor_operation(untraced=_MATRICES)
 def det(x: ArrayLike) -> Any:
-    """The determinants of square matrices."""
+    """Determinants of square matrices."""
     return np.linalg.det(_square("det", x))
 
 
 @operation(untraced=_MATRICES)
 def slogdet(x: ArrayLike) -> Any:
-    """The signs of the determinants, and the logarithms of their sizes."""
+    """Signs and log absolute values of the determinants."""
     return tuple(np.linalg.slogdet(_square("slogdet", x)))
 
 
 @tensor_operation(untraced=_MATRICES)
 def logdet(x: ArrayLike) -> Any:
-    """The logarithms of the determinants of positive definite matrices."""
+    """Log determinants of positive definite matrices."""
     return np.linalg.slogdet(_square("logdet", x))[1]
 
 
 @tensor_operation(untraced=_MATRICES)
 def inv(x: ArrayLike) -> Any:
-    """The inverses of square matrices."""
+    """Inverses of square matrices."""
     return np.linalg.inv(_square("inv", x))
 
 
 @tensor_operation(untraced=_MATRICES)
 def pinv(x: ArrayLike, rcond: Any = None) -> Any:
-    """The pseudo-inverses of matrices; singular values up to `rcond` of the largest count as 0."""
+    """Pseudo-inverses of matrices; singular values up to `rcond` of the largest count as 0."""
     return np.linalg.pinv(real(x)) if rcond is None else np.linalg.pinv(real(x), rcond)
 
 
 @tensor_operation(untraced=_MATRICES)
 def matrix_rank(x: ArrayLike, tol: Any = None) -> Any:
-    """How many singular values are above `tol`."""
+    """Rank of matrices: the number of singular values above `tol`."""
     return np.linalg.matrix_rank(real(x), tol)
 
 
 @operation(untraced=_MATRICES)
 def solve(a: Any, b: ArrayLike) -> Any:
-    """The x with a x = b.
+    """Solution x of the linear equations a x = b.
 
     Args:
         a: square matrices.
@@ -195,14 +195,14 @@ def solve(a: Any, b: ArrayLike) -> Any:
 
 @operation(untraced=_MATRICES)
 def solve_triangular(a: ArrayLike, b: ArrayLike, lower: bool = False) -> Any:
-    """As `solve`, of the upper or lower triangle of a."""
+    """Solution x of a x = b for the upper or lower triangle of a."""
     a = _square("solve_triangular", a)
     return solve(np.tril(a) if lower else np.triu(a), b)
 
 
 @operation(untraced=_MATRICES)
 def lstsq(a: ArrayLike, b: ArrayLike, rcond: Any = None) -> Any:
-    """The x for which a x is nearest to b, the smallest of them.
+    """Least-squares solution x of a x = b, of smallest norm.
 
     Args:
         a: a matrix.
@@ -214,7 +214,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: Any = None) -> Any:
 
 @operation(untraced=_MATRICES)
 def qr(x: ArrayLike, mode: Any = "reduced") -> Any:
-    """Matrices as q r, q orthogonal and r triangular.
+    """QR decomposition: q orthogonal, r triangular.
 
     Args:
         x: matrices.
@@ -227,7 +227,7 @@ def qr(x: ArrayLike, mode: Any = "reduced") -> Any:
 
 @operation(untraced=_MATRICES, saved=Saved("SVD"))
 def svd(x: ArrayLike, full_matrices: Any = True, compute_uv: Any = True) -> Any:
-    """Matrices as u diag(s) v, with the singular values s.
+    """Singular value decomposition u diag(s) v.
 
     Args:
         x: matrices.
@@ -240,20 +240,20 @@ def svd(x: ArrayLike, full_matrices: Any = True, compute_uv: Any = True) -> Any:
 
 @operation(untraced=_MATRICES)
 def eigh(x: ArrayLike) -> Any:
-    """The eigenvalues, from the smallest on, and eigenvectors of symmetric matrices."""
+    """Eigenvalues, in ascending order, and eigenvectors of symmetric matrices."""
     return tuple(np.linalg.eigh(_square("eigh", x)))
 
 
 @operation(untraced=_MATRICES)
 def eig(x: ArrayLike) -> Any:
-    """The eigenvalues and eigenvectors of square matrices, as complex numbers."""
+    """Eigenvalues and eigenvectors of square matrices, as complex numbers."""
     values, vectors = np.linalg.eig(_square("eig", x))
     return values.astype(np.complex64), vectors.astype(np.complex64)
 
 
 @operation(untraced=_MATRICES)
 def lu_factor(x: ArrayLike) -> Any:
-    """The triangular factors of a matrix in one, and which row each one was swapped with.
+    """LU decomposition of a matrix: both triangles in one, and the pivots.
 
     Args:
         x: matrices, (..., m, n).

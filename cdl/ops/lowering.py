@@ -1,4 +1,4 @@
-"""From terms to values of one shape, and what most rows append."""
+"""Lowering of terms to values of one shape, shared by most operations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Form = str | Callable[..., Any]
 
 
 def value_of(program: Program, operand: Any) -> Value:
-    """The value of a term; an array as a constant, a number of samples counted."""
+    """Value of a term; an array as a constant, a number of samples counted."""
     if isinstance(operand, LoweredTensor):
         return operand.value
     if isinstance(operand, SymbolicBatch):
@@ -36,7 +36,7 @@ def value_of(program: Program, operand: Any) -> Value:
 
 
 def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
-    """An operand as a value of the shape that a result has, of each sample if that is.
+    """Operand as a value of the result's shape, per sample if the result is.
 
     Args:
         program: to which it is appended.
@@ -56,7 +56,7 @@ def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
 
 
 def is_number(operand: Any) -> bool:
-    """Whether an operand is one number that is known."""
+    """Whether an operand is one known number."""
     return not isinstance(operand, (LoweredTensor, SymbolicBatch)) and np.size(operand) == 1
 
 
@@ -64,7 +64,7 @@ def is_number(operand: Any) -> bool:
 
 
 def elementwise(form: Form) -> Callable[..., Value]:
-    """The lowering of a function of each element.
+    """Lowering of an elementwise function.
 
     Args:
         form: the name of a primitive (`cdl._core.ELEMENTWISE`), or a function from expressions of
@@ -78,7 +78,7 @@ def elementwise(form: Form) -> Callable[..., Value]:
 
 
 def mapped(program: Program, spec: KerasTensor, form: Form, *operands: Any) -> Value:
-    """Appends an expression of operands, which are made of one shape, that of the result.
+    """Append an expression of operands, broadcast to the shape of the result.
 
     Args:
         program: to which it is appended.
@@ -108,18 +108,18 @@ def _expression(found: Any) -> Expression:
 
 
 def as_shape(program: Program, spec: KerasTensor, x: ArrayLike, *_: Any) -> Value:
-    """The lowering of what keeps the numbers in their order."""
+    """Lowering of a function that keeps the numbers in their order."""
     return ir_emit.reshape(program, value_of(program, x), spec.sample_shape)
 
 
 def sample_axis(x: Any, axis: int) -> int:
-    """The axis of the value that an axis of a term, not that of the samples, is."""
+    """Axis of the value for an axis of a term other than that of the samples."""
     axis %= len(x.shape)
     return axis - (getattr(x, "rows_per_sample", 0) == 1 and axis > x.batch_axis)
 
 
 def moved(program: Program, x: Any, order: Iterable[int]) -> Value:
-    """The axes of a term in another order."""
+    """Transposed axes of a term."""
     return permute(
         program,
         x.value,
@@ -128,7 +128,7 @@ def moved(program: Program, x: Any, order: Iterable[int]) -> Value:
 
 
 def as_last(program: Program, x: Any, axis: int, emit: Callable[[Value], Value]) -> Value:
-    """What `emit` makes of a value whose last axis is the given one; it is moved back then."""
+    """Result of `emit` on a value with the given axis last, moved back after it."""
     at, n = sample_axis(x, axis), len(x.value.shape)
     others = [a for a in range(n) if a != at]
     value = emit(permute(program, x.value, [*others, at]))
@@ -141,7 +141,7 @@ def as_last(program: Program, x: Any, axis: int, emit: Callable[[Value], Value])
 
 
 def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
-    """The lowering of a reduction over axes.
+    """Lowering of a reduction over axes.
 
     Args:
         kind: "sum", "mean", "max", "min" or "prod".

@@ -1,4 +1,4 @@
-"""Segments, the largest k, sums of exponentials, error functions."""
+"""Segment reductions, top k, log-sum-exp, error functions."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from cdl.ops.numpy.shapes import expand_dims, squeeze
 
 @tensor_operation(elementwise("erf"))
 def erf(x: ArrayLike) -> Any:
-    """The error function: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    """Error function: 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     return _erf(real(x))
 
 
 @tensor_operation(elementwise(lambda x: 1.0 - apply("erf", x)))
 def erfc(x: ArrayLike) -> Any:
-    """1 - erf(x)."""
+    """Complementary error function, 1 - erf(x)."""
     x = real(x)
     return np.vectorize(math.erfc, otypes=[x.dtype])(x)
 
@@ -46,7 +46,7 @@ def _erf(x: Any) -> Any:
 
 @tensor_operation(untraced="it has no instruction: work on arrays")
 def erfinv(x: ArrayLike) -> Any:
-    """The number whose error function is x; infinite at -1 and 1, NaN beyond."""
+    """Inverse error function; infinite at -1 and 1, NaN beyond."""
     x = real(x).astype(np.float64)
     guess = _first_inverse(x)
     for _ in range(3):  # Newton: erf'(y) = 2 / sqrt(pi) exp(-y^2)
@@ -58,7 +58,7 @@ def erfinv(x: ArrayLike) -> Any:
 
 
 def _first_inverse(x: Any) -> Any:
-    """Winitzki's approximation of the inverse of the error function, to some 2e-3."""
+    """Winitzki's approximation of the inverse error function, to some 2e-3."""
     a = 0.147
     w = np.log(np.maximum((1 - x) * (1 + x), np.finfo(np.float64).tiny))
     b = 2 / (np.pi * a) + w / 2
@@ -67,7 +67,7 @@ def _first_inverse(x: Any) -> Any:
 
 @tensor_operation(elementwise("rsqrt"))
 def rsqrt(x: ArrayLike) -> Any:
-    """1 / sqrt(x)."""
+    """Reciprocal of the square root, 1 / sqrt(x)."""
     return np.reciprocal(np.sqrt(real(x)))
 
 
@@ -81,7 +81,7 @@ def _top(x: ArrayLike, axis: Any) -> Any:
 
 @tensor_operation()
 def logsumexp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))) over axes, without exponentials that are too large.
+    """Stable log(sum(exp(x))) over axes.
 
     Args:
         x: numbers.
@@ -114,7 +114,7 @@ def _counted(x: ArrayLike, k: int, sorted: bool) -> tuple[Any, ...]:
 
 @operation(_top_k, untraced=lambda x, k, sorted: samples_apart(x, -1), prepare=_counted)
 def top_k(x: ArrayLike, k: int, sorted: bool = True) -> Any:
-    """The k largest numbers of each line, along the last axis, and their places.
+    """The k largest numbers of each line, along the last axis, and their indices.
 
     Args:
         x: numbers.
@@ -129,7 +129,7 @@ def top_k(x: ArrayLike, k: int, sorted: bool = True) -> Any:
 
 @operation()
 def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> Any:
-    """Whether the prediction for the right class is one of the k largest.
+    """Whether the score of the true class is one of the k largest.
 
     Args:
         targets: class numbers; one that no prediction has is never among them.
@@ -178,7 +178,7 @@ _ROWS_ONLY = "its segments would mix samples: use cdl.ops.matmul with cdl.ops.on
 def segment_sum(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
-    """The sums of the rows of each segment.
+    """Sums of the rows of each segment.
 
     Args:
         data: rows along the first axis.
@@ -193,7 +193,7 @@ def segment_sum(
 def segment_prod(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
-    """The products of the rows of each segment; arguments as of `segment_sum`."""
+    """Products of the rows of each segment; arguments as of `segment_sum`."""
     return _segments("segment_prod", np.multiply, lambda _: 1, data, segment_ids, num_segments)
 
 
@@ -201,7 +201,7 @@ def segment_prod(
 def segment_max(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
-    """The largest of the rows of each segment, minus infinity if it has none."""
+    """Maxima of the rows of each segment, minus infinity for an empty one."""
     return _segments("segment_max", np.maximum, _lowest, data, segment_ids, num_segments)
 
 
@@ -209,13 +209,13 @@ def segment_max(
 def segment_min(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
-    """The smallest of the rows of each segment, infinity if it has none."""
+    """Minima of the rows of each segment, infinity for an empty one."""
     return _segments("segment_min", np.minimum, _highest, data, segment_ids, num_segments)
 
 
 @tensor_operation(saved=Saved("CDist"))
 def cdist(x: ArrayLike, y: ArrayLike) -> Any:
-    """The Euclidean distances of all rows of x from all rows of y.
+    """Euclidean distances of all rows of x from all rows of y.
 
     Args:
         x: rows of shape (..., n, d).
@@ -227,7 +227,7 @@ def cdist(x: ArrayLike, y: ArrayLike) -> Any:
 
 @operation(untraced="work on arrays")
 def extract_sequences(x: ArrayLike, sequence_length: int, sequence_stride: int) -> Any:
-    """Windows of the last axis, as rows.
+    """Sliding windows of the last axis, as rows.
 
     Args:
         x: numbers.

@@ -1,4 +1,4 @@
-"""Which functions Python's operators on symbolic tensors are."""
+"""Functions of Python's operators on symbolic tensors."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _drawn(program: Program, spec: KerasTensor, kind: str, seed: Any) -> LoweredTensor:
-    """Numbers of a distribution in the shape of a result."""
+    """Random numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
     user_draw = 1 if fixed else program.draw_of(seed)
@@ -44,7 +44,7 @@ def _zeros(shape: int | Sequence[int], dtype: DTypeLike) -> Any:
 
 
 def _scaled(kind: str) -> Any:
-    """The lowering of shift + factor * number."""
+    """Lowering of shift + factor * number."""
 
     def lower(
         program: Program,
@@ -69,7 +69,7 @@ def random_normal(
     dtype: Any = None,
     seed: int | SeedGenerator | None = None,
 ) -> Any:
-    """As `cdl.random.normal`, traced."""
+    """Traced form of `cdl.random.normal`."""
     return _zeros(shape, dtype)
 
 
@@ -81,7 +81,7 @@ def random_truncated_normal(
     dtype: Any = None,
     seed: int | SeedGenerator | None = None,
 ) -> Any:
-    """As `cdl.random.truncated_normal`, traced."""
+    """Traced form of `cdl.random.truncated_normal`."""
     return _zeros(shape, dtype)
 
 
@@ -106,7 +106,7 @@ def random_uniform(
     dtype: Any = None,
     seed: int | SeedGenerator | None = None,
 ) -> Any:
-    """As `cdl.random.uniform`, traced."""
+    """Traced form of `cdl.random.uniform`."""
     return _zeros(shape, dtype)
 
 
@@ -133,7 +133,7 @@ def random_randint(
     dtype: DTypeLike = "int32",
     seed: int | SeedGenerator | None = None,
 ) -> Any:
-    """As `cdl.random.randint`, traced."""
+    """Traced form of `cdl.random.randint`."""
     return _zeros(shape, dtype)
 
 
@@ -157,7 +157,7 @@ def _dropout(
 def random_dropout(
     inputs: ArrayLike, rate: float, noise_shape: Any = None, seed: int | SeedGenerator | None = None
 ) -> Any:
-    """As `cdl.random.dropout`, traced."""
+    """Traced form of `cdl.random.dropout`."""
     return np.asarray(inputs)
 
 
@@ -191,7 +191,7 @@ def random_categorical(
     dtype: DTypeLike = "int32",
     seed: int | SeedGenerator | None = None,
 ) -> Any:
-    """As `cdl.random.categorical`, traced."""
+    """Traced form of `cdl.random.categorical`."""
     return _zeros((shape_of(logits)[0], num_samples), dtype)
 
 

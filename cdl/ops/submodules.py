@@ -1,4 +1,4 @@
-"""The functions of `cdl.ops` under the submodules that Keras has: `cdl.ops.nn.relu`."""
+"""Submodules of `cdl.ops` with Keras's names: `cdl.ops.nn.relu`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from cdl._tracing import operation
 
 
 def lookups(submodule: str, *others: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a submodule, which look its functions up in `cdl.ops`.
+    """Create `__getattr__` and `__dir__` of a submodule, which look functions up in `cdl.ops`.
 
     Args:
         submodule: the submodule: "numpy", "nn".

@@ -1,1 +1,1 @@
-"""Activations that are layers of their own."""
+"""Activation layers with arguments or weights of their own."""

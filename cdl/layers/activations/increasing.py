@@ -1,4 +1,4 @@
-"""Numbers that increase along an axis, as quantiles do."""
+"""Increasing numbers along an axis, such as quantiles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Increasing(Layer):
-    """``x_0, x_0 + softplus(x_1), x_0 + softplus(x_1) + softplus(x_2), ...`` along the last axis.
+    """Increasing outputs: ``x_0, x_0 + softplus(x_1), ...``, sums along the last axis.
 
     Behind a `Dense` of one unit for each quantile: its outputs do not cross, whatever the inputs
     are. For `losses.Quantile`, whose quantiles should be given from low to high, and for thresholds

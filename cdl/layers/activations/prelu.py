@@ -1,4 +1,4 @@
-"""PReLU: a leaky rectifier whose slopes are learned."""
+"""PReLU: a leaky rectifier with learned slopes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class PReLU(SameShape):
-    """``max(x, 0) + alpha * min(x, 0)`` with an `alpha` for each place of a sample, or a channel.
+    """Parametric ReLU, ``max(x, 0) + alpha * min(x, 0)``, with a learned `alpha` per place.
 
     Args:
         alpha_initializer: initial values of alpha.
@@ -65,7 +65,7 @@ class PReLU(SameShape):
         return {(axis - 1) % n + 1 for axis in self.shared_axes or ()}
 
     def build(self, input_shape: Shape) -> None:
-        """Make alpha, of the shape of a sample with 1 for the shared axes."""
+        """Create alpha, of the shape of a sample with 1 for the shared axes."""
         shared = self._shared(len(input_shape) - 1)
         shape = [1 if axis in shared else input_shape[axis] for axis in range(1, len(input_shape))]
         self.alpha = self.add_weight(

@@ -1,4 +1,4 @@
-"""ReLU, LeakyReLU, ELU: activations with arguments of their own, as layers."""
+"""ReLU, LeakyReLU, ELU: rectifiers with arguments, as layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 @registry.add()
 class ReLU(SameShape):
-    """``min(x, max_value)`` where x is above `threshold`, ``negative_slope (x - threshold)`` below.
+    """Rectified linear unit (ReLU), with an upper bound, a threshold and a slope below it.
+
+    ``min(x, max_value)`` where x is above `threshold`, ``negative_slope (x - threshold)`` below.
 
     Args:
         max_value: the largest output, None for no limit.
@@ -66,7 +68,7 @@ class ReLU(SameShape):
 
 @registry.add()
 class LeakyReLU(SameShape):
-    """``x`` where x is at least 0, ``negative_slope * x`` below.
+    """Leaky rectified linear unit: ``x`` where x is at least 0, ``negative_slope * x`` below.
 
     Args:
         negative_slope: at least 0. (The function `activations.leaky_relu` has 0.2.)
@@ -98,7 +100,7 @@ class LeakyReLU(SameShape):
 
 @registry.add()
 class ELU(SameShape):
-    """``x`` where x is above 0, ``alpha * (exp(x) - 1)`` below.
+    """Exponential linear unit: ``x`` where x is above 0, ``alpha * (exp(x) - 1)`` below.
 
     Args:
         alpha: what the output tends to, with a minus, for large negative x.

@@ -1,4 +1,4 @@
-"""Softmax: scores made into probabilities, along any axis."""
+"""Softmax: scores to probabilities, along any axis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 
 @registry.add()
 class Softmax(AlongLines):
-    """``exp(x) / sum(exp(x))``, the sum over `axis`.
+    """Softmax layer: ``exp(x) / sum(exp(x))``, the sum over `axis`.
 
     Args:
         axis: an axis, or several, over all of which together the probabilities sum to 1.
@@ -48,7 +48,7 @@ class Softmax(AlongLines):
     def _on_arrays(
         self, inputs: Any, training: bool | None = False, mask: Any = None
     ) -> NDArray[Any]:
-        """The probabilities of an array.
+        """Probabilities of an array.
 
         Args:
             inputs: scores, an array whose first axis are the samples.
@@ -81,7 +81,7 @@ class Softmax(AlongLines):
         return found  # type: ignore[no-any-return]
 
     def _of(self, x: NDArray[Any]) -> NDArray[Any]:
-        """On arrays the axis may be that of the samples, too."""
+        """Softmax of arrays, where the axis may be that of the samples."""
         if 0 in axes_within(f"Softmax {self.name!r}", self.axis, x.shape):
             y: NDArray[Any] = activations.softmax(x, axis=self.axis)
             return y

@@ -1,1 +1,1 @@
-"""Layers that take means of values, weighted by how well keys fit a query."""
+"""Attention layers: means of values, weighted by the match of queries and keys."""

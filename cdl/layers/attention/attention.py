@@ -35,7 +35,7 @@ _LEAST_FLOAT16 = -15.0
 
 @registry.add()
 class Attention(Layer):
-    """Means of values, weighted by the softmax of scores of query and keys (Luong et al., 2015).
+    """Dot-product attention: the softmax of query-key scores times values (Luong et al., 2015).
 
     Called on a list ``[query, value]`` or ``[query, value, key]`` of shapes
     ``(batch, queries, d)``, ``(batch, keys, m)`` and ``(batch, keys, d)``, it gives
@@ -82,7 +82,7 @@ class Attention(Layer):
         return [] if self._dropout_layer is None else [self._dropout_layer]
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights that `use_scale` and `score_mode` ask for.
+        """Create the weights that `use_scale` and `score_mode` ask for.
 
         Raises:
             ValueError: not two or three shapes.
@@ -113,7 +113,7 @@ class Attention(Layer):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> Any:
-        """The means; with `return_attention_scores` the weights, too: (batch, queries, keys)."""
+        """Attention result; with `return_attention_scores` the weights: (batch, queries, keys)."""
         self._check_call(inputs, mask)
         query, value = inputs[:2]
         key = inputs[2] if len(inputs) > 2 else value
@@ -126,7 +126,7 @@ class Attention(Layer):
         return (result, weights) if return_attention_scores else result
 
     def _calculate_scores(self, query: Any, key: Any) -> Any:
-        """The scores of all queries and keys, (batch, queries, keys)."""
+        """Scores of all queries and keys, (batch, queries, keys)."""
         if self.score_mode == "dot":
             scores = matmul(query, swapaxes(key, -2, -1))
             return scores if self.scale is None else multiply(scores, self.scale)
@@ -135,7 +135,7 @@ class Attention(Layer):
         return multiply(sum_of(tanh(both), axis=-1), self.concat_score_weight)
 
     def _calculate_score_mask(self, scores: Any, v_mask: Any, use_causal_mask: bool) -> Any:
-        """What each query may see, in a shape that broadcasts to the scores'; None: all."""
+        """Mask of the keys that each query may see, broadcastable to the scores; None: all."""
         v_mask = None if v_mask is None else expand_dims(v_mask, -2)
         if not use_causal_mask:
             return v_mask
@@ -145,7 +145,7 @@ class Attention(Layer):
     def _apply_scores(
         self, scores: Any, value: Any, scores_mask: Any = None, training: bool | None = False
     ) -> Any:
-        """The means of the values, and their weights."""
+        """Weighted means of the values, and the weights."""
         if scores_mask is not None:
             if len(scores_mask.shape) == 2 and len(scores.shape) == 3:
                 scores_mask = expand_dims(scores_mask, -2)
@@ -203,7 +203,7 @@ class Attention(Layer):
 
 @registry.add()
 class AdditiveAttention(Attention):
-    """`Attention` with scores ``sum(scale tanh(query + key))`` (Bahdanau et al., 2014).
+    """Additive attention, with scores ``sum(scale tanh(query + key))`` (Bahdanau et al., 2014).
 
     Args:
         use_scale: whether there is a weight `scale` for each of the d numbers of a key.
@@ -228,12 +228,12 @@ class AdditiveAttention(Attention):
 
 
 def _hidden(scores: Any) -> Any:
-    """Scores as they count where they are hidden."""
+    """Scores with the masked ones lowered."""
     if scores.dtype != "float16":
         return subtract(scores, _LESS)
     return subtract(maximum(scores, _LEAST_FLOAT16), LARGEST_FLOAT16)
 
 
 def _sums(query: Any, key: Any) -> Any:
-    """Each query and each key added up, (batch, queries, keys, d)."""
+    """Sums of each query and each key, (batch, queries, keys, d)."""
     return add(expand_dims(query, -2), expand_dims(key, -3))

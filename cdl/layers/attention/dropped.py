@@ -1,4 +1,4 @@
-"""Attention in which weights are dropped, as one instruction without the matrix of all weights."""
+"""Attention with dropout as one instruction, without the matrix of all weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def attend(
     is_causal: bool,
     training: bool | None,
 ) -> Any:
-    """The means of the values by head, with weights 0 where nothing is seen.
+    """Attention by head, with weights 0 where nothing is seen.
 
     Args:
         dropout: the layer that drops weights.
@@ -62,7 +62,7 @@ def _is_of_samples(x: KerasTensor) -> bool:
 
 
 class DroppedAttention:
-    """The operation of a node; see `attend`."""
+    """Node operation of attention with dropout; see `attend`."""
 
     name = "dropped_attention"
 
@@ -76,7 +76,7 @@ class DroppedAttention:
         self.training = training
 
     def append_to(self, program: Program, *inputs: Value) -> Value:
-        """Append the instruction."""
+        """Append the attention instruction."""
         values = [program.broadcast_batch(v) for v in inputs[:3]]
         shown = inputs[3] if len(inputs) > 3 else self.mask
         if shown is not None:

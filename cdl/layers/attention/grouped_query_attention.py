@@ -1,4 +1,4 @@
-"""GroupQueryAttention: attention whose heads of queries share those of keys and values."""
+"""GroupQueryAttention: attention whose query heads share key and value heads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @registry.add("GroupedQueryAttention")
 class GroupQueryAttention(ProjectedAttention):
-    """Attention by several heads, runs of which share keys and values (Ainslie et al., 2023).
+    """Grouped-query attention: groups of query heads share keys and values (Ainslie et al., 2023).
 
     Called on query ``(batch, queries, d)``, value ``(batch, keys, d)`` and key of the latter
     shape, the value unless given, it gives ``(batch, queries, d)``. Masks, and queries that see no
@@ -126,7 +126,7 @@ class GroupQueryAttention(ProjectedAttention):
         self._return_attention_scores = False
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
-        """Make the projections.
+        """Create the projections of query, key, value and result.
 
         Args:
             query_shape: (batch, queries, d).
@@ -171,7 +171,7 @@ class GroupQueryAttention(ProjectedAttention):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        """The result; with `return_attention_scores` the weights of all heads, too.
+        """Attention result; with `return_attention_scores` the weights of all heads too.
 
         These are those before dropout, of shape (batch, heads of queries, queries, keys).
         """
@@ -214,7 +214,7 @@ class GroupQueryAttention(ProjectedAttention):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> tuple[Any, Any]:
-        """The means of the values by head, and their weights or None; a subclass may override it.
+        """Weighted means of values by head, and the weights or None; to be overridden.
 
         Args:
             query: (batch, queries, heads, head_dim).
@@ -311,7 +311,7 @@ class GroupQueryAttention(ProjectedAttention):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments but for `flash_attention`."""
+        """Constructor arguments as a dict, without `flash_attention`."""
         return {
             **super().get_config(),
             "head_dim": self.head_dim,

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class MultiHeadAttention(ProjectedAttention):
-    """Attention by several heads (Vaswani et al., 2017).
+    """Multi-head attention (Vaswani et al., 2017).
 
     Called on query ``(batch, queries, d)``, value ``(batch, keys, m)`` and key, the value unless
     given, ``(batch, keys, k)``, it projects each to heads, takes
@@ -144,22 +144,22 @@ class MultiHeadAttention(ProjectedAttention):
 
     @property
     def num_heads(self) -> int:
-        """How many heads."""
+        """Number of attention heads."""
         return self._num_heads
 
     @property
     def key_dim(self) -> int:
-        """The width of queries and keys by head."""
+        """Width of queries and keys per head."""
         return self._key_dim
 
     @property
     def value_dim(self) -> int:
-        """The width of values by head."""
+        """Width of values per head."""
         return self._value_dim
 
     @property
     def dropout(self) -> float:
-        """The part of the weights that is 0 in training."""
+        """Fraction of the weights dropped in training."""
         return self._dropout
 
     @property
@@ -169,31 +169,31 @@ class MultiHeadAttention(ProjectedAttention):
 
     @property
     def attention_axes(self) -> Any:
-        """The axes that attend together; once built, counted from the front."""
+        """Axes that attend together; once built, counted from the front."""
         return self._attention_axes
 
     @property
     def query_dense(self) -> Any:
-        """The projection of the query."""
+        """Projection layer of the query."""
         return self._query_dense
 
     @property
     def key_dense(self) -> Any:
-        """The projection of the key."""
+        """Projection layer of the key."""
         return self._key_dense
 
     @property
     def value_dense(self) -> Any:
-        """The projection of the value."""
+        """Projection layer of the value."""
         return self._value_dense
 
     @property
     def output_dense(self) -> Any:
-        """The projection of the heads' results."""
+        """Projection layer of the heads' results."""
         return self._output_dense
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
-        """Make the projections.
+        """Create the projections of query, key, value and result.
 
         Args:
             query_shape: batch axis included.
@@ -234,7 +234,7 @@ class MultiHeadAttention(ProjectedAttention):
             )
 
     def _build_attention(self, rank: int) -> None:
-        """What the scores need: their equations, softmax, dropout."""
+        """Create the parts of the scores: their equations, softmax, dropout."""
         if self._attention_axes is None:
             self._attention_axes = tuple(range(1, rank - 2))
         else:
@@ -267,7 +267,7 @@ class MultiHeadAttention(ProjectedAttention):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        """The result; with `return_attention_scores` the weights of all heads, too.
+        """Attention result; with `return_attention_scores` the weights of all heads too.
 
         These are those before dropout, of shape (batch, heads, queries, keys).
         """
@@ -305,7 +305,7 @@ class MultiHeadAttention(ProjectedAttention):
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
     ) -> tuple[Any, Any]:
-        """The means of the values by head, and their weights or None; a subclass may override it.
+        """Weighted means of values by head, and the weights or None; to be overridden.
 
         Args:
             query: (batch, queries, heads, key_dim).
@@ -398,7 +398,7 @@ class MultiHeadAttention(ProjectedAttention):
         return result, KerasTensor((*others, self._num_heads, *attended), self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments but for `flash_attention`."""
+        """Constructor arguments as a dict, without `flash_attention`."""
         return {
             **super().get_config(),
             "num_heads": self._num_heads,
@@ -416,7 +416,7 @@ class MultiHeadAttention(ProjectedAttention):
 
 
 def _sizes(owner: str, sizes: Any) -> tuple[int, ...] | None:
-    """The last axes of an output; None for those of the query."""
+    """Last axes of an output; None for those of the query."""
     if sizes is None:
         return None
     single = isinstance(sizes, (int, np.integer))
@@ -425,7 +425,7 @@ def _sizes(owner: str, sizes: Any) -> tuple[int, ...] | None:
 
 
 def _axes(owner: str, given: Any) -> tuple[int, ...] | None:
-    """Axes that attend; None for all."""
+    """Attention axes; None for all."""
     if given is None:
         return None
     found = axes(owner, "attention_axes", given)

@@ -1,4 +1,4 @@
-"""What MultiHeadAttention and GroupQueryAttention share: projections, masks, means of values."""
+"""Common parts of MultiHeadAttention and GroupQueryAttention: projections, masks, means."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ProjectedAttention(Layer):
         self._bias_constraint = constraints.get(bias_constraint)
 
     def _checked_dropout(self, dropout: float) -> float:
-        """The part of the weights that is dropped, which flash attention has no place for."""
+        """Check the rate of dropout, which flash attention does not support."""
         rate = checked_rate(type(self).__name__, dropout, "dropout")
         if self._flash_attention and dropout > 0:
             raise ValueError(
@@ -77,7 +77,7 @@ class ProjectedAttention(Layer):
     def _projection(
         self, name: str, equation: str, sizes: Sequence[int], bias: bool, shape: Shape, **more: Any
     ) -> EinsumDense:
-        """A layer of weights of its own, built for inputs of a shape.
+        """Projection layer with its own weights, built for inputs of a shape.
 
         Args:
             name: of the layer.
@@ -118,7 +118,7 @@ class ProjectedAttention(Layer):
         attention_mask: Any = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        """What each query may see, by all masks; None: all."""
+        """Mask of the keys that each query may see, by all masks; None: all."""
         mask = visible.of_lines(query_mask, value_mask, key_mask)
         queries, keys = query.shape[1], value.shape[1]
         if use_causal_mask:
@@ -130,7 +130,7 @@ class ProjectedAttention(Layer):
         return visible.joined(attention_mask, mask)
 
     def _projection_config(self) -> dict[str, Any]:
-        """The constructor's arguments of all projections."""
+        """Constructor arguments of all projections."""
         return {
             "kernel_initializer": initializers.serialize(self._kernel_initializer),
             "bias_initializer": initializers.serialize(self._bias_initializer),
@@ -143,19 +143,19 @@ class ProjectedAttention(Layer):
 
 
 def gated(result: Any, gate: Any) -> Any:
-    """The result times its gate, if there is one."""
+    """Result times its gate, if there is one."""
     return result if gate is None else multiply(result, gate)
 
 
 def _another(initializer: Any) -> Any:
-    """One like it, so that two projections do not begin alike by chance of a shared seed."""
+    """Copy with another seed, so that two projections do not begin alike."""
     if overrides(type(initializer), "get_config"):
         return type(initializer).from_config(initializer.get_config())
     return initializer.anew() if isinstance(initializer, RandomInitializer) else initializer
 
 
 def projecting(free: int, bound: int, output: int) -> str:
-    """The equation of a product of `bound` last axes with a kernel, to `output` new ones.
+    """Einsum equation of a product of `bound` last axes with a kernel, to `output` new ones.
 
     Args:
         free: how many axes are in front.
@@ -169,7 +169,7 @@ def projecting(free: int, bound: int, output: int) -> str:
 
 
 def attending(rank: int, axes: Sequence[int]) -> tuple[str, str, int]:
-    """The equations of scores from key and query, and of the result from scores and value.
+    """Einsum equations of scores from key and query, and of the result from scores and value.
 
     Args:
         rank: of query, key and value by heads, (batch, ..., heads, width).

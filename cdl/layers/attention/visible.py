@@ -1,4 +1,4 @@
-"""Which keys a query may see: masks of padding, of the future, of a window, as one."""
+"""Attention masks: of padding, of the future, of a window, joined to one."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from cdl.ops.numpy.shapes import expand_dims
 
 
 def causal(queries: int, keys: int) -> NDArray[np.bool_]:
-    """Keys up to the query's own place, of shape (1, queries, keys)."""
+    """Causal mask: keys up to the query's own place, of shape (1, queries, keys)."""
     return np.tri(queries, keys, dtype=bool)[None]
 
 
 def windowed(queries: int, keys: int, width: int) -> NDArray[np.bool_]:
-    """Keys less than `width` places away, of shape (1, queries, keys)."""
+    """Window mask: keys less than `width` places away, of shape (1, queries, keys)."""
     places = np.arange(max(queries, keys))
     return np.asarray(np.abs(places[:queries, None] - places[:keys]) < width)[None]
 
 
 def joined(*masks: Any) -> Any:
-    """What all masks show; None for a mask that shows all."""
+    """Intersection of masks; None for a mask that shows all."""
     result = None
     for mask in masks:
         if mask is not None:
@@ -34,12 +34,12 @@ def joined(*masks: Any) -> Any:
 
 
 def as_bool(mask: Any) -> Any:
-    """A mask as one of bools."""
+    """Mask as one of bools."""
     return mask if getattr(mask, "dtype", None) in ("bool", bool) else cast(mask, "bool")
 
 
 def of_lines(query_mask: Any, value_mask: Any, key_mask: Any) -> Any:
-    """Masks of queries, values and keys as one of shape (batch, queries, keys), or broadcast so."""
+    """Masks of queries, values and keys as one, broadcastable to (batch, queries, keys)."""
     return joined(
         None if query_mask is None else expand_dims(query_mask, -1),
         None if value_mask is None else expand_dims(value_mask, -2),
@@ -48,7 +48,7 @@ def of_lines(query_mask: Any, value_mask: Any, key_mask: Any) -> Any:
 
 
 def with_axes(mask: Any, rank: int, at: int) -> Any:
-    """A mask of as many axes as the scores have: axes of size 1 in front of axis `at`, from behind.
+    """Mask with as many axes as the scores: axes of size 1 before axis `at`, from the end.
 
     Args:
         mask: of fewer axes, or None.

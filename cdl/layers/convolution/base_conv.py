@@ -1,4 +1,4 @@
-"""BaseConv: what all convolutions have in common, whatever their kernels are."""
+"""BaseConv: common parts of all convolutions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FAMILIES: dict[str, Any] = {
 
 
 class BaseConv(Layer):
-    """A window over the `rank` axes of an image, a bias for each channel, an activation.
+    """Base of convolutions over `rank` axes of an image, with bias and activation.
 
     Args:
         kernel_size: the size of the window, an int or one for each axis.
@@ -87,7 +87,7 @@ class BaseConv(Layer):
         return ("valid", "same")
 
     def _keep(self, **given: Any) -> None:
-        """Keep initializers, regularizers and constraints by name, as what they stand for."""
+        """Store initializers, regularizers and constraints by name, resolved."""
         for name, value in given.items():
             setattr(self, name, _FAMILIES[name.rpartition("_")[2]].get(value))
 
@@ -99,7 +99,7 @@ class BaseConv(Layer):
             )
 
     def build(self, input_shape: Shape) -> None:
-        """Make kernels and bias for images with as many channels as that shape says.
+        """Create kernels and bias for images with that shape's number of channels.
 
         Raises:
             ValueError: the number of channels is not known or does not fit, or the images are
@@ -121,7 +121,7 @@ class BaseConv(Layer):
         super().build(input_shape)
 
     def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
-        """A weight, with the initializer, regularizer and constraint of its kind."""
+        """Create a weight with the initializer, regularizer and constraint of its kind."""
         return self.add_weight(
             shape,
             getattr(self, f"{kind}_initializer"),
@@ -132,11 +132,11 @@ class BaseConv(Layer):
         )
 
     def _add_kernels(self, channels: int) -> int:
-        """Make the kernels for so many channels; how many the output has."""
+        """Create the kernels for so many channels; returns the output's number."""
         raise NotImplementedError
 
     def _filters(self, channels: int | None) -> int | None:
-        """How many channels the output has."""
+        """Number of channels of the output."""
         raise NotImplementedError
 
     @property
@@ -144,7 +144,7 @@ class BaseConv(Layer):
         return Window(self.kernel_size, self.strides, self.dilation_rate, self.padding)
 
     def _sizes(self, sizes: Shape) -> Shape:
-        """The sizes of the output for those of an image."""
+        """Sizes of the output for those of an image."""
         return self._window.map(sizes)
 
     def check_input(self, shape: Shape) -> None:
@@ -157,7 +157,7 @@ class BaseConv(Layer):
         super().check_input(shape)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the output, in the layer's data format.
+        """Shape of the output, in the layer's data format.
 
         Raises:
             ValueError: the input has another number of axes, or windows that lie within it have

@@ -90,7 +90,7 @@ class Conv(AdaptableKernel, BaseConv):
     lower = BaseConv.lower  # beside `call`, which counts for what comes behind it alone
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        """What the layer does, by its `convolution_op` if a subclass has another one."""
+        """Convolution of the inputs, by a subclass's `convolution_op` if it has one."""
         if type(self).convolution_op is Conv.convolution_op:
             return super().call(inputs, *args, **kwargs)
         outputs = self.convolution_op(inputs, self.kernel)
@@ -101,7 +101,7 @@ class Conv(AdaptableKernel, BaseConv):
         return outputs if self.activation is None else self.activation(outputs)
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """The convolution by a kernel, without bias and activation.
+        """Convolution by a kernel, without bias and activation.
 
         A subclass may have another one, in `cdl.ops`, which its calls then take.
 
@@ -122,7 +122,7 @@ class Conv(AdaptableKernel, BaseConv):
         return ("valid", "same", "causal") if self.rank == 1 else ("valid", "same")
 
     def build(self, input_shape: Shape) -> None:
-        """Make kernels and bias for images with as many channels as that shape says."""
+        """Create kernels and bias for images with that shape's number of channels."""
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank, self.lora_alpha)
@@ -167,7 +167,7 @@ class Conv(AdaptableKernel, BaseConv):
 
 @registry.add("Convolution1D")
 class Conv1D(Conv):
-    """A convolution over steps: (n, steps, channels) becomes (n, steps, filters).
+    """1D (temporal) convolution: (n, steps, channels) becomes (n, steps, filters).
 
     Arguments as in `Conv2D`, with one number in the place of two. With ``padding="causal"`` no
     output sees later steps than its own.
@@ -178,7 +178,7 @@ class Conv1D(Conv):
 
 @registry.add("Convolution2D")
 class Conv2D(Conv):
-    """A convolution over planes: (n, height, width, channels) becomes (n, height, width, filters).
+    """2D convolution of images: (n, height, width, channels) becomes (n, height, width, filters).
 
     ``y[i, j] = activation(sum(x[i s + k r, j s + l r] @ kernel[k, l]) + bias)``, over k and l,
     with strides s and dilation r.
@@ -224,7 +224,7 @@ class Conv2D(Conv):
 
 @registry.add("Convolution3D")
 class Conv3D(Conv):
-    """A convolution over three axes: (n, a, b, c, channels) becomes (n, a, b, c, filters).
+    """3D convolution of volumes: (n, a, b, c, channels) becomes (n, a, b, c, filters).
 
     Arguments as in `Conv2D`, with three numbers in the place of two.
     """

@@ -1,4 +1,4 @@
-"""Conv1DTranspose, Conv2DTranspose, Conv3DTranspose: convolutions the other way."""
+"""Conv1DTranspose, Conv2DTranspose, Conv3DTranspose: transposed convolutions."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ConvTranspose(BaseConv):
 
 @registry.add("Convolution1DTranspose")
 class Conv1DTranspose(ConvTranspose):
-    """A transposed convolution over steps: (n, steps, channels) becomes (n, steps', filters).
+    """1D transposed convolution: (n, steps, channels) becomes (n, steps', filters).
 
     Arguments as in `Conv2DTranspose`, with one number in the place of two.
     """
@@ -127,7 +127,7 @@ class Conv1DTranspose(ConvTranspose):
 
 @registry.add("Convolution2DTranspose")
 class Conv2DTranspose(ConvTranspose):
-    """What the gradient of a convolution by its input is: a larger plane of each.
+    """2D transposed convolution (deconvolution): the gradient of a convolution by its input.
 
     (n, height, width, channels) becomes (n, height', width', filters): each number of the input is
     given, times the kernel, to all places of the output that a window there would see. Strides
@@ -167,7 +167,7 @@ class Conv2DTranspose(ConvTranspose):
 
 @registry.add("Convolution3DTranspose")
 class Conv3DTranspose(ConvTranspose):
-    """A transposed convolution over three axes: (n, a, b, c, channels) becomes (n, ..., filters).
+    """3D transposed convolution: (n, a, b, c, channels) becomes (n, ..., filters).
 
     Arguments as in `Conv2DTranspose`, with three numbers in the place of two, and with
     `data_format` before `output_padding`.

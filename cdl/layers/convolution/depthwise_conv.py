@@ -89,7 +89,7 @@ class DepthwiseConv(BaseConv):
 
 @registry.add()
 class DepthwiseConv1D(DepthwiseConv):
-    """A convolution of each channel over its steps: (n, steps, c) becomes (n, steps, c * m).
+    """1D depthwise convolution of each channel: (n, steps, c) becomes (n, steps, c * m).
 
     Arguments as in `DepthwiseConv2D`, with one number in the place of two.
     """
@@ -99,7 +99,7 @@ class DepthwiseConv1D(DepthwiseConv):
 
 @registry.add()
 class DepthwiseConv2D(DepthwiseConv):
-    """A convolution of each channel by itself.
+    """2D depthwise convolution: each channel has kernels of its own.
 
     (n, height, width, c) becomes (n, height, width, c * m), of which channel ``j * m + k`` is
     channel j of the input with kernel ``kernel[:, :, j, k]``. Strides and dilation may both be

@@ -1,4 +1,4 @@
-"""SeparableConv1D, SeparableConv2D: each channel by itself, then all channels at each place."""
+"""SeparableConv1D, SeparableConv2D: depthwise separable convolutions."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class SeparableConv(BaseConv):
 
 @registry.add("SeparableConvolution1D")
 class SeparableConv1D(SeparableConv):
-    """A separable convolution over steps: (n, steps, channels) becomes (n, steps, filters).
+    """1D depthwise separable convolution: (n, steps, channels) becomes (n, steps, filters).
 
     Arguments as in `SeparableConv2D`, with one number in the place of two.
     """
@@ -121,7 +121,7 @@ class SeparableConv1D(SeparableConv):
 
 @registry.add("SeparableConvolution2D")
 class SeparableConv2D(SeparableConv):
-    """A convolution of each channel by itself, as `DepthwiseConv2D`, and of one place of them all.
+    """2D depthwise separable convolution: a `DepthwiseConv2D`, then a 1x1 convolution.
 
     (n, height, width, channels) becomes (n, height, width, filters). Bias and activation come
     behind both. Strides and dilation may both be above 1.

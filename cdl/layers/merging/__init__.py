@@ -1,1 +1,1 @@
-"""Layers that make one value of several."""
+"""Merging layers: one value of several inputs."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Concatenate(Merge):
-    """The inputs one behind the other along an axis.
+    """Concatenation of the inputs along an axis.
 
     Args:
         axis: the axis, not that of the samples; all others must agree.
@@ -68,7 +68,7 @@ class Concatenate(Merge):
         return self._merge_function(list(inputs))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The masks one behind the other, where lines are put together; else joined.
+        """Masks concatenated, where lines are; else joined.
 
         An input without a mask counts as a whole.
         """
@@ -90,7 +90,7 @@ class Concatenate(Merge):
 
 
 def concatenate(inputs: Any, axis: int = -1, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The inputs one behind the other: `Concatenate(axis, **kwargs)(inputs)`.
+    """Functional form of `Concatenate`: `Concatenate(axis, **kwargs)(inputs)`.
 
     Args:
         inputs: a list of values.

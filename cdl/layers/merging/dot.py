@@ -1,4 +1,4 @@
-"""Dot: the inner products of two values along an axis of each."""
+"""Dot: inner products of two values along an axis of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Dot(Merge):
-    """``sum_k a[..., k, ...] b[..., k, ...]`` sample by sample, along an axis of a and one of b.
+    """Dot product of two inputs, ``sum_k a[..., k, ...] b[..., k, ...]``, along an axis of each.
 
     The other axes of a, then those of b, are the result's; without any there is one of size 1.
 
@@ -84,7 +84,7 @@ class Dot(Merge):
         return join(operator_of("matmul")(a, b), (-1, *rest))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """None: the lines of the result are not those of the inputs."""
+        """None: lines of the result are not those of the inputs."""
         return None
 
     def get_config(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _product(sizes: Sequence[int]) -> int:
 
 
 def dot(inputs: Any, axes: int | Sequence[int] = -1, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The inner products of two values: `Dot(axes, **kwargs)(inputs)`.
+    """Functional form of `Dot`: `Dot(axes, **kwargs)(inputs)`.
 
     Args:
         inputs: a list of two values.

@@ -1,4 +1,4 @@
-"""Add, Subtract, Multiply, Average, Maximum, Minimum: several values made one.
+"""Add, Subtract, Multiply, Average, Maximum, Minimum: elementwise merging layers.
 
 Each has a function too: `add([a, b])` is `Add()([a, b])`.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Merge(Layer):
-    """Base of layers that take a list of values of shapes that can be broadcast to each other.
+    """Base of layers that merge a list of inputs of broadcastable shapes.
 
     What has fewer axes gets axes of size 1 behind that of the samples. Masks are joined as in
     Keras: a line counts if it counts in one of the inputs, and all count where one has no mask.
@@ -63,7 +63,7 @@ class Merge(Layer):
         return [tuple(each) for each in shape]
 
     def _merged(self, shapes: Sequence[Shape]) -> Shape:
-        """The shape that inputs of these shapes are broadcast to."""
+        """Shape that inputs of these shapes are broadcast to."""
         rank = max(map(len, shapes))
         result: list[int | None] = [None, *(1,) * (rank - 1)]
         for shape in shapes:
@@ -85,12 +85,12 @@ class Merge(Layer):
         return self._merged(self._listed(input_shape))
 
     def call(self, inputs: ArrayLike) -> Any:
-        """The inputs made one."""
+        """Merged value of the inputs."""
         return self._merge_function(self._aligned(inputs))
 
     @staticmethod
     def _aligned(inputs: Any) -> list[Any]:
-        """The inputs with as many axes as the one that has most."""
+        """Inputs with as many axes as the one that has most."""
         rank = max(len(x.shape) for x in inputs)
         expand = operator_of("expand_dims")
         aligned = []
@@ -101,16 +101,16 @@ class Merge(Layer):
         return aligned
 
     def _merge_function(self, inputs: list[Any]) -> Any:
-        """The inputs, all of one rank, made one."""
+        """Merge inputs of one rank."""
         raise NotImplementedError
 
     def build(self, input_shape: Shape) -> None:
-        """Refuse what is no list of shapes that fit; there is nothing to make."""
+        """Check the list of shapes; there are no weights."""
         self.check_input(input_shape)
         super().build(input_shape)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The masks of the inputs joined; None if an input has none.
+        """Joined masks of the inputs; None if an input has none.
 
         Raises:
             ValueError: no lists, or lists of two lengths.
@@ -135,7 +135,7 @@ class Merge(Layer):
 
 
 def joined(masks: Sequence[Any]) -> Any:
-    """What counts by one of the masks or more."""
+    """Union of masks: lines that count in at least one."""
     result = masks[0]
     for mask in masks[1:]:
         result = operator_of("logical_or")(result, mask)
@@ -143,7 +143,7 @@ def joined(masks: Sequence[Any]) -> Any:
 
 
 def _folded(function: str) -> Any:
-    """A `_merge_function` that takes one input after the other into the result."""
+    """Make a `_merge_function` that folds the inputs one after the other."""
 
     def merge(self: Merge, inputs: list[Any]) -> Any:
         combine, result = operator_of(function), inputs[0]
@@ -171,12 +171,12 @@ class MaskedMerge(Merge):
         return self._merge_masked(aligned, whole)
 
     def _merge_masked(self, inputs: list[Any], masks: list[Any]) -> Any:
-        """The same with masks that broadcast to their inputs; None for an input without one."""
+        """Merge inputs with masks that broadcast to them; None for an input without one."""
         raise NotImplementedError
 
 
 def _shown(function: str) -> Any:
-    """A `_merge_masked` for functions that have no neutral element: what is masked is the other."""
+    """Make a `_merge_masked` for functions without a neutral element."""
 
     def merge(self: Merge, inputs: list[Any], masks: list[Any]) -> Any:
         combine, where = operator_of(function), operator_of("where")
@@ -193,14 +193,14 @@ def _shown(function: str) -> Any:
 
 @registry.add()
 class Add(Merge):
-    """The sum of the inputs."""
+    """Elementwise sum of the inputs."""
 
     _merge_function = _folded("add")
 
 
 @registry.add()
 class Subtract(Merge):
-    """The first of two inputs less the second."""
+    """Elementwise difference of two inputs: the first less the second."""
 
     most = 2
     _merge_function = _folded("subtract")
@@ -208,7 +208,7 @@ class Subtract(Merge):
 
 @registry.add()
 class Multiply(MaskedMerge):
-    """The product of the inputs, element by element.
+    """Elementwise product of the inputs.
 
     What an input's mask hides counts as 1, and the result as 0 where all masks hide it.
     """
@@ -229,7 +229,7 @@ class Multiply(MaskedMerge):
 
 @registry.add()
 class Average(Merge):
-    """The mean of the inputs, element by element."""
+    """Elementwise mean of the inputs."""
 
     def _merge_function(self, inputs: list[Any]) -> Any:
         total = _folded("add")(self, inputs)
@@ -238,7 +238,7 @@ class Average(Merge):
 
 @registry.add()
 class Maximum(MaskedMerge):
-    """The largest of the inputs, element by element; of those that their masks show."""
+    """Elementwise maximum of the inputs, of those that their masks show."""
 
     _merge_function = _folded("maximum")
     _merge_masked = _shown("maximum")
@@ -246,14 +246,14 @@ class Maximum(MaskedMerge):
 
 @registry.add()
 class Minimum(MaskedMerge):
-    """The smallest of the inputs, element by element; of those that their masks show."""
+    """Elementwise minimum of the inputs, of those that their masks show."""
 
     _merge_function = _folded("minimum")
     _merge_masked = _shown("minimum")
 
 
 def add(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The sum of the inputs: `Add(**kwargs)(inputs)`.
+    """Functional form of `Add`: `Add(**kwargs)(inputs)`.
 
     Args:
         inputs: a list of values.
@@ -263,7 +263,7 @@ def add(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
 
 
 def subtract(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The first input less the second: `Subtract(**kwargs)(inputs)`.
+    """Functional form of `Subtract`: `Subtract(**kwargs)(inputs)`.
 
     Args:
         inputs: a list of two values.
@@ -273,7 +273,7 @@ def subtract(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
 
 
 def multiply(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The product of the inputs: `Multiply(**kwargs)(inputs)`.
+    """Functional form of `Multiply`: `Multiply(**kwargs)(inputs)`.
 
     Args:
         inputs: a list of values.
@@ -283,7 +283,7 @@ def multiply(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
 
 
 def average(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The mean of the inputs: `Average(**kwargs)(inputs)`.
+    """Functional form of `Average`: `Average(**kwargs)(inputs)`.
 
     Args:
         inputs: a list of values.
@@ -293,7 +293,7 @@ def average(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
 
 
 def maximum(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The largest of the inputs: `Maximum(**kwargs)(inputs)`.
+    """Functional form of `Maximum`: `Maximum(**kwargs)(inputs)`.
 
     Args:
         inputs: a list of values.
@@ -303,7 +303,7 @@ def maximum(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
 
 
 def minimum(inputs: Any, **kwargs: Unpack[LayerArguments]) -> Any:
-    """The smallest of the inputs: `Minimum(**kwargs)(inputs)`.
+    """Functional form of `Minimum`: `Minimum(**kwargs)(inputs)`.
 
     Args:
         inputs: a list of values.

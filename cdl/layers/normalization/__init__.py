@@ -1,4 +1,4 @@
-"""Layers that bring their inputs to a common mean and size."""
+"""Normalization layers: activations brought to a common mean and scale."""
 
 from cdl.layers.normalization.batch_normalization import BatchNormalization as BatchNormalization
 from cdl.layers.normalization.group_normalization import GroupNormalization as GroupNormalization

@@ -1,4 +1,4 @@
-"""BatchNormalization: each channel brought to mean 0 and variance 1."""
+"""BatchNormalization: normalization of each channel over the batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST = float(np.finfo(np.float32).max)
 
 @registry.add()
 class BatchNormalization(Scaled):
-    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by channel.
+    """Batch normalization, ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by channel.
 
     In training they are those of the batch, over all axes but `axis` (the variance divides by the
     count), and the moving ones follow: ``moving = moving * momentum + batch * (1 - momentum)``.
@@ -122,7 +122,7 @@ class BatchNormalization(Scaled):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the weights for inputs with that many channels."""
+        """Create the weights for inputs with that many channels."""
         owner, shape = f"BatchNormalization {self.name!r}", tuple(input_shape)
         (axis,) = axes_within(owner, self.axis, shape)
         (channels,) = sizes_of(owner, (axis,), shape)
@@ -198,7 +198,7 @@ class BatchNormalization(Scaled):
 
 
 def _bounds(clipping: Any) -> dict[str, float]:
-    """The bounds of a renormalization, those that are given."""
+    """Bounds of a renormalization, those that are given."""
     owner, names = "BatchNormalization: renorm_clipping", ("rmax", "rmin", "dmax")
     given = {} if clipping is None else clipping
     if not isinstance(given, dict) or set(given) - set(names):

@@ -1,4 +1,4 @@
-"""GroupNormalization: groups of channels, each sample by itself."""
+"""GroupNormalization: normalization over groups of channels, per sample."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class GroupNormalization(Scaled):
-    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by group of channels.
+    """Group normalization, ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, by group.
 
     Each sample's channels are cut into groups that lie side by side; mean and variance are over the
     channels of a group and all axes beside that of the channels.
@@ -84,7 +84,7 @@ class GroupNormalization(Scaled):
         self.axis = whole("GroupNormalization", "axis", axis)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the weights for inputs with that many channels."""
+        """Create the weights for inputs with that many channels."""
         owner, shape = f"GroupNormalization {self.name!r}", tuple(input_shape)
         (axis,) = axes_within(owner, self.axis, shape)
         (channels,) = sizes_of(owner, (axis,), shape)

@@ -1,4 +1,4 @@
-"""Layer, root mean square and unit normalization: samples by themselves."""
+"""Layer, root mean square and unit normalization, per sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
-# What a line's factor is made of: the op's `measure`.
+# Measures of a line's factor: the op's `measure`.
 BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0, 1, 2
 
 
@@ -31,7 +31,7 @@ def normalized(
     params: tuple[Variable | None, Variable | None],
     **attributes: float,
 ) -> Value:
-    """The op on lines that have the axes `axes` as their last."""
+    """Normalization of lines that have the axes `axes` as their last."""
 
     def emit(lines: Value) -> Value:
         return program.emit("normalize", (lines,), lines.shape, params, **attributes)
@@ -48,7 +48,7 @@ def _normalized_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
 
 @registry.add()
 class LayerNormalization(AlongLines, Scaled):
-    """``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, mean and variance over `axis`.
+    """Layer normalization, ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``, over `axis`.
 
     Args:
         axis: an axis, or several that are normalized together.
@@ -123,13 +123,13 @@ class LayerNormalization(AlongLines, Scaled):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; of a layer that is built, the axes as a list."""
+        """Constructor arguments as a dict; of a built layer, the axes as a list."""
         return {**super().get_config(), "axis": self.axis, "rms_scaling": self.rms_scaling}
 
 
 @registry.add()
 class RMSNormalization(AlongLines):
-    """``scale * x / sqrt(mean(x^2) + epsilon)``, the mean over `axis`.
+    """Root mean square normalization, ``scale * x / sqrt(mean(x^2) + epsilon)``, over `axis`.
 
     Args:
         axis: an axis, or several that are normalized together.
@@ -170,13 +170,13 @@ class RMSNormalization(AlongLines):
         return normalized(program, x, axes, (self.scale, None), **attributes)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; of a layer that is built, the axes as a list."""
+        """Constructor arguments as a dict; of a built layer, the axes as a list."""
         return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
 
 
 @registry.add()
 class UnitNormalization(AlongLines):
-    """``x / sqrt(sum(x^2))``, the sum over `axis`: the length becomes 1, but for zeros, which stay.
+    """Unit (L2) normalization, ``x / sqrt(sum(x^2))`` over `axis`; zeros stay zeros.
 
     Args:
         axis: an axis, or several that are normalized together.

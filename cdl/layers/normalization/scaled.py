@@ -1,4 +1,4 @@
-"""Scaled: base of the normalizations that end in a learned scale and shift."""
+"""Scaled: base of normalizations with a learned scale and shift."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Scaled(SameShape):
-    """``gamma * u + beta`` behind some normalization u of the input.
+    """Base of normalizations ``gamma * u + beta``, u the normalized input.
 
     Args:
         epsilon: what is added to a variance before its root is taken.
@@ -64,7 +64,7 @@ class Scaled(SameShape):
         self.gamma = self.beta = None
 
     def add_scale(self, shape: tuple[int, ...]) -> None:
-        """Make gamma and beta, as far as the layer has them."""
+        """Create gamma and beta, as far as the layer has them."""
         if self.scale:
             self.gamma = self.add_weight(
                 shape,
@@ -87,7 +87,7 @@ class Scaled(SameShape):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments of this part of the constructor."""
+        """Constructor arguments of scale and shift as a dict."""
         return {
             **super().get_config(),
             "epsilon": self.epsilon,

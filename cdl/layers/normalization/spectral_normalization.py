@@ -20,7 +20,7 @@ _LEAST = 1e-7  # norm that a vector is divided by
 
 @registry.add()
 class SpectralNormalization(Wrapper):
-    """The layer within, whose kernel has a spectral norm of about 1 (Miyato et al., 2018).
+    """Wrapper that keeps a kernel's spectral norm at about 1 (Miyato et al., 2018).
 
     In front of each step of training, and of each call with ``training=True``, the kernel, as a
     matrix W of as many columns as its last axis has, is overwritten by ``W / (v W u^T)``, where
@@ -43,7 +43,7 @@ class SpectralNormalization(Wrapper):
         self.power_iterations = positive_int(owner, "power_iterations", power_iterations)
 
     def build(self, input_shape: Any = None) -> None:
-        """Build the layer within, and make `vector_u`.
+        """Build the wrapped layer, and create `vector_u`.
 
         Raises:
             ValueError: the layer has neither a `kernel` nor `embeddings`.
@@ -68,13 +68,13 @@ class SpectralNormalization(Wrapper):
         )
 
     def call(self, inputs: Any, training: bool | None = False) -> Any:
-        """What the layer within gives; on arrays in training its kernel is divided first."""
+        """Output of the wrapped layer; on arrays in training its kernel is divided first."""
         if training and graph.current_scope() is None:
             self._before_step()
         return in_dtype_of(self, self.layer, self.layer(inputs))
 
     def _before_step(self) -> None:
-        """Divides the kernel; a step of training begins with it."""
+        """Divide the kernel at the start of a training step."""
         if self.kernel.numpy().any():
             u, kernel = self.normalized_weights()
             self.vector_u.assign(u)
@@ -92,11 +92,11 @@ class SpectralNormalization(Wrapper):
         return u, (kernel / norm).astype(np.float32)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """That of the layer within."""
+        """Output shape of the wrapped layer."""
         return self.layer.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the layer as its config."""
+        """Constructor arguments as a dict, the layer as its config."""
         return {**super().get_config(), "power_iterations": self.power_iterations}
 
 

@@ -1,1 +1,1 @@
-"""Layers that make one number of all places of a sample, channel by channel."""
+"""Pooling layers: maxima or means of each channel over windows or all places."""

@@ -1,4 +1,4 @@
-"""The largest number, or the mean, of each channel within windows that share the input."""
+"""Adaptive pooling: windows that divide the input into a given number of places."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AdaptivePooling(Layer):
-    """Base of the layers whose windows are as large as it takes, with those arguments.
+    """Base of adaptive pooling layers, with windows sized to fit the output.
 
     Args:
         output_size: how many windows there are along an axis, an int or one for each axis.
@@ -74,27 +74,27 @@ class AdaptivePooling(Layer):
 
 
 class AdaptiveAveragePooling(AdaptivePooling):
-    """Base of those that take the mean."""
+    """Base of adaptive average pooling."""
 
     kind = "mean"
 
 
 class AdaptiveMaxPooling(AdaptivePooling):
-    """Base of those that take the largest number."""
+    """Base of adaptive max pooling."""
 
     kind = "max"
 
 
 @registry.add()
 class AdaptiveAveragePooling1D(AdaptiveAveragePooling):
-    """The mean of each channel within windows of steps; see `AdaptiveAveragePooling2D`."""
+    """1D adaptive average pooling over steps; see `AdaptiveAveragePooling2D`."""
 
     places = 1
 
 
 @registry.add()
 class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
-    """The mean of each channel within windows of (n, height, width, channels).
+    """2D adaptive average pooling of (n, height, width, channels) to a given size.
 
     Window i of m along an axis of n places begins with place floor(i n / m) and ends before place
     ceil((i + 1) n / m): windows may overlap, and differ by one in size.
@@ -115,27 +115,27 @@ class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
 
 @registry.add()
 class AdaptiveAveragePooling3D(AdaptiveAveragePooling):
-    """The mean of each channel within windows over three axes; see `AdaptiveAveragePooling2D`."""
+    """3D adaptive average pooling over three axes; see `AdaptiveAveragePooling2D`."""
 
     places = 3
 
 
 @registry.add()
 class AdaptiveMaxPooling1D(AdaptiveMaxPooling):
-    """The largest number within windows of steps; see `AdaptiveAveragePooling2D`."""
+    """1D adaptive max pooling over steps; see `AdaptiveAveragePooling2D`."""
 
     places = 1
 
 
 @registry.add()
 class AdaptiveMaxPooling2D(AdaptiveMaxPooling):
-    """The largest number within windows of planes; see `AdaptiveAveragePooling2D`."""
+    """2D adaptive max pooling over planes; see `AdaptiveAveragePooling2D`."""
 
     places = 2
 
 
 @registry.add()
 class AdaptiveMaxPooling3D(AdaptiveMaxPooling):
-    """The largest number within windows over three axes; see `AdaptiveAveragePooling2D`."""
+    """3D adaptive max pooling over three axes; see `AdaptiveAveragePooling2D`."""
 
     places = 3

@@ -1,4 +1,4 @@
-"""The mean, or the largest number, of each channel over all its places."""
+"""Global pooling: the mean or maximum of each channel over all places."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class GlobalPooling(Layer):
-    """Base of the layers that reduce `places` axes of a sample and keep that of the channels.
+    """Base of global pooling layers, over `places` axes of a sample.
 
     Args:
         data_format: "channels_last" for inputs of shape (n, ..., channels), "channels_first" for
@@ -68,7 +68,7 @@ class GlobalPooling(Layer):
 
 @registry.add("GlobalAvgPool1D")
 class GlobalAveragePooling1D(GlobalPooling):
-    """The mean over the steps: (n, steps, channels) becomes (n, channels).
+    """1D global average pooling: (n, steps, channels) becomes (n, channels).
 
     With a mask it is the mean over the steps that count, 0 where none does; the result has no
     mask.
@@ -92,7 +92,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         self.supports_masking = True
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        """The mean over the steps for which `mask`, of shape (n, steps), is true."""
+        """Mean over the steps for which `mask`, of shape (n, steps), is true."""
         if mask is None:
             return super().call(inputs)
         where, total, cast, most = map(operator_of, ("where", "sum", "cast", "maximum"))
@@ -109,21 +109,21 @@ class GlobalAveragePooling1D(GlobalPooling):
 
 @registry.add("GlobalAvgPool2D")
 class GlobalAveragePooling2D(GlobalPooling):
-    """The mean of each channel of a plane: (n, height, width, channels) becomes (n, channels)."""
+    """2D global average pooling: (n, height, width, channels) becomes (n, channels)."""
 
     places, kind = 2, "mean"
 
 
 @registry.add("GlobalAvgPool3D")
 class GlobalAveragePooling3D(GlobalPooling):
-    """The mean of each channel over three axes: (n, a, b, c, channels) becomes (n, channels)."""
+    """3D global average pooling: (n, a, b, c, channels) becomes (n, channels)."""
 
     places, kind = 3, "mean"
 
 
 @registry.add("GlobalMaxPool1D")
 class GlobalMaxPooling1D(GlobalPooling):
-    """The largest number of each channel: (n, steps, channels) becomes (n, channels).
+    """1D global max pooling: (n, steps, channels) becomes (n, channels).
 
     A mask is not looked at, and ends here with a warning, as in Keras.
     """
@@ -133,14 +133,14 @@ class GlobalMaxPooling1D(GlobalPooling):
 
 @registry.add("GlobalMaxPool2D")
 class GlobalMaxPooling2D(GlobalPooling):
-    """The largest number of each channel: (n, height, width, channels) becomes (n, channels)."""
+    """2D global max pooling: (n, height, width, channels) becomes (n, channels)."""
 
     places, kind = 2, "max"
 
 
 @registry.add("GlobalMaxPool3D")
 class GlobalMaxPooling3D(GlobalPooling):
-    """The largest number of each channel: (n, a, b, c, channels) becomes (n, channels)."""
+    """3D global max pooling: (n, a, b, c, channels) becomes (n, channels)."""
 
     places, kind = 3, "max"
 

@@ -1,4 +1,4 @@
-"""The largest number, or the mean, of each channel within windows."""
+"""Max and average pooling of each channel over windows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class WindowPooling(Layer):
-    """Base of the layers that take something of each channel within windows.
+    """Base of pooling layers over windows, channel by channel.
 
     Args:
         pool_size: the size of the window, an int or one for each axis.
@@ -96,7 +96,7 @@ class WindowPooling(Layer):
 
 
 class MaxPooling(WindowPooling):
-    """Base of the layers that take the largest number, with windows of 2 unless told otherwise."""
+    """Base of max pooling layers, with windows of 2 by default."""
 
     kind = "max"
 
@@ -113,14 +113,14 @@ class MaxPooling(WindowPooling):
 
 
 class AveragePooling(WindowPooling):
-    """Base of the layers that take the mean of the numbers that a window sees."""
+    """Base of average pooling layers, of the places that a window sees."""
 
     kind = "mean"
 
 
 @registry.add("MaxPool1D")
 class MaxPooling1D(MaxPooling):
-    """The largest number of each channel within windows of steps.
+    """1D max pooling over windows of steps.
 
     Arguments as in `MaxPooling2D`, with one number in the place of two.
     """
@@ -130,7 +130,7 @@ class MaxPooling1D(MaxPooling):
 
 @registry.add("MaxPool2D")
 class MaxPooling2D(MaxPooling):
-    """The largest number of each channel within windows of (n, height, width, channels).
+    """2D max pooling over windows of (n, height, width, channels).
 
     A gradient goes to the first of the numbers of a window that are equal.
 
@@ -154,7 +154,7 @@ class MaxPooling2D(MaxPooling):
 
 @registry.add("MaxPool3D")
 class MaxPooling3D(MaxPooling):
-    """The largest number of each channel within windows over three axes.
+    """3D max pooling over windows of three axes.
 
     Arguments as in `MaxPooling2D`, with three numbers in the place of two.
     """
@@ -164,7 +164,7 @@ class MaxPooling3D(MaxPooling):
 
 @registry.add("AvgPool1D")
 class AveragePooling1D(AveragePooling):
-    """The mean of each channel within windows of steps.
+    """1D average pooling over windows of steps.
 
     Arguments as in `MaxPooling2D`, with one number in the place of two and no default size.
     """
@@ -174,7 +174,7 @@ class AveragePooling1D(AveragePooling):
 
 @registry.add("AvgPool2D")
 class AveragePooling2D(AveragePooling):
-    """The mean of each channel within windows of (n, height, width, channels).
+    """2D average pooling over windows of (n, height, width, channels).
 
     Arguments as in `MaxPooling2D`, with no default size.
     """
@@ -184,7 +184,7 @@ class AveragePooling2D(AveragePooling):
 
 @registry.add("AvgPool3D")
 class AveragePooling3D(AveragePooling):
-    """The mean of each channel within windows over three axes.
+    """3D average pooling over windows of three axes.
 
     Arguments as in `MaxPooling2D`, with three numbers in the place of two and no default size.
     """

@@ -1,1 +1,1 @@
-"""Layers that prepare features; some learn from data by `adapt`."""
+"""Preprocessing layers of features, texts and images; some learn from data by `adapt`."""

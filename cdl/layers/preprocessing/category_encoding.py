@@ -1,4 +1,4 @@
-"""CategoryEncoding: numbers of tokens as vectors of zeros and ones."""
+"""CategoryEncoding: one-hot, multi-hot and count vectors of integers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class CategoryEncoding(Layer):
-    """Numbers from 0 to `num_tokens` - 1 as vectors of that many elements.
+    """One-hot, multi-hot or count encoding of integers from 0 to `num_tokens` - 1.
 
     Args:
         num_tokens: how many tokens there are.
@@ -83,7 +83,7 @@ class CategoryEncoding(Layer):
     def _on_arrays(  # type: ignore[override]
         self, inputs: Any, count_weights: Any = None, training: bool | None = False
     ) -> NDArray[Any]:
-        """The encoding of an array, a list or a single number.
+        """Encoding of an array, a list or a single number.
 
         Args:
             inputs: numbers of tokens. If they have one axis only, it is taken for one sample,
@@ -119,14 +119,14 @@ class CategoryEncoding(Layer):
 
 
 def encoded_shape(shape: Shape, mode: str, tokens: int) -> Shape:
-    """The shape, batch axis included, of `encoded`. Sums go over axis 1, as in Keras."""
+    """Shape of `encoded`, batch axis included. Sums go over axis 1, as in Keras."""
     if mode == "one_hot":
         return (*(shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape), tokens)
     return (*shape[:1], *shape[2:], tokens) if len(shape) > 1 else (tokens,)
 
 
 def encoded(program: Program, x: Value, mode: str, tokens: int, *weights: Value) -> Value:
-    """Append the encoding of numbers of tokens, counted with weights if there are any."""
+    """Append the encoding of integers, counted with weights if there are any."""
     shape = tuple(
         int(n) for n in encoded_shape((None, *x.shape), mode, tokens)[1:] if n is not None
     )

@@ -1,4 +1,4 @@
-"""Discretization: numbers as the numbers of the bins that they fall into."""
+"""Discretization: numbers as bin indices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Discretization(Layer):
-    """The bin of each number: 0 below the first boundary, 1 from it on, and so on.
+    """Discretization into bins: 0 below the first boundary, 1 from it on, and so on.
 
     Args:
         bin_boundaries: ascending numbers, of which a bin contains its lower one; or
@@ -92,7 +92,7 @@ class Discretization(Layer):
         return len(self._boundaries()) + 1
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Make boundaries of the quantiles of data, forgetting earlier ones.
+        """Learn boundaries, the quantiles of data, and forget earlier ones.
 
         NaN is left out, with a warning that says how many there are.
 
@@ -120,7 +120,7 @@ class Discretization(Layer):
         self.finalize_state()
 
     def update_state(self, data: Any) -> None:
-        """Take more data into account."""
+        """Add data to the summary of quantiles."""
         assert self.summary is not None
         values = self._missing.read(data).ravel()
         if values.dtype.kind == "f":
@@ -129,7 +129,7 @@ class Discretization(Layer):
         self.summary = _shortened(merged[:, np.argsort(merged[0])], self.epsilon)
 
     def finalize_state(self) -> None:
-        """Make the boundaries of what has been seen."""
+        """Set the boundaries to the quantiles of the data seen."""
         if self.num_bins is not None and self.summary is not None and self.summary.size:
             self.bin_boundaries = _shortened(self.summary, 1.0 / self.num_bins)[0, :-1].tolist()
         elif self._missing.any():
@@ -139,7 +139,7 @@ class Discretization(Layer):
         self._missing.tell()
 
     def reset_state(self) -> None:
-        """Forget what has been seen."""
+        """Forget the data seen."""
         self._missing = Missing(
             f"Discretization {self.name!r}: adapt", "they fall into the last bin"
         )
@@ -147,7 +147,7 @@ class Discretization(Layer):
             self.summary = np.zeros((2, 0), np.float32)
 
     def _output_dtype(self) -> str | None:
-        """None for numbers of bins, which are not to be rounded to 16 bits."""
+        """None for bin indices, which are not rounded to 16 bits."""
         return None if self.output_mode == "int" else super()._output_dtype()
 
     def lower(self, program: Program, x: Value) -> Value:
@@ -163,7 +163,7 @@ class Discretization(Layer):
         return encoded(program, bins, self.output_mode, self._bins)
 
     def _on_arrays(self, inputs: Any, training: bool | None = False, mask: Any = None) -> Array:
-        """The bins of an array or a list of numbers.
+        """Bins of an array or a list of numbers.
 
         Args:
             inputs: numbers; if they have one axis only, "multi_hot" and "count" take it for one
@@ -181,7 +181,7 @@ class Discretization(Layer):
         return y.astype(np.int32) if self.output_mode == "int" else y
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's shape, or that of its encoding."""
+        """Shape of the input, or of its encoding."""
         shape = tuple(input_shape)
         return (
             shape
@@ -190,7 +190,7 @@ class Discretization(Layer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the boundaries also if they are learned."""
+        """Constructor arguments as a dict; the boundaries also if they are learned."""
         return {
             "bin_boundaries": self.bin_boundaries,
             "num_bins": self.num_bins,
@@ -203,7 +203,7 @@ class Discretization(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new layer from what `get_config` gave."""
+        """Create a layer from the dict that `get_config` returned."""
         both = config.get("bin_boundaries") is not None and config.get("num_bins") is not None
         layer = cls(**{**config, "bin_boundaries": None} if both else config)
         if both:
@@ -212,7 +212,7 @@ class Discretization(Layer):
 
 
 def _summary(values: Array, epsilon: float) -> Array:
-    """Every so manieth of the sorted values, each with the number of those that it stands for."""
+    """Weighted sample of the sorted values (a quantile sketch)."""
     ordered = np.sort(values.astype(np.float32), axis=None)
     step = max(ordered.size * epsilon, 1)
     kept = ordered[int(step - 1) :: int(step)]
@@ -220,7 +220,7 @@ def _summary(values: Array, epsilon: float) -> Array:
 
 
 def _shortened(summary: Array, epsilon: float) -> Array:
-    """A summary of about 1 / epsilon values, of equal weight; itself if it is short."""
+    """Summary of about 1 / epsilon values, of equal weight; itself if it is short."""
     if summary.shape[1] * epsilon < 1:
         return summary
     parts = epsilon + np.arange(0.0, 1.0, epsilon)

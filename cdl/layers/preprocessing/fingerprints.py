@@ -1,4 +1,4 @@
-"""Hashes of texts as TensorFlow has them: FarmHash's Fingerprint64, and SipHash-2-4 with a key.
+"""Hashes of texts as in TensorFlow: FarmHash's Fingerprint64, and SipHash-2-4 with a key.
 
 All texts are hashed at once, as arrays of 64-bit words; they are sorted by how many blocks they
 have, so that each step works on those that still have one.
@@ -19,7 +19,7 @@ _SIP = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279
 
 
 def bins_of(texts: Sequence[bytes], salt: Sequence[int] | None, bins: int) -> Any:
-    """The bin of each text, from 0: its Fingerprint64, or with a salt its SipHash, by the bins."""
+    """Bin of each text, from 0: its Fingerprint64, or with a salt its SipHash, modulo the bins."""
     hashes = fingerprints(texts) if salt is None else keyed_hashes(texts, salt)
     return (hashes % np.uint64(bins)).astype(np.int64)
 
@@ -66,7 +66,7 @@ def keyed_hashes(texts: Sequence[bytes], key: Sequence[int]) -> Words:
 
 
 def crossed(columns: Sequence[Words]) -> Words:
-    """One hash of a hash, or a number, from each column, as `tf.sparse.cross_hashed` has it."""
+    """Combined hash of a hash, or a number, from each column, as `tf.sparse.cross_hashed`."""
     h = np.full(len(columns[0]), _CROSSING_KEY)
     for x in columns:
         mixed = _shift_mix(x * _CROSSING_MUL) * _CROSSING_MUL
@@ -76,7 +76,7 @@ def crossed(columns: Sequence[Words]) -> Words:
 
 
 class _Bytes:
-    """Texts one behind the other, from which words are read at any place."""
+    """Concatenated texts, from which words are read at any place."""
 
     def __init__(self, texts: Sequence[bytes], lengths: Any, starts: Any = None) -> None:
         if starts is None:
@@ -85,13 +85,13 @@ class _Bytes:
         self._starts = starts
 
     def of(self, which: Any) -> _Bytes:
-        """Some of the texts."""
+        """Some of the texts, by index."""
         some = _Bytes((), None, self._starts[which])
         some._text = self._text
         return some
 
     def word(self, at: Any, n: int | None = None, kind: str = "<u8") -> Words:
-        """The number at a place of each text, or of the first n."""
+        """Number at a place of each text, or of the first n."""
         dtype = np.dtype(kind)
         places = len(self._text) - dtype.itemsize + 1
         words: Any = np.ndarray((places,), dtype, self._text, strides=(1,))
@@ -107,7 +107,7 @@ def _shift_mix(v: Words) -> Words:
 
 
 def _joined(u: Words, v: Words, mul: Words) -> Words:
-    """Two words as one."""
+    """Two words hashed to one."""
     a = _shift_mix((u ^ v) * mul)
     return _shift_mix((v ^ a) * mul) * mul
 
@@ -179,7 +179,7 @@ def _longer(s: _Bytes, n: Any) -> Words:
 
 
 def _block(s: _Bytes, at: Any, m: int | None, state: Words, mul: Any, factor: Any) -> Any:
-    """The state after 64 more bytes; `factor` is 9 for the last ones."""
+    """State after 64 more bytes; `factor` is 9 for the last ones."""
     x, y, z, v0, v1, w0, w1 = state
     f = [s.word(at + 8 * i, m) for i in range(8)]
     x = _rotated(x + y + v0 + f[1], 37) * mul

@@ -1,4 +1,4 @@
-"""HashedCrossing: the bins of combinations of features."""
+"""HashedCrossing: hashed combinations of features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cdl.layers.preprocessing.host_layer import HostLayer, encode, encoded_shape
 
 @registry.add()
 class HashedCrossing(HostLayer):
-    """The bin of what several features are together, by a hash, as TensorFlow has it.
+    """Hashed feature crossing: the bin of several features together, as in TensorFlow.
 
     It is called on a list of arrays of one shape, ``(n,)`` or ``(n, 1)``, of texts or ints.
 
@@ -71,7 +71,7 @@ class HashedCrossing(HostLayer):
         return f"HashedCrossing {self.name!r}"
 
     def _on_arrays(self, inputs: Any, training: bool | None = None) -> Any:  # type: ignore[override]
-        """The bins of the features of each sample.
+        """Bins of the features of each sample.
 
         Args:
             inputs: a list of two arrays or more, of one shape; `()` for a single sample.

@@ -1,4 +1,4 @@
-"""Hashing: texts and numbers as the numbers of bins, by a hash."""
+"""Hashing: texts and integers as bin indices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Hashing(HostLayer):
-    """The bin of each text or number: its FarmHash64, or its SipHash with a salt, by the bins.
+    """Feature hashing: the bin of each text or integer by FarmHash64, or SipHash with a salt.
 
     Numbers are hashed as their decimal texts, after floats have lost their fractions; so a hash
     is the same on every machine, and the same as TensorFlow's.
@@ -69,11 +69,11 @@ class Hashing(HostLayer):
         return self.dtype
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's shape, or that of its encoding."""
+        """Shape of the input, or of its encoding."""
         return encoded_shape(tuple(input_shape), self.output_mode, self.num_bins)
 
     def _on_arrays(self, inputs: Any, training: bool | None = None) -> Any:  # type: ignore[override]
-        """The bins of texts or numbers.
+        """Bins of texts or numbers.
 
         Args:
             inputs: an array or list of texts, ints or floats, or a single one.
@@ -119,7 +119,7 @@ class Hashing(HostLayer):
 
 
 def as_keys(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...], Any]:
-    """What is to be hashed: texts, their shape, and the numbers whose texts they are, or None.
+    """Texts to hash, their shape, and the numbers whose texts they are, or None.
 
     Args:
         value: an array or list of texts or numbers, or a single one.
@@ -147,12 +147,12 @@ def as_keys(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...], Any]:
 
 
 def decimals(numbers: NDArray[Any]) -> list[bytes]:
-    """The decimal texts of whole numbers."""
+    """Decimal texts of integers."""
     return numbers.astype("S20").ravel().tolist() if numbers.size else []
 
 
 def dtype_of_bins(owner: str, dtype: Any, mode: str) -> str:
-    """The dtype of a layer that gives numbers of bins, or vectors of them; in any spelling."""
+    """Output dtype of a layer of bin indices, or vectors of them; in any spelling."""
     allowed = ("int64", "int32") if mode == "int" else ("float32",)
     name = dtype
     if isinstance(dtype, dict):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class HostLayer(Layer):
-    """Base of layers on texts and keys, which are no numbers that the core could read.
+    """Base of layers on texts and keys, which the core cannot read.
 
     In a model such a layer is run in Python on what the user hands in, with all that stands between
     it and the inputs; the program begins behind it.
@@ -39,7 +39,7 @@ class HostLayer(Layer):
     output_mode = "int"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """What the layer gives; for a list or array at once, without a look at each element."""
+        """Output of the layer; for a list or array at once, without a look at each element."""
         if len(args) == 1 and not kwargs and hasattr(self, "_inbound_nodes"):
             x = args[0]
             if type(x) is np.ndarray or (type(x) is list and x and isinstance(x[0], (str, bytes))):
@@ -49,7 +49,7 @@ class HostLayer(Layer):
         return super().__call__(*args, **kwargs)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Refuse: there is nothing that the core could do.
+        """Refuse to lower: the core cannot run the layer.
 
         Raises:
             ValueError: always.
@@ -65,13 +65,13 @@ class HostLayer(Layer):
         return "int64" if self.output_mode == "int" else "float32"
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> KerasTensor:
-        """A symbolic tensor like the output."""
+        """Symbolic tensor like the output."""
         shape = self.compute_output_shape(shapes_of(inputs))
         return KerasTensor(shape, self._dtype_of_output())
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype of what it works on, as Keras has it: "string", "int64" or "float32"."""
+        """Dtype of its inputs, as in Keras: "string", "int64" or "float32"."""
         return str(self.dtype)
 
     @property
@@ -79,11 +79,11 @@ class HostLayer(Layer):
         return str(self.dtype)
 
     def check_input(self, shape: Any) -> None:
-        """Nothing: what does not fit is found in the data."""
+        """Do nothing: errors are found in the data."""
 
 
 class VocabularyLayer(HostLayer):
-    """A layer with a vocabulary, which is a file of text beside the weights in a `.keras` file.
+    """Layer with a vocabulary, a text file beside the weights in a `.keras` file.
 
     Attributes:
         _assets: the names that this file may have, of which it has one.
@@ -94,11 +94,11 @@ class VocabularyLayer(HostLayer):
     _inner: tuple[str, ...] = ("assets", "load_from_assets")
 
     def assets(self) -> dict[str, str]:
-        """The texts, by the names of the files."""
+        """Contents of text files, by name."""
         return {}
 
     def load_from_assets(self, texts: Mapping[str, str]) -> None:
-        """Take back what `assets` gave."""
+        """Load the contents that `assets` returned."""
 
     def save_assets(self, dir_path: str | os.PathLike[str]) -> None:
         """Write the vocabulary, if it is not in the config, to a file of text in a folder.
@@ -128,7 +128,7 @@ class VocabularyLayer(HostLayer):
 
 
 def encoded_shape(shape: Shape, mode: str, depth: int | None) -> Shape:
-    """The shape of `encode`'s array for one of that shape; batch axis included."""
+    """Shape of `encode`'s result for an array of that shape; batch axis included."""
     if mode == "int":
         return shape
     if mode == "one_hot" and not (len(shape) > 1 and shape[-1] == 1):
@@ -137,7 +137,7 @@ def encoded_shape(shape: Shape, mode: str, depth: int | None) -> Shape:
 
 
 def encode(indices: Array, mode: str, depth: int, dtype: Any = np.int64) -> Array:
-    """Indices as vectors: one for each, or with "multi_hot" and "count" one for all of axis 1.
+    """Indices as vectors: one each, or with "multi_hot" and "count" one for all of axis 1.
 
     What lies outside of 0 ... depth - 1 leaves no mark.
 
@@ -164,14 +164,14 @@ def encode(indices: Array, mode: str, depth: int, dtype: Any = np.int64) -> Arra
 
 
 def count_by_row(rows: Array, indices: Array, n: int, depth: int) -> Array:
-    """How often each index from 0 to depth - 1 is in each of n rows."""
+    """Counts of each index from 0 to depth - 1 in each of n rows."""
     fits = (indices >= 0) & (indices < depth)
     places = rows[fits] * depth + indices[fits]
     return np.bincount(places, minlength=n * depth).reshape(n, depth)
 
 
 def as_integers(value: Any, name: str) -> Array:
-    """An array of int64; floats must be whole numbers."""
+    """Array of int64; floats must be whole numbers."""
     single = isinstance(value, (int, float, str, bytes, np.generic))
     array = np.asarray(value) if single else array_of(value, name)
     if array.dtype.kind == "O" and array.size:
@@ -197,7 +197,7 @@ def as_integers(value: Any, name: str) -> Array:
 
 
 def checked_salt(owner: str, salt: Any) -> list[int] | None:
-    """The key of a hash: two numbers, of which one int stands for both."""
+    """Key of a hash: two numbers, of which one int stands for both."""
     if salt is None:
         return None
     pair = [salt, salt] if isinstance(salt, (int, np.integer)) else salt

@@ -1,4 +1,4 @@
-"""IndexLookup: what StringLookup and IntegerLookup share: a vocabulary, learned or given."""
+"""IndexLookup: common base of StringLookup and IntegerLookup: a learned or given vocabulary."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
 
 
 class IndexLookup(VocabularyLayer):
-    """Base of StringLookup and IntegerLookup: tokens as their places in a vocabulary.
+    """Base of StringLookup and IntegerLookup: tokens as indices of a vocabulary.
 
     Subclasses say what tokens are: `_tokens_of` makes them of inputs, `_token` of one value,
     `_shown` gives them back.
@@ -121,29 +121,29 @@ class IndexLookup(VocabularyLayer):
     # --- what subclasses say ---
 
     def _token(self, value: Any, name: str) -> Any:
-        """One token as it is in the vocabulary."""
+        """Token in the form of the vocabulary."""
         raise NotImplementedError
 
     def _tokens_of(self, values: Any, name: str) -> tuple[Any, tuple[int, ...]]:
-        """The flat tokens of inputs, and their shape."""
+        """Flat tokens of inputs, and their shape."""
         raise NotImplementedError
 
     def _shown(self, token: Any) -> Any:
-        """A token as users see it."""
+        """Token in the user's form."""
         raise NotImplementedError
 
     def _read(self, lines: list[str]) -> list[Any]:
-        """The tokens of the lines of a file."""
+        """Tokens of the lines of a file."""
         raise NotImplementedError
 
     def _oov_places(self, tokens: Any) -> Any:
-        """Which of several indices for unknown tokens each of these has."""
+        """Index of each unknown token among several for them."""
         raise NotImplementedError
 
     # --- the vocabulary ---
 
     def _kind(self) -> str:
-        """The class that users know, for errors."""
+        """Public class, for errors."""
         return type(self).__name__
 
     def _owner(self) -> str:
@@ -156,18 +156,18 @@ class IndexLookup(VocabularyLayer):
         return self._oov_start() + self.num_oov_indices
 
     def _specials(self) -> list[Any]:
-        """The tokens in front of all others."""
+        """Special tokens in front of all others."""
         return [self._mask] * self._oov_start() + [self._oov] * self.num_oov_indices
 
     def _tokens(self) -> list[Any]:
         return [] if self._vocabulary is None else self._vocabulary.tokens
 
     def vocabulary_size(self) -> int:
-        """The number of tokens, with the mask token and those for unknown tokens."""
+        """Number of tokens, with the mask token and those for unknown tokens."""
         return len(self._tokens()) + self._token_start()
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
-        """The tokens in the order of their indices.
+        """Tokens in the order of their indices.
 
         Args:
             include_special_tokens: whether the mask token and those for unknown ones are among
@@ -180,7 +180,7 @@ class IndexLookup(VocabularyLayer):
         return [*specials, *[self.oov_token] * self.num_oov_indices, *tokens]
 
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
-        """Give the layer a vocabulary, in the place of one that it has.
+        """Set the vocabulary, in place of an earlier one.
 
         Args:
             vocabulary: its tokens as a list, tuple, array or column, with or without the mask
@@ -224,7 +224,7 @@ class IndexLookup(VocabularyLayer):
         self._keep(tokens, weights)
 
     def _check(self, tokens: list[Any]) -> None:
-        """Refuse tokens that make no vocabulary."""
+        """Check tokens of a vocabulary; ValueError."""
         owner = self._owner()
         if len(set(tokens)) != len(tokens):
             repeated = [self._shown(each) for each, n in Counter(tokens).items() if n > 1]
@@ -247,12 +247,12 @@ class IndexLookup(VocabularyLayer):
             )
 
     def _padded(self, weights: Array) -> Array:
-        """The weights, with zeros behind where vectors are padded."""
+        """Weights, with zeros after them where vectors are padded."""
         size = self.max_tokens if self.pad_to_max_tokens else None
         return weights if size is None else np.pad(weights, (0, size - len(weights)))
 
     def _keep(self, tokens: list[Any], weights: Array | None) -> None:
-        """Have a vocabulary from now on."""
+        """Store the vocabulary and its weights."""
         size = len(tokens) + self._token_start()
         self._check_size(size)
         unknown = self._oov_start() if self.num_oov_indices == 1 else OUT
@@ -274,7 +274,7 @@ class IndexLookup(VocabularyLayer):
     # --- learning it ---
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
-        """Learn the vocabulary: tokens by how often they are there, the greater first of equals.
+        """Learn the vocabulary: tokens by frequency, the greater first of equals.
 
         Args:
             data: an array, list or column of tokens, or an iterable of batches of them.
@@ -313,7 +313,7 @@ class IndexLookup(VocabularyLayer):
             )
 
     def finalize_state(self) -> None:
-        """Make the vocabulary of what has been counted."""
+        """Set the vocabulary to the counted tokens."""
         if self._has_input_vocabulary or not self._counts.any():
             return
         start = self._token_start()
@@ -330,7 +330,7 @@ class IndexLookup(VocabularyLayer):
         self.reset_state()
 
     def reset_state(self) -> None:
-        """Forget what has been counted."""
+        """Forget all counts of tokens."""
         self._counts = TokenCounts(of_documents=self.output_mode == "tf_idf")
 
     # --- looking up ---
@@ -339,11 +339,11 @@ class IndexLookup(VocabularyLayer):
         return self.max_tokens if self.pad_to_max_tokens else self._frozen_size
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The input's shape, or that of its encoding."""
+        """Shape of the input, or of its encoding."""
         return encoded_shape(tuple(input_shape), self.output_mode, self._depth())
 
     def known(self) -> Vocabulary:
-        """The vocabulary; RuntimeError without one."""
+        """Vocabulary; RuntimeError without one."""
         if self._vocabulary is None:
             raise RuntimeError(
                 f"{self._owner()}: vocabulary must be known before the layer is called: call "
@@ -352,7 +352,7 @@ class IndexLookup(VocabularyLayer):
         return self._vocabulary
 
     def _on_arrays(self, inputs: Any, training: bool | None = None) -> Array:  # type: ignore[override]
-        """The indices of tokens, or vectors of them; with `invert` the tokens of indices.
+        """Indices of tokens, or vectors of them; with `invert` the tokens of indices.
 
         Args:
             inputs: an array or list, or a single one.
@@ -364,14 +364,14 @@ class IndexLookup(VocabularyLayer):
         return self.encoded(self.indices(flat).reshape(shape))
 
     def encoded(self, indices: Array) -> Array:
-        """Indices as the mode has them."""
+        """Indices in the output mode."""
         if self.output_mode == "int":
             return indices
         mode = "count" if self.output_mode == "tf_idf" else self.output_mode
         return self._weighed(encode(indices, mode, self._depth() or 0))
 
     def encoded_rows(self, tokens: Tokens) -> Array:
-        """The vectors of rows of several lengths."""
+        """Vectors of rows of several lengths."""
         indices, lengths = self.indices_by_row(tokens)
         rows = np.repeat(np.arange(tokens.n), lengths)
         counts = count_by_row(rows, indices, tokens.n, self._depth() or 0)
@@ -384,7 +384,7 @@ class IndexLookup(VocabularyLayer):
         return counts.astype(np.float32) * self.idf_weights
 
     def indices_by_row(self, tokens: Tokens) -> tuple[Array, Array]:
-        """The index of each token, and how many of them each row has."""
+        """Index of each token, and the number of tokens in each row."""
         if tokens.widths:
             return self.known().indices_of_runs(tokens)
         found = self.indices(tokens.flat, tokens.end)
@@ -428,7 +428,7 @@ class IndexLookup(VocabularyLayer):
     # --- configuration and files ---
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         return {
             **super().get_config(),
             "invert": self.invert,
@@ -447,12 +447,12 @@ class IndexLookup(VocabularyLayer):
         }
 
     def get_build_config(self) -> dict[str, Any]:
-        """Nothing: there is nothing to build."""
+        """Empty dict: there is nothing to build."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new layer from what `get_config` gave.
+        """Create a layer from the dict that `get_config` returned.
 
         Raises:
             ValueError: the vocabulary is a file's path: a config must not say what is read.
@@ -461,31 +461,31 @@ class IndexLookup(VocabularyLayer):
         return cls(**config)
 
     def save_own_variables(self, store: Any) -> None:
-        """Put the weights of "tf_idf" into a store."""
+        """Save the weights of "tf_idf" to a store."""
         if self.output_mode == "tf_idf" and self.idf_weights is not None:
             store["idf_weights"] = self.idf_weights
 
     def load_own_variables(self, store: Any) -> None:
-        """Take the weights of "tf_idf" from a store."""
+        """Load the weights of "tf_idf" from a store."""
         if self.output_mode == "tf_idf":
             weights = store.get("idf_weights")
             self.idf_weights = None if weights is None else np.asarray(weights, np.float32)
 
     def assets(self) -> dict[str, str]:
-        """The vocabulary, if it is not in the config: one token a line, or as JSON."""
+        """Vocabulary, if it is not in the config: one token a line, or as JSON."""
         if self.input_vocabulary is not None:
             return {}
         tokens = None if self._vocabulary is None else self._vocabulary.tokens
         return files_of(list(map(str, self.get_vocabulary())), tokens, self._of_lines)
 
     def _of_lines(self, text: str) -> list[Any]:
-        """The tokens of the text that `assets` gave, without the special ones."""
+        """Tokens of the text of `assets`, without the special ones."""
         tokens = self._read(text.split("\n")) if text else []
         start = self._token_start()
         return tokens[start:] if tokens[:start] == self._specials() else tokens
 
     def load_from_assets(self, texts: Mapping[str, str]) -> None:
-        """Take back what `assets` gave."""
+        """Load the text that `assets` returned."""
         if self.input_vocabulary is not None or not texts:
             return
         if (exact := texts.get(EXACT)) is None:

@@ -1,4 +1,4 @@
-"""IntegerLookup: whole numbers as their places in a vocabulary."""
+"""IntegerLookup: integers as indices of a vocabulary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class IntegerLookup(IndexLookup):
-    """The index of each whole number in a vocabulary that is learned by `adapt` or given.
+    """Vocabulary of integers, learned by `adapt` or given: the index of each.
 
     Args:
         max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
@@ -114,7 +114,7 @@ class IntegerLookup(IndexLookup):
         return bins_of(decimals(numbers), self.salt, self.num_oov_indices)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         config = super().get_config()
         if config["vocabulary"] is not None:
             config["vocabulary"] = list(map(int, config["vocabulary"]))

@@ -1,4 +1,4 @@
-"""What of data is missing, while a layer learns from them: NaN is left out, and told of."""
+"""Missing values of data that a layer learns from: NaN is left out, with a warning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHOWN = 5  # columns in a text
 
 
 class Missing:
-    """The missing values of data, by column.
+    """Missing values of data, by column.
 
     Args:
         owner: what errors and the warning begin with.
@@ -33,7 +33,7 @@ class Missing:
         self._last_axis = 0
 
     def read(self, data: Any) -> Array:
-        """The array of some data, whose missing values are counted.
+        """Array of some data, whose missing values are counted.
 
         Args:
             data: an array, list, frame or column; NaN is a missing value.
@@ -53,7 +53,7 @@ class Missing:
         return x
 
     def _columns(self, where: Array, names: tuple[str, ...] | None) -> Counter[str]:
-        """How many are marked in each column: in each place of the last axis of several."""
+        """Number of marked values in each column, or place of the last axis."""
         if where.ndim < 2 or where.shape[-1] == 1:
             label = repr(names[0]) if names else ""
             return +Counter({label: int(where.sum())})

@@ -1,4 +1,4 @@
-"""n-grams: runs of tokens, counted and looked up as numbers; few of them are ever joined."""
+"""N-grams: runs of tokens, counted and looked up as numbers, rarely joined."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def joined(rows: Tokens) -> Tokens:
 
 
 class RunCounts:
-    """How often each run of tokens has been seen, and in how many documents.
+    """Counts of runs of tokens, in all and by document.
 
     A token has a number, by when it was first seen; a run is one number of 63 bits, of which each
     of its tokens has a share.
@@ -77,7 +77,7 @@ class RunCounts:
         return any(runs.any() for runs, _ in self._runs.values())
 
     def tokens(self, most: int | None) -> tuple[list[bytes], Array, Array]:
-        """The runs as tokens, and how often each was seen, and in how many documents.
+        """Runs as tokens, with their counts in all and by document.
 
         Args:
             most: leaves out those that are rarer than the most-th by frequency; None for none.
@@ -103,7 +103,7 @@ class RunCounts:
 
 
 class RunIndices:
-    """The indices of runs of tokens in a vocabulary, which are not joined for it.
+    """Indices of runs of tokens in a vocabulary, without joining them.
 
     A token has a number, and a run of n tokens one that is found by that of the first n - 1 and
     that of the last. 0 is of all that begin nothing in the vocabulary.
@@ -137,7 +137,7 @@ class RunIndices:
         self._indices = [np.array(each, np.int64) for each in indices]
 
     def by_row(self, rows: Tokens) -> tuple[Array, Array]:
-        """The index of each run, and how many of them each row has."""
+        """Index of each run, and the number of runs in each row."""
         flat = rows.flat
         words = self._words | {rows.end: -1}
         numbers = np.fromiter(map(words.get, flat, repeat(0)), np.int64, len(flat))
@@ -159,7 +159,7 @@ class RunIndices:
 
 
 class _Numbers(dict[Any, int]):
-    """The number of each token that has been asked for: how many there were before."""
+    """Numbers of tokens in the order of first requests."""
 
     def __missing__(self, token: Any) -> int:
         number = self[token] = len(self)
@@ -167,14 +167,14 @@ class _Numbers(dict[Any, int]):
 
 
 def _sorted(level: dict[int, int]) -> tuple[Array, Array]:
-    """The keys, rising, and the values; -1 is among the keys."""
+    """Keys in ascending order, and the values; -1 is among the keys."""
     keys, values = np.array([*level.items(), (-1, 0)], np.int64).T
     order = np.argsort(keys)
     return keys[order], values[order]
 
 
 class _Tally:
-    """How often each of many numbers was added."""
+    """Counter of many numbers."""
 
     def __init__(self) -> None:
         self._waiting: list[Array] = []
@@ -191,7 +191,7 @@ class _Tally:
         return self._n > 0 or self._totals.size > 0
 
     def totals(self) -> Array:
-        """The numbers, rising, and how often each was there: two rows."""
+        """Numbers in ascending order, and their counts: two rows."""
         if self._waiting:
             new = np.stack(np.unique(np.concatenate(self._waiting), return_counts=True))
             self._waiting, self._n = [], 0
@@ -203,12 +203,12 @@ class _Tally:
 
 
 def _bits(width: int) -> int:
-    """How many bits a token has in the number of a run of so many."""
+    """Bits of a token in the number of a run of so many."""
     return 63 // width
 
 
 def _starts(inside: Array, width: int) -> Array:
-    """Where runs of so many tokens start.
+    """Starts of runs of so many tokens.
 
     Args:
         inside: of each element whether it is a token, and no end of a row.
@@ -221,7 +221,7 @@ def _starts(inside: Array, width: int) -> Array:
 
 
 def _by_row(places: Sequence[Array]) -> Array:
-    """The order of elements by their rows, and of one row as they come."""
+    """Order of elements by row, stable within one."""
     rows = np.concatenate(places)
     if len(rows) and rows.max() < 1 << 15:
         rows = rows.astype(np.int16)  # sorted by radix: in a third of the time

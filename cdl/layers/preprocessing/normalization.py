@@ -1,4 +1,4 @@
-"""Normalization: features brought to the mean 0 and the variance 1 of data."""
+"""Normalization: features scaled to mean 0 and variance 1 of data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Normalization(SameShape):
-    """``(x - mean) / max(sqrt(variance), 1e-7)``, with the mean and variance of data seen before.
+    """Feature normalization ``(x - mean) / max(sqrt(variance), 1e-7)``, by statistics of data.
 
     Args:
         axis: the axis (or axes) whose elements have a mean each; all others are averaged over. None
@@ -81,7 +81,7 @@ class Normalization(SameShape):
             )
 
     def build(self, input_shape: Shape) -> None:
-        """Make room for the statistics of inputs with those sizes of the kept axes."""
+        """Create the statistics of inputs with those sizes of the kept axes."""
         owner, shape = f"Normalization {self.name!r}", tuple(input_shape)
         axes = axes_within(owner, self.axis, shape)
         self._sizes = sizes_of(owner, axes, shape)
@@ -107,7 +107,7 @@ class Normalization(SameShape):
         return Variable(self._sizes, lambda shape: values, name=name, trainable=False)
 
     def adapt(self, data: Any) -> None:
-        """Learn mean and variance of data, forgetting those of earlier data.
+        """Learn mean and variance of data, and forget those of earlier data.
 
         NaN is left out, with a warning that says in which columns, as scikit-learn's scalers do.
 
@@ -125,7 +125,7 @@ class Normalization(SameShape):
         moments.finish()
 
     def finalize_state(self) -> None:
-        """Bring `mean` and `variance` up to the weights."""
+        """Update `mean` and `variance` from the weights."""
         if self.built:
             shape = self._build_shape or ()
             kept = axes_within(self.name, self.axis, shape)
@@ -144,7 +144,7 @@ class Normalization(SameShape):
         return along(program, x, kept, emit)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; what `adapt` learned is in the weights."""
+        """Constructor arguments as a dict; learned statistics are in the weights."""
         return {
             **super().get_config(),
             "axis": self.axis,
@@ -155,7 +155,7 @@ class Normalization(SameShape):
 
 
 class Moments:
-    """The mean and the variance of data that come in batches, for a layer that learns them.
+    """Running mean and variance of data in batches.
 
     Args:
         layer: which has them when all is told.
@@ -173,7 +173,7 @@ class Moments:
         self._count, self._mean, self._variance = (np.zeros(()) for _ in range(3))
 
     def add(self, batch: Any) -> None:
-        """Take a batch into account."""
+        """Add a batch to the moments."""
         layer, x = self._layer, self._missing.read(batch)
         shape = (None, *x.shape[1:])
         layer.check_input(shape)
@@ -202,7 +202,7 @@ class Moments:
         self._variance = (1 - part) * (self._variance + part * step**2) + part * squares
 
     def finish(self) -> None:
-        """Let the layer have them."""
+        """Load the moments into the layer."""
         if not np.any(self._count):
             raise ValueError(f"{self._owner}: data must have at least one sample, got none")
         if not np.all(self._count):
@@ -218,7 +218,7 @@ class Moments:
 
 
 def _batches(data: Any, owner: str) -> Iterator[Any]:
-    """The batches of data: the array itself, or what an iterable yields."""
+    """Batches of data: the array itself, or the items of an iterable."""
     if hasattr(data, "__array__"):
         yield data
         return

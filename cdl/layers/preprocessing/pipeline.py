@@ -1,4 +1,4 @@
-"""Pipeline: layers one behind the other, as one layer."""
+"""Pipeline: layers one after the other, as one layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cdl.layers.running import name_scope
 
 @registry.add()
 class Pipeline(Layer):
-    """What layers give one behind the other, such as changes of images by chance.
+    """Chain of layers as one layer, such as random augmentations of images.
 
     A call that says nothing about training is one of training, unless what is around it says more.
 
@@ -38,7 +38,7 @@ class Pipeline(Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        """The layers, in order."""
+        """Layers of the chain, in order."""
         return self._pipeline_layers
 
     def _sublayers(self) -> list[Any]:
@@ -56,7 +56,7 @@ class Pipeline(Layer):
         super().build(input_shape)
 
     def call(self, inputs: Any, training: bool | None = True, mask: Any = None) -> Any:
-        """What the last layer gives.
+        """Output of the last layer.
 
         Args:
             inputs: of the first layer.
@@ -70,18 +70,18 @@ class Pipeline(Layer):
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape that the last layer gives."""
+        """Output shape of the last layer."""
         for layer in self._pipeline_layers:
             input_shape = layer.compute_output_shape(input_shape)
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The layers' configs, and the name."""
+        """Configs of the layers, and the name, as a dict."""
         return {"layers": serialize(self._pipeline_layers), "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new pipeline, with new layers.
+        """Create a pipeline, with new layers, from its config.
 
         Raises:
             ValueError: the config has no list of layers.

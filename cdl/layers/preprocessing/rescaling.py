@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Rescaling(SameShape):
-    """``x * scale + offset``.
+    """Rescaling of inputs, ``x * scale + offset``.
 
     Args:
         scale: a number, or an array that broadcasts to the input: one a channel, for example.
@@ -45,7 +45,7 @@ class Rescaling(SameShape):
         self.offset = offset
 
     def _of_sample(self, name: str, shape: tuple[int, ...]) -> Array:
-        """The argument as one number for each element of a sample."""
+        """Argument as one number for each element of a sample."""
         given = np.asarray(getattr(self, name), np.float32)
         if name == "scale" and given.ndim and config.image_data_format() == "channels_first":
             given = given.reshape(given.shape + (1,) * (3 - given.ndim))
@@ -81,7 +81,7 @@ class Rescaling(SameShape):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Rescaling:
-        """A new layer from what `get_config` gave."""
+        """Create a layer from the dict that `get_config` returned."""
         given = {name: _deserialized(config[name]) for name in ("scale", "offset")}
         return cls(**{**config, **given})
 
@@ -92,7 +92,7 @@ def _constant(row: Array) -> Variable:
 
 
 def _serialized(value: Any) -> Any:
-    """An array as Keras writes it; a number or a list as itself."""
+    """Array in Keras's form; a number or a list as itself."""
     if isinstance(value, np.ndarray) and value.ndim:
         inner = {"value": value.tolist(), "dtype": value.dtype.name}
         return {"class_name": "__numpy__", "config": inner}

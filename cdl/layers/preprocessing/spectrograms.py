@@ -1,4 +1,4 @@
-"""STFTSpectrogram, MelSpectrogram: which frequencies sounds have, and when."""
+"""STFTSpectrogram, MelSpectrogram: time-frequency representations of audio."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 
 @registry.add()
 class STFTSpectrogram(Layer):
-    """The short-time Fourier transform of each channel, by convolutions whose kernels may learn.
+    """Short-time Fourier transform of each channel, by convolutions with trainable kernels.
 
     From (n, time, channels) to (n, frames, channels * frequencies), where there are
     ``fft_length // 2 + 1`` frequencies; twice as many with mode "stft".
@@ -99,7 +99,7 @@ class STFTSpectrogram(Layer):
         self.input_spec = InputSpec(ndim=3)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the kernels: cosines, sines, or both."""
+        """Create the kernels: cosines, sines, or both."""
         self.real_kernel: Any = None
         self.imag_kernel: Any = None
         for side in ("real", "imag"):
@@ -115,7 +115,7 @@ class STFTSpectrogram(Layer):
         return length // 2 + 1
 
     def call(self, inputs: Any) -> Any:
-        """The spectrogram.
+        """Spectrogram of the inputs.
 
         Args:
             inputs: sounds, (n, time, channels).
@@ -135,7 +135,7 @@ class STFTSpectrogram(Layer):
         return transpose(found, (0, 2, 1)) if first else found
 
     def _of_channel(self, x: Any) -> Any:
-        """(n, frames, frequencies) of (n, time, 1)."""
+        """Spectrogram of one channel: (n, frames, frequencies) of (n, time, 1)."""
 
         def part(kernel: Any) -> Any:
             step = self.frame_step or self.frame_length // 2
@@ -182,7 +182,7 @@ class STFTSpectrogram(Layer):
 
 @registry.add()
 class MelSpectrogram(Layer):
-    """The power of sounds in bands that are as wide as they are heard, in decibels.
+    """Mel spectrogram: the power of audio in mel bands, in decibels.
 
     From (n, samples) to (n, bands, frames), or without n. Sounds are mirrored at their ends, so
     that frames are centred at each `sequence_stride`-th sample.
@@ -254,7 +254,7 @@ class MelSpectrogram(Layer):
         return (both * np.reshape(window, (-1, 1)))[:, None].astype(np.float32)
 
     def call(self, inputs: Any) -> Any:
-        """The spectrogram.
+        """Mel spectrogram of the inputs.
 
         Args:
             inputs: sounds, (n, samples), or one.

@@ -1,4 +1,4 @@
-"""StringLookup: texts as their places in a vocabulary."""
+"""StringLookup: texts as indices of a vocabulary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdl.layers.preprocessing.index_lookup import IndexLookup
 
 @registry.add()
 class StringLookup(IndexLookup):
-    """The index of each text in a vocabulary that is learned by `adapt` or given.
+    """Vocabulary of texts, learned by `adapt` or given: the index of each.
 
     Args:
         max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
@@ -98,7 +98,7 @@ class StringLookup(IndexLookup):
         return bins_of(tokens, self.salt, self.num_oov_indices)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         config = super().get_config()
         if config["vocabulary"] is not None:
             config["vocabulary"] = list(map(self._text, config["vocabulary"]))
@@ -106,5 +106,5 @@ class StringLookup(IndexLookup):
         return {**config, **special, "encoding": self.encoding}
 
     def _text(self, token: Any) -> Any:
-        """A token that was given as bytes as the text of a config."""
+        """Token given as bytes, as the text of a config."""
         return decoded(token, self.encoding) if isinstance(token, bytes) else token

@@ -1,4 +1,4 @@
-"""TextVectorization: texts, cut into words, as the places of these in a vocabulary."""
+"""TextVectorization: texts split into tokens, as indices of a vocabulary."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BLOCK = 8192  # texts that are cut together: their words are in memory at once
 
 
 class _Words(StringLookup):
-    """The vocabulary of a TextVectorization, for which its errors speak."""
+    """Vocabulary of a TextVectorization, whose errors name that."""
 
     def _kind(self) -> str:
         return "TextVectorization"
@@ -42,7 +42,7 @@ class _Words(StringLookup):
 
 @registry.add()
 class TextVectorization(VocabularyLayer):
-    """Texts as the indices of their words, or as vectors of what words they have.
+    """Tokenization of texts: the indices of their words, or vectors of counts.
 
     A text is standardized, split, its tokens are joined to n-grams, and these are looked up in a
     vocabulary that `adapt` learns or that is given.
@@ -147,7 +147,7 @@ class TextVectorization(VocabularyLayer):
     # --- the vocabulary ---
 
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
-        """Learn the vocabulary: tokens by how often they are there, the greater first of equals.
+        """Learn the vocabulary: tokens by frequency, the greater first of equals.
 
         Args:
             data: an array, list or column of texts, or an iterable of batches of them.
@@ -172,29 +172,29 @@ class TextVectorization(VocabularyLayer):
             self._lookup_layer.learn_rows(tokens)
 
     def finalize_state(self) -> None:
-        """Make the vocabulary of what has been counted."""
+        """Set the vocabulary to the counted tokens."""
         self._lookup_layer.finalize_state()
 
     def reset_state(self) -> None:
-        """Forget what has been counted."""
+        """Forget all counts of tokens."""
         self._lookup_layer.reset_state()
 
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
-        """The tokens in the order of their indices; see `StringLookup.get_vocabulary`."""
+        """Tokens in the order of their indices; see `StringLookup.get_vocabulary`."""
         return self._lookup_layer.get_vocabulary(include_special_tokens)
 
     def vocabulary_size(self) -> int:
-        """The number of tokens, with '' for padding and '[UNK]'."""
+        """Number of tokens, with '' for padding and '[UNK]'."""
         return self._lookup_layer.vocabulary_size()
 
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
-        """Give the layer a vocabulary; see `StringLookup.set_vocabulary`."""
+        """Set the vocabulary; see `StringLookup.set_vocabulary`."""
         self._lookup_layer.set_vocabulary(vocabulary, idf_weights)
 
     # --- texts to indices ---
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """``(n, output_sequence_length)``, or ``(n, tokens)`` for vectors."""
+        """Output shape ``(n, output_sequence_length)``, or ``(n, tokens)`` for vectors."""
         shape = tuple(input_shape)
         if self.output_mode == "int":
             return (*shape[:1], self._length)
@@ -205,7 +205,7 @@ class TextVectorization(VocabularyLayer):
         return self._lookup_layer.compute_output_shape(shape)
 
     def _on_arrays(self, inputs: Any, training: bool | None = None) -> Any:  # type: ignore[override]
-        """The indices of the words of texts, or vectors of them.
+        """Indices of the words of texts, or vectors of them.
 
         Args:
             inputs: an array or list of texts, (n,) or (n, 1), or a single text.
@@ -242,7 +242,7 @@ class TextVectorization(VocabularyLayer):
         return y.reshape(*(shape if splits_a_column else shape[:-1]), y.shape[-1])
 
     def _padded(self, tokens: Tokens) -> Array:
-        """The indices of rows as an array, with zeros behind the last of each."""
+        """Indices of rows as an array, with zeros after the last of each."""
         indices, lengths = self._lookup_layer.indices_by_row(tokens)
         longest = int(lengths.max(initial=0))
         width = longest if self._length is None else self._length
@@ -255,7 +255,7 @@ class TextVectorization(VocabularyLayer):
         return y
 
     def _standardized(self, values: Any, name: str) -> tuple[list[bytes], tuple[int, ...]]:
-        """Texts without what the standardization takes from them, but for what `_tokens` does."""
+        """Standardized texts, except for the parts that `_tokens` does."""
         if callable(self._standardize):
             values = self._standardize(self._as_str(values, name))
             name = f"{name}: what standardize returned"
@@ -267,7 +267,7 @@ class TextVectorization(VocabularyLayer):
         return texts, shape
 
     def _as_str(self, values: Any, name: str) -> Array:
-        """An array of str of texts."""
+        """Array of str of texts."""
         texts, shape = as_texts(values, name, self._encoding)
         array = values if isinstance(values, np.ndarray) else np.empty(0, object)
         if array.dtype.kind == "U":
@@ -275,7 +275,7 @@ class TextVectorization(VocabularyLayer):
         return np.array([decoded(each, self._encoding) for each in texts], str).reshape(shape)
 
     def _tokens(self, texts: list[bytes], width: int) -> Iterator[Tokens]:
-        """The tokens of texts, a block of them at a time; `width` of them make a row."""
+        """Tokens of texts, a block at a time; `width` of them make a row."""
         step = _BLOCK * max(width, 1)
         for at in range(0, len(texts), step):
             tokens = self._tokens_of_block(texts[at : at + step], width)
@@ -298,7 +298,7 @@ class TextVectorization(VocabularyLayer):
         return Tokens(flat[:-1], None, len(rows))
 
     def _rows(self, texts: list[bytes], width: int) -> list[list[bytes]]:
-        """The tokens of each text."""
+        """Tokens of each text."""
         code = self._encoding
         if self._split is None:
             return [texts[i : i + width] for i in range(0, len(texts), width)]
@@ -320,7 +320,7 @@ class TextVectorization(VocabularyLayer):
     # --- configuration and files ---
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a vocabulary only if it was one of them, and no file."""
+        """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         lookup = self._lookup_layer
         return {
             **super().get_config(),
@@ -341,7 +341,7 @@ class TextVectorization(VocabularyLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """A new layer from what `get_config` gave.
+        """Create a layer from the dict that `get_config` returned.
 
         Raises:
             ValueError: the vocabulary is a file's path: a config must not say what is read.
@@ -356,19 +356,18 @@ class TextVectorization(VocabularyLayer):
         return cls(**config)
 
     def save_own_variables(self, store: Any) -> None:
-        """Put the weights of "tf_idf" into a store."""
+        """Save the weights of "tf_idf" to a store."""
         self._lookup_layer.save_own_variables(store)
 
     def load_own_variables(self, store: Any) -> None:
-        """Take the weights of "tf_idf" from a store."""
+        """Load the weights of "tf_idf" from a store."""
         self._lookup_layer.load_own_variables(store)
 
     def assets(self) -> dict[str, str]:
-        """What is kept in files of text beside the weights."""
         return self._lookup_layer.assets()
 
     def load_from_assets(self, texts: Mapping[str, str]) -> None:
-        """Take back what `assets` gave."""
+        """Load the text that `assets` returned."""
         self._lookup_layer.load_from_assets(texts)
 
 
@@ -376,7 +375,7 @@ _OF_LOOKUP = ("vocabulary_size", "has_input_vocabulary")
 
 
 def _one_of(owner: str, name: str, value: Any, allowed: tuple[str, ...]) -> Any:
-    """A name, a function or None."""
+    """Check a name, a function or None."""
     if value is None or callable(value) or (isinstance(value, str) and value in allowed):
         return value
     names = ", ".join(map(repr, allowed))
@@ -384,7 +383,7 @@ def _one_of(owner: str, name: str, value: Any, allowed: tuple[str, ...]) -> Any:
 
 
 def _widths(owner: str, ngrams: Any) -> tuple[int, ...] | None:
-    """How many tokens n-grams have."""
+    """Widths of n-grams in tokens."""
     if ngrams is None:
         return None
     single = isinstance(ngrams, int) and not isinstance(ngrams, bool)
@@ -396,7 +395,7 @@ def _widths(owner: str, ngrams: Any) -> tuple[int, ...] | None:
 
 
 def _translated(standardize: Any, text: bytes) -> bytes:
-    """A text in lower case, or without punctuation, or both, as the name says."""
+    """Text in lower case, or without punctuation, or both, by the name."""
     if standardize == "lower":
         return text.translate(_LOWER)
     if standardize == "strip_punctuation":
@@ -407,7 +406,7 @@ def _translated(standardize: Any, text: bytes) -> bytes:
 
 
 def _cut(y: Array, width: int) -> Array:
-    """An array with so many elements in its last axis: cut, or with zeros behind."""
+    """Array with so many elements in its last axis: cut, or padded with zeros."""
     y = y[..., :width]
     missing = width - y.shape[-1]
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, missing)]) if missing else y

@@ -1,4 +1,4 @@
-"""Vocabularies: the places of tokens, and how often tokens are there while one is learned.
+"""Vocabularies: indices of tokens, and their counts while one is learned.
 
 Tokens are the bytes of a text in a list, or ints in an array.
 """
@@ -27,7 +27,7 @@ OUT, ENDS = -1, -2  # indices that are none: of other tokens, and of what ends a
 
 
 class Tokens(NamedTuple):
-    """The tokens of rows of several lengths.
+    """Tokens of rows of several lengths.
 
     Attributes:
         flat: the tokens, with `end` between the rows.
@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
 
 
 class Vocabulary:
-    """Tokens, and the index of each: an object, so that a layer need not look through them.
+    """Tokens, and the index of each, as an object that a layer need not search.
 
     Args:
         tokens: in the order of their indices.
@@ -65,7 +65,7 @@ class Vocabulary:
         self._runs: dict[tuple[int, ...], RunIndices] = {}  # by their widths
 
     def indices(self, flat: Any, end: Any) -> Array:
-        """The index of each token; ENDS for `end`."""
+        """Index of each token; ENDS for `end`."""
         if isinstance(flat, np.ndarray):
             return self._of_numbers(flat)
         found = self._dicts.get(end)
@@ -76,7 +76,7 @@ class Vocabulary:
         return np.fromiter(map(found.get, flat, repeat(self._unknown)), np.int64, len(flat))
 
     def indices_of_runs(self, rows: Tokens) -> tuple[Array, Array]:
-        """The index of each run of tokens, and how many of them each row has."""
+        """Index of each run of tokens, and the number of runs in each row."""
         found = self._runs.get(rows.widths)
         if found is None:
             found = RunIndices(self.tokens, self._first, self._unknown, rows.widths)
@@ -99,7 +99,7 @@ class Vocabulary:
 
 
 class TokenCounts:
-    """How often each token has been seen, and in how many documents.
+    """Counts of tokens, in all and by document.
 
     Args:
         of_documents: whether the second is asked for.
@@ -120,7 +120,7 @@ class TokenCounts:
         return bool(self.tokens) or (self._runs is not None and self._runs.any())
 
     def add(self, flat: Any, n: int) -> None:
-        """Count the tokens of n documents of equal lengths, one behind the other."""
+        """Count the tokens of n documents of equal lengths, one after the other."""
         if isinstance(flat, np.ndarray):
             values, ids, counts = np.unique(flat, return_inverse=True, return_counts=True)
             known = values.tolist()
@@ -156,7 +156,7 @@ class TokenCounts:
             _add(self._documents, known, np.bincount(once, minlength=len(known)))
 
     def most_common(self, special: Iterable[Any], most: int | None) -> list[Any]:
-        """The tokens by falling count, and of equal ones by falling token.
+        """Tokens by falling count, and of equal ones by falling token.
 
         Args:
             special: tokens to leave out.
@@ -170,7 +170,7 @@ class TokenCounts:
         return tokens[:most]
 
     def _add_runs(self, most: int | None) -> None:
-        """Take the counts of runs among those of tokens; see `RunCounts.tokens`."""
+        """Add the counts of runs to those of tokens; see `RunCounts.tokens`."""
         assert self._runs is not None
         tokens, counts, documents = self._runs.tokens(most)
         self._runs = None
@@ -179,14 +179,14 @@ class TokenCounts:
             _add(self._documents, tokens, documents)
 
     def idf_weights(self, tokens: list[Any]) -> Array:
-        """The logarithm of how rare each token is among documents."""
+        """Inverse document frequency of each token, as a logarithm."""
         having = np.array([self._documents[each] for each in tokens], np.int64)
         weights: Array = np.log(1 + self._n / (1 + having)).astype(np.float32)
         return weights
 
 
 def _numbered(flat: Sequence[Any]) -> tuple[list[Any], Array]:
-    """The distinct tokens, and the number of each token among these."""
+    """Distinct tokens, and the number of each token among these."""
     known = list(set(flat))
     numbers = {token: i for i, token in enumerate(known)}
     return known, np.fromiter(map(numbers.__getitem__, flat), np.int64, len(flat))
@@ -215,14 +215,14 @@ def learn(layer: Any, data: Any, steps: int | None) -> None:
 
 
 def _is_whole(data: Any) -> bool:
-    """Whether data are all there, as an array, list or column, and no iterable of batches."""
+    """Whether data are complete, as an array, list or column, not an iterable of batches."""
     kinds = (list, tuple, str, bytes)
     whole = isinstance(data, kinds) or hasattr(data, "__array__") or hasattr(data, "to_pylist")
     return whole or not isinstance(data, (Iterable, PyDataset))
 
 
 def _batches_of(data: Any, steps: int | None) -> Iterator[Any]:
-    """The first so many batches of an iterable, or of a PyDataset, of which x alone counts."""
+    """First so many batches of an iterable, or of a PyDataset, of which x alone counts."""
     if isinstance(data, PyDataset):
         places = itertools.count() if data.num_batches is None else range(data.num_batches)
         data = (batch[0] for batch in map(data.__getitem__, places))
@@ -230,7 +230,7 @@ def _batches_of(data: Any, steps: int | None) -> Iterator[Any]:
 
 
 def refuse_path(owner: str, config: dict[str, Any]) -> None:
-    """ValueError for a config whose vocabulary is a file's path."""
+    """Check that a config's vocabulary is no file path; ValueError."""
     if is_path(config.get("vocabulary")):
         raise ValueError(
             f"{owner}: vocabulary must be a list in a config, got the path "
@@ -255,7 +255,7 @@ def listed(values: Any) -> Any:
 def check_together(
     owner: str, max_tokens: Any, pads: bool, invert: bool, mode: str, idf_weights: Any
 ) -> None:
-    """Refuse arguments of a lookup that do not go together; ValueError."""
+    """Check that arguments of a lookup go together; ValueError."""
     if max_tokens is not None and whole(owner, "max_tokens", max_tokens) <= 1:
         raise expected(owner, "max_tokens", "an int greater than 1, or None", max_tokens)
     if pads and max_tokens is None:
@@ -270,7 +270,7 @@ def check_together(
 
 
 def weights_of(owner: str, weights: Any, size: int, missing: int) -> Array:
-    """The weights of "tf_idf" that users give, one for each index.
+    """Weights of "tf_idf" from the user, one for each index.
 
     Args:
         owner: whose they are, for errors.

@@ -1,4 +1,4 @@
-"""Vocabularies as files of text: one token a line, as Keras has them, where lines can hold them.
+"""Vocabularies as text files: one token a line, as in Keras, or JSON.
 
 A token with a line break of whatever kind, an empty one at the end, and bytes that are no UTF-8
 are no line that Keras reads again. Then the file is JSON, under a name that Keras does not know:
@@ -20,7 +20,7 @@ LINES, EXACT = "vocabulary.txt", "vocabulary.json"
 def files_of(
     lines: list[str], tokens: list[Any] | None, read: Callable[[str], Any]
 ) -> dict[str, str]:
-    """The text of a vocabulary, by the name of its file.
+    """Text of a vocabulary, by the name of its file.
 
     Args:
         lines: all tokens, special ones in front, as users see them.
@@ -36,7 +36,7 @@ def files_of(
 
 
 def exact_tokens(text: str, dtype: str) -> list[Any]:
-    """The tokens of a file of JSON.
+    """Tokens of a file of JSON.
 
     Args:
         text: of the file.
@@ -56,7 +56,7 @@ def exact_tokens(text: str, dtype: str) -> list[Any]:
 
 
 def lines_of(path: Any, owner: str) -> list[str]:
-    """The lines of a user's file of tokens; ValueError if it cannot be read."""
+    """Lines of a user's file of tokens; ValueError if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             return file.read().replace("\r\n", "\n").removesuffix("\n").split("\n")

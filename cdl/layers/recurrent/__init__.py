@@ -1,1 +1,1 @@
-"""Layers that work along time: cells, the layers that run them, and wrappers of both."""
+"""Recurrent layers: cells, the layers that run them over time, and wrappers."""

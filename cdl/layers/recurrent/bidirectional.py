@@ -1,4 +1,4 @@
-"""Bidirectional: a recurrent layer from both ends."""
+"""Bidirectional: a recurrent layer in both directions of time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MODES = ("sum", "mul", "ave", "concat", None)
 
 @registry.add()
 class Bidirectional(Layer):
-    """A recurrent layer from the first step to the last, and a copy of it from the last on.
+    """Wrapper that runs a recurrent layer forward and backward in time and merges both outputs.
 
     Their outputs are put together: side by side along the last axis, or by their sum, mean or
     product; with `return_sequences` both are in the order of the steps, and 0 at steps that a mask
@@ -111,7 +111,7 @@ class Bidirectional(Layer):
         return own + [each for each in super()._sublayers() if each not in own]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The layer's output; see `Layer`. The first call of a stateful layer fixes the samples."""
+        """Output of the layer; see `Layer`. A stateful layer's first call fixes the samples."""
         first = args[0] if args else kwargs.get("sequences")
         if self.forward_layer.stateful and not self.built and isinstance(first, np.ndarray):
             self.check_input(np.shape(first))
@@ -131,7 +131,7 @@ class Bidirectional(Layer):
             self._initial_weights = None
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
-        """The shapes of what a call gives, batch axis included, for sequences of that shape."""
+        """Shapes of a call's outputs, batch axis included, for sequences of that shape."""
         del initial_state_shape
         shape = self.forward_layer.compute_output_shape(sequences_shape)
         states: tuple[Any, ...] = ()
@@ -155,7 +155,7 @@ class Bidirectional(Layer):
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = None
     ) -> Any:
-        """The outputs of both layers put together, and their states if they give them.
+        """Merged outputs of both layers, and their states if they are returned.
 
         Args:
             sequences: of shape (samples, steps, ...).
@@ -181,7 +181,7 @@ class Bidirectional(Layer):
     def _outputs_of(
         self, layer: Any, sequences: Any, states: Any, mask: Any, training: Any
     ) -> tuple[Any, tuple[Any, ...]]:
-        """The output of one layer, and its states."""
+        """Output of one layer, and its states."""
         given = {"initial_state": states, "mask": mask, "training": training}
         known = {
             name: value
@@ -201,7 +201,7 @@ class Bidirectional(Layer):
         return y + back if self.merge_mode == "sum" else (y + back) / 2
 
     def compute_mask(self, _: Any, mask: Any = None) -> Any:
-        """The mask, with `return_sequences`, for each output; states have none."""
+        """Mask, with `return_sequences`, for each output; states have none."""
         if isinstance(mask, list):
             mask = mask[0]
         mask = mask if self.return_sequences else None
@@ -213,7 +213,7 @@ class Bidirectional(Layer):
 
     @property
     def states(self) -> Any:
-        """The states of both layers between batches; None if they keep none."""
+        """States of both layers between batches; None if they are not stateful."""
         a, b = self.forward_layer.states, self.backward_layer.states
         return tuple([*a, *b]) if a and b else None
 
@@ -231,11 +231,11 @@ class Bidirectional(Layer):
         self.backward_layer.reset_state()
 
     def reset_states(self) -> None:
-        """The same as `reset_state`."""
+        """Alias of `reset_state`, as in Keras."""
         self.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the layers as their configs."""
+        """Constructor arguments as a dict, the layers as their configs."""
         return {
             **super().get_config(),
             "merge_mode": self.merge_mode,
@@ -247,7 +247,7 @@ class Bidirectional(Layer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new layer around new ones.
+        """Create a layer around new ones, from the dict that `get_config` returned.
 
         Args:
             config: what `get_config` gave.
@@ -261,7 +261,7 @@ class Bidirectional(Layer):
 
 
 def _copy(layer: Layer, prefix: str, **changes: Any) -> Any:
-    """A layer of the same config, with a prefix in front of its name."""
+    """Layer of the same config, with a prefix before its name."""
     config = serialize(layer)
     name = f"{prefix}{layer.name.removeprefix(prefix)}"
     config["config"] = {**config["config"], **changes, "name": name}

@@ -1,4 +1,4 @@
-"""What the cells of cdl's own have in common, and how a cell of any kind is run for one step."""
+"""Common parts of cdl's cells, and one step of a cell of any kind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_WEIGHTS = [
 def run_cell(
     cell: Any, inputs: Any, states: Any, training: bool, more: Mapping[str, Any] | None = None
 ) -> Any:
-    """What a cell gives for one step: an output, and the next states.
+    """Output of a cell for one step, and the next states.
 
     Args:
         cell: a layer, or any object with a `call`.
@@ -54,13 +54,13 @@ def run_cell(
 
 
 def owner_of(cell: Layer, kwargs: dict[str, Any]) -> str:
-    """Whom errors about a cell's arguments speak of: the layer that makes it, or itself."""
+    """Name in errors about a cell's arguments: the layer that makes it, or the cell."""
     owner: str = kwargs.pop("_owner", type(cell).__name__)
     return owner
 
 
 def rate_of(owner: str, name: str, rate: Any) -> float:
-    """A rate of dropout, from 0 to 1; beyond these, the nearer of them, as in Keras.
+    """Rate of dropout, clipped to 0 to 1, as in Keras.
 
     Raises:
         TypeError: it is no number.
@@ -71,7 +71,7 @@ def rate_of(owner: str, name: str, rate: Any) -> float:
 
 
 class DropoutCell(Layer):
-    """A cell with masks of dropout that are drawn once and shared by all steps.
+    """Mixin of cells with dropout masks drawn once and shared by all steps.
 
     They are kept until they are reset, which `RNN` does at the end of each call.
     """
@@ -103,7 +103,7 @@ class DropoutCell(Layer):
         return mask() if count is None else [mask() for _ in range(count)]
 
     def get_dropout_mask(self, step_input: Any) -> Any:
-        """What the input of each step is multiplied by in training; None for a rate of 0.
+        """Dropout mask of each step's input in training; None for a rate of 0.
 
         Args:
             step_input: an input of one step, for its shape.
@@ -113,7 +113,7 @@ class DropoutCell(Layer):
         return self._dropout_mask
 
     def get_recurrent_dropout_mask(self, step_input: Any) -> Any:
-        """What the first state is multiplied by in training; None for a rate of 0.
+        """Dropout mask of the first state in training; None for a rate of 0.
 
         Args:
             step_input: the state, for its shape.
@@ -123,19 +123,19 @@ class DropoutCell(Layer):
         return self._recurrent_dropout_mask
 
     def reset_dropout_mask(self) -> None:
-        """Draw a new mask when it is asked for next."""
+        """Discard the dropout mask; the next request draws a new one."""
         self._dropout_mask = None
 
     def reset_recurrent_dropout_mask(self) -> None:
-        """The same for the state."""
+        """Discard the dropout mask of the state; the next request draws a new one."""
         self._recurrent_dropout_mask = None
 
     def _dropped(self, x: Any, training: Any) -> list[Any]:
-        """The input for each gate, as many as there are masks, at least one."""
+        """Input of each gate, as many as there are masks, at least one."""
         return _times(x, self.get_dropout_mask(x) if training else None, self.dropout_mask_count)
 
     def _dropped_state(self, h: Any, training: Any) -> list[Any]:
-        """The first state for each gate."""
+        """First state for each gate."""
         mask = self.get_recurrent_dropout_mask(h) if training else None
         return _times(h, mask, self.dropout_mask_count)
 
@@ -147,7 +147,7 @@ def _times(x: Any, mask: Any, count: int | None) -> list[Any]:
 
 
 class WeightedCell(DropoutCell):
-    """A cell with two kernels and perhaps a bias."""
+    """Cell with two kernels and an optional bias."""
 
     kernel: Variable
     recurrent_kernel: Variable
@@ -156,16 +156,16 @@ class WeightedCell(DropoutCell):
     state_size: Any
 
     def _keep(self, given: Mapping[str, Any]) -> None:
-        """Keep initializers, regularizers and constraints by name, as what they stand for."""
+        """Store initializers, regularizers and constraints by name, resolved."""
         for name, value in given.items():
             setattr(self, name, FAMILIES[name.rpartition("_")[2]].get(value))
 
     def _bias_first(self) -> Any:
-        """The initializer of the bias."""
+        """Initializer of the bias."""
         return self.bias_initializer
 
     def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
-        """A weight, with the initializer, regularizer and constraint of its kind."""
+        """Create a weight with the initializer, regularizer and constraint of its kind."""
         first = getattr(self, f"{kind}_initializer") if kind != "bias" else self._bias_first()
         return self.add_weight(
             shape,
@@ -184,7 +184,7 @@ class WeightedCell(DropoutCell):
 
 
 class UnitsCell(WeightedCell):
-    """A cell of units that all see the input and the state before: kernels, bias, dropout.
+    """Cell of units that all read the input and the last state: kernels, bias, dropout.
 
     Args:
         units: the size of the output and of each state.
@@ -231,7 +231,7 @@ class UnitsCell(WeightedCell):
         self.state_size = self.output_size = self.units
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights for inputs of one step, whose last axis has that shape's last size."""
+        """Create the weights for inputs of one step, whose last axis has that shape's last size."""
         columns = self.units * self.gates
         self.kernel = self._add("kernel", "kernel", (input_shape[-1], columns), True)
         self.recurrent_kernel = self._add(
@@ -244,7 +244,7 @@ class UnitsCell(WeightedCell):
         return (self.units * self.gates,)
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        """Zeros for each state.
+        """Initial states of zeros.
 
         Args:
             batch_size: how many samples.
@@ -252,7 +252,7 @@ class UnitsCell(WeightedCell):
         return [ops.zeros((batch_size, size)) for size in tree.flatten(self.state_size)]
 
     def _own_config(self) -> dict[str, Any]:
-        """The arguments that cells and layers have in common."""
+        """Arguments that cells and layers have in common."""
         config = {
             "units": self.units,
             "activation": activations.serialize(self.activation),
@@ -270,7 +270,7 @@ class UnitsCell(WeightedCell):
 
 
 def biases_with_forget_gates(first: Any, units: int) -> Any:
-    """An initializer of a bias of four gates of which the second, to forget, begins with ones.
+    """Initializer of a bias of four gates, with ones for the second, the forget gate.
 
     Args:
         first: the initializer of the others.

@@ -1,4 +1,4 @@
-"""Calls of recurrent layers on arrays: a program, where nothing of the user's is in the loop."""
+"""Compiled calls of recurrent layers on arrays, where no user code is in the loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def fits(layer: RNN, given: Any) -> bool:
-    """Whether a call is one on arrays that may be compiled: all of it is cdl's own.
+    """Whether a call on arrays may be compiled: all of it is cdl's own.
 
     Args:
         layer: the layer.
@@ -47,7 +47,7 @@ def _is_own(cell: Any) -> bool:
 
 
 def run(layer: RNN, call: Callable[..., Any], given: Any, training: bool) -> Any:
-    """What a call gives for arrays.
+    """Outputs of a call on arrays.
 
     Args:
         layer: the layer, built.
@@ -75,7 +75,7 @@ def _shape(leaf: Any) -> Any:
 
 
 class _Runner(eager.Runner):
-    """A program with the structure of its outputs.
+    """Program with the structure of its outputs.
 
     Args:
         program: fused.
@@ -89,7 +89,7 @@ class _Runner(eager.Runner):
 
 
 def _runner(layer: RNN, call: Callable[..., Any], given: Any, training: bool) -> _Runner:
-    """The program of a call on such arrays."""
+    """Program of a call on such arrays."""
     program = Program(training)
     values: list[Any] = []
 

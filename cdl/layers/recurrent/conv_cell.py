@@ -19,7 +19,7 @@ from cdl.layers.shapes import batch_of, image_of
 
 
 class ConvLSTMCell(WeightedCell):
-    """One step of `ConvLSTM1D` to `ConvLSTM3D`: `LSTMCell` whose products are convolutions.
+    """One step of `ConvLSTM1D` to `ConvLSTM3D`: an `LSTMCell` with convolutions.
 
     Args:
         rank: how many axes the images have.
@@ -91,7 +91,7 @@ class ConvLSTMCell(WeightedCell):
         self.state_size = -1  # each state is an image
 
     def build(self, input_shape: Any) -> None:
-        """Make the weights for images of one step of that shape.
+        """Create the weights for images of one step of that shape.
 
         Raises:
             ValueError: a size of them is not known.
@@ -117,7 +117,7 @@ class ConvLSTMCell(WeightedCell):
         return biases_with_forget_gates(self.bias_initializer, self.filters)
 
     def compute_output_shape(self, inputs_shape: Any, states_shape: Any = None) -> Any:
-        """The shape of the output, and a list of those of the states, which are the same."""
+        """Shape of the output, and a list of those of the states, which are the same."""
         del states_shape
         sizes, _ = image_of(tuple(inputs_shape), self.data_format)
         window = Window(self.kernel_size, self.strides, self.dilation_rate, self.padding)
@@ -131,7 +131,7 @@ class ConvLSTMCell(WeightedCell):
         return shape, [shape, shape]
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        """Zeros for h and c.
+        """Initial states of zeros, h and c.
 
         Args:
             batch_size: how many samples.
@@ -141,7 +141,7 @@ class ConvLSTMCell(WeightedCell):
         return [ops.zeros((batch_size, *shape[1:])) for _ in range(2)]
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
-        """The output, and a list of the next states.
+        """Output, and a list of the next states.
 
         Args:
             inputs: images of one step.
@@ -170,7 +170,7 @@ class ConvLSTMCell(WeightedCell):
         return h, [h, c]
 
     def _gates(self, images: list[Any], kernel: Any, **options: Any) -> list[Any]:
-        """What each gate sees of images: the same for all, or one for each."""
+        """Convolution for each gate of images: the same for all, or one for each."""
         options["data_format"] = self.data_format
         if len(images) == 1:
             axis = -1 if self.data_format == "channels_last" else 1

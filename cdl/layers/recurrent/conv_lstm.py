@@ -1,4 +1,4 @@
-"""ConvLSTM1D to 3D: LSTM on images, by convolutions."""
+"""ConvLSTM1D to 3D: convolutional LSTMs on sequences of images."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class ConvLSTM(LayerOfCell):
         self.input_spec = InputSpec(ndim=self.rank + 3)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
-        """The shapes of what a call gives, batch axis included, for sequences of that shape."""
+        """Shapes of a call's outputs, batch axis included, for sequences of that shape."""
         del initial_state_shape
         samples, steps, *image = sequences_shape
         state, _ = self.cell.compute_output_shape((samples, *image))
@@ -109,14 +109,14 @@ class ConvLSTM(LayerOfCell):
         return [1, 1]
 
     def compute_mask(self, _: Any, mask: Any = None) -> Any:
-        """The mask, with `return_sequences`; states have none."""
+        """Mask, with `return_sequences`; states have none."""
         shown = super().compute_mask(_, mask)
         return [shown[0], None, None] if self.return_state else shown
 
 
 @registry.add()
 class ConvLSTM1D(ConvLSTM):
-    """`LSTM` whose products are convolutions, for sequences of images of one axis.
+    """1D convolutional LSTM, for sequences of images of one axis.
 
     Inputs have shape (samples, steps, size, channels), all sizes of the images
     being known. The output has the shape (samples, size, filters), with the sizes
@@ -164,7 +164,7 @@ class ConvLSTM1D(ConvLSTM):
 
 @registry.add()
 class ConvLSTM2D(ConvLSTM):
-    """`LSTM` whose products are convolutions, for sequences of images of two axes.
+    """2D convolutional LSTM, for sequences of images of two axes.
 
     Inputs have shape (samples, steps, height, width, channels), all sizes of the images
     being known. The output has the shape (samples, height, width, filters), with the sizes
@@ -212,7 +212,7 @@ class ConvLSTM2D(ConvLSTM):
 
 @registry.add()
 class ConvLSTM3D(ConvLSTM):
-    """`LSTM` whose products are convolutions, for sequences of images of three axes.
+    """3D convolutional LSTM, for sequences of images of three axes.
 
     Inputs have shape (samples, steps, depth, height, width, channels), all sizes of the images
     being known. The output has the shape (samples, depth, height, width, filters), with the sizes

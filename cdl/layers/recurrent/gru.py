@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class GRUCell(UnitsCell):
-    """One step of `GRU`, of gates z, r, h with columns of the kernels each::
+    """Gated recurrent unit cell: one step of `GRU`, with gates z, r, h::
 
         x_z, x_r, x_h = split(x @ kernel + bias[0], 3)
         h_z, h_r, h_h = split(h @ recurrent_kernel + bias[1], 3)
@@ -104,7 +104,7 @@ class GRUCell(UnitsCell):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
-        """The output, and a list of the next state.
+        """Output, and a list of the next state.
 
         Args:
             inputs: of one step.
@@ -133,7 +133,7 @@ class GRUCell(UnitsCell):
         return h, [h] if several else h
 
     def _seen(self, xs: list[Any]) -> tuple[list[Any], list[Any] | None]:
-        """What each gate sees of the input, bias included, and the biases of the state's side."""
+        """Input of each gate, bias included, and the biases of the state's side."""
         first = second = None
         if self.bias is not None:
             first, second = (self.bias[0], self.bias[1]) if self.reset_after else (self.bias, None)
@@ -153,7 +153,7 @@ class GRUCell(UnitsCell):
 
 @registry.add()
 class GRU(LayerOfCell):
-    """Gated recurrent units: a `GRUCell` that is run along time.
+    """Gated recurrent unit layer: a `GRUCell` run over time (Cho et al., 2014).
 
     Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
     units) with `return_sequences`. See `RNN` for masks, states and what a call takes. Its weights,

@@ -1,4 +1,4 @@
-"""Loops over time that the core has whole: those of cells of cdl's own, as one instruction."""
+"""Whole loops over time in the core: those of cdl's cells, as one instruction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROWS = list(_core.ACTIVATIONS)
 
 
 def row_of(activation: Any) -> str | None:
-    """The core's row of an activation that goes back from its value alone; None if it has none."""
+    """Row of the core for an activation with a gradient by its value alone; None without one."""
     if activation is activations.relu:
         return "plain_relu"
     if not isinstance(activation, activations.ActivationFunction) or activation.defaults:
@@ -30,13 +30,13 @@ def row_of(activation: Any) -> str | None:
 
 
 def _number_of(cell: Any) -> int | None:
-    """The core's number of a cell; None if it has none, as of a class derived from one it has."""
+    """Number of a cell in the core; None without one, as for a derived class."""
     number: int | None = vars(type(cell)).get("_core_cell")
     return RESET_FIRST if number == GRU and not cell.reset_after else number
 
 
 def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: bool) -> Found | None:
-    """The whole loop as one node of the graph; None if it is not one of the core's.
+    """Loop as one node of the graph; None if the core does not have it.
 
     Args:
         layer: an `RNN`.
@@ -74,7 +74,7 @@ def loop(layer: Any, sequences: Any, states: list[Any], mask: Any, training: boo
 
 
 def _check(layer: Any, sequences: Any, states: list[Any]) -> None:
-    """ValueError where a state has not one number a unit."""
+    """Check that a state has one number a unit; ValueError."""
     owner = f"{type(layer).__name__} {layer.name!r}"
     samples = sequences.shape[0]
     for state in states:
@@ -87,7 +87,7 @@ def _check(layer: Any, sequences: Any, states: list[Any]) -> None:
 
 
 def _is_plain(layer: Any, sequences: Any, states: list[Any], mask: Any) -> bool:
-    """Whether all is as the core has it."""
+    """Whether all arguments are such that the core has the loop."""
     weights = (layer.cell.kernel, layer.cell.recurrent_kernel)
     if not all(isinstance(w, Variable) for w in weights) or not _is_of_samples(sequences, 3):
         return False
@@ -106,7 +106,7 @@ def _is_of_samples(tensor: Any, rank: int) -> bool:
 
 
 def _drops(cell: Any, sequences: Any, states: list[Any], training: bool) -> tuple[Any, Any]:
-    """What inputs and states are multiplied by, gate behind gate; None for nothing."""
+    """Dropout masks of inputs and states, concatenated by gate; None for none."""
     if not training:
         return None, None
     masks = (
@@ -120,7 +120,7 @@ def _drops(cell: Any, sequences: Any, states: list[Any], training: bool) -> tupl
 
 
 class CoreLoop:
-    """The operation of a node that runs a cell over all steps.
+    """Node operation that runs a cell over all steps.
 
     Args:
         layer: the `RNN`.
@@ -175,7 +175,7 @@ class CoreLoop:
         return y, ends
 
     def _shown(self, program: Program, y: Value, mask: Value) -> Value:
-        """The output, 0 at steps that the mask hides."""
+        """Output, 0 at steps that the mask hides."""
         n = mask.shape[0]
         if self.sequence:
             if self.reverse:

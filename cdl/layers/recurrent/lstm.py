@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class LSTMCell(UnitsCell):
-    """One step of `LSTM`, of gates i, f, c, o with columns of the kernels each::
+    """Long short-term memory cell: one step of `LSTM`, with gates i, f, c, o::
 
         i, f, g, o = split(x @ kernel + h @ recurrent_kernel + bias, 4)
         c = recurrent_activation(f) * c + recurrent_activation(i) * activation(g)
@@ -102,7 +102,7 @@ class LSTMCell(UnitsCell):
         return biases_with_forget_gates(self.bias_initializer, self.units)
 
     def call(self, inputs: Any, states: Any, training: Any = False) -> Any:
-        """The output, and a list of the next states.
+        """Output, and a list of the next states.
 
         Args:
             inputs: of one step.
@@ -133,7 +133,7 @@ class LSTMCell(UnitsCell):
 
 @registry.add()
 class LSTM(LayerOfCell):
-    """Long short-term memory: an `LSTMCell` that is run along time.
+    """Long short-term memory layer: an `LSTMCell` run over time (Hochreiter, Schmidhuber, 1997).
 
     Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
     units) with `return_sequences`; with `return_state` h and c come behind it, both of shape

@@ -1,4 +1,4 @@
-"""LayerOfCell: an RNN around one of cdl's own cells, whose arguments it has."""
+"""LayerOfCell: an RNN of one of cdl's cells, with the cell's arguments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FromCell:
-    """An attribute of a layer that is one of its cell, and is set there."""
+    """Attribute of a layer that is stored in its cell."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -75,7 +75,7 @@ class LayerOfCell(RNN):
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
     ) -> Any:
-        """The output, or a tuple of it and the states; see `RNN`.
+        """Output, or a tuple of it and the states; see `RNN`.
 
         Args:
             sequences: of shape (samples, steps, size).
@@ -105,7 +105,7 @@ class LayerOfCell(RNN):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new layer from what `get_config` gave.
+        """Create a layer from the dict that `get_config` returned.
 
         Args:
             config: the config.
@@ -116,6 +116,6 @@ class LayerOfCell(RNN):
 
 
 def common(layer: RNN, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What a layer hands on to its cell: arguments that every layer takes, and its own name."""
+    """Arguments of a layer for its cell: those that every layer takes, and its own name."""
     given: dict[str, Any] = {"_owner": type(layer).__name__}
     return given | {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}

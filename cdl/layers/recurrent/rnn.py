@@ -1,4 +1,4 @@
-"""RNN: a cell along time."""
+"""RNN: a cell run over time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class RNN(Layer):
-    """A cell run along axis 1 of inputs of shape (samples, steps, ...).
+    """Recurrent layer of any cell, run along axis 1 of inputs of shape (samples, steps, ...).
 
     A cell is a layer, or any object, with a `call(inputs, states)` that gives an output and a list
     of the next states, and `state_size`: an int, or a list with one a state. It may have
@@ -139,7 +139,7 @@ class RNN(Layer):
             run_cell(self.cell, first, self.get_initial_state(ops.shape(first)[0]), False)
 
     def _make_states(self, samples: int) -> None:
-        """Make what keeps the states from batch to batch; it is none of the layer's weights."""
+        """Create the states kept between batches, which are no weights."""
 
         def kept(value: Any) -> Variable:
             first = np.asarray(value)
@@ -154,7 +154,7 @@ class RNN(Layer):
         self._expected_batch_size = samples
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The layer's output; see `Layer`. The first call of a stateful layer fixes the samples.
+        """Output of the layer; see `Layer`. The first call of a stateful layer fixes the samples.
 
         Args:
             args: `sequences`, an array or a symbolic tensor.
@@ -167,7 +167,7 @@ class RNN(Layer):
         return super().__call__(*args, **kwargs)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
-        """The shapes of what a call gives, batch axis included, for sequences of that shape."""
+        """Shapes of a call's outputs, batch axis included, for sequences of that shape."""
         del initial_state_shape
         samples, steps = sequences_shape[0], sequences_shape[1]
         size = getattr(self.cell, "output_size", None)
@@ -194,17 +194,17 @@ class RNN(Layer):
         return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
     def _is_as_written(self) -> bool:
-        """Whether `compute_output_shape` says what a call gives: nothing of it is the user's."""
+        """Whether `compute_output_shape` holds for a call: nothing of it is custom."""
         return not overrides(type(self), "call", "inner_loop")
 
     def compute_mask(self, _: Any, mask: Any = None) -> Any:
-        """The mask, with `return_sequences`; states have none."""
+        """Mask, with `return_sequences`; states have none."""
         mask = tree.flatten(mask)[0] if mask is not None else None
         shown = mask if self.return_sequences else None
         return [shown, *(None for _ in self.state_size)] if self.return_state else shown
 
     def get_initial_state(self, batch_size: Any) -> list[Any]:
-        """The states before the first step: what the cell says, or zeros.
+        """States before the first step: those of the cell, or zeros.
 
         Args:
             batch_size: how many samples; within code that is traced `cdl.ops.shape(x)[0]`.
@@ -218,7 +218,7 @@ class RNN(Layer):
     def call(
         self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False
     ) -> Any:
-        """The output, or a tuple of it and the states.
+        """Output, or a tuple of it and the states.
 
         Args:
             sequences: of shape (samples, steps, ...).
@@ -257,7 +257,7 @@ class RNN(Layer):
         return (output, *states) if self.return_state else output
 
     def _tensors_by_state(self) -> list[int]:
-        """How many tensors each state is: of stacked cells as many as the cell has states."""
+        """Number of tensors per state: of stacked cells as many as the cell has states."""
         return [len(tree.flatten(sizes)) for sizes in self.state_size]
 
     def _check_samples(self, owner: str, samples: int | None) -> None:
@@ -265,7 +265,7 @@ class RNN(Layer):
             check_batches(owner, self._expected_batch_size, samples, samples)
 
     def _initial(self, owner: str, sequences: Any, initial_state: Any) -> list[Any]:
-        """The states before the first step, as a list."""
+        """States before the first step, as a list."""
         if initial_state is None and self.stateful:
             traced = current_scope() is not None
             kept: list[Any] = tree.map_structure(
@@ -288,7 +288,7 @@ class RNN(Layer):
     def inner_loop(
         self, sequences: Any, initial_state: Any, mask: Any, training: bool = False
     ) -> Found:
-        """The loop over time: the last output, the outputs of all steps, the states after it.
+        """Loop over time: the last output, the outputs of all steps, the states after it.
 
         Of cells of cdl's own the core mostly has it whole.
 
@@ -320,7 +320,7 @@ class RNN(Layer):
         )
 
     def _output_before(self, sequences: Any, states: Any) -> Any:
-        """The output before the first step, where it is not the first state; None where it is."""
+        """Output before the first step, where it is not the first state; None where it is."""
         leading = leading_state(states)
         size: Any = getattr(self.cell, "output_size", None)
         same = not isinstance(size, int) or leading.shape[-1] == size
@@ -331,7 +331,7 @@ class RNN(Layer):
         return ops.zeros((ops.shape(tree.flatten(sequences)[0])[0], size))
 
     def _draw_dropout(self, cell: Any, sequences: Any, states: Any, training: bool) -> None:
-        """Draw the masks of cells in front of the loop, so that all steps share them."""
+        """Draw the masks of cells before the loop, so that all steps share them."""
         if not training:
             return
         x = tree.flatten(sequences)[0]
@@ -350,11 +350,11 @@ class RNN(Layer):
             state.assign(np.zeros(state.shape))
 
     def reset_states(self) -> None:
-        """The same as `reset_state`."""
+        """Alias of `reset_state`, as in Keras."""
         self.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the cell as its config."""
+        """Constructor arguments as a dict, the cell as its config."""
         return {**super().get_config(), **self._flags(), "cell": serialize(self.cell)}
 
     def _flags(self) -> dict[str, Any]:
@@ -365,7 +365,7 @@ class RNN(Layer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new layer around a new cell.
+        """Create a layer around a new cell, from the dict that `get_config` returned.
 
         Args:
             config: what `get_config` gave.
@@ -376,14 +376,14 @@ class RNN(Layer):
 
 
 def _cells_in(cell: Any) -> list[Any]:
-    """The cells of a stack, those of stacks within it included; a cell itself."""
+    """Cells of a stack, those of stacks within it included; a cell itself."""
     if not isinstance(cell, StackedRNNCells):
         return [cell]
     return [each for part in cell.cells for each in _cells_in(part)]
 
 
 def _states_of(cell: Any, states: Any) -> list[Any]:
-    """The states of each of these cells."""
+    """States of each of these cells."""
     if not isinstance(cell, StackedRNNCells):
         return [states]
     pairs = zip(cell.cells, states, strict=True)
@@ -391,7 +391,7 @@ def _states_of(cell: Any, states: Any) -> list[Any]:
 
 
 def _check_mask(owner: str, shape: Any, mask: Any) -> None:
-    """Refuse a mask that is not of (samples, steps); one line may serve all samples."""
+    """Check that a mask is of (samples, steps); one line may serve all samples."""
     if mask is None:
         return
     first = tree.flatten(mask)[0]

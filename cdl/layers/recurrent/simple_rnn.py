@@ -1,4 +1,4 @@
-"""SimpleRNN: the state is a function of the input and the state before."""
+"""SimpleRNN: a fully connected recurrent layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class SimpleRNNCell(UnitsCell):
-    """``h = activation(x @ kernel + bias + h @ recurrent_kernel)``, one step of `SimpleRNN`.
+    """Simple recurrent cell, ``h = activation(x @ kernel + bias + h @ recurrent_kernel)``.
 
     A call takes inputs of shape (samples, size) and a list of the state, of shape (samples, units),
     and gives the output and a list of the next state, which is the same.
@@ -83,7 +83,7 @@ class SimpleRNNCell(UnitsCell):
         )
 
     def call(self, sequence: Any, states: Any, training: Any = False) -> Any:
-        """The output, and a list of the next state.
+        """Output, and a list of the next state.
 
         Args:
             sequence: of one step.
@@ -102,7 +102,9 @@ class SimpleRNNCell(UnitsCell):
 
 @registry.add()
 class SimpleRNN(LayerOfCell):
-    """`SimpleRNNCell` along time: ``h = activation(x @ kernel + bias + h @ recurrent_kernel)``.
+    """Fully connected recurrent layer: a `SimpleRNNCell` run over time.
+
+    ``h = activation(x @ kernel + bias + h @ recurrent_kernel)``
 
     Inputs have shape (samples, steps, size), the output (samples, units), or (samples, steps,
     units) with `return_sequences`; see `RNN` for masks, states and what a call takes. Its weights,
@@ -200,7 +202,7 @@ class SimpleRNN(LayerOfCell):
         super().__init__(cell, activity_regularizer, None, flags, kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed is not among them, as in Keras."""
+        """Constructor arguments as a dict; the seed is not among them, as in Keras."""
         config = super().get_config()
         del config["seed"]
         return config

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sizes_of_cell(owner: str, name: str, cell: Any) -> Any:
-    """The `state_size` of a cell: an int, or a list with one a state.
+    """State sizes (`state_size`) of a cell: an int, or a list with one a state.
 
     Raises:
         ValueError: what is given is no cell.
@@ -35,7 +35,7 @@ def sizes_of_cell(owner: str, name: str, cell: Any) -> Any:
 
 
 def output_size_of(cell: Any) -> Any:
-    """The size of the output of a cell: what it says, or that of its first state."""
+    """Output size of a cell: its attribute, or that of its first state."""
     size = getattr(cell, "output_size", None)
     if size is not None:
         return size
@@ -45,7 +45,7 @@ def output_size_of(cell: Any) -> Any:
 
 @registry.add()
 class StackedRNNCells(Layer):
-    """Cells as one cell: each gets the output of the one before.
+    """Stack of cells as one cell: each reads the output of the one before.
 
     Its states are a list with those of each cell, ``[[h, c], [h, c]]`` for two of `LSTMCell`.
 
@@ -73,16 +73,16 @@ class StackedRNNCells(Layer):
 
     @property
     def state_size(self) -> list[Any]:
-        """Those of the cells."""
+        """State sizes of the cells."""
         return [cell.state_size for cell in self.cells]
 
     @property
     def output_size(self) -> Any:
-        """That of the last cell."""
+        """Output size of the last cell."""
         return output_size_of(self.cells[-1])
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
-        """The initial states of each cell: what it says, or zeros.
+        """Initial states of each cell: its own, or zeros.
 
         Args:
             batch_size: how many samples.
@@ -110,7 +110,7 @@ class StackedRNNCells(Layer):
         super().build(input_shape)
 
     def call(self, inputs: Any, states: Any, training: Any = False, **kwargs: Any) -> Any:
-        """The output of the last cell, and the next states of all.
+        """Output of the last cell, and the next states of all.
 
         Args:
             inputs: of one step.
@@ -130,14 +130,14 @@ class StackedRNNCells(Layer):
         return inputs, following
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, the cells as their configs."""
+        """Constructor arguments as a dict, the cells as their configs."""
         return {**super().get_config(), "cells": [serialize(cell) for cell in self.cells]}
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """A new stack of new cells.
+        """Create a stack of new cells from the dict that `get_config` returned.
 
         Args:
             config: what `get_config` gave.

@@ -1,4 +1,4 @@
-"""TimeDistributed: a layer on each step of a sequence."""
+"""TimeDistributed: a layer applied to each step of a sequence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class TimeDistributed(Wrapper):
-    """A layer, the same one with the same weights, on each step of (samples, steps, ...).
+    """Wrapper that applies a layer, with shared weights, to each step of (samples, steps, ...).
 
     Each step is a call of its own: `Dropout` draws anew, and `BatchNormalization` takes the
     statistics of each step, in training. All steps are computed at once where no step and no sample
@@ -39,7 +39,7 @@ class TimeDistributed(Wrapper):
         self.supports_masking = True
 
     def _of_step(self, shape: Any) -> tuple[Any, ...]:
-        """The shape of one step."""
+        """Shape of one step."""
         if not isinstance(shape, (tuple, list)) or len(shape) < 3:
             owner = f"TimeDistributed {self.name!r}"
             raise expected(owner, "inputs", "of at least 3 axes, (samples, steps, ...),", shape)
@@ -71,7 +71,7 @@ class TimeDistributed(Wrapper):
             )
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        """The outputs of all steps.
+        """Outputs of all steps.
 
         Args:
             inputs: of shape (samples, steps, ...).

@@ -1,4 +1,4 @@
-"""The loop over time of `RNN`: steps, masks, the order; on arrays and traced."""
+"""Loop over time of `RNN`: steps, masks, the order; on arrays and traced."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 class Found(NamedTuple):
-    """What a loop over time gives.
+    """Result of a loop over time.
 
     Attributes:
         last: the output of the last step.
@@ -111,19 +111,19 @@ def _on_arrays(
 
 
 def _shown(mask: Any) -> Any:
-    """A mask as one truth a step, of shape (samples, steps)."""
+    """Mask as one bool a step, of shape (samples, steps)."""
     mask = ops.cast(mask, "bool")
     return ops.any(mask, tuple(range(2, len(mask.shape)))) if len(mask.shape) > 2 else mask
 
 
 def _choose(here: Any, a: Any, b: Any) -> Any:
-    """a for samples whose place is shown, b for others."""
+    """Elements of a for samples whose place is shown, of b for others."""
     for _ in a.shape[1:]:
         here = ops.expand_dims(here, -1)
     return ops.where(here, a, b)
 
 
 def leading_state(states: Any) -> Any:
-    """The first state of a cell, of several stacked cells that of the last one."""
+    """First state of a cell, of several stacked cells that of the last one."""
     first = states[0]
     return first if not tree.is_nested(first) else tree.flatten(states[-1])[0]

@@ -1,1 +1,1 @@
-"""Layers against overfitting."""
+"""Regularization layers: dropout, noise and activity penalties."""

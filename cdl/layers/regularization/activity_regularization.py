@@ -1,4 +1,4 @@
-"""ActivityRegularization: a penalty on what passes."""
+"""ActivityRegularization: a penalty on activations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class ActivityRegularization(SameShape):
-    """``y = x``, and ``(l1 * sum(|x|) + l2 * sum(x^2)) / samples`` is added to the loss of a batch.
+    """Identity with an activity penalty, ``(l1 * sum(|x|) + l2 * sum(x^2)) / samples``.
 
     Args:
         l1: factor of the absolute values, at least 0.

@@ -1,4 +1,4 @@
-"""Dropout, SpatialDropout1D to 3D, AlphaDropout: chance against overfitting."""
+"""Dropout, SpatialDropout1D to 3D, AlphaDropout: random zeros in training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DROPPED = -1.6732632423543772 * 1.0507009873554805
 
 
 def checked_rate(owner: str, rate: Any, name: str = "rate") -> float:
-    """A rate as the user gave it, from 0 to 1, of the argument of that name.
+    """Check a rate, from 0 to 1, of the argument of that name.
 
     Raises:
         TypeError: it is no number.
@@ -44,7 +44,7 @@ def checked_rate(owner: str, rate: Any, name: str = "rate") -> float:
 
 
 def checked_noise_shape(owner: str, noise_shape: Any) -> tuple[int | None, ...] | None:
-    """A noise shape as a tuple: for each axis a positive int, or None for the input's size."""
+    """Check a noise shape: for each axis a positive int, or None for the input's size."""
     if noise_shape is None:
         return None
     if isinstance(noise_shape, str) or not hasattr(noise_shape, "__iter__"):
@@ -59,13 +59,13 @@ def checked_noise_shape(owner: str, noise_shape: Any) -> tuple[int | None, ...] 
 
 
 class _Patterned(Random):
-    """Dropout whose draws may be shared along axes: those where the noise shape has a 1."""
+    """Base of dropout with draws shared along axes, where the noise shape has a 1."""
 
     rate: float
     noise_shape: tuple[int | None, ...] | None = None
 
     def _pattern(self, x: Value) -> int:
-        """The axes with a common draw, as bits: 1 for that of the samples, 2 for the next."""
+        """Axes with a common draw, as bits: 1 for that of the samples, 2 for the next."""
         if self.noise_shape is None:
             return 0
         owner, shape = f"{type(self).__name__} {self.name!r}", (None, *x.shape)
@@ -74,7 +74,7 @@ class _Patterned(Random):
                 f"{owner}: noise_shape must have at most the {len(shape)} axes of the input, "
                 f"got {self.noise_shape}"
             )
-        # As in broadcasting, a shorter shape belongs to the last axes.
+        # A shorter shape belongs to the last axes, as in broadcasting.
         given = (1,) * (len(shape) - len(self.noise_shape)) + self.noise_shape
         for size, of_x in zip(given, shape, strict=True):
             if None not in (size, of_x) and size not in (1, of_x):
@@ -103,7 +103,7 @@ class _Patterned(Random):
 
 @registry.add()
 class Dropout(_Patterned):
-    """In training each number is 0 with probability `rate`, and divided by ``1 - rate`` otherwise.
+    """Dropout: zeros with probability `rate` in training, the others divided by ``1 - rate``.
 
     Outside training ``y = x``.
 
@@ -143,7 +143,7 @@ class Dropout(_Patterned):
         return program.emit("dropout", (x,), x.shape, (), rate=rate, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given."""
+        """Constructor arguments as a dict; the seed as given."""
         return {
             **super().get_config(),
             "rate": self.rate,
@@ -154,7 +154,7 @@ class Dropout(_Patterned):
 
 @registry.add()
 class AlphaDropout(_Patterned):
-    """Dropout for nets of `selu`: mean and variance stay what they are.
+    """Alpha dropout for `selu` nets: mean and variance are preserved.
 
     In training a number becomes ``a x + b``, or with probability `rate` ``a d + b`` with
     ``d = -1.7581``, ``a = 1 / sqrt((1 - rate) (1 + rate d^2))``, ``b = -a d rate``. Outside
@@ -193,7 +193,7 @@ class AlphaDropout(_Patterned):
         return self._emit(program, x, scale=a, shift=b, dropped=a * _DROPPED + b)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given."""
+        """Constructor arguments as a dict; the seed as given."""
         return {
             **super().get_config(),
             "rate": self.rate,
@@ -203,7 +203,7 @@ class AlphaDropout(_Patterned):
 
 
 class _SpatialDropout(Dropout):
-    """Dropout of whole channels."""
+    """Base of dropout of whole channels."""
 
     _inner: tuple[str, ...] = ("ndim",)
     ndim: int
@@ -219,7 +219,7 @@ class _SpatialDropout(Dropout):
         return sum(1 << axis for axis in places)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given."""
+        """Constructor arguments as a dict; the seed as given."""
         config = {"rate": self.rate, "seed": self.seed, "name": self.name, "dtype": self.dtype}
         if self.ndim > 3:
             config["data_format"] = self.data_format
@@ -228,7 +228,7 @@ class _SpatialDropout(Dropout):
 
 @registry.add()
 class SpatialDropout1D(_SpatialDropout):
-    """`Dropout` of whole channels of inputs of shape ``(samples, steps, channels)``.
+    """Spatial dropout of whole channels of inputs of shape ``(samples, steps, channels)``.
 
     Args:
         rate: the probability, from 0 to 1.
@@ -248,7 +248,7 @@ class SpatialDropout1D(_SpatialDropout):
 
 @registry.add()
 class SpatialDropout2D(_SpatialDropout):
-    """`Dropout` of whole channels of inputs of shape ``(samples, rows, columns, channels)``.
+    """Spatial dropout of whole channels of inputs of shape ``(samples, rows, columns, channels)``.
 
     Args:
         rate: the probability, from 0 to 1.
@@ -275,7 +275,7 @@ class SpatialDropout2D(_SpatialDropout):
 
 @registry.add()
 class SpatialDropout3D(SpatialDropout2D):
-    """`Dropout` of whole channels of inputs of shape ``(samples, a, b, c, channels)``.
+    """Spatial dropout of whole channels of inputs of shape ``(samples, a, b, c, channels)``.
 
     Args:
         rate: the probability, from 0 to 1.

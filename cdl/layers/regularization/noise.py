@@ -1,4 +1,4 @@
-"""GaussianNoise, GaussianDropout: normal random numbers in training."""
+"""GaussianNoise, GaussianDropout: Gaussian noise in training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class GaussianNoise(Random):
-    """In training ``x + stddev * z`` with a standard normal z for each number; otherwise ``x``.
+    """Additive Gaussian noise in training: ``x + stddev * z``, z standard normal.
 
     Args:
         stddev: from 0 to 1.
@@ -54,13 +54,13 @@ class GaussianNoise(Random):
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given."""
+        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
 @registry.add()
 class GaussianDropout(Random):
-    """In training ``x * (1 + s z)``, z standard normal, ``s^2 = rate / (1 - rate)``; else ``x``.
+    """Multiplicative Gaussian noise in training: ``x * (1 + s z)``, ``s^2 = rate / (1 - rate)``.
 
     Args:
         rate: as of `Dropout`, whose mean and variance this has; from 0 to 1.
@@ -94,5 +94,5 @@ class GaussianDropout(Random):
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given."""
+        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,4 +1,4 @@
-"""Random: base of the layers that draw random numbers in training."""
+"""Random: base of layers that draw random numbers in training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Random(SameShape):
-    """A layer with a stream of random numbers of its own.
+    """Base of layers with their own stream of random numbers.
 
     Args:
         seed: an int, or None for one drawn now.
@@ -33,10 +33,10 @@ class Random(SameShape):
 
     @property
     def _seed_generators(self) -> list[Any]:
-        """Its generators; none where it leaves all as it is, as in Keras."""
+        """Seed generators; none where the layer changes nothing, as in Keras."""
         return super()._seed_generators if getattr(self, self._amount) > 0 else []
 
     def _draws(self, program: Program) -> dict[str, Any]:
-        """What the next instruction of a program draws by."""
+        """Arguments of the draw of the next instruction."""
         generator = self.seed_generator
         return {"seed": generator.seed, "user_draw": program.draw_of(generator)}

@@ -1,1 +1,1 @@
-"""Layers that move numbers and change none."""
+"""Reshaping layers: other shapes, crops, padding and repetition."""

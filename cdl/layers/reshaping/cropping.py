@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Cropping(Places):
-    """Base of the layers that leave out places at the ends of each axis of an image."""
+    """Base of cropping layers, at the ends of each axis of an image."""
 
     _pairs: Pairs
 
@@ -27,7 +27,7 @@ class Cropping(Places):
 
     @property
     def cropping(self) -> Any:
-        """How many are left out before and behind each axis, a pair; pairs of several axes."""
+        """Number of places cropped before and after each axis, a pair; pairs of several axes."""
         return self._pairs if self.places > 1 else self._pairs[0]
 
     def _size(self, axis: int, n: int) -> int:
@@ -50,7 +50,7 @@ class Cropping(Places):
 
 @registry.add()
 class Cropping1D(Cropping):
-    """The steps of (n, steps, channels) without the first and last ones.
+    """1D cropping of the first and last steps of (n, steps, channels).
 
     Args:
         cropping: how many at each end, an int or two.
@@ -73,7 +73,7 @@ class Cropping1D(Cropping):
 
 @registry.add()
 class Cropping2D(Cropping):
-    """The planes of (n, height, width, channels) without their borders.
+    """2D cropping of the borders of (n, height, width, channels).
 
     Args:
         cropping: how wide they are: an int; two, for height and width; or two pairs, ``((top,
@@ -99,7 +99,7 @@ class Cropping2D(Cropping):
 
 @registry.add()
 class Cropping3D(Cropping):
-    """(n, a, b, c, channels) without its borders.
+    """3D cropping of the borders of (n, a, b, c, channels).
 
     Args:
         cropping: how wide they are: an int, three, or three pairs.

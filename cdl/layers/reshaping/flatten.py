@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Flatten(Layer):
-    """The numbers of each sample in a row: ``(n, 3, 4)`` becomes ``(n, 12)``, ``(n,)`` ``(n, 1)``.
+    """Flattening of each sample: ``(n, 3, 4)`` becomes ``(n, 12)``, ``(n,)`` ``(n, 1)``.
 
     Args:
         data_format: "channels_last", or "channels_first", with which the first axis of a sample is

@@ -1,4 +1,4 @@
-"""Places: base of the layers that lay out the places of an image anew along each axis."""
+"""Places: base of layers that rearrange the places of an image along each axis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pairs = tuple[tuple[int, ...], ...]
 
 
 class Places(Layer):
-    """Base of the layers that lay out the places of an image anew along each of `places` axes.
+    """Base of layers that rearrange an image along each of its `places` axes.
 
     Args:
         data_format: "channels_last" for inputs of shape (n, sizes..., channels), "channels_first"
@@ -42,15 +42,15 @@ class Places(Layer):
         self._build_at_init()
 
     def _size(self, axis: int, n: int) -> int:
-        """How many places there are in the end along an axis of the image that has n."""
+        """Number of output places along an axis of n."""
         raise NotImplementedError
 
     def _taken(self, axis: int, n: int) -> Sequence[int]:
-        """Which places of the input those are; -1 for zeros."""
+        """Input place of each output place; -1 for zeros."""
         raise NotImplementedError
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append what takes the places, axis by axis."""
+        """Append the selection of places, axis by axis."""
         self.compute_output_shape((None, *x.shape))  # refuses images that are too small
         first = 0 if self.data_format == "channels_last" else 1
         for axis in range(self.places):
@@ -76,7 +76,7 @@ class Places(Layer):
 
 
 def both_ends(owner: str, name: str, value: Any, axes: int) -> Pairs:
-    """What happens before and behind each axis: a pair of numbers for each.
+    """Pair of numbers, before and after, for each axis.
 
     Args:
         owner: the layer's class, for errors.

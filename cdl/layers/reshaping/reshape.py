@@ -1,4 +1,4 @@
-"""Reshape, Permute, RepeatVector: the same numbers in another shape."""
+"""Reshape, Permute, RepeatVector: other shapes of the same numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Reshape(Layer):
-    """The numbers of each sample, in their order, in another shape.
+    """Reshaping of each sample, with its numbers in order.
 
     Args:
         target_shape: the shape of a sample; one size may be -1, which then is what fits.
@@ -81,7 +81,7 @@ class Reshape(Layer):
 
 @registry.add()
 class Permute(Layer):
-    """The axes of each sample in another order.
+    """Permutation of the axes of each sample.
 
     Args:
         dims: which axis of the input each axis of the output is, counted from 1: ``(2, 1)`` makes
@@ -117,7 +117,7 @@ class Permute(Layer):
 
 @registry.add()
 class RepeatVector(Layer):
-    """Each sample several times: ``(samples, features)`` becomes ``(samples, n, features)``.
+    """Repetition of each sample: ``(samples, features)`` becomes ``(samples, n, features)``.
 
     Args:
         n: how many times, a positive int.

@@ -1,4 +1,4 @@
-"""UpSampling1D, UpSampling2D, UpSampling3D: each place of an image several times."""
+"""UpSampling1D, UpSampling2D, UpSampling3D: repeated places of images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class UpSampling(Places):
-    """Base of the layers that repeat each place of an image along its axes."""
+    """Base of upsampling layers, which repeat each place along its axes."""
 
     _times: tuple[int, ...]
 
     @property
     def size(self) -> Any:
-        """How often each place is there, for each axis."""
+        """Number of repetitions of each place, for each axis."""
         return self._times
 
     def _size(self, axis: int, n: int) -> int:
@@ -43,7 +43,7 @@ class UpSampling(Places):
 
 @registry.add()
 class UpSampling1D(UpSampling):
-    """Each step of (n, steps, channels) several times.
+    """1D upsampling: each step of (n, steps, channels) repeated.
 
     Args:
         size: how often.
@@ -66,7 +66,7 @@ class UpSampling1D(UpSampling):
 
     @property
     def size(self) -> int:
-        """How often each step is there."""
+        """Number of repetitions of each step."""
         return self._times[0]
 
     def get_config(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class UpSampling1D(UpSampling):
 
 @registry.add()
 class UpSampling2D(UpSampling):
-    """Planes of (n, height, width, channels) with `size` times as many rows and columns.
+    """2D upsampling of (n, height, width, channels) by `size`, repeated or interpolated.
 
     Args:
         size: how many times as many, an int or two.
@@ -104,7 +104,7 @@ class UpSampling2D(UpSampling):
         self.interpolation = one_of("UpSampling2D", "interpolation", lower, kinds)
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append what repeats the places, or weighs those around."""
+        """Append the repetition of places, or the interpolation."""
         if self.interpolation == "nearest":
             return super().lower(program, x)
 
@@ -120,7 +120,7 @@ class UpSampling2D(UpSampling):
 
 @registry.add()
 class UpSampling3D(UpSampling):
-    """Each place of (n, a, b, c, channels) several times along each axis.
+    """3D upsampling: each place of (n, a, b, c, channels) repeated along each axis.
 
     Args:
         size: how often, an int or three.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ZeroPadding(Places):
-    """Base of the layers that put zeros around an image."""
+    """Base of zero padding layers."""
 
     _pairs: Pairs
 
@@ -26,7 +26,7 @@ class ZeroPadding(Places):
 
     @property
     def padding(self) -> Any:
-        """How many zeros there are before and behind each axis, a pair; pairs of several axes."""
+        """Number of zeros before and after each axis, a pair; pairs of several axes."""
         return self._pairs if self.places > 1 else self._pairs[0]
 
     def _size(self, axis: int, n: int) -> int:
@@ -43,7 +43,7 @@ class ZeroPadding(Places):
 
 @registry.add()
 class ZeroPadding1D(ZeroPadding):
-    """Steps of zeros before and behind (n, steps, channels).
+    """1D zero padding before and after the steps of (n, steps, channels).
 
     Args:
         padding: how many steps at each end, an int or two.
@@ -62,7 +62,7 @@ class ZeroPadding1D(ZeroPadding):
 
 @registry.add()
 class ZeroPadding2D(ZeroPadding):
-    """Zeros around the planes of (n, height, width, channels).
+    """2D zero padding around (n, height, width, channels).
 
     Args:
         padding: how many at each end: an int; two, for height and width; or two pairs, ``((top,
@@ -85,7 +85,7 @@ class ZeroPadding2D(ZeroPadding):
 
 @registry.add()
 class ZeroPadding3D(ZeroPadding):
-    """Zeros around (n, a, b, c, channels).
+    """3D zero padding around (n, a, b, c, channels).
 
     Args:
         padding: how many at each end: an int, three, or three pairs.

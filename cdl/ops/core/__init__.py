@@ -1,1 +1,1 @@
-"""Tensors, loops and parts of tensors; `cdl.ops` lists them."""
+"""Tensors, loops and slices; `cdl.ops` lists them."""

@@ -1,4 +1,4 @@
-"""Choices and loops whose steps are functions of the user's.
+"""Conditionals and loops over user functions.
 
 On arrays they run as they stand. On symbolic tensors the steps of a loop are recorded one by
 one, or, of a scan within traced code, once for all; their number must be known. Of a choice both
@@ -25,7 +25,7 @@ from cdl.ops.numpy.joining import stack
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
-    """What one of two functions gives.
+    """Call one of two functions by a condition.
 
     Args:
         pred: a truth; if it is symbolic both functions are called, and it chooses by `where`.
@@ -39,7 +39,7 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
 
 
 def switch(index: Any, branches: Any, *operands: Any) -> Any:
-    """What one of several functions gives.
+    """Call one of several functions by an index.
 
     Args:
         index: which one, from 0; beyond the ends it is the first or the last.
@@ -52,7 +52,7 @@ def switch(index: Any, branches: Any, *operands: Any) -> Any:
 
 
 def _first_axis(elements: Any) -> int:
-    """The size of the first axes of all parts.
+    """Size of the first axes of all parts.
 
     Raises:
         TypeError: it is that of the samples.
@@ -93,7 +93,7 @@ def _stacked(results: list[Any]) -> Any:
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
-    """What a function gives for each element along the first axis, stacked.
+    """Map a function over the elements along the first axis, and stack the results.
 
     Args:
         f: a function of one element.
@@ -104,7 +104,7 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
 
 
 def vectorized_map(function: Callable[[Any], Any], elements: ArrayLike) -> Any:
-    """As `map`."""
+    """Map a function over elements, as `map`."""
     return map(function, elements)
 
 
@@ -116,7 +116,7 @@ def scan(
     reverse: bool = False,
     unroll: Any = 1,
 ) -> tuple[Any, Any]:
-    """A function that carries something from element to element.
+    """Scan: a function carries a state from element to element.
 
     Args:
         f: from what is carried and an element to what is carried on, and a result.
@@ -157,7 +157,7 @@ def scan(
 
 
 def _is_traced(init: Any, xs: Any) -> bool:
-    """Whether a step of a scan may be recorded once for all elements: within traced code."""
+    """Whether a scan's step may be recorded once for all elements: within traced code."""
     leaves = tree.flatten(xs)
     if current_scope() is None or not all(isinstance(leaf, KerasTensor) for leaf in leaves):
         return False
@@ -166,7 +166,7 @@ def _is_traced(init: Any, xs: Any) -> bool:
 
 
 def _recorded_scan(f: Any, init: Any, xs: Any, n: int, reverse: bool) -> tuple[Any, Any]:
-    """A scan whose step is recorded once."""
+    """Scan whose step is recorded once."""
     results: list[Any] = [None]
 
     def step(kept: list[Any], element: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -196,7 +196,7 @@ def _recorded_scan(f: Any, init: Any, xs: Any, n: int, reverse: bool) -> tuple[A
 def associative_scan(
     f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
 ) -> Any:
-    """What a function makes of all elements up to each one, along an axis.
+    """Associative scan: a function combines all elements up to each one, along an axis.
 
     Args:
         f: of what came before and an element, each with an axis of size 1 there;
@@ -232,7 +232,7 @@ def while_loop(
     loop_vars: Any,
     maximum_iterations: int | None = None,
 ) -> Any:
-    """A function again and again, while a condition holds.
+    """Loop that calls a function while a condition holds.
 
     Args:
         cond: of the variables: whether to go on.
@@ -263,7 +263,7 @@ def while_loop(
 def fori_loop(
     lower: float, upper: float, body_fun: Callable[[Any, Any], Any], init_val: Any
 ) -> Any:
-    """A function for each whole number from one to before another.
+    """Loop that calls a function for each integer of a range.
 
     Args:
         lower: the first number.
@@ -280,7 +280,7 @@ def fori_loop(
 
 
 def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = None, signature: Any = None) -> Any:
-    """A function of numbers as one of arrays, element by element.
+    """Vectorize a function of numbers to arrays, element by element.
 
     Args:
         pyfunc: the function.

@@ -1,4 +1,4 @@
-"""Axes split, put in another order and joined, by the names that a pattern gives them."""
+"""Rearranging of named axes: split, permuted and joined by a pattern."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SIDE = re.compile(r"[\w\s]*(\([\w\s]*\)[\w\s]*)*")
 
 
 def _groups(pattern: str) -> list[list[str]]:
-    """The names of each axis, of which brackets hold several."""
+    """Names of each axis, several in brackets."""
     return [part.strip("()").split() for part in re.findall(r"\w+|\([^()]*\)", pattern)]
 
 
 def _sizes(groups: list[list[str]], given: Any, lengths: dict[str, int]) -> dict[str, Any]:
-    """The size of each name on the left side."""
+    """Size of each name on the left side."""
     sizes: dict[str, Any] = {}
     for names, n in zip(groups, given, strict=True):
         known = {name: lengths[name] for name in names if name in lengths}
@@ -40,7 +40,7 @@ def _sizes(groups: list[list[str]], given: Any, lengths: dict[str, int]) -> dict
 
 @operation()
 def rearrange(tensor: ArrayLike, pattern: str, **axes_lengths: int) -> Any:
-    """A tensor with its axes in another order, split or joined, as einops writes it.
+    """Split, permute and join axes by a pattern, as einops writes it.
 
     Args:
         tensor: numbers.

@@ -1,4 +1,4 @@
-"""Parts of arrays read and written: slices, scattered elements, rows one by one."""
+"""Reading and writing of parts of arrays: slices, scattered elements, rows one by one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _all_parts(x: ArrayLike, num: int | None, axis: int) -> tuple[Any, ...]:
 
 @operation(untraced=lambda x, num, axis: samples_apart(x, axis), prepare=_all_parts)
 def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> Any:
-    """The parts of x along an axis, as a list.
+    """Parts of x along an axis, as a list.
 
     Args:
         x: an array.
@@ -36,7 +36,7 @@ def unstack(x: ArrayLike, num: int | None = None, axis: int = 0) -> Any:
 
 
 def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
-    """The slices that begin at some place and have some shape."""
+    """Slices from start indices and a shape."""
     parts = []
     for start, n in zip(start_indices, shape, strict=True):
         whole = not isinstance(n, (int, np.integer)) or n == -1  # or the number of samples
@@ -69,7 +69,7 @@ def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...
     untraced=lambda inputs, start, shape: keyed_apart(inputs, _key(start, shape)), prepare=_within
 )
 def slice(inputs: ArrayLike, start_indices: Any, shape: int | Sequence[int]) -> Any:
-    """The part of an array that begins at some place and has some shape.
+    """Slice of an array, from start indices and a shape.
 
     Args:
         inputs: an array.
@@ -87,7 +87,7 @@ _WRITES = "a program has no assignment to a part: use cdl.ops.where or cdl.ops.c
 
 @operation(untraced=_WRITES)
 def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> Any:
-    """A copy of an array with another array in some place.
+    """Copy of an array with another array at start indices.
 
     Args:
         inputs: the array.
@@ -103,7 +103,7 @@ def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> A
 
 @operation(untraced=_WRITES)
 def scatter(indices: ArrayLike, values: ArrayLike, shape: Any) -> Any:
-    """Zeros with numbers in some places; those of one place are added up.
+    """Scatter values into zeros; those of one place are added up.
 
     Args:
         indices: places, along the last axis an index for each axis.
@@ -127,7 +127,7 @@ _UPDATES = {
 def scatter_update(
     inputs: ArrayLike, indices: ArrayLike, updates: ArrayLike, reduction: str | None = None
 ) -> Any:
-    """A copy of an array with numbers in some places.
+    """Copy of an array with values at some indices.
 
     Args:
         inputs: the array.

@@ -1,4 +1,4 @@
-"""What a tensor is: its shape, its dtype, and how it becomes another kind of thing."""
+"""Tensors: their shape, their dtype, and conversions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
 
 
 def _cast_form(dtype: str | None, x: ArrayLike) -> Any:
-    """The expression of a cast: to whole numbers what is behind the point is cut off."""
+    """Expression of a cast, which truncates to integers."""
     before = getattr(x, "dtype", "float32")
     to_bool = dtype == "bool" and before != "bool"
     to_whole = dtype is not None and "int" in dtype and "float" in str(before)
@@ -49,7 +49,7 @@ def _cast(program: Program, spec: KerasTensor, x: ArrayLike, *_: Any) -> Any:
 
 
 def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any = None) -> Any:
-    """The arguments of `convert_to_tensor` with lists of symbolic tensors made one."""
+    """Arguments of `convert_to_tensor`, with lists of symbolic tensors made one."""
     if sparse or ragged:
         raise ValueError("convert_to_tensor: sparse and ragged must be False or None")
     if isinstance(x, (list, tuple)) and any(
@@ -65,7 +65,7 @@ def _converting(x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any
 def convert_to_tensor(
     x: ArrayLike, dtype: Any = None, sparse: Any = None, ragged: Any = None
 ) -> Any:
-    """x as an array, or as the symbolic tensor that it is.
+    """Convert x to an array; a symbolic tensor stays.
 
     Args:
         x: an array, numbers, a weight, or lists of them; texts stay as they are.
@@ -82,7 +82,7 @@ def convert_to_tensor(
 
 
 def convert_to_numpy(x: ArrayLike) -> Any:
-    """x as a NumPy array.
+    """Convert x to a NumPy array.
 
     Raises:
         TypeError: x is symbolic.
@@ -93,13 +93,13 @@ def convert_to_numpy(x: ArrayLike) -> Any:
 
 
 def array(x: ArrayLike, dtype: Any = None) -> Any:
-    """x as an array, as `convert_to_tensor`."""
+    """Convert x to an array, as `convert_to_tensor`."""
     return convert_to_tensor(x, dtype)
 
 
 @tensor_operation(_cast)
 def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
-    """x with its numbers as another dtype.
+    """Cast x to another dtype.
 
     Args:
         x: an array.
@@ -111,7 +111,7 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
 
 @tensor_operation(untraced="use cdl.ops.clip and cdl.ops.cast")
 def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Any:
-    """As `cast`, numbers that the dtype does not have becoming the nearest that it has."""
+    """Cast as `cast`, with numbers clipped to the range of the dtype."""
     name = standardize_dtype(dtype)
     kind = np.dtype(name)
     if kind.kind not in "iu":
@@ -122,7 +122,7 @@ def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Any:
 
 @operation(lambda program, spec, variable: stop(program, value_of(program, variable)))
 def stop_gradient(variable: Any) -> Any:
-    """x itself, through which no gradient flows."""
+    """Identity without a gradient."""
     return np.asarray(variable)
 
 
@@ -130,7 +130,7 @@ def stop_gradient(variable: Any) -> Any:
 
 
 def shape(x: Any) -> tuple[Any, ...]:
-    """The sizes of the axes.
+    """Shape of x: the sizes of its axes.
 
     For a symbolic tensor the first one stands for the number of samples: `cdl.ops.reshape`,
     `zeros`, `ones`, `full`, `broadcast_to` and the functions of `cdl.random` take it as a size, and
@@ -144,17 +144,17 @@ def shape(x: Any) -> tuple[Any, ...]:
 
 
 def ndim(x: ArrayLike) -> int:
-    """The number of axes."""
+    """Number of axes of x."""
     return len(shape_of(x))
 
 
 def size(x: ArrayLike) -> Any:
-    """The number of elements; of a symbolic tensor a multiple of the number of samples."""
+    """Number of elements; of a symbolic tensor a multiple of the number of samples."""
     return prod(shape(x), start=1) if shape_of(x) else 1
 
 
 def dtype(x: Any) -> str:
-    """The name of the dtype."""
+    """Name of the dtype of x."""
     if isinstance(x, SymbolicBatch):
         return "int32"
     return standardize_dtype(str(x.dtype) if hasattr(x, "dtype") else convert_to_tensor(x).dtype)

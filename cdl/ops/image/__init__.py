@@ -1,4 +1,4 @@
-"""Operations on images, on arrays and traced: other sizes, other colours, parts, places.
+"""Image operations on arrays and traced: resizing, colors, crops, warps.
 
 Images are (n, height, width, channels), or (n, channels, height, width) with "channels_first";
 one image without the first axis may stand for several.

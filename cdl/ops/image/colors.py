@@ -1,4 +1,4 @@
-"""Colours of images in other terms: grey, or hue, saturation and value."""
+"""Color conversions of images: grayscale and HSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TINY = float(np.finfo(np.float32).eps)
 
 
 def _channels(name: str, images: Any, data_format: str | None, known: tuple[int, ...]) -> int:
-    """The axis of the channels, of which there must be so many."""
+    """Axis of the channels, whose number is checked."""
     plane = plane_of(name, images, data_format)
     if plane.depth not in known:
         what = f"images of {' or '.join(map(str, known))} channels"
@@ -32,7 +32,7 @@ def _channels(name: str, images: Any, data_format: str | None, known: tuple[int,
 
 
 def _planes(images: Any, axis: int) -> list[Any]:
-    """The channels one by one, each still with an axis for them."""
+    """Channels one by one, each still with an axis for them."""
     key: list[Any] = [slice(None)] * len(images.shape)
     found = []
     for channel in range(3):
@@ -50,7 +50,7 @@ def _floats(name: str, images: Any, data_format: str | None) -> tuple[int, list[
 
 @operation(saved=Saved("RGBToGrayscale"))
 def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
-    """Images of red, green and blue as grey: 0.2989, 0.587 and 0.114 of them.
+    """Convert RGB images to grayscale: 0.2989, 0.587 and 0.114 of red, green and blue.
 
     Args:
         images: of three channels; those of one stay as they are.
@@ -69,7 +69,7 @@ def rgb_to_grayscale(images: Any, data_format: str | None = None) -> Any:
 
 @operation(saved=Saved("RGBToHSV"))
 def rgb_to_hsv(images: ArrayLike, data_format: str | None = None) -> Any:
-    """Images of red, green and blue as hue, saturation and value, all from 0 to 1.
+    """Convert RGB images to hue, saturation and value, all from 0 to 1.
 
     Args:
         images: floats from 0 to 1, of three channels.
@@ -92,7 +92,7 @@ def rgb_to_hsv(images: ArrayLike, data_format: str | None = None) -> Any:
 
 @operation(saved=Saved("HSVToRGB"))
 def hsv_to_rgb(images: ArrayLike, data_format: str | None = None) -> Any:
-    """Images of hue, saturation and value, as `rgb_to_hsv` gives them, as red, green and blue.
+    """Convert images of hue, saturation and value, all from 0 to 1, to RGB.
 
     Args:
         images: floats, of three channels.

@@ -1,4 +1,4 @@
-"""Parts of images: with borders taken away or put around, and patch by patch."""
+"""Cropping, padding and patches of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cdl.ops.numpy.joining import concatenate, pad
 
 
 def _ends(name: str, what: str, axis: str, n: int, given: tuple[Any, Any, Any]) -> tuple[int, int]:
-    """How much is put before and behind an axis of n, or taken away there.
+    """Padding or cropping before and after an axis of n.
 
     Args:
         name: of the function.
@@ -75,7 +75,7 @@ def pad_images(
     target_width: int | None = None,
     data_format: str | None = None,
 ) -> Any:
-    """Images with zeros around.
+    """Pad images with zeros.
 
     Of top, bottom and target height exactly one is None, and likewise across: it follows from the
     others.
@@ -111,7 +111,7 @@ def crop_images(
     target_width: int | None = None,
     data_format: str | None = None,
 ) -> Any:
-    """Images without what is at their borders.
+    """Crop the borders of images.
 
     Of top, bottom and target height exactly one is None, and likewise across: it follows from the
     others.
@@ -151,7 +151,7 @@ def _patches(
     padding: str,
     data_format: str,
 ) -> Any:
-    """What lies at each place of a patch, for all patches, along the axis of the channels."""
+    """Elements of all patches along the axis of the channels."""
     shape, n = shape_of(images), len(size)
     if len(shape) not in (n + 1, n + 2):
         raise ValueError(
@@ -200,7 +200,7 @@ def _sized(
     padding: str,
     data_format: str,
 ) -> tuple[Any, ...]:
-    """The arguments of a call, with a size for each axis, and strides and format resolved.
+    """Arguments of a call with a size for each axis, and strides and format resolved.
 
     Raises:
         TypeError: it is no int and no tuple.
@@ -224,7 +224,7 @@ def extract_patches(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """Parts of images, each as the channels of one place.
+    """Extract patches of images, each as the channels of one place.
 
     Args:
         images: of shape (n, height, width, channels), or one of them; with three sizes volumes,
@@ -254,7 +254,7 @@ def extract_patches_3d(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """Parts of volumes, each as the channels of one place: see `extract_patches`.
+    """Extract patches of volumes, each as the channels of one place: see `extract_patches`.
 
     Args:
         volumes: of shape (n, depth, height, width, channels), or one of them.

@@ -1,4 +1,4 @@
-"""Images weighed with their neighbourhood: blurred, their edges, how similar two are."""
+"""Filters of images: Gaussian blur, edges, structural similarity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape, squeeze
 
 
 def bell(size: int, sigma: Any) -> Any:
-    """The weights of a window of `size` places: a Gaussian of width sigma, with sum 1."""
+    """Gaussian weights of a window of `size` places, of width sigma and sum 1."""
     x = np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
     weights = exp((x / sigma) ** 2 * -0.5)
     return weights / total(weights)
@@ -31,7 +31,7 @@ def bell(size: int, sigma: Any) -> Any:
 def blurred(
     images: ArrayLike, plane: Plane, size: tuple[int, int], sigma: Any, padding: str
 ) -> Any:
-    """A batch of images blurred along both axes, one after the other.
+    """Batch of images blurred along both axes, one after the other.
 
     Args:
         images: with four axes.
@@ -49,7 +49,7 @@ def blurred(
 
 
 def batch_of(name: str, images: ArrayLike, data_format: str | None) -> tuple[Any, Plane, bool]:
-    """Images with an axis for the samples, where the axes are, and whether it is one image."""
+    """Images with a batch axis, the places of their axes, and whether it is one image."""
     alone = plane_of(name, images, data_format).rank == 3
     images = expand_dims(images, 0) if alone else images
     return images, plane_of(name, images, data_format), alone
@@ -62,7 +62,7 @@ def gaussian_blur(
     sigma: Any = (1.0, 1.0),
     data_format: str | None = None,
 ) -> Any:
-    """Images blurred by a Gaussian; beyond their borders are zeros.
+    """Gaussian blur of images, with zeros beyond their borders.
 
     Args:
         images: floats of shape (n, height, width, channels), or one of them.
@@ -82,7 +82,7 @@ _ACROSS = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32)  # Sobel's
 
 @operation()
 def sobel_edges(images: Any, data_format: str | None = None) -> Any:
-    """How fast images change downwards and to the right, by Sobel's windows of 3 x 3.
+    """Sobel gradients of images, downwards and to the right, by windows of 3 x 3.
 
     Args:
         images: of shape (n, height, width, channels); beyond their borders are zeros.
@@ -112,7 +112,7 @@ def ssim(
     k2: float = 0.03,
     data_format: str | None = None,
 ) -> Any:
-    """How similar images are in structure (Wang et al., 2004): 1 for equal ones.
+    """Structural similarity of images (Wang et al., 2004): 1 for equal ones.
 
     Args:
         image1: of shape (n, height, width, channels), or one of them.

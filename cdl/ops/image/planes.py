@@ -1,4 +1,4 @@
-"""What functions of images check: ranks, and where height, width and channels are."""
+"""Checks of images: their rank, and the axes of height, width and channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdl.ops.arrays import shape_of
 
 
 class Plane(NamedTuple):
-    """Where the axes of images are, and how long.
+    """Axes of images, and their sizes.
 
     Attributes:
         rank: 3 for one image, 4 for several.
@@ -36,7 +36,7 @@ class Plane(NamedTuple):
 def plane_of(
     name: str, images: ArrayLike, data_format: str | None, argument: str = "images"
 ) -> Plane:
-    """The axes of images.
+    """Axes of images, found and checked.
 
     Args:
         name: of the function, for errors.
@@ -63,7 +63,7 @@ def plane_of(
 
 
 def size_of(name: str, size: Any, argument: str = "size") -> tuple[int, int]:
-    """A height and a width.
+    """Check a height and a width.
 
     Raises:
         ValueError: something else.

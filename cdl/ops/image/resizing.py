@@ -1,4 +1,4 @@
-"""Images of other sizes."""
+"""Resizing of images by interpolation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _weighed(program: Program, spec: KerasTensor, x: ArrayLike, axis: int, facto
 
 @operation(_weighed)
 def _sums_along(x: ArrayLike, axis: int, factor: ArrayLike) -> Any:
-    """Along an axis of an array, sums of places, weighed by the rows of a matrix."""
+    """Weighted sums along an axis of an array, by the rows of a matrix."""
     return np.moveaxis(np.tensordot(np.asarray(factor, np.float32), real(x), (1, axis)), 0, axis)
 
 
@@ -45,7 +45,7 @@ def _sums_along(x: ArrayLike, axis: int, factor: ArrayLike) -> Any:
 
 
 def _kept(plane: Plane, height: int, width: int) -> tuple[int, int]:
-    """The largest part of an image that has the shape of a size: its height and width."""
+    """Height and width of the largest part of an image with the aspect ratio of a size."""
     rows = max(min(plane.height, int(float(plane.width * height) / width)), 1)
     columns = max(min(plane.width, int(float(plane.height * width) / height)), 1)
     return rows, columns
@@ -85,7 +85,7 @@ def resize(
     fill_value: float = 0.0,
     data_format: str | None = None,
 ) -> Any:
-    """Images in another size; whole numbers stay whole, rounded.
+    """Resize images by interpolation; integers stay integers, rounded.
 
     Args:
         images: of shape (n, height, width, channels), or one of them.
@@ -128,7 +128,7 @@ def resize(
 
 
 def as_before(new: Any, before: Any) -> Any:
-    """Numbers in the dtype of others: whole ones are rounded, and cut to what it can hold."""
+    """Numbers in the dtype of others: integers are rounded and clipped."""
     dtype = np.dtype(getattr(before, "dtype", "float32"))
     if dtype.kind not in "iu":
         return new
@@ -149,7 +149,7 @@ _METHODS = {
 def _whole_shape(
     images: ArrayLike, output_shape: Any, scale: ArrayLike, translation: Any, *_: Any
 ) -> str:
-    """Why it cannot be traced; "" if it can."""
+    """Reason why it cannot be traced; "" if it can."""
     if any(hasattr(each, "rows_per_sample") for each in (scale, translation)):
         return "its scale and translation must be known: use cdl.ops.image.affine_transform"
     return ""
@@ -165,7 +165,7 @@ def scale_and_translate(
     method: str,
     antialias: bool = True,
 ) -> Any:
-    """An array made larger or smaller along some axes, and moved.
+    """Scale and translate an array along some axes, by interpolation.
 
     Place x comes to ``x * scale + translation``; what comes from beyond the ends is 0.
 

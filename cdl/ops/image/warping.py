@@ -1,4 +1,4 @@
-"""Images moved, turned, distorted: each new place tells where in the image it is taken from."""
+"""Warping of images: affine, perspective and elastic transformations."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _resample(
 def _resampled(
     images: ArrayLike, at: Any, sizes: Any, linear: bool, fill: str = "constant", value: float = 0.0
 ) -> Any:
-    """Images at other places.
+    """Images resampled at other places.
 
     Args:
         images: (n, axes..., channels).
@@ -102,14 +102,14 @@ def _resampled(
 
 
 def _checked(name: str, interpolation: str, fill_mode: str, fill_value: Any) -> tuple[bool, float]:
-    """Whether an interpolation is linear, and what stands beyond the ends of an image."""
+    """Check the interpolation (whether it is linear) and the fill mode."""
     one_of(name, "interpolation", interpolation, KINDS)
     one_of(name, "fill_mode", fill_mode, FILLS)
     return interpolation == "bilinear", number(name, "fill_value", fill_value)
 
 
 def _apart(images: ArrayLike, *rest: Any) -> str:
-    """Why symbolic images cannot be moved; "" if they can."""
+    """Reason why symbolic images cannot be warped; "" if they can."""
     if any(getattr(each, "rows_per_sample", 0) and each.batch_axis for each in (images, *rest)):
         return "its samples must be along its first axis: use cdl.ops.moveaxis"
     return ""
@@ -124,7 +124,7 @@ def warped(
     fill_mode: str = "constant",
     fill_value: float = 0.0,
 ) -> Any:
-    """Images of the same size, each place of which is taken from somewhere else.
+    """Images of the same size, resampled at given places.
 
     Args:
         images: with three or four axes.
@@ -180,7 +180,7 @@ def affine_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> Any:
-    """Images moved, scaled, turned, sheared, or seen from another side.
+    """Affine or projective transformation of images by eight numbers each.
 
     The place (x, y) of the result is ``(a0 x + a1 y + a2, b0 x + b1 y + b2) / (c0 x + c1 y + 1)``
     of the image.
@@ -218,7 +218,7 @@ def affine_transform(
 
 
 def _from_square(points: Any) -> list[Any]:
-    """The projective map of the unit square's corners to four points: nine numbers, row by row.
+    """Projective map of the unit square's corners to four points: nine numbers, row by row.
 
     Heckbert, "Fundamentals of texture mapping and image warping" (1989), section 2.2.3.
     """
@@ -233,7 +233,7 @@ def _from_square(points: Any) -> list[Any]:
 
 
 def _back(m: list[Any]) -> list[Any]:
-    """The adjugate of a map: the way back, times a number."""
+    """Adjugate of a map: its inverse times a number."""
     a, b, c, d, e, f, g, h, i = m
     return [
         *(e * i - f * h, c * h - b * i, b * f - c * e),
@@ -243,7 +243,7 @@ def _back(m: list[Any]) -> list[Any]:
 
 
 def homography(start_points: Any, end_points: Any) -> Any:
-    """The projective map that takes end points to start points, (n, 3, 3)."""
+    """Projective map that takes end points to start points, (n, 3, 3)."""
     s, e = _from_square(start_points), _back(_from_square(end_points))
     parts = [
         sum(s[3 * row + k] * e[3 * k + column] for k in range(3))
@@ -265,7 +265,7 @@ def perspective_transform(
     fill_value: float = 0,
     data_format: str | None = None,
 ) -> Any:
-    """Images as seen from elsewhere: what is at the start points comes to the end points.
+    """Perspective transformation of images that takes start points to end points.
 
     Args:
         images: of shape (n, height, width, channels), or one of them.
@@ -302,7 +302,7 @@ def perspective_transform(
 
 
 def _elastic_shape(images: Any, *args: Any) -> KerasTensor:
-    """The shape of what it gives, which is not tried: that would draw."""
+    """Shape of the result, without a trial, which would draw."""
     _checked("elastic_transform", *args[2:5])
     plane_of("elastic_transform", images, args[6])
     same: KerasTensor = images.like()
@@ -310,7 +310,7 @@ def _elastic_shape(images: Any, *args: Any) -> KerasTensor:
 
 
 def _all_given(*args: Any) -> tuple[Any, ...]:
-    """The arguments of a call: with `prepare` they have their defaults."""
+    """Arguments of a call with their defaults, for `prepare`."""
     return args
 
 
@@ -327,7 +327,7 @@ def elastic_transform(
     seed: int | SeedGenerator | None = None,
     data_format: str | None = None,
 ) -> Any:
-    """Images distorted by chance: each place is taken from one near, neighbours from neighbours.
+    """Elastic distortion of images by random, smoothed displacements.
 
     Args:
         images: floats of shape (n, height, width, channels), or one of them.
@@ -362,7 +362,7 @@ def _own_places(inputs: ArrayLike, coordinates: Any, *_: Any) -> str:
 
 
 def _places_along(axis: Any, n: int, fill: str) -> tuple[Any, Any]:
-    """Places of an axis of n that stand for whole numbers, and which of these are none."""
+    """Integer places along an axis of n, and a mask of those within."""
     period = {"wrap": n, "mirror": max(2 * (n - 1), 1), "reflect": 2 * n}.get(fill)
     outside = (axis < 0) | (axis >= n)
     if period is None:
@@ -380,7 +380,7 @@ def map_coordinates(
     fill_mode: str = "constant",
     fill_value: float = 0,
 ) -> Any:
-    """An array at other places, between its own.
+    """Interpolate an array at given coordinates.
 
     Args:
         inputs: of any shape.

@@ -1,4 +1,4 @@
-"""Operations of neural networks; `cdl.ops` lists them.
+"""Neural network operations; `cdl.ops` lists them.
 
 They are found here too, as `cdl.ops.nn.NAME`.
 """

@@ -1,4 +1,4 @@
-"""The activations: the very instructions of `cdl.activations`.
+"""Activation functions, by the instructions of `cdl.activations`.
 
 Those along an axis take several as well where that makes sense; all others work on each element.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def _each(name: str) -> Any:
-    """The lowering of an activation of each element."""
+    """Lowering of an elementwise activation."""
     activation = getattr(activations, name)
 
     def lower(program: Program, spec: KerasTensor, x: Any, *options: Any) -> Any:
@@ -41,140 +41,140 @@ def _run(name: str, x: ArrayLike, *options: Any) -> Any:
 
 @tensor_operation(_each("relu"))
 def relu(x: ArrayLike) -> Any:
-    """max(x, 0)."""
+    """Rectified linear unit, max(x, 0)."""
     array = np.asarray(x)
     return np.maximum(array, 0) if array.dtype.kind in "iu" else _run("relu", array)
 
 
 @tensor_operation(_each("relu6"))
 def relu6(x: ArrayLike) -> Any:
-    """x within [0, 6]; of integers float32."""
+    """Rectified linear unit up to 6: x within [0, 6]; of integers float32."""
     return _run("relu6", x)
 
 
 @tensor_operation(_each("leaky_relu"))
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.2) -> Any:
-    """x, but negative_slope * x below 0."""
+    """Leaky rectified linear unit: x, but negative_slope * x below 0."""
     return _run("leaky_relu", x, negative_slope)
 
 
 @tensor_operation(_each("elu"))
 def elu(x: ArrayLike, alpha: float = 1.0) -> Any:
-    """x, but alpha * (exp(x) - 1) below 0."""
+    """Exponential linear unit: x, but alpha * (exp(x) - 1) below 0."""
     return _run("elu", x, alpha)
 
 
 @tensor_operation(_each("selu"))
 def selu(x: ArrayLike) -> Any:
-    """1.0507 * elu(x, 1.6733)."""
+    """Scaled exponential linear unit, 1.0507 * elu(x, 1.6733)."""
     return _run("selu", x)
 
 
 @tensor_operation(_each("celu"))
 def celu(x: ArrayLike, alpha: float = 1.0) -> Any:
-    """x, but alpha * (exp(x / alpha) - 1) below 0."""
+    """Continuously differentiable ELU: x, but alpha * (exp(x / alpha) - 1) below 0."""
     return _run("celu", x, alpha)
 
 
 @tensor_operation(_each("gelu"))
 def gelu(x: ArrayLike, approximate: bool = True) -> Any:
-    """x * Phi(x), Phi of the normal distribution, or what tanh makes of it (`approximate`)."""
+    """Gaussian error linear unit, x * Phi(x), or its approximation by tanh (`approximate`)."""
     return _run("gelu", x, approximate)
 
 
 @tensor_operation(_each("silu"))
 def silu(x: ArrayLike) -> Any:
-    """x * sigmoid(x)."""
+    """Sigmoid linear unit (swish), x * sigmoid(x)."""
     return _run("silu", x)
 
 
 @tensor_operation(_each("sigmoid"))
 def sigmoid(x: ArrayLike) -> Any:
-    """1 / (1 + exp(-x))."""
+    """Logistic sigmoid, 1 / (1 + exp(-x))."""
     return _run("sigmoid", x)
 
 
 @tensor_operation(_each("log_sigmoid"))
 def log_sigmoid(x: ArrayLike) -> Any:
-    """log(sigmoid(x))."""
+    """Logarithm of the sigmoid, log(sigmoid(x))."""
     return _run("log_sigmoid", x)
 
 
 @tensor_operation(_each("hard_sigmoid"))
 def hard_sigmoid(x: ArrayLike) -> Any:
-    """relu6(x + 3) / 6."""
+    """Piecewise linear sigmoid, relu6(x + 3) / 6."""
     return _run("hard_sigmoid", x)
 
 
 @tensor_operation(_each("hard_silu"))
 def hard_silu(x: ArrayLike) -> Any:
-    """x * hard_sigmoid(x)."""
+    """Hard swish, x * hard_sigmoid(x)."""
     return _run("hard_silu", x)
 
 
 @tensor_operation(_each("hard_tanh"))
 def hard_tanh(x: ArrayLike) -> Any:
-    """x within [-1, 1]."""
+    """Piecewise linear tanh: x within [-1, 1]."""
     return _run("hard_tanh", x)
 
 
 @tensor_operation(_each("softplus"))
 def softplus(x: ArrayLike) -> Any:
-    """log(1 + exp(x))."""
+    """Smooth rectifier, log(1 + exp(x))."""
     return _run("softplus", x)
 
 
 @tensor_operation(_each("softsign"))
 def softsign(x: ArrayLike) -> Any:
-    """x / (1 + |x|)."""
+    """Softsign function, x / (1 + |x|)."""
     return _run("softsign", x)
 
 
 @tensor_operation(_each("mish"))
 def mish(x: ArrayLike) -> Any:
-    """x * tanh(softplus(x))."""
+    """Mish activation, x * tanh(softplus(x))."""
     return _run("mish", x)
 
 
 @tensor_operation(_each("hard_shrink"))
 def hard_shrink(x: ArrayLike, threshold: float = 0.5) -> Any:
-    """x where |x| > threshold, else 0."""
+    """Hard shrinkage: x where |x| > threshold, else 0."""
     return _run("hard_shrink", x, threshold)
 
 
 @tensor_operation(_each("soft_shrink"))
 def soft_shrink(x: ArrayLike, threshold: float = 0.5) -> Any:
-    """x moved towards 0 by the threshold, and 0 within it."""
+    """Soft shrinkage: x moved towards 0 by the threshold, and 0 within it."""
     return _run("soft_shrink", x, threshold)
 
 
 @tensor_operation(_each("tanh_shrink"))
 def tanh_shrink(x: ArrayLike) -> Any:
-    """x - tanh(x)."""
+    """Tanh shrinkage, x - tanh(x)."""
     return _run("tanh_shrink", x)
 
 
 @tensor_operation(_each("squareplus"), saved=Saved(statics=("b",)))
 def squareplus(x: ArrayLike, b: float = 4) -> Any:
-    """(x + sqrt(x^2 + b)) / 2."""
+    """Algebraic softplus, (x + sqrt(x^2 + b)) / 2."""
     return _run("squareplus", x, b)
 
 
 @tensor_operation(_each("sparse_plus"))
 def sparse_plus(x: ArrayLike) -> Any:
-    """0 up to -1, (x + 1)^2 / 4 up to 1, x beyond."""
+    """Sparse softplus: 0 up to -1, (x + 1)^2 / 4 up to 1, x beyond."""
     return _run("sparse_plus", x)
 
 
 @tensor_operation(_each("sparse_sigmoid"))
 def sparse_sigmoid(x: ArrayLike) -> Any:
-    """(x + 1) / 2 within [0, 1]."""
+    """Piecewise linear sigmoid: (x + 1) / 2 within [0, 1]."""
     return _run("sparse_sigmoid", x)
 
 
 @tensor_operation(_each("threshold"))
 def threshold(x: ArrayLike, threshold: float, default_value: float) -> Any:
-    """x where it is above the threshold, else `default_value`."""
+    """Threshold: x where it is above the threshold, else `default_value`."""
     return _run("threshold", x, threshold, default_value)
 
 
@@ -184,7 +184,7 @@ swish, hard_swish = silu, hard_silu
 
 
 def _along(name: str) -> Any:
-    """The lowering of an activation along an axis, which becomes the last one meanwhile."""
+    """Lowering of an activation along an axis, moved to the end meanwhile."""
     activation = getattr(activations, name)
 
     def lower(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
@@ -209,27 +209,27 @@ def _log_softmax(program: Program, spec: KerasTensor, x: Any, axis: int | Sequen
 
 @tensor_operation(_softmax)
 def softmax(x: ArrayLike, axis: int = -1) -> Any:
-    """exp(x) / sum(exp(x)) over an axis, or over several."""
+    """Softmax exp(x) / sum(exp(x)) over an axis, or over several."""
     axes = axes_of(axis, len(shape_of(x)))
     return _run("softmax", x, axes if len(axes) > 1 else axes[0])
 
 
 @tensor_operation(_log_softmax)
 def log_softmax(x: ArrayLike, axis: int = -1) -> Any:
-    """x - log(sum(exp(x))) over an axis, or over several."""
+    """Log-softmax x - log(sum(exp(x))) over an axis, or over several."""
     axes = axes_of(axis, len(shape_of(x)))
     return _run("log_softmax", x, axes if len(axes) > 1 else axes[0])
 
 
 @tensor_operation(_along("sparsemax"), untraced=samples_apart)
 def sparsemax(x: ArrayLike, axis: int = -1) -> Any:
-    """x projected onto the simplex, along an axis."""
+    """Sparsemax: the projection of x onto the simplex, along an axis."""
     return _run("sparsemax", x, axis)
 
 
 @tensor_operation(_along("glu"), untraced=samples_apart)
 def glu(x: ArrayLike, axis: int = -1) -> Any:
-    """a * sigmoid(b), where a and b are the halves of x along an axis."""
+    """Gated linear unit, a * sigmoid(b), with a and b the halves of x along an axis."""
     if shape_of(x)[axis] % 2:
         raise ValueError(f"glu: axis must have an even size, got {shape_of(x)[axis]}")
     return _run("glu", x, axis)

@@ -1,4 +1,4 @@
-"""Means of values, weighted by how well keys fit a query."""
+"""Attention by scaled dot products."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOWEST = -0.7 * float(np.finfo(np.float32).max)
 
 
 def _shape(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> KerasTensor:
-    """That of the query, with the width of the values."""
+    """Shape of the query, with the width of the values."""
     _check(query, key, value)
     like = query if isinstance(query, KerasTensor) else KerasTensor(query.shape, rows_per_sample=0)
     for x in (key, value):
@@ -56,7 +56,7 @@ def _lower(
     flash_attention: Any = None,
     attn_logits_soft_cap: Any = None,
 ) -> Any:
-    """One instruction where the core has it, else products and a softmax."""
+    """Append one instruction where the core has it, else products and a softmax."""
     del spec, flash_attention
     given = bias, mask, scale, is_causal, attn_logits_soft_cap
     if _is_one_instruction(query, key, value, *given):
@@ -73,7 +73,7 @@ def _lower(
 def _is_one_instruction(
     query: Any, key: Any, value: Any, bias: Any, mask: Any, scale: Any, *rest: Any
 ) -> bool:
-    """Whether the core's op has it: heads of samples, a bias that is known, a scale of one number.
+    """Whether the core has it: heads of samples, a known bias, a scalar scale.
 
     Its lines have more than one number, as those of a single one lie otherwise.
     """
@@ -94,7 +94,7 @@ def _is_one_instruction(
 
 
 def _is_of_samples(x: Any) -> bool:
-    """Whether it is a value of each sample, of four axes."""
+    """Whether it is a value per sample, of four axes."""
     return (
         isinstance(x, LoweredTensor)
         and x.rows_per_sample == 1
@@ -105,7 +105,7 @@ def _is_of_samples(x: Any) -> bool:
 
 
 def as_bias(program: Program, mask: Any) -> Value:
-    """What is added to the scores: the lowest number where a mask hides.
+    """Bias of the scores for a mask: the lowest number where it hides.
 
     Args:
         program: what it is appended to.
@@ -128,7 +128,7 @@ def dot_product_attention(
     flash_attention: Any = None,
     attn_logits_soft_cap: Any = None,
 ) -> Any:
-    """softmax(query key^T * scale) value, for each head.
+    """Scaled dot-product attention by head, softmax(query key^T * scale) value.
 
     A query that no mask lets see a key gets the mean of all values, as in Keras.
 
@@ -182,7 +182,7 @@ def _composed(
 
 
 def _check(query: Any, key: Any, value: Any) -> None:
-    """Refuse shapes that do not go together."""
+    """Check that the shapes go together; ValueError."""
     shapes = {name: shape_of(x) for name, x in (("query", query), ("key", key), ("value", value))}
     for name, shape in shapes.items():
         if len(shape) != 4:

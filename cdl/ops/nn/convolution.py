@@ -1,4 +1,4 @@
-"""Convolutions: sums of what a window sees of an image, weighed by a kernel.
+"""Convolutions over one to three axes.
 
 In compiled code a kernel that is a weight of a layer, or an array, is an instruction of the core,
 as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.py).
@@ -31,7 +31,7 @@ Emit = Callable[[Any, Any, Any], Any]  # of a program, an image and a kernel
 
 
 class _Kind(NamedTuple):
-    """How a convolution becomes instructions.
+    """Lowering of a kind of convolution.
 
     Attributes:
         data_format: of the images.
@@ -50,7 +50,7 @@ class _Kind(NamedTuple):
 
 
 def axes_of_images(name: str, inputs: ArrayLike) -> int:
-    """How many axes the images of a batch have: 1 to 3.
+    """Number of axes of a batch's images: 1 to 3.
 
     Raises:
         ValueError: inputs of another rank.
@@ -67,7 +67,7 @@ def _padding(name: str, padding: str) -> str:
 
 
 def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
-    """The arguments of a convolution with what has a default of its own resolved."""
+    """Arguments of a convolution with dependent defaults resolved."""
 
     def prepare(
         inputs: Any, kernel: Any, strides: int | Sequence[int], padding: str, *rest: Any
@@ -86,7 +86,7 @@ def _window(
     padding: str,
     dilation_rate: int | Sequence[int],
 ) -> Window:
-    """The window of a kernel, with a number for each axis of the images."""
+    """Window of a kernel, with a number for each axis of the images."""
     size = shape_of(kernel)[:-2]
     return Window(
         size,
@@ -97,7 +97,7 @@ def _window(
 
 
 def _samples_first(inputs: Any, *rest: Any) -> str:
-    """Why a symbolic image cannot be convolved; "" if it can."""
+    """Reason why a symbolic image cannot be convolved; "" if it can."""
     if getattr(inputs, "rows_per_sample", 0) and inputs.batch_axis:
         return "its samples must be along its first axis: use cdl.ops.moveaxis"
     if any(getattr(each, "rows_per_sample", 0) for each in rest):
@@ -108,7 +108,7 @@ def _samples_first(inputs: Any, *rest: Any) -> str:
 def _channels(
     name: str, inputs: ArrayLike, kernel: ArrayLike, data_format: str, axis: int = -2
 ) -> int:
-    """The channels of the images, for which the kernel must be."""
+    """Number of channels of the images, checked against the kernel."""
     shape, of_kernel = shape_of(inputs), shape_of(kernel)
     axes_of_images(name, inputs)
     if len(of_kernel) != len(shape):
@@ -139,7 +139,7 @@ def spec_of(
     sizes: Callable[[Any], Any],
     channels: int | None = None,
 ) -> tuple[Any, ...]:
-    """The shape of what `sizes` makes of images.
+    """Shape of the images' result, with sizes by `sizes`.
 
     Args:
         name: of the function, for errors.
@@ -164,7 +164,7 @@ def spec_of(
 
 
 def symbolic(inputs: ArrayLike, shape: tuple[Any, ...]) -> KerasTensor:
-    """A symbolic result whose samples lie as those of the inputs."""
+    """Symbolic result with the batch axis of the inputs."""
     if isinstance(inputs, KerasTensor):
         return inputs.like(shape, "float32")
     return KerasTensor(shape, rows_per_sample=0)
@@ -174,13 +174,13 @@ def symbolic(inputs: ArrayLike, shape: tuple[Any, ...]) -> KerasTensor:
 
 
 def on_images(program: Program, inputs: ArrayLike, data_format: str, emit: Any) -> Value:
-    """What `emit` gives for images with their channels last, brought back to their format."""
+    """Result of `emit` for images with channels last, in their data format."""
     leading = int(getattr(inputs, "rows_per_sample", 0) != 1)
     return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
 
 
 def _convolved(program: Any, inputs: ArrayLike, kernel: ArrayLike, kind: _Kind) -> Value:
-    """One instruction if the kernel is a weight in its layout, or an array; else tap by tap."""
+    """Append one instruction for a weight in its layout, or an array; else tap by tap."""
     weight: Variable | None = getattr(kernel, "variable", None)
     if isinstance(kernel, np.ndarray):
         weight = frozen(kernel, kind.matrix)
@@ -200,7 +200,7 @@ def _convolved(program: Any, inputs: ArrayLike, kernel: ArrayLike, kind: _Kind) 
 
 
 def _on_arrays(inputs: ArrayLike, kernel: ArrayLike, shape: Any, kind: _Kind) -> Any:
-    """A convolution of arrays by an array, at once."""
+    """Convolution of arrays by an array, at once."""
     weight = frozen(kernel, kind.matrix)
     return run_on_images(
         inputs, shape, kind.data_format, lambda program, x: kind.at_once(program, x, weight)
@@ -208,13 +208,13 @@ def _on_arrays(inputs: ArrayLike, kernel: ArrayLike, shape: Any, kind: _Kind) ->
 
 
 def frozen(kernel: ArrayLike, matrix: bool) -> Variable:
-    """Numbers as a weight that nobody trains."""
+    """Numbers as a weight that does not train."""
     array = real(kernel)
     return Variable(array.shape, lambda _: array, name="constant", trainable=False, matrix=matrix)
 
 
 def run_on_images(inputs: ArrayLike, shape: tuple[Any, ...], data_format: str, emit: Any) -> Any:
-    """What `emit` gives for images of arrays, with their channels last, at once."""
+    """Result of `emit` for arrays of images with channels last, at once."""
     x = real(inputs)
     if 0 in shape or x.size == 0:
         return np.zeros(shape, np.float32)
@@ -278,7 +278,7 @@ def conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """A convolution over one to three axes, as of `layers.Conv2D` without bias and activation.
+    """Convolution over one to three axes, as of `layers.Conv2D` without bias and activation.
 
     Args:
         inputs: images of shape (n, sizes..., channels), or (n, channels, sizes...).
@@ -360,7 +360,7 @@ def conv_transpose(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """A transposed convolution, as of `layers.Conv2DTranspose` without bias and activation.
+    """Transposed convolution, as of `layers.Conv2DTranspose` without bias and activation.
 
     Args:
         inputs: as of `conv`.
@@ -429,7 +429,7 @@ def depthwise_conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """A convolution of each channel by itself, as of `layers.DepthwiseConv2D`.
+    """Depthwise convolution of each channel by itself, as of `layers.DepthwiseConv2D`.
 
     Args:
         inputs: as of `conv`.
@@ -453,7 +453,7 @@ def separable_conv(
     data_format: str | None = None,
     dilation_rate: int | Sequence[int] = 1,
 ) -> Any:
-    """`depthwise_conv`, and `conv` with a window of one place.
+    """Depthwise separable convolution: `depthwise_conv`, then `conv` with a window of one place.
 
     Args:
         inputs: as of `conv`.

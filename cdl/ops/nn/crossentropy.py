@@ -1,4 +1,4 @@
-"""Class numbers as lines of ones and zeros, and how wrong probabilities are."""
+"""One-hot encodings and crossentropies."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _prepared(function: str) -> Callable[..., tuple[Any, ...]]:
 def one_hot(
     x: ArrayLike, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Any:
-    """For each class number a line of zeros with a 1 in its place.
+    """One-hot vectors of class numbers.
 
     Args:
         x: class numbers from 0; what is none gets zeros only.
@@ -69,7 +69,7 @@ def multi_hot(
     dtype: Any = None,
     sparse: bool = False,
 ) -> Any:
-    """For each line of class numbers a line of zeros with a 1 in the place of each of them.
+    """Multi-hot vectors of lines of class numbers.
 
     Args:
         inputs: class numbers from 0, a vector or lines of them.
@@ -84,7 +84,7 @@ def multi_hot(
 
 
 def _same_shape(name: str, target: Any, output: Any) -> str:
-    """Nothing, or an error that names both shapes."""
+    """Check that two operands have one shape; the error names both."""
     pairs = zip(shape_of(target), shape_of(output), strict=False)
     if len(shape_of(target)) != len(shape_of(output)) or any(
         None not in pair and pair[0] != pair[1] for pair in pairs
@@ -97,7 +97,7 @@ def _same_shape(name: str, target: Any, output: Any) -> str:
 
 
 def _apart(name: str) -> Any:
-    """What tells that a symbolic crossentropy has operands of one shape, not along samples."""
+    """Check of a symbolic crossentropy: operands of one shape, not along samples."""
 
     def check(target: Any, output: Any, from_logits: bool, axis: int = -1) -> str:
         _same_shape(name, target, output)
@@ -108,7 +108,7 @@ def _apart(name: str) -> Any:
 
 @operation(untraced=lambda target, output, _: _same_shape("binary_crossentropy", target, output))
 def binary_crossentropy(target: ArrayLike, output: ArrayLike, from_logits: bool = False) -> Any:
-    """-t log p - (1 - t) log(1 - p), element by element.
+    """Binary crossentropy -t log p - (1 - t) log(1 - p), element by element.
 
     Args:
         target: probabilities, of the shape of `output`.
@@ -136,7 +136,7 @@ def _log_probabilities(output: Any, from_logits: bool, axis: int) -> Any:
 def categorical_crossentropy(
     target: ArrayLike, output: ArrayLike, from_logits: bool = False, axis: int = -1
 ) -> Any:
-    """-sum(t log p) over an axis.
+    """Categorical crossentropy -sum(t log p) over an axis.
 
     Args:
         target: probabilities of classes, of the shape of `output`.
@@ -156,7 +156,7 @@ def categorical_crossentropy(
 def sparse_categorical_crossentropy(
     target: ArrayLike, output: ArrayLike, from_logits: bool = False, axis: int = -1
 ) -> Any:
-    """-log p of the right class.
+    """Crossentropy of integer class labels, -log p of the true class.
 
     Args:
         target: class numbers, of the shape of `output` without its axis of classes, or with one of

@@ -1,4 +1,4 @@
-"""Labels of sequences that nobody has aligned with the steps: their loss, and the way back."""
+"""Connectionist temporal classification: loss and decoding."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ctc_loss(
     output_length: ArrayLike,
     mask_index: int = 0,
 ) -> Any:
-    """``-log P(labels)`` of each sample (Graves et al., 2006).
+    """CTC loss of each sample, ``-log P(labels)`` (Graves et al., 2006).
 
     P is the sum over all ways to say the labels within the steps, with blanks anywhere between
     them and at least one between equal ones. `losses.CTC` is quicker where the blank is class 0.
@@ -62,7 +62,7 @@ def ctc_loss(
     same = concatenate([same, 0.0 * said[0][:, :1]], axis=-1)  # the next label is this one again
 
     def behind(before: Any, label: Any) -> Any:
-        """The places behind each label, which is reached from the place or the label itself."""
+        """Positions after each label, reached from the position or the label itself."""
         return concatenate([before[:, :1], logaddexp(before[:, 1:], label)], axis=-1)
 
     def step(carried: Any, now: Any) -> Any:
@@ -94,7 +94,7 @@ def ctc_decode(
     merge_repeated: bool = True,
     mask_index: int = 0,
 ) -> Any:
-    """The labels that scores of a model trained by `ctc_loss` say.
+    """Decode the scores of a model trained by `ctc_loss` into labels.
 
     Args:
         inputs: raw scores (n, steps, classes).
@@ -147,7 +147,7 @@ def _greedy(scores: Array, lengths: Array, merge_repeated: bool, blank: int) -> 
 
 
 def _best(lines: Array, width: int, blank: int) -> list[tuple[tuple[int, ...], float]]:
-    """The best sequences of labels of one sample, and their log-probabilities."""
+    """Best sequences of labels of one sample, and their log-probabilities."""
     paths: list[tuple[int, ...]] = [()]
     by_blank, by_label = np.zeros(1), np.full(1, -np.inf)  # how each path may have ended
     for line in lines.astype(np.float64):

@@ -1,4 +1,4 @@
-"""Values with mean 0, variance 1, or norm 1, over axes."""
+"""Normalizations: moments, norms, batch, layer and root mean square normalization."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cdl.ops.numpy.shapes import reshape
 def moments(
     x: ArrayLike, axes: int | Sequence[int], keepdims: bool = False, synchronized: bool = False
 ) -> Any:
-    """The mean and the variance over axes; of float16 its largest number at most.
+    """Mean and variance over axes; of float16 its largest number at most.
 
     Args:
         x: numbers.
@@ -48,7 +48,7 @@ def _order(x: ArrayLike, axis: int | Sequence[int], order: Any, epsilon: float) 
 
 @tensor_operation(prepare=_order)
 def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | None = None) -> Any:
-    """x over its norm along an axis, which counts as `epsilon` at least.
+    """L2 or other normalization: x over its norm along an axis, at least `epsilon`.
 
     Args:
         x: numbers.
@@ -65,7 +65,7 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
 
 
 def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
-    """A factor or a shift for some axes, with axes of size 1 for the others."""
+    """Factor or shift for some axes, with axes of size 1 for the others."""
     return reshape(part, [shape[a] if a in axes else 1 for a in range(ndim)])
 
 
@@ -79,7 +79,7 @@ def batch_normalization(
     scale: ArrayLike | None = None,
     epsilon: float = 1e-3,
 ) -> Any:
-    """(x - mean) / sqrt(variance + epsilon) * scale + offset.
+    """Batch normalization (x - mean) / sqrt(variance + epsilon) * scale + offset.
 
     Args:
         x: numbers.
@@ -111,7 +111,7 @@ def layer_normalization(
     axis: int = -1,
     epsilon: float | None = None,
 ) -> Any:
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, of each sample by itself.
+    """Layer normalization (x - mean) / sqrt(variance + epsilon) * gamma + beta, by sample.
 
     Args:
         x: numbers.
@@ -134,7 +134,7 @@ def layer_normalization(
 def rms_normalization(
     x: ArrayLike, scale: ArrayLike | None = None, axis: int = -1, epsilon: float | None = None
 ) -> Any:
-    """x / sqrt(mean(x^2) + epsilon) * scale.
+    """Root mean square normalization x / sqrt(mean(x^2) + epsilon) * scale.
 
     Args:
         x: numbers.
@@ -151,7 +151,7 @@ def rms_normalization(
 
 @pair_operation(saved=Saved("PSNR"))
 def psnr(x1: ArrayLike, x2: ArrayLike, max_val: float) -> Any:
-    """The peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
+    """Peak signal-to-noise ratio: 20 log10(max_val) - 10 log10(mean((x1 - x2)^2)).
 
     Args:
         x1: numbers.

@@ -1,4 +1,4 @@
-"""The same numbers as patches of an image, and as channels of a smaller one."""
+"""Patches of images as columns (unfold, fold) or channels (space and depth)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cdl.ops.numpy.shapes import reshape, transpose
 
 
 class _Patches:
-    """Where patches lie: arguments of `unfold` and `fold`, checked, and how many there are."""
+    """Checked arguments of `unfold` and `fold`, and the layout of patches."""
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class _Patches:
             )
 
     def taps(self) -> list[tuple[int, int]]:
-        """The places within a patch."""
+        """Places within a patch."""
         return [(i, j) for i in range(self.size[0]) for j in range(self.size[1])]
 
     def seen(self, tap: tuple[int, int]) -> tuple[slice, slice]:
-        """Where a place of all patches lies in the padded image."""
+        """Places in the padded image of one place of all patches."""
         first, second = (
             slice(k * r, k * r + (n - 1) * s + 1, s)
             for k, r, n, s in zip(tap, self.dilation, self.counts, self.stride, strict=True)
@@ -58,7 +58,7 @@ class _Patches:
 def unfold(
     x: ArrayLike, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Any:
-    """Patches of images, each as a column.
+    """Patches of images, each as a column (im2col).
 
     Args:
         x: images of shape (n, channels, height, width), whatever the configured data format is.
@@ -90,7 +90,7 @@ def fold(
     padding: Any = 0,
     stride: Any = 1,
 ) -> Any:
-    """Images out of what `unfold` gives; numbers of patches that overlap are added.
+    """Images from patches, the inverse of `unfold`; overlaps are added.
 
     Args:
         x: of shape (n, channels * height * width of a patch, patches).
@@ -126,7 +126,7 @@ def fold(
 def _spread(
     x: ArrayLike, place: int, tap: tuple[int, int], patches: _Patches, sizes: tuple[int, ...]
 ) -> Any:
-    """One place of all patches where it lies in the padded image, with zeros elsewhere."""
+    """One place of all patches in the padded image, with zeros elsewhere."""
     part = get_item(x, (slice(None), slice(None), place))
     for axis, (k, n) in enumerate(zip(tap, patches.counts, strict=True), 2):
         stride, start = patches.stride[axis - 2], k * patches.dilation[axis - 2]
@@ -146,7 +146,7 @@ def _spread(
 
 
 def _blocks(name: str, x: ArrayLike, block_size: Any, data_format: str) -> tuple[int, str, Any]:
-    """The checked arguments, and the shape of images."""
+    """Checked arguments, and the shape of images."""
     b, shape = whole(name, "block_size", block_size), shape_of(x)
     if b < 2:
         raise ValueError(f"{name}: block_size must be an int >= 2, got {block_size}")
@@ -157,7 +157,7 @@ def _blocks(name: str, x: ArrayLike, block_size: Any, data_format: str) -> tuple
 
 @tensor_operation()
 def depth_to_space(x: ArrayLike, block_size: int, data_format: str = "channels_last") -> Any:
-    """Images with fewer channels, of which each place becomes a block of places.
+    """Rearrange channels into blocks of places.
 
     Args:
         x: images of shape (n, height, width, channels): channel ``(i * b + j) * c + k`` is channel
@@ -185,7 +185,7 @@ def depth_to_space(x: ArrayLike, block_size: int, data_format: str = "channels_l
 
 @tensor_operation()
 def space_to_depth(x: ArrayLike, block_size: int, data_format: str = "channels_last") -> Any:
-    """The way back from `depth_to_space`: blocks of places become channels.
+    """Rearrange blocks of places into channels: the inverse of `depth_to_space`.
 
     Args:
         x: images of shape (n, height, width, channels), or (n, channels, height, width).

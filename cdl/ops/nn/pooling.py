@@ -1,4 +1,4 @@
-"""The largest number, or the mean, of each channel within windows over images."""
+"""Max and average pooling over windows of images, channel by channel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _samples_first(inputs: Any, *_: Any) -> str:
 
 
 def _by_axis(program: Program, x: Value, axes: int, pool: Pool) -> Value:
-    """A pooling axis by axis, of values whose images have an axis in front of theirs."""
+    """Pooling axis by axis, of values whose images have an axis in front of theirs."""
     for axis in range(axes):
         before, n, behind = x.shape[: axis + 1], x.shape[axis + 1], x.shape[axis + 2 :]
         y = pool(program, reshape(program, x, (prod(before), n, prod(behind))), axis)
@@ -42,7 +42,7 @@ def _by_axis(program: Program, x: Value, axes: int, pool: Pool) -> Value:
 
 
 def _prepared(name: str) -> Callable[..., tuple[Any, ...]]:
-    """The arguments of a pooling with what has a default of its own resolved."""
+    """Arguments of a pooling with dependent defaults resolved."""
 
     def prepare(
         inputs: Any,
@@ -65,7 +65,7 @@ def _window(
     strides: int | Sequence[int],
     padding: str,
 ) -> Window:
-    """The window, with a number for each axis of the images."""
+    """Window, with a number for each axis of the images."""
     axes = axes_of_images(name, inputs)
     size = per_axis(name, "pool_size", pool_size, axes)
     steps = size if strides is None else per_axis(name, "strides", strides, axes)
@@ -139,7 +139,7 @@ def max_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The largest number of each channel within windows.
+    """Max pooling of each channel over windows.
 
     Args:
         inputs: images of shape (n, sizes..., channels), or (n, channels, sizes...).
@@ -164,7 +164,7 @@ def average_pool(
     padding: str = "valid",
     data_format: str | None = None,
 ) -> Any:
-    """The mean of each channel within windows, of what lies within the image.
+    """Average pooling of each channel over windows, of places within the image.
 
     Args:
         inputs: as of `max_pool`.
@@ -240,7 +240,7 @@ def _pooled_to(
 def adaptive_max_pool(
     inputs: ArrayLike, output_size: int | Sequence[int], data_format: str | None = None
 ) -> Any:
-    """The largest number of each channel within windows that share the image.
+    """Adaptive max pooling: windows divide the image into a given number of places.
 
     Args:
         inputs: as of `max_pool`.
@@ -261,7 +261,7 @@ def adaptive_max_pool(
 def adaptive_average_pool(
     inputs: ArrayLike, output_size: int | Sequence[int], data_format: str | None = None
 ) -> Any:
-    """The mean of each channel within windows that share the image.
+    """Adaptive average pooling: windows divide the image into a given number of places.
 
     Args:
         inputs: as of `max_pool`.

@@ -1,4 +1,4 @@
-"""Operations that NumPy has as well; `cdl.ops` lists them.
+"""NumPy's functions as operations; `cdl.ops` lists them.
 
 They are found here too, as `cdl.ops.numpy.NAME`.
 """

@@ -1,4 +1,4 @@
-"""Sums, products, powers and their like, element by element.
+"""Elementwise arithmetic: sums, products, powers and their like.
 
 All of them broadcast as NumPy does. Whole numbers stay whole where they can; a quotient, a root or
 a reciprocal of them is float32.
@@ -28,31 +28,31 @@ def _add(program: Program, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> A
 
 @pair_operation(_add)
 def add(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 + x2, element by element."""
+    """Elementwise sum, x1 + x2."""
     return np.add(x1, x2)
 
 
 @pair_operation(elementwise("subtract"))
 def subtract(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 - x2, element by element."""
+    """Elementwise difference, x1 - x2."""
     return np.subtract(x1, x2)
 
 
 @pair_operation(elementwise("multiply"))
 def multiply(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 * x2, element by element."""
+    """Elementwise product, x1 * x2."""
     return np.multiply(x1, x2)
 
 
 @pair_operation(elementwise("divide"))
 def divide(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 / x2, element by element, as floating-point numbers."""
+    """Elementwise quotient, x1 / x2, as floating-point numbers."""
     return np.true_divide(x1, x2)
 
 
 @pair_operation(elementwise("divide"))
 def true_divide(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 / x2, as `divide`."""
+    """Elementwise quotient, x1 / x2, as `divide`."""
     return np.true_divide(x1, x2)
 
 
@@ -63,7 +63,7 @@ def _divide_no_nan(a: Expression, b: Expression) -> Expression:
 
 @pair_operation(elementwise(_divide_no_nan))
 def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 / x2, and 0 where x2 is 0."""
+    """Elementwise quotient, x1 / x2, and 0 where x2 is 0."""
     a, b = real(x1), real(x2)
     quotient = np.true_divide(a, np.where(b == 0, 1, b).astype(b.dtype))
     return np.where(b == 0, np.zeros((), quotient.dtype), quotient)
@@ -71,37 +71,37 @@ def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> Any:
 
 @pair_operation(elementwise("floor_divide"))
 def floor_divide(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The largest whole number up to x1 / x2, element by element."""
+    """Elementwise floor division: the largest integer up to x1 / x2."""
     return np.floor_divide(x1, x2)
 
 
 @pair_operation(elementwise("mod"))
 def mod(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """What is left of x1 after `floor_divide`; it has the sign of x2."""
+    """Remainder of `floor_divide`, with the sign of x2."""
     return np.mod(x1, x2)
 
 
 @pair_operation(elementwise("fmod"))
 def fmod(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """What is left of x1 after dividing it by x2 and cutting; it has the sign of x1."""
+    """Remainder of truncated division, with the sign of x1."""
     return np.fmod(x1, x2)
 
 
 @pair_operation(elementwise("power"))
 def power(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 to the power of x2, element by element."""
+    """Elementwise power, x1 to the power of x2."""
     return np.power(x1, x2)
 
 
 @tensor_operation(elementwise("negative"))
 def negative(x: ArrayLike) -> Any:
-    """-x."""
+    """Elementwise negation of x, -x."""
     return np.negative(x)
 
 
 @tensor_operation(elementwise("abs"))
 def absolute(x: ArrayLike) -> Any:
-    """|x|; its gradient at 0 is 0."""
+    """Absolute value |x|; its gradient at 0 is 0."""
     return np.absolute(x)
 
 
@@ -110,50 +110,50 @@ abs = absolute
 
 @tensor_operation(elementwise("abs"))
 def fabs(x: ArrayLike) -> Any:
-    """|x| as a floating-point number."""
+    """Absolute value |x| as a floating-point number."""
     return np.fabs(real(x))
 
 
 @tensor_operation(elementwise("sign"))
 def sign(x: ArrayLike) -> Any:
-    """1 above 0, -1 below, 0 at it."""
+    """Sign of x: 1 above 0, -1 below, 0 at it."""
     return np.sign(x)
 
 
 @tensor_operation(elementwise("square"))
 def square(x: ArrayLike) -> Any:
-    """x * x."""
+    """Elementwise square, x * x."""
     array = np.asarray(x)
     return np.square(array.astype(np.int32) if array.dtype == bool else array)
 
 
 @tensor_operation(elementwise("sqrt"))
 def sqrt(x: ArrayLike) -> Any:
-    """The square root; NaN below 0."""
+    """Square root; NaN below 0."""
     return np.sqrt(real(x))
 
 
 @tensor_operation(elementwise("cbrt"))
 def cbrt(x: ArrayLike) -> Any:
-    """The cube root, also of negative numbers."""
+    """Cube root, also of negative numbers."""
     return np.cbrt(real(x))
 
 
 @tensor_operation(elementwise("reciprocal"))
 def reciprocal(x: ArrayLike) -> Any:
-    """1 / x, as a floating-point number."""
+    """Reciprocal 1 / x, as a floating-point number."""
     return np.reciprocal(real(x))
 
 
 @pair_operation(elementwise("maximum"))
 def maximum(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The larger one of two, element by element; equal ones have half the gradient each."""
+    """Elementwise maximum of two; equal ones have half the gradient each."""
     return np.maximum(x1, x2)
 
 
 @pair_operation(elementwise("minimum"))
 def minimum(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The smaller one of two, element by element; equal ones have half the gradient each."""
+    """Elementwise minimum of two; equal ones have half the gradient each."""
     return np.minimum(x1, x2)
 
 
@@ -167,18 +167,18 @@ def _fmin(a: Expression, b: Expression) -> Expression:
 
 @pair_operation(elementwise(_fmax))
 def fmax(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """As `maximum`, but of a number and a NaN it is the number."""
+    """Elementwise maximum as `maximum`, but a NaN is ignored beside a number."""
     return np.fmax(x1, x2)
 
 
 @pair_operation(elementwise(_fmin))
 def fmin(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """As `minimum`, but of a number and a NaN it is the number."""
+    """Elementwise minimum as `minimum`, but a NaN is ignored beside a number."""
     return np.fmin(x1, x2)
 
 
 def _hypot(a: Expression, b: Expression) -> Expression:
-    """By the smaller side over the larger one, whose square is a float whatever both are."""
+    """Stable expression by the smaller side over the larger one."""
     a, b = apply("abs", a), apply("abs", b)
     large, small = apply("maximum", a, b), apply("minimum", a, b)
     share = apply("where", apply("equal", small, large), 1.0, small / large)
@@ -189,7 +189,7 @@ def _hypot(a: Expression, b: Expression) -> Expression:
 
 @pair_operation(elementwise(_hypot))
 def hypot(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """sqrt(x1^2 + x2^2)."""
+    """Hypotenuse sqrt(x1^2 + x2^2)."""
     return np.hypot(real(x1), real(x2))
 
 
@@ -200,5 +200,5 @@ def _heaviside(a: Expression, b: Expression) -> Expression:
 
 @pair_operation(elementwise(_heaviside))
 def heaviside(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """0 where x1 is below 0, 1 where it is above, x2 where it is 0."""
+    """Heaviside step: 0 where x1 is below 0, 1 where it is above, x2 where it is 0."""
     return np.heaviside(real(x1), real(x2))

@@ -1,4 +1,4 @@
-"""Functions of whole numbers and of their bits, on arrays only."""
+"""Integer and bitwise functions, on arrays only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cdl.ops.arrays import Array
 
 
 def _whole(name: str, function: Callable[..., Any], x: ArrayLike, y: ArrayLike) -> Array:
-    """A function of the bits of whole numbers."""
+    """Bitwise function of integers."""
     for each in (x, y):
         if np.asarray(each).dtype.kind not in "iub":
             raise TypeError(f"{name}: x must be whole numbers, got {np.asarray(each).dtype.name}")
@@ -26,65 +26,65 @@ _BITS = "cdl computes in float32, which has no bits of whole numbers: work on ar
 
 @tensor_operation(untraced=_BITS)
 def bitwise_and(x: ArrayLike, y: ArrayLike) -> Any:
-    """The bits that both have."""
+    """Bitwise and: bits that both have."""
     return _whole("bitwise_and", np.bitwise_and, x, y)
 
 
 @tensor_operation(untraced=_BITS)
 def bitwise_or(x: ArrayLike, y: ArrayLike) -> Any:
-    """The bits that one of both has."""
+    """Bitwise or: bits that at least one has."""
     return _whole("bitwise_or", np.bitwise_or, x, y)
 
 
 @tensor_operation(untraced=_BITS)
 def bitwise_xor(x: ArrayLike, y: ArrayLike) -> Any:
-    """The bits that just one of both has."""
+    """Bitwise exclusive or: bits that just one has."""
     return _whole("bitwise_xor", np.bitwise_xor, x, y)
 
 
 @tensor_operation(untraced=_BITS)
 def bitwise_not(x: ArrayLike) -> Any:
-    """The bits that x does not have."""
+    """Bitwise not: bits that x does not have."""
     return np.bitwise_not(x)
 
 
 @tensor_operation(untraced=_BITS)
 def bitwise_invert(x: ArrayLike) -> Any:
-    """As `bitwise_not`."""
+    """Bitwise not, as `bitwise_not`."""
     return np.bitwise_not(x)
 
 
 @tensor_operation(untraced=_BITS)
 def left_shift(x: ArrayLike, y: ArrayLike) -> Any:
-    """The bits of x moved up by y places."""
+    """Left shift of the bits of x by y places."""
     return _whole("left_shift", np.left_shift, x, y)
 
 
 @tensor_operation(untraced=_BITS)
 def bitwise_left_shift(x: ArrayLike, y: ArrayLike) -> Any:
-    """As `left_shift`."""
+    """Left shift, as `left_shift`."""
     return _whole("bitwise_left_shift", np.left_shift, x, y)
 
 
 @tensor_operation(untraced=_BITS)
 def right_shift(x: ArrayLike, y: ArrayLike) -> Any:
-    """The bits of x moved down by y places."""
+    """Right shift of the bits of x by y places."""
     return _whole("right_shift", np.right_shift, x, y)
 
 
 @tensor_operation(untraced=_BITS)
 def bitwise_right_shift(x: ArrayLike, y: ArrayLike) -> Any:
-    """As `right_shift`."""
+    """Right shift, as `right_shift`."""
     return _whole("bitwise_right_shift", np.right_shift, x, y)
 
 
 @pair_operation(untraced=_BITS)
 def gcd(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The greatest common divisor."""
+    """Greatest common divisor of integers."""
     return _whole("gcd", np.gcd, x1, x2)
 
 
 @pair_operation(untraced=_BITS)
 def lcm(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The least common multiple."""
+    """Least common multiple of integers."""
     return _whole("lcm", np.lcm, x1, x2)

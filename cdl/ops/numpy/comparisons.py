@@ -1,6 +1,6 @@
-"""What is true of each element, and choices by it.
+"""Elementwise comparisons, logic, and selection.
 
-A truth is a bool; in a program it is 1 or 0, and whatever is not 0 counts as true. No gradient
+A truth is a bool; in a program it is 1 or 0, and any nonzero number counts as true. No gradient
 flows through one.
 """
 
@@ -19,67 +19,67 @@ from cdl.ops.lowering import elementwise
 
 @pair_operation(elementwise("equal"))
 def equal(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 == x2."""
+    """Elementwise equality, x1 == x2."""
     return np.equal(x1, x2)
 
 
 @pair_operation(elementwise("not_equal"))
 def not_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 != x2."""
+    """Elementwise inequality, x1 != x2."""
     return np.not_equal(x1, x2)
 
 
 @pair_operation(elementwise("less"))
 def less(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 < x2."""
+    """Elementwise comparison x1 < x2."""
     return np.less(x1, x2)
 
 
 @pair_operation(elementwise("less_equal"))
 def less_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 <= x2."""
+    """Elementwise comparison x1 <= x2."""
     return np.less_equal(x1, x2)
 
 
 @pair_operation(elementwise("greater"))
 def greater(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 > x2."""
+    """Elementwise comparison x1 > x2."""
     return np.greater(x1, x2)
 
 
 @pair_operation(elementwise("greater_equal"))
 def greater_equal(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """x1 >= x2."""
+    """Elementwise comparison x1 >= x2."""
     return np.greater_equal(x1, x2)
 
 
 @pair_operation(elementwise("logical_and"))
 def logical_and(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """Whether both are true."""
+    """Logical and: whether both are true."""
     return np.logical_and(x1, x2)
 
 
 @pair_operation(elementwise("logical_or"))
 def logical_or(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """Whether one of both is true."""
+    """Logical or: whether at least one is true."""
     return np.logical_or(x1, x2)
 
 
 @pair_operation(elementwise("logical_xor"))
 def logical_xor(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """Whether just one of both is true."""
+    """Logical exclusive or: whether just one is true."""
     return np.logical_xor(x1, x2)
 
 
 @tensor_operation(elementwise("logical_not"))
 def logical_not(x: ArrayLike) -> Any:
-    """Whether x is not true."""
+    """Logical not: whether x is false."""
     return np.logical_not(x)
 
 
 @tensor_operation(elementwise("isnan"))
 def isnan(x: ArrayLike) -> Any:
-    """Whether x is no number."""
+    """Whether x is NaN."""
     return np.isnan(x)
 
 
@@ -91,7 +91,7 @@ def isinf(x: ArrayLike) -> Any:
 
 @tensor_operation(elementwise("isfinite"))
 def isfinite(x: ArrayLike) -> Any:
-    """Whether x is a number, and not infinite."""
+    """Whether x is finite: a number, and not infinite."""
     return np.isfinite(x)
 
 
@@ -120,7 +120,7 @@ def _signbit(x: Expression) -> Expression:
 
 @tensor_operation(elementwise(_signbit))
 def signbit(x: ArrayLike) -> Any:
-    """Whether x is below 0, or -0."""
+    """Whether the sign bit of x is set: below 0, or -0."""
     return np.signbit(x)
 
 
@@ -138,7 +138,7 @@ def _isclose(a: Expression, b: Expression, rtol: Any, atol: Any, equal_nan: Any)
 def isclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:
-    """Whether |x1 - x2| <= atol + rtol |x2|.
+    """Whether numbers are close: |x1 - x2| <= atol + rtol |x2|.
 
     Args:
         x1: numbers.
@@ -173,7 +173,7 @@ def _indices_only(
 
 @operation(elementwise("where"), untraced=_indices_only)
 def where(condition: Any, x1: ArrayLike | None = None, x2: Any = None) -> Any:
-    """x1 where the condition holds, x2 where it does not.
+    """Elementwise selection: x1 where the condition holds, x2 where it does not.
 
     Args:
         condition: truths.
@@ -192,7 +192,7 @@ def where(condition: Any, x1: ArrayLike | None = None, x2: Any = None) -> Any:
 
 @operation()
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    """Of the first condition that holds the choice, element by element.
+    """Elementwise selection of the choice of the first condition that holds.
 
     Args:
         condlist: a list of arrays of truths.

@@ -17,7 +17,7 @@ from cdl.ops.numpy.shapes import expand_dims, reshape, transpose
 
 
 def _parsed(subscripts: str, shapes: list[tuple[Any, ...]]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result; `...` become letters that are free.
+    """Letters of each operand and of the result; `...` become letters that are free.
 
     Raises:
         ValueError: the subscripts do not fit the operands.
@@ -47,7 +47,7 @@ def _parsed(subscripts: str, shapes: list[tuple[Any, ...]]) -> tuple[list[str], 
 
 
 def _check_sizes(subscripts: str, terms: list[str], shapes: list[tuple[Any, ...]]) -> None:
-    """ValueError for a letter that stands for axes of several sizes, of which 1 is none."""
+    """Check that a letter's axes have one size, or 1; ValueError."""
     sizes: dict[str, set[Any]] = {}
     for term, shape in zip(terms, shapes, strict=True):
         for letter, size in zip(term, shape, strict=True):
@@ -61,7 +61,7 @@ def _check_sizes(subscripts: str, terms: list[str], shapes: list[tuple[Any, ...]
 
 
 def _aligned(x: ArrayLike, letters: str, order: str) -> Any:
-    """x with its axes in an order, and axes of size 1 for the letters that it lacks."""
+    """Operand x with its axes in an order, and axes of size 1 for missing letters."""
     present = [c for c in order if c in letters]
     x = transpose(x, [letters.index(c) for c in present])
     for place, c in enumerate(order):
@@ -71,7 +71,7 @@ def _aligned(x: ArrayLike, letters: str, order: str) -> Any:
 
 
 def _without_repeats(x: ArrayLike, letters: str) -> tuple[Any, str]:
-    """The diagonal where a letter stands twice."""
+    """Diagonal where a letter stands twice."""
     for c in dict.fromkeys(letters):
         while letters.count(c) > 1:
             first = letters.index(c)
@@ -82,7 +82,7 @@ def _without_repeats(x: ArrayLike, letters: str) -> tuple[Any, str]:
 
 
 def _pair(a: ArrayLike, la: str, b: ArrayLike, lb: str, kept: str) -> tuple[Any, str]:
-    """The sum of products over the letters of both that are not kept."""
+    """Sum of products over the letters of both that are not kept."""
     a, la = _summed(a, la, lb + kept)
     b, lb = _summed(b, lb, la + kept)
     batch = [c for c in la if c in lb and c in kept]
@@ -112,7 +112,7 @@ def _size(n: int) -> Any:
 
 
 def _merged(x: ArrayLike, letters: str, groups: list[list[str]], sizes: dict[str, Any]) -> Any:
-    """x with the axes of the first group in front, and one axis for each of the others."""
+    """Operand x with the axes of the first group in front, and one axis for each other group."""
     order = [c for group in groups for c in group]
     x = transpose(x, [letters.index(c) for c in order])
     several = [(-1 if None in map(sizes.get, g) else prod(sizes[c] for c in g)) for g in groups[1:]]
@@ -120,7 +120,7 @@ def _merged(x: ArrayLike, letters: str, groups: list[list[str]], sizes: dict[str
 
 
 def _summed(x: ArrayLike, letters: str, kept: str) -> tuple[Any, str]:
-    """x without the axes that nobody needs."""
+    """Operand x summed over the axes that nothing else has."""
     gone = tuple(i for i, c in enumerate(letters) if c not in kept)
     if gone:
         x = total(x, gone)
@@ -129,7 +129,7 @@ def _summed(x: ArrayLike, letters: str, kept: str) -> tuple[Any, str]:
 
 @operation()
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """The sum of products that a formula like "bij,bjk->bik" says.
+    """Einstein summation by a formula such as "bij,bjk->bik".
 
     Args:
         subscripts: letters for the axes of each operand, and, behind "->", for those of the

@@ -1,4 +1,4 @@
-"""New arrays: of one number, of steps, of the unit matrix and its like.
+"""Creation of arrays: constants, ranges, identity matrices, windows.
 
 A shape whose first size is `cdl.ops.shape(x)[0]` is one for each sample.
 """
@@ -27,7 +27,7 @@ def _shaped(shape: Any, *rest: Any) -> tuple[Any, ...]:
 
 
 def _full_of(number: float) -> Any:
-    """The lowering of an array of one number."""
+    """Lowering of an array of one number."""
     return lambda program, spec, *_: broadcast(program, spec, np.float32(number))
 
 
@@ -45,7 +45,7 @@ def ones(shape: int | Sequence[int], dtype: Any = None) -> Any:
 
 @operation(_full_of(0.0), prepare=_shaped)
 def empty(shape: int | Sequence[int], dtype: Any = None) -> Any:
-    """An array for numbers to come; here it is one of zeros."""
+    """New array; here one of zeros."""
     return as_dtype(np.zeros(shape_arg(shape)), dtype or floatx())
 
 
@@ -61,7 +61,7 @@ def _full(
 
 @operation(_full, prepare=_shaped)
 def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: Any = None) -> Any:
-    """An array of one number.
+    """Array filled with one number.
 
     Args:
         shape: its sizes.
@@ -73,19 +73,19 @@ def full(shape: int | Sequence[int], fill_value: ArrayLike, dtype: Any = None) -
 
 @tensor_operation(_full_of(0.0))
 def zeros_like(x: ArrayLike, dtype: Any = None) -> Any:
-    """Zeros of the shape of x, and of its dtype unless another is given."""
+    """Array of zeros of the shape of x, and of its dtype unless another is given."""
     return as_dtype(np.zeros_like(x), dtype)
 
 
 @tensor_operation(_full_of(1.0))
 def ones_like(x: ArrayLike, dtype: Any = None) -> Any:
-    """Ones of the shape of x, and of its dtype unless another is given."""
+    """Array of ones of the shape of x, and of its dtype unless another is given."""
     return as_dtype(np.ones_like(x), dtype)
 
 
 @tensor_operation(_full_of(0.0))
 def empty_like(x: ArrayLike, dtype: Any = None) -> Any:
-    """An array of the shape of x for numbers to come; here it is one of zeros."""
+    """New array of the shape of x; here one of zeros."""
     return as_dtype(np.zeros_like(x), dtype)
 
 
@@ -97,7 +97,7 @@ def _full_like(
 
 @tensor_operation(_full_like)
 def full_like(x: ArrayLike, fill_value: ArrayLike, dtype: Any = None) -> Any:
-    """One number in the shape of x.
+    """Array of the shape of x filled with one number.
 
     Args:
         x: an array.
@@ -115,7 +115,7 @@ def _sizes_only(*args: Any) -> str:
 
 @operation(untraced=_sizes_only)
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
-    """Zeros but for ones on a diagonal.
+    """Matrix of zeros with ones on a diagonal.
 
     Args:
         N: number of rows.
@@ -128,19 +128,19 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
 
 @operation(untraced=_sizes_only)
 def identity(n: int, dtype: Any = None) -> Any:
-    """The unit matrix of n rows, float32 unless another dtype is given."""
+    """Identity matrix of n rows, float32 unless another dtype is given."""
     return as_dtype(np.identity(n), dtype or floatx())
 
 
 @operation(untraced=_sizes_only)
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Any:
-    """Ones on a diagonal and below, zeros above; arguments as of `eye`."""
+    """Lower triangular matrix of ones; arguments as of `eye`."""
     return as_dtype(np.tri(N, M, k), dtype or floatx())
 
 
 @operation(untraced=_sizes_only)
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Any:
-    """The numbers from start on, before stop.
+    """Evenly spaced numbers from start on, before stop.
 
     Args:
         start: the first one; if there is no stop, that is it, and the first one is 0.
@@ -162,7 +162,7 @@ def linspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    """Numbers at equal distances.
+    """Evenly spaced numbers, from start to stop.
 
     Args:
         start: the first one.
@@ -188,7 +188,7 @@ def logspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    """Powers of `base` whose exponents `linspace` gives; arguments as there."""
+    """Logarithmically spaced numbers: powers of `base` with exponents of `linspace`."""
     found = np.logspace(start, stop, num, endpoint, base, axis=axis)
     return as_dtype(found, dtype or floatx())
 
@@ -202,13 +202,13 @@ def geomspace(
     dtype: Any = None,
     axis: int = 0,
 ) -> Any:
-    """Numbers of which each is the same multiple of the one before; arguments as `linspace`."""
+    """Geometrically spaced numbers, with a constant ratio; arguments as `linspace`."""
     return as_dtype(np.geomspace(start, stop, num, endpoint, axis=axis), dtype or floatx())
 
 
 @operation(untraced="it is of arrays only: use cdl.ops.broadcast_to")
 def meshgrid(*x: Any, indexing: Any = "xy") -> Any:
-    """The coordinates of a grid, of each axis an array.
+    """Coordinate arrays of a grid, one for each axis.
 
     Args:
         x: the coordinates along each axis.
@@ -222,37 +222,37 @@ def meshgrid(*x: Any, indexing: Any = "xy") -> Any:
 
 @operation(untraced=_sizes_only)
 def bartlett(x: int) -> Any:
-    """A triangular window of x numbers."""
+    """Bartlett (triangular) window of x numbers."""
     return np.bartlett(x).astype(np.float32)
 
 
 @operation(untraced=_sizes_only)
 def blackman(x: int) -> Any:
-    """A Blackman window of x numbers."""
+    """Blackman window of x numbers."""
     return np.blackman(x).astype(np.float32)
 
 
 @operation(untraced=_sizes_only)
 def hamming(x: int) -> Any:
-    """A Hamming window of x numbers."""
+    """Hamming window of x numbers."""
     return np.hamming(x).astype(np.float32)
 
 
 @operation(untraced=_sizes_only)
 def hanning(x: int) -> Any:
-    """A Hann window of x numbers."""
+    """Hann window of x numbers."""
     return np.hanning(x).astype(np.float32)
 
 
 @operation(untraced=_sizes_only)
 def kaiser(x: int, beta: float) -> Any:
-    """A Kaiser window of x numbers and shape `beta`."""
+    """Kaiser window of x numbers and shape `beta`."""
     return np.kaiser(x, beta).astype(np.float32)
 
 
 @tensor_operation(untraced=_sizes_only)
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Any:
-    """The powers of x, a row for each number.
+    """Vandermonde matrix: the powers of x, a row for each number.
 
     Args:
         x: a vector.

@@ -1,4 +1,4 @@
-"""Sums, products and differences along an axis, from its start on."""
+"""Cumulative sums and products, and differences, along an axis."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _running(kind: str) -> Any:
 
 @tensor_operation(_running("sum"), untraced=_apart)
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
-    """The sums of all numbers up to each one, along an axis.
+    """Cumulative sum along an axis.
 
     Args:
         x: numbers.
@@ -48,7 +48,7 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
 
 @tensor_operation(_running("prod"), untraced=_apart)
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
-    """The products of all numbers up to each one, along an axis; arguments as of `cumsum`."""
+    """Cumulative product along an axis; arguments as of `cumsum`."""
     return _cumulated(np.cumprod, x, axis, dtype)
 
 
@@ -63,13 +63,13 @@ def _cumulated(function: Any, x: ArrayLike, axis: int | None, dtype: Any) -> Any
 
 @tensor_operation(untraced=_apart)
 def nancumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
-    """As `cumsum`, a NaN counting as 0."""
+    """Cumulative sum as `cumsum`, a NaN counting as 0."""
     return cumsum(where(isnan(x), 0, x), axis, dtype)
 
 
 @tensor_operation(untraced=_apart)
 def nancumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
-    """As `cumprod`, a NaN counting as 1."""
+    """Cumulative product as `cumprod`, a NaN counting as 1."""
     return cumprod(where(isnan(x), 1, x), axis, dtype)
 
 
@@ -80,7 +80,7 @@ def _part(x: ArrayLike, axis: int, part: slice) -> Any:
 
 @operation(untraced=lambda a, n, axis: samples_apart(a, axis))
 def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Any:
-    """Each number less the one before it, along an axis.
+    """Differences of neighbours along an axis.
 
     Args:
         a: numbers.
@@ -94,7 +94,7 @@ def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> Any:
 
 @operation(untraced=lambda y, x, dx, axis: samples_apart(y, axis), saved=Saved(statics=("x",)))
 def trapezoid(y: ArrayLike, x: ArrayLike | None = None, dx: float = 1.0, axis: int = -1) -> Any:
-    """The integral along an axis of what lies straight between the numbers.
+    """Integral along an axis by the trapezoidal rule.
 
     Args:
         y: numbers.

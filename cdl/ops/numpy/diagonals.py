@@ -1,4 +1,4 @@
-"""Diagonals of matrices and the triangles beside them."""
+"""Diagonals and triangles of matrices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _of_samples(x: ArrayLike, *_: Any) -> str:
 
 
 def _masked(keep: Any) -> Any:
-    """The lowering of a matrix with zeros where `keep(rows, columns, k)` has some."""
+    """Lowering of a matrix with zeros where `keep(rows, columns, k)` has some."""
 
     def lower(program: Program, spec: KerasTensor, x: Any, k: int) -> Any:
         return where(keep(*x.shape[-2:], k), x, 0.0)
@@ -51,7 +51,7 @@ def _matrices(function: str) -> Callable[..., tuple[Any, ...]]:
     _masked(np.tri), prepare=_matrices("tril"), untraced=lambda x, k: samples_apart(x, (-2, -1))
 )
 def tril(x: ArrayLike, k: int = 0) -> Any:
-    """A matrix, the last two axes of x, with zeros above a diagonal.
+    """Lower triangle of a matrix, the last two axes of x.
 
     Args:
         x: matrices.
@@ -66,7 +66,7 @@ def tril(x: ArrayLike, k: int = 0) -> Any:
     untraced=lambda x, k: samples_apart(x, (-2, -1)),
 )
 def triu(x: ArrayLike, k: int = 0) -> Any:
-    """A matrix, the last two axes of x, with zeros below a diagonal; arguments as of `tril`."""
+    """Upper triangle of a matrix, the last two axes of x; arguments as of `tril`."""
     return np.triu(x, k)
 
 
@@ -81,7 +81,7 @@ def _diag(program: Program, spec: Any, x: Any, k: int) -> Any:
 
 @tensor_operation(_diag, untraced=_of_samples)
 def diag(x: ArrayLike, k: int = 0) -> Any:
-    """The diagonal of a matrix, or the matrix that has a vector as its diagonal.
+    """Diagonal of a matrix, or the diagonal matrix of a vector.
 
     Args:
         x: a matrix or a vector.
@@ -92,7 +92,7 @@ def diag(x: ArrayLike, k: int = 0) -> Any:
 
 @tensor_operation(untraced=_of_samples)
 def diagflat(x: ArrayLike, k: int = 0) -> Any:
-    """The matrix that has the numbers of x as its diagonal; arguments as of `diag`."""
+    """Diagonal matrix of the flattened x; arguments as of `diag`."""
     return np.diagflat(x, k)
 
 
@@ -117,7 +117,7 @@ def _lower_diagonal(program: Program, spec: KerasTensor, *args: Any) -> Any:
 
 @tensor_operation(_lower_diagonal, untraced=_keeps_samples, saved=Saved(statics=("offset",)))
 def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The diagonals of the matrices that two axes are, along a new last axis.
+    """Diagonals of the matrices of two axes, along a new last axis.
 
     Args:
         x: numbers.
@@ -130,5 +130,5 @@ def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> A
 
 @tensor_operation(saved=Saved(statics=("offset",)))
 def trace(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The sum of `diagonal`."""
+    """Trace of a matrix: the sum of `diagonal`."""
     return total(diagonal(x, offset, axis1, axis2), -1)

@@ -1,4 +1,4 @@
-"""Elements by their places: `x[...]`, take, gather along an axis."""
+"""Indexing: `x[...]`, take, gather along an axis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SYMBOLIC = (KerasTensor, LoweredTensor)
 
 
 def _expanded(key: ArrayLike, ndim: int) -> list[Any]:
-    """A key as a list with an entry for each axis, and None for each new one.
+    """Key as a list with an entry for each axis, and None for each new one.
 
     Raises:
         IndexError: more entries than axes.
@@ -53,7 +53,7 @@ def _is_whole(part: Any, n: int | None) -> bool:
 
 
 def keyed_apart(x: Any, key: Any) -> str:
-    """Why a symbolic tensor has no such part; "" if it has one."""
+    """Reason why a symbolic tensor cannot be indexed so; "" if it can."""
     parts = [key] if isinstance(key, _SYMBOLIC) else _expanded(key, len(shape_of(x)))
     for part in parts:
         if isinstance(part, slice) and any(isinstance(n, _SYMBOLIC) for n in _bounds(part)):
@@ -100,7 +100,7 @@ def _get_item(program: Program, spec: KerasTensor, x: Any, key: ArrayLike) -> An
 
 @operation(_get_item, untraced=keyed_apart)
 def get_item(x: Any, key: Any) -> Any:
-    """x[key]: indices, slices, None for a new axis, `...` for all axes between.
+    """Elements x[key]: indices, slices, None for a new axis, `...` for all axes between.
 
     Args:
         x: an array.
@@ -149,7 +149,7 @@ def _take(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: Any) 
 
 @tensor_operation(_take, untraced=_take_apart)
 def take(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
-    """The elements of x at some places along an axis.
+    """Elements of x at indices along an axis.
 
     Args:
         x: an array.
@@ -181,7 +181,7 @@ def _take_along(
 
 @tensor_operation(_take_along, untraced=_along_apart)
 def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
-    """Of each line of x along an axis the elements at the places of its own.
+    """Elements of each line of x along an axis, at the indices of its own.
 
     Args:
         x: an array.
@@ -196,7 +196,7 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: Any = None) -> Any:
 
 @operation(untraced="how many there are is not known: use cdl.ops.where")
 def nonzero(x: Any) -> Any:
-    """The places of what is not 0, for each axis an array."""
+    """Indices of nonzero elements, an array for each axis."""
     return tuple(each.astype(np.int32) for each in np.nonzero(x))
 
 
@@ -211,7 +211,7 @@ def unique(
     size: int | None = None,
     fill_value: ArrayLike | None = None,
 ) -> Any:
-    """The different numbers of x, in order.
+    """Unique numbers of x, in order.
 
     Args:
         x: an array.
@@ -249,6 +249,6 @@ def unique(
 
 @operation(untraced="work on arrays")
 def unravel_index(indices: ArrayLike, shape: int | Sequence[int]) -> Any:
-    """The places along each axis of what stands at some places of an array of that shape."""
+    """Flat indices converted to indices along each axis of that shape."""
     places = np.unravel_index(np.asarray(indices), shape)
     return tuple(np.asarray(each, np.int32) for each in places)

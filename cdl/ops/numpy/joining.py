@@ -1,4 +1,4 @@
-"""Several arrays as one, one as several, and parts of one in other places."""
+"""Joining, splitting and repeating of arrays, and moving of their parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _checked_axis(name: str, axis: int | Sequence[int]) -> int:
-    """The axis of a function of several arrays, which are one argument."""
+    """Axis of a function of several arrays, which are one argument."""
     if isinstance(axis, (int, np.integer)):
         return int(axis)
     raise TypeError(
@@ -47,7 +47,7 @@ def _concatenate(program: Program, spec: KerasTensor, xs: Any, axis: int) -> Any
 
 @operation(_concatenate, untraced=_apart)
 def concatenate(xs: Any, axis: int = 0) -> Any:
-    """Arrays one behind the other along an axis that they have.
+    """Concatenate arrays along an existing axis.
 
     Args:
         xs: a list of them, of one shape but for that axis.
@@ -59,7 +59,7 @@ def concatenate(xs: Any, axis: int = 0) -> Any:
 
 @operation()
 def stack(x: Any, axis: int = 0) -> Any:
-    """Arrays of one shape one behind the other along a new axis.
+    """Stack arrays of one shape along a new axis.
 
     Args:
         x: a list of them.
@@ -71,27 +71,27 @@ def stack(x: Any, axis: int = 0) -> Any:
 
 @operation()
 def hstack(xs: Any) -> Any:
-    """Arrays one behind the other along the second axis, or the only one."""
+    """Stack arrays horizontally: along the second axis, or the only one."""
     several = [reshape(x, (1,)) if not shape_of(x) else x for x in xs]
     return concatenate(several, 0 if len(shape_of(several[0])) == 1 else 1)
 
 
 @operation()
 def vstack(xs: Any) -> Any:
-    """Arrays one below the other: along the first axis, of which lines have one."""
+    """Stack arrays vertically: along the first axis, of which lines have one."""
     several = [reshape(x, (1, -1)) if len(shape_of(x)) < 2 else x for x in xs]
     return concatenate(several, 0)
 
 
 @operation(untraced="use cdl.ops.stack")
 def dstack(xs: Any) -> Any:
-    """Arrays one behind the other along the third axis."""
+    """Stack arrays in depth: along the third axis."""
     return np.dstack(xs)
 
 
 @pair_operation()
 def append(x1: ArrayLike, x2: ArrayLike, axis: Any = None) -> Any:
-    """x2 behind x1 along an axis.
+    """Append x2 to x1 along an axis.
 
     Args:
         x1: an array.
@@ -104,7 +104,7 @@ def append(x1: ArrayLike, x2: ArrayLike, axis: Any = None) -> Any:
 
 
 def _cuts(x: ArrayLike, sections: Any, axis: int) -> list[int]:
-    """Where the parts begin, and where the last one ends."""
+    """Starts of the parts, and the end of the last one."""
     n = shape_of(x)[axis]
     if isinstance(sections, (int, np.integer)):
         if sections < 1:
@@ -126,7 +126,7 @@ def _split(program: Program, spec: KerasTensor, x: Any, indices_or_sections: Any
 
 @operation(_split, untraced=lambda x, indices_or_sections, axis: samples_apart(x, axis))
 def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
-    """x as a list of parts along an axis.
+    """Split x into a list of parts along an axis.
 
     Args:
         x: an array.
@@ -145,25 +145,25 @@ def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
 
 @operation(untraced="use cdl.ops.split with a list of places")
 def array_split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
-    """As `split`, but the parts need not be of one size: the first ones are larger by one."""
+    """Split as `split`, into parts of unequal size: the first ones are larger by one."""
     return np.array_split(np.asarray(x), indices_or_sections, axis)
 
 
 @operation()
 def hsplit(x: ArrayLike, indices_or_sections: Any) -> Any:
-    """As `split`, along the second axis, or the only one."""
+    """Split as `split`, along the second axis, or the only one."""
     return split(x, indices_or_sections, 0 if len(shape_of(x)) == 1 else 1)
 
 
 @operation()
 def vsplit(x: ArrayLike, indices_or_sections: Any) -> Any:
-    """As `split`, along the first axis."""
+    """Split as `split`, along the first axis."""
     return split(x, indices_or_sections, 0)
 
 
 @operation()
 def dsplit(x: ArrayLike, indices_or_sections: Any) -> Any:
-    """As `split`, along the third axis."""
+    """Split as `split`, along the third axis."""
     return split(x, indices_or_sections, 2)
 
 
@@ -192,7 +192,7 @@ def _tile(program: Program, spec: KerasTensor, x: ArrayLike, repeats: int | Sequ
     _tile, untraced=_tile_apart, prepare=lambda x, repeats: (x, sizes_for(None, repeats))
 )
 def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Any:
-    """x several times, one behind the other, along each axis.
+    """Repeat x as a whole along each axis.
 
     Args:
         x: an array.
@@ -224,7 +224,7 @@ def _repeat(
 
 @tensor_operation(_repeat, untraced=_repeat_apart)
 def repeat(x: ArrayLike, repeats: int | Sequence[int], axis: Any = None) -> Any:
-    """Each element of x several times, one behind the other, along an axis.
+    """Repeat each element of x along an axis.
 
     Args:
         x: an array.
@@ -248,19 +248,19 @@ def _flip(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]
 
 @tensor_operation(_flip, untraced=_flip_apart)
 def flip(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
-    """x from the end to the start along an axis, several, or all (None)."""
+    """Reverse x along an axis, several, or all (None)."""
     return np.flip(x, axis_arg(axis))
 
 
 @tensor_operation()
 def fliplr(x: ArrayLike) -> Any:
-    """x from right to left: flipped along the second axis."""
+    """Reverse x from right to left: along the second axis."""
     return flip(x, 1)
 
 
 @tensor_operation()
 def flipud(x: ArrayLike) -> Any:
-    """x upside down: flipped along the first axis."""
+    """Reverse x upside down: along the first axis."""
     return flip(x, 0)
 
 
@@ -284,7 +284,7 @@ def _roll(
 
 @tensor_operation(_roll, untraced=lambda x, shift, axis: samples_apart(x, axis))
 def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Any:
-    """x moved along an axis, what leaves it at the end coming in at the start.
+    """Roll x along an axis: elements beyond the end reappear at the start.
 
     Args:
         x: an array.
@@ -296,7 +296,7 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
 
 @operation(untraced="use cdl.ops.transpose and cdl.ops.flip")
 def rot90(array: ArrayLike, k: int = 1, axes: Any = (0, 1)) -> Any:
-    """An array turned by k right angles in the plane of two axes, from the first to the second."""
+    """Rotate an array by k right angles in the plane of two axes, from the first to the second."""
     return np.rot90(array, k, axes)
 
 
@@ -304,7 +304,7 @@ _PADS = {"constant", "reflect", "symmetric", "edge", "wrap", "empty"}
 
 
 def _widths(x: ArrayLike, pad_width: Any) -> list[tuple[int, int]]:
-    """How much stands before and behind each axis."""
+    """Padding before and after each axis."""
     pairs = np.broadcast_to(np.asarray(pad_width), (len(shape_of(x)), 2))
     return [(int(a), int(b)) for a, b in pairs]
 
@@ -335,7 +335,7 @@ def _pad(
 
 @tensor_operation(_pad, untraced=_pad_apart, saved=Saved(by_name=("constant_values",)))
 def pad(x: ArrayLike, pad_width: Any, mode: Any = "constant", constant_values: Any = None) -> Any:
-    """x with more numbers at the ends of its axes.
+    """Pad the ends of the axes of x.
 
     Args:
         x: an array.

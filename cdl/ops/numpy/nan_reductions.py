@@ -1,4 +1,4 @@
-"""Reductions over the numbers that are some: a NaN counts as missing.
+"""Reductions that ignore NaN as missing.
 
 `axis` and `keepdims` are as in `cdl.ops.sum`.
 """
@@ -27,59 +27,59 @@ _INFINITY = float("inf")
 
 @tensor_operation()
 def nansum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The sum of the numbers."""
+    """Sum of the numbers that are not NaN."""
     return total(where(isnan(x), 0, x), axis, keepdims)
 
 
 @tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
 def nanprod(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The product of the numbers."""
+    """Product of the numbers that are not NaN."""
     return prod(where(isnan(x), 1, x), axis, keepdims)
 
 
 @tensor_operation()
 def nanmean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The mean of the numbers; NaN if there is none."""
+    """Mean of the numbers that are not NaN; NaN if there is none."""
     count = total(logical_not(isnan(x)), axis, keepdims)
     return divide(nansum(x, axis, keepdims), count)
 
 
 @tensor_operation()
 def nanvar(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The variance of the numbers; NaN if there is none."""
+    """Variance of the numbers that are not NaN; NaN if there is none."""
     return nanmean(square(subtract(x, nanmean(x, axis, True))), axis, keepdims)
 
 
 @tensor_operation()
 def nanstd(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The square root of `nanvar`."""
+    """Standard deviation, the square root of `nanvar`."""
     return sqrt(nanvar(x, axis, keepdims))
 
 
 @tensor_operation()
 def nanmax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The largest number; NaN if there is none."""
+    """Maximum of the numbers that are not NaN; NaN if there is none."""
     found = largest(where(isnan(x), -_INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
 @tensor_operation()
 def nanmin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The smallest number; NaN if there is none."""
+    """Minimum of the numbers that are not NaN; NaN if there is none."""
     found = smallest(where(isnan(x), _INFINITY, multiply(x, 1.0)), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), float("nan"), found)
 
 
 @tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
 def nanargmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The place of the largest number; -1 if there is none."""
+    """Index of the largest number that is not NaN; -1 if there is none."""
     found = argmax(where(isnan(x), -_INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
 
 
 @tensor_operation(untraced=lambda x, axis, keepdims: samples_apart(x, axis))
 def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The place of the smallest number; -1 if there is none."""
+    """Index of the smallest number that is not NaN; -1 if there is none."""
     found = argmin(where(isnan(x), _INFINITY, x), axis, keepdims)
     return where(each(isnan(x), axis, keepdims), -1, found)
 
@@ -92,7 +92,7 @@ def nanquantile(
     method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
-    """As `quantile`, of the numbers."""
+    """Quantile as `quantile`, of the numbers that are not NaN."""
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
@@ -104,11 +104,11 @@ def nanpercentile(
     method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
-    """As `percentile`, of the numbers."""
+    """Percentile as `percentile`, of the numbers that are not NaN."""
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
 @tensor_operation(untraced="work on arrays")
 def nanmedian(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """As `median`, of the numbers."""
+    """Median as `median`, of the numbers that are not NaN."""
     return np.nanmedian(real(x), axis_arg(axis), keepdims=keepdims)

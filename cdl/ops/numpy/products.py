@@ -1,4 +1,4 @@
-"""Products of matrices and vectors, and sums of products over axes."""
+"""Products of matrices, vectors and tensors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _over_samples(x1: Any, x2: Any) -> str:
 
 @pair_operation(_matmul, untraced=_over_samples)
 def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The product of matrices, the last two axes of both; a vector is a row, or a column behind.
+    """Matrix product of the last two axes of both; a vector is a row, or a column on the right.
 
     Args:
         x1: of shape (..., m, k) or (k,).
@@ -65,7 +65,7 @@ def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
 
 @pair_operation()
 def dot(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The sum of products over the last axis of x1 and the last but one of x2.
+    """Dot product over the last axis of x1 and the last but one of x2.
 
     Args:
         x1: an array or a number.
@@ -81,13 +81,13 @@ def dot(x1: ArrayLike, x2: ArrayLike) -> Any:
 
 @pair_operation()
 def vdot(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The sum of all products of elements of two arrays of as many."""
+    """Dot product of two flattened arrays."""
     return total(multiply(ravel(x1), ravel(x2)))
 
 
 @pair_operation()
 def inner(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """The sum of products over the last axes of both."""
+    """Inner product over the last axes of both."""
     first, second = shape_of(x1), shape_of(x2)
     if not first or not second:
         return multiply(x1, x2)
@@ -96,7 +96,7 @@ def inner(x1: ArrayLike, x2: ArrayLike) -> Any:
 
 @pair_operation()
 def outer(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """All products of an element of one and an element of the other, as a matrix."""
+    """Outer product of the elements of both, as a matrix."""
     return multiply(reshape(x1, (-1, 1)), reshape(x2, (1, -1)))
 
 
@@ -119,7 +119,7 @@ def _tensordot_apart(x1: ArrayLike, x2: ArrayLike, axes: int | Sequence[int]) ->
 
 @pair_operation(untraced=_tensordot_apart)
 def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Any:
-    """The sum of products over axes of both.
+    """Tensor contraction: sums of products over axes of both.
 
     Args:
         x1: an array.
@@ -152,7 +152,7 @@ def tensordot(x1: ArrayLike, x2: ArrayLike, axes: Any = 2) -> Any:
 
 
 def _over_all(x1: ArrayLike, x2: ArrayLike, order: list[int], other: list[int], summed: int) -> Any:
-    """All products of what the last axes of both are summed over, that of the samples too."""
+    """All products over the last axes of both, summed over that of the samples too."""
     a, b = transpose(x1, order), transpose(x2, other)
     left, right = len(order) - summed, len(other) - summed
     a = expand_dims(a, tuple(range(left, left + right))) if right else a
@@ -160,12 +160,12 @@ def _over_all(x1: ArrayLike, x2: ArrayLike, order: list[int], other: list[int], 
 
 
 def _size(x: ArrayLike, shape: Any, axis: int) -> Any:
-    """The size of an axis, -1 for that of the samples."""
+    """Size of an axis, -1 for that of the samples."""
     return -1 if along_samples(x, axis) else shape[axis]
 
 
 def _leading(x: ArrayLike, shape: Any, axes: list[int]) -> tuple[Any, ...]:
-    """The sizes of the rows of x: those of the samples and of all others, made one."""
+    """Sizes of the rows of x: those of the samples and of all others, made one."""
     if axes and along_samples(x, axes[0]):
         return (-1, prod(shape[a] for a in axes[1:]))
     return (prod(shape[a] for a in axes),)
@@ -180,7 +180,7 @@ def cross(
     axisc: int = -1,
     axis: int | None = None,
 ) -> Any:
-    """The vector product of vectors of 2 or 3 numbers.
+    """Cross product of vectors of 2 or 3 numbers.
 
     Args:
         x1: vectors along `axisa`.
@@ -213,7 +213,7 @@ def cross(
 
 @pair_operation()
 def kron(x1: ArrayLike, x2: ArrayLike) -> Any:
-    """Each number of x1 times all of x2, in its place."""
+    """Kronecker product of x1 and x2."""
     n, m = shape_of(x1), shape_of(x2)
     ndim = max(len(n), len(m))
     n, m = (1,) * (ndim - len(n)) + n, (1,) * (ndim - len(m)) + m

@@ -1,4 +1,4 @@
-"""One number of many: sums, means, largest and smallest, over axes.
+"""Reductions over axes: sums, means, maxima, minima.
 
 `axis` is an axis, several, or None for all; with `keepdims` the axes stay, with size 1. Over the
 axis of the samples a sum, a mean, a largest or a smallest is one of the whole batch.
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 def _counted(x: ArrayLike) -> Any:
-    """Truths as numbers."""
+    """Bools as numbers 0 and 1."""
     array = np.asarray(x)
     return array.astype(np.int32) if array.dtype == bool else array
 
 
 @tensor_operation(reduction("sum"))
 def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The sum of x over axes.
+    """Sum of x over axes.
 
     Args:
         x: numbers.
@@ -45,7 +45,7 @@ def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = 
 
 @tensor_operation(reduction("mean"))
 def mean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The mean of x over axes.
+    """Mean of x over axes.
 
     Args:
         x: numbers.
@@ -61,7 +61,7 @@ def mean(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool =
 
 
 def _initial(reduce: Any, choose: Any) -> Any:
-    """The lowering of max or min that starts with a number."""
+    """Lowering of max or min that starts with a number."""
 
     def lower(
         program: Program,
@@ -86,7 +86,7 @@ def max(
     keepdims: bool = False,
     initial: Any = None,
 ) -> Any:
-    """The largest of x over axes; of equal ones each has its share of the gradient.
+    """Maximum of x over axes; equal ones share the gradient.
 
     Args:
         x: numbers.
@@ -105,7 +105,7 @@ def min(
     keepdims: bool = False,
     initial: Any = None,
 ) -> Any:
-    """The smallest of x over axes; of equal ones each has its share of the gradient.
+    """Minimum of x over axes; equal ones share the gradient.
 
     Args:
         x: numbers.
@@ -119,19 +119,19 @@ def min(
 
 @tensor_operation(reduction("max"))
 def amax(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The largest of x over axes, as `max`."""
+    """Maximum of x over axes, as `max`."""
     return np.max(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation(reduction("min"))
 def amin(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The smallest of x over axes, as `min`."""
+    """Minimum of x over axes, as `min`."""
     return np.min(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation()
 def ptp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The largest less the smallest, over axes as in `sum`."""
+    """Range (maximum less minimum), over axes as in `sum`."""
     return subtract(amax(x, axis, keepdims), amin(x, axis, keepdims))
 
 
@@ -153,7 +153,7 @@ def prod(
     keepdims: bool = False,
     dtype: Any = None,
 ) -> Any:
-    """The product of x over axes, but not that of the samples.
+    """Product of x over axes, but not that of the samples.
 
     Args:
         x: numbers.
@@ -167,37 +167,37 @@ def prod(
 
 @tensor_operation()
 def var(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The mean of (x - mean(x))^2 over axes as in `sum`."""
+    """Variance, the mean of (x - mean(x))^2, over axes as in `sum`."""
     return mean(square(subtract(x, mean(x, axis, True))), axis, keepdims)
 
 
 @tensor_operation()
 def std(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The square root of `var`."""
+    """Standard deviation, the square root of `var`."""
     return sqrt(var(x, axis, keepdims))
 
 
 @tensor_operation(reduction("max", of_truths=True))
 def any(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """Whether one of x is true, over axes as in `sum`."""
+    """Whether any element is true, over axes as in `sum`."""
     return np.any(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation(reduction("min", of_truths=True))
 def all(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """Whether each of x is true, over axes as in `sum`."""
+    """Whether all elements are true, over axes as in `sum`."""
     return np.all(x, axis_arg(axis), keepdims=keepdims)
 
 
 @tensor_operation()
 def count_nonzero(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
-    """How many of x are not 0, over axes as in `sum`."""
+    """Number of nonzero elements, over axes as in `sum`."""
     return sum(not_equal(x, 0), axis)
 
 
 @tensor_operation(saved=Saved(by_name=("weights",)))
 def average(x: ArrayLike, axis: Any = None, weights: ArrayLike | None = None) -> Any:
-    """The mean of x, each number as often as its weight says.
+    """Weighted mean of x.
 
     Args:
         x: numbers.

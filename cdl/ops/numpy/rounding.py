@@ -1,4 +1,4 @@
-"""Whole numbers near others, and numbers within bounds."""
+"""Rounding and clipping of numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cdl.ops.lowering import elementwise
     elementwise(lambda x, low, high: apply("minimum", apply("maximum", x, low), high))
 )
 def clip(x: ArrayLike, x_min: ArrayLike, x_max: Any) -> Any:
-    """x within [x_min, x_max].
+    """Clip x to [x_min, x_max].
 
     Args:
         x: numbers.
@@ -35,25 +35,25 @@ def _round(x: Expression, decimals: Expression) -> Expression:
 
 @tensor_operation(elementwise(_round))
 def round(x: ArrayLike, decimals: int = 0) -> Any:
-    """The nearest number with so many decimals; of two that are as near, the even one."""
+    """Round x to so many decimals; ties to the even number."""
     return np.round(np.asarray(x), decimals)
 
 
 @tensor_operation(elementwise("floor"))
 def floor(x: ArrayLike) -> Any:
-    """The largest whole number up to x, as a floating-point number."""
+    """Floor: the largest integer up to x, as a floating-point number."""
     return np.floor(real(x))
 
 
 @tensor_operation(elementwise("ceil"))
 def ceil(x: ArrayLike) -> Any:
-    """The smallest whole number from x, as a floating-point number."""
+    """Ceiling: the smallest integer from x on, as a floating-point number."""
     return np.ceil(real(x))
 
 
 @tensor_operation(elementwise("trunc"))
 def trunc(x: ArrayLike) -> Any:
-    """x without what is behind the decimal point."""
+    """Truncation of x towards 0."""
     return np.trunc(x)
 
 
@@ -68,7 +68,7 @@ def _nan_to_num(x: Expression, nan: Expression, posinf: Any, neginf: Any) -> Exp
 
 @tensor_operation(elementwise(_nan_to_num))
 def nan_to_num(x: ArrayLike, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
-    """x with numbers for what is none.
+    """Replace NaN and infinities in x by numbers.
 
     Args:
         x: numbers.

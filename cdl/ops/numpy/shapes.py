@@ -1,4 +1,4 @@
-"""The same numbers along other axes."""
+"""Reshaping, transposing and broadcasting of arrays."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _keeps(x: Any, newshape: tuple[Any, ...], rows: int) -> bool:
 
 
 def _keeps_order(x: ArrayLike, newshape: Any = -1) -> str:
-    """What to do instead, if the numbers of a sample would not stay together."""
+    """Advice, if the numbers of a sample would not stay together."""
     if not getattr(x, "rows_per_sample", 0):
         return ""
     if all(_keeps(x, shape_arg(newshape), rows) for rows in (3, 5)):
@@ -46,7 +46,7 @@ def _keeps_order(x: ArrayLike, newshape: Any = -1) -> str:
 
 
 def _checked_sizes(newshape: Any) -> Any:
-    """A new shape, with one -1 at most and no other numbers below 0."""
+    """Check a new shape: at most one -1 and no other negative numbers."""
     sizes = newshape if isinstance(newshape, (list, tuple)) else ()
     known = [int(n) for n in sizes if isinstance(n, (int, np.integer))]
     if min(known, default=0) < -1:
@@ -62,7 +62,7 @@ def _checked_sizes(newshape: Any) -> Any:
     untraced=_keeps_order,
 )
 def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Any:
-    """The numbers of x, in order, in another shape.
+    """Reshape x, with its numbers in order.
 
     Args:
         x: numbers.
@@ -77,13 +77,13 @@ def reshape(x: ArrayLike, newshape: int | Sequence[int]) -> Any:
 
 @tensor_operation(as_shape, untraced=_keeps_order)
 def ravel(x: ArrayLike) -> Any:
-    """The numbers of x, in order, along one axis."""
+    """Flatten x to one axis."""
     return np.ravel(x)
 
 
 @tensor_operation(as_shape)
 def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
-    """x with one more axis of size 1, or several.
+    """Insert axes of size 1 into x.
 
     Args:
         x: numbers.
@@ -94,7 +94,7 @@ def expand_dims(x: ArrayLike, axis: int | Sequence[int]) -> Any:
 
 @tensor_operation(as_shape)
 def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
-    """x without axes of size 1.
+    """Remove axes of size 1 from x.
 
     Args:
         x: numbers.
@@ -113,7 +113,7 @@ def _transpose(program: Program, spec: KerasTensor, x: Any, axes: Any) -> Any:
 
 @tensor_operation(_transpose)
 def transpose(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Any:
-    """The axes of x in another order.
+    """Permute the axes of x.
 
     Args:
         x: numbers.
@@ -131,7 +131,7 @@ def _swapaxes(program: Program, spec: KerasTensor, x: Any, axis1: int, axis2: in
 
 @tensor_operation(_swapaxes)
 def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Any:
-    """x with two axes in each other's place."""
+    """Swap two axes of x."""
     return np.swapaxes(x, axis1, axis2)
 
 
@@ -142,7 +142,7 @@ def _moveaxis(program: Program, spec: KerasTensor, x: Any, source: Any, destinat
 
 @tensor_operation(_moveaxis)
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
-    """x with axes in other places, the others in their order.
+    """Move axes of x to other positions, the others in their order.
 
     Args:
         x: numbers.
@@ -160,7 +160,7 @@ def _broadcast_to(
 
 @tensor_operation(_broadcast_to, prepare=lambda x, shape: (x, sizes_for(x, shape)))
 def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Any:
-    """x repeated along axes of size 1, and along new ones in front.
+    """Broadcast x to a shape: repeated along axes of size 1, and along new ones in front.
 
     Args:
         x: numbers.
@@ -174,11 +174,11 @@ def broadcast_to(x: ArrayLike, shape: int | Sequence[int]) -> Any:
 
 @tensor_operation(lambda program, spec, x: value_of(program, x))
 def copy(x: ArrayLike) -> Any:
-    """A copy of x."""
+    """Copy of x as a new array."""
     return np.array(x)
 
 
 @tensor_operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
 def view(x: ArrayLike, dtype: Any = None) -> Any:
-    """The bits of x as those of another dtype."""
+    """Reinterpret the bits of x as another dtype."""
     return np.asarray(x).view(None if dtype is None else numpy_dtype(standardize_dtype(dtype)))

@@ -1,4 +1,4 @@
-"""The order of numbers along an axis: largest, smallest, sorted, ranked."""
+"""Sorting and searching along an axis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _arg(smallest: bool) -> Any:
 
 @tensor_operation(_arg(False), untraced=_apart)
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The place of the largest number along an axis, the first of equal ones.
+    """Index of the largest number along an axis, the first of equal ones.
 
     Args:
         x: numbers.
@@ -44,7 +44,7 @@ def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 @tensor_operation(_arg(True), untraced=_apart)
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The place of the smallest number along an axis, the first of equal ones.
+    """Index of the smallest number along an axis, the first of equal ones.
 
     Args:
         x: numbers.
@@ -64,7 +64,7 @@ def _argsort(program: Program, spec: KerasTensor, x: ArrayLike, axis: int | Sequ
 
 @tensor_operation(_sort, untraced=_apart)
 def sort(x: ArrayLike, axis: int | None = -1) -> Any:
-    """The numbers along an axis, from the smallest on.
+    """Sort numbers along an axis, in ascending order.
 
     Args:
         x: numbers.
@@ -75,7 +75,7 @@ def sort(x: ArrayLike, axis: int | None = -1) -> Any:
 
 @tensor_operation(_argsort, untraced=_apart)
 def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
-    """The places of the numbers along an axis, that of the smallest first; equal ones in order.
+    """Indices that sort x along an axis, in ascending order; equal ones stay in order.
 
     Args:
         x: numbers.
@@ -86,7 +86,7 @@ def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
 
 @tensor_operation(untraced="use cdl.ops.argsort")
 def argpartition(x: ArrayLike, kth: int, axis: int = -1) -> Any:
-    """The places of the numbers along an axis, those of the kth smallest in front.
+    """Indices that partition x along an axis: those of the kth smallest in front.
 
     Args:
         x: numbers.
@@ -99,7 +99,7 @@ def argpartition(x: ArrayLike, kth: int, axis: int = -1) -> Any:
 
 @operation(untraced="work on arrays", saved=Saved("SearchSorted"))
 def searchsorted(sorted_sequence: Any, values: ArrayLike, side: Any = "left") -> Any:
-    """Where values would have to stand in a sorted vector.
+    """Insertion points of values in a sorted vector.
 
     Args:
         sorted_sequence: numbers in order.
@@ -114,7 +114,7 @@ def searchsorted(sorted_sequence: Any, values: ArrayLike, side: Any = "left") ->
 
 
 def _digitize(x: ArrayLike, bins: Any) -> Any:
-    """How many bins are not above x; of descending ones, how many are."""
+    """Number of bins that are not above x; of descending ones, that are."""
     from cdl.ops.numpy.comparisons import less, logical_not
     from cdl.ops.numpy.reductions import sum as total
     from cdl.ops.numpy.shapes import expand_dims
@@ -126,7 +126,7 @@ def _digitize(x: ArrayLike, bins: Any) -> Any:
 
 @tensor_operation(lambda program, spec, x, bins: _digitize(x, bins))
 def digitize(x: Any, bins: Any) -> Any:
-    """How many of the bins' borders are up to x.
+    """Bin index of x: the number of borders up to it.
 
     Args:
         x: numbers.

@@ -1,4 +1,4 @@
-"""Medians and quantiles, counts of numbers, correlations."""
+"""Statistics: medians and quantiles, counts, correlations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _quantile_apart(x: ArrayLike, q: Any, axis: int | Sequence[int], *_: Any) ->
 def _quantiles(
     x: ArrayLike, q: float, axis: int | Sequence[int], method: str, keepdims: bool
 ) -> Any:
-    """One quantile of symbolic numbers: of their order, one or two of fixed places."""
+    """Quantile of symbolic numbers, from one or two places of their order."""
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
     lines = moveaxis(x, axes, range(-len(axes), 0))
@@ -63,7 +63,7 @@ def quantile(
     method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
-    """The number below which a share q of the numbers over some axes are.
+    """Quantile q of the numbers over some axes, from 0 to 1.
 
     Args:
         x: numbers.
@@ -97,13 +97,13 @@ def percentile(
     method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
-    """As `quantile`, with q from 0 to 100."""
+    """Percentile: `quantile` with q from 0 to 100."""
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
 
 
 @tensor_operation(untraced=_line_apart)
 def median(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
-    """The number in the middle over some axes, or the mean of the two there.
+    """Median over some axes: the middle number, or the mean of the two.
 
     Args:
         x: numbers.
@@ -117,7 +117,7 @@ def median(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool
     untraced="how many there will be is not known: use cdl.ops.sum of cdl.ops.one_hot"
 )
 def bincount(x: ArrayLike, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Any:
-    """How often each whole number from 0 on is there, along the last axis.
+    """Count of each integer from 0 on, along the last axis.
 
     Args:
         x: whole numbers from 0, a vector or lines of them.
@@ -140,7 +140,7 @@ def bincount(x: ArrayLike, weights: Any = None, minlength: int = 0, sparse: bool
 
 @operation(untraced="work on arrays")
 def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
-    """How many numbers are in each of some ranges of one size, and the borders of these.
+    """Histogram: counts in bins of equal width, and the borders of these.
 
     Args:
         x: numbers.
@@ -155,13 +155,13 @@ def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
 
 @tensor_operation(untraced="work on arrays")
 def corrcoef(x: ArrayLike) -> Any:
-    """The correlations of variables, which are the rows of a matrix, with each other."""
+    """Correlation matrix of variables, which are the rows of a matrix."""
     return np.corrcoef(real(x))
 
 
 @pair_operation(untraced="work on arrays")
 def correlate(x1: ArrayLike, x2: ArrayLike, mode: Any = "valid") -> Any:
-    """The sums of products of two vectors, one moved along the other.
+    """Cross-correlation of two vectors.
 
     Args:
         x1: a vector.

@@ -1,1 +1,1 @@
-"""Layers that lay out images anew, or change them by chance in training."""
+"""Image layers: resizing, and random augmentation in training."""

@@ -1,4 +1,4 @@
-"""Boxes that move with images: "xyxy", in places of the images, (n, boxes, 4)."""
+"""Bounding boxes that move with images: "xyxy", in pixels, (n, boxes, 4)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdl.utils.bounding_boxes import crop
 
 
 def within(boxes: Any, labels: Any, height: int, width: int) -> tuple[Any, Any]:
-    """Boxes cut at the edges of their images; the label of one without area becomes -1."""
+    """Boxes clipped to their images; the label of one without area becomes -1."""
     cut = crop(boxes, 0, 0, height, width)
     there = (cut[..., 2] > cut[..., 0]) & (cut[..., 3] > cut[..., 1])
     labels = np.asarray(labels)
@@ -21,7 +21,7 @@ def within(boxes: Any, labels: Any, height: int, width: int) -> tuple[Any, Any]:
 
 
 def in_part(boxes: Any, start: Any, size: tuple[float, float], to: tuple[int, int]) -> Any:
-    """Boxes in a part of their images that is brought to another size.
+    """Boxes in a crop of their images, resized.
 
     Args:
         boxes: of the whole images.
@@ -36,7 +36,7 @@ def in_part(boxes: Any, start: Any, size: tuple[float, float], to: tuple[int, in
 
 
 def through_places(boxes: Any, at: Any, height: int, width: int) -> Any:
-    """The boxes around what boxes become in images whose places are taken from elsewhere.
+    """Bounding boxes of boxes in warped images.
 
     Args:
         boxes: of the images before.

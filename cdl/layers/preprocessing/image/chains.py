@@ -1,4 +1,4 @@
-"""Equalization, RandAugment, AugMix: what needs a whole batch, or layers one after the other."""
+"""Equalization, RandAugment, AugMix: layers on whole batches, or chains of layers."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 class _OnBatches(RandomImage):
-    """A layer that changes batches of arrays in training; in a model's training it is refused."""
+    """Layer that changes batches of arrays in training; refused in a model's training."""
 
     def draws(self, images: Any) -> Any:
-        """Nothing.
+        """Nothing is drawn here.
 
         Raises:
             ValueError: in the training of a model.
@@ -69,7 +69,7 @@ class _OnBatches(RandomImage):
 
 @registry.add()
 class Equalization(_OnBatches):
-    """In training the numbers of each channel of a batch spread so that all are equally frequent.
+    """Histogram equalization of each channel of a batch, in training.
 
     Called on arrays: images, or a dict with "images", "labels" and "segmentation_masks".
 
@@ -105,7 +105,7 @@ class Equalization(_OnBatches):
         """None, since it draws nothing."""
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, each channel of the batch spread."""
+        """Images with each channel of the batch equalized."""
         axis = 3 if self.data_format == "channels_last" else 1
         x = np.moveaxis(np.asarray(scaled(images, self.value_range, (0, 255))), axis, 0)
         found = np.stack([self._spread(channel.astype(np.float32)) for channel in x])
@@ -133,7 +133,7 @@ class Equalization(_OnBatches):
 
 
 class _Chained(_OnBatches):
-    """A layer that runs others, which are chosen by chance.
+    """Base of layers that run randomly chosen others.
 
     Args:
         value_range: the lowest and the highest number of images.
@@ -177,7 +177,7 @@ class _Chained(_OnBatches):
         return [*_Chained._layers(self), *super()._sublayers()]
 
     def _layers(self) -> list[Any]:
-        """The layers, first those that leave colours in their order."""
+        """Layers, first those that leave colors in their order."""
         return [
             self.random_shear,
             self.random_translation,
@@ -200,19 +200,19 @@ class _Chained(_OnBatches):
         return view
 
     def _drawn_for(self, images: Any, chosen: Sequence[int]) -> list[Any]:
-        """The numbers of layers and what each draws; those beyond them change nothing."""
+        """Numbers of layers, with their draws; numbers beyond them change nothing."""
         layers = self._layers()
         return [(i, layers[i].get_random_transformation(images)) for i in chosen if i < len(layers)]
 
     def _through(self, x: Any, steps: list[Any], method: str) -> Any:
-        """The images or masks after some layers, by one of their methods."""
+        """Images or masks after some layers, by one of their methods."""
         layers = self._layers()
         for i, drawn in steps:
             x = getattr(layers[i], method)(x, drawn)
         return x
 
     def _chosen(self, n: int, count: int) -> list[int]:
-        """Numbers below n that are drawn."""
+        """Drawn integers below n."""
         drawn = random.randint((count,), 0, n, seed=self.seed_generator)
         return [int(each) for each in np.asarray(drawn)]
 
@@ -227,7 +227,7 @@ class _Chained(_OnBatches):
 
 @registry.add()
 class RandAugment(_Chained):
-    """In training some layers one after the other, drawn for each batch (Cubuk et al., 2020).
+    """RandAugment: random layers one after the other, in training (Cubuk et al., 2020).
 
     They shear, move, turn, brighten, pale, posterize, invert, sharpen or equalize. Called on
     arrays: images, or a dict with "images", "labels" and "segmentation_masks".
@@ -259,16 +259,16 @@ class RandAugment(_Chained):
         self.num_ops = positive_int("RandAugment", "num_ops", num_ops)
 
     def _drawn(self, images: Any, training: bool) -> Any:
-        """The layers of this batch, and what each draws."""
+        """Layers of this batch, with their draws."""
         del training
         return self._drawn_for(images, self._chosen(len(self._layers()), self.num_ops))
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images after these layers."""
+        """Images after these layers."""
         return self._through(images, drawn, "transform_images")
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """The masks after these layers."""
+        """Masks after these layers."""
         return self._through(masks, drawn, "transform_segmentation_masks")
 
     def _moved_boxes(
@@ -286,7 +286,7 @@ class RandAugment(_Chained):
 
 @registry.add()
 class AugMix(_Chained):
-    """In training images mixed with what chains of layers make of them (Hendrycks et al., 2020).
+    """AugMix: images mixed with chains of augmentations, in training (Hendrycks et al., 2020).
 
     Called on arrays: images, or a dict with "images", "labels" and "segmentation_masks", which are
     mixed by the same weights.
@@ -331,18 +331,18 @@ class AugMix(_Chained):
         return super()._layers()[: None if self.all_ops else 7]
 
     def _shares(self) -> tuple[Any, float]:
-        """The weights of the chains, and the share of the images themselves."""
+        """Weights of the chains, and the share of the images themselves."""
         seed = self.seed_generator
         weights = np.asarray(random.gamma((self.num_chains,), self.alpha, seed=seed))
         own = float(np.asarray(random.beta((1,), self.alpha, self.alpha, seed=seed))[0])
         return weights / weights.sum(), own
 
     def _steps(self) -> list[int]:
-        """The layers of one chain; the number after the last one stands for none."""
+        """Layers of one chain; the number after the last one stands for none."""
         return self._chosen(len(self._layers()) + 1, self.chain_depth)
 
     def _drawn(self, images: Any, training: bool) -> Any:
-        """The weights, and the layers of each chain with what each draws."""
+        """Weights, and the layers of each chain with their draws."""
         del training
         weights, own = self._shares()
         return own, [(weight, self._drawn_for(images, self._steps())) for weight in weights]
@@ -360,11 +360,11 @@ class AugMix(_Chained):
         return cut
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images mixed with those that the chains give."""
+        """Images mixed with the results of the chains."""
         return self._within(self._of_chains(images, drawn, "transform_images"))
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """The masks, mixed by the same weights."""
+        """Masks mixed by the same weights."""
         return self._of_chains(masks, drawn, "transform_segmentation_masks")
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Layers that change brightness, contrast and colours of images by chance."""
+"""Random color layers: brightness, contrast, saturation, hue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Colored(RandomImage):
-    """A layer that changes colours by a number that is drawn for each image from `factor`.
+    """Base of color layers with a number per image, drawn from `factor`.
 
     Args:
         value_range: the lowest and the highest number of images.
@@ -56,15 +56,15 @@ class Colored(RandomImage):
         self.value_range = value_range
 
     def draws(self, images: Any) -> Any:
-        """A number for each image."""
+        """Random number of each image."""
         return self._uniform(*self.factor)
 
     def _within(self, images: ArrayLike) -> Any:
-        """The images without what is below or above their range."""
+        """Images clipped to their range."""
         return clip(images, float(self._values[0]), float(self._values[1]))
 
     def _channels(self, images: Any) -> tuple[int, list[Any]]:
-        """The axis of the channels, and these one by one."""
+        """Axis of the channels, and these one by one."""
         axis = 3 if self.data_format == "channels_last" else 1
         found = []
         for channel in range(3):
@@ -80,7 +80,7 @@ class Colored(RandomImage):
 
 @registry.add()
 class RandomBrightness(Colored):
-    """In training images made brighter or darker.
+    """Random brightness of images, in training.
 
     Args:
         factor: what is added, as a part of the range of values: a number f for -f to f, or two.
@@ -104,13 +104,13 @@ class RandomBrightness(Colored):
         self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images and what is added."""
+        """Images plus their offsets."""
         return self._within(images + drawn * float(self._values[1] - self._values[0]))
 
 
 @registry.add()
 class RandomContrast(Colored):
-    """In training images with more or less contrast: ``(x - mean) * q + mean``, by channel.
+    """Random contrast of images, ``(x - mean) * q + mean`` by channel, in training.
 
     Args:
         factor: of a pair (a, b), q is drawn between 1 - a and 1 + b; a number f means (0, f), so
@@ -134,11 +134,11 @@ class RandomContrast(Colored):
         self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
 
     def draws(self, images: Any) -> Any:
-        """How much more contrast each image gets."""
+        """Contrast factor of each image."""
         return self._uniform(1.0 - self.factor[0], 1.0 + self.factor[1])
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images with more contrast."""
+        """Images with changed contrast."""
         places = (1, 2) if self.data_format == "channels_last" else (2, 3)
         middle = mean(images, places, keepdims=True)
         return self._within((images - middle) * drawn + middle)
@@ -146,7 +146,7 @@ class RandomContrast(Colored):
 
 @registry.add()
 class RandomSaturation(Colored):
-    """In training images of paler or stronger colours: their saturation times ``u / (1 - u)``.
+    """Random saturation of images, times ``u / (1 - u)``, in training.
 
     Args:
         factor: u: 0 for grey, 0.5 for no change, towards 1 for stronger; two numbers, or one, f,
@@ -173,7 +173,7 @@ class RandomSaturation(Colored):
         self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, of other saturation."""
+        """Images with changed saturation."""
         times = drawn / (1.0 - drawn + epsilon())
         axis, (hue, saturation, value) = self._channels(rgb_to_hsv(images, self.data_format))
         saturation = self._within(saturation * times)
@@ -182,7 +182,7 @@ class RandomSaturation(Colored):
 
 @registry.add()
 class RandomHue(Colored):
-    """In training images of other hues: moved by up to half of the circle of colours.
+    """Random hue of images, shifted by up to half of the color circle, in training.
 
     Args:
         factor: how far, as a part of half of the circle, one way or the other: two numbers, or one,
@@ -208,12 +208,12 @@ class RandomHue(Colored):
         self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
 
     def draws(self, images: Any) -> Any:
-        """How far each image's hues are moved."""
+        """Hue shift of each image."""
         way = where(self._uniform(0.0, 1.0) > 0.5, -0.5, 0.5)
         return way * self._uniform(*self.factor)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, of other hues."""
+        """Images with changed hue."""
         images = scaled(images, self.value_range, (0, 1))
         axis, (hue, saturation, value) = self._channels(rgb_to_hsv(images, self.data_format))
         hue = hue + drawn
@@ -225,7 +225,7 @@ class RandomHue(Colored):
 
 @registry.add()
 class RandomGrayscale(RandomImage):
-    """In training some images in grey, still of three channels.
+    """Random grayscale of images, still of three channels, in training.
 
     Args:
         factor: how probable that is for an image, from 0 to 1.
@@ -249,15 +249,15 @@ class RandomGrayscale(RandomImage):
         self.factor = factor
 
     def draws(self, images: Any) -> Any:
-        """Which images become grey."""
+        """Choice of images to convert."""
         return self._uniform(0.0, 1.0) < float(self.factor)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, some of them grey."""
+        """Images, some of them gray."""
         return chosen(drawn, rgb_to_grayscale(images, self.data_format), images)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, without the seed: as in Keras."""
+        """Constructor arguments as a dict, without the seed: as in Keras."""
         config = {**super().get_config(), "factor": self.factor}
         del config["seed"]
         return config
@@ -265,7 +265,7 @@ class RandomGrayscale(RandomImage):
 
 @registry.add()
 class RandomInvert(Colored):
-    """In training some images with their colours inverted: the highest value less each number.
+    """Random inversion of colors, the highest value less each number, in training.
 
     Args:
         factor: how probable that is: the probability is drawn between 0 and a number, or between
@@ -291,17 +291,17 @@ class RandomInvert(Colored):
         self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
 
     def draws(self, images: Any) -> Any:
-        """Which images are inverted."""
+        """Choice of images to invert."""
         return self._chance(self.factor)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, some of them inverted."""
+        """Images, some of them inverted."""
         return chosen(drawn, float(self.value_range[1]) - images, images)
 
 
 @registry.add()
 class RandomColorDegeneration(Colored):
-    """In training images of duller colours: some way towards grey.
+    """Random blend of images with their grayscale, in training.
 
     Args:
         factor: how far: 0 for no change, 1 for grey; two numbers, or one, f, for -f to f.
@@ -327,14 +327,14 @@ class RandomColorDegeneration(Colored):
         self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, of duller colours."""
+        """Images with duller colors."""
         grey = rgb_to_grayscale(images, self.data_format)
         return self._within(images + drawn * (grey - images))
 
 
 @registry.add()
 class RandomColorJitter(RandomImage):
-    """In training brightness, contrast, saturation and hue changed, in this order.
+    """Random brightness, contrast, saturation and hue, in this order, in training.
 
     Args:
         value_range: the lowest and the highest number of images.
@@ -387,7 +387,7 @@ class RandomColorJitter(RandomImage):
         return [step.draws(images) for step in self._steps]
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images through one layer after the other."""
+        """Images after one layer after the other."""
         for step, numbers in zip(self._steps, drawn, strict=True):
             images = step.transform(images, numbers)
         return images

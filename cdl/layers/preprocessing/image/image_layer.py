@@ -1,4 +1,4 @@
-"""ImageLayer: base of the layers that make images of images."""
+"""ImageLayer: base of layers from images to images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ImageLayer(Transformations):
-    """A layer from images to images: what it does stands in `transform`, in `cdl.ops`.
+    """Base of layers from images to images, by `transform` in `cdl.ops`.
 
     A call on arrays takes one image too, without the axis of the samples; or a dict of images and
     what belongs to them: "labels", which stay as they are; "segmentation_masks" and
@@ -54,7 +54,7 @@ class ImageLayer(Transformations):
         self._build_at_init()
 
     def lower(self, program: Program, x: Value) -> Value:
-        """Append what `transform` does, or the methods of a subclass.
+        """Append `transform`, or the methods of a subclass.
 
         Raises:
             ValueError: the methods of a subclass that cannot be traced.
@@ -64,7 +64,7 @@ class ImageLayer(Transformations):
         return self._lower_all(program, [x])[0]
 
     def _lower_all(self, program: Program, values: list[Value]) -> list[Value]:
-        """The same for images and, if there are any, their masks."""
+        """Append the layer for images and, if there are any, their masks."""
         if not self._changes(program.is_noisy):
             return values
         terms = [LoweredTensor(v, KerasTensor((None, *v.shape))) for v in values]
@@ -77,7 +77,7 @@ class ImageLayer(Transformations):
     # --- shapes ---
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse what is no batch of images.
+        """Check for a batch of images; ValueError.
 
         Raises:
             ValueError: it has not four axes.
@@ -90,13 +90,13 @@ class ImageLayer(Transformations):
             )
 
     def _plane(self, images: Any) -> tuple[int, int]:
-        """Height and width of images whose size is known."""
+        """Height and width of images of known size."""
         (height, width), _ = image_of(tuple(images.shape), self.data_format)
         assert height is not None and width is not None
         return height, width
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the output, for a batch of images or for one, or those of a dict with them.
+        """Shape of the output, for a batch of images, one image, or a dict with them.
 
         Raises:
             ValueError: the input has another number of axes.
@@ -131,7 +131,7 @@ class ImageLayer(Transformations):
         return self._finished(x, super()._on_arrays(x, training, mask))
 
     def _on_parts(self, owner: str, parts: dict[str, Any], training: bool) -> dict[str, Any]:
-        """What becomes of images and what belongs to them."""
+        """Result for images with boxes, masks and labels."""
         parts = parts_of(owner, parts)
         names = [name for name in ("images", "segmentation_masks") if name in parts]
         given = [as_numeric(parts[name], f"{owner}: {name}") for name in names]
@@ -147,7 +147,7 @@ class ImageLayer(Transformations):
         return {**parts, **dict(zip(names, done, strict=True))}
 
     def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
-        """What the layer gives for images, or for images and their masks."""
+        """Output of the layer for images, or for images and their masks."""
         if len(arrays) == 1:
             return super()._run(arrays, training)
 

@@ -1,4 +1,4 @@
-"""MixUp, CutMix: samples of a batch mixed with each other, and their labels."""
+"""MixUp, CutMix: mixtures of a batch's samples and labels."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Mixed(RandomImage):
-    """A layer that mixes each sample of a batch with another one, on arrays.
+    """Base of layers that mix each sample of a batch with another one, on arrays.
 
     In a model's training it is refused: labels are not there, so that they could not be mixed.
     """
 
     def draws(self, images: Any) -> Any:
-        """Nothing.
+        """Nothing is drawn here.
 
         Raises:
             ValueError: in the training of a model.
@@ -37,7 +37,7 @@ class Mixed(RandomImage):
         raise self._only_on_arrays("in a model the labels cannot be mixed with the images")
 
     def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """What each place of each image counts, (n, 1 or ..., 1), and what its label does."""
+        """Shares of each image's places, (n, 1 or ..., 1), and of its label."""
         raise NotImplementedError
 
     def _on_arrays(
@@ -74,7 +74,7 @@ class Mixed(RandomImage):
             parts[name] = self._of_both(part, drawn, name == "labels")
 
     def _drawn(self, images: Any, training: bool) -> Any:
-        """The shares of the images and of their labels, and with which ones each is mixed."""
+        """Shares of the images and of their labels, and the partners."""
         del training
         shape = np.shape(images)
         batch = np.asarray(images) if len(shape) == 4 else np.asarray(images)[None]
@@ -89,15 +89,15 @@ class Mixed(RandomImage):
         return both.astype(np.float32)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images mixed with the others."""
+        """Images mixed with their partners."""
         return self._of_both(images, drawn)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """The masks, mixed by the same weights."""
+        """Masks mixed by the same weights."""
         return self._of_both(masks, drawn)
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
-        """The one-hot labels (n, classes), mixed by the same shares.
+        """One-hot labels (n, classes), mixed by the same shares.
 
         Args:
             labels: a row for each image.
@@ -122,7 +122,7 @@ class Mixed(RandomImage):
 
 @registry.add()
 class MixUp(Mixed):
-    """Images as weighed means with other ones of the batch, and labels likewise.
+    """MixUp: weighted means of images of a batch, and of their labels.
 
     Called on arrays: images, or a dict with "images", one-hot "labels" and "segmentation_masks"
     (Zhang et al., 2018).
@@ -161,7 +161,7 @@ class MixUp(Mixed):
 
 @registry.add()
 class CutMix(Mixed):
-    """Images with a rectangle of other ones of the batch, and labels mixed by its area.
+    """CutMix: images with a rectangle of others of the batch, and labels mixed by its area.
 
     Called on arrays: images, or a dict with "images", one-hot "labels" and "segmentation_masks"
     (Yun et al., 2019).

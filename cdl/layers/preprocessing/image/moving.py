@@ -1,4 +1,4 @@
-"""Layers that flip, turn, move, zoom and shear images by chance."""
+"""Random geometric layers: flip, rotation, translation, zoom, shear, perspective."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KINDS = ("nearest", "bilinear")
 
 @registry.add()
 class RandomFlip(RandomImage):
-    """In training about half of the images turned over.
+    """Random flip of images, with probability one half, in training.
 
     With "horizontal_and_vertical" an image is turned over both ways or not at all.
 
@@ -54,11 +54,11 @@ class RandomFlip(RandomImage):
         self.mode = one_of("RandomFlip", "mode", mode, _MODES)
 
     def draws(self, images: Any) -> Any:
-        """Which images are turned over."""
+        """Choice of images to flip."""
         return self._uniform(0.0, 1.0) <= 0.5
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, some of them turned over."""
+        """Images, some of them flipped."""
         rows = 1 if self.data_format == "channels_last" else 2
         axes = {"vertical": (rows,), "horizontal": (rows + 1,)}.get(self.mode, (rows, rows + 1))
         return chosen(drawn, flip(images, axes), images)
@@ -76,7 +76,7 @@ class RandomFlip(RandomImage):
         return within(moved, labels, height, width)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """The masks of the same images turned over."""
+        """Masks of the same images flipped."""
         return self.transform(masks, drawn)
 
     def get_config(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class RandomFlip(RandomImage):
 
 
 class Moved(RandomImage):
-    """A layer whose images are taken from other places of themselves.
+    """Base of layers that resample images at other places.
 
     Args:
         fill_mode: what stands beyond their borders: "reflect" (the image turned round), "wrap"
@@ -123,11 +123,11 @@ class Moved(RandomImage):
         self.fill_value = fill_value
 
     def _places(self, height: int, width: int) -> Any:
-        """From where the places are taken: rows and columns, (n, 2, height * width)."""
+        """Source places: rows and columns, (n, 2, height * width)."""
         raise NotImplementedError
 
     def draws(self, images: Any) -> Any:
-        """From where each place of each image is taken."""
+        """Source of each place of each image."""
         return self._places(*self._plane(images))
 
     def _warped(self, images: ArrayLike, at: Any, interpolation: str) -> Any:
@@ -144,7 +144,7 @@ class Moved(RandomImage):
         return within(through_places(boxes, drawn, *size), labels, *size)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Class numbers: those of the nearest places."""
+        """Class numbers of the nearest places."""
         return self._warped(masks, drawn, "nearest")
 
     def get_config(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class Moved(RandomImage):
 
 @registry.add()
 class RandomRotation(Moved):
-    """In training images turned about their middle.
+    """Random rotation of images about their center, in training.
 
     Args:
         factor: by how much of a whole turn, counter-clockwise: a number f for -f to f, or two.
@@ -201,7 +201,7 @@ class RandomRotation(Moved):
 
 @registry.add()
 class RandomTranslation(Moved):
-    """In training images moved down and to the right.
+    """Random translation of images, down and to the right, in training.
 
     Args:
         height_factor: how far down, as a part of the height: a number f for -f to f, or two.
@@ -247,7 +247,7 @@ class RandomTranslation(Moved):
 
 @registry.add()
 class RandomZoom(Moved):
-    """In training images made larger or smaller about their middle.
+    """Random zoom of images about their center, in training.
 
     Args:
         height_factor: by how much more of the image is seen from top to bottom: 0.2 shows a fifth
@@ -299,7 +299,7 @@ class RandomZoom(Moved):
 
 @registry.add()
 class RandomShear(Moved):
-    """In training images sheared: rows moved along themselves, and columns likewise.
+    """Random shear of images, along rows and columns, in training.
 
     Args:
         x_factor: how far rows are moved for each row down, a number f for -f to f, or two; of
@@ -353,7 +353,7 @@ class RandomShear(Moved):
 
 @registry.add()
 class RandomPerspective(Moved):
-    """In training images as seen from elsewhere: their corners are moved.
+    """Random perspective of images, by moved corners, in training.
 
     Args:
         factor: how probable that is: the probability is drawn between 0 and a number, or between
@@ -386,7 +386,7 @@ class RandomPerspective(Moved):
         self.scale = scale
 
     def draws(self, images: Any) -> Any:
-        """Which images are moved, and from where."""
+        """Choice of images to warp, and their corners."""
         height, width = self._plane(images)
         start = np.array(
             [[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], np.float32
@@ -398,7 +398,7 @@ class RandomPerspective(Moved):
         return self._chance(self.factor), concatenate([rows / depth, columns / depth], 1)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, some of them from elsewhere."""
+        """Images, some of them warped."""
         happens, at = drawn
         return chosen(happens, super().transform(images, at), images)
 
@@ -410,7 +410,7 @@ class RandomPerspective(Moved):
         return within(moved, labels, *size)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """The masks of the same images."""
+        """Masks of the same images warped."""
         happens, at = drawn
         return chosen(happens, super().transform_masks(masks, at), masks)
 

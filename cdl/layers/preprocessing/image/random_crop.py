@@ -1,4 +1,4 @@
-"""RandomCrop: a part of images from anywhere."""
+"""RandomCrop: a random part of images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class RandomCrop(RandomImage, OfSize):
-    """In training a part of the images, the same for all of a batch; otherwise their middle.
+    """Random crop of images, the same for all of a batch, in training; else the central one.
 
     Images that are not larger than the part, on both axes, are cut to its shape as far as they go
     and brought to its size (bilinear).
@@ -55,7 +55,7 @@ class RandomCrop(RandomImage, OfSize):
         return True
 
     def draws(self, images: Any) -> Any:
-        """How many rows and columns are left out before the part; None for the middle."""
+        """Rows and columns before the crop; None for the center."""
         program = current_program()
         left = [n - m for n, m in zip(self._plane(images), (self.height, self.width), strict=True)]
         if (program is not None and not program.is_noisy) or min(left) < 1:
@@ -64,7 +64,7 @@ class RandomCrop(RandomImage, OfSize):
         return floor(share * np.array([[n + 1.0] for n in left], np.float32))
 
     def _part(self, rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Where the part of images that are not larger begins, and its size."""
+        """Start of the crop in images that are not larger, and its size."""
         kept = (
             min(rows, int(columns * self.height / self.width)),
             min(columns, int(rows * self.width / self.height)),
@@ -73,7 +73,7 @@ class RandomCrop(RandomImage, OfSize):
         return start, (min(self.height, rows - start[0]), min(self.width, columns - start[1]))
 
     def _fixed(self, images: ArrayLike) -> Any:
-        """The middle of images, or of what has the shape of the part."""
+        """Central crop of images."""
         rows, columns = self._plane(images)
         if rows >= self.height and columns >= self.width:
             return self._middle(images)

@@ -1,4 +1,4 @@
-"""RandomImage: base of the layers that change images by chance, in training alone."""
+"""RandomImage: base of random augmentation layers, active in training alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Range = tuple[float, float]
 
 
 class RandomImage(ImageLayer):
-    """A layer that changes each image by numbers of its own; outside training it does nothing.
+    """Base of layers that change each image by its own random numbers, in training.
 
     The numbers follow from the seed, the step and the place of the image in the batch, not from
     threads. A call on arrays that says nothing about training is one of training.
@@ -54,12 +54,12 @@ class RandomImage(ImageLayer):
         return training
 
     def _uniform(self, low: float, high: float, *shape: int) -> Any:
-        """Numbers between two others for each image: (n, *shape), or one that fits its axes."""
+        """Uniform numbers for each image: (n, *shape), or one that fits its axes."""
         sizes: tuple[Any, ...] = (SymbolicBatch(), *(shape or (1, 1, 1)))
         return random_uniform(sizes, float(low), float(high), seed=self.seed_generator)
 
     def _shared(self, *shape: int) -> Any:
-        """Numbers from 0 to 1 that all images of a batch share."""
+        """Uniform numbers from 0 to 1 shared by a batch's images."""
         program = current_program()
         if program is None:
             raise NotImplementedError(
@@ -78,11 +78,11 @@ class RandomImage(ImageLayer):
         return LoweredTensor(numbers, KerasTensor(shape, rows_per_sample=0))
 
     def _chance(self, factor: Range) -> Any:
-        """For each image whether something happens, by a probability that is drawn itself."""
+        """Random choice of images, by a probability that is drawn itself."""
         return self._uniform(0.0, 1.0) < self._uniform(*factor)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; the seed as it was given."""
+        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), "seed": self.seed}
 
 
@@ -97,7 +97,7 @@ def checked_range(
     strict: bool = False,
     above: bool = False,
 ) -> Range:
-    """A range out of a number, or of two.
+    """Range from a number, or from two.
 
     Args:
         layer: whose argument it is.
@@ -132,7 +132,7 @@ def checked_range(
 
 
 def checked_values(layer: Layer, value_range: float | Sequence[float]) -> Range:
-    """The lowest and the highest number of images, in order.
+    """Lowest and highest number of images, in order.
 
     Raises:
         ValueError: something else than two numbers.
@@ -146,7 +146,7 @@ def checked_values(layer: Layer, value_range: float | Sequence[float]) -> Range:
 
 
 def scaled(images: ArrayLike, source: Any, target: Any) -> Any:
-    """Numbers of one range as those of another."""
+    """Numbers of one range mapped to another."""
     if source[0] == target[0] and source[1] == target[1]:
         return images
     factor = (target[1] - target[0]) / (source[1] - source[0])
@@ -154,5 +154,5 @@ def scaled(images: ArrayLike, source: Any, target: Any) -> Any:
 
 
 def chosen(condition: Any, changed: Any, images: ArrayLike) -> Any:
-    """The changed images where a condition holds, (n, 1, 1, 1), else those before."""
+    """Changed images where a condition holds, (n, 1, 1, 1), else those before."""
     return where(condition, changed, images)

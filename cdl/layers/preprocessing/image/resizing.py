@@ -1,4 +1,4 @@
-"""Resizing, CenterCrop: images of a size that is given."""
+"""Resizing, CenterCrop: images of a given size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OfSize(ImageLayer):
-    """A layer that gives images of one size."""
+    """Base of layers that output images of one size."""
 
     height: int
     width: int
@@ -37,7 +37,7 @@ class OfSize(ImageLayer):
         return self.height, self.width
 
     def _middle_boxes(self, boxes: Any, size: tuple[int, int]) -> Any:
-        """Boxes in the middle, or in the part of a smaller image that is brought to the size."""
+        """Boxes in the central crop, or in the resized part of a smaller image."""
         wanted = self.height, self.width
         part = wanted
         if min(n - m for n, m in zip(size, wanted, strict=True)) < 0:
@@ -49,7 +49,7 @@ class OfSize(ImageLayer):
         return in_part(boxes, start, part, wanted)
 
     def _middle(self, images: ArrayLike) -> Any:
-        """The middle of images that are not smaller."""
+        """Central crop of images that are not smaller."""
         rows, columns = self._plane(images)
         start = (rows - self.height) // 2, (columns - self.width) // 2
         return part_of(images, self.data_format, start, (self.height, self.width))
@@ -60,7 +60,7 @@ class OfSize(ImageLayer):
 
 @registry.add()
 class Resizing(OfSize):
-    """Images in another size, in training and outside.
+    """Resizing of images to a size, in training and outside.
 
     Whole numbers stay whole where the layer is called on arrays.
 
@@ -122,11 +122,11 @@ class Resizing(OfSize):
         )
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images in the other size."""
+        """Images resized to the size."""
         return self._resized(images, self.interpolation)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Class numbers: those of the nearest places."""
+        """Class numbers of the nearest places."""
         return self._resized(masks, "nearest")
 
     def _moved_boxes(
@@ -162,7 +162,7 @@ class Resizing(OfSize):
 
 @registry.add()
 class CenterCrop(OfSize):
-    """The middle of images, in training and outside.
+    """Central crop of images, in training and outside.
 
     Of images that are smaller, along either axis, the largest part in the middle that has the
     output's shape, in the output's size (bilinear).
@@ -185,7 +185,7 @@ class CenterCrop(OfSize):
         self._set_size(height, width)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The middle of the images."""
+        """Central crop of the images."""
         rows, columns = self._plane(images)
         if rows < self.height or columns < self.width:
             return resize(
@@ -202,14 +202,14 @@ class CenterCrop(OfSize):
         return within(self._middle_boxes(boxes, size), labels, self.height, self.width)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Their middle."""
+        """Central crop of the masks."""
         return self.transform(masks, drawn)
 
 
 def part_of(
     images: ArrayLike, data_format: str, start: tuple[int, int], size: tuple[int, int]
 ) -> Any:
-    """A part of a batch of images, from a place on."""
+    """Part of a batch of images, from a place on."""
     places = [slice(first, first + n) for first, n in zip(start, size, strict=True)]
     every = slice(None)
     last = data_format == "channels_last"

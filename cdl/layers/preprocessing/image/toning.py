@@ -1,4 +1,4 @@
-"""Layers that blur, sharpen, erase and redistribute the numbers of images."""
+"""Tone layers: sharpness, posterization, solarization, contrast, blur, erasing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class RandomSharpness(Colored):
-    """In training images blurred or sharpened: some way from a smooth version of them, or beyond.
+    """Random sharpening or blurring of images, in training.
 
     Args:
         factor: 0 for the smooth version, 0.5 for no change, 1 for as far beyond; two numbers, or
@@ -68,7 +68,7 @@ class RandomSharpness(Colored):
         self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, blurred or sharpened."""
+        """Images blurred or sharpened."""
         _, channels = image_of(tuple(images.shape), self.data_format)
         window = np.full((3, 3, 1, 1), 1.0 / 13.0, np.float32)
         window[1, 1] = 5.0 / 13.0
@@ -80,7 +80,7 @@ class RandomSharpness(Colored):
 
 @registry.add()
 class RandomPosterization(Colored):
-    """In training images of fewer colours: of eight bits of each number only the first are kept.
+    """Random posterization: only the first of each number's eight bits are kept, in training.
 
     Args:
         factor: how many bits: a number f for 1 to f, or two; the higher one is drawn only where
@@ -107,12 +107,12 @@ class RandomPosterization(Colored):
         self.value_range = list(self._values)
 
     def draws(self, images: Any) -> Any:
-        """How many bits of each image are kept."""
+        """Number of kept bits of each image."""
         low, high = self.factor
         return floor(self._uniform(low, high)) if low != high else self._uniform(low, low)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, of fewer colours."""
+        """Images of fewer colors."""
         step = to_whole(exp2(8.0 - drawn))
         bytes_ = floor(scaled(images, self.value_range, (0, 255)))
         return scaled(floor(bytes_ / step) * step, (0, 255), self.value_range)
@@ -120,7 +120,7 @@ class RandomPosterization(Colored):
 
 @registry.add()
 class Solarization(RandomImage):
-    """In training numbers above a threshold inverted, as in a film that was lit too long.
+    """Solarization: numbers above a threshold are inverted, in training.
 
     Args:
         addition_factor: what is added first, as a part of the range of values: a number f for 0 to
@@ -149,12 +149,12 @@ class Solarization(RandomImage):
         self.value_range = list(checked_values(self, value_range))
 
     def draws(self, images: Any) -> Any:
-        """What is added to each image, and its threshold; of 255, but their lower ends."""
+        """Addition to each image, and its threshold: from `low` to ``255 * high`` each."""
         both = (self.addition_factor, self.threshold_factor)
         return [self._uniform(low, high * 255.0) for low, high in both]
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, inverted above the threshold."""
+        """Images inverted above the threshold."""
         addition, threshold = drawn
         found = clip(scaled(images, self.value_range, (0, 255)) + addition, 0.0, 255.0)
         found = where(found < threshold, found, 255.0 - found)
@@ -171,7 +171,7 @@ class Solarization(RandomImage):
 
 @registry.add()
 class AutoContrast(ImageLayer):
-    """Images stretched, by channel, to the whole range of values; in training and outside.
+    """Contrast stretching of images, by channel, to the whole range; in training and outside.
 
     Args:
         value_range: the lowest and the highest number of images.
@@ -188,7 +188,7 @@ class AutoContrast(ImageLayer):
         self.value_range = list(checked_values(self, value_range))
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, stretched; a channel of one number stays."""
+        """Images stretched; a channel of one number stays."""
         x = scaled(images, self.value_range, (0, 255))
         low = smallest(x, (1, 2), keepdims=True)
         spread = largest(x, (1, 2), keepdims=True) - low
@@ -202,7 +202,7 @@ class AutoContrast(ImageLayer):
 
 @registry.add()
 class RandomGaussianBlur(Colored):
-    """In training some images blurred by a Gaussian, whose widths a batch shares.
+    """Random Gaussian blur of images, of widths shared by a batch, in training.
 
     Args:
         factor: how probable that is: the probability is drawn between 0 and a number, or between
@@ -237,12 +237,12 @@ class RandomGaussianBlur(Colored):
         self.sigma = checked_range(self, "sigma", sigma, 0.0, 1.0)
 
     def draws(self, images: Any) -> Any:
-        """Which images are blurred, and how much."""
+        """Choice of images to blur, and the widths."""
         low, high = self.sigma
         return self._chance(self.factor), self._shared(2) * (high - low) + (low + 1e-6)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, some of them blurred."""
+        """Images, some of them blurred."""
         happens, sigma = drawn
         plane = plane_of("RandomGaussianBlur", images, self.data_format)
         across, down = get_item(sigma, 0), get_item(sigma, 1)
@@ -256,7 +256,7 @@ class RandomGaussianBlur(Colored):
 
 @registry.add()
 class RandomErasing(Colored):
-    """In training some images with a rectangle erased.
+    """Random erasing of a rectangle of images, in training.
 
     Args:
         factor: how probable that is: the probability is drawn between 0 and a number, or between
@@ -294,7 +294,7 @@ class RandomErasing(Colored):
         self.fill_value = fill_value
 
     def draws(self, images: Any) -> Any:
-        """Which places are erased, and what is there then."""
+        """Places to erase, and their fill."""
         first = 1 if self.data_format == "channels_last" else 2
         erased: Any = self._chance(self.factor)
         for axis, n in enumerate(self._plane(images), first):
@@ -318,7 +318,7 @@ class RandomErasing(Colored):
         return np.clip(given, self._values[0], self._values[1]).astype(np.float32)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """The images, parts of them erased."""
+        """Images, parts of them erased."""
         erased, filling = drawn
         return chosen(erased > 0.5, filling, images)
 

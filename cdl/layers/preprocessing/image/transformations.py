@@ -42,7 +42,7 @@ PARTS = ("images", "labels", "bounding_boxes", "segmentation_masks")
 
 
 class Transformations(Layer):
-    """The parts of a call of an image layer: what is drawn, and what becomes of each array."""
+    """Parts of an image layer's call: draws, and the transformation of each array."""
 
     data_format: str
     bounding_box_format: str | None
@@ -51,25 +51,25 @@ class Transformations(Layer):
     # --- what a layer does, in `cdl.ops` ---
 
     def draws(self, images: Any) -> Any:
-        """What is drawn for a batch of images: tensors, the same for what belongs to them."""
+        """Random tensors of a batch of images, shared by boxes, masks and labels."""
         del images
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """What becomes of a batch of images, by functions of `cdl.ops`."""
+        """Transformed batch of images, by functions of `cdl.ops`."""
         raise NotImplementedError
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """What becomes of class numbers of the places of the images."""
+        """Transformed class numbers of the places of the images."""
         del drawn
         return masks
 
     def _changes(self, training: bool) -> bool:
-        """Whether the layer does anything in this mode."""
+        """Whether the layer changes anything in this mode."""
         del training
         return True
 
     def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
-        """The result for an array, in the dtype that it is to have."""
+        """Result for an array in its output dtype."""
         del x
         return y
 
@@ -95,7 +95,7 @@ class Transformations(Layer):
         return {"drawn": drawn, "size": (height, width)}
 
     def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
-        """The images (n, height, width, channels) changed by a transformation.
+        """Images (n, height, width, channels) after a transformation.
 
         Args:
             images: a batch, of the layer's data format.
@@ -105,7 +105,7 @@ class Transformations(Layer):
         return self._transformed("images", self.transform, images, transformation, training)
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
-        """The labels (n, ...) of changed images: the same, but where a layer mixes images.
+        """Labels (n, ...) of transformed images: the same, but where a layer mixes images.
 
         Args:
             labels: a row for each image.
@@ -159,11 +159,11 @@ class Transformations(Layer):
         )
 
     def transform_single_image(self, image: Any, transformation: Any, training: bool = True) -> Any:
-        """One image (height, width, channels) changed by a transformation drawn for it."""
+        """One image (height, width, channels) after a transformation of its own."""
         return self._single(self.transform_images, image, transformation, training)
 
     def transform_single_label(self, label: Any, transformation: Any, training: bool = True) -> Any:
-        """The label of one image, without the axis of the samples."""
+        """Label of one image, without the batch axis."""
         return self._single(self.transform_labels, label, transformation, training)
 
     def transform_single_bounding_box(
@@ -175,7 +175,7 @@ class Transformations(Layer):
     def transform_single_segmentation_mask(
         self, segmentation_mask: Any, transformation: Any, training: bool = True
     ) -> Any:
-        """The mask of one image (height, width, 1)."""
+        """Mask of one image (height, width, 1)."""
         masks = self.transform_segmentation_masks
         return self._single(masks, segmentation_mask, transformation, training)
 
@@ -189,7 +189,7 @@ class Transformations(Layer):
         return boxes, labels
 
     def _size(self, height: int | None, width: int | None) -> tuple[int | None, int | None]:
-        """Height and width of what comes out."""
+        """Height and width of the output."""
         return height, width
 
     def _part_of(self, transformation: Any, name: str) -> Any:
@@ -201,7 +201,7 @@ class Transformations(Layer):
         return transformation[name]
 
     def _single(self, of_batch: Callable[..., Any], one: Any, drawn: Any, training: bool) -> Any:
-        """The result for one sample by the method for batches."""
+        """Result for one sample by the method for batches."""
         batch = tree.map_structure(lambda x: np.asarray(x)[None], one)
         return tree.map_structure(
             lambda y: np.asarray(y)[0], of_batch(batch, transformation=drawn, training=training)
@@ -210,7 +210,7 @@ class Transformations(Layer):
     def _transformed(
         self, name: str, transform: Callable[..., Any], x: Any, transformation: Any, training: bool
     ) -> Any:
-        """The result for a batch by `transform` or `transform_masks`."""
+        """Result for a batch by `transform` or `transform_masks`."""
         nothing = transformation is None
         drawn = None if nothing else self._part_of(transformation, "drawn")
         idle = not self._changes(bool(training)) or (nothing and self._needs_draws)
@@ -231,7 +231,7 @@ class Transformations(Layer):
         return SeedGenerator(int(number), name="seed_generator")
 
     def _drawing_from(self, generator: SeedGenerator) -> Any:
-        """A view of the layer that draws from another generator."""
+        """View of the layer that draws from another generator."""
         view = object.__new__(type(self))
         vars(view).update(vars(self))
         vars(view).update(
@@ -240,7 +240,7 @@ class Transformations(Layer):
         return view
 
     def _drawn(self, images: Any, training: bool) -> Any:
-        """The numbers that a call on these arrays would draw now."""
+        """Numbers that a call on these arrays would draw now."""
         shape = np.shape(images)
         shape = shape if len(shape) == 4 else (1, *shape)
         self.check_input(shape)
@@ -253,19 +253,19 @@ class Transformations(Layer):
         return drawn
 
     def _goes_by_methods(self, inputs: Any) -> bool:
-        """Whether a call on these arrays asks the methods one by one."""
+        """Whether a call on these arrays calls the overridable methods one by one."""
         boxes = isinstance(inputs, dict) and "bounding_boxes" in inputs
         return boxes or overrides(type(self), *METHODS)
 
     def _only_on_arrays(self, why: str) -> ValueError:
-        """The error of a layer that needs a whole batch of arrays, in the training of a model."""
+        """Error of a layer that needs a whole batch of arrays, in the training of a model."""
         return ValueError(
             f"{type(self).__name__} {self.name!r}: it must be called on arrays, as in a "
             f"utils.PyDataset, since {why}"
         )
 
     def _by_methods(self, owner: str, inputs: Any, training: bool) -> Any:
-        """What becomes of images, or of a dict of them and what belongs to them."""
+        """Result for images, or a dict with boxes, masks and labels, by the methods."""
         parts = parts_of(owner, inputs)
         if "bounding_boxes" in parts:
             parts["bounding_boxes"] = self._checked_boxes(owner, parts["bounding_boxes"])
@@ -294,7 +294,7 @@ class Transformations(Layer):
         return found if isinstance(inputs, dict) else found["images"]
 
     def _checked_boxes(self, owner: str, boxes: Any) -> Any:
-        """A dict of boxes and labels, as arrays."""
+        """Dict of boxes and labels, as arrays."""
         if not isinstance(boxes, dict) or not {"boxes", "labels"} <= boxes.keys():
             raise ValueError(
                 f"{owner}: bounding_boxes must be a dict with 'boxes' and 'labels', got {boxes!r}"
@@ -310,7 +310,7 @@ class Transformations(Layer):
         }
 
     def _lower_methods(self, program: Program, x: Value) -> Value:
-        """Append what the methods of a subclass do with the images of a model."""
+        """Append the methods of a subclass for the images of a model."""
         owner = f"{type(self).__name__} {self.name!r}"
         images, training = LoweredTensor(x, KerasTensor((None, *x.shape))), program.is_noisy
         sizes = tuple(self.compute_output_shape((None, *x.shape)))
@@ -337,7 +337,7 @@ class Transformations(Layer):
 
 
 def parts_of(owner: str, inputs: Any) -> dict[str, Any]:
-    """Images and what belongs to them, by name, out of what a layer is called on.
+    """Images, boxes, masks and labels by name, from the inputs of a layer.
 
     Args:
         owner: the layer, for errors.
@@ -355,7 +355,7 @@ def parts_of(owner: str, inputs: Any) -> dict[str, Any]:
 
 
 class _Drawing(Runner):
-    """The draws of a layer as a program, and how their arrays are arranged."""
+    """Draws of a layer as a program, and the structure of their arrays."""
 
     def __init__(self, layer: Transformations, shape: tuple[int, ...], training: bool) -> None:
         program = Program(training)
@@ -372,7 +372,7 @@ class _Drawing(Runner):
         return [leaf for leaf in tree.flatten(self._drawn) if isinstance(leaf, LoweredTensor)]
 
     def drawn(self, rows: int, iteration: int) -> Any:
-        """The arrays of a step, in the structure that the layer gave."""
+        """Arrays of a step, in the layer's structure."""
         if not self._terms():
             return self._drawn
         images = np.zeros((rows, *self._shape), np.float32)
