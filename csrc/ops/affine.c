@@ -111,7 +111,7 @@ const struct cdl_op cdl_op_affine = {
     .forward = forward,
     .backward = backward,
     .update = update,
-    .learns_by_rows = true,
+    .parts = CDL_BY_ROWS,
 };
 
 const struct cdl_op cdl_op_feature_norm = {
@@ -120,6 +120,6 @@ const struct cdl_op cdl_op_feature_norm = {
     .derive = derive,
     .follows = follows,
     .forward = forward,
-    .splits = true,
     .backward = backward,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

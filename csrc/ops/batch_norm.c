@@ -395,9 +395,9 @@ const struct cdl_op cdl_op_batch_norm = {
     .backward = backward,
     .backward_stages = STAGES,
     .joins = true,
-    .narrows = true,
     .touches = touches,
     .changes_params = changes_params,
     .update = update,
-    .learns_by_rows = true,
+    .bf16 = CDL_BF16_THROUGH_FLOATS,
+    .parts = CDL_BY_ROWS,
 };

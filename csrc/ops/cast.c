@@ -111,8 +111,8 @@ const struct cdl_op cdl_op_cast = {
     .check = check,
     .forward = forward,
     .backward = backward,
-    .splits = true,
     .any_samples = true,
     .applies_gradient = is_of_floats,
-    .bf16 = true,
+    .bf16 = CDL_BF16_READ,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -69,8 +69,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_concat = {
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .reads_back = cdl_reads_none,
     .all_inputs = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

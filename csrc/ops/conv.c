@@ -93,6 +93,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_conv = {
+    .role = CDL_WINDOWS,
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
@@ -104,7 +105,6 @@ const struct cdl_op cdl_op_conv = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,
@@ -114,9 +114,8 @@ const struct cdl_op cdl_op_conv = {
     .any_samples = true,
     .absorbs_gradient = true,
     .looks = true,
-    .learns_by_lines = true,
     .reads_back = cdl_product_reads_back,
     .applies_gradient = cdl_always,
-    .bf16 = true,
-    .takes_pairs = true,
+    .bf16 = CDL_BF16_PAIRS,
+    .parts = CDL_BY_LINES,
 };

@@ -71,6 +71,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_conv_transpose = {
+    .role = CDL_WINDOWS,
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
@@ -80,7 +81,6 @@ const struct cdl_op cdl_op_conv_transpose = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,
@@ -91,4 +91,5 @@ const struct cdl_op cdl_op_conv_transpose = {
     .absorbs_gradient = true,
     .looks = true,
     .applies_gradient = cdl_always,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -53,9 +53,9 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 }
 
 const struct cdl_op cdl_op_ctc = {
+    .role = CDL_LOSS,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
     .report = report,
-    .is_loss = true,
 };

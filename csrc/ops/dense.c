@@ -251,6 +251,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_dense = {
+    .role = CDL_DENSE,
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
@@ -258,7 +259,6 @@ const struct cdl_op cdl_op_dense = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,
@@ -270,8 +270,6 @@ const struct cdl_op cdl_op_dense = {
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
     .looks = true,
-    .learns_by_lines = true,
-    .bf16 = true,
-    .takes_pairs = true,
-    .takes_rounded = true,
+    .bf16 = CDL_BF16_PAIRS_OR_FLOATS,
+    .parts = CDL_BY_LINES,
 };

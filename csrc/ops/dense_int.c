@@ -152,8 +152,8 @@ const struct cdl_op cdl_op_dense_int = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .update = update,
     .any_samples = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

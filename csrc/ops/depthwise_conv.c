@@ -236,6 +236,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_depthwise_conv = {
+    .role = CDL_WINDOWS,
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
@@ -245,7 +246,6 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .flops = flops,
     .thread_floats = thread_floats,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .update = update,
     .pieces = pieces,
@@ -255,4 +255,5 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .any_samples = true,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

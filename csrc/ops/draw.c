@@ -30,5 +30,5 @@ const struct cdl_op cdl_op_draw = {
     .table_rows = CDL_N_DRAWS,
     .check = check,
     .forward = forward,
-    .splits = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

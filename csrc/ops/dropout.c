@@ -44,8 +44,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_dropout = {
     .check = check,
     .forward = forward,
-    .splits = true,
-    .narrows = true,
     .backward = backward,
     .reads_back = cdl_reads_none,
+    .bf16 = CDL_BF16_THROUGH_FLOATS,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

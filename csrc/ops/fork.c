@@ -64,12 +64,13 @@ static void copy_gradient(const struct cdl_node *node, const struct cdl_context 
 }
 
 const struct cdl_op cdl_op_fork = {
+    .role = CDL_FORK,
     .check = check_fork,
     .backward = add_gradients,
     .reads_back = cdl_reads_none,
     .passes_on = true,
-    .splits = true,
-    .bf16 = true,
+    .bf16 = CDL_BF16_READ,
+    .parts = CDL_BY_MICRO_BATCHES,
 };
 
 const struct cdl_op cdl_op_stop = {
@@ -78,8 +79,8 @@ const struct cdl_op cdl_op_stop = {
 };
 
 const struct cdl_op cdl_op_probe = {
+    .role = CDL_PROBE,
     .check = cdl_check_same,
     .backward = copy_gradient,
     .passes_on = true,
-    .wants_gradient = true,
 };

@@ -196,16 +196,16 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_gather = {
+    .role = CDL_TABLE,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
     .backward = backward,
     .update = update,
-    .learns_by_rows = true,
     .backward_stages = STAGES,
     .gives = gives,
     .all_inputs = true,
     .mixes = true,
     .may_fault = true,
-    .serves_inputs = true,
+    .parts = CDL_BY_ROWS,
 };

@@ -68,6 +68,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_host = {
+    .role = CDL_HOST,
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,

@@ -210,6 +210,7 @@ static void update(const struct cdl_node *loop, const struct cdl_context *ctx, f
 }
 
 const struct cdl_op cdl_op_loop = {
+    .role = CDL_LOOP,
     .check = check_loop,
     .thread_floats = thread_floats,
     .forward = run_forward,
@@ -340,6 +341,7 @@ static void captured_backward(const struct cdl_node *node, const struct cdl_cont
 }
 
 const struct cdl_op cdl_op_carried = {
+    .role = CDL_CARRIED,
     .check = cdl_check_same,
     .forward = carried_forward,
     .backward = carried_backward,
@@ -348,6 +350,7 @@ const struct cdl_op cdl_op_carried = {
 };
 
 const struct cdl_op cdl_op_carry = {
+    .role = CDL_CARRY,
     .check = cdl_check_same,
     .forward = carry_forward,
     .backward = carry_backward,
@@ -355,6 +358,7 @@ const struct cdl_op cdl_op_carry = {
 };
 
 const struct cdl_op cdl_op_element = {
+    .role = CDL_ELEMENT,
     .check = check_element,
     .forward = element_forward,
     .backward = element_backward,
@@ -362,6 +366,7 @@ const struct cdl_op cdl_op_element = {
 };
 
 const struct cdl_op cdl_op_collect = {
+    .role = CDL_COLLECT,
     .check = check_element,
     .forward = collect_forward,
     .backward = collect_backward,
@@ -369,6 +374,7 @@ const struct cdl_op cdl_op_collect = {
 };
 
 const struct cdl_op cdl_op_captured = {
+    .role = CDL_CAPTURED,
     .check = check_captured,
     .backward = captured_backward,
     .reads_back = cdl_reads_none,

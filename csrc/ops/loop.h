@@ -36,19 +36,19 @@ static inline bool cdl_is_reverse(const struct cdl_node *element) {
 /* Whether the lines of all iterations lie one behind the other, for an op that learns from lines.
  */
 static inline bool cdl_learns_at_once(const struct cdl_node *node) {
-    return node->op->learns_by_lines && node->in[0]->owner->slices > 1 &&
+    return node->op->parts == CDL_BY_LINES && node->in[0]->owner->slices > 1 &&
            node->out[0]->grad_owner->grad_slices > 1;
 }
 
 /* Whether a node reads what all samples share: its gradient is the sum of all iterations before
  * they are done, in scratch. */
 static inline bool cdl_adds_iterations(const struct cdl_node *node) {
-    return node->op == &cdl_op_product;
+    return node->op->role == CDL_PRODUCT;
 }
 
 /* Whether a node of a body is one of those that pass on what all samples share. */
 static inline bool cdl_passes_shared(const struct cdl_node *node) {
-    const bool passes = node->op == &cdl_op_captured || node->op == &cdl_op_fork;
+    const bool passes = node->op->role == CDL_CAPTURED || node->op->role == CDL_FORK;
     return passes && node->in[0]->shared;
 }
 

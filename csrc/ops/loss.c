@@ -39,12 +39,12 @@ static void report(const struct cdl_node *node, const struct cdl_context *ctx, d
 }
 
 const struct cdl_op cdl_op_loss = {
+    .role = CDL_LOSS,
     .table = "losses",
     .table_rows = CDL_N_LOSSES,
     .check = check,
     .scratch_floats = cdl_loss_floats,
     .forward = forward,
-    .splits = true,
     .report = report,
-    .is_loss = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -224,11 +224,11 @@ const struct cdl_op cdl_op_map = {
     .derive = derive,
     .flops = flops,
     .forward = forward,
-    .splits = true,
-    .narrows = true,
     .backward = backward,
     .any_samples = true,
     .gives = gives,
     .reads_back = reads_back,
     .all_inputs = true,
+    .bf16 = CDL_BF16_THROUGH_FLOATS,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

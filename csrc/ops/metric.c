@@ -39,8 +39,8 @@ const struct cdl_op cdl_op_metric = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
-    .splits = true,
     .report = cdl_report_mean,
+    .parts = CDL_BY_MICRO_BATCHES,
 };
 
 const struct cdl_op cdl_op_measure = {
@@ -49,6 +49,6 @@ const struct cdl_op cdl_op_measure = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
-    .splits = true,
     .report = cdl_report_mean,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -48,6 +48,6 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_noise = {
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -95,5 +95,5 @@ const struct cdl_op cdl_op_normalize = {
     .forward = forward,
     .backward = backward,
     .update = update,
-    .learns_by_rows = true,
+    .parts = CDL_BY_ROWS,
 };

@@ -105,9 +105,9 @@ static double penalty(const struct cdl_node *node, const struct cdl_context *ctx
 }
 
 const struct cdl_op cdl_op_objective = {
+    .role = CDL_LOSS,
     .check = check,
     .forward = forward,
     .report = report,
     .penalty = penalty,
-    .is_loss = true,
 };

@@ -134,7 +134,51 @@ enum cdl_touches { CDL_READS = 1, CDL_WRITES = 2 };
  * a row. */
 enum cdl_folds { CDL_FOLDS_NOT, CDL_FOLDS_COLUMNS, CDL_FOLDS_ROWS };
 
+/* What the executor knows of some ops beyond their functions. */
+enum cdl_role {
+    CDL_NONE,
+    CDL_DENSE,   /* reads lines of in[0], and no pads: those of the caller's arrays will do */
+    CDL_WINDOWS, /* moves windows over images, whose values are large beside weights */
+    CDL_PRODUCT, /* .. of values, which all samples may share */
+    CDL_TABLE,   /* backward() makes gradients of inputs, and nothing that update() needs */
+    CDL_PICK,    /* backward() knows node->adds: its gradient is zero at most places */
+    CDL_FORK,
+    CDL_LOSS,  /* forward() gives in[0] its gradient in training */
+    CDL_PROBE, /* whoever made the program reads the gradient of its output */
+    CDL_STATE, /* keeps the order of batches, in predictions too: each sample by the same thread */
+    CDL_HOST,  /* a function of the caller's */
+    CDL_LOOP,
+    CDL_CARRIED, /* within a loop, as ops.def says */
+    CDL_CARRY,
+    CDL_ELEMENT,
+    CDL_CAPTURED,
+    CDL_COLLECT
+};
+
+/* Of what of a batch update() may learn at a time; each can do what stands before it. */
+enum cdl_parts {
+    CDL_BY_BATCHES,       /* all samples */
+    CDL_BY_ROWS,          /* `rows` samples from `row` on */
+    CDL_BY_MICRO_BATCHES, /* the same, and nothing but gradients of weights and reports joins
+                             samples: a batch may come in micro-batches (program/micro.c) */
+    CDL_BY_LINES /* update() reads lines of in[0] and of the gradient of out[0] alone: of all
+                    iterations of a loop at once */
+};
+
+/* Which values of bfloat16 an op reads and gives; from CDL_BF16_READ on itself. */
+enum cdl_bf16_use {
+    CDL_BF16_NOT,
+    CDL_BF16_THROUGH_FLOATS, /* which they become for it, a block of samples at a time, and what a
+                                pass gives is rounded (program/narrow.c); thread_floats is NULL */
+    CDL_BF16_READ,
+    CDL_BF16_PAIRS,          /* .. with its first weight in pairs (base/param.h) */
+    CDL_BF16_PAIRS_OR_FLOATS /* .. but where there are no tiles, in floats that were rounded */
+};
+
 struct cdl_op {
+    enum cdl_role role;
+    enum cdl_bf16_use bf16;
+    enum cdl_parts parts;
     const char *table; /* of the row that number 0 names: "activations", ... or NULL */
     int table_rows;    /* how many it has */
     int row;           /* of what a family of ops chooses from, each an op of its name */
@@ -187,35 +231,19 @@ struct cdl_op {
     bool all_inputs; /* all inputs that are floats get gradients; else the first alone */
     bool joins; /* adds up what all samples have, by the thread that called (of whatever processes
                    share the batch): it runs there even without samples */
-    bool bf16;  /* what it reads and gives may be of bfloat16 */
-    bool takes_pairs;   /* in[0] of bfloat16: its first weight is in pairs (base/param.h) */
-    bool takes_rounded; /* .. but where there are no tiles, floats that were rounded */
-    /* Values of bfloat16 become floats for it, a block of samples at a time (program/narrow.c), and
-     * what a pass gives is rounded; thread_floats is NULL. */
-    bool narrows;
-    /* Of such an op with stages: what this one does with the samples; NULL: reads and writes. */
+    /* Of an op with stages whose values become floats: what a stage does with the samples; NULL:
+     * it reads and writes. */
     enum cdl_touches (*touches)(const struct cdl_node *node, const struct cdl_context *ctx,
                                 bool back);
     /* Whether forward() changes parameters in training; NULL: it does not. */
     bool (*changes_params)(const struct cdl_node *node);
-    bool keeps_order;    /* of batches, in predictions too: each sample by the same thread */
-    bool may_fault;      /* has a fault to note (fault.h) */
-    bool mixes;          /* some of what it reads and gives may be shared and some not */
-    bool is_loss;        /* forward() gives in[0] its gradient in training */
-    bool wants_gradient; /* whoever made the program reads the gradient of its output */
-    bool passes_on;      /* outputs are the memory of in[0]; backward() adds up those of two */
-    bool can_add;        /* backward() knows node->adds: its gradient is zero at most places */
-    bool serves_inputs;  /* backward() makes gradients of inputs, and nothing that update() needs */
+    bool may_fault;        /* has a fault to note (fault.h) */
+    bool mixes;            /* some of what it reads and gives may be shared and some not */
+    bool passes_on;        /* outputs are the memory of in[0]; backward() adds up those of two */
     bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
                             */
-    bool learns_by_rows;   /* update() can take `rows` samples from `row` on; what splits can */
-    bool splits; /* nothing but gradients of weights and reports joins samples: a batch may come in
-                    micro-batches (program/micro.c), of which update() takes those from ctx->row on
-                  */
-    bool any_samples;     /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
-    bool looks;           /* at the watch, between panels: it gains by many samples at a time */
-    bool learns_by_lines; /* update() reads lines of in[0] and of the gradient of out[0] alone: of
-                             all iterations of a loop at once */
+    bool any_samples;      /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
+    bool looks;            /* at the watch, between panels: it gains by many samples at a time */
 };
 
 #define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;
@@ -336,12 +364,14 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
  * those within a loop are not. What scratch holds is of an iteration, or, of conv, of the whole
  * run. */
 static inline bool cdl_can_loop(const struct cdl_op *op) {
-    const bool more = (op->follows && op != &cdl_op_conv) || op->report || op->settle ||
-                      op->penalty || op->is_loss || op->changes_params || op->keeps_order ||
-                      op->wants_gradient;
+    const enum cdl_role role = op->role;
+    const bool may = role != CDL_LOSS && role != CDL_STATE && role != CDL_PROBE &&
+                     role != CDL_HOST && role != CDL_LOOP;
+    const bool more = (op->follows && role != CDL_WINDOWS) || op->report || op->settle ||
+                      op->penalty || op->changes_params;
     const bool stages = op->stages_always || op->forward_stages > 1 ||
-                        (op->backward_stages > 1 && op != &cdl_op_product);
-    return !more && !stages && op != &cdl_op_host && op != &cdl_op_loop;
+                        (op->backward_stages > 1 && role != CDL_PRODUCT);
+    return may && !more && !stages;
 }
 
 /* Dropout that keeps a part of all: random bits below this are kept, and what is kept is scaled. */

@@ -74,7 +74,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 const struct cdl_op cdl_op_patterned_dropout = {
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .reads_back = cdl_reads_none,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -140,10 +140,10 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_pick = {
+    .role = CDL_PICK,
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .reads_back = cdl_reads_none,
-    .can_add = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -186,17 +186,18 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 const struct cdl_op cdl_op_pool = {
+    .role = CDL_WINDOWS,
     .table = "reductions",
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,
     .code_bytes = code_bytes,
     .derive = derive,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .pieces = pieces,
     .forward_pieces = forward_pieces,
     .any_samples = true,
     .applies_gradient = applies_gradient,
-    .bf16 = true,
+    .bf16 = CDL_BF16_READ,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

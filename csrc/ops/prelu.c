@@ -45,5 +45,5 @@ const struct cdl_op cdl_op_prelu = {
     .forward = forward,
     .backward = backward,
     .update = update,
-    .learns_by_rows = true,
+    .parts = CDL_BY_ROWS,
 };

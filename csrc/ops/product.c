@@ -211,6 +211,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 static bool reads_back(const struct cdl_node *node, int k) { return (void)node, k != CDL_OUTPUT; }
 
 const struct cdl_op cdl_op_product = {
+    .role = CDL_PRODUCT,
     .check = check,
     .scratch_floats = scratch_floats,
     .flops = flops,

@@ -435,9 +435,9 @@ const struct cdl_op cdl_op_recurrent = {
     .forward = forward,
     .backward = cdl_recurrent_backward,
     .update = cdl_recurrent_update,
-    .learns_by_rows = true,
     .gives = gives,
     .all_inputs = true,
     .any_samples = true,
     .looks = true,
+    .parts = CDL_BY_ROWS,
 };

@@ -53,6 +53,6 @@ const struct cdl_op cdl_op_reduce = {
     .check = cdl_check_cut,
     .flops = flops,
     .forward = forward,
-    .splits = true,
     .backward = backward,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -192,9 +192,9 @@ static bool gives(const struct cdl_node *node, int k) { return k == 0 || is_line
 const struct cdl_op cdl_op_resample = {
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .gives = gives,
     .all_inputs = true,
     .any_samples = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -37,19 +37,19 @@ const struct cdl_op cdl_op_activation = {
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .any_samples = true,
-    .narrows = true,
+    .bf16 = CDL_BF16_THROUGH_FLOATS,
+    .parts = CDL_BY_MICRO_BATCHES,
 };
 
 const struct cdl_op cdl_op_softmax = {
     .row = CDL_ROWWISE_softmax,
     .check = check,
     .forward = forward,
-    .splits = true,
     .backward = backward,
     .any_samples = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };
 const struct cdl_op cdl_op_log_softmax = {
     .row = CDL_ROWWISE_log_softmax, .check = check, .forward = forward, .backward = backward};

@@ -52,8 +52,8 @@ static void retain(const struct cdl_node *node, const struct cdl_context *ctx, s
 const struct cdl_op cdl_op_recall = {.check = check, .forward = recall};
 
 const struct cdl_op cdl_op_retain = {
+    .role = CDL_STATE,
     .check = check,
     .forward = retain,
     .changes_params = cdl_always,
-    .keeps_order = true,
 };

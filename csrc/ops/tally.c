@@ -278,7 +278,7 @@ const struct cdl_op cdl_op_tally = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
-    .splits = true,
     .report = report,
     .state_doubles = state_doubles,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

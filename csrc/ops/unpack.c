@@ -29,6 +29,6 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 const struct cdl_op cdl_op_unpack = {
     .check = check,
     .forward = forward,
-    .splits = true,
     .any_samples = true,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

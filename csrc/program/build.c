@@ -134,7 +134,8 @@ static const char *check(const struct cdl_node *node, const char *signature, boo
     CDL_EXPECT(counts_fit(part_of(signature, 2), node->n_numbers),
                "numbers: expected as many as the op takes");
     CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
-    CDL_EXPECT(op->bf16 || node->narrow || !any_bf16(node), "expected no values of bfloat16");
+    CDL_EXPECT(op->bf16 >= CDL_BF16_READ || node->narrow || !any_bf16(node),
+               "expected no values of bfloat16");
     CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
     CDL_CHECK(op->check(node));
     return op->folds ? cdl_check_folds(node, training) : NULL;
@@ -181,8 +182,8 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         const enum cdl_dtype dtype = def->param_dtypes[i];
         const bool learns = def->trained[i] >= 0 && program->n_groups;
         struct cdl_trained *trained = learns ? &program->trained[def->trained[i]] : NULL;
-        const bool pairs = i == 0 && node->op->takes_pairs && cdl_is_bf16(node->in[0]) &&
-                           (program->kernels->tiles || !node->op->takes_rounded);
+        const bool pairs = i == 0 && node->op->bf16 >= CDL_BF16_PAIRS && cdl_is_bf16(node->in[0]) &&
+                           (program->kernels->tiles || node->op->bf16 == CDL_BF16_PAIRS);
         if (node->param[i] && cdl_rounds_to(dtype))
             CDL_TRY(cdl_round_param(program, trained, dtype, pairs, &node->param[i]));
         node->trained[i] = node->op->update ? trained : NULL;
@@ -204,7 +205,7 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
         *node->host = def->host;
     }
     node->narrow = cdl_is_narrow(node);
-    program->loops += node->op == &cdl_op_loop;
+    program->loops += node->op->role == CDL_LOOP;
     *reason = check(node, cdl_ops[def->op].signature, program->training);
     if (*reason) return CDL_ERR_PROGRAM;
     if (node->op->folds && node->n_data) CDL_TRY(cdl_fold_params(program, node));

@@ -105,7 +105,7 @@ void cdl_begin_joined(const struct cdl_program *program, const struct cdl_contex
 }
 
 bool cdl_splits_leaves(const struct cdl_node *node) {
-    return !node->learns || (!node->shared && (node->op->splits || node->op->learns_by_rows));
+    return !node->learns || (!node->shared && node->op->parts >= CDL_BY_ROWS);
 }
 
 void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,

@@ -5,7 +5,7 @@
 
 /* Whether a node can give input k a gradient. A value that only metrics read gets none. */
 static bool can_give(const struct cdl_node *node, int k) {
-    const bool has_one = node->op->is_loss || node->op->backward;
+    const bool has_one = (node->op->role == CDL_LOSS) || node->op->backward;
     if (node->op->gives && !node->op->gives(node, k)) return false;
     return has_one && !cdl_is_int(node->in[k]) && (k == 0 || node->op->all_inputs);
 }
@@ -13,7 +13,7 @@ static bool can_give(const struct cdl_node *node, int k) {
 /* Whether an output of a node gets a gradient: from the caller, or from a later node that can give
  * one. A loss needs none. */
 static bool gets_gradient(const struct cdl_node *node) {
-    bool any = node->op->is_loss;
+    bool any = (node->op->role == CDL_LOSS);
     for (int o = 0; o < node->n_out; o++)
         any |= node->out[o]->external_grad || node->out[o]->grad_possible;
     return any;
@@ -46,7 +46,7 @@ static bool find_needed(struct cdl_program *program) {
             node->in[k]->needed |= node->needs[k];
         }
         node->learns = node->has_dy && node->op->update && cdl_node_trains(node);
-        const bool learns = node->learns && !node->op->serves_inputs;
+        const bool learns = node->learns && node->op->role != CDL_TABLE;
         node->goes_back = node->op->backward && (learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || !node->op->applies_gradient || !node->op->applies_gradient(node))
@@ -109,7 +109,8 @@ static void link_sums(struct cdl_program *program) {
         node->out[kept]->grad_owner = node->in[0]->grad_owner;
         for (int o = 0; o < node->n_out; o++) {
             const struct cdl_node *writer = node->out[o]->grad_writer;
-            if (o == kept || !writer || !writer->op->can_add || writer->in[0] != node->out[o])
+            if (o == kept || !writer || writer->op->role != CDL_PICK ||
+                writer->in[0] != node->out[o])
                 continue;
             if (!first || writer > first) continue;
             program->nodes[writer - program->nodes].adds = true;
@@ -170,7 +171,7 @@ static void link_shared(struct cdl_program *program) {
         node->once = node->shared && once && !program->training;
         program->n_once += node->once;
         program->mixes_rows |= any_in && any_out;
-        program->keeps_order |= node->op->keeps_order;
+        program->keeps_order |= node->op->role == CDL_STATE;
     }
 }
 
@@ -179,7 +180,7 @@ static void link_waits(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         const bool last = i + 1 == program->n_nodes, first = i == 0;
-        bool gives = node->op->is_loss && node->in[0]->shared, gives_back = false;
+        bool gives = (node->op->role == CDL_LOSS) && node->in[0]->shared, gives_back = false;
         for (int o = 0; o < node->n_out; o++) gives |= node->out[o]->shared;
         for (int k = 0; k < node->n_in; k++) gives_back |= node->needs[k] && node->in[k]->shared;
         node->waits_forward = gives && (last || !node->shared || !program->nodes[i + 1].shared);
@@ -192,7 +193,7 @@ static void link_waits(struct cdl_program *program) {
  * node reads no pads. */
 static void link_rows(struct cdl_program *program) {
     const struct cdl_node *first = program->nodes;
-    if (program->n_nodes == 0 || program->n_inputs == 0 || first->op != &cdl_op_dense) return;
+    if (program->n_nodes == 0 || program->n_inputs == 0 || first->op->role != CDL_DENSE) return;
     const struct cdl_tensor *x = program->inputs[0];
     bool alone = first->in[0] == x && x->users == 1 && x->lines == 1 && !x->shared;
     for (int i = 0; i < program->n_outputs; i++) alone &= program->outputs[i]->owner != x;
@@ -208,7 +209,7 @@ static inline bool writes_once(const struct cdl_program *program) {
         const struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in; k++) {
             const struct cdl_node *writer = node->in[k]->grad_writer;
-            const bool carried = writer && writer->op == &cdl_op_carried;
+            const bool carried = writer && writer->op->role == CDL_CARRIED;
             if (!node->needs[k] || node->adds || adds_up(node) || carried) continue;
             if (writer != node) return false;
         }

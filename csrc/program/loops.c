@@ -5,7 +5,7 @@
 /* A carried value reads what `carry` has left, which comes later in the list. */
 static const char *join(struct cdl_node *node, size_t left) {
     const size_t behind = cdl_behind(node);
-    CDL_EXPECT(behind - 1 < left && node[behind].op == &cdl_op_carry,
+    CDL_EXPECT(behind - 1 < left && node[behind].op->role == CDL_CARRY,
                "behind: expected how far behind its carry is");
     node->in[1] = node[behind].out[0];
     node->n_in = 2;
@@ -13,16 +13,18 @@ static const char *join(struct cdl_node *node, size_t left) {
     return cdl_check_alike(node->in[1], node->out[0]);
 }
 
-static bool leaves(const struct cdl_op *op) { return op == &cdl_op_carry || op == &cdl_op_collect; }
+static bool leaves(const struct cdl_op *op) {
+    return op->role == CDL_CARRY || op->role == CDL_COLLECT;
+}
 static bool enters(const struct cdl_op *op) {
-    return op == &cdl_op_carried || op == &cdl_op_element || op == &cdl_op_captured;
+    return op->role == CDL_CARRIED || op->role == CDL_ELEMENT || op->role == CDL_CAPTURED;
 }
 
 /* Elements are as many as there are iterations. */
 static bool fits(const struct cdl_node *node, size_t iterations) {
-    const struct cdl_tensor *all = node->op == &cdl_op_element   ? node->in[0]
-                                   : node->op == &cdl_op_collect ? node->out[0]
-                                                                 : NULL;
+    const struct cdl_tensor *all = node->op->role == CDL_ELEMENT   ? node->in[0]
+                                   : node->op->role == CDL_COLLECT ? node->out[0]
+                                                                   : NULL;
     return !all || all->dims[0] == iterations;
 }
 
@@ -49,7 +51,7 @@ static const char *take(struct cdl_node *loop, struct cdl_node *node, size_t lef
                    "body: expected a bias of fewer numbers");
         if (!leaves(node->op)) node->out[o]->view = ++loop->views;
     }
-    return node->op == &cdl_op_carried ? join(node, left) : NULL;
+    return node->op->role == CDL_CARRIED ? join(node, left) : NULL;
 }
 
 const char *cdl_find_loops(struct cdl_program *program) {
@@ -59,7 +61,7 @@ const char *cdl_find_loops(struct cdl_program *program) {
         CDL_EXPECT(!alone, "expected a loop around it");
         for (int k = 0; k < loop->n_in; k++)
             CDL_EXPECT(!loop->in[k]->view, "expected no value from within a loop");
-        if (loop->op != &cdl_op_loop) continue;
+        if (loop->op->role != CDL_LOOP) continue;
         const size_t body = cdl_body_of(loop);
         CDL_EXPECT(body < (size_t)(program->n_nodes - i), "body: expected so many instructions");
         for (size_t k = 1; k <= body; k++) CDL_CHECK(take(loop, &loop[k], body - k));
@@ -91,7 +93,7 @@ static bool heard(const struct cdl_program *program, const struct cdl_tensor *le
         const struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in && !node->loop; k++)
             any |= node->needs[k] && node->in[k] == left;
-        any |= node->loop && node->op != &cdl_op_carried && node->needs[0] && node->in[0] == left;
+        any |= node->loop && node->op->role != CDL_CARRIED && node->needs[0] && node->in[0] == left;
     }
     return any;
 }
@@ -100,13 +102,13 @@ void cdl_link_loops(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes && program->loops; i++) {
         struct cdl_node *node = &program->nodes[i], *loop = (struct cdl_node *)node->loop;
         if (!loop) continue;
-        const bool joins = node->op == &cdl_op_captured && node->shared && node->goes_back;
+        const bool joins = node->op->role == CDL_CAPTURED && node->shared && node->goes_back;
         loop->waits_backward |= joins;
         node->waits_forward = node->waits_backward = false;
         loop->goes_back |= node->goes_back;
         loop->learns |= node->learns;
         if (node->goes_back || node->learns) keep(node);
-        if (node->op == &cdl_op_carry) node->begins_at_zero = !heard(program, node->out[0]);
-        if (node->op == &cdl_op_carried) node[cdl_behind(node)].is_carried_back = node->needs[1];
+        if (node->op->role == CDL_CARRY) node->begins_at_zero = !heard(program, node->out[0]);
+        if (node->op->role == CDL_CARRIED) node[cdl_behind(node)].is_carried_back = node->needs[1];
     }
 }

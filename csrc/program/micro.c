@@ -30,9 +30,8 @@ static bool may_split(const struct cdl_program *program) {
     size_t states = 0;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_op *op = program->nodes[i].op;
-        all &= op->splits && !program->nodes[i].shared;
-        windows |= op == &cdl_op_conv || op == &cdl_op_conv_transpose ||
-                   op == &cdl_op_depthwise_conv || op == &cdl_op_pool;
+        all &= op->parts >= CDL_BY_MICRO_BATCHES && !program->nodes[i].shared;
+        windows |= op->role == CDL_WINDOWS;
     }
     for (int i = 0; i < program->n_reports; i++) states += program->state_sizes[i];
     return all && windows && states <= MOST_STATES;

@@ -18,7 +18,7 @@ static size_t block_floats(const struct cdl_tensor *value) {
 
 bool cdl_is_narrow(const struct cdl_node *node) {
     bool any = false;
-    for (int v = 0; v < node->n_in + node->n_out && node->op->narrows; v++)
+    for (int v = 0; v < node->n_in + node->n_out && node->op->bf16 == CDL_BF16_THROUGH_FLOATS; v++)
         any |= cdl_is_bf16(value_of(node, v)) && !value_of(node, v)->shared;
     return any;
 }

@@ -46,7 +46,7 @@ static double work_of(const struct cdl_node *node) {
  * wants the batch, what samples share is made by more than they, and a loop looks between
  * iterations. */
 static bool may_be_cut(const struct cdl_node *node) {
-    bool shares = node->shared || node->host || node->op == &cdl_op_loop;
+    bool shares = node->shared || node->host || node->op->role == CDL_LOOP;
     for (int k = 0; k < node->n_in; k++) shares |= node->in[k]->shared;
     for (int o = 0; o < node->n_out; o++) shares |= node->out[o]->shared;
     return !shares;

@@ -98,14 +98,14 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
     for (int i = 0; i < n; i++) {
         const struct cdl_node *node = &program->nodes[i];
         /* A loss writes it while it runs forward. */
-        const int writes = node->op->is_loss ? i : end - 1 - end_of(program, i);
+        const int writes = node->op->role == CDL_LOSS ? i : end - 1 - end_of(program, i);
         for (int k = 0; k < node->n_in; k++) {
             struct life *life = life_of(lives, program, node->in[k]->grad_owner);
             if (node->needs[k] && writes < life->birth) life->birth = writes;
         }
         for (int o = 0; o < node->n_out; o++) {
             struct life *life = life_of(lives, program, node->out[o]->grad_owner);
-            const int last = node->op->wants_gradient ? end : last_use(program, i);
+            const int last = node->op->role == CDL_PROBE ? end : last_use(program, i);
             if (last > life->death) life->death = last;
         }
     }

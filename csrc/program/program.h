@@ -132,7 +132,7 @@ cdl_status cdl_plan(struct cdl_program *program);
 /* Whether the node's parameters learn, or somebody reads its gradient; whether an input gets a
  * gradient from it. */
 static inline bool cdl_node_trains(const struct cdl_node *node) {
-    bool any = node->op->wants_gradient;
+    bool any = node->op->role == CDL_PROBE;
     for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;
     return any;
 }

@@ -61,3 +61,17 @@ def test_the_binding_has_room_for_what_signatures_name():
     most = {k: int(n) for k, n in re.findall(r"CDL_MAX_(\w+) = (\d+)", source)}
     assert max(len(row.params) for row in OPS.values()) == most["PARAMS"]
     assert max(len(row.attributes) for row in OPS.values()) <= most["ATTRIBUTES"]
+
+
+def test_an_op_is_compared_by_address_in_its_own_file_alone():
+    for path in sorted(FOLDER.parent.rglob("*.[ch]")):
+        text = path.read_text()
+        for op in re.findall(r"[!=]= &cdl_op_(\w+)", text):
+            assert f"const struct cdl_op cdl_op_{op} = {{" in text, (path.name, op)
+
+
+def test_an_op_has_few_flags():
+    """What only some ops are is their role; what belongs together is an enum."""
+    body = (FOLDER / "op.h").read_text().split("struct cdl_op {")[1].split("\n};")[0]
+    flags = re.findall(r"^    bool (\w+);", body, re.MULTILINE)
+    assert len(flags) <= 9, flags
