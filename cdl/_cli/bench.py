@@ -54,7 +54,7 @@ def measure(widths: tuple[int, ...], batch: int, rows: int, seconds: float) -> l
 
 
 def run(seconds: float = 1.0, beside: Sequence[str] | None = None, page: str | None = None) -> int:
-    """Print a line a net, what it was measured on, and how long others take, in 80 columns.
+    """Print a line per net: measured and reference times, in 80 columns.
 
     Args:
         seconds: to measure each net.

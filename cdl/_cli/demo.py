@@ -70,7 +70,7 @@ def draw(
     labels: Any,
     guesses: Any,
 ) -> None:
-    """Learning curves on the left; on the right test digits under what the net took them for.
+    """Plot learning curves on the left, and test digits with their predicted class on the right.
 
     The digits are the mistakes, in red, and as many right ones as there is room for.
     """

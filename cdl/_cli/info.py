@@ -15,7 +15,7 @@ def size(n: int) -> str:
 
 
 def caches() -> str:
-    """`L1 48 KB, L2 2 MB, L3 30 MB`: what the sizes of blocks follow from."""
+    """Text of the cache sizes, by which blocks are sized: `L1 48 KB, L2 2 MB, L3 30 MB`."""
     sizes = _core.info()["caches"]
     return ", ".join(f"L{level} {size(n)}" for level, n in enumerate(sizes, 1))
 

@@ -118,7 +118,7 @@ def _sklearn(widths: tuple[int, ...], batch: int, x: Any, y: Any) -> Callable[[]
 
 
 def main(name: str, seconds: str) -> None:
-    """Measure one library, and print what was found."""
+    """Measure one library, and print the results."""
     make = {"keras": _keras, "torch": _torch, "sklearn": _sklearn}[name]
     found = []
     for _, widths, batch, rows in NETS:

@@ -18,7 +18,7 @@ _STEP = {"float64": float(np.cbrt(np.finfo(np.float64).eps)), "float32": 0.005}
 
 
 def steps(x: Array, result: Array, smallest: float) -> Array:
-    """How far to move each element of x, relative to its size.
+    """Step of each element of x, relative to its size.
 
     Args:
         x: what the function is given.
@@ -73,7 +73,7 @@ def by_sample(function: Callable[[Array], Any], x: Array, h: Array, shares: Arra
 
 
 def keeps_samples_apart(function: Callable[[Array], Any], x: Array, y: Array, h: Array) -> bool:
-    """Whether moving every other sample leaves what the function gives for those between.
+    """Whether results of samples stay equal when every other sample is moved.
 
     Args:
         function: gives numbers for each sample.

@@ -1,4 +1,4 @@
-"""Names of dtypes: which there are, which of them are floats, and what NumPy has for them.
+"""Names of dtypes: all, the floats among them, and NumPy's counterparts.
 
 bfloat16 is none of NumPy's own: arrays of it are those of the package ml_dtypes, which is needed
 when such an array comes out, and not before.

@@ -1,4 +1,4 @@
-"""Errors and warnings at the user's place: what may have been meant, and which line."""
+"""Errors and warnings at the user's line, with hints at the right name."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _say(
 
 
 def name_plainly(mixin: type) -> None:
-    """Let Python's errors about calls of a class's methods name the method alone.
+    """Set the qualified names of methods to their plain names, for Python's errors.
 
     For bases that users do not know: not `Trainer.compile()` but `compile()`. A method without a
     docstring gets that of its base here, as `help` finds bases by the qualified name.
@@ -153,7 +153,7 @@ def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
 
 
 def is_cdls(path: str) -> bool:
-    """Whether a file stands between what cdl has to say and the user's line."""
+    """Whether a file is skipped in the search for the user's line."""
     return path.startswith(_INNER)
 
 
@@ -166,7 +166,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 class Listed:
-    """Mixin: `dir` and completion show all but what its classes keep for cdl itself.
+    """Mixin: `dir` and completion hide the names that classes keep for cdl (`_inner`).
 
     What a class of the user's defines is shown under any name.
     """

@@ -1,4 +1,4 @@
-"""Keras's cache: the folder in which it keeps what it has downloaded."""
+"""Folder of Keras's cache, for downloads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def keras_home() -> str:
 
 
 def _tell_of_others(folder: str, home: str) -> None:
-    """Warn where another user may have put what is read: a home such as `/tmp` is everybody's."""
+    """Warn of a cache that other users may write to, such as one in `/tmp`."""
     try:
         found, owner = os.stat(folder), os.stat(home).st_uid
     except OSError:  # it is not there
@@ -56,7 +56,7 @@ def cache_folder(subfolder: str, cache_dir: str | os.PathLike[str] | None) -> st
 
 
 def make_writable(folder: str, owner: str) -> None:
-    """Make a folder of the cache, if it is not there.
+    """Create a folder of the cache, if it is not there.
 
     Args:
         folder: its path.

@@ -84,12 +84,12 @@ _around: list[str] = []
 
 
 def scoped(name: str) -> str:
-    """A path behind the names of the scopes around."""
+    """Path with the names of the scopes around in front."""
     return "/".join((*_around, name))
 
 
 def get_uid(prefix: str = "") -> int:
-    """How many names have begun with `prefix` so far, this one included: 1, 2, 3 ..."""
+    """Count of names with a `prefix` so far, this one included: 1, 2, 3 ..."""
     _counts[prefix] = _counts.get(prefix, 0) + 1
     return _counts[prefix]
 

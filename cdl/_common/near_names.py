@@ -1,4 +1,4 @@
-"""Which of the known names was meant by one that is not there."""
+"""Suggestions for an unknown name among the known ones."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
 
 
 def edits(a: str, b: str) -> int:
-    """How many letters are put in, left out, changed or swapped with the next one."""
+    """Edit distance: letters inserted, deleted, changed or swapped with the next one."""
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, one in enumerate(a, 1):

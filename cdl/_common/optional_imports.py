@@ -1,4 +1,4 @@
-"""Packages that cdl does without, until somebody asks for what needs them."""
+"""Optional packages, imported when they are first needed."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _IMPORTERS = ("_frozen_importlib", "importlib._bootstrap")
 
 
 def publish(there: dict[str, Any], *modules: str) -> None:
-    """Give a module a `__dir__` of its public names, and a `__getattr__` that names what it lacks.
+    """Add a `__dir__` of public names to a module, and a `__getattr__` with a helpful error.
 
     Public is what `__all__` lists. A module without one only passes on what it imports: all but
     modules and private names is public. A `__getattr__` of its own is asked first; for what it does

@@ -55,7 +55,7 @@ def changed(there: Path) -> Iterator[str]:
 
 
 def difference(there: Path) -> str | None:
-    """How the installed cdl differs from the clone, if it does."""
+    """Difference between the installed cdl and the clone, as a text; None without one."""
     with (HERE.parent / "pyproject.toml").open("rb") as file:
         own = tomllib.load(file)["project"]["version"]
     found = {

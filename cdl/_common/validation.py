@@ -17,7 +17,7 @@ from cdl._common.errors import hint
 
 
 def expected(owner: str, name: str, what: str, received: Any) -> ValueError:
-    """The error itself, for checks that are nobody else's."""
+    """Build the ValueError; the caller raises it."""
     return ValueError(f"{owner}: {name} must be {what}, got {_shown(received)}")
 
 
@@ -71,7 +71,7 @@ def whole(owner: str, name: str, value: Any) -> int:
 
 
 def exact_count(owner: str, name: str, value: Any) -> int:
-    """How many rows or tokens there are: the core reads their numbers as float32.
+    """Check a number of rows or tokens, which float32 must hold exactly.
 
     Beyond 2**24 that leaves out every other number, so that another row would be read.
     """

@@ -1,4 +1,4 @@
-"""How many numbers may be made while a file is read, whatever its config asks for.
+"""Limit of the numbers that are allocated while a file is read, whatever its config.
 
 A config is a few lines of text that may ask for a layer of 10**12 units. Who reads a file sets a
 budget that fits what the file holds; weights and metrics are counted against it before memory is
@@ -20,7 +20,7 @@ _shapes_only: ContextVar[bool] = ContextVar("shapes_only", default=False)
 
 @contextmanager
 def without_values() -> Iterator[None]:
-    """Within, no initial values are drawn and none are read; in this thread."""
+    """Context, for this thread, without drawing or reading of initial values."""
     token = _shapes_only.set(True)
     try:
         yield
@@ -29,13 +29,13 @@ def without_values() -> Iterator[None]:
 
 
 def shapes_only() -> bool:
-    """Whether nobody will look at the values of weights."""
+    """Whether only the shapes of weights are needed."""
     return _shapes_only.get()
 
 
 @contextmanager
 def limited(numbers: int) -> Iterator[None]:
-    """Within, weights and metrics may have so many numbers in all; in this thread."""
+    """Context, for this thread, with a limit of the numbers in weights and metrics."""
     token = _left.set([numbers])
     try:
         yield

@@ -97,7 +97,7 @@ def merge(program: Rewriter) -> None:
 
 
 def read_repeated(program: Rewriter) -> None:
-    """Maps read what a broadcast repeats, where it repeats each line as often as it needs."""
+    """Let maps read the input of a broadcast directly, where it repeats whole lines."""
     for i in program.instructions.of("map"):
         (y,) = i.outputs
         sources = [_repeated(program, v) for v in i.inputs]

@@ -1,1 +1,1 @@
-"""The state behind variables and their arithmetic."""
+"""State of variables, and their arithmetic."""

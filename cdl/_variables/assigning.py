@@ -18,7 +18,7 @@ def kept(variable: Any) -> list[tuple[Any, Any]]:
 
 
 def put_back(before: Iterable[tuple[Any, Any]]) -> None:
-    """Give variables what `kept` has of them."""
+    """Restore variables from the result of `kept`."""
     for put, values in before:
         put(values)
 
@@ -31,14 +31,14 @@ def drained(pairs: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
 
 
 def assign(pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Give variables their values; those before one that is refused have theirs."""
+    """Assign values to variables one by one; those before a refused one stay assigned."""
     for variable, value in pairs:
         variable.assign(value)
 
 
 @contextmanager
 def all_assigned(pairs: Iterable[tuple[Any, Any]]) -> Iterator[None]:
-    """Within this variables have these values; as before if one is refused, or the body fails.
+    """Context of assigned values; restored if one is refused, or the body fails.
 
     Args:
         pairs: a variable and its value each.
@@ -55,6 +55,6 @@ def all_assigned(pairs: Iterable[tuple[Any, Any]]) -> Iterator[None]:
 
 
 def assign_all(pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Give variables their values; none of them if one is refused."""
+    """Assign values to variables; none of them if one is refused."""
     with all_assigned(pairs):
         pass

@@ -1,4 +1,4 @@
-"""Caches of programs, and their end when a layer or a weight changes what was lowered."""
+"""Caches of programs, and their invalidation when a layer or a weight changes."""
 
 import threading
 import weakref
@@ -9,13 +9,13 @@ _lock = threading.Lock()  # a set that grows meanwhile cannot be walked
 
 
 def register_cache(cache: Any) -> None:
-    """Have `cache.forget()` called when programs are invalidated; the cache is not kept alive."""
+    """Register a weakly held cache, whose `forget()` is called when programs are invalidated."""
     with _lock:
         _caches.add(cache)
 
 
 def invalidate_programs() -> None:
-    """Forget all programs: a built layer or a weight is not what they were lowered from."""
+    """Invalidate all programs, since a built layer or a weight has changed."""
     with _lock:
         caches = list(_caches)
     for cache in caches:

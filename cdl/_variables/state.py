@@ -1,4 +1,4 @@
-"""A named array that is no weight: a learning rate, a counter, what a metric added up.
+"""Named array that is no weight, such as a learning rate, a counter or a metric's sum.
 
 It behaves as a Keras variable and as the NumPy array in it, and the compiled core knows nothing
 of it.
@@ -57,11 +57,11 @@ class State(Operators):
 
     @property
     def value(self) -> NDArray[Any]:
-        """A copy of what is kept."""
+        """Copy of the value."""
         return self._array.copy()
 
     def numpy(self) -> NDArray[Any]:
-        """A copy of what is kept."""
+        """Copy of the value, as `value`."""
         return self._array.copy()
 
     def assign(self, value: Any) -> NDArray[Any]:
@@ -83,11 +83,11 @@ class State(Operators):
         return self.value
 
     def assign_add(self, value: Any) -> NDArray[Any]:
-        """Add `value` to what is kept."""
+        """Add a number or array to the value."""
         return self.assign(self._array + np.asarray(value))
 
     def assign_sub(self, value: Any) -> NDArray[Any]:
-        """Subtract `value` from what is kept."""
+        """Subtract a number or array from the value."""
         return self.assign(self._array - np.asarray(value))
 
     def __float__(self) -> float:

@@ -179,7 +179,7 @@ class CallbackList(Listed):
             callback.on_epoch_begin(epoch, _given(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Pass the event on to all; they share one dict, so that what one adds reaches the next."""
+        """Pass the event on to all, in order, with one dict that each may extend."""
         logs = _given(logs)
         for callback in self._called:
             callback.on_epoch_end(epoch, logs)

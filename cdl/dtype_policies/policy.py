@@ -40,7 +40,7 @@ class DTypePolicy:
 
     @property
     def compute_dtype(self) -> str:
-        """The dtype of what the layer gives, to which its inputs are cast."""
+        """Dtype of the computation and outputs, to which inputs are cast."""
         return self._compute_dtype
 
     @property

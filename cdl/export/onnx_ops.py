@@ -123,7 +123,7 @@ def _broadcast_batch(g: "Graph", i: "Instruction") -> str:
 
 
 def _aligned(g: "Graph", x: "Value", axes: int) -> str:
-    """A value with so many axes behind that of the batch, the first of size 1."""
+    """Value with so many axes after the batch, the first ones of size 1."""
     missing = (1,) * (axes - len(x.shape))
     return g.reshaped(g.ref(x), missing + x.shape, x.shared) if missing else g.ref(x)
 

@@ -101,7 +101,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         self.bias_constraint = constraints.get(bias_constraint)
 
     def build(self, input_shape: Shape) -> None:
-        """Make kernel and bias."""
+        """Create kernel and bias from the equation."""
         of_x, of_kernel, of_y = self._letters(len(input_shape))
         sizes = self._sizes(of_x, of_y, input_shape)
         unknown = [letter for letter in of_kernel if sizes.get(letter) is None]

@@ -315,7 +315,7 @@ class Weighted(Tracking, Quantizing):
 
     @property
     def non_trainable_variables(self) -> list[Any]:
-        """Those of `variables` that training leaves alone: all if the layer is not trainable."""
+        """Members of `variables` that training leaves alone: all if the layer is not trainable."""
         if not self._trainable:
             return self.variables
         trained, others = self._sorted_variables()

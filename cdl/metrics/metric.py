@@ -331,7 +331,7 @@ class MeanMetricWrapper(Mean):
 
 
 def _states_in(values: Iterable[Any], kinds: tuple[type, ...]) -> Iterator[Any]:
-    """The states among values, those of metrics, and in what lists, tuples and dicts hold."""
+    """States among values, those of metrics, and those in lists, tuples and dicts."""
     for value in values:
         if isinstance(value, kinds):
             yield value

@@ -62,7 +62,7 @@ class ForeignWeights:
                 variable.assign(self.given[variable])
 
     def write(self, variables: Iterable[Variable]) -> None:
-        """Give weights whose Variables have changed their values."""
+        """Copy changed values of the mirrors to the foreign weights."""
         for variable in variables:
             if variable in self.given:
                 _write(self.given[variable], variable.numpy())

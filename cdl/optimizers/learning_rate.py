@@ -147,7 +147,7 @@ def checked_rate(owner: str, rate: Any) -> Any:
 
 
 def refuse_negative(owner: str, rate: Any, source: str = "") -> None:
-    """ValueError for a rate that is negative or NaN; `source` is what gave it."""
+    """Check that a rate is not negative or NaN; `source` is its origin in the error."""
     if not rate >= 0:
         must = "not be negative" if rate < 0 else "be a number"
         given = f" from {source}" if source else ""

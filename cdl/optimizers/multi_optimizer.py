@@ -206,7 +206,7 @@ class MultiOptimizer(Optimizer):
                 )
 
     def build(self, var_list: Sequence[Any]) -> None:
-        """Give each weight to its optimizer, and build these; again for the same is nothing."""
+        """Assign each weight to its optimizer, and build these; a second call does nothing."""
         if not self.built:
             weights: dict[int, list[Any]] = {}
             for variable in var_list:

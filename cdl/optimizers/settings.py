@@ -70,7 +70,7 @@ class Settings:
 
 @functools.lru_cache(64, typed=True)  # many a program builds hundreds with the same ones
 def _check(cls: type[Optimizer], **settings: Any) -> None:
-    """Make an optimizer of one of cdl's classes, which checks its arguments."""
+    """Create an optimizer of one of cdl's classes, which checks its arguments."""
     cls(learning_rate=0.0, name=cls.__name__, **settings)
 
 

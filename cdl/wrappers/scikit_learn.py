@@ -78,7 +78,7 @@ class _Wrapper(_BASE.BaseEstimator):
         return {name: v for name, v in self.sk_params.items() if name in names} | given
 
     def fit(self, x: Any, y: Any, **kwargs: Any) -> Any:
-        """Make a model and train it.
+        """Create a model and train it.
 
         Args:
             x: the samples.
@@ -121,7 +121,7 @@ class KerasClassifier(_BASE.ClassifierMixin, _Wrapper):
     """
 
     def fit(self, x: Any, y: Any, **kwargs: Any) -> Any:
-        """Make a model and train it; see `_Wrapper.fit`.
+        """Create a model and train it; see `_Wrapper.fit`.
 
         Raises:
             ValueError: y of another shape than (n,), (n, 1) or (n, classes).

@@ -1,1 +1,1 @@
-"""Layers whose windows move over images, with weights for what they see."""
+"""Convolution layers: learned kernels over windows of sequences, images and volumes."""

@@ -64,7 +64,7 @@ class Concatenate(Merge):
         return operator_of("concatenate")(inputs, axis=self.axis)
 
     def call(self, inputs: Any) -> Any:
-        """The inputs one behind the other."""
+        """Inputs concatenated along the axis."""
         return self._merge_function(list(inputs))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:

@@ -40,7 +40,7 @@ class Merge(Layer):
         self.supports_masking = True
 
     def check_input(self, shape: Shape) -> None:
-        """Refuse what is no list of inputs, and shapes that do not fit each other.
+        """Check for a list of inputs of broadcastable shapes; ValueError.
 
         Raises:
             ValueError: they do not fit.

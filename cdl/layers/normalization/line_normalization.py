@@ -104,7 +104,7 @@ class LayerNormalization(AlongLines, Scaled):
         self.autocast = False
 
     def build(self, input_shape: Shape) -> None:
-        """Make the weights for inputs with those sizes of the axes."""
+        """Create the weights for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
         axes = _normalized_axes(self, shape)
         self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
@@ -155,7 +155,7 @@ class RMSNormalization(AlongLines):
         self.epsilon = number("RMSNormalization", "epsilon", epsilon, low=0.0)
 
     def build(self, input_shape: Shape) -> None:
-        """Make the scale for inputs with those sizes of the axes."""
+        """Create the scale for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
         axes = _normalized_axes(self, shape)
         several = isinstance(self.axis, (list, tuple))

@@ -112,7 +112,7 @@ class VocabularyLayer(HostLayer):
             Path(dir_path, name).write_bytes(text.encode("utf-8"))
 
     def load_assets(self, dir_path: str | os.PathLike[str]) -> None:
-        """Read the vocabulary, if it is not in the config, from what `save_assets` wrote.
+        """Load the vocabulary, if it is not in the config, from the files of `save_assets`.
 
         Raises:
             FileNotFoundError: there is no such file in the folder.

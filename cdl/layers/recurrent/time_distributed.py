@@ -51,7 +51,7 @@ class TimeDistributed(Wrapper):
         self._build_shape = tuple(input_shape)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the layer's output with the axis of the steps behind the first."""
+        """Output shape of the layer with the axis of the steps after the first."""
         shape = self.layer.compute_output_shape(self._of_step(input_shape))
         return (shape[0], input_shape[1], *shape[1:])
 

@@ -82,7 +82,7 @@ def _no_element(elements: Any) -> Any:
 
 
 def _none_of(result: Any) -> Any:
-    """No results of the shapes of one, stacked."""
+    """Empty stack of results of the shapes of one."""
     return tree.map_structure(
         lambda x: x if x is None else np.zeros((0, *np.shape(x)), np.asarray(x).dtype), result
     )

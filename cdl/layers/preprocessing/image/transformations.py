@@ -184,7 +184,7 @@ class Transformations(Layer):
     def _moved_boxes(
         self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
     ) -> tuple[Any, Any]:
-        """Where boxes "xyxy" are after the change, and their labels: the same arrays if nowhere."""
+        """Boxes "xyxy" after the change, and their labels; the same arrays without one."""
         del drawn, size
         return boxes, labels
 
