@@ -148,7 +148,7 @@ class Steps:
         self._lock = threading.Lock()  # of these: what one thread has set, no other overwrites
 
     def make(self, gradients: Iterable[Any], rate: float, step: int) -> None:
-        """Make one step."""
+        """Make one step by the gradients."""
         with self._lock:
             for parameter, array in zip(self._gradients, gradients, strict=True):
                 parameter.set(array)
