@@ -94,6 +94,16 @@ def test_docstrings_begin_with_their_subject_in_four_words_or_more(part):
 
 
 @pytest.mark.parametrize("part", ROOMS)
+def test_docstrings_name_files_that_exist(part):
+    users = {"script.py", "train.py"}  # of whoever runs `python -m cdl.scripts`
+    there = {path.name for path in HOME.rglob("*.py")} | users
+    text = "".join(path.read_text() for path in sources(part))
+    docstrings = re.findall(r'""".*?"""', text, re.S)
+    named = {name for each in docstrings for name in re.findall(r"\b\w+\.py\b", each)}
+    assert not (gone := named - there), gone
+
+
+@pytest.mark.parametrize("part", ROOMS)
 def test_comments_begin_with_their_subject(part):
     wrong = []
     for path in sources(part):

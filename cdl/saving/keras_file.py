@@ -2,7 +2,7 @@
 
 It is a zip file that holds `metadata.json`, `config.json` and `model.weights.h5`, stored as they
 are, the vocabularies of layers below `assets`, and `random_state.json`, which Keras does not look
-at: see randomness.py. What a config may bring in is in _configs/serialization.py: no code, and no
+at: see random_state.py. What a config may bring in is in _configs/serialization.py: no code, and no
 module of the file's choice.
 """
 

@@ -1,7 +1,8 @@
 """`.weights.h5` files: variables of a model and its optimizer, in Keras's layout.
 
-Each part of a model (see parts.py) is a group with a group `vars`, in which datasets `0`, `1` ...
-are its variables in order. So a file fits every model of the same make, whatever its layers' names.
+Each part of a model (see variable_paths.py) is a group with a group `vars`, in which datasets `0`,
+`1` ... are its variables in order. So a file fits every model of the same make, whatever its
+layers' names.
 """
 
 from __future__ import annotations

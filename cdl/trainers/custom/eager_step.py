@@ -3,7 +3,7 @@
 A program is made of what code did with symbolic tensors. So that prints, breakpoints and checks in
 the `call` of a layer see numbers too, it is called once more for each batch, with the very arrays
 that the program has in that place; what it gives is not used. Losses and metrics are not traced
-at all then; the gradient of a loss in `cdl.ops` is exact all the same (whole_batches.py).
+at all then; the gradient of a loss in `cdl.ops` is exact all the same (`BatchLoss` in losses.py).
 """
 
 import weakref
