@@ -51,16 +51,16 @@ CDL_INLINE float min_f(float x, float y) { return x < y ? x : y; }
  * = 1 - d y, y (1 + e + e^2) leaves e^3 and the last step its square. Above 2^125 d counts as
  * 2^125, whose reciprocal is still a normal number. */
 #if defined(CDL_FUSED)
-CDL_INLINE float inverse_root_f(float d) {
+CDL_INLINE float minus_inverse_root_f(float d) { /* the sign is in the constant, for nothing */
     const float below = d > 0x1p125f ? 0x1p125f : d;
-    float y = float_of_bits(0x7ef311c7 - bits_of_float(below));
-    const float e = fma_f(below, -y, 1.0f);
+    float y = float_of_bits((int32_t)(0xfef311c7U - (uint32_t)bits_of_float(below)));
+    const float e = fma_f(below, y, 1.0f);
     y = fma_f(y, fma_f(e, e, e), y);
-    return fma_f(y, fma_f(below, -y, 1.0f), y);
+    return fma_f(y, fma_f(below, y, 1.0f), y);
 }
-CDL_INLINE float over_root_f(float a, float d) { return a * inverse_root_f(d); }
+CDL_INLINE float over_root_f(float a, float d) { return -a * minus_inverse_root_f(d); }
 CDL_INLINE float less_over_root_f(float w, float a, float d) { /* w - a / d */
-    return fma_f(-a, inverse_root_f(d), w);
+    return fma_f(a, minus_inverse_root_f(d), w);
 }
 #else
 CDL_INLINE float over_root_f(float a, float d) { return a / d; }
