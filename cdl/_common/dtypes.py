@@ -35,7 +35,7 @@ def set_floatx(name: str) -> None:
 
 
 def standardize_dtype(dtype: Any) -> str:
-    """The name of a dtype, of whatever spelling; None is `floatx()`.
+    """Canonical name of a dtype, in any spelling; None is `floatx()`.
 
     Args:
         dtype: a dtype, its name, or Python's type of numbers.

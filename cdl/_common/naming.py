@@ -57,7 +57,7 @@ class FreeNames:
 
 
 class name_scope:  # noqa: N801 - Keras's name
-    """Variables that are made within, but not by layers, have its name in front of their path.
+    """Context that puts a name before the paths of variables made within, but not by layers.
 
     Args:
         name: without '/'.
@@ -95,7 +95,7 @@ def get_uid(prefix: str = "") -> int:
 
 
 def clear_session(free_memory: bool = True) -> None:
-    """Start the counting of names again.
+    """Reset the counters of automatic names.
 
     Args:
         free_memory: as in Keras; here memory goes with the last reference to a model, so there is

@@ -20,7 +20,7 @@ _scoped: ContextVar[Mapping[str, Any] | None] = ContextVar("custom_objects", def
 def register_keras_serializable(
     package: str = "Custom", name: str | None = None
 ) -> Callable[[Thing], Thing]:
-    """A decorator that makes a class or function known, so that configs with it can be read.
+    """Decorator that registers a class or function, so that configs with it can be read.
 
     It is known as `package>name`, which is what `get_registered_name` gives and what configs hold.
 
@@ -58,7 +58,7 @@ def register_keras_serializable(
 
 
 class CustomObjectScope:
-    """`with CustomObjectScope({"Mine": Mine}):` configs and names find `Mine` by that name.
+    """Context in which configs and names find custom objects: `{"Mine": Mine}`.
 
     A scope within another one hides it.
 
@@ -91,12 +91,12 @@ custom_object_scope = CustomObjectScope
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """All that is registered, by registered name: the dictionary itself, which may be changed."""
+    """All registered objects, by registered name: the dictionary itself, which may be changed."""
     return _objects
 
 
 def get_registered_name(obj: Any) -> str:
-    """The registered name of a class or function; its own if it is not registered.
+    """Registered name of a class or function; its own if it is not registered.
 
     Args:
         obj: a class or function.

@@ -78,7 +78,7 @@ def keras_module_of(thing: Any) -> str | None:
 
 
 def serialize(obj: Any) -> Any:
-    """The config of an object that has a `get_config`, or of a named function.
+    """Config of an object with a `get_config`, or of a named function.
 
     None, numbers and strings are themselves; containers are walked through.
 
@@ -170,7 +170,7 @@ def _module_of(cls: type) -> str | None:
 def deserialize(
     config: Any, custom_objects: Mapping[str, Any] | None = None, safe_mode: bool = True
 ) -> Any:
-    """The object that a config of `serialize`, or of Keras, describes.
+    """Object of a config of `serialize`, or of Keras.
 
     Args:
         config: what `serialize` gave. Plain values, and containers of configs, are read too.
