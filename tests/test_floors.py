@@ -54,7 +54,7 @@ LOOKS_UP = {
 C_FLOORS = ["base", "kernels", "isa", "learn", "products", "ops", "program", "roof"]
 # Files that may be longer than 500 lines, how long, and why.
 LONGER: dict[str, tuple[int, str]] = {
-    "cdl/trainers/trainer.py": (525, "the methods that users call most, with an example each"),
+    "cdl/trainers/trainer.py": (527, "the methods that users call most, with an example each"),
 }
 
 

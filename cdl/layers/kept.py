@@ -181,6 +181,10 @@ class Watch:
 
     Args:
         layer: the model; it is not held.
+
+    Attributes:
+        steady: the count of attributes up to which `holds` is true without a look; -1 if layers of
+            the user's are to be compared.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -188,6 +192,7 @@ class Watch:
         self._layer = weakref.ref(layer)
         self._snapshot = Snapshot(layer)
         self._inside = self._snapshot.of_users()
+        self.steady = -1 if self._inside else self._seen
 
     def holds(self) -> bool:
         """Whether the layers still have the same attributes."""
@@ -201,6 +206,7 @@ class Watch:
         if layer is None or not self._snapshot.holds(layer):
             return False
         self._seen = now
+        self.steady = -1 if self._inside else now
         return True
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cdl import data, tree
 from cdl._common.dtypes import LOW
 from cdl._common.validation import check_batches
-from cdl._core import Executor
+from cdl._core import Executor, attributes_set
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
@@ -86,22 +86,22 @@ class Predictors:
         if self._batch is not None:
             self.at_once = range(self._batch, min(self._batch, FEW) + 1)
         self._draws = self.program.draws
-        # Of the one input of a model that gives one array; None for others, which pack theirs, and
-        # for those that draw numbers, other ones in each call.
-        self._row_shape: tuple[int, ...] | None = None
+        # Shape of a row of the one input of a model that gives one array; None for others, which
+        # pack theirs, and for those that draw numbers, other ones in each call.
+        self.row_shape: tuple[int, ...] | None = None
         takes_arrays = not self._draws and not model._has_host_part()
         if len(self.program.inputs) == len(self.program.outputs) == 1 and takes_arrays:
             packed = model._packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
-                self._row_shape = rows[0] if rows is not None else model._input_infos()[0].row
+                self.row_shape = rows[0] if rows is not None else model._input_infos()[0].row
         self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
             info.dtype if info.dtype == "bool" or info.dtype.lstrip("u").startswith("int") else None
             for info in model._output_infos()
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
-            self._row_shape = None
+            self.row_shape = None
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(FEW)
         self._others: dict[int, Executor | _Merging] = {}
@@ -113,14 +113,9 @@ class Predictors:
         self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer
         register_cache(self)
 
-    @property
-    def row_shape(self) -> tuple[int, ...] | None:
-        """Shape of a row for the fast path; None: see `predict`."""
-        return self._row_shape if self._row_shape and self.watch.holds() else None
-
     def forget(self) -> None:
         """Invalidate these, so that the model makes others."""
-        self.outdated, self._row_shape = True, None
+        self.outdated, self.row_shape = True, None
 
     @property
     def bytes(self) -> int:
@@ -132,6 +127,7 @@ class Predictors:
         return (
             type(x) is np.ndarray
             and x.shape[1:] == self.row_shape
+            and (self.watch.steady == attributes_set() or self.watch.holds())
             and x.shape[0] in self.at_once
             and x.dtype.kind in REAL_KINDS
         )

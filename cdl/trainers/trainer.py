@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import hint, hinted, shown_as, warn
 from cdl._common.overriding import overrides
+from cdl._core import attributes_set
 from cdl._ir.program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
@@ -473,17 +474,18 @@ class Trainer(OlderMethods, CompiledState):
             named = ", ".join(misspelt)
             raise TypeError(f"predict() got an unexpected keyword argument {named!r}{near}")
         made = self._predictors_made
-        if made is not None and type(x) is np.ndarray:
-            shape = x.shape
-            if (
-                shape[1:] == made.row_shape
-                and (rows := shape[0]) in made.at_once
-                and x.dtype.kind in REAL_KINDS
-                and steps is callbacks is None
-                and (batch_size is None or (type(batch_size) is int and batch_size >= rows))
-                and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
-            ):
-                return (made.few if rows <= FEW else made.of(MANY)).predict((x,))
+        if (
+            made is not None
+            and type(x) is np.ndarray
+            and (shape := x.shape)[1:] == made.row_shape
+            and (made.watch.steady == attributes_set() or made.watch.holds())
+            and (rows := shape[0]) in made.at_once
+            and x.dtype.kind in REAL_KINDS
+            and steps is callbacks is None
+            and (batch_size is None or (type(batch_size) is int and batch_size >= rows))
+            and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
+        ):
+            return (made.few if rows <= FEW else made.of(MANY)).predict((x,))
         model, x = self._taking(x, "predict")
         with ranks.run():
             return predict.predict(model, x, batch_size, verbose, steps, callbacks)
