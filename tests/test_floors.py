@@ -179,6 +179,39 @@ def test_what_contributing_says_where_to_find_is_there():
         assert re.search(rf"\b{function}\(", found.read_text()), f"{function} in {path}"
 
 
+def map_of_the_core(folder: str) -> dict[str, set[str]]:
+    """The files that CONTRIBUTING.md names in each row of the table of a folder of csrc/."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = text[text.index(f"| `csrc/{folder}/` |") :].split("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    return {
+        cells[0].strip(): set(re.findall(r"`(\w+\.(?:c|h|def))`", " ".join(cells)))
+        for cells in rows
+    }
+
+
+@pytest.mark.parametrize("folder", ["ops", "products", "program"])
+def test_the_map_of_the_core_names_each_file(folder):
+    named = set().union(*map_of_the_core(folder).values())
+    there = {path.name for path in (CSRC / folder).iterdir()}
+    assert not (gone := named - there), gone
+    named |= {name.replace(".c", ".h") for name in named}  # a name stands for both
+    assert not (missing := there - named), missing
+
+
+def test_the_map_of_the_core_has_each_op_in_its_family():
+    ops = (CSRC / "ops" / "ops.def").read_text()
+    _, *sections = re.split(r"/\* ---- ([\w, ]+).*? ---- \*/", ops)
+    files = {path: code_of(path) for path in (CSRC / "ops").glob("*.c")}
+    families = map_of_the_core("ops")
+    for family, rows in zip(sections[::2], sections[1::2], strict=True):
+        for op in re.findall(r"OP\((\w+)", rows):
+            homes = {
+                p.name for p, code in files.items() if f"const struct cdl_op cdl_op_{op} " in code
+            }
+            assert homes and homes <= families[family.strip()], f"{op} of {family}"
+
+
 def test_the_binding_includes_only_the_roof_and_imports_nothing_of_cdl():
     text = "".join(path.read_text() for path in CYTHON)
     headers = set(re.findall(r'cdef extern from "([^"<]+)"', text))
