@@ -80,7 +80,7 @@ def scan(n: int):
     return Model(first, Dense(4)(carry))
 
 
-# What is made, how its size is called, and the largest one that takes no minutes.
+# Builders of models by kind, the name of their size, and the largest one that takes no minutes.
 KINDS: dict[str, tuple[Callable, str, int]] = {
     "stack": (stack, "layers", 30_000),
     "added": (added, "layers", 30_000),

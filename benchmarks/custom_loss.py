@@ -24,7 +24,7 @@ WAYS = ("by name", "cdl.ops", "NumPy", "not traced")
 
 
 def losses() -> dict[str, object]:
-    """The same loss, in each way."""
+    """A cross-entropy of one's own, in each way to write it."""
     from cdl import ops
 
     def in_ops(y, p):

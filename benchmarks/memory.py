@@ -1,4 +1,4 @@
-"""What training and predicting hold on to.
+"""Memory in use by training and predicting.
 
     python -m benchmarks.memory [--peers cdl torch] [--gigabytes 2] [--models 1000] [--keep]
 
@@ -79,7 +79,7 @@ def fit(settings: dict) -> dict:
 
 
 def train_images(settings: dict) -> dict:
-    """The same of cifar_vgg, batch 64: weights, m and v need 3.5 MB, activations some 40."""
+    """Memory of training cifar_vgg, batch 64: weights, m and v need 3.5 MB, activations some 40."""
     before = status("RssAnon")
     peers.PEERS[settings["peer"]].load()
     with Watch() as watch:

@@ -90,7 +90,7 @@ def measure(threads: int, options: argparse.Namespace) -> list[dict]:
 
 
 def tables(found: list[dict]) -> str:
-    """Microseconds a step."""
+    """A table in microseconds a step."""
     return nets.tables(found, "microseconds", "a step", 1e6, 0)
 
 

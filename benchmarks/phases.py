@@ -1,4 +1,4 @@
-"""What a training step spends its time on: gather, products, loss, update, the rest.
+"""Shares of a training step's time: gather, products, loss, update, the rest.
 
     python -m benchmarks.phases [--cases tiny seed 100-64-10/32/tanh] [--seconds 3] [--keep]
 

@@ -113,7 +113,7 @@ def prepared(case, rows: int):
 
 
 def inside() -> None:
-    """What runs under callgrind: each call is counted three times, without the collector.
+    """Count each call under callgrind three times, without the garbage collector.
 
     The clock, which goes fifty times too fast here, neither cuts an epoch nor asks for signals.
     """

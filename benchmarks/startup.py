@@ -1,4 +1,4 @@
-"""What it costs to begin: imports, and a whole process that trains a net.
+"""Costs of a start: imports, and a whole process that trains a net.
 
     python -m benchmarks.startup [--rounds 5] [--keep]
 
@@ -84,7 +84,7 @@ def environment(peer: str) -> dict[str, str]:
 
 
 def import_seconds(peer: str, statement: str) -> float:
-    """After NumPy's."""
+    """Seconds of an import after NumPy's."""
     code = (
         f"import numpy, time; start = time.perf_counter(); {statement}; "
         "print(time.perf_counter() - start, file=__import__('sys').stderr)"

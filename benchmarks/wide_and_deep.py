@@ -112,12 +112,12 @@ def measure(threads: int, options: argparse.Namespace) -> list[dict]:
 
 
 def tables(found: list[dict]) -> str:
-    """Seconds an epoch."""
+    """A table in seconds an epoch."""
     return nets.tables(found, "seconds", "an epoch")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How much of the data."""
+    """Add the option for the rows of data."""
     parser.add_argument("--rows", type=int, help="flights to use; all by default")
 
 

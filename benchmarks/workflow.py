@@ -139,7 +139,7 @@ def tables(found: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workflow", description=__doc__)
     command.add_options(parser, rounds=1)
     parser.add_argument("--rows", type=int, default=ROWS, help="default: %(default)s")

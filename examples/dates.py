@@ -82,7 +82,7 @@ def build(read: int, write: int) -> tuple[cdl.Model, cdl.Model, cdl.Model]:
 def translate(
     encoder: cdl.Model, step: cdl.Model, texts: np.ndarray, letters: str
 ) -> tuple[list[str], np.ndarray]:
-    """What the decoder writes, the most likely letter at each place; and where it looked for it."""
+    """The decoder's texts, by the most likely letter at each place, and its attention weights."""
     state, seen = encoder.predict(texts, verbose=0)
     last = np.full((len(texts), 1), letters.index(START) + 1, np.int32)
     found, looked = [], []

@@ -34,7 +34,7 @@ def draw(history: cdl.callbacks.History, file: str) -> None:
 
 
 def train(epochs: int, batch_size: int, picture: str | None) -> float:
-    """The same script as without it."""
+    """Train on one process or on several: the lines are those of one process."""
     cdl.utils.set_random_seed(0)
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype("float32")

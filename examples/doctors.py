@@ -25,7 +25,7 @@ from cdl.sklearn import CDLRegressor
 
 
 def load() -> tuple[pd.DataFrame, pd.Series]:
-    """What is known of each person and year, and the number of visits."""
+    """The features of each person and year, and the number of visits."""
     package = importlib.util.find_spec("statsmodels")
     if package is None or not package.submodule_search_locations:
         raise ImportError("doctors.py needs the data: pip install statsmodels")

@@ -56,19 +56,19 @@ class Block(layers.Layer):
         return self.think(x + self.attend(y, y, use_causal_mask=True))
 
     def think(self, x):
-        """The dense net."""
+        """The feed-forward part of the block."""
         return x + self.dense[1](self.dense[0](self.norms[1](x)))
 
 
 class Step(layers.Layer):
-    """The same block for one letter, with keys and values of those before in a cache."""
+    """A block for one letter, with keys and values of the letters before in a cache."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
         self.block = block
 
     def call(self, x, here, seen, keys, values):
-        """What the block gives, and the cache with key and value of this letter, too."""
+        """The block's output, and the cache with this letter's key and value in it."""
         attend, y = self.block.attend, self.block.norms[0](x)
         keys = ops.where(here, attend.key_dense(y), keys)
         values = ops.where(here, attend.value_dense(y), values)
@@ -112,7 +112,7 @@ class Writer:
         self.forget()
 
     def forget(self) -> None:
-        """Begin a text."""
+        """Begin a text with an empty cache."""
         shape = (1, LENGTH, HEADS, WIDTH // HEADS)
         self.place, self.caches = 0, [np.zeros(shape, np.float32) for _ in range(2 * BLOCKS)]
 

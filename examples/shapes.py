@@ -38,7 +38,7 @@ def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def block(x, filters: int):
-    """Two convolutions."""
+    """Two convolutions with batch normalization and ReLU."""
     for _ in range(2):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
         x = layers.BatchNormalization(momentum=0.9)(x)

@@ -24,7 +24,7 @@ from cdl import layers
 
 
 class HyperParameters:
-    """What a `build_model` draws from; `values` says what it got."""
+    """Random hyperparameters for a `build_model`; `values` has those that it drew."""
 
     def __init__(self, source: random.Random) -> None:
         self._source = source

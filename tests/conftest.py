@@ -1,4 +1,4 @@
-"""What every test may ask for: a fresh interpreter, and the tree itself."""
+"""Fixtures of all tests: a fresh interpreter, the root folder, checks of settings and files."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def seeded(request: pytest.FixtureRequest) -> None:
         bits.state = _states.setdefault(id(generator), bits.state)
 
 
-# What cdl and processes of tests read; imports set others, in whichever test comes first.
+# Variables that cdl and processes of tests read; imports set others, in whichever test comes first.
 VARIABLES = (
     *(b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS", b"MKL_NUM_THREADS", b"LOKY_MAX_CPU_COUNT"),
     *(b"CDL_ISA", b"CDL_CACHE", b"CDL_DISTRIBUTION_TIMEOUT", b"KERAS_HOME", b"HOME", b"TMPDIR"),
@@ -65,7 +65,7 @@ VARIABLES = (
 
 
 def process_settings() -> dict[str, Any]:
-    """What later tests, and the processes that they start, find as a test leaves it."""
+    """The settings of the process that later tests, and processes that they start, inherit."""
     variables = os.environ._data  # type: ignore[attr-defined] # os.environ takes 20 times as long
     threads = _core.limit_threads(0)
     _core.limit_threads(threads)

@@ -19,7 +19,7 @@ PAGES = [
     str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if path.parent.name != "gallery"
 ]
 PAGES = sorted([*PAGES, "gallery/notebook.md"])
-# What a page needs beside scikit-learn.
+# Packages that a page needs beside scikit-learn.
 NEEDS = {
     "get-started/keras.md": ["pandas"],
     "get-started/scikit-learn.md": ["pandas"],

@@ -14,14 +14,14 @@ from keras_names import divided
 
 import cdl
 
-# What a docstring may say in place of arguments that it shares with a base or another function.
+# References to a base or another function in place of arguments that it shares with it.
 SHARED = re.compile(
     r"[Ff]urther arguments are those of|[Aa]rguments as in|[Ss]ee `|as in `|same as"
 )
 
 
 def public_things():
-    """What Keras has too, and cdl's own at the top, each once."""
+    """The public names of Keras in cdl, and those at the top of cdl, each once."""
     pairs = [("", name) for name in cdl.__all__ if name != "__version__"]
     found = {}
     pairs += [
@@ -38,8 +38,12 @@ def public_things():
 THINGS = public_things()
 
 HOME = Path(cdl.__file__).parent
-# All parts of cdl/: their docstrings, private ones too, and comments begin with their subject.
+ROOT = Path(__file__).parent.parent
+# All parts of cdl/, and the other folders of Python: their docstrings, private ones too, and
+# comments begin with their subject.
+OTHERS = ("benchmarks", "docs", "examples", "tests", "tools")
 ROOMS = sorted({path.relative_to(HOME).parts[0] for path in HOME.rglob("*.py")})
+FOLDERS = [*(HOME / room for room in ROOMS), *(ROOT / name for name in OTHERS)]
 CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
 
 
@@ -73,17 +77,16 @@ def raises(function):
     )
 
 
-def sources(part):
-    """The files of a part of cdl/."""
-    home = HOME / part
-    return [home] if home.is_file() else sorted(home.rglob("*.py"))
+def sources(folder):
+    """The files of Python in a folder, or the file itself."""
+    return [folder] if folder.is_file() else sorted(folder.rglob("*.py"))
 
 
-@pytest.mark.parametrize("part", ROOMS)
-def test_docstrings_begin_with_their_subject_in_four_words_or_more(part):
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_docstrings_begin_with_their_subject_in_four_words_or_more(folder):
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     wrong, seen = [], 0
-    for path in sources(part):
+    for path in sources(folder):
         for node in ast.walk(ast.parse(path.read_text())):
             text = ast.get_docstring(node) if isinstance(node, documented) else None
             seen += text is not None
@@ -93,20 +96,20 @@ def test_docstrings_begin_with_their_subject_in_four_words_or_more(part):
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("part", ROOMS)
-def test_docstrings_name_files_that_exist(part):
+@pytest.mark.parametrize("folder", FOLDERS[: len(ROOMS)], ids=lambda path: path.name)
+def test_docstrings_name_files_that_exist(folder):
     users = {"script.py", "train.py"}  # of whoever runs `python -m cdl.scripts`
     there = {path.name for path in HOME.rglob("*.py")} | users
-    text = "".join(path.read_text() for path in sources(part))
+    text = "".join(path.read_text() for path in sources(folder))
     docstrings = re.findall(r'""".*?"""', text, re.S)
     named = {name for each in docstrings for name in re.findall(r"\b\w+\.py\b", each)}
     assert not (gone := named - there), gone
 
 
-@pytest.mark.parametrize("part", ROOMS)
-def test_comments_begin_with_their_subject(part):
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_comments_begin_with_their_subject(folder):
     wrong = []
-    for path in sources(part):
+    for path in sources(folder):
         lines = path.read_text().splitlines()
         for number, line in enumerate(lines):
             text = line.strip()

@@ -1,4 +1,4 @@
-"""What notebooks show of layers, optimizers and weights."""
+"""HTML that notebooks show for layers, optimizers and weights."""
 
 import html.parser
 

@@ -1,4 +1,4 @@
-"""What Keras has is here by the same name, or cdl says what is near."""
+"""Public names of Keras are there, or the error says what is near."""
 
 import importlib
 import re

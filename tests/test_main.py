@@ -90,7 +90,7 @@ def test_bench_prints_a_table_of_this_machine_and_of_what_is_installed(run_pytho
 
 
 class Page(HTMLParser):
-    """What a page consists of: elements and their attributes."""
+    """The elements of a page and their attributes."""
 
     def __init__(self, text):
         super().__init__()

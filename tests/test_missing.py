@@ -1,4 +1,4 @@
-"""What cdl does not have it names, with what is near."""
+"""Names of Keras that cdl lacks raise an error that says what is near."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""What `cdl` itself offers, and when it is loaded."""
+"""Names that `cdl` itself offers, and the time at which each is loaded."""
 
 import importlib
 import inspect

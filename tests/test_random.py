@@ -21,7 +21,7 @@ DRAWS = {
     "binomial": lambda seed: random.binomial(N, 10, 0.3, seed=seed),
     "gamma": lambda seed: random.gamma(N, 3.0, seed=seed),
 }
-# What they should be on the average, and the dtype.
+# Expected means, and the dtype.
 MEANS = {
     "normal": (1.0, "float32"),
     "uniform": (1.0, "float32"),

@@ -382,7 +382,7 @@ def test_optional_imports_are_survived(script):
 
 
 def test_other_processes_keep_their_keras(script):
-    """What a script starts, and whoever imports cdl, sees the Keras that is installed, if any."""
+    """Processes that a script starts, and programs that import cdl, see the installed Keras."""
     done = script(
         """
         import subprocess, sys

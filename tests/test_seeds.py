@@ -333,7 +333,7 @@ def test_eight_models_in_eight_threads_get_the_bits_of_one_after_the_other():
 
 
 class Batches(PyDataset):
-    """Ten batches."""
+    """A PyDataset of ten batches."""
 
     def __len__(self):
         return 10

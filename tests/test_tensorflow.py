@@ -1,4 +1,4 @@
-"""What of TensorFlow itself scripts find: functions, tensors, data sets."""
+"""Names of TensorFlow itself that scripts find: functions, tensors, data sets."""
 
 
 def test_functions_of_tensorflow_are_those_of_cdl_and_are_compiled(script):

@@ -1,4 +1,4 @@
-"""What stands above an error's text: the user's names, no wrapper of cdl's."""
+"""Tracebacks above an error's text show the user's names, no wrapper of cdl's."""
 
 import importlib
 import inspect

@@ -54,7 +54,7 @@ def parts(name: str) -> tuple[str, list[str], list[str], str]:
 
 
 def caption(name: str) -> str:
-    """What a script draws, as the function that does so says."""
+    """The caption of a script's picture, from the docstring that begins with "Draw"."""
     for part in ast.parse((EXAMPLES / f"{name}.py").read_text()).body:
         text = ast.get_docstring(part) if isinstance(part, ast.FunctionDef) else None
         if text and text.startswith("Draw "):

@@ -19,7 +19,7 @@ Lines = dict[tuple[str, int], str]  # what is said of a line of a file
 
 
 def by_mypy() -> Lines:
-    """What mypy finds."""
+    """The errors that mypy finds, by file and line."""
     command = [BIN / "mypy", "--strict", "--follow-imports=silent", "--no-error-summary", FOLDER]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode > 1:
@@ -29,7 +29,7 @@ def by_mypy() -> Lines:
 
 
 def by_pyright() -> Lines:
-    """What pyright finds; basedpyright is pyright that brings its own node along."""
+    """The errors that pyright finds; basedpyright is pyright that brings its own node along."""
     done = subprocess.run(
         [BIN / "basedpyright", "--outputjson", "--pythonpath", sys.executable],
         cwd=ROOT,

@@ -1,1 +1,1 @@
-"""What the benchmarks share: cases, processes, clocks, limits of the machine, tables."""
+"""Shared parts of the benchmarks: cases, processes, clocks, limits of the machine, tables."""

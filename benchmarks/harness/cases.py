@@ -44,7 +44,7 @@ class Case:
 
     @property
     def row_flops(self) -> float:
-        """Of a prediction."""
+        """Floating-point operations of a prediction, a row."""
         return sum(2.0 * k * n for k, n in self.layers)
 
     def describe(self) -> str:
@@ -74,7 +74,7 @@ CASES = [
     Case("wide", (1024, 4096, 4096, 1024), 512, 2, loss="mse"),
 ]
 
-# What a reader might try next: odd widths, tiny batches, much depth, other gradients, plain SGD.
+# Cases beyond the table: odd widths, tiny batches, much depth, other gradients, plain SGD.
 OTHERS = [
     Case("odd-37", (37, 37, 37, 7), 37, 512),
     Case("odd-1001", (1001, 1001, 1001, 10), 100, 8),
@@ -125,7 +125,7 @@ def steps_for(case: Case) -> int:
 
 @dataclass(frozen=True)
 class Data:
-    """What every peer trains on; which form of the targets it takes is its own choice."""
+    """The data that every peer trains on; which form of the targets it takes is its own choice."""
 
     x: np.ndarray  # float32
     y: np.ndarray  # float32: one-hot classes, or the values of mse

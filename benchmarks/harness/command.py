@@ -1,4 +1,4 @@
-"""What every benchmark's command line does: options, run, table, caption, keeping."""
+"""The command line of every benchmark: options, run, table, caption, keeping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside every table: CPU, versions, state of the tree."""
+"""The machine of a table: CPU, versions, state of the tree."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PEERS = ("cdl", "torch", "keras jax", "keras torch", "keras tensorflow")
 
 @dataclasses.dataclass
 class Net:
-    """What a peer is made of: n epochs, the loss on held-out samples, and fresh weights."""
+    """A peer's net: training for n epochs, and the loss on held-out samples, from fresh weights."""
 
     train: Callable[[int], object]
     loss: Callable[[], float]

@@ -105,7 +105,7 @@ def weights(net: Net, seed: int = 0) -> list[np.ndarray]:
 
 
 def block(net: Net, uniform) -> list[np.ndarray]:
-    """What a transformer has behind the embedding."""
+    """The weights of a transformer's block, behind the embedding."""
     width, heads, units = net.inputs, net.heads, net.units
 
     def zeros(*shape: int) -> np.ndarray:

@@ -28,7 +28,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", extra: str = "")
 
 
 def document(parts: Sequence[str], height: float) -> str:
-    """The file."""
+    """A whole file of SVG."""
     return HEAD.format(width=WIDTH, height=round(height)) + "\n".join(parts) + "\n</svg>\n"
 
 

@@ -31,7 +31,7 @@ class Sample:
 
 @dataclass
 class Prepared:
-    """What a task makes of its settings."""
+    """The measurable calls that a task prepares from its settings."""
 
     samples: dict[str, Sample]
     facts: dict[str, object] = field(default_factory=dict)

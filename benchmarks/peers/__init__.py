@@ -26,7 +26,7 @@ class Peer:
     needs: tuple[str, ...] = ()  # import names
 
     def missing(self) -> list[str]:
-        """What this peer needs and this Python does not have."""
+        """The packages that this peer needs and this Python does not have."""
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
     def load(self) -> ModuleType:

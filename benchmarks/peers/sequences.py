@@ -56,7 +56,7 @@ def transformer(api, net: Net):
 
 
 def torch_transformer(net: Net):
-    """The same in PyTorch, attention by its fused function."""
+    """The transformer in PyTorch, attention by its fused function."""
     import torch
     from torch import nn
     from torch.nn import functional as f

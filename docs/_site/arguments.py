@@ -1,4 +1,4 @@
-"""What arguments mean that functions of cdl.ops share with NumPy's, one line for all of them.
+"""Descriptions of arguments that functions of cdl.ops share with NumPy's, a line for all of them.
 
 Their docstrings give the formula; the pages add those of these lines that a docstring has not.
 """

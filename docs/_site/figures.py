@@ -22,6 +22,6 @@ def inline(app, doctree):
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Connect this extension to Sphinx, which calls it."""
     app.connect("doctree-read", inline)
     return {"parallel_read_safe": True}

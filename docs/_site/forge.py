@@ -66,6 +66,6 @@ def read(app, docname, source):
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Connect this extension to Sphinx, which calls it."""
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

@@ -39,6 +39,6 @@ def examples() -> dict[str, str]:
 
 
 def lines(name: str) -> list[str]:
-    """What the docstring of a name ends with on its page."""
+    """The section of examples at the end of a name's docstring on its page."""
     example = examples().get(name)
     return ["", "Examples:", *(f"    {line}" for line in example.splitlines())] if example else []

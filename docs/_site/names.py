@@ -1,4 +1,4 @@
-"""What docstrings say in single backticks: a link where it names something of cdl, else code."""
+"""Single backticks in docstrings: a link where they name something of cdl, else code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def plain(app, what, name, thing, options, lines):
 
 
 def signature(app, what, name, thing, options, given, returned):
-    """What a class is made with; its `__new__` takes anything, to keep it for the config."""
+    """The signature of a class by `__init__`: its `__new__` takes anything, for the config."""
     if what != "class":
         return None
     maker = next(
@@ -59,7 +59,7 @@ def signature(app, what, name, thing, options, given, returned):
 
 
 def setup(app):
-    """Called by Sphinx."""
+    """Connect this extension to Sphinx, which calls it."""
     app.add_role("name", name_role)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", plain, priority=100)

@@ -115,7 +115,7 @@ def pages() -> dict[str, list[Entry]]:
 
 
 def title(page: str) -> str:
-    """What a page is called."""
+    """The title of a page."""
     module, _, family = page.partition("-")
     return f"{module}: {family.replace('.', ' ').replace('_', ' ')}" if family else module
 
@@ -157,7 +157,7 @@ def targets() -> dict[str, str]:
 
 @cache
 def short_targets() -> dict[str, str | None]:
-    """The same by the last part of a name alone, if it means one thing; else None."""
+    """The targets by the last part of a name alone; None if it means several things."""
     found: dict[str, str | None] = {}
     for entry in entries():
         for name in {each.rpartition(".")[2] for each in entry.names}:

@@ -1,4 +1,4 @@
-"""What subclasses of others call on callbacks and models by Keras's private names."""
+"""Private names of Keras's callbacks and models that subclasses in other packages call."""
 
 import numpy as np
 import pytest

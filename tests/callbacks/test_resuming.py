@@ -32,7 +32,7 @@ class Stop(callbacks.Callback):
 
 
 def train(*watchers, seed=7, draws=0):
-    """What a script does from its first line."""
+    """Build, compile and train a net, as a script does from its first line."""
     cdl.utils.clear_session()
     cdl.utils.set_random_seed(seed)
     model = Sequential(

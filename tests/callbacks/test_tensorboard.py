@@ -1,4 +1,4 @@
-"""What TensorBoard reads is what `fit` gave."""
+"""TensorBoard reads the values that `fit` logged."""
 
 import copy
 import pickle

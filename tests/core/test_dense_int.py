@@ -26,7 +26,7 @@ def integers(rng, k, n, bits, block=0):
 
 
 def run(x, params, isa, n, rows=None, threads=1, **numbers):
-    """What the op gives for an array."""
+    """The output of `dense_int` for an array, by the core."""
     program = Program()
     inputs = program.input(x.shape[1:])
     given = {"low": -127.0, "high": 127.0, "epsilon": 1e-7, "block": 0, **numbers}

@@ -39,7 +39,7 @@ def normalized(op, rng, kind=None, scaled=True, bias=True):
 
 
 def apart(program, x):
-    """What the same instructions give, none of which takes another along."""
+    """The predictions of a program whose instructions are not folded into one another."""
     return predict(program, [x])
 
 

@@ -88,7 +88,7 @@ def test_what_float32_cannot_hold_is_infinite_or_0():
 
 
 def layouts(x, folder):
-    """The same numbers in other memory, by name."""
+    """Equal arrays in different memory layouts, by name."""
     n, rows = x.shape[-1], len(x)
     wide = np.zeros((2 * rows, *x.shape[1:-1], 3 * n), x.dtype)
     wide[1::2, ..., 1::3] = x

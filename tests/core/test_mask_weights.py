@@ -1,4 +1,4 @@
-"""What lines count in a batch's loss, and labels that are turned into signs."""
+"""Weights and masks of lines in a batch's loss, and labels that are turned into signs."""
 
 import numpy as np
 import pytest

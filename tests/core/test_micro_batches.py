@@ -59,7 +59,7 @@ def net(seed=0):
 
 
 def run(*, splits=True, steps=4, rules=None, **options):
-    """What a training leaves behind: totals, the output of the last batch, weights; its memory."""
+    """The results of a training: totals, the output of the last batch, weights; and its memory."""
     program, weights, arrays = net()
     executor = _core.Executor(
         program.fused(),

@@ -1,4 +1,4 @@
-"""What does not fit is refused by an exception: nothing crashes, hangs or lies."""
+"""Wrong arguments to the core raise an exception: no crash, no deadlock, no wrong result."""
 
 import re
 from pathlib import Path

@@ -42,7 +42,7 @@ class Pulled:
 
 
 class Formula:
-    """The same in float64 for one weight."""
+    """The update of one weight by the reference formula, in float64."""
 
     def __init__(self, row, values):
         self.row, self.w = row, values.astype(np.float64)

@@ -23,7 +23,7 @@ def test_threads_predict_the_same_bits_as_one(threads):
 
 
 def layouts(x):
-    """The same numbers, as a program may find them: read in place, or copied first."""
+    """Equal arrays in the layouts that programs pass: some are read in place, some copied first."""
     rows, width = x.shape
     buffer = np.zeros(4 * rows * width + 1, np.uint8)
     odd = buffer[1:].view()[: 4 * rows * width].view(np.float32).reshape(rows, width)

@@ -71,7 +71,7 @@ def test_an_op_is_compared_by_address_in_its_own_file_alone():
 
 
 def test_an_op_has_few_flags():
-    """What only some ops are is their role; what belongs together is an enum."""
+    """Properties of a few ops are their role; properties that exclude each other are an enum."""
     body = (FOLDER / "op.h").read_text().split("struct cdl_op {")[1].split("\n};")[0]
     flags = re.findall(r"^    bool (\w+);", body, re.MULTILINE)
     assert len(flags) <= 9, flags

@@ -24,7 +24,7 @@ def dense_and_sparse(dtype=np.float32, columns=np.int32):
 
 
 def read(array, isa=None, order=None, shape=(COLUMNS,), threads=1):
-    """What the core gathers of an array."""
+    """The batch that the core gathers from an array."""
     program = Program()
     program.output(program.emit("softmax", [program.input(shape)], shape))
     executor = _core.Executor(program, len(array), isa=isa, threads=threads)

@@ -13,7 +13,7 @@ ROWS, BATCH, EPOCHS = 50, 16, 4  # the last batch has two rows
 
 
 def judge(program, arrays, row, *, epochs=EPOCHS, rate=0.01, orders=None, batch=BATCH):
-    """The same run by the oracle: (weights, results of the reports of each epoch)."""
+    """A run by the oracle: (weights, results of the reports of each epoch)."""
     oracle = Oracle(program, (row, reference.OPTIMIZER_HYPERS.get(row, {})))
     logs = []
     for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""What is accepted as numbers, handed on as it is, or refused by name."""
+"""Arrays of numbers are converted, passed on without a copy, or refused by name."""
 
 from datetime import date
 from decimal import Decimal

@@ -112,7 +112,7 @@ def test_error_in_a_generator_says_which_batch():
 
 
 class Tensor:
-    """What data loaders of other libraries yield: it says what it is in NumPy."""
+    """A tensor as data loaders of other libraries yield it, convertible by `numpy()`."""
 
     def __init__(self, array):
         self.array = array

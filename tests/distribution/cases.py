@@ -1,4 +1,4 @@
-"""What several ranks compute and one process, too; run by mpiexec, and imported by the tests.
+"""Cases that several ranks and one process compute alike; run by mpiexec, imported by the tests.
 
 A case gives arrays by name. `python cases.py FOLDER` writes what this rank has to a file there.
 """

@@ -9,7 +9,7 @@ SIZES = (2, 3)
 
 
 def found_by(script, tmp_path_factory):
-    """What each rank writes of jobs of all sizes, by size."""
+    """The results of a script's ranks, for jobs of all sizes: {size: [arrays of each rank]}."""
     found = {}
     for n in SIZES:
         folder = tmp_path_factory.mktemp(f"of_{n}")
@@ -22,11 +22,11 @@ def found_by(script, tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def alone():
-    """What one process computes."""
+    """The results of the cases in one process."""
     return cases.results()
 
 
 @pytest.fixture(scope="package")
 def together(tmp_path_factory):
-    """What each rank of a job has, by the size of the job."""
+    """The results of the cases of each rank, by the size of the job."""
     return found_by(cases.__file__, tmp_path_factory)

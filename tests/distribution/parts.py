@@ -39,7 +39,7 @@ class OwnStep(cdl.Sequential):
 
 
 def of_parts(size, rank=None):
-    """What a rank learns that is given a part of the rows; or one process, from the same batches.
+    """The results of a rank that holds a part of the rows; or of one process, from equal batches.
 
     The batches of 8 rows of all ranks, and the rests of 6 or 4, make a batch each.
     """
@@ -81,7 +81,7 @@ def trained(model, loss):
 
 
 def refused(rank):
-    """What needs all rows of a batch, or parts of other sizes; the errors."""
+    """The errors of calls that need all rows of a batch, or that have parts of unequal sizes."""
     found = {}
     model = net()
     model.compile("sgd", "sparse_categorical_crossentropy")

@@ -41,7 +41,7 @@ def rank():
 
 
 class SeesBatches(cdl.callbacks.Callback):
-    """Counts them."""
+    """Counts the batches of training, evaluation and prediction."""
 
     def __init__(self):
         super().__init__()

@@ -9,7 +9,7 @@ from .conftest import SIZES, found_by
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    """What each rank of a job has, by the size of the job."""
+    """The results of each rank of a job, by the size of the job."""
     return found_by(parts.__file__, tmp_path_factory)
 
 

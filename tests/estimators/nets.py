@@ -1,4 +1,4 @@
-"""What processes of the tests call: here, they can import it."""
+"""Functions that processes of the tests call: a module that they can import."""
 
 import os
 
@@ -20,7 +20,7 @@ def net(X, y, loss, units=(20,), activation="softmax", dropout=0.0):
 
 
 def threads_limit():
-    """What a job may use: the limit of its thread, and that of its process."""
+    """The limits of threads in a job: that of its thread, and those of its process."""
     with shared_threads():
         own = _core.limit_threads(0)
         _core.limit_threads(own)

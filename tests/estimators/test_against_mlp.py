@@ -73,7 +73,7 @@ NUMBERS = {"diabetes": diabetes, "several numbers": several_numbers}
 
 
 def assert_alike(theirs, ours, x, tolerance=2e-4):
-    """The same loss after each epoch, as many epochs, and nearly the same net."""
+    """Equal losses after each epoch, equally many epochs, and nearly equal weights."""
     assert ours.n_iter_ == theirs.n_iter_
     assert ours.t_ == theirs.t_
     assert ours.n_layers_ == theirs.n_layers_

@@ -302,7 +302,7 @@ def case(name):
 
 
 def assert_close(found, model, x, within=1e-6):
-    """What another program predicts is what cdl does, within some part of the largest number."""
+    """Predictions of another program are those of cdl, relative to the largest number."""
     whole = model.predict(x, verbose=0)
     if isinstance(whole, list):
         for one, number in zip(found, range(len(whole)), strict=True):

@@ -34,7 +34,7 @@ def compiled(path, compiler, *flags):
 
 
 def predicted(library, name, model, x):
-    """What the function of a library gives: an array, or a list of them."""
+    """The outputs of a compiled C function: an array, or a list of arrays."""
     inputs = [
         np.ascontiguousarray(each, np.float32) for each in (x if isinstance(x, list) else [x])
     ]

@@ -1,4 +1,4 @@
-"""What export does for models of many layers is proportional to their number."""
+"""Time of an export is proportional to the number of layers, in models of many layers."""
 
 import pytest
 from growing import extra_work

@@ -22,7 +22,7 @@ def session(data):
 
 
 def predicted(path, x):
-    """What onnxruntime gives: an array, or a list of them."""
+    """The outputs of onnxruntime: an array, or a list of arrays."""
     made = session(str(path))
     arrays = x if isinstance(x, list) else [x]
     feed = {each.name: array for each, array in zip(made.get_inputs(), arrays, strict=True)}

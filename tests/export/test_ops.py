@@ -205,7 +205,7 @@ CASES = {
 
 
 class Named:
-    """What is a model to an exporter."""
+    """A stand-in for a model, of which exporters read the name."""
 
     name = "an op"
 

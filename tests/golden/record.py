@@ -27,7 +27,7 @@ from stored import differences, load, save
 
 
 def main() -> int:
-    """Record, or compare."""
+    """Record the cases, or compare them with the files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--diff", action="store_true", help="compare with the files only")
     parser.add_argument("--match", default="", help="run only cases with this in their name")

@@ -54,7 +54,7 @@ def plain(value: Any) -> Any:
 
 
 def run(function: Callable[[Any], dict[str, Any]], module: Any) -> dict[str, Any]:
-    """What a case saw; an exception is a result too."""
+    """The results of a case by name; an exception is a result too."""
     np.random.seed(1)
     module.utils.set_random_seed(1)
     module.utils.clear_session()

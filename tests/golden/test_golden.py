@@ -37,7 +37,7 @@ MEANT = {
     },
     "losses/CosineSimilarity of numbers axis=0": "Keras leaves axis out of the config as well",
 }
-# The same for single quantities of a case, the others of which are equal.
+# Single quantities that differ on purpose, in cases whose other quantities are equal.
 MEANT_OF = {
     ("optimizers/errors", "int rate"): "a whole number is a rate too",
     ("optimizers/errors", "numpy rate"): "so is a number of NumPy",

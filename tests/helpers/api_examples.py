@@ -55,7 +55,7 @@ def short(scalar: re.Match[str]) -> str:
 
 
 def differences(example: str, name: str) -> str:
-    """What an example shows and does not print; nothing if all is well."""
+    """The lines of an example whose printed result is not that shown; empty if there is none."""
     found = []
     for statement, got in printed(example, name):
         shown, told = (MARGIN.sub("", " ".join(each.split())) for each in (statement.want, got))

@@ -69,7 +69,7 @@ def rows(home):
 
 
 def methods(cls, base):
-    """The same for the methods that `dir` shows of an object, but not of one of its base."""
+    """Rows of the methods that `dir` shows of objects of a class, and not of its base."""
     names = sorted(set(dir(cls())) - set(dir(base())))
     return [
         ([name], sentence(getattr(cls, name)))

@@ -30,7 +30,7 @@ def lines(call):
 
 
 def extra_work(prepare, size=40):
-    """What `size` more cost when there are twice as many, by what they cost at first: 1 is linear.
+    """The cost of `size` more at double size, relative to their cost at first: 1 is linear.
 
     Args:
         prepare: from a size to the call that is counted, without arguments.

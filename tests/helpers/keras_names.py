@@ -95,7 +95,7 @@ def inside(library, module):
 
 
 def public(thing):
-    """What `dir` shows of it."""
+    """The names in `dir` of a thing without an underscore in front."""
     return {name for name in dir(thing) if not name.startswith("_")}
 
 
@@ -111,7 +111,7 @@ def of_objects(library, family):
 
 
 def write(file, names):
-    """Names by module."""
+    """Write a table of names by module as JSON."""
     file.write_text(json.dumps(names, indent=0).replace('",\n"', '", "') + "\n")
 
 

@@ -45,7 +45,7 @@ def sequential(shape: tuple[int, ...], *stack: layers.Layer, **compiled: object)
 
 
 def classifier(shape, *stack, n=10, **compiled):
-    """The same with class numbers, whose scores go through softmax."""
+    """A model with a softmax over `n` classes, and data with class numbers as labels."""
     model = cdl.Sequential([cdl.Input(shape), *stack, layers.Dense(n, activation="softmax")])
     settings = {"optimizer": "adam", "loss": "sparse_categorical_crossentropy"}
     model.compile(**{**settings, "metrics": ["accuracy"], **compiled})

@@ -180,7 +180,7 @@ def line_weights(o, i, lines):
 
 
 def mask_weights_forward(o, i):
-    """What lines count: weights, a mask, classes that are not ignored, and what divides."""
+    """The weight of each line in a loss by weights, masks and ignored classes; and the divisor."""
     shape = o.values[i.inputs[0]].shape[:1] + i.outputs[0].shape
     given = [o.values[v] for v in i.inputs]
     reads = i.attributes["reads"]

@@ -62,7 +62,7 @@ def objective_backward(o, i):
 
 
 def assign_all(o):
-    """What the program's assignments make of the weights, once the batch is through."""
+    """Carry out the program's assignments to weights, at the end of a batch."""
     for i in o.program.instructions:
         if i.op == "assign":
             o.weights[i.params[0]] = o.values[i.inputs[0]].copy()

@@ -18,7 +18,7 @@ def rows_of(o, i, which, k, block):
 
 
 def real_numbers(o, i):
-    """What the integers of a kernel stand for."""
+    """The real numbers of a quantized kernel."""
     kernel, block = i.params[0].integers().astype(np.float64), i.attributes["block"]
     scale, zero = (rows_of(o, i, which, len(kernel), block) for which in (1, 2))
     return kernel / scale if zero is None else (kernel - zero) * scale

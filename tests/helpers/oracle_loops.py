@@ -1,4 +1,4 @@
-"""What a loop computes and what it gives back, for the oracle: iteration by iteration, all kept."""
+"""Loops in the oracle, forward and backward: iteration by iteration, with all values kept."""
 
 import numpy as np
 

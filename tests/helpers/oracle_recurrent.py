@@ -10,7 +10,7 @@ MASK, STATES, X_DROP, H_DROP = 1, 2, 4, 8
 
 
 class Cell:
-    """What an instruction says of its cell, and the values that it reads."""
+    """The cell of a recurrent instruction: its attributes, weights and inputs."""
 
     def __init__(self, o, i):
         a = i.attributes

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # Of tools that run beside the tests: builds, caches, version control.
 BESIDE = {"build", "dist", "__pycache__", "docs/api", "demo.png"}
-# What begins so is other libraries', which look at no test's folder: scikit-learn, joblib, Dask,
+# Prefixes of files of other libraries, which look at no test's folder: scikit-learn, joblib, Dask,
 # multiprocessing, Hugging Face, PyTorch and ONNX Runtime for as long as the process lasts; settings
 # of Dask, and those that real Keras writes when it is imported.
 OTHERS = (

@@ -1,4 +1,4 @@
-"""What the recorded cases of Keras's own results share; see models/keras_cases.py.
+"""Helpers of the recorded cases of Keras's own results; see models/keras_cases.py.
 
 A case is a function of the module under test, `cdl` or `keras`: it gives numbers, names and lists.
 """
@@ -65,7 +65,7 @@ def record(cases, path, names=()):
 
 
 def recorded(path):
-    """What `record` wrote."""
+    """The results in a file that `record` wrote."""
     return json.loads(Path(path).read_text())
 
 

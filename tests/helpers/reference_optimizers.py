@@ -24,7 +24,7 @@ def follow(slots: Slots, name: str, value: Array, keep: float) -> Array:
 
 
 def left(beta: float, t: int) -> float:
-    """What is there of a mean that began with 0."""
+    """The bias correction of a moving average that began with 0: 1 - beta^t."""
     return 1 - float(np.float32(beta)) ** t
 
 

@@ -1,4 +1,4 @@
-"""What the tests of sweeps send to worker processes.
+"""Functions that the tests of sweeps send to worker processes.
 
 A worker loads a function by the name of its module. `tests/helpers` is on its path, as pytest has
 it; the folder from which the tests were started may not be.

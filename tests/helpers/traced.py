@@ -28,7 +28,7 @@ def lowered(graph, arrays):
 
 
 def run(function, arrays, fixed=False):
-    """What a traced function gives, with the very shapes that it has on arrays.
+    """The results of a traced function, in the shapes that it has on arrays.
 
     Args:
         function: of the arrays.

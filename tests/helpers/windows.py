@@ -83,7 +83,7 @@ def check_judge(program):
 
 
 def check_bits(make):
-    """The same weights after training on any number of threads, predictions in any batch."""
+    """Equal weights after training on any number of threads, equal predictions in any batch."""
     outcomes = []
     for team in ({"threads": 1}, *TEAMS):
         program = make()

@@ -81,7 +81,7 @@ def _two(K):
 
 
 def _shown(spec):
-    """What a spec says, as JSON has it; axes as pairs."""
+    """The config of an input spec as JSON, with axes as pairs."""
     if isinstance(spec, list):
         return [_shown(each) for each in spec]
     if spec is None:

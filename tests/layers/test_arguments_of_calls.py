@@ -1,4 +1,4 @@
-"""What a call is given counts or is refused, on arrays and tensors."""
+"""Arguments of a layer's call take effect or are refused, on arrays and on tensors."""
 
 import numpy as np
 import pytest

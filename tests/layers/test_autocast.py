@@ -269,7 +269,7 @@ def test_the_way_back_of_a_reversible_embedding_is_of_the_layers_dtype(policy):
 
 
 def test_images_are_turned_and_cut_in_it(policy):
-    # What both read as floats and in 16 bits comes several times in one program.
+    # A value that two layers read as floats and in 16 bits is several values of one program.
     x = np.random.default_rng(0).normal(size=(6, 4, 4, 2)).astype(np.float32)
     rounded = dtypes.rounded(x, POLICIES[policy][0])
     net = Sequential([Input((4, 4, 2)), layers.RandomFlip("horizontal"), layers.RandomCrop(3, 4)])

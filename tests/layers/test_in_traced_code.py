@@ -11,7 +11,7 @@ Y = RNG.normal(size=(16, 24)).astype(np.float32)
 
 
 class Positions(layers.Layer):
-    """What tutorials do: a table of places is read at `arange`."""
+    """Position embeddings as in tutorials: a table read at `arange`."""
 
     def __init__(self):
         super().__init__()

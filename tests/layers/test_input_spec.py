@@ -1,4 +1,4 @@
-"""What a layer says of the shape of its input, and what it refuses by that."""
+"""Input specs of layers, and the shapes that are refused by them."""
 
 import numpy as np
 import pytest

@@ -42,7 +42,7 @@ FUNCTIONS = {
 }
 UNTRACED = {"constant", "differences", "float32"}
 KINDS = [(name, name not in UNTRACED) for name in FUNCTIONS]
-# The same in Python; what mixes samples is not trained through there.
+# Functions in Python, without those that mix samples, which are not trained through there.
 KINDS += [(name, False) for name in FUNCTIONS if name not in {"batch", *UNTRACED}]
 
 
@@ -148,7 +148,7 @@ def test_the_output_shape_is_tried_given_or_computed():
 
 
 class FailureError(Exception):
-    """What no one else raises."""
+    """An error that only the function of this test raises."""
 
 
 @pytest.mark.parametrize("call", ["predict", "evaluate", "fit"])

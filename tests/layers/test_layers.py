@@ -163,7 +163,7 @@ def test_input_has_the_shape_with_the_batch(layer, shape):
     assert layer.batch_shape == layer.shape == layer.compute_output_shape() == shape
 
 
-# What all layers share
+# Properties of all layers
 
 
 @pytest.mark.parametrize("layer", [Activation("relu"), Dropout(0.3), InputLayer((5,))])

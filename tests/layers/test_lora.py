@@ -61,7 +61,7 @@ def weight_of(layer):
 
 
 def without(name, layer):
-    """The same layer with one matrix for all three."""
+    """A net with one matrix in place of the layer's three."""
     make, x = MAKERS[name]
     net = around(make(), x)
     biases = [w.numpy() for w in layer.weights if w.name == "bias"]

@@ -75,7 +75,7 @@ def test_losses_and_metrics_in_python_see_the_mask():
 
 
 def test_masked_lines_teach_nothing():
-    """What stands in a masked line of y does not matter."""
+    """Labels in masked lines have no effect on the weights."""
     weights = []
     start = net(Dense(4, "tanh")).get_weights()
     for noise in (0.0, 1000.0):

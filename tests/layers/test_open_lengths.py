@@ -28,7 +28,7 @@ class Positions(layers.Layer):
 
 
 class Within(layers.Layer):
-    """The same within another layer, beside one that is built by the call."""
+    """A layer with `Positions` inside, beside a layer that is built by the call."""
 
     def __init__(self, most, **kwargs):
         super().__init__(**kwargs)

@@ -36,7 +36,7 @@ CASES = [
 
 
 def outcomes(kind, options, with_mask, with_states):
-    """What a net gives before it has learned, and its weights after it has."""
+    """The predictions of a net before training, and its weights after it."""
     x = cdl.Input((6, 3))
     mask = [cdl.Input((6,), dtype="bool")] if with_mask else []
     states = [cdl.Input((4,)) for _ in range(2 if kind is layers.LSTM else 1)]

@@ -140,7 +140,7 @@ def test_ctc_wants_a_sequence_of_scores():
 
 
 LENGTHS = np.array([4, 3, 2, 1, 0, 4]), np.array([9, 8, 7, 5, 3, 2])
-# What Keras 3.15 on JAX gives for these scores: losses, and the best of beams of width 5.
+# Losses of these scores by Keras 3.15 on JAX, and the best of beams of width 5.
 OF_KERAS = [13.722741, 11.667247, 5.4762754, 8.5068913, 7.6656504, 1.0000018e5]
 BEST = {
     "paths": [

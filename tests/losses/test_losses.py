@@ -208,7 +208,7 @@ def test_ignored_class_neither_adds_nor_counts(reduction, weight, expected):
     np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
-# What an identifier stands for
+# Losses by identifier and shapes
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def test_base_is_to_be_overridden(cls):
         cls().result()
 
 
-# What an identifier stands for
+# Metrics by identifier and shapes
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ OUTSIDE = {
 
 
 def outcome(K, outside, inside):
-    """What a model in a model does: its table, what it learns, and what is left of it in a file."""
+    """The results of a model within a model: summary, training, and the files of its weights."""
     classes = _classes(K)
     rate = 0.01 if outside.startswith("in_wrapper") else 0.1  # 0.1 diverges behind a Doubling
     inner = INSIDE[inside](K, classes)
@@ -256,7 +256,7 @@ def _table(model):
 
 
 def _trained(model):
-    """What two epochs of `fit` leave."""
+    """The results of two epochs of `fit`: values, weights and paths of weights."""
     result = fit(model, X, Y, epochs=2)
     return [result["values"], result["weights"], [w.path for w in model.trainable_weights]]
 

@@ -26,7 +26,7 @@ def net(*layers, inputs=5, seed=1):
 
 
 def twin(model):
-    """The same net in float64 NumPy."""
+    """A reference net in float64 NumPy with the model's weights."""
     names = [getattr(layer.activation, "__name__", "linear") for layer in model.layers]
     return Net(model.get_weights(), names)
 

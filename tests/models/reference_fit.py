@@ -129,7 +129,7 @@ class Net:
 
 
 class Means:
-    """What the logs hold: loss by rows, metrics by rows or by weights."""
+    """Means of an epoch's logs: loss by rows, metrics by rows or by weights."""
 
     def __init__(self):
         self.sums = {}
@@ -168,7 +168,7 @@ def evaluate(net, loss, x, y, w=None, metrics=(), weighted=(), batch=32):
 
 
 def penalty(net, penalties):
-    """What weights add to the loss of each batch: `penalties` is {number of one: (l1, l2)}."""
+    """The penalties of weights in the loss of a batch: `penalties` is {index: (l1, l2)}."""
     weights = [(net.weights[i], *factors) for i, factors in penalties.items()]
     return sum(l1 * np.abs(w).sum() + l2 * (w * w).sum() for w, l1, l2 in weights)
 

@@ -1,4 +1,4 @@
-"""What is wrong is said by name, and the weights stay as they were."""
+"""Wrong input raises an error that names it, and leaves the weights as they were."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a `call` reads from attributes counts from the next use on, however a model is used."""
+"""Changed attributes that a `call` reads take effect at the next use, however a model is used."""
 
 import collections
 import dataclasses

@@ -1,4 +1,4 @@
-"""What compile refuses, and that the model stays as it was."""
+"""Arguments that `compile` refuses, and that the model stays as it was."""
 
 import pytest
 from models.nets import data, net, same_weights

@@ -177,7 +177,7 @@ def batches(form):
 
 
 class Dataset(PyDataset):
-    """The same in a PyDataset."""
+    """A PyDataset of five batches of the arrays."""
 
     def __len__(self):
         return 5

@@ -163,7 +163,7 @@ def test_a_symbolic_value_shows_the_line_that_needs_its_numbers():
 
 
 class Stepping(Model):
-    """As in the guides: another step, with the inputs and outputs of `Model(inputs, outputs)`."""
+    """A model with a loss of its own and `Model(inputs, outputs)`, as in Keras's guides."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return 2.0 * super().compute_loss(x, y, y_pred, sample_weight, training)

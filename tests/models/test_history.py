@@ -1,4 +1,4 @@
-"""What fit, evaluate and the batch calls report, and under which names."""
+"""Names and values in the logs of fit, evaluate and the batch calls."""
 
 import numpy as np
 import pytest

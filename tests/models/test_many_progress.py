@@ -1,4 +1,4 @@
-"""What `train_many` tells while it runs: a bar, finished jobs, numbered lines; and its cores."""
+"""Progress of `train_many`: the bar, finished jobs, numbered lines; and the cores in use."""
 
 import io
 import os

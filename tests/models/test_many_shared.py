@@ -1,4 +1,4 @@
-"""What jobs of `train_many` have in common: each its own copy, the same one, or a refusal."""
+"""Objects that jobs of `train_many` share: a copy for each job, one object for all, or an error."""
 
 import pickle
 import threading

@@ -1,4 +1,4 @@
-"""What newcomers get wrong is answered by what they meant."""
+"""Common mistakes of newcomers get an error that says what they meant."""
 
 import numpy as np
 import pytest

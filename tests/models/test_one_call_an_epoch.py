@@ -62,7 +62,7 @@ def net(*inner, loss="sparse_categorical_crossentropy", optimizer="sgd", shape=(
     return model
 
 
-# What a layer is made with here; those that change the rank of their input come with others.
+# Arguments of each layer; layers that change the rank of their input come with others.
 MADE = {
     "Activation": ("relu",),
     "CategoryEncoding": None,
@@ -267,7 +267,7 @@ def test_regularizers_and_constraints(calls):
     fit(calls, net(layer, Dense(4, kernel_constraint="unit_norm")))
 
 
-# What metrics of one-hot targets, of class numbers, and of a single output are made with.
+# Arguments of metrics of one-hot targets, of class numbers, and of a single output.
 METRICS = {
     "SparseTopKCategoricalAccuracy": {"k": 2},
     "TopKCategoricalAccuracy": {"k": 2},

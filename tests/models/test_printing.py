@@ -1,4 +1,4 @@
-"""What fit, evaluate, predict and summary print, and where."""
+"""Printed output of fit, evaluate, predict and summary, and the streams that it goes to."""
 
 import io
 import sys

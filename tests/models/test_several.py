@@ -185,7 +185,7 @@ def test_each_output_has_a_mask_of_its_own():
 
 
 def summed(*losses, weights=(1.0, 1.0)):
-    """What a list of losses is: one function that adds them up."""
+    """A sum of losses as one function, equal to a list of them."""
 
     def whole(y, p):
         return sum(w * loss(y, p) for w, loss in zip(weights, losses, strict=True))
@@ -285,7 +285,7 @@ def test_a_function_may_be_the_loss_of_several_outputs_at_once(made, weighted):
 
 
 def test_the_only_output_has_metrics_by_any_key_and_one_loss_no_dict():
-    """As in Keras, whose losses compare the structures of y and of the outputs."""
+    """Keras compares the structures of y and of the outputs for losses alone, and so does cdl."""
     model = cdl.Sequential([cdl.Input((5,)), Dense(1, name="p")])
     model.compile("sgd", lambda y, found: cdl.ops.square(y - found), metrics={"nope": "mae"})
     assert sorted(model.fit(A, P, verbose=0).history) == ["loss", "mae"]

@@ -53,7 +53,7 @@ def from_texts(length=5, front=True):
 
 
 def from_numbers(model, indices):
-    """What the layers behind the first give for indices."""
+    """The predictions for indices by the layers behind the first."""
     behind = cdl.Sequential(model.layers[1:])
     return behind.predict(indices, verbose=0)
 

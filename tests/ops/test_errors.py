@@ -1,4 +1,4 @@
-"""What cannot be traced says so, with the line and what to do instead."""
+"""Code that cannot be traced raises an error with its line and an alternative."""
 
 import re
 import traceback

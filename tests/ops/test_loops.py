@@ -116,7 +116,7 @@ def net_of(make, mask=False, shape=(STEPS, 3)):
 
 
 def both(monkeypatch, make, x=X, looped=True, **options):
-    """What a net predicts, its gradients, and what three steps leave: as a loop, by copies."""
+    """Predictions, gradients and the weights after three steps: by a loop, and by copied steps."""
     found = []
     for least in (2, 10**6):
         monkeypatch.setattr(loop, "LEAST_ITERATIONS", least)

@@ -250,7 +250,7 @@ def orthogonal(rows):
 
 
 def value_and_gradient(function, w):
-    """What a function of a weight gives, traced, and its derivative."""
+    """The value of a traced function of a weight, and its derivative."""
     graph, reason = regularizers.traced(function, w.shape)
     assert graph is not None, reason
 

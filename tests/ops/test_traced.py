@@ -1,4 +1,4 @@
-"""What functions of `cdl.ops` give as programs, and that gradients are gradients."""
+"""Traced functions of `cdl.ops` have the values of arrays and the right gradients."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ FIXED = ("reshape", "broadcast_to", "slice")
 # Differences say nothing: the function jumps, or no gradient flows although it has a gradient.
 JUMPS = {"digitize", "mod", "floor_divide", "fmod", "less", "less_equal", "greater"}
 JUMPS |= {"greater_equal", "stop_gradient", "fmax", "fmin"}
-# Likewise if two operands are the same, where the function has a corner.
+# Functions with a corner where their two operands are equal: differences say nothing there either.
 CORNERS = {"maximum", "minimum"}
 
 

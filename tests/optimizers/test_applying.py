@@ -62,7 +62,7 @@ def test_a_weight_without_a_gradient_stays_with_all_that_is_kept_of_it():
 
 
 class Plain(optimizers.Optimizer):
-    """Written in Python."""
+    """Gradient descent with `update_step` in Python."""
 
     def update_step(self, gradient, variable, learning_rate):
         self.assign_sub(variable, learning_rate * gradient)

@@ -1,4 +1,4 @@
-"""What optimizers write down is what Keras writes, and comes back."""
+"""Configs of optimizers are those of Keras, and make equal optimizers again."""
 
 import inspect
 import json

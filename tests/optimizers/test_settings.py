@@ -20,7 +20,7 @@ def net(optimizer, **options):
 
 
 def batches(model, change, at):
-    """What single steps of an epoch give, with a change after one of them."""
+    """The logs of single steps of an epoch, with a change of the optimizer after one of them."""
     logs = []
     for i in range(6):
         part = slice(4 * i, 4 * i + 4)

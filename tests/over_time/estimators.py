@@ -37,7 +37,7 @@ def of_wrapper(cls, *arguments):
 
 
 def fit_again(estimator):
-    """What a fit gives, which begins anew each time."""
+    """The predictions and score after `fit`, which begins anew each time."""
     y = LABELS if hasattr(estimator, "predict_proba") else Y
     estimator.fit(X, y)
     if hasattr(estimator, "predict_proba"):
@@ -46,7 +46,7 @@ def fit_again(estimator):
 
 
 def go_on(estimator):
-    """What a step more gives."""
+    """The predictions, weights and loss after one step of `partial_fit`."""
     more = {"classes": np.unique(LABELS)} if hasattr(estimator, "predict_proba") else {}
     estimator.partial_fit(X, LABELS if more else Y, **more)
     return [estimator.predict(X), *estimator.coefs_, estimator.loss_]

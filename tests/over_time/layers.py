@@ -57,7 +57,7 @@ MADE = {
     "STFTSpectrogram": lambda: cdl.layers.STFTSpectrogram("log", 8, 4),
     "MelSpectrogram": lambda: cdl.layers.MelSpectrogram(8, 4, sampling_rate=100),
 }
-# What a layer is called on, by its name, or by the first of these that its name has in it.
+# Inputs of a layer by its name, or by the first of these that its name has in it.
 OF_NAME = {
     "Dot": [normal(2, 4), normal(2, 4)],
     "Concatenate": [LINES, LINES + 1],

@@ -1,4 +1,4 @@
-"""Rows of metrics."""
+"""Metrics over time: a row for each."""
 
 from functools import partial
 

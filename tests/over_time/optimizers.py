@@ -101,7 +101,7 @@ SHARED = {
     "ema_overwrite_frequency": 2,
     "gradient_accumulation_steps": 2,
 }
-# What a config has that no next step can show, and why.
+# Entries of a config that no next step can show, and why.
 NOT_SHOWN = {
     "name": "it is what variables are called",
     "loss_scale_factor": "gradients of a loss are divided by what they were multiplied by",

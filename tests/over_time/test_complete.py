@@ -10,7 +10,7 @@ from over_time.things import THINGS
 import cdl
 
 COVERED = {cls for thing in THINGS for cls in thing.covers}
-# What a family has that keeps nothing, or that users derive from.
+# Classes of a family without state, or that users derive from.
 LEFT_OUT = {
     "callbacks": {
         *("Callback", "CallbackList", "MonitorCallback"),

@@ -26,7 +26,7 @@ COPIES = {"pickle": by_pickle, "deepcopy": by_deepcopy}
 
 @dataclass(frozen=True)
 class Thing:
-    """What the tests of this folder ask of one thing.
+    """A public class in use: how the tests of this folder make, use, change and save an object.
 
     Args:
         name: of the row.
@@ -65,12 +65,12 @@ class Thing:
         return self.make()
 
     def used(self, thing):
-        """What a use gives, as copies that later uses leave alone."""
+        """The results of one use, as copies that later uses leave alone."""
         with seeded(2, 2):  # of this thread
             return tree.map_structure(copied, self.use(thing))
 
     def alone(self):
-        """What the first four uses of one give that nobody keeps or changes; found once."""
+        """The results of the first four uses of an object that is left as it is; found once."""
         if self.name not in _alone:
             thing = self.made()
             _alone[self.name] = [self.used(thing) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""The same bits at any number of threads, from the same seed, however a run is cut.
+"""Training gives equal bits at any number of threads, from one seed, however a run is cut.
 
 Alone, a thread lets each layer learn in the middle of its backward pass and reuses the memory of
 what is dead; so do several threads that share each instruction, in lockstep. Where instructions are
@@ -391,7 +391,7 @@ def test_evaluations_are_the_same_bits_at_any_threads(threads):
 
 
 def left_by_all_nets():
-    """What nets of every kind of product leave behind, as one number."""
+    """A hash of the weights of trained nets with every kind of product."""
     nets = [wide_net, lambda: as_training(image_net(), 12), lambda: as_training(series_net(), 12)]
     left = [run(net, 12, steps=1, threads=n) for net in nets for n in (1, 2)]
     return hashlib.sha256(b"".join(a.tobytes() for each in left for a in each)).hexdigest()

@@ -213,7 +213,7 @@ def test_fit_is_train_on_batch_is_fit_with_a_callback(name, mode, team, teams):
     assert {each.threads for each in trains} == {TEAMS[team]["threads"]}
 
 
-# What has no weights, and the image and text layers, whose statistics `fit` leaves alone.
+# Layers without weights, and image and text layers, whose statistics `fit` leaves alone.
 WITHOUT = (
     *("activations.rectifiers", "activations.softmax", "activations.increasing", "identity"),
     *("input", "input_spec"),

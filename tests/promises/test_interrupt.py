@@ -18,7 +18,7 @@ ROWS = 256
 
 
 class StopError(Exception):
-    """What the handler of a signal raises."""
+    """An error that the handler of a signal raises."""
 
 
 class Looks:
@@ -224,7 +224,7 @@ def test_gradients_of_long_products_are_kept_so_that_they_can_be_cut_short(rules
 
 @pytest.mark.parametrize("rules", ["at once", "later"])
 def test_kept_gradients_give_the_bits_of_learning_block_by_block(rules):
-    """What one thread finds long enough to keep, two share and do not keep."""
+    """Gradients long enough to be kept by one thread are shared by two, which keep none."""
     kept, at_once = (Training(rules=rules, wide=512, rows=2048, threads=n) for n in (1, 2))
     for _ in range(3):
         kept.step()

@@ -1,4 +1,4 @@
-"""The same bits on every machine: instruction sets, sizes of caches, and NumPy's own choices."""
+"""Equal bits on every machine: instruction sets, sizes of caches, and NumPy's own choices."""
 
 import json
 import os

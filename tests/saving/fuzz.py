@@ -7,7 +7,7 @@ import zipfile
 
 from saving.hostile import CONFIG, WEIGHTS
 
-# What a value of a config becomes.
+# Values put in the place of a value of a config.
 ODD = (
     None,
     True,
@@ -42,7 +42,7 @@ ODD = (
     {"module": "os", "class_name": "system", "config": {"command": "exit 1"}},
     {"class_name": "function", "module": "builtins", "config": "eval"},
 )
-# What eight bytes of a binary file become.
+# Words put in the place of eight bytes of a binary file.
 WORDS = (
     bytes(8),
     b"\xff" * 8,

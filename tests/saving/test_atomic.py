@@ -36,7 +36,7 @@ def value_in(path):
     return values.pop()
 
 
-# What the processes below begin with.
+# Code in front of the scripts of the processes below.
 PRELUDE = """if True:
     import errno, os, resource, signal, sys, time
     from pathlib import Path

@@ -111,7 +111,7 @@ def test_json_must_be_a_string():
 
 
 class Doubling(cdl.initializers.Initializer):
-    """A user's own."""
+    """An initializer of a user's own."""
 
     def __init__(self, value):
         self.value = value

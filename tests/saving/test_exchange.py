@@ -87,7 +87,7 @@ def test_every_case_travels_both_ways(tmp_path):
 
 
 def assert_read_alike(folder, names, ways=("keras", "weights")):
-    """What was read of each case, in both ways, went on as the model itself did that was saved.
+    """Models read from both kinds of files train on as the saved model itself did.
 
     Of the older files only the predictions are compared: with what Keras makes of its own ones it
     cannot train on either.

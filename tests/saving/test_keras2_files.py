@@ -1,4 +1,4 @@
-"""What Keras 2 called otherwise: classes, modules, the order of variables, and paths in files."""
+"""Files of Keras 2: its names of classes and modules, its order of variables, its paths."""
 
 import json
 import logging

@@ -11,14 +11,14 @@ DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # axe's rules of WCAG 2, levels A and AA. Style sheets are not fetched: they are files.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 CONTRAST = {"runOnly": ["color-contrast"]}
-# What looks as its neighbours do, and would take minutes: rows of a table, words of long code; of
-# the API all names but some.
+# Elements that look as their neighbours do, and would take minutes: rows of a table, words of long
+# code; of the API all names but some.
 ALIKE = ["tr:nth-child(n+4)", "pre > span:nth-of-type(n+60)"]
 ALIKE_NAMES = ["section > section:nth-of-type(n+5)", "dd > dl.py:nth-of-type(n+4)"]
 
 
 class Links(HTMLParser):
-    """What a page links to, and the places in it that can be linked to."""
+    """The links of a page, and the anchors that can be linked to."""
 
     def __init__(self, path: Path):
         super().__init__()
@@ -72,7 +72,7 @@ def test_headings_are_in_order(page, site):
 
 
 def violations(tab, page, options):
-    """What axe finds, each with the elements that it finds it at."""
+    """The violations that axe finds, each with its elements."""
     left_out = ALIKE + (ALIKE_NAMES if page.startswith("api/") else [])
     context = {"include": [["html"]], "exclude": [[selector] for selector in left_out]}
     options = {**options, "preload": False, "resultTypes": ["violations"]}
@@ -94,7 +94,7 @@ def axe():
 
 @pytest.fixture(scope="module")
 def told(tab):
-    """What the browser complains about."""
+    """The errors and warnings of the browser."""
     found = []
     tab.on("console", lambda m: found.append(m.text) if m.type in {"error", "warning"} else None)
     tab.on("pageerror", lambda error: found.append(str(error)))

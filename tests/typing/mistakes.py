@@ -1,4 +1,4 @@
-"""What users get wrong; mypy --strict and pyright say so on each line with `# wrong`.
+"""Type errors of users; mypy --strict and pyright report each line with `# wrong`.
 
 Never run: `make types` reads it.
 """

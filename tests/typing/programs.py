@@ -1,4 +1,4 @@
-"""What users write; mypy --strict and pyright find nothing wrong in it.
+"""Programs of users; mypy --strict and pyright find nothing wrong in them.
 
 Never run: `make types` reads it. `assert_type` says what both see.
 """

@@ -227,7 +227,7 @@ def terminal_of_80(monkeypatch, columns=80):
 
 
 def lines_of(text):
-    """What stands on a screen, without what moves the cursor and sets colours."""
+    """The lines on a screen, without escape codes of cursor and colours."""
     return re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text).replace("\r", "\n").splitlines()
 
 

@@ -38,7 +38,7 @@ def arrows(drawing):
 
 
 def lines_of(drawing):
-    """What is written in each box that has no others in it."""
+    """The text in each box that has no others in it."""
 
     def leaves(blocks):
         for block in blocks:

@@ -239,7 +239,7 @@ def test_columns_are_those_of_the_least_sum():
         half = [rng.uniform(0.1, 1.0) for _ in range(count)]
         x = Columns(ranks, steps, half, half).x
         found = sum(s.weight * abs(x[s.upper] - x[s.lower]) for s in steps)
-        # The same as a linear program: sizes are variables above the differences.
+        # A linear program of equal optimum: sizes are variables above the differences.
         rows, limits = [], []
         for n, s in enumerate(steps):
             for sign in (1, -1):

@@ -22,7 +22,7 @@ NEEDED = ["scikit-learn"]  # by README's blocks
 
 
 def faults_of_names(version: str) -> list[str]:
-    """What does not agree with the version, without a look into the wheel."""
+    """The names and versions outside the wheel that disagree with the version."""
     heading = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     first = heading.group(1) if heading else "nothing"
     found = []
@@ -34,7 +34,7 @@ def faults_of_names(version: str) -> list[str]:
 
 
 def faults_of_wheel(made: Path, version: str) -> list[str]:
-    """What is wrong within a wheel."""
+    """The faults within a wheel: its size, its tag, its licences."""
     found = []
     if made.stat().st_size >= LARGEST:
         found.append(f"{made.name}: {made.stat().st_size:,} bytes, must be below {LARGEST:,}")
@@ -53,7 +53,7 @@ def faults_of_wheel(made: Path, version: str) -> list[str]:
 
 
 def faults_of_use(made: Path, version: str) -> list[str]:
-    """What fails where nothing but the wheel and what it needs is installed."""
+    """The errors of README's programs where only the wheel and its dependencies are installed."""
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     with tempfile.TemporaryDirectory() as name:

@@ -259,7 +259,7 @@ WRONG = {
 
 
 def wrong(name, options):
-    """What making a layer, and building it and calling it symbolically, raise."""
+    """The errors of a layer with wrong options: by its constructor, `build` and a symbolic call."""
 
     def run(k):
         shape = BUILT.get(name, (None, 7, 6, 4))

@@ -11,7 +11,7 @@ KINDS = classes(72, 7).reshape(24, 3)
 
 
 def fitted(k, net, x, y=Y, loss="mse", optimizer=None, **fit):
-    """What a net gives, learns and gives again."""
+    """The predictions of a net before and after `fit`, and its history and weights."""
     state_weights(net)
     before = net.predict(x, verbose=0)
     net.compile(optimizer or k.optimizers.Adam(0.02), loss)

@@ -226,7 +226,7 @@ def means(k):
 
 
 def ignored_classes(k):
-    """What labels that the loss ignores count in accuracies beside it."""
+    """Accuracies beside a loss with `ignore_class`: how labels of that class count."""
     seen = {}
     for ignored in (-1, -3, -4, 3, 1000, 100_000_000):
         net = mlp(k)

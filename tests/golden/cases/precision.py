@@ -31,7 +31,7 @@ def seen_of(layer, y):
 
 
 def of_layer(make, x, **more):
-    """What a layer shows under each policy, told to it and of the process."""
+    """The dtypes and output of a layer under each policy, given to it or set for the process."""
 
     def run(k):
         seen = {}

@@ -28,7 +28,7 @@ def configs(k):
 
 
 def told(layer):
-    """What a layer's weights are, and that files have."""
+    """The weights of a quantized layer, in memory and as `save_own_variables` stores them."""
     store = {}
     layer.save_own_variables(store)
     return {

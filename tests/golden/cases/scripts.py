@@ -11,7 +11,7 @@ USERS, ITEMS = classes(60, 9, 1), classes(60, 7, 2)
 
 
 def seen(k, net, x, y, loss=None, weights=True, **compiled):
-    """What a net gives, learns and gives again, in batches the last of which is smaller."""
+    """The predictions before and after `fit`, history and weights, with a smaller last batch."""
     state_weights(net)
     before = net.predict(x, verbose=0)
     net.compile(k.optimizers.SGD(0.05, momentum=0.5), loss, **compiled)

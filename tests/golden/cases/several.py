@@ -35,7 +35,7 @@ def trunk(k, **dense):
 
 
 def fit(k, net, x=X, y=Y, fitting=None, **options):
-    """What is logged and what is learned, and what evaluate gives in which order."""
+    """The logs and weights of `fit`, and the order in which `evaluate` returns its values."""
     net.compile(k.optimizers.Adam(0.02), **options)
     seen = trained(k, net, x, y, **(fitting or {}))
     weight = (fitting or {}).get("sample_weight")

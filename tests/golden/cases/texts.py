@@ -21,7 +21,7 @@ VECTORS = ("one_hot", "multi_hot", "count", "tf_idf")
 
 
 def seen(k, layer, data):
-    """What a layer gives; as floats, since jax has no int64."""
+    """The output of a layer for texts, as floats, since jax has no int64."""
     return k.ops.convert_to_numpy(layer(data)).astype("float32")
 
 
