@@ -1,7 +1,10 @@
-"""A pipeline, a search in two processes, calibration: which tumours are benign?
+"""Scikit-learn pipeline, grid search and probability calibration: breast cancer.
 
-pip install 'cdl-nn[sklearn]'
-python examples/breast_cancer.py
+Which tumours are benign? `GridSearchCV` tries widths and penalties in two processes, and
+`CalibratedClassifierCV` calibrates the probabilities of the best net.
+
+    pip install 'cdl-nn[sklearn]'
+    python examples/breast_cancer.py
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ GRID = {
 
 
 def draw(models: dict, x, y, file: str) -> None:
-    """Draw how often a tumour is benign, by the probability that each model gives."""
+    """Draw calibration curves, and histograms of the predicted probabilities."""
     import matplotlib.pyplot as plt
     from sklearn.calibration import CalibrationDisplay
 

@@ -1,9 +1,9 @@
-"""Sequences of very different lengths, in buckets: does a strand of DNA hold a motif?
+"""Variable-length sequences in buckets: motif detection in DNA.
 
-The strands are drawn here, 30 to 900 letters long; half of them hold the motif TATAWAWR, as a
-promoter does (W is A or T, R is A or G). Padded to the longest, most of what a net computes is
-padding. In batches of strands of about one length little is, and `Input((None,))` takes each batch
-as it comes.
+Does a strand of DNA hold a motif? The strands are drawn here, 30 to 900 letters long; half of them
+hold the motif TATAWAWR, as a promoter does (W is A or T, R is A or G). Padded to the longest, most
+of a batch is padding; in batches of strands of about one length little is, and `Input((None,))`
+takes each batch as it comes.
 
     python examples/buckets.py
 """
@@ -62,7 +62,7 @@ class Buckets(cdl.utils.PyDataset):
         self.on_epoch_end()
 
     def on_epoch_end(self) -> None:
-        """Draw the order anew: who is in a bucket with whom, and which bucket comes when."""
+        """Draw a new order of the strands within buckets, and of the buckets."""
         lengths = np.array([len(strand) for strand in self.strands])
         order = np.argsort(lengths * self.rng.uniform(0.9, 1.1, len(lengths)))
         starts = range(0, len(order), self.batch)
@@ -93,7 +93,7 @@ def net() -> cdl.Model:
 
 
 def paint(buckets: Buckets, file: str) -> None:
-    """Draw the letters of each batch, and what a batch is padded to."""
+    """Draw the number of letters of each batch, and its size after padding."""
     import matplotlib.pyplot as plt
 
     batches = sorted((buckets[i][0] for i in range(len(buckets))), key=lambda batch: batch.shape[1])

@@ -1,8 +1,9 @@
-"""Sequence to sequence: dates as people write them become dates as computers do.
+"""Sequence to sequence with attention: translating dates into ISO format.
 
-An encoder reads "the 3rd of May, 1987" letter by letter; its state is where the decoder starts,
-which writes "1987-05-03" and looks back, by attention, at what was read. In training the decoder
-reads the date one letter late; asked, it reads what it has just written.
+An encoder reads "the 3rd of May, 1987" letter by letter; its last state is the first one of the
+decoder, which writes "1987-05-03" with attention to what was read. In training the decoder reads
+the right letter before (teacher forcing); in prediction it reads the letter that it has just
+written.
 
     python examples/dates.py
 """
@@ -29,7 +30,7 @@ FORMS = (
 
 
 def written(day: datetime.date, rng: np.random.Generator) -> str:
-    """A date in one of five ways."""
+    """A date as text in one of five formats."""
     ending = {1: "st", 2: "nd", 3: "rd"}.get(day.day % 10 * (day.day not in (11, 12, 13)), "th")
     words = {"d": day.day, "m": day.month, "Y": day.year, "th": ending}
     words |= {code: day.strftime(f"%{code}") for code in "ABb"}
@@ -37,7 +38,7 @@ def written(day: datetime.date, rng: np.random.Generator) -> str:
 
 
 def draw(n: int, rng: np.random.Generator) -> tuple[list[str], list[str]]:
-    """Dates of a century, as written and as a computer has them."""
+    """Random dates of a century, as texts in words and as ISO dates."""
     first = datetime.date(1930, 1, 1)
     days = [first + datetime.timedelta(int(k)) for k in rng.integers(0, 36_500, n)]
     return [written(day, rng) for day in days], [day.isoformat() for day in days]
@@ -62,7 +63,7 @@ def build(read: int, write: int) -> tuple[cdl.Model, cdl.Model, cdl.Model]:
     choose = layers.Dense(write + 1, activation="softmax")
 
     def step(target, state, seen):
-        """The chances of each next letter, the state behind the last one, and where it looked."""
+        """The probabilities of each next letter, the last state, and the attention weights."""
         lines, state = decode(embed(target), initial_state=state)
         found, weights = look([lines, seen], return_attention_scores=True)
         return choose(mix(layers.concatenate([lines, found]))), state, weights
@@ -97,7 +98,7 @@ def translate(
 
 
 def paint(texts: list[str], answers: list[str], looked: np.ndarray, file: str) -> None:
-    """Draw what the decoder looked at for each letter that it wrote."""
+    """Draw the attention weights of the decoder for each letter that it wrote."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 1, figsize=(7.2, 5.4))
@@ -111,7 +112,7 @@ def paint(texts: list[str], answers: list[str], looked: np.ndarray, file: str) -
 
 
 def main(dates: int = 8000, epochs: int = 6, picture: str | None = None) -> float:
-    """Train; return the share of 500 other dates that come out whole."""
+    """Train, and return the share of 500 other dates that are translated without an error."""
     cdl.utils.set_random_seed(1)
     rng = np.random.default_rng(1)
     texts, isos = draw(dates + 500, rng)

@@ -1,7 +1,7 @@
-"""A data frame with words in it: what does a diamond cost?
+"""Tabular regression with categorical columns and sparse one-hot encoding: diamond prices.
 
-53,940 diamonds (the table comes with the package plotnine). Cut, colour and clarity are words; they
-become columns of a sparse matrix, which the core reads batch by batch.
+53,940 diamonds (the table comes with the package plotnine). Cut, colour and clarity are words;
+`OneHotEncoder` makes columns of a sparse matrix of them, which the core reads batch by batch.
 
     pip install 'cdl-nn[sklearn]' plotnine
     python examples/diamonds.py
@@ -37,7 +37,7 @@ def load() -> pd.DataFrame:
 
 
 def draw(prices: pd.Series, predicted: np.ndarray, clarity: pd.Series, file: str) -> None:
-    """Draw prices against predictions, and how far off these are by how clear the stone is."""
+    """Draw prices against predictions, and relative errors by the clarity of the stone."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, width_ratios=(3, 2))

@@ -1,7 +1,10 @@
-"""Scikit-learn's MLPClassifier replaced by one import: handwritten digits.
+"""Drop-in replacement for scikit-learn's MLPClassifier: handwritten digits.
 
-pip install 'cdl-nn[sklearn]'
-python examples/digits.py
+One import is another one: `CDLClassifier` takes the arguments of `MLPClassifier` and has its
+attributes.
+
+    pip install 'cdl-nn[sklearn]'
+    python examples/digits.py
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from cdl.sklearn import CDLClassifier as MLPClassifier
 
 
 def draw(model: MLPClassifier, x, y, file: str) -> None:
-    """Draw which digits are taken for which, and eight that are taken for another one."""
+    """Draw the confusion matrix, and eight digits with wrong predictions."""
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
 

@@ -1,7 +1,7 @@
-"""A net of convolutions on handwritten digits of 8 x 8 pixels, moved and turned by chance.
+"""Convolutional network with data augmentation and Grad-CAM: 8 x 8 handwritten digits.
 
-The layers in front change each image in training alone. Grad-CAM tells where a digit was
-recognized.
+Layers in front move and turn each image at random in training alone. Grad-CAM shows where a digit
+was recognized.
 
     pip install 'cdl-nn[sklearn]' matplotlib
     python examples/digits_cnn.py
@@ -20,7 +20,7 @@ from cdl import explain, layers
 
 
 def build() -> cdl.Sequential:
-    """The net: raw scores come out, of which Grad-CAM sees more than of probabilities."""
+    """The net, with raw scores as outputs: Grad-CAM sees more of them than of probabilities."""
     return cdl.Sequential(
         [
             layers.Input((8, 8, 1)),
@@ -39,7 +39,7 @@ def build() -> cdl.Sequential:
 
 
 def draw(model: cdl.Sequential, images: np.ndarray, file: str) -> None:
-    """Draw six digits, and below them where each was recognized."""
+    """Draw six digits, and below them their Grad-CAM heat maps."""
     import matplotlib.pyplot as plt
 
     maps = explain.grad_cam(model, images[:6])

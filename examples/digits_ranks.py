@@ -1,7 +1,8 @@
-"""Handwritten digits, learned by several processes at once: each takes a part of every batch.
+"""Distributed data-parallel training with MPI: handwritten digits.
 
-What was learned is the same for any number of them, up to rounding; files and lines are written
-once. Without mpiexec it is one process.
+Several processes learn at once: each takes a part of every batch, and gradients are added up. The
+weights are the same for any number of processes, up to rounding; files and lines are written once.
+Without mpiexec it is one process.
 
     pip install 'cdl-nn[mpi,sklearn]' mpich
     mpiexec -n 2 python examples/digits_ranks.py

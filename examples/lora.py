@@ -1,7 +1,7 @@
-"""A frozen net learns images that are turned on their side: LoRA trains a twentieth of its weights.
+"""LoRA fine-tuning of a frozen network: handwritten digits turned on their side.
 
-A net of dense layers tells handwritten digits apart, until the camera is turned. Narrow matrices
-beside its kernels adapt it from 20 images of each digit.
+A net of dense layers tells handwritten digits apart, until the camera is turned. Low-rank matrices
+beside its kernels, a twentieth of its weights, adapt it from 20 images of each digit.
 
     pip install 'cdl-nn[sklearn]'
     python examples/lora.py
@@ -37,7 +37,7 @@ def compiled(net: cdl.Sequential) -> cdl.Sequential:
 
 
 def draw(images: list[np.ndarray], rows: list[tuple[str, float]], file: str) -> None:
-    """Draw upright and turned digits, and how many of the turned ones are told right."""
+    """Draw upright and turned digits, and the accuracy on turned ones."""
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(7.2, 4.2))

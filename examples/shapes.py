@@ -1,7 +1,8 @@
-"""A U-Net that finds shapes: which pixels of a noisy image belong to discs and squares?
+"""Image segmentation with a U-Net: discs and squares in noisy images.
 
-The images are drawn here. The net goes down to a quarter of the size and up again, and what it saw
-on the way down joins what comes up (Ronneberger et al., 2015).
+Each pixel is classified: disc, square or background. The images are drawn here. The net goes down
+to a quarter of the size and up again, and the feature maps of the way down are joined to those of
+the way up (Ronneberger et al., 2015).
 
     python examples/shapes.py
 """
@@ -62,7 +63,7 @@ def build() -> cdl.Model:
 
 
 def paint(images: np.ndarray, mask: np.ndarray, found: np.ndarray, file: str) -> None:
-    """Draw some images, what is in them, and what was found."""
+    """Draw images, their true classes and the predicted ones."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(3, 6, figsize=(7.2, 3.9))

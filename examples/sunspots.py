@@ -1,7 +1,8 @@
-"""A forecast from windows of a series: how many spots will the sun have next year?
+"""Time series forecasting with sliding windows: next year's sunspots.
 
-Yearly counts from 1700 to 2008 (the table comes with the package statsmodels). A net sees the last
-22 years, which is a magnetic cycle of the sun, and is compared with "as many as this year".
+Yearly counts from 1700 to 2008 (the table comes with the package statsmodels). A net predicts the
+next year from the last 22, a magnetic cycle of the sun, and is compared with the persistence
+forecast ("as many as this year").
 
     pip install statsmodels pandas
     python examples/sunspots.py
@@ -39,7 +40,7 @@ def windows(series: np.ndarray):
 
 
 def draw(counts: np.ndarray, predicted: np.ndarray, file: str) -> None:
-    """Draw the counts and, for the years that the net has not seen, its forecasts."""
+    """Draw the counts, and the forecasts for the years held out."""
     import matplotlib.pyplot as plt
 
     years = 1700 + np.arange(len(counts))

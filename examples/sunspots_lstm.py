@@ -1,8 +1,8 @@
-"""A forecast year by year: an LSTM reads the sun's spots and goes on from its own predictions.
+"""Multi-step time series forecasting with a stateful LSTM: yearly sunspots.
 
 Yearly counts from 1700 to 2008 (the table comes with the package statsmodels). The net is trained
-to say the next year at every year of a window; asked, it reads some years, and then each
-prediction is what it reads next. A stateful copy of it does that, a year a call.
+to predict the next year at every step of a window. To forecast, a stateful copy of it reads some
+years, then its own predictions, a year a call.
 
     pip install statsmodels pandas
     python examples/sunspots_lstm.py
@@ -34,7 +34,7 @@ def load() -> np.ndarray:
 
 
 def build(batch_size: int | None, stateful: bool) -> cdl.Sequential:
-    """Open in its number of years; the stateful one keeps what it has read between calls."""
+    """An LSTM for any number of years; a stateful one keeps its state between calls."""
     return cdl.Sequential(
         [
             layers.Input((None, 1), batch_size=batch_size),
@@ -45,7 +45,7 @@ def build(batch_size: int | None, stateful: bool) -> cdl.Sequential:
 
 
 def forecast(model: cdl.Sequential, read: np.ndarray) -> np.ndarray:
-    """(series, AHEAD): the years that follow (series, years)."""
+    """Forecasts (series, AHEAD) of the years that follow (series, years)."""
     model.layers[0].reset_state()
     guess = model.predict(read[..., None], batch_size=len(read), verbose=0)[:, -1:]
     years = [guess]
@@ -56,7 +56,7 @@ def forecast(model: cdl.Sequential, read: np.ndarray) -> np.ndarray:
 
 
 def draw(counts: np.ndarray, guesses: np.ndarray, file: str) -> None:
-    """Draw the counts, and from each year on what was forecast for the next three."""
+    """Draw the counts, and the forecasts of the next three years from each year on."""
     import matplotlib.pyplot as plt
 
     years = 1700 + np.arange(len(counts))
@@ -73,7 +73,7 @@ def draw(counts: np.ndarray, guesses: np.ndarray, file: str) -> None:
 
 
 def main(epochs: int = 60, picture: str | None = None) -> float:
-    """Train before 1920; the part of the variance three years ahead that is explained later."""
+    """Train on the years before 1920; return R2 of forecasts three years ahead for later ones."""
     cdl.utils.set_random_seed(1)
     counts = load()
     series = np.sqrt(counts)  # counts vary the more the larger they are

@@ -1,8 +1,8 @@
-"""A sweep by Optuna: it proposes nets, a few at a time, and `train_many` trains these together.
+"""Hyperparameter search with Optuna: the trials of a round trained in parallel.
 
-Handwritten digits. Each round asks for eight trials and tells their results, so that the next
-ones are proposed by what is known. The nets of a round train beside one another, one a core; with
-`--backend dask` or `ray` on the workers of an engine.
+The nets classify handwritten digits. Each round asks for eight trials and tells Optuna their
+results, from which it proposes the next ones. The nets of a round train beside one another, one a
+core; with `--backend dask` or `ray` on the workers of an engine.
 
     pip install 'cdl-nn[sklearn]' optuna
     python examples/sweep.py [--rounds 5] [--backend loky]
@@ -22,7 +22,7 @@ from cdl import layers
 
 
 def net(trial: optuna.Trial) -> cdl.Sequential:
-    """The net that a trial stands for."""
+    """The net with the hyperparameters of a trial."""
     units = trial.suggest_int("units", 8, 128, log=True)
     model = cdl.Sequential([layers.Input((64,))])
     for _ in range(trial.suggest_int("depth", 1, 3)):
@@ -36,7 +36,7 @@ def net(trial: optuna.Trial) -> cdl.Sequential:
 
 
 def draw(study: optuna.Study, file: str) -> None:
-    """Draw what each trial reached, by its learning rate and units."""
+    """Draw the accuracy of each trial by its learning rate and units."""
     import matplotlib.pyplot as plt
 
     trials = study.trials

@@ -1,8 +1,8 @@
-"""Training from Parquet files that need not fit into memory.
+"""Training from Parquet files larger than memory: taxi fares.
 
-What do rides cost? The files (made here, a month each; as many as there is room on the disk) are
-read in windows of 48 MB by a thread, while the net trains on the window before. So memory stays
-where it is, whatever the files have.
+The files are made here, one for each month, as many as the disk has room for. A thread reads them
+in windows of 48 MB while the net trains on the window before, so memory stays flat however large
+the files are.
 
     pip install cdl-nn pyarrow
     python examples/taxis.py [--months 12] [--rides 2000000]
@@ -25,7 +25,7 @@ from cdl import layers
 
 
 def month(number: int, rides: int) -> pa.Table:
-    """Some rides: where, when, how far, how many, and what was paid."""
+    """A month of random rides: distance, hour, place, passengers, and the fare."""
     rng = np.random.default_rng(number)
     km = rng.gamma(2.0, 2.0, rides).astype(np.float32)
     hour = rng.integers(0, 24, rides).astype(np.int8)
@@ -45,7 +45,7 @@ def month(number: int, rides: int) -> pa.Table:
 
 
 def draw(model: cdl.Model, file: str) -> None:
-    """Draw what a ride of 5 km costs by the hour, as it is and as the net has learned it."""
+    """Draw the fare of a ride of 5 km by hour, true and predicted."""
     import matplotlib.pyplot as plt
 
     hours = np.arange(24)

@@ -1,7 +1,7 @@
-"""A net that Keras trained learns something else: its convolutions stay, it gets a new head.
+"""Transfer learning from a Keras file: frozen convolutions and a new classification head.
 
 The file is of real Keras 3.15; its net tells the handwritten digits 0 to 4 apart. Here it learns 5
-to 9 from five images of each, beside the same net from the beginning.
+to 9 from five images of each, and is compared with a net that is trained from scratch.
 
     pip install 'cdl-nn[sklearn]'
     python examples/transfer.py
@@ -41,7 +41,7 @@ def with_new_head(net: cdl.Sequential, frozen: bool) -> cdl.Model:
 
 
 def draw(curves: dict[str, list[float]], file: str) -> None:
-    """Draw how many of the other images each net tells right, epoch by epoch."""
+    """Draw the accuracy of both nets on the other images, epoch by epoch."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots()

@@ -1,8 +1,8 @@
-"""A search as KerasTuner does it, in forty lines: `build_model(hp)`, and rounds of halving.
+"""Hyperparameter tuning as in KerasTuner: `build_model(hp)` and successive halving.
 
-Which vineyard is a wine from? 27 nets are drawn; all train for a few epochs, the best third goes
-on for three times as many, and so on until one is left. `train_many` trains the nets of a round
-beside one another, and goes on with each where it was.
+The nets classify wines by vineyard. 27 of them are drawn; all train for a few epochs, the best
+third goes on for three times as many, and so on until one is left. `train_many` trains the nets of
+a round in parallel, and each goes on where it was.
 
     pip install 'cdl-nn[sklearn]'
     python examples/tuner.py
@@ -42,7 +42,7 @@ class HyperParameters:
 
 
 def build_model(hp: HyperParameters) -> cdl.Sequential:
-    """One net: the user's part."""
+    """A net with hyperparameters drawn from `hp`: the user's part."""
     model = cdl.Sequential([layers.Input((13,)), layers.BatchNormalization()])
     for i in range(hp.Int("layers", 1, 2)):
         units = hp.Int(f"units_{i}", 4, 64)
@@ -61,7 +61,7 @@ def search(
     epochs: int = 5,
     seed: int = 0,
 ) -> tuple[cdl.Sequential, dict[str, Any], list[list[float]]]:
-    """The net that is left of rounds of halving, what it was drawn with, and all nets' losses."""
+    """The best net after rounds of halving, its hyperparameters, and the losses of all nets."""
     x, y, x_val, y_val = data
     source = random.Random(seed)
     drawn = [HyperParameters(source) for _ in range(nets)]
@@ -82,7 +82,7 @@ def search(
 
 
 def draw(curves: list[list[float]], file: str) -> None:
-    """Draw the loss of each net for as long as it was trained."""
+    """Draw the validation loss of each net for as long as it was trained."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots()

@@ -1,7 +1,8 @@
-"""Convolutions over a series: which two of three waves is it a mixture of?
+"""Time series classification with 1D convolutions: Breiman's waveforms.
 
-Breiman's waveforms (Classification and Regression Trees, 1984, section 2.6.2), drawn here: 21 steps
-with noise as large as the signal. Whoever knows how they are made is right in 86 % of the cases.
+Each series is a mixture of two of three waves, and the class says which (Breiman et al.,
+Classification and Regression Trees, 1984, section 2.6.2). They are drawn here: 21 steps, with noise
+as large as the signal. The Bayes classifier is right in 86 % of the cases.
 
     python examples/waves.py
 """
@@ -31,7 +32,7 @@ def draw(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build() -> cdl.Sequential:
-    """The net: windows of five steps, then of more by dilation, and where each fits best."""
+    """The net: convolutions over five steps, then over more by dilation, and max pooling."""
     return cdl.Sequential(
         [
             layers.Input((STEPS, 1)),
@@ -46,7 +47,7 @@ def build() -> cdl.Sequential:
 
 
 def paint(model: cdl.Sequential, x: np.ndarray, kinds: np.ndarray, file: str) -> None:
-    """Draw four series of each kind with what the net says, and the mean of the kind."""
+    """Draw four series of each class with the predicted probability, and the class's mean."""
     import matplotlib.pyplot as plt
 
     found = model.predict(x, verbose=0)

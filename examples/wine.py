@@ -1,7 +1,10 @@
-"""A model of one's own in scikit-learn's tools: from which vineyard is a wine?
+"""Keras-style model in scikit-learn: cross-validation and permutation importance on wines.
 
-pip install 'cdl-nn[sklearn]'
-python examples/wine.py
+Which vineyard is a wine from? `SKLearnClassifier` wraps a function that builds a model, and the
+measurements are ranked by the accuracy that is lost if one of them is shuffled.
+
+    pip install 'cdl-nn[sklearn]'
+    python examples/wine.py
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ def build(X: np.ndarray, y: np.ndarray, units: int = 32) -> Sequential:
 
 
 def draw(drops: np.ndarray, names: list[str], file: str) -> None:
-    """Draw what shuffling each measurement costs, the worst on top."""
+    """Draw the permutation importance of each measurement, the highest on top."""
     import matplotlib.pyplot as plt
 
     figure, ax = plt.subplots()

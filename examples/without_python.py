@@ -1,7 +1,8 @@
-"""A trained net as one file of C, compiled and called from anywhere.
+"""Export of a trained model to C: a wine classifier without Python.
 
-The net tells the kind of a wine. What is exported needs no library and no memory beside its own:
-two files that any C compiler takes. Here ctypes calls it, and the answers are compared.
+The net classifies wines by vineyard. The export is two files for any C compiler, without a library
+and without allocations. Here ctypes calls the function, and its predictions are compared with those
+of the model.
 
     pip install 'cdl-nn[sklearn]'      and a C compiler
     python examples/without_python.py
@@ -25,7 +26,7 @@ from cdl import layers
 
 
 def trained(x: np.ndarray, y: np.ndarray) -> cdl.Sequential:
-    """A net that scales its inputs itself, so that C is given the measurements as they are."""
+    """A trained net that scales its inputs itself, so that C takes raw measurements."""
     scaling = layers.Normalization()
     scaling.adapt(x)
     model = cdl.Sequential(
@@ -37,7 +38,7 @@ def trained(x: np.ndarray, y: np.ndarray) -> cdl.Sequential:
 
 
 def compiled(model: cdl.Sequential, folder: Path):
-    """The function `wine_predict(rows, x, y)` of the model's C file."""
+    """The function `wine_predict(rows, x, y)` out of the model's compiled C file."""
     model.export(folder / "wine.c", format="c")
     command = [os.environ.get("CC", "cc"), "-std=c99", "-O2", "-shared", "-fPIC", "wine.c"]
     subprocess.run([*command, "-o", "wine.so", "-lm"], cwd=folder, check=True)
@@ -47,7 +48,7 @@ def compiled(model: cdl.Sequential, folder: Path):
 
 
 def draw(found: np.ndarray, kinds: np.ndarray, file: str) -> None:
-    """Draw what the C function says of each wine, those of a vineyard side by side."""
+    """Draw the probabilities of the C function for each wine, those of a vineyard side by side."""
     import matplotlib.pyplot as plt
 
     order = np.lexsort([-found.max(axis=1), kinds])

@@ -1,8 +1,9 @@
-"""A day's work on a table: 200,000 rows and 30 columns, standardized, regularized, stopped early.
+"""Tabular classification with a pandas DataFrame: customer churn from 200,000 rows.
 
-The table is made up: a third of its columns matter, some only together, some are counts or have
-gaps. Everything else is as one writes it with Keras; benchmarks/workflow.py runs the same lines on
-Keras and times them.
+The net standardizes its inputs and is regularized; early stopping watches the area under the ROC
+curve. The table of 30 columns is synthetic: a third of them matter, some only together, some are
+counts or have gaps. Everything else is as one writes it with Keras; benchmarks/workflow.py runs the
+same lines on Keras and times them.
 
     pip install 'cdl-nn[sklearn]' pandas
     python examples/workflow.py
@@ -66,7 +67,7 @@ def train(model: keras.Model, x: pd.DataFrame, leaves: pd.Series, epochs: int) -
 
 
 def draw(leaves: pd.Series, found: np.ndarray, area: float, file: str) -> None:
-    """Draw the ROC curve, and how probable it was held for those who left and for the others."""
+    """Draw the ROC curve, and the predicted probabilities of those who left and who stayed."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2)

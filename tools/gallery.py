@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES, GALLERY = ROOT / "examples", ROOT / "docs" / "gallery"
 LARGEST = 40_000  # bytes of a picture
 GROUPS = {
-    "Tables": "workflow diamonds quantiles flights doctors taxis diabetes breast_cancer wine",
+    "Tabular data": "workflow diamonds quantiles flights doctors taxis diabetes breast_cancer wine",
     "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
-    "Texts and sequences": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
-    "Many nets, many processes, no Python": "sweep tuner digits_ranks without_python",
+    "Text and time series": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
+    "Hyperparameter search, MPI, export to C": "sweep tuner digits_ranks without_python",
 }
 COMMAND = re.compile(r"(pip install|python |mpiexec )")
 
@@ -104,7 +104,7 @@ def index() -> str:
         blocks += ["\n".join(items), "</div>"]
     blocks += [
         "## In a notebook",
-        "[What a net, a training and an explanation look like](notebook.md)",
+        "[Models, training curves and feature importances in a Jupyter notebook](notebook.md)",
     ]
     return "\n\n".join(blocks) + "\n"
 
