@@ -1,1 +1,1 @@
-"""How fast cdl is, beside its peers and beside what the machine can do."""
+"""Benchmarks of cdl beside its peers and beside the limits of the machine."""

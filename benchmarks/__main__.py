@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all of them, one after the other, and their report.
+"""All benchmarks, one after the other, and their report: `python -m benchmarks`.
 
     python -m benchmarks                         everything; tables here, records in results/
     python -m benchmarks training inference      some of them

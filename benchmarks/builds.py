@@ -126,7 +126,7 @@ def seconds(kind: str, n: int) -> dict[str, float]:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: all sizes of one kind; the first run, which imports, does not count."""
+    """Models of one kind in all sizes, in a worker; a first run, which imports, does not count."""
     kind = settings["kind"]
     seconds(kind, 10)
     found = {}

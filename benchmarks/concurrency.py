@@ -25,7 +25,7 @@ DEFAULT_PEERS = ["cdl", "jax scan", "torch", "numpy", "sklearn"]
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker with both cores: one fit, two at once, or the mnist net."""
+    """One fit, two at once, or the mnist net, in a worker with both cores."""
     peer = peers.PEERS[settings["peer"]]
     module = peer.load()
     (case,) = cases.find([settings["case"]])

@@ -40,7 +40,7 @@ def losses() -> dict[str, object]:
 
 
 def inside(name: str, rounds: int) -> dict[str, list[float]]:
-    """In a process of its own: the seconds of each epoch, by the way the loss is written."""
+    """The seconds of each epoch by the way the loss is written, in a process of its own."""
     import cdl
     from benchmarks.peers import keras
 

@@ -29,7 +29,7 @@ PEERS = [
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: the net after its first epoch; a sample for steps and for each batch."""
+    """The net after its first epoch in a worker; a sample for steps and for each batch."""
     net = Net.of(settings["net"])
     rng = np.random.default_rng(2)
     rows = {n: rng.standard_normal((n, *net.shape), np.float32) for n in settings["rows"]}
@@ -47,7 +47,7 @@ def prepared(
         trainer = nets.trainer(peer, net, threads)
         trainer.train(1, shuffle=False)
         predict = trainer.predict
-    # Before more epochs in other orders.
+    # Predictions come before more epochs in other orders.
     facts = {"outputs": np.asarray(predict(seen), np.float64).round(5).tolist()}
     if peer != "onnxruntime":
         samples["fit"] = Sample(trainer.train, net.steps)
@@ -56,7 +56,7 @@ def prepared(
 
 
 def agree(facts: dict[str, dict]) -> dict[str, str]:
-    """Those whose predictions are not the others': they do not do the same work."""
+    """The peers whose predictions are not the others': they do not do the same work."""
     outputs = {name: np.array(f["outputs"]) for name, f in facts.items() if "outputs" in f}
     if not outputs:
         return {}

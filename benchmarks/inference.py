@@ -26,7 +26,7 @@ SLOW = ("keras", "sklearn")  # their many rows are measured in 8,192 alone, to k
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: a sample for each way in and each number of rows."""
+    """A sample for each way to predict and each number of rows, in a worker."""
     (case,) = cases.find([settings["case"]])
     peer = peers.PEERS[settings["peer"]]
     rng = np.random.default_rng(0)

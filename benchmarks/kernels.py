@@ -64,7 +64,7 @@ def inputs(table: str, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: a sample a row of the tables; a unit is one element."""
+    """A sample for each row of the tables, in a worker; a unit is one element."""
     if settings["isa"] == "numpy":
         x = np.abs(np.random.default_rng(0).standard_normal(ROWS * COLUMNS, np.float32))
         functions = {"exp": np.exp, "tanh": np.tanh, "log": np.log, "sqrt": np.sqrt}

@@ -102,7 +102,7 @@ def opened(kind: str, path: str):
 
 
 def train(kind: str, path: str, units: int) -> dict[str, float]:
-    """In a process of its own: one epoch."""
+    """Train for one epoch in a process of its own."""
     import cdl
     from cdl.trainers.train_function import TrainFunction
 

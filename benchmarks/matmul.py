@@ -39,7 +39,7 @@ def operands(kind: str, m: int, k: int, n: int) -> tuple[np.ndarray, ...]:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: a sample a kind and shape, and the sums of the products."""
+    """A sample for each kind and shape in a worker, and the sums of the products."""
     samples, sums = {}, {}
     for kind in KINDS:
         for m, k, n in settings["shapes"]:

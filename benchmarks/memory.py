@@ -57,7 +57,7 @@ class Watch:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: one of the questions."""
+    """The answer to one of the questions, in a worker."""
     question = {"fit": fit, "images": train_images, "flat": flat, "memmap": memmap}[
         settings["question"]
     ]

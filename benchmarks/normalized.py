@@ -73,7 +73,7 @@ def torch_net(threads: int, data) -> Net:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: the net after its first epoch."""
+    """The net of a peer after its first epoch, in a worker."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(CLASSES, INPUTS)).astype(np.float32)
     y = rng.integers(0, CLASSES, BATCH * STEPS * 2)

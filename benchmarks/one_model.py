@@ -24,7 +24,7 @@ CASES = (("seed", 1), ("seed", 32), ("seed", 128), ("mnist", 1), ("mnist", 32))
 
 
 def calls_a_second(call: Callable[[], object], threads: int, seconds: float) -> float:
-    """How often all threads together make a call in a second."""
+    """Calls a second of all threads together."""
     begin, over, counts = threading.Barrier(threads + 1), threading.Event(), [0] * threads
 
     def work(i: int) -> None:

@@ -54,7 +54,7 @@ def phase_of(frames: list[tuple[str, str] | None]) -> str:
 
 
 def inside(name: str, seconds: float) -> dict[str, object]:
-    """In a process of its own: share of each phase, and the time of a step."""
+    """The share of each phase and the time of a step, in a process of its own."""
     from benchmarks.harness.symbols import Symbols
     from benchmarks.peers import cdl as ours
     from cdl import _core

@@ -124,7 +124,7 @@ def layered(settings: dict, low: bool) -> Prepared:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: the net after its first epoch."""
+    """The net of a peer after its first epoch, in a worker."""
     if settings["net"] in LAYERED:
         return layered(settings, settings["peer"].endswith("bfloat16"))
     widths, batch, steps = NETS[settings["net"]]
@@ -159,7 +159,7 @@ def tables(found: list[dict]) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which nets; the peers are this benchmark's own."""
+    """Add the option for the nets; the peers are this benchmark's own."""
     parser.add_argument("--nets", nargs="+", default=[*NETS, *LAYERED], choices=[*NETS, *LAYERED])
 
 

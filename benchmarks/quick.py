@@ -28,7 +28,7 @@ COMMITTED = machine.ROOT / "benchmarks" / "instructions.json"
 
 
 def calls() -> dict[str, tuple[int, Callable[[], object]]]:
-    """How often to make each call, and the call."""
+    """The calls by name, and how often each is made."""
     import numpy as np
 
     from benchmarks.harness import cases

@@ -21,7 +21,7 @@ tables = images.tables
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: the net after its first epoch; a sample for steps and for each batch."""
+    """The net after its first epoch in a worker; a sample for steps and for each batch."""
     net = Net(**settings["net"])
     x = data(net)[0]
     rows = {n: np.resize(x, (n, *x.shape[1:])) for n in settings["rows"]}

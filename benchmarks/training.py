@@ -26,7 +26,7 @@ DEFAULT_PEERS = [
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: a trainer, its losses before and after an epoch, and its one sample."""
+    """A trainer in a worker: its losses before and after an epoch, and its one sample."""
     case = Case(**{**settings["case"], "sizes": tuple(settings["case"]["sizes"])})
     peer = peers.PEERS[settings["peer"]]
     data = cases.data(case)
@@ -40,7 +40,7 @@ def prepare(settings: dict) -> Prepared:
 
 
 def agree(facts: dict[str, dict]) -> dict[str, str]:
-    """Those whose losses are not the median's: they do not do the same work."""
+    """The peers whose losses are not the median's: they do not do the same work."""
     odd: dict[str, str] = {}
     for key, tolerance in (("before", 1e-4), ("after", 0.03)):
         values = sorted(fact[key] for fact in facts.values() if key in fact)
@@ -85,7 +85,7 @@ def by_peer(rows: list[dict]) -> dict[str, float]:
 
 
 def best(times: dict[str, float], names: str = "") -> float | None:
-    """Of the peers whose name starts so; of all peers but ours and the roofline without."""
+    """The best time of the peers whose name starts so, without cdl's own and the roofline."""
     found = [
         us
         for name, us in times.items()
@@ -95,7 +95,7 @@ def best(times: dict[str, float], names: str = "") -> float | None:
 
 
 def tables(found: list[dict]) -> str:
-    """Two a number of threads: what is claimed, and everybody's time."""
+    """Two tables for each number of threads: the claim, and the times of all."""
     text = []
     for threads in sorted({row["threads"] for row in found}):
         mine = [row for row in found if row["threads"] == threads]

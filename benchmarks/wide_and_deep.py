@@ -98,7 +98,7 @@ def torch_net(threads: int, data) -> Net:
 
 
 def prepare(settings: dict) -> Prepared:
-    """In a worker: the net after its first epoch."""
+    """The net of a peer after its first epoch, in a worker."""
     inputs, late, sizes = flights.load(settings["rows"])
     cut = len(late) * 4 // 5
     train = {name: x[:cut] for name, x in inputs.items()}, late[:cut]

@@ -1,4 +1,4 @@
-"""How `make docs` builds the site: Sphinx reads the Markdown of docs/ and the docstrings of cdl."""
+"""Sphinx's settings for `make docs`: the Markdown of docs/ and the docstrings of cdl."""
 
 import sys
 from pathlib import Path

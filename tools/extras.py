@@ -1,4 +1,4 @@
-"""Does the wheel work with nothing but one extra beside it?
+"""Check that the wheel works with nothing but one extra beside it.
 
     python tools/extras.py [EXTRA ...]          all extras by default; "none" is the wheel alone
     python tools/extras.py --keep FOLDER sklearn
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOT_SOURCES = (".*", "build", "dist", "*.so", "*.egg-info", "__pycache__")
 LARGEST = 2_300_000  # bytes of a wheel
 
-# Of each extra: its tests, what else they need, and packages that may be missing (None: any).
+# Extras by name: tests, what else these need, and packages that may be missing (None: any).
 EXTRAS = {
     "none": (
         (
@@ -61,7 +61,7 @@ EXTRAS = {
 
 
 def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
-    """A process, whose output is shown only if it fails."""
+    """Run a process, whose output is shown only if it fails."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, **options
     )

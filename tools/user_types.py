@@ -47,7 +47,7 @@ def by_pyright() -> Lines:
 
 
 def wanted() -> set[tuple[str, int]]:
-    """The lines that are marked."""
+    """The lines that are marked with `# wrong`."""
     return {
         (file.name, number)
         for file in FOLDER.glob("*.py")

@@ -38,7 +38,7 @@ class Case:
 
     @property
     def step_flops(self) -> float:
-        """x W and x^T dy of every layer, dy W^T of all but the first."""
+        """The FLOP of a step: x W and x^T dy of every layer, dy W^T of all but the first."""
         products = [2.0 * self.batch * k * n for k, n in self.layers]
         return 3 * sum(products) - products[0]
 
@@ -119,7 +119,7 @@ def parse(text: str) -> Case:
 
 
 def steps_for(case: Case) -> int:
-    """So many that an epoch is some 2 GFLOP, in 2 to 1,024 steps."""
+    """Steps for an epoch of some 2 GFLOP, from 2 to 1,024."""
     return max(2, min(1024, round(2e9 / case.step_flops)))
 
 
@@ -156,7 +156,7 @@ def weights(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def loss(case: Case, weights: list[np.ndarray], data: Data, rows: int = 4096) -> float:
-    """Of the first rows, in float64: what all peers must agree on."""
+    """The loss of the first rows in float64, which all peers must agree on."""
     activation = {
         "relu": lambda z: np.maximum(z, 0),
         "sigmoid": lambda z: 1 / (1 + np.exp(-z)),

@@ -40,7 +40,7 @@ class Child:
         self.failed: str | None = None
 
     def prepare(self) -> None:
-        """Waits until it is ready to be measured."""
+        """Wait until the worker is ready to be measured."""
         answer = self.read()
         self.failed = answer.get("failed")
         self.samples = answer.get("samples", [])
@@ -56,7 +56,7 @@ class Child:
         return {"failed": (self.errors.read().strip().splitlines() or ["no answer"])[-1][:300]}
 
     def run(self, sample: str, seconds: float) -> dict[str, float]:
-        """One round: seconds a unit, of the wall and of the CPU."""
+        """Seconds a unit of one round, of the wall and of the CPU."""
         os.kill(self.process.pid, signal.SIGCONT)
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"sample": sample, "seconds": seconds}) + "\n")

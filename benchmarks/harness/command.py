@@ -11,7 +11,7 @@ from benchmarks.harness import machine, records
 
 
 def add_options(parser: argparse.ArgumentParser, rounds: int, threads: bool = True) -> None:
-    """The options that all share."""
+    """Add the options that all benchmarks share."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     if threads:
         every = [n for n in (1, 2) if n <= len(machine.cores())]

@@ -37,7 +37,7 @@ class Net:
         return self.batch * self.steps
 
     def describe(self) -> str:
-        """Its sizes in a table: images, layers, batch."""
+        """The net's sizes in a table: images, layers, batch."""
         sizes = " ".join(f"{kind}{sizes[0] if sizes else ''}" for kind, *sizes in self.layers)
         return f"{'x'.join(map(str, self.shape))}: {sizes}, batch {self.batch}"
 
@@ -46,7 +46,7 @@ class Net:
         return sum(w.size for w in weights(self))
 
     def row_flops(self) -> list[float]:
-        """Of one sample, forward, a number for each layer with weights."""
+        """Floating-point operations of one sample, forward, for each layer with weights."""
         found, shape = [], self.shape
         for layer in self.layers:
             kernel, before, shape = kernel_shape(shape, layer), shape, output_shape(shape, layer)
@@ -58,7 +58,7 @@ class Net:
 
     @property
     def step_flops(self) -> float:
-        """Forward and backward; the inputs of the first layer need no gradient."""
+        """Floating-point operations of a step; the inputs of the first layer need no gradient."""
         flops = self.row_flops()
         return self.batch * (3 * sum(flops) - flops[0])
 
@@ -131,7 +131,7 @@ def output_shape(shape: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
 
 
 def kernel_shape(shape: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
-    """Of a layer's kernel as Keras has it, behind values of a shape; () if it has none."""
+    """The shape of a layer's kernel in Keras, behind values of a shape; () if it has none."""
     kind, *sizes = layer
     window = (sizes[-1],) * (len(shape) - 1) if sizes else ()
     if kind in ("conv", "same"):
@@ -142,7 +142,7 @@ def kernel_shape(shape: tuple[int, ...], layer: Layer) -> tuple[int, ...]:
 
 
 def groups(kernel: tuple[int, ...]) -> int:
-    """Of the channels: one each for a depthwise kernel."""
+    """The number of groups of channels: one for each channel if the kernel is depthwise."""
     return kernel[-2] if kernel[-1] == 1 else 1
 
 

@@ -13,7 +13,7 @@ from benchmarks import peers
 
 ROOT = Path(__file__).parents[2]
 
-# Settings of the shell that would make a peer, or cdl, other than a user finds it.
+# Settings of the shell that change how a peer, or cdl, runs by default.
 UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "CDL_ISA")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -25,7 +25,7 @@ THREAD_VARIABLES = (
 
 
 def environment(threads: int) -> dict[str, str]:
-    """For a process that is measured at a number of threads."""
+    """The environment of a process that is measured at a number of threads."""
     env = {name: value for name, value in os.environ.items() if name not in UNSET}
     env |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     if threads == 1:  # XLA else hands even one core's work to a pool
@@ -41,7 +41,7 @@ def cores() -> list[int]:
 
 
 def pin(threads: int) -> None:
-    """This process and its children to the last cores: the first serves interrupts."""
+    """Pin this process and its children to the last cores: the first serves interrupts."""
     os.sched_setaffinity(0, cores()[-threads:])
 
 
@@ -64,7 +64,7 @@ def git(*words: str) -> str:
 
 
 def facts() -> dict[str, object]:
-    """Of this machine and this run."""
+    """Facts of this machine and this run."""
     from cdl import _core
     from cdl._cli import info
 

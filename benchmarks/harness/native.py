@@ -23,7 +23,7 @@ def compiler() -> list[str]:
 
 
 def library(name: str, sources: list[Path], flags: str, include: Path | None = None) -> Path:
-    """Compiles once for each state of the sources; where the library lies."""
+    """The path of the shared library, which is compiled once for each state of the sources."""
     texts = [path.read_bytes() for path in sources]
     if include is not None:
         texts += [path.read_bytes() for path in sorted(include.rglob("*.[hd]*"))]

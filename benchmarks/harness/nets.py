@@ -28,7 +28,7 @@ def prepare(
     steps: float,
     *arguments: object,
 ) -> Prepared:
-    """In a worker: the net after its first epoch.
+    """The net of a peer after its first epoch, in a worker.
 
     Args:
         settings: of the worker: its peer, and how many threads.

@@ -24,7 +24,7 @@ def prepare(settings: dict) -> Prepared:
         library.peak_fma(ctypes.c_size_t(200_000 * n), threads)
 
     def array(n: int) -> np.ndarray:
-        """On a 64-byte line, and its pages touched."""
+        """An array of n floats on a 64-byte line, whose pages have been touched."""
         block = np.ones(n + 16, np.float32)
         return block[(-block.ctypes.data // 4) % 16 :][:n]
 

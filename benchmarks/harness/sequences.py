@@ -49,7 +49,7 @@ class Net:
         return self.units * self.directions if layer else self.inputs
 
     def row_flops(self) -> list[float]:
-        """Of one sample, forward: of each layer."""
+        """Floating-point operations of one sample, forward, for each layer."""
         if self.heads:
             wide = self.heads * self.units
             lines = 4 * self.inputs * wide + 2 * self.length * wide + 2 * self.inputs * self.units
@@ -62,7 +62,7 @@ class Net:
 
     @property
     def step_flops(self) -> float:
-        """Forward and backward; inputs that are no embedding need no gradient."""
+        """Floating-point operations of a step; inputs that are no embedding need no gradient."""
         if self.heads:
             return self.batch * 3 * sum(self.row_flops())
         first = 2.0 * self.length * self.directions * self.inputs * GATES[self.cell] * self.units
@@ -82,7 +82,7 @@ NETS = {
 
 
 def weights(net: Net, seed: int = 0) -> list[np.ndarray]:
-    """As Keras has them: the embedding, kernel, recurrent kernel and bias, ..., dense."""
+    """Weights in Keras's order: the embedding, kernel, recurrent kernel and bias, ..., dense."""
     rng = np.random.default_rng(seed)
 
     def uniform(*shape: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, LEFT, ROW = 430, 130, 30
-# Of peers, in the order of the legend; each has 3:1 against white and against black.
+# Colours of peers, in the order of the legend; each has 3:1 against white and against black.
 MARKS = {
     "cdl": ("#3b82c4", "circle"),
     "best of jax": ("#b7791f", "diamond"),

@@ -29,7 +29,7 @@ class Symbols:
 
 
 def mapped(path: Path) -> tuple[int, int]:
-    """From where to where a library lies."""
+    """The first and the last address at which a library is mapped."""
     lines = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(path) in line]
     if not lines:
         raise LookupError(f"{path} is not loaded")

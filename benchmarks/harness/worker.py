@@ -38,7 +38,7 @@ class Prepared:
 
 
 def calls(function: Callable[..., object], *arguments: object) -> Callable[[int], None]:
-    """`run` of a plain call."""
+    """The function `run` of a Sample, for a plain call."""
 
     def run(n: int) -> None:
         for _ in range(n):
@@ -80,7 +80,7 @@ def run_round(sample: Sample, seconds: float) -> dict[str, float]:
 
 
 def serve(prepared: Prepared, requests, answers) -> None:
-    """Until the other side closes."""
+    """Answer requests until the other side closes the pipe."""
     print(json.dumps({"samples": list(prepared.samples), "facts": prepared.facts}), file=answers)
     for line in requests:
         request = json.loads(line)

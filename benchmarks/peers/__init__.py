@@ -1,4 +1,4 @@
-"""One module a library. Each offers what it can of:
+"""The peers, one module a library. Each offers, as far as it can:
 
 Trainer(case, data, threads, variant): `reset()`, `train(epochs, shuffle)`, `weights()`;
 predictors(case, weights, threads, variant): callables by name, from rows to probabilities;

@@ -43,7 +43,7 @@ def variables(case: Case) -> list[Variable]:
 
 
 class Trainer:
-    """One call of the core an epoch."""
+    """Training by one call of the core an epoch."""
 
     def __init__(self, case: Case, data: Data, threads: int, variant: str) -> None:
         self.data = data

@@ -29,7 +29,7 @@ def loss(case: Case, weights, x, y):
 
 
 def step(case: Case, state, x, y):
-    """One update; the state is (weights, m, v, number of updates)."""
+    """One update by Adam or SGD; the state is (weights, m, v, number of updates)."""
     weights, m, v, t = state
     gradient = jax.grad(partial(loss, case))(weights, x, y)
     if case.optimizer == "sgd":

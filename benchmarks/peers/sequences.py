@@ -43,7 +43,7 @@ class KerasTrainer:
 
 
 def transformer(api, net: Net):
-    """One block, by cdl or Keras."""
+    """The transformer with one block, by cdl or Keras."""
     layers = api.layers
     tokens = api.Input((net.length,), dtype="int32")
     x = layers.Embedding(net.vocabulary, net.inputs)(tokens)
@@ -186,7 +186,7 @@ class TorchTrainer:
 
 
 def jax_scores(net: Net) -> Callable:
-    """From weights and samples to raw scores, with `lax.scan` over time."""
+    """A function from weights and samples to raw scores, with `lax.scan` over time."""
     import jax
     import jax.numpy as jnp
     from jax import lax
@@ -234,7 +234,7 @@ def jax_scores(net: Net) -> Callable:
 
 
 def jax_transformer(net: Net) -> Callable:
-    """From weights and tokens to raw scores of the transformer."""
+    """A function from weights and tokens to raw scores of the transformer."""
     import jax
     import jax.numpy as jnp
 

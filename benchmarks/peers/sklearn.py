@@ -48,7 +48,7 @@ def load_weights(model: MLPClassifier | MLPRegressor, weights: list[np.ndarray])
 
 
 class Trainer:
-    """Its loss for values is half a sum over the outputs, where the others' is their mean.
+    """Training by scikit-learn: its loss for values is half a sum over the outputs, not their mean.
 
     Adam does not notice a factor; SGD gets another rate.
     """

@@ -69,7 +69,7 @@ SHARED = re.compile(
 
 
 def names(thing: Any) -> list[str]:
-    """Of the arguments of a call."""
+    """The names of the arguments of a call."""
     try:
         found = inspect.signature(thing).parameters
     except (TypeError, ValueError):

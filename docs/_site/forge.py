@@ -16,7 +16,7 @@ import reference
 NAME = re.compile(r"(?<!`)`([\w.]+)`(?!`)")
 CHILD = re.compile(r"\[([^\]!\[]+)\]\(([\w./-]+)\.md\)")
 LINK = re.compile(r"(\]\()((?:\.\./)*[\w./-]+\.md)((?:#[\w-]+)?\))")
-# Of files in the tree the pages that show them.
+# Pages by the files of the tree that they show.
 SHOWN = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",

@@ -1,4 +1,4 @@
-"""dist/*.whl for other machines: CPython 3.11 and later, glibc 2.28 and later.
+"""Wheels in dist/ for other machines: CPython 3.11 and later, glibc 2.28 and later.
 
     python tools/wheel/build.py          for this machine
     python tools/wheel/build.py --arm    for aarch64, by gcc-aarch64-linux-gnu
@@ -33,7 +33,7 @@ ARM = {
 
 
 def run(*command: object, **environment: str) -> None:
-    """A process that must succeed."""
+    """Run a process that must succeed."""
     subprocess.run(list(map(str, command)), check=True, env=os.environ | environment)
 
 

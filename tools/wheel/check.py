@@ -1,4 +1,4 @@
-"""Is dist/ what may be released? `make release-check` calls it; it tells all that is not.
+"""Check that dist/ may be released, and print all faults; `make release-check` calls it.
 
 One version in pyproject.toml, in the names of the files, in `cdl.__version__` and as the first
 heading of CHANGELOG.md, with a date; a wheel under 2.3 MB for this machine, with the licence; in a
