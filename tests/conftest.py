@@ -171,7 +171,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Write a script, and run it by some way of Python's."""
+    """Write a script, `a folder/train.py`, and run it by Python with options before its name."""
     folder = tmp_path / "a folder"
     folder.mkdir()
     (folder / "helper.py").write_text("def fail():\n    raise OSError('from helper')\n")

@@ -10,8 +10,8 @@ import pytest
 import cdl
 from cdl import applications
 
-# By name: parameters with the classifier, without it, layers, and a checksum of the classes and
-# names of all layers in order, with and without. Written by Keras 3.15 from its constructors.
+# Architectures by name: parameters with the classifier and without it, layers, and a checksum of
+# the classes and names of all layers of both in order. Written by Keras 3.15 from its constructors.
 KERAS = {
     "ConvNeXtBase": (88_591_464, 87_566_464, 261, 1795417153),
     "ConvNeXtLarge": (197_767_336, 196_230_336, 261, 1110194777),

@@ -1,4 +1,4 @@
-"""Where a list is wanted and none comes, the error names the argument."""
+"""Arguments that must be lists: the error of another type names the argument."""
 
 import pytest
 

@@ -17,7 +17,7 @@ X, VALUES, LABELS, ONE_HOT = data(24)
 
 @pytest.fixture
 def older_modules(monkeypatch):
-    """As a script under `python -m cdl` has them."""
+    """The modules of Keras 2 that scripts have under `python -m cdl`."""
     monkeypatch.setattr("sys.meta_path", [*sys.meta_path])
     older.install()
 

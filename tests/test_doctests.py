@@ -30,7 +30,7 @@ WITH_EXAMPLES = {*IN_DOCSTRINGS, *named_examples.examples()}
 PAGES = sorted(path.stem for path in named_examples.FOLDER.glob("*.pycon"))
 
 
-# Methods that people look up.
+# Methods that readers look up in the reference.
 LOOKED_UP = {
     "cdl.models.Model": "compile compute_loss evaluate export fit get_layer load_weights predict "
     "predict_on_batch save save_weights summary test_on_batch to_json train_on_batch train_step",

@@ -243,7 +243,7 @@ def test_decisions_go_by_one_clock():
 
 @pytest.mark.measures
 def test_import_takes_under_60_ms_beyond_numpy(run_python):
-    # Of the process's own time: a busy machine makes it wait, too.
+    # CPU time of the process: a busy machine makes it wait, too.
     code = """if True:
         import time, numpy
         start = time.process_time()
@@ -317,7 +317,7 @@ def test_the_environment_is_read_only_where_things_are_chosen_once():
 
 
 def test_c_has_no_intrinsics():
-    """But those of tiles and of the fused multiply-add, which no vector extension writes out."""
+    """Exceptions are tiles and the fused multiply-add, which vector extensions cannot express."""
     intrinsics = r"\b_mm\d*_\w+|\bv\w+q_f32\b|immintrin|arm_neon"
     assert not hits(intrinsics, outside=("base/", "isa/amx.c", "kernels/vec.h"))
     fused = hits(r"\b_mm\d*_\w+\(|\bv\w+q_f32\(", outside=("base/", "isa/amx.c"))

@@ -18,7 +18,7 @@ import reference
 
 import cdl
 
-# Public by their names only: what users import of these is elsewhere too, or is a command.
+# Names that are public by spelling only: users import these elsewhere, or they are commands.
 NOT_SHOWN = {"scripts", "data", "trainers", "variables", "scopes", "__main__"}
 ENTRIES = {entry.whole: entry for entry in reference.entries()}
 METHODS = {

@@ -19,7 +19,7 @@ from cdl.utils import set_random_seed
 
 RNG = np.random.default_rng(0)
 
-# Each with the shape of a sample.
+# Layers that draw, each with the shape of a sample.
 LAYERS = {
     "Dropout": ((6,), lambda **k: layers.Dropout(0.5, **k)),
     "Dropout of a noise shape": ((3, 4), lambda **k: layers.Dropout(0.5, (None, 1, None), **k)),

@@ -1,4 +1,4 @@
-"""In a clone whose core is not built, what is installed is imported, whatever comes first.
+"""A clone whose core is not built imports the installed package, whatever comes first.
 
 A copy of the tree's Python files is the clone; the tree itself is what is installed.
 """

@@ -1,4 +1,4 @@
-"""When EarlyStopping stops, and which weights are left."""
+"""The epoch at which EarlyStopping stops, and the weights that are left."""
 
 import pytest
 
@@ -13,7 +13,7 @@ class Metric:
 
 
 class Model:
-    """Its weights are the number of the epoch."""
+    """A stand-in for a model, whose weights are the number of the epoch."""
 
     def __init__(self, metrics=()):
         self.stop_training = False
@@ -28,7 +28,7 @@ class Model:
 
 
 def run(callback, values, name="val_loss", first=0, metrics=()):
-    """Epochs that ran, as `fit` would run them."""
+    """The epochs that ran, and the model, with a callback called as by `fit`."""
     model = Model(metrics)
     callback.set_model(model)
     callback.on_train_begin()

@@ -16,7 +16,7 @@ def net():
 
 
 class Logged(cdl.callbacks.ModelCheckpoint):
-    """As wandb's: it looks after each batch itself, and notes what was saved."""
+    """A ModelCheckpoint as wandb's: it saves after each batch itself, and logs what was saved."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

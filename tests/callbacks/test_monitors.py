@@ -1,4 +1,4 @@
-"""Names that callbacks watch: one that never comes is told at the end of the first epoch."""
+"""Monitored names: one that never comes is reported at the end of the first epoch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Trials of Optuna's that are given up."""
+"""Pruned trials of Optuna end their training."""
 
 import copy
 import sys

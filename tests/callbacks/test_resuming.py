@@ -60,7 +60,7 @@ def test_shuffling_dropout_and_noise_go_on(at, double, tmp_path):
 
 
 class Dying(callbacks.BackupAndRestore):
-    """Dies in its fourth backup, before the weights are replaced, or after."""
+    """A backup that fails at its fourth time, before the weights are saved, or after."""
 
     count, dies = 0, ""
 
@@ -131,7 +131,7 @@ def test_state_of_the_generators_comes_back():
 
 
 def test_checkpoint_goes_on_where_it_was_made(tmp_path):
-    """With the layers' own seeds, and rows in their order."""
+    """Seeds are those of the layers, and rows keep their order."""
 
     def fresh():
         cdl.utils.set_random_seed(5)

@@ -25,7 +25,7 @@ def net():
 
 
 def halves(*weights):
-    """Halves the first weight; makes the others what is smallest in them."""
+    """A program that halves the first weight, and assigns the minima of the others to them."""
     program = Program()
     first, *others = weights
     half = program.map(elementwise.argument(0) * 0.5, [program.param(first)])
@@ -77,7 +77,7 @@ def test_so_it_does_behind_a_batch_in_two_halves():
 
 
 def scaled(w, bias):
-    """Makes a weight, whose rows stand for samples, less the bias, over 2."""
+    """A program that replaces a weight, whose rows stand for samples, by (w - bias) / 2."""
     program = Program()
     four = weight(np.full(3, 4.0))
     x = program.emit("feature_norm", [program.param(w)], (5, 3), (bias, four), invert=0)

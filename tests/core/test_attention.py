@@ -109,7 +109,7 @@ def test_a_mask_that_all_samples_share():
 
 
 def test_one_sample_gives_the_same_bits_on_every_number_of_threads():
-    """Long enough that threads share its heads and blocks."""
+    """Sequences are long enough that threads share heads and blocks."""
     queries, heads, width = 200, 4, 32
     rng = np.random.default_rng(5)
     program = Program()
@@ -131,7 +131,7 @@ def test_one_sample_gives_the_same_bits_on_every_number_of_threads():
 
 
 def test_what_stands_in_pads_does_not_count():
-    """1 / x is infinite where pads are 0."""
+    """Pads hold 0, of which 1 / x is infinite."""
     sizes = (5, 4, 1, 1, 3, 3)
     arrays = [np.exp(x) for x in arrays_of(sizes)]
 

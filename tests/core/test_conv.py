@@ -203,7 +203,7 @@ def test_a_gradient_is_clipped_by_the_norm_of_what_is_no_pad(name, way, isa):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_windows_that_lie_anywhere(seed):
-    """Also such as no layer makes: before or behind the image, beyond it, of any stride."""
+    """Windows include those of no layer: before, behind and beyond the image, of any stride."""
     rng = np.random.default_rng(seed)
     axes = int(rng.integers(1, 4))
     case = Case(tuple(rng.integers(1, 9 - axes, axes)), *rng.choice([1, 2, 3, 5, 17, 33], 2), 1)

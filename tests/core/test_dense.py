@@ -48,7 +48,7 @@ def stack(rng, inner, widths, *, bias=True, **attributes):
 
 
 def close(actual, expected, k):
-    """Within the rounding of a chain of k products of numbers of size 1."""
+    """Equality within the rounding of a chain of k products of numbers of size 1."""
     top = np.abs(expected).max()
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=top * 3e-7 * np.sqrt(k + 1))
 
@@ -108,7 +108,7 @@ def test_gradients_of_few_rows_need_no_transposed_weights(rows, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("k", "n"), [(130, 200), (129, 300), (64, 257), (300, 131)])
 def test_dx_is_the_same_bits_whichever_factor_is_transposed(k, n, isa):
-    """Of few rows dy is, of many W: each row of the identity has its dx as a row of a gradient."""
+    """Few rows have dy transposed, many have W; the identity gives dx of each row as a gradient."""
     rng = np.random.default_rng(k)
     rows, few = 320, (5, 33, 64, 65)
     seen, dy = rng.normal(size=(rows, k)), rng.normal(size=(rows, n)).astype(np.float32)
@@ -205,7 +205,7 @@ def test_nan_and_inf_stay_in_their_rows(isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("k", WIDTHS)
 def test_a_row_of_a_single_output_is_the_same_bits_alone_and_in_any_batch(k, isa):
-    """And right: its sums go over four rows at a time, or as many as a register has lanes."""
+    """Sums go over four rows at a time, or over as many as a register has lanes."""
     rng = np.random.default_rng(6)
     x = rng.normal(size=(37, k)).astype(np.float32)
     x[5] = np.inf

@@ -13,7 +13,7 @@ SIZES = [(1, 1), (3, 1), (4, 16), (7, 5), (17, 70), (64, 64), (130, 33), (784, 1
 
 
 def integers(rng, k, n, bits, block=0):
-    """A weight of random integers, and these."""
+    """A weight of random integers, and the integers as an array."""
     low, high = (-128, 127) if bits == 8 else (-8, 7)
     values = rng.integers(low, high, (k, n), endpoint=True).astype(np.int8)
     if bits == 8:

@@ -1,4 +1,4 @@
-"""How many are dropped, how the rest is scaled, and which mask is drawn when."""
+"""Dropout: share of dropped values, scale of the others, and the draw of masks."""
 
 import numpy as np
 import pytest

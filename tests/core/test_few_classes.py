@@ -21,7 +21,7 @@ def softmax(x, isa):
 
 
 def sums(name, parameters, x, y, isa, batch):
-    """Of loss and accuracy of raw scores over batches; a batch of 1 is done line by line."""
+    """The sums of loss and accuracy over batches of raw scores; batches of 1 go line by line."""
     program = Program()
     scores = program.input(x.shape[1:])
     sparse = "sparse" in name

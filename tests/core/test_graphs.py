@@ -100,7 +100,7 @@ def tower(blocks, width=64):
 
 
 def brush(bristles, width=64):
-    """One value that many branches read, whose outputs are added up."""
+    """A program in which many branches read one value, and their outputs are added up."""
     rng = np.random.default_rng(0)
     program = Program()
     x = dense(program, program.input((width,)), random_weight(rng, width, width))
@@ -132,7 +132,7 @@ def test_so_does_that_of_a_graph_of_thousands_of_instructions(training):
 
 
 def memory(program, learn=(), training=True, **options):
-    """Bytes that a program takes for batches of 64 rows, if not told otherwise on one thread."""
+    """The bytes that a program takes for batches of 64 rows, on one thread by default."""
     optimizer = learner("sgd", learn) if training else None
     options = {"training": training, "optimizer": optimizer, "threads": 1, **options}
     return _core.Executor(program.fused(training), 64, **options).memory()[0]

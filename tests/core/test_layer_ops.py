@@ -60,7 +60,7 @@ def feature_norm(invert):
 
 
 def mask(program, x, rng):
-    """On 0, which relu makes whole lines of where there are few columns."""
+    """Masking of zeros, of which relu makes whole lines where there are few columns."""
     x = program.emit("activation", [x], x.shape, kind="plain_relu")
     y = program.emit("mask", [x], x.shape, value=0.0)
     program.add_output(y, (*x.shape[:-1], 1))
@@ -68,7 +68,7 @@ def mask(program, x, rng):
 
 
 def masked_batch_norm(program, x, rng):
-    """Behind a mask of the lines whose first number is above 0."""
+    """Batch normalization with a mask of the lines whose first number is above 0."""
     first = program.emit("bucketize", [x], x.shape, [weight([0.0])])
     program.instructions[-1].params[0].trainable = False
     program.emit("mask", [first], x.shape, value=0.0)
@@ -115,7 +115,7 @@ def permute(order):
     return emit
 
 
-# what comes behind: name, shapes of a sample
+# Ops behind a dense layer by name, and shapes of a sample
 LINES = [(n,) for n in WIDTHS] + [(3, n) for n in (1, 2, 17)] + [(2, 3, 5)]
 CASES = {
     "layer": (normalize(LAYER), LINES),

@@ -104,7 +104,7 @@ def test_what_formulas_make_of_pads_is_not_seen(n, isa):
 
 
 def test_only_the_gradients_that_are_wanted_are_computed():
-    """Of y no one wants one, and its gradient would be NaN."""
+    """The gradient by y, which no variable needs, would be NaN."""
     program = Program()
     x = dense(program, program.input((3,)), random_weight(RNG, 3, 4))
     program.output(program.map("power", [program.map("abs", [x]), program.input((4,))]))
@@ -293,7 +293,7 @@ def test_a_loss_behind_maps_is_the_loss_of_their_value():
 
 # --- operands that are broadcast ---
 
-# By shape of the result: of an operand that each line, column or number is repeated of.
+# Operands by shape of the result: each line, column or number is repeated of them.
 REPEATED = [
     ((4, 33), (33,)),  # a row
     ((4, 33), (4, 1)),  # a column

@@ -1,4 +1,4 @@
-"""Joins, slices, picks along axes, elements and rows by number."""
+"""Concatenation, slices, gathers along axes, of elements and of rows by index."""
 
 import numpy as np
 import pytest

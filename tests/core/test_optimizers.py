@@ -18,7 +18,7 @@ def hypers_of(row):
 
 
 class Pulled:
-    """One dense layer on eye(k): the gradient by its kernel is whatever is handed to backward()."""
+    """A dense layer on eye(k): the gradient by its kernel is the one handed to backward()."""
 
     def __init__(self, row, k, n, *, isa=None, threads=1, **hypers):
         rng = np.random.default_rng(k * 100 + n)

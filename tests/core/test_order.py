@@ -1,4 +1,4 @@
-"""Places of the largest, running sums, sorted lines, random numbers."""
+"""Indices of the largest, cumulative sums, sorts, random numbers."""
 
 import numpy as np
 import pytest

@@ -30,7 +30,7 @@ def rounded(x, dtype):
 
 
 def numbers(n=4000):
-    """Of all sizes, and those that lie between two others."""
+    """Numbers of all sizes, edges of the format, and ties between two of its numbers."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=n).astype(np.float32) * 10 ** rng.uniform(-9, 6, n).astype(np.float32)
     x[: len(EDGES)] = EDGES

@@ -1,4 +1,4 @@
-"""How much penalties count may differ from batch to batch."""
+"""Shares of penalties, which may differ from batch to batch."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_without_shares_penalties_count_once():
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("per_call", [1, 2, 10])
 def test_an_evaluation_counts_the_penalty_of_weights_as_they_are(per_call, threads):
-    """Of three batches; one that assigns to the weight counts it as each batch leaves it."""
+    """Three batches; a program that assigns to the weight has the penalty of each batch's value."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(11, 3)).astype(np.float32)
     for assigns in (False, True):

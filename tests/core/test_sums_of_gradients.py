@@ -101,7 +101,7 @@ def test_what_leads_to_no_loss_gives_no_gradient_and_does_not_learn():
     np.testing.assert_array_equal(seen[0], seen[2])
 
 
-# Runs of places along an axis of 12: start, count, step; None is a reader of all of it.
+# Slices along an axis of 12: start, count, step; None is a reader of all of it.
 READERS = {
     "slices": [(0, 4, 1), (4, 4, 1), (8, 4, 1)],
     "overlapping slices": [(0, 8, 1), (2, 5, 2), (11, 12, -1)],
@@ -150,7 +150,7 @@ def test_slices_of_a_value_add_to_one_gradient(readers, axis, isa):
 @pytest.mark.parametrize("sliced", [0, 1])
 @pytest.mark.parametrize("first", ["slice", "all"])
 def test_a_slice_adds_only_to_what_has_been_written(sliced, first):
-    """Whichever output of a fork is sliced, and before or behind the reader of the other one."""
+    """Either output of a fork is sliced, before or behind the reader of the other one."""
     trunk, head = random_weight(RNG, 7, 12), random_weight(RNG, 12, 3)
     target = np.zeros((ROWS, 3), np.float32)
     program = Program()
@@ -232,7 +232,7 @@ RULES = {
 @pytest.mark.parametrize("rules", RULES)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_shared_weight_learns_once_a_step_by_the_whole_gradient(square, threads, rules):
-    """One step with a shared weight is one step of numpy with the summed gradient."""
+    """A step with a shared weight is a step of NumPy with the summed gradient."""
     w, arrays = weight(square), [X, SQUARE_TARGET]
     again = weight(square)
     g = gradients(chain(again, again), arrays)[again].astype(np.float64)

@@ -1,4 +1,4 @@
-"""AMX on a kernel that gives no leave to use its tiles, by a filter of system calls."""
+"""AMX on a kernel that refuses the use of its tiles, by a filter of system calls."""
 
 import json
 import os

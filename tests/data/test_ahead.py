@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 
 def passes(seconds):
-    """Let time pass on cdl's clock: how long a batch really takes is the machine's affair."""
+    """Advance cdl's clock: real times depend on the machine."""
     clock.now.seconds += seconds
 
 
@@ -62,7 +62,7 @@ class Dataset(PyDataset):
 
 
 class Loader:
-    """Can be read again."""
+    """An iterable of batches that can be read again."""
 
     def __init__(self, slow, n=6):
         self.slow, self.n = slow, n
@@ -180,7 +180,7 @@ def test_no_more_wait_than_may():
             waiting.append(slow.made - batch - 1)
 
     compiled().fit(dataset, verbose=0, callbacks=Look())
-    # Those that wait, and the one that has no place yet: it is made only when one is taken.
+    # Batches in work: those that wait, and one more, which is made only when one is taken.
     assert max(waiting) <= 3 + 1
 
 

@@ -69,7 +69,7 @@ def test_results_are_those_of_memory(sparse_file):
 
 
 class Watch(cdl.callbacks.Callback):
-    """Has training come back after each batch."""
+    """A callback on batches, so that training returns to Python after each."""
 
     def __init__(self):
         super().__init__()

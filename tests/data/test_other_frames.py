@@ -11,7 +11,7 @@ pa = pytest.importorskip("pyarrow")
 
 
 class Exchanged:
-    """A frame of which nothing is known but the interchange protocol."""
+    """A frame with nothing but the interchange protocol."""
 
     def __init__(self, frame):
         self._frame = frame

@@ -14,7 +14,7 @@ def batches(n):
 
 
 class Loader:
-    """Can be read again, and knows its length."""
+    """An iterable of batches with a length that can be read again."""
 
     def __iter__(self):
         return batches(2)

@@ -227,7 +227,7 @@ def mean_by_weights():
 
 
 class Stops(cdl.callbacks.Callback):
-    """Looks at each batch, and ends the run after five."""
+    """A callback on batches that ends the run after five, on ranks by the last one alone."""
 
     def __init__(self):
         super().__init__()
@@ -374,14 +374,14 @@ CASES = {
 
 
 def fixed_statistics():
-    """A normalization that learns by statistics which stay."""
+    """Training with a batch normalization whose statistics stay as they are."""
     x = layers.Input((FEATURES,))
     inner = layers.BatchNormalization()(layers.Dense(24, activation="relu")(x), training=False)
     return trained(cdl.Model(x, layers.Dense(CLASSES, activation="softmax")(inner)), batch_size=48)
 
 
 def read(*recurrent):
-    """A net that reads rows of numbers."""
+    """Training of an embedding, and of recurrent layers behind it."""
     model = cdl.Sequential(
         [
             layers.Input((7,), dtype="int32"),
@@ -415,7 +415,7 @@ def positions():
     return model.fit(np.tile(X[:, None, :4], (1, 5, 1)), X[:, 0], verbose=0)
 
 
-# With `DataParallel(reproducible=True)`.
+# Cases with `DataParallel(reproducible=True)`.
 TO_THE_BIT = {
     "sgd": lambda: trained(net()),
     "dropout": lambda: trained(net(layers.Dropout(0.2)), "adam", batch_size=70),
@@ -448,7 +448,7 @@ def results(cases=None):
     return found
 
 
-# Also where ranks add up gradients that they see, as they do those of larger nets.
+# Cases that also run where ranks add up gradients that they see, as those of larger nets.
 SEEN = (
     "adam, not shuffled",
     "batch normalization",

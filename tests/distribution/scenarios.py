@@ -28,7 +28,7 @@ class AtEpoch2(cdl.callbacks.Callback):
 
 
 class SaysSo(cdl.callbacks.Callback):
-    """Tells the test that training runs."""
+    """A callback that tells the test that training runs."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1 and rank() == 0:
@@ -106,7 +106,7 @@ def killed(folder):
 
 
 def goes_on(folder):
-    """From the backup of `killed`."""
+    """Training that goes on from the backup of `killed`."""
     made = train(cdl.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False))
     if rank() == 0:
         np.savez(folder / f"{cdl.distribution.get_device_count()}.npz", *made.get_weights())
@@ -162,7 +162,7 @@ def refused(folder):
 
 
 def written(folder):
-    """Files, lines and a bar, once."""
+    """Files, printed lines and a progress bar, each once."""
     train(
         cdl.callbacks.ModelCheckpoint(folder / "at-{epoch}.keras"),
         cdl.callbacks.CSVLogger(folder / "log.csv"),

@@ -22,7 +22,7 @@ def end_of(way, folder, ranks=2, **environment):
 
 
 def processes_of(folder):
-    """Those of a job that still run, by the folder in their command, after a moment to go away."""
+    """The processes of a job that still run after a moment, by the folder in their command."""
     for _ in range(100):
         found = []
         for number in filter(str.isdigit, os.listdir("/proc")):
@@ -62,7 +62,7 @@ def test_one_rank_ends_the_job(way, words, tmp_path):
 
 @pytest.fixture(scope="module")
 def backup(tmp_path_factory):
-    """A folder with what a job left whose rank 1 was killed after the second epoch."""
+    """The folder of a job whose rank 1 was killed after the second epoch."""
     folder = tmp_path_factory.mktemp("killed")
     code, out, errors = end_of("killed", folder, ranks=3)
     assert code != 0

@@ -1,4 +1,4 @@
-"""Gradients that ranks see are added up by each for a share, in the order of ranks."""
+"""Gradients in shared memory: each rank adds up its share of them, in the order of ranks."""
 
 import os
 import threading

@@ -38,7 +38,7 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def blas_on_one_thread():
-    """Beside other work BLAS's threads make its small products a hundred times slower."""
+    """BLAS on one thread: more make small products a hundred times slower on a busy machine."""
     with threadpool_limits(1):
         yield
 

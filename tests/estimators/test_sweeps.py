@@ -38,7 +38,7 @@ def classifier():
 
 @pytest.fixture(autouse=True)
 def environment():
-    """That of before each test: where it starts workers, Dask sets OMP_NUM_THREADS=1 here too."""
+    """The environment of before each test: Dask sets OMP_NUM_THREADS=1 where it starts workers."""
     with mock.patch.dict(os.environ):
         yield
 

@@ -259,7 +259,7 @@ def merging():
 
 
 def embedding():
-    """Numbers of words, and what stands for them."""
+    """A net of word numbers with an embedding."""
     words = Input((5,))
     lines = layers.Embedding(20, 4)(words)
     lines = layers.EinsumDense("abc,cd->abd", output_shape=(None, 6), bias_axes="d")(lines)

@@ -340,7 +340,7 @@ add("nextafter", c(W, 0.0))
 add("ldexp", c(X, 2))
 add("psnr", c(W, W + 0.1, 2.0))
 
-# Images: of one, two and three axes.
+# Images of one, two and three axes.
 STEPS, BLOCK = Samples(numbers(N, 7, 4, seed=30)), Samples(numbers(N, 3, 4, 3, 2, seed=31))
 PLANE = Samples(numbers(N, 5, 6, 4, seed=32))
 add(

@@ -20,7 +20,7 @@ RECORDED = {}
 for area in sorted({key.split("/")[0] for key in CASES}):
     RECORDED.update(load(area))
 
-# Where cdl means to differ: docs/differences.md has the reason of each.
+# Cases in which cdl differs on purpose: docs/differences.md has the reason of each.
 MEANT = {
     "activations/sparsemax": "Keras 3.15 adds up sums of sums, so that its rows do not sum to 1",
     "losses/Huber of numbers delta=0.4": "Keras leaves delta out of the config, and so loses it",
@@ -47,13 +47,13 @@ MEANT_OF = {
         for what in ("weights Adam", "loss Adam", "evaluated Adam", "predicted Adam")
     },
 }
-# By quantity: float32 on both sides, sums in another order.
+# Tolerances by quantity: float32 on both sides, sums in another order.
 # Whole numbers of images are rounded: where the sum lies in the middle, up or down.
 TOLERANCE = {
     "weights": (2e-4, 2e-5),
     "history": (2e-4, 2e-5),
     "whole": (0, 1),
-    # Each side rounds at other places, but for sums, which both have in float32.
+    # Rounding at other places on each side, but for sums, which both have in float32.
     "bfloat16": (2e-2, 3e-2),
     "float16": (3e-3, 4e-3),
     "spread": (0.05, 0.0),  # of other draws, in kernels of thousands of numbers

@@ -50,7 +50,7 @@ def printed(example: str, name: str) -> Iterator[tuple[doctest.Example, str]]:
 
 
 def short(scalar: re.Match[str]) -> str:
-    """A scalar with four digits, as arrays have them."""
+    """A scalar with four digits, as in printed arrays."""
     return f"np.float32({float(f'{float(scalar[1]):.4g}')})"
 
 
@@ -77,7 +77,7 @@ def written(example: str, name: str) -> str:
 
 @contextlib.contextmanager
 def empty_folder() -> Iterator[None]:
-    """For examples that write files."""
+    """An empty folder to run examples in that write files."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["KERAS_HOME"] = folder
         before = os.getcwd()

@@ -30,7 +30,7 @@ which most modules have for names and configs, are left out.
 Examples go on from `import numpy as np` and `import cdl`; what they give is printed with four
 digits.
 """
-# In the order in which one would look for them; of ops there are too many for rows.
+# Modules in the order of a reader's search; ops has too many names for rows.
 MODULES = (
     "layers", "activations", "losses", "metrics", "optimizers", "optimizers.schedules", "callbacks",
     "distribution",
@@ -42,7 +42,7 @@ MODULES = (
     "backend", "tree", "dtype_policies", "mixed_precision", "quantizers", "ops.image",
 )  # fmt: skip
 LEFT_OUT = ("get", "serialize", "deserialize")
-# Objects whose methods one calls, each with one that has those which are not worth a row.
+# Classes whose methods have rows, each with a base whose methods have none.
 OBJECTS = (
     (cdl.Model, object),
     (cdl.callbacks.History, cdl.callbacks.Callback),

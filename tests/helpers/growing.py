@@ -1,4 +1,4 @@
-"""How the work of a call grows with what it is given: counted in lines of Python run.
+"""Growth of a call's work with the size of its input, in lines of Python that run.
 
 Counts do not depend on the machine. What C does in one call (`in` of a list, `list.index`) is one
 line here, so such a search shows only in benchmarks/builds.py.
@@ -9,7 +9,7 @@ import sys
 
 
 def lines(call):
-    """How many lines of Python `call()` runs; each turn of a comprehension is one."""
+    """The number of lines of Python that `call()` runs; each turn of a comprehension is one."""
     count = 0
 
     def seen(frame, event, argument):

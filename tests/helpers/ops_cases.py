@@ -1,4 +1,4 @@
-"""One way to try an op over values: values, gradients, ISAs, threads, as the oracle."""
+"""Checks of an op over values: values, gradients, ISAs, threads, against the oracle."""
 
 import numpy as np
 from oracle import Oracle, central_differences
@@ -22,7 +22,7 @@ def learning(program, arrays):
 
 
 def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, gradients=True, numbers=0):
-    """That `emit(program, *values)` gives `expected(*arrays)` and, by the oracle, its gradients.
+    """Check that `emit(program, *values)` has the values of `expected` and the oracle's gradients.
 
     The oracle's own gradients are held to central differences of its values. The last `numbers`
     arrays have none: they are places.

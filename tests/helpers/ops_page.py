@@ -70,7 +70,7 @@ def learning_program(function, arrays, fixed):
 
 
 def words(instructions):
-    """Instructions in a row, the same ones counted."""
+    """Instructions in a row as text, equal ones counted."""
     found = []
     for i in instructions:
         if i.op in PLAIN or i.op == "fork" or (i.op == "dense" and i.attributes == {}):
@@ -101,7 +101,7 @@ def traced_call(name):
 
 
 def backward(program, values, arrays):
-    """Which operands get a gradient: yes, none, or the numbers of those."""
+    """The operands that get a gradient: yes, none, or their numbers."""
     producers = {id(i.inputs[k]) for i, k in program.producers()} | {
         id(v) for v in program.external_grads
     }
@@ -113,7 +113,7 @@ def backward(program, values, arrays):
 
 
 def function_rows():
-    """By home: name, forward, fused, backward of each function that can be traced."""
+    """Rows by module: name, forward, fused, backward of each function that can be traced."""
     found = {}
     for name, row in sorted(OP_DEFS.items()):
         path = f"image.{name}" if row.submodule == "image" else name

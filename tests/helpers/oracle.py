@@ -1,4 +1,4 @@
-"""Runs programs in float64 NumPy, an instruction at a time: the judge of the core.
+"""The oracle: runs programs in float64 NumPy, an instruction at a time, to judge the core.
 
 It reads the same Program as the core and knows each op by its formula; losses, activations and
 optimizers come from references.py. Gradients are added up, nothing is fused, nothing is fast.

@@ -75,7 +75,7 @@ def probe_forward(o, i):
 
 
 def noise_backward(o, i):
-    """The gradient of what multiplies by what it has kept."""
+    """The gradient of ops that multiply by a kept factor."""
     o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]] * o.kept[i]
 
 

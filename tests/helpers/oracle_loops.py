@@ -4,7 +4,7 @@ import numpy as np
 
 
 def places_of(i):
-    """Of each iteration the place of its elements, and that of its results."""
+    """The places of each iteration's elements and results."""
     iterations = range(i.attributes["iterations"])
     places = iterations[::-1] if i.attributes["reverse"] else iterations
     return list(

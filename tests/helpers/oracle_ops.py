@@ -45,7 +45,7 @@ def map_forward(o, i):
 
 
 def map_backward(o, i):
-    """By central differences: an element of the result has one element of each input."""
+    """The gradients by central differences: an element of the result has one of each input."""
     (out,) = i.outputs
     expression, arrays, step = (
         read(i.numbers, i.data),

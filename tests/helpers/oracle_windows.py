@@ -15,7 +15,7 @@ from cdl import _core
 
 
 class Window:
-    """Where the taps of an instruction's windows lie on an image, of up to three axes.
+    """The taps of an instruction's windows on an image of up to three axes.
 
     Args:
         i: the instruction.
@@ -54,12 +54,12 @@ class Window:
 
 
 def by_group(array, groups):
-    """(..., groups, columns of a group)."""
+    """Columns by their groups: (..., groups, columns of a group)."""
     return array.reshape(*array.shape[:-1], groups, -1)
 
 
 def kernel_of(w, tap, groups):
-    """(columns of a group, groups, of what it gives) of one tap."""
+    """The kernel of one tap: (columns of a group, groups, outputs of a group)."""
     return w[tap].reshape(w.shape[-2], groups, -1)
 
 
@@ -156,7 +156,7 @@ def depthwise_conv_backward(o, i):
 
 
 def pooled(i):
-    """For each place of the map what it sees of the image: numbers of each axis."""
+    """For each place of the result, the positions in its window along each axis."""
     (x,), (y,) = i.inputs, i.outputs
     axes = []
     for n, out, numbers in zip(
@@ -264,7 +264,7 @@ def resample_backward(o, i):
 
 
 def as_batch(formula):
-    """The formula, also of values that all samples share: they are a batch of one."""
+    """A formula that takes shared values too, as a batch of one."""
 
     def run(o, i):
         if not i.outputs[0].shared:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-# Of tools that run beside the tests: builds, caches, version control.
+# Files of tools that run beside the tests: builds, caches, version control.
 BESIDE = {"build", "dist", "__pycache__", "docs/api", "demo.png"}
 # Prefixes of files of other libraries, which look at no test's folder: scikit-learn, joblib, Dask,
 # multiprocessing, Hugging Face, PyTorch and ONNX Runtime for as long as the process lasts; settings

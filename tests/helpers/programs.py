@@ -11,9 +11,9 @@ from cdl import _core
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
 
-# Two are another one's with a product of integers of its own: see tests/core/test_dense_int.py.
+# ISAs: two are another one's with a product of integers, see tests/core/test_dense_int.py.
 ISAS = [isa for isa in _core.available_isas() if isa not in ("avxvnni", "dotprod")]
-# Threads beside each other, each with samples of its own, and threads that share each instruction.
+# Teams: threads with samples of their own, and threads that share each instruction.
 TEAMS = [{"threads": n, "lockstep": together} for together in (False, True) for n in (2, 3)]
 WIDTHS = (1, 2, 3, 7, 16, 17, 31, 63, 64, 65, 100, 129, 257)  # round the registers and the panels
 
@@ -72,7 +72,7 @@ def slot_of(variable, name):
 
 
 def gradient_keeper(variables):
-    """An optimizer whose only slot is minus rate times the gradient, to the bit."""
+    """An optimizer whose only slot is -rate * gradient, to the bit."""
     return learner("sgd_momentum", variables, momentum=0.0)
 
 
@@ -83,7 +83,7 @@ def kept(optimizer):
 
 @contextmanager
 def unchanged(program):
-    """Weights that a step has changed become again what they were."""
+    """A context after which the weights are again as before."""
     before = [(v, v.numpy()) for v in program.variables]
     yield
     for v, values in before:

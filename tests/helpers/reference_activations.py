@@ -22,7 +22,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def softmax(z: Array) -> Array:
-    """Over the last axis."""
+    """Softmax over the last axis."""
     e = np.exp(z - z.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
 
@@ -46,7 +46,7 @@ def _relu_gradient(x: Array, negative_slope: float, max_value: float, threshold:
     if max_value < math.inf:
         above = np.where(x < 0, 0.0, above)
     gradient = np.where(x < threshold, negative_slope, above)
-    # where both sides meet in 0, Keras takes the left for the plain relu, the right for a leaky one
+    # Derivatives in 0, where both sides meet: Keras has the left of relu, the right of a leaky one
     return np.where(x == 0, 1.0, gradient) if negative_slope and threshold == 0 else gradient
 
 
@@ -165,7 +165,7 @@ def log_softmax(z: Array) -> Array:
 
 
 def sparsemax(z: Array) -> Array:
-    """By the sorted rows of Martins and Astudillo, 2016."""
+    """Sparsemax by sorted rows (Martins and Astudillo, 2016)."""
     z = z - z.max(-1, keepdims=True)
     down = -np.sort(-z, -1)
     k = np.arange(1, z.shape[-1] + 1)
@@ -190,7 +190,7 @@ ROW_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "sparsemax": sparsemax,
     "glu": lambda x: np.split(x, 2, -1)[0] * sigmoid(np.split(x, 2, -1)[1]),
 }
-# from x and dy to dx
+# Gradients of rows: functions from x and dy to dx
 ROW_GRADIENTS: dict[str, Callable[[Array, Array], Array]] = {
     "softmax": softmax_gradient,
     "log_softmax": lambda z, dy: dy - softmax(z) * dy.sum(-1, keepdims=True),

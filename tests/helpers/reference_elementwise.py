@@ -85,7 +85,7 @@ ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "where": lambda a, b, c: np.where(a != 0, b, c),
 }
 
-# Where a primitive is defined and smooth, by its operands: for its gradients. Others: (-2, 2).
+# Domains in which a primitive is smooth, by operands, for its gradients; (-2, 2) for all others.
 SMOOTH: dict[str, tuple[tuple[float, float], ...]] = {
     "divide": ((-2, 2), (0.5, 2)),
     "reciprocal": ((0.3, 2),),

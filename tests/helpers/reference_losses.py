@@ -76,7 +76,7 @@ def _class_scores_gradient(y: Array, z: Array, label_smoothing: float = 0.0) -> 
 
 
 def _of_numbers(f: Callable[..., Array]) -> Callable[..., Array]:
-    """A formula for one-hot rows, for class numbers."""
+    """A formula of one-hot targets as one of class numbers."""
     return lambda y, p: f(one_hot(y, p.shape[-1]), p)
 
 

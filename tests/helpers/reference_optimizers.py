@@ -1,4 +1,4 @@
-"""One step of each optimizer in NumPy float64, by the rows of the core.
+"""Steps of each optimizer in NumPy float64, by the rows of the core.
 
 Each takes weight w, gradient g, slots by name (updated in place), step t = 1, 2 ..., rate lr and
 the hyper-parameters by name, and returns the new weight. Means that began with 0 are corrected with
@@ -18,7 +18,7 @@ Slots = dict[str, Array]
 
 
 def follow(slots: Slots, name: str, value: Array, keep: float) -> Array:
-    """The running mean of a slot."""
+    """The exponential moving average of a slot."""
     slots[name] = keep * slots[name] + (1 - keep) * value
     return slots[name]
 
@@ -174,7 +174,7 @@ def schedule_free_adamw(
     return (1 - beta_1) * z + beta_1 * (x + (z - x) / t)
 
 
-# Those that need all of a weight.
+# Optimizers that need all of a weight.
 
 
 def norm(x: Array) -> float:

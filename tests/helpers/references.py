@@ -82,12 +82,12 @@ def metric_parameters(name: str) -> list[dict[str, float]]:
 
 
 def even_buckets(p: Array, n: int) -> Any:
-    """How many of n even thresholds each prediction exceeds, in Keras's float32."""
+    """The number of n even thresholds below each prediction, in Keras's float32."""
     return np.ceil(np.clip(np.float32(p), 0, 1) * np.float32(n - 1)).astype(int)
 
 
 def buckets(p: Array, thresholds: Any) -> Any:
-    """How many of the thresholds each prediction exceeds."""
+    """The number of thresholds below each prediction."""
     return (np.float32(p)[..., None] > np.float32(thresholds)).sum(-1)
 
 
@@ -121,7 +121,7 @@ def _confusion(
 
 
 def _matrix(y: Array, p: Array, w: Array, *, classes: float, ignored: float, whole: float) -> Array:
-    """From class numbers, one a weight."""
+    """The confusion matrix of class numbers, with a weight for each."""
     n = int(classes)
     state = np.zeros((n, n))
     for target, predicted, weight in zip(y.flat, p.flat, w.flat, strict=True):

@@ -19,7 +19,7 @@ def build(X, y):
 
 
 def threads_of_a_fit():
-    """How many threads a fit may use where this runs."""
+    """The number of threads that a fit may use where this runs."""
     with shared_threads():
         limit = cdl._core.limit_threads(1)
         cdl._core.limit_threads(limit)
@@ -27,7 +27,7 @@ def threads_of_a_fit():
 
 
 class Counting(CDLClassifier):
-    """Says how many threads its fit has."""
+    """An estimator that reports how many threads its fit has."""
 
     def fit(self, X, y):
         super().fit(X, y)
@@ -36,7 +36,7 @@ class Counting(CDLClassifier):
 
 
 class Fatal(CDLClassifier):
-    """Ends its process once, the first time that a file is not there."""
+    """An estimator that ends its process once, the first time that a file is not there."""
 
     def __init__(self, path=None, max_iter=20, random_state=0):
         super().__init__(max_iter=max_iter, random_state=random_state)

@@ -1,4 +1,4 @@
-"""A function of symbolic tensors as a program, and what it must give."""
+"""Functions of symbolic tensors as programs, and their expected results."""
 
 import numpy as np
 from programs import predict

@@ -70,7 +70,7 @@ def check(program, rows, isa=None, threads=1):
 
 
 def check_judge(program):
-    """The judge against central differences."""
+    """Check the oracle's gradients against central differences."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(2, *program.inputs[0].shape))
     oracle = Oracle(program)

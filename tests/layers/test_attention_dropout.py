@@ -29,7 +29,7 @@ def net_of(layer, masked=False, **given):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("make", [multi_head, grouped])
 def test_weights_are_dropped_as_where_scores_are_returned(make, masked, causal):
-    """A seed that is given fixes the mask, so both ways drop the same."""
+    """The seed fixes the mask, so both ways drop the same weights."""
     one = net_of(make(dropout=0.4), masked, use_causal_mask=causal)
     ops = [i.op for i in one.program().instructions]
     assert ops.count("attention") == 1 and not {"softmax", "dropout"} & set(ops)

@@ -15,7 +15,7 @@ POLICIES = {
     "bfloat16": ("bfloat16", "bfloat16"),
     "float16": ("float16", "float16"),
 }
-# Half of the distance between two numbers, relative to them.
+# Rounding errors: half of the distance between two numbers, relative to them.
 HALF = {"bfloat16": 2**-8, "float16": 2**-11}
 
 

@@ -11,7 +11,7 @@ MASKS = (IMAGES[..., :1] > 90).astype("f4")
 
 
 def equalized(channel, bins=256):
-    """By the formula: the rank of each number, from 0 to 255."""
+    """Histogram equalization by its formula: the rank of each number, from 0 to 255."""
     places = (channel * (bins - 1) / 255).astype(int)
     below = np.array([(places <= i).sum() for i in range(bins)])
     least = below[below > 0][0]

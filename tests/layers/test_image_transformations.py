@@ -138,14 +138,14 @@ def test_a_model_asks_the_methods_of_a_subclass():
 
 
 class Doubled(layers.RandomBrightness):
-    """Goes on from the class above."""
+    """A layer that doubles the images of `super().transform_images`."""
 
     def transform_images(self, images, transformation, training=True):
         return 2 * super().transform_images(images, transformation, training=training)
 
 
 class Raised(layers.RandomBrightness):
-    """Draws by functions of the library."""
+    """A layer that draws by functions of `cdl.random`."""
 
     def get_random_transformation(self, data, training=True, seed=None):
         if not training:
@@ -177,14 +177,14 @@ def test_a_net_learns_behind_a_subclass():
 
 
 class Halved(layers.RandomBrightness):
-    """Gives other sizes than it says."""
+    """A layer whose outputs have other sizes than it says."""
 
     def transform_images(self, images, transformation, training=True):
         return images[:, ::2]
 
 
 class Counted(layers.RandomBrightness):
-    """Asks for what only arrays have."""
+    """A layer that returns an array of NumPy's for any images."""
 
     def transform_images(self, images, transformation, training=True):
         return np.zeros((3, 8, 9, 3), np.float32)

@@ -80,7 +80,7 @@ def test_a_net_learns_behind_an_image_of_another_size(tmp_path):
 
 # --- by chance ---
 
-# Layers with all that is drawn different for each image.
+# Layers that draw for each image by itself.
 RANDOM = {
     "RandomFlip": {},
     "RandomRotation": {"factor": 0.2},
@@ -145,7 +145,7 @@ def test_the_same_bits_on_any_number_of_threads(name):
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_each_image_of_a_batch_is_changed_by_itself(name):
-    """One image over and over comes out in several ways, but for the one offset of RandomCrop."""
+    """Copies of one image come out in several ways, but for the one offset of RandomCrop."""
     several = np.repeat(X[:1], 30, 0)
     found = made(name, seed=1)(several)
     ways = len({y.tobytes() for y in found})

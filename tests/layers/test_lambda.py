@@ -24,7 +24,7 @@ def double(x):
 
 
 def halves(x):
-    """By what cannot be traced: only differences give its gradient."""
+    """A function of NumPy's that cannot be traced: central differences give its gradient."""
     return np.stack([np.asarray(x)[:, :2].sum(1), np.asarray(x)[:, 2:].prod(1)], 1)
 
 
@@ -240,7 +240,7 @@ def test_bad_argument_is_refused(call, error, text):
 
 
 def looks(args):
-    """Of two inputs, with a look at a number, so that it cannot be traced."""
+    """A function of two inputs that reads a number, so that it cannot be traced."""
     a, b = args
     if float(np.sum(a)) > 1e9:
         return a

@@ -98,7 +98,7 @@ def test_weight_that_is_never_trained_stands_last_and_stays_frozen():
     assert not mean.trainable
 
 
-# The others
+# Other layers than Dense
 
 
 def test_activation_layer_is_the_activation():

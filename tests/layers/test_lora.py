@@ -90,7 +90,7 @@ def test_gradients_of_both_matrices_are_central_differences(name):
     what = layer._adapted
     by_side = {side: getattr(layer, f"lora_{what}_{side}") for side in "ab"}
     a, b = (by_side[side].numpy().astype(np.float64) for side in "ab")
-    # Of the sum of the matrices they are those of the chain rule, in double precision.
+    # Gradients are those of the chain rule for the sum of the matrices, in double precision.
     expected.compile("sgd", "mse")
     dw = next(iter(expected.gradients(x, y).values())).astype(np.float64)
     rows = int(np.prod(dw.shape[:-1]))

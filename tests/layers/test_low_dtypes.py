@@ -19,7 +19,7 @@ POLICIES = {
     "bfloat16": "bfloat16",
     "mixed_bfloat16": "bfloat16",
 }
-# Those whose results are integers, texts' places, or of the dtype in which weights are kept.
+# Layers whose results are integers, texts' places, or of the dtype in which weights are kept.
 OTHER_DTYPES = {
     *("Hashing", "HashedCrossing", "IntegerLookup", "StringLookup", "TextVectorization"),
     *("Discretization", "CategoryEncoding", "MelSpectrogram", "StackedRNNCells"),

@@ -12,7 +12,7 @@ Y = RNG.standard_normal((4, 2)).astype(np.float32)
 
 
 def net(trainable=True):
-    """Its convolution is done by Winograd's products."""
+    """A net whose convolution is computed by Winograd's products."""
     model = cdl.Sequential(
         [
             cdl.Input((8, 8, 32)),

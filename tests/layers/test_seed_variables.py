@@ -28,7 +28,7 @@ def net(*inner):
     return cdl.Sequential([cdl.Input((2,)), layers.Dense(2), *inner])
 
 
-# How many states real Keras 3.15 has in `variables`.
+# Numbers of states that Keras 3.15 has in `variables`.
 COUNTS = {
     "Dropout": (lambda: layers.Dropout(0.5), X, 1),
     "Dropout of nothing": (lambda: layers.Dropout(0.0), X, 0),

@@ -6,7 +6,7 @@ import pytest
 from cdl import Input, layers
 
 LARGE = [2**63, 2**64 + 1, 2**100]
-# By argument: what makes a layer of such a size.
+# Constructors of layers, by the argument that is a size.
 SIZES = {
     "units": layers.Dense,
     "units of SimpleRNN": layers.SimpleRNN,

@@ -18,7 +18,7 @@ def net():
 
 
 def steps(kernel, u, bias, epochs):
-    """By hand: the kernel is divided, then a step goes down from there."""
+    """Steps by hand: the kernel is divided by its norm, then descends from there."""
     for _ in range(epochs):
         for rows in (slice(0, 4), slice(4, 8)):
             for _ in range(2):

@@ -85,7 +85,7 @@ def test_a_wrapped_layer_gives_what_it_gives_on_each_step(name):
 
 @pytest.mark.parametrize("name", OF_ALL_STEPS)
 def test_a_wrapped_layer_learns_as_on_each_step(name):
-    """By a step of SGD beside that of a net that cuts the steps out and puts them together."""
+    """A step of SGD equals that of a net that slices the steps and stacks the results."""
     net, given, layer = of_all_steps(name)
     if not layer.trainable_weights:
         return

@@ -118,7 +118,7 @@ class Net:
         return steps, x
 
     def gradients(self, steps, g):
-        """Of all weights, from the gradient by the output."""
+        """The gradients of all weights, from the gradient by the output."""
         found = []
         for i in reversed(range(len(steps))):
             x, z = steps[i]

@@ -91,7 +91,7 @@ def test_a_graph_that_cannot_be_is_refused(make, text):
 
 
 class Fails(layers.Layer):
-    """Makes weights and a layer, then fails as many times as it is told to."""
+    """A layer that makes weights and a layer, then fails as many times as it is told to."""
 
     def __init__(self, times=1, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""When hooks are called, with what, and what they may do meanwhile."""
+"""Hooks of callbacks: order, arguments, and calls that they may make."""
 
 import numpy as np
 import pytest

@@ -79,7 +79,7 @@ def test_it_sees_training_as_a_switch():
 
 
 class Sparse(Layer):
-    """Adds the mean square of what goes through."""
+    """A layer that adds the mean square of its input to the loss."""
 
     def call(self, x):
         self.add_loss(0.5 * ops.mean(ops.square(x)))
@@ -124,7 +124,7 @@ def test_a_loss_may_come_from_layers_alone():
 
 
 class Penalized(cdl.Model):
-    """Adds to the loss of compile."""
+    """A model that adds a penalty to the loss of compile."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x, y, y_pred, sample_weight)
@@ -182,7 +182,7 @@ def test_what_is_no_loss_is_said(body, error, text):
 
 
 class Watching(Layer):
-    """Shows a metric what goes through."""
+    """A layer that updates a metric by its input."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -207,7 +207,7 @@ def test_a_metric_of_a_layer_is_in_the_logs():
 
 
 class Tracking(cdl.Model):
-    """Logs its own metrics only."""
+    """A model that logs its own metrics only."""
 
     def __init__(self, *args):
         super().__init__(*args)

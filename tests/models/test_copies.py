@@ -23,7 +23,7 @@ def through_a_pickle(model):
 
 
 def through_shared_memory(model):
-    """As Ray and Dask do it: arrays lie beside the pickle, and may not be written to."""
+    """A copy as by Ray and Dask: arrays lie beside the pickle, and are read-only."""
     beside = []
     pickled = pickle.dumps(model, protocol=5, buffer_callback=beside.append)
     return pickle.loads(pickled, buffers=[bytes(each) for each in beside])

@@ -38,7 +38,7 @@ class Noting(Sequential):
 
 
 class LossAndMetrics(Sequential):
-    """Does by hand what the default steps do."""
+    """A model that computes loss and metrics in its steps as the default steps do."""
 
     def train_step(self, data):
         x, y = data
@@ -124,7 +124,7 @@ def test_a_step_sees_batches_as_the_user_nested_them():
 
 
 class Loose(Sequential):
-    """Takes whatever comes, and needs no loss."""
+    """A model whose steps take any data and need no loss."""
 
     def __init__(self, *args):
         super().__init__(*args)

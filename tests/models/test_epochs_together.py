@@ -18,12 +18,12 @@ EPOCHS = 23
 
 
 class Looks(Callback):
-    """Does nothing, but has epochs run one by one."""
+    """A callback that does nothing, but has epochs run one by one."""
 
 
 @pytest.fixture
 def together(monkeypatch):
-    """How many passes each call of train_epochs made."""
+    """The number of passes of each call of train_epochs."""
     made = []
 
     def run_epochs(self, arrays, batch, orders, logs):
@@ -49,7 +49,7 @@ def noisy(x):
 
 
 def fit(model, *callbacks, **options):
-    """All that an epoch could change."""
+    """The history, weights and optimizer's variables of a fit, and the next random number."""
     options = {"epochs": EPOCHS, "batch_size": 32, "verbose": 0, **options}
     history = model.fit(X, Y, callbacks=list(callbacks), **options)
     state = [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]

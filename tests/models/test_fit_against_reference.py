@@ -12,7 +12,7 @@ BINARY = (LABELS > 0).astype(np.float32)
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.uniform(0.2, 3, len(X)).astype(np.float32)
 
-# A float32 run of some 30 steps against one in float64: rounding errors of 6e-8 grow with each.
+# Tolerance of some 30 steps in float32 against float64: rounding errors of 6e-8 grow with each.
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}
 
 NETS = {

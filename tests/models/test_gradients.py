@@ -13,7 +13,7 @@ WEIGHTS = np.random.default_rng(3).uniform(0.5, 2.0, 20).astype(np.float32)
 
 
 def crossentropy(y, p):
-    """In Python, of one-hot targets."""
+    """A cross-entropy of one-hot targets in NumPy."""
     return -(y * np.log(np.asarray(p))).sum(-1)
 
 

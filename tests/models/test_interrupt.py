@@ -207,7 +207,7 @@ def test_a_handler_ends_fit_by_stop_training_or_an_error_of_its_own():
     model, heard = compiled(), []
 
     class StopError(Exception):
-        """Of the handler's own."""
+        """An error of the handler's own."""
 
     def handler(number, frame):
         heard.append(int(model.optimizer.iterations))
@@ -312,7 +312,7 @@ def test_the_main_thread_hears_ctrl_c_while_another_trains_which_goes_on():
 @pytest.mark.measures
 @pytest.mark.parametrize("call", ["fit", "evaluate", "predict"])
 def test_answer_comes_within_100_ms(call):
-    """Of the time that the process works: a busy machine makes it wait, too."""
+    """The limit is on the process's CPU time: a busy machine makes it wait, too."""
 
     def answer(number, frame):
         raise KeyboardInterrupt

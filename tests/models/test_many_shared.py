@@ -132,7 +132,7 @@ def test_shared_callbacks_are_copied_by_workers_of_joblib_too(backend):
 
 
 class Counting(callbacks.Callback):
-    """It logs how many epochs it has seen."""
+    """A callback that logs how many epochs it has seen."""
 
     def __init__(self):
         super().__init__()
@@ -178,7 +178,7 @@ def test_a_function_makes_callbacks_for_each_job():
 
 
 class Locks(callbacks.Callback):
-    """Has something that no copy can be made of."""
+    """A callback with a thing that cannot be copied."""
 
     def __init__(self, thing):
         super().__init__()

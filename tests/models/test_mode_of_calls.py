@@ -1,4 +1,4 @@
-"""Which layers know in `fit` that it is training: as in Keras."""
+"""Training mode of layers in `fit`, as in Keras."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ X = np.ones((4, 1), "float32")
 
 
 class Mode(layers.Layer):
-    """Ten times as much in training."""
+    """A layer that multiplies by ten in training."""
 
     def call(self, x, training=None):
         return x * (10.0 if training else 1.0)

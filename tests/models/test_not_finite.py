@@ -93,7 +93,7 @@ class Batches(utils.PyDataset):
         return HOLES[10 * i : 10 * i + 10], VALUES[10 * i : 10 * i + 10]
 
 
-# what is fitted, and what is said of it
+# Fits, and the text of the warning
 CASES = {
     "columns of a frame": (
         lambda: fit(of(), pandas.DataFrame(HOLES, columns=NAMES)),

@@ -89,11 +89,11 @@ MADE = {
     "ReversibleEmbedding": None,
     "Pipeline": ([layers.Rescaling(0.5), layers.Activation("tanh")],),
     "EinsumDense": ("ab,bc->ac", 5),
-    # of several values: see tests/layers/test_merging.py
+    # Layers of several values: see tests/layers/test_merging.py
     **dict.fromkeys(("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
     **dict.fromkeys(("Concatenate", "Dot", "HashedCrossing")),
 }
-# Of layers of images; MixUp and CutMix, which mix labels too, are for arrays.
+# Layers of images; MixUp and CutMix, which mix labels too, are for arrays.
 IMAGES = {
     **dict.fromkeys(("CenterCrop", "RandomCrop", "Resizing"), (4, 4)),
     **dict.fromkeys(("AutoContrast", "RandomErasing", "RandomFlip", "RandomGaussianBlur"), ()),
@@ -107,7 +107,7 @@ IMAGES = {
     **dict.fromkeys(("CutMix", "MixUp")),
     **dict.fromkeys(("AugMix", "Equalization", "RandAugment")),  # a model that trains refuses them
 }
-# Of layers along time; cells alone give their states too.
+# Layers along time; cells alone give their states too.
 ALONG_TIME = {
     **dict.fromkeys(("SimpleRNN", "LSTM", "GRU"), lambda made: made(5)),
     "RNN": lambda made: made(layers.GRUCell(5)),
@@ -115,7 +115,7 @@ ALONG_TIME = {
     "TimeDistributed": lambda made: made(layers.Dense(3)),
     **dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells")),
 }
-# Of layers of texts and keys: what they are made with, and the input.
+# Layers of texts and keys: arguments, and the input.
 TEXTS, KEYS = np.array(["a b", "b", "c a"] * 16)[:, None], np.arange(48)[:, None] % 5
 OF_KEYS = {
     "Hashing": ({"num_bins": 9, "output_mode": "one_hot"}, KEYS),
@@ -225,7 +225,7 @@ OPTIMIZERS = sorted(
     for name, value in vars(optimizers).items()
     if inspect.isclass(value)
     and issubclass(value, optimizers.Optimizer)
-    # The latter two look at every batch.
+    # Optimizers but for the base, and two that look at every batch.
     and name not in {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
 )
 

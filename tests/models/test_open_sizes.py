@@ -471,7 +471,7 @@ def test_losses_that_are_not_finite_are_looked_for_at_their_size():
     ("make", "size", "rest"), [(bag, 7, ()), (tagger, 6, (5,)), (images, (9, 5), (3,))]
 )
 def test_the_program_for_a_size_is_that_of_a_model_of_that_size(make, size, rest):
-    """So all that holds of programs, as their bits at any number of threads, holds of it."""
+    """All promises of programs, such as equal bits on any number of threads, hold of it."""
     texts = []
     for given in (None, size) if isinstance(size, int) else ((None, None), size):
         cdl.utils.clear_session()

@@ -92,7 +92,7 @@ def test_a_batch_of_a_stream_that_does_not_fit_is_numbered():
 
 
 def squares(y, p):
-    """It asks for arrays, so that it is called once a batch."""
+    """A loss in NumPy, so that it is called once a batch."""
     return np.square(np.asarray(y) - np.asarray(p)).mean(-1)
 
 
@@ -240,7 +240,7 @@ def test_two_losses_may_want_their_targets_in_two_forms():
 
 
 def off(y_true, y_pred):
-    """How far the sum of each sample is off."""
+    """A loss of several outputs at once: the squared sum of each sample's mean errors."""
     pairs = zip(cdl.tree.flatten(y_true), cdl.tree.flatten(y_pred), strict=True)
     return sum(cdl.ops.mean(y - p, -1) for y, p in pairs) ** 2
 

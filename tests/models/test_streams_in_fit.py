@@ -19,7 +19,7 @@ def batches(*sizes, weights=False):
 
 
 class Loader:
-    """Can be read again and knows its length, as data loaders do."""
+    """A data loader with a length that can be read again."""
 
     def __init__(self, size, n):
         self.size, self.n = size, n

@@ -20,7 +20,7 @@ EXTREMES = np.array(
     np.float32,
 )
 PAIRS = tuple(each.ravel() for each in np.meshgrid(EXTREMES, EXTREMES))
-# Of whole numbers alone, or with two results.
+# Functions of whole numbers alone, or with two results.
 LEFT_OUT = {
     "invert",
     "gcd",

@@ -16,7 +16,7 @@ from cdl.trainers.vjp import Vjp
 
 # Shapes name the number of samples, which must be known then.
 FIXED = ("reshape", "broadcast_to")
-# NumPy's means something else, or says it otherwise.
+# Names of another meaning or signature in NumPy.
 OTHERS = {"bincount", "histogram", "select", "unique"}
 
 
@@ -381,7 +381,7 @@ def test_what_is_in_numpy_trains_with_the_very_bits_of_the_same_in_ops(kind):
 
 @pytest.mark.parametrize("count", [len, lambda y: y.shape[0], lambda y: y.size / 3])
 def test_a_loss_that_counts_the_samples_has_an_exact_gradient_all_the_same(count):
-    """It is called on each batch, whose size is known then, and traced for that size."""
+    """The loss is traced for each batch's size, which is known when it is called."""
     found = []
     for loss in (lambda y, p: np.sum((y - p) ** 2) / (3 * count(y)), "mse"):
         cdl.utils.set_random_seed(0)

@@ -15,7 +15,7 @@ from cdl._tracing.graph import KerasTensor
 
 RECORDED = recorded(HERE / "keras_shapes.json")
 CALLS = calls()
-# Where the size is that of a known axis Keras leaves it open in some, and cdl in none.
+# Calls whose size is that of a known axis: Keras leaves it open in some, cdl in none.
 KNOWN = {
     *("clip 3", "dot_product_attention 2", "dot_product_attention 3", "full_like 2", "matmul 1"),
     *("einsum 2", "layer_normalization 1", "layer_normalization 2", "rms_normalization 1"),

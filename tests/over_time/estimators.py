@@ -12,7 +12,7 @@ LABELS = np.array(["a", "b", "c"] * 4)
 Y = X[:, 0] * 2 + 1
 
 
-# So that each stops after three epochs, of which two were no better than the first.
+# Arguments with which each stops after three epochs, two of them no better than the first.
 OPTIONS = {"hidden_layer_sizes": (4,), "n_iter_no_change": 1, "tol": 1e3, "max_iter": 9}
 OPTIONS |= {"random_state": 1, "batch_size": 4}
 

@@ -153,7 +153,7 @@ def kind_of(array):
     return "string" if array.dtype.kind == "U" else str(array.dtype)
 
 
-# Those that have weights.
+# Layers that have weights.
 WEIGHTED = {
     "AdditiveAttention", "BatchNormalization", "Bidirectional", "Conv1D", "Conv1DTranspose",
     "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D",
@@ -171,7 +171,7 @@ def of_class(cls):
     changes = {"weights": weights_of} if name in WEIGHTED else {}
     by_all = {**COPIES, "file": partial(by_file, data=data)}
     if "dropout" not in inspect.signature(cls).parameters:
-        # Where a layer's draws have come to is in files for `fit`, see saving/test_goes_on.py.
+        # States of a layer's random draws are in files for `fit`, see saving/test_goes_on.py.
         draws = "seed" in inspect.signature(cls).parameters or name in HOLD_RANDOM
         yield Thing(
             f"layer {name}", partial(fresh, cls), uses, (cls,), changes, COPIES if draws else by_all

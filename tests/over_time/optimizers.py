@@ -21,7 +21,7 @@ def inner():
     return optimizers.SGD(0.1, momentum=0.9)
 
 
-# How those are made that need an argument, or of which some attributes count only with others.
+# Optimizers that need an argument, or of which some attributes count only with others.
 MADE = {
     "LossScaleOptimizer": lambda: optimizers.LossScaleOptimizer(inner(), initial_scale=4.0),
     "MultiOptimizer": lambda: optimizers.MultiOptimizer(

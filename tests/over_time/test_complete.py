@@ -1,4 +1,4 @@
-"""Whatever of cdl keeps something has a row, so that what is added later is asked too."""
+"""All classes of cdl with state have a row, so that later ones are tested too."""
 
 import inspect
 

@@ -43,7 +43,7 @@ class Scale(layers.Layer):
 
 
 class Raising(Scale):
-    """One that fails in its own words."""
+    """A layer that fails to load by an error of its own."""
 
     error = KeyError
 

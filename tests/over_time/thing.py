@@ -1,4 +1,4 @@
-"""A row of the list: one thing that keeps something, and how it is made, used, changed and kept."""
+"""Rows of the list: a class with state, and how it is made, used, changed and saved."""
 
 import copy
 import pickle
@@ -56,7 +56,7 @@ class Thing:
 
     @property
     def copies(self):
-        """Those ways that are plain copies, which need no weights yet."""
+        """The ways of keeping that are plain copies, which need no weights yet."""
         return [name for name in self.ways if name in COPIES]
 
     def made(self):

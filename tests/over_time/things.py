@@ -1,4 +1,4 @@
-"""All rows: what cdl has that keeps something from one call to the next."""
+"""All rows: the classes of cdl that keep state from one call to the next."""
 
 from over_time import (
     callbacks,

@@ -20,7 +20,7 @@ from cdl import _core
 from cdl._ir.program import Program
 from cdl.trainers.lowering import lower_inference
 
-# rows of a batch: below, at and beyond the blocks of 16 that threads share, with one row left over
+# Rows of a batch: below, at and beyond the blocks of 16 that threads share, with one row left over
 BATCHES = [1, 2, 15, 16, 17, 31, 33, 48, 49, 65, 97, 130]
 
 

@@ -113,7 +113,7 @@ MAKERS = {
     ),
     "UnitNormalization": (layers.UnitNormalization, STEPS),
 }
-# Those that read whole numbers.
+# Layers that read whole numbers.
 TABLES = {
     "Embedding": lambda: layers.Embedding(9, 4),
     "Embedding with LoRA": lambda: layers.Embedding(9, 4, lora_rank=2),

@@ -1,4 +1,4 @@
-"""After a fork the child trains and predicts, even if its parent used threads."""
+"""Forked processes train and predict, even if their parent used threads."""
 
 import pytest
 

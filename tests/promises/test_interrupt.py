@@ -33,7 +33,7 @@ class Looks:
             raise StopError
 
     def of(self, call, at=None):
-        """How often the core looks in `call`, which the look number `at` ends."""
+        """The number of looks of the core in `call`, which the look number `at` ends."""
         self.seen, self.at = 0, at
         if at is None:
             call()
@@ -68,7 +68,7 @@ def plain(program, x, rng):
 
 
 def normalized(program, x, rng):
-    """Its moving statistics change as it goes forward."""
+    """A net with batch normalization, whose moving statistics change in the forward pass."""
     kernels = [random_weight(rng, *x.shape, *x.shape) for _ in range(2)]
     gamma, beta, mean, variance = (weight(np.full(x.shape, v)) for v in (1.0, 0.0, 0.0, 1.0))
     x = dense(program, x, kernels[0])
@@ -378,7 +378,7 @@ def test_other_threads_than_the_main_one_do_not_ask(looks):
 
 
 def test_with_several_threads_each_batch_is_followed_by_a_look(looks):
-    """One that waits for another may be late by a time slice of the system in each of them."""
+    """Threads that wait for another may be late by a time slice of the system at each."""
     training = Training(threads=2, wide=16, rows=32)
     rows = np.tile(np.arange(96), (100, 1))
     assert looks.of(lambda: training.executor.train_epochs(rows, 0.01, 0, 0, [])) == 300
@@ -389,7 +389,7 @@ def test_with_several_threads_each_batch_is_followed_by_a_look(looks):
 
 @pytest.fixture
 def late():
-    """How late a signal is answered that comes after some seconds of work."""
+    """The delay with which a signal is answered that comes after some seconds of work."""
 
     def handler(*_):
         raise StopError

@@ -165,7 +165,7 @@ def test_building_and_dropping_executors_in_threads_leaves_the_weights_alone():
 
 @pytest.fixture
 def other():
-    """How often another thread has had Python's lock, which it gets only from who gives it away."""
+    """The turns of a thread that gets the GIL only when another one releases it."""
     turns, over = [0], threading.Event()
 
     def take_turns():
@@ -184,7 +184,7 @@ def other():
 
 
 def test_a_prediction_of_little_work_keeps_pythons_lock(other):
-    """So threads that make such calls on one model are not slower together than one alone."""
+    """Threads that make such calls on one model are thus as fast together as one alone."""
     model = Sequential([Input((100,)), Dense(64, "relu"), Dense(10, "softmax")])
     executor = _core.Executor(scores(), 16)
     x, rows = np.ones((1, 100), np.float32), [np.ones((3, 20))]

@@ -345,7 +345,7 @@ OPTIMIZERS = (
     _with("ScheduleFreeAdamW", learning_rate=0.01, warmup_steps=3, weight_decay=0.01),
 )
 CASES = {case.__name__: case for case in (*NETS, *OPTIMIZERS)}
-# Of these the tests keep files: all nets, and the optimizers with variables of a make of their own.
+# Cases of which the tests keep files: all nets, and optimizers with variables of their own make.
 KEPT = (*NETS, *(CASES[name] for name in ("adafactor", "muon", "ftrl")))
 OLDER = ("nested", "restrained")  # of these an .h5 file too
 

@@ -95,7 +95,7 @@ def patched(offset, data):
 
 
 def flipped(member):
-    """One bit of a member's contents."""
+    """A member's contents with one bit flipped."""
 
     def make(path, members):
         archive(path, members)

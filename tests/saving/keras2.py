@@ -18,7 +18,7 @@ LABELS = (X.sum(1) > 0).astype("float32").reshape(-1, 1)
 
 
 def plain(K):
-    """As tutorials had it: the shape in the first layer, names for all the rest."""
+    """A Sequential as tutorials had it: the shape in the first layer, names for all the rest."""
     model = K.Sequential()
     model.add(K.layers.Dense(8, input_shape=(6,), activation="relu"))
     model.add(K.layers.Dropout(0.0))

@@ -25,7 +25,7 @@ def save(model, path):
 
 
 def value_in(path):
-    """Which of the models `net` makes is in a file."""
+    """The value that all weights in a file of `net` have."""
     model = net(0)
     if path.name.endswith(".h5"):
         model.load_weights(path)
@@ -129,7 +129,7 @@ def test_full_disk_leaves_the_old_file_and_says_where(run):
 
 
 def test_saving_needs_room_for_the_new_file_and_no_other(run):
-    """Beside the old file: every file that is written is seen by an audit hook."""
+    """An audit hook sees every file that is written beside the old one."""
     run("""
     opened = []
 
@@ -151,7 +151,7 @@ def test_saving_needs_room_for_the_new_file_and_no_other(run):
 
 
 def test_full_disk_takes_a_new_file_beside_the_old_one_or_stays_as_it_was(run):
-    """On a disk of its own, where this system lets the test have one."""
+    """The disk is one of the test's own, where this system lets it have one."""
     run("""
     import subprocess
     from cdl.layers import Dense, Input

@@ -451,7 +451,7 @@ def test_table_that_was_made_before_its_model_keeps_its_numbers(made, tmp_path):
 
 
 class Scaled(cdl.layers.Layer):
-    """With a `build` that does not call that of `Layer`, for any nesting of shapes."""
+    """A layer for any nesting of shapes, whose `build` does not call that of `Layer`."""
 
     def build(self, input_shape):
         shapes = []

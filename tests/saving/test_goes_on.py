@@ -83,7 +83,7 @@ def go_on(model, data="arrays", **more):
 
 
 def elsewhere():
-    """As another process would be: other seeds, and generators that have moved on."""
+    """Set seeds and generators as another process would have them."""
     cdl.utils.set_random_seed(99)
     np.random.rand(3)
     random.random()

@@ -25,7 +25,7 @@ def clean_registry():
 
 
 class Thing:
-    """Has what a config needs."""
+    """A class with the methods of a config."""
 
     def __init__(self, value):
         self.value = value

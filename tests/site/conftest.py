@@ -13,7 +13,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test a page of the site."""
+    """Parametrize the tests by the pages of the site."""
     if "page" in metafunc.fixturenames:
         pages = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*.html"))
         metafunc.parametrize("page", [page for page in pages if not page.startswith("_")])

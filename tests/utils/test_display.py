@@ -1,4 +1,4 @@
-"""How progress reads, and where it is drawn."""
+"""Text of progress, and the streams that it is drawn on."""
 
 import io
 import re

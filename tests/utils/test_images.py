@@ -105,7 +105,7 @@ def test_a_folder_of_images(folder, capsys):
 
 
 def test_images_are_padded_with_zeros_on_both_sides_or_on_one(folder):
-    """As by `tf.image.resize_with_pad`, which resizes first."""
+    """The reference is `tf.image.resize_with_pad`, which resizes first."""
     given = {"image_size": (4, 4), "shuffle": False, "verbose": False}
     x, _ = next(iter(image_dataset_from_directory(folder, pad_to_aspect_ratio=True, **given)))
     dogs = x[5:, :, 0, 0]

@@ -14,7 +14,7 @@ SCORES = {"return_attention_scores": True}
 CAUSAL = {"use_causal_mask": True}
 TOKENS = np.array([[1, 2, 3, 4, 0, 0], [5, 6, 1, 0, 0, 0], [2, 2, 3, 3, 4, 4], [7, 0, 0, 0, 0, 0]])
 
-# By class: inputs, arguments, arguments of the call.
+# Cases by class: inputs, arguments, arguments of the call.
 LISTED = {
     "plain": ([Q, V], {}, {}),
     "key": ([Q, WIDE, K], {}, {}),
@@ -116,7 +116,7 @@ CLASSES = {
 
 
 def made(k, name, options, inputs, listed):
-    """The layer, built, its weights stated."""
+    """A built layer with stated weights."""
     layer = getattr(k.layers, name)(**options)
     shapes = [(None, *x.shape[1:]) for x in inputs]
     layer.build(shapes) if listed else layer.build(*shapes)
@@ -167,7 +167,7 @@ def _shapes(given):
 
 
 def in_training(name, options, inputs, call, listed):
-    """Behind a dense layer of each input, trained; symbolic masks are inputs of the net."""
+    """Training of the layer behind a dense layer of each input; symbolic masks are inputs."""
 
     def run(k):
         layers = k.layers

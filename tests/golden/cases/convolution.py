@@ -161,7 +161,7 @@ WINDOWED = {
 
 
 def in_training(name, x, options):
-    """Between two dense layers; what comes out is made small, so that the net does not diverge."""
+    """Training of the layer between two dense ones, with small outputs, so that it converges."""
 
     def run(k):
         layers = k.layers

@@ -63,7 +63,7 @@ def sparse_class_weight(k):
 
 
 def shuffled(k):
-    """NumPy's generator orders the rows, once an epoch."""
+    """The order of rows: NumPy's generator draws it once an epoch."""
     net = compiled(k)
     np.random.seed(11)
     return trained(k, net, X, Y, shuffle=True)
@@ -101,7 +101,7 @@ def returns(k):
 
 
 def events(k):
-    """Which hooks are called, in which order, with which keys."""
+    """The order of callbacks' hooks, and the keys of their logs."""
     seen = []
 
     class Spy(k.callbacks.Callback):

@@ -262,7 +262,7 @@ def attention(k):
     x = k.Input((3, 4))
     y = Pooling(name="pooling")(Attention(name="attention")(x))
     net = k.Model(x, k.layers.Dense(2, name="out")(y))
-    # Not Adam: the gradient of a shift of all scores is rounding, which it would make a step of.
+    # SGD, since the gradient of a shift of all scores is rounding, of which Adam makes a step.
     return fitted(k, net, LINES, optimizer=k.optimizers.SGD(0.05))
 
 

@@ -42,7 +42,7 @@ for _name, _rows in ALWAYS.items():
 
 
 def parts(name, options):
-    """One image, whole numbers, and images with masks."""
+    """A single image, images of integers, and images with masks."""
 
     def run(k):
         layer = getattr(k.layers, name)(**options)

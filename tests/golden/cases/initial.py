@@ -1,4 +1,4 @@
-"""How far initial weights of each layer spread: by inputs and outputs, as Keras counts them."""
+"""Variances of initial weights of each layer, by fan-in and fan-out as Keras counts them."""
 
 import numpy as np
 from registry import add

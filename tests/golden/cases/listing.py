@@ -1,4 +1,4 @@
-"""Which metrics a model lists, logs and returns, and under which names."""
+"""Metrics that a model lists, logs and returns, and their names."""
 
 from nets import mlp, numbers, state_weights
 from registry import case, error_of

@@ -167,7 +167,7 @@ def attention(k):
 
 @case("lora")
 def backbone(k):
-    """As KerasHub does: all layers are frozen, some are let go and get LoRA."""
+    """A backbone as in KerasHub: all layers are frozen, some are made trainable and get LoRA."""
     net = k.Sequential(
         [
             k.Input((6,)),

@@ -101,7 +101,7 @@ for _name, _rows in TABLE.items():
     for _kind, _options in _rows:
         _of = f"{_name} of {_kind} {label(_options)}"
         add("losses", _of, on_arrays(_name, _kind, _options))
-        # errors over small targets: a percentage of nothing is chaos in training
+        # Percentages of small targets, which are chaos in training
         if _options.get("axis") is None and _name != "MeanAbsolutePercentageError":
             add("losses", f"{_of} in training", in_training(_name, _kind, _options))
 

@@ -149,7 +149,7 @@ def identifiers(k):
 
 
 def names(k):
-    """How metrics are called in the logs."""
+    """Names of metrics in the logs."""
     net = mlp(k)
     net.compile(
         "sgd",

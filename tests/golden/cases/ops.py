@@ -34,7 +34,7 @@ def of(name, call):
 
 
 def area(name):
-    """Of functions of images by themselves."""
+    """The area of a case: functions of images have their own."""
     return "image_ops" if name.startswith("image.") else "ops"
 
 
@@ -43,7 +43,7 @@ for _name, _calls in CALLS.items():
         add(area(_name), f"{_name} {_i}", of(_name, _call))
 
 
-# Over samples, which cdl does not trace; or with defaults that Keras alone writes.
+# Functions over samples, which cdl does not trace, or with defaults that Keras alone writes.
 WITHOUT = {
     *("erfinv", "nanmedian", "prod", "median", "cumsum", "nanprod", "nanargmax", "nanargmin"),
     *("nancumsum", "nancumprod", "slice", "convert_to_tensor", "layer_normalization", "isclose"),

@@ -5,7 +5,7 @@ from nets import numbers, state_weights
 from registry import case, config_of, error_of
 
 POLICIES = ("mixed_bfloat16", "mixed_float16", "bfloat16", "float16")
-# The default one of recurrent kernels is a factorization that Keras on jax has in float32 only.
+# The initializer `orthogonal` of recurrent kernels is for float32 alone in Keras on jax.
 FIRST = {"recurrent_initializer": "glorot_uniform"}
 SEQUENCE, IMAGE = numbers(3, 5, 4), numbers(2, 6, 6, 3)
 

@@ -58,7 +58,7 @@ for _options in OPTIONS:
 
 @case("reversible_embedding")
 def sequence(k):
-    """Forth and back in a model of one's own."""
+    """Embedding and projection back to tokens in a subclassed model."""
 
     class Net(k.Model):
         def __init__(self):

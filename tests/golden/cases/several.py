@@ -348,7 +348,7 @@ for _name in SEVERAL:
 
 
 def of_parts(k):
-    """A loss of several outputs at once: how far the sum of each sample is off."""
+    """A loss of several outputs at once: the squared sum of each sample's mean errors."""
 
     def loss(y_true, y_pred):
         total = 0.0

@@ -1,4 +1,4 @@
-"""Masks that a call is told by `mask=`: they go on to the layers behind and to the loss."""
+"""Masks given to a call by `mask=`: they go on to the layers behind and to the loss."""
 
 import numpy as np
 from nets import numbers, state_weights

@@ -160,7 +160,7 @@ def interest_in_a_candidate(k):
 
 @case("scripts")
 def penalty_between_two_inputs(k):
-    """Deep CORAL: covariances of two batches are to be alike."""
+    """Deep CORAL: a penalty on the difference between the covariances of two batches."""
     ops, layers = k.ops, k.layers
 
     class Alike(layers.Layer):
