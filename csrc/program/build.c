@@ -17,7 +17,8 @@ const struct cdl_op_row cdl_ops[] = {
 };
 const int cdl_n_ops = sizeof cdl_ops / sizeof cdl_ops[0];
 
-/* A node is filled from what its instruction says, and byte code numbers its values in one byte. */
+/* Arrays of a node are as long as those of its instruction; byte code numbers its values in one
+ * byte. */
 _Static_assert(sizeof((struct cdl_node *)0)->attribute ==
                    sizeof((struct cdl_instruction_def *)0)->attributes,
                "attributes of a node and of its definition");
@@ -39,7 +40,7 @@ static cdl_status refuse(const char **to, const char *reason) {
 static cdl_status check_size(const struct cdl_program_def *def, const struct cdl_value_def *shape,
                              const char **reason) {
     const double most = 1e15 / (def->training ? 1 : CDL_MAX_THREADS);
-    double floats = CDL_LINE * (double)def->rows; /* a line of a few floats is as long as this */
+    double floats = CDL_LINE * (double)def->rows; /* even a short line is padded to this */
     bool empty = false;
     if (shape->n_dims < 0 || shape->n_dims > CDL_MAX_DIMS)
         return refuse(reason, "values: expected at most 8 axes");
@@ -69,7 +70,7 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
         value->dtype = shape->dtype;
         if (!cdl_is_int(value) && value->dtype != CDL_DTYPE_float32 && !cdl_rounds_to(value->dtype))
             return refuse(reason, "values: expected int32, float32, bfloat16 or float16");
-        if (cdl_is_int(value)) { /* a class number a line: all axes are lines */
+        if (cdl_is_int(value)) { /* class numbers, one a line: all axes are lines */
             value->lines *= value->width;
             value->width = 1;
         }
@@ -85,7 +86,7 @@ static bool names_a_row(const struct cdl_node *node) {
     return node->numbers[0] >= 0 && node->numbers[0] < node->op->table_rows;
 }
 
-/* Only ops that say so may read or give shared values beside others. */
+/* Are some of the node's values shared and others not? Only ops that say `mixes` may have both. */
 static bool mixes(const struct cdl_node *node) {
     const struct cdl_tensor *one = node->n_in ? node->in[0] : node->out[0];
     bool differ = false;
@@ -101,13 +102,13 @@ static bool any_bf16(const struct cdl_node *node) {
     return any;
 }
 
-/* Part k of what a signature has left of `->`. */
+/* Part k of a signature, of those left of `->`. */
 static const char *part_of(const char *signature, int k) {
     for (; k > 0 && *signature != '-'; signature++) k -= *signature == ';';
     return signature;
 }
 
-/* Whether there are as many as the names up to `;` or `->` in a signature. */
+/* Does a count fit the names up to `;` or `->` in a signature? */
 static bool counts_fit(const char *names, size_t count) {
     size_t least = 0, most = 0;
     bool begins = true;
@@ -124,7 +125,7 @@ static bool counts_fit(const char *names, size_t count) {
     return count >= least && count <= most;
 }
 
-/* What holds for every op, then the op's own check. */
+/* Checks common to all ops, then the op's own. */
 static const char *check(const struct cdl_node *node, const char *signature, bool training) {
     const struct cdl_op *op = node->op;
     CDL_EXPECT(counts_fit(signature, (size_t)node->n_in),
@@ -147,8 +148,8 @@ static void *copy_of(const void *from, size_t bytes) {
     return copy;
 }
 
-/* Whether what it gives may be the memory of its input: not the caller's, which moves, nor that of
- * an iteration. */
+/* May the output alias the input? Not the caller's memory, which moves, nor that of an iteration.
+ */
 static bool renames(const struct cdl_program *program, const struct cdl_node *node) {
     return cdl_is_renaming(node) && node->in[0]->owner->producer && !program->loops;
 }
@@ -317,16 +318,16 @@ static struct cdl_trained **user_at(const struct cdl_program *program, int place
     return &program->nodes[place / CDL_MAX_PARAMS].trained[place % CDL_MAX_PARAMS];
 }
 
-/* Where several instructions use one trained parameter, or several processes train it, each
- * instruction gets a part of it to hand its gradient to. The list is in the order of the
- * instructions, and so is the sum. */
+/* Parts of trained parameters that several instructions use, or several processes train: one for
+ * each instruction's gradient. Their list, and so their sum, is in the order of the instructions.
+ */
 static void make_parts(struct cdl_program *program) {
     const int places = program->n_nodes * CDL_MAX_PARAMS;
     for (int p = 0; p < places; p++) {
         struct cdl_trained *trained = *user_at(program, p);
         if (trained) trained->users++;
     }
-    for (int p = places - 1; p >= 0; p--) { /* the last one ends its list */
+    for (int p = places - 1; p >= 0; p--) { /* from the last, which ends the list */
         struct cdl_trained **user = user_at(program, p), *trained = *user;
         if (!trained || (trained->users < 2 && !program->ranks.all)) continue;
         struct cdl_trained *part = &program->parts[program->n_parts++];
@@ -346,7 +347,7 @@ static cdl_status make_report(struct cdl_program *program, struct cdl_node *node
     return CDL_OK;
 }
 
-/* Whether it has one sample only, that nobody feeds: so it may run after the batches of another. */
+/* Can it run after the batches of another program? It must have one sample only, and no inputs. */
 static bool stands_alone(const struct cdl_program *program) {
     bool alone = program->n_inputs == 0 && program->n_hosts == 0 && !program->training;
     for (int i = 0; i < program->n_nodes; i++) alone &= program->nodes[i].shared;

@@ -1,4 +1,4 @@
-/* definition.h - a program as its caller describes it, and what it says of itself once built. */
+/* definition.h - the caller's description of a program, and what a built program says of itself. */
 #ifndef CDL_PROGRAM_DEFINITION_H
 #define CDL_PROGRAM_DEFINITION_H
 
@@ -15,7 +15,7 @@ struct cdl_value_def {
     enum cdl_dtype dtype;      /* int32, float32, bfloat16 or float16 */
     bool shared;               /* one for the whole batch */
     bool rounded;              /* floats that are all numbers of bfloat16 */
-    bool whole; /* of an input: whole numbers, which floats are to hold as they are */
+    bool whole;                /* integer input, whose numbers floats must hold exactly */
 };
 
 struct cdl_instruction_def {
@@ -23,7 +23,7 @@ struct cdl_instruction_def {
     int n_in, n_out, n_params;
     int in[CDL_MAX_INPUTS], out[CDL_MAX_OUTPUTS];
     struct cdl_param *params[CDL_MAX_PARAMS];
-    /* What a weight is rounded to before the op reads it: bfloat16 or float16, else nothing. */
+    /* Dtype that a weight is rounded to before the op reads it: bfloat16 or float16, else none. */
     enum cdl_dtype param_dtypes[CDL_MAX_PARAMS];
     int trained[CDL_MAX_PARAMS]; /* number in the program's list of trained parameters, or -1 */
     const int64_t *numbers;      /* n_numbers, in the order of the op's signature */
@@ -41,36 +41,37 @@ struct cdl_trained_def {
     int group;                   /* below n_groups */
     struct cdl_param *slots[CDL_MAX_SLOTS];
     float l1, l2;
-    struct cdl_param *added_grad; /* what is added to the gradient, or NULL */
-    float decay;                  /* weight decay; the rate is multiplied to it */
+    struct cdl_param *added_grad; /* term added to the gradient, or NULL */
+    float decay;                  /* weight decay, times the learning rate */
     int constraint;               /* 0 none, 1 not negative, 2 norms: low, high, rate */
     float low, high, rate;
     struct cdl_param *average, *accumulated; /* or NULL */
 };
 
-/* What stands around the optimizer's row; 0 where it does not apply. */
+/* Settings around the optimizer's row; 0 where they do not apply. */
 struct cdl_rules {
     double clip_value, clip_norm, global_clip_norm;
     double average_momentum;
     int64_t overwrite_frequency, accumulation_steps;
-    bool finite_only; /* a batch whose gradients are not all finite changes nothing */
-    const struct cdl_param *loss_scale; /* a number that gradients are divided by, or NULL */
+    bool finite_only;                   /* skips a batch whose gradients are not all finite */
+    const struct cdl_param *loss_scale; /* divisor of the gradients, or NULL */
 };
 
-/* Parameters that learn by the same row of the table of optimizers. */
+/* Parameters with one optimizer: a row of the table of optimizers. */
 struct cdl_group_def {
     int optimizer;
     double hypers[CDL_MAX_HYPERS];
 };
 
-/* Whether all threads share each node: where nodes are worth it, or as the caller says. */
+/* Lockstep (all threads share each node): where nodes are worth it, or as the caller says. */
 enum cdl_lockstep { CDL_LOCKSTEP_WORTH, CDL_LOCKSTEP_NEVER, CDL_LOCKSTEP_ALWAYS };
 
 struct cdl_program_def {
     size_t rows; /* capacity: the largest batch; for each thread when not training */
     bool training;
-    bool predicts; /* cdl_predict alone is called: memory for a block of rows will do */
-    bool splits;   /* cdl_train, cdl_train_epochs and cdl_test alone are: in micro-batches, maybe */
+    bool predicts;   /* only cdl_predict is called: memory for a block of rows suffices */
+    bool splits;     /* only cdl_train, cdl_train_epochs and cdl_test are called: micro-batches are
+                        possible */
     const char *isa; /* or NULL */
     int threads;     /* or 0: the gate decides */
     enum cdl_lockstep lockstep;
@@ -83,28 +84,27 @@ struct cdl_program_def {
     int n_groups; /* 0: nothing learns */
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
-    /* What runs once after each batch of training, when all have learned, such as constraints: a
-     * program of shared values alone, whose nodes assign to weights. The caller keeps it. Or NULL.
-     */
+    /* Program run once after each training batch, after the update, such as constraints: shared
+     * values only, with nodes that assign to weights. The caller keeps it. Or NULL. */
     struct cdl_program *after;
-    cdl_poll_fn *poll; /* whether a run is to end early (base/watch.h), or NULL */
+    cdl_poll_fn *poll; /* asks whether a run must end early (base/watch.h), or NULL */
     void *who;
-    /* Of several processes that share the rows of each batch (learn/context.h), called with `who`;
-     * or NULL, and 0 ranks. */
+    /* Calls for processes that share the rows of each batch (learn/context.h), with `who` as first
+     * argument; or NULL, and 0 ranks. */
     cdl_join_fn *join;
     cdl_block_fn *block;
     int rank, ranks;
-    bool own;    /* each is given rows of its own, all as many */
+    bool own;    /* each process is given its own rows, equally many */
     bool leaves; /* the same bits for any number of ranks (CDL_LEAVES) */
 };
 
 struct cdl_program;
 
-/* What is wrong with a program's description. */
+/* An error in a program's description. */
 struct cdl_misfit {
-    int instruction;    /* its number; -1: it is none */
+    int instruction;    /* number of the instruction; -1: not of one */
     const char *op;     /* its op's name */
-    const char *reason; /* what does not fit, and what was expected; stays for good */
+    const char *reason; /* error and expectation; the text is never freed */
 };
 
 /* On CDL_ERR_PROGRAM `*misfit` says why. */
@@ -112,7 +112,7 @@ cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_prog
                               struct cdl_misfit *misfit);
 void cdl_program_destroy(struct cdl_program *program);
 int cdl_program_threads(const struct cdl_program *program);
-/* Bytes that the program's values, gradients and scratch take; and how many no plan could save. */
+/* Bytes of the program's values, gradients and scratch; `least` is what no plan could save. */
 size_t cdl_program_bytes(const struct cdl_program *program, size_t *least);
 const char *cdl_program_isa(const struct cdl_program *program);
 

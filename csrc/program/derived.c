@@ -1,10 +1,10 @@
-/* derived.c - what is made of weights and kept: a table of {made from, made by, of which version}.
+/* derived.c - derived weights: a table of {made from, made by, of which version}.
  *
  * A row is stale once a weight that it is made from has another version. Stale rows are made anew
- * before a run, and within it once weights have changed. Rows of one kind are weights themselves,
- * which nodes read in place of the first that they are made from: rounded to a dtype; no op knows
- * of it. The others are what a node keeps (derive() of its op). A row comes behind those that it is
- * made from.
+ * before a run, and within it once weights have changed. Some rows are weights themselves (rounded,
+ * or with a normalization folded in), which nodes read in place of the original; the ops do not
+ * know. The others are memory that a node keeps (derive() of its op). A row comes after the rows
+ * that it is made from.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -105,7 +105,7 @@ const char *cdl_check_folds(const struct cdl_node *node, bool training) {
     return NULL;
 }
 
-/* Each is made of all weights. */
+/* Kernel and bias are each made of all weights of the node. */
 cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node) {
     struct cdl_derived row = {.node = node, .epsilon = (float)node->data[0]};
     const struct cdl_param *w = node->param[KERNEL];
@@ -121,7 +121,7 @@ cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node) {
     return CDL_OK;
 }
 
-/* What stays in scratch is there in each iteration of a loop. */
+/* A loop has a copy of the scratch for each iteration. */
 static void derive_node(const struct cdl_derived *row, const struct cdl_kernels *kernels,
                         size_t i) {
     (void)i;
@@ -132,14 +132,13 @@ static void derive_node(const struct cdl_derived *row, const struct cdl_kernels 
     }
 }
 
-/* Whether a run of a kind reads a row as the weights are, and not as they were at first. */
+/* Must a row follow the weights in such a run, or are those of its start enough? */
 static bool follows(const struct cdl_derived *row, bool training) {
     return row->to || (row->node->op->follows && row->node->op->follows(row->node, training));
 }
 
-/* Whether the weights of a row change within such a run: they learn, are assigned, follow the
- * batches, or a function of the caller's may change them. What learns a weight may round it, too.
- */
+/* Can the weights of a row change within such a run? By updates, assignments, batches (moving
+ * statistics) or a caller's function. The update of a weight may round it, too. */
 static bool changes(const struct cdl_program *program, const struct cdl_derived *row,
                     bool training) {
     if (program->settles || program->n_hosts) return true;
@@ -149,8 +148,8 @@ static bool changes(const struct cdl_program *program, const struct cdl_derived 
                          (row->node->op->changes_params && program->follows_batches);
 }
 
-/* Weights are rounded block by block as they learn, if blocks learn as they come: to one dtype, and
- * to any other one afterwards. */
+/* Rounding during the update, block by block, where blocks learn as they come: to one dtype; copies
+ * of other dtypes are made afterwards. */
 static void learn_row(const struct cdl_program *program, struct cdl_derived *row) {
     struct cdl_trained *trained = row->trained;
     if (!trained || trained->rounded || program->keeps_grads || program->settles) return;
@@ -195,7 +194,7 @@ size_t cdl_find_stale(struct cdl_program *program, bool training) {
         row->stale =
             row->version == 0 || (row->version != version_of(row) && follows(row, training));
         if (!row->stale) continue;
-        is_made(row); /* of this version, or of a later one, which is found the next time */
+        is_made(row); /* made of this version or a later one, which the next search finds */
         floats += 1 + floats_of(row);
     }
     return floats;
@@ -227,7 +226,7 @@ static void make_all(void *program, struct cdl_team *team, int thread) {
 }
 
 void cdl_derive(struct cdl_program *program, bool training) {
-    enum { WORTH = 1 << 20 }; /* floats, to wake threads for */
+    enum { WORTH = 1 << 20 }; /* least floats worth waking threads for */
     const size_t floats = cdl_find_stale(program, training);
     if (floats) cdl_region(floats < WORTH ? 1 : cdl_team_size(program), make_all, program);
 }

@@ -9,7 +9,7 @@
 #include "isa/isa.h"
 #include "program/program.h"
 
-/* Where the next element of a sample goes. */
+/* Write position within a sample. */
 struct cursor {
     const struct cdl_tensor *to;
     char *line;
@@ -27,7 +27,7 @@ static size_t item_size(enum cdl_dtype dtype) {
     return sizes[dtype];
 }
 
-/* n elements in the machine's byte order, contiguous in `to`. */
+/* Swaps n elements into the machine's byte order, contiguous in `to`. */
 static void swap_bytes(size_t n, size_t size, const char *from, ptrdiff_t step, char *to) {
     for (size_t i = 0; i < n; i++, from += step, to += size) {
         for (size_t b = 0; b < size; b++) to[b] = from[size - 1 - b];
@@ -43,7 +43,7 @@ static void convert(const struct cdl_kernels *kernels, const struct cdl_array *a
     }
 }
 
-/* The axes of a sample from `axis` on: n elements, `step` bytes apart. */
+/* A run: the axes of a sample from `axis` on, n elements, `step` bytes apart. */
 struct run {
     int axis;
     size_t n;
@@ -55,7 +55,7 @@ static struct run run_of(const struct cdl_array *array) {
     for (; run.axis > 1; run.axis--) {
         const size_t size = array->shape[run.axis - 1];
         const ptrdiff_t stride = array->strides[run.axis - 1];
-        if (size == 1) continue; /* wherever a second element would be */
+        if (size == 1) continue; /* the stride of a single element does not matter */
         if (run.n > 1 && stride != run.step * (ptrdiff_t)run.n) break;
         if (run.n == 1) run.step = stride;
         run.n *= size;
@@ -63,14 +63,14 @@ static struct run run_of(const struct cdl_array *array) {
     return run;
 }
 
-/* Whether the lines of a sample are one piece of memory. */
+/* Are the lines of a sample contiguous? */
 static bool is_solid(const struct cdl_tensor *to) { return to->lines == 1 || to->width == to->ld; }
 
-/* Lines shorter than this are converted several at a time and dealt out: a call for each costs more
- * than that. On a Zen 4 core it is 1.3 times as fast at 47 floats a line, and 0.6 times at 63. */
+/* Short lines are converted several at a time and dealt out, since a call for each costs more. On a
+ * Zen 4 core it is 1.3 times as fast at 47 floats a line, and 0.6 times at 63. */
 enum { SHORT = 48, DEALT = 256 };
 
-/* Whole short lines, `lines` of them. */
+/* Converts `lines` whole short lines. */
 static void deal(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t lines,
                  const char *from, ptrdiff_t step, const struct cdl_tensor *to, char *line) {
     float numbers[DEALT];
@@ -84,7 +84,7 @@ static void deal(const struct cdl_kernels *kernels, const struct cdl_array *arra
     }
 }
 
-/* n elements from `from` to the cursor, over as many lines as they fill. */
+/* Writes n elements at the cursor, over as many lines as they fill. */
 static void put(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t n,
                 const char *from, ptrdiff_t step, struct cursor *at) {
     const size_t size = item_size(array->dtype), width = at->to->width;
@@ -122,18 +122,18 @@ static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *
     }
 }
 
-/* Whether a sample is one run of elements, in the machine's byte order, that stays one. */
+/* Is a sample one run of elements in the machine's byte order, contiguous in the input too? */
 static bool is_one_run(const struct cdl_array *array, const struct run *run,
                        const struct cdl_tensor *to) {
     return !array->swapped && run->axis <= 1 && is_solid(to);
 }
 
-/* Shuffled rows are where no hardware expects them, and of rows in order it loses the track between
- * two batches, so they are asked for this long before: about a batch of a small net, half of the L1
- * cache. A step of 100-64-10 took 20 % longer without, and 6 % on rows in order. */
+/* Prefetch distance: about a batch of a small net, half of the L1 cache. The hardware cannot
+ * foresee shuffled rows, and loses track of rows in order between two batches. A step of 100-64-10
+ * took 20 % longer without, and 6 % on rows in order. */
 enum { BYTES_AHEAD = 16384, CACHE_LINE = 64, ITEMS_AHEAD = BYTES_AHEAD / CACHE_LINE };
 
-/* n elements, `step` apart. */
+/* Prefetches n elements, `step` bytes apart. */
 static void fetch(const char *row, size_t n, size_t size, ptrdiff_t step) {
     if (step == (ptrdiff_t)size) {
         for (size_t b = 0; b < n * size; b += CACHE_LINE) __builtin_prefetch(row + b);
@@ -142,7 +142,7 @@ static void fetch(const char *row, size_t n, size_t size, ptrdiff_t step) {
     }
 }
 
-/* Floats as they are; a call to memcpy costs as much as a short row. */
+/* Copies floats; a call to memcpy costs as much as a short row. */
 static void copy_floats(size_t n, const char *from, float *to) {
     enum { FEW = 4 };
     if (n > 8 * FEW) {
@@ -156,13 +156,14 @@ static void copy_floats(size_t n, const char *from, float *to) {
     }
 }
 
-/* The items of `size` bytes of n rows of one item, side by side. */
+/* Gathers an item of `size` bytes from each of n rows, side by side. */
 static inline void pick_items(size_t n, size_t size, const char *data, ptrdiff_t stride,
                               const int64_t *order, char *to) {
     for (size_t i = 0; i < n; i++) memcpy(to + i * size, data + order[i] * stride, size);
 }
 
-/* Rows of one number, shuffled: a call for each would take longer than its number. */
+/* Shuffled rows of one number, gathered together: a call for each would cost more than its number.
+ */
 static void gather_items(const struct cdl_kernels *kernels, const struct cdl_array *array,
                          const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
                          const struct cdl_tensor *to) {
@@ -195,7 +196,7 @@ static inline const char *row_of(const struct cdl_array *array, const int64_t *o
     return array->data + (order ? order[at] : (int64_t)at) * array->strides[0];
 }
 
-/* The usual case: nothing but one conversion a row, or one copy. */
+/* The usual case: one conversion a row, or one copy. */
 static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
                         struct run run, const int64_t *order, size_t rows, size_t start,
                         size_t first, size_t last, const struct cdl_tensor *to) {
@@ -244,7 +245,7 @@ static void scatter(const struct cdl_kernels *kernels, const struct cdl_array *a
     }
 }
 
-/* Rows of which only some elements are stored; the others are 0. */
+/* Sparse rows: elements that are not stored are 0. */
 static void gather_sparse(const struct cdl_kernels *kernels, const struct cdl_array *array,
                           const int64_t *order, size_t start, size_t first, size_t last,
                           const struct cdl_tensor *to) {
@@ -340,7 +341,7 @@ struct class_check {
     int64_t seen;
 };
 
-/* Number of the first wrong element below `from`, or -1; counts the elements it has seen. */
+/* Index of the first wrong element from `from` on, or -1; counts the elements it has seen. */
 static int64_t check_axes(struct class_check *check, int axis, const char *from) {
     const struct cdl_array *array = check->array;
     if (axis < array->n_dims) {

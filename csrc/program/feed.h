@@ -1,4 +1,4 @@
-/* feed.h - the caller's arrays, and the way of their rows into the program's inputs. */
+/* feed.h - the caller's arrays, and the copy of their rows into the program's inputs. */
 #ifndef CDL_PROGRAM_FEED_H
 #define CDL_PROGRAM_FEED_H
 
@@ -16,15 +16,15 @@ struct cdl_sparse {
     const char *values;  /* of the array's dtype */
     const char *columns; /* int32, or int64 if `wide` */
     bool wide;
-    size_t stored; /* how many there are */
+    size_t stored; /* number of stored elements */
 };
 
-/* Any strided array; axis 0 are the samples. Nothing is copied: rows are converted as they are
- * used. */
+/* A strided array; axis 0 are the samples. Rows are converted as they are used, never copied as a
+ * whole. */
 struct cdl_array {
-    const char *data; /* sparse: the number of each row's first element, int64, and one more */
+    const char *data; /* sparse: int64 offsets of the rows, and the end of the last */
     enum cdl_dtype dtype;
-    bool swapped; /* bytes in the other order than the machine's */
+    bool swapped; /* byte order is not the machine's */
     int n_dims;
     size_t shape[CDL_MAX_ARRAY_DIMS];
     ptrdiff_t strides[CDL_MAX_ARRAY_DIMS]; /* in bytes */
@@ -34,14 +34,14 @@ struct cdl_array {
 /* Number of the first element (in C order) that is no integer in [0, classes), or -1. */
 int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
 
-/* Notes a fault where an input of whole numbers has one that no float is, in samples [first, last),
- * numbered from `start` on; whether those of an array may be such at all. */
+/* Faults of integer inputs: notes a number that no float holds, in samples [first, last), numbered
+ * from `start` on; and can an array have such numbers at all? */
 void cdl_check_whole(const struct cdl_tensor *x, size_t start, size_t first, size_t last);
 bool cdl_may_be_inexact(const struct cdl_array *array);
 
-/* Samples [first, last) of the batch into the input's rows, converted. `start` and, unless it is
- * NULL, `order` tell which rows of the array they are; those up to row `rows` of the pass are asked
- * for ahead. An input of bfloat16 wants scratch of cdl_feed_floats. */
+/* Copies and converts samples [first, last) of the batch into the input's rows. `start` and, unless
+ * it is NULL, `order` give their rows in the array; rows of the pass up to `rows` are prefetched.
+ * An input of bfloat16 wants scratch of cdl_feed_floats. */
 void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
               const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
               const struct cdl_tensor *to, float *scratch);

@@ -15,7 +15,7 @@ static struct cdl_gap *known(struct cdl_gap *gap) {
     return gap;
 }
 
-/* A tree in two: what lies below `offset`, and the rest. */
+/* Splits a tree at `offset`. */
 static void split(struct cdl_gap *gap, size_t offset, struct cdl_gap **low, struct cdl_gap **high) {
     if (!gap) {
         *low = *high = NULL;
@@ -28,7 +28,7 @@ static void split(struct cdl_gap *gap, size_t offset, struct cdl_gap **low, stru
     }
 }
 
-/* Two trees in one, all of `low` below all of `high`. */
+/* Joins two trees, all of `low` below all of `high`. */
 static struct cdl_gap *joined(struct cdl_gap *low, struct cdl_gap *high) {
     if (!low) return high;
     if (!high) return low;
@@ -41,7 +41,7 @@ static struct cdl_gap *joined(struct cdl_gap *low, struct cdl_gap *high) {
 }
 
 cdl_status cdl_gaps_open(struct cdl_gaps *gaps, size_t buffers) {
-    const size_t n = buffers + 2; /* each has a gap above it; one lies below, one is on its way */
+    const size_t n = buffers + 2; /* a gap above each buffer, one below all, one in transit */
     *gaps = (struct cdl_gaps){.all = calloc(n, sizeof *gaps->all)};
     if (!gaps->all) return CDL_ERR_NO_MEMORY;
     for (size_t i = 0; i < n; i++) {
@@ -60,7 +60,7 @@ static void spare(struct cdl_gaps *gaps, struct cdl_gap *gap) {
     gaps->spare = gap;
 }
 
-/* The lowest gap of so many floats, cut from below; without it if nothing is left. */
+/* Cuts so many floats from the lowest gap that has them, and drops the gap if nothing is left. */
 static struct cdl_gap *cut(struct cdl_gaps *gaps, struct cdl_gap *gap, size_t floats, size_t *at) {
     if (most_of(gap->left) >= floats) {
         gap->left = cut(gaps, gap->left, floats, at);
@@ -85,7 +85,7 @@ size_t cdl_gaps_take(struct cdl_gaps *gaps, size_t floats) {
     return at;
 }
 
-/* The gap of a tree that ends or begins at an offset, taken out of it; NULL if there is none. */
+/* Removes the gap that ends or begins at an offset; NULL if there is none. */
 static struct cdl_gap *touching(struct cdl_gap **tree, size_t offset, bool ends) {
     struct cdl_gap **place = tree, *gap, *low, *high;
     while (*place && (ends ? (*place)->right : (*place)->left))

@@ -1,4 +1,4 @@
-/* gaps.h - the free places of an arena that has no end: the lowest one that is large enough.
+/* gaps.h - free places of an endless arena, and search for the lowest one that is large enough.
  *
  * A treap by offset whose nodes know the largest gap below them: taking and giving back cost the
  * logarithm of the number of gaps. A gap's priority is a hash of its number, so that equal calls
@@ -25,11 +25,11 @@ struct cdl_gaps {
     struct cdl_gap *all;
 };
 
-/* One gap that is all there is; as many as `buffers` may be taken at a time. */
+/* Starts with one gap, the whole arena; at most `buffers` may be taken at a time. */
 cdl_status cdl_gaps_open(struct cdl_gaps *gaps, size_t buffers);
 void cdl_gaps_close(struct cdl_gaps *gaps);
 
-/* The lowest offset with so many free floats (not 0), which are free no more; and the way back. */
+/* Takes the lowest offset with so many free floats (not 0); gives them back. */
 size_t cdl_gaps_take(struct cdl_gaps *gaps, size_t floats);
 void cdl_gaps_give(struct cdl_gaps *gaps, size_t offset, size_t floats);
 

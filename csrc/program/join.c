@@ -11,7 +11,7 @@
 #include "program/join.h"
 #include "program/steps.h"
 
-/* At what multiples of rows a batch is cut: whole blocks, if there is one for each rank. */
+/* Granularity, in rows, of a rank's share: whole blocks, if there is one for each rank. */
 static size_t unit_of(const struct cdl_ranks *ranks, size_t rows) {
     const size_t all = (size_t)ranks->all;
     if (ranks->leaves)
@@ -27,7 +27,8 @@ size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows) {
     return cdl_min((units + all - 1) / all * unit, rows);
 }
 
-/* Leaves, the places of a rank, and its leaves. Leaf j has place j CDL_LEAVES / all. */
+/* Number of leaves; this rank's places [place, end) and leaves [first, last). Leaf j has place j
+ * CDL_LEAVES / all. */
 struct leaves {
     size_t all, place, end, first, last;
 };

@@ -4,24 +4,24 @@
 
 #include "program/program.h"
 
-/* Rows of a rank, where the joined batch has at most so many. */
+/* Most rows of a rank, for a joined batch of at most `rows`. */
 size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows);
 
-/* Of a context for all rows of a batch: that of this rank's. */
+/* Narrows a context for all rows of a batch to the share of this rank. */
 void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
                     struct cdl_context *ctx);
 
-/* By one thread, before a step: whether parts keep what they hold; a rank without rows has no
- * gradients of its own. */
+/* Start of a joined step, by one thread: a rank without rows, and leaves without samples, get zeros
+ * as gradients, unless parts keep those of earlier batches. */
 void cdl_begin_joined(const struct cdl_program *program, const struct cdl_context *ctx);
 
-/* Where there are leaves: whether an op can learn from each alone; a thread's share of that. */
+/* Leaves (CDL_LEAVES): can an op learn from each alone? And a thread's share of that. */
 bool cdl_splits_leaves(const struct cdl_node *node);
 void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                        int thread, int n_threads);
 
-/* When all gradients of the batch are there (barriers stand around): those of all ranks, unless
- * more batches come before anything learns. False: the batch is void, on all ranks. */
+/* Sum of the batch's gradients over all ranks, between barriers; only the header if more batches
+ * come before the update. False: the batch is void, on all ranks. */
 bool cdl_join_step(struct cdl_program *program, const struct cdl_context *ctx,
                    struct cdl_team *team);
 

@@ -1,10 +1,10 @@
-/* kept.c - what learns only once gradients are there as a whole: the parameters that several
- * instructions use, and those of optimizers, clips and constraints that need a norm.
+/* kept.c - updates that need whole gradients: parameters used by several instructions, and those of
+ * optimizers, clips and constraints that need a norm.
  *
  * The blocks of all parameters lie end to end, and a thread takes those that begin in its share of
- * the floats: a few large kernels between many small biases are shared evenly. What a block learns
- * depends on no other block but through sums of squares, which each thread adds up for itself,
- * block by block in order: the same bits for any number of threads.
+ * the floats, so a few large kernels between many small biases are shared evenly. A block's update
+ * depends on other blocks only through sums of squares, which each thread adds up for itself, block
+ * by block in order: the same bits for any number of threads.
  */
 #include <math.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "learn/tensorwise.h"
 #include "program/steps.h"
 
-/* A walk over parameters: floats of those behind it, and of all. */
+/* Position in a walk over the parameters: floats passed, and floats of all. */
 struct walk {
     size_t passed, all;
 };
@@ -27,7 +27,7 @@ static size_t floats_of(const struct cdl_trained *trained) {
     return cdl_param_floats(trained->param);
 }
 
-/* Where the share of a thread begins among all floats. */
+/* Start of a thread's share among all floats. */
 static size_t share_begin(const struct walk *walk, int thread, int threads) {
     return walk->all / (size_t)threads * (size_t)thread;
 }
@@ -92,7 +92,7 @@ static struct cdl_squares squares_of(const struct cdl_trained *trained) {
     return sum;
 }
 
-/* Those of the gradient alone: the others may be written by threads that are ahead. */
+/* Sums of the gradient's squares alone: threads that are ahead may be writing the others. */
 static double gradient_squares_of(const struct cdl_trained *trained) {
     double sum = 0.0;
     for (size_t b = 0; trained->squares && b < cdl_blocks(trained->param); b++)
@@ -100,7 +100,7 @@ static double gradient_squares_of(const struct cdl_trained *trained) {
     return sum;
 }
 
-/* What brings a gradient of that norm within the limit; NaN if the norm is no finite number. */
+/* Factor that brings a gradient of that norm within the limit; NaN if the norm is not finite. */
 static float clip_factor(double squares, double limit) {
     const double norm = sqrt(squares);
     return (float)(limit / (norm > limit ? norm : limit) + (norm - norm));
@@ -124,9 +124,8 @@ static bool reaches(const struct cdl_trained *trained, const struct cdl_context 
     return rule_of(trained, ctx) && rule_of(trained, ctx)->reach;
 }
 
-/* From gradients to new weights; where a parameter's step depends on the lengths of its weights and
- * of the direction, to the direction. `takes_long`: of the parameters of whose rows that is said,
- * or of all others. */
+/* Update from whole gradients; where the step depends on the norms of weights and direction, only
+ * the direction is made. `takes_long` selects the parameters whose rules say so, or all others. */
 static void learn(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk,
                   double all_squares, bool takes_long) {
     float *scratch = program->tensorwise_scratch + (size_t)ctx->thread * program->tensorwise_floats;
@@ -156,7 +155,8 @@ size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_train
     return rule && rule->flops ? arrays * floats_of(trained) : 0;
 }
 
-/* Keeps what such steps change, of the parameters that the thread takes, or brings it back. */
+/* Saves, or (back) restores, everything that long steps change, of the parameters that the thread
+ * takes. */
 static void copy_for_undo(struct cdl_program *program, const struct cdl_context *ctx,
                           struct walk walk, bool back) {
     float *kept = program->undo;
@@ -178,7 +178,7 @@ static void copy_for_undo(struct cdl_program *program, const struct cdl_context 
 
 static void look(void *ctx) { (void)cdl_stopped(ctx); }
 
-/* Steps that take seconds, before any other parameter learns: false if they were cut short. */
+/* Updates that take seconds, before any other parameter learns; false if they were cut short. */
 static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team,
                        struct walk walk, double all_squares) {
     if (!program->undo_floats) ctx->watch = NULL;
@@ -186,7 +186,7 @@ static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, str
     learn(program, ctx, walk, all_squares, true);
     if (!ctx->watch) return true;
     cdl_barrier_wait_long(team, ctx->thread, look, ctx);
-    cdl_barrier_wait(team, ctx->thread); /* behind the last look */
+    cdl_barrier_wait(team, ctx->thread); /* behind the last poll */
     ctx->watch = NULL;
     if (!cdl_watch_stopped(&program->watch)) return true;
     copy_for_undo(program, ctx, walk, true);

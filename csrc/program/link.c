@@ -19,8 +19,8 @@ static bool gets_gradient(const struct cdl_node *node) {
     return any;
 }
 
-/* A node hands a gradient to an input if it has one and anything before the input learns. If it
- * is the only reader of another's activated output, it may take over that gradient. */
+/* Nodes give a gradient to an input if they have one and anything before the input learns. The only
+ * reader of another node's activated output may apply the gradient of that activation itself. */
 static bool find_possible(struct cdl_program *program) {
     bool changed = false;
     for (int i = program->n_nodes - 1; i >= 0; i--) {
@@ -61,17 +61,17 @@ static bool find_needed(struct cdl_program *program) {
     return changed;
 }
 
-/* What an iteration of a loop carries on is read in front of where it is given: until nothing
- * changes. */
+/* Gradients of a loop: a carried value is read before it is written, so the searches repeat until
+ * nothing changes. */
 static void link_backward(struct cdl_program *program) {
     while (find_possible(program) && program->loops) continue;
     while (find_needed(program) && program->loops) continue;
 }
 
-/* Whether a node adds to a gradient that is that of its input already. */
+/* Does the node add output gradients into its input's own gradient memory? */
 static bool adds_up(const struct cdl_node *node) { return node->op->passes_on && node->n_out > 1; }
 
-/* Of a fork the output whose gradient is the memory to which the other's is added. */
+/* Index of the fork's output whose gradient memory is that of the sum. */
 static int kept_output(const struct cdl_node *fork) {
     const struct cdl_tensor *behind = fork->out[fork->n_out - 1];
     return behind->external_grad || behind->needed ? fork->n_out - 1 : 0;
@@ -88,7 +88,7 @@ static void find_writers(struct cdl_program *program) {
     }
 }
 
-/* Whether the gradient of what is its input's memory may be the gradient of that. */
+/* May an output that aliases its input share the gradient of the input, too? */
 static bool takes_over(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->n_out ? node->out[0] : NULL;
     return cdl_is_renaming(node) && y->owner == x->owner && node->needs[0] && x->users == 1 &&
@@ -119,7 +119,7 @@ static void link_sums(struct cdl_program *program) {
     }
 }
 
-/* Casts in place: all that is passed on of their outputs is the memory of their inputs then. */
+/* Casts in place: every alias of their outputs becomes an alias of their inputs. */
 static void link_casts(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes && !program->loops; i++) {
         const struct cdl_node *node = &program->nodes[i];
@@ -136,8 +136,7 @@ static void link_casts(struct cdl_program *program) {
     }
 }
 
-/* Parameters to which no gradient leads: they learn all the same, since penalties and decay move
- * weights too. */
+/* Parameters without a gradient: they still learn, because penalties and decay move weights. */
 static void link_gradientless(struct cdl_program *program) {
     if (!program->n_groups) return;
     for (int t = 0; t < program->n_trained; t++)
@@ -152,8 +151,8 @@ static void link_gradientless(struct cdl_program *program) {
         program->n_gradientless += program->trained[t].gradientless;
 }
 
-/* What one thread does for all, what of it no sample changes, and whether samples see each other.
- */
+/* Finds the nodes that one thread runs for all, those that are constant in a prediction, and
+ * whether samples depend on each other. */
 static void link_shared(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
@@ -175,7 +174,7 @@ static void link_shared(struct cdl_program *program) {
     }
 }
 
-/* A barrier stands between the writer of something shared and whoever is not the same thread. */
+/* Barriers: one between the writer of a shared value and any other thread that reads it. */
 static void link_waits(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
@@ -189,8 +188,8 @@ static void link_waits(struct cdl_program *program) {
     }
 }
 
-/* Whether predictions may hand the first input's rows to the first node where they are: a dense
- * node reads no pads. */
+/* May predictions pass rows of the first input to the first node in place? A dense node reads no
+ * pads. */
 static void link_rows(struct cdl_program *program) {
     const struct cdl_node *first = program->nodes;
     if (program->n_nodes == 0 || program->n_inputs == 0 || first->op->role != CDL_DENSE) return;
@@ -202,8 +201,8 @@ static void link_rows(struct cdl_program *program) {
 }
 
 #ifndef NDEBUG
-/* Whether no two nodes write the gradient of one value, but for those that add to it, and a loop's
- * own way from one iteration to the next. */
+/* Is each gradient written by one node only? Exceptions: nodes that add to it, and the carried
+ * values of a loop. */
 static inline bool writes_once(const struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];

@@ -1,18 +1,17 @@
 /* lockstep.c - all threads of a team share each node of a program, one node after the other.
  *
- * A barrier stands behind each node, which costs some 0.3 us: it pays where a node takes some 20.
- * What is gained: a node falls into as many pieces as its op finds, so that a batch of 32 and a
- * single image keep all cores busy; and since no thread is at another node than the next, memory is
- * used again as soon as with one thread, nodes learn right after their backward pass, and a plan is
- * made, as for one thread (plan.c).
+ * A barrier stands behind each node and costs some 0.3 us, so it pays where a node takes some 20
+ * us. The gain: nodes are split into as many pieces as their ops allow, so a batch of 32 or a
+ * single image keeps all cores busy; and since no thread is ahead of another, memory is reused,
+ * nodes learn right after their backward pass, and the plan is made as for one thread (plan.c).
  */
 #include "program/lockstep.h"
 
-/* Work of a node, a thread's part of it, that is worth a barrier: some 20 us. With 9 us of a net of
- * 256-256-256-10 and 64 samples a step on two threads took 3 to 7 % longer in lockstep. */
+/* Work per node and thread that is worth a barrier, some 20 us. With 9 us (256-256-256-10, 64
+ * samples) a step on two threads took 3 to 7 % longer in lockstep. */
 #define NODE_WORK 3e6
 
-/* Rows from which on a prediction has blocks for all threads. */
+/* Least rows of a prediction that is split into blocks for all threads. */
 enum { MANY_ROWS = 64 };
 
 static bool is_aligned(const struct cdl_node *node) {
@@ -52,11 +51,11 @@ void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
         team);
 }
 
-/* Whether the step is to be finished from here on: the same for all threads. A barrier is just
- * behind, and who asks has not asked since. */
+/* Is the update to go ahead? The same answer for all threads: they come from a barrier, and no poll
+ * has happened since. */
 static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx) {
     if (program->keeps_grads)
-        return !cdl_stopped(ctx); /* nothing changes before all gradients are there */
+        return !cdl_stopped(ctx); /* no weight changes before all gradients are complete */
     if (!ctx->watch) return true;
     if (cdl_watch_stopped(&program->watch)) return false;
     if (!ctx->more) ctx->watch = NULL;
@@ -88,12 +87,12 @@ size_t cdl_worth_samples(const struct cdl_program *program) {
 bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted) {
     if (program->threads == 1 || program->n_nodes == 0) return false;
     if (wanted != CDL_LOCKSTEP_WORTH) return wanted == CDL_LOCKSTEP_ALWAYS;
-    /* Predictions of many rows that go through in blocks, or of batches of which each thread has
-     * its places: nothing to wait for. */
+    /* No barrier is needed for predictions of many rows in blocks, or of batches whose places
+     * belong to one thread each. */
     const bool many = program->rows >= MANY_ROWS && program->block < program->rows;
     if (!program->training && program->n_reports == 0 && (many || program->keeps_order))
         return false;
-    /* To predict, so many rows are a thread's. */
+    /* A prediction gives each thread so many rows. */
     const double threads = program->training ? program->threads : 1.0;
     return cdl_program_work(program) * (double)program->rows >=
            NODE_WORK * threads * program->n_nodes;

@@ -4,18 +4,18 @@
 
 #include "program/steps.h"
 
-/* Whether a program runs so: whether its nodes are worth a barrier each with the threads that are
- * planned, unless the caller has said. */
+/* Does a program run in lockstep? By default if its nodes are worth a barrier each with the planned
+ * threads; the caller may decide otherwise. */
 bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted);
 
-/* Whether any samples of a node may be taken together, since its op takes them one by one and their
- * numbers begin with whole registers: a loop's vectors and tail must fall on the same numbers. */
+/* May samples of a node be cut anywhere? Its op must take them one by one, and each must begin with
+ * whole registers: vectors and tails of loops must fall on the same numbers. */
 bool cdl_takes_any_samples(const struct cdl_node *node);
 
-/* Samples whose nodes are worth it, on average, for all threads of a program. */
+/* Least samples whose nodes, on average, are worth lockstep for all threads. */
 size_t cdl_worth_samples(const struct cdl_program *program);
 
-/* What each thread does of a node, up to the barrier behind it. */
+/* A thread's part of a node's pass, with the barrier behind it. */
 void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
                           struct cdl_team *team);
 void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_node *node,

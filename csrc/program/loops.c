@@ -1,4 +1,4 @@
-/* loops.c - which nodes a loop runs, and what of theirs is kept for all iterations. */
+/* loops.c - the nodes that a loop runs, and the memory that they keep for all iterations. */
 #include "ops/loop.h"
 #include "program/program.h"
 
@@ -20,7 +20,7 @@ static bool enters(const struct cdl_op *op) {
     return op->role == CDL_CARRIED || op->role == CDL_ELEMENT || op->role == CDL_CAPTURED;
 }
 
-/* Elements are as many as there are iterations. */
+/* The number of elements must be that of the iterations. */
 static bool fits(const struct cdl_node *node, size_t iterations) {
     const struct cdl_tensor *all = node->op->role == CDL_ELEMENT   ? node->in[0]
                                    : node->op->role == CDL_COLLECT ? node->out[0]
@@ -28,7 +28,7 @@ static bool fits(const struct cdl_node *node, size_t iterations) {
     return !all || all->dims[0] == iterations;
 }
 
-/* A node in the body of a loop, of which `left` nodes are behind it. */
+/* Checks a node in the body of a loop, `left` nodes from its end. */
 static const char *take(struct cdl_node *loop, struct cdl_node *node, size_t left) {
     CDL_EXPECT(cdl_can_loop(node->op), "body: expected ops that a loop can run");
     CDL_EXPECT(node->n_in + node->n_out > 0, "body: expected nodes that have values");
@@ -76,7 +76,7 @@ static void keep_value(const struct cdl_node *node, const struct cdl_tensor *val
         owner->slices = node->iterations;
 }
 
-/* Of a node that goes back or learns. */
+/* Memory for all iterations, for a node that has a backward pass or an update. */
 static void keep(const struct cdl_node *node) {
     for (int k = 0; k < node->n_in; k++) keep_value(node, node->in[k], k);
     for (int o = 0; o < node->n_out; o++) {
@@ -86,7 +86,7 @@ static void keep(const struct cdl_node *node) {
     }
 }
 
-/* Whether a value that an iteration leaves gets a gradient from behind the loop. */
+/* Does a carried value get a gradient from behind the loop? */
 static bool heard(const struct cdl_program *program, const struct cdl_tensor *left) {
     bool any = left->external_grad;
     for (int i = 0; i < program->n_nodes; i++) {

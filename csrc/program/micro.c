@@ -16,15 +16,15 @@
 #include "program/lockstep.h"
 #include "program/steps.h"
 
-/* Values of a micro-batch, 1 MB. And the least that they are, as a multiple of the weights: each
- * micro-batch reads them again, transposed and transformed as well, and adds to sums as large. */
+/* Floats of a micro-batch, 1 MB; and their least multiple of the weights, which each micro-batch
+ * reads again, transposed and transformed as well, and whose gradients it adds up. */
 enum { MICRO_FLOATS = 1 << 18, LEAST_FLOATS = 4 };
 
-/* States of reports that are saved before each batch. */
+/* Limit of the report states that are saved before each batch. */
 enum { MOST_STATES = 256 };
 
-/* Whether all samples go their own way, and something has windows, without which values are small
- * beside weights. */
+/* Are all samples independent, and are there windows? Without these, values are small beside
+ * weights. */
 static bool may_split(const struct cdl_program *program) {
     bool all = program->n_external_grads == 0 && program->n_nodes > 0, windows = false;
     size_t states = 0;
@@ -48,8 +48,8 @@ static size_t micro_of(const struct cdl_program *program) {
     return cdl_max(cdl_max(MICRO_FLOATS, LEAST_FLOATS * weights) / values, 1);
 }
 
-/* Micro-batches that have memory, in samples: two for each thread, since all wait for the last of
- * them behind each node. */
+/* Samples in memory at once: two micro-batches for each thread, since all wait for the last of them
+ * behind each node. */
 static size_t rows_at_a_time(const struct cdl_program *program) {
     const size_t micro = program->micro, all = 2 * micro * (size_t)program->threads;
     if (program->threads == 1) return micro;
@@ -102,7 +102,7 @@ static size_t micros_of(const struct cdl_context *ctx) {
     return (ctx->rows + ctx->micro - 1) / ctx->micro;
 }
 
-/* Micro-batch i of what ctx sees. */
+/* Context of micro-batch i of ctx. */
 static struct cdl_context micro_at(const struct cdl_context *ctx, size_t i) {
     struct cdl_context part = *ctx;
     part.row = i * ctx->micro;

@@ -1,13 +1,13 @@
-/* narrow.c - ops of floats on values of bfloat16: some samples at a time are floats in scratch.
+/* narrow.c - float ops on values of bfloat16, by float scratch for some samples at a time.
  *
- * So such values take two bytes a number in the arena, and an op knows nothing of it. A block is
- * one of those whose sums are added up in order (CDL_ROW_BLOCK).
+ * Such values take two bytes a number in the arena, and the op sees floats only. A block of samples
+ * is one whose sums are added up in order (CDL_ROW_BLOCK).
  */
 #include "program/steps.h"
 
 enum { MOST_VALUES = CDL_MAX_INPUTS + CDL_MAX_OUTPUTS };
 
-/* Of the values that a node names, inputs first. */
+/* Value v of a node, inputs first. */
 static struct cdl_tensor *value_of(const struct cdl_node *node, int v) {
     return v < node->n_in ? node->in[v] : node->out[v - node->n_in];
 }
@@ -30,7 +30,7 @@ size_t cdl_narrow_floats(const struct cdl_node *node) {
     return floats;
 }
 
-/* A node that reads and gives floats in scratch, where samples from `first` on lie. */
+/* Copy of a node whose bfloat16 values are floats in scratch, for samples from `first` on. */
 struct twin {
     struct cdl_node node;
     struct cdl_tensor values[MOST_VALUES];
@@ -55,7 +55,7 @@ static void look_at(const struct cdl_node *node, float *scratch, size_t first, s
     }
 }
 
-/* What the op reads as floats (in), or what it gave as bfloat16. */
+/* Converts the op's operands to floats (in), or its results to bfloat16. */
 static void convert(const struct cdl_node *node, const struct cdl_kernels *kernels,
                     const struct twin *twin, bool back, bool in, size_t first, size_t rows) {
     for (int v = 0; v < node->n_in + node->n_out; v++) {

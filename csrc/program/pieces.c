@@ -1,7 +1,6 @@
-/* pieces.c - what makes a long run end soon when its watch says so: the samples that a node takes
- * at a time, gradients that are kept so that weights change at the very end of a step, and the way
- * back of what changes before.
- */
+/* pieces.c - early end of long runs: the samples that a node takes between two polls of the watch,
+ * gradients that are kept so that weights change at the very end of a step, and the undo of earlier
+ * changes. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +8,8 @@
 #include "learn/tensorwise.h"
 #include "program/steps.h"
 
-/* A batch with less arithmetic and fewer numbers takes a few milliseconds at most: the watch is
- * looked at between batches only. */
+/* Least size of a long batch: smaller ones take a few milliseconds at most, and the watch is polled
+ * between batches only. */
 #define LONG_FLOPS 3e7
 #define LONG_FLOATS 0x1p18
 
@@ -18,13 +17,13 @@
 #define PIECE_WORK 4e7
 #define WORK_OF_A_FLOAT 16.0
 
-/* Lines at a time for ops that look at the watch themselves: turning W over for one more piece
+/* Least lines of a piece for ops that poll the watch themselves: transposing W for one more piece
  * costs less than a hundredth of it. */
 enum { LOOKING_LINES = 4096 };
 
-/* Arithmetic of a thread's products of a step that is worth keeping gradients for, about 30 ms, and
- * the samples from which on writing and reading them once more costs less than a hundredth of the
- * products. */
+/* Least arithmetic of a thread's products in a step that is worth keeping gradients for, about 30
+ * ms; and least samples, so that writing and reading the gradients once more costs less than a
+ * hundredth of the products. */
 #define KEEPING_FLOPS 3e9
 #define KEEPING_SAMPLES 256.0
 
@@ -42,9 +41,8 @@ static double work_of(const struct cdl_node *node) {
     return (double)node->iterations * (WORK_OF_A_FLOAT * floats + flops);
 }
 
-/* Whether nothing is lost if the node is given its samples bit by bit: a function of the caller's
- * wants the batch, what samples share is made by more than they, and a loop looks between
- * iterations. */
+/* May the node be given its samples piece by piece? Not if a function of the caller's wants the
+ * batch, if values are shared, or if a loop polls between iterations. */
 static bool may_be_cut(const struct cdl_node *node) {
     bool shares = node->shared || node->host || node->op->role == CDL_LOOP;
     for (int k = 0; k < node->n_in; k++) shares |= node->in[k]->shared;
@@ -75,10 +73,10 @@ static bool is_long(const struct cdl_program *program) {
            program->row_flops * (double)program->rows * passes >= LONG_FLOPS;
 }
 
-/* Whether gradients are kept although no optimizer needs it, since the products that make them take
- * too long to wait for. */
+/* Are gradients kept only because their products take too long to wait for? */
 static bool keeps_gradients(const struct cdl_program *program) {
-    const double flops = program->row_flops * (double)program->rows; /* forward as for gradients */
+    const double flops = program->row_flops *
+                         (double)program->rows; /* products of gradients cost as much as forward */
     double weights = 1.0;
     for (int i = 0; i < program->n_trained; i++)
         weights += (double)cdl_param_floats(program->trained[i].param);
@@ -92,7 +90,7 @@ double cdl_program_work(const struct cdl_program *program) {
     return work;
 }
 
-/* Arithmetic of parameters whose steps each take long. */
+/* Arithmetic of the updates that take long. */
 static double update_flops(const struct cdl_program *program) {
     double flops = 0.0;
     for (int i = 0; i < program->n_trained && program->n_groups; i++) {
@@ -104,7 +102,7 @@ static double update_flops(const struct cdl_program *program) {
     return flops;
 }
 
-/* Calls visit() for each parameter that an op changes as it goes forward. */
+/* Calls visit() for each parameter that a forward pass changes. */
 static size_t each_changed_param(const struct cdl_program *program,
                                  void (*visit)(struct cdl_param *param, float *kept), float *kept) {
     size_t floats = 0;

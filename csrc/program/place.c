@@ -36,14 +36,14 @@ static int by_death(const void *a, const void *b) {
 
 static size_t end_of(const struct cdl_buffer *buffer) { return buffer->tried + buffer->floats; }
 
-/* Sorts, and has `dying` point to all in order of death. */
+/* Sorts by birth, and fills `dying` in order of death. */
 static void sort(struct cdl_buffer *buffers, int n, struct cdl_buffer **dying) {
     qsort(buffers, (size_t)n, sizeof *buffers, by_birth);
     for (int i = 0; i < n; i++) dying[i] = &buffers[i];
     qsort(dying, (size_t)n, sizeof(struct cdl_buffer *), by_death);
 }
 
-/* In order of birth: those that have died by then have given their places back. */
+/* Placement in order of birth: buffers that have died give their places back first. */
 static cdl_status place_by_birth(struct cdl_buffer *buffers, int n, struct cdl_buffer **dying,
                                  size_t *top) {
     struct cdl_gaps gaps;
@@ -61,7 +61,7 @@ static cdl_status place_by_birth(struct cdl_buffer *buffers, int n, struct cdl_b
     return CDL_OK;
 }
 
-/* Lets time run backward, and forward again. */
+/* Reverses time; twice is the identity. */
 static void turn_time(struct cdl_buffer *buffers, int n) {
     for (int i = 0; i < n; i++) {
         const int birth = buffers[i].birth;
@@ -86,7 +86,7 @@ static size_t fit(const struct cdl_buffer *buffer, int n, struct cdl_buffer *con
     return offset;
 }
 
-/* Large ones first; `placed` has room for all. */
+/* Placement by size, the largest first; `placed` has room for all. */
 static size_t place_by_size(struct cdl_buffer *buffers, int n, struct cdl_buffer **placed) {
     qsort(buffers, (size_t)n, sizeof *buffers, by_size);
     size_t top = 0;
@@ -101,7 +101,7 @@ static size_t place_by_size(struct cdl_buffer *buffers, int n, struct cdl_buffer
     return top;
 }
 
-/* The most that lives at one moment, of buffers in order of birth; `dying` are in that of death. */
+/* Peak of live floats, from buffers in order of birth and `dying` in that of death. */
 static size_t most_at_once(const struct cdl_buffer *buffers, int n,
                            struct cdl_buffer *const *dying) {
     size_t most = 0, now = 0;

@@ -16,12 +16,12 @@
 #include "program/steps.h"
 
 #define MOST_FLOATS 1e17
-#define MOST_FLOATS_APART 2.5e8 /* in buffers that share no memory: 1 GB */
+#define MOST_FLOATS_APART 2.5e8 /* limit of buffers that share no memory: 1 GB */
 
 struct plan {
     struct cdl_buffer *buffers;
     int n;
-    double floats; /* of all buffers: a sum that cannot wrap around */
+    double floats; /* total of all buffers: a double cannot wrap around */
 };
 
 static void add(struct plan *plan, float **place, size_t floats, int birth, int death) {
@@ -30,7 +30,7 @@ static void add(struct plan *plan, float **place, size_t floats, int birth, int 
         .place = place, .floats = cdl_round_up(floats, CDL_LINE), .birth = birth, .death = death};
 }
 
-/* So many of them, as a loop keeps; a product that would wrap around is refused by their sum. */
+/* Floats of so many copies, as a loop keeps them; an overflow is refused later, by the total. */
 static void add_iterations(struct plan *plan, float **place, size_t iterations, size_t floats,
                            int birth, int death) {
     const double all = (double)iterations * (double)floats;
@@ -50,7 +50,7 @@ static int end_of(const struct cdl_program *program, int i) {
     return loop ? (int)(loop - program->nodes) + (int)cdl_body_of(loop) : i;
 }
 
-/* When a node last reads its operands: its forward pass, its backward pass, or when it learns. */
+/* Time at which a node last reads its operands: in its forward pass, backward pass or update. */
 static int last_use(const struct cdl_program *program, int i) {
     const struct cdl_node *node = &program->nodes[i];
     const int end = 2 * program->n_nodes;
@@ -59,10 +59,10 @@ static int last_use(const struct cdl_program *program, int i) {
     return node->learns || node->goes_back ? end - 1 - begin_of(program, i) : end_of(program, i);
 }
 
-/* The life of a value's memory, or of its gradient's, which others may have too. */
+/* Lifetime of a value's memory, or of its gradient's, which other values may share. */
 struct life {
     int birth, death;
-    bool fixed; /* it lives always */
+    bool fixed; /* lives always */
 };
 
 static struct life *life_of(struct life *lives, const struct cdl_program *program,
@@ -91,13 +91,14 @@ static void find_lives(const struct cdl_program *program, struct life *lives) {
     }
 }
 
-/* From a gradient's first writer, if there is one, to the backward pass of its value's producer. */
+/* Lifetimes of gradients: from the first writer, if there is one, to the backward pass of the
+ * value's producer. */
 static void find_lives_of_gradients(const struct cdl_program *program, struct life *lives) {
     const int n = program->n_nodes, end = 2 * n;
     for (int v = 0; v < program->n_values; v++) lives[v] = (struct life){.birth = end};
     for (int i = 0; i < n; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        /* A loss writes it while it runs forward. */
+        /* A loss writes its gradient in its forward pass. */
         const int writes = node->op->role == CDL_LOSS ? i : end - 1 - end_of(program, i);
         for (int k = 0; k < node->n_in; k++) {
             struct life *life = life_of(lives, program, node->in[k]->grad_owner);
@@ -115,7 +116,7 @@ static void find_lives_of_gradients(const struct cdl_program *program, struct li
     }
 }
 
-/* The most that update() or an op needs. */
+/* Scratch of a thread: the most that update() or an op needs. */
 static size_t thread_floats(struct cdl_program *program) {
     const bool training = program->training;
     size_t most = training ? CDL_THREAD_SCRATCH : 0;
@@ -136,7 +137,8 @@ static size_t thread_floats(struct cdl_program *program) {
     return cdl_round_up(most, CDL_LINE);
 }
 
-/* Values and gradients, as long as they live; `lives` has room for one a value of each. */
+/* Buffers of values and gradients with their lifetimes; `lives` has room for one a value of each.
+ */
 static void add_values(struct plan *plan, struct cdl_program *program, struct life *lives) {
     const int end = 2 * program->n_nodes;
     /* Other threads may be at another node. */
@@ -159,7 +161,7 @@ static void add_values(struct plan *plan, struct cdl_program *program, struct li
     }
 }
 
-/* What lives always: scratch, and gradients of parameters that are kept whole. */
+/* Buffers that live always: scratch, and gradients of parameters that are kept whole. */
 static void add_kept(struct plan *plan, struct cdl_program *program) {
     const int end = 2 * program->n_nodes;
     for (int i = 0; i < program->n_nodes; i++) {
@@ -214,8 +216,8 @@ static void add_kept(struct plan *plan, struct cdl_program *program) {
     add(plan, &program->undo, program->undo_floats, 0, end);
 }
 
-/* With red zones each buffer has a place of its own, and one behind it that nobody may touch; the
- * floats that this takes. */
+/* Red zones (AddressSanitizer): each buffer has its own place, and a poisoned one behind it;
+ * returns the floats of all. */
 static size_t set_apart(struct plan *plan) {
     size_t floats = 0;
     for (int i = 0; i < plan->n; i++) {

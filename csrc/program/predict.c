@@ -1,10 +1,10 @@
 /* predict.c - the program's outputs for any number of rows.
  *
- * Each thread walks its own rows, a block at a time through all nodes, so that the activations of a
- * block stay in its cache; in lockstep all threads walk the same ones. Where a sample sees what the
- * batch before has left in its place, a thread has the same places of all batches, of the rows that
- * the program was built for. A program in which samples see each other (a mean over the batch) runs
- * on one thread, in such batches.
+ * Each thread takes its own rows through all nodes, a block at a time, so that the activations of a
+ * block stay in its cache; in lockstep all threads share a block. With states kept between batches
+ * (ops/state.c) a thread has the same places of all batches, of the rows that the program was built
+ * for. A program whose samples depend on each other (a mean over the batch) runs on one thread, in
+ * such batches.
  */
 #include <assert.h>
 #include <math.h>
@@ -21,7 +21,7 @@ struct prediction {
     bool in_place; /* the first node reads the array's rows where they are */
 };
 
-/* What no sample changes is computed once, by one thread. */
+/* Nodes constant in a call are computed once, by one thread. */
 static void run_once(const struct cdl_program *program, struct cdl_context *ctx,
                      struct cdl_team *team, int thread) {
     if (!program->n_once) return;
@@ -32,7 +32,7 @@ static void run_once(const struct cdl_program *program, struct cdl_context *ctx,
     cdl_barrier_wait(team, thread);
 }
 
-/* A node on a block of rows. Stages are for ops that see the whole batch: this block. */
+/* Runs a node on a block of rows. Stages are for ops that see the whole batch: this block. */
 static void run_node(const struct cdl_node *node, struct cdl_context *ctx, size_t first,
                      size_t last) {
     if (node->once || node->loop) return;
@@ -45,8 +45,8 @@ static void run_node(const struct cdl_node *node, struct cdl_context *ctx, size_
         cdl_run_pieces(node->op->forward, node, ctx, first, last);
 }
 
-/* Whether an array's rows are floats as the kernels read them. Rows that are a multiple of 2 KB
- * apart are copied all the same: they would fall on one or two sets of the L1 cache. */
+/* Can the kernels read an array's rows in place? Rows that are a multiple of 2 KB apart are copied
+ * all the same: they would fall on one or two sets of the L1 cache. */
 static bool is_plain(const struct cdl_array *array) {
     enum { ITEM = sizeof(float), ALIASING = 2048 };
     const ptrdiff_t row = array->strides[0];
@@ -55,7 +55,7 @@ static bool is_plain(const struct cdl_array *array) {
            row % ALIASING != 0 && (uintptr_t)array->data % ITEM == 0;
 }
 
-/* The first node and its input, as one thread sees them when it reads in place. */
+/* Copies of the first node and its input, as one thread sees them when it reads in place. */
 struct direct {
     struct cdl_node node;
     struct cdl_tensor x;
@@ -70,13 +70,13 @@ static void look_at(const struct cdl_program *program, const struct cdl_array *a
     direct->node.in[0] = &direct->x;
 }
 
-/* Row r of the program's memory is to be row r + shift of the array. */
+/* Moves the input so that row r of the program's memory is row r + shift of the array. */
 static void shift_to(const struct prediction *job, struct direct *direct, ptrdiff_t shift) {
     const struct cdl_array *array = &job->arrays[0];
     direct->x.data = (float *)(uintptr_t)(array->data + shift * array->strides[0]);
 }
 
-/* An output's rows to the caller's memory, piece by piece, as far as the watch lets it. */
+/* Copies rows of an output to the caller's memory, piece by piece, until the watch stops it. */
 static void copy_pieces(const struct cdl_program *program, const struct cdl_context *ctx,
                         const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
     const size_t sample = value->shared ? 0 : value->lines * value->width;
@@ -87,15 +87,14 @@ static void copy_pieces(const struct cdl_program *program, const struct cdl_cont
     }
 }
 
-/* Whether nothing from row `at` on can change what the caller is told: something has failed in a
- * row before it. */
+/* Is the error to report final? It is if a row before `at` has failed. */
 static bool is_settled(const struct cdl_program *program, size_t at) {
     if (!program->may_fail) return false;
     const struct cdl_fault *fault = cdl_first_fault(program);
     return fault ? cdl_fault_sample(fault) < at : cdl_has_failed(program);
 }
 
-/* A block of rows from row `at` on, each node by all threads. */
+/* Predicts a block of rows from row `at` on, each node by all threads. */
 static void predict_block(const struct prediction *job, struct cdl_context *ctx,
                           struct cdl_team *team, struct direct *direct, size_t at) {
     struct cdl_program *program = job->program;
@@ -121,7 +120,7 @@ static void predict_block(const struct prediction *job, struct cdl_context *ctx,
     cdl_barrier_wait(team, ctx->thread);
 }
 
-/* Who is told to stop skips its work, but not the barriers. */
+/* A stopped thread skips its work, but not the barriers. */
 static void predict_in_lockstep(const struct prediction *job, struct cdl_context *ctx,
                                 struct cdl_team *team) {
     struct direct direct;
@@ -171,7 +170,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
         const size_t rows = end - at < most ? end - at : most;
         ctx.rows = ctx.batch = ctx.joined = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
-        /* Row base + r of the buffer is row at + r of the array. */
+        /* Maps row base + r of the buffer to row at + r of the array. */
         if (job->in_place) {
             shift_to(job, &direct, (ptrdiff_t)at - (ptrdiff_t)base);
             run_node(&direct.node, &ctx, base, base + rows);
@@ -200,7 +199,7 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
     struct prediction job = {program, arrays, rows, outputs, draws, in_place};
     cdl_prepare(program, false);
     cdl_watch_begin(&program->watch);
-    /* A region of sleeping threads takes some 35 us to start: a few rows are done before that. */
+    /* One thread does a few rows sooner than a region of sleeping threads starts (some 35 us). */
     const double flops = program->row_flops * (double)rows;
     const bool alone = !program->forced && flops < CDL_REGION_FLOPS;
     cdl_region(alone ? 1 : cdl_team_size(program), predict_work, &job);

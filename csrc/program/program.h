@@ -1,4 +1,4 @@
-/* program.h - what a built program holds: its nodes, their memory, its accumulators. */
+/* program.h - a built program: its nodes, their memory, its accumulators. */
 #ifndef CDL_PROGRAM_PROGRAM_H
 #define CDL_PROGRAM_PROGRAM_H
 
@@ -9,128 +9,131 @@
 #include "program/feed.h"
 #include "program/run.h"
 
-/* What is made of weights and kept (derived.c). */
+/* A derived weight: what is made of weights and kept (derived.c). */
 struct cdl_derived {
     struct cdl_param *from[CDL_MAX_PARAMS]; /* or NULL */
     void (*make)(const struct cdl_derived *row, const struct cdl_kernels *kernels, size_t block);
-    uint64_t version;     /* of `from`, of which it is made; 0: of none yet */
+    uint64_t version;     /* versions of `from` when it was made; 0: never made */
     bool stale;           /* to be made now */
     struct cdl_param *to; /* a weight, block by block, or NULL: what `node` keeps */
     const struct cdl_node *node;
     enum cdl_dtype dtype;        /* that `to` is rounded to */
-    float epsilon;               /* of a normalization that is folded into `to` */
+    float epsilon;               /* of the normalization folded into `to` */
     struct cdl_trained *trained; /* of from[0], or NULL */
-    bool learned;                /* what learns from[0] makes it, too (cdl_trained.rounded) */
+    bool learned;                /* the update of from[0] also makes it (cdl_trained.rounded) */
 };
 
 struct cdl_program {
     const struct cdl_kernels *kernels;
     size_t rows;  /* capacity of all threads together */
-    size_t batch; /* of outputs, where values have memory for a micro-batch */
+    size_t batch; /* capacity of outputs, where values have memory for a micro-batch only */
     bool training;
     int threads;
     bool forced;      /* the caller chose the number of threads */
     bool lockstep;    /* all threads share each node (lockstep.h) */
     double row_flops; /* of one sample, forward */
     int n_values, n_nodes, n_inputs, n_outputs, n_trained, n_parts, n_reports, n_hosts;
-    int loops; /* how many */
+    int loops; /* number of loops */
     int n_external_grads, n_once, n_faults, n_penalties, n_gradientless;
     struct cdl_tensor *values;
     struct cdl_node *nodes;
     struct cdl_tensor **inputs, **outputs;
-    struct cdl_tensor **external_grads; /* that get their gradients from the caller */
+    struct cdl_tensor **external_grads; /* values whose gradients the caller brings */
     struct cdl_trained *trained;
-    struct cdl_host *hosts;   /* one an instruction that has one */
-    struct cdl_fault *faults; /* one an instruction that may have one */
+    struct cdl_host *hosts;   /* one per host instruction */
+    struct cdl_fault *faults; /* one per instruction that may have a fault */
     struct cdl_derived *derived;
     int n_derived;
-    struct cdl_trained *parts; /* of those that several instructions use */
+    struct cdl_trained *parts; /* parts of parameters that several instructions use */
     struct cdl_node **reports;
-    double **states; /* one a report */
+    double **states; /* one per report */
     size_t *state_sizes;
     double penalty, penalty_total, penalty_count;
-    struct cdl_ranks ranks; /* all: 0 if this process is the only one */
-    float *joined;          /* CDL_HEADER and the gradients of all parts, if there are ranks */
+    struct cdl_ranks ranks; /* ranks.all is 0 if this process is the only one */
+    float *joined;          /* header and gradients of all parts, if there are ranks */
     size_t joined_floats;
     bool holds; /* parts hold gradients that have not been joined */
     int n_groups;
     struct cdl_group_def groups[CDL_MAX_GROUPS];
     struct cdl_rules rules;
     struct cdl_program *after; /* run once all have learned, or NULL */
-    bool keeps_grads;  /* gradients are kept, and nothing learns before all of them are there */
-    bool reaches;      /* some parameter's step depends on lengths (learn/tensorwise.h) */
-    bool limits_norms; /* some parameter's columns do not grow beyond a norm */
+    bool keeps_grads;          /* whole gradients are kept; no update starts before all are there */
+    bool reaches;      /* step lengths of some parameter depend on norms (learn/tensorwise.h) */
+    bool limits_norms; /* norm constraints on the columns of some parameter */
     bool may_fail;     /* a host or a fault may end a run */
-    bool settles;    /* a node, or a program after it, has something to do once all have learned */
-    bool derives[2]; /* in evaluation, in training: rows of derived weights change in a run */
-    bool follows_batches; /* in training a node changes parameters as it goes forward */
-    bool mixes_rows;      /* samples of a batch see each other in predictions too */
-    bool keeps_order;     /* and a sample what the one in its place of the batch before has left */
-    bool reads_rows;   /* the first node is dense, and alone reads the first input, line by line */
-    bool learns_later; /* after the backward pass of all nodes, not each after its own */
-    bool is_long;      /* a batch takes so long that the watch is looked at within it */
-    size_t piece;      /* samples that are gathered or copied out between two looks */
-    size_t micro;      /* samples of a micro-batch (micro.c), or 0 */
-    size_t slots;      /* in lockstep: of micro-batches that have memory */
-    double *saved;     /* the states of reports when the batch began, where it has several parts */
-    size_t block;      /* rows that a prediction takes through all nodes, each thread its own */
+    bool settles; /* settle() of a node, or a program after the batch, has work after the update */
+    bool derives[2];      /* in evaluation, in training: derived weights change during a run */
+    bool follows_batches; /* forward passes change parameters in training */
+    bool mixes_rows;      /* samples of a batch depend on each other in predictions too */
+    bool keeps_order;     /* states kept per place: a sample depends on that of the batch before */
+    bool reads_rows;      /* first node is dense, and alone reads the first input, line by line */
+    bool learns_later;    /* updates follow the whole backward pass, not each node's own */
+    bool is_long;         /* batches take so long that the watch is polled within them */
+    size_t piece;         /* samples gathered or copied out between two polls */
+    size_t micro;         /* samples of a micro-batch (micro.c), or 0 */
+    size_t slots;         /* micro-batches in memory at once, in lockstep */
+    double *saved;        /* states of reports at the start of a batch of several parts */
+    size_t block;         /* rows per block of a prediction, each thread its own */
     struct cdl_watch watch;
-    float *undo; /* undo_floats: what parameters were whose step takes long (kept.c) */
+    float *undo; /* parameters, undo_floats, before an update that takes long (kept.c) */
     size_t undo_floats;
-    float *saved_params; /* what the parameters were that ops change as they go forward, or NULL */
+    float *saved_params; /* parameters that forward passes change, before the step; or NULL */
     float *arena;
-    size_t floats, least_floats; /* of the arena; of what lives at one moment */
+    size_t floats, least_floats; /* size of the arena; most that lives at one moment */
     float *thread_scratch; /* thread_floats a thread: CDL_THREAD_SCRATCH, or what an op asks for */
     size_t thread_floats;
     float *tensorwise_scratch; /* tensorwise_floats a thread, for rows of learn/tensorwise.h */
     size_t tensorwise_floats;
 };
 
-/* Arithmetic that is worth waking threads for: about 60 us on one core. */
+/* Least arithmetic worth waking threads for: about 60 us on one core. */
 #define CDL_REGION_FLOPS 1.5e7
 
-/* loops.c: which nodes loops run, or NULL; then what is kept of them for all iterations. */
+/* loops.c: finds the nodes that loops run (NULL, or what does not fit); then gives memory to values
+ * kept for all iterations. */
 const char *cdl_find_loops(struct cdl_program *program);
 void cdl_link_loops(struct cdl_program *program);
 
-/* link.c: which gradients flow, what one thread does for all, and where the others wait for it. */
+/* link.c: decides which gradients flow, which nodes one thread runs for all, and where barriers
+ * stand. */
 void cdl_link(struct cdl_program *program);
 
-/* pieces.c: what is done at a time, before the watch is looked at again; whether gradients are kept
- * for its sake. */
+/* pieces.c: sets the work between two polls of the watch, and whether whole gradients are kept so
+ * that a step can be dropped late. */
 cdl_status cdl_cut(struct cdl_program *program);
 
-/* micro.c: whether batches go through in micro-batches, and of how many samples; then, if a single
- * thread takes one after the other, there is memory for one alone. */
+/* micro.c: decides on micro-batches and their size; a single thread then has memory for one of
+ * them. */
 cdl_status cdl_split(struct cdl_program *program, const struct cdl_program_def *def);
 
-/* derived.c: *param becomes what it is rounded to a dtype, made once for all nodes that read it so.
- */
+/* derived.c: replaces *param by its copy rounded to a dtype, made once for all nodes that read it
+ * so. */
 cdl_status cdl_round_param(struct cdl_program *program, struct cdl_trained *trained,
                            enum cdl_dtype dtype, bool pairs, struct cdl_param **param);
-/* NULL, or what does not fit of a normalization that a node's weights are to hold; and that the
- * kernel and the bias become W f and (b - mean) f + beta with f = gamma / sqrt(variance + epsilon).
- */
+/* Checks a normalization to be folded into a node's weights (NULL, or what does not fit); then
+ * replaces kernel and bias by W f and (b - mean) f + beta with f = gamma / sqrt(variance +
+ * epsilon). */
 const char *cdl_check_folds(const struct cdl_node *node, bool training);
 cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node);
 void cdl_link_derived(struct cdl_program *program);
 void cdl_destroy_derived(struct cdl_program *program);
 
-/* narrow.c: whether values of bfloat16 become floats for a node, block by block; floats that this
- * takes a thread; samples [first, last) of a pass. */
+/* narrow.c: is a node of bfloat16 values run by float scratch, block by block? The floats that it
+ * takes a thread; the pass over samples [first, last). */
 bool cdl_is_narrow(const struct cdl_node *node);
 size_t cdl_narrow_floats(const struct cdl_node *node);
 void cdl_pass_narrow(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t first, size_t last);
 
-/* kept.c: the floats of a parameter whose step takes long, with all that it changes; else 0. */
+/* kept.c: floats to save for a parameter whose update takes long, with all that it changes; else 0.
+ */
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);
 
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */
 cdl_status cdl_plan(struct cdl_program *program);
 
-/* Whether the node's parameters learn, or somebody reads its gradient; whether an input gets a
- * gradient from it. */
+/* Does the node have trained parameters, or a gradient that somebody reads? Does it give a gradient
+ * to an input? */
 static inline bool cdl_node_trains(const struct cdl_node *node) {
     bool any = node->op->role == CDL_PROBE;
     for (int i = 0; i < CDL_MAX_PARAMS; i++) any |= node->trained[i] != NULL;

@@ -17,28 +17,28 @@ struct loop {
     struct cdl_program *program;
     struct cdl_pass *pass;
     size_t steps;
-    double end; /* the moment from which no batch begins */
+    double end; /* deadline: no batch begins after it */
     bool training;
     bool looks, stop, stale; /* written by thread 0 between two barriers */
 };
 
-/* The next batch; of the optimizer's steps only those count that changed something. */
+/* Moves on to the next batch. Only steps that changed something count as optimizer steps. */
 static void go_on(struct cdl_pass *pass, bool training, bool learned) {
     pass->next++;
     pass->iteration += training && learned;
     pass->skipped += training && !learned;
 }
 
-/* Whether a step is void before anything has learned, where nodes learn as the backward pass goes:
- * alone, or in lockstep, where all threads must decide alike and the watch may be asked meanwhile.
- */
+/* Must the step be dropped before its first update? Asked where nodes learn during the backward
+ * pass: on a single thread, or in lockstep, where all threads must decide alike although the watch
+ * may be polled meanwhile. */
 static bool ends_here(const struct cdl_program *program, const struct cdl_team *team) {
     if (program->ranks.all) return program->ranks.ended; /* else all finish the batch */
     if (team->size == 1) return cdl_is_void(program);
     return program->lockstep && cdl_has_failed(program);
 }
 
-/* The forward and backward pass of what ctx says is in memory. */
+/* Forward and backward pass over the samples that ctx says are in memory. */
 static void pass_over(const struct loop *loop, const struct cdl_pass *pass, struct cdl_context *ctx,
                       struct cdl_team *team) {
     const struct cdl_program *program = loop->program;
@@ -48,8 +48,8 @@ static void pass_over(const struct loop *loop, const struct cdl_pass *pass, stru
     if (loop->training && !ends_here(program, team)) cdl_backward_rows(program, ctx, team, rows);
 }
 
-/* The same for a batch of which there is memory for a part: outputs, sums of gradients and reports
- * are those of all. */
+/* Micro-batch passes over a batch that has memory for a part only: outputs, sums of gradients and
+ * reports are those of the whole batch. */
 static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass,
                             struct cdl_context *ctx, struct cdl_team *team) {
     struct cdl_program *program = loop->program;
@@ -67,7 +67,8 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
         cdl_barrier_wait(team, ctx->thread);
         pass_over(loop, pass, ctx, team);
         cdl_barrier_wait(team, ctx->thread);
-        is_void = cdl_is_void(program); /* before the next barrier nobody asks the watch again */
+        is_void =
+            cdl_is_void(program); /* no thread polls the watch again before the next barrier */
         if (is_first) cdl_count_reports(program, ctx);
     }
     if (is_first && is_void) cdl_restore_reports(program);
@@ -83,8 +84,8 @@ static void weights_changed(const struct loop *loop) {
     if (loop->training) cdl_are_learned(loop->program);
 }
 
-/* Now that all have learned: who is asked may read weights, and change them. What was made of the
- * weights before is made anew, by all threads. */
+/* End of a step, all parameters updated: the caller's poll may read and change weights. Derived
+ * weights that became stale are made anew by all threads. */
 static void renew(struct loop *loop, struct cdl_team *team, int thread) {
     struct cdl_program *program = loop->program;
     if (thread == 0) {
@@ -99,8 +100,8 @@ static void renew(struct loop *loop, struct cdl_team *team, int thread) {
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct loop *loop = arg;
     struct cdl_program *program = loop->program;
-    /* Every thread counts for itself; thread 0 writes the pass back behind each batch, so that who
-     * is asked whether to go on sees how far it is. */
+    /* Each thread has its own copy of the pass; thread 0 writes it back after each batch, so that
+     * the caller's poll sees the progress. */
     struct cdl_pass pass = *loop->pass;
     const uint64_t first = pass.iteration;
     for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
@@ -137,7 +138,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
     }
 }
 
-/* Whether the time is up, or the caller has answered that the run is to end. */
+/* Is the time up, or has the caller's poll answered that the run is to end? */
 static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
                      bool training) {
     struct loop loop = {.program = program, .pass = pass, .steps = steps, .end = end};
@@ -195,7 +196,7 @@ struct half {
     bool learned; /* written by thread 0 */
 };
 
-/* The half's context as a thread of the team sees it. */
+/* Context of the half for one thread of the team. */
 static struct cdl_context seen(const struct half *half, const struct cdl_team *team, int thread) {
     struct cdl_context ctx = half->ctx;
     ctx.thread = thread;
@@ -225,7 +226,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
         if (training) cdl_step_is_void(program);
         return half.ctx.rows;
     }
-    /* Where something learns, a backward pass comes, which reads the weights as they are. */
+    /* A backward pass, if one follows, reads the weights as they are. */
     if (!training || program->n_groups == 0) cdl_settle(program, &half.ctx);
     if (program->settles) cdl_bump_versions(program);
     cdl_count_reports(program, &half.ctx);
@@ -233,7 +234,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
     return half.ctx.rows;
 }
 
-/* Rows of a gradient that the caller computed; a value before which nothing learns keeps none. */
+/* Rows of an external gradient; dropped if nothing before the value learns. */
 static void copy_in(const struct cdl_tensor *value, struct cdl_share rows, const float *from) {
     if (!value->grad) return;
     for (size_t line = rows.first * value->lines; line < rows.last * value->lines; line++) {

@@ -52,8 +52,8 @@ void cdl_prepare(struct cdl_program *program, bool training) {
     if (program->after) cdl_prepare(program->after, false);
 }
 
-/* What a node reads and writes is to fill half of the L2 cache at most. The weights, which each
- * block reads anew, are not to be more than its values by far. */
+/* Targets for a block of a prediction: the values of a node fill half of the L2 cache at most, and
+ * the weights, read anew for each block, are not much larger than the values. */
 size_t cdl_block_of_rows(const struct cdl_program *program, size_t most) {
     size_t values = 1, weights = 0;
     for (int i = 0; i < program->n_nodes; i++) {
@@ -125,7 +125,7 @@ const struct cdl_fault *cdl_first_fault(const struct cdl_program *program) {
     return first;
 }
 
-/* What a shared node sees of a batch: one sample, one thread. */
+/* View of a batch for a shared node: one sample, one thread. */
 static struct cdl_context alone(const struct cdl_context *ctx) {
     struct cdl_context one = *ctx;
     one.rows = 1;
@@ -160,8 +160,8 @@ void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struc
 }
 
 #ifndef NDEBUG
-/* Whether there is memory for samples [first, last) of what a node reads and gives; then (back)
- * whether the pads of the gradients that it has written of them hold zeros. */
+/* Conditions of asserts about samples [first, last): memory for all values; then zeros in the pads
+ * of the gradients that a node has written. */
 static inline bool fits(const struct cdl_program *program, const struct cdl_context *ctx,
                         struct cdl_share rows) {
     return rows.last <= (program->batch > program->rows ? program->batch : program->rows) &&
@@ -234,7 +234,7 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 
 static void learn(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                   int thread, int threads) {
-    /* What joins has sums of all processes to learn from. */
+    /* An op that joins learns from sums over all processes. */
     if (ctx->rows == 0 && !node->shared && !node->op->joins) return;
     cdl_guard_scratch(ctx, node, CDL_THREAD_SCRATCH);
     if (node->shared) {
@@ -303,7 +303,7 @@ static void settle_nodes(const struct cdl_program *program, const struct cdl_con
     }
 }
 
-/* It reads the weights as they have become; what it computes is short, and does not end early. */
+/* The program after the batch reads the updated weights; it is short, and never ends early. */
 static void run_after(const struct cdl_program *program) {
     struct cdl_program *after = program->after;
     cdl_bump_versions(program);
@@ -323,7 +323,7 @@ void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx
     if (program->after && ctx->training) run_after(program);
 }
 
-/* The penalties that the last step saw, or those of the weights as they are. */
+/* Penalties: those of the last step, or those of the weights as they are now. */
 static double penalties_of(const struct cdl_program *program, const struct cdl_context *ctx) {
     double sum = 0.0;
     for (int i = 0; i < program->n_trained; i++) {
@@ -342,7 +342,7 @@ static double penalties_of(const struct cdl_program *program, const struct cdl_c
 
 void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx,
                          bool first_batch) {
-    /* Through an evaluation weights stay as they are, unless a node assigns to one. */
+    /* Weights are constant during an evaluation, unless a node assigns to one. */
     if (ctx->training || first_batch || program->settles)
         program->penalty = penalties_of(program, ctx);
     program->penalty_total += program->penalty * (double)ctx->batch;

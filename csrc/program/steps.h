@@ -8,7 +8,7 @@
 #include "base/red_zones.h"
 #include "program/program.h"
 
-/* Threads of a run that begins now: as planned, unless somebody has allowed fewer meanwhile. */
+/* Threads of a run that begins now: as planned, or fewer if the runtime allows fewer now. */
 static inline int cdl_team_size(const struct cdl_program *program) {
     return program->forced ? program->threads : cdl_threads_now(program->threads);
 }
@@ -18,8 +18,8 @@ static inline float *cdl_scratch_of(const struct cdl_program *program, int threa
     return program->thread_scratch + (size_t)thread * program->thread_floats;
 }
 
-/* From here on the thread's scratch is what a node has asked for, at least `least`; or (NULL) all
- * that there is. Known to AddressSanitizer alone. */
+/* Limits the thread's scratch to the node's request, at least `least`, or (NULL) lifts the limit.
+ * Only AddressSanitizer sees it. */
 static inline void cdl_guard_scratch(const struct cdl_context *ctx, const struct cdl_node *node,
                                      size_t least) {
     if (!CDL_RED_ZONE) return;
@@ -40,7 +40,7 @@ static inline struct cdl_share cdl_share_by(size_t block, size_t rows, int threa
     const size_t first = blocks * t / n * block, last = blocks * (t + 1) / n * block;
     return (struct cdl_share){first, last < rows ? last : rows};
 }
-/* At what multiples of samples a batch may be cut. */
+/* Granularity, in samples, at which a batch may be cut. */
 static inline size_t cdl_row_step(const struct cdl_context *ctx) {
     return ctx->micro ? ctx->micro : CDL_ROW_BLOCK;
 }
@@ -51,34 +51,33 @@ static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads
 /* Once a run, by one thread, before the region. */
 void cdl_prepare(struct cdl_program *program, bool training);
 
-/* derived.c: what is made of weights is brought up to date. A part of the above; or, within a
- * region, one thread finds what is to be made anew (the return value: how many floats it takes, or
- * 0), behind a barrier all threads of a team make it, or (NULL) one alone, and another barrier
- * follows. */
+/* derived.c: brings derived weights up to date. cdl_derive is part of cdl_prepare. Within a region
+ * one thread calls cdl_find_stale (the number of stale floats, or 0); after a barrier all threads
+ * of a team, or (NULL) one alone, call cdl_make_stale, and another barrier follows. */
 void cdl_derive(struct cdl_program *program, bool training);
 size_t cdl_find_stale(struct cdl_program *program, bool training);
 void cdl_make_stale(const struct cdl_program *program, struct cdl_team *team, int thread);
 
-/* What weights are rounded to as they learn is that of their new versions. */
+/* Marks copies that were rounded during the update as being of the new versions. */
 void cdl_are_learned(struct cdl_program *program);
 
-/* Rows, of so many that there is memory for, that a prediction takes through all nodes: images of
- * which a node reads and writes more than fits in a cache go through a few at a time. */
+/* Rows per block of a prediction, at most `most`: fewer for images of which a node reads and writes
+ * more than fits in a cache. */
 size_t cdl_block_of_rows(const struct cdl_program *program, size_t most);
 
-/* Weights that a run changes have changed, or are about to: what is made of one is stale. */
+/* Raises the versions of all weights that a run changes: what is derived from them is stale. */
 void cdl_bump_versions(const struct cdl_program *program);
 
-/* What a thread's ops see of the batch at which a pass stands; `threads` is how many there are. */
+/* Context of a thread for the current batch of the pass; `threads` is their number. */
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
                                   bool training, int thread, int threads);
 
-/* The optimizer's step; `done` are those since the first of pass->rates. */
+/* Settings of the optimizer's step; `done` counts the steps since pass->rates[0]. */
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
                       struct cdl_step *step);
 
-/* Samples [first, last) of a batch that begins at `start` of the pass into input i (cdl_feed), as
- * far as the watch lets it. */
+/* Feeds samples [first, last) of a batch, which begins at `start` of the pass, to input i
+ * (cdl_feed), until the watch stops it. */
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
                      const struct cdl_pass *pass, size_t start, size_t first, size_t last);
 
@@ -87,30 +86,31 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_share rows);
 
-/* One node that is shared, by one thread, all its stages. */
+/* Runs all stages of a shared node on one thread. */
 void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                     const struct cdl_context *ctx);
 
-/* A node on a thread's samples, stage by stage; a thread without samples still keeps the others'
- * time, and has its share in what an op that mixes makes of all of them. */
+/* Runs a node on a thread's samples, stage by stage. A thread without samples still waits at the
+ * barriers, and takes its part of the joint work of an op that mixes. */
 void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                   struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
 
-/* The same out of all samples of ctx, which are one or more micro-batches (micro.c). */
+/* Update from all samples of ctx, which are one or more micro-batches (micro.c). */
 void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
                         int thread, int n_threads);
 
-/* In lockstep, where there is a micro-batch for each thread: gradients of a thread's own ones go to
- * slots; behind a barrier a thread's share of the weights learns from their sum. So a small kernel,
- * one block, keeps all threads busy, and each reads what it has written itself. */
+/* Slots for gradients, in lockstep with a micro-batch for each thread: each thread puts the
+ * gradients of its own micro-batches into slots; after a barrier it updates its share of the
+ * weights from their sum. So even a kernel of one block keeps all threads busy, and each thread
+ * reads what it has written. */
 bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx);
 void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx);
 void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx);
 
-/* A thread's share of what the node's parameters learn. */
+/* Updates a thread's share of the node's parameters. */
 void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx);
 
-/* A node's samples [first, last), piece by piece, as far as the watch lets it. */
+/* Runs a node on samples [first, last), piece by piece, until the watch stops it. */
 void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
                     size_t first, size_t last);
 
@@ -119,42 +119,45 @@ void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struc
 void cdl_step_begins(const struct cdl_program *program);
 void cdl_step_is_void(const struct cdl_program *program);
 
-/* Whether a function of the caller or an op's input has failed, which is told after the run: the
- * batch is void. */
+/* Has a caller's function or an op's input failed? The batch is then void, and the error is told
+ * after the run. */
 bool cdl_has_failed(const struct cdl_program *program);
 
-/* The same, or the watch has ended the run. Behind a barrier all threads get the same answer. */
+/* Is the batch void, by a failure or by the watch? Behind a barrier all threads get the same
+ * answer. */
 bool cdl_is_void(const struct cdl_program *program);
 
 /* The fault of the first sample, by the first instruction that found one in it; or NULL. */
 const struct cdl_fault *cdl_first_fault(const struct cdl_program *program);
 
-/* After the backward pass of all rows (a barrier): the parameters learn. False if none does, since
- * the gradients are not finite, or the batch is void. */
+/* Update of the parameters, behind the barrier that ends the backward pass. False if none changed,
+ * since gradients are not finite or the batch is void. */
 bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team);
 
-/* Its last parts (kept.c), each behind a barrier: what several instructions use or none; and what
- * is kept as whole gradients. */
+/* The last parts of the update (kept.c), each behind a barrier: parameters used by several
+ * instructions or by none; and those that learn from whole gradients. */
 void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team);
 bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team);
 
-/* After another barrier, by one thread, before any begins the next step. */
+/* Calls of settle() and of the program after the batch, by one thread, between barriers. */
 void cdl_settle(const struct cdl_program *program, const struct cdl_context *ctx);
 
-/* After the barrier behind them, by one thread. */
+/* Adds the reports of the batch, by one thread, after the barrier behind them. */
 void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ctx);
-/* micro.c: outputs, which have memory for a whole batch, as those of samples from `first` on; and
- * the states of the reports, which a void batch leaves as they were. */
+/* micro.c: points the outputs, which have memory for a whole batch, at the samples from `first` on;
+ * saves and restores the states of the reports, since a void batch must not change them. */
 void cdl_place_outputs(const struct cdl_program *program, size_t first);
 void cdl_save_reports(const struct cdl_program *program);
 void cdl_restore_reports(const struct cdl_program *program);
 
-/* As the loss counts them, once a batch for all its rows; `first_batch`: of a call. */
+/* Adds the penalties as the loss counts them, once a batch for all its rows; `first_batch`: of a
+ * call. */
 void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx,
                          bool first_batch);
 
-/* `rows` rows of a value from row `first` to row-major memory; of a shared value its one. */
+/* Copies `rows` rows of a value from row `first` to row-major memory; of a shared value its one
+ * row. */
 void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to);
 
 #endif
