@@ -1,5 +1,5 @@
-/* learn.c - what happens between a gradient and the new weights, in Keras's order: penalty,
- * accumulation, clipping, weight decay, update, moving average, constraint. */
+/* learn.c - from a gradient to new weights, in Keras's order: penalty, accumulation, clipping,
+ * weight decay, update, moving average, constraint. */
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
 
@@ -35,7 +35,7 @@ size_t cdl_blocks_before(const struct cdl_param *param, size_t offset) {
     return column / CDL_PANEL * chunks + (cdl_min(behind, chunks));
 }
 
-/* What stands between the gradient g of n floats at `offset` and the optimizer's step. */
+/* Preparation of the gradient g of n floats at `offset` for the optimizer's step. */
 static void prepare(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
                     size_t n, float *g) {
     const struct cdl_step *step = &ctx->optimizer;
@@ -55,7 +55,7 @@ static void update(const struct cdl_trained *trained, const struct cdl_context *
     group->update(n, w, g, slots, group->derived);
 }
 
-/* What follows each batch, whether or not it completed an update: average and constraint. */
+/* End of each batch, with or without an update: average and constraint. */
 static void settle(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t offset,
                    size_t n) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -68,9 +68,7 @@ static void settle(const struct cdl_trained *trained, const struct cdl_context *
     if (trained->constraint == CDL_NON_NEGATIVE) kernels->clip(n, 0.0f, INFINITY, w);
 }
 
-/* Adds the penalty's gradient to a block. A pad would be taken for a weight of 0, whose gradient is
- * l1.
- */
+/* Adds the penalty's gradient to a block. Pads are left out: as weights of 0 they would get l1. */
 static void penalize_block(const struct cdl_trained *trained, const struct cdl_context *ctx,
                            struct cdl_block block, float *g) {
     const float share = ctx->optimizer.share;
@@ -92,8 +90,8 @@ static void note_squares(const struct cdl_trained *trained, const struct cdl_ker
     kernels->squares(block.rows * block.width, g, &trained->squares[i].g);
 }
 
-/* The gradient, or what it and those before it come to: their sum itself stays as it is until
- * nothing can void the step any more (cdl_learn_sum). */
+/* Gradient, or accumulated sum: the stored sum stays as it is until the step cannot become void any
+ * more (cdl_learn_sum). */
 static void keep(const struct cdl_trained *trained, const struct cdl_context *ctx,
                  struct cdl_block block, size_t offset, float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -164,7 +162,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
         }
         kernels->blend(n, 0.0f, sum, g);
         kernels->scale(n, 1.0f / (float)step->accumulate, g);
-        memset(sum, 0, n * sizeof *sum); /* not 0 times what may be NaN */
+        memset(sum, 0, n * sizeof *sum); /* memset, as 0 times NaN is NaN */
     }
     prepare(trained, ctx, offset, n, g);
     update(trained, ctx, offset, n, g, trained->param->w + offset);
@@ -172,7 +170,7 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
     round_block(trained, ctx, block);
 }
 
-/* As micro-batches would come one after the other. */
+/* Sum in the order of micro-batches that come one after the other. */
 void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx, size_t slots,
                      float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -244,7 +242,7 @@ void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *
         ctx->kernels->blend(n, 0.0f, trained->gradient + offset, sum);
 }
 
-/* The direction goes where the gradient was. */
+/* Direction, in the place of the gradient. */
 static void to_direction(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                          size_t offset, size_t n, float *d) {
     struct cdl_squares *squares = &trained->squares[i];

@@ -10,7 +10,7 @@
 
 #include "learn/context.h"
 
-/* The gradient g (changed) of the n floats at `offset`: for a matrix rows [row, row + rows) of the
+/* Update from the gradient g (changed) of one block: for a matrix rows [row, row + rows) of the
  * panel that starts at `column`, at most CDL_CHUNK rows from a multiple of CDL_CHUNK. */
 struct cdl_block {
     size_t column, row, rows, width;
@@ -18,47 +18,48 @@ struct cdl_block {
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
                float *g);
 
-/* For a parameter with parts: cdl_learn of their sum, in the order of the list; of 0 without parts.
- * g has room for the sum. */
+/* Update of a parameter with parts: cdl_learn of their sum, in the order of the list; of 0 without
+ * parts. g has room for the sum. */
 void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
                      struct cdl_block block, float *g);
 
-/* cdl_learn of a thread's share of the blocks: of the sums of what lies in so many slots. */
+/* Update of a thread's share of the blocks from the sums over so many slots. */
 void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx, size_t slots,
                      float *g);
 
-/* cdl_learn of all blocks of a gradient that is laid out as the parameter. */
+/* Update of all blocks from a gradient that is laid out as the parameter. */
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g);
 
-/* A block of a weight rounded to a dtype: in pairs of bfloat16, or as floats. */
+/* Rounds a block of a weight to a dtype: in pairs of bfloat16, or as floats. */
 void cdl_round_block(const struct cdl_kernels *kernels, const struct cdl_param *param,
                      enum cdl_dtype dtype, const struct cdl_param *rounded, struct cdl_block block);
 
-/* Whether a gradient of 0 changes nothing, so that blocks whose gradient is 0 may be skipped. */
+/* Does a gradient of 0 change nothing? Blocks whose gradient is 0 may then be skipped. */
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx);
 
-/* Whether the gradient of a parameter is kept, and whether sums of squares are. */
+/* Is a parameter's whole gradient kept, and are sums of squares? */
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
 bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step);
 
-/* Second part, for kept gradients: block i learns from its gradient times `factor`. Where the step
- * has a reach (tensorwise.h), the gradient becomes the direction, for which g has room, and the
- * block learns by cdl_learn_move when all blocks of the parameter have come so far. */
+/* Second part, for kept gradients: block i learns from its gradient times `factor`. With a norm-
+ * dependent step length (tensorwise.h) the gradient becomes the direction, for which g has room,
+ * and cdl_learn_move makes the step once all blocks of the parameter have theirs. */
 void cdl_learn_block(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                      float factor, float *g);
 void cdl_learn_move(struct cdl_trained *trained, const struct cdl_context *ctx, size_t i,
                     float reach);
 
-/* The same for a whole parameter at once, if its optimizer needs that (tensorwise.h). */
+/* Second part for a whole parameter at once, if its optimizer needs that (tensorwise.h). */
 void cdl_learn_tensor(struct cdl_trained *trained, const struct cdl_context *ctx, float factor,
                       float *scratch);
 
-/* Where kept gradients are accumulated, before the step: block i of their sum, which cdl_learn
- * leaves as it is since the step may still be void, becomes what was kept, or 0 once applied. */
+/* Accumulation of kept gradients, before the step: block i of the sum, which cdl_learn leaves alone
+ * since the step may still be void, becomes the kept gradient, or 0 once applied. */
 void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t i);
 
-/* After it: the columns of a panel, or all of a vector, are brought to norms within the limits. */
+/* Norm constraints, after the step: brings the columns of a panel, or all of a vector, within the
+ * limits. */
 void cdl_limit_norms(const struct cdl_trained *trained, const struct cdl_kernels *kernels,
                      size_t column);
 
@@ -69,7 +70,7 @@ static inline size_t cdl_block_offset(const struct cdl_param *param, struct cdl_
     return block.column * param->rows + block.row * block.width;
 }
 
-/* How many of them begin in front of the float at `offset`; they lie in order. */
+/* Number of blocks that begin before the float at `offset`; they lie in order. */
 size_t cdl_blocks_before(const struct cdl_param *param, size_t offset);
 
 #endif

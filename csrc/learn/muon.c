@@ -48,15 +48,15 @@ static size_t scratch_floats(const struct cdl_trained *trained) {
     return lay_out(trained, NULL, &r);
 }
 
-/* Of the five rounds that are usual. */
+/* Coefficients for the usual five rounds. */
 static double flops(const struct cdl_trained *trained) {
     const double height = (double)cdl_min(trained->height, trained->width);
     const double width = (double)cdl_max(trained->height, trained->width);
     return 5.0 * 2.0 * height * height * (height + 2.0 * width);
 }
 
-/* c[n, width] = u^T v, where u has `rows` rows of n and v as many of `width`; as far as the watch
- * lets it. */
+/* Product c[n, width] = u^T v, where u has `rows` rows of n and v as many of `width`, until the
+ * watch stops it. */
 static void product(const struct cdl_context *ctx, const struct rounds *r, size_t n, size_t rows,
                     size_t width, const float *u, size_t ldu, const float *v, size_t ldv,
                     float *c) {
@@ -83,7 +83,7 @@ static void round_of(const struct cdl_context *ctx, struct rounds *r) {
     r->x = r->next, r->next = x;
 }
 
-/* Between the parameter's layout and rows of X: d to x times `factor`, or x to d. */
+/* Copies between the parameter's layout and rows of X: d to x times `factor`, or x to d. */
 static void carry(const struct cdl_trained *trained, const struct rounds *r, float factor,
                   bool back) {
     const bool transposed = trained->height > trained->width;

@@ -1,5 +1,4 @@
-/* step.h - how one parameter learns, and what a step of the optimizer needs beside the gradients.
- */
+/* step.h - the update rule of one parameter, and the settings of an optimizer's step. */
 #ifndef CDL_LEARN_STEP_H
 #define CDL_LEARN_STEP_H
 
@@ -20,56 +19,57 @@ struct cdl_squares {
     double g, w, d;
 };
 
-/* How one parameter learns; NULL in the node if it is frozen. */
+/* A trained parameter and its rules; NULL in the node if it is frozen. */
 struct cdl_trained {
     struct cdl_param *param;
-    size_t outer, height, width; /* what it is: `outer` matrices; a vector is one row */
+    size_t outer, height, width; /* shape: `outer` matrices; a vector is one row */
     float *slots[CDL_MAX_SLOTS];
-    int group;         /* of parameters that learn by the same row of the table of optimizers */
+    int group;         /* group of parameters with one row of the table of optimizers */
     float l1, l2;      /* penalty l1 sum |w| + l2 sum w w, part of the loss */
-    float *added_grad; /* what is added to the gradient, or NULL: penalties computed elsewhere */
-    float decay;       /* weight decay, to be multiplied by the rate */
+    float *added_grad; /* term added to the gradient, or NULL: penalties computed elsewhere */
+    float decay;       /* weight decay, times the rate */
     enum cdl_constraint constraint;
     float low, high, rate;
     float *average;     /* moving average of the weights, or NULL */
-    float *accumulated; /* sum of the gradients of the steps that wait for an update, or NULL */
+    float *accumulated; /* gradients accumulated for the next update, or NULL */
     float *gradient;    /* NULL: blocks go straight into the update; else all of it is kept */
-    float *sum; /* of the micro-batches of a batch so far, and behind it slots for single ones; or
-                   NULL */
-    double *penalty; /* of each line of CDL_LINE floats, from the last step; NULL without */
-    struct cdl_squares *squares; /* a block, of the last step; NULL if nothing asks for norms */
-    /* A parameter that several instructions use has a part for each: all that a part holds is
-     * `param`, `gradient` (what its instruction contributes), `sum` and `next`; NULL ends the
-     * list. */
+    float *sum;      /* sum over the micro-batches of a batch so far, and behind it slots for single
+                        ones; or NULL */
+    double *penalty; /* penalty of each line of CDL_LINE floats, from the last step; NULL without */
+    struct cdl_squares *squares; /* per block, of the last step; NULL if no norm is needed */
+    /* Parts, one for each instruction that uses the parameter. All that a part holds is `param`,
+     * `gradient` (what its instruction contributes), `sum` and `next`; NULL ends the list. */
     struct cdl_trained *parts, *next;
-    int users;                 /* how often instructions have it */
-    struct cdl_param *rounded; /* what becomes of w, rounded, once it has learned, or NULL */
+    int users;                 /* number of uses by instructions */
+    struct cdl_param *rounded; /* rounded copy of w, made by the update; or NULL */
     enum cdl_dtype rounds_to;
     bool is_part;
-    enum cdl_dtype dtype; /* of the gradient that its instruction hands over: float16 or not */
-    bool gradientless;    /* no instruction hands it a gradient: it learns from zeros */
+    enum cdl_dtype
+        dtype;         /* dtype of the gradient that its instruction hands over: float16 or not */
+    bool gradientless; /* without a gradient from any instruction: it learns from zeros */
 };
 
-/* What one step of the optimizer needs beside the gradients: by group, and for all parameters. */
+/* Settings of one step of the optimizer: by group, and for all parameters. */
 enum { CDL_MAX_GROUPS = 2 };
 
 struct cdl_group {
     cdl_update_fn *update;
-    const struct cdl_tensorwise *tensorwise; /* or NULL: update is all */
+    const struct cdl_tensorwise
+        *tensorwise; /* rule of a step that depends on the whole parameter, or NULL */
     float derived[CDL_MAX_DERIVED];
 };
 
 struct cdl_step {
     struct cdl_group groups[CDL_MAX_GROUPS];
     float rate;
-    float share;                                   /* of the penalties */
+    float share;                                   /* weight of the penalties */
     float clip_value, clip_norm, global_clip_norm; /* or 0 */
     float average_momentum;                        /* 0 in the first step */
-    bool overwrite;                                /* the weights by their average */
-    int accumulate;                                /* gradients a step is made of */
-    bool apply;                                    /* whether this one completes them */
-    bool finite_only; /* whether nothing is to be learned from gradients that are not finite */
-    float unscale;    /* what undoes the scale of the loss in gradients */
+    bool overwrite;                                /* overwrites the weights by their average */
+    int accumulate;                                /* number of gradients accumulated for a step */
+    bool apply;                                    /* this one completes them: the update is made */
+    bool finite_only; /* skips the update if a gradient is not finite */
+    float unscale;    /* factor that undoes the loss scale in gradients */
 };
 
 #endif

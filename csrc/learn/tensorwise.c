@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* You et al., 2019: a step as long as the weights, times the rate. */
+/* Lamb (You et al., 2019): a step as long as the weights, times the rate. */
 static float lamb(const struct cdl_trained *trained, const float *s,
                   const struct cdl_squares *squares) {
     (void)trained;
@@ -12,7 +12,7 @@ static float lamb(const struct cdl_trained *trained, const float *s,
     return (w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f) * s[LAMB_RATE];
 }
 
-/* A step in proportion to the weights, and no longer than the clip. */
+/* Adafactor: a step in proportion to the weights, and no longer than the clip. */
 static float adafactor(const struct cdl_trained *trained, const float *s,
                        const struct cdl_squares *squares) {
     const float root = sqrtf((float)(trained->outer * trained->height * trained->width));
@@ -40,8 +40,8 @@ static double blend_means(size_t count, const float *s, const float *sums, size_
     return sum;
 }
 
-/* Shazeer and Stern, 2018: the mean squared gradients of rows and columns stand for those of the
- * elements, v[i, j] = row[i] column[j] / mean(row). */
+/* Factored form (Shazeer and Stern, 2018): the mean squared gradients of rows and columns stand for
+ * those of the elements, v[i, j] = row[i] column[j] / mean(row). */
 static void adafactor_factored(const struct cdl_trained *trained, const struct cdl_context *ctx,
                                float *scratch) {
     enum { ROW, COLUMN, VELOCITY };

@@ -1,7 +1,7 @@
 /* tensorwise.h - optimizers whose step depends on all of a parameter: norms, means of rows,
  * products.
  *
- * They are rows of the table of optimizers as the others are, and have a function beside.
+ * They are rows of the table of optimizers as the others are, each with a struct of functions.
  */
 #ifndef CDL_LEARN_TENSORWISE_H
 #define CDL_LEARN_TENSORWISE_H
@@ -11,27 +11,28 @@
 #include "learn/context.h"
 
 struct cdl_tensorwise {
-    /* Block by block, by many threads: the row's update gives the direction d, and when all of it
-     * is there w -= reach() d, from the sums of the squares of all w and all d. */
+    /* Step length from norms, for updates block by block on many threads: the row's update gives
+     * the direction d, and when all of it is there w -= reach() d, from the sums of the squares of
+     * all w and all d. */
     float (*reach)(const struct cdl_trained *trained, const float *derived,
                    const struct cdl_squares *squares);
-    /* Or all of a parameter by one thread, from trained->gradient, which it may change, to new
-     * slots and weights; pads stay zero. */
+    /* Or the whole update of a parameter by one thread, from trained->gradient, which it may
+     * change, to new slots and weights; pads stay zero. */
     void (*learn)(const struct cdl_trained *trained, const struct cdl_context *ctx, float *scratch);
-    /* Floats that learn() needs, 64-byte aligned; it may find anything in them. */
+    /* Scratch of learn(), in floats, 64-byte aligned, with any contents. */
     size_t (*scratch_floats)(const struct cdl_trained *trained);
-    /* Of a learn() that may take seconds: how much it computes. It looks at the run's watch, and
-     * all slots are laid out as the parameter, so that what it has changed can be brought back. */
+    /* Operations of a learn() that may take seconds. It polls the run's watch, and all slots are
+     * laid out as the parameter, so that its changes can be undone. */
     double (*flops)(const struct cdl_trained *trained);
 };
 
-/* By row of the table of optimizers; NULL for the elementwise ones. */
+/* Rules by row of the table of optimizers; NULL for the elementwise ones. */
 extern const struct cdl_tensorwise *const cdl_tensorwise_rules[CDL_N_OPTIMIZERS];
 
 extern const struct cdl_tensorwise cdl_tensorwise_muon;
 
-/* A parameter is `outer` matrices of height x width, one below the other, and each of them lies in
- * pieces of `live` columns from `column` on, its rows `ld` apart: panels, or all of it. */
+/* Layout of a parameter: `outer` matrices of height x width, one below the other, each in pieces of
+ * `live` columns from `column` on, with rows `ld` apart: panels, or all of it. */
 struct cdl_piece {
     size_t offset, ld, live;
 };

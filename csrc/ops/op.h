@@ -51,41 +51,42 @@ enum {
 };
 enum { CDL_OUTPUT = -1 };
 
-/* A batch of one value: per sample `lines` rows of `width` floats, `ld` apart (cdl_stride). A
- * shared value (a weight, a sum over the batch) has no batch axis: all samples see its one row. */
+/* A value of the program, for all samples of a batch: `lines` rows of `width` floats a sample, `ld`
+ * apart (cdl_stride). A shared value (a weight, a sum over the batch) has no batch axis: all
+ * samples see its one row. */
 struct cdl_tensor {
     int n_dims;
     size_t dims[CDL_MAX_DIMS]; /* per sample, outermost first */
-    size_t lines, width, ld;   /* ld: numbers, of two bytes if it is of bfloat16, else of four */
-    size_t row_floats;         /* from a sample to the next: lines * ld, or 0 if it is shared */
+    size_t lines, width, ld;   /* ld: in elements, of two bytes for bfloat16, else of four */
+    size_t row_floats;         /* stride of a sample, lines * ld; 0 if shared */
     bool shared;
-    bool rounded;         /* floats that are all numbers of bfloat16 */
-    enum cdl_dtype dtype; /* int32: one a line, lines contiguous, class numbers; bfloat16: two
-                             bytes each, rows padded to CDL_BF16_LINE; else floats, which
-                             of float16 hold numbers that it has */
-    bool uncached;        /* the caller's memory: no cache has it yet, and a line has no pads */
-    const struct cdl_tensor *owner; /* of `data`: itself, or what its producer passes on */
-    float *data;                    /* the pads hold finite numbers */
-    float *grad; /* of the loss by the value; NULL if nobody needs it; the pads hold 0 */
-    const struct cdl_tensor *grad_owner; /* of `grad`: itself, or what a fork adds it to, or where a
-                                            cast reads it */
-    const struct cdl_node *grad_writer;  /* the first that writes it, backward, or NULL */
-    struct cdl_node *producer;           /* whose output it is; NULL: it is the caller's */
-    int users;                           /* how often nodes read it */
-    bool external_grad;                  /* its gradient is external */
-    struct cdl_fault *fault;             /* of an input of whole numbers that no float holds */
-    bool whole; /* of a batch in micro-batches it has all samples, the first at `base` */
+    bool rounded;         /* floats that have been rounded to bfloat16 */
+    enum cdl_dtype dtype; /* int32: class numbers, one a line, contiguous; bfloat16: two bytes each,
+                             rows padded to CDL_BF16_LINE; else floats, for float16 rounded to it */
+    bool uncached;        /* the caller's memory: not in any cache yet, and lines have no pads */
+    const struct cdl_tensor
+        *owner;  /* owner of `data`: the value itself, or the one that it aliases */
+    float *data; /* the pads hold finite numbers */
+    float *grad; /* gradient of the loss by the value; NULL if not needed; pads hold 0 */
+    const struct cdl_tensor *grad_owner; /* owner of `grad`: the value itself, the sum that a fork
+                                            adds it to, or the input of a cast in place */
+    const struct cdl_node *grad_writer;  /* first node to write it in the backward pass, or NULL */
+    struct cdl_node *producer; /* node whose output it is; NULL: an input from the caller */
+    int users;                 /* number of reads by nodes */
+    bool external_grad;        /* gradient comes from the caller */
+    struct cdl_fault *fault;   /* for an input of whole numbers: one that no float holds */
+    bool whole; /* full batch in memory also under micro-batches, first sample at `base` */
     float *base;
-    bool grad_possible,
-        needed; /* some reader could give it a gradient; one does, since it is wanted */
-    /* Of an owner within a loop: iterations whose values, or gradients, all are kept; else 1. */
+    bool grad_possible, needed; /* gradient possible: some reader could give one; needed: one does,
+                                   and it is wanted */
+    /* Iterations whose values, or gradients, are all kept, for an owner within a loop; else 1. */
     size_t slices, grad_slices;
-    int view; /* of a value within a loop: its number there, from 1; else 0 */
+    int view; /* number of a value within a loop, from 1; else 0 */
 };
 
 struct cdl_node {
     const struct cdl_op *op;
-    int index; /* in the program; part of a random key */
+    int index; /* position in the program; part of a random key */
     struct cdl_tensor *in[CDL_MAX_INPUTS];
     struct cdl_tensor *out[CDL_MAX_OUTPUTS];
     int n_in, n_out;
@@ -94,33 +95,36 @@ struct cdl_node {
     const int64_t *numbers; /* n_numbers, in the order of the signature (ops.def) */
     size_t n_numbers;
     float attribute[CDL_MAX_ATTRIBUTES]; /* in the order of the signature */
-    const double *data;                  /* n_data: what the signature names last, of any length */
+    const double *data; /* n_data numbers that the signature names last, of any length */
     size_t n_data;
-    float row_param[CDL_MAX_ROW_PARAMS]; /* of the table row that the op names */
-    bool waits_forward, waits_backward;  /* all threads wait behind it: what it gives is shared */
-    bool has_dy;                         /* something gives an output a gradient */
-    bool shared;                /* all that it reads and gives is shared: one thread runs it */
-    bool once;                  /* shared, and no sample changes it: runs once a prediction */
-    bool needs[CDL_MAX_INPUTS]; /* in[k]->grad is wanted, and there is one to give */
-    bool narrow;            /* some of what it reads and gives is of bfloat16, which op narrows */
-    bool goes_back, learns; /* backward() and update() have something to do */
-    bool adds;              /* backward() adds to in[0]->grad, which has been written before */
-    int dx_activation;      /* its producer's activation, whose gradient goes into dx; or linear */
+    float row_param[CDL_MAX_ROW_PARAMS]; /* parameters of the table row that number 0 names */
+    bool waits_forward, waits_backward;  /* a barrier stands behind it: its result is shared */
+    bool has_dy;                         /* an output gets a gradient */
+    bool shared;                         /* all its values are shared: one thread runs it */
+    bool once;                           /* constant in a prediction call: runs once in it */
+    bool needs[CDL_MAX_INPUTS];          /* in[k]->grad is wanted and can be given */
+    bool
+        narrow; /* has bfloat16 values, which its op sees as floats in scratch (program/narrow.c) */
+    bool goes_back, learns; /* backward() and update() have work to do */
+    bool adds;              /* backward() adds to in[0]->grad, already written */
+    int dx_activation; /* producer's activation, whose gradient backward() applies to dx; or linear
+                        */
     const float *dx_row_param;
-    bool dy_is_dz; /* the reader of its output has already applied the activation's gradient */
-    bool low;      /* factors are numbers of bfloat16: products are, too, by tiles */
-    size_t thread_floats; /* that its functions may use of a thread's scratch */
-    size_t piece;         /* samples between two looks at the watch: a multiple of CDL_ROW_BLOCK */
+    bool dy_is_dz; /* dy is dz: the reader of the output has applied the activation's gradient */
+    bool low;      /* bfloat16 tiles may multiply: the factors have been rounded */
+    size_t thread_floats; /* floats that its functions may use of a thread's scratch */
+    size_t piece;         /* samples between two polls of the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;
-    const struct cdl_node *loop; /* that runs it, or NULL: the program does */
-    size_t iterations;           /* how often it runs a batch: 1 outside of loops */
-    size_t scratch_slice;        /* floats of scratch from an iteration to the next, or 0 */
-    int views;                   /* of a loop: values within */
-    /* carry: nothing behind the loop gives what is left a gradient; the iteration behind does. */
+    const struct cdl_node *loop; /* loop that runs it; NULL: the program does */
+    size_t iterations;           /* runs per batch: 1 outside of loops */
+    size_t scratch_slice;        /* stride of scratch from an iteration to the next, or 0 */
+    int views;                   /* number of values within a loop */
+    /* Flags of carry. begins_at_zero: nothing behind the loop gives the carried value a gradient.
+     * is_carried_back: the next iteration gives it one. */
     bool begins_at_zero, is_carried_back;
-    void *code;              /* code_bytes() of its op, or NULL */
+    void *code;              /* memory of code_bytes() of its op, or NULL */
     struct cdl_host *host;   /* a function of the caller's, or NULL */
-    struct cdl_fault *fault; /* of an op that may find one in its inputs, or NULL */
+    struct cdl_fault *fault; /* fault found in its inputs, for an op that may; or NULL */
 };
 
 /* Samples, or pieces, [first, last) of a node. */
@@ -129,128 +133,132 @@ typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *
 
 enum cdl_touches { CDL_READS = 1, CDL_WRITES = 2 };
 
-/* Weights 0 and 1 are a kernel and a bias, 2 to 5 gamma, beta, mean and variance, and the datum is
- * epsilon; a column of the output is a column of the kernel, and one of many if there are more, or
- * a row. */
+/* Folding of a normalization into an op's weights: weights 0 and 1 are a kernel and a bias, 2 to 5
+ * gamma, beta, mean and variance, and the datum is epsilon. A column of the output is a column of
+ * the kernel (one of many, if there are more), or a row. */
 enum cdl_folds { CDL_FOLDS_NOT, CDL_FOLDS_COLUMNS, CDL_FOLDS_ROWS };
 
-/* What the executor knows of some ops beyond their functions. */
+/* Role of an op: what the executor knows of it beyond its functions. */
 enum cdl_role {
     CDL_NONE,
-    CDL_DENSE,   /* reads lines of in[0], and no pads: those of the caller's arrays will do */
-    CDL_WINDOWS, /* moves windows over images, whose values are large beside weights */
-    CDL_PRODUCT, /* .. of values, which all samples may share */
-    CDL_TABLE,   /* backward() makes gradients of inputs, and nothing that update() needs */
-    CDL_PICK,    /* backward() knows node->adds: its gradient is zero at most places */
+    CDL_DENSE,   /* reads lines of in[0] without pads: the caller's arrays serve in place */
+    CDL_WINDOWS, /* windows over images, whose values are large beside the weights */
+    CDL_PRODUCT, /* product of two values, either of which may be shared */
+    CDL_TABLE,   /* backward() makes gradients of inputs only, nothing for update() */
+    CDL_PICK,    /* backward() honours node->adds: its gradient is zero at most places */
     CDL_FORK,
     CDL_LOSS,  /* forward() gives in[0] its gradient in training */
-    CDL_PROBE, /* whoever made the program reads the gradient of its output */
-    CDL_STATE, /* keeps the order of batches, in predictions too: each sample by the same thread */
+    CDL_PROBE, /* the caller reads the gradient of its output */
+    CDL_STATE, /* states between batches: each place stays with one thread, in predictions too */
     CDL_HOST,  /* a function of the caller's */
     CDL_LOOP,
-    CDL_CARRIED, /* within a loop, as ops.def says */
+    CDL_CARRIED, /* borders of a loop, as ops.def says */
     CDL_CARRY,
     CDL_ELEMENT,
     CDL_CAPTURED,
     CDL_COLLECT
 };
 
-/* Of what of a batch update() may learn at a time; each can do what stands before it. */
+/* Granularity of update(): the part of a batch that it can learn from at a time. Each row can do
+ * what those above can. */
 enum cdl_parts {
-    CDL_BY_BATCHES,       /* all samples */
+    CDL_BY_BATCHES,       /* the whole batch */
     CDL_BY_ROWS,          /* `rows` samples from `row` on */
-    CDL_BY_MICRO_BATCHES, /* the same, and nothing but gradients of weights and reports joins
-                             samples: a batch may come in micro-batches (program/micro.c) */
-    CDL_BY_LINES /* update() reads lines of in[0] and of the gradient of out[0] alone: of all
-                    iterations of a loop at once */
+    CDL_BY_MICRO_BATCHES, /* rows as well, and samples are joined only by gradients of weights and
+                             reports: batches may come in micro-batches (program/micro.c) */
+    CDL_BY_LINES /* lines: update() reads only those of in[0] and of out[0]'s gradient, so all
+                    iterations of a loop may come at once */
 };
 
-/* Which values of bfloat16 an op reads and gives; from CDL_BF16_READ on itself. */
+/* Use of bfloat16 values by an op; from CDL_BF16_READ on it reads and gives them itself. */
 enum cdl_bf16_use {
     CDL_BF16_NOT,
-    CDL_BF16_THROUGH_FLOATS, /* which they become for it, a block of samples at a time, and what a
-                                pass gives is rounded (program/narrow.c); thread_floats is NULL */
+    CDL_BF16_THROUGH_FLOATS, /* converted to floats for it, a block of samples at a time, and
+                                results rounded (program/narrow.c); thread_floats is NULL */
     CDL_BF16_READ,
-    CDL_BF16_PAIRS,          /* .. with its first weight in pairs (base/param.h) */
-    CDL_BF16_PAIRS_OR_FLOATS /* .. but where there are no tiles, in floats that were rounded */
+    CDL_BF16_PAIRS,          /* reads them, with its first weight in pairs (base/param.h) */
+    CDL_BF16_PAIRS_OR_FLOATS /* reads them, with its first weight in pairs, or as rounded floats
+                                where there are no tiles */
 };
 
 struct cdl_op {
     enum cdl_role role;
     enum cdl_bf16_use bf16;
     enum cdl_parts parts;
-    const char *table; /* of the row that number 0 names: "activations", ... or NULL */
-    int table_rows;    /* how many it has */
-    int row;           /* of what a family of ops chooses from, each an op of its name */
-    const char *(*check)(const struct cdl_node *node); /* NULL, or what does not fit, and why */
+    const char *table; /* table whose row number 0 names: "activations", ... or NULL */
+    int table_rows;    /* rows of that table */
+    int row; /* variant within a family of ops that share functions, each an op of its own name */
+    const char *(*check)(const struct cdl_node *node); /* error and expectation; NULL: all fits */
     size_t (*scratch_floats)(const struct cdl_node *node, size_t rows);
-    size_t (*code_bytes)(const struct cdl_node *node); /* of node->code, which derive() writes */
-    /* What a node keeps in code, in scratch or, of an op without forward(), in outputs: before the
-     * first run, and anew before a batch that sees other weights than the one before, in runs in
-     * which it follows the weights (NULL: in none); by one thread (program/derived.c). */
+    size_t (*code_bytes)(
+        const struct cdl_node *node); /* size of node->code, which derive() writes */
+    /* Derived data of a node: in code, in scratch or, for an op without forward(), in outputs. Made
+     * by one thread before the first run, and again before a batch with changed weights, in runs in
+     * which follows() says so (NULL: in none); see program/derived.c. */
     void (*derive)(const struct cdl_node *node, const struct cdl_kernels *kernels);
     bool (*follows)(const struct cdl_node *node, bool training);
-    /* Of a product: how a normalization behind it folds into its weights (cdl_fold_params). */
+    /* Folding of a normalization behind a product into its weights (cdl_fold_params). */
     enum cdl_folds folds;
-    double (*flops)(const struct cdl_node *node); /* of one sample, forward */
-    /* That its functions need, a thread; in training update() has CDL_THREAD_SCRATCH anyway. */
+    double (*flops)(const struct cdl_node *node); /* operations of the forward pass of one sample */
+    /* Scratch of a thread for its functions; in training update() has CDL_THREAD_SCRATCH anyway. */
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
-    /* NULL: nothing to compute. */
+    /* Forward pass over samples; NULL: nothing to compute. */
     void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last);
-    /* From the gradients of the outputs to those of in[k] where needs[k]; an output that nobody
-     * gives a gradient has none (grad is NULL). Without it no gradient goes through the op. */
+    /* Backward pass: gradients of the outputs to those of in[k] where needs[k]. An output without a
+     * gradient has grad NULL. NULL: no gradient goes through the op. */
     void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last);
     void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,
                    float *thread_scratch, int thread, int n_threads);
-    /* Where all threads share each node (program/lockstep.c): the number of pieces into which its
-     * forward pass, or (back) its backward pass, over so many samples falls, and pieces [first,
-     * last) of them. No two pieces share a sum, so the bits are those of forward() and backward().
-     * NULL: pieces are samples. Before backward_pieces() stands take_gradient(), over samples: the
-     * gradient of the output becomes that of what the node's activation was taken of. */
+    /* Pieces, for lockstep (program/lockstep.c): pieces() gives the number of pieces of the forward
+     * pass, or (back) the backward pass, over so many samples; forward_pieces() and
+     * backward_pieces() run pieces [first, last). No two pieces share a sum, so the bits are those
+     * of forward() and backward(). NULL: pieces are samples. take_gradient(), over samples, runs
+     * before backward_pieces(): it turns dy into dz, the gradient by the activation's argument. */
     size_t (*pieces)(const struct cdl_node *node, size_t rows, bool back);
     cdl_pass_fn *forward_pieces, *backward_pieces, *take_gradient;
-    /* Losses and metrics: adds this batch to `state`, in a fixed order. state[0] is a total and
-     * state[1] a count unless the op says otherwise by a longer state. */
+    /* Reports of losses and metrics: adds this batch to `state`, in a fixed order. state[0] is a
+     * total and state[1] a count, unless the op has a longer state. */
     void (*report)(const struct cdl_node *node, const struct cdl_context *ctx, double *state);
     size_t (*state_doubles)(const struct cdl_node *node); /* NULL: 2 */
-    /* Training and evaluation, by one thread, once all parameters have learned. */
+    /* Work after the update, in training and evaluation, by one thread. */
     void (*settle)(const struct cdl_node *node, const struct cdl_context *ctx);
     int forward_stages, backward_stages; /* 0: one */
-    bool stages_always;                  /* forward: in evaluation too */
-    /* Activity regularizers: the penalty of this batch, which the loss counts beside its own. */
+    bool stages_always;                  /* forward stages in evaluation too */
+    /* Penalty of an activity regularizer for this batch, counted beside the loss. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
-    /* Whether in[k] can get a gradient; NULL: as `all_inputs` says. */
+    /* Can in[k] get a gradient? NULL: as `all_inputs` says. */
     bool (*gives)(const struct cdl_node *node, int k);
-    /* Whether backward() or update() reads the numbers of in[k], or those of out[0] where k is
-     * CDL_OUTPUT; NULL: they read all. A loop keeps those of all iterations. */
+    /* Do backward() or update() read the numbers of in[k], or of out[0] where k is CDL_OUTPUT?
+     * NULL: of all. A loop keeps these for all iterations. */
     bool (*reads_back)(const struct cdl_node *node, int k);
-    /* Whether backward() takes care of dx_activation. */
+    /* Does backward() apply dx_activation? */
     bool (*applies_gradient)(const struct cdl_node *node);
-    bool all_inputs; /* all inputs that are floats get gradients; else the first alone */
-    bool joins; /* adds up what all samples have, by the thread that called (of whatever processes
-                   share the batch): it runs there even without samples */
-    /* Of an op with stages whose values become floats: what a stage does with the samples; NULL:
-     * it reads and writes. */
+    bool all_inputs; /* every float input gets a gradient; else only the first */
+    bool joins;      /* sums over all samples of all processes, by the calling thread: it runs even
+                        without samples */
+    /* Access of a stage to samples, for an op with stages whose bfloat16 values become floats;
+     * NULL: it reads and writes. */
     enum cdl_touches (*touches)(const struct cdl_node *node, const struct cdl_context *ctx,
                                 bool back);
-    /* Whether forward() changes parameters in training; NULL: it does not. */
+    /* Does forward() change parameters in training? NULL: no. */
     bool (*changes_params)(const struct cdl_node *node);
-    bool may_fault;        /* has a fault to note (fault.h) */
-    bool mixes;            /* some of what it reads and gives may be shared and some not */
-    bool passes_on;        /* outputs are the memory of in[0]; backward() adds up those of two */
-    bool absorbs_gradient; /* dx may carry the gradient of the producer's activation (dx_activation)
-                            */
-    bool any_samples;      /* lockstep may cut its samples anywhere, not at CDL_ROW_BLOCK alone */
-    bool looks;            /* at the watch, between panels: it gains by many samples at a time */
+    bool may_fault;        /* may note a fault (fault.h) */
+    bool mixes;            /* mixed batching: some of its values may be shared and others not */
+    bool passes_on;        /* outputs alias in[0]; backward() adds up the gradients of two */
+    bool absorbs_gradient; /* dx may include the gradient of the producer's activation
+                              (dx_activation) */
+    bool any_samples;      /* samples may be cut anywhere in lockstep, not only at CDL_ROW_BLOCK */
+    bool looks;            /* polls the watch itself, between panels: prefers large pieces */
 };
 
 #define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;
 #include "ops/ops.def"
 #undef OP
 
-/* A check ends at the first thing that is not as expected: `reason` names it and says what was. */
+/* Expectation of a check, which ends at the first that fails: `reason` names the thing and what was
+ * expected. */
 #define CDL_EXPECT(CONDITION, REASON)                                                              \
     do {                                                                                           \
         if (!(CONDITION)) return (REASON);                                                         \
@@ -273,49 +281,49 @@ static inline bool cdl_is_bf16(const struct cdl_tensor *value) {
     return value->dtype == CDL_DTYPE_bfloat16;
 }
 
-/* Floats' worth of memory of a sample. */
+/* Memory of a sample, in floats. */
 static inline size_t cdl_sample_floats(const struct cdl_tensor *value) {
     return value->lines * value->ld / (cdl_is_bf16(value) ? 2 : 1);
 }
 
-/* Whether a value is one float for each sample. */
+/* Is a value one float for each sample? */
 static inline bool cdl_is_one(const struct cdl_tensor *value) {
     return value->lines == 1 && value->width == 1 && !cdl_is_int(value);
 }
 
-/* Whether a weight has the elements of a value, line by line if it is a matrix. */
+/* Does a weight have the elements of a value, line by line if it is a matrix? */
 static inline bool cdl_holds(const struct cdl_param *w, const struct cdl_tensor *value) {
     return w->matrix ? value->lines == w->rows && value->width == w->cols
                      : value->lines * value->width == w->cols;
 }
 
-/* reshape.c: whether it is one whose output has the numbers of its input in the same places. */
+/* reshape.c: is the node a reshape whose numbers stay in place? */
 bool cdl_is_renaming(const struct cdl_node *node);
 
-/* Of an op whose output has the shape of its input. */
+/* Check of an op whose output has the shape of its input. */
 static inline const char *cdl_check_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
     CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(y), "x, output: expected floats");
     CDL_EXPECT(cdl_same_shape(x, y), "output: expected the shape of x");
     return NULL;
 }
 
-/* Live samples of the batch that a node sees, of which micro-batches have a part each. */
+/* Live samples of the batch, for a node; micro-batches have a part of them each. */
 static inline size_t cdl_samples(const struct cdl_node *node, const struct cdl_context *ctx) {
     return node->shared ? ctx->rows : ctx->batch;
 }
 
-/* The samples of the batch that a mean is over: those of all processes. */
+/* Samples that a mean is over: those of all processes. */
 static inline double cdl_samples_joined(const struct cdl_node *node,
                                         const struct cdl_context *ctx) {
     return (double)(node->shared ? ctx->rows : ctx->joined);
 }
 
-/* Whether the sums of a node over the batch are those of several processes. */
+/* Do a node's sums over the batch include other processes? */
 static inline bool cdl_joins(const struct cdl_node *node, const struct cdl_context *ctx) {
     return ctx->ranks && !node->shared;
 }
 
-/* Of the blocks of samples of the joined batch, all, and the first that is this process's. */
+/* Blocks of samples of the joined batch: all, and this process's `own` from `first` on. */
 struct cdl_joined_blocks {
     size_t all, first, own;
 };
@@ -327,7 +335,8 @@ static inline struct cdl_joined_blocks cdl_joined_blocks(const struct cdl_contex
     return (struct cdl_joined_blocks){(ctx->joined + block - 1) / block, ctx->first / block, own};
 }
 
-/* Of n floats a block those of `own` are here; then all are, as they were (0 + x = x). */
+/* Gathers n floats a block from all processes; before, only those of `own` are here. Exact, as 0 +
+ * x = x. */
 void cdl_gather_blocks(const struct cdl_context *ctx, float *blocks, size_t n);
 
 static inline const char *cdl_check_same(const struct cdl_node *node) {
@@ -349,9 +358,8 @@ static inline bool cdl_reads_none(const struct cdl_node *node, int k) {
     return (void)node, (void)k, false;
 }
 
-/* What random numbers follow from are two numbers: `seed`, of 40 bits, and `user_draw`. 0 there is
- * a seed that was drawn; k > 0 is one that the user has given, and the k-th draw of its generator
- * in the program. */
+/* Seed of a node, two numbers: `seed`, of 40 bits, and `user_draw`: 0 for a seed that was drawn; k
+ * > 0 for one that the user has given, and the k-th draw of its generator in the program. */
 static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) {
     CDL_EXPECT(node->numbers[seed] >= 0 && node->numbers[seed] < (int64_t)1 << 40,
                "seed: expected 0 to 2^40 - 1");
@@ -359,10 +367,9 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
     return NULL;
 }
 
-/* Whether a loop can run the op: for each sample by itself, with nothing to do but forward(),
- * backward() and update(), and none of it for all samples at a time unless values are shared, which
- * those within a loop are not. What scratch holds is of an iteration, or, of conv, of the whole
- * run. */
+/* Can a loop run the op? It must work on each sample by itself, have only forward(), backward() and
+ * update(), and no stages for all samples unless values are shared, which those within a loop are
+ * not. Its scratch must be of an iteration or, for conv, of the whole run. */
 static inline bool cdl_can_loop(const struct cdl_op *op) {
     const enum cdl_role role = op->role;
     const bool may = role != CDL_LOSS && role != CDL_STATE && role != CDL_PROBE &&
@@ -374,16 +381,16 @@ static inline bool cdl_can_loop(const struct cdl_op *op) {
     return may && !more && !stages;
 }
 
-/* Dropout that keeps a part of all: random bits below this are kept, and what is kept is scaled. */
+/* Threshold of dropout: random bits below it keep an element; and the scale of kept elements. */
 static inline uint32_t cdl_keep_of(double kept) {
     const double threshold = kept * 4294967296.0;
     return threshold >= 4294967295.0 ? 4294967295U : (uint32_t)threshold;
 }
 static inline float cdl_keep_scale(double kept) { return kept > 0.0 ? (float)(1.0 / kept) : 0.0f; }
 
-/* The key of a node that draws random numbers: of the step and, for a seed that was drawn, of the
- * run's seed and the place in the program too. A seed that was given fixes the numbers by itself:
- * neither of these counts, only which draw of its generator this is. */
+/* Key of a node's random numbers: of the step and, for a drawn seed, of the run's seed and the
+ * position in the program. A given seed fixes the numbers by itself: only the number of the draw of
+ * its generator counts. */
 static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
                                           const struct cdl_context *ctx, int seed) {
     const uint64_t user_draw = (uint64_t)node->numbers[seed + 1];
@@ -392,13 +399,12 @@ static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
     return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 + ctx->drawn : place);
 }
 
-/* Whether the gradient of the output is not yet that of what the activation, attribute 0, was taken
- * of. */
+/* Must the activation's gradient still be applied? The activation is attribute 0. */
 static inline bool cdl_takes_gradient(const struct cdl_node *node) {
     return (int)node->numbers[0] != CDL_ACTIVATION_linear && !node->dy_is_dz;
 }
 
-/* reads_back() of a product with weight 0 that takes activations along. */
+/* Function reads_back() of products with weight 0 and an activation. */
 static inline bool cdl_product_reads_back(const struct cdl_node *node, int k) {
     if (k == CDL_OUTPUT) return cdl_takes_gradient(node);
     return node->trained[0] || node->dx_activation != CDL_ACTIVATION_linear;
@@ -411,16 +417,16 @@ static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
     return t->grad + first * t->row_floats;
 }
 
-/* Whether a node is a cast that may write over what it reads, and over its gradient: nobody else
- * reads these, nor does the producer but for its activation's gradient. */
+/* Is a node a cast that may write over its input and that one's gradient? Nobody else may read
+ * these, and the producer only for its activation's gradient. */
 bool cdl_casts_in_place(const struct cdl_node *node);
 
-/* The gradient of samples of a value of bfloat16 becomes that of what a function of the table was
- * taken of, whose value it is (cast.c). */
+/* Turns the gradient by a value y of bfloat16 into that by the argument of its activation (cast.c).
+ */
 void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const float *params,
                             const struct cdl_context *ctx, size_t first, size_t last);
 
-/* The gradient of the output becomes that of what the activation was taken of: a function of it. */
+/* Turns dy into dz: the gradient by the output into that by the activation's argument. */
 static inline void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
                                      size_t first, size_t last) {
     const struct cdl_tensor *y = node->out[0];

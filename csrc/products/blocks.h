@@ -8,7 +8,7 @@
 
 #include "learn/context.h"
 
-/* Elements [first, last): a thread's part of n, cut at whole lines. */
+/* A thread's part of n elements, [first, last), cut at whole lines. */
 struct cdl_part {
     size_t first, last;
 };
@@ -19,12 +19,12 @@ static inline struct cdl_part cdl_part_of(const struct cdl_context *ctx, size_t 
     return (struct cdl_part){first, last < n ? last : n};
 }
 
-/* Sums of the blocks of samples [first, last), which are n floats each from `from` on; that of
- * block b goes to sums + b n. */
+/* Sums of the blocks of samples [first, last), n floats a sample from `from` on; block b's go to
+ * sums + b n. */
 void cdl_sum_blocks(const struct cdl_kernels *kernels, size_t first, size_t last, size_t n,
                     const float *from, float *sums);
 
-/* The sum of all blocks times a factor. */
+/* Total: the sum of all blocks times a factor. */
 void cdl_add_blocks(size_t blocks, size_t n, struct cdl_part part, const float *sums, double factor,
                     float *to);
 

@@ -1,4 +1,4 @@
-/* columns.c - from the sums of blocks of samples to what a row of parameters learns. */
+/* columns.c - updates of row parameters from the sums of blocks of samples. */
 #include "products/columns.h"
 
 void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, const float *sums,

@@ -11,7 +11,7 @@
 
 static inline size_t cdl_column_floats(size_t width) { return cdl_round_up(width, CDL_LINE); }
 
-/* Whether a parameter is a row for `width` columns. */
+/* Is a parameter a row for `width` columns? */
 static inline bool cdl_is_row(const struct cdl_param *param, size_t width) {
     return !param->matrix && param->cols == width;
 }
@@ -21,7 +21,7 @@ static inline float *cdl_block_sums(float *sums, size_t width, size_t block) {
     return sums + block * cdl_column_floats(width);
 }
 
-/* One thread's share of what a parameter, unless it is NULL, learns from the blocks' sums. */
+/* Update of one thread's share of a parameter, unless it is NULL, from the blocks' sums. */
 void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, const float *sums,
                    float *g, int thread, int n_threads);
 

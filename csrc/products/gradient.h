@@ -1,49 +1,50 @@
-/* gradient.h - x^T dy, block by block of a weight: in which order, and out of which memory.
+/* gradient.h - x^T dy, block by block of a weight: order of the blocks, and copies of their
+ * operands.
  *
  * A block of the gradient reads 64 columns of x and 64 of dy. Rows of a wide layer lie so far apart
- * that each read of one costs an entry of the TLB and a line which no prefetcher saw coming; many
- * blocks read the same columns, so they are copied side by side before the first of them.
+ * that each read costs an entry of the TLB and a line that no prefetcher foresees; many blocks read
+ * the same columns, so these are copied side by side before the first of them.
  */
 #ifndef CDL_PRODUCTS_GRADIENT_H
 #define CDL_PRODUCTS_GRADIENT_H
 
 #include "learn/learn.h"
 
-/* Where there are copies, blocks are walked in strips of 4 to 8 panels, whose copies stay in the L2
- * cache while x passes once (blocking.h); elsewhere in the order of memory. */
+/* Walk over the blocks. With copies it goes in strips of 4 to 8 panels, whose copies stay in the L2
+ * cache while x passes once (blocking.h); else in the order of memory. */
 enum { CDL_LEAST_STRIP = 4, CDL_MOST_STRIP = 8 };
 
 struct cdl_gradient {
     const struct cdl_context *ctx;
     const struct cdl_param *w;
-    size_t samples, most; /* most: of all calls that share blocks, by which these are ordered */
+    size_t samples,
+        most; /* most: samples of the largest call that shares blocks, which decides their order */
     const float *x, *dy;
     size_t ldx, ldy;
     bool bf16, pairs; /* x and dy are of bfloat16; copies are in pairs, or floats */
-    float *x_copy, *dy_copy[CDL_MOST_STRIP]; /* NULL: read where they are */
-    size_t strip;                            /* panels */
-    size_t x_copied,
-        dy_copied[CDL_MOST_STRIP]; /* 1 + the first column of what the copy holds, or 0 */
+    float *x_copy, *dy_copy[CDL_MOST_STRIP];    /* NULL: read in place */
+    size_t strip;                               /* panels */
+    size_t x_copied, dy_copied[CDL_MOST_STRIP]; /* 1 + the first column of the copy, or 0 */
 };
 
-/* Floats that a gradient of so many samples wants for its copies. */
+/* Scratch for the copies of a gradient of so many samples, in floats. */
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
                            bool bf16, bool pairs);
 
-/* What the fields up to ldy say, with `room` of cdl_gradient_floats. */
+/* Prepares a gradient from its fields up to ldy, with `room` of cdl_gradient_floats. */
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room);
 
-/* The block that is the i-th to be computed. */
+/* Block number i in the order of the walk. */
 struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i);
 
-/* The sums of up to CDL_PANEL columns of dy over all samples. */
+/* Sums of up to CDL_PANEL columns of dy over all samples. */
 void cdl_column_sums(const struct cdl_kernels *kernels, size_t samples, size_t n, const float *dy,
                      size_t ld, float *g);
 
-/* The same for the columns of a block. */
+/* Sums of the columns of a block. */
 void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, float *g);
 
-/* Its gradient, as block.rows rows of block.width floats. */
+/* Gradient of a block, as block.rows rows of block.width floats. */
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g);
 
 #endif

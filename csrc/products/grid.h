@@ -1,6 +1,5 @@
-/* grid.h - pieces of a result that are numbered through: places of an outer axis, each with all
- * places of an inner one, and what a range of them covers.
- */
+/* grid.h - numbering of pieces along two axes: all places of the inner axis for each of the outer
+ * one, and the rectangles in a range of them. */
 #ifndef CDL_PRODUCTS_GRID_H
 #define CDL_PRODUCTS_GRID_H
 
@@ -10,8 +9,7 @@ struct cdl_rectangle {
     size_t outer, outer_end, inner, inner_end;
 };
 
-/* The largest rectangle at the beginning of pieces [*first, last), of `inner` an outer place: its
- * pieces are taken from the range. */
+/* Cuts the largest rectangle from the start of pieces [*first, last), of `inner` an outer place. */
 static inline struct cdl_rectangle cdl_next_rectangle(size_t *first, size_t last, size_t inner) {
     const size_t outer = *first / inner, at = *first % inner, left = last - *first;
     struct cdl_rectangle part = {outer, outer + 1, at, inner};

@@ -1,4 +1,4 @@
-/* low.c - pieces of both factors as the product of bfloat16 reads them: rows, and pairs of rows. */
+/* low.c - tiles of both factors for the product of bfloat16: rows, and pairs of rows. */
 #include "products/low.h"
 
 #include <string.h>
@@ -7,7 +7,7 @@
 
 enum { LINE = CDL_BF16_LINE, DEPTH = 256, ROWS = 32, LD = DEPTH + LINE };
 
-/* Pairs as they come of rows: `rows` of them, 0 up to a whole line, side by side. */
+/* Packs `rows` rows of pairs, 0 up to a whole line, side by side. */
 static void pair(const struct cdl_kernels *kernels, size_t rows, size_t n, const float *x,
                  size_t ldx, uint32_t *to, size_t ld) {
     const size_t full = (rows + 1) / 2, all = cdl_bf16_padded(rows) / 2;
@@ -15,7 +15,7 @@ static void pair(const struct cdl_kernels *kernels, size_t rows, size_t n, const
     memset(to + full * ld, 0, (all - full) * ld * sizeof *to);
 }
 
-/* m rows of a from column p on: `depth` numbers, 0 up to a whole line. */
+/* Rounds m rows of a from column p on: `depth` numbers, 0 up to a whole line. */
 static void take_rows(const struct cdl_kernels *kernels, size_t m, size_t depth, struct cdl_side a,
                       size_t row, size_t p, float *to) {
     _Alignas(64) float pairs[DEPTH / 2 * ROWS];
@@ -27,7 +27,7 @@ static void take_rows(const struct cdl_kernels *kernels, size_t m, size_t depth,
     kernels->transpose(cdl_bf16_padded(depth) / 2, m, pairs, ROWS, to, LD / 2);
 }
 
-/* n columns of b, rows [p, p + depth), as one or two panels of pairs. */
+/* Packs n columns of b, rows [p, p + depth), as one or two panels of pairs. */
 static void take_panels(const struct cdl_kernels *kernels, size_t depth, size_t n,
                         struct cdl_side b, size_t p, float *to) {
     const size_t panel = cdl_bf16_padded(depth) / 2 * LINE;

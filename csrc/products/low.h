@@ -1,15 +1,15 @@
-/* low.h - products of floats as those of bfloat16, to which both factors are rounded on the way.
+/* low.h - bfloat16 products of floats: both factors are rounded on the way.
  *
- * Some rows of either factor at a time become tiles, so nothing of them is kept. The order of a sum
- * is that of kernels/bf16.h, in runs of 256.
+ * Some rows of either factor at a time become tiles, and are not kept. The order of a sum is that
+ * of kernels/bf16.h, in runs of 256.
  */
 #ifndef CDL_PRODUCTS_LOW_H
 #define CDL_PRODUCTS_LOW_H
 
 #include "products/matmul_values.h"
 
-/* c[m, n] = init + a b, of n <= CDL_PANEL columns; init: row i at init + i * ldi. What is in pads
- * of c up to a whole line is finite, if all else is. */
+/* Product c[m, n] = init + a b, of n <= CDL_PANEL columns; init: row i at init + i * ldi. Pads of c
+ * up to a whole line are finite, if all else is. */
 void cdl_low_panel(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
                    struct cdl_side a, struct cdl_side b, const float *init, size_t ldi, float *c,
                    size_t ldc);

@@ -1,6 +1,6 @@
 /* matmul.h - products of whole matrices out of the kernels' blocks.
  *
- * They look at the run's watch as they go: if it ends, what they were to give is garbage.
+ * All functions poll the run's watch; if it stops them, their results are undefined.
  */
 #ifndef CDL_PRODUCTS_MATMUL_H
 #define CDL_PRODUCTS_MATMUL_H
@@ -9,16 +9,16 @@
 
 #include "learn/context.h"
 
-/* What happens to a block of c while it is in the L1 cache. */
+/* Epilogue: work on a block of c while it is in the L1 cache. */
 struct cdl_epilogue {
     int activation; /* CDL_ACTIVATION_linear: nothing */
     bool gradient;  /* c *= df(y) instead of c = f(c) */
-    const float *y; /* gradient: where f's values are, rows ldy apart, columns as those of c */
+    const float *y; /* gradient: the values of f, rows ldy apart, columns as those of c */
     size_t ldy;
     const float *params;
 };
 
-/* What it does to a block of c, where y begins at y + offset. */
+/* Applies an epilogue to a block of c, where y begins at y + offset. */
 static inline void cdl_finish(const struct cdl_kernels *kernels,
                               const struct cdl_epilogue *epilogue, size_t rows, size_t width,
                               size_t offset, float *c, size_t ldc, size_t ldy) {
@@ -33,17 +33,17 @@ static inline void cdl_finish(const struct cdl_kernels *kernels,
     }
 }
 
-/* c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL. uncached: a
- * lies in memory where other rows follow, and no cache has them yet. */
+/* Product c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL.
+ * uncached: a is in memory that no cache has yet, and other rows follow it. */
 void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
                 size_t lda, const float *b, const float *bias, float *c, size_t ldc,
                 const struct cdl_epilogue *epilogue, bool uncached);
 
-/* Columns [first, first + columns) of dz[m, n] w^T, first a panel's, into dx, w (k rows, n columns)
- * in panels. What moves less is transposed into `scratch` of cdl_transposed_floats(n): w,
- * panel by panel of dx, which is read again each time, since a second copy of all weights that
- * every update has to write costs more; or dz and dx. `small_m`: for so few rows that either costs
- * more than to add up products along the rows of w. */
+/* Product of columns [first, first + columns) of dz[m, n] w^T, first a panel's, into dx, w (k rows,
+ * n columns) in panels. The smaller operand is transposed into `scratch` of
+ * cdl_transposed_floats(n): w, panel by panel of dx and anew each time, since a second copy of all
+ * weights, written by every update, costs more; or dz and dx. `small_m`: for so few rows that
+ * either costs more than products along the rows of w. */
 bool cdl_is_small_m(size_t m, size_t n);
 size_t cdl_transposed_floats(size_t n);
 void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
@@ -51,7 +51,7 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, si
                            const float *w, float *dx, size_t lddx,
                            const struct cdl_epilogue *epilogue, bool small_m, float *scratch);
 
-/* g[rows_of_w, width] = a^T b for one block of a weight's gradient: a and b are `samples` rows. */
+/* Gradient g[rows_of_w, width] = a^T b of one block of a weight: a and b are `samples` rows. */
 void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t rows_of_w,
                          size_t width, const float *a, size_t lda, const float *b, size_t ldb,
                          float *g);

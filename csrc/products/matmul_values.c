@@ -1,8 +1,9 @@
-/* matmul_values.c - the same kernels as for weights, on matrices that no one has packed.
+/* matmul_values.c - the kernels of products with weights, on matrices that are not packed.
  *
- * Lines of b of up to 64 columns are a panel as they lie; of wider ones 64 columns are, rows ldb
- * apart. A transposed b is transposed piece by piece: 64 x 64 floats on the stack. Of a transposed
- * a, where k is often all lines of a batch, so many lines pass that those of b stay in L1.
+ * Lines of b of up to 64 columns are a panel in place; of wider ones 64 columns are, rows ldb
+ * apart. A transposed b is transposed piece by piece: 64 x 64 floats on the stack. With a
+ * transposed a, k is often all lines of a batch, so only as many lines pass at a time as keep those
+ * of b in L1.
  */
 #include "products/matmul_values.h"
 
@@ -15,7 +16,7 @@ enum { PIECE = 64 };
 
 static const float zeros[CDL_PANEL];
 
-/* A single column: b is k numbers in a row, whichever way it is transposed. */
+/* Product with a single column: b is k numbers in a row, whichever way it is transposed. */
 static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct cdl_side a,
                    const float *b, float *c, bool add) {
     float part[PIECE];
@@ -29,7 +30,8 @@ static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct
     }
 }
 
-/* `width` columns of c from `depth` rows of a panel of b; bias: what is added, or NULL for c. */
+/* Adds to `width` columns of c the product with `depth` rows of a panel of b; bias: start of the
+ * sum, or NULL for c. */
 static void panel(const struct cdl_kernels *kernels, size_t m, size_t depth, size_t width,
                   struct cdl_side a, size_t p, const float *b, size_t ldb, const float *bias,
                   float *c, size_t ldc) {
@@ -41,7 +43,7 @@ static void panel(const struct cdl_kernels *kernels, size_t m, size_t depth, siz
         kernels->gemm_lines(m, width, depth, a.lines + p, a.ld, b, ldb, init, ldi, c, ldc);
 }
 
-/* bias: what is added; NULL is c itself, a step of 0 one panel of zeros for all. */
+/* bias: start of the sum; NULL is c itself, a step of 0 one panel of zeros for all */
 static void multiply(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
                      struct cdl_side a, struct cdl_side b, const float *bias, size_t step, float *c,
                      size_t ldc) {

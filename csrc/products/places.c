@@ -1,10 +1,10 @@
-/* places.c - boxes of places, one for each span of each axis, and the rows in them. */
+/* places.c - boxes of places, one for each combination of the axes' spans, and the rows in them. */
 #include "products/places.h"
 
-/* Rows of the widest tiles. */
+/* Most rows of a tile. */
 enum { TILE = 6 };
 
-/* The axes of what is written, samples first: how many, and floats from one to the next. */
+/* Axes of the output, samples first: lengths, and strides in floats. */
 struct axes {
     size_t n[CDL_AXES + 1], from[CDL_AXES + 1], to[CDL_AXES + 1];
 };
@@ -15,13 +15,13 @@ static void exchange(struct axes *axes, int d, int e) {
     axes->n[e] = old.n[d], axes->from[e] = old.from[d], axes->to[e] = old.to[d];
 }
 
-/* Rows that so many places leave to a tile, on average: what is loaded for it serves as many. */
+/* Mean rows per tile, for so many places: what a tile loads serves as many. */
 static double height_of(size_t places) {
     return (double)places / (double)((places + TILE - 1) / TILE);
 }
 
-/* The last axis becomes the row: joined with those that go on in the same steps, or another one if
- * that fills tiles better by far, as when 7 places would be tiles of 4 and 3. */
+/* Choice of the row's axis: the last one, joined with those that go on in the same steps, or
+ * another one if that fills tiles better by far, as when 7 places would be tiles of 4 and 3. */
 static void choose_row(struct axes *axes) {
     const int last = CDL_AXES;
     for (int d = last - 1; d >= 0; d--) {
@@ -69,7 +69,7 @@ static size_t below_end(const struct cdl_span *span, size_t end) {
     return n < span->count ? n : span->count;
 }
 
-/* The part of a span that lies in a band. */
+/* Part of a span that lies in a band. */
 static struct cdl_span cut(const struct cdl_span *span, const struct cdl_band *band) {
     const size_t skipped = below_end(span, band->first);
     struct cdl_span part = *span;

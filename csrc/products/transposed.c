@@ -18,7 +18,7 @@ void cdl_transpose_weights(const struct cdl_convolution *job, const struct cdl_k
                 w->w + panel * w->rows + (tap * each + column % each) * ld + (f - panel);
             if (f % CDL_LINE == 0) {
                 kernels->transpose(live, columns, from, ld, to, width);
-            } else { /* the kernel reads whole registers, of which the last may end behind w */
+            } else { /* no kernel, which reads whole registers: the last may end behind w */
                 for (size_t i = 0; i < columns * live; i++)
                     to[i / live * width + i % live] = from[i % live * ld + i / live];
             }

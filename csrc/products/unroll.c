@@ -1,24 +1,23 @@
-/* unroll.c - the rows of an image that a box of places sees, column by column with zeros around;
- * out of them, the lines.
- */
+/* unroll.c - im2col in two steps: the rows of an image that a box of places sees, column by column
+ * with zeros around; then the lines. */
 #include "products/unroll.h"
 
 #include <string.h>
 
-/* With more columns the runs of a window are long enough, and with more taps the copy is too large
- * for a cache. */
+/* Limits: with more columns the runs of a window are long enough, and with more taps the copy is
+ * too large for a cache. */
 enum { MOST_COLUMNS = 4, MOST_LINES = 160 };
 
 bool cdl_unrolls(const struct cdl_window *window, size_t columns) {
     return columns <= MOST_COLUMNS && cdl_window_taps(window) <= MOST_LINES / columns;
 }
 
-/* The number of elements of an axis that a number of neighbouring places see. */
+/* Elements of an axis that a number of neighbouring places see. */
 static size_t reach(const struct cdl_axis *axis, size_t places) {
     return (places - 1) * axis->stride + (axis->taps - 1) * axis->dilation + 1;
 }
 
-/* Floats of one column of a row: what is read behind it in whole registers is there too. */
+/* Size of one column of a row in floats, with room for reads of whole registers. */
 static size_t line_floats(const struct cdl_window *window, size_t places) {
     return cdl_round_up(reach(&window->axis[2], places), CDL_LINE) + CDL_LINE;
 }
@@ -34,7 +33,8 @@ size_t cdl_unrolled_floats(const struct cdl_window *window, size_t columns) {
     return cdl_window_taps(window) * columns * CDL_UNROLLED_LINE + rows_floats(window, columns);
 }
 
-/* Numbers [first, first + n) of the last axis, each column by itself; zeros outside the image. */
+/* Copies numbers [first, first + n) of the last axis, each column by itself; zeros outside the
+ * image. */
 static void copy_row(const struct cdl_kernels *kernels, const struct cdl_field *image,
                      const struct cdl_axis *axis, const float *row, ptrdiff_t first, size_t n,
                      float *to, size_t ld) {
@@ -46,12 +46,12 @@ static void copy_row(const struct cdl_kernels *kernels, const struct cdl_field *
                            image->ld, to + (low - first), ld);
 }
 
-/* Where the first window of a box begins in the image, along an axis. */
+/* Position in the image, along an axis, of a box's first window. */
 static ptrdiff_t first_of(const struct cdl_axis *axis, size_t place) {
     return (ptrdiff_t)(place * axis->stride) - axis->before;
 }
 
-/* All rows that a box of one sample sees: those of axis 1 within those of axis 0. */
+/* Copies all rows that a box of one sample sees: those of axis 1 within those of axis 0. */
 static void copy_rows(const struct cdl_window *window, const struct cdl_kernels *kernels,
                       const struct cdl_field *image, const struct cdl_box *box, size_t sample,
                       float *to) {
@@ -78,8 +78,8 @@ static void copy_rows(const struct cdl_window *window, const struct cdl_kernels 
     }
 }
 
-/* Whether a box of a sample can be read where it is: its rows are numbers side by side, all within
- * the image. */
+/* Can a box of a sample be read in place? Its rows must be numbers side by side, all within the
+ * image. */
 static bool is_readable_in_place(const struct cdl_window *window, const struct cdl_field *image,
                                  const struct cdl_box *box) {
     bool all = image->ld == 1 && image->sample >= 2 * CDL_LINE;
@@ -92,7 +92,7 @@ static bool is_readable_in_place(const struct cdl_window *window, const struct c
     return all;
 }
 
-/* The rows of a sample, and floats between numbers of the first two axes. */
+/* Rows of a sample, and their strides in floats along the first two axes. */
 struct rows {
     const float *first;
     size_t pitch[2];
@@ -106,8 +106,7 @@ static struct rows rows_in_place(const struct cdl_window *window, const struct c
     return (struct rows){image->lines + at, {image->pitch[0], image->pitch[1]}};
 }
 
-/* Registers are read whole: behind the last row of a sample that is read where it is there must be
- * another sample. */
+/* Reads of whole registers: a sample that is read in place must have another one behind it. */
 void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
                 const struct cdl_field *image, const struct cdl_box *box, float *room) {
     const struct cdl_axis *axis = window->axis;

@@ -1,9 +1,9 @@
-/* window.c - which taps see what, number by number. */
+/* window.c - the taps inside the image, for each output along an axis. */
 #include "products/window.h"
 
 static ptrdiff_t over(ptrdiff_t a, ptrdiff_t b) { return a <= 0 ? 0 : (a + b - 1) / b; }
 
-/* Taps [low, high) as those of a span that begins at `first`. */
+/* Span of taps [low, high) that begins at `first`. */
 static void set_taps(struct cdl_span *span, size_t first, ptrdiff_t low, ptrdiff_t high) {
     *span = (struct cdl_span){.first = first, .step = 1, .count = 1, .tap_step = 1};
     if (low >= high) return;
@@ -11,7 +11,7 @@ static void set_taps(struct cdl_span *span, size_t first, ptrdiff_t low, ptrdiff
     span->taps = (size_t)(high - low);
 }
 
-/* Place o of the map: taps that lie within the image. */
+/* Taps of place o of the map that lie within the image. */
 static struct cdl_span at_map(const struct cdl_axis *axis, size_t o) {
     const ptrdiff_t stride = (ptrdiff_t)axis->stride, dilation = (ptrdiff_t)axis->dilation;
     const ptrdiff_t from = (ptrdiff_t)o * stride - axis->before;
@@ -25,7 +25,7 @@ static struct cdl_span at_map(const struct cdl_axis *axis, size_t o) {
     return span;
 }
 
-/* The same where places share the image. */
+/* Numbers of place o in adaptive pooling. */
 static struct cdl_span at_share(const struct cdl_axis *axis, size_t o) {
     const size_t first = o * axis->image / axis->map;
     const size_t behind = ((o + 1) * axis->image + axis->map - 1) / axis->map;
@@ -39,8 +39,8 @@ static struct cdl_span at_share(const struct cdl_axis *axis, size_t o) {
 
 static size_t common(size_t a, size_t b) { return b ? common(b, a % b) : a; }
 
-/* Number i of the image: taps that see it from a place of the map. With a stride they are some
- * taps apart, and places go down as taps go up. */
+/* Taps that see number i of the image from a place of the map. With a stride they are some taps
+ * apart, and places go down as taps go up. */
 static struct cdl_span at_image(const struct cdl_axis *axis, size_t i) {
     const size_t divisor = common(axis->stride, axis->dilation);
     const size_t each = axis->stride / divisor;
@@ -54,7 +54,8 @@ static struct cdl_span at_image(const struct cdl_axis *axis, size_t i) {
     span.step = axis->stride;
     span.tap_step = each;
     if (tap == each || tap >= axis->taps) return span;
-    const ptrdiff_t place = (at - (ptrdiff_t)tap * dilation) / stride; /* of the first such tap */
+    const ptrdiff_t place =
+        (at - (ptrdiff_t)tap * dilation) / stride; /* place of the first such tap */
     const ptrdiff_t low = over(place - ((ptrdiff_t)axis->map - 1), down);
     const ptrdiff_t within = place < 0 ? 0 : place / down + 1;
     const ptrdiff_t taps = (ptrdiff_t)((axis->taps - tap + each - 1) / each);
@@ -73,7 +74,7 @@ static struct cdl_span span_at(const struct cdl_axis *axis, bool back, size_t at
     return back ? at_image(axis, at) : at_map(axis, at);
 }
 
-/* The spans of one axis; without room they are counted. */
+/* Spans of one axis; without room they are counted. */
 static size_t find(const struct cdl_axis *axis, bool back, struct cdl_span *room) {
     const size_t end = back ? axis->image : axis->map, step = back ? axis->stride : 1;
     size_t n = 0;

@@ -1,12 +1,14 @@
-/* window.h - a window that moves over an image, in up to three axes: which of its taps see what.
+/* window.h - geometry of a window that moves over an image, in up to three axes: the taps that fall
+ * inside.
  *
- * `image` is what the window looks at, `map` has a place for each of its positions: tap k of place
- * o sees image number o stride + k dilation - before, and what lies outside is 0. A convolution
- * reads the image and writes the map; its gradient, and a transposed convolution, go the other way.
- * Or the places share the image evenly: place o sees numbers from floor(o image / map) to
- * ceil((o + 1) image / map), however many they are. Then `taps` is 0.
- * Where a number is written, the taps that see something are the same for many neighbours: spans.
- * Axes are those of a sample, outermost first; a sample of fewer has axes of one number before.
+ * `image` is what the window sees, `map` has a place for each of its positions: tap k of place o
+ * sees image number o stride + k dilation - before; outside the image is 0. A convolution reads the
+ * image and writes the map; its gradient, and a transposed convolution, go the other way. In
+ * adaptive pooling `taps` is 0, and place o sees numbers from floor(o image / map) to ceil((o + 1)
+ * image / map).
+ *
+ * Neighbouring outputs that see the same taps are a span. Axes are those of a sample, outermost
+ * first; a sample of fewer has axes of one number before.
  */
 #ifndef CDL_PRODUCTS_WINDOW_H
 #define CDL_PRODUCTS_WINDOW_H
@@ -29,9 +31,9 @@ static inline size_t cdl_window_taps(const struct cdl_window *window) {
     return window->axis[0].taps * window->axis[1].taps * window->axis[2].taps;
 }
 
-/* Numbers first, first + step, ... of the axis that is written, `count` of them. To each of them
- * come `taps` taps from number `tap` on, tap_step apart; the first reads number `source` for the
- * first of them, source_step further for the next one, and the next tap source_tap further. */
+/* Span: outputs first, first + step, ... of an axis, `count` of them, with the same taps: `taps`
+ * from number `tap` on, tap_step apart. The first tap reads number `source` for the first output,
+ * source_step further for the next output; the next tap source_tap further. */
 struct cdl_span {
     size_t first, step, count;
     size_t tap, tap_step, taps;
@@ -44,8 +46,8 @@ struct cdl_spans {
     struct cdl_span *of[CDL_AXES];
 };
 
-/* The number of spans of all axes where the map is written, or (back) the image; and the spans,
- * for which `room` has room. */
+/* Number of spans of all axes of the output, the map or (back) the image; and the spans, for which
+ * `room` has room. */
 size_t cdl_count_spans(const struct cdl_window *window, bool back);
 void cdl_find_spans(const struct cdl_window *window, bool back, struct cdl_span *room,
                     struct cdl_spans *spans);

@@ -8,26 +8,26 @@
 
 enum { ELEMENTS = 16, SIDE = 4 };
 
-/* Columns that are read: fewer do not make up for the changes. */
+/* Least input columns: fewer do not make up for the transforms. */
 enum { LEAST_COLUMNS = 32, MANY_COLUMNS = 128, MOST_COLUMNS = 256 };
 
-/* Blocks of places at a time, rows of the products, and columns that are written: the weights are
- * to stay in L2, of 2 MB, beside what the products read and give. With 64 columns that are read
- * they are 256 KB, the rest 200 KB; with 128 and more 512 KB and 200 to 300. */
+/* Sizes: blocks of places at a time, rows of the products, and output columns. The weights are to
+ * stay in L2, of 2 MB, beside what the products read and give. With 64 input columns they are 256
+ * KB, the rest 200 KB; with 128 and more 512 KB and 200 to 300. */
 static size_t blocks_of(size_t read) { return read > MANY_COLUMNS ? 12 : 24; }
 static size_t panel_of(size_t read) { return read > MANY_COLUMNS ? CDL_PANEL / 2 : CDL_PANEL; }
 
 /* Rows of transposed weights at a time. */
 enum { TRANSPOSED = 16 };
 
-/* Arithmetic between two looks at the watch: some 0.2 ms. */
+/* Arithmetic between two polls of the watch: some 0.2 ms. */
 #define LOOK_FLOPS 2e7
 
 static size_t read_by(const struct cdl_convolution *job, bool back) {
     return back ? job->map.columns : job->image.columns;
 }
 
-/* Pairs of a tap and a place of an axis that sees something by it. */
+/* Pairs (tap, place) of an axis whose tap lies inside. */
 static size_t pairs_of(const struct cdl_axis *axis) {
     size_t pairs = 0;
     for (ptrdiff_t tap = 0; tap < 3; tap++) {
@@ -38,9 +38,9 @@ static size_t pairs_of(const struct cdl_axis *axis) {
     return pairs;
 }
 
-/* Whether the products and changes of all blocks take less time than the products of all pairs.
- * On AVX-512, in the time of a multiplication by a tile: of a block's 16 products of `read` by
- * `width` numbers, 7.5 / width more change the image and 6.2 / read change back, 2,000 find it. */
+/* Do the products and transforms of all blocks take less time than the products of all pairs? On
+ * AVX-512, in the time of a multiplication by a tile: of a block's 16 products of `read` by `width`
+ * numbers, 7.5 / width more transform the image and 6.2 / read transform back, 2,000 find it. */
 static bool pays(const struct cdl_convolution *job, bool back, size_t read, size_t given) {
     const struct cdl_axis *axis = job->window->axis;
     const size_t y = back ? axis[1].image : axis[1].map, x = back ? axis[2].image : axis[2].map;
@@ -65,24 +65,23 @@ bool cdl_winograds(const struct cdl_convolution *job, bool back) {
     return fits && pays(job, back, read, given);
 }
 
-/* A product in progress: from one field to another, where place o sees numbers from o - before on.
- */
+/* Product in progress, from one field to another: place o sees numbers from o - before on. */
 struct job {
     const struct cdl_context *ctx;
     const struct cdl_field *from, *to;
-    size_t size[2], places[2]; /* of the two axes: what is read, the end of what is written */
-    size_t first;              /* of the first axis: where that begins */
+    size_t size[2], places[2]; /* of the two axes: size of the input, end of the output */
+    size_t first;              /* of the first axis: start of the output */
     ptrdiff_t before[2];
     const struct cdl_epilogue *epilogue;
     const float *init;
     bool cuts;
-    size_t at, width; /* columns that are written */
+    size_t at, width; /* output columns */
     const float *weights;
     float *numbers, *products;
-    size_t ld, together; /* of lines of `numbers`; blocks at a time */
+    size_t ld, together; /* stride of lines of `numbers`; blocks at a time */
 };
 
-/* A block: of which sample (and number of the outermost axis), and its first place. */
+/* Position of a block: its sample (and number of the outermost axis), and its first place. */
 struct block {
     size_t sample, y, x;
 };
@@ -96,7 +95,7 @@ static struct block block_at(const struct job *job, size_t i) {
     return (struct block){i / (across * down), job->first + i / across % down * 2, i % across * 2};
 }
 
-/* What a block sees becomes 16 lines, as many lines apart as there are blocks at a time. */
+/* Transforms a block's input to 16 lines, as many lines apart as there are blocks at a time. */
 static void change_image(const struct job *job, struct block block, float *to) {
     static const float zeros[MOST_COLUMNS];
     const float *d[ELEMENTS];
@@ -113,7 +112,7 @@ static void change_image(const struct job *job, struct block block, float *to) {
                                       job->together * job->ld);
 }
 
-/* Of the products to the places of a block that are there. */
+/* Transforms the products back, to those places of a block that exist. */
 static void change_back(const struct job *job, struct block block, const float *from) {
     float nowhere[CDL_PANEL]; /* places beyond the last */
     float *y[4];
@@ -150,7 +149,7 @@ static void multiply(const struct job *job, size_t first, size_t n) {
         change_back(job, block_at(job, first + i), job->products + i * CDL_PANEL);
 }
 
-/* The weights from `depth` columns that are read to `width` that are given, from `at` on. */
+/* Transforms the weights from `depth` input columns to `width` output columns, from `at` on. */
 static void change_weights(const struct cdl_convolution *job, bool back,
                            const struct cdl_kernels *kernels, size_t at, size_t live, size_t width,
                            float *transposed, float *to) {
@@ -162,7 +161,7 @@ static void change_weights(const struct cdl_convolution *job, bool back,
                                   (ptrdiff_t)(depth * ld), to, step);
         return;
     }
-    for (size_t f = 0, rows; f < depth; f += rows) { /* what is seen last comes first */
+    for (size_t f = 0, rows; f < depth; f += rows) { /* transposed: the last tap comes first */
         rows = cdl_min(depth - f, TRANSPOSED);
         const ptrdiff_t tap = (ptrdiff_t)(rows * width);
         cdl_transpose_weights(job, kernels, at, live, width, f, rows, transposed);
@@ -185,7 +184,7 @@ size_t cdl_winograd_weights_floats(const struct cdl_convolution *job) {
                                      : 0;
 }
 
-/* The same where the L2 cache is smaller than 2 MB. */
+/* Smaller sizes, for an L2 cache of less than 2 MB. */
 static size_t panel_here(const struct cdl_kernels *kernels, size_t read) {
     size_t panel = panel_of(read);
     while (panel > CDL_LINE && ELEMENTS * read * panel > kernels->blocking->changed_floats)
@@ -225,7 +224,7 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
         job.places[d] = back ? a->image : a->map;
         job.before[d] = back ? 2 - a->before : a->before;
     }
-    if (conv->band) { /* of the first axis: samples have one such image each */
+    if (conv->band) { /* band of the first axis: samples have one such image each */
         job.first = conv->band->first;
         job.places[0] = conv->band->end;
     }
