@@ -1,15 +1,15 @@
-/* bf16.c - which block of a product of bfloat16 is computed when, and what becomes of its sums.
+/* bf16.c - blocking of products of bfloat16, and the epilogue of their sums.
  *
- * Some panels of sums at a time are added up in scratch. Where the weights are in pairs that goes
- * in runs of DEPTH of k: what is read of the rows stays in L2, and each part of the weights is read
- * once. Elsewhere rows become floats, some at a time, and the products are those of float32.
+ * Some panels of sums at a time are added up in scratch. With weights in pairs that goes in runs of
+ * DEPTH of k: rows stay in L2, and each part of the weights is read once. Without, rows become
+ * floats, some at a time, and the products are those of float32.
  */
 #include "products/bf16.h"
 
 #include "base/caches.h"
 
 enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8 };
-enum { LINE = CDL_BF16_LINE, STEP = DEPTH / 2 * LINE }; /* of a panel of w^T in scratch */
+enum { LINE = CDL_BF16_LINE, STEP = DEPTH / 2 * LINE }; /* sizes of a panel of w^T in scratch */
 
 static const float zeros[CDL_PANEL];
 
@@ -25,9 +25,8 @@ static size_t sums_floats(size_t m) {
     return cdl_max(cdl_min(l2_floats(), MOST_PANELS * panel), panel);
 }
 
-/* Columns [column, column + depth) of w, as pairs of rows of a panel whose columns are rows [row,
- * row
- * + CDL_BF16_LINE) of it. */
+/* Transposes columns [column, column + depth) of w to pairs of rows of a panel, whose columns are
+ * rows [row, row + CDL_BF16_LINE) of w. */
 static void transpose(const struct cdl_kernels *kernels, const struct cdl_param *w, size_t row,
                       size_t column, size_t depth, float *to) {
     for (size_t q = 0; q < depth; q += LINE, to += LINE / 2 * LINE) {
@@ -38,8 +37,8 @@ static void transpose(const struct cdl_kernels *kernels, const struct cdl_param 
     }
 }
 
-/* Pads become 0, whatever they are: of an infinite number in x they are NaN, which is NaN also by
- * the zeros that the next product has for them. */
+/* Clears pads: an infinite number in x makes them NaN, which the zeros of the next product would
+ * keep. */
 static void finish(const struct cdl_kernels *kernels, const struct cdl_bf16_product *product,
                    size_t rows, size_t width, size_t row, size_t column, float *sums, size_t ld) {
     _Alignas(64) float y[FINISHED * CDL_PANEL];
@@ -56,7 +55,7 @@ static void finish(const struct cdl_kernels *kernels, const struct cdl_bf16_prod
                               product->ldc);
 }
 
-/* Rows [row, row + m) of columns [column, last). */
+/* Product of rows [row, row + m) of columns [column, last). */
 static void strip(const struct cdl_context *ctx, const struct cdl_bf16_product *product, size_t row,
                   size_t m, size_t column, size_t last, float *sums, float *b) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -102,8 +101,8 @@ static void by_pairs(const struct cdl_context *ctx, const struct cdl_bf16_produc
 /* ---- without tiles -----------------------------------------------------------------------------
  */
 
-/* Rows that are floats at a time: they fill half of L2, and are as many as make it worth to read
- * all weights for them. Beside them lie the sums of two panels. */
+/* Rows converted to floats at a time: they fill half of L2, and are enough to make up for reading
+ * all weights. Beside them lie the sums of two panels. */
 enum { LEAST_ROWS = 256, ACROSS = 2 * CDL_PANEL };
 
 static size_t rows_of(size_t m, size_t k) {

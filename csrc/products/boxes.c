@@ -1,7 +1,7 @@
-/* boxes.c - boxes of places, and what a tap sees from one. */
+/* boxes.c - boxes of places, and the view of a tap from one. */
 #include "products/boxes.h"
 
-/* Inner axes whole, if they are few enough. */
+/* Shape of the largest box: inner axes whole, if they are short enough. */
 struct cdl_box cdl_largest_box(const struct cdl_window *window, size_t samples) {
     struct cdl_box box = {.n = {0}};
     size_t left = CDL_BOX_PLACES;
@@ -44,7 +44,7 @@ size_t cdl_box_offset(const struct cdl_field *map, const struct cdl_box *box) {
     return offset;
 }
 
-/* Places of an axis from where a tap sees something, within those of a box. */
+/* Places of an axis at which a tap is inside, within those of a box. */
 static void clip(const struct cdl_axis *axis, size_t tap, size_t *first, size_t *n) {
     const ptrdiff_t stride = (ptrdiff_t)axis->stride;
     const ptrdiff_t lack = axis->before - (ptrdiff_t)(tap * axis->dilation);

@@ -1,4 +1,4 @@
-/* convolve.c - the map of an image, and the image of a map: which tile is computed when. */
+/* convolve.c - tiling of convolutions: the map of an image, and the image of a map. */
 #include "products/convolve.h"
 
 #include <string.h>
@@ -8,17 +8,18 @@
 #include "products/unroll.h"
 #include "products/winograd.h"
 
-/* Arithmetic between two looks at the watch: some 0.2 ms. */
+/* Arithmetic between two polls of the watch: some 0.2 ms. */
 #define LOOK_FLOPS 2e7
 
-/* Columns [to, to + live) of what is written, all of one group. The product has `width` of them
- * and begins `skip` before; if it is not direct it goes through a block of its own. */
+/* Output columns [to, to + live), all of one group. The product has `width` of them and begins
+ * `skip` before; if it is not direct it goes through a block of its own. */
 struct slice {
     size_t group, to, live, skip, width;
     bool direct;
 };
 
-/* `packed`: the columns of the weights are those of panels, which begin at multiples of lines. */
+/* Slice of the columns from one on; `packed`: the weights are in panels, which begin at multiples
+ * of lines. */
 static struct slice slice_at(const struct cdl_field *field, size_t groups, size_t at, bool packed) {
     const size_t each = field->columns / groups, group = at / each;
     const size_t end =
@@ -31,23 +32,23 @@ static struct slice slice_at(const struct cdl_field *field, size_t groups, size_
     return slice;
 }
 
-/* One slice of a product: its weights, rows ldb apart, and what is done with it. */
+/* One slice of a product: its weights, rows ldb apart, and the work on its result. */
 struct product {
     const struct cdl_context *ctx;
     struct slice slice;
     const float *b;
-    size_t ldb, read; /* read: the first column of what is read */
-    size_t step;      /* from a number of a run to the next */
+    size_t ldb, read; /* read: the first input column */
+    size_t step;      /* stride of the numbers of a run */
     float init[CDL_PANEL];
-    bool begins, ends; /* the part of a run that is multiplied by: its first numbers, its last */
-    bool cuts, late;   /* relu is done within the tile; gradients are taken when all is written */
+    bool begins, ends; /* current part of the runs: the first, the last */
+    bool cuts, late;   /* relu within the tile; gradients after all is written */
     const struct cdl_epilogue *epilogue;
-    const float *to; /* where the first sample is written, and `y` of the epilogue begins */
+    const float *to; /* output of the first sample, and its `y` of the epilogue */
     float *block;    /* CDL_MOST_ROWS x CDL_PANEL */
-    double work;     /* since the last look at the watch */
+    double work;     /* since the last poll of the watch */
 };
 
-/* m places of c, a slice or all columns, that belong to `first` and what follows it. */
+/* Epilogue of m places of c, a slice or all columns, that belong to `first` and those behind it. */
 static void finish(const struct product *p, size_t m, size_t width, const float *first, float *c,
                    size_t ldc, size_t ldy) {
     if (p->cuts) return;
@@ -83,7 +84,7 @@ static void multiply_places(void *who, const struct cdl_places *row) {
 
 /* Columns of a run that go through all places before the next: their rows of a slice of the weights
  * are 384 KB at most, and stay in L2. The order of sums follows from this number, which is the same
- * for all caches. What goes through a block is not added to. */
+ * for all caches. A block of its own takes no second part. */
 static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool direct) {
     enum { ROWS = 1536 };
     const size_t taps = cdl_window_taps(job->window);
@@ -93,8 +94,8 @@ static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool dir
     return cdl_round_up((depth + parts - 1) / parts, CDL_LINE);
 }
 
-/* Samples that go through a slice of the weights before the next: they are to stay in L2, but to
- * outweigh the slice, which is read anew for them. */
+/* Samples that go through a slice of the weights before the next slice: they are to stay in L2, but
+ * to outweigh the slice, which is read anew for them. */
 static size_t samples_at_a_time(const struct cdl_convolution *job, size_t most) {
     const size_t each = job->image.sample + job->map.sample;
     const size_t slice = job->w->rows * cdl_min(job->w->cols, CDL_PANEL);
@@ -131,7 +132,7 @@ static void set_init(struct product *p, const float *bias) {
     if (bias) memcpy(p->init + p->slice.skip, bias + p->slice.to, p->slice.live * sizeof(float));
 }
 
-/* Where some part of the lines went through a block: their pads, and gradients. */
+/* Late work where part of the lines went through a block: their pads, and gradients. */
 static void finish_lines(const struct product *p, const struct cdl_field *field, size_t samples) {
     const size_t pads = cdl_padded(field->columns) - field->columns;
     const size_t lines = samples * (field->sample / field->ld);
@@ -141,14 +142,14 @@ static void finish_lines(const struct product *p, const struct cdl_field *field,
     if (p->late) finish(p, lines, field->columns, field->lines, field->lines, field->ld, field->ld);
 }
 
-/* A single column of weights as the first of a line of columns. */
+/* Pads a single column of weights to a line of columns. */
 static void widen(const struct cdl_param *w, float *to) {
     memset(to, 0, w->rows * CDL_LINE * sizeof(float));
     for (size_t r = 0; r < w->rows; r++) to[r * CDL_LINE] = w->w[r];
 }
 
-/* Lines that go through a block are finished sample by sample; by Winograd's way places are written
- * two by two. */
+/* Bands of a sample: none where lines go through a block, as these are finished sample by sample;
+ * by Winograd's way places are written two by two. */
 struct cdl_bands cdl_convolution_bands(const struct cdl_convolution *job, bool back) {
     const size_t numbers = cdl_band_numbers(job->window, back);
     if (cdl_winograds(job, back)) {
@@ -175,15 +176,15 @@ size_t cdl_map_floats(const struct cdl_convolution *job) {
     return BLOCK_FLOATS + wide_floats(job->w) + lines;
 }
 
-/* A product of images and weights. */
+/* Job of a product of images and weights. */
 struct mapping {
     const struct cdl_convolution *job;
     struct product p;
-    const float *bias, *wide; /* wide: the only column of the weights */
-    float *lines;             /* of unrolled windows */
+    const float *bias, *wide; /* wide: the only column of the weights, padded */
+    float *lines;             /* lines of unrolled windows */
 };
 
-/* Makes ready the slice that begins at column `at`. */
+/* Prepares the slice that begins at column `at`. */
 static void set_slice(struct mapping *m, size_t at) {
     const struct cdl_convolution *job = m->job;
     const struct cdl_param *w = job->w;

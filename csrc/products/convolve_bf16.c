@@ -1,23 +1,22 @@
-/* convolve_bf16.c - what places see, as rows; the products of these; and the walk over the weights'
- * blocks.
- */
+/* convolve_bf16.c - im2col of windows of bfloat16, products of its rows, and the walk over the
+ * weights' blocks. */
 #include "products/convolve_bf16.h"
 
 #include <string.h>
 
 enum { LINE = CDL_BF16_LINE, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
-/* Places at a time, and numbers that they see: those of a tile or more, within L2. */
+/* Most places at a time, and most numbers in their windows: those of a tile or more, within L2. */
 enum { MOST_PLACES = 256, MOST_NUMBERS = 64 << 10 };
 
-/* Blocks of 64 x 64 weights that are summed at a time. */
+/* Blocks of 64 x 64 weights summed at a time. */
 enum { BLOCKS = 32 };
 
 /* ---- rows ---------------------------------------------------------------------------------------
  */
 
-/* Number n of an axis that is written sees, by tap t (back: from the last one on), line first + n
- * step + t tap_step of `lines`, if `by` divides that. */
+/* Map from output to input along an axis: output n sees, by tap t (back: from the last one on),
+ * line first + n step + t tap_step of `lines`, if `by` divides that. */
 struct axis {
     ptrdiff_t first, step, tap_step, by, lines;
     size_t written, taps;
@@ -44,25 +43,25 @@ static struct axis axis_of(const struct cdl_bf16_view *view, int d) {
                          .taps = axis->taps};
 }
 
-/* The line, or -1. */
+/* Number of the line, or -1. */
 static ptrdiff_t line_of(const struct axis *axis, size_t number, size_t tap) {
     const ptrdiff_t at =
         axis->first + (ptrdiff_t)number * axis->step + (ptrdiff_t)tap * axis->tap_step;
     return at < 0 || at % axis->by || at / axis->by >= axis->lines ? -1 : at / axis->by;
 }
 
-/* Numbers of a tap within a row: pairs of weights that are turned begin at even ones. */
+/* Numbers of a tap within a row: even, where weights are transposed in pairs. */
 static size_t tap_width(const struct cdl_bf16_view *view) {
     return view->back ? cdl_round_up(view->width, 2) : view->width;
 }
 
-/* From a row of so many numbers to the next: an odd number of lines, with one for pads. */
+/* Stride of rows of so many numbers: an odd number of lines, with one for pads. */
 static size_t row_stride(size_t numbers) {
     return (cdl_bf16_padded(numbers) / LINE | 1) * LINE + 2 * LINE;
 }
 
-/* What lines [line, line + n) of those that are written see by taps [first, end), as rows ldy
- * apart; 0 up to a whole line. */
+/* Lays out the windows of outputs [line, line + n) by taps [first, end), as rows ldy apart; 0 up to
+ * a whole line. */
 static void lay_out(const struct cdl_kernels *kernels, const struct cdl_bf16_view *view,
                     size_t line, size_t n, size_t first, size_t end, uint16_t *y, size_t ldy) {
     const struct axis axis[CDL_AXES] = {axis_of(view, 0), axis_of(view, 1), axis_of(view, 2)};
@@ -104,7 +103,7 @@ static void lay_out(const struct cdl_kernels *kernels, const struct cdl_bf16_vie
 /* ---- image and map ------------------------------------------------------------------------------
  */
 
-/* The matrix that rows are multiplied by. */
+/* Weights as the matrix that rows are multiplied by. */
 static struct cdl_param factor_of(const struct cdl_bf16_view *view, const struct cdl_param *w,
                                   float *room) {
     if (!view->back) return *w;
@@ -119,7 +118,7 @@ static size_t pairs_floats(const struct cdl_param *w) {
     return cdl_bf16_padded(w->rows) / 2 * cdl_bf16_padded(w->cols);
 }
 
-/* Of each tap's rows the columns, and the other way round; taps from the last to the first. */
+/* Transposed weights of each tap; taps from the last to the first. */
 static void turn(const struct cdl_kernels *kernels, const struct cdl_param *w, size_t taps,
                  const struct cdl_param *to) {
     const size_t each = w->rows / taps, width = to->rows / taps;
@@ -156,7 +155,7 @@ size_t cdl_bf16_convolve_floats(const struct cdl_bf16_view *view, const struct c
     return rows + cdl_bf16_matmul_floats(w, places) + (view->back ? pairs_floats(&factor) : 0);
 }
 
-/* Whether each place sees the line of its own number, and nothing else. */
+/* Does each place see the line of its own number, and nothing else? */
 static bool sees_itself(const struct cdl_bf16_view *view) {
     bool all = true;
     for (int d = 0; d < CDL_AXES; d++) {
@@ -200,8 +199,8 @@ void cdl_bf16_convolve(const struct cdl_context *ctx, const struct cdl_bf16_view
 /* ---- gradients of weights -----------------------------------------------------------------------
  */
 
-/* What one thread sums: blocks [first, end), those of all panels of a chunk of 64 rows before those
- * of the next; turned, with a row for each column of the weights. */
+/* Sums of one thread: blocks [first, end), those of all panels of a chunk of 64 rows before those
+ * of the next; transposed, with a row for each column of the weights. */
 struct sums {
     const struct cdl_context *ctx;
     const struct cdl_bf16_view *view;
@@ -213,9 +212,9 @@ struct sums {
 static size_t panels_of(const struct cdl_param *w) { return (w->cols + CDL_PANEL - 1) / CDL_PANEL; }
 static size_t chunks_of(const struct cdl_param *w) { return (w->rows + CDL_CHUNK - 1) / CDL_CHUNK; }
 
-enum { PLACES = MOST_PLACES, PLACES_LINE = PLACES + LINE }; /* of rows of places */
+enum { PLACES = MOST_PLACES, PLACES_LINE = PLACES + LINE }; /* sizes of rows of places */
 
-/* Rows of weights that a group of blocks may have, and of taps that these are of. */
+/* Most rows of weights in a group of blocks, and most taps that they are of. */
 static size_t group_rows(const struct cdl_param *w) {
     const size_t chunks = (BLOCKS + panels_of(w) - 1) / panels_of(w) + 1;
     return cdl_min(chunks, chunks_of(w)) * CDL_CHUNK;
@@ -230,8 +229,8 @@ size_t cdl_bf16_pairs_floats(const struct cdl_bf16_view *view, const struct cdl_
            panels_of(w) * CDL_PANEL * PLACES_LINE / 2 + PLACES / 2 * CDL_PANEL + BLOCK_FLOATS;
 }
 
-/* The lines of dz as rows of places, 0 up to a whole line; and their sums, where a block is the
- * first of its panel. */
+/* Transposes the lines of dz to rows of places, 0 up to a whole line; and sums them, where a block
+ * is the first of its panel. */
 static void turn_lines(const struct sums *sums, const uint16_t *dz, size_t ld, size_t n) {
     const struct cdl_kernels *kernels = sums->ctx->kernels;
     for (size_t panel = 0; panel < sums->panels; panel++, dz += CDL_PANEL) {
@@ -252,8 +251,8 @@ static void turn_lines(const struct sums *sums, const uint16_t *dz, size_t ld, s
     }
 }
 
-/* Blocks [at, end) of one chunk, over n places: `rows` has what they see by the chunk's first row
- * and those behind it. */
+/* Adds to blocks [at, end) of one chunk, over n places: `rows` has the windows, from the chunk's
+ * first row on. */
 static void add_chunk(const struct sums *sums, size_t n, const uint16_t *rows, size_t ld,
                       size_t width, size_t at, size_t end) {
     const struct cdl_kernels *kernels = sums->ctx->kernels;

@@ -1,14 +1,14 @@
-/* gradient.c - x^T dy of one weight: the walk over its blocks, and copies of what lies far apart.
- */
+/* gradient.c - x^T dy of one weight: the walk over its blocks, and copies of operands whose rows
+ * lie far apart. */
 #include "products/gradient.h"
 
 #include <string.h>
 
 #include "products/matmul.h"
 
-/* Bytes from a block's first row to its last from which on copies pay: of dy, whose lines are read
- * by vectors, what a first-level TLB of some 64 pages covers; of x, which a tile reads six floats
- * at a time, more. Copies of 256 rows of 128 floats took 8 % longer than none. */
+/* Least bytes from a block's first row to its last for which copies pay: of dy, whose lines are
+ * read by vectors, the range of a first-level TLB of some 64 pages; of x, which a tile reads six
+ * floats at a time, more. Copies of 256 rows of 128 floats took 8 % longer than none. */
 enum { DY_SPAN = 192 << 10, X_SPAN = 1 << 20 };
 
 static size_t in_blocks(size_t n, size_t size) { return (n + size - 1) / size; }
@@ -31,16 +31,17 @@ static size_t strip_of(size_t samples, size_t floats) {
     return fit < CDL_LEAST_STRIP ? CDL_LEAST_STRIP : fit;
 }
 
-/* A batch of fewer samples, the last one, may have more panels in a strip, and more floats. */
+/* Most floats of the copies: a batch of fewer samples, the last one, may have more panels in a
+ * strip, and more floats. */
 static size_t most_strip_floats(size_t samples) {
     const size_t panel = samples * CDL_PANEL;
     return cdl_max(CDL_LEAST_STRIP * panel, cdl_min(CDL_MOST_STRIP * panel, CDL_MOST_STRIP_FLOATS));
 }
 
-/* x^T of bfloat16: rows of samples, an odd number of lines apart. */
+/* Stride of x^T in bfloat16: rows of samples, an odd number of lines apart. */
 static size_t x_stride(size_t samples) { return cdl_bf16_padded(samples) + CDL_BF16_LINE; }
 
-/* Floats of a panel of dy in pairs, or as it is. */
+/* Size in floats of a panel of dy, in pairs or as it is. */
 static size_t panel_floats(size_t samples, bool pairs) {
     return pairs ? cdl_bf16_padded(samples) / 2 * CDL_PANEL : samples * CDL_PANEL;
 }
@@ -85,7 +86,7 @@ struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i) 
     return cdl_block_at(w, (panel + i % across) * chunks + i / across);
 }
 
-/* `columns` columns, from `column` on, of rows `ld` apart side by side, as floats. */
+/* Copies `columns` columns, from `column` on, of rows `ld` apart side by side, as floats. */
 static void copy(const struct cdl_gradient *gradient, const float *rows, size_t ld, size_t column,
                  size_t columns, float *to, size_t ld_to) {
     if (gradient->bf16) {
@@ -98,7 +99,7 @@ static void copy(const struct cdl_gradient *gradient, const float *rows, size_t 
         memcpy(to + s * ld_to, rows + s * ld + column, columns * sizeof(float));
 }
 
-/* The block's columns of dy, side by side. */
+/* Copy of the block's columns of dy, side by side. */
 static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block block) {
     const size_t slot = block.column / CDL_PANEL % gradient->strip;
     if (gradient->dy_copied[slot] != block.column + 1) {
@@ -112,7 +113,7 @@ static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block bl
 /* ---- bfloat16 -----------------------------------------------------------------------------------
  */
 
-/* The block's columns of x as rows, of samples up to a whole line, which are 0. */
+/* Transposes the block's columns of x to rows of samples, up to a whole line with zeros. */
 static const uint16_t *x_turned(struct cdl_gradient *gradient, struct cdl_block block) {
     enum { LINE = CDL_BF16_LINE };
     const struct cdl_kernels *kernels = gradient->ctx->kernels;
@@ -131,7 +132,7 @@ static const uint16_t *x_turned(struct cdl_gradient *gradient, struct cdl_block 
     return cdl_bf16(gradient->x_copy);
 }
 
-/* The block's columns of dy in pairs: two panels, one behind the other. */
+/* Packs the block's columns of dy in pairs: two panels, one behind the other. */
 static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_block block) {
     const size_t slot = block.column / CDL_PANEL % gradient->strip;
     const size_t pairs = cdl_bf16_padded(gradient->samples) / 2;
@@ -149,8 +150,8 @@ static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_blo
     return to;
 }
 
-/* Samples whose sum is one chain from 0, on every machine; the sums of such blocks are added up in
- * order, so that an error grows with the root of a large batch, not with the batch. */
+/* Samples whose sum is one chain from 0, on every machine. The sums of such blocks are added up in
+ * order, so the error grows with the root of a large batch, not with the batch. */
 enum { CHAIN = 2048 };
 
 void cdl_column_sums(const struct cdl_kernels *kernels, size_t samples, size_t n, const float *dy,
@@ -188,8 +189,8 @@ static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block
                                       samples / 2 * CDL_BF16_LINE, zeros, 0, g, block.width);
 }
 
-/* Of samples [first, last). One column of weights has no copies: a line of x has no second reader,
- * and dy is a vector. */
+/* Gradient over samples [first, last). One column of weights has no copies: a line of x has no
+ * second reader, and dy is a vector. */
 static void multiply(const struct cdl_gradient *gradient, struct cdl_block block, const float *x,
                      size_t ldx, const float *dy, size_t ldy, size_t first, size_t last, float *g) {
     const struct cdl_context *ctx = gradient->ctx;

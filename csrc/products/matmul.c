@@ -5,14 +5,13 @@
 
 #include "base/param.h"
 
-/* Blocks of samples between two looks at the watch: they take at most 1 ms. */
+/* Blocks of samples between two polls of the watch: they take at most 1 ms. */
 enum { LOOK_BLOCKS = 64 };
 
 static const float zeros[CDL_PANEL];
 
-/* Rows of the caller's memory are prefetched this long before they are read, while the tiles work:
- * 8,192 predictions of 100-64-10 took 18 % longer without. A prefetch past the last row does
- * nothing. */
+/* Prefetch distance for rows of the caller's memory, fetched while the tiles work: 8,192
+ * predictions of 100-64-10 took 18 % longer without. A prefetch past the last row does nothing. */
 enum { UNCACHED_GROUP = 6, UNCACHED_AHEAD = 36 };
 
 static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
@@ -21,13 +20,13 @@ static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
     }
 }
 
-/* With few rows, fetching large weights takes as long as multiplying by them, so the tiles prefetch
- * the next panel. Predictions of 32 rows of 784-512-512-10, whose weights are more than L2 holds,
- * took 9 % longer without; with one tile of rows, and with many, prefetching costs more. */
+/* Prefetch of the next panel, for few rows: fetching large weights then takes as long as
+ * multiplying by them. Predictions of 32 rows of 784-512-512-10, whose weights are more than L2
+ * holds, took 9 % longer without; with one tile of rows, and with many, prefetching costs more. */
 enum { PREFETCH_TILE = 6, PREFETCH_MOST = 128, PREFETCH_FLOATS = 32 * 1024 };
 
-/* What the panel of c that starts at `column` gets from `depth` rows of a panel of b: the first of
- * them is row p of all k. In line: a call with so many arguments cost 3 % of a step of 1 us. */
+/* Product of the panel of c at `column` with `depth` rows of a panel of b, the first of which is
+ * row p of all k. Inlined: a call with so many arguments cost 3 % of a step of 1 us. */
 static inline __attribute__((always_inline)) void
 add_rows(const struct cdl_kernels *kernels, size_t m, size_t k, size_t p, size_t depth,
          size_t column, size_t width, const float *a, size_t lda, const float *b, const float *bias,
@@ -71,13 +70,13 @@ void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, con
     }
 }
 
-/* A part of w; or dz^T, and a block. */
+/* Scratch: a transposed part of w; or dz^T, and a block. */
 size_t cdl_transposed_floats(size_t n) {
     return (cdl_min(n, CDL_MOST_DEPTH) + CDL_PANEL) * CDL_PANEL;
 }
 
-/* Rows [row, row + live) of columns [first, first + depth) of w (k rows, n columns in panels) as
- * columns of a panel `width` wide. */
+/* Transposes rows [row, row + live) of columns [first, first + depth) of w (k rows, n columns in
+ * panels) to columns of a panel `width` wide. */
 static void transpose_block(const struct cdl_kernels *kernels, size_t k, size_t n, size_t row,
                             size_t live, size_t first, size_t depth, const float *w, float *to,
                             size_t width) {
@@ -90,14 +89,14 @@ static void transpose_block(const struct cdl_kernels *kernels, size_t k, size_t 
     }
 }
 
-/* By transposing w a row of 784 x 512 took 4 times as long, 4 rows 1.7 times, 16 rows 0.7 times,
- * and 4 rows of 64 x 33 0.6 times. */
+/* Threshold of small m. By transposing w a row of 784 x 512 took 4 times as long, 4 rows 1.7 times,
+ * 16 rows 0.7 times, and 4 rows of 64 x 33 0.6 times. */
 bool cdl_is_small_m(size_t m, size_t n) { return m <= 4 && n >= 32 * m; }
 
-/* Columns of dz[m, n] w^T, k in all, and what is done with a block of them. */
+/* Product of columns of dz[m, n] w^T, k in all, and its epilogue. */
 struct transposed {
     const struct cdl_context *ctx;
-    size_t m, n, k, first; /* column of the product, which dx begins with */
+    size_t m, n, k, first; /* first column of the product, at the start of dx */
     const float *dz, *w;
     size_t ldz, lddx;
     float *dx, *scratch;
@@ -108,7 +107,7 @@ static size_t live_at(const struct transposed *job, size_t column) {
     return cdl_min(job->k - column, CDL_PANEL);
 }
 
-/* A panel of dx out of a transposed part of w. */
+/* Panel of dx from a transposed part of w. */
 static void transpose_w(const struct transposed *job, size_t column) {
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const size_t width = cdl_panel_width(job->k, column);
@@ -122,8 +121,8 @@ static void transpose_w(const struct transposed *job, size_t column) {
     }
 }
 
-/* The same panel as w dz^T, transposed back: rows of w are read as they lie. `dzt`: dz^T with lines
- * of `ld`; behind it a block. */
+/* Panel of dx as w dz^T, transposed back: rows of w are read in place. `dzt`: dz^T with lines of
+ * `ld`; behind it a block. */
 static void transpose_dz(const struct transposed *job, size_t column, const float *dzt, size_t ld,
                          float *block) {
     const struct cdl_kernels *kernels = job->ctx->kernels;
@@ -139,7 +138,7 @@ static void transpose_dz(const struct transposed *job, size_t column, const floa
                dx, job->lddx, job->epilogue->ldy);
 }
 
-/* To transpose w moves n numbers a column of dx, to transpose dz and dx m (n + columns) in all; but
+/* Cost of transposing: w moves n numbers a column of dx; dz and dx move m (n + columns) in all, but
  * all rows must go together, or w is read several times, and dz^T fit into scratch and L2. One
  * AVX-512 core did 32 rows of 512 x 512 by dz in 0.76 of the time, 64 rows in 0.89. */
 static bool pays_to_transpose_dz(const struct transposed *job, size_t columns) {

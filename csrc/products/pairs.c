@@ -1,5 +1,5 @@
-/* pairs.c - gradients of weights behind windows: sums over all places of what a tap sees times
- * what the place's gradient is.
+/* pairs.c - gradients of convolutions' weights: sums over all places of a tap's input times the
+ * place's gradient.
  *
  * A thread's blocks of the weights go through the boxes of places together, so that image and map
  * are read from memory once. The sum over a box begins at 0 and is added to the block's: the error
@@ -12,20 +12,20 @@
 #include "products/convolve.h"
 #include "products/unroll.h"
 
-/* Blocks of 64 x 64 weights that a thread sums at a time: blocking.h says how many of these. */
+/* Blocks of 64 x 64 weights that a thread sums at a time, as blocking.h says. */
 enum { BLOCKS = CDL_MOST_PAIR_BLOCKS, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
-/* What one thread sums: blocks [first, first + n). */
+/* Sums of one thread: blocks [first, first + n). */
 struct sums {
     const struct cdl_convolution *job;
     const struct cdl_kernels *kernels;
     size_t first, n;
-    bool w, bias;                                /* which of them learns */
+    bool w, bias;                                /* what learns */
     float *g, *by_column, *block, *wide, *lines; /* lines: of unrolled windows, or NULL */
-    struct cdl_field map;                        /* of the box: lines begin at its first number */
+    struct cdl_field map; /* map of the box: lines begin at its first number */
 };
 
-/* A map of one column, as the first of lines of a register or more: those of a box. */
+/* Pads a map of one column to lines of a register or more: those of a box. */
 static void widen(struct sums *sums, const struct cdl_box *box) {
     const struct cdl_field *map = &sums->job->map;
     const float *from = map->lines + cdl_box_offset(map, box);
@@ -39,8 +39,8 @@ static void widen(struct sums *sums, const struct cdl_box *box) {
     sums->map.sample = pitch;
 }
 
-/* A tap with `rows` of the image's columns from `channel` on, of one group, and `width` of the
- * map's from `column` on, which begin a line; in a box of places. */
+/* Product of a tap in a box of places: `rows` of the image's columns from `channel` on, of one
+ * group, and `width` of the map's from `column` on, which begin a line. */
 static void multiply(const struct sums *sums, const struct cdl_box *box, size_t tap, size_t channel,
                      size_t rows, size_t column, size_t width, float *g, size_t ldg) {
     const struct cdl_convolution *job = sums->job;
@@ -59,8 +59,8 @@ static void multiply(const struct sums *sums, const struct cdl_box *box, size_t 
         pairs.image_step, sums->map.lines + pairs.map + column, pairs.map_step, g, ldg);
 }
 
-/* `live` of a panel's columns, all of one group, `skip` columns behind a whole line. Where they
- * have lines of their own they are summed where they stay, else in a block beside. */
+/* Sums for `live` of a panel's columns, all of one group, `skip` columns behind a whole line.
+ * Columns with lines of their own are summed in place, others in a block beside. */
 static void add_columns(const struct sums *sums, const struct cdl_box *box, struct cdl_block block,
                         size_t group, size_t column, size_t live, float *g) {
     const struct cdl_convolution *job = sums->job;
@@ -122,7 +122,7 @@ static void add_box(void *who, const struct cdl_box *box) {
     }
 }
 
-/* Pads of a map that is a value hold any numbers. */
+/* Clears pads of the gradient: those of a map that is a value hold any numbers. */
 static void clear_pads(const struct cdl_convolution *job, struct cdl_block block, float *g) {
     const size_t left = job->map.columns - block.column;
     for (size_t r = 0; r < block.rows; r++) {
