@@ -74,7 +74,7 @@ def measure(case: Case, threads: int, chosen: list[peers.Peer], options) -> list
 
 
 def tables(found: list[dict]) -> str:
-    """For each number of threads and net: microseconds a call, and cdl against the best peer."""
+    """A table for each number of threads and net: microseconds a call, cdl and the best peer."""
     text = []
     for threads, case in sorted({(r["threads"], r["case"]) for r in found}):
         mine = [r for r in found if r["threads"] == threads and r["case"] == case]

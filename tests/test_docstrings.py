@@ -44,7 +44,10 @@ ROOT = Path(__file__).parent.parent
 OTHERS = ("benchmarks", "docs", "examples", "tests", "tools")
 ROOMS = sorted({path.relative_to(HOME).parts[0] for path in HOME.rglob("*.py")})
 FOLDERS = [*(HOME / room for room in ROOMS), *(ROOT / name for name in OTHERS)]
-CLAUSE = re.compile(r"(What|The same|As in|Likewise|See)\b")
+CLAUSE = re.compile(
+    r"(What|Whatever|The same|As|Likewise|See|Of|By|Those|It|Its|So|Such|Also|And|But|That|How"
+    r"|Which|Who)\b"
+)
 
 
 def maker(thing):

@@ -63,7 +63,7 @@ def mark(peer: str, x: float, y: float) -> str:
 
 
 def ratios(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
-    """For each row the peers' times as multiples of cdl's, on a scale of powers of ten."""
+    """A chart of the peers' times as multiples of cdl's, row by row, on a logarithmic scale."""
     most = max(value for row in rows.values() for value in row.values())
     least = min(value for row in rows.values() for value in row.values())
     steps = (1, 3, 10, 30, 100, 300, 1000) if most > 100 else (1, 2, 5, 10, 20, 50)

@@ -65,7 +65,7 @@ def choose(names: list[str] | None, default: list[str]) -> tuple[list[Peer], dic
 
 
 def versions() -> dict[str, str]:
-    """Of every distribution that a peer may come from, as far as installed."""
+    """Versions of all distributions that a peer may come from, as far as installed."""
     names = ["numpy", "torch", "jax", "jaxlib", "keras", "tensorflow", "scikit-learn"]
     found = {}
     for name in [*names, "onnxruntime", "scipy"]:

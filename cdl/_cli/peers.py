@@ -27,7 +27,7 @@ NETS = [
     ("medium", (64, 128, 64, 10), 32, 8_000),
     ("large", (784, 512, 512, 10), 128, 4_096),
 ]
-# Of each library: the module that must be there. Keras needs a backend too.
+# Modules that a library needs, by its name. Keras needs a backend too.
 PEERS = {"keras": "keras", "torch": "torch", "sklearn": "sklearn"}
 _BACKENDS = ("jax", "tensorflow", "torch")
 _LONGEST = 600  # seconds that a library may take

@@ -103,7 +103,7 @@ def _say(
     """Say the hint, and a name that the user knows, where Python refuses the arguments."""
     text, name = str(error), function.__name__
     start = f"{function.__qualname__}() "
-    # Of this call itself, not of anything that it does; each says it once.
+    # Errors of this call itself, not of anything that it does; each says it once.
     if not text.startswith(start):
         return
     shown = f"{type(args[0]).__name__}.__init__" if name == "__init__" and args else name

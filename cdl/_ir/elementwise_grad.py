@@ -45,7 +45,7 @@ def _unit(a: E) -> E:
     return (1.0 - a) * (1.0 + a)
 
 
-# By primitive: from g, the gradient by its result y, and its operands to the gradients by these.
+# Gradients of primitives: from g, that by its result y, and its operands to those by the operands.
 # None: no gradient flows, since it is 0 wherever there is one. Where two gradients meet, both count
 # half (maximum, minimum); abs and sign have gradient 0 at 0, relu as well.
 GRADIENTS: dict[str, Callable[..., Gradients]] = {

@@ -75,7 +75,7 @@ class Loop(Instruction):
         keys = sorted(live)
         if len(kept) == len(pairs) and len(keys) == len(self.outputs):
             return None
-        # Of what is carried only to be read behind the loop, the first has no reader within.
+        # Values carried only to be read behind the loop: the first has no reader within.
         body = self.body.within()
         body.values = list(self.body.values)
         rest = self.body.instructions[len(pairs) :]

@@ -222,7 +222,7 @@ def _can_loop(step: list[Instruction], n: int) -> bool:
     if n < LEAST_OF_WINDOWS and any(i.op == "conv" for i in step):
         return False
     for i in step:
-        # Of what all samples share only factors of products, whose gradients are added up.
+        # Values that all samples share are factors of products alone, whose gradients add up.
         shared = [v for v in i.inputs if v.shared]
         wide = len(i.inputs) > 2 and i.op == "product" and i.inputs[2].shape[0] > _WIDE
         if wide or not _core.OPS[i.op].loops or any(v.shared for v in i.outputs):

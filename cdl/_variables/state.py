@@ -40,7 +40,7 @@ class State(Operators):
         self.trainable = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """From a pickle, whose arrays may lie in memory that others read, too, as Ray's do."""
+        """Restore from a pickle; arrays in read-only memory, such as Ray's, are copied."""
         vars(self).update(state)
         if not self._array.flags.writeable:
             self._array = self._array.copy()

@@ -23,7 +23,7 @@ __all__ = ["decode_predictions", "preprocess_input"]
 
 _norm = functools.partial(common.norm, last=-1, epsilon=1e-3, momentum=0.999)
 _conv = functools.partial(layers.Conv2D, padding="same")
-# How much blocks widen, filters, kernel, stride, whether they weigh channels, and use hard swish.
+# Rows of blocks: expansion, filters, kernel, stride, squeeze-and-excitation, hard swish.
 _SMALL = [
     (1, 16, 3, 2, 1, 0),
     (72 / 16, 24, 3, 2, 0, 0),

@@ -25,7 +25,7 @@ from cdl._common import clock
 from cdl.distribution import ending
 from cdl.distribution.shared_block import SharedBlock
 
-# Of the header in front of the gradients of a step: the core writes FAULTS, each the sum of all
+# Places in the header in front of a step's gradients: the core writes FAULTS, each the sum of all
 # ranks' in the end. MARK and SQUARE are a number and its square: of equal ones n * SQUARE is MARK
 # squared.
 FAULTS, STOPS, FAULTY, MARK, SQUARE = range(5)

@@ -55,7 +55,7 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "pool": _pool,
 }
 
-# As formulas.HELPERS.
+# Functions of C by name, in the form of formulas.HELPERS.
 HELPERS = {
     "seen": """
 /* The place of an image that tap t of the window of place o of the map sees; -1 outside. An axis

@@ -297,5 +297,5 @@ static float bucketize(float x, size_t n, const float *bounds) {
 """,
 }
 HELPERS |= c_windows.HELPERS | c_integers.HELPERS
-# Which of these call others.
+# Helpers that call others, with those.
 CALLS = {"glu": ("sigmoid",), "attention": ("softmax",), **c_windows.CALLS}

@@ -86,7 +86,7 @@ class WithIntegers(Adaptable):
             )
         self.quantization_config = config
 
-    # How the weight is a matrix: of Dense it is one.
+    # Matrix form of the weight: that of Dense is a matrix as it is.
 
     def _shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the scales of a weight of that shape, without groups."""

@@ -80,7 +80,7 @@ class Lambda(Layer):
         self.mask = mask
         self.supports_masking = mask is not None
         self._output_shape = output_shape
-        # By shapes: why the function cannot be compiled, "" if it can.
+        # Reasons why the function cannot be compiled, by shapes; "" if it can.
         self._untraced_why: dict[Any, str] = {}
         self._tried: dict[Shape, Shape] = {}  # shapes of samples: of the input, of the result
         self._takes = set(_parameters(function))

@@ -226,7 +226,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         """The loss times `loss_scale_factor`."""
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
-    # How the weights learn: what the core reads
+    # Rows and arguments of weights that the core reads
 
     def row_of(self, variable: Variable) -> str:
         """The row of the core's table that updates a weight."""

@@ -31,7 +31,7 @@ class Slots:
         self.averages: dict[Variable, Variable] = {}
         self.accumulators: dict[Variable, Variable] = {}
         self._accumulated: int | None = None  # steps
-        # By name all that have been made: of rows that count no more, too.
+        # Slots that have been made, by name: those of rows that count no more, too.
         self._made: dict[Variable, dict[str, Variable]] = {each: {} for each in weights}
         self.follow(optimizer)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# As many as batch_size="auto" puts into one batch: sorting them costs less than one epoch.
+# Rows that batch_size="auto" puts into one batch: sorting them costs less than one epoch.
 _FEW = 200
 
 

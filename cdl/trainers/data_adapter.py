@@ -328,7 +328,7 @@ def _for_custom_loss(
     return Arrays(tuple(xs), tuple(ys), weights, nest)
 
 
-# How errors call the parts where there is one of each. Calls with one batch come this way, where
+# Names of the parts in errors where there is one of each. Calls with one batch come this way, where
 # a comprehension more shows in how long they take: so there is a path for one array here and there.
 _X, _Y = ["x"], ["y"]
 

@@ -428,7 +428,7 @@ def stream_iterator(
     first = checked(stream.peek())
     train_function = model._train_function(compiled, kind, first, first.samples)
     if stream.is_dataset and fresh:
-        # As Keras does, which first builds with one batch of an epoch of its own.
+        # Keras first builds with one batch of an epoch of its own, too.
         stream.end_epoch()
         stream.rewind()
 

@@ -124,7 +124,7 @@ class ExecutorCache:
         form = self._form(model, arrays, resolved)
         last = self._stepping.get(kind)
         train_function: TrainFunction | None = last
-        # Who computes metrics wants the outputs of all rows.
+        # Metrics need the outputs of all rows.
         shared = ranks.current() if with_metrics else None
         shared_key = (form.key, shared, ranks.manner())
         others = last is not None and last.resolved.losses is not resolved.losses

@@ -81,7 +81,7 @@ class Predictors:
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
         self._batch = self.program.batch_of_states  # which all batches must have; None: any
-        # How many rows one call of an executor may take without a look at batches.
+        # Rows that one call of an executor may take without a look at batches.
         self.at_once = range(1, MANY + 1)
         if self._batch is not None:
             self.at_once = range(self._batch, min(self._batch, FEW) + 1)

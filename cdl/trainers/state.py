@@ -97,7 +97,7 @@ class CompiledState(PartOfModel):
     _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
-    # Of the file that the model was loaded from, and its optimizer's step in that.
+    # Random state of the file that the model was loaded from, and its optimizer's step in that.
     _random_state: tuple[Kept, int] | None = None
 
     # Attributes of compilation and runs, which a call does not read.

@@ -57,7 +57,7 @@ def sentence(thing):
 
 
 def rows(home):
-    """For each class and function of a module: its names, and what it is."""
+    """The names and the first sentence of each class and function of a module."""
     found = {}
     for name in dir(home):
         thing = getattr(home, name)

@@ -264,7 +264,7 @@ def pick_backward(o, i):
 
 
 def along(i, x, places):
-    """Where each element of y is in x: indices of its blocks."""
+    """The index in x of each element of y, along the axis."""
     n = i.attributes["n"]
     places = places.reshape(*x.shape[:2], -1, x.shape[3]).astype(int)
     return np.where(places < 0, places + n, places)

@@ -156,7 +156,7 @@ def depthwise_conv_backward(o, i):
 
 
 def pooled(i):
-    """For each place of the result, the positions in its window along each axis."""
+    """The positions in the window of each place of the result, along each axis."""
     (x,), (y,) = i.inputs, i.outputs
     axes = []
     for n, out, numbers in zip(
@@ -215,7 +215,7 @@ def place(k, n, fill):
 
 
 def resampled(o, i):
-    """Of each place of the result: sample, place, parts of the image and what they count.
+    """The parts of the image that each place of the result reads: sample, place, parts.
 
     A part is an index of the image or None, its weight, and that weight's slope by each coordinate.
     """

@@ -68,7 +68,7 @@ for _name, _rows in ALWAYS.items():
         add("images", f"{_name} of parts {label(_options)}", parts(_name, _options))
 
 
-# In training, of ranges that are one number; what is drawn else, or has two outcomes, is in
+# Layers in training with ranges of one number; others, which draw or have two outcomes, are in
 # tests/layers/test_images.py.
 POINT = (0.3, 0.3)
 IN_TRAINING = {
