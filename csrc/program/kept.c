@@ -47,7 +47,7 @@ static struct blocks next_blocks(struct walk *walk, const struct cdl_trained *tr
                            cdl_blocks_before(trained->param, last)};
 }
 
-/* Whether the thread takes the next parameter as a whole: its middle lies in the share. */
+/* Does the thread take the next parameter as a whole? Its middle must lie in the share. */
 static bool next_tensor(struct walk *walk, const struct cdl_trained *trained,
                         const struct cdl_context *ctx) {
     const size_t middle = walk->passed + floats_of(trained) / 2;

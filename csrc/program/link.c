@@ -3,15 +3,15 @@
 
 #include "program/program.h"
 
-/* Whether a node can give input k a gradient. A value that only metrics read gets none. */
+/* Can a node give input k a gradient? A value that only metrics read gets none. */
 static bool can_give(const struct cdl_node *node, int k) {
     const bool has_one = (node->op->role == CDL_LOSS) || node->op->backward;
     if (node->op->gives && !node->op->gives(node, k)) return false;
     return has_one && !cdl_is_int(node->in[k]) && (k == 0 || node->op->all_inputs);
 }
 
-/* Whether an output of a node gets a gradient: from the caller, or from a later node that can give
- * one. A loss needs none. */
+/* Does an output of a node get a gradient, from the caller or from a later node that can give one?
+ * A loss needs none. */
 static bool gets_gradient(const struct cdl_node *node) {
     bool any = (node->op->role == CDL_LOSS);
     for (int o = 0; o < node->n_out; o++)
