@@ -190,7 +190,9 @@ def test_an_objective_is_the_weighted_mean_or_sum_of_a_value(shape, weights, red
         executor = _core.Executor(program.fused(), ROWS, threads=threads)
         executor.begin(arrays, ROWS)
         executor.test(1, 1e9)
-        np.testing.assert_allclose(executor.results(), oracle.results(), rtol=1e-6)
+        np.testing.assert_allclose(
+            executor.results(), oracle.results(), rtol=1e-6, atol=2e-6
+        )  # signs cancel
         assert executor.penalty()[0] == 0
 
 
