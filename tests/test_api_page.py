@@ -1,4 +1,4 @@
-"""docs/api.md has every public name, and says of it what its docstring says."""
+"""Every public name is in docs/api.md, with the first sentence of its docstring."""
 
 import importlib
 import inspect

@@ -203,7 +203,7 @@ IN_PLACE = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
 
 
 def build_in_place(tree: Path) -> str:
-    """Build as `make` does; what was told."""
+    """Build as `make` does; the output of the build."""
     return subprocess.run(IN_PLACE, cwd=tree, capture_output=True, text=True, check=True).stderr
 
 

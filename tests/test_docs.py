@@ -43,7 +43,7 @@ def pages_with_code():
 
 
 def run_page(path):
-    """Run the blocks in order, and compare the output shown behind one with what it printed."""
+    """Run the blocks in order, and compare each shown output with the printed one."""
     cdl.utils.clear_session()  # layers are numbered from the first one on
     names, printed, before = {"__name__": "__main__"}, "", ""
     for language, code, line in blocks(path.read_text()):

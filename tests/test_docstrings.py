@@ -1,4 +1,4 @@
-"""Every public name says what it does, what it takes and what it raises."""
+"""Docstrings describe every public name, its arguments and its errors."""
 
 import ast
 import importlib

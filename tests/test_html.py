@@ -9,7 +9,7 @@ import cdl
 
 
 class Parser(html.parser.HTMLParser):
-    """The texts of a piece of HTML whose tags are closed in order."""
+    """A parser of HTML: its texts, and an error for tags that are not closed in order."""
 
     def __init__(self, text):
         super().__init__()

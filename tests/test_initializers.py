@@ -1,4 +1,4 @@
-"""Initial values have the distribution that their name promises."""
+"""Initial values have the distribution of their initializer's formula."""
 
 import math
 

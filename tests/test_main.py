@@ -1,4 +1,4 @@
-"""`python -m cdl` as it is typed into a shell."""
+"""Commands of `python -m cdl`, as typed into a shell."""
 
 import re
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""An unknown name is told which known one was meant."""
+"""Unknown names: the error suggests the nearest known one."""
 
 import difflib
 import random

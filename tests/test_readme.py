@@ -1,4 +1,4 @@
-"""The Python in README.md runs as it stands, from top to bottom, and what it names is there."""
+"""The Python in README.md runs from top to bottom, and the names in it exist."""
 
 import operator
 import re

@@ -1,4 +1,4 @@
-"""Every public name is on a page of the reference, which says what it is and what it takes."""
+"""Every public name is on a page of the reference, with its description and arguments."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""Penalties have Keras's values and refuse what is no factor."""
+"""Penalties have Keras's values; wrong factors are refused."""
 
 import numpy as np
 import pytest

@@ -236,7 +236,7 @@ def test_a_repeated_one_goes_on_where_an_epoch_ended():
 
 
 class Seen(cdl.Model):
-    """A model that notes what its steps are given."""
+    """A model that records the arguments of its steps."""
 
     def __init__(self):
         super().__init__()

@@ -17,7 +17,7 @@ X = np.ones((8, 3), np.float32)
 
 @pytest.fixture
 def server():
-    """A server that keeps what it gets."""
+    """An HTTP server that records the requests it gets."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):

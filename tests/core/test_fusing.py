@@ -1,4 +1,4 @@
-"""Each rule of Program.fused(), by what it makes and by equal results."""
+"""Rules of Program.fused(): their instructions, and equal results."""
 
 import numpy as np
 import pytest

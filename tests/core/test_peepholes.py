@@ -13,7 +13,7 @@ ROWS = 20
 
 
 def by_hand(program, x, kernel, bias=None, kind=None):
-    """A dense layer as ops write it: a product, a sum with what is spread, a primitive."""
+    """A dense layer by ops: a product, a sum with a broadcast bias, a primitive."""
     y = ir_emit.product(program, x, program.param(kernel))
     if bias is not None:
         b = program.broadcast_batch(program.param(bias))

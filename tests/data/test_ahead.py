@@ -28,7 +28,7 @@ def passes(seconds):
 
 
 class Slow:
-    """Batches that take 2 ms; counts them, and remembers who made them."""
+    """A source of batches that take 2 ms; it counts them and records their threads."""
 
     def __init__(self):
         self.made = 0

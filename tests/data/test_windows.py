@@ -1,4 +1,4 @@
-"""Tables and arrays that are read in windows: what is read, in which order, and what it takes."""
+"""Tables and arrays that are read in windows: rows, their order, memory."""
 
 import subprocess
 import sys

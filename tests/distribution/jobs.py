@@ -11,7 +11,7 @@ LONGEST = 400  # seconds; a job that takes longer hangs, whatever else the machi
 
 
 def start(script, ranks, *arguments, **environment):
-    """Start a script on so many ranks; the Popen of its launcher, with text on both pipes.
+    """Start a script on a number of ranks; the Popen of its launcher, with text on both pipes.
 
     They have the cdl of this process, which may be another build than that of the tree.
     """

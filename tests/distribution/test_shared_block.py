@@ -10,7 +10,7 @@ from cdl.distribution.shared_block import SharedBlock
 
 
 def found_by_threads(size, floats):
-    """Blocks of so many ranks, each of which a thread of this process stands for."""
+    """Shared blocks of ranks, each of which is a thread of this process."""
     blocks = [SharedBlock(floats) for _ in range(size)]
     meeting, shelf = threading.Barrier(size, timeout=60), {}
 

@@ -1,4 +1,4 @@
-"""Runs the cases on real Keras and keeps what it gave.
+"""Record the results of the cases on real Keras.
 
     python tests/golden/record.py            records all areas into recorded/
     python tests/golden/record.py --diff     shows what differs from the files, writes nothing

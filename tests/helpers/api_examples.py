@@ -65,7 +65,7 @@ def differences(example: str, name: str) -> str:
 
 
 def written(example: str, name: str) -> str:
-    """An example with what it prints; results that it shows well enough stay as they are."""
+    """An example with its printed results; those that are shown well enough stay."""
     text = ""
     for statement, got in printed(example, name):
         first, *rest = statement.source.rstrip("\n").split("\n")

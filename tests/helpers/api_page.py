@@ -1,4 +1,4 @@
-"""docs/api.md, made from the docstrings: every public name of cdl, and what it is.
+"""Generator of docs/api.md: every public name of cdl with the first sentence of its docstring.
 
 python tests/helpers/api_page.py  # the tests fail where it is not what the code says
 """

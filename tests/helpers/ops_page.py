@@ -1,4 +1,4 @@
-"""docs/ops.md, made from the tables: of functions of `cdl.ops`, primitives, core ops.
+"""Generator of docs/ops.md from the tables: functions of `cdl.ops`, primitives, core ops.
 
     python tests/helpers/ops_page.py  # the tests fail where it is not what the tables say
 
@@ -143,7 +143,7 @@ def primitive_rows():
 
 
 def op_rows():
-    """The core's ops, as ops.def describes them, and who gets a gradient."""
+    """Rows of the core's ops, as ops.def describes them, and the operands that get a gradient."""
     text = (ROOT / "csrc" / "ops" / "ops.def").read_text()
     told = {}
     for name, strings in re.findall(r"^OP\((\w+),((?:\s*\"[^\"]*\",?)+)\)", text, re.MULTILINE):

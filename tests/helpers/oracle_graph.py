@@ -1,4 +1,4 @@
-"""The formulas of the ops around values that all samples share, for the oracle.
+"""Formulas of ops around values that all samples share, for the oracle.
 
 A shared value has no batch axis: its array has the value's own shape.
 """

@@ -33,7 +33,7 @@ class Window:
         self.margin = np.maximum(self.before, 0)
 
     def around(self, image, value=0.0):
-        """The image with a margin, (samples, axes, columns)."""
+        """The image with a margin of one value, (samples, axes, columns)."""
         margins = [(0, 0), *zip(self.margin, self.after, strict=True), (0, 0)]
         return np.pad(image, margins, constant_values=value)
 
@@ -204,7 +204,7 @@ FILLS = ("constant", "nearest", "wrap", "mirror", "reflect")
 
 
 def place(k, n, fill):
-    """The place that stands for one along an axis of n, or None."""
+    """The place inside that a place along an axis of n is read from, or None."""
     turned = {"wrap": n, "mirror": max(2 * n - 2, 1), "reflect": 2 * n}
     if 0 <= k < n or fill == "constant":
         return k if 0 <= k < n else None

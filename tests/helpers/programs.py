@@ -19,7 +19,7 @@ WIDTHS = (1, 2, 3, 7, 16, 17, 31, 63, 64, 65, 100, 129, 257)  # round the regist
 
 
 def weight(values, matrix=None):
-    """A weight of these values; two axes or more make it the factor of a product, if not told."""
+    """A weight of these values; by default two axes or more make it the factor of a product."""
     values = np.asarray(values, np.float32)
     matrix = values.ndim > 1 if matrix is None else matrix
     return Variable(values.shape, lambda shape: values, matrix=matrix)

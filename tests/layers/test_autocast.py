@@ -1,4 +1,4 @@
-"""Layers that compute in bfloat16 and float16: what is cast, and what comes out."""
+"""Layers that compute in bfloat16 and float16: casts of inputs, dtypes of outputs."""
 
 import ml_dtypes
 import numpy as np

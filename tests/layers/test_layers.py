@@ -1,4 +1,4 @@
-"""Layers of arrays: weights, shapes, configurations, and what is refused."""
+"""Layers of arrays: weights, shapes, configurations, errors."""
 
 import numpy as np
 import pytest

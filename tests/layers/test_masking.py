@@ -1,4 +1,4 @@
-"""Masks: who makes them, who hands them on, and what they leave out."""
+"""Masks: layers that make them, pass them on and use them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Masks that a user's functions make, are told, or meet in losses."""
+"""Masks from a user's functions, from arguments, and in losses."""
 
 import numpy as np
 import pytest

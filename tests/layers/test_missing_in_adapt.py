@@ -1,4 +1,4 @@
-"""Missing values where layers learn: NaN is left out and told of, infinity refused."""
+"""Missing values in `adapt`: NaN is left out with a warning, infinity refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Layers of the user's own: what `add_weight`, `build` and configs do for them."""
+"""Layers of the user's own: `add_weight`, `build` and configs."""
 
 import numpy as np
 import pytest

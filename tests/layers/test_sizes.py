@@ -1,4 +1,4 @@
-"""Sizes that no machine has are refused by the name of the argument, where a layer is made."""
+"""Sizes beyond any memory are refused by the name of the argument, where a layer is made."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Losses of arrays: values, ranks, reductions, weights, and what is refused."""
+"""Losses of arrays: values, ranks, reductions, weights, errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Metrics of arrays: values, weights, states, and what a name stands for."""
+"""Metrics of arrays: values, weights, states, identifiers."""
 
 from functools import partial
 

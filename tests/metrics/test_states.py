@@ -111,7 +111,7 @@ def test_one_that_knows_no_weights_is_compiled_where_there_are_none():
 
 
 class Keeps(Hits):
-    """Keeps what it has seen, which only Python can."""
+    """A metric with a list of all values, which only Python can hold."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Graphs that cannot be: what is said of them; nothing stays behind."""
+"""Invalid graphs: their errors, after which nothing is left behind."""
 
 import traceback
 

@@ -1,4 +1,4 @@
-"""Frames whose columns are not those of the training are told of, once."""
+"""Frames with other columns than in training: one warning."""
 
 import copy
 import pickle

@@ -87,7 +87,7 @@ class Sparse(Layer):
 
 
 class Adding(cdl.Model):
-    """The loss of compile and half of what layers add."""
+    """A model whose loss is the mean squared error and half of the layers' losses."""
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return ops.mean(ops.square(y - y_pred)) + 0.5 * sum(self.losses)

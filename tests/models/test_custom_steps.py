@@ -28,7 +28,7 @@ def fit(model, *args, **options):
 
 
 class Noting(Sequential):
-    """Notes what its steps are given."""
+    """A model that records the arguments of its steps."""
 
     seen = ()
 

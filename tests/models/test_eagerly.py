@@ -22,7 +22,7 @@ def nothing_seen():
 
 
 def see(what, *arrays):
-    """Note arrays; symbolic tensors are of no use to who debugs."""
+    """Record arrays; symbolic tensors are of no use in a debugger."""
     if all(isinstance(each, np.ndarray) for each in arrays):
         SEEN.append((what, *(each.copy() for each in arrays)))
 

@@ -1,4 +1,4 @@
-"""Function and Operation: graphs to call, and what stands in them."""
+"""Function and Operation: calls of graphs, and the operations in them."""
 
 import numpy as np
 import pytest

@@ -108,7 +108,7 @@ def summed():
 
 @cdl.saving.register_keras_serializable("optional inputs")
 class Summed(cdl.layers.Layer):
-    """The sum of what is there."""
+    """The sum of the inputs that are not None."""
 
     def call(self, a, b=None):
         return a if b is None else a + b

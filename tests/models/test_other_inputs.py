@@ -1,4 +1,4 @@
-"""Inputs that are not nested or sized as the model's: what is taken, warned of and refused."""
+"""Inputs in another nesting or size than the model's: accepted, warned of or refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Models of several inputs and outputs: what is said of wrong data, and the rest
+"""Models of several inputs and outputs: errors of data, losses and metrics by output.
 that is not compared with Keras (tests/golden/cases/several.py)."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Models that learn from texts and are asked texts: layers of texts run ahead of the program."""
+"""Models with texts as inputs: layers of texts run ahead of the program."""
 
 import copy
 import os

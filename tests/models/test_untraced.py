@@ -19,7 +19,7 @@ X, VALUES, LABELS, ONE_HOT = data(20)
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
-    """Nothing has been told of before."""
+    """No code has been warned of before."""
     monkeypatch.setattr("cdl._tracing.untraced._told", {})
 
 

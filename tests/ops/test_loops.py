@@ -18,7 +18,7 @@ Y = np.random.default_rng(2).normal(size=(21, 2)).astype(np.float32)
 
 
 class Cell(layers.Layer):
-    """A cell of the user's: what it adds is by keyword.
+    """A cell of the user's with a keyword argument.
 
     Args:
         units: of its state.
@@ -103,7 +103,7 @@ OPTIONS = (
 
 
 def net_of(make, mask=False, shape=(STEPS, 3)):
-    """A net around layers that `make` gives; with masks if asked."""
+    """A net around the layers that `make` returns, with masks if asked."""
     cdl.utils.set_random_seed(1)
     x = cdl.Input(shape)
     h = layers.Masking()(x) if mask else x
@@ -158,7 +158,7 @@ def test_stacked_cells_run_in_one_loop(monkeypatch):
 
 
 class Scanned(layers.Layer):
-    """A scan that captures what is around it, with numbers as states and as elements."""
+    """A scan that captures values around it, with numbers as states and as elements."""
 
     def build(self, input_shape):
         self.w = self.add_weight((3, 3), "orthogonal")

@@ -1,4 +1,4 @@
-"""`ops.scan` in traced code: its step is recorded once, and gives what it gives on arrays."""
+"""`ops.scan` in traced code: its step is recorded once, with the results of arrays."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""MultiOptimizer: what is not compared with Keras (tests/golden/cases/multi_optimizer.py)."""
+"""MultiOptimizer beyond the comparison with Keras (tests/golden/cases/multi_optimizer.py)."""
 
 import copy
 import pickle

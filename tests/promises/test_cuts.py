@@ -1,4 +1,4 @@
-"""Every layer learns the same bits however a run is cut: by an epoch, by a batch, by who is asked.
+"""Every layer learns equal bits however a run is cut: by epoch, by batch, by callbacks.
 
 Weights change within a run, so whatever the core makes of them is made again when they do: packed
 kernels, folded statistics, rounded copies. Each layer stands between two that learn, as it trains,

@@ -1,4 +1,4 @@
-"""Files that no library wrote: damaged, lying, or made to harm who opens them.
+"""Files that no library wrote: damaged, inconsistent, or malicious.
 
 Each function of a table writes one, and the table has the error that it must get. All start from
 one small model, saved by cdl.

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever happens to who writes it."""
+"""Atomic writes: a file is the old one or the new one, whatever happens to its writer."""
 
 import errno
 import os

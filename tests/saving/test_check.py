@@ -81,7 +81,7 @@ def test_any_byte_of_a_keras_file_that_flips_is_found(tmp_path):
 
 @cdl.saving.register_keras_serializable()
 class Never(cdl.initializers.Initializer):
-    """Initial values that nobody may ask for."""
+    """An initializer that must not be called."""
 
     allowed = True
 

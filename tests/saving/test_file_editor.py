@@ -1,4 +1,4 @@
-"""KerasFileEditor: what it shows of a file, changes in it, and refuses."""
+"""KerasFileEditor: display of a file, changes, errors."""
 
 import numpy as np
 import pytest

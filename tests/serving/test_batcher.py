@@ -1,4 +1,4 @@
-"""`cdl.serving.Batcher`: many threads ask, few calls answer, and each gets what is its own."""
+"""`cdl.serving.Batcher`: requests of many threads in few calls, each with its own answer."""
 
 import asyncio
 import os

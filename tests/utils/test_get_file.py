@@ -1,4 +1,4 @@
-"""`get_file`: where what it loads is kept, and what becomes of a download that is cut off."""
+"""`get_file`: the cache folder, and downloads that are cut off."""
 
 import gzip
 import http.server

@@ -87,7 +87,7 @@ def of_ones_own(k):
 
 @case("listing")
 def models_within(k):
-    """A model within another one counts for itself."""
+    """A compiled model with metrics of its own within another one."""
     inner = mlp(k, last=None)
     inner.compile("sgd", "mse", metrics=["mae"])
     x = k.Input((4,))

@@ -1,4 +1,4 @@
-"""Every layer on inputs with open axes: symbolic shapes, errors, and what it gives at two sizes."""
+"""Every layer on inputs with open axes: symbolic shapes, errors, and outputs at two sizes."""
 
 import numpy as np
 from nets import numbers, state_weights

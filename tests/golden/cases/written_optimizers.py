@@ -1,4 +1,4 @@
-"""Optimizers of one's own, in Python, with what stands around a step."""
+"""Optimizers of one's own, in Python, with clipping, decay and averages around their steps."""
 
 import numpy as np
 from nets import numbers, state_weights
