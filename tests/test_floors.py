@@ -327,7 +327,7 @@ def test_c_has_no_intrinsics():
 
 @pytest.mark.parametrize("room", ["learn", "products", "program", "ops/op.h"])
 def test_c_comments_begin_with_their_subject(room):
-    """But not yet those of the other rooms: a comment's noun is in its first words."""
+    """Rooms that are done so far; a comment's noun is in its first words."""
     clause = r"/\*\s*(?:\w+\.[ch] - )?(What|The same|As|Likewise|Whether|Where|Who|Of|From)\b[^\n]*"
     files = [path for path in C if path.relative_to(CSRC).as_posix().startswith(room)]
     found = [m.group() for path in files for m in re.finditer(clause, path.read_text())]
