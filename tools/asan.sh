@@ -18,8 +18,12 @@ left_out=(
     tests/site
     # guides, examples, benchmarks and large models: more of the same calls, for minutes
     tests/test_{applications,benchmarks,docs,doctests,examples,readme}.py
+    tests/over_time
+    tests/promises/test_machines.py
     # work of other processes: commands, compilers of exported C, workers of joblib and Dask, jobs that are killed
-    tests/test_{main,scripts}.py
+    tests/test_{main,scripts,source_folder}.py
+    # names of TensorFlow and of Keras 2 for scripts, which call what all tests call
+    tests/test_{legacy_names,tape,tensorflow,tensorflow_data,tensorflow_names,tensorflow_sources}.py
     tests/export/test_{c,integers}.py
     tests/distribution/test_{api,endings}.py
     tests/estimators/test_{sweeps,with_scikit_learn}.py
