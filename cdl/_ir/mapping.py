@@ -96,20 +96,23 @@ def merge(program: Rewriter) -> None:
             program.instructions.remove(i)
 
 
-def read_repeated(program: Rewriter) -> None:
-    """Let maps read the input of a broadcast directly, where it repeats whole lines."""
+def read_repeated(program: Rewriter) -> bool:
+    """Maps read what a broadcast repeats, where it repeats each line as often as it needs.
+
+    Returns:
+        Whether any does, so that the broadcast may be dead.
+    """
+    found = False
     for i in program.instructions.of("map"):
-        (y,) = i.outputs
         sources = [_repeated(program, v) for v in i.inputs]
         if all(sources):  # one operand has the shape of the result
             sources[0] = None
         inputs = [s or v for s, v in zip(sources, i.inputs, strict=True)]
-        if any(sources) and y.dtype == "float32" and len(set(map(id, inputs))) == len(inputs):
+        is_float32 = i.outputs[0].dtype == "float32"
+        if any(sources) and is_float32 and len(set(map(id, inputs))) == len(inputs):
             program.swap(i, i.reading(inputs))
-    for i in program.instructions.of("broadcast"):
-        (y,) = i.outputs
-        if not program.users(y) and y not in program.outputs and y not in program.external_grads:
-            program.instructions.remove(i)
+            found = True
+    return found
 
 
 def _repeated(program: Rewriter, value: Value) -> Value | None:

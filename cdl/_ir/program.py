@@ -482,7 +482,8 @@ class Program:
             program.remove("assign", "objective")
         program.simplify(training)
         rounding.apply(program)
-        mapping.read_repeated(program)
+        if mapping.read_repeated(program):
+            program.cut_dead(training)
         if training:
             program.fork_values()
         return program.result()

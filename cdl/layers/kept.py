@@ -188,11 +188,15 @@ class Watch:
     """
 
     def __init__(self, layer: Layer) -> None:
-        self._seen = attributes_set()
+        now = attributes_set()
         self._layer = weakref.ref(layer)
         self._snapshot = Snapshot(layer)
         self._inside = self._snapshot.of_users()
-        self.steady = -1 if self._inside else self._seen
+        self._held_at(now)
+
+    def _held_at(self, count: int) -> None:
+        self._seen = count
+        self.steady = -1 if self._inside else count
 
     def holds(self) -> bool:
         """Whether the layers still have the same attributes."""
@@ -205,8 +209,7 @@ class Watch:
         layer = self._layer()
         if layer is None or not self._snapshot.holds(layer):
             return False
-        self._seen = now
-        self.steady = -1 if self._inside else now
+        self._held_at(now)
         return True
 
 
