@@ -7,6 +7,7 @@ some, and the columns of an op whose statistics are known.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,17 +104,16 @@ def unfolded(program: Program) -> Program:
 
 def _folded(i: Instruction) -> tuple[Any, Any]:
     """Folded weights: W f and (b - mean) f + beta, with f = gamma / sqrt(variance + epsilon)."""
-    given: list[Any] = [None if w is None else w.numpy().astype(np.float64) for w in i.params]
-    kernel, bias, gamma, beta, mean, variance = given
-    factor = np.reshape(1.0 if gamma is None else gamma, -1) / np.sqrt(variance + i.data[0])
-    rows = kernel.reshape(-1, len(mean)) if i.op == "depthwise_conv" else kernel
+    first, mean_of = i.params[0], i.params[4]
+    assert first is not None and mean_of is not None
+    kernel, width = first.numpy().astype(np.float64), mean_of.shape[0]
+    mean, factor, shift = _by_moving_statistics(i.params[2:6], i.data[0], width)
+    rows = kernel.reshape(-1, width) if i.op == "depthwise_conv" else kernel
     by_column = factor[:, None] if i.op == "conv_transpose" else factor
-    shift = 0.0 if beta is None else beta
-    first, named = i.params[0], next(w for w in (i.params[1], *i.params[3:]) if w is not None)
-    assert first is not None
+    named = next(w for w in (i.params[1], *i.params[3:]) if w is not None)
     return (
         Folded(first.path, (rows * by_column).reshape(kernel.shape)),
-        Folded(named.path, ((0.0 if bias is None else bias) - mean) * factor + shift),
+        Folded(named.path, (_column(i.params[1], 0.0, width) - mean) * factor + shift),
     )
 
 
@@ -223,23 +223,31 @@ def steps(i: Instruction) -> list[int]:
 
 def inference_scale(i: Instruction, width: int) -> tuple[NDArray[Any], ...]:
     """Center, scale and shift by column of an op that is ``(x - center) scale + shift``."""
-    values: list[Any] = [None if each is None else each.numpy().reshape(-1) for each in i.params]
-
-    def column(value: Any, otherwise: float) -> NDArray[np.float64]:
-        given = otherwise if value is None else np.asarray(value, np.float64)
-        return np.broadcast_to(np.asarray(given, np.float64), (width,))
-
     if i.op == "affine":
-        return column(values[0], 0.0), column(values[1], 1.0), column(values[2], 0.0)
+        center, scale, shift = i.params
+        return _column(center, 0.0, width), _column(scale, 1.0, width), _column(shift, 0.0, width)
     if i.op == "feature_norm":
-        mean = column(values[0], 0.0)
-        deviation = np.maximum(np.sqrt(column(values[1], 1.0)), 1e-7)
+        mean = _column(i.params[0], 0.0, width)
+        deviation = np.maximum(np.sqrt(_column(i.params[1], 1.0, width)), 1e-7)
         if i.attributes["invert"]:
-            return column(None, 0.0), deviation, mean
-        return mean, 1.0 / deviation, column(None, 0.0)
-    gamma, beta, center, variance = values[:4]
-    root = np.sqrt(column(variance, 1.0) + float(np.float32(i.attributes["epsilon"])))
-    return column(center, 0.0), column(gamma, 1.0) / root, column(beta, 0.0)
+            return _column(None, 0.0, width), deviation, mean
+        return mean, 1.0 / deviation, _column(None, 0.0, width)
+    return _by_moving_statistics(i.params[:4], i.attributes["epsilon"], width)
+
+
+def _by_moving_statistics(
+    weights: Sequence[Any], epsilon: float, width: int
+) -> tuple[NDArray[Any], ...]:
+    """Center, scale and shift of a batch normalization by gamma, beta, mean and variance."""
+    gamma, beta, mean, variance = weights
+    root = np.sqrt(_column(variance, 1.0, width) + float(np.float32(epsilon)))
+    return _column(mean, 0.0, width), _column(gamma, 1.0, width) / root, _column(beta, 0.0, width)
+
+
+def _column(weight: Any, otherwise: float, width: int) -> NDArray[np.float64]:
+    """Numbers of a weight by column, or the number that stands for a missing one."""
+    given = otherwise if weight is None else weight.numpy().reshape(-1)
+    return np.broadcast_to(np.asarray(given, np.float64), (width,))
 
 
 class Recurrent:
