@@ -91,12 +91,14 @@ def interruptible():
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_interrupt_stops_a_job_that_is_still_looking_at_its_data():
+@pytest.mark.parametrize("verbose", [0, 1])
+@pytest.mark.parametrize("hears", [threading.main_thread, threading.current_thread])
+def test_interrupt_stops_a_job_that_is_still_looking_at_its_data(hears, verbose):
     class Slow:
         """Data that are there once Ctrl-C has been heard."""
 
         def __array__(self, dtype=None, copy=None):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            signal.pthread_kill(hears().ident, signal.SIGINT)
             for _ in range(30_000):
                 if net.stop_training:
                     break
@@ -105,7 +107,7 @@ def test_interrupt_stops_a_job_that_is_still_looking_at_its_data():
 
     net = model(0)
     with pytest.raises(KeyboardInterrupt):
-        cdl.train_many([(net, Slow(), Y)], workers=1, epochs=50, batch_size=50)
+        cdl.train_many([(net, Slow(), Y)], workers=1, verbose=verbose, epochs=50, batch_size=50)
     assert net.optimizer.iterations <= 2
     net.fit(X, Y, epochs=3, batch_size=50, verbose=0)  # what has stopped may be trained on
     assert net.optimizer.iterations >= 6

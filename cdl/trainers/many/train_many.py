@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,11 +25,14 @@ from cdl.utils.job import job
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from queue import SimpleQueue
 
     from cdl.callbacks import History
     from cdl.models.model import Model
 
 _SEEDS = 2**32
+_HEARS = 0.5
+"""Seconds within which a waiting main thread hears a Ctrl-C that did not wake it."""
 
 
 def train_many(
@@ -138,7 +142,7 @@ def _by_threads(
     on_done: Callable[[int, Any, Any], object] | None,
 ) -> list[History]:
     """Run the jobs on threads of this process."""
-    from concurrent.futures import ThreadPoolExecutor, wait
+    from concurrent.futures import ThreadPoolExecutor
     from queue import SimpleQueue
 
     begin, halt, core = threading.Event(), threading.Event(), core_seed()
@@ -155,13 +159,13 @@ def _by_threads(
                 _report_each(futures, ended)
                 begin.set()  # all are there: the pool does not join a thread whose start is cut off
                 for _ in futures:
-                    number = ended.get()
+                    number = _next(ended)
                     history = None if futures[number].exception() else futures[number].result()
                     progress.ended(history)
                     if on_done is not None and history is not None:
                         on_done(number, calls[number][0], history)
             begin.set()
-            wait(futures)  # this thread would take turns with the others if it woke for each
+            _await(futures)
         except BaseException:  # Ctrl-C: what has not begun does not begin
             halt.set()  # before the flags, which a fit that begins takes back
             begin.set()
@@ -171,6 +175,27 @@ def _by_threads(
             raise
     raise_first([future.exception() for future in futures])
     return cast("list[History]", [future.result() for future in futures])
+
+
+def _await(futures: Sequence[Future[Any]]) -> None:
+    """Wait until all jobs have ended, in one sleep for all: each waking takes a worker's turn.
+
+    Python runs the handler of Ctrl-C in the main thread once that wakes, and a signal that came
+    just before the sleep, or to another thread, does not wake it: hence `_HEARS`.
+    """
+    from concurrent.futures import wait
+
+    while wait(futures, _HEARS).not_done:
+        pass
+
+
+def _next(ended: SimpleQueue[int]) -> int:
+    """Number of the next job that ends; Ctrl-C is heard as in `_await`."""
+    from queue import Empty
+
+    while True:
+        with suppress(Empty):
+            return ended.get(timeout=_HEARS)
 
 
 def _report_each(futures: Sequence[Future[Any]], ended: Any) -> None:
