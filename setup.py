@@ -263,6 +263,20 @@ def binding_as_c(ext: Extension, folder: Path) -> str:
     return made
 
 
+def read_by(source: str) -> list[str]:
+    """A C file and all files of csrc/ that it includes, by way of others too."""
+    read, unread = set(), {source}
+    while unread:
+        path = unread.pop()
+        read.add(path)
+        text = Path(path).read_text(encoding="utf-8")
+        beside = Path(path).parent
+        for name in re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.MULTILINE):
+            places = (os.path.normpath(each / name) for each in (beside, Path("csrc")))
+            unread.update({place for place in places if os.path.exists(place)} - read)
+    return sorted(read)
+
+
 class Progress:
     """Shows on stderr how many files are compiled: in one line of a terminal, in ten of a log."""
 
@@ -297,8 +311,7 @@ def compile_stale(
     _, objects, _, defines, build = compiler._setup_compile(
         output_dir, macros, include_dirs, sources, None, None
     )
-    shared = digest([*HEADERS, __file__])
-    parts = {item: digest([source], shared) for item, (source, _) in build.items()}
+    parts = {item: digest([*read_by(source), __file__]) for item, (source, _) in build.items()}
     stale = [item for item in build if is_stale(item, parts[item])]
     if not stale:
         return objects
