@@ -317,21 +317,29 @@ def test_answer_comes_within_100_ms(call):
     def answer(number, frame):
         raise KeyboardInterrupt
 
-    model, late = compiled(), 1.0
+    model = compiled()
+
+    def late():
+        start = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, 0.3)
+        try:
+            if call == "fit":
+                model.fit(X, Y, batch_size=8, epochs=10_000, verbose=0)
+            for _ in range(10_000):
+                model.evaluate(X, Y, 8, 0) if call == "evaluate" else model.predict(X, 8, 0)
+        except KeyboardInterrupt:
+            return time.process_time() - start - 0.3
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        return 1.0
+
     before = signal.signal(signal.SIGPROF, answer)
-    start = time.process_time()
-    signal.setitimer(signal.ITIMER_PROF, 0.3)
     try:
-        if call == "fit":
-            model.fit(X, Y, batch_size=8, epochs=10_000, verbose=0)
-        for _ in range(10_000):
-            model.evaluate(X, Y, 8, 0) if call == "evaluate" else model.predict(X, 8, 0)
-    except KeyboardInterrupt:
-        late = time.process_time() - start - 0.3
+        # The host of a virtual machine takes time that counts as work of the process.
+        least = min(late() for _ in range(3))
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
-    assert late < 0.1
+    assert least < 0.1
 
 
 class Tripwire:
