@@ -6,19 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cdl import regularizers
+from cdl._common.overriding import overrides
 from cdl._common.validation import flag, positive_int
-from cdl._tracing.keras_tensor import KerasTensor
 from cdl.layers.activations.softmax import Softmax
-from cdl.layers.attention import visible
-from cdl.layers.attention.dropped import attend
 from cdl.layers.attention.projections import (
     ProjectedAttention,
-    gated,
 )
 from cdl.layers.layer import registry
 from cdl.layers.regularization.dropout import Dropout
-from cdl.ops.nn.attention import dot_product_attention
-from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.contractions import einsum
 from cdl.ops.numpy.joining import repeat
 from cdl.random import checked_seed
@@ -158,52 +153,15 @@ class GroupQueryAttention(ProjectedAttention):
             (None, None, queries, self.head_dim),
         )
 
-    def call(
-        self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        """Attention result; with `return_attention_scores` the weights of all heads too.
-
-        These are those before dropout, of shape (batch, heads of queries, queries, keys).
-        """
-        self._return_attention_scores = return_attention_scores
-        key = value if key is None else key
-        masks = (query_mask, value_mask, key_mask, attention_mask, self.sliding_window)
-        ours = type(self)._compute_attention is GroupQueryAttention._compute_attention
-        causal_only = use_causal_mask and ours and all(mask is None for mask in masks)
-        mask = None
-        if not causal_only:
-            mask = self._compute_attention_mask(
-                query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
-            )
-        gate = self._gate_dense(query) if self.use_gate else None
-        query, key, value = self._query_dense(query), self._key_dense(key), self._value_dense(value)
-        if not self._is_fused(query) or not ours:
+    def _by_heads(self, query: Any, key: Any, value: Any, wants_scores: bool) -> tuple[Any, ...]:
+        """Projected query, key and value; each head of keys for all queries of its group."""
+        self._return_attention_scores = wants_scores
+        query, key, value = super()._by_heads(query, key, value, wants_scores)
+        shares = self.dropout == 0 and not wants_scores and len(query.shape) == 4
+        if not shares or overrides(type(self), "_compute_attention"):
             key = repeat(key, self.num_repeats, axis=2)
             value = repeat(value, self.num_repeats, axis=2)
-        more = {"use_causal_mask": True} if causal_only else {}
-        result, scores = self._compute_attention(
-            query, key, value, attention_mask=mask, training=training, **more
-        )
-        result = self._output_dense(gated(result, gate))
-        return (result, scores) if return_attention_scores else result
-
-    def _is_fused(self, query: Any) -> bool:
-        return self.dropout == 0 and not self._return_attention_scores and len(query.shape) == 4
-
-    def _masked_softmax(self, scores: Any, attention_mask: Any = None) -> Any:
-        """The weights of keys that a query sees; 0 for all others, and without any."""
-        mask = visible.with_axes(attention_mask, len(scores.shape), -3)
-        return self._softmax(scores, mask=mask)
+        return query, key, value
 
     def _compute_attention(
         self,
@@ -224,44 +182,12 @@ class GroupQueryAttention(ProjectedAttention):
             training: whether dropout drops.
             use_causal_mask: whether keys behind the query's own place are hidden.
         """
-        if self._flash_attention and self._return_attention_scores:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: return_attention_scores must be False with "
-                "flash_attention, which never has them"
-            )
-        if self._is_fused(query):
-            result = dot_product_attention(
-                query,
-                key,
-                value,
-                mask=visible.with_axes(attention_mask, 4, -3),
-                scale=self._inverse_sqrt_head_dim,
-                is_causal=use_causal_mask,
-            )
-            return result, None
-        plain = type(self)._masked_softmax is GroupQueryAttention._masked_softmax
-        if plain and not self._return_attention_scores and len(query.shape) == 4:
-            mask = visible.with_axes(attention_mask, 4, -3)
-            found = attend(
-                self._dropout_layer,
-                query,
-                key,
-                value,
-                mask,
-                self._inverse_sqrt_head_dim,
-                use_causal_mask,
-                training,
-            )
-            if found is not None:
-                return found, None
-        if use_causal_mask:
-            earlier = visible.causal(query.shape[1], value.shape[1])
-            attention_mask = visible.joined(attention_mask, earlier)
-        query = multiply(query, self._inverse_sqrt_head_dim)
-        scores = einsum(self._dot_product_equation, query, key)
-        scores = self._masked_softmax(scores, attention_mask)
-        kept = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
-        return einsum(self._combine_equation, kept, value), scores
+        heads, scale = (query, key, value), self._inverse_sqrt_head_dim
+        shown = attention_mask, use_causal_mask
+        return self._attend(heads, scale, *shown, training, self._return_attention_scores)
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        return einsum(self._dot_product_equation, query, key)
 
     def compute_output_shape(
         self, query_shape: Any, value_shape: Any, key_shape: Any = None
@@ -285,30 +211,8 @@ class GroupQueryAttention(ProjectedAttention):
             )
         return tuple(query_shape)
 
-    def compute_output_spec(
-        self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        """Symbolic tensors like the outputs, for symbolic inputs."""
-        del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
-        key_shape = None if key is None else key.shape
-        shape = self.compute_output_shape(query.shape, value.shape, key_shape)
-        result = KerasTensor(shape, self.compute_dtype)
-        if not return_attention_scores:
-            return result
-        steps = query.shape[1], value.shape[1]
-        return result, KerasTensor(
-            (query.shape[0], self.num_query_heads, *steps), self.compute_dtype
-        )
+    def _scores_shape(self, query_shape: Any, value_shape: Any) -> Shape:
+        return (query_shape[0], self.num_query_heads, query_shape[1], value_shape[1])
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, without `flash_attention`."""

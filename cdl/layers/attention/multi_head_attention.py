@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.validation import axes, flag, positive_int, several
-from cdl._tracing.keras_tensor import KerasTensor
 from cdl.layers.activations.softmax import Softmax
-from cdl.layers.attention import visible
-from cdl.layers.attention.dropped import attend
 from cdl.layers.attention.projections import (
     ProjectedAttention,
     attending,
-    gated,
     projecting,
 )
 from cdl.layers.layer import registry
 from cdl.layers.regularization.dropout import Dropout
-from cdl.ops.nn.attention import dot_product_attention
-from cdl.ops.numpy.arithmetic import multiply
 from cdl.ops.numpy.contractions import einsum
 from cdl.random import checked_seed
 
@@ -90,6 +84,7 @@ class MultiHeadAttention(ProjectedAttention):
         "_query_dense", "_key_dense", "_gate_dense", "_value_dense", "_softmax", "_dropout_layer",
         "_output_dense",
     )  # fmt: skip
+    _is_told = True
     _file_parts = ("query_dense", "key_dense", "value_dense", "output_dense", "_gate_dense")
 
     def __init__(
@@ -254,47 +249,6 @@ class MultiHeadAttention(ProjectedAttention):
         self._softmax = Softmax(axis=axes, dtype=self.dtype_policy)
         self._dropout_layer = Dropout(self._dropout, seed=self.seed, dtype=self.dtype_policy)
 
-    def call(
-        self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        """Attention result; with `return_attention_scores` the weights of all heads too.
-
-        These are those before dropout, of shape (batch, heads, queries, keys).
-        """
-        key = value if key is None else key
-        masks = (query_mask, value_mask, key_mask, attention_mask, self._sliding_window)
-        ours = type(self)._compute_attention is MultiHeadAttention._compute_attention
-        causal_only = use_causal_mask and ours and all(mask is None for mask in masks)
-        mask = None
-        if not causal_only:
-            mask = self._compute_attention_mask(
-                query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
-            )
-        gate = self._gate_dense(query) if self._use_gate else None
-        heads = self._query_dense(query), self._key_dense(key), self._value_dense(value)
-        more = {"use_causal_mask": True} if causal_only else {}
-        result, scores = self._compute_attention(
-            *heads, mask, training, return_attention_scores, **more
-        )
-        result = self._output_dense(gated(result, gate))
-        return (result, scores) if return_attention_scores else result
-
-    def _masked_softmax(self, attention_scores: Any, attention_mask: Any = None) -> Any:
-        """The weights of keys that a query sees; 0 for all others, and without any."""
-        at = -len(self._attention_axes or ()) * 2 - 1
-        mask = visible.with_axes(attention_mask, len(attention_scores.shape), at)
-        return self._softmax(attention_scores, mask=mask)
-
     def _compute_attention(
         self,
         query: Any,
@@ -316,45 +270,12 @@ class MultiHeadAttention(ProjectedAttention):
             return_attention_scores: whether the weights are wanted.
             use_causal_mask: whether keys behind the query's own place are hidden.
         """
-        if self._flash_attention and return_attention_scores:
-            raise ValueError(
-                f"{type(self).__name__} {self.name!r}: return_attention_scores must be False with "
-                "flash_attention, which never has them"
-            )
-        if self._dropout == 0 and not return_attention_scores and len(query.shape) == 4:
-            at = -len(self._attention_axes or ()) * 2 - 1
-            result = dot_product_attention(
-                query,
-                key,
-                value,
-                mask=visible.with_axes(attention_mask, 4, at),
-                scale=self._inverse_sqrt_key_dim,
-                is_causal=use_causal_mask,
-            )
-            return result, None
-        plain = type(self)._masked_softmax is MultiHeadAttention._masked_softmax
-        if plain and not return_attention_scores and len(query.shape) == 4:
-            mask = visible.with_axes(attention_mask, 4, -3)
-            found = attend(
-                self._dropout_layer,
-                query,
-                key,
-                value,
-                mask,
-                self._inverse_sqrt_key_dim,
-                use_causal_mask,
-                training,
-            )
-            if found is not None:
-                return found, None
-        if use_causal_mask:
-            earlier = visible.causal(query.shape[1], value.shape[1])
-            attention_mask = visible.joined(attention_mask, earlier)
-        query = multiply(query, self._inverse_sqrt_key_dim)
-        scores = einsum(self._dot_product_equation, key, query)
-        scores = self._masked_softmax(scores, attention_mask)
-        kept = self._dropout_layer(scores, training=training) if self._dropout > 0 else scores
-        return einsum(self._combine_equation, kept, value), scores
+        heads, scale = (query, key, value), self._inverse_sqrt_key_dim
+        shown = attention_mask, use_causal_mask
+        return self._attend(heads, scale, *shown, training, return_attention_scores)
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        return einsum(self._dot_product_equation, key, query)
 
     def compute_mask(self, query: Any, mask: Any = None) -> Any:
         """The mask of the query."""
@@ -372,30 +293,11 @@ class MultiHeadAttention(ProjectedAttention):
         self._check_steps(value_shape, value_shape if key_shape is None else key_shape)
         return (*query_shape[:-1], *(self._output_shape or query_shape[-1:]))
 
-    def compute_output_spec(
-        self,
-        query: Any,
-        value: Any,
-        key: Any = None,
-        query_mask: Any = None,
-        value_mask: Any = None,
-        key_mask: Any = None,
-        attention_mask: Any = None,
-        return_attention_scores: bool = False,
-        training: bool | None = None,
-        use_causal_mask: bool = False,
-    ) -> Any:
-        """Symbolic tensors like the outputs, for symbolic inputs."""
-        del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
-        key_shape = None if key is None else key.shape
-        shape = self.compute_output_shape(query.shape, value.shape, key_shape)
-        result = KerasTensor(shape, self.compute_dtype)
-        if not return_attention_scores:
-            return result
-        which = self._attention_axes or tuple(range(1, len(query.shape) - 1))
-        others = [n for i, n in enumerate(query.shape[:-1]) if i not in which]
-        attended = [*(query.shape[i] for i in which), *(value.shape[i] for i in which)]
-        return result, KerasTensor((*others, self._num_heads, *attended), self.compute_dtype)
+    def _scores_shape(self, query_shape: Any, value_shape: Any) -> Shape:
+        which = self._attention_axes or tuple(range(1, len(query_shape) - 1))
+        others = [n for i, n in enumerate(query_shape[:-1]) if i not in which]
+        attended = [*(query_shape[i] for i in which), *(value_shape[i] for i in which)]
+        return (*others, self._num_heads, *attended)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, without `flash_attention`."""

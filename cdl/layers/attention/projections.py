@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.overriding import overrides
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl.config import is_flash_attention_enabled
 from cdl.initializers.random import RandomInitializer
 from cdl.layers.attention import visible
+from cdl.layers.attention.dropped import attend
 from cdl.layers.einsum_dense import EinsumDense
 from cdl.layers.layer import Layer
 from cdl.layers.regularization.dropout import checked_rate
+from cdl.ops.nn.attention import dot_product_attention
 from cdl.ops.numpy.arithmetic import multiply
+from cdl.ops.numpy.contractions import einsum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
+    from cdl.layers.activations.softmax import Softmax
     from cdl.layers.arguments import LayerArguments
+    from cdl.layers.regularization.dropout import Dropout
     from cdl.layers.shapes import Shape
 
 
@@ -33,7 +39,19 @@ class ProjectedAttention(Layer):
 
     _inner: tuple[str, ...] = ("holds",)
     holds: tuple[str, ...]  # attributes with layers, in the order of their weights
+    dropout: Any  # rate of dropout of the weights
     _window: int | None  # a key must be less than so many places away
+    _attention_axes: tuple[int, ...] | None = (1,)
+    _compute_attention: Any
+    _is_told = False  # whether `_compute_attention` is told if the weights are wanted
+    _query_dense: EinsumDense
+    _key_dense: EinsumDense
+    _value_dense: EinsumDense
+    _gate_dense: EinsumDense
+    _output_dense: EinsumDense
+    _softmax: Softmax
+    _dropout_layer: Dropout
+    _combine_equation: str
 
     def __init__(
         self,
@@ -107,6 +125,127 @@ class ProjectedAttention(Layer):
         layer.supports_masking = True  # it passes them on, or Keras's warning would come
         layer.build(shape)
         return layer
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """Attention result; with `return_attention_scores` the weights of all heads too.
+
+        These are those before dropout, of shape (batch, heads of queries, queries, keys).
+        """
+        key = value if key is None else key
+        masks = (query_mask, value_mask, key_mask, attention_mask, self._window)
+        ours = not overrides(type(self), "_compute_attention")
+        causal_only = use_causal_mask and ours and all(mask is None for mask in masks)
+        mask = None
+        if not causal_only:
+            mask = self._compute_attention_mask(
+                query, value, query_mask, value_mask, key_mask, attention_mask, use_causal_mask
+            )
+        gate = self._gate_dense(query) if "_gate_dense" in vars(self) else None
+        heads = self._by_heads(query, key, value, return_attention_scores)
+        wanted = (return_attention_scores,) if self._is_told else ()
+        options: dict[str, Any] = {"use_causal_mask": True} if causal_only else {}
+        result, scores = self._compute_attention(*heads, mask, training, *wanted, **options)
+        result = self._output_dense(gated(result, gate))
+        return (result, scores) if return_attention_scores else result
+
+    def _by_heads(self, query: Any, key: Any, value: Any, wants_scores: bool) -> tuple[Any, ...]:
+        """Projected query, key and value."""
+        del wants_scores
+        return self._query_dense(query), self._key_dense(key), self._value_dense(value)
+
+    @property
+    def _heads_at(self) -> int:
+        """Axis of the heads in scores, counted from the end."""
+        return -2 * len(self._attention_axes or ()) - 1
+
+    def _masked_softmax(self, attention_scores: Any, attention_mask: Any = None) -> Any:
+        """The weights of keys that a query sees; 0 for all others, and without any."""
+        mask = visible.with_axes(attention_mask, len(attention_scores.shape), self._heads_at)
+        return self._softmax(attention_scores, mask=mask)
+
+    def _scores(self, query: Any, key: Any) -> Any:
+        """Products of queries and keys by head."""
+        raise NotImplementedError
+
+    def _attend(
+        self,
+        heads: tuple[Any, Any, Any],
+        scale: float,
+        mask: Any,
+        is_causal: bool,
+        training: bool | None,
+        wants_scores: bool,
+    ) -> tuple[Any, Any]:
+        """Weighted means of values by head, and the weights or None.
+
+        Args:
+            heads: query, key and value, (batch, steps, heads, width).
+            scale: of the queries.
+            mask: what each query may see; None: all.
+            is_causal: whether keys behind the query's own place are hidden.
+            training: whether dropout drops.
+            wants_scores: whether the weights are wanted.
+        """
+        query, key, value = heads
+        if self._flash_attention and wants_scores:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: return_attention_scores must be False with "
+                "flash_attention, which never has them"
+            )
+        if not wants_scores and len(query.shape) == 4:
+            shown = visible.with_axes(mask, 4, self._heads_at)
+            if self.dropout == 0:
+                means = dot_product_attention(
+                    query, key, value, mask=shown, scale=scale, is_causal=is_causal
+                )
+                return means, None
+            if not overrides(type(self), "_masked_softmax"):
+                found = attend(self._dropout_layer, *heads, shown, scale, is_causal, training)
+                if found is not None:
+                    return found, None
+        if is_causal:
+            mask = visible.joined(mask, visible.causal(query.shape[1], value.shape[1]))
+        scores = self._masked_softmax(self._scores(multiply(query, scale), key), mask)
+        kept = self._dropout_layer(scores, training=training) if self.dropout > 0 else scores
+        return einsum(self._combine_equation, kept, value), scores
+
+    def compute_output_spec(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: bool | None = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        """Symbolic tensors like the outputs, for symbolic inputs."""
+        del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
+        key_shape = None if key is None else key.shape
+        shape = self.compute_output_shape(query.shape, value.shape, key_shape)
+        result = KerasTensor(shape, self.compute_dtype)
+        if not return_attention_scores:
+            return result
+        return result, KerasTensor(self._scores_shape(query.shape, value.shape), self.compute_dtype)
+
+    def _scores_shape(self, query_shape: Any, value_shape: Any) -> Shape:
+        """Shape of the weights of all heads."""
+        raise NotImplementedError
 
     def _compute_attention_mask(
         self,
