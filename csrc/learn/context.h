@@ -62,6 +62,21 @@ enum { CDL_LEAVES = 8 };
 /* Header in front of the gradients; the caller's join fills the rest. */
 enum { CDL_HEADER_FAULTS, CDL_HEADER = 16 };
 
+/* Samples of an update: n from `first` on. The updates of one step that add to each other have at
+ * most `most` samples each, which alone decides the order of blocks: each of them has its thread.
+ */
+struct cdl_rows {
+    size_t first, n, most;
+};
+
+/* Sink of an update's gradients, block by block (cdl_learn): they are added to what earlier samples
+ * left, and left for later ones, or learned from. 0: all samples are here. */
+struct cdl_sink {
+    bool adds, leaves;
+    size_t slot; /* place of what is left: a slot of its own, or 0: the sum */
+    size_t leaf; /* offset of the gradients of a leaf (CDL_LEAVES) */
+};
+
 /* The state of a run that ops may read. */
 struct cdl_context {
     const struct cdl_kernels *kernels;
@@ -78,16 +93,10 @@ struct cdl_context {
      * share, and the processes. Else `batch`, CDL_ROW_BLOCK and NULL. */
     size_t joined, unit;
     struct cdl_ranks *ranks;
-    bool keeps;  /* parts hold unjoined gradients of earlier batches */
-    bool last;   /* last batch of a pass */
-    size_t leaf; /* offset of the gradients of the current leaf */
-    size_t seen; /* samples of the forward and backward pass while a leaf learns; else 0 */
-    /* Micro-batches (program/micro.c). micro: samples of one, or 0; first: row 0's place in the
-     * (joined) batch; row: start of update() among the rows; adds: gradients of earlier samples are
-     * there to add to; more: more samples come before the update. */
-    size_t micro, first, row;
-    bool adds, more;
-    size_t slot;         /* slot for gradients if above 0, for cdl_learn_slots() */
+    bool keeps;          /* parts hold unjoined gradients of earlier batches */
+    bool last;           /* last batch of a pass */
+    size_t micro;        /* samples of a micro-batch (program/micro.c), or 0 */
+    size_t first;        /* place of row 0 in the (joined) batch */
     int thread, threads; /* number of the thread, and of all; threads of a prediction share nothing:
                             all are 1 */
     float *scratch; /* scratch of this thread, the most that thread_floats() of its ops ask for */
@@ -104,12 +113,16 @@ void cdl_join(const struct cdl_context *ctx, float *floats, size_t n);
 
 /* Do contributions shared by all processes count here? They do so once. */
 static inline bool cdl_counts_shared(const struct cdl_context *ctx) {
-    return !ctx->ranks || (ctx->ranks->rank == 0 && ctx->leaf == 0);
+    return !ctx->ranks || ctx->ranks->rank == 0;
 }
 
-/* Samples of the forward and backward pass; an update may take `rows` of them, from `row` on. */
-static inline size_t cdl_seen_rows(const struct cdl_context *ctx) {
-    return ctx->seen ? ctx->seen : ctx->rows;
+/* A thread's share of n things, [first, end). */
+struct cdl_range {
+    size_t first, end;
+};
+static inline struct cdl_range cdl_own(const struct cdl_context *ctx, size_t n) {
+    const size_t thread = (size_t)ctx->thread, threads = (size_t)ctx->threads;
+    return (struct cdl_range){n * thread / threads, n * (thread + 1) / threads};
 }
 
 /* Are gradients of this batch and of parts joined now? Yes, unless more come before the update. */

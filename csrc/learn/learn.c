@@ -122,25 +122,21 @@ static void round_block(const struct cdl_trained *trained, const struct cdl_cont
         cdl_round_block(ctx->kernels, trained->param, trained->rounds_to, trained->rounded, block);
 }
 
-void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
-               float *g) {
+void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx,
+               const struct cdl_sink *to, struct cdl_block block, float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
     const struct cdl_step *step = &ctx->optimizer;
     const size_t offset = cdl_block_offset(trained->param, block);
     const size_t n = block.rows * block.width;
-    if (ctx->slot) {
-        const size_t before = ctx->slot * cdl_param_floats(trained->param);
+    if (to->adds) kernels->add(n, trained->sum + offset, g);
+    if (to->leaves) {
+        const size_t before = to->slot * cdl_param_floats(trained->param);
         kernels->blend(n, 0.0f, g, trained->sum + before + offset);
-        return;
-    }
-    if (ctx->adds) kernels->add(n, trained->sum + offset, g);
-    if (ctx->more) {
-        kernels->blend(n, 0.0f, g, trained->sum + offset);
         return;
     }
     if (trained->dtype == CDL_DTYPE_float16) kernels->round_numbers(trained->dtype, n, g, g);
     if (trained->is_part) {
-        float *gradient = trained->gradient + ctx->leaf + offset;
+        float *gradient = trained->gradient + to->leaf + offset;
         if (ctx->keeps) kernels->add(n, gradient, g);
         kernels->blend(n, 0.0f, g, gradient);
         return;
@@ -171,23 +167,24 @@ void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struc
 }
 
 /* Sum in the order of micro-batches that come one after the other. */
-void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx, size_t slots,
-                     float *g) {
+void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     const struct cdl_sink *to, size_t slots, float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
-    const size_t blocks = cdl_blocks(trained->param), floats = cdl_param_floats(trained->param);
-    const size_t thread = (size_t)ctx->thread, threads = (size_t)ctx->threads;
-    struct cdl_context all = *ctx;
-    all.adds = false;
-    for (size_t i = blocks * thread / threads; i < blocks * (thread + 1) / threads; i++) {
+    const size_t floats = cdl_param_floats(trained->param);
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(trained->param));
+    const struct cdl_sink all = {.leaves = to->leaves};
+    for (size_t i = own.first; i < own.end; i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
         const float *sum = trained->sum + cdl_block_offset(trained->param, block);
         const size_t n = block.rows * block.width;
-        size_t slot = ctx->adds ? 0 : 1;
+        size_t slot = to->adds ? 0 : 1;
         kernels->blend(n, 0.0f, sum + slot * floats, g);
         while (++slot <= slots) kernels->add(n, sum + slot * floats, g);
-        cdl_learn(trained, &all, block, g);
+        cdl_learn(trained, ctx, &all, block, g);
     }
 }
+
+static const struct cdl_sink all_at_once;
 
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g) {
@@ -195,7 +192,7 @@ void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
         const struct cdl_block block = cdl_block_at(trained->param, i);
         ctx->kernels->blend(block.rows * block.width, 0.0f,
                             gradient + cdl_block_offset(trained->param, block), g);
-        cdl_learn(trained, ctx, block, g);
+        cdl_learn(trained, ctx, &all_at_once, block, g);
     }
 }
 
@@ -209,7 +206,7 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
         memset(g, 0, n * sizeof(float));
     for (part = part ? part->next : NULL; part; part = part->next)
         ctx->kernels->add(n, part->gradient + offset, g);
-    cdl_learn(trained, ctx, block, g);
+    cdl_learn(trained, ctx, &all_at_once, block, g);
 }
 
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx) {

@@ -15,8 +15,8 @@
 struct cdl_block {
     size_t column, row, rows, width;
 };
-void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_block block,
-               float *g);
+void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx,
+               const struct cdl_sink *to, struct cdl_block block, float *g);
 
 /* Update of a parameter with parts: cdl_learn of their sum, in the order of the list; of 0 without
  * parts. g has room for the sum. */
@@ -24,8 +24,8 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
                      struct cdl_block block, float *g);
 
 /* Update of a thread's share of the blocks from the sums over so many slots. */
-void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx, size_t slots,
-                     float *g);
+void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx,
+                     const struct cdl_sink *to, size_t slots, float *g);
 
 /* Update of all blocks from a gradient that is laid out as the parameter. */
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,

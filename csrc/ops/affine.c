@@ -38,8 +38,7 @@ static const char *check(const struct cdl_node *node) {
 
 static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, int which) {
     const size_t columns = cdl_column_floats(node->in[0]->width);
-    return column(node, N_COLUMNS) +
-           (which == SHIFT ? cdl_row_blocks(cdl_seen_rows(ctx)) * columns : 0);
+    return column(node, N_COLUMNS) + (which == SHIFT ? cdl_row_blocks(ctx->rows) * columns : 0);
 }
 
 static const float *row_of(const struct cdl_node *node, int which) {
@@ -98,10 +97,10 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    cdl_learn_row(node->trained[SCALE], ctx, sums(node, ctx, SCALE), g, thread, n_threads);
-    cdl_learn_row(node->trained[SHIFT], ctx, sums(node, ctx, SHIFT), g, thread, n_threads);
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    cdl_learn_row(node->trained[SCALE], ctx, rows, to, sums(node, ctx, SCALE));
+    cdl_learn_row(node->trained[SHIFT], ctx, rows, to, sums(node, ctx, SHIFT));
 }
 
 const struct cdl_op cdl_op_affine = {

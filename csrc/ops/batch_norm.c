@@ -56,7 +56,7 @@ static bool uses_batch(const struct cdl_node *node, const struct cdl_context *ct
 /* The blocks whose sums are added up: those of all processes, if statistics are of the batch. */
 static struct cdl_joined_blocks blocks_of(const struct cdl_node *node,
                                           const struct cdl_context *ctx) {
-    const size_t own = cdl_row_blocks(cdl_seen_rows(ctx));
+    const size_t own = cdl_row_blocks(ctx->rows);
     if (cdl_joins(node, ctx) && uses_batch(node, ctx)) return cdl_joined_blocks(ctx);
     return (struct cdl_joined_blocks){own, 0, own};
 }
@@ -354,35 +354,36 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 
 /* What column j of the batch, or of a leaf's samples, gives beta and gamma. The sums over a batch
  * whose statistics count are those of all processes: they count once. */
-static float gradient_at(const struct cdl_node *node, const struct cdl_context *ctx, int which,
-                         size_t j) {
+static float gradient_at(const struct cdl_node *node, const struct cdl_context *ctx,
+                         struct cdl_rows rows, const struct cdl_sink *to, int which, size_t j) {
     if (j >= node->in[0]->width) return 0.0f;
-    if (uses_batch(node, ctx) || !ctx->seen) {
-        const bool counts = cdl_counts_shared(ctx) || !uses_batch(node, ctx);
+    if (uses_batch(node, ctx) || !(ctx->ranks && ctx->ranks->leaves)) {
+        const bool counts = (cdl_counts_shared(ctx) && to->leaf == 0) || !uses_batch(node, ctx);
         return counts ? column(node, which == BETA ? SUM_DY : SUM_PRODUCT)[j] : 0.0f;
     }
-    const size_t first = ctx->row / CDL_ROW_BLOCK, last = first + cdl_row_blocks(ctx->rows);
+    const size_t first = rows.first / CDL_ROW_BLOCK, last = first + cdl_row_blocks(rows.n);
     float sum = 0.0f;
     for (size_t b = first; b < last; b++) sum += block_sums(node, ctx, which != BETA, b)[j];
     return sum;
 }
 
-static void learn(const struct cdl_node *node, const struct cdl_context *ctx, int which, float *g) {
+static void learn(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                  const struct cdl_sink *to, int which) {
+    float *g = ctx->scratch;
     if (!node->trained[which]) return;
     for (size_t i = 0; i < cdl_blocks(node->param[which]); i++) {
         const struct cdl_block block = cdl_block_at(node->param[which], i);
         for (size_t j = 0; j < block.width; j++)
-            g[j] = gradient_at(node, ctx, which, block.column + j);
-        cdl_learn(node->trained[which], ctx, block, g);
+            g[j] = gradient_at(node, ctx, rows, to, which, block.column + j);
+        cdl_learn(node->trained[which], ctx, to, block, g);
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    (void)n_threads;
-    if (thread != 0) return;
-    learn(node, ctx, GAMMA, g);
-    learn(node, ctx, BETA, g);
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    if (ctx->thread != 0) return;
+    learn(node, ctx, rows, to, GAMMA);
+    learn(node, ctx, rows, to, BETA);
 }
 
 const struct cdl_op cdl_op_batch_norm = {

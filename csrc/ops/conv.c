@@ -78,18 +78,17 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
     cdl_convolution_backward_pieces(node, ctx, groups_of(node), false, first, last);
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                   int thread, int n_threads) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
     const struct cdl_windowing *code = node->code;
     if (cdl_is_bf16(node->in[0])) {
-        cdl_convolution_update_bf16(node, ctx, scratch, thread, n_threads);
+        cdl_convolution_update_bf16(node, ctx, rows, to);
         return;
     }
     const struct cdl_convolution job =
         cdl_convolution_of(node, &code->window, groups_of(node), false, node->in[0]->data,
-                           node->out[0]->grad, ctx->row);
-    cdl_learn_pairs(&job, ctx, node->trained[KERNEL], node->trained[BIAS], scratch, thread,
-                    n_threads);
+                           node->out[0]->grad, rows.first);
+    cdl_learn_pairs(&job, ctx, rows.n, to, node->trained[KERNEL], node->trained[BIAS]);
 }
 
 const struct cdl_op cdl_op_conv = {

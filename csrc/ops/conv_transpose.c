@@ -60,14 +60,13 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
     cdl_convolution_backward_pieces(node, ctx, 1, true, first, last);
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                   int thread, int n_threads) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_convolution job = cdl_convolution_of(
-        node, &code->window, 1, true, node->in[0]->data, node->out[0]->grad, ctx->row);
-    if (node->trained[KERNEL])
-        cdl_learn_pairs(&job, ctx, node->trained[KERNEL], NULL, scratch, thread, n_threads);
-    cdl_learn_columns(node->trained[BIAS], ctx, &job.image, scratch, thread, n_threads);
+        node, &code->window, 1, true, node->in[0]->data, node->out[0]->grad, rows.first);
+    if (node->trained[KERNEL]) cdl_learn_pairs(&job, ctx, rows.n, to, node->trained[KERNEL], NULL);
+    cdl_learn_columns(node->trained[BIAS], ctx, rows.n, to, &job.image);
 }
 
 const struct cdl_op cdl_op_conv_transpose = {

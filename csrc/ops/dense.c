@@ -220,33 +220,33 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
     each_part(node, ctx, true, first, last, give);
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     struct cdl_gradient gradient = {.ctx = ctx,
                                     .w = node->param[KERNEL],
-                                    .samples = ctx->rows * x->lines,
-                                    .most = (ctx->micro ? ctx->micro : ctx->rows) * x->lines,
-                                    .x = cdl_rows(x, ctx->row),
-                                    .dy = cdl_grad_rows(y, ctx->row),
+                                    .samples = rows.n * x->lines,
+                                    .most = rows.most * x->lines,
+                                    .x = cdl_rows(x, rows.first),
+                                    .dy = cdl_grad_rows(y, rows.first),
                                     .ldx = x->ld,
                                     .ldy = y->ld,
                                     .bf16 = cdl_is_bf16(x),
                                     .pairs = node->param[KERNEL]->pairs};
+    float *g = ctx->scratch;
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
-    const size_t blocks = cdl_blocks(node->param[KERNEL]);
-    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[KERNEL]));
+    for (size_t i = own.first; i < own.end; i++) {
         if (cdl_stopped(ctx)) return;
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
         if (block.row == 0 && node->trained[BIAS]) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
             cdl_gradient_sums(&gradient, block, g);
-            cdl_learn(node->trained[BIAS], ctx, part, g);
+            cdl_learn(node->trained[BIAS], ctx, to, part, g);
         }
         if (!node->trained[KERNEL]) continue;
         cdl_gradient_of(&gradient, block, g);
-        cdl_learn(node->trained[KERNEL], ctx, block, g);
+        cdl_learn(node->trained[KERNEL], ctx, to, block, g);
     }
 }
 

@@ -131,17 +131,17 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
     const struct cdl_tensor *y = node->out[0];
     if (!node->trained[BIAS]) return;
-    const size_t blocks = cdl_blocks(node->param[BIAS]);
-    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[BIAS]));
+    float *g = ctx->scratch;
+    for (size_t i = own.first; i < own.end; i++) {
         const struct cdl_block block = cdl_block_at(node->param[BIAS], i);
-        cdl_column_sums(ctx->kernels, ctx->rows * y->lines, block.width,
-                        cdl_grad_rows(y, ctx->row) + block.column, y->ld, g);
-        cdl_learn(node->trained[BIAS], ctx, block, g);
+        cdl_column_sums(ctx->kernels, rows.n * y->lines, block.width,
+                        cdl_grad_rows(y, rows.first) + block.column, y->ld, g);
+        cdl_learn(node->trained[BIAS], ctx, to, block, g);
     }
 }
 

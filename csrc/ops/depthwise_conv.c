@@ -197,42 +197,41 @@ static void add_box(void *who, const struct cdl_box *box) {
 }
 
 /* Learning goes by blocks of the row of weights, which taps have parts of. */
-static void learn(const struct cdl_node *node, const struct cdl_context *ctx,
-                  const struct cdl_window *window, const struct cdl_field *dy, float *scratch,
-                  size_t first, size_t last) {
+static void learn(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                  const struct cdl_sink *to, const struct cdl_window *window,
+                  const struct cdl_field *dy, struct cdl_range own) {
+    float *scratch = ctx->scratch;
     const struct cdl_param *w = node->param[KERNEL];
     const size_t n = node->in[0]->width, each = cdl_padded(n);
-    const size_t end = cdl_min(last * CDL_PANEL, w->cols);
+    const size_t end = cdl_min(own.end * CDL_PANEL, w->cols);
     struct sums sums = {.kernels = ctx->kernels,
                         .window = window,
-                        .x = cdl_field_of(node->in[0], node->in[0]->data, ctx->row),
+                        .x = cdl_field_of(node->in[0], node->in[0]->data, rows.first),
                         .dy = *dy,
-                        .first = first * CDL_PANEL / n,
+                        .first = own.first * CDL_PANEL / n,
                         .last = (end + n - 1) / n,
                         .g = scratch + CDL_THREAD_SCRATCH};
     memset(sums.g, 0, (sums.last - sums.first) * each * sizeof(float));
-    cdl_each_box(window, ctx, ctx->rows, NULL, add_box, &sums);
+    cdl_each_box(window, ctx, rows.n, NULL, add_box, &sums);
     if (cdl_stopped(ctx)) return;
-    for (size_t i = first; i < last; i++) {
+    for (size_t i = own.first; i < own.end; i++) {
         const struct cdl_block block = cdl_block_at(w, i);
         for (size_t j = 0; j < block.width; j++) {
             const size_t at = block.column + j, tap = at / n;
             scratch[j] = at < w->cols ? sums.g[(tap - sums.first) * each + at % n] : 0.0f;
         }
-        cdl_learn(node->trained[KERNEL], ctx, block, scratch);
+        cdl_learn(node->trained[KERNEL], ctx, to, block, scratch);
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                   int thread, int n_threads) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
     const struct cdl_windowing *code = node->code;
-    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, ctx->row);
-    const size_t blocks = cdl_blocks(node->param[KERNEL]);
-    const size_t first = blocks * (size_t)thread / (size_t)n_threads;
-    const size_t last = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    if (node->trained[KERNEL] && first < last)
-        learn(node, ctx, &code->window, &dy, scratch, first, last);
-    cdl_learn_columns(node->trained[BIAS], ctx, &dy, scratch, thread, n_threads);
+    const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, rows.first);
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[KERNEL]));
+    if (node->trained[KERNEL] && own.first < own.end)
+        learn(node, ctx, rows, to, &code->window, &dy, own);
+    cdl_learn_columns(node->trained[BIAS], ctx, rows.n, to, &dy);
 }
 
 const struct cdl_op cdl_op_depthwise_conv = {

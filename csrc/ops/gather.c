@@ -99,10 +99,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 /* The gradients of rows [low, high) of the table, added to what is in `sums`. */
-static void add_share(const struct cdl_node *node, const struct cdl_context *ctx, size_t low,
-                      size_t high, float *sums, size_t ld) {
+static void add_share(const struct cdl_node *node, const struct cdl_context *ctx,
+                      struct cdl_rows samples, size_t low, size_t high, float *sums, size_t ld) {
     const struct cdl_tensor *y = node->out[0];
-    const size_t first = ctx->row * indices(node), end = first + ctx->rows * indices(node);
+    const size_t first = samples.first * indices(node), end = first + samples.n * indices(node);
     int32_t rows[TOGETHER];
     for (size_t i = first; i < end && low < high; i += TOGETHER) {
         const size_t count = cdl_min(end - i, TOGETHER);
@@ -122,7 +122,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const size_t low = table->lines * (size_t)ctx->thread / (size_t)ctx->threads;
     const size_t high = table->lines * (size_t)(ctx->thread + 1) / (size_t)ctx->threads;
     memset(table->grad + low * table->ld, 0, (high - low) * table->ld * sizeof(float));
-    add_share(node, ctx, low, high, table->grad, table->ld);
+    add_share(node, ctx, (struct cdl_rows){.n = ctx->rows}, low, high, table->grad, table->ld);
 }
 
 /* A parameter's gradients, and a mark for each of its blocks that has any. Both are 0 between
@@ -138,26 +138,21 @@ static float *marks_of(const struct cdl_node *node) {
     return node->scratch + cdl_param_floats(node->param[TABLE]);
 }
 
-/* Blocks [first, last): a thread's share, cut where a row begins. */
-struct share {
-    size_t first, last;
-};
-static struct share share_of(const struct cdl_node *node, int thread, int threads) {
+/* Blocks that are a thread's share, cut where a row begins. */
+static struct cdl_range share_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     /* The fewest panels that are whole rows: a panel is a power of two, so what it shares with the
      * size of a row is the row's lowest bit. */
     const size_t size = size_of_row(node), bit = size & (~size + 1);
     const size_t together = size / (cdl_min(bit, CDL_PANEL));
     const size_t blocks = cdl_blocks(node->param[TABLE]);
-    const size_t units = (blocks + together - 1) / together;
-    const size_t first = units * (size_t)thread / (size_t)threads * together;
-    const size_t last = units * (size_t)(thread + 1) / (size_t)threads * together;
-    return (struct share){first, cdl_min(last, blocks)};
+    const struct cdl_range own = cdl_own(ctx, (blocks + together - 1) / together);
+    return (struct cdl_range){own.first * together, cdl_min(own.end * together, blocks)};
 }
 
 /* Marks the blocks of the rows [low, high) that the batch reads. */
-static void mark(const struct cdl_node *node, const struct cdl_context *ctx, size_t low,
-                 size_t high) {
-    const size_t first = ctx->row * indices(node), end = first + ctx->rows * indices(node);
+static void mark(const struct cdl_node *node, const struct cdl_context *ctx,
+                 struct cdl_rows samples, size_t low, size_t high) {
+    const size_t first = samples.first * indices(node), end = first + samples.n * indices(node);
     const size_t n = size_of_row(node);
     int32_t rows[TOGETHER];
     for (size_t i = first; i < end; i += TOGETHER) {
@@ -172,26 +167,26 @@ static void mark(const struct cdl_node *node, const struct cdl_context *ctx, siz
 }
 
 /* A block's gradient learns, and is 0 again. */
-static void learn_block(const struct cdl_node *node, const struct cdl_context *ctx, size_t b) {
+static void learn_block(const struct cdl_node *node, const struct cdl_context *ctx,
+                        const struct cdl_sink *to, size_t b) {
     const struct cdl_block block = cdl_block_at(node->param[TABLE], b);
     float *sums = node->scratch + block.column;
-    cdl_learn(node->trained[TABLE], ctx, block, sums);
+    cdl_learn(node->trained[TABLE], ctx, to, block, sums);
     memset(sums, 0, block.width * sizeof(float));
     marks_of(node)[b] = 0.0f;
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    (void)g;
-    const struct share share = share_of(node, thread, n_threads);
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    const struct cdl_range own = share_of(node, ctx);
     const size_t n = size_of_row(node), limit = rows_of_table(node);
-    const size_t low = share.first * CDL_PANEL / n, end = share.last * CDL_PANEL / n;
-    const size_t high = share.last < cdl_blocks(node->param[TABLE]) ? end : limit;
+    const size_t low = own.first * CDL_PANEL / n, end = own.end * CDL_PANEL / n;
+    const size_t high = own.end < cdl_blocks(node->param[TABLE]) ? end : limit;
     const bool skips_zero = cdl_learn_skips_zero(node->trained[TABLE], ctx);
-    if (skips_zero) mark(node, ctx, low, high);
-    add_share(node, ctx, low, high, node->scratch, n);
-    for (size_t b = share.first; b < share.last; b++) {
-        if (!skips_zero || marks_of(node)[b] != 0.0f) learn_block(node, ctx, b);
+    if (skips_zero) mark(node, ctx, rows, low, high);
+    add_share(node, ctx, rows, low, high, node->scratch, n);
+    for (size_t b = own.first; b < own.end; b++) {
+        if (!skips_zero || marks_of(node)[b] != 0.0f) learn_block(node, ctx, to, b);
     }
 }
 

@@ -180,32 +180,29 @@ static void run_backward(const struct cdl_node *loop, const struct cdl_context *
 
 /* A node's parameters learn from all iterations: the lines of some at once, or one iteration after
  * the other, into a sum if there are more. */
-static void learn(struct view *view, size_t i, const struct cdl_context *ctx, int thread,
-                  int n_threads) {
+static void learn(struct view *view, size_t i, struct cdl_context *ctx) {
     const struct cdl_node *node = &view->nodes[i];
     const size_t most = cdl_iterations_at_once(node, ctx->rows);
-    struct cdl_context part = *ctx;
-    size_t iteration = 0;
-    while (iteration < ctx->iterations && !cdl_stopped(ctx)) {
-        const size_t n = cdl_min(most, ctx->iterations - iteration);
-        part.iteration = iteration;
-        part.rows = n * ctx->rows;
-        part.adds = ctx->adds || iteration > 0;
-        part.more = ctx->more || iteration + n < ctx->iterations;
-        node->op->update(node, &part, ctx->scratch, thread, n_threads);
+    ctx->iteration = 0;
+    while (ctx->iteration < ctx->iterations && !cdl_stopped(ctx)) {
+        const size_t n = cdl_min(most, ctx->iterations - ctx->iteration);
+        const struct cdl_rows rows = {.n = n * ctx->rows, .most = most * ctx->rows};
+        const struct cdl_sink to = {.adds = ctx->iteration > 0,
+                                    .leaves = ctx->iteration + n < ctx->iterations};
+        node->op->update(node, ctx, rows, &to);
         move(view, (ptrdiff_t)n);
-        iteration += n;
+        ctx->iteration += n;
     }
-    move(view, -(ptrdiff_t)iteration);
+    move(view, -(ptrdiff_t)ctx->iteration);
 }
 
-static void update(const struct cdl_node *loop, const struct cdl_context *ctx, float *scratch,
-                   int thread, int n_threads) {
+static void update(const struct cdl_node *loop, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
     struct view view = view_of(loop, ctx);
-    const struct cdl_context inner = within(loop, ctx, &view);
-    (void)scratch; /* it is ctx->scratch */
+    struct cdl_context inner = within(loop, ctx, &view);
+    (void)rows, (void)to; /* whole batches, at once */
     for (size_t i = view.n; i-- > 0;) {
-        if (view.nodes[i].learns) learn(&view, i, &inner, thread, n_threads);
+        if (view.nodes[i].learns) learn(&view, i, &inner);
     }
 }
 

@@ -22,7 +22,7 @@ static float *plain(const struct cdl_node *node, int which) {
 }
 
 static float *sums(const struct cdl_node *node, const struct cdl_context *ctx, int which) {
-    const size_t blocks = cdl_row_blocks(cdl_seen_rows(ctx));
+    const size_t blocks = cdl_row_blocks(ctx->rows);
     return plain(node, 2) + (size_t)which * blocks * cdl_column_floats(node->in[0]->width);
 }
 
@@ -82,10 +82,10 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    cdl_learn_row(node->trained[GAMMA], ctx, sums(node, ctx, GAMMA), g, thread, n_threads);
-    cdl_learn_row(node->trained[BETA], ctx, sums(node, ctx, BETA), g, thread, n_threads);
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    cdl_learn_row(node->trained[GAMMA], ctx, rows, to, sums(node, ctx, GAMMA));
+    cdl_learn_row(node->trained[BETA], ctx, rows, to, sums(node, ctx, BETA));
 }
 
 const struct cdl_op cdl_op_normalize = {

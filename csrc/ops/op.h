@@ -3,8 +3,8 @@
  * An op's file ends in its `const struct cdl_op`; ops.def lists it. check() runs while the program
  * is built and is the only one that may fail: it says what it expected instead. forward() and
  * backward() work on the samples [first, last) of the batch and touch no other, so that threads
- * split rows; update() takes the share of one thread in the node's parameters, after all rows of
- * all nodes are done.
+ * split rows; update() takes a thread's share of the node's parameters, over samples of which all
+ * passes are done, and hands each block of their gradient to a sink (learn/learn.h).
  *
  * An op that needs sums over the whole batch (normalization) has several stages in training (some
  * in evaluation too, none in prediction): all threads finish one before any begins the next. It
@@ -131,6 +131,9 @@ struct cdl_node {
 typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                          size_t last);
 
+typedef void cdl_update_rows_fn(const struct cdl_node *node, const struct cdl_context *ctx,
+                                struct cdl_rows rows, const struct cdl_sink *to);
+
 enum cdl_touches { CDL_READS = 1, CDL_WRITES = 2 };
 
 /* Folding of a normalization into an op's weights: weights 0 and 1 are a kernel and a bias, 2 to 5
@@ -209,8 +212,8 @@ struct cdl_op {
      * gradient has grad NULL. NULL: no gradient goes through the op. */
     void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last);
-    void (*update)(const struct cdl_node *node, const struct cdl_context *ctx,
-                   float *thread_scratch, int thread, int n_threads);
+    /* Gradients of a thread's share of the parameters over some samples, to a sink. */
+    cdl_update_rows_fn *update;
     /* Pieces, for lockstep (program/lockstep.c): pieces() gives the number of pieces of the forward
      * pass, or (back) the backward pass, over so many samples; forward_pieces() and
      * backward_pieces() run pieces [first, last). No two pieces share a sum, so the bits are those

@@ -38,14 +38,15 @@ static void take(const struct cdl_node *node, struct cdl_block block, float *g) 
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    const size_t blocks = cdl_blocks(node->param[WEIGHT]);
-    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    (void)rows;
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[WEIGHT]));
+    float *g = ctx->scratch;
+    for (size_t i = own.first; i < own.end; i++) {
         const struct cdl_block block = cdl_block_at(node->param[WEIGHT], i);
         take(node, block, g);
-        cdl_learn(node->trained[WEIGHT], ctx, block, g);
+        cdl_learn(node->trained[WEIGHT], ctx, to, block, g);
     }
 }
 

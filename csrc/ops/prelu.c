@@ -34,9 +34,9 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                                      cdl_block_sums(node->scratch, x->width, b.number));
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, float *g, int thread,
-                   int n_threads) {
-    cdl_learn_row(node->trained[ALPHA], ctx, node->scratch, g, thread, n_threads);
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    cdl_learn_row(node->trained[ALPHA], ctx, rows, to, node->scratch);
 }
 
 const struct cdl_op cdl_op_prelu = {

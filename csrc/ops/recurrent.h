@@ -118,8 +118,7 @@ void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_contex
 size_t cdl_recurrent_floats(const struct cdl_steps *s);
 
 /* recurrent_update.c: the weights' gradient, and floats of a thread. */
-void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
-                          float *scratch, int thread, int n_threads);
+cdl_update_rows_fn cdl_recurrent_update;
 size_t cdl_recurrent_update_floats(const struct cdl_steps *s);
 
 #endif

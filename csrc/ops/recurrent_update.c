@@ -195,68 +195,69 @@ static void add_slice(const struct cdl_steps *s, const struct cdl_kernels *kerne
 }
 
 /* Their sums over all steps of all samples. */
-static void sum_parts(const struct cdl_steps *s, const struct cdl_context *ctx, size_t first,
-                      size_t last, float *sums, float *bias, float *room) {
+static void sum_parts(const struct cdl_steps *s, const struct cdl_context *ctx,
+                      struct cdl_rows samples, size_t first, size_t last, float *sums, float *bias,
+                      float *room) {
     const size_t columns = s->gates.columns;
     memset(sums, 0, (last - first) * CDL_CHUNK * columns * sizeof(float));
     if (bias) memset(bias, 0, columns * sizeof(float));
-    const size_t end = ctx->row + ctx->rows, each = cdl_max(1, TOGETHER / ctx->rows);
+    const size_t begin = samples.first, end = begin + samples.n;
+    const size_t each = cdl_max(1, TOGETHER / samples.n);
     for (size_t t = 0, n; t < s->steps; t += n) {
         if (cdl_stopped(ctx)) return;
         n = cdl_min(s->steps - t, each);
-        for (size_t row = ctx->row, rows; row < end; row += rows) {
+        for (size_t row = begin, rows; row < end; row += rows) {
             rows = cdl_min(end - row, TOGETHER);
             struct slice slice = {.t = t, .n = n, .row = row, .rows = rows};
             const bool ends = row + rows == end;
             if (!ends || t + n < s->steps)
-                slice.next = cdl_xh_at(s, ends ? t + n : t, ends ? ctx->row : row + rows) -
+                slice.next = cdl_xh_at(s, ends ? t + n : t, ends ? begin : row + rows) -
                              cdl_xh_at(s, t, row);
             add_slice(s, ctx->kernels, slice, first, last, sums, bias, room);
         }
     }
 }
 
-static void learn_part(const struct cdl_steps *s, const struct cdl_context *ctx, struct part part,
-                       const float *sums, float *g) {
+static void learn_part(const struct cdl_steps *s, const struct cdl_context *ctx,
+                       const struct cdl_sink *to, struct part part, const float *sums) {
     struct cdl_trained *trained = s->node->trained[part.recurrent ? RECURRENT_KERNEL : KERNEL];
     for (size_t column = 0; column < trained->param->cols; column += CDL_PANEL) {
         const struct cdl_block block = {.column = column,
                                         .row = part.row,
                                         .rows = part.rows,
                                         .width = cdl_panel_width(trained->param->cols, column)};
-        cdl_unpack_block(&s->gates, part.recurrent, sums, block, g);
-        cdl_learn(trained, ctx, block, g);
+        cdl_unpack_block(&s->gates, part.recurrent, sums, block, ctx->scratch);
+        cdl_learn(trained, ctx, to, block, ctx->scratch);
     }
 }
 
-static void learn_bias(const struct cdl_steps *s, const struct cdl_context *ctx, const float *sums,
-                       float *g) {
+static void learn_bias(const struct cdl_steps *s, const struct cdl_context *ctx,
+                       const struct cdl_sink *to, const float *sums) {
     struct cdl_trained *trained = s->node->trained[BIAS];
     for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
-        cdl_unpack_bias(&s->gates, sums, block, g);
-        cdl_learn(trained, ctx, block, g);
+        cdl_unpack_bias(&s->gates, sums, block, ctx->scratch);
+        cdl_learn(trained, ctx, to, block, ctx->scratch);
     }
 }
 
 void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
-                          float *scratch, int thread, int n_threads) {
-    const struct cdl_steps s = cdl_steps_of(node, cdl_seen_rows(ctx), NULL);
+                          struct cdl_rows rows, const struct cdl_sink *to) {
+    const struct cdl_steps s = cdl_steps_of(node, ctx->rows, NULL);
     const struct cdl_gates *gates = &s.gates;
-    const size_t parts = parts_of(gates);
-    const size_t end = parts * (size_t)(thread + 1) / (size_t)n_threads;
-    float *sum = scratch + CDL_THREAD_SCRATCH, *room = sum + gates->columns;
+    const struct cdl_range own = cdl_own(ctx, parts_of(gates));
+    float *sum = ctx->scratch + CDL_THREAD_SCRATCH, *room = sum + gates->columns;
     float *sums = room + room_floats(&s);
-    for (size_t i = parts * (size_t)thread / (size_t)n_threads, last; i < end; i = last) {
-        last = cdl_min(end, i + parts_together(gates));
+    for (size_t i = own.first, last; i < own.end; i = last) {
+        last = cdl_min(own.end, i + parts_together(gates));
         float *bias = i == 0 && node->trained[BIAS] ? sum : NULL;
-        sum_parts(&s, ctx, i, last, sums, bias, room);
+        sum_parts(&s, ctx, rows, i, last, sums, bias, room);
         if (cdl_stopped(ctx)) return;
-        if (bias) learn_bias(&s, ctx, bias, scratch);
+        if (bias) learn_bias(&s, ctx, to, bias);
         for (size_t k = i; k < last; k++) {
             const struct part part = part_at(gates, k);
             if (node->trained[part.recurrent ? RECURRENT_KERNEL : KERNEL])
-                learn_part(&s, ctx, part, sums + (k - i) * CDL_CHUNK * gates->columns, scratch);
+                learn_part(&s, ctx, to, part, sums + (k - i) * CDL_CHUNK * gates->columns);
         }
     }
 }

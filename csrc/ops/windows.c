@@ -199,13 +199,13 @@ static void convolve_bf16(const struct cdl_node *node, const struct cdl_context 
 }
 
 void cdl_convolution_update_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
-                                 float *scratch, int thread, int n_threads) {
+                                 struct cdl_rows rows, const struct cdl_sink *to) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *y = node->out[0];
-    const struct cdl_bf16_view view = view_of(node, &code->window, false, ctx->row);
-    cdl_bf16_learn_pairs(ctx, &view, node->param[KERNEL], cdl_bf16(cdl_grad_rows(y, ctx->row)),
-                         y->ld, ctx->rows * y->lines, node->trained[KERNEL], node->trained[BIAS],
-                         scratch, thread, n_threads);
+    const struct cdl_bf16_view view = view_of(node, &code->window, false, rows.first);
+    cdl_bf16_learn_pairs(ctx, to, &view, node->param[KERNEL],
+                         cdl_bf16(cdl_grad_rows(y, rows.first)), y->ld, rows.n * y->lines,
+                         &node->trained[KERNEL]);
 }
 
 size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back,

@@ -59,8 +59,7 @@ void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_cont
                               size_t groups, bool back, size_t first, size_t last);
 
 /* update() where all is of bfloat16. */
-void cdl_convolution_update_bf16(const struct cdl_node *node, const struct cdl_context *ctx,
-                                 float *scratch, int thread, int n_threads);
+cdl_update_rows_fn cdl_convolution_update_bf16;
 
 /* Pieces of a pass over samples: bands of what is written of each. With many samples they are
  * whole, since what is made ready for a call is made for each band. */

@@ -22,7 +22,7 @@ static inline float *cdl_block_sums(float *sums, size_t width, size_t block) {
 }
 
 /* Update of one thread's share of a parameter, unless it is NULL, from the blocks' sums. */
-void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, const float *sums,
-                   float *g, int thread, int n_threads);
+void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to, const float *sums);
 
 #endif

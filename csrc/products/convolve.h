@@ -46,16 +46,17 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
                        float *scratch);
 size_t cdl_image_floats(const struct cdl_convolution *job);
 
-/* Gradients and update, by thread `thread` of so many, of its share of the weights' blocks, from
- * the products of image and map over all samples; and of `bias`, a row of the map's columns, from
- * the map's sums. Either may be NULL. scratch: cdl_pairs_floats. */
+/* Gradients of a thread's share of the weights' blocks, from the products of image and map over so
+ * many samples; and of `bias`, a row of the map's columns, from the map's sums. Either may be NULL.
+ * The thread's scratch: cdl_pairs_floats. */
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
-                     struct cdl_trained *w, struct cdl_trained *bias, float *scratch, int thread,
-                     int n_threads);
+                     size_t samples, const struct cdl_sink *to, struct cdl_trained *w,
+                     struct cdl_trained *bias);
 size_t cdl_pairs_floats(const struct cdl_convolution *job);
 
-/* Update of a row of parameters, one for each of a field's columns, from the field's sums. */
-void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx,
-                       const struct cdl_field *field, float *g, int thread, int n_threads);
+/* Update of a row of parameters, one for each of a field's columns, from the field's sums over so
+ * many samples. */
+void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx, size_t samples,
+                       const struct cdl_sink *to, const struct cdl_field *field);
 
 #endif

@@ -288,15 +288,16 @@ static void add_places(const struct sums *sums, const uint16_t *dz, size_t ld, s
     }
 }
 
-static void learn(const struct sums *sums, struct cdl_trained *kernel, struct cdl_trained *bias,
-                  float *g) {
+static void learn(const struct sums *sums, const struct cdl_sink *to,
+                  struct cdl_trained *const *trained, float *g) {
+    struct cdl_trained *kernel = trained[0], *bias = trained[1];
     const struct cdl_param *w = sums->w;
     for (size_t i = sums->first; i < sums->end; i++) {
         const size_t chunk = i / sums->panels, panel = i % sums->panels;
         const struct cdl_block block = cdl_block_at(w, panel * chunks_of(w) + chunk);
         if (bias && chunk == 0) {
             const struct cdl_block part = {.column = block.column, .rows = 1, .width = block.width};
-            cdl_learn(bias, sums->ctx, part,
+            cdl_learn(bias, sums->ctx, to, part,
                       sums->by_column + panel * CDL_PANEL - sums->first * CDL_PANEL);
         }
         if (!kernel) continue;
@@ -305,30 +306,30 @@ static void learn(const struct sums *sums, struct cdl_trained *kernel, struct cd
         float *turned = sums->g + (i - sums->first) * BLOCK_FLOATS;
         memset(turned + live * CDL_CHUNK, 0, pads * CDL_CHUNK * sizeof *turned);
         sums->ctx->kernels->transpose(live + pads, block.rows, turned, CDL_CHUNK, g, block.width);
-        cdl_learn(kernel, sums->ctx, block, g);
+        cdl_learn(kernel, sums->ctx, to, block, g);
     }
 }
 
-void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_bf16_view *view,
-                          const struct cdl_param *w, const uint16_t *dz, size_t lddz, size_t lines,
-                          struct cdl_trained *kernel, struct cdl_trained *bias, float *scratch,
-                          int thread, int n_threads) {
-    struct sums sums = {.ctx = ctx, .view = view, .w = w, .panels = panels_of(w), .g = scratch};
-    const size_t blocks = cdl_blocks(w), end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
+void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_sink *to,
+                          const struct cdl_bf16_view *view, const struct cdl_param *w,
+                          const uint16_t *dz, size_t lddz, size_t lines,
+                          struct cdl_trained *const *trained) {
+    struct sums sums = {
+        .ctx = ctx, .view = view, .w = w, .panels = panels_of(w), .g = ctx->scratch};
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(w));
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;
     sums.rows = sums.by_column + BLOCKS * CDL_PANEL;
     sums.columns = sums.rows + PLACES / 2 * rows_stride(view, w);
     sums.pairs = sums.columns + sums.panels * CDL_PANEL * PLACES_LINE / 2;
     float *g = sums.pairs + PLACES / 2 * CDL_PANEL;
-    sums.first = blocks * (size_t)thread / (size_t)n_threads;
-    for (; sums.first < end; sums.first = sums.end) {
-        sums.end = cdl_min(end, sums.first + BLOCKS);
+    for (sums.first = own.first; sums.first < own.end; sums.first = sums.end) {
+        sums.end = cdl_min(own.end, sums.first + BLOCKS);
         memset(sums.g, 0, (sums.end - sums.first) * BLOCK_FLOATS * sizeof *sums.g);
         memset(sums.by_column, 0, BLOCKS * CDL_PANEL * sizeof *sums.by_column);
         for (size_t line = 0; line < lines; line += PLACES) {
             if (cdl_stopped(ctx)) return;
             add_places(&sums, dz, lddz, line, cdl_min(lines - line, PLACES));
         }
-        learn(&sums, kernel, bias, g);
+        learn(&sums, to, trained, g);
     }
 }

@@ -29,13 +29,13 @@ void cdl_bf16_convolve(const struct cdl_context *ctx, const struct cdl_bf16_view
                        float *scratch);
 size_t cdl_bf16_convolve_floats(const struct cdl_bf16_view *view, const struct cdl_param *w);
 
-/* Gradients and update, by thread `thread` of so many, of its share of the weights' blocks, from
- * the windows of all places of the map and dz, a line each; and of the bias from dz. Either may be
- * NULL. scratch: cdl_bf16_pairs_floats. */
-void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_bf16_view *view,
-                          const struct cdl_param *w, const uint16_t *dz, size_t lddz, size_t lines,
-                          struct cdl_trained *kernel, struct cdl_trained *bias, float *scratch,
-                          int thread, int n_threads);
+/* Gradients of a thread's share of the weights' blocks, from the windows of all places of the map
+ * and dz, a line each; and of the bias from dz. trained: kernel and bias, either of which may be
+ * NULL. The thread's scratch: cdl_bf16_pairs_floats. */
+void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_sink *to,
+                          const struct cdl_bf16_view *view, const struct cdl_param *w,
+                          const uint16_t *dz, size_t lddz, size_t lines,
+                          struct cdl_trained *const *trained);
 size_t cdl_bf16_pairs_floats(const struct cdl_bf16_view *view, const struct cdl_param *w);
 
 #endif

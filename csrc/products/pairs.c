@@ -140,54 +140,53 @@ size_t cdl_pairs_floats(const struct cdl_convolution *job) {
 }
 
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
-                     struct cdl_trained *w, struct cdl_trained *bias, float *scratch, int thread,
-                     int n_threads) {
+                     size_t samples, const struct cdl_sink *to, struct cdl_trained *w,
+                     struct cdl_trained *bias) {
     struct sums sums = {
         .job = job, .kernels = ctx->kernels, .w = w != NULL, .bias = bias != NULL, .map = job->map};
-    sums.g = scratch;
+    sums.g = ctx->scratch;
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;
     sums.block = sums.by_column + BLOCKS * CDL_PANEL;
     sums.wide = sums.block + BLOCK_FLOATS;
     if (unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
     if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
-    const size_t blocks = cdl_blocks(job->w),
-                 end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    sums.first = blocks * (size_t)thread / (size_t)n_threads;
-    for (; sums.first < end; sums.first += sums.n) {
-        sums.n = cdl_min(end - sums.first, ctx->kernels->blocking->pair_blocks);
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(job->w));
+    for (sums.first = own.first; sums.first < own.end; sums.first += sums.n) {
+        sums.n = cdl_min(own.end - sums.first, ctx->kernels->blocking->pair_blocks);
         memset(sums.g, 0, sums.n * BLOCK_FLOATS * sizeof(float));
         memset(sums.by_column, 0, sums.n * CDL_PANEL * sizeof(float));
-        cdl_each_box(job->window, ctx, ctx->rows, NULL, add_box, &sums);
+        cdl_each_box(job->window, ctx, samples, NULL, add_box, &sums);
         if (cdl_stopped(ctx)) return;
         for (size_t i = 0; i < sums.n; i++) {
             const struct cdl_block block = cdl_block_at(job->w, sums.first + i);
             if (bias && block.row == 0) {
                 const struct cdl_block part = {
                     .column = block.column, .rows = 1, .width = block.width};
-                cdl_learn(bias, ctx, part, sums.by_column + i * CDL_PANEL);
+                cdl_learn(bias, ctx, to, part, sums.by_column + i * CDL_PANEL);
             }
             if (!w) continue;
             clear_pads(job, block, sums.g + i * BLOCK_FLOATS);
-            cdl_learn(w, ctx, block, sums.g + i * BLOCK_FLOATS);
+            cdl_learn(w, ctx, to, block, sums.g + i * BLOCK_FLOATS);
         }
     }
 }
 
-void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx,
-                       const struct cdl_field *field, float *g, int thread, int n_threads) {
+void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx, size_t samples,
+                       const struct cdl_sink *to, const struct cdl_field *field) {
     if (!row) return;
-    const size_t blocks = cdl_blocks(row->param), lines = field->sample / field->ld;
-    const size_t end = blocks * (size_t)(thread + 1) / (size_t)n_threads;
-    for (size_t i = blocks * (size_t)thread / (size_t)n_threads; i < end; i++) {
+    const size_t lines = samples * (field->sample / field->ld);
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(row->param));
+    float *g = ctx->scratch;
+    for (size_t i = own.first; i < own.end; i++) {
         const struct cdl_block block = cdl_block_at(row->param, i);
         memset(g, 0, block.width * sizeof(float));
-        for (size_t line = 0, n; line < ctx->rows * lines; line += n) {
+        for (size_t line = 0, n; line < lines; line += n) {
             float part[CDL_PANEL];
-            n = cdl_min(ctx->rows * lines - line, CDL_BOX_PLACES);
+            n = cdl_min(lines - line, CDL_BOX_PLACES);
             ctx->kernels->column_sums(
                 n, block.width, field->lines + line * field->ld + block.column, field->ld, part);
             for (size_t j = 0; j < block.width; j++) g[j] += part[j];
         }
-        cdl_learn(row, ctx, block, g);
+        cdl_learn(row, ctx, to, block, g);
     }
 }

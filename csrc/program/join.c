@@ -109,18 +109,10 @@ bool cdl_splits_leaves(const struct cdl_node *node) {
     return !node->learns || (!node->shared && node->op->parts >= CDL_BY_ROWS);
 }
 
-void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                       int thread, int n_threads) {
+struct cdl_sink cdl_leaf_of(const struct cdl_context *ctx, size_t first) {
     const struct leaves are = leaves_of(ctx->ranks, ctx->joined, ctx->unit);
-    struct cdl_context part = *ctx;
-    part.micro = ctx->unit;
-    part.seen = ctx->rows;
-    for (size_t leaf = are.first; leaf < are.last; leaf++) {
-        part.row = (leaf - are.first) * ctx->unit;
-        part.rows = cdl_min(ctx->rows - part.row, ctx->unit);
-        part.leaf = leaf * CDL_LEAVES / are.all * ctx->ranks->leaf_floats;
-        node->op->update(node, &part, scratch, thread, n_threads);
-    }
+    const size_t place = (are.first + first / ctx->unit) * CDL_LEAVES / are.all;
+    return (struct cdl_sink){.leaf = place * ctx->ranks->leaf_floats};
 }
 
 bool cdl_join_step(struct cdl_program *program, const struct cdl_context *ctx,

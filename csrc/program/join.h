@@ -15,10 +15,10 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
  * as gradients, unless parts keep those of earlier batches. */
 void cdl_begin_joined(const struct cdl_program *program, const struct cdl_context *ctx);
 
-/* Leaves (CDL_LEAVES): can an op learn from each alone? And a thread's share of that. */
+/* Leaves (CDL_LEAVES): can an op learn from each alone? And the sink of the leaf that begins with
+ * row `first`. */
 bool cdl_splits_leaves(const struct cdl_node *node);
-void cdl_learn_by_leaf(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                       int thread, int n_threads);
+struct cdl_sink cdl_leaf_of(const struct cdl_context *ctx, size_t first);
 
 /* Sum of the batch's gradients over all ranks, between barriers; only the header if more batches
  * come before the update. False: the batch is void, on all ranks. */

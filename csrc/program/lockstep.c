@@ -53,17 +53,19 @@ void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
 
 /* Is the update to go ahead? The same answer for all threads: they come from a barrier, and no poll
  * has happened since. */
-static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx) {
+static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx,
+                    const struct cdl_sink *to) {
     if (program->keeps_grads)
         return !cdl_stopped(ctx); /* no weight changes before all gradients are complete */
     if (!ctx->watch) return true;
     if (cdl_watch_stopped(&program->watch)) return false;
-    if (!ctx->more) ctx->watch = NULL;
+    if (!to->leaves) ctx->watch = NULL;
     return true;
 }
 
 void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_node *node,
-                           struct cdl_context *ctx, struct cdl_team *team) {
+                           struct cdl_context *ctx, struct cdl_team *team,
+                           const struct cdl_sink *to) {
     const struct cdl_op *op = node->op;
     if (node->goes_back) {
         if (op->take_gradient && !node->shared && cdl_takes_gradient(node))
@@ -71,11 +73,10 @@ void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_n
         run(op->backward_pieces, op->backward, op->backward_stages, true, node, ctx, team);
     }
     if (!node->learns || node->loop) return;
-    const bool goes = goes_on(program, ctx), deals = cdl_deals_micro(program, ctx);
-    if (goes) (deals ? cdl_fill_slots : cdl_learn_node)(node, ctx);
-    cdl_barrier_wait(team, ctx->thread);
-    if (!deals) return;
-    if (goes) cdl_learn_filled(node, ctx);
+    const bool goes = goes_on(program, ctx, to), deals = cdl_deals_micro(program, ctx);
+    if (goes && deals) cdl_fill_slots(node, ctx);
+    if (deals) cdl_barrier_wait(team, ctx->thread);
+    if (goes) (deals ? cdl_learn_filled : cdl_learn_node)(node, ctx, to);
     cdl_barrier_wait(team, ctx->thread);
 }
 

@@ -19,6 +19,7 @@ size_t cdl_worth_samples(const struct cdl_program *program);
 void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
                           struct cdl_team *team);
 void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_node *node,
-                           struct cdl_context *ctx, struct cdl_team *team);
+                           struct cdl_context *ctx, struct cdl_team *team,
+                           const struct cdl_sink *to);
 
 #endif

@@ -102,24 +102,6 @@ static size_t micros_of(const struct cdl_context *ctx) {
     return (ctx->rows + ctx->micro - 1) / ctx->micro;
 }
 
-/* Context of micro-batch i of ctx. */
-static struct cdl_context micro_at(const struct cdl_context *ctx, size_t i) {
-    struct cdl_context part = *ctx;
-    part.row = i * ctx->micro;
-    part.rows = cdl_min(ctx->rows - part.row, ctx->micro);
-    part.adds = ctx->adds || i > 0;
-    part.more = ctx->more || i + 1 < micros_of(ctx);
-    return part;
-}
-
-void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                        int thread, int n_threads) {
-    for (size_t i = 0; i < micros_of(ctx); i++) {
-        const struct cdl_context part = micro_at(ctx, i);
-        node->op->update(node, &part, scratch, thread, n_threads);
-    }
-}
-
 bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx) {
     return program->slots && micros_of(ctx) >= (size_t)ctx->threads;
 }
@@ -127,15 +109,20 @@ bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context
 void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_share mine = cdl_share_by(1, micros_of(ctx), ctx->thread, ctx->threads);
     cdl_guard_scratch(ctx, node, CDL_THREAD_SCRATCH);
+    struct cdl_context all = *ctx;
+    all.thread = 0;
+    all.threads = 1;
     for (size_t i = mine.first; i < mine.last; i++) {
-        struct cdl_context part = micro_at(ctx, i);
-        part.slot = i + 1;
-        node->op->update(node, &part, ctx->scratch, 0, 1);
+        const size_t first = i * ctx->micro, n = cdl_min(ctx->rows - first, ctx->micro);
+        const struct cdl_sink to = {.leaves = true, .slot = i + 1};
+        node->op->update(node, &all, (struct cdl_rows){first, n, ctx->micro}, &to);
     }
 }
 
-void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx) {
+void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx,
+                      const struct cdl_sink *to) {
     for (int p = 0; p < CDL_MAX_PARAMS; p++) {
-        if (node->trained[p]) cdl_learn_slots(node->trained[p], ctx, micros_of(ctx), ctx->scratch);
+        if (node->trained[p])
+            cdl_learn_slots(node->trained[p], ctx, to, micros_of(ctx), ctx->scratch);
     }
 }

@@ -40,12 +40,13 @@ static bool ends_here(const struct cdl_program *program, const struct cdl_team *
 
 /* Forward and backward pass over the samples that ctx says are in memory. */
 static void pass_over(const struct loop *loop, const struct cdl_pass *pass, struct cdl_context *ctx,
-                      struct cdl_team *team) {
+                      struct cdl_team *team, const struct cdl_sink *to) {
     const struct cdl_program *program = loop->program;
     const struct cdl_share rows =
         cdl_share_by(cdl_row_step(ctx), ctx->rows, ctx->thread, team->size);
     cdl_forward_rows(program, ctx, pass, team, rows);
-    if (loop->training && !ends_here(program, team)) cdl_backward_rows(program, ctx, team, rows);
+    if (loop->training && !ends_here(program, team))
+        cdl_backward_rows(program, ctx, team, rows, to);
 }
 
 /* Micro-batch passes over a batch that has memory for a part only: outputs, sums of gradients and
@@ -61,11 +62,10 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
         ctx->first = whole.first + first;
         ctx->start = whole.start + first;
         ctx->rows = cdl_min(whole.rows - first, program->rows);
-        ctx->adds = first > 0;
-        ctx->more = first + ctx->rows < whole.rows;
+        const struct cdl_sink to = {.adds = first > 0, .leaves = first + ctx->rows < whole.rows};
         if (is_first) cdl_place_outputs(program, first);
         cdl_barrier_wait(team, ctx->thread);
-        pass_over(loop, pass, ctx, team);
+        pass_over(loop, pass, ctx, team, &to);
         cdl_barrier_wait(team, ctx->thread);
         is_void =
             cdl_is_void(program); /* no thread polls the watch again before the next barrier */
@@ -76,7 +76,6 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
     ctx->first = whole.first;
     ctx->start = whole.start;
     ctx->rows = whole.rows;
-    ctx->adds = ctx->more = false;
 }
 
 static void weights_changed(const struct loop *loop) {
@@ -114,7 +113,10 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
             if (thread == 0 && program->joined) cdl_begin_joined(program, &ctx);
             cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
         }
-        (in_parts ? pass_over_micro : pass_over)(loop, &pass, &ctx, team);
+        if (in_parts)
+            pass_over_micro(loop, &pass, &ctx, team);
+        else
+            pass_over(loop, &pass, &ctx, team, &(struct cdl_sink){.leaves = false});
         cdl_barrier_wait(team, thread);
         const bool learned = loop->training && cdl_update(program, &ctx, team);
         if (cdl_is_void(program)) {
@@ -253,7 +255,7 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     for (int i = 0; i < program->n_external_grads; i++)
         copy_in(program->external_grads[i], rows, half->gradients[i]);
     if (program->lockstep) cdl_barrier_wait(team, thread);
-    cdl_backward_rows(program, &ctx, team, rows);
+    cdl_backward_rows(program, &ctx, team, rows, &(struct cdl_sink){.leaves = false});
     cdl_barrier_wait(team, thread);
     const bool learned = cdl_update(program, &ctx, team);
     if (thread == 0) half->learned = learned;

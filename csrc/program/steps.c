@@ -232,32 +232,32 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
     }
 }
 
-static void learn(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                  int thread, int threads) {
+void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
+                    const struct cdl_sink *to) {
+    const bool leaves = ctx->ranks && ctx->ranks->leaves && !node->shared;
+    struct cdl_context one; /* for a shared node: a sample, for all threads */
+    if (node->shared) one = *ctx, one.rows = 1, ctx = &one;
+    const size_t all = ctx->rows;
+    const size_t each = leaves ? ctx->unit : ctx->micro ? ctx->micro : all;
     /* An op that joins learns from sums over all processes. */
-    if (ctx->rows == 0 && !node->shared && !node->op->joins) return;
+    if (all == 0 && (leaves || !node->op->joins)) return;
     cdl_guard_scratch(ctx, node, CDL_THREAD_SCRATCH);
-    if (node->shared) {
-        const struct cdl_context one = alone(ctx);
-        node->op->update(node, &one, scratch, thread, threads);
-    } else if (ctx->ranks && ctx->ranks->leaves) {
-        cdl_learn_by_leaf(node, ctx, scratch, thread, threads);
-    } else if (ctx->micro == 0) {
-        node->op->update(node, ctx, scratch, thread, threads);
-    } else {
-        cdl_learn_by_micro(node, ctx, scratch, thread, threads);
-    }
-}
-
-void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx) {
-    learn(node, ctx, ctx->scratch, ctx->thread, ctx->threads);
+    size_t first = 0, end;
+    do {
+        end = cdl_min(first + each, all);
+        const struct cdl_sink part = leaves ? cdl_leaf_of(ctx, first)
+                                            : (struct cdl_sink){.adds = to->adds || first > 0,
+                                                                .leaves = to->leaves || end < all};
+        node->op->update(node, ctx, (struct cdl_rows){first, end - first, each}, &part);
+        first = end;
+    } while (end < all);
 }
 
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                       struct cdl_team *team, struct cdl_share rows) {
+                       struct cdl_team *team, struct cdl_share rows, const struct cdl_sink *to) {
     if (program->lockstep) {
         for (int i = program->n_nodes - 1; i >= 0; i--)
-            cdl_backward_lockstep(program, &program->nodes[i], ctx, team);
+            cdl_backward_lockstep(program, &program->nodes[i], ctx, team, to);
         return;
     }
     for (int i = program->n_nodes - 1; i >= 0; i--) {
@@ -269,16 +269,17 @@ void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ct
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns || node->loop) continue;
         if (cdl_stopped(ctx)) return;
-        if (!program->keeps_grads && !ctx->more)
+        if (!program->keeps_grads && !to->leaves)
             ctx->watch = NULL; /* from here on the step is finished */
-        learn(node, ctx, ctx->scratch, 0, 1);
+        cdl_learn_node(node, ctx, to);
     }
 }
 
 static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
+    const struct cdl_sink all = {.leaves = false};
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->learns && !node->loop && !cdl_stopped(ctx)) cdl_learn_node(node, ctx);
+        if (node->learns && !node->loop && !cdl_stopped(ctx)) cdl_learn_node(node, ctx, &all);
     }
 }
 

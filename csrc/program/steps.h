@@ -83,8 +83,9 @@ void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                       const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows);
+/* `to`: of gradients over all samples in memory. */
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                       struct cdl_team *team, struct cdl_share rows);
+                       struct cdl_team *team, struct cdl_share rows, const struct cdl_sink *to);
 
 /* Runs all stages of a shared node on one thread. */
 void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
@@ -95,20 +96,18 @@ void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
 void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
                   struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
 
-/* Update from all samples of ctx, which are one or more micro-batches (micro.c). */
-void cdl_learn_by_micro(const struct cdl_node *node, const struct cdl_context *ctx, float *scratch,
-                        int thread, int n_threads);
-
 /* Slots for gradients, in lockstep with a micro-batch for each thread: each thread puts the
  * gradients of its own micro-batches into slots; after a barrier it updates its share of the
  * weights from their sum. So even a kernel of one block keeps all threads busy, and each thread
  * reads what it has written. */
 bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx);
 void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx);
-void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx);
+void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx,
+                      const struct cdl_sink *to);
 
-/* Updates a thread's share of the node's parameters. */
-void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx);
+/* Gradients of a thread's share of the node's parameters, over all samples in memory. */
+void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
+                    const struct cdl_sink *to);
 
 /* Runs a node on samples [first, last), piece by piece, until the watch stops it. */
 void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
