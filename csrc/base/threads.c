@@ -3,15 +3,24 @@
 #include "base/threads.h"
 
 #include <assert.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
 
 #include "base/thread_pool.h"
 #include "base/pause.h"
+#include "base/watch.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -243,6 +252,84 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
     run(work, arg, &alone, 0);
 }
 
+/* ---- the barrier -------------------------------------------------------------------------------
+ *
+ * Who waits spins, then yields: on cores of their own threads are at most some 60 us apart, and to
+ * sleep and be woken takes as long. Beside busy processes that is wrong twice: who spins uses up
+ * the time of a core that the late thread could have, and who yields gets it back milliseconds
+ * later. A yield that took so long tells a thread that its core is crowded; it then sleeps at once,
+ * which the scheduler repays as soon as there is work again. */
+
+/* Seconds: of spinning before the first yield and, on a crowded core, before sleep; until sleep
+ * elsewhere; of a yield that tells of a crowd; of the belief in it, doubled as it comes true. */
+#define SPIN 60e-6
+#define SPIN_IN_CROWD 20e-6
+#define PATIENCE 1e-3
+#define LONG_YIELD 500e-6
+#define LEAST_BELIEF 0.05
+#define MOST_BELIEF 0.4
+
+static _Thread_local double crowded_until, belief;
+
+static void note_crowd(double now) {
+    const bool again = now < crowded_until + LEAST_BELIEF;
+    belief = again ? fmin(2 * belief, MOST_BELIEF) : LEAST_BELIEF;
+    crowded_until = now + belief;
+}
+
+static bool is_over(const struct cdl_barrier *barrier, unsigned turn) {
+    return atomic_load_explicit(&barrier->turn, memory_order_acquire) != turn;
+}
+
+/* A look at the clock takes as long as a few pauses, of 10 to 50 ns each. */
+static bool spin(const struct cdl_barrier *barrier, unsigned turn) {
+    for (int i = 0; i < 32 && !is_over(barrier, turn); i++) cdl_pause();
+    return is_over(barrier, turn);
+}
+
+/* Is the turn over before it is time to sleep? */
+static bool is_soon_over(const struct cdl_barrier *barrier, unsigned turn) {
+    if (spin(barrier, turn)) return true;
+    const double begin = cdl_now();
+    const double end = begin + (begin < crowded_until ? SPIN_IN_CROWD : PATIENCE);
+    for (double now = begin, before; now < end; now = cdl_now()) {
+        if (now - begin < SPIN) {
+            if (spin(barrier, turn)) return true;
+            continue;
+        }
+        before = now;
+        sched_yield();
+        now = cdl_now();
+        if (now - before > LONG_YIELD) note_crowd(now);
+        if (is_over(barrier, turn)) return true;
+        if (now < crowded_until) return false;
+    }
+    return false;
+}
+
+#ifdef __linux__
+static void futex(struct cdl_barrier *barrier, int call, unsigned value,
+                  const struct timespec *most) {
+    syscall(SYS_futex, &barrier->turn, call, value, most, NULL, 0);
+}
+
+static void sleep_through(struct cdl_barrier *barrier, unsigned turn, const struct timespec *most) {
+    atomic_fetch_add(&barrier->asleep, 1);
+    futex(barrier, FUTEX_WAIT_PRIVATE, turn, most);
+    atomic_fetch_sub(&barrier->asleep, 1);
+}
+
+static void wake(struct cdl_barrier *barrier) {
+    if (atomic_load(&barrier->asleep)) futex(barrier, FUTEX_WAKE_PRIVATE, INT_MAX, NULL);
+}
+#else
+static void sleep_through(struct cdl_barrier *barrier, unsigned turn, const struct timespec *most) {
+    (void)barrier, (void)turn, (void)most;
+    sched_yield();
+}
+static void wake(struct cdl_barrier *barrier) { (void)barrier; }
+#endif
+
 void cdl_barrier_wait(struct cdl_team *team, int thread) {
     cdl_barrier_wait_long(team, thread, NULL, NULL);
 }
@@ -250,26 +337,20 @@ void cdl_barrier_wait(struct cdl_team *team, int thread) {
 void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
                            void *arg) {
     assert(thread >= 0 && thread < team->size);
+    (void)thread;
     if (team->size == 1) return;
-    /* A pause takes 10 to 50 ns: some 60 us of spinning, about as far as threads drift apart within
-     * a step. Who yields beside a busy neighbour gets the core back milliseconds later; who spins
-     * longer keeps it from a thread that has work. */
-    enum { SPINS = 4000 };
-    unsigned turn =
-        atomic_load_explicit(&team->barrier.thread[thread].passed, memory_order_relaxed);
-    turn++;
-    atomic_store_explicit(&team->barrier.thread[thread].passed, turn, memory_order_release);
-    for (int other = 0; other < team->size; other++) {
-        int spins = 0;
-        while (
-            (int)(atomic_load_explicit(&team->barrier.thread[other].passed, memory_order_acquire) -
-                  turn) < 0) {
-            if (++spins < SPINS) {
-                cdl_pause();
-            } else {
-                if (meanwhile) meanwhile(arg);
-                sched_yield();
-            }
-        }
+    struct cdl_barrier *barrier = &team->barrier;
+    const unsigned turn = atomic_load_explicit(&barrier->turn, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&barrier->arrived, 1, memory_order_acq_rel) + 1 ==
+        (unsigned)team->size) {
+        atomic_store_explicit(&barrier->arrived, 0, memory_order_relaxed);
+        atomic_store(&barrier->turn, turn + 1);
+        wake(barrier);
+        return;
+    }
+    const struct timespec most = {.tv_nsec = 1000000};
+    while (!is_soon_over(barrier, turn)) {
+        if (meanwhile) meanwhile(arg);
+        sleep_through(barrier, turn, meanwhile ? &most : NULL);
     }
 }

@@ -7,11 +7,12 @@
 
 enum { CDL_MAX_THREADS = 64 };
 
-/* Each thread's count of barriers passed, a cache line apart so that waiting reads stay local. */
+/* Barrier: a counter of those who have arrived, and the number of the turn, which the last of them
+ * raises; a cache line apart. */
 struct cdl_barrier {
-    struct {
-        _Alignas(64) atomic_uint passed;
-    } thread[CDL_MAX_THREADS];
+    _Alignas(64) atomic_uint arrived;
+    _Alignas(64) atomic_uint turn;
+    atomic_uint asleep;
 };
 
 struct cdl_team {
@@ -50,11 +51,11 @@ void cdl_region(int size, void (*work)(void *arg, struct cdl_team *team, int thr
 void cdl_region_leave(void);
 void cdl_region_enter(void);
 
-/* Waits for all threads of the team. Spins some microseconds, then yields: beside a busy
- * neighbour a spinning barrier makes a step many times slower. */
+/* Waits for all threads of the team: spins some microseconds, then yields, then sleeps; beside busy
+ * processes it sleeps sooner. */
 void cdl_barrier_wait(struct cdl_team *team, int thread);
 
-/* The same for waits that may take seconds: calls `meanwhile` as it yields. */
+/* The same for waits that may take seconds: calls `meanwhile` each millisecond. */
 void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
                            void *arg);
 
