@@ -178,6 +178,9 @@ cdef class _Arrays:
             PyMem_Free(self.arrays)
 
 
+cdef _Arrays _NOTHING = _Arrays(())
+
+
 def check_classes(array, int64_t n_classes):
     """Number of the first label (in C order) that is no integer in [0, n_classes), or -1."""
     cdef _Arrays held = _Arrays([array])

@@ -5,7 +5,7 @@
 cdef double _LITTLE = 5e5
 
 
-cdef class Executor:
+cdef class Executor(_Reports):
     """A lowered program and its memory for batches of up to `rows` rows.
 
     One call at a time: predict() from several threads works on copies that share the weights; a
@@ -16,7 +16,6 @@ cdef class Executor:
     a batch may go through in micro-batches.
     """
 
-    cdef cdl_program *program
     cdef cdl_pass where
     cdef _Arrays held
     cdef object order, rates, source, made_of, after, ranks, block
@@ -27,7 +26,7 @@ cdef class Executor:
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training, splits
     cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_sizes, input_dtypes
-    cdef list report_rows, spare, learning, hosts, labels, input_labels
+    cdef list spare, learning, hosts, labels, input_labels
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -225,22 +224,66 @@ cdef class Executor:
                 raise ValueError("order: expected row numbers of the arrays")
         self._enter()
         try:
-            self.where.order = NULL
-            if self.has_order:
-                PyBuffer_Release(&self.order_view)
-                self.has_order = False
-            self.where.rows = held.rows
-            if order is not None:
-                PyObject_GetBuffer(order, &self.order_view, PyBUF_SIMPLE)
-                self.has_order = True
-                self.where.order = <const int64_t *>self.order_view.buf
-                self.where.rows = order.size
-            self.held = held
-            self.where.arrays = held.arrays
-            self.where.batch = batch
-            self.where.next = self.where.skipped = self.where.passed = 0
+            self._hold(held, batch, order)
         finally:
             self.busy = False
+
+    cdef int _hold(self, _Arrays held, size_t batch, order) except -1:
+        self.where.order = NULL
+        if self.has_order:
+            PyBuffer_Release(&self.order_view)
+            self.has_order = False
+        self.where.rows = held.rows
+        if order is not None:
+            PyObject_GetBuffer(order, &self.order_view, PyBUF_SIMPLE)
+            self.has_order = True
+            self.where.order = <const int64_t *>self.order_view.buf
+            self.where.rows = order.size
+        self.held = held
+        self.where.arrays = held.arrays
+        self.where.batch = batch
+        self.where.next = self.where.skipped = self.where.passed = 0
+        return 0
+
+    def release(self):
+        """Lets go of the arrays of the pass."""
+        self._enter()
+        try:
+            self._hold(_NOTHING, 1, None)
+        finally:
+            self.busy = False
+
+    def once(self, arrays, rate=None, uint64_t iteration=0, uint64_t seed=0):
+        """states() and penalty() of a pass of one batch, in training if there is a rate."""
+        cdef bint trains = rate is not None
+        cdef float by = rate if trains else 0
+        cdef _Arrays held = _Arrays(arrays)
+        self._check(held)
+        if trains:
+            self._check_training()
+        if held.rows < 1 or held.rows > self.rows:
+            raise ValueError(f"rows must be in [1, {self.rows}], got {held.rows}")
+        self._enter()
+        try:
+            self._hold(held, held.rows, None)
+            cdl_reset_reports(self.program)
+            if trains:
+                self.where.rates = &by
+                self.where.n_rates = 1
+                self.where.iteration = iteration
+                self.where.seed = seed
+                with nogil:
+                    cdl_train(self.program, &self.where, 1, 0.0)
+                self._count()
+            else:
+                with nogil:
+                    cdl_test(self.program, &self.where, 1, 0.0)
+            self._raise(NULL)
+        finally:
+            self.where.rates = NULL
+            self._hold(_NOTHING, 1, None)
+            self.busy = False
+        return self.states(), self.penalty()
 
     def count_in(self, counter):
         """Count the optimizer's steps in an array of one int64.
@@ -389,28 +432,6 @@ cdef class Executor:
             self.where.rates = NULL
             self.busy = False
 
-    def apply(self, gradients, float rate, uint64_t iteration):
-        """One step from a Parameter with the gradient of each trained variable, in their order."""
-        cdef Parameter gradient
-        self._check_training()
-        if [(g.shape, g.matrix) for g in gradients] != [(w.shape, w.matrix) for w in self.learning]:
-            raise ValueError(f"expected gradients of shapes {[w.shape for w in self.learning]}")
-        block = bytearray(8 * len(gradients) + 8)
-        cdef unsigned char[::1] view = block
-        cdef cdl_param **params = <cdl_param **>&view[0]
-        for k, gradient in enumerate(gradients):
-            params[k] = gradient.param
-        self._enter()
-        try:
-            self.where.iteration = iteration
-            self.where.rates = &rate
-            self.where.n_rates = 1
-            with nogil:
-                cdl_apply(self.program, &self.where, params)
-        finally:
-            self.where.rates = NULL
-            self.busy = False
-
     @property
     def done(self):
         """Batches since begin()."""
@@ -464,37 +485,3 @@ cdef class Executor:
         cdl_read_input(self.program, i, n, view.buf)
         PyBuffer_Release(&view)
         return array
-
-    def memory(self):
-        """(bytes of values, gradients and scratch, bytes that live at one moment at least)."""
-        cdef size_t least = 0
-        cdef size_t taken = cdl_program_bytes(self.program, &least)
-        return taken, least
-
-    def reset(self):
-        """Zeroes the accumulators."""
-        cdl_reset_reports(self.program)
-
-    def states(self):
-        """The accumulated numbers of each report of the program, as tuples of floats."""
-        return [self._state(row) for row in self.report_rows]
-
-    cdef tuple _state(self, int row):
-        """The same of one of those that the core makes, by its number in the core's order."""
-        cdef size_t n = 0, k
-        cdef const double *state = cdl_report(self.program, row, &n)
-        return tuple([state[k] for k in range(n)])
-
-    def totals(self):
-        """(total, count) of each report of the program."""
-        return [state[:2] for state in self.states()]
-
-    def penalty(self):
-        """(sum over batches of rows * penalty of the weights, rows), which the loss counts too."""
-        cdef double total = 0, count = 0
-        cdl_penalty(self.program, &total, &count)
-        return total, count
-
-    def results(self):
-        """total / count of each report of the program; 0.0 where the count is 0."""
-        return [total / count if count else 0.0 for total, count in self.totals()]

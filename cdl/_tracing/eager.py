@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cdl import _core
 from cdl._common import dtypes
 from cdl._ir.program import Program
@@ -48,7 +46,6 @@ class Runner:
         self._training = training
         self._is_low = any(name in dtypes.LOW for name in program.output_dtypes)
         self._free: dict[int, _core.Executor] = {}
-        self._nothing = [np.empty((0, *value.shape), np.float32) for value in program.inputs]
 
     def rows(self, arrays: Sequence[Array]) -> Any:
         """Outputs for all rows of ``arrays``: an array, or a list of several.
@@ -83,7 +80,7 @@ class Runner:
         if self._is_low:
             outputs = in_dtypes(outputs, self.program.output_dtypes)
         batch = Batch(outputs, executor.penalty()[0] / rows)
-        executor.begin(self._nothing, 1)  # lets go of the arrays
+        executor.release()
         self._give_back(rows, executor)
         return batch
 

@@ -421,9 +421,14 @@ def check_no_own_data(what: str) -> None:
         )
 
 
-def manner() -> tuple[bool, bool]:
-    """Key of how the ranks share batches, on which programs depend."""
-    return _current is not None and _current.reproducible, with_same_data() is not current()
+def key() -> tuple[Ranks | None, bool, bool]:
+    """Current ranks and how they share batches, on which programs depend."""
+    if _current is None:
+        return _ALONE
+    return current(), _current.reproducible, with_same_data() is not current()
+
+
+_ALONE = None, False, False
 
 
 def set_current(ranks: Ranks | None) -> None:

@@ -16,6 +16,8 @@ from cdl import _core
 from cdl._common.errors import warn
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
+from cdl._variables.program_caches import register_cache
+from cdl._variables.state import scopes
 
 if TYPE_CHECKING:
     from cdl.optimizers.base_optimizer import Optimizer
@@ -72,10 +74,16 @@ def apply(
     optimizer: Optimizer, grads: Sequence[Any], trainable_variables: Sequence[Any] | None
 ) -> None:
     """Make one step of an optimizer from gradients: all of `Optimizer.apply`."""
-    owner = f"{type(optimizer).__name__} {optimizer.name!r}: apply"
     grads = list(grads)
     if not grads:
         return
+    if trainable_variables is not None:
+        trainable_variables = list(trainable_variables)
+        steps = optimizer._executors.get(tuple(map(id, trainable_variables)))
+        if steps is not None and optimizer.loss_scale_factor is None and steps.takes(grads):
+            steps.make(optimizer, grads)
+            return
+    owner = f"{type(optimizer).__name__} {optimizer.name!r}: apply"
     if trainable_variables is None:
         if not optimizer.built:
             raise ValueError(f"{owner}: trainable_variables must be given before build()")
@@ -115,16 +123,11 @@ def _divided(optimizer: Optimizer, owner: str, variable: Variable, gradient: Any
 def _apply_in_core(optimizer: Optimizer, gradients: dict[Variable, Any]) -> None:
     foreign = optimizer._foreign
     foreign.read(gradients)
-    key = tuple(gradients)
+    key = tuple(map(id, gradients))
     steps = optimizer._executors.get(key)
     if steps is None:
-        steps = optimizer._executors[key] = Steps(optimizer, key)
-    step = optimizer.step
-    steps.make(gradients.values(), float(optimizer.rates(step, 1)[0]), step)
-    optimizer.step = step + 1
-    for variable in gradients:
-        if variable.constraint is not None:
-            variable.assign(np.asarray(variable.constraint(variable.numpy())))
+        steps = optimizer._executors[key] = Steps(optimizer, tuple(gradients))
+    steps.make(optimizer, list(gradients.values()))
     foreign.write(gradients)
 
 
@@ -133,26 +136,42 @@ class Steps:
 
     Args:
         optimizer: built for the weights.
-        variables: the weights.
+        variables: the weights, which are held, so that their identities stay theirs.
     """
 
     def __init__(self, optimizer: Optimizer, variables: tuple[Variable, ...]) -> None:
-        self._executor = _core.Executor(
+        executor = _core.Executor(
             _Weights(variables),
             1,
             training=True,
             optimizer=optimizer.groups(variables),
             rules=optimizer.rules(variables),
         )
-        self._gradients = [_core.Parameter(v.shape, v.storage.matrix) for v in variables]
-        self._lock = threading.Lock()  # of these: what one thread has set, no other overwrites
+        executor.count_in(optimizer.counter)
+        self._variables = variables
+        self._constrained: list[Variable] | None = None
+        self._updates = _core.Updates(executor)
+        self.takes = self._updates.takes
+        self._lock = threading.RLock()  # of gradients: what one thread has set, no other overwrites
+        register_cache(self)
 
-    def make(self, gradients: Iterable[Any], rate: float, step: int) -> None:
+    def forget(self) -> None:
+        """Forget which weights have constraints."""
+        self._constrained = None
+
+    def make(self, optimizer: Optimizer, gradients: list[Any]) -> None:
         """Make one step by the gradients."""
+        constrained = self._constrained
+        if constrained is None:
+            constrained = [each for each in self._variables if each.constraint is not None]
+            self._constrained = constrained
         with self._lock:
-            for parameter, array in zip(self._gradients, gradients, strict=True):
-                parameter.set(array)
-            self._executor.apply(self._gradients, rate, step)
+            for scope in scopes:
+                scope.note(optimizer._iterations)
+            step = optimizer.step
+            self._updates.make(gradients, optimizer.rate(step), step)
+        for variable in constrained:
+            variable.assign(np.asarray(variable.constraint(variable.numpy())))
 
 
 class _Weights(Program):

@@ -148,7 +148,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         self._slots = Slots(self)
         self._python = PythonSteps()
         self._foreign = ForeignWeights(f"{owner} {self.name!r}")
-        self._executors: dict[tuple[Variable, ...], Steps] = {}
+        self._executors: dict[tuple[int, ...], Steps] = {}  # by ids of weights
         self._excluded: set[Variable] = set()
         self._excluded_names: re.Pattern[str] | None = None
 
@@ -192,6 +192,10 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     def rates(self, first: int, n: int) -> NDArray[np.float32]:
         """Learning rates of steps `first` to `first + n - 1`: one each, or one for all."""
         return self._rate.rates(first, n, self.decay)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of one step."""
+        return self._rate.rate(step, self.decay)
 
     @property
     def iterations(self) -> State:

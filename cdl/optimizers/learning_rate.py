@@ -88,6 +88,13 @@ class LearningRate:
         """The variable of a constant rate; none for a schedule or function."""
         return [self.source] if isinstance(self.source, Rate) else []
 
+    def rate(self, step: int, decay: float) -> float:
+        """Rate of one step, as `rates` gives it."""
+        source = self.source
+        if isinstance(source, Rate) and not decay:
+            return float(source)
+        return float(self.rates(step, 1, decay)[0])
+
     def rates(self, first: int, n: int, decay: float) -> NDArray[np.float32]:
         """Rates of steps `first` to `first + n - 1`: one each, or one for all.
 

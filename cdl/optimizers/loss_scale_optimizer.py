@@ -158,6 +158,9 @@ class LossScaleOptimizer(Optimizer):
     def step(self, value: int) -> None:
         self.inner_optimizer.step = value
 
+    def rate(self, step: int) -> float:
+        return self.inner_optimizer.rate(step)
+
     def rates(self, first: int, n: int) -> Any:
         """Learning rates of the inner optimizer."""
         return self.inner_optimizer.rates(first, n)

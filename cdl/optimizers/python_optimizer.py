@@ -84,7 +84,7 @@ class PythonSteps:
 
 def _step(optimizer: Optimizer, gradients: Gradients) -> None:
     """Make one step in Python with clipping, decay and averages in the order of Keras."""
-    rate = np.float32(optimizer.rates(optimizer.step, 1)[0])
+    rate = np.float32(optimizer.rate(optimizer.step))
     every, accumulators = optimizer.gradient_accumulation_steps, optimizer._slots.accumulators
     if every:
         for each, gradient in gradients.items():

@@ -102,6 +102,7 @@ class Compiled:
         told_not_finite: whether it has been said why the loss is not finite.
         lost: kind, path and value of weights that were not finite before the last run of training.
         unlooked: whether weights may have been set since they were last looked at.
+        passed: what is known of data of some shapes and dtypes; see data_adapter.
         stamps: the weights and their versions when they were last finite, or looked at; or None.
     """
 
@@ -133,12 +134,13 @@ class Compiled:
         self.lost: list[tuple[str, str, str]] = []
         self.unlooked = False
         self.stamps: tuple[list[Any], list[int]] | None = None
+        self.passed: dict[Any, Any] = {}
         self.variables: list[Any] | None = None  # what training changes, once it has begun
         self._check_names()
 
     def __getstate__(self) -> dict[str, Any]:
         """Attributes to pickle and copy: all but this process's stamps of weights."""
-        return {**vars(self), "stamps": None}
+        return {**vars(self), "stamps": None, "passed": {}}
 
     def _check_names(self) -> None:
         """Check for unknown names now, before the first data."""

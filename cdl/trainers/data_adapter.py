@@ -18,7 +18,7 @@ from cdl.trainers.compile_utils import Compiled, Resolved, Target
 from cdl.trainers.custom.steps import arrays_in
 from cdl.trainers.frame_columns import notice
 from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
-from cdl.trainers.sizes import outputs_of
+from cdl.trainers.sizes import Form, form_of, outputs_of
 
 Array = NDArray[Any]
 
@@ -132,10 +132,7 @@ def warn_of_no_probabilities(y: Array | None, loss: Any, name: str) -> None:
 
     Keras trains on them without a word; so do calls with one batch.
     """
-    row = getattr(loss, "row", "")
-    if y is None or not row.endswith(("binary_crossentropy", "categorical_crossentropy")):
-        return
-    if "sparse" in row or not y.size or y.dtype.kind == "b":
+    if y is None or not _of_probabilities(loss) or not y.size or y.dtype.kind == "b":
         return
     low, high = y.min(), y.max()
     if low < 0 or high > 1:
@@ -143,6 +140,12 @@ def warn_of_no_probabilities(y: Array | None, loss: Any, name: str) -> None:
             f"{name} should hold numbers from 0 to 1 for loss {loss.name!r}, got numbers "
             f"from {low:g} to {high:g}: the loss can fall without end"
         )
+
+
+def _of_probabilities(loss: Any) -> bool:
+    """Whether a loss is a crossentropy whose targets are probabilities."""
+    row = getattr(loss, "row", "")
+    return row.endswith(("binary_crossentropy", "categorical_crossentropy")) and "sparse" not in row
 
 
 def check_classes(y: Array, classes: int, name: str, why: str, ignored: int | None = None) -> None:
@@ -168,12 +171,14 @@ class Arrays(NamedTuple):
         weight: one an output, None where all samples weigh 1; or None.
         nest: how y is nested, with its numbers as leaves, where it is not one array an output: for
             a `compute_loss` of the model's own.
+        form: theirs, if it is known already.
     """
 
     x: tuple[Array, ...]
     y: tuple[Array | None, ...]
     weight: tuple[Array | None, ...] | None
     nest: Any = None
+    form: Form | None = None
 
     @property
     def samples(self) -> int:
@@ -182,7 +187,7 @@ class Arrays(NamedTuple):
 
     def without_weights(self) -> "Arrays":
         """Data in which all samples weigh 1."""
-        return self._replace(weight=None)
+        return self._replace(weight=None, form=None)
 
     def all(self) -> list[Array]:
         """List of all arrays."""
@@ -253,6 +258,10 @@ def training_data(
             f"({', '.join(names)}), call {call}({', '.join(names[:2])}"
             f"{', sample_weight=sample_weight' * (len(x) > 2)})"
         )
+    plain = sample_weight is class_weight is None and type(x) is type(y) is np.ndarray
+    found = _as_before(model, compiled, x, y, call) if plain else None
+    if found is not None:
+        return found
     flat = _flat_inputs(model, x, call)
     of_x = _X if len(flat) == 1 else labels("x", "input", model._input_names())
     xs = _as_rows(flat, of_x, call)
@@ -283,9 +292,7 @@ def training_data(
         name = f"{call}: {of_y[i]}"
         if ys[i] is None and target.ignores_y():
             ys[i] = np.zeros(rows, np.float32)
-        ys[i] = checked_targets(ys[i], target, outputs[i].row, name)
-        for loss in target.losses if call in ("fit", "evaluate") else ():
-            warn_of_no_probabilities(ys[i], loss, name)
+        ys[i] = _checked(ys[i], target, outputs[i].row, name, call)
     if sample_weight is not None:
         weights = fit_weights(weights, resolved, outputs, call)
     if class_weight is not None:
@@ -294,7 +301,62 @@ def training_data(
     if not built:
         model._build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
     compiled.resolved = resolved
-    return Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
+    arrays = Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
+    as_given = plain and built and arrays.x[0] is x and len(xs) == len(ys) == 1 and ys[0] is y
+    if as_given and not model._has_host_part():
+        _note(model, compiled, arrays, outputs[0].row)
+    return arrays
+
+
+class Passed(NamedTuple):
+    """An x and a y that training took as they were, as it does any of such shapes and dtypes.
+
+    Attributes:
+        resolved: losses and metrics that they were taken for.
+        form: of the data.
+        row: shape of a row of the output.
+        by_value: whether the numbers in y are looked at.
+    """
+
+    resolved: Resolved
+    form: Form
+    row: tuple[int, ...]
+    by_value: bool
+
+
+def _as_before(
+    model: TrainableModel, compiled: Compiled, x: Array, y: Array, call: str
+) -> Arrays | None:
+    """Checked data, if such data have passed since losses and layers were last changed."""
+    passed: Passed | None = compiled.passed.get((x.shape, x.dtype, y.shape, y.dtype))
+    if passed is None or passed.resolved is not compiled.resolved or not model._is_unchanged():
+        return None
+    if passed.by_value:
+        _checked(y, passed.resolved.targets[0], passed.row, f"{call}: {_Y[0]}", call)
+    return Arrays((x,), (y,), None, None, passed.form)
+
+
+def _note(model: TrainableModel, compiled: Compiled, arrays: Arrays, row: tuple[int, ...]) -> None:
+    """Keep for `_as_before` that data have passed as they were."""
+    (x,), (y,), resolved = arrays.x, arrays.y, compiled.resolved
+    assert y is not None and resolved is not None
+    form = form_of(arrays, resolved, compiled.custom_loss, model._takes_sizes())
+    target = resolved.targets[0]
+    by_value = any(wants in ("classes", "labels") for _, wants in target.readers)
+    by_value = by_value or any(map(_of_probabilities, target.losses))
+    if len(compiled.passed) >= _MOST_PASSED:
+        compiled.passed.clear()
+    compiled.passed[x.shape, x.dtype, y.shape, y.dtype] = Passed(resolved, form, row, by_value)
+
+
+def _checked(
+    y: Array | None, target: Target, row: tuple[int, ...], name: str, call: str
+) -> Array | None:
+    """Targets of an output, checked; with a warning where a call has all of them."""
+    y = checked_targets(y, target, row, name)
+    for loss in target.losses if call in ("fit", "evaluate") else ():
+        warn_of_no_probabilities(y, loss, name)
+    return y
 
 
 def _for_custom_loss(
@@ -331,6 +393,7 @@ def _for_custom_loss(
 # Names of the parts in errors where there is one of each. Calls with one batch come this way, where
 # a comprehension more shows in how long they take: so there is a path for one array here and there.
 _X, _Y = ["x"], ["y"]
+_MOST_PASSED = 16  # shapes and dtypes that are known to pass
 
 
 def _flat_inputs(model: TrainableModel, x: Any, call: str) -> list[Any]:

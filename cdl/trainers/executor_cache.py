@@ -54,10 +54,10 @@ class ExecutorCache:
         assert resolved is not None
         if kind == "train":
             self._agree_on_variables(model)
-        form = self._form(model, arrays, resolved)
+        form = arrays.form or self._form(model, arrays, resolved)
         # Batches of several sizes may differ in rows, too: one for the most rows runs all.
         most = rows if form.inputs is None else None
-        key = (self._token, kind, most, form.key, ranks.current(), ranks.manner())
+        key = (self._token, kind, most, form.key, *ranks.key())
         return self._kept(key, resolved) or self._make(model, key, form, resolved, rows)
 
     def _kept(self, key: Any, resolved: Resolved) -> TrainFunction | None:
@@ -126,7 +126,7 @@ class ExecutorCache:
         train_function: TrainFunction | None = last
         # Metrics need the outputs of all rows.
         shared = ranks.current() if with_metrics else None
-        shared_key = (form.key, shared, ranks.manner())
+        shared_key = (form.key, shared, *ranks.key()[1:])
         others = last is not None and last.resolved.losses is not resolved.losses
         same = train_function is not None and train_function.key[0] is self._token
         if train_function is None or not same or others or train_function.key[3:] != shared_key:

@@ -358,7 +358,8 @@ def on_batch(
     """Train or evaluate on one batch: all of `train_on_batch` and `test_on_batch`."""
     call = f"{kind}_on_batch"
     compiled = model._compiled_for(call, trains=kind == "train")
-    return_dict = arguments.switch(return_dict, f"{call}: return_dict")
+    if type(return_dict) is not bool:
+        return_dict = arguments.switch(return_dict, f"{call}: return_dict")
     if steps_itself(type(model), kind):
         return _custom_on_batch(model, kind, (x, y, sample_weight), class_weight, return_dict)
     trains = kind == "train"
@@ -370,16 +371,14 @@ def on_batch(
         if trains:
             together.begin_batches(model, rows)
             not_finite.look_before(model, again=False)
-        train_function.reset()
-        train_function.begin(arrays, rows)
-        train_function.run(1, 0.0)
-        results = train_function.results()
+        results = train_function.once(arrays)
         if not math.isfinite(results["loss"]) and not compiled.told_not_finite:
             not_finite.tell(model, compiled, arrays, results["loss"], call)
     finally:
-        model._release(train_function)
+        model._give_back(train_function)
         train_function.share_totals(only_held=True)
-        model._last_train_function = train_function
+        if model._last_train_function is not train_function:
+            model._last_train_function = train_function
     return returned(results, return_dict, train_function)
 
 

@@ -118,7 +118,7 @@ class Gradients:
             self._gathering.train(step)
         for variable, value in kept:
             variable.assign(value)
-        executor.begin(self._plan.nothing(), 1)
+        executor.release()
         names = FreeNames()
         sums = self._gathering.sums
         return {names.take(variable.path): total.get() for variable, total in sums.items()}

@@ -106,10 +106,6 @@ class Plan(NamedTuple):
         parts: Any = arrays
         return [parts[Arrays._fields.index(slot.role)][slot.number] for slot in self.slots]
 
-    def nothing(self) -> list[Any]:
-        """Arrays without rows, to release the last ones."""
-        return [np.empty((0, *slot.shape), np.float32) for slot in self.slots]
-
 
 MODEL_LOSS = -1  # among reports, where there is a number of a loss
 

@@ -178,6 +178,9 @@ class TrainableModel(Protocol):
     def _watch_layers(self) -> None:
         """Start watching the layers for changes, after a program was made."""
 
+    def _is_unchanged(self) -> bool:
+        """Whether there are programs, and the attributes of layers are as they were for these."""
+
     def _heed_changes(self) -> bool:
         """Drop all programs if attributes of layers have changed; whether they had."""
 
@@ -230,6 +233,9 @@ class TrainableModel(Protocol):
         self, compiled: Compiled, kind: str, arrays: Arrays | Nested, rows: int
     ) -> TrainFunction | CustomSteps:
         """Train function for such batches, to be returned by `_release`."""
+
+    def _give_back(self, train_function: TrainFunction | CustomSteps) -> None:
+        """Return a train function that holds no data."""
 
     def _release(self, train_function: TrainFunction | CustomSteps) -> None:
         """Return a train function of `_train_function`."""

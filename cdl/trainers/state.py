@@ -9,6 +9,7 @@ import numpy as np
 from cdl import optimizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import expected
+from cdl._core import attributes_set
 from cdl._variables.assigning import assign_all
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
@@ -238,6 +239,9 @@ class CompiledState(PartOfModel):
 
     def _release(self, train_function: TrainFunction | CustomSteps) -> None:
         train_function.release()
+        self._give_back(train_function)
+
+    def _give_back(self, train_function: TrainFunction | CustomSteps) -> None:
         if self._executors is not None and isinstance(train_function, TrainFunction):
             self._executors.give_back(train_function)
 
@@ -293,6 +297,11 @@ class CompiledState(PartOfModel):
         self._watch = Watch(self)
         if self._predictors_made is not None:
             self._predictors_made.watch = self._watch
+
+    def _is_unchanged(self) -> bool:
+        """Whether there are programs, and the attributes of layers are as they were for these."""
+        watch = self._watch
+        return watch is not None and (watch.steady == attributes_set() or watch.holds())
 
     def _heed_changes(self) -> bool:
         """Drop all programs if attributes of layers have changed; whether they had."""

@@ -28,6 +28,9 @@ from cdl.trainers.sizes import Form, form_of
 # 32 KB, however long the epoch is.
 _RATES = 8192
 
+_Pass = tuple[Any, int, NDArray[np.int64] | None]
+_NOTHING: _Pass = [], 1, None  # a pass without data
+
 
 def learner(
     program: Program,
@@ -113,6 +116,7 @@ class TrainFunction:
         self._custom_loss = compiled.custom_loss
         self._scaled = not whole  # losses are reported as they count in the whole
         self._any_held = any(each.held for each in self.metrics)
+        self._traced = [each.traced for each in resolved.metrics if each.traced is not None]
         constrains = training and not optimizer.is_written
         traces = not resolved.eager
         weight_rules = WeightRules(variables, training, plan.penalized, constrains, traces)
@@ -122,13 +126,14 @@ class TrainFunction:
         self._before_step = before_step
         self.in_python |= bool(before_step)
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
+        alone = plan.reports == (0,) and resolved.losses[0][1:] == (1.0, 0, None, None)
+        self._is_bare = alone and not (self.in_python or self.metrics or whole or only is not None)
         wants_all = self.in_python or plan.program.hosted or plan.program.batch_of_states
         if wants_all:
             check_no_own_data("the losses, metrics or layers")
         self.ranks = None if wants_all else ranks
         self.key = key
-        self._nothing = plan.nothing()
-        self._pass: tuple[Any, int, NDArray[np.int64] | None] = self._nothing, 1, None
+        self._pass = _NOTHING
         self._feeds = [(Arrays._fields.index(s.role), s.number) for s in plan.slots]
         self._variables = variables
         self.batch_of_states = plan.program.batch_of_states
@@ -166,10 +171,14 @@ class TrainFunction:
             self._remake_executor(max(batch, self.executor.rows))
         if self.in_python:
             self.parts.learn_dtypes(arrays.y)
-        parts: tuple[Any, ...] = arrays
-        fed = [parts[part][number] for part, number in self._feeds]
+        fed = self._fed(arrays)
         self._pass = fed, batch, order
         self.executor.begin(fed, batch, order)
+
+    def _fed(self, arrays: Arrays) -> list[Any]:
+        """Arrays for the program's inputs."""
+        parts: tuple[Any, ...] = arrays
+        return [parts[part][number] for part, number in self._feeds]
 
     @property
     def _is_outdated(self) -> bool:
@@ -209,18 +218,42 @@ class TrainFunction:
 
     def release(self) -> None:
         """Release the data of the pass."""
-        self._pass = self._nothing, 1, None
-        self.executor.begin(*self._pass)
+        self._pass = _NOTHING
+        self.executor.release()
 
     def reset(self) -> None:
         """Reset loss and metrics."""
         self.executor.reset()
         self._forget()
-        for each in self.resolved.metrics:
-            if each.traced is not None:
-                each.traced.reset()
+        for each in self._traced:
+            each.reset()
         if self.in_python:
             self.parts.forget()
+
+    def once(self, arrays: Arrays) -> dict[str, Any]:
+        """Run one batch alone; its losses and metrics."""
+        rows = arrays.samples
+        if self.in_python or self.ranks is not None:
+            self.reset()
+            try:
+                self.begin(arrays, rows)
+                self.run(1, 0.0)
+                return self.results()
+            finally:
+                self.release()
+        if rows > self.executor.rows or self._is_outdated:
+            self._remake_executor(max(rows, self.executor.rows))
+        self._forget()
+        for each in self._traced:
+            each.reset()
+        fed = self._fed(arrays)
+        if not self.training:
+            states, penalty = self.executor.once(fed)
+        else:
+            step = self.optimizer.step
+            rate = self.optimizer.rate(step)
+            states, penalty = self.executor.once(fed, rate, step, core_seed())
+        return self._logs(states, self._penalty(*penalty))
 
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; the number run.
@@ -243,7 +276,7 @@ class TrainFunction:
             self.training
             and not self.in_python
             and self.optimizer.has_one_rate
-            and all(each.traced is None for each in self.resolved.metrics)
+            and not self._traced
             and not self.plan.program.hosted
         )
 
@@ -257,7 +290,7 @@ class TrainFunction:
         self.begin(arrays, batch, orders[0])
         self._forget()
         first = self.optimizer.step
-        rate = float(self.optimizer.rates(first, 1)[0])
+        rate = self.optimizer.rate(first)
         passes: list[Any] = []
         train = self.executor.train_epochs
         try:
@@ -347,7 +380,7 @@ class TrainFunction:
         if scale is not None:
             gradients = [None if each is None else each * float(scale) for each in gradients]
         if self.training:
-            rate = float(optimizer.rates(step, 1)[0])
+            rate = optimizer.rate(step)
             self._learn(lambda: executor.backward(gradients, rate, step))
         else:
             executor.skip()
@@ -374,6 +407,8 @@ class TrainFunction:
 
     def _logs(self, counted: list[tuple[float, ...]], penalty: float) -> dict[str, Any]:
         """Losses and metrics, from the states of the reports and the mean penalty."""
+        if self._is_bare:
+            return {"loss": _mean(*counted[0]) + penalty}
         resolved = self.resolved
         states: dict[Any, Any] = dict(zip(self.plan.reports, counted, strict=True))
         if self.in_python:

@@ -1,5 +1,7 @@
 """Whole runs, step by step: weights and logged losses against float64."""
 
+import sys
+
 import numpy as np
 import pytest
 import references as reference
@@ -235,3 +237,54 @@ def test_a_pass_stops_by_time_and_goes_on():
     assert executor.test(10**9, 0.0) == 2
     assert executor.test(10**9, 1e9) == ROWS
     assert executor.test(10**9, 1e9) == ROWS
+
+
+def trained(program, **options):
+    optimizer = learner("adam", program.variables, **reference.OPTIMIZER_HYPERS["adam"])
+    return _core.Executor(program.fused(), BATCH, training=True, optimizer=optimizer, **options)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_pass_of_one_batch_is_a_step_of_any_other_pass(splits):
+    results = []
+    for alone in (True, False):
+        program, arrays = classifier(np.random.default_rng(13))
+        executor = trained(program, splits=splits)
+        counter, logs = np.zeros(1, np.int64), []
+        executor.count_in(counter)
+        for step in range(4):
+            batch = [each[step * 12 : step * 12 + 12] for each in arrays]
+            if alone:
+                logs += [executor.once(batch, 0.01, step, 7), executor.once(batch)]
+                assert executor.done == 0
+                continue
+            for trains in (True, False):
+                executor.reset()
+                executor.begin(batch, 12)
+                executor.train(1, 0.0, [0.01], step, 7) if trains else executor.test(1, 0.0)
+                logs.append((executor.states(), executor.penalty()))
+        assert counter[0] == 4
+        results.append((logs, [v.numpy() for v in program.variables]))
+    assert results[0][0] == results[1][0]
+    for a, b in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_pass_of_one_batch_holds_no_array_and_refuses_what_is_no_batch():
+    program, arrays = classifier(np.random.default_rng(14))
+    executor = trained(program)
+    batch = [each[:12].copy() for each in arrays]
+    held = sys.getrefcount(batch[0])
+    executor.once(batch, 0.01)
+    now = sys.getrefcount(batch[0])
+    assert now == held
+    before = [v.numpy() for v in program.variables]
+    bad = [batch[0], np.full(12, 9)]
+    for given, text in ((arrays, "rows must be in"), ([batch[0]], "expected 2 arrays"), (bad, "9")):
+        with pytest.raises(ValueError, match=text):
+            executor.once(given, 0.01)
+    with pytest.raises(ValueError, match="made to predict"):
+        _core.Executor(program.fused(), BATCH).once(batch, 0.01)
+    for v, values in zip(program.variables, before, strict=True):
+        np.testing.assert_array_equal(v.numpy(), values)
+    assert executor.once(batch)[1][1] == 12

@@ -11,6 +11,7 @@ from cdl import constraints, optimizers
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers import SGD, Adam, LossScaleOptimizer, schedules
+from cdl.scopes import StatelessScope
 
 RNG = np.random.default_rng(0)
 
@@ -116,6 +117,67 @@ def test_what_stands_around_a_step_holds_too():
     for _ in range(2):
         optimizer.apply([np.ones(1)], [w])
     np.testing.assert_array_equal(w.numpy(), [-0.5])
+
+
+CHANGED = {
+    "clipnorm": lambda o, w: setattr(o, "clipnorm", 0.5),
+    "loss_scale_factor": lambda o, w: setattr(o, "loss_scale_factor", 4.0),
+    "learning_rate": lambda o, w: setattr(o, "learning_rate", 0.25),
+    "weight_decay": lambda o, w: setattr(o, "weight_decay", 0.1),
+    "constraint": lambda o, w: setattr(w, "constraint", constraints.NonNeg()),
+    "iterations": lambda o, w: setattr(o, "iterations", 100),
+    "value": lambda o, w: w.assign([9.0, -9.0]),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
+def test_a_change_between_steps_of_the_same_weights_counts(change):
+    g = np.array([3.0, 4.0], np.float32)
+    results = []
+    for kind in (np.ndarray, list):  # of which lists are looked at one by one in each step
+        w, b = variable([1.0, -1.0]), variable([1.0])
+        rate = schedules.InverseTimeDecay(0.5, 10, 0.5)
+        optimizer = SGD(0.5 if change is CHANGED["learning_rate"] else rate, momentum=0.5)
+        for step in range(6):
+            if step == 3:
+                change(optimizer, w)
+            given = [g if kind is np.ndarray else g.tolist(), np.ones(1, np.float32)]
+            optimizer.apply(given, [w, b])
+        assert int(optimizer.iterations) == (103 if change is CHANGED["iterations"] else 6)
+        results.append(np.concatenate([w.numpy(), b.numpy()]))
+    np.testing.assert_array_equal(*results)
+
+
+def test_steps_of_the_same_weights_refuse_what_does_not_fit_and_go_on():
+    w, b = variable([1.0, 2.0]), variable([[3.0]])
+    optimizer = Adam(0.1)
+    for _ in range(3):
+        optimizer.apply([np.ones(2), np.ones((1, 1))], [w, b])
+    before = np.concatenate([w.numpy(), b.numpy()[0]])
+    for bad, text in (
+        ([np.ones(2), np.ones(1)], r"must have shape \(1, 1\), got \(1,\)"),
+        ([np.ones(2)], "grads must be one for each of 2 weights, got 1"),
+        ([np.array(["a", "b"]), np.ones((1, 1))], "could not convert"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            optimizer.apply(bad, [w, b])
+    np.testing.assert_array_equal(np.concatenate([w.numpy(), b.numpy()[0]]), before)
+    assert int(optimizer.iterations) == 3
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([None, np.ones((1, 1))], [w, b])
+    optimizer.apply((each for each in (np.ones((1, 1)), np.ones(2))), iter([b, w]))
+    assert int(optimizer.iterations) == 5
+
+
+def test_steps_in_a_stateless_scope_are_not_counted_after_it():
+    w, optimizer = variable([1.0]), SGD(0.5)
+    for _ in range(2):
+        optimizer.apply([np.ones(1)], [w])
+    with StatelessScope() as scope:
+        optimizer.apply([np.ones(1)], [w])
+        assert int(optimizer.iterations) == 3
+    assert int(optimizer.iterations) == 2
+    assert scope.get_current_value(optimizer.iterations) == 3
 
 
 def test_gradients_are_added_up_until_there_are_enough():
