@@ -2,7 +2,19 @@
 
 cdef extern from *:  # of Python.h
     ctypedef struct PyObject
+    ctypedef struct PyTypeObject
+    ctypedef struct PyMethodDef:
+        const char *ml_name
+        void *ml_meth
+        int ml_flags
+        const char *ml_doc
+    int METH_FASTCALL
+    object PyDescr_NewMethod(PyTypeObject *of, PyMethodDef *method)
     int PyObject_GenericSetAttr(object of, object name, PyObject *value) except -1
+    bint PyDict_Next(object of, Py_ssize_t *at, PyObject **key, PyObject **value)
+    int PySet_Contains(object of, object key) except -1
+    Py_ssize_t PyUnicode_GetLength(object text) except -1
+    Py_UCS4 PyUnicode_ReadChar(object text, Py_ssize_t at) except? 0xFFFFFFFF
 
 cdef uint64_t _attributes_set = 0  # of all objects, since one knows no other that it is part of
 cdef tuple _RULES = ("_regularizer", "_constraint")  # of weights, which get them too
@@ -13,23 +25,60 @@ def attributes_set():
     return _attributes_set
 
 
-cdef int _count(self, name, PyObject *value) except -1:
+cdef int _count(self, name, PyObject *value, Py_ssize_t length) except -1:
     global _attributes_set
     PyObject_GenericSetAttr(self, name, value)
-    if name not in self._passing:
+    # Names of passing attributes begin with an underscore; few others do, and need no look-up.
+    if not length or PyUnicode_ReadChar(name, 0) != u"_" or name not in self._passing:
         _attributes_set += 1
     return 0
 
 
-@cython.binding(True)
-def set_and_count(self, name, value):
-    """The `__setattr__` of layers, which name attributes that do not count in `_passing`."""
-    if (<str>name).endswith(_RULES):
+cdef object _set(self, PyObject **args, Py_ssize_t n):
+    if n != 2:
+        raise TypeError(f"__setattr__ takes a name and a value, got {n} arguments")
+    name, value = <object>args[0], <object>args[1]
+    cdef Py_ssize_t length = PyUnicode_GetLength(name)
+    # Most names end otherwise than "regularizer" and "constraint": no text is compared then.
+    if length and PyUnicode_ReadChar(name, length - 1) in u"rt" and (<str>name).endswith(_RULES):
         value = self._ruled(name, value)
-    _count(self, name, <PyObject *>value)
+    _count(self, name, <PyObject *>value, length)
+
+
+cdef object _set_setting(self, PyObject **args, Py_ssize_t n):
+    if n != 2:
+        raise TypeError(f"__setattr__ takes a name and a value, got {n} arguments")
+    name = <object>args[0]
+    if name in self._settings and self.built:
+        self._set_checked(name, <object>args[1])
+    else:
+        PyObject_GenericSetAttr(self, name, args[1])
+
+
+# Method descriptors, which Python calls without a tuple of arguments, unlike functions of Cython.
+cdef PyMethodDef _SET, _SET_SETTING
+_SET.ml_name = _SET_SETTING.ml_name = "__setattr__"
+_SET.ml_flags = _SET_SETTING.ml_flags = METH_FASTCALL
+_SET.ml_meth, _SET_SETTING.ml_meth = <void *>_set, <void *>_set_setting
+_SET.ml_doc = "The `__setattr__` of layers, which name attributes that do not count in `_passing`."
+_SET_SETTING.ml_doc = "The `__setattr__` of optimizers, which check `_settings` once they are built."
+set_and_count = PyDescr_NewMethod(<PyTypeObject *>object, &_SET)
+set_setting = PyDescr_NewMethod(<PyTypeObject *>object, &_SET_SETTING)
 
 
 @cython.binding(True)
 def delete_and_count(self, name):
     """The `__delattr__` of layers."""
-    _count(self, name, NULL)
+    _count(self, name, NULL, PyUnicode_GetLength(name))
+
+
+def pairs_by_type(dict attributes, frozenset types, bint among):
+    """Pairs of name and value whose type is, or is not, `among` the types, subclasses aside."""
+    cdef Py_ssize_t at = 0
+    cdef PyObject *name
+    cdef PyObject *value
+    found = []
+    while PyDict_Next(attributes, &at, &name, &value):
+        if PySet_Contains(types, type(<object>value)) == among:
+            found.append((<object>name, <object>value))
+    return found

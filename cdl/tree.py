@@ -29,6 +29,8 @@ __all__ = [
 
 Path = tuple[Any, ...]
 
+_NESTED = (list, tuple, deque, dict)
+
 
 def is_nested(structure: Any) -> bool:
     """Whether a structure is a list, tuple, deque or dict, even an empty one.
@@ -36,7 +38,7 @@ def is_nested(structure: Any) -> bool:
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
     """
-    return isinstance(structure, (list, tuple, deque, dict))
+    return isinstance(structure, _NESTED)
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -45,11 +47,15 @@ def flatten(structure: Any) -> list[Any]:
     Args:
         structure: lists, tuples, deques and dicts, nested, or a leaf.
     """
-    if isinstance(structure, (list, tuple, deque)):
-        return [leaf for part in structure for leaf in flatten(part)]
-    if isinstance(structure, dict):
-        return [leaf for key in _keys(structure) for leaf in flatten(structure[key])]
-    return [structure]
+    if not isinstance(structure, _NESTED):
+        return [structure]
+    leaves: list[Any] = []
+    for part in _parts(structure) if isinstance(structure, dict) else structure:
+        if isinstance(part, _NESTED):
+            leaves += flatten(part)
+        else:
+            leaves.append(part)
+    return leaves
 
 
 def flatten_with_path(structure: Any) -> list[tuple[Path, Any]]:
@@ -115,21 +121,23 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
 
 def _mapped(func: Callable[[Any], Any], structure: Any) -> Any:
     """Structure like another one, with the function's results for its leaves, in their order."""
+    if not isinstance(structure, _NESTED):
+        return func(structure)
     if isinstance(structure, (list, tuple, deque)):
         parts = [_mapped(func, part) for part in structure]
         if isinstance(structure, list):
             return parts
+        if type(structure) is tuple:
+            return tuple(parts)
         if isinstance(structure, deque):
             return deque(parts, structure.maxlen)
         named = hasattr(structure, "_fields")  # a namedtuple takes its parts one by one
         return type(structure)(*parts) if named else tuple(parts)
-    if isinstance(structure, dict):
-        parts_of = {key: _mapped(func, structure[key]) for key in _keys(structure)}
-        in_order = {key: parts_of[key] for key in structure}
-        if isinstance(structure, defaultdict):
-            return defaultdict(structure.default_factory, in_order)
-        return OrderedDict(in_order) if isinstance(structure, OrderedDict) else in_order
-    return func(structure)
+    parts_of = {key: _mapped(func, structure[key]) for key in _keys(structure)}
+    in_order = {key: parts_of[key] for key in structure}
+    if isinstance(structure, defaultdict):
+        return defaultdict(structure.default_factory, in_order)
+    return OrderedDict(in_order) if isinstance(structure, OrderedDict) else in_order
 
 
 def assert_same_structure(a: Any, b: Any) -> None:

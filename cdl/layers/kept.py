@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.overriding import is_users
-from cdl._core import attributes_set
+from cdl._core import attributes_set, pairs_by_type
 from cdl._tracing.eager import Runner
+from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 
 if TYPE_CHECKING:
@@ -67,8 +68,9 @@ class _Attributes:
 
     def __init__(self, layer: Layer) -> None:
         there, self._passing = vars(layer), layer._passing
-        self._names = there.keys() - self._passing
-        self._values = list(map(there.get, self._names))
+        self._before = there.copy()
+        # Names and values of those that count, once they are compared, which many never are.
+        self._counting: tuple[set[str], list[Any]] | None = None
         self._count = len(there)
         self.of_users = layer._given is not None
         self._inside: list[tuple[Collection[Any], list[Any]]] = []  # as it is now, and was
@@ -77,9 +79,14 @@ class _Attributes:
             for each in type(layer).__mro__[:-1]:
                 if is_users(each):
                     self._note(vars(each).values())
-            self._look_into(there[name] for name in there if name in self._names - _OF_LAYERS)
+            self._look_into(
+                each
+                for name, each in there.items()
+                if name not in self._passing and name not in _OF_LAYERS
+            )
         else:
-            self._look_into(each for each in self._values if type(each) in _NESTING)
+            nested = pairs_by_type(there, _NESTING, True)
+            self._look_into([each for name, each in nested if name not in self._passing])
 
     def _note(self, things: Collection[Any]) -> list[Any]:
         before = list(things)
@@ -91,17 +98,21 @@ class _Attributes:
 
         Those come first that are least deep.
         """
+        passed = () if self.of_users else (Variable,)
         seen: set[int] = set()
         waiting = deque(things)
         while waiting and len(self._inside) < _MOST_INSIDE:
             thing = waiting.popleft()
-            if id(thing) in seen or type(thing) in _PLAIN:
+            kind = type(thing)
+            if kind in _PLAIN or kind in passed or id(thing) in seen:
                 continue
             seen.add(id(thing))
             if isinstance(thing, tuple):
                 waiting.extend(thing)  # += would ask a subclass of tuple for its __radd__
             elif isinstance(thing, _COLLECTIONS):
-                if len(thing) <= _LONG:
+                if not thing:
+                    self._inside.append((thing, []))
+                elif len(thing) <= _LONG:
                     waiting += self._note(thing)
                     if isinstance(thing, dict):
                         waiting += self._note(thing.values())
@@ -116,11 +127,16 @@ class _Attributes:
     def are_those_of(self, layer: Layer) -> bool:
         """Whether a layer has the same attributes, in number too."""
         there = vars(layer)
+        counting = self._counting
+        if counting is None:
+            names = self._before.keys() - self._passing
+            self._counting = counting = names, list(map(self._before.get, names))
+        names, values = counting
         if len(there) != self._count:
-            if there.keys() - self._passing != self._names:
+            if there.keys() - self._passing != names:
                 return False
             self._count = len(there)
-        return _alike(list(map(there.get, self._names)), self._values) and self.hold_the_same()
+        return _alike(list(map(there.get, names)), values) and self.hold_the_same()
 
     def hold_the_same(self) -> bool:
         """Whether lists, dicts, arrays, objects and the class of a custom layer are as before."""

@@ -20,7 +20,7 @@ from cdl._common.validation import expected, flag, not_recognized
 from cdl._configs.identifiers import Registry
 from cdl._ir.program import Program
 from cdl._tracing import graph
-from cdl._tracing.variable import Variable, in_traced_code
+from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric, brief
 from cdl.layers import calling, in_programs, on_arrays
 from cdl.layers.building import Building, given_config
@@ -120,24 +120,29 @@ class Layer(Weighted, Building, Hinting):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.autocast = flag(owner, "autocast", autocast)
         self.name = unique(type(self)) if name is None else name
-        self._path = self.name
-        self._dtype_policy = dtype_policies.get(dtype)
         self.built = False
-        self._build_shape: Shape | None = None
         self.supports_masking = False
         self.input_spec: Any = None  # an InputSpec, or a list with one an input
-        self._inbound_nodes: list[graph.Node] = []  # its calls on symbolic tensors
-        self._added: list[Any] = []  # losses that `call` added when it ran on arrays
-        self._building = False
-        self._made = now()
-        self._activity: float | None = None  # the penalty of the last call on arrays
-        self._kept_programs = KeptPrograms()  # of calls on arrays
-        self._calls = 0  # on arrays in training mode, each with random numbers of its own
-        self._place: int | None = None  # that of draws in a stateless call
-        self._trainable = trainable
-        self._weights: list[Variable] = []
-        self._frozen: set[Variable] = set()  # weights that are never trained
+        vars(self).update(  # none of which a class makes a property, and none is in a program yet
+            _path=self.name,
+            _dtype_policy=dtype_policies.get(dtype),
+            _inbound_nodes=[],
+            _added=[],
+            _made=now(),
+            _kept_programs=KeptPrograms(),
+            _trainable=trainable,
+            _weights=[],
+            _frozen=set(),
+        )
 
+    _build_shape: Shape | None = None
+    _inbound_nodes: list[graph.Node]  # its calls on symbolic tensors
+    _added: list[Any]  # losses that `call` added when it ran on arrays
+    _building = False
+    _activity: float | None = None  # the penalty of the last call on arrays
+    _kept_programs: KeptPrograms  # of calls on arrays
+    _calls = 0  # on arrays in training mode, each with random numbers of its own
+    _place: int | None = None  # that of draws in a stateless call
     _moves = False  # whether it only moves numbers, so that integers stay such
     _in_float32 = False  # whether it computes in float32 whatever its policy says
     by_lines = False  # whether it works on each line along the last axis by itself

@@ -36,9 +36,11 @@ def name_scope(layer: Layer) -> Iterator[None]:
 
 def path_of(layer: Any) -> str:
     """Path: the names of the layers that build or run, and of one within them."""
-    stack = _RUNNING.__dict__.get("names", [])
-    outer = stack[:-1] if stack and stack[-1] is layer else stack
-    return "/".join([*(each.name for each in outer), layer.name])
+    stack = _RUNNING.__dict__.get("names")
+    if not stack:
+        return str(layer.name)
+    outer = stack[:-1] if stack[-1] is layer else stack
+    return "/".join([each.name for each in (*outer, layer)])
 
 
 def training_around() -> bool | None:

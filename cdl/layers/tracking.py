@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdl._common.overriding import is_users
-from cdl._core import delete_and_count, set_and_count
+from cdl._core import delete_and_count, pairs_by_type, set_and_count
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.metrics.metric import Metric
@@ -59,13 +59,12 @@ class Tracking:
 
     def _direct_metrics(self) -> list[Metric]:
         """Metrics in attributes, also in lists and dicts there, each once."""
-        found = {
-            id(thing): thing
-            for name, value in vars(self).items()
-            if name not in self._not_owned
-            for thing in things_in(value)
-            if isinstance(thing, Metric)
-        }
+        found: dict[int, Metric] = {}
+        for name, value in pairs_by_type(vars(self), _LEAVES, False):
+            if name not in self._not_owned:
+                for thing in things_in(value):
+                    if isinstance(thing, Metric):
+                        found[id(thing)] = thing
         return list(found.values())
 
     @property
@@ -160,15 +159,17 @@ class Tracking:
             name: of an attribute that ends in `_regularizer` or `_constraint`.
             value: to which it is set.
         """
-        of, _, kind = name.rpartition("_")
-        kept = vars(self)
-        keys = [of, f"_{of}", f"{of}_kernel", *(["kernel"] if of == "depthwise" else [])]
-        found = map(kept.get, keys)
-        weight = next((each for each in found if isinstance(each, Variable)), None)
-        if weight is None:
+        if self._given is None and not getattr(self, "_weights", None):
             return value
-        setattr(weight, kind, value)
-        return getattr(weight, kind)
+        kind = "regularizer" if name.endswith("_regularizer") else "constraint"
+        of, kept = name[: -len(kind) - 1], vars(self)
+        more = ("kernel",) if of == "depthwise" else ()
+        for key in (of, f"_{of}", f"{of}_kernel", *more):
+            weight = kept.get(key)
+            if isinstance(weight, Variable):
+                setattr(weight, kind, value)
+                return getattr(weight, kind)
+        return value
 
 
 def _set_and_noted(self: Tracking, name: str, value: Any) -> None:
@@ -189,11 +190,18 @@ def now() -> int:
 
 
 _NESTING = (list, tuple, dict)
+# Types of most attributes.
+_LEAVES: frozenset[type] = frozenset((bool, int, float, str, type(None)))
 
 
 def things_in(value: Any) -> Sequence[Any]:
     """Leaves of lists, tuples and dicts, at any depth; the object itself if it is none."""
     if not isinstance(value, _NESTING):
         return (value,)
-    parts = value.values() if isinstance(value, dict) else value
-    return [thing for part in parts for thing in things_in(part)]
+    found: list[Any] = []
+    for part in value.values() if isinstance(value, dict) else value:
+        if isinstance(part, _NESTING):
+            found += things_in(part)
+        else:
+            found.append(part)
+    return found

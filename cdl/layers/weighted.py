@@ -172,7 +172,8 @@ class Weighted(Tracking, Quantizing):
     @property
     def weights(self) -> list[Variable]:
         """All weights: trainable ones, then the others, then those of layers within."""
-        return self._gathered("weights", *self._sorted_variables())
+        trained, others = self._sorted_variables()
+        return self._gathered("weights", trained + others)
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -193,8 +194,10 @@ class Weighted(Tracking, Quantizing):
 
     def _sorted_variables(self) -> tuple[list[Variable], list[Variable]]:
         """Own weights: trainable ones, and the others."""
-        sides: tuple[list[Variable], list[Variable]] = ([], [])
         frozen = self._frozen
+        if not frozen and self._given is None:  # nor can there be a State
+            return list(self._weights), []
+        sides: tuple[list[Variable], list[Variable]] = ([], [])
         for weight in self._direct_variables():
             sides[weight in frozen or isinstance(weight, State)].append(weight)
         return sides
@@ -209,11 +212,17 @@ class Weighted(Tracking, Quantizing):
         return weight in self._frozen or isinstance(weight, State)
 
     def _gathered(self, what: str, *variables: list[Any]) -> list[Any]:
-        """Own variables, and those of the layers within, each once."""
-        found = {id(weight): weight for part in variables for weight in part}
-        for layer in self._sublayers():
+        """Own variables, and those of the layers within, each once; one list has each once."""
+        layers = self._sublayers()
+        if not layers and len(variables) == 1:
+            return variables[0]
+        found: dict[int, Any] = {}
+        for part in variables:
+            for weight in part:
+                found[id(weight)] = weight
+        for layer in layers:
             for weight in getattr(layer, what):
-                found.setdefault(id(weight), weight)
+                found[id(weight)] = weight
         return list(found.values())
 
     @property

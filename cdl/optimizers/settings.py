@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.overriding import cdl_base
+from cdl._core import set_setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,18 +28,22 @@ class Settings:
     """
 
     extra_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
+    _settings: frozenset[str] = frozenset(SHARED)  # all of them
+    built = False
     _changes = 0
     _fixed: Sequence[str] = ()  # those that another optimizer around this one has been built for
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._settings = frozenset((*SHARED, *cls.extra_arguments))
 
     @property
     def changes(self) -> int:
         """Number of changes since the optimizer was built."""
         return self._changes
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not self.__dict__.get("built") or name not in (*SHARED, *self.extra_arguments):
-            object.__setattr__(self, name, value)
-            return
+    def _set_checked(self, name: str, value: Any) -> None:
+        """Check one of `_settings` of a built optimizer, and set it."""
         if name in self._fixed:
             raise ValueError(
                 f"{type(self).__name__}: {name} must be set before the LossScaleOptimizer around "
@@ -66,6 +71,10 @@ class Settings:
         optimizer._slots.follow(optimizer)
         optimizer._executors.clear()
         optimizer._changes += 1
+
+
+# Not written as a method: type checkers would take any attribute to be there then.
+Settings.__setattr__ = set_setting  # type: ignore[method-assign]
 
 
 @functools.lru_cache(64, typed=True)  # many a program builds hundreds with the same ones
