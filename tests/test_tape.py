@@ -311,3 +311,25 @@ refused(NotImplementedError, lambda: tape.jacobian(out, v), "no Jacobians")
 near(inner.gradient(out, v), [2])
 """
     )
+
+
+def test_a_place_that_was_computed_chooses_a_column(claims):
+    claims(
+        """
+images = keras.Input((8, 8, 1))
+maps = layers.Conv2D(4, 3)(images)
+model = keras.Model(images, [maps, layers.Dense(3)(layers.GlobalAveragePooling2D()(maps))])
+for image in rng.random((3, 1, 8, 8, 1)).astype("float32"):
+    with tf.GradientTape(persistent=True) as tape:
+        maps, predictions = model(image)
+        best = tf.argmax(predictions[0])
+        found = predictions[:, best]
+        total = predictions[:, tf.argsort(predictions[0])[0]]
+    kernel = model.layers[-1].kernel.numpy()
+    worst = int(np.argmin(predictions.numpy()[0]))
+    assert int(best) == best.numpy() == np.argmax(predictions.numpy()[0])
+    for result, column in ((found, best), (total, worst)):
+        expected = np.broadcast_to(kernel[:, int(column)] / 36, (1, 6, 6, 4))
+        near(tape.gradient(result, maps), expected)
+"""
+    )

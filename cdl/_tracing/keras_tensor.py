@@ -55,6 +55,8 @@ class KerasTensor(Listed, ArrayMethods):
         "sizes", "tensor_index",
     )  # fmt: skip
 
+    is_true: bool | None = None  # of a comparison of two tensors: see `_comparison`
+
     def __init__(
         self,
         shape: Iterable[int | None],
@@ -162,6 +164,8 @@ class KerasTensor(Listed, ArrayMethods):
     # Methods that need values
 
     def __bool__(self) -> bool:
+        if self.is_true is not None:
+            return self.is_true
         raise symbolic_error(
             "the truth value of a symbolic tensor is not known while tracing",
             "choose by cdl.ops.where(condition, a, b)",
@@ -235,6 +239,32 @@ class KerasTensor(Listed, ArrayMethods):
 
 
 give_operators(KerasTensor)
+
+
+def _comparison(name: str) -> Any:
+    """`==` or `!=` of tensors, whose truth value is by identity between Inputs and outputs.
+
+    So lists and dicts of tensors can be searched, as in Keras. Tensors of other shapes differ.
+    """
+    elementwise = getattr(KerasTensor, f"__{name}__")
+
+    def compare(self: KerasTensor, other: Any) -> Any:
+        from cdl._tracing.graph import current_scope
+
+        if not isinstance(other, KerasTensor) or current_scope() is not None:
+            return elementwise(self, other)
+        try:
+            found = elementwise(self, other)
+        except ValueError:
+            return NotImplemented
+        found.is_true = (self is other) == (name == "eq")
+        return found
+
+    return compare
+
+
+for _name in ("eq", "ne"):
+    setattr(KerasTensor, f"__{_name}__", _comparison(_name))
 
 
 def is_keras_tensor(x: Any) -> bool:

@@ -41,6 +41,8 @@ def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
                 "the number of samples is not known while tracing",
                 "take a mean, or np.shape(x)[0]",
             )
+        if name in ("eq", "ne") and not _is_value(others[0]):
+            return NotImplemented  # Python compares by identity: `mask == None`
         return (
             operator_of(name)(*reversed(others), self)
             if swapped
@@ -48,6 +50,12 @@ def _method(name: str, swapped: bool = False) -> Callable[..., Any]:
         )
 
     return method
+
+
+def _is_value(x: Any) -> bool:
+    """Whether something can be compared by its numbers: a number, an array, a tensor or a size."""
+    kinds = (int, float, np.generic, list, tuple)
+    return isinstance(x, kinds) or hasattr(x, "shape") or hasattr(x, "__index__")
 
 
 def give_operators(cls: type) -> None:

@@ -272,17 +272,17 @@ class FunctionalGraph(Layer):
         return by_name(frame, {each: t.dtype for each, t in tensors.items()}, name, gaps)
 
     def _check_keys(self, x: Any, names: list[str], call: str) -> None:
-        """Refuse a list for a dict of inputs, which has no order; warn of other keys.
-
-        Raises:
-            ValueError: a list or tuple.
-        """
+        """Refuse a list for a dict of inputs, unless its keys are sorted; warn of other keys."""
         if isinstance(x, (list, tuple)) and len(names) > 1:
-            raise ValueError(
+            text = (
                 f"{call}: x must be a dict with the keys {names}, as the inputs are one: the "
                 f"structure of `inputs` doesn't match the expected structure, got a "
                 f"{type(x).__name__} of {len(x)}"
             )
+            keys = list(self._inputs_struct)
+            if self._model_graph is None or len(x) != len(keys) or keys != sorted(keys):
+                raise ValueError(text)
+            warn(f"{text}, which is taken in that order")
         unknown = [key for key in x if key not in names] if type(x) is dict else []
         if unknown:
             warn(

@@ -144,6 +144,8 @@ def _taped(leaf: Any, node: Node, place: int) -> Any:
         or np.asarray(leaf).dtype.kind in "OUS"
     ):
         return leaf
+    if not np.ndim(leaf) and np.asarray(leaf).dtype.kind in "biu":
+        return tensors(np.asarray(leaf))  # a place or a count has no gradient: a constant
     made = np.asarray(leaf).view(Taped)
     made.__dict__["made_by"] = (node, place)
     return made

@@ -162,6 +162,54 @@ def test_a_symbolic_value_shows_the_line_that_needs_its_numbers():
         np.asarray(x)
 
 
+def test_tensors_are_found_in_lists_by_identity():
+    a, b, c = Input((4,)), Input((4,)), Input((5,))
+    assert b in [a, b] and c not in [a, b] and b not in [c, a]
+    assert [a, c, b].index(b) == 2 and [a, b, a, c].count(a) == 2
+    assert {a: 1}[a] == 1
+    for other in (a, b, c):
+        assert bool(a == other) is (a is other) and bool(a != other) is (a is not other)
+    left = [a, b, c]
+    left.remove(b)
+    assert [id(each) for each in left] == [id(a), id(c)]
+
+
+@pytest.mark.parametrize("other", [None, "x", {}, object()], ids=lambda x: type(x).__name__)
+def test_a_tensor_is_equal_to_nothing_that_is_no_number(other):
+    x = Input((4,))
+    assert (x == other) is False and (x != other) is True
+    assert x not in [other] and (other == x) is False
+
+
+def test_a_call_may_compare_its_arguments_with_none():
+    class Sum(layers.Layer):
+        def call(self, x, more=None):
+            if more == None:  # noqa: E711 - as users write it
+                return 2.0 * x
+            return x + more if x != None else more  # noqa: E711
+
+        def compute_output_shape(self, shape, more=None):
+            return shape
+
+    a, b = Input((3,)), Input((3,))
+    add = Sum()
+    model = Model([a, b], [add(a), add(a, b)])
+    x, y = np.ones((2, 3), np.float32), np.full((2, 3), 3.0, np.float32)
+    twice, total = model.predict([x, y], verbose=0)
+    np.testing.assert_array_equal(twice, 2 * x)
+    np.testing.assert_array_equal(total, x + y)
+
+
+def test_comparisons_with_numbers_stay_elementwise():
+    a, b = Input((3,)), Input((3,))
+    model = Model([a, b], [a == b, a != b, a == 2, a != np.float32(2), a == [1.0, 2.0, 3.0]])
+    x, y = np.float32([[1, 2, 3]]), np.float32([[1, 3, 3]])
+    found = model.predict([x, y], verbose=0)
+    expected = [x == y, x != y, x == 2, x != 2, x == [1, 2, 3]]
+    for each, value in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(each, value)
+
+
 class Stepping(Model):
     """A model with a loss of its own and `Model(inputs, outputs)`, as in Keras's guides."""
 

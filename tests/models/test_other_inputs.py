@@ -16,8 +16,8 @@ WAYS = {
 }
 
 
-def of_dict():
-    inputs = {name: cdl.Input((2,), name=name) for name in ("b", "a")}
+def of_dict(names=("b", "a")):
+    inputs = {name: cdl.Input((2,), name=name) for name in names}
     model = cdl.Model(inputs, layers.Dense(1)(layers.Subtract()(list(inputs.values()))))
     model.compile("sgd", "mse")
     return model
@@ -28,6 +28,22 @@ def of_dict():
 def test_list_for_a_dict_of_inputs_is_refused(way, kind):
     with pytest.raises(ValueError, match=r"x must be a dict with the keys \['a', 'b'\].*got a"):
         WAYS[way](of_dict(), kind([ONES, ZEROS]), ONES[:, :1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_list_for_a_dict_in_sorted_order_is_taken_with_a_warning(way, kind):
+    expected = WAYS[way](seeded(), {"a": ONES, "b": ZEROS}, ONES[:, :1])
+    with pytest.warns(UserWarning, match=r"\['a', 'b'\].* got a .* of 2, which is taken in that"):
+        found = WAYS[way](seeded(), kind([ONES, ZEROS]), ONES[:, :1])
+    assert np.all(getattr(found, "history", found) == getattr(expected, "history", expected))
+    with pytest.raises(ValueError, match=r"keys \['a', 'b'\].* of 3"):
+        WAYS[way](seeded(), kind([ONES, ZEROS, ONES]), ONES[:, :1])
+
+
+def seeded():
+    cdl.utils.set_random_seed(1)
+    return of_dict(("a", "b"))
 
 
 @pytest.mark.parametrize("way", WAYS)
