@@ -6,7 +6,7 @@ runs a program of that one layer. Calls on symbolic tensors are in calling.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -161,7 +161,8 @@ class Layer(Weighted, Building, Hinting):
 
         A subclass calls this at its end.
         """
-        self._build_shape = tuple(input_shape) if input_shape is not None else None
+        as_it_is = input_shape is None or isinstance(input_shape, Mapping)
+        self._build_shape = input_shape if as_it_is else tuple(input_shape)
         self._path = path_of(self)
         self.built = True
 

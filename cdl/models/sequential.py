@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 
 from cdl import tree
-from cdl._common.dtypes import floatx
 from cdl._configs import serialization
 from cdl._configs.serialization import deserialize, serialize
 from cdl._ir.program import Program, Value
@@ -17,10 +16,10 @@ from cdl.data.texts import holds_texts
 from cdl.layers import InputLayer, Layer
 from cdl.layers.building import with_open_axes
 from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
+from cdl.models import stacks
 from cdl.models.functional import Functional
 from cdl.models.host_part import has_host_layers
 from cdl.models.model import Model
-from cdl.models.stacks import check_config, holds, shape_through
 from cdl.trainers.signature import Info, flat, single
 
 Shape = tuple[int | None, ...]
@@ -108,7 +107,7 @@ class Sequential(Model):
                 f"{self.name}: layer must be a Layer, got {what}. Only instances of Layer can be "
                 "added to a Sequential"
             )
-        if holds(layer, self):
+        if stacks.holds(layer, self):
             raise ValueError(
                 f"{self.name}: layer must not be the model itself or hold it, got {layer.name!r}"
             )
@@ -118,9 +117,9 @@ class Sequential(Model):
                 "give it another name="
             )
         if not self._stack and self._input is None:
-            shape = _shape_of_first(layer)
+            shape = stacks.shape_of_first(layer)
             if shape is not None:
-                self._input = InputLayer(batch_shape=shape, dtype=_dtype_of_first(layer))
+                self._input = InputLayer(batch_shape=shape, dtype=stacks.dtype_of_first(layer))
         if self._places is not None:
             self._places[layer.name] = len(self._stack)
         self._stack.append(layer)
@@ -221,7 +220,7 @@ class Sequential(Model):
         with self._opened():
             for layer in last:
                 with undone_on_failure(layer):
-                    shapes.append(shape_through(layer, shapes[-1], builds=True))
+                    shapes.append(stacks.shape_through(layer, shapes[-1], builds=True))
                     self._check_one_output(shapes[-1])
             self._holds_host |= any(map(has_host_layers, last))
             self._finish_build(shapes)
@@ -245,14 +244,24 @@ class Sequential(Model):
                 f"{self.name} has already been configured to use input shape {given}; "
                 f"input_shape must be the same in build(), got {input_shape}"
             )
+        if given is None and self._is_of_several(input_shape):
+            return
         with undone_on_failure(self):
             shapes = self._shapes_through(input_shape, builds=True)
         if self._input is None:
             self._has_input = False
-            dtype = _dtype_of_first(self._stack[0])
+            dtype = stacks.dtype_of_first(self._stack[0])
             self._input = InputLayer(batch_shape=shapes[0], dtype=dtype)
         self._holds_host = any(map(has_host_layers, self._stack))
         self._finish_build(shapes)
+
+    def _is_of_several(self, shapes: Any) -> bool:
+        """Build for several inputs, if the shapes are of these and the first layer takes them."""
+        if tree.is_shape(shapes) or type(self) is not Sequential:
+            return False
+        from cdl.models.several_inputs import is_built_for
+
+        return is_built_for(self, shapes)
 
     def _finish_build(self, shapes: list[Shape]) -> None:
         """Store the shapes of the input and of each layer's output."""
@@ -293,7 +302,7 @@ class Sequential(Model):
             )
         shapes: list[Shape] = [tuple(input_shape)]
         for layer in self._stack:
-            shapes.append(shape_through(layer, shapes[-1], builds))
+            shapes.append(stacks.shape_through(layer, shapes[-1], builds))
         self._check_one_output(shapes[-1])
         return shapes
 
@@ -401,6 +410,8 @@ class Sequential(Model):
     def _flat_inputs(self, x: Any, call: str) -> list[Any]:
         if not self.built and any(map(has_host_layers, self._stack)):
             self._build_for_keys(x)
+        if not self.built and self._stack and self._is_of_several(stacks.shapes_of(x)):
+            return self._flat_inputs(x, call)
         given = self._flat_given(x, call)
         return given if self._host is None else self._host.run(given, call)
 
@@ -457,7 +468,7 @@ class Sequential(Model):
             ValueError: there are no such keys.
             TypeError: a layer is of a class that is not known.
         """
-        check_config(config)
+        stacks.check_config(config)
         model = cls(name=config["name"])
         for layer in config["layers"]:
             model.add(deserialize(layer, custom_objects), rebuild=False)
@@ -465,7 +476,7 @@ class Sequential(Model):
         model._trainable = bool(config.get("trainable", True))
         shape = config.get("build_input_shape")
         if not model.built and shape:
-            model.build(tuple(shape))
+            model.build(tree.map_shape_structure(tuple, shape))
         return model
 
     # --- lowering ---
@@ -478,23 +489,6 @@ class Sequential(Model):
         for layer in self._stack:
             x = layer.append_to(program, x)
         return x
-
-
-def _shape_of_first(layer: Layer) -> Shape | None:
-    """Input shape of the first layer: by `input_shape=`, or since it is built."""
-    if layer.input_shape_argument is not None:
-        return (None, *layer.input_shape_argument)
-    if isinstance(layer, (Sequential, Functional)) and layer.built:
-        shape: Any = layer.input_shape
-        return shape if tree.is_shape(shape) else None
-    return None
-
-
-def _dtype_of_first(layer: Layer) -> str:
-    """Input dtype of the first layer: that of a model's input, or its compute dtype."""
-    if isinstance(layer, (Sequential, Functional)) and layer.built:
-        return str(layer._flat_signature().inputs[0].dtype if layer._has_host_part() else "float32")
-    return layer.compute_dtype if layer.autocast else floatx()
 
 
 serialization.register_public("keras", Sequential)

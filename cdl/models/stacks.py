@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cdl import tree
+from cdl._common.dtypes import floatx
+
 if TYPE_CHECKING:
     from cdl.layers import Layer
     from cdl.layers.shapes import Shape
@@ -40,3 +43,36 @@ def check_config(config: Any) -> None:
                 f"Expected a dictionary containing a 'config' key. For a layer of "
                 f"{config['name']!r} there is {layer!r}"
             )
+
+
+def shapes_of(x: Any) -> Any:
+    """Shapes of several arrays in a list or dict, with open batch axes; () of any other data."""
+    many = isinstance(x, dict) or (isinstance(x, (list, tuple)) and len(x) > 1)
+    if not many or not all(hasattr(leaf, "shape") for leaf in tree.flatten(x)):
+        return ()
+    return tree.map_structure(lambda leaf: (None, *leaf.shape[1:]), x)
+
+
+def shape_of_first(layer: Any) -> Shape | None:
+    """Input shape of the first layer: by `input_shape=`, or since it is built."""
+    if layer.input_shape_argument is not None:
+        return (None, *layer.input_shape_argument)
+    if _is_wired(layer):
+        shape: Any = layer.input_shape
+        return shape if tree.is_shape(shape) else None
+    return None
+
+
+def dtype_of_first(layer: Any) -> str:
+    """Input dtype of the first layer: that of a model's input, or its compute dtype."""
+    if _is_wired(layer):
+        return str(layer._flat_signature().inputs[0].dtype if layer._has_host_part() else "float32")
+    return layer.compute_dtype if layer.autocast else floatx()
+
+
+def _is_wired(layer: Layer) -> bool:
+    """Whether a layer is a built model that has no `call` of its own."""
+    from cdl.models.functional import Functional
+    from cdl.models.sequential import Sequential
+
+    return isinstance(layer, (Sequential, Functional)) and layer.built
