@@ -295,3 +295,9 @@ cdef class Parameter:
         if self.size:
             cdl_param_set(self.param, _floats(array, self.size, False, &view))
             PyBuffer_Release(&view)
+
+
+def versions(list parameters):
+    """The version of each Parameter."""
+    cdef Parameter each
+    return [cdl_param_version(each.param) for each in parameters]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.errors import Listed
@@ -56,6 +55,7 @@ class CallbackList(Listed):
         **params: Any,
     ) -> None:
         self.callbacks = as_list(callbacks)
+        given = len(self.callbacks)
         self.params = params
         self._wants_batches: dict[str, bool] = {}  # by run, once asked
         self.history = self._find(History)
@@ -66,6 +66,7 @@ class CallbackList(Listed):
         if add_progbar and self.progress_bar is None:
             self.progress_bar = ProgbarLogger()
             self.callbacks.append(self.progress_bar)
+        self._own = None if given else list(self.callbacks)  # callbacks, if none was given
         self.model: TrainableModel | None = None
         if model is not None:
             self.set_model(model)
@@ -100,36 +101,14 @@ class CallbackList(Listed):
         for callback in self.callbacks:
             callback.set_model(model)
 
-    @contextmanager
-    def taken(self, model: TrainableModel, params: dict[str, Any]) -> Iterator[None]:
+    def taken(self, model: TrainableModel, params: dict[str, Any]) -> _Taken:
         """Context in which callbacks of one model belong to a `fit` of this thread.
 
         Args:
             model: the model, which they are handed.
             params: likewise, of the run.
-
-        Raises:
-            RuntimeError: one of them is in a `fit` of another thread just now.
         """
-        here = threading.get_ident()
-        mine = []
-        with _taking:
-            for callback in [each for each in self.callbacks if each._of_one_fit]:
-                if callback._thread not in (None, here):
-                    raise RuntimeError(
-                        f"fit: callbacks: this {type(callback).__name__} is in use by a fit that "
-                        "another thread runs: give each fit one of its own"
-                    )
-                mine += [callback] if callback._thread is None else []
-            for callback in mine:
-                callback._thread = here
-        try:
-            self.set_model(model)
-            self.set_params(params)
-            yield
-        finally:
-            for callback in mine:
-                callback._thread = None
+        return _Taken(self, model, params)
 
     @property
     def only_keep_history(self) -> bool:
@@ -138,6 +117,8 @@ class CallbackList(Listed):
 
     def wants_batches(self, run: str) -> bool:
         """Whether a callback overrides a batch hook of `run`: "train", "test" or "predict"."""
+        if self.callbacks == self._own:  # which override no batch hook
+            return False
         if run not in self._wants_batches:
             self._wants_batches[run] = any(
                 _overrides(callback, hook)
@@ -245,6 +226,43 @@ class CallbackList(Listed):
         logs = _given(logs)
         for callback in self._called:
             callback.on_predict_batch_end(batch, logs)
+
+
+class _Taken:
+    """Context of `CallbackList.taken`, which each fit enters: a generator takes longer.
+
+    Raises:
+        RuntimeError: one of the callbacks is in a `fit` of another thread just now.
+    """
+
+    def __init__(
+        self, callbacks: CallbackList, model: TrainableModel, params: dict[str, Any]
+    ) -> None:
+        self._callbacks, self._model, self._params = callbacks, model, params
+        self._mine: list[Callback] = []
+
+    def __enter__(self) -> None:
+        here = threading.get_ident()
+        with _taking:
+            for callback in [each for each in self._callbacks.callbacks if each._of_one_fit]:
+                if callback._thread not in (None, here):
+                    raise RuntimeError(
+                        f"fit: callbacks: this {type(callback).__name__} is in use by a fit that "
+                        "another thread runs: give each fit one of its own"
+                    )
+                self._mine += [callback] if callback._thread is None else []
+            for callback in self._mine:
+                callback._thread = here
+        try:
+            self._callbacks.set_model(self._model)
+            self._callbacks.set_params(self._params)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        for callback in self._mine:
+            callback._thread = None
 
 
 def as_list(callbacks: Any) -> list[Callback]:

@@ -52,14 +52,21 @@ class _ThreadState(threading.local):
 _thread = _ThreadState()
 
 
+def _get_bit_generator() -> np.random.BitGenerator:
+    """Bit generator of NumPy's global draws; the first call imports what gives it."""
+    global _get_bit_generator  # noqa: PLW0603 - an import costs more than a short permutation
+    from numpy.random.mtrand import get_bit_generator
+
+    _get_bit_generator = get_bit_generator
+    return get_bit_generator()
+
+
 def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
     """Random permutation of n rows, from NumPy's global generator or the thread's own.
 
     It is the order that `np.random.permutation(n)` would give, and as much is drawn.
     """
-    from numpy.random.mtrand import get_bit_generator
-
-    return _core.permutation(n, _thread.bits or get_bit_generator())
+    return _core.permutation(n, _thread.bits or _get_bit_generator())
 
 
 def numpys() -> np.random.RandomState:

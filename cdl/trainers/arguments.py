@@ -8,11 +8,15 @@ import numpy as np
 from cdl import config
 from cdl._common.errors import warn
 from cdl._common.validation import check_batches
+from cdl._core import attributes_set
 from cdl.data import brief
+from cdl.trainers.signature import TrainableModel
 
 
 def whole(value: Any, name: str, at_least: int) -> int:
     """Check an int of Python or NumPy, no less than `at_least`."""
+    if type(value) is int and value >= at_least:  # as nearly always
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an int, got {_shown(value)}")
     if value < at_least:
@@ -47,6 +51,8 @@ def _limited(value: int | None, most: int | None, name: str) -> int | None:
 
 def verbosity(value: Any, name: str) -> int | str:
     """Check 'auto', 0, 1 or 2; 'auto' is 2 if `config` says that output is a log."""
+    if type(value) is int and 0 <= value <= 2:
+        return value
     if isinstance(value, (bool, np.bool_)):
         return int(value)
     if isinstance(value, str) and value == "auto":
@@ -58,6 +64,8 @@ def verbosity(value: Any, name: str) -> int | str:
 
 def shuffling(value: Any, name: str) -> bool | str:
     """Check True, False or 'batch'."""
+    if value is True or value is False:
+        return value
     if isinstance(value, str) and value == "batch":
         return value
     if isinstance(value, (bool, np.bool_, int)) and value in (0, 1):
@@ -74,6 +82,8 @@ def switch(value: Any, name: str) -> bool:
 
 def split_point(split: Any, rows: int, name: str) -> int:
     """Number of rows left for training; `rows` itself if nothing is split off."""
+    if type(split) is float and split == 0.0:
+        return rows
     if isinstance(split, bool) or not isinstance(split, (int, float, np.floating, np.integer)):
         raise TypeError(f"{name} must be a number between 0 and 1, got {_shown(split)}")
     if not 0 <= split < 1:
@@ -91,6 +101,8 @@ def split_point(split: Any, rows: int, name: str) -> int:
 
 def validation_epochs(frequency: Any, name: str) -> int | frozenset[int]:
     """Check a period of validation, or a set of epochs, counted from 1."""
+    if type(frequency) is int and frequency >= 1:
+        return frequency
     if isinstance(frequency, (Sequence, set, frozenset)) and not isinstance(frequency, str):
         return frozenset(whole(epoch, f"each of {name}", 1) for epoch in frequency)
     if isinstance(frequency, (bool, np.bool_)) or not isinstance(frequency, (int, np.integer)):
@@ -109,7 +121,9 @@ def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, (bool, float)) else brief(value)
 
 
-def batch_of_states(model: Any, batch_size: int | None, samples: int, call: str) -> int | None:
+def batch_of_states(
+    model: TrainableModel, batch_size: int | None, samples: int, call: str
+) -> int | None:
     """Batch size fixed by layers that keep states from batch to batch.
 
     Args:
@@ -121,8 +135,11 @@ def batch_of_states(model: Any, batch_size: int | None, samples: int, call: str)
     Raises:
         ValueError: batches would have another number of samples than the states are of.
     """
-    found = (getattr(each, "_expected_batch_size", None) for each in model._flatten_layers())
-    wanted: int | None = next((n for n in found if n), None)
+    now, wanted = attributes_set(), model._states_of[1]
+    if model._states_of[0] != now:
+        found = (getattr(each, "_expected_batch_size", None) for each in model._flatten_layers())
+        wanted = next((n for n in found if n), None)
+        model._states_of = now, wanted
     if wanted is None:
         return batch_size
     check_batches(call, wanted, min(batch_size or wanted, samples), samples)

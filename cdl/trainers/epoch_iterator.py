@@ -327,7 +327,7 @@ class StreamIterator:
 
 def in_order(values: dict[str, float]) -> dict[str, float]:
     """Logs sorted by name as in Keras: 'accuracy' before 'loss', capitals first."""
-    return dict(sorted(values.items()))
+    return dict(sorted(values.items())) if len(values) > 1 else dict(values)
 
 
 def warn_out_of_data(kind: str, done: int, target: int | None) -> None:

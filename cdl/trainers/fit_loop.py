@@ -153,7 +153,8 @@ def _run_epochs(
         together.begin_training(model, iterator, callbacks, epochs, validated)
         logs: dict[str, Any] = {}
         epoch = model._initial_epoch or epochs.start
-        alone = validation is None and callbacks.only_keep_history and iterator.runs_fused
+        alone = validation is None and epoch + 1 < epochs.stop
+        alone = alone and callbacks.only_keep_history and iterator.runs_fused
         while epoch < epochs.stop:
             start = clock.now()
             iterator.train_function.reset()

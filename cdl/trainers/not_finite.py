@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import _core
 from cdl._common.dtypes import FLOATS
 from cdl._common.errors import warn
 from cdl._core import Executor, Sparse
@@ -91,13 +92,13 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
     if compiled.stamps is not None:
         parameters, versions = compiled.stamps
         compiled.unlooked = not again
-        if not again or [each.version for each in parameters] == versions:
+        if not again or _core.versions(parameters) == versions:
             return
     compiled.unlooked = False
     variables = _looked_at(model, True)
     compiled.lost = _lost(variables)
     parameters = [each.storage for _, each in variables if isinstance(each, Variable)]
-    compiled.stamps = parameters, [each.version for each in parameters]
+    compiled.stamps = parameters, _core.versions(parameters)
 
 
 def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
@@ -107,7 +108,7 @@ def look_after(model: TrainableModel, logs: dict[str, Any]) -> None:
         return
     if isinstance(loss, float) and math.isfinite(loss):
         parameters, _ = compiled.stamps
-        compiled.stamps = parameters, [each.version for each in parameters]
+        compiled.stamps = parameters, _core.versions(parameters)
     else:
         compiled.stamps = None
 

@@ -68,6 +68,7 @@ class TrainableModel(Protocol):
     name: str
     built: bool
     _calls: int  # on arrays in training mode
+    _states_of: tuple[int, int | None]  # attributes set when they were looked at; batch size
     _place: int | None  # which draw comes next, as a stateless call says
 
     def _flatten_layers(self) -> list[Any]:

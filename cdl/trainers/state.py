@@ -95,6 +95,7 @@ class CompiledState(PartOfModel):
     _watch: Watch | None = None  # of the layers since programs were made
     _last_train_function: TrainFunction | CustomSteps | None = None  # whose values `metrics` shows
     _loss_and_metrics_made: LossAndMetrics | None = None
+    _states_of: tuple[int, int | None] = (-1, None)  # see arguments.batch_of_states
     _columns: Columns | None = None  # of the frames that it was trained on
     _added_to_loss: Added | None = None  # while compute_loss is traced
     _last_fit: tuple[weakref.ref[History], dict[str, Any]] | None = None
@@ -105,9 +106,9 @@ class CompiledState(PartOfModel):
     _passing = Tracking._passing | frozenset(
         ("_added_to_loss", "_columns", "_compiled", "_executors", "_initial_epoch", "_last_fit",
          "_last_train_function", "_loss_and_metrics_made", "_own_loss", "_own_optimizer",
-         "_predictors_made", "_random_state", "_sizes_made", "_watch", "history", "jit_compile",
-         "loss", "optimizer", "steps_per_execution", "stop_evaluating", "stop_predicting",
-         "stop_training")
+         "_predictors_made", "_random_state", "_sizes_made", "_states_of", "_watch", "history",
+         "jit_compile", "loss", "optimizer", "steps_per_execution", "stop_evaluating",
+         "stop_predicting", "stop_training")
     )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,6 +121,7 @@ class CompiledState(PartOfModel):
             "_watch",
             "_last_train_function",
             "_loss_and_metrics_made",
+            "_states_of",
         ):
             state.pop(name, None)
         if "_without_inputs" in state:
@@ -177,7 +179,11 @@ class CompiledState(PartOfModel):
     def history(self, history: History) -> None:
         # Only a weak reference: a History holds its model, and memory must go with the last
         # reference to a model without waiting for a collection of circles.
-        values = {name: value for name, value in vars(history).items() if value is not self}
+        values = dict(vars(history))
+        if type(history) is History:
+            values.pop("_model", None)
+        else:
+            values = {name: value for name, value in values.items() if value is not self}
         self._last_fit = weakref.ref(history), values
         history.set_model(self)
 

@@ -303,8 +303,12 @@ class TrainFunction:
         rates = self.optimizer.rates(first, min(steps, _RATES))
         if len(rates) > 1:
             steps = len(rates)
-        train = self.executor.train
-        return self._learn(lambda: train(steps, seconds, rates, first, core_seed()))
+        executor = self.executor
+        if not self.optimizer.by_step:
+            before = executor.done
+            executor.train(steps, seconds, rates, first, core_seed())
+            return executor.done - before
+        return self._learn(lambda: executor.train(steps, seconds, rates, first, core_seed()))
 
     def _learn(self, run: Callable[[], object]) -> int:
         """Train on some batches in the core, which counts the steps; the number run."""

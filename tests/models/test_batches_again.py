@@ -217,3 +217,44 @@ def test_sums_of_gradients_by_hand_and_by_fit_are_the_same_steps():
         np.testing.assert_allclose(other.train_on_batch(X, Y), value, rtol=1e-6)
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_fits_again_refuse_batches_that_states_are_not_of():
+    model = cdl.Sequential([cdl.Input(batch_shape=(4, 2, 3)), layers.GRU(2, stateful=True)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 2, 3), np.float32), np.ones((8, 2), np.float32)
+    for _ in range(3):
+        assert model.fit(x, y, verbose=0).params["steps"] == 2
+        with pytest.raises(ValueError, match="batches must have 4 samples"):
+            model.fit(x[:6], y[:6], verbose=0)
+        with pytest.raises(ValueError, match="batches must have 4 samples"):
+            model.evaluate(x[:3], y[:3], verbose=0)
+
+
+def test_a_hook_of_batches_is_called_in_each_fit_that_has_it():
+    model, seen = regressor(), []
+
+    class Counting(cdl.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    for callbacks in (None, [Counting()], None, Counting(), []):
+        model.fit(X, Y, batch_size=4, verbose=0, callbacks=callbacks)
+    assert seen == [0, 1] * 2
+    mine = cdl.callbacks.CallbackList(add_history=True, model=model)
+    assert not mine.wants_batches("train")
+    mine.callbacks.append(Counting())
+    assert mine.wants_batches("train")
+
+
+def test_weights_that_became_nan_between_fits_are_named():
+    model = regressor()
+    for _ in range(3):
+        model.fit(X, Y, verbose=0)
+    weights = model.get_weights()
+    model.layers[1].kernel.assign(np.full((4, 1), np.nan))
+    with pytest.warns(UserWarning, match="weights were NaN before this fit"):
+        model.fit(X, Y, verbose=0)
+    model.compile("sgd", "mse")
+    model.set_weights(weights)
+    assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
