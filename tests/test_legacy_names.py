@@ -59,6 +59,39 @@ def test_scripts_find_names_of_keras_2_where_they_were(script):
     ], done.stderr
 
 
+INSIDE = """
+    applications.resnet.ResNet50 applications.mobilenet_v2.preprocess_input
+    applications.imagenet_utils.decode_predictions datasets.mnist.load_data
+    backend.common.name_scope.name_scope backend.common.remat.RematScope
+    distillation.distiller.Distiller distillation.distillation_loss.LogitsDistillation
+    initializers.constant_initializers.Zeros initializers.random_initializers.GlorotUniform
+    layers.core.lambda_layer.Lambda layers.regularization.spatial_dropout.SpatialDropout2D
+    layers.rnn.conv_lstm2d.ConvLSTM2D metrics.accuracy_metrics.SparseCategoricalAccuracy
+    metrics.confusion_metrics.AUC metrics.reduction_metrics.Mean
+    metrics.regression_metrics.MeanSquaredError models.cloning.clone_model ops.einops.rearrange
+    optimizers.schedules.learning_rate_schedule.CosineDecay saving.file_editor.KerasFileEditor
+    utils.model_visualization.plot_model version.version
+    visualization.plot_image_gallery.plot_image_gallery wrappers.sklearn_wrapper.SKLearnClassifier
+"""
+
+
+def test_each_room_of_the_inside_of_keras_has_its_public_names(script):
+    done = script(
+        f"""
+        import importlib
+
+        for each in {INSIDE.split()!r}:
+            module, _, name = each.rpartition(".")
+            found = getattr(importlib.import_module("keras.src." + module), name)
+            print(each, found.__name__ in (name, "<lambda>"))
+        """,
+        "-m",
+        "cdl",
+    )
+    lines = done.stdout.splitlines()
+    assert lines == [f"{each} True" for each in INSIDE.split()], done.stderr
+
+
 def test_the_inside_of_keras_is_found_by_public_names(script):
     done = script(
         """

@@ -39,19 +39,33 @@ _MODULES = {
     "core", "linalg", "math", "image", "compile_utils", "masking", "stateless_scope", "legacy",
     "legacy_h5_format", "convolutional", "pooling", "merging", "reshaping", "rnn", "attention",
     "normalization", "regularization", "preprocessing", "input_spec", "rng_utils", "module_utils",
+    "cloning", "einops", "node", "distiller", "spatial_dropout", "conv_lstm", "dropout_rnn_cell",
+    "version", "tree_api", "schedules", "remat", "name_scope", "bounding_boxes", "bounding_box",
+    "converters", "formats",
 }  # fmt: skip
 
-_HELPERS = r"base_[a-z0-9_]+|[a-z0-9_]+_(utils|lib|adapter|preprocessing|test)"
+_HELPERS = (
+    r"base_[a-z0-9_]+|[a-z0-9_]+_(utils|lib|adapter|preprocessing|test|metrics|initializers|loss|"
+    r"layer|lookup|editor|gallery|masks|boxes|iterator|wrapper|visualization)"
+)
 
 
 def is_module(name: str) -> bool:
     """Whether `keras.src` has a module, judged by public names and naming conventions."""
-    return all(map(_is_module, name.split(".")[2:]))
+    parts = name.split(".")[2:]
+    return _is_public(".".join(parts)) or all(map(_is_module, parts))
+
+
+def _is_public(place: str) -> bool:
+    """Whether Keras has a public module at that path, such as `applications.resnet`."""
+    from cdl.scripts import imports
+
+    return place in _PUBLIC or imports._is_there(f"cdl.{place}")
 
 
 def _is_module(name: str) -> bool:
     """Whether one part of a path is a listed module, a class's file or a helper module."""
-    if name in _MODULES or name in _PUBLIC or re.fullmatch(_HELPERS, name):
+    if name in _MODULES or _is_public(name) or re.fullmatch(_HELPERS, name):
         return True
     return name.islower() and name.replace("_", "") in _classes()
 
@@ -89,7 +103,7 @@ class Src(ModuleType):
 def _home(parts: list[str]) -> ModuleType | None:
     """The public module at the same path; None if there is none."""
     place = ".".join(parts)
-    return importlib.import_module(f"keras.{place}") if place in _PUBLIC and place else None
+    return importlib.import_module(f"keras.{place}") if place and _is_public(place) else None
 
 
 def _find(parts: list[str], name: str) -> Any:
@@ -101,7 +115,7 @@ def _find(parts: list[str], name: str) -> Any:
         return getattr(importlib.import_module(module), now)
     first = parts[0] if parts else ""
     places = (".".join(parts), first, *_PLACES.get(first, ()), *_PUBLIC)
-    for place in (each for each in places if each in _PUBLIC):
+    for place in filter(_is_public, places):
         home = importlib.import_module(f"keras.{place}" if place else "keras")
         found = getattr(home, name, None)
         if found is not None and not isinstance(found, ModuleType):

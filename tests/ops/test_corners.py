@@ -248,3 +248,33 @@ def test_output_of_one_number_is_trained_as_a_column_is(name, loss, weighted):
         history = net.fit(data, target, sample_weight=weight, epochs=2, verbose=0).history
         seen.append([*history["loss"], *history["mae"], *net.predict(data, verbose=0).ravel()])
     np.testing.assert_allclose(*seen, rtol=1e-6)
+
+
+VIEWS = {
+    "16 bits as another": (np.array([1, -3], "int16"), "float16"),
+    "float16 as whole numbers": (np.array([1.0, 0.1, -2.5], "float16"), "int16"),
+    "float16 as bytes": (np.array([1.0, 0.1], "float16"), "uint8"),
+    "bytes as float16": (np.array([[0, 60, 0, 64]], "uint8"), "float16"),
+    "a single number": (np.array(7, "int16"), "float16"),
+    "float32 as whole numbers": (np.array([1.0, -0.5], "float32"), "int32"),
+}
+
+
+@pytest.mark.parametrize("case", VIEWS)
+def test_view_keeps_the_bits(case):
+    x, dtype = VIEWS[case]
+    found = ops.view(x, dtype=dtype)
+    assert found.dtype == dtype and found.shape == x.view(dtype).shape
+    assert found.tobytes() == x.tobytes()
+    np.testing.assert_array_equal(ops.view(found, x.dtype.name), x)
+
+
+def test_each_nan_is_unique():
+    values, counts = ops.unique(np.float32([1, np.nan, 2, np.nan, 1]), return_counts=True)
+    np.testing.assert_array_equal(values, np.float32([1, 2, np.nan, np.nan]))
+    np.testing.assert_array_equal(counts, [2, 1, 1, 1])
+
+
+def test_histogram_of_a_matrix_is_refused():
+    with pytest.raises(ValueError, match=r"histogram: x must be 1-dimensional.*\(2, 3\)"):
+        ops.histogram(np.ones((2, 3)))

@@ -211,7 +211,7 @@ def unique(
     size: int | None = None,
     fill_value: ArrayLike | None = None,
 ) -> Any:
-    """Unique numbers of x, in order.
+    """Unique numbers of x, in order; each NaN is one of its own.
 
     Args:
         x: an array.
@@ -226,7 +226,7 @@ def unique(
     del sorted
     several = (return_index, return_inverse, return_counts)
     unique_of: Any = np.unique
-    found = unique_of(np.asarray(x), *several, axis=axis)
+    found = unique_of(np.asarray(x), *several, axis=axis, equal_nan=False)
     if size is None:
         return found
     values = found[0] if any(several) else found

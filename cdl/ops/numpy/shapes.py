@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from cdl._common.dtypes import numpy_dtype, standardize_dtype
 from cdl._common.validation import expected
 from cdl._tracing.keras_tensor import SymbolicBatch
-from cdl._tracing.operation import tensor_operation
+from cdl._tracing.operation import is_symbolic, tensor_operation
 from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 
@@ -178,7 +178,18 @@ def copy(x: ArrayLike) -> Any:
     return np.array(x)
 
 
-@tensor_operation(untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast")
+def _reinterpreted(x: Any, dtype: Any) -> tuple[Any, Any]:
+    """Array of the other dtype, made before 16 bits are widened; nothing is left to be done."""
+    if dtype is None or is_symbolic((x,), {}):
+        return x, dtype
+    return np.asarray(x).view(numpy_dtype(standardize_dtype(dtype))), None
+
+
+@tensor_operation(
+    untraced="cdl computes in float32, which has no other bits: use cdl.ops.cast",
+    prepare=_reinterpreted,
+)
 def view(x: ArrayLike, dtype: Any = None) -> Any:
     """Reinterpret the bits of x as another dtype."""
-    return np.asarray(x).view(None if dtype is None else numpy_dtype(standardize_dtype(dtype)))
+    del dtype  # by `_reinterpreted`
+    return np.array(x)

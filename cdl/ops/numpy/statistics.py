@@ -143,12 +143,16 @@ def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
     """Histogram: counts in bins of equal width, and the borders of these.
 
     Args:
-        x: numbers.
+        x: a vector.
         bins: how many ranges.
         range: from where to where; None for from the smallest to the largest.
     """
     if not isinstance(bins, (int, np.integer)) or bins < 0:
         raise ValueError(f"histogram: bins must be an int >= 0, got {bins!r}")
+    if np.ndim(x) > 1:
+        raise ValueError(
+            f"histogram: x must be 1-dimensional, a vector, got shape {np.shape(x)}: ravel it"
+        )
     counts, borders = np.histogram(np.asarray(x), bins, range)
     return counts.astype(np.float32), borders.astype(np.float32)
 
