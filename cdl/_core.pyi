@@ -70,9 +70,12 @@ METRICS: dict[str, MetricRow]
 TALLIES: dict[str, TallyRow]
 OPTIMIZERS: dict[str, OptimizerRow]
 ELEMENTWISE: dict[str, int]
+LINEWISE: dict[str, int]
 MAP_REGISTERS: int
 MAP_CONSTANTS: int
 MAP_STEPS: int
+MAP_ROOM_OF_LINES: int
+MIXED: set[tuple[str, int]]
 ISAS: tuple[str, ...]
 
 def available_isas() -> tuple[str, ...]: ...

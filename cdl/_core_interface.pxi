@@ -20,6 +20,7 @@ cdef extern from "cdl.h" nogil:
         CDL_MAP_REGISTERS
         CDL_MAP_CONSTANTS
         CDL_MAP_STEPS
+        CDL_MAP_ROOM_OF_LINES
         CDL_MAX_DIMS
         CDL_MAX_ARRAY_DIMS
         CDL_MAX_INPUTS

@@ -93,7 +93,10 @@ LOSSES = {name: LossRow(params, more[0]) for name, params, more, *_ in _rows("lo
 METRICS = {name: MetricRow(params, more[0]) for name, params, more, *_ in _rows("metrics")}
 TALLIES = {name: TallyRow(params, more[0]) for name, params, more, *_ in _rows("tallies")}
 ELEMENTWISE = {name: len(params) for name, params, *_ in _rows("elementwise")}
+LINEWISE = {name: len(params) for name, params, *_ in _rows("linewise")}
 MAP_REGISTERS, MAP_CONSTANTS, MAP_STEPS = CDL_MAP_REGISTERS, CDL_MAP_CONSTANTS, CDL_MAP_STEPS
+MAP_ROOM_OF_LINES = CDL_MAP_ROOM_OF_LINES
+MIXED = {(name, int(params[0])) for name, params, *_ in _rows("mixed")}
 OPTIMIZERS = {name: OptimizerRow(params, more) for name, params, more, *_ in _rows("optimizers")}
 
 cdef dict _TABLES = {

@@ -74,6 +74,18 @@ static const struct cdl_row elementwise[] = {
 #undef X
         {0}};
 
+static const struct cdl_row linewise[] = {
+#define X(NAME, ARITY) {.name = #NAME, .params = CDL_OPERANDS_##ARITY, .more = ""},
+    CDL_LINEWISE(X)
+#undef X
+        {0}};
+
+static const struct cdl_row mixed[] = {
+#define X(NAME, COLUMNS) {.name = #NAME, .params = #COLUMNS, .more = ""},
+    CDL_MIXED(X)
+#undef X
+        {0}};
+
 bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
     static const struct {
         const char *name;
@@ -87,6 +99,8 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                   {"reductions", reductions, CDL_N_REDUCTIONS},
                   {"draws", draws, CDL_N_DRAWS},
                   {"elementwise", elementwise, CDL_N_ELEMENTWISE},
+                  {"linewise", linewise, CDL_MAP_PRIMITIVES - CDL_N_ELEMENTWISE},
+                  {"mixed", mixed, sizeof mixed / sizeof *mixed - 1},
                   {"dtypes", dtypes, CDL_N_DTYPES}};
     if (row < 0) return false;
     if (strcmp(table, "ops") == 0) {

@@ -4,8 +4,11 @@ The numbers are: how many steps are forward, those, and the steps backward; cons
 beside them. A step is one whole number below 2^48, of bytes that say, from the lowest: the
 primitive (its row in ``_core.ELEMENTWISE``), where the result goes, three operands, and what the
 step is for: bit k if the gradient by input k needs it (forward: 1). An operand is a register (from
-0), an input (from 32; 40 is the gradient by the result and 41 the result, backward only), an output
-(from 64: the result, or the gradient by input k), or a constant (from 96).
+0), a register of a column, a number for each line (from 16), an input (from 32; 40 is the gradient
+by the result and 41 the result, backward only), an output (from 64: the result, or the gradient by
+input k), or a constant (from 96). A step that writes a column reads columns and constants, unless
+it is one of lines (``_core.LINEWISE``). One of elements reads a `spread` of a column, or itself
+where ``_core.MIXED`` has the primitive with that operand.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from cdl._ir.elementwise_grad import gradients
 Numbers = tuple[int, ...]
 Constants = tuple[float, ...]
 
-REGISTER, INPUT, OUTPUT, CONSTANT = 0, 32, 64, 96
+REGISTER, COLUMN, INPUT, OUTPUT, CONSTANT = 0, 16, 32, 64, 96
 _DY, _Y = INPUT + 8, INPUT + 9
-_PRIMITIVES = list(_core.ELEMENTWISE)
+_PRIMITIVES = [*_core.ELEMENTWISE, *_core.LINEWISE]
+_ARITY = [*_core.ELEMENTWISE.values(), *_core.LINEWISE.values()]
 _ROW = {name: row for row, name in enumerate(_PRIMITIVES)}
 _COMMUTE = frozenset(("add", "multiply", "maximum", "minimum", "equal", "not_equal"))
 
@@ -36,18 +40,36 @@ class _Code:
     def __init__(self, roots: Mapping[int, Expression], constants: list[float]) -> None:
         self.constants = constants
         self.nodes: list[tuple[str, tuple[int, ...], float]] = []
+        self.columns: set[int] = set()
         self.number: dict[tuple[str, tuple[int, ...], float], int] = {}
         of: dict[int, int] = {}
         for x in in_order(*roots.values()):
-            of[id(x)] = self._numbered(x, tuple(of[id(a)] for a in x.args))
-        self.roots = {k: of[id(root)] for k, root in roots.items()}  # by number of the output
+            args = tuple(of[id(a)] for a in x.args)
+            if x.primitive in _COMMUTE:
+                args = tuple(sorted(args, key=lambda v: (v in self.columns, v)))
+            elif x.primitive == "multiply_add" and args[0] in self.columns:
+                args = (args[1], args[0], args[2])
+            if not (x.is_column and x.primitive not in _core.LINEWISE):
+                args = self._readable(x.primitive, args)
+            of[id(x)] = self._numbered(x.primitive, args, x.value)
+            if x.is_column:
+                self.columns.add(of[id(x)])
+        # Roots by number of the output.
+        self.roots = {k: self._spread(of[id(root)]) for k, root in roots.items()}
         self.masks = self._masks()
         self._fuse_products()
 
-    def _numbered(self, x: Expression, args: tuple[int, ...]) -> int:
-        if x.primitive in _COMMUTE:
-            args = tuple(sorted(args))
-        key = (x.primitive, args, x.value)
+    def _readable(self, primitive: str, args: tuple[int, ...]) -> tuple[int, ...]:
+        """Operands of a step that writes no column, columns among them spread where they must."""
+        columns = sum(1 << j for j, v in enumerate(args) if v in self.columns)
+        return args if (primitive, columns) in _core.MIXED else tuple(map(self._spread, args))
+
+    def _spread(self, v: int) -> int:
+        """Value as one of elements."""
+        return self._numbered("spread", (v,), 0.0) if v in self.columns else v
+
+    def _numbered(self, primitive: str, args: tuple[int, ...], value: float) -> int:
+        key = (primitive, args, value)
         if key not in self.number:
             self.number[key] = len(self.nodes)
             self.nodes.append(key)
@@ -78,7 +100,9 @@ class _Code:
         users = self._readers()
         for v, (primitive, args, _) in enumerate(self.nodes):
             for p, other in ((args[0], args[1]), (args[1], args[0])) if primitive == "add" else ():
-                if self.nodes[p][0] == "multiply" and users[p] == 1 and other != p:
+                is_of_one_kind = (p in self.columns) == (v in self.columns)
+                once = users[p] == 1 and other != p
+                if self.nodes[p][0] == "multiply" and once and is_of_one_kind:
                     self.nodes[v] = ("multiply_add", (*self.nodes[p][1], other), 0.0)
                     self.masks[p] = 0
                     break
@@ -88,8 +112,8 @@ class _Code:
         users, found = self._readers(), []
         place: dict[int, int] = {}
         output = {v: k for k, v in self.roots.items()}
-        free: list[int] = []
-        used = 0
+        free: dict[int, list[int]] = {REGISTER: [], COLUMN: []}
+        used = {REGISTER: REGISTER, COLUMN: COLUMN}
         for v, (primitive, args, value) in enumerate(self.nodes):
             if not self.masks[v]:
                 continue
@@ -100,17 +124,19 @@ class _Code:
             for a in args:
                 users[a] -= 1
                 if users[a] == 0 and place[a] < INPUT:
-                    free.append(place[a])
+                    free[COLUMN if a in self.columns else REGISTER].append(place[a])
             if v in output and users[v] == 1:
                 to = OUTPUT + output[v]
             else:
-                to = free.pop() if free else used
-                used = max(used, to + 1)
+                kind = COLUMN if v in self.columns else REGISTER
+                to = free[kind].pop() if free[kind] else used[kind]
+                used[kind] = max(used[kind], to + 1)
             place[v] = to
             found.append(_step(primitive, to, operands, self.masks[v]))
-        if used > _core.MAP_REGISTERS:
+        most = max(to - first for first, to in used.items())
+        if most > _core.MAP_REGISTERS:
             raise TooLongError(
-                f"expected at most {_core.MAP_REGISTERS} values at a time, got {used}"
+                f"expected at most {_core.MAP_REGISTERS} values at a time, got {most}"
             )
         copies = [(k, r) for k, r in self.roots.items() if place[r] != OUTPUT + k]
         return found + [_step("copy", OUTPUT + k, [place[r]], 1 << k) for k, r in copies]
@@ -158,14 +184,42 @@ def derivatives(numbers: Numbers) -> int:
     return found
 
 
+def is_of_lines(numbers: Numbers) -> bool:
+    """Whether a step makes a column of whole lines."""
+    return any(step & 255 >= len(_core.ELEMENTWISE) for step in numbers[1 : 1 + numbers[0]])
+
+
+def floats_of_lines(numbers: Numbers, width: int, repeated: int) -> int:
+    """Floats that the core keeps at once of lines of a width, each of which a step reads whole.
+
+    Args:
+        numbers: the bytecode.
+        width: of a line.
+        repeated: how many inputs are repeated along the lines.
+    """
+    forward, backward = numbers[1 : 1 + numbers[0]], numbers[1 + numbers[0] :]
+    most = 0
+    for steps, of_repeated in ((forward, 1), (backward, 2)):
+        named: set[int] = set()
+        for step in steps:
+            if not COLUMN <= (step >> 8 & 255) < INPUT:
+                named.update(_operands(step), [step >> 8 & 255])
+        kept = [o for o in named if o < COLUMN or o >= CONSTANT]
+        most = max(most, len(kept) + of_repeated * repeated)
+    return most * -(-width // 64) * 64
+
+
+def _operands(step: int) -> list[int]:
+    return [step >> 16 + 8 * j & 255 for j in range(_ARITY[step & 255])]
+
+
 def read(numbers: Numbers, constants: Constants) -> Expression:
     """Expression of a bytecode and its constants."""
     values = {CONSTANT + k: constant(c) for k, c in enumerate(constants)}
     for step in numbers[1 : 1 + numbers[0]]:
         primitive, to = _PRIMITIVES[step & 255], step >> 8 & 255
-        operands = [step >> 16 + 8 * j & 255 for j in range(_core.ELEMENTWISE[primitive])]
-        args = [argument(o - INPUT) if INPUT <= o < OUTPUT else values[o] for o in operands]
-        values[to] = apply(primitive, *args)
+        args = [argument(o - INPUT) if INPUT <= o < OUTPUT else values[o] for o in _operands(step)]
+        values[to] = args[0] if primitive == "spread" else apply(primitive, *args)
     return values[OUTPUT]
 
 
@@ -175,20 +229,28 @@ _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "equal": 
 
 
 def text(numbers: Numbers, constants: Constants, names: Sequence[str]) -> str:
-    """Text of a bytecode's expression, with names of arguments."""
-    return text_of(read(numbers, constants), names)
+    """Text of a bytecode's expression, with names of arguments and of columns, which follow."""
+    root = read(numbers, constants)
+    columns = [x for x in in_order(root) if x.primitive in _core.LINEWISE]
+    known = {id(x): f"c{k}" for k, x in enumerate(columns)}
+    whole = text_of(root, names, known)
+    return ", ".join(
+        [whole, *(f"{known.pop(id(x))} = {text_of(x, names, known)}" for x in columns[::-1])]
+    )
 
 
-def text_of(x: Expression, names: Sequence[str]) -> str:
-    """Text of an expression, with names of arguments."""
+def text_of(x: Expression, names: Sequence[str], known: Mapping[int, str] | None = None) -> str:
+    """Text of an expression, with names of arguments, and of parts by id where they are known."""
+    if known and id(x) in known:
+        return known[id(x)]
     if x.primitive == "argument":
         return names[int(x.value)]
     if x.primitive == "constant":
         return f"{x.value:g}"
-    parts = [text_of(a, names) for a in x.args]
+    parts = [text_of(a, names, known) for a in x.args]
     if x.primitive not in _SIGNS:
         return f"{x.primitive}({', '.join(parts)})"
     for k, a in enumerate(x.args):
-        if a.primitive in _SIGNS:
+        if a.primitive in _SIGNS and not (known and id(a) in known):
             parts[k] = f"({parts[k]})"
     return f" {_SIGNS[x.primitive]} ".join(parts)

@@ -1,8 +1,10 @@
 """Elementwise expressions over values, simplified as they are built.
 
 An expression is a tree of the core's primitives (``_core.ELEMENTWISE``) over arguments, which stand
-for the inputs of an instruction ``map``, and constants. elementwise_grad.py
-differentiates it, bytecode.py makes of it what the core runs.
+for the inputs of an instruction ``map``, and constants. Those of ``_core.LINEWISE`` make columns,
+a number for each line, and so does a primitive of columns and constants; with another operand they
+count as lines of equal numbers. elementwise_grad.py differentiates an expression, bytecode.py makes
+of it what the core runs.
 """
 
 from __future__ import annotations
@@ -22,18 +24,24 @@ class Expression:
     """Primitive of other expressions, or a leaf: an argument or a constant.
 
     Attributes:
-        primitive: a row of ``_core.ELEMENTWISE``, or "argument" or "constant".
+        primitive: a row of ``_core.ELEMENTWISE`` or ``_core.LINEWISE``, or "argument" or
+            "constant".
         args: what the primitive is of.
         value: the number of an argument (DY and Y stand for the gradient by the result and for the
             result itself), or a constant.
+        is_column: whether it is a number for each line.
     """
 
-    __slots__ = ("args", "primitive", "value")
+    __slots__ = ("args", "is_column", "primitive", "value")
 
     def __init__(self, primitive: str, args: tuple[Expression, ...], value: float = 0.0) -> None:
         self.primitive = primitive
         self.args = args
         self.value = value
+        self.is_column: bool = primitive in _core.LINEWISE or (
+            any(a.is_column for a in args)
+            and all(a.is_column or a.primitive == "constant" for a in args)
+        )
 
     def __add__(self, other: Operand) -> Expression:
         return apply("add", self, other)
@@ -97,7 +105,7 @@ def apply(primitive: str, *operands: Operand) -> Expression:
     Raises:
         ValueError: if there is no such primitive, or it takes another number of operands.
     """
-    arity = _core.ELEMENTWISE.get(primitive)
+    arity = _core.ELEMENTWISE.get(primitive, _core.LINEWISE.get(primitive))
     if arity != len(operands):
         what = "no primitive of that name" if arity is None else f"{arity} operands"
         raise ValueError(f"{primitive}: expected {what}, got {len(operands)}")
@@ -192,6 +200,20 @@ def _power(a: Expression, b: Expression) -> Expression | None:
     return None if form is None else form(a)
 
 
+def _line_sum(a: Expression) -> Expression | None:
+    """Factors that are columns, and signs, are taken out: they are fewer than elements."""
+    if a.primitive == "negative":
+        return -apply("line_sum", a.args[0])
+    if a.primitive == "square":
+        return apply("line_dot", a.args[0], a.args[0])
+    if a.primitive == "multiply":
+        for x, y in (a.args, a.args[::-1]):
+            if x.is_column or x.primitive == "constant":
+                return x * apply("line_sum", y)
+        return apply("line_dot", *a.args)
+    return None
+
+
 _SIMPLER: dict[str, Callable[..., Expression | None]] = {
     "copy": lambda a: a,
     "add": _add,
@@ -200,6 +222,7 @@ _SIMPLER: dict[str, Callable[..., Expression | None]] = {
     "divide": _divide,
     "negative": _negative,
     "power": _power,
+    "line_sum": _line_sum,
 }
 
 
@@ -230,4 +253,19 @@ def substituted(x: Expression, replace: Callable[[int], Expression]) -> Expressi
             made[id(part)] = part
         else:
             made[id(part)] = apply(part.primitive, *(made[id(a)] for a in part.args))
+    return made[id(x)]
+
+
+def unified(x: Expression) -> Expression:
+    """Expression in which equal parts are one object, so that their gradients meet."""
+    made: dict[int, Expression] = {}
+    known: dict[tuple[str, float, tuple[int, ...]], Expression] = {}
+    for part in in_order(x):
+        args = tuple(made[id(a)] for a in part.args)
+        key = (part.primitive, part.value, tuple(map(id, args)))
+        found = known.get(key)
+        if found is None:
+            new = apply(part.primitive, *args) if args else part
+            found = known[key] = new
+        made[id(part)] = found
     return made[id(x)]

@@ -40,6 +40,17 @@ def _where_gradients(g: E, y: E, a: E, b: E, c: E) -> Gradients:
     return None, apply("where", a, g, 0.0), apply("where", a, 0.0, g)
 
 
+def _divide_gradients(g: E, y: E, a: E, b: E) -> Gradients:
+    by_a = g * apply("reciprocal", b) if b.is_column else g / b  # one division a line
+    return by_a, -(by_a * y)
+
+
+def _extreme_gradients(g: E, y: E, a: E) -> Gradients:
+    """All numbers that are equal to the extreme get equal shares."""
+    equal = apply("equal", a, y)
+    return (apply("where", equal, g / apply("line_sum", equal), 0.0),)
+
+
 def _unit(a: E) -> E:
     """Stable 1 - a^2, exact for a near 1."""
     return (1.0 - a) * (1.0 + a)
@@ -52,7 +63,7 @@ GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "add": lambda g, y, a, b: (g, g),
     "subtract": lambda g, y, a, b: (g, -g),
     "multiply": lambda g, y, a, b: (g * b, g * a),
-    "divide": lambda g, y, a, b: (g / b, -((g / b) * y)),
+    "divide": _divide_gradients,
     "multiply_add": lambda g, y, a, b, c: (g * b, g * a, g),
     "negative": lambda g, y, a: (-g,),
     "reciprocal": lambda g, y, a: (-(g * apply("square", y)),),
@@ -90,6 +101,10 @@ GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "mod": lambda g, y, a, b: (g, -(g * apply("floor_divide", a, b))),
     "fmod": lambda g, y, a, b: (g, -(g * apply("trunc", a / b))),
     "where": _where_gradients,
+    "line_sum": lambda g, y, a: (g,),
+    "line_dot": lambda g, y, a, b: ((g + g) * a, None) if a is b else (g * b, g * a),
+    "line_max": _extreme_gradients,
+    "line_min": _extreme_gradients,
 }
 FLAT = frozenset(_core.ELEMENTWISE) - set(GRADIENTS) - {"copy"}  # no gradient flows through these
 
@@ -108,6 +123,8 @@ def gradients(root: Expression, n: int) -> list[Expression | None]:
         elif x.primitive in GRADIENTS:
             y = Expression("argument", (), Y) if x is root else x
             for a, gradient in zip(x.args, GRADIENTS[x.primitive](g, y, *x.args), strict=True):
+                if gradient is not None and a.is_column and not gradient.is_column:
+                    gradient = apply("line_sum", gradient)  # its number serves the whole line
                 by_result[id(a)] = _sum(by_result.get(id(a)), gradient)
     return by_argument
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cdl._ir.bytecode import TooLongError, compiled, read
+from cdl._ir.bytecode import TooLongError, compiled, is_of_lines, read
 from cdl._ir.elementwise import Expression, apply, argument, arguments, in_order, substituted
 from cdl._ir.instruction import Instruction, Value
 
@@ -28,7 +28,7 @@ def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]
         expression = apply(expression, *arguments(len(inputs)))
     if len({(v.shape, v.shared) for v in inputs}) != 1:
         raise ValueError(f"map: expected values of one shape, got {[v.shape for v in inputs]}")
-    expression, inputs = _tidied(expression, inputs)
+    expression, inputs = tidied(expression, inputs)
     if expression.primitive == "argument":
         return inputs[0]
     try:
@@ -38,7 +38,7 @@ def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]
     return program.emit("map", inputs, inputs[0].shape, numbers=numbers, data=constants)
 
 
-def _tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression, list[Value]]:
+def tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression, list[Value]]:
     """Expression over its distinct read inputs; at least one, which has the shape."""
     used: dict[int, int] = {}  # by id of the value: its new number
     kept: list[Value] = []
@@ -66,7 +66,8 @@ def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]
 
 def merge(program: Rewriter) -> None:
     """Merge each map whose only reader is another map into that one."""
-    found = program.instructions.of("map")
+    # Maps with sums of lines stay: the core may have no room for more, and sums cost time.
+    found = [i for i in program.instructions.of("map") if not is_of_lines(i.numbers)]
     if len(found) < 2:
         return
     kept = {id(v) for v in (*program.outputs, *program.external_grads)}
@@ -77,16 +78,19 @@ def merge(program: Rewriter) -> None:
     maps: dict[int, Instruction] = {}  # by id of what it gives
     gone: set[int] = set()
     for i in found:
-        new = i
-        for v in i.inputs:
+        new, read_by_it = i, list(i.inputs)
+        for v in read_by_it:
             before = maps.get(id(v))
-            if before is None or users[id(v)] > 1 or id(v) in kept:
+            if before is None or users[id(v)] > 1 or id(v) in kept or id(v) in gone:
                 continue
             if v.shape != i.outputs[0].shape:  # it would be computed for each repetition
                 continue
             merged = _merged(new, v, before)
             if merged is not None:
                 gone.add(id(v))
+                for w in before.inputs:  # which one less reads, if both did
+                    users[id(w)] -= any(w is u for u in new.inputs)
+                read_by_it += before.inputs
                 new = merged
         if new is not i:
             program.swap(i, new)
@@ -104,7 +108,7 @@ def read_repeated(program: Rewriter) -> bool:
     """
     found = False
     for i in program.instructions.of("map"):
-        sources = [_repeated(program, v) for v in i.inputs]
+        sources = [repeated(program, v) for v in i.inputs]
         if all(sources):  # one operand has the shape of the result
             sources[0] = None
         inputs = [s or v for s, v in zip(sources, i.inputs, strict=True)]
@@ -115,7 +119,7 @@ def read_repeated(program: Rewriter) -> bool:
     return found
 
 
-def _repeated(program: Rewriter, value: Value) -> Value | None:
+def repeated(program: Rewriter, value: Value) -> Value | None:
     """The value of which another one repeats each line, or number, in place; None if none is."""
     source = program.producer(value)
     if source is None or source.op != "broadcast" or value.shape[-1] == 1:
@@ -144,7 +148,7 @@ def _merged(user: Instruction, value: Value, before: Instruction) -> Instruction
         v = user.inputs[k]
         return inner if v is value else argument(number[id(v)])
 
-    expression, inputs = _tidied(substituted(read(user.numbers, user.data), replace), inputs)
+    expression, inputs = tidied(substituted(read(user.numbers, user.data), replace), inputs)
     try:
         code = compiled(expression, len(inputs))
     except TooLongError:

@@ -2,7 +2,7 @@
 
 A product with a weight and a sum with another is a dense layer, a primitive after it is its
 activation, and the mean of a loss over axes is part of the objective's own mean. So a layer or a
-loss in Python costs as much as a built-in one.
+loss in Python costs as much as a built-in one. Equal instructions of equal operands become one.
 """
 
 from __future__ import annotations
@@ -27,14 +27,47 @@ _ACTIVATIONS = {
     "exp": "exponential",
 }
 
+# Ops of one output that depends on nothing but the operands.
+_PURE = ("batch_reduce", "broadcast", "broadcast_batch", "map", "permute", "product",
+         "reduce", "reshape")  # fmt: skip
+
 
 def apply(program: Rewriter) -> None:
     """Apply all rules, in the order in which one prepares the next."""
+    _eliminate_common(program)
     _fuse_products(program)
     _fuse_biases(program)
     _bias_products(program)
     _name_activations(program)
     _fuse_means(program)
+
+
+def _eliminate_common(program: Rewriter) -> None:
+    """Read each value of several equal ones from the first instruction that computes it.
+
+    A mean and a variance by hand each compute the mean, and so do two statistics of one value.
+    """
+    same: dict[int, Value] = {}  # by id of a value that is eliminated
+    known: dict[object, Value] = {}
+    for i in list(program.instructions):
+        inputs = [same.get(id(v), v) for v in i.inputs]
+        if i.op in _PURE:
+            (out,) = i.outputs
+            first = known.setdefault(_key(i, inputs), out)
+            if first is not out and not (out in program.outputs or out in program.external_grads):
+                same[id(out)] = first
+                program.instructions.remove(i)
+                continue
+        if any(a is not b for a, b in zip(inputs, i.inputs, strict=True)):
+            program.swap(i, i.reading(inputs))
+
+
+def _key(i: Instruction, inputs: list[Value]) -> object:
+    (out,) = i.outputs
+    numbers = (i.numbers, tuple(x.hex() for x in map(float, i.data)))  # NaN equals itself
+    value = (out.shape, out.dtype, out.shared, out.rounded_to)
+    of = (tuple(map(id, inputs)), tuple(sorted(i.attributes.items())))
+    return (i.op, of, numbers, value, tuple(map(id, i.params)), i.param_dtypes)
 
 
 def _parameter(program: Rewriter, value: Value) -> Variable | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
-from cdl._ir import emit, mapping, rounding
+from cdl._ir import emit, line_fusion, mapping, rounding
 from cdl._ir.fusion import Rewriter
 from cdl._ir.instruction import LOW_DTYPES, Instruction, Shape, Value
 
@@ -467,7 +467,8 @@ class Program:
 
         Fusions: softmax or sigmoid with its crossentropy (stable: no logarithm of a small number);
         products with bias, activation and, in inference, normalization; reshapes of inputs with the
-        gather; chains of maps; products, sums and means by hand as in layers. Dead code is dropped.
+        gather; chains of maps, and reductions of their lines; products, sums and means by hand as
+        in layers. Dead code is dropped.
         Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
         several readers is forked. Outputs of bfloat16 or float16 are rounded after fusion, so not
         within a pass. Without ``penalties`` those on activities are not computed, and nothing is
@@ -482,8 +483,7 @@ class Program:
             program.remove("assign", "objective")
         program.simplify(training)
         rounding.apply(program)
-        if mapping.read_repeated(program):
-            program.cut_dead(training)
+        line_fusion.apply(program, training)
         if training:
             program.fork_values()
         return program.result()

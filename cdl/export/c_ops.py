@@ -18,6 +18,9 @@ from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
 from cdl.export.numbers import Product, blocks, inference_scale, places, steps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdl._ir.elementwise import Expression
     from cdl._ir.instruction import Instruction
     from cdl.export.to_c import Text
 
@@ -330,27 +333,75 @@ def _gather(text: "Text", i: "Instruction") -> None:
     text.write("}")
 
 
+# Primitives of lines: what c begins with, and what a number (or two) of a line does to it.
+_LINEWISE = {
+    "line_sum": ("0.0f", "{c} += {0};"),
+    "line_dot": ("0.0f", "{c} += {0} * {1};"),
+    "line_max": ("-INFINITY", "if (!({0} <= {c})) {c} = {0};"),
+    "line_min": ("INFINITY", "if (!({0} >= {c})) {c} = {0};"),
+}
+
+
 def _map(text: "Text", i: "Instruction") -> None:
-    """Expression, with a local variable for each step."""
-    root = bytecode.read(i.numbers, i.data)
+    """Expression, with a local variable for each step: by elements, or by lines with columns."""
+    root, (result,) = bytecode.read(i.numbers, i.data), i.outputs
     names: dict[int, str] = {}
-    steps: list[str] = []
     for x in in_order(root):
         if x.primitive == "argument":
             names[id(x)] = _operand(text, i, int(x.value))
         elif x.primitive == "constant":
             names[id(x)] = number(x.value)
+    last = f"{text.ref(result)}[i] = {{0}};"
+    columns = [x for x in in_order(root) if x.is_column]
+    lines, n = lines_and_width(result.shape)
+    if not columns:
+        text.write(f"for (i = 0; i < {lines * n}; i++) {{")
+        _elements(text, [root], last, names)
+        text.write("}")
+        return
+    text.write(f"for (j = 0; j < {lines}; j++) {{")
+    for at, x in enumerate(columns):
+        names[id(x)] = f"c{at}"
+        if x.primitive in _LINEWISE:
+            begin, add = _LINEWISE[x.primitive]
+            text.write(f"    float c{at} = {begin};")
+            _line(text, n, x.args, add.replace("{c}", f"c{at}"), names)
         else:
-            names[id(x)] = f"t{len(steps)}"
-            operands = dict(zip("abc", (names[id(a)] for a in x.args), strict=False))
-            formula = _with(ELEMENTWISE[x.primitive], operands)
-            text.uses(formula)
-            steps.append(f"    const float t{len(steps)} = {formula};")
-    text.write(f"for (i = 0; i < {math.prod(i.outputs[0].shape)}; i++) {{")
-    for step in steps:
-        text.write(step)
-    text.write(f"    {text.ref(i.outputs[0])}[i] = {names[id(root)]};")
+            text.write(f"    {_step(text, x, f'c{at}', names)}")
+    _line(text, n, [root], last, names)
     text.write("}")
+
+
+def _line(
+    text: "Text", n: int, roots: "Sequence[Expression]", last: str, known: dict[int, str]
+) -> None:
+    text.write(f"    for (i = j * {n}; i < (j + 1) * {n}; i++) {{")
+    _elements(text, roots, last, known, "    ")
+    text.write("    }")
+
+
+def _elements(
+    text: "Text",
+    roots: "Sequence[Expression]",
+    last: str,
+    known: dict[int, str],
+    indent: str = "",
+) -> None:
+    """Steps of expressions whose columns are known, and a last line that takes their names."""
+    names = dict(known)
+    for x in in_order(*roots):
+        if id(x) not in names and not x.is_column:
+            names[id(x)] = f"t{len(names)}"
+            text.write(f"{indent}    {_step(text, x, names[id(x)], names)}")
+    text.write(f"{indent}    {last.format(*(names[id(root)] for root in roots))}")
+
+
+def _step(text: "Text", x: "Expression", name: str, names: dict[int, str]) -> str:
+    """Local variable of that name for a primitive."""
+    operands = dict(zip("abc", (names[id(a)] for a in x.args), strict=False))
+    formula = _with(ELEMENTWISE[x.primitive], operands)
+    text.uses(formula)
+    return f"const float {name} = {formula};"
 
 
 def _operand(text: "Text", i: "Instruction", k: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdl import _core
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
 from cdl.export import onnx_recurrent, onnx_windows
@@ -297,12 +298,23 @@ def _map(g: "Graph", i: "Instruction") -> str:
             names[id(x)] = _aligned(g, i.inputs[int(x.value)], len(i.outputs[0].shape))
         elif x.primitive == "constant":
             names[id(x)] = g.constant(x.value)
+        elif x.primitive in _core.LINEWISE:
+            names[id(x)] = _of_lines(g, x.primitive, [names[id(a)] for a in x.args])
         else:
             names[id(x)] = ELEMENTWISE[x.primitive](g, *(names[id(a)] for a in x.args))
-    if root.primitive == "constant":  # of the shape that the inputs have
-        zeros = g.node("Mul", g.ref(i.inputs[0]), g.constant(0.0))
+    if root.primitive == "constant" or root.is_column:  # of the shape that the inputs have
+        full = next(v for v in i.inputs if v.shape == i.outputs[0].shape)
+        zeros = g.node("Mul", g.ref(full), g.constant(0.0))
         return g.node("Add", zeros, names[id(root)])
     return names[id(root)]
+
+
+def _of_lines(g: "Graph", primitive: str, operands: list[str]) -> str:
+    """Column of a primitive of lines."""
+    if primitive == "line_dot":
+        return g.reduced("ReduceSum", g.node("Mul", *operands), -1)
+    ops = {"line_sum": "ReduceSum", "line_max": "ReduceMax", "line_min": "ReduceMin"}
+    return g.reduced(ops[primitive], operands[0], -1)
 
 
 def _affine(g: "Graph", i: "Instruction") -> str:

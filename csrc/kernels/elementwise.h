@@ -39,6 +39,21 @@
     X(mod,  abs_f(a) > QUOTIENT_MOST * abs_f(b), modulo_of_f(fmodf(a, b), b))
 // clang-format on
 
+/* Primitives of lines, whose results are columns: a number for each line. spread makes lines of a
+ * column; a primitive of columns and constants makes a column of them. */
+#define CDL_LINEWISE(X) X(spread, 1) X(line_sum, 1) X(line_dot, 2) X(line_max, 1) X(line_min, 1)
+
+/* Primitives of elements that read columns as they are, without a spread, and which operands these
+ * may be: a sum of bits. */
+#define CDL_MIXED(X)                                                                               \
+    X(add, 2)                                                                                      \
+    X(subtract, 1)                                                                                 \
+    X(subtract, 2)                                                                                 \
+    X(multiply, 2)                                                                                 \
+    X(multiply_add, 2)                                                                             \
+    X(multiply_add, 4)                                                                             \
+    X(multiply_add, 6)
+
 enum cdl_elementwise {
 #define X(NAME, ARITY) CDL_ELEMENTWISE_##NAME,
     CDL_ELEMENTWISE(X)
@@ -46,18 +61,34 @@ enum cdl_elementwise {
         CDL_N_ELEMENTWISE
 };
 
+enum cdl_linewise {
+    CDL_LINEWISE_none = CDL_N_ELEMENTWISE - 1, /* the numbers go on behind the elementwise ones */
+#define X(NAME, ARITY) CDL_LINEWISE_##NAME,
+    CDL_LINEWISE(X)
+#undef X
+        CDL_MAP_PRIMITIVES
+};
+
 /* Floats of a chunk, the piece of a value on which all steps of an expression run before the next
  * piece; and of all registers and constants: 24 KB of the L1 cache and of the stack. More than
- * twelve have shorter chunks. */
-enum { CDL_MAP_CHUNK = 512, CDL_MAP_ROOM = 12 * CDL_MAP_CHUNK };
+ * twelve have shorter chunks. Where steps need whole lines, chunks are of as many as there is room
+ * for: of one at least, for which there are 32 KB. */
+enum {
+    CDL_MAP_CHUNK = 512,
+    CDL_MAP_ROOM = 12 * CDL_MAP_CHUNK,
+    CDL_MAP_ROOM_OF_LINES = 16 * CDL_MAP_CHUNK,
+    CDL_MAP_LINES = 32
+};
 
-/* y = f(a, b, c) for n <= CDL_MAP_CHUNK elements; y may be an operand. */
+/* y = f(a, b, c) for n elements; y may be an operand. */
 typedef void cdl_elementwise_fn(size_t n, float *y, const float *a, const float *b, const float *c);
 
-/* Operands of a step, by number: registers, the values that an expression reads (inputs, then the
- * gradient by the result and the result), those that it writes, constants. */
+/* Operands of a step, by number: registers, registers of columns, the values that an expression
+ * reads (inputs, then the gradient by the result and the result), those that it writes, constants.
+ */
 enum {
     CDL_MAP_REGISTERS = 16,
+    CDL_MAP_COLUMN = 16,
     CDL_MAP_INPUT = 32,
     CDL_MAP_DY = CDL_MAP_INPUT + 8,
     CDL_MAP_Y,
@@ -68,9 +99,13 @@ enum {
     CDL_MAP_STEPS = 128
 };
 
+/* A step is a loop over elements, some of whose operands are columns, or over columns; or a
+ * primitive of lines. */
 struct cdl_map_step {
-    cdl_elementwise_fn *loop;
-    uint8_t to, from[3];
+    cdl_elementwise_fn *loop; /* NULL for a primitive of lines */
+    uint8_t primitive, to, from[3];
+    uint8_t columns; /* bit j: from[j] is a column, and the result is not */
+    bool of_columns;
 };
 
 /* An operand with fewer numbers than the result: each of its lines, of one number or as many as
@@ -85,8 +120,10 @@ struct cdl_map_repeat {
 struct cdl_map {
     size_t lines, width, ld;
     struct cdl_map_repeat repeat[8];
-    bool backward;
+    bool backward, of_lines;
+    uint8_t plain; /* bit k: the gradient by a repeated input is the sum of that by the result */
     int n_steps, n_registers, n_constants;
+    unsigned wide_constants; /* bit c: steps over elements read constant c */
     const struct cdl_map_step *steps;
     const double *constants;
     const float *in[CDL_MAP_Y + 1 - CDL_MAP_INPUT]; /* NULL where no step reads */

@@ -1,5 +1,6 @@
 /* map.h - expressions over whole values: the loop of each primitive, and the machine that runs
- * their byte code piece by piece, so that what is between two steps stays in the L1 cache.
+ * their byte code piece by piece, so that what is between two steps stays in the L1 cache. Sums
+ * of lines, and what is made of them, stay there as well: a piece of such code is of whole lines.
  *
  * Part of the ISA template.
  */
@@ -31,11 +32,14 @@ typedef float beyond_fn(float a, float b);
 static void mend(cdl_elementwise_fn *formula, is_beyond_fn *is_beyond, beyond_fn *beyond, size_t n,
                  float *y, const float *a, const float *b, const float *c) {
     float kept_a[CDL_MAP_CHUNK], kept_b[CDL_MAP_CHUNK];
-    memcpy(kept_a, a, n * sizeof(float));
-    memcpy(kept_b, b, n * sizeof(float));
-    formula(n, y, a, b, c);
-    for (size_t i = 0; i < n; i++)
-        if (is_beyond(kept_a[i], kept_b[i])) y[i] = beyond(kept_a[i], kept_b[i]);
+    for (size_t at = 0; at < n; at += CDL_MAP_CHUNK, y += CDL_MAP_CHUNK) {
+        const size_t some = cdl_min(n - at, CDL_MAP_CHUNK);
+        memcpy(kept_a, a + at, some * sizeof(float));
+        memcpy(kept_b, b + at, some * sizeof(float));
+        formula(some, y, a + at, b + at, c);
+        for (size_t i = 0; i < some; i++)
+            if (is_beyond(kept_a[i], kept_b[i])) y[i] = beyond(kept_a[i], kept_b[i]);
+    }
 }
 
 CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyond,
@@ -57,13 +61,36 @@ CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyon
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X
 
-static void elementwise_loop(int primitive, cdl_elementwise_fn **loop) {
+/* Elements of one line: the operands of `columns` are one number. */
+#define X(NAME, COLUMNS)                                                                           \
+    static void NAME##_mixed_##COLUMNS(size_t n, float *y, const float *a, const float *b,         \
+                                       const float *c) {                                           \
+        const float first = *a, second = *b, third = (COLUMNS) & 4 ? *c : 0.0f;                    \
+        for (size_t i = 0; i < n; i++)                                                             \
+            y[i] = element_##NAME((COLUMNS) & 1 ? first : a[i], (COLUMNS) & 2 ? second : b[i],     \
+                                  (COLUMNS) & 4 ? third : c[i]);                                   \
+    }
+CDL_MIXED(X)
+#undef X
+
+static cdl_elementwise_fn *mixed_loop(int primitive, unsigned bits) {
+#define X(NAME, COLUMNS)                                                                           \
+    if (primitive == CDL_ELEMENTWISE_##NAME && bits == (COLUMNS)) return NAME##_mixed_##COLUMNS;
+    CDL_MIXED(X)
+#undef X
+    return NULL;
+}
+
+/* Loop of a primitive with columns among its operands, or without; NULL: it is one of lines. */
+static void elementwise_loop(int primitive, unsigned bits, cdl_elementwise_fn **loop) {
     static cdl_elementwise_fn *const loops[] = {
 #define X(NAME, ARITY) [CDL_ELEMENTWISE_##NAME] = NAME##_formula,
         CDL_ELEMENTWISE(X)
 #undef X
     };
-    *loop = loops[primitive];
+    *loop = primitive < CDL_N_ELEMENTWISE ? loops[primitive] : NULL;
+    if (bits && *loop) *loop = mixed_loop(primitive, bits);
+    if (bits) return;
     switch (primitive) {
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
     case CDL_ELEMENTWISE_##NAME:                                                                   \
@@ -143,6 +170,62 @@ static void add_repeated(const struct cdl_map *m, const float *gradients, int k,
     }
 }
 
+/* A primitive of lines, each of which is n floats of which `width` count. */
+static void line_step(const struct cdl_map_step *step, struct map_piece piece, size_t width,
+                      float *const *place) {
+    const size_t n = piece.n / piece.lines;
+    const float *a = place[step->from[0]], *b = place[step->from[1]];
+    float *to = place[step->to];
+    for (size_t l = 0; l < piece.lines; l++, a += n) {
+        switch (step->primitive) {
+        case CDL_LINEWISE_line_dot:
+            to[l] = line_product(width, a, 0.0f, b + l * n, 0.0f);
+            break;
+        case CDL_LINEWISE_line_max:
+            to[l] = reduced(CDL_REDUCTION_max, 1, width, a, n);
+            break;
+        case CDL_LINEWISE_line_min:
+            to[l] = reduced(CDL_REDUCTION_min, 1, width, a, n);
+            break;
+        default:
+            to[l] = reduced(CDL_REDUCTION_sum, 1, width, a, n);
+        }
+    }
+}
+
+static void spread(struct map_piece piece, const float *column, float *to) {
+    const size_t n = piece.n / piece.lines;
+    for (size_t l = 0; l < piece.lines; l++, to += n) {
+        for (size_t j = 0; j < n; j++) to[j] = column[l];
+    }
+}
+
+CDL_INLINE void mixed_step(const struct cdl_map_step *step, struct map_piece piece,
+                           float *const *place) {
+    const size_t n = piece.n / piece.lines;
+    const float *from[3];
+    float *to = place[step->to];
+    for (int j = 0; j < 3; j++) from[j] = place[step->from[j]];
+    for (size_t l = 0; l < piece.lines; l++, to += n) {
+        step->loop(n, to, from[0], from[1], from[2]);
+        for (int j = 0; j < 3; j++)
+            if (from[j]) from[j] += step->columns >> j & 1 ? 1 : n;
+    }
+}
+
+CDL_INLINE void map_step(const struct cdl_map_step *step, struct map_piece piece, size_t width,
+                         float *const *place) {
+    if (step->columns && step->loop)
+        mixed_step(step, piece, place);
+    else if (step->loop)
+        step->loop(step->of_columns ? piece.lines : piece.n, place[step->to], place[step->from[0]],
+                   place[step->from[1]], place[step->from[2]]);
+    else if (step->primitive == CDL_LINEWISE_spread)
+        spread(piece, place[step->from[0]], place[step->to]);
+    else
+        line_step(step, piece, width, place);
+}
+
 /* All steps for a piece, which is of whole lines or within one. */
 static void map_piece(const struct cdl_map *m, struct map_room *room, struct map_piece piece) {
     const size_t at = piece.l * m->ld + piece.j;
@@ -157,23 +240,21 @@ static void map_piece(const struct cdl_map *m, struct map_room *room, struct map
     }
     for (int k = 0; k < 8; k++) {
         float *out = m->out[k] ? m->out[k] + at : NULL;
-        place[CDL_MAP_OUTPUT + k] = adds_up(m, k) ? room->gradients[k] : out;
+        if (adds_up(m, k)) out = m->plain >> k & 1 ? place[CDL_MAP_DY] : room->gradients[k];
+        place[CDL_MAP_OUTPUT + k] = out;
     }
-    for (int s = 0; s < m->n_steps; s++) {
-        const struct cdl_map_step *step = &m->steps[s];
-        step->loop(piece.n, place[step->to], place[step->from[0]], place[step->from[1]],
-                   place[step->from[2]]);
-    }
+    for (int s = 0; s < m->n_steps; s++) map_step(&m->steps[s], piece, m->width, place);
     for (int k = 0; k < 8; k++) {
         if (!m->out[k]) continue;
-        clear_map_pads(m, place[CDL_MAP_OUTPUT + k], piece);
-        if (adds_up(m, k)) add_repeated(m, room->gradients[k], k, piece);
+        if (!(m->plain >> k & 1)) clear_map_pads(m, place[CDL_MAP_OUTPUT + k], piece);
+        if (adds_up(m, k)) add_repeated(m, place[CDL_MAP_OUTPUT + k], k, piece);
     }
 }
 
 /* Chunks of a run: registers, constants, repeated lines and their gradients. */
 CDL_INLINE size_t map_chunks(const struct cdl_map *m) {
-    size_t chunks = (size_t)(m->n_registers + m->n_constants);
+    size_t chunks = (size_t)m->n_registers;
+    for (int c = 0; c < m->n_constants; c++) chunks += m->wide_constants >> c & 1;
     for (int k = 0; k < 8; k++) {
         if (m->repeat[k].run) chunks += adds_up(m, k) ? 2u : 1u;
     }
@@ -181,22 +262,32 @@ CDL_INLINE size_t map_chunks(const struct cdl_map *m) {
 }
 
 /* A multiple of 64, so that each number meets the same loop, of vectors or of what is left over. */
-CDL_INLINE size_t map_chunk_size(size_t chunks) {
-    return chunks * CDL_MAP_CHUNK <= CDL_MAP_ROOM ? CDL_MAP_CHUNK : CDL_MAP_ROOM / chunks / 64 * 64;
+CDL_INLINE size_t map_chunk_size(const struct cdl_map *m) {
+    const size_t chunks = map_chunks(m), line = cdl_round_up(m->width, 64);
+    const size_t fits = CDL_MAP_ROOM / (chunks ? chunks : 1) / 64 * 64;
+    if (!m->of_lines) return cdl_min(fits, CDL_MAP_CHUNK);
+    const size_t some = cdl_min(fits, CDL_MAP_LINES * m->ld);
+    assert(chunks * line <= CDL_MAP_ROOM_OF_LINES);
+    return some > line ? some : line;
 }
 
 /* Single columns are one long row; short lines go several at a time; a long one in parts. */
 static void map(const struct cdl_map *m) {
-    _Alignas(64) float memory[CDL_MAP_ROOM], *free = memory;
+    _Alignas(64) float memory[CDL_MAP_ROOM_OF_LINES], *free = memory;
+    _Alignas(64) float per_line[CDL_MAP_REGISTERS + CDL_MAP_CONSTANTS][CDL_MAP_LINES];
     struct map_room room = {.held = {NULL}};
-    const size_t floats = m->lines * m->ld, chunk = map_chunk_size(map_chunks(m));
+    const size_t floats = m->lines * m->ld, chunk = map_chunk_size(m);
     assert(m->n_registers <= CDL_MAP_REGISTERS && m->n_constants <= CDL_MAP_CONSTANTS);
     assert(m->n_steps <= CDL_MAP_STEPS && m->ld >= cdl_padded(m->width));
     for (int r = 0; r < m->n_registers; r++, free += chunk) room.place[r] = free;
-    for (int c = 0; c < m->n_constants; c++, free += chunk) {
-        const float value = (float)m->constants[c];
-        room.place[CDL_MAP_CONSTANT + c] = free;
-        for (size_t i = 0; i < chunk && i < floats; i++) free[i] = value;
+    for (int r = 0; r < CDL_MAP_REGISTERS; r++) room.place[CDL_MAP_COLUMN + r] = per_line[r];
+    for (int c = 0; c < m->n_constants; c++) {
+        const bool is_wide = m->wide_constants >> c & 1;
+        const size_t n = is_wide ? cdl_min(chunk, floats) : CDL_MAP_LINES;
+        float *to = is_wide ? free : per_line[CDL_MAP_REGISTERS + c];
+        room.place[CDL_MAP_CONSTANT + c] = to;
+        for (size_t i = 0; i < n; i++) to[i] = (float)m->constants[c];
+        if (is_wide) free += chunk;
     }
     for (int k = 0; k < 8; k++) {
         if (!m->repeat[k].run) continue;

@@ -1,7 +1,8 @@
 /* map.c - y = an expression of up to eight values, element by element.
  *
  * A value has the shape of y or is repeated: each of its lines, of y's width or of one number,
- * serves as many lines of y; its gradient is the sum of theirs.
+ * serves as many lines of y; its gradient is the sum of theirs. Within the expression there may be
+ * columns: sums of lines and the like, and what is made of them.
  *
  * The numbers are its byte code (cdl/_ir/bytecode.py writes and explains it): how many steps are
  * forward, those, and the steps backward. It is decoded once, when the program is built, without
@@ -40,36 +41,76 @@ static struct word word_of(int64_t number) {
     };
 }
 
+static bool is_column(int o) {
+    return o >= CDL_MAP_COLUMN && o < CDL_MAP_COLUMN + CDL_MAP_REGISTERS;
+}
+
+static bool is_constant(int o) { return o >= CDL_MAP_CONSTANT; }
+
 static bool can_read(const struct cdl_node *node, bool backward, int o) {
-    if (o < CDL_MAP_REGISTERS) return true;
-    if (o >= CDL_MAP_INPUT && o < CDL_MAP_INPUT + node->n_in) return true;
+    if (o < CDL_MAP_INPUT) return true;
+    if (o < CDL_MAP_INPUT + node->n_in) return true;
     if (o == CDL_MAP_DY || o == CDL_MAP_Y) return backward;
-    return o >= CDL_MAP_CONSTANT && o < CDL_MAP_CONSTANT + (int)node->n_data;
+    return is_constant(o) && o < CDL_MAP_CONSTANT + (int)node->n_data;
 }
 
 static bool can_write(const struct cdl_node *node, bool backward, int o, unsigned mask) {
-    if (o < CDL_MAP_REGISTERS) return true;
+    if (o < CDL_MAP_INPUT) return true;
     const int k = o - CDL_MAP_OUTPUT;
     return k >= 0 && k < (backward ? node->n_in : 1) && mask == 1U << k;
 }
 
-static const char *check_code(const struct cdl_node *node, bool backward) {
-    static const int arity[] = {
+static int arity_of(int primitive) {
+    static const uint8_t arity[] = {
 #define X(NAME, ARITY) ARITY,
-        CDL_ELEMENTWISE(X)
+        CDL_ELEMENTWISE(X) CDL_LINEWISE(X)
 #undef X
     };
+    return arity[primitive];
+}
+
+/* Operands of a step that are columns, as bits. */
+static unsigned columns_of(const struct word *step) {
+    unsigned columns = 0;
+    for (int j = 0; j < arity_of(step->primitive); j++)
+        columns |= (unsigned)is_column(step->from[j]) << j;
+    return columns;
+}
+
+static bool is_mixed(int primitive, unsigned columns) {
+#define X(NAME, COLUMNS)                                                                           \
+    if (primitive == CDL_ELEMENTWISE_##NAME && columns == (COLUMNS)) return true;
+    CDL_MIXED(X)
+#undef X
+    return false;
+}
+
+/* Does a step read and write columns where its primitive does? */
+static bool is_of_one_kind(const struct word *step) {
+    const unsigned columns = columns_of(step), all = (1U << arity_of(step->primitive)) - 1;
+    const bool gives_column = is_column(step->to);
+    unsigned constants = 0;
+    for (int j = 0; j < arity_of(step->primitive); j++)
+        constants |= (unsigned)is_constant(step->from[j]) << j;
+    if (step->primitive == CDL_LINEWISE_spread) return columns == all && !gives_column;
+    if (step->primitive > CDL_LINEWISE_spread) return !(columns | constants) && gives_column;
+    if (gives_column) return (columns | constants) == all;
+    return columns == 0 || is_mixed(step->primitive, columns);
+}
+
+static const char *check_code(const struct cdl_node *node, bool backward) {
     const int64_t *steps = steps_of(node, backward);
     for (size_t s = 0; s < n_steps_of(node, backward); s++) {
         CDL_EXPECT(steps[s] >= 0 && steps[s] < (int64_t)1 << 48,
                    "steps: expected whole numbers of 48 bits");
         const struct word step = word_of(steps[s]);
-        CDL_EXPECT(step.primitive < CDL_N_ELEMENTWISE, "steps: expected primitives of the table");
+        CDL_EXPECT(step.primitive < CDL_MAP_PRIMITIVES, "steps: expected primitives of the table");
         CDL_EXPECT(can_write(node, backward, step.to, step.mask),
                    "steps: expected results in a register or an output of their own");
-        for (int j = 0; j < arity[step.primitive]; j++)
+        for (int j = 0; j < arity_of(step.primitive); j++)
             CDL_EXPECT(can_read(node, backward, step.from[j]),
                        "steps: expected operands that there are in this direction");
+        CDL_EXPECT(is_of_one_kind(&step), "steps: expected all of columns, or of elements");
     }
     return NULL;
 }
@@ -86,6 +127,53 @@ static const char *check_operand(const struct cdl_tensor *x, const struct cdl_te
     return NULL;
 }
 
+/* What the steps of one direction use. */
+struct use {
+    int n_registers;
+    unsigned wide_constants;
+    bool of_lines;
+};
+
+static void note(struct use *use, const struct word *step) {
+    const bool of_elements = !is_column(step->to);
+    use->of_lines |= step->primitive > CDL_LINEWISE_none;
+    if (step->to < CDL_MAP_REGISTERS && step->to >= use->n_registers)
+        use->n_registers = step->to + 1;
+    for (int j = 0; j < arity_of(step->primitive); j++) {
+        const int from = step->from[j];
+        if (from < CDL_MAP_REGISTERS && from >= use->n_registers) use->n_registers = from + 1;
+        if (is_constant(from) && of_elements)
+            use->wide_constants |= 1U << (from - CDL_MAP_CONSTANT);
+    }
+}
+
+/* Use by the steps that serve gradients of a mask. */
+static struct use use_of(const struct cdl_node *node, bool backward, unsigned wanted) {
+    struct use use = {0};
+    for (size_t s = 0; s < n_steps_of(node, backward); s++) {
+        const struct word step = word_of(steps_of(node, backward)[s]);
+        if (step.mask & wanted) note(&use, &step);
+    }
+    return use;
+}
+
+/* Is there room in a piece for a whole line of all that is kept, where a step needs whole lines? */
+static const char *check_lines(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->out[0];
+    const size_t floats = cdl_round_up(y->width, 64); /* as pieces are cut in kernels/map.h */
+    for (int backward = 0; backward < 2; backward++) {
+        const struct use use = use_of(node, backward, ~0U);
+        if (!use.of_lines) continue;
+        size_t chunks = (size_t)use.n_registers;
+        for (int c = 0; c < CDL_MAP_CONSTANTS; c++) chunks += use.wide_constants >> c & 1;
+        for (int k = 0; k < node->n_in; k++)
+            chunks += is_repeated(node->in[k], y) ? 1 + (size_t)backward : 0;
+        CDL_EXPECT(y->width > 1, "output: expected lines of several numbers");
+        CDL_EXPECT(chunks * floats <= CDL_MAP_ROOM_OF_LINES, "output: expected shorter lines");
+    }
+    return NULL;
+}
+
 static const char *check(const struct cdl_node *node) {
     for (int k = 0; k < node->n_in; k++) CDL_CHECK(check_operand(node->in[k], node->out[0]));
     CDL_EXPECT(node->n_data <= CDL_MAP_CONSTANTS, "constants: expected fewer");
@@ -95,7 +183,8 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(n_steps_of(node, false) <= CDL_MAP_STEPS && n_steps_of(node, true) <= CDL_MAP_STEPS,
                "code: expected fewer steps");
     CDL_CHECK(check_code(node, false));
-    return check_code(node, true);
+    CDL_CHECK(check_code(node, true));
+    return check_lines(node);
 }
 
 /* Some 4 flops an element and step: a function takes about 20, a sum 1. */
@@ -107,8 +196,10 @@ static double flops(const struct cdl_node *node) {
 /* The code of both directions, forward first. */
 struct code {
     struct {
-        int n_steps, n_registers;
+        int n_steps;
+        struct use use;
     } way[2];
+    uint8_t plain; /* as in struct cdl_map */
     struct cdl_map_step steps[];
 };
 
@@ -119,36 +210,40 @@ static size_t code_bytes(const struct cdl_node *node) {
     return sizeof(struct code) + steps * sizeof(struct cdl_map_step);
 }
 
-/* Registers up to the last one that a step names. */
-static int registers_of(const struct word *step, int so_far) {
-    const uint8_t named[] = {step->to, step->from[0], step->from[1], step->from[2]};
-    for (size_t i = 0; i < sizeof named; i++) {
-        if (named[i] < CDL_MAP_REGISTERS && named[i] >= so_far) so_far = named[i] + 1;
-    }
-    return so_far;
+/* Is a step the gradient by a repeated input, a copy of that by the result? It is added up without
+ * one. */
+static bool is_plain(const struct cdl_node *node, const struct word *step) {
+    const int k = step->to - CDL_MAP_OUTPUT;
+    return step->primitive == CDL_ELEMENTWISE_copy && step->from[0] == CDL_MAP_DY && k >= 0 &&
+           is_repeated(node->in[k], node->out[0]);
 }
 
 static void decode(const struct cdl_node *node, const struct cdl_kernels *kernels, bool backward,
                    unsigned wanted, struct cdl_map_step *to) {
-    const int64_t *steps = steps_of(node, backward);
-    int n_steps = 0, n_registers = 0;
+    int n_steps = 0;
     for (size_t s = 0; s < n_steps_of(node, backward); s++) {
-        const struct word word = word_of(steps[s]);
+        const struct word word = word_of(steps_of(node, backward)[s]);
         if (!(word.mask & wanted)) continue;
+        if (is_plain(node, &word)) {
+            code_of(node)->plain |= (uint8_t)word.mask;
+            continue;
+        }
         struct cdl_map_step *step = &to[n_steps++];
-        *step = (struct cdl_map_step){.to = word.to};
+        *step = (struct cdl_map_step){
+            .primitive = word.primitive, .to = word.to, .of_columns = is_column(word.to)};
+        if (!step->of_columns) step->columns = (uint8_t)columns_of(&word);
         memcpy(step->from, word.from, sizeof step->from);
-        kernels->elementwise_loop(word.primitive, &step->loop);
-        n_registers = registers_of(&word, n_registers);
+        kernels->elementwise_loop(word.primitive, step->columns, &step->loop);
     }
     code_of(node)->way[backward].n_steps = n_steps;
-    code_of(node)->way[backward].n_registers = n_registers;
+    code_of(node)->way[backward].use = use_of(node, backward, wanted);
 }
 
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     unsigned wanted = 0;
     for (int k = 0; k < node->n_in; k++) wanted |= (unsigned)node->needs[k] << k;
     struct cdl_map_step *steps = code_of(node)->steps;
+    code_of(node)->plain = 0;
     decode(node, kernels, false, 1, steps);
     decode(node, kernels, true, wanted, steps + code_of(node)->way[false].n_steps);
 }
@@ -161,9 +256,12 @@ static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t l
                           .width = y->width,
                           .ld = y->ld,
                           .backward = backward,
+                          .of_lines = code->way[backward].use.of_lines,
+                          .plain = backward ? code->plain : 0,
                           .n_steps = code->way[backward].n_steps,
-                          .n_registers = code->way[backward].n_registers,
+                          .n_registers = code->way[backward].use.n_registers,
                           .n_constants = (int)node->n_data,
+                          .wide_constants = code->way[backward].use.wide_constants,
                           .steps = code->steps + (backward ? code->way[false].n_steps : 0),
                           .constants = node->data};
     for (int k = 0; k < node->n_in; k++) {
@@ -215,7 +313,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         if (map.repeat[k].run)
             memset(map.out[k], 0, (last - first) * x->lines * x->ld * sizeof(float));
     }
-    if (map.n_steps) ctx->kernels->map(&map);
+    if (map.n_steps || map.plain) ctx->kernels->map(&map);
 }
 
 const struct cdl_op cdl_op_map = {

@@ -135,17 +135,29 @@ def test_a_value_that_others_read_is_not_merged_away(reader):
     z = program.map("sin", [y])
     if reader == "metric":
         program.metric("mean_squared_error", x, y)
-    if reader == "another map":
-        z = program.map("add", [z, program.map("cos", [y])])
     program.output(z)
-    if reader == "output":
-        program.output(y)
+    if reader != "metric":
+        program.output(y if reader == "output" else program.map("cos", [y]))
     fused = program.fused(training=False)
     assert y in [v for i in fused.instructions for v in i.outputs]
     array = RNG.normal(size=(3, 4)).astype(np.float32)
     found, expected = (_core.Executor(p, 3).predict([array]) for p in (fused, program))
-    for a, b in zip(found, expected, strict=True) if reader == "output" else [(found, expected)]:
+    for a, b in zip(found, expected, strict=True) if reader != "metric" else [(found, expected)]:
         np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_value_that_only_one_merged_map_reads_is_merged_too():
+    """Both readers of the value are merged, so that nobody else reads it."""
+    program = Program()
+    x = dense(program, program.input((3,)), random_weight(RNG, 3, 4))
+    y = program.map("exp", [x])
+    z = program.map("add", [program.map("sin", [y]), program.map("cos", [y])])
+    program.output(program.map("multiply", [z, y]))
+    assert [i.op for i in program.fused().instructions] == ["dense", "map"]
+    array = RNG.normal(size=(5, 3))
+    for v, gradient in difference_gradients(program, [array], dy=1.0).items():
+        found = pull_back(program.fused(), [array], 1.0)[1][v]
+        np.testing.assert_allclose(found, gradient, 1e-4, 1e-4)
 
 
 def test_more_than_a_map_can_hold_is_several():

@@ -85,7 +85,10 @@ def test_rows_are_those_of_the_core():
     assert not set(onnx_ops.ROWS) & others
 
 
-@pytest.mark.parametrize("primitive", _core.ELEMENTWISE)
+OF_LINES = sorted(set(_core.LINEWISE) - {"spread"})  # which stands in bytecode only
+
+
+@pytest.mark.parametrize("primitive", [*_core.ELEMENTWISE, *OF_LINES])
 def test_primitive_is_that_of_the_core(primitive):
     from cdl._ir import bytecode
     from cdl._ir.elementwise import apply, arguments
@@ -93,7 +96,7 @@ def test_primitive_is_that_of_the_core(primitive):
     from cdl._tracing import eager
     from cdl.export.to_onnx import model_of
 
-    arity = _core.ELEMENTWISE[primitive]
+    arity = {**_core.ELEMENTWISE, **_core.LINEWISE}[primitive]
     rng = np.random.default_rng(1)
     arrays = [rng.uniform(0.1, 0.9, (5, 8)).astype(np.float32) for _ in range(arity)]
     if primitive == "acosh":
@@ -102,7 +105,10 @@ def test_primitive_is_that_of_the_core(primitive):
         arrays[0][:, 4:] -= 1
     program = Program()
     values = [program.input((8,)) for _ in range(arity)]
-    code, constants = bytecode.compiled(apply(primitive, *arguments(arity)), arity)
+    expression = apply(primitive, *arguments(arity))
+    if primitive in OF_LINES:  # a column of columns, with elements
+        expression = arguments(1)[0] - apply("sigmoid", expression * 0.5)
+    code, constants = bytecode.compiled(expression, arity)
     program.output(program.emit("map", values, (8,), numbers=code, data=constants))
     expected = eager.run(program, arrays)
 

@@ -13,6 +13,13 @@ from reference_elementwise import ELEMENTWISE
 from cdl._ir.bytecode import read
 from cdl._ir.elementwise import in_order
 
+LINEWISE = {
+    "line_sum": lambda a: a.sum(-1, keepdims=True),
+    "line_dot": lambda a, b: (a * b).sum(-1, keepdims=True),
+    "line_max": lambda a: a.max(-1, keepdims=True),
+    "line_min": lambda a: a.min(-1, keepdims=True),
+}
+
 
 def map_value(expression, arrays):
     """An expression in float64, a primitive at a time."""
@@ -22,6 +29,8 @@ def map_value(expression, arrays):
             of[id(x)] = arrays[int(x.value)]
         elif x.primitive == "constant":
             of[id(x)] = np.full(np.shape(arrays[0]), x.value)
+        elif x.primitive in LINEWISE:
+            of[id(x)] = LINEWISE[x.primitive](*(of[id(a)] for a in x.args))
         else:
             with np.errstate(all="ignore"):
                 of[id(x)] = ELEMENTWISE[x.primitive](*(of[id(a)] for a in x.args))
