@@ -301,3 +301,16 @@ def versions(list parameters):
     """The version of each Parameter."""
     cdef Parameter each
     return [cdl_param_version(each.param) for each in parameters]
+
+
+def get_all(list parameters):
+    """A fresh float32 array of each Parameter."""
+    cdef Parameter each
+    return [each.get() for each in parameters]
+
+
+def set_all(list parameters, list arrays):
+    """All values of each Parameter, from an array of the same number of elements."""
+    cdef Parameter each
+    for each, array in zip(parameters, arrays):
+        each.set(array)

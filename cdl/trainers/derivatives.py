@@ -109,21 +109,26 @@ class _Compiled:
             program.output(value)
         fused = program.fused(training=True)
         read = {id(v) for v in fused.variables}
-        found = [v for v in variables if id(v) in read]
+        found = list(dict.fromkeys(v for v in variables if id(v) in read))
+        numbers = {v: i for i, v in enumerate(found)}
+        self._places = [numbers.get(v) for v in variables]
+        self._as_given = self._places == list(range(len(found)))
+        self._shapes = [v.shape for v in variables]
+        self._rows = arguments.rows
         self._gathering = Gathering(fused, found, (), arguments.rows)
+        self.takes_plain = arguments.is_plain
         traced.arguments = arguments.without_arrays()
 
-    def of(
-        self, arguments: Arguments, variables: list[Variable], step: int
-    ) -> tuple[Any, list[Array]]:
+    def of(self, arrays: Sequence[Array], step: int) -> tuple[Any, list[Array]]:
         """Value, and gradient by each weight; 0 for one that is not read."""
         with self._gathering.lock:
-            self._gathering.begin(arguments.arrays, arguments.rows)
-            self._gathering.train(step)
-            executor, sums = self._gathering.executor, self._gathering.sums
-            value, *others = [executor.output(i) for i in range(1 + len(self._traced.others))]
+            gradients: list[Array] = list(self._gathering.once(arrays, step))
+            outputs = range(1 + len(self._traced.others))
+            value, *others = [self._gathering.executor.output(i, self._rows) for i in outputs]
+        if not self._as_given:
             gradients = [
-                sums[v].get() if v in sums else np.zeros(v.shape, np.float32) for v in variables
+                np.zeros(shape, np.float32) if place is None else gradients[place].copy()
+                for place, shape in zip(self._places, self._shapes, strict=True)
             ]
         return self._traced.result(value, others), gradients
 
@@ -150,17 +155,21 @@ def _by_weights(
 
     def differentiated(*args: Any) -> tuple[Any, list[Array]]:
         nonlocal steps
-        arguments = Arguments(args)
-        key = arguments.key
+        arrays: Sequence[Any] = args
+        key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])
         with lock:
             found = compiled.get(key)
-            if found is None:
-                while len(compiled) >= _KEPT:
-                    del compiled[next(iter(compiled))]
-                found = _Compiled(_Traced(function, arguments, has_aux), variables)
-                compiled[key] = found
+            if found is None or not found.takes_plain:
+                arguments = Arguments(args)
+                arrays, key = arguments.arrays, arguments.key
+                found = compiled.get(key)
+                if found is None:
+                    while len(compiled) >= _KEPT:
+                        del compiled[next(iter(compiled))]
+                    found = _Compiled(_Traced(function, arguments, has_aux), variables)
+                    compiled[key] = found
             step, steps = steps, steps + 1
-        return found.of(arguments, variables, step)
+        return found.of(arrays, step)
 
     return differentiated
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.naming import FreeNames
-from cdl._core import Executor, Parameter
+from cdl._core import Executor, Parameter, get_all, set_all
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
@@ -46,6 +46,8 @@ class Gathering:
         self.lock = threading.RLock()
         self._weight_rules = WeightRules(variables, True, penalized, constrains=False)
         self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
+        self._sums = list(self.sums.values())
+        self._zeros = [np.zeros(each.shape, np.float32) for each in self._sums]
         rules = {
             "penalties": self._weight_rules.rules["penalties"],
             "added_gradients": self._weight_rules.rules["added_gradients"],
@@ -59,10 +61,12 @@ class Gathering:
 
     def begin(self, arrays: Sequence[Any], rows: int) -> None:
         """Load a batch, with the sums reset."""
-        for total in self.sums.values():
-            total.set(np.zeros(total.shape, np.float32))
-        self._weight_rules.before_step()
+        self._reset()
         self.executor.begin(arrays, rows)
+
+    def _reset(self) -> None:
+        set_all(self._sums, self._zeros)
+        self._weight_rules.before_step()
 
     def train(self, step: int) -> None:
         """Accumulate the gradients of the batch.
@@ -71,6 +75,17 @@ class Gathering:
             step: of the optimizer; it chooses what dropout drops.
         """
         self.executor.train(1, 0.0, np.zeros(1, np.float32), step % (_NEVER - 1), core_seed())
+
+    def once(self, arrays: Sequence[Any], step: int) -> list[NDArray[np.float32]]:
+        """Gradients of a batch by the weights, in their order.
+
+        Args:
+            arrays: the batch.
+            step: as in `train`.
+        """
+        self._reset()
+        self.executor.once(arrays, 0.0, step % (_NEVER - 1), core_seed())
+        return get_all(self._sums)
 
 
 class Gradients:

@@ -69,6 +69,11 @@ class Arguments:
         n = len(array)
         return array if n == self.rows else array[np.arange(self.rows) % n]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all are arrays of as many rows, which a program reads as they are."""
+        return not self._fewer and _NUMBER not in self._counts
+
     def symbols(self) -> list[Any]:
         """Symbolic arguments for tracing; their tensors are `specs`."""
         return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]

@@ -1,5 +1,7 @@
 """value_and_grad by weights: steps that descend by any function, such as those of a GAN."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -138,3 +140,56 @@ def test_what_does_not_fit_is_told(variables, args, kind, words):
             lambda *given: ops.sum(model(given[0])),
             variables=model.trainable_variables if variables is None else variables,
         )(*args)
+
+
+def test_weights_that_are_named_twice_or_not_read_have_gradients_of_their_own():
+    model, other = net(), net()
+    kernel, bias = model.trainable_variables
+    unread = other.trainable_variables[0]
+
+    def loss(x, y):
+        return ops.mean(ops.square(model(x) - y))
+
+    _, (of_kernel, of_bias) = cdl.value_and_grad(loss, variables=[kernel, bias])(X, Y)
+    pair = cdl.value_and_grad(loss, variables=[bias, unread, kernel, bias])
+    for _ in range(2):
+        _, found = pair(X, Y)
+        expected = (of_bias, np.zeros(unread.shape), of_kernel, of_bias)
+        for gradient, each in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(gradient, each)
+        found[0][:] = 7.0
+        assert not (found[3] == 7.0).any()
+
+
+def test_arrays_lists_and_numbers_of_the_same_function_take_turns():
+    model = net()
+
+    def loss(x, y, by):
+        return by * ops.mean(ops.square(model(x) - y))
+
+    pair = cdl.value_and_grad(loss, variables=model.trainable_variables)
+    two = np.full(16, 2.0, np.float32)
+    expected = pair(X, Y, 2.0)
+    for given in ((X, Y, two), (X.tolist(), Y, two), (X, Y, 2), (X, Y, np.array(2.0)), (X, Y, two)):
+        by_rows = given[2] is two
+        value, gradients = pair(*given)
+        np.testing.assert_allclose(np.mean(value), expected[0], rtol=1e-5)
+        for gradient, each in zip(gradients, expected[1], strict=True):
+            scale = 16 if by_rows else 1  # of rows the sum is differentiated
+            np.testing.assert_allclose(gradient, scale * each, rtol=1e-4, atol=1e-6)
+
+
+def test_a_weight_that_is_assigned_counts_and_no_batch_is_held():
+    model = net()
+    pair = cdl.value_and_grad(
+        lambda x, y: ops.mean(ops.square(model(x) - y)), variables=model.trainable_variables
+    )
+    x = X.copy()
+    held = sys.getrefcount(x)
+    first, _ = pair(x, Y)
+    again, _ = pair(x, Y)
+    now = sys.getrefcount(x)
+    assert now == held
+    assert again == first
+    model.set_weights([each * 0 for each in model.get_weights()])
+    np.testing.assert_allclose(pair(x, Y)[0], np.square(Y).mean(), rtol=1e-6)
