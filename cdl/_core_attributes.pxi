@@ -28,8 +28,8 @@ def attributes_set():
 cdef int _count(self, name, PyObject *value, Py_ssize_t length) except -1:
     global _attributes_set
     PyObject_GenericSetAttr(self, name, value)
-    # Names of passing attributes begin with an underscore; few others do, and need no look-up.
-    if not length or PyUnicode_ReadChar(name, 0) != u"_" or name not in self._passing:
+    # Passing attributes begin with one of these; other names need no look-up.
+    if not length or PyUnicode_ReadChar(name, 0) not in u"_hjlos" or name not in self._passing:
         _attributes_set += 1
     return 0
 

@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers, ops
+from cdl import _core, layers, ops
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 3)).astype(np.float32)
 Y = RNG.normal(size=(8, 1)).astype(np.float32)
 LABELS = np.arange(8) % 3
+
+
+class Bare:
+    """Object of the passing attributes of models."""
+
+    _passing = cdl.Model._passing
 
 
 def regressor(**options):
@@ -258,3 +264,26 @@ def test_weights_that_became_nan_between_fits_are_named():
     model.compile("sgd", "mse")
     model.set_weights(weights)
     assert np.isfinite(model.fit(X, Y, verbose=0).history["loss"]).all()
+
+
+def test_runs_set_no_attribute_for_which_layers_are_looked_through_again():
+    model = regressor()
+    runs = {
+        "fit": lambda: model.fit(X, Y, verbose=0),
+        "evaluate": lambda: model.evaluate(X, Y, verbose=0),
+        "predict": lambda: model.predict(X, verbose=0),
+        "train_on_batch": lambda: model.train_on_batch(X, Y),
+        "test_on_batch": lambda: model.test_on_batch(X, Y),
+    }
+    for run in runs.values():
+        run()
+    for name, run in runs.items():
+        before = _core.attributes_set()
+        run()
+        assert _core.attributes_set() == before, name
+    for name in model._passing:
+        before = _core.attributes_set()
+        _core.set_and_count(Bare(), name, None)
+        assert _core.attributes_set() == before, name
+    model.layers[0].units = 4
+    assert _core.attributes_set() == before + 1
