@@ -115,13 +115,14 @@ class BackupAndRestore(Callback):
         notes = (f"{self._training_metadata_path}.new", self._training_metadata_path)
         if not os.path.exists(self._weights_path) or not any(map(os.path.exists, notes)):
             return  # nothing, or what is left of a backup that was being removed
-        model.optimizer.build(model.trainable_variables)
+        if model.optimizer is not None:
+            model.optimizer.build(model.trainable_variables)
         model.load_weights(self._weights_path)
         # A process that died between its weights and their epoch has left the epoch under `.new`.
         for path in notes:
             state = _read(path)
             newer = path.endswith(".new")
-            if state is None or (newer and state.get("step") != int(model.optimizer.iterations)):
+            if state is None or (newer and state.get("step") != _step(model)):
                 continue
             model._initial_epoch = state["epoch"]
             if state.get("random") is not None:
@@ -156,7 +157,7 @@ class BackupAndRestore(Callback):
         state = {
             "epoch": self._current_epoch,
             "batch": self._last_batch_seen,
-            "step": int(self.model.optimizer.iterations),
+            "step": _step(self.model),
             # Within an epoch it would be that of an order which is not drawn again.
             "random": random_state() if self.save_freq == "epoch" else None,
         }
@@ -193,3 +194,8 @@ def _read(path: str) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OSError(f"{path} cannot be read as the state of a training: {error}") from error
     raise OSError(f"{path} cannot be read as the state of a training: its epoch is negative")
+
+
+def _step(model: Any) -> int:
+    """Number of steps of the optimizer, 0 without one."""
+    return int(getattr(model.optimizer, "iterations", 0))

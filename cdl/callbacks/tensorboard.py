@@ -137,7 +137,7 @@ class TensorBoard(Callback):
         self._batches_before = self._steps()
 
     def _steps(self) -> int:
-        return int(self.model.optimizer.iterations)
+        return int(getattr(self.model.optimizer, "iterations", 0))
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Write the values so far after every `update_freq` batches."""

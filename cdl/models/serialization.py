@@ -340,7 +340,7 @@ class Configured(QuantizedModel, Trainer):
         """Arguments of `compile` as configs; {} before it was called."""
         if self._compiled is None:
             return {}
-        given = {**self._compiled.given, "optimizer": self._compiled.optimizer}
+        given = {**self._compiled.given, "optimizer": self.optimizer}
         jit = given["jit_compile"]
         config: dict[str, Any] = serialize({**given, "jit_compile": jit == "auto" or bool(jit)})
         return config
@@ -363,7 +363,7 @@ class Configured(QuantizedModel, Trainer):
         if given.get("jit_compile"):  # what "auto" is in a config, and what files of Keras say
             given["jit_compile"] = "auto"
         self.compile(**given)
-        if self.built:
+        if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
     def save(

@@ -228,7 +228,8 @@ def modern_compile(config: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of `compile_from_config`, from the training config of an older file."""
     plain = ("loss_weights", "steps_per_execution")
     given = {name: config.get(name) for name in plain if config.get(name) is not None}
-    given["optimizer"] = _modern_optimizer(config.get("optimizer_config", config.get("optimizer")))
+    optimizer = config.get("optimizer_config", config.get("optimizer", ...))
+    given["optimizer"] = None if optimizer is None else _modern_optimizer(optimizer)
     for name, module in (
         ("loss", "keras.losses"),
         ("metrics", "keras.metrics"),
@@ -304,6 +305,8 @@ def legacy_compile(config: Mapping[str, Any]) -> dict[str, Any]:
     optimizer = config["optimizer"]
     if isinstance(optimizer, Mapping):
         written["optimizer_config"] = {**_outer(optimizer), "config": optimizer["config"]}
+    else:
+        written["optimizer"] = optimizer
     return written
 
 

@@ -58,7 +58,7 @@ def load_model(path: Path, custom_objects: Mapping[str, Any] | None, compile: bo
                 raise ValueError("there is no such group in the file")
             if model.built:
                 _assign(model, _by_place(group, model, False), whole=True)
-        if compile and model.compiled and model.built:
+        if compile and model.compiled and model.built and model.optimizer is not None:
             with blaming(path, OPTIMIZER):
                 _load_optimizer(root, model.optimizer, path)
     return model
@@ -315,7 +315,7 @@ def _write(model: TrainableModel, file: IO[bytes], config: str, training: str | 
         if training is not None:
             root.attrs["training_config"] = training
         _write_layers(model, root.create_group(WEIGHTS), sink)
-        if training is not None:
+        if training is not None and model.optimizer is not None:
             _write_variables(root.create_group(OPTIMIZER), model.optimizer.variables)
     sink.check()
 

@@ -39,7 +39,7 @@ def parts(
     """
     seen: dict[int, list[str]] = {} if places is None else places
     yield from _parts(model, "", seen, keras)
-    if model.compiled:
+    if model.compiled and model.optimizer is not None:
         yield from _parts(model.optimizer, "optimizer", seen, keras)
 
 

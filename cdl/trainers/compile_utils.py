@@ -93,6 +93,7 @@ class Compiled:
 
     Attributes:
         optimizer: the Optimizer.
+        has_optimizer: whether one was given; without one nothing is trained.
         scales: whether it is to scale the loss, for layers of float16.
         has_loss: whether there is a loss for some output.
         has_metrics: whether there are metrics for some output.
@@ -116,9 +117,8 @@ class Compiled:
     ) -> None:
         self.given = given
         self.custom_loss, self.scales = custom_loss, scales
-        self.optimizer: Any = optimizers.get(given["optimizer"])
-        if self.optimizer is None:
-            raise ValueError("compile: optimizer must be a name, config or Optimizer, got None")
+        self.has_optimizer = given["optimizer"] is not None
+        self.optimizer: Any = optimizers.get(given["optimizer"] if self.has_optimizer else "sgd")
         one = isinstance(self.optimizer, optimizers.LossScaleOptimizer)
         if scales and not one:
             self.optimizer = optimizers.LossScaleOptimizer(

@@ -176,7 +176,7 @@ def _run_epochs(
                     epoch, logs = epoch + len(passes), watched(passes[-1], iterator, model, "fit")
                 if model.stop_training:
                     break
-        if epochs.stop > 0:
+        if epochs.stop > 0 and model.optimizer is not None:
             model.optimizer.finalize_variable_values(model._trained())
         not_finite.look_after(model, logs)
         callbacks.on_train_end(logs)

@@ -64,7 +64,9 @@ def tell(
     compiled.told_not_finite = True
     if lost:
         reason = _of_weights(lost, call) + ("" if reason is None else f"; and {reason}")
-    if reason is None:
+    if reason is None and model.optimizer is None:
+        reason = "data and layers are finite"
+    elif reason is None:
         rate = float(model.optimizer.learning_rate)
         reason = (
             f"steps were too large, since data and layers are finite: lower the learning_rate of "
@@ -122,7 +124,7 @@ def _looked_at(model: TrainableModel, training: bool) -> list[tuple[str, Any]]:
     """
     trained = set(map(id, model._trained()))
     kinds = [("weight" if id(each) in trained else "state", each) for each in model.weights]
-    if training and model.optimizer.built:
+    if training and getattr(model.optimizer, "built", False):
         kinds += [("slot", each) for each in model.optimizer.variables]
     return kinds
 

@@ -198,6 +198,8 @@ class CompiledState(PartOfModel):
             raise ValueError(f"{call}: the model must be compiled first: call compile()")
         if trains and not compiled.has_loss and not self._may_have_loss():
             raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
+        if trains and not compiled.has_optimizer and not steps_itself(type(self), "train"):
+            raise ValueError(f"{call}: the model must be compiled with an optimizer, got None")
         return compiled
 
     def _trained(self) -> list[Any]:
@@ -331,14 +333,14 @@ class CompiledState(PartOfModel):
         """Optimizer of the compiled model; setting another one affects the next `fit` or batch."""
         if self._compiled is None:
             return self._own_attribute("optimizer")
-        return self._compiled.optimizer
+        return self._compiled.optimizer if self._compiled.has_optimizer else None
 
     @optimizer.setter
     def optimizer(self, optimizer: Any) -> None:
         if self._compiled is None:
             vars(self)["_own_optimizer"] = optimizer
             return
-        if not isinstance(optimizer, (str, Mapping, optimizers.Optimizer)):
+        if not isinstance(optimizer, (str, Mapping, optimizers.Optimizer, type(None))):
             raise expected(
                 type(self).__name__, "optimizer", "a name, config or Optimizer", optimizer
             )
@@ -348,7 +350,7 @@ class CompiledState(PartOfModel):
         """Replace some arguments of `compile`."""
         before = self._compiled
         assert before is not None
-        given = {**before.given, "optimizer": before.optimizer, **changed}
+        given = {**before.given, "optimizer": self.optimizer, **changed}
         own = overrides(type(self), "compute_loss")
         names, nest = self._output_names(), self._output_nest()
         self._compiled = Compiled(given, names, nest, own, before.scales)
@@ -460,7 +462,7 @@ class CompiledState(PartOfModel):
 
     def _state_parts(self) -> dict[str, list[Any]]:
         holder: Any = self
-        optimizer = [] if self._compiled is None else self.optimizer.variables
+        optimizer = [] if self._compiled is None else getattr(self.optimizer, "variables", [])
         return {
             "trainable_variables": holder.trainable_variables,
             "non_trainable_variables": holder.non_trainable_variables,

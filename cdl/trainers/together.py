@@ -51,7 +51,7 @@ def _start_of(model: TrainableModel, iterator: EpochIterator, epochs: range) -> 
 
 def _begin_alike(shared: ranks.Ranks, model: TrainableModel) -> None:
     """Copy weights, optimizer and generators of the first rank, which may have restored them."""
-    variables = [*model.weights, *model.optimizer.variables]
+    variables = [*model.weights, *getattr(model.optimizer, "variables", ())]
     state, epoch = shared.begin_alike(variables, (random.state(), model._initial_epoch))
     random.set_state(state)
     model._initial_epoch = epoch

@@ -203,7 +203,7 @@ class Trainer(OlderMethods, CompiledState):
         Weights stay as they are; an optimizer that is new starts anew.
 
         Args:
-            optimizer: a name, config or Optimizer.
+            optimizer: a name, config or Optimizer; None for a model that is not trained.
             loss: a name, a Loss, or a function `f(y_true, y_pred)` in NumPy or `cdl.ops`.
             loss_weights: what the loss is multiplied by.
             metrics: names, Metrics or functions; 'accuracy' is chosen by the shapes of the data.

@@ -144,7 +144,7 @@ def _train(
                     _Trained(
                         (history.history, history.epoch, history.params),
                         model.get_weights(),
-                        [np.array(value) for value in model.optimizer.variables],
+                        [np.array(value) for value in getattr(model.optimizer, "variables", ())],
                     )
                 )
             except Exception as error:
@@ -164,9 +164,10 @@ def _take_over(model: Model, options: dict[str, Any], trained: _Trained) -> Hist
             x = options["x"]
             model.build(as_numeric(x, "train_many: x").shape)
     model.set_weights(trained.weights)
-    model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, trained.kept, strict=True):
-        variable.assign(value)
+    if model.optimizer is not None:
+        model.optimizer.build(model.trainable_variables)
+        for variable, value in zip(model.optimizer.variables, trained.kept, strict=True):
+            variable.assign(value)
     history = History()
     history.set_model(model)
     assert trained.history is not None
