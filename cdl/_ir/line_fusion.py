@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _PRIMITIVES = {"sum": "line_sum", "mean": "line_sum", "max": "line_max", "min": "line_min"}
 # Primitives up to which a value of lines that depends on their sums is computed again, instead of
-# written and read: differences to a mean, exponentials of differences to a maximum. Then fewer,
-# where the core has no room for that.
+# written and read: differences to a mean, exponentials of differences to a maximum. None where that
+# makes larger maps, or the core has no room.
 _MOST_AGAIN = (2, 0)
 
 
@@ -33,16 +33,23 @@ def apply(program: Rewriter, training: bool) -> None:
         program.cut_dead(training)
     if not program.instructions.of("reduce"):
         return
-    again = _steps_again(program)
+    again = {most: _steps_again(program, most) for most in _MOST_AGAIN}
     for root in reversed(program.instructions.of("map")):
         (result,) = root.outputs
         is_there = program.producer(result) is root
         if is_there and result.dtype == "float32" and result.shape[-1:] not in ((), (1,)):
-            any(_Region(program, root, again, most).fuse() for most in _MOST_AGAIN)
+            regions = [_Region(program, root, steps, most) for most, steps in again.items()]
+            regions.sort(key=lambda region: -len(region.members))
+            any(region.fuse() for region in regions)
 
 
-def _steps_again(program: Rewriter) -> dict[int, int]:
-    """Primitives to compute again for an element that depends on sums of lines, by its value."""
+def _steps_again(program: Rewriter, most: int) -> dict[int, int]:
+    """Primitives to compute again for an element that depends on sums of lines, by its value.
+
+    Args:
+        program: with maps that read what is repeated as it is.
+        most: primitives up to which a value before it is computed again as well.
+    """
     columns: set[int] = set()
     spread: set[int] = set()
     steps: dict[int, int] = {}
@@ -60,7 +67,7 @@ def _steps_again(program: Rewriter) -> dict[int, int]:
             if not columns.isdisjoint(alike):
                 columns.add(id(out))
                 continue
-            before = sum(n for n in (steps.get(v, 0) for v in alike) if n <= _MOST_AGAIN[0])
+            before = sum(n for n in (steps.get(v, 0) for v in alike) if n <= most)
             if (
                 before
                 or is_of_lines(i.numbers)
@@ -90,11 +97,11 @@ class _Region:
         self.lines = math.prod(self.shape[:-1])
         self.members = {id(self.result): root}  # by what they give
         self.inputs: list[Value] = []
+        self._grow()
+        self._shrink()
 
     def fuse(self) -> bool:
         """Replace the members by one map; False if there is no reduction, or no room for it."""
-        self._grow()
-        self._shrink()
         if all(i.op != "reduce" for i in self.members.values()):
             return False
         expression, inputs = tidied(unified(self._expression(self.result, {})), self.inputs)

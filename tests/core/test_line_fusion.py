@@ -165,6 +165,13 @@ def test_a_normalization_of_a_normalization_is_written_and_read():
     assert [i.op for i in again.instructions].count("map") == 2
 
 
+def test_a_root_mean_square_normalization_of_another_reads_it_once():
+    """Squares of the first are part of the second, though the first is short enough to be too."""
+    program = program_of(lambda p, x, r: unit(p, unit(p, x, r), r), (3, 20))
+    ops = [i.op for i in program.fused().instructions]
+    assert ops.count("map") == 2 and "reduce" not in ops
+
+
 def test_a_column_of_as_many_lines_as_the_width_is_no_row():
     """The column has shape (16,) before its reshape, as a row of lines of 16 would."""
     program = Program()
