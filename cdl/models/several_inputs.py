@@ -13,7 +13,7 @@ from cdl.layers.merging.merge import Merge
 from cdl.models.model import Model
 from cdl.models.sequential import Sequential
 
-# What a Sequential has of its own because it has one input; here it is that of a model of a graph.
+# Members that a Sequential of one input has of its own; here they are those of a model of a graph.
 _OF_GRAPHS = (
     *("_structure_of", "_flat_inputs", "_flat_given", "_flat_targets", "_in_order", "append_all"),
     *("_input_names", "_output_names", "_input_infos", "_output_infos", "_output_rows", "lower"),

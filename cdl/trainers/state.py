@@ -193,8 +193,7 @@ class CompiledState(PartOfModel):
         return self._compiled is not None
 
     def _compiled_for(self, call: str, trains: bool = False) -> Compiled:
-        compiled = self._compiled
-        if compiled is None:
+        if (compiled := self._compiled) is None:
             raise ValueError(f"{call}: the model must be compiled first: call compile()")
         if trains and not compiled.has_loss and not self._may_have_loss():
             raise ValueError(f"{call}: the model must be compiled with a loss, got loss=None")
