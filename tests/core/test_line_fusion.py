@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracle import Oracle
+from oracle import Oracle, difference_gradients
 from programs import ISAS, dense, predict, pull_back, weight
 
 from cdl import _core
@@ -100,6 +100,31 @@ def test_values_and_gradients_are_those_of_the_single_instructions(form, shape):
         for v, gradient in expected.items():
             scale = np.abs(gradient).max()
             np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=5e-6 * scale)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_are_central_differences(form):
+    program = program_of(form, (3, 7))
+    dy = RNG.normal(size=(7, 3, 7)).astype(np.float32)
+    found = pull_back(program.fused(), [np.eye(7)], dy)[1]
+    for v, gradient in difference_gradients(program, [np.eye(7)], dy=dy).items():
+        scale = np.abs(gradient).max()
+        np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize("kind", ["max", "min"])
+def test_equal_extremes_get_equal_shares_of_a_gradient(kind):
+    program = Program()
+    z = np.array([[1.0, 3.0, 3.0, 1.0, 2.0], [4.0, 4.0, 4.0, 4.0, 4.0]], np.float32)
+    x = dense(program, program.input((2,)), weight(z))
+    program.output(program.map("multiply", [x, reduced(program, kind, x)]))
+    fused = program.fused()
+    assert is_one_map(fused)
+    (found,) = pull_back(fused, [np.eye(2)], 1.0)[1].values()
+    extreme = getattr(z, kind)(-1, keepdims=True)
+    equal = z == extreme
+    expected = extreme + equal * z.sum(-1, keepdims=True) / equal.sum(-1, keepdims=True)
+    np.testing.assert_allclose(found.reshape(z.shape), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
