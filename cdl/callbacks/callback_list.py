@@ -74,7 +74,10 @@ class CallbackList(Listed):
             self.set_params(params)
 
     def _find(self, cls: type[Any]) -> Any:
-        return next((callback for callback in self.callbacks if isinstance(callback, cls)), None)
+        for callback in self.callbacks:  # a generator takes longer than such a list
+            if isinstance(callback, cls):
+                return callback
+        return None
 
     @property
     def _called(self) -> list[Callback]:
@@ -244,7 +247,9 @@ class _Taken:
     def __enter__(self) -> None:
         here = threading.get_ident()
         with _taking:
-            for callback in [each for each in self._callbacks.callbacks if each._of_one_fit]:
+            for callback in self._callbacks.callbacks:
+                if not callback._of_one_fit:
+                    continue
                 if callback._thread not in (None, here):
                     raise RuntimeError(
                         f"fit: callbacks: this {type(callback).__name__} is in use by a fit that "

@@ -32,9 +32,11 @@ class Mapped:
     """
 
     def __init__(self, arrays: Iterable[Any], at_random: bool = False) -> None:
+        self._files: list[mmap.mmap] = []
         views = [each for each in arrays if getattr(each, "base", None) is not None]
-        found = {id(file): file for array in views for file in _files(array)}
-        self._files = [file for file in found.values() if len(file) > _LARGE]
+        if views:
+            found = {id(file): file for array in views for file in _files(array)}
+            self._files = [file for file in found.values() if len(file) > _LARGE]
         self._start = _resident() if self._files else 0
         self._at_random = at_random
         if at_random:

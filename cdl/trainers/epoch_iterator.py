@@ -27,6 +27,7 @@ from cdl.trainers.signature import TrainableModel
 
 # Row numbers that are drawn ahead at most: 128 KB, which stay in cache.
 _ORDERS = 1 << 14
+_NO_ROWS = np.empty(0, np.int64)
 
 
 class EpochIterator(Protocol):
@@ -119,7 +120,7 @@ class ArrayIterator:
         self._fetches = bool(self._mapped and shuffle) and all(
             isinstance(each, np.ndarray) for each in given
         )
-        self._to_fetch = np.empty(0, np.int64)
+        self._to_fetch = _NO_ROWS
         self._fetched = 0  # batches that the train function has and has not run
         self.target: int | None = steps or self._per_pass
         if discard and shuffle:
