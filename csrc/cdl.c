@@ -110,7 +110,7 @@ bool cdl_table_row(const char *table, int row, struct cdl_row *out) {
                                 .params = cdl_ops[row].signature,
                                 .more = cdl_ops[row].meaning,
                                 .table = op->table,
-                                .gives_gradient = op->backward || op->role == CDL_LOSS,
+                                .gives_gradient = op->backward->run || op->role == CDL_LOSS,
                                 .all_inputs = op->all_inputs,
                                 .effects =
                                     op->report || op->settle || op->penalty || op->changes_params,

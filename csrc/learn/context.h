@@ -81,7 +81,6 @@ struct cdl_sink {
 struct cdl_context {
     const struct cdl_kernels *kernels;
     bool training;
-    int stage; /* stage of an op with forward_stages or backward_stages, from 0 */
     /* Within a loop: the iteration, their number, and the draws of earlier iterations per user-
      * seeded generator. Else 0. */
     size_t iteration, iterations;

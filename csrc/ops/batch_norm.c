@@ -251,53 +251,40 @@ static void follow_batch(const struct cdl_node *node) {
     }
 }
 
-enum { FORWARD_SUMS, MEANS, VARIANCES, MAP, FORWARD_APPLY, FORWARD_STAGES };
-enum { SUMS, GRADIENTS, APPLY, STAGES };
-
-static enum cdl_touches touches(const struct cdl_node *node, const struct cdl_context *ctx,
-                                bool back) {
-    const int all = CDL_READS | CDL_WRITES;
-    if (back) return ctx->stage == SUMS ? CDL_READS : ctx->stage == APPLY ? all : 0;
-    if (!uses_batch(node, ctx)) return ctx->stage == 0 ? all : 0;
-    const bool sums = ctx->stage == FORWARD_SUMS || ctx->stage == VARIANCES;
-    return sums ? CDL_READS : ctx->stage == FORWARD_APPLY ? all : 0;
+static void sums(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last) {
+    if (uses_batch(node, ctx)) sum_blocks(node, ctx, first, last, NULL);
 }
 
-/* The first thread adds up what all have summed in the stage before. */
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    if (!uses_batch(node, ctx)) {
-        if (ctx->stage == 0) apply(node, ctx, first, last);
-        return;
-    }
-    switch (ctx->stage) {
-    case FORWARD_SUMS:
-        sum_blocks(node, ctx, first, last, NULL);
-        break;
-    case MEANS:
-        if (ctx->thread > 0 || first > 0) break;
-        set_part(node, ctx);
-        add_blocks(node, ctx, 0, *column(node, PART), column(node, MU));
-        break;
-    case VARIANCES:
-        sum_blocks(node, ctx, first, last, column(node, MU));
-        break;
-    case MAP:
-        if (ctx->thread > 0 || first > 0) break;
-        add_blocks(node, ctx, 0, *column(node, PART), column(node, BATCH_VARIANCE));
-        set_map(node, column(node, MU), column(node, BATCH_VARIANCE));
-        if (renormalizes(node)) renormalize(node);
-        follow_batch(node);
-        break;
-    default:
-        apply(node, ctx, first, last);
-    }
+static void means(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                  size_t last) {
+    (void)first, (void)last;
+    if (!uses_batch(node, ctx)) return;
+    set_part(node, ctx);
+    add_blocks(node, ctx, 0, *column(node, PART), column(node, MU));
+}
+
+static void deviations(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    if (uses_batch(node, ctx)) sum_blocks(node, ctx, first, last, column(node, MU));
+}
+
+static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                      size_t last) {
+    (void)first, (void)last;
+    if (!uses_batch(node, ctx)) return;
+    add_blocks(node, ctx, 0, *column(node, PART), column(node, BATCH_VARIANCE));
+    set_map(node, column(node, MU), column(node, BATCH_VARIANCE));
+    if (renormalizes(node)) renormalize(node);
+    follow_batch(node);
 }
 
 /* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
  * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N); for a line that
  * does not count, dx = factor dy. With r and d, dgamma is r sum dy u + d dbeta. */
-static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx) {
+static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
+    (void)first, (void)last;
     const float part = *column(node, PART);
     add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
     add_blocks(node, ctx, 1, 1.0f, column(node, SUM_PRODUCT));
@@ -335,12 +322,14 @@ static void lines_backward(const struct cdl_node *node, const struct cdl_context
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
+    const size_t lines = node->in[0]->lines;
+    if (node->needs[0]) lines_backward(node, ctx, first * lines, last * lines);
+}
+
+static void sum_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_kernels *kernels = ctx->kernels;
-    if (ctx->stage == GRADIENTS && ctx->thread == 0 && first == 0) set_gradients(node, ctx);
-    if (ctx->stage == APPLY && node->needs[0])
-        lines_backward(node, ctx, first * x->lines, last * x->lines);
-    if (ctx->stage != SUMS) return;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t lines = b.rows * y->lines;
         const size_t number = blocks_of(node, ctx).first + b.number;
@@ -391,12 +380,13 @@ const struct cdl_op cdl_op_batch_norm = {
     .scratch_floats = scratch_floats,
     .derive = derive,
     .follows = follows,
-    .forward = forward,
-    .forward_stages = FORWARD_STAGES,
-    .backward = backward,
-    .backward_stages = STAGES,
+    .forward = {{sums, .trains = true, .sums = true},
+                {means, CDL_ONCE, .trains = true},
+                {deviations, .trains = true, .sums = true},
+                {map_batch, CDL_ONCE, .trains = true},
+                {apply}},
+    .backward = {{sum_gradients, .sums = true}, {set_gradients, CDL_ONCE}, {backward}},
     .joins = true,
-    .touches = touches,
     .changes_params = changes_params,
     .update = update,
     .bf16 = CDL_BF16_THROUGH_FLOATS,

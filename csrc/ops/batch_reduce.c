@@ -5,9 +5,7 @@
 #include "ops/op.h"
 #include "products/blocks.h"
 
-enum { KIND };                          /* numbers: a row of kernels/reduce.h, but for prod */
-enum { BLOCKS, GATHER, ALL, N_STAGES }; /* forward */
-enum { COUNT, JOIN, ADD, APPLY, N_BACK_STAGES }; /* backward */
+enum { KIND }; /* numbers: a row of kernels/reduce.h, but for prod */
 
 static int kind_of(const struct cdl_node *node) { return (int)node->numbers[KIND]; }
 
@@ -31,8 +29,10 @@ static float *counts_of(const struct cdl_node *node, const struct cdl_context *c
     return node->scratch + cdl_joined_blocks(ctx).all * node->in[0]->row_floats;
 }
 
-static void gather(const struct cdl_node *node, const struct cdl_context *ctx, float *blocks) {
-    if (ctx->ranks && ctx->thread == 0) cdl_gather_blocks(ctx, blocks, node->in[0]->row_floats);
+static void gather(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                   size_t last) {
+    (void)first, (void)last;
+    if (ctx->ranks) cdl_gather_blocks(ctx, node->scratch, node->in[0]->row_floats);
 }
 
 static float further(int kind, float a, float b) {
@@ -63,24 +63,25 @@ static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct c
     }
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void reduce_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    const struct cdl_joined_blocks are = cdl_joined_blocks(ctx);
-    const size_t n = x->row_floats, blocks = are.all;
-    float *own = node->scratch + are.first * n;
-    const struct cdl_part part = cdl_part_of(ctx, n);
-    const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->joined : 1.0;
-    if (ctx->stage == BLOCKS && is_extreme(node))
+    float *own = node->scratch + cdl_joined_blocks(ctx).first * x->row_floats;
+    if (is_extreme(node))
         extremes_of_blocks(node, first, last, own);
-    else if (ctx->stage == BLOCKS)
-        cdl_sum_blocks(ctx->kernels, first, last, n, cdl_rows(x, first), own);
-    else if (ctx->stage == GATHER)
-        gather(node, ctx, node->scratch);
-    else if (is_extreme(node))
-        extremes_of_all(node, blocks, part);
     else
-        cdl_add_blocks(blocks, n, part, node->scratch, factor, node->out[0]->data);
+        cdl_sum_blocks(ctx->kernels, first, last, x->row_floats, cdl_rows(x, first), own);
+}
+
+static void reduce_all(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    (void)first, (void)last;
+    const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
+    const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->joined : 1.0;
+    if (is_extreme(node))
+        extremes_of_all(node, blocks, cdl_part_of(ctx, n));
+    else
+        cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), node->scratch, factor, node->out[0]->data);
 }
 
 /* How many of each block are the extreme. */
@@ -88,6 +89,7 @@ static void count_blocks(const struct cdl_node *node, const struct cdl_context *
                          size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t n = x->row_floats, before = cdl_joined_blocks(ctx).first;
+    if (!is_extreme(node)) return;
     for (size_t i = first; i < last; i++) {
         const float *from = cdl_rows(x, i);
         float *count = counts_of(node, ctx) + (before + i / CDL_ROW_BLOCK) * n;
@@ -117,18 +119,21 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+/* Each process has a part of the readers. */
+static void join(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last) {
+    (void)first, (void)last;
+    const size_t n = node->in[0]->row_floats;
+    if (ctx->ranks && is_extreme(node)) cdl_gather_blocks(ctx, counts_of(node, ctx), n);
+    if (ctx->ranks) cdl_join(ctx, node->out[0]->grad, n);
+}
+
+static void add_counts(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    (void)first, (void)last;
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     float *counts = counts_of(node, ctx);
-    if (ctx->stage == APPLY)
-        apply(node, ctx, first, last);
-    else if (is_extreme(node) && ctx->stage == COUNT)
-        count_blocks(node, ctx, first, last);
-    else if (ctx->stage == JOIN && ctx->ranks && ctx->thread == 0) {
-        if (is_extreme(node)) gather(node, ctx, counts);
-        cdl_join(ctx, node->out[0]->grad, n); /* each process has a part of the readers */
-    } else if (is_extreme(node) && ctx->stage == ADD)
+    if (is_extreme(node))
         cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), counts, 1.0, counts + blocks * n);
 }
 
@@ -137,11 +142,7 @@ const struct cdl_op cdl_op_batch_reduce = {
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,
     .scratch_floats = scratch_floats,
-    .forward = forward,
-    .forward_stages = N_STAGES,
-    .stages_always = true,
-    .backward = backward,
-    .backward_stages = N_BACK_STAGES,
+    .forward = {{reduce_blocks}, {gather, CDL_ONCE}, {reduce_all, CDL_THREADS}},
+    .backward = {{count_blocks}, {join, CDL_ONCE}, {add_counts, CDL_THREADS}, {apply}},
     .mixes = true,
-    .joins = true,
 };

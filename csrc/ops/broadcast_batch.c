@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-enum { SUM, ADD, STAGES };
-
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EXPECT(x->shared && !y->shared, "expected a shared input, and an output of each sample");
@@ -30,23 +28,25 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         memcpy(cdl_rows(y, i), x->data, y->row_floats * sizeof(float));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t n = y->row_floats;
-    if (ctx->stage == SUM) {
-        cdl_sum_blocks(ctx->kernels, first, last, n, cdl_grad_rows(y, first), node->scratch);
-        return;
-    }
-    const struct cdl_part part = cdl_part_of(ctx, n);
-    cdl_add_blocks(cdl_row_blocks(ctx->rows), n, part, node->scratch, 1.0, x->grad);
+static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    const struct cdl_tensor *y = node->out[0];
+    cdl_sum_blocks(ctx->kernels, first, last, y->row_floats, cdl_grad_rows(y, first),
+                   node->scratch);
+}
+
+static void add_up(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                   size_t last) {
+    (void)first, (void)last;
+    const size_t n = node->out[0]->row_floats;
+    cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_part_of(ctx, n), node->scratch, 1.0,
+                   node->in[0]->grad);
 }
 
 const struct cdl_op cdl_op_broadcast_batch = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
-    .backward = backward,
-    .backward_stages = STAGES,
+    .backward = {{sum_blocks}, {add_up, CDL_THREADS}},
     .mixes = true,
 };

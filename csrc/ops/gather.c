@@ -16,8 +16,7 @@
 enum { WRAPS }; /* numbers */
 enum { TABLE }; /* params */
 enum { INDEX, VALUE };
-enum { ORDER, ADD, STAGES }; /* backward: all gradients are there; they are added up */
-enum { TOGETHER = 256 };     /* rows resolved before the kernel runs */
+enum { TOGETHER = 256 }; /* rows resolved before the kernel runs */
 
 static size_t indices(const struct cdl_node *node) {
     return node->in[INDEX]->lines * node->in[INDEX]->width;
@@ -117,12 +116,18 @@ static bool gives(const struct cdl_node *node, int k) { return (void)node, k == 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     (void)first, (void)last;
-    if (ctx->stage != ADD || node->n_in <= VALUE || !node->needs[VALUE]) return;
+    if (node->n_in <= VALUE || !node->needs[VALUE]) return;
     const struct cdl_tensor *table = node->in[VALUE];
     const size_t low = table->lines * (size_t)ctx->thread / (size_t)ctx->threads;
     const size_t high = table->lines * (size_t)(ctx->thread + 1) / (size_t)ctx->threads;
     memset(table->grad + low * table->ld, 0, (high - low) * table->ld * sizeof(float));
     add_share(node, ctx, (struct cdl_rows){.n = ctx->rows}, low, high, table->grad, table->ld);
+}
+
+/* The gradients of all samples are there behind it. */
+static void wait(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last) {
+    (void)node, (void)ctx, (void)first, (void)last;
 }
 
 /* A parameter's gradients, and a mark for each of its blocks that has any. Both are 0 between
@@ -195,9 +200,8 @@ const struct cdl_op cdl_op_gather = {
     .check = check,
     .scratch_floats = scratch_floats,
     .forward = forward,
-    .backward = backward,
+    .backward = {{wait}, {backward, CDL_THREADS}},
     .update = update,
-    .backward_stages = STAGES,
     .gives = gives,
     .all_inputs = true,
     .mixes = true,

@@ -130,7 +130,6 @@ static bool stopped(const struct cdl_context *ctx, size_t iteration) {
 
 static void run_forward(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
                         size_t last) {
-    if (first == last) return;
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
     for (size_t iteration = 0; iteration < inner.iterations && !stopped(ctx, iteration);
@@ -139,22 +138,8 @@ static void run_forward(const struct cdl_node *loop, const struct cdl_context *c
         at_iteration(&inner, loop, iteration);
         for (size_t i = 0; i < view.n; i++) {
             const struct cdl_node *node = &view.nodes[i];
-            if (node->op->forward) node->op->forward(node, &inner, first, last);
+            if (node->op->forward->run) node->op->forward->run(node, &inner, first, last);
         }
-    }
-}
-
-enum { ITERATIONS_BACK, JOIN, STAGES };
-
-/* One thread adds up what all have of the gradients of what samples share. */
-static void join_shared(struct view *view, struct cdl_context *ctx) {
-    ctx->thread = 0;
-    ctx->threads = 1;
-    ctx->iteration = ctx->iterations - 1;
-    for (size_t i = view->n; i-- > 0;) {
-        const struct cdl_node *node = &view->nodes[i];
-        const bool shares = cdl_passes_shared(node) || cdl_adds_iterations(node);
-        if (node->goes_back && shares) node->op->backward(node, ctx, 0, node->shared);
     }
 }
 
@@ -162,19 +147,32 @@ static void run_backward(const struct cdl_node *loop, const struct cdl_context *
                          size_t last) {
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
-    if (ctx->stage == JOIN) {
-        if (ctx->thread == 0) join_shared(&view, &inner);
-        return;
-    }
-    if (first == last) return;
     move(&view, (ptrdiff_t)inner.iterations - 1);
     for (size_t iteration = inner.iterations; iteration-- > 0 && !stopped(ctx, iteration);) {
         at_iteration(&inner, loop, iteration);
         for (size_t i = view.n; i-- > 0;) {
             const struct cdl_node *node = &view.nodes[i];
-            if (node->goes_back && !node->shared) node->op->backward(node, &inner, first, last);
+            if (node->goes_back && !node->shared)
+                node->op->backward->run(node, &inner, first, last);
         }
         if (iteration) move(&view, -1);
+    }
+}
+
+/* One thread adds up what all have of the gradients of what samples share. */
+static void join_shared(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
+                        size_t last) {
+    (void)first, (void)last;
+    struct view view = view_of(loop, ctx);
+    struct cdl_context inner = within(loop, ctx, &view);
+    inner.thread = 0;
+    inner.threads = 1;
+    inner.iteration = inner.iterations - 1;
+    for (size_t i = view.n; i-- > 0;) {
+        const struct cdl_node *node = &view.nodes[i];
+        const struct cdl_phase *phase = &node->op->backward[cdl_adds_iterations(node)];
+        const bool shares = cdl_passes_shared(node) || cdl_adds_iterations(node);
+        if (node->goes_back && shares) phase->run(node, &inner, 0, node->shared);
     }
 }
 
@@ -211,8 +209,7 @@ const struct cdl_op cdl_op_loop = {
     .check = check_loop,
     .thread_floats = thread_floats,
     .forward = run_forward,
-    .backward = run_backward,
-    .backward_stages = STAGES,
+    .backward = {{run_backward}, {join_shared, CDL_ONCE}},
     .mixes = true,
     .update = update,
     .all_inputs = true,

@@ -11,7 +11,6 @@
 enum { READS, IGNORED, MEAN };                                   /* numbers */
 enum { READS_WEIGHTS = 1, READS_MASK = 2, READS_CLASSES = 4 };   /* READS, added up */
 enum { OVER_LINES, OVER_LINES_THAT_COUNT, OVER_SUM_OF_WEIGHTS }; /* MEAN */
-enum { SUM, JOIN, SCALE, STAGES };
 enum { JOINED = 2 }; /* floats of a block that travel between processes */
 
 struct sums {
@@ -90,7 +89,10 @@ static struct sums join_blocks(const struct cdl_node *node, const struct cdl_con
 }
 
 /* The sums of all blocks, in order, behind them; of several processes those of all. */
-static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
+static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last) {
+    (void)first, (void)last;
+    if ((int)node->numbers[MEAN] == OVER_LINES) return;
     struct sums all = {0.0, 0.0};
     for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) {
         all.counted += sums_of(node)[b].counted;
@@ -111,27 +113,23 @@ static double factor_of(const struct cdl_node *node, const struct cdl_context *c
                              : (once ? lines * (double)node->out[0]->lines : lines) / all.weight;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void weigh(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                  size_t last) {
+    (void)ctx;
+    CDL_EACH_BLOCK(b, first, last) sums_of(node)[b.number] = weights_of(node, b.first, b.last);
+}
+
+static void scale(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                  size_t last) {
     const struct cdl_tensor *out = node->out[0];
-    if (ctx->stage == SUM) {
-        CDL_EACH_BLOCK(b, first, last) sums_of(node)[b.number] = weights_of(node, b.first, b.last);
-    } else if ((int)node->numbers[MEAN] == OVER_LINES) {
-        return;
-    } else if (ctx->stage == JOIN) {
-        if (ctx->thread == 0 && first == 0) add_blocks(node, ctx);
-    } else {
-        const double factor = factor_of(node, ctx);
-        for (size_t line = first * out->lines; line < last * out->lines; line++)
-            out->data[line] = (float)((double)out->data[line] * factor);
-    }
+    if ((int)node->numbers[MEAN] == OVER_LINES) return;
+    const double factor = factor_of(node, ctx);
+    for (size_t line = first * out->lines; line < last * out->lines; line++)
+        out->data[line] = (float)((double)out->data[line] * factor);
 }
 
 const struct cdl_op cdl_op_mask_weights = {
     .check = check,
     .scratch_floats = scratch_floats,
-    .forward = forward,
-    .forward_stages = STAGES,
-    .stages_always = true,
-    .joins = true,
+    .forward = {{weigh}, {add_blocks, CDL_ONCE}, {scale}},
 };

@@ -6,15 +6,13 @@
  * split rows; update() takes a thread's share of the node's parameters, over samples of which all
  * passes are done, and hands each block of their gradient to a sink (learn/learn.h).
  *
- * An op that needs sums over the whole batch (normalization) has several stages in training (some
- * in evaluation too, none in prediction): all threads finish one before any begins the next. It
- * sums blocks of CDL_ROW_BLOCK samples, which no two threads share, and adds the blocks up in
- * order: the same bits for any number of threads.
+ * A pass of an op is a list of phases, of one function each: all threads finish one before any
+ * begins the next. An op that needs sums over the whole batch (normalization) sums blocks of
+ * CDL_ROW_BLOCK samples, which no two threads share, in one phase and adds the blocks up in order
+ * in another: the same bits for any number of threads.
  *
  * A node that reads and gives only shared values sees a batch of one sample, [0, 1), and runs on
- * one thread. Ops that say `mixes` may have values of both kinds; their functions are called even
- * for no samples, so that a thread that has none can take its part of what all have made
- * (products/blocks.h).
+ * one thread. Ops that say `mixes` may have values of both kinds.
  *
  * Words, the same in all of csrc/:
  *   fork      hands a value to two users and adds their gradients (dataflow compilers' word)
@@ -25,7 +23,7 @@
  *   producer  the node whose output a value is; users: the nodes that read it
  *   gradient  of the loss by a value; external if the caller gives it
  *   panel     a block of a matrix in the order in which the micro-kernel reads it
- *   stage     a part of a pass at whose end all threads wait for each other
+ *   phase     a part of a pass at whose end all threads wait for each other
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -134,7 +132,17 @@ typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *
 typedef void cdl_update_rows_fn(const struct cdl_node *node, const struct cdl_context *ctx,
                                 struct cdl_rows rows, const struct cdl_sink *to);
 
-enum cdl_touches { CDL_READS = 1, CDL_WRITES = 2 };
+/* Extent of a phase: a thread's samples; a call by each thread, with samples or without, for its
+ * part of what all have made (products/blocks.h); a call by the first thread. */
+enum cdl_over { CDL_SAMPLES, CDL_THREADS, CDL_ONCE };
+
+enum { CDL_MAX_PHASES = 6 };
+struct cdl_phase {
+    cdl_pass_fn *run; /* NULL: the list ends */
+    enum cdl_over over;
+    bool trains; /* in training only */
+    bool sums;   /* writes scratch only */
+};
 
 /* Folding of a normalization into an op's weights: weights 0 and 1 are a kernel and a bias, 2 to 5
  * gamma, beta, mean and variance, and the datum is epsilon. A column of the output is a column of
@@ -205,13 +213,11 @@ struct cdl_op {
     double (*flops)(const struct cdl_node *node); /* operations of the forward pass of one sample */
     /* Scratch of a thread for its functions; in training update() has CDL_THREAD_SCRATCH anyway. */
     size_t (*thread_floats)(const struct cdl_node *node, size_t rows, bool training);
-    /* Forward pass over samples; NULL: nothing to compute. */
-    void (*forward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last);
+    /* Forward pass; empty: nothing to compute. */
+    struct cdl_phase forward[CDL_MAX_PHASES];
     /* Backward pass: gradients of the outputs to those of in[k] where needs[k]. An output without a
-     * gradient has grad NULL. NULL: no gradient goes through the op. */
-    void (*backward)(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last);
+     * gradient has grad NULL. Empty: no gradient goes through the op. */
+    struct cdl_phase backward[CDL_MAX_PHASES];
     /* Gradients of a thread's share of the parameters over some samples, to a sink. */
     cdl_update_rows_fn *update;
     /* Pieces, for lockstep (program/lockstep.c): pieces() gives the number of pieces of the forward
@@ -227,8 +233,6 @@ struct cdl_op {
     size_t (*state_doubles)(const struct cdl_node *node); /* NULL: 2 */
     /* Work after the update, in training and evaluation, by one thread. */
     void (*settle)(const struct cdl_node *node, const struct cdl_context *ctx);
-    int forward_stages, backward_stages; /* 0: one */
-    bool stages_always;                  /* forward stages in evaluation too */
     /* Penalty of an activity regularizer for this batch, counted beside the loss. */
     double (*penalty)(const struct cdl_node *node, const struct cdl_context *ctx);
     /* Can in[k] get a gradient? NULL: as `all_inputs` says. */
@@ -239,12 +243,7 @@ struct cdl_op {
     /* Does backward() apply dx_activation? */
     bool (*applies_gradient)(const struct cdl_node *node);
     bool all_inputs; /* every float input gets a gradient; else only the first */
-    bool joins;      /* sums over all samples of all processes, by the calling thread: it runs even
-                        without samples */
-    /* Access of a stage to samples, for an op with stages whose bfloat16 values become floats;
-     * NULL: it reads and writes. */
-    enum cdl_touches (*touches)(const struct cdl_node *node, const struct cdl_context *ctx,
-                                bool back);
+    bool joins;      /* update() learns from sums over all processes: also without samples */
     /* Does forward() change parameters in training? NULL: no. */
     bool (*changes_params)(const struct cdl_node *node);
     bool may_fault;        /* may note a fault (fault.h) */
@@ -371,7 +370,7 @@ static inline const char *cdl_check_seed(const struct cdl_node *node, int seed) 
 }
 
 /* Can a loop run the op? It must work on each sample by itself, have only forward(), backward() and
- * update(), and no stages for all samples unless values are shared, which those within a loop are
+ * update(), and no phases for all samples unless values are shared, which those within a loop are
  * not. Its scratch must be of an iteration or, for conv, of the whole run. */
 static inline bool cdl_can_loop(const struct cdl_op *op) {
     const enum cdl_role role = op->role;
@@ -379,9 +378,9 @@ static inline bool cdl_can_loop(const struct cdl_op *op) {
                      role != CDL_HOST && role != CDL_LOOP;
     const bool more = (op->follows && role != CDL_WINDOWS) || op->report || op->settle ||
                       op->penalty || op->changes_params;
-    const bool stages = op->stages_always || op->forward_stages > 1 ||
-                        (op->backward_stages > 1 && role != CDL_PRODUCT);
-    return may && !more && !stages;
+    const bool phases = op->forward[0].over || op->forward[1].run || op->backward[0].over ||
+                        (op->backward[1].run && role != CDL_PRODUCT);
+    return may && !more && !phases;
 }
 
 /* Threshold of dropout: random bits below it keep an element; and the scale of kept elements. */

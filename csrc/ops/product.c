@@ -11,7 +11,6 @@
 
 enum { TRANSPOSE_A, TRANSPOSE_B };  /* numbers */
 enum { A, B, SIDES, BIAS = SIDES }; /* inputs */
-enum { SUM, ADD, STAGES };          /* backward */
 
 struct shape {
     size_t m, k, n;
@@ -194,17 +193,19 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
+    for (int side = 0; side < node->n_in; side++)
+        if (node->needs[side])
+            (sums_blocks(node, side) ? sum_blocks : own_gradients)(node, ctx, side, first, last);
+}
+
+static void add_up(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                   size_t last) {
+    (void)first, (void)last;
     for (int side = 0; side < node->n_in; side++) {
-        if (!node->needs[side]) continue;
         const size_t n = floats_of(node->in[side]);
-        if (!sums_blocks(node, side)) {
-            if (ctx->stage == SUM) own_gradients(node, ctx, side, first, last);
-        } else if (ctx->stage == SUM) {
-            sum_blocks(node, ctx, side, first, last);
-        } else {
+        if (node->needs[side] && sums_blocks(node, side))
             cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_part_of(ctx, n),
                            sums_of(node, ctx, side), 1.0, node->in[side]->grad);
-        }
     }
 }
 
@@ -216,8 +217,7 @@ const struct cdl_op cdl_op_product = {
     .scratch_floats = scratch_floats,
     .flops = flops,
     .forward = forward,
-    .backward = backward,
-    .backward_stages = STAGES,
+    .backward = {{backward}, {add_up, CDL_THREADS}},
     .reads_back = reads_back,
     .all_inputs = true,
     .mixes = true,

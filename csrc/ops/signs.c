@@ -3,8 +3,6 @@
  */
 #include "ops/op.h"
 
-enum { LOOK, JOIN, CONVERT, STAGES };
-
 /* For each block of samples, whether it has another label; that they do; what processes add up. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
@@ -20,9 +18,31 @@ static bool has_another(const struct cdl_tensor *x, size_t first, size_t last) {
     return found;
 }
 
-static void convert(const struct cdl_node *node, size_t first, size_t last, float scale,
-                    float shift) {
+static float *others_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    return node->scratch + cdl_row_blocks(ctx->rows);
+}
+
+static void look(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last) {
+    (void)ctx;
+    CDL_EACH_BLOCK(b, first, last)
+        node->scratch[b.number] = has_another(node->in[0], b.first, b.last) ? 1.0f : 0.0f;
+}
+
+static void join(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last) {
+    (void)first, (void)last;
+    float *others = others_of(node, ctx);
+    *others = 0.0f;
+    for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) *others += node->scratch[b];
+    if (cdl_joins(node, ctx)) cdl_join(ctx, others, 1);
+}
+
+static void convert(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const bool others = *others_of(node, ctx) > 0.0f;
+    const float scale = others ? 1.0f : 2.0f, shift = others ? 0.0f : -1.0f;
     for (size_t line = first * x->lines; line < last * x->lines; line++) {
         const float *from = x->data + line * x->ld;
         float *to = y->data + line * y->ld;
@@ -31,29 +51,8 @@ static void convert(const struct cdl_node *node, size_t first, size_t last, floa
     }
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    if (ctx->stage == LOOK) {
-        CDL_EACH_BLOCK(b, first, last)
-            node->scratch[b.number] = has_another(node->in[0], b.first, b.last) ? 1.0f : 0.0f;
-        return;
-    }
-    float *others = node->scratch + cdl_row_blocks(ctx->rows);
-    if (ctx->stage == JOIN) {
-        if (ctx->thread > 0 || first > 0) return;
-        *others = 0.0f;
-        for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) *others += node->scratch[b];
-        if (cdl_joins(node, ctx)) cdl_join(ctx, others, 1);
-        return;
-    }
-    convert(node, first, last, *others > 0.0f ? 1.0f : 2.0f, *others > 0.0f ? 0.0f : -1.0f);
-}
-
 const struct cdl_op cdl_op_signs = {
     .check = cdl_check_same,
     .scratch_floats = scratch_floats,
-    .forward = forward,
-    .forward_stages = STAGES,
-    .stages_always = true,
-    .joins = true,
+    .forward = {{look}, {join, CDL_ONCE}, {convert}},
 };

@@ -429,6 +429,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->threads = gate(program, def);
     program->block = cdl_block_of_rows(program, program->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);
+    cdl_link_lockstep(program);
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));
     if (def->predicts) program->rows = program->block;

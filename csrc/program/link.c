@@ -5,7 +5,7 @@
 
 /* Can a node give input k a gradient? A value that only metrics read gets none. */
 static bool can_give(const struct cdl_node *node, int k) {
-    const bool has_one = (node->op->role == CDL_LOSS) || node->op->backward;
+    const bool has_one = (node->op->role == CDL_LOSS) || node->op->backward->run;
     if (node->op->gives && !node->op->gives(node, k)) return false;
     return has_one && !cdl_is_int(node->in[k]) && (k == 0 || node->op->all_inputs);
 }
@@ -47,7 +47,7 @@ static bool find_needed(struct cdl_program *program) {
         }
         node->learns = node->has_dy && node->op->update && cdl_node_trains(node);
         const bool learns = node->learns && node->op->role != CDL_TABLE;
-        node->goes_back = node->op->backward && (learns || cdl_node_gives(node));
+        node->goes_back = node->op->backward->run && (learns || cdl_node_gives(node));
         node->dx_activation = CDL_ACTIVATION_linear;
         if (!node->needs[0] || !node->op->applies_gradient || !node->op->applies_gradient(node))
             continue;

@@ -25,59 +25,9 @@ bool cdl_takes_any_samples(const struct cdl_node *node) {
     return node->op->any_samples && is_aligned(node);
 }
 
-/* A thread's samples of a node. */
-static struct cdl_share samples_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+struct cdl_share cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const size_t block = cdl_takes_any_samples(node) ? 1 : cdl_row_step(ctx);
     return cdl_share_by(block, ctx->rows, ctx->thread, ctx->threads);
-}
-
-static void run(cdl_pass_fn *pieces, cdl_pass_fn *samples, int stages, bool back,
-                const struct cdl_node *node, struct cdl_context *ctx, struct cdl_team *team) {
-    if (node->loop) return;
-    if (pieces && !node->shared) {
-        const size_t n = node->op->pieces(node, ctx->rows, back);
-        const struct cdl_share mine = cdl_share_by(1, n, ctx->thread, ctx->threads);
-        cdl_guard_scratch(ctx, node, 0);
-        if (mine.first < mine.last && !cdl_stopped(ctx)) pieces(node, ctx, mine.first, mine.last);
-    } else {
-        cdl_run_node(samples, stages, node, ctx, team, samples_of(node, ctx));
-    }
-    cdl_barrier_wait(team, ctx->thread);
-}
-
-void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
-                          struct cdl_team *team) {
-    run(node->op->forward_pieces, node->op->forward, node->op->forward_stages, false, node, ctx,
-        team);
-}
-
-/* Is the update to go ahead? The same answer for all threads: they come from a barrier, and no poll
- * has happened since. */
-static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx,
-                    const struct cdl_sink *to) {
-    if (program->keeps_grads)
-        return !cdl_stopped(ctx); /* no weight changes before all gradients are complete */
-    if (!ctx->watch) return true;
-    if (cdl_watch_stopped(&program->watch)) return false;
-    if (!to->leaves) ctx->watch = NULL;
-    return true;
-}
-
-void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_node *node,
-                           struct cdl_context *ctx, struct cdl_team *team,
-                           const struct cdl_sink *to) {
-    const struct cdl_op *op = node->op;
-    if (node->goes_back) {
-        if (op->take_gradient && !node->shared && cdl_takes_gradient(node))
-            run(NULL, op->take_gradient, 1, true, node, ctx, team);
-        run(op->backward_pieces, op->backward, op->backward_stages, true, node, ctx, team);
-    }
-    if (!node->learns || node->loop) return;
-    const bool goes = goes_on(program, ctx, to), deals = cdl_deals_micro(program, ctx);
-    if (goes && deals) cdl_fill_slots(node, ctx);
-    if (deals) cdl_barrier_wait(team, ctx->thread);
-    if (goes) (deals ? cdl_learn_filled : cdl_learn_node)(node, ctx, to);
-    cdl_barrier_wait(team, ctx->thread);
 }
 
 size_t cdl_worth_samples(const struct cdl_program *program) {
@@ -97,4 +47,12 @@ bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted)
     const double threads = program->training ? program->threads : 1.0;
     return cdl_program_work(program) * (double)program->rows >=
            NODE_WORK * threads * program->n_nodes;
+}
+
+void cdl_link_lockstep(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes && program->lockstep; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        node->waits_forward = !node->loop;
+        node->waits_backward = !node->loop && node->goes_back;
+    }
 }

@@ -15,11 +15,10 @@ bool cdl_takes_any_samples(const struct cdl_node *node);
 /* Least samples whose nodes, on average, are worth lockstep for all threads. */
 size_t cdl_worth_samples(const struct cdl_program *program);
 
-/* A thread's part of a node's pass, with the barrier behind it. */
-void cdl_forward_lockstep(const struct cdl_node *node, struct cdl_context *ctx,
-                          struct cdl_team *team);
-void cdl_backward_lockstep(const struct cdl_program *program, const struct cdl_node *node,
-                           struct cdl_context *ctx, struct cdl_team *team,
-                           const struct cdl_sink *to);
+/* A thread's samples of a node. */
+struct cdl_share cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx);
+
+/* A barrier stands behind each node that has work. */
+void cdl_link_lockstep(struct cdl_program *program);
 
 #endif

@@ -80,22 +80,14 @@ static void convert(const struct cdl_node *node, const struct cdl_kernels *kerne
     }
 }
 
-void cdl_pass_narrow(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
-                     size_t first, size_t last) {
-    const bool back = phase == node->op->backward;
-    const enum cdl_touches touches =
-        node->op->touches ? node->op->touches(node, ctx, back) : CDL_READS | CDL_WRITES;
-    if (!touches) {
-        phase(node, ctx, first, last);
-        return;
-    }
+void cdl_run_narrow(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
+                    const struct cdl_context *ctx, size_t first, size_t last) {
     struct twin twin;
     for (size_t end; first < last; first = end) {
         end = cdl_min(last, first / CDL_ROW_BLOCK * CDL_ROW_BLOCK + CDL_ROW_BLOCK);
         look_at(node, ctx->scratch, first, &twin);
         convert(node, ctx->kernels, &twin, back, true, first, end - first);
-        phase(&twin.node, ctx, first, end);
-        if (touches & CDL_WRITES)
-            convert(node, ctx->kernels, &twin, back, false, first, end - first);
+        phase->run(&twin.node, ctx, first, end);
+        if (!phase->sums) convert(node, ctx->kernels, &twin, back, false, first, end - first);
     }
 }

@@ -81,7 +81,7 @@ static void find_lives(const struct cdl_program *program, struct life *lives) {
         for (int o = 0; o < node->n_out; o++) {
             struct life *life = life_of(lives, program, node->out[o]);
             life->birth = begin_of(program, i);
-            life->fixed |= node->once || (node->op->derive && !node->op->forward);
+            life->fixed |= node->once || (node->op->derive && !node->op->forward->run);
             if (last > life->death) life->death = last;
         }
         for (int k = 0; k < node->n_in; k++) {

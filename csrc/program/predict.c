@@ -27,22 +27,9 @@ static void run_once(const struct cdl_program *program, struct cdl_context *ctx,
     if (!program->n_once) return;
     for (int i = 0; i < program->n_nodes && thread == 0; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->once) cdl_run_shared(node->op->forward, node->op->forward_stages, node, ctx);
+        if (node->once) cdl_run(program, node, false, ctx, NULL, (struct cdl_share){0, 1});
     }
     cdl_barrier_wait(team, thread);
-}
-
-/* Runs a node on a block of rows. Stages are for ops that see the whole batch: this block. */
-static void run_node(const struct cdl_node *node, struct cdl_context *ctx, size_t first,
-                     size_t last) {
-    if (node->once || node->loop) return;
-    if (node->shared) {
-        cdl_run_shared(node->op->forward, node->op->forward_stages, node, ctx);
-        return;
-    }
-    const int stages = node->op->mixes && node->op->stages_always ? node->op->forward_stages : 1;
-    for (ctx->stage = 0; ctx->stage == 0 || ctx->stage < stages; ctx->stage++)
-        cdl_run_pieces(node->op->forward, node, ctx, first, last);
 }
 
 /* Can the kernels read an array's rows in place? Rows that are a multiple of 2 KB apart are copied
@@ -107,7 +94,9 @@ static void predict_block(const struct prediction *job, struct cdl_context *ctx,
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (i == 0 && job->in_place) node = &direct->node;
-        if (!node->once) cdl_forward_lockstep(node, ctx, team);
+        if (node->once) continue;
+        cdl_run(program, node, false, ctx, team, mine);
+        if (node->waits_forward) cdl_barrier_wait(team, ctx->thread);
     }
     for (int i = 0; i < program->n_outputs; i++) {
         const struct cdl_tensor *value = program->outputs[i];
@@ -168,17 +157,20 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     for (size_t at = mine.first; at < end; at += block) {
         if (is_settled(program, job->draws.first + at)) break;
         const size_t rows = end - at < most ? end - at : most;
+        const struct cdl_share block_rows = {base, base + rows};
         ctx.rows = ctx.batch = ctx.joined = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
         /* Maps row base + r of the buffer to row at + r of the array. */
         if (job->in_place) {
             shift_to(job, &direct, (ptrdiff_t)at - (ptrdiff_t)base);
-            run_node(&direct.node, &ctx, base, base + rows);
+            cdl_run(program, &direct.node, false, &ctx, NULL, block_rows);
         }
         for (int i = job->in_place; i < program->n_inputs; i++)
             cdl_feed_pieces(program, &ctx, i, &whole, at - base, base, base + rows);
-        for (int i = job->in_place; i < program->n_nodes; i++)
-            run_node(&program->nodes[i], &ctx, base, base + rows);
+        for (int i = job->in_place; i < program->n_nodes; i++) {
+            const struct cdl_node *node = &program->nodes[i];
+            if (!node->once) cdl_run(program, node, false, &ctx, NULL, block_rows);
+        }
         for (int i = 0; i < program->n_outputs; i++) {
             const struct cdl_tensor *value = program->outputs[i];
             if (value->shared && thread > 0) continue; /* the first has copied it */

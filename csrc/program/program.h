@@ -122,8 +122,8 @@ void cdl_destroy_derived(struct cdl_program *program);
  * takes a thread; the pass over samples [first, last). */
 bool cdl_is_narrow(const struct cdl_node *node);
 size_t cdl_narrow_floats(const struct cdl_node *node);
-void cdl_pass_narrow(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
-                     size_t first, size_t last);
+void cdl_run_narrow(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
+                    const struct cdl_context *ctx, size_t first, size_t last);
 
 /* kept.c: floats to save for a parameter whose update takes long, with all that it changes; else 0.
  */

@@ -134,29 +134,53 @@ static struct cdl_context alone(const struct cdl_context *ctx) {
     return one;
 }
 
-void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
-                    const struct cdl_context *ctx) {
-    struct cdl_context one = alone(ctx);
-    const bool all = ctx->training || node->op->stages_always;
-    if (!phase) return;
-    cdl_guard_scratch(ctx, node, 0);
-    for (one.stage = 0; one.stage == 0 || (all && one.stage < stages); one.stage++)
-        phase(node, &one, 0, 1);
-}
-
-void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
-                    size_t first, size_t last) {
-    if (!phase) return;
+/* A thread's part of a phase: piece by piece, until the watch stops it. */
+static inline void run_phase(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
+                             const struct cdl_context *ctx, struct cdl_share rows) {
+    const bool samples = phase->over == CDL_SAMPLES;
+    if (samples ? rows.first >= rows.last : phase->over == CDL_ONCE && ctx->thread > 0) return;
+    const size_t piece = samples ? node->piece : SIZE_MAX;
     do {
-        const size_t end = last - first < node->piece ? last : first + node->piece;
+        const size_t end = rows.last - rows.first < piece ? rows.last : rows.first + piece;
         if (cdl_stopped(ctx)) return;
         cdl_guard_scratch(ctx, node, 0);
-        if (node->narrow)
-            cdl_pass_narrow(phase, node, ctx, first, end);
+        if (samples && node->narrow)
+            cdl_run_narrow(phase, back, node, ctx, rows.first, end);
         else
-            phase(node, ctx, first, end);
-        first = end;
-    } while (first < last);
+            phase->run(node, ctx, rows.first, end);
+        rows.first = end;
+    } while (rows.first < rows.last);
+}
+
+static inline void run_phases(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
+                              const struct cdl_context *ctx, struct cdl_team *team,
+                              struct cdl_share rows) {
+    for (bool begun = false; phase->run; phase++) {
+        if (phase->trains && !ctx->training) continue;
+        if (begun && team) cdl_barrier_wait(team, ctx->thread);
+        begun = true;
+        run_phase(phase, back, node, ctx, rows);
+    }
+}
+
+/* In lockstep: by pieces, if the op has them, else by samples of the thread's own for each node. */
+static void run_in_lockstep(const struct cdl_node *node, bool back, const struct cdl_context *ctx,
+                            struct cdl_team *team) {
+    const struct cdl_op *op = node->op;
+    cdl_pass_fn *pieces = back ? op->backward_pieces : op->forward_pieces;
+    const struct cdl_share rows = cdl_samples_of(node, ctx);
+    if (!pieces) {
+        run_phases(back ? op->backward : op->forward, back, node, ctx, team, rows);
+        return;
+    }
+    if (back && op->take_gradient && cdl_takes_gradient(node)) {
+        run_phase(&(struct cdl_phase){.run = op->take_gradient}, back, node, ctx, rows);
+        cdl_barrier_wait(team, ctx->thread);
+    }
+    const size_t n = op->pieces(node, ctx->rows, back);
+    const struct cdl_share mine = cdl_share_by(1, n, ctx->thread, ctx->threads);
+    cdl_guard_scratch(ctx, node, 0);
+    if (mine.first < mine.last && !cdl_stopped(ctx)) pieces(node, ctx, mine.first, mine.last);
 }
 
 #ifndef NDEBUG
@@ -181,25 +205,20 @@ static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_share r
 }
 #endif
 
-static inline void run(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
-                       struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+void cdl_run(const struct cdl_program *program, const struct cdl_node *node, bool back,
+             const struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+    const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
     if (node->loop) return;
     if (node->shared) {
-        if (ctx->thread == 0 && !cdl_stopped(ctx)) cdl_run_shared(phase, stages, node, ctx);
-        return;
+        const struct cdl_context one = alone(ctx);
+        const struct cdl_share sample = {0, 1};
+        if (ctx->thread == 0) run_phases(phases, back, node, &one, NULL, sample);
+    } else if (team && program->lockstep) {
+        run_in_lockstep(node, back, ctx, team);
+    } else {
+        run_phases(phases, back, node, ctx, team, rows);
+        assert(!back || pads_are_zero(node, rows));
     }
-    const bool all = ctx->training || node->op->stages_always;
-    const int last = all && stages > 1 ? stages : 1;
-    for (ctx->stage = 0; ctx->stage < last; ctx->stage++) {
-        if (ctx->stage > 0) cdl_barrier_wait(team, ctx->thread);
-        if (rows.first < rows.last || node->op->mixes || (node->op->joins && ctx->thread == 0))
-            cdl_run_pieces(phase, node, ctx, rows.first, rows.last);
-    }
-}
-
-void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
-                  struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
-    run(phase, stages, node, ctx, team, rows);
 }
 
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
@@ -219,15 +238,10 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
     assert(fits(program, ctx, rows));
     for (int i = 0; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, pass, ctx->start, rows.first, rows.last);
-    if (program->lockstep) {
-        cdl_barrier_wait(team, ctx->thread);
-        for (int i = 0; i < program->n_nodes; i++)
-            cdl_forward_lockstep(&program->nodes[i], ctx, team);
-        return;
-    }
+    if (program->lockstep) cdl_barrier_wait(team, ctx->thread);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        run(node->op->forward, node->op->forward_stages, node, ctx, team, rows);
+        cdl_run(program, node, false, ctx, team, rows);
         if (node->waits_forward) cdl_barrier_wait(team, ctx->thread);
     }
 }
@@ -253,25 +267,30 @@ void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
     } while (end < all);
 }
 
+/* Is the update of a node to go ahead? The same answer for all threads: they come from a barrier,
+ * and no poll has happened since. */
+static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx,
+                    const struct cdl_sink *to) {
+    if (program->keeps_grads)
+        return !cdl_stopped(ctx); /* no weight changes before all gradients are complete */
+    if (!ctx->watch) return true;
+    if (cdl_watch_stopped(&program->watch)) return false;
+    if (!to->leaves) ctx->watch = NULL; /* from here on the step is finished */
+    return true;
+}
+
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_share rows, const struct cdl_sink *to) {
-    if (program->lockstep) {
-        for (int i = program->n_nodes - 1; i >= 0; i--)
-            cdl_backward_lockstep(program, &program->nodes[i], ctx, team, to);
-        return;
-    }
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->goes_back) {
-            run(node->op->backward, node->op->backward_stages, node, ctx, team, rows);
-            assert(node->shared || node->loop || pads_are_zero(node, rows));
-        }
+        if (node->goes_back) cdl_run(program, node, true, ctx, team, rows);
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns || node->loop) continue;
-        if (cdl_stopped(ctx)) return;
-        if (!program->keeps_grads && !to->leaves)
-            ctx->watch = NULL; /* from here on the step is finished */
-        cdl_learn_node(node, ctx, to);
+        const bool goes = goes_on(program, ctx, to), deals = cdl_deals_micro(program, ctx);
+        if (goes && deals) cdl_fill_slots(node, ctx);
+        if (deals) cdl_barrier_wait(team, ctx->thread);
+        if (goes) (deals ? cdl_learn_filled : cdl_learn_node)(node, ctx, to);
+        if (program->lockstep) cdl_barrier_wait(team, ctx->thread);
     }
 }
 
@@ -312,10 +331,8 @@ static void run_after(const struct cdl_program *program) {
     const struct cdl_pass pass = {.rows = 1, .batch = 1};
     struct cdl_context ctx = cdl_context_of(after, &pass, false, 0, 1);
     ctx.watch = NULL;
-    for (int i = 0; i < after->n_nodes; i++) {
-        const struct cdl_node *node = &after->nodes[i];
-        cdl_run_shared(node->op->forward, node->op->forward_stages, node, &ctx);
-    }
+    for (int i = 0; i < after->n_nodes; i++)
+        cdl_run(after, &after->nodes[i], false, &ctx, NULL, (struct cdl_share){0, 1});
     settle_nodes(after, &ctx);
 }
 

@@ -87,14 +87,11 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_share rows, const struct cdl_sink *to);
 
-/* Runs all stages of a shared node on one thread. */
-void cdl_run_shared(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
-                    const struct cdl_context *ctx);
-
-/* Runs a node on a thread's samples, stage by stage. A thread without samples still waits at the
- * barriers, and takes its part of the joint work of an op that mixes. */
-void cdl_run_node(cdl_pass_fn *phase, int stages, const struct cdl_node *node,
-                  struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
+/* Runs a node's pass forward or back, phase by phase: on a thread's samples; in lockstep on those
+ * that are the thread's share of this node; a shared node on the first thread. A thread without
+ * samples waits at the barriers all the same. Without a team (NULL) a thread is by itself. */
+void cdl_run(const struct cdl_program *program, const struct cdl_node *node, bool back,
+             const struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
 
 /* Slots for gradients, in lockstep with a micro-batch for each thread: each thread puts the
  * gradients of its own micro-batches into slots; after a barrier it updates its share of the
@@ -108,10 +105,6 @@ void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx
 /* Gradients of a thread's share of the node's parameters, over all samples in memory. */
 void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
                     const struct cdl_sink *to);
-
-/* Runs a node on samples [first, last), piece by piece, until the watch stops it. */
-void cdl_run_pieces(cdl_pass_fn *phase, const struct cdl_node *node, const struct cdl_context *ctx,
-                    size_t first, size_t last);
 
 /* One thread saves the parameters that forward() changes in training, and restores them if the
  * batch is void (pieces.c). */
