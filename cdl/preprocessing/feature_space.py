@@ -335,7 +335,7 @@ class FeatureSpace:
             columns = self._columns(batch, "dataset" if whole else "a batch of dataset")
             if columns is None:
                 raise ValueError("`adapt()` can only be called on batches that are dicts or frames")
-            yield {name: each.reshape(len(each), -1) for name, each in columns.items()}
+            yield {k: c.reshape(len(c) if c.ndim else 1, -1) for k, c in columns.items()}
 
     def _columns(self, data: Any, call: str) -> dict[str, Any] | None:
         """Columns of a dict or frame as arrays; None for anything else."""

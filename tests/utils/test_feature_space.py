@@ -183,3 +183,21 @@ def test_space_that_adapts_again_forgets_what_it_has_learned():
     space.adapt({"a": np.array([1.0, 3.0])})
     space.adapt({"a": np.array([10.0, 30.0])})
     np.testing.assert_allclose(np.ravel(space({"a": np.array([10.0, 30.0])})), [-1, 1])
+
+
+def test_adapts_to_single_samples_as_to_the_whole():
+    columns = {
+        "a": np.float32([0.5, 1.5, 4.0, 2.0]),
+        "b": np.array([3, 1, 3, 2]),
+        "c": np.array(["x", "y", "x", "z"]),
+    }
+    kinds = {"a": "float_normalized", "b": "integer_categorical", "c": "string_categorical"}
+    whole, single, pairs = (FeatureSpace(features=kinds, output_mode="concat") for _ in range(3))
+    whole.adapt(columns)
+    samples = [{name: column[i] for name, column in columns.items()} for i in range(4)]
+    single.adapt(samples)
+    pairs.adapt([(sample, 1) for sample in samples])
+    expected = np.asarray(whole(columns))
+    np.testing.assert_allclose(np.asarray(single(columns)), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(pairs(columns)), expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(single(samples[2])), expected[2], rtol=1e-5)
