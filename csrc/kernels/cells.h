@@ -134,6 +134,41 @@ static void lstm_state_backward(size_t rows, const float *restrict z, const floa
     }
 }
 
+/* Of a GRU whose gates are sigmoids and whose activation is tanh, a step in one pass: from the
+ * gates' arguments, h U of n by itself, to the gates and h. */
+static void gru_cell(size_t rows, float *restrict z, const float *restrict before,
+                     float *restrict h, size_t ldh) {
+    float gate = MOST_GATE, top = MOST_TANH;
+    HIDDEN(gate);
+    HIDDEN(top);
+    for (size_t r = 0; r < rows; r++, z += CDL_PANEL, before += ldh, h += ldh) {
+        EACH_UNIT {
+            const float update = gate_sum_f(z[GATE + j], gate);
+            const float reset = gate_sum_f(z[2 * GATE + j], gate), one = 1.0f / (update * reset);
+            const float keep = one * reset, part = one * update;
+            const float n = cell_tanh_f(fma_f(part, z[3 * GATE + j], z[j]), top);
+            z[j] = n, z[GATE + j] = keep, z[2 * GATE + j] = part;
+            h[j] = fma_f(keep, before[j] - n, n);
+        }
+    }
+}
+
+/* z becomes the gradient by the gates' arguments, and dh that by the h before without products. */
+static void gru_cell_backward(size_t rows, float *restrict z, const float *restrict before,
+                              size_t ldh, float *restrict dh, size_t ldd) {
+    for (size_t i = 0; i < rows; i++, z += CDL_PANEL, before += ldh, dh += ldd) {
+        EACH_UNIT {
+            const float n = z[j], keep = z[GATE + j], r = z[2 * GATE + j], u = z[3 * GATE + j];
+            const float d = dh[j], part = d * keep, dn = (d - part) * fma_f(-n, n, 1.0f);
+            z[j] = dn;
+            z[GATE + j] = d * (before[j] - n) * (keep * (1.0f - keep));
+            z[2 * GATE + j] = dn * u * (r * (1.0f - r));
+            z[3 * GATE + j] = dn * r;
+            dh[j] = part;
+        }
+    }
+}
+
 /* n += r (h U) */
 static void gru_candidate(size_t rows, float *z) {
     for (size_t r = 0; r < rows; r++, z += CDL_PANEL)

@@ -1,10 +1,10 @@
-/* gates.h - the weights of a recurrent cell in the order in which its steps read them.
+/* gates.h - recurrent cells, a row each, and their weights in the order in which steps read them.
  *
  * Users see the gates one behind the other, each as wide as the units. Here CDL_LINE units have
- * theirs side by side, in a panel: i f o g of an LSTM, n z r and h U of a GRU, whose reset gate
- * multiplies h U alone; a simple cell has no gates, and a panel is CDL_PANEL of its units. The
- * kernel's rows, which meet the inputs, stand above those of the recurrent kernel, so that [x h]
- * times this is what the gates are taken of. Units are padded to whole lines.
+ * theirs side by side, in a panel whose lanes the cell's row names; a cell without gates has one
+ * lane, as wide as the panel. The kernel's rows, which meet the inputs, stand above those of the
+ * recurrent kernel, so that [x h] times this is what the gates are taken of. Units are padded to
+ * whole lines.
  */
 #ifndef CDL_OPS_GATES_H
 #define CDL_OPS_GATES_H
@@ -12,56 +12,74 @@
 #include "learn/learn.h"
 #include "ops/op.h"
 
-/* The last: a GRU whose reset gate multiplies h, and U then that; nothing stays in its h U. */
-enum cdl_cell { CDL_CELL_SIMPLE, CDL_CELL_LSTM, CDL_CELL_GRU, CDL_CELL_RESET_FIRST, CDL_N_CELLS };
+enum { CDL_LANES = CDL_PANEL / CDL_LINE }; /* most lanes of a panel */
 
-enum { CDL_LANES = CDL_PANEL / CDL_LINE }; /* of a panel, a gate each */
-
-struct cdl_gates {
-    enum cdl_cell cell;
-    size_t inputs, units, lines; /* lines: units and pads */
-    size_t rows, columns;        /* of both kernels as one matrix in this order */
-};
-
-struct cdl_gates cdl_gates_of(enum cdl_cell cell, size_t inputs, size_t units);
-
-/* Gates as users see them: a kernel has as many columns for each unit; numbers of the bias. */
-static inline size_t cdl_n_gates(enum cdl_cell cell) {
-    return cell == CDL_CELL_SIMPLE ? 1 : cell == CDL_CELL_LSTM ? 4 : 3;
-}
-static inline size_t cdl_bias_size(enum cdl_cell cell, size_t units) {
-    return cdl_n_gates(cell) * units * (cell == CDL_CELL_GRU ? 2 : 1);
-}
-
-/* Which of them a lane of a panel belongs to. */
-static inline size_t cdl_gate_of(enum cdl_cell cell, size_t lane) {
-    static const size_t lstm[CDL_LANES] = {0, 1, 3, 2}, gru[CDL_LANES] = {2, 0, 1, 2};
-    return cell == CDL_CELL_SIMPLE ? 0 : cell == CDL_CELL_LSTM ? lstm[lane] : gru[lane];
-}
-
-/* Lanes of a panel that meet x, or h. The inputs' rows of a GRU have no weights in the last, and
- * those of h none in the first; where the reset gate multiplies h, the last meets r h alone. */
 struct cdl_lanes {
     size_t first, n;
 };
-static inline struct cdl_lanes cdl_lanes_of(enum cdl_cell cell, bool recurrent) {
-    const bool some = cell == CDL_CELL_GRU || cell == CDL_CELL_RESET_FIRST;
-    const bool first = cell == CDL_CELL_RESET_FIRST && recurrent;
-    return (struct cdl_lanes){some && recurrent, first ? CDL_LANES - 2 : CDL_LANES - some};
+
+/* A step of `m` samples for the units of a panel: rows of z are `width` apart, those of gradients
+ * `ldd`. Backward, z are the gates and become the gradient by their arguments, and dh becomes that
+ * by the h before without products. */
+struct cdl_cell_step {
+    const struct cdl_kernels *kernels;
+    int activation, gate;
+    size_t m, width;
+    float *z, *h, *c; /* h and c behind the step */
+    const float *h_before;
+    float *c_before; /* of a cell that resets first: r h */
+    size_t ldh, ldc;
+    float *dh, *dc; /* dc: rows ldc apart; of r h: ldd */
+    size_t ldd;
+    float *room; /* m panels and two lines */
+};
+typedef void cdl_cell_fn(const struct cdl_cell_step *step);
+
+/* Row of a cell. The gates' products with x are in lanes of_x of a panel and those with h in lanes
+ * of_h, and the bias has numbers for the former, then (biases: 2) the latter. A cell that `resets`
+ * has two products: r h, which reset() makes, meets the weights of the last lane, and the product
+ * is added to the first. */
+struct cdl_cell {
+    size_t gates, biases, states, lanes;
+    size_t gate[CDL_LANES]; /* gate of each lane, in the user's order */
+    struct cdl_lanes of_x, of_h;
+    bool keeps_h; /* h before the step is a part of h */
+    bool uses_c;  /* c, or r h, has memory */
+    cdl_cell_fn *forward, *back, *reset, *reset_back;
+};
+enum { CDL_N_CELLS = 4 };
+extern const struct cdl_cell cdl_cells[CDL_N_CELLS]; /* in the order of the op's number */
+
+struct cdl_gates {
+    const struct cdl_cell *cell;
+    size_t inputs, units, lines; /* lines: units and pads */
+    size_t rows, columns;        /* of both kernels as one matrix in this order */
+    size_t panels;
+};
+
+struct cdl_gates cdl_gates_of(const struct cdl_cell *cell, size_t inputs, size_t units);
+
+/* Lanes that [x h] itself meets, of its rows of h. */
+static inline struct cdl_lanes cdl_lanes_of_h(const struct cdl_cell *cell) {
+    return (struct cdl_lanes){cell->of_h.first, cell->of_h.n - (cell->reset != NULL)};
+}
+static inline size_t cdl_gate_width(const struct cdl_gates *gates, size_t panel) {
+    return cdl_panel_width(gates->columns, panel * CDL_PANEL);
 }
 
-/* Both kernels in panels of gates->rows rows; the bias (may be NULL), of a GRU once for x W and
- * once for h U. */
-void cdl_pack_gates(const struct cdl_gates *gates, const struct cdl_param *kernel,
+/* A panel of both kernels, gates->rows rows, in `packed`, which has all of them; and its bias (may
+ * be NULL). */
+void cdl_pack_gates(const struct cdl_gates *gates, size_t panel, const struct cdl_param *kernel,
                     const struct cdl_param *recurrent, float *packed);
-void cdl_pack_bias(const struct cdl_gates *gates, const struct cdl_param *bias, float *packed);
+void cdl_pack_bias(const struct cdl_gates *gates, size_t panel, const struct cdl_param *bias,
+                   float *packed);
 
-/* Their transpose: gates->columns rows, in panels of columns: first the units', pads included, then
- * those of the inputs if they are wanted. */
+/* Rows of the transpose that a panel of packed kernels makes. It has gates->columns rows, in panels
+ * of columns: first the units', pads included, then those of the inputs if they are wanted. */
 static inline size_t cdl_turned_columns(const struct cdl_gates *gates, bool inputs) {
     return gates->lines + (inputs ? cdl_round_up(gates->inputs, CDL_LINE) : 0);
 }
-void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *kernels,
+void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *kernels, size_t panel,
                     const float *packed, bool inputs, float *turned);
 
 /* A block of a kernel's gradient, or of the bias, out of what is laid out as `packed`, which has

@@ -207,6 +207,10 @@ struct cdl_op {
      * by one thread before the first run, and again before a batch with changed weights, in runs in
      * which follows() says so (NULL: in none); see program/derived.c. */
     void (*derive)(const struct cdl_node *node, const struct cdl_kernels *kernels);
+    /* Parts of derive(), each made by one thread. */
+    size_t (*derived_parts)(const struct cdl_node *node);
+    void (*derive_part)(const struct cdl_node *node, const struct cdl_kernels *kernels,
+                        size_t part);
     bool (*follows)(const struct cdl_node *node, bool training);
     /* Folding of a normalization behind a product into its weights (cdl_fold_params). */
     enum cdl_folds folds;

@@ -5,11 +5,8 @@
  * gates at a time, and while that is in the L1 cache its activations and the new state. Samples see
  * nothing of each other: a thread takes a group of its own through all steps. A step that the mask
  * leaves out keeps the state. z of a step are the gates, and backward their gradient in its place;
- * then the weights' gradient is one product over all steps of all samples (update).
+ * the weights' gradient is a product of both over all steps of all samples (recurrent_update.c).
  */
-#if !defined(__clang__) /* as in gates.c */
-#pragma GCC optimize("Os")
-#endif
 #include "ops/recurrent.h"
 
 #include <string.h>
@@ -20,8 +17,8 @@ enum { KERNEL, RECURRENT_KERNEL, BIAS };         /* params */
 /* given: which inputs stand behind x, in this order. */
 enum { HAS_MASK = 1, HAS_STATES = 2, HAS_X_DROP = 4, HAS_H_DROP = 8, HAS_ALL = 15 };
 
-static enum cdl_cell cell_of(const struct cdl_node *node) {
-    return (enum cdl_cell)node->numbers[CELL];
+static const struct cdl_cell *cell_of(const struct cdl_node *node) {
+    return &cdl_cells[node->numbers[CELL]];
 }
 
 static struct cdl_gates gates_of(const struct cdl_node *node) {
@@ -34,7 +31,7 @@ static int place_of(const struct cdl_node *node, int64_t what) {
     if (!(given & what)) return 0;
     int place = 1;
     if (before & HAS_MASK) place++;
-    if (before & HAS_STATES) place += cell_of(node) == CDL_CELL_LSTM ? 2 : 1;
+    if (before & HAS_STATES) place += (int)cell_of(node)->states;
     if (before & HAS_X_DROP) place++;
     return place;
 }
@@ -47,8 +44,8 @@ static bool is_row_of(const struct cdl_tensor *value, size_t n) {
 static const char *check_given(const struct cdl_node *node, const struct cdl_gates *gates) {
     const int mask = place_of(node, HAS_MASK), state = place_of(node, HAS_STATES);
     const int x_drop = place_of(node, HAS_X_DROP), h_drop = place_of(node, HAS_H_DROP);
-    const int states = !state ? 0 : gates->cell == CDL_CELL_LSTM ? 2 : 1;
-    const size_t n = cdl_n_gates(gates->cell);
+    const int states = state ? (int)gates->cell->states : 0;
+    const size_t n = gates->cell->gates;
     CDL_EXPECT(node->n_in == 1 + (mask > 0) + states + (x_drop > 0) + (h_drop > 0),
                "inputs: expected those that are given");
     CDL_EXPECT(!mask || is_row_of(node->in[mask], node->in[0]->lines),
@@ -75,16 +72,16 @@ static const char *check(const struct cdl_node *node) {
                "given: expected 1 for a mask, 2 for states, 4, 8 for what drops, or their sum");
     CDL_EXPECT(!cdl_is_int(x) && !x->shared, "x: expected floats of each sample");
     CDL_EXPECT(w && w->matrix && u && u->matrix, "kernels: expected matrices");
-    const enum cdl_cell cell = cell_of(node);
-    const size_t units = u->rows, width = cdl_n_gates(cell) * units;
+    const struct cdl_cell *cell = cell_of(node);
+    const size_t units = u->rows, width = cell->gates * units;
     CDL_EXPECT(w->rows == x->width, "kernel: expected a row for each column of x");
     CDL_EXPECT(w->cols == width && u->cols == width,
                "kernels: expected a column for each gate of each unit");
-    CDL_CHECK(cdl_check_row(b, cdl_bias_size(cell, units),
+    CDL_CHECK(cdl_check_row(b, cell->biases * width,
                             "bias: expected a number for each gate of each unit, two of a GRU"));
     CDL_EXPECT(y->width == units && (y->lines == 1 || y->lines == x->lines),
                "output: expected the units, of each step or of the last");
-    CDL_EXPECT(node->n_out == 1 || cell == CDL_CELL_LSTM, "c: expected an LSTM");
+    CDL_EXPECT(node->n_out == 1 || cell->states == 2, "c: expected an LSTM");
     if (node->n_out == 2)
         CDL_EXPECT(node->out[1]->lines == 1 && node->out[1]->width == units,
                    "c: expected a number for each unit");
@@ -100,7 +97,7 @@ static double flops(const struct cdl_node *node) {
 /* Whether it is x, h or c. */
 static bool gives(const struct cdl_node *node, int k) {
     const int state = place_of(node, HAS_STATES);
-    const int states = !state ? 0 : cell_of(node) == CDL_CELL_LSTM ? 2 : 1;
+    const int states = state ? (int)cell_of(node)->states : 0;
     return k == 0 || (k >= state && k < state + states);
 }
 
@@ -109,36 +106,7 @@ static bool gives(const struct cdl_node *node, int k) {
 
 static bool is_low(const struct cdl_node *node) {
     const bool drops = (node->numbers[GIVEN] & (HAS_X_DROP | HAS_H_DROP)) != 0;
-    return node->low && !drops && cell_of(node) != CDL_CELL_RESET_FIRST;
-}
-
-/* Both kernels, the bias and, of bfloat16, the kernels once more. */
-static size_t weight_floats(const struct cdl_node *node) {
-    const struct cdl_gates gates = gates_of(node);
-    return (gates.rows + 1) * gates.columns +
-           (is_low(node) ? cdl_low_floats(gates.rows, gates.columns) : 0);
-}
-
-void cdl_pack_low(const struct cdl_kernels *kernels, size_t rows, size_t columns, const float *w,
-                  float *to) {
-    const size_t full = (rows + 1) / 2, half = cdl_bf16_padded(rows) / 2;
-    for (size_t column = 0; column < columns; column += CDL_BF16_LINE) {
-        const size_t panel = column / CDL_PANEL * CDL_PANEL;
-        uint32_t *pairs = (uint32_t *)(void *)(to + column * half);
-        kernels->bf16_pack(rows, cdl_min(columns - column, CDL_BF16_LINE),
-                           w + panel * rows + column - panel, cdl_panel_width(columns, panel),
-                           pairs, CDL_BF16_LINE);
-        memset(pairs + full * CDL_BF16_LINE, 0, (half - full) * CDL_BF16_LINE * sizeof *pairs);
-    }
-}
-
-/* Floats of xh, c and z; the return value: of all three. */
-static size_t sizes_of(const struct cdl_steps *s, size_t steps, size_t sizes[3]) {
-    sizes[0] = (steps + 1) * s->rows * s->ld;
-    const bool uses_c = s->gates.cell == CDL_CELL_LSTM || s->gates.cell == CDL_CELL_RESET_FIRST;
-    sizes[1] = uses_c ? (steps + 1) * s->rows * s->gates.lines : 0;
-    sizes[2] = steps * s->rows * s->panels * CDL_PANEL;
-    return sizes[0] + sizes[1] + sizes[2];
+    return node->low && !drops && !cell_of(node)->reset;
 }
 
 static const struct cdl_tensor *given(const struct cdl_node *node, int64_t what) {
@@ -146,12 +114,41 @@ static const struct cdl_tensor *given(const struct cdl_node *node, int64_t what)
     return place ? node->in[place] : NULL;
 }
 
+/* Floats of xh, c and z. */
+struct sizes {
+    size_t xh, c, z;
+};
+static struct sizes sizes_of(const struct cdl_steps *s, size_t blocks) {
+    const size_t lines = blocks * s->rows, states = lines * (s->kept + 1);
+    return (struct sizes){states * s->ld, s->gates.cell->uses_c ? states * s->gates.lines : 0,
+                          lines * s->kept * s->gates.panels * CDL_PANEL};
+}
+static size_t total(struct sizes sizes) { return sizes.xh + sizes.c + sizes.z; }
+
+/* A matrix of so many rows in panels, as products of bfloat16 read it. */
+static size_t low_floats(size_t rows, size_t columns) {
+    return cdl_bf16_padded(rows) / 2 * cdl_bf16_padded(columns);
+}
+
+static struct cdl_layout layout_of(const struct cdl_steps *s, size_t rows) {
+    const struct cdl_gates *gates = &s->gates;
+    struct cdl_layout at = {.bias = gates->rows * gates->columns};
+    at.low = at.bias + gates->columns;
+    at.turned = at.low + (s->low ? low_floats(gates->rows, gates->columns) : 0);
+    if (s->keeps) at.turned_columns = cdl_turned_columns(gates, s->node->needs[0]);
+    at.turned_low = at.turned + gates->columns * at.turned_columns;
+    const bool both = s->low && s->keeps;
+    at.kept = at.turned_low + (both ? low_floats(gates->columns, at.turned_columns) : 0);
+    at.slots = at.kept + (s->keeps ? total(sizes_of(s, cdl_row_blocks(rows))) : 0);
+    if (s->node->learns) at.slot = cdl_slot_floats(s, total(sizes_of(s, 1)));
+    at.all = at.slots + cdl_row_blocks(rows) * at.slot;
+    return at;
+}
+
 /* Without the addresses. */
 static struct cdl_steps shape_of(const struct cdl_node *node, size_t rows) {
     struct cdl_steps s = {.node = node,
                           .gates = gates_of(node),
-                          .activation = (int)node->numbers[ACTIVATION],
-                          .gate = (int)node->numbers[GATE],
                           .reverse = node->numbers[REVERSE] != 0,
                           .keeps = node->goes_back,
                           .low = is_low(node),
@@ -160,267 +157,299 @@ static struct cdl_steps shape_of(const struct cdl_node *node, size_t rows) {
                           .h_drop = given(node, HAS_H_DROP),
                           .state = place_of(node, HAS_STATES),
                           .steps = node->in[0]->lines};
-    s.apart = cdl_drops(&s) || s.gates.cell == CDL_CELL_RESET_FIRST;
-    s.rows = s.keeps ? rows : CDL_STEP_SAMPLES;
-    s.panels = (s.gates.columns + CDL_PANEL - 1) / CDL_PANEL;
+    s.apart = cdl_drops(&s) || s.gates.cell->reset;
+    s.rows = s.keeps ? cdl_min(rows, CDL_ROW_BLOCK) : CDL_STEP_SAMPLES;
+    s.kept = s.keeps ? s.steps : 1;
     s.ld = cdl_stride(s.gates.inputs + s.gates.lines);
+    s.at = layout_of(&s, rows);
     return s;
 }
 
 struct cdl_steps cdl_steps_of(const struct cdl_node *node, size_t rows, float *room) {
     struct cdl_steps s = shape_of(node, rows);
-    size_t sizes[3];
-    sizes_of(&s, s.keeps ? s.steps : 1, sizes);
-    s.xh = s.keeps ? node->scratch + weight_floats(node) : room;
-    s.c = s.xh + sizes[0];
-    s.z = s.c + sizes[1];
+    const struct sizes sizes = sizes_of(&s, s.keeps ? cdl_row_blocks(rows) : 1);
+    s.xh = s.keeps ? node->scratch + s.at.kept : room;
+    s.c = s.xh + sizes.xh;
+    s.z = s.c + sizes.c;
     return s;
 }
 
-/* The packed weights as they are in predictions, with the bias; behind them what is kept. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    const struct cdl_steps s = shape_of(node, rows);
-    size_t sizes[3];
-    return weight_floats(node) + (s.keeps ? sizes_of(&s, s.steps, sizes) : 0);
+    return shape_of(node, rows).at.all;
 }
+
+/* ---- derived weights --------------------------------------------------------------------------
+ */
+
+/* Rows [first, first + n) of a matrix in panels of columns, first a multiple of CDL_PANEL. */
+static void pack_low(const struct cdl_kernels *kernels, size_t rows, size_t columns, size_t first,
+                     size_t n, const float *w, float *to) {
+    const size_t full = (first + n + 1) / 2, half = cdl_bf16_padded(rows) / 2;
+    for (size_t column = 0; column < columns; column += CDL_BF16_LINE) {
+        const size_t panel = column / CDL_PANEL * CDL_PANEL,
+                     width = cdl_panel_width(columns, panel);
+        uint32_t *pairs = (uint32_t *)(void *)(to + column * half);
+        kernels->bf16_pack(n, cdl_min(columns - column, CDL_BF16_LINE),
+                           w + panel * rows + first * width + column - panel, width,
+                           pairs + first / 2 * CDL_BF16_LINE, CDL_BF16_LINE);
+        if (first + n == rows)
+            memset(pairs + full * CDL_BF16_LINE, 0, (half - full) * CDL_BF16_LINE * sizeof *pairs);
+    }
+}
+
+static size_t derived_parts(const struct cdl_node *node) { return gates_of(node).panels; }
+
+/* A panel of gates: its columns of the packed kernels, and its rows of their transpose. */
+static void derive_part(const struct cdl_node *node, const struct cdl_kernels *kernels,
+                        size_t panel) {
+    const struct cdl_steps s = shape_of(node, 1);
+    const struct cdl_gates *gates = &s.gates;
+    const size_t column = panel * CDL_PANEL, width = cdl_gate_width(gates, panel);
+    const size_t half = cdl_bf16_padded(gates->rows) / 2;
+    float *packed = node->scratch, *turned = packed + s.at.turned;
+    cdl_pack_gates(gates, panel, node->param[KERNEL], node->param[RECURRENT_KERNEL], packed);
+    cdl_pack_bias(gates, panel, node->param[BIAS], packed + s.at.bias);
+    if (s.low)
+        pack_low(kernels, gates->rows, width, 0, gates->rows, packed + column * gates->rows,
+                 packed + s.at.low + column * half);
+    if (!s.keeps) return;
+    cdl_turn_gates(gates, kernels, panel, packed, node->needs[0], turned);
+    if (s.low)
+        pack_low(kernels, gates->columns, s.at.turned_columns, column, width, turned,
+                 packed + s.at.turned_low);
+}
+
+/* ---- forward ----------------------------------------------------------------------------------
+ */
 
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample) {
     if (!s->mask) return false;
     return cdl_rows(s->mask, sample)[s->reverse ? s->steps - 1 - t : t] == 0.0f;
 }
 
-void cdl_drop(const struct cdl_steps *s, size_t gate, const float *xh, size_t first, size_t m,
-              float *to) {
+void cdl_drop(const struct cdl_time_step *g, size_t gate, float *to) {
+    const struct cdl_steps *s = g->s;
+    const float *xh = cdl_xh_at(s, g->t, g->row);
     const size_t inputs = s->gates.inputs, units = s->gates.units;
-    for (size_t i = 0; i < m; i++, xh += s->ld, to += s->ld) {
+    for (size_t i = g->first; i < g->first + g->m; i++, xh += s->ld, to += s->ld) {
         memcpy(to, xh, (inputs + units) * sizeof(float));
-        const float *x = s->x_drop ? cdl_rows(s->x_drop, first + i) + gate * inputs : NULL;
-        const float *h = s->h_drop ? cdl_rows(s->h_drop, first + i) + gate * units : NULL;
+        const float *x = s->x_drop ? cdl_rows(s->x_drop, i) + gate * inputs : NULL;
+        const float *h = s->h_drop ? cdl_rows(s->h_drop, i) + gate * units : NULL;
         for (size_t j = 0; j < inputs && x; j++) to[j] *= x[j];
         for (size_t j = 0; j < units && h; j++) to[inputs + j] *= h[j];
     }
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
-
-static void pack(const struct cdl_node *node, const struct cdl_kernels *kernels, float *to) {
-    const struct cdl_gates gates = gates_of(node);
-    float *bias = to + gates.rows * gates.columns;
-    cdl_pack_gates(&gates, node->param[KERNEL], node->param[RECURRENT_KERNEL], to);
-    cdl_pack_bias(&gates, node->param[BIAS], bias);
-    if (is_low(node)) cdl_pack_low(kernels, gates.rows, gates.columns, to, bias + gates.columns);
-}
-
-static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    pack(node, kernels, node->scratch);
-}
-static bool follows(const struct cdl_node *node, bool training) {
-    return (void)node, !training; /* each step has other weights */
-}
-
-/* The packed weights, the bias behind them; in training they are made here. */
-static const float *weights_of(const struct cdl_node *node, const struct cdl_context *ctx,
-                               float *room) {
-    if (!ctx->training) return node->scratch;
-    pack(node, ctx->kernels, room);
-    return room;
-}
-
-/* From the products of a panel to the states of its units. */
-static void step_cell(const struct cdl_steps *s, const struct cdl_context *ctx, size_t t,
-                      size_t panel, size_t row, size_t m, float *block) {
-    const struct cdl_kernels *kernels = ctx->kernels;
-    float *z = cdl_z_at(s, t, panel, row);
-    if (s->gates.cell == CDL_CELL_SIMPLE) {
-        const size_t width = cdl_gate_width(s, panel);
-        cdl_activate(kernels, s->activation, m, width, z, width, z, width);
-        kernels->copy_columns(m, width, z, width, cdl_h_at(s, t + 1, row) + panel * CDL_PANEL,
-                              s->ld);
-        return;
-    }
-    const size_t unit = panel * CDL_LINE;
-    float *h = cdl_h_at(s, t + 1, row) + unit;
-    if (s->gates.cell == CDL_CELL_LSTM) {
-        float *c = cdl_c_at(s, t + 1, row) + unit;
-        if (cdl_is_usual(s)) {
-            kernels->lstm_cell(m, z, cdl_c_at(s, t, row) + unit, c, s->gates.lines, h, s->ld);
-            return;
-        }
-        cdl_activate(kernels, s->gate, m, 3 * CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
-        cdl_activate(kernels, s->activation, m, CDL_LINE, z + 3 * CDL_LINE, CDL_PANEL,
-                     z + 3 * CDL_LINE, CDL_PANEL);
-        kernels->lstm_state(m, z, cdl_c_at(s, t, row) + unit, c, s->gates.lines);
-        cdl_activate(kernels, s->activation, m, CDL_LINE, c, s->gates.lines, block, CDL_LINE);
-        kernels->lstm_output(m, z, block, h, s->ld);
-    } else {
-        if (s->gates.cell == CDL_CELL_GRU) {
-            cdl_activate(kernels, s->gate, m, 2 * CDL_LINE, z + CDL_LINE, CDL_PANEL, z + CDL_LINE,
-                         CDL_PANEL);
-            kernels->gru_candidate(m, z);
-        }
-        cdl_activate(kernels, s->activation, m, CDL_LINE, z, CDL_PANEL, z, CDL_PANEL);
-        kernels->gru_output(m, z, cdl_h_at(s, t, row) + unit, h, s->ld);
+void cdl_drop_reset(const struct cdl_time_step *g, float *rh, size_t ld) {
+    const struct cdl_steps *s = g->s;
+    const size_t units = s->gates.units;
+    for (size_t i = 0; i < g->m && s->h_drop; i++) {
+        const float *h = cdl_rows(s->h_drop, g->first + i) + s->gates.cell->gate[0] * units;
+        for (size_t j = 0; j < units; j++) rh[i * ld + j] *= h[j];
     }
 }
 
-static void begin(const struct cdl_steps *s, size_t first, size_t row, size_t m) {
-    const struct cdl_node *node = s->node;
-    const int k = s->state;
+struct cdl_cell_step cdl_cell_step_of(const struct cdl_time_step *g, size_t panel, float *room) {
+    const struct cdl_steps *s = g->s;
+    const size_t unit = cdl_unit_at(s, panel);
+    const bool c = s->gates.cell->uses_c;
+    return (struct cdl_cell_step){.kernels = g->ctx->kernels,
+                                  .activation = (int)s->node->numbers[ACTIVATION],
+                                  .gate = (int)s->node->numbers[GATE],
+                                  .m = g->m,
+                                  .width = cdl_gate_width(&s->gates, panel),
+                                  .z = cdl_z_at(s, g->t, panel, g->row),
+                                  .h = cdl_h_at(s, g->t + 1, g->row) + unit,
+                                  .h_before = cdl_h_at(s, g->t, g->row) + unit,
+                                  .ldh = s->ld,
+                                  .c = c ? cdl_c_at(s, g->t + 1, g->row) + unit : NULL,
+                                  .c_before = c ? cdl_c_at(s, g->t, g->row) + unit : NULL,
+                                  .ldc = s->gates.lines,
+                                  .room = room};
+}
+
+/* The states before the first step. */
+static void begin(const struct cdl_time_step *g) {
+    const struct cdl_steps *s = g->s;
     const size_t units = s->gates.units, pads = s->gates.lines - units;
-    for (size_t i = 0; i < m; i++) {
-        float *h = cdl_h_at(s, 0, row + i), *c = cdl_c_at(s, 0, row + i);
-        const bool has_c = s->gates.cell == CDL_CELL_LSTM;
-        memset(h + units, 0, pads * sizeof(float));
-        if (has_c) memset(c + units, 0, pads * sizeof(float));
-        if (k) {
-            memcpy(h, cdl_rows(node->in[k], first + i), units * sizeof(float));
-            if (has_c) memcpy(c, cdl_rows(node->in[k + 1], first + i), units * sizeof(float));
-        } else {
-            memset(h, 0, units * sizeof(float));
-            if (has_c) memset(c, 0, units * sizeof(float));
+    for (size_t i = 0; i < g->m; i++) {
+        for (size_t k = 0; k < s->gates.cell->states; k++) {
+            float *to = k ? cdl_c_at(s, 0, g->row + i) : cdl_h_at(s, 0, g->row + i);
+            memset(to + units, 0, pads * sizeof(float));
+            if (s->state)
+                memcpy(to, cdl_rows(s->node->in[s->state + (int)k], g->first + i),
+                       units * sizeof(float));
+            else
+                memset(to, 0, units * sizeof(float));
         }
     }
 }
 
-/* Masked samples keep what they had. */
-static void hold(const struct cdl_steps *s, size_t t, size_t first, size_t row, size_t m) {
-    for (size_t i = 0; i < m && s->mask; i++) {
-        if (!cdl_is_masked(s, t, first + i)) continue;
-        memcpy(cdl_h_at(s, t + 1, row + i), cdl_h_at(s, t, row + i),
-               s->gates.lines * sizeof(float));
-        if (s->gates.cell == CDL_CELL_LSTM)
-            memcpy(cdl_c_at(s, t + 1, row + i), cdl_c_at(s, t, row + i),
-                   s->gates.lines * sizeof(float));
+/* Masked samples keep their states. */
+static void hold(const struct cdl_time_step *g) {
+    const struct cdl_steps *s = g->s;
+    const size_t bytes = s->gates.lines * sizeof(float);
+    for (size_t i = g->row; i < g->row + g->m && s->mask; i++) {
+        if (!cdl_is_masked(s, g->t, g->first + i - g->row)) continue;
+        memcpy(cdl_h_at(s, g->t + 1, i), cdl_h_at(s, g->t, i), bytes);
+        if (s->gates.cell->states == 2)
+            memcpy(cdl_c_at(s, g->t + 1, i), cdl_c_at(s, g->t, i), bytes);
     }
 }
 
-/* The products of a panel's lanes, from `lane` on, with rows of [x h]; of all lanes those that are
- * not zeros. */
-static void multiply(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
-                     size_t t, size_t panel, size_t lane, size_t width, const float *xh, size_t row,
-                     size_t m) {
-    const size_t k = s->gates.rows, column = panel * CDL_PANEL, all = cdl_gate_width(s, panel);
-    const float *bias = w + k * s->gates.columns + column + lane * CDL_LINE;
-    const struct cdl_lanes of_h = cdl_lanes_of(s->gates.cell, true);
-    float *z = cdl_z_at(s, t, panel, row) + lane * CDL_LINE;
-    w += column * k + lane * CDL_LINE;
-    if (width < all || of_h.n == CDL_LANES) {
-        ctx->kernels->gemm_lines(m, width, k, xh, s->ld, w, all, bias, 0, z, all);
+/* The products of a panel: of [x h], or of lane after lane where rows of it differ. */
+static void multiply(const struct cdl_time_step *g, size_t panel) {
+    const struct cdl_steps *s = g->s;
+    const struct cdl_lanes of_h = cdl_lanes_of_h(s->gates.cell);
+    const size_t k = s->gates.rows, column = panel * CDL_PANEL, ld = s->ld;
+    const size_t all = cdl_gate_width(&s->gates, panel), inputs = s->gates.inputs;
+    const float *w = s->node->scratch + column * k, *bias = s->node->scratch + s->at.bias + column;
+    const float *xh = cdl_xh_at(s, g->t, g->row);
+    float *z = cdl_z_at(s, g->t, panel, g->row);
+    if (of_h.n == s->gates.cell->lanes) {
+        g->ctx->kernels->gemm_lines(g->m, all, k, xh, ld, w, all, bias, 0, z, all);
         return;
     }
-    const size_t inputs = s->gates.inputs, first = of_h.first * CDL_LINE;
-    ctx->kernels->gemm_lines(m, width, inputs, xh, s->ld, w, all, bias, 0, z, all);
-    ctx->kernels->gemm_lines(m, of_h.n * CDL_LINE, s->gates.units, xh + inputs, s->ld,
-                             w + inputs * all + first, all, z + first, all, z + first, all);
+    const size_t at = of_h.first * CDL_LINE;
+    g->ctx->kernels->gemm_lines(g->m, all, inputs, xh, ld, w, all, bias, 0, z, all);
+    g->ctx->kernels->gemm_lines(g->m, of_h.n * CDL_LINE, s->gates.units, xh + inputs, ld,
+                                w + inputs * all + at, all, z + at, all, z + at, all);
 }
 
 /* Gates that see x and h each in its own way: a product for each. */
-static void multiply_dropped(const struct cdl_steps *s, const struct cdl_context *ctx,
-                             const float *w, size_t t, size_t first, size_t row, size_t m,
-                             float *seen) {
-    for (size_t lane = 0; lane < cdl_lanes(s); lane++) {
-        cdl_drop(s, cdl_gate_of(s->gates.cell, lane), cdl_xh_at(s, t, row), first, m, seen);
-        for (size_t p = 0; p < s->panels; p++)
-            multiply(s, ctx, w, t, p, lane, cdl_lane_width(s, p), seen, row, m);
-    }
-}
-
-/* n of a cell that resets first: x W, which it is so far, + (r h) U. */
-static void reset_first(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
-                        size_t t, size_t first, size_t row, size_t m) {
-    enum { Z = CDL_LINE, R = 2 * CDL_LINE, U = 3 * CDL_LINE }; /* lanes; n is the first */
-    const size_t lines = s->gates.lines, units = s->gates.units;
-    float *rh = cdl_c_at(s, t, row);
-    for (size_t p = 0; p < s->panels; p++) {
-        float *z = cdl_z_at(s, t, p, row);
-        cdl_activate(ctx->kernels, s->gate, m, 2 * CDL_LINE, z + Z, CDL_PANEL, z + Z, CDL_PANEL);
-        for (size_t i = 0; i < m; i++) {
-            const float *h = cdl_h_at(s, t, row + i) + p * CDL_LINE;
-            float *to = rh + i * lines + p * CDL_LINE;
-            for (size_t j = 0; j < CDL_LINE; j++) to[j] = z[i * CDL_PANEL + R + j] * h[j];
-        }
-    }
-    for (size_t i = 0; i < m && s->h_drop; i++) {
-        const float *factors = cdl_rows(s->h_drop, first + i) + 2 * units;
-        for (size_t j = 0; j < units; j++) rh[i * lines + j] *= factors[j];
-    }
-    for (size_t p = 0; p < s->panels; p++) {
-        float *n = cdl_z_at(s, t, p, row);
-        const float *u = w + p * CDL_PANEL * s->gates.rows + s->gates.inputs * CDL_PANEL + U;
-        ctx->kernels->gemm_lines(m, CDL_LINE, units, rh, lines, u, CDL_PANEL, n, CDL_PANEL, n,
-                                 CDL_PANEL);
-    }
-}
-
-static void step(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w, size_t t,
-                 size_t first, size_t row, size_t m, float *block) {
-    const float *xh = cdl_xh_at(s, t, row);
-    float *seen = block + CDL_STEP_SAMPLES * CDL_LINE; /* by a gate, or rounded */
+static void multiply_dropped(const struct cdl_time_step *g) {
+    const struct cdl_steps *s = g->s;
+    const struct cdl_cell *cell = s->gates.cell;
+    const float *w = s->node->scratch, *bias = w + s->at.bias;
     const size_t k = s->gates.rows;
-    if (cdl_drops(s)) multiply_dropped(s, ctx, w, t, first, row, m, seen);
-    if (s->low) ctx->kernels->bf16_from_floats(m, k, xh, s->ld, cdl_bf16(seen), cdl_bf16_stride(k));
-    for (size_t p = 0; p < s->panels; p++) {
-        const float *bias = w + k * s->gates.columns, *low = bias + s->gates.columns;
-        const size_t width = cdl_gate_width(s, p), column = p * CDL_PANEL;
-        if (s->low)
-            cdl_multiply_low(ctx->kernels, m, width, k, seen, low, column, bias + column, 0,
-                             cdl_z_at(s, t, p, row), width);
-        else if (!cdl_drops(s))
-            multiply(s, ctx, w, t, p, 0, width, xh, row, m);
-        if (!s->apart) step_cell(s, ctx, t, p, row, m, block);
-    }
-    if (s->gates.cell == CDL_CELL_RESET_FIRST) reset_first(s, ctx, w, t, first, row, m);
-    for (size_t p = 0; p < s->panels && s->apart; p++) step_cell(s, ctx, t, p, row, m, block);
-}
-
-/* Samples [first, first + m) through all steps, in rows from `row` on of what is kept. */
-static void take(const struct cdl_steps *s, const struct cdl_context *ctx, const float *w,
-                 size_t first, size_t row, size_t m, float *block) {
-    const struct cdl_node *node = s->node;
-    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t steps = s->steps;
-    begin(s, first, row, m);
-    for (size_t t = 0; t < steps; t++) {
-        if (cdl_stopped(ctx)) return;
-        ctx->kernels->copy_columns(m, x->width, cdl_rows(x, first) + cdl_step_offset(s, x, t),
-                                   x->row_floats, cdl_xh_at(s, t, row), s->ld);
-        step(s, ctx, w, t, first, row, m, block);
-        hold(s, t, first, row, m);
-        if (y->lines > 1 || t + 1 == steps) {
-            ctx->kernels->copy_columns(m, cdl_padded(y->width), cdl_h_at(s, t + 1, row), s->ld,
-                                       cdl_rows(y, first) + (y->lines > 1 ? t * y->ld : 0),
-                                       y->row_floats);
+    for (size_t lane = 0; lane < cell->lanes; lane++) {
+        cdl_drop(g, cell->gate[lane], g->room);
+        for (size_t p = 0; p < s->gates.panels; p++) {
+            const size_t all = cdl_gate_width(&s->gates, p), at = lane * CDL_LINE;
+            g->ctx->kernels->gemm_lines(g->m, cdl_lane_width(s, p), k, g->room, s->ld,
+                                        w + p * CDL_PANEL * k + at, all, bias + p * CDL_PANEL + at,
+                                        0, cdl_z_at(s, g->t, p, g->row) + at, all);
         }
     }
-    if (node->n_out < 2) return;
-    const struct cdl_tensor *c = node->out[1];
-    ctx->kernels->copy_columns(m, cdl_padded(c->width), cdl_c_at(s, steps, row), s->gates.lines,
-                               cdl_rows(c, first), c->row_floats);
 }
+
+static void multiply_low(const struct cdl_time_step *g, size_t panel) {
+    const struct cdl_steps *s = g->s;
+    const size_t k = s->gates.rows, column = panel * CDL_PANEL;
+    const float *w = s->node->scratch;
+    if (panel == 0)
+        g->ctx->kernels->bf16_from_floats(g->m, k, cdl_xh_at(s, g->t, g->row), s->ld,
+                                          cdl_bf16(g->room), cdl_bf16_stride(k));
+    const size_t width = cdl_gate_width(&s->gates, panel);
+    cdl_multiply_low(g->ctx->kernels, g->m, width, k, g->room, w + s->at.low, column,
+                     w + s->at.bias + column, 0, cdl_z_at(s, g->t, panel, g->row), width);
+}
+
+/* The second product of a cell that resets first: of r h, with the last lane's weights, into the
+ * first, which is x W so far. */
+static void multiply_reset(const struct cdl_time_step *g, float *room) {
+    const struct cdl_steps *s = g->s;
+    const size_t lines = s->gates.lines, lane = (s->gates.cell->lanes - 1) * CDL_LINE;
+    float *rh = cdl_c_at(s, g->t, g->row);
+    for (size_t p = 0; p < s->gates.panels; p++) {
+        const struct cdl_cell_step step = cdl_cell_step_of(g, p, room);
+        s->gates.cell->reset(&step);
+    }
+    cdl_drop_reset(g, rh, lines);
+    for (size_t p = 0; p < s->gates.panels; p++) {
+        float *z = cdl_z_at(s, g->t, p, g->row);
+        const float *u = s->node->scratch + (p * s->gates.rows + s->gates.inputs) * CDL_PANEL;
+        g->ctx->kernels->gemm_lines(g->m, CDL_LINE, s->gates.units, rh, lines, u + lane, CDL_PANEL,
+                                    z, CDL_PANEL, z, CDL_PANEL);
+    }
+}
+
+static void step_cell(const struct cdl_time_step *g, size_t panel, float *room) {
+    const struct cdl_cell_step step = cdl_cell_step_of(g, panel, room);
+    g->s->gates.cell->forward(&step);
+}
+
+/* cells: room of the cells' own. */
+static void step(const struct cdl_time_step *g, float *cells) {
+    const struct cdl_steps *s = g->s;
+    for (size_t p = 0; p < s->gates.panels && !cdl_drops(s); p++) {
+        CDL_BLOCKS_OF(b, g) {
+            (s->low ? multiply_low : multiply)(&b, p);
+            if (!s->apart) step_cell(&b, p, cells);
+        }
+    }
+    CDL_BLOCKS_OF(b, g) {
+        if (cdl_drops(s)) multiply_dropped(&b);
+        if (s->gates.cell->reset) multiply_reset(&b, cells);
+        for (size_t p = 0; p < s->gates.panels && s->apart; p++) step_cell(&b, p, cells);
+    }
+}
+
+static void read_x(const struct cdl_time_step *b) {
+    const struct cdl_tensor *x = b->s->node->in[0];
+    b->ctx->kernels->copy_columns(b->m, x->width,
+                                  cdl_rows(x, b->first) + cdl_step_offset(b->s, x, b->t),
+                                  x->row_floats, cdl_xh_at(b->s, b->t, b->row), b->s->ld);
+}
+
+/* h behind the step, and c behind the last one. */
+static void write_y(const struct cdl_time_step *b) {
+    const struct cdl_steps *s = b->s;
+    const struct cdl_kernels *kernels = b->ctx->kernels;
+    const struct cdl_tensor *y = s->node->out[0];
+    const bool last = b->t + 1 == s->steps;
+    if (y->lines > 1 || last)
+        kernels->copy_columns(b->m, cdl_padded(y->width), cdl_h_at(s, b->t + 1, b->row), s->ld,
+                              cdl_rows(y, b->first) + (y->lines > 1 ? b->t * y->ld : 0),
+                              y->row_floats);
+    if (s->node->n_out < 2 || !last) return;
+    const struct cdl_tensor *c = s->node->out[1];
+    kernels->copy_columns(b->m, cdl_padded(c->width), cdl_c_at(s, s->steps, b->row), s->gates.lines,
+                          cdl_rows(c, b->first), c->row_floats);
+}
+
+/* A group through all steps. */
+static void take(struct cdl_time_step g, float *cells) {
+    CDL_BLOCKS_OF(b, &g) begin(&b);
+    for (g.t = 0; g.t < g.s->steps; g.t++) {
+        if (cdl_stopped(g.ctx)) return;
+        CDL_BLOCKS_OF(b, &g) read_x(&b);
+        step(&g, cells);
+        CDL_BLOCKS_OF(b, &g) {
+            hold(&b);
+            write_y(&b);
+        }
+    }
+}
+
+/* A thread's room: lines for cells, [x h] as a gate sees them, or rounded; states. */
+enum { CELLS = CDL_STEP_SAMPLES * CDL_LINE };
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_gates gates = gates_of(node);
-    const size_t ld = cdl_stride(gates.inputs + gates.lines);
-    float *block = ctx->scratch, *room = block + CDL_STEP_SAMPLES * (CDL_LINE + ld);
-    const float *w = weights_of(node, ctx, room);
-    if (ctx->training) room += weight_floats(node);
-    const struct cdl_steps s = cdl_steps_of(node, ctx->rows, room);
-    const size_t group = cdl_group_of(last - first);
-    for (size_t m; first < last; first += m) {
-        m = cdl_min(last - first, group);
-        take(&s, ctx, w, first, s.keeps ? first : 0, m, block);
+    float *room = ctx->scratch + CELLS;
+    const size_t seen = CDL_STEP_SAMPLES * cdl_stride(gates.inputs + gates.lines);
+    const struct cdl_steps s = cdl_steps_of(node, ctx->rows, room + seen);
+    struct cdl_time_step g = {.s = &s, .ctx = ctx, .room = room};
+    for (g.first = first; g.first < last; g.first += g.m) {
+        g.m = cdl_together(&s, g.first, last);
+        g.row = s.keeps ? g.first : 0;
+        take(g, ctx->scratch);
     }
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct cdl_steps s = shape_of(node, rows);
-    size_t sizes[3];
-    const size_t ahead = CDL_STEP_SAMPLES * (CDL_LINE + s.ld) +
-                         (training ? weight_floats(node) : 0) +
-                         (s.keeps ? 0 : sizes_of(&s, 1, sizes));
-    return training ? cdl_max(ahead, cdl_recurrent_floats(&s)) : ahead;
+    const size_t ahead = CELLS + CDL_STEP_SAMPLES * s.ld + (s.keeps ? 0 : total(sizes_of(&s, 1)));
+    if (!training) return ahead;
+    const size_t back = s.keeps ? cdl_recurrent_backward_floats(&s) : 0;
+    const size_t update = node->learns ? cdl_recurrent_update_floats(&s) : 0;
+    return cdl_max(ahead, cdl_max(back, update));
+}
+
+static bool follows(const struct cdl_node *node, bool training) {
+    return (void)node, (void)training, true;
 }
 
 const struct cdl_op cdl_op_recurrent = {
@@ -428,7 +457,8 @@ const struct cdl_op cdl_op_recurrent = {
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
     .scratch_floats = scratch_floats,
-    .derive = derive,
+    .derived_parts = derived_parts,
+    .derive_part = derive_part,
     .follows = follows,
     .flops = flops,
     .thread_floats = thread_floats,

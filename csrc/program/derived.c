@@ -124,12 +124,21 @@ cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node) {
 /* A loop has a copy of the scratch for each iteration. */
 static void derive_node(const struct cdl_derived *row, const struct cdl_kernels *kernels,
                         size_t i) {
-    (void)i;
     struct cdl_node at = *row->node;
+    if (at.op->derive_part) {
+        at.op->derive_part(&at, kernels, i);
+        return;
+    }
     for (size_t k = 0; k < (at.scratch_slice ? at.iterations : 1); k++) {
         at.op->derive(&at, kernels);
         if (at.scratch) at.scratch += at.scratch_slice;
     }
+}
+
+/* Parts of a row, which no two threads share. */
+static size_t parts_of(const struct cdl_derived *row) {
+    if (row->to) return cdl_blocks(row->to);
+    return row->node->op->derived_parts ? row->node->op->derived_parts(row->node) : 1;
 }
 
 /* Must a row follow the weights in such a run, or are those of its start enough? */
@@ -162,7 +171,7 @@ void cdl_link_derived(struct cdl_program *program) {
     for (int i = 0; i < program->n_derived; i++) learn_row(program, &program->derived[i]);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (!node->op->derive) continue;
+        if (!node->op->derive && !node->op->derive_part) continue;
         struct cdl_derived *row = &program->derived[program->n_derived++];
         *row = (struct cdl_derived){.make = derive_node, .node = node};
         memcpy(row->from, node->param, sizeof row->from);
@@ -211,11 +220,10 @@ void cdl_make_stale(const struct cdl_program *program, struct cdl_team *team, in
         for (int i = 0; i < program->n_derived; i++) {
             const struct cdl_derived *row = &program->derived[i];
             if (!row->stale || nodes != !row->to) continue;
-            const size_t blocks = row->to ? cdl_blocks(row->to) : 1;
-            const bool mine = (size_t)i % threads == t;
-            const size_t first = row->to ? blocks * t / threads : 0;
-            const size_t end = row->to ? blocks * (t + 1) / threads : mine;
-            for (size_t b = first; b < end; b++) row->make(row, program->kernels, b);
+            const size_t parts = parts_of(row), turn = parts == 1 ? (size_t)i : 0;
+            const size_t mine = (t + turn) % threads;
+            for (size_t p = parts * mine / threads; p < parts * (mine + 1) / threads; p++)
+                row->make(row, program->kernels, p);
         }
         if (team) cdl_barrier_wait(team, thread);
     }
