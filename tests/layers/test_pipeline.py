@@ -43,6 +43,27 @@ def test_call_is_one_of_training_unless_it_or_the_model_says_otherwise():
     np.testing.assert_array_equal(net.predict(X), net.predict(X))
 
 
+def test_a_mask_goes_on_from_layer_to_layer():
+    class Seen(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+            self.seen = []
+
+        def call(self, inputs, mask=None):
+            self.seen.append(mask)
+            return inputs
+
+    x, mask = np.ones((2, 3, 2), np.float32), np.array([[True, True, False]] * 2)
+    first, second, lstm = Seen(), Seen(), layers.LSTM(2)
+    pipeline = layers.Pipeline([first, layers.Activation("relu"), second, lstm])
+    found = pipeline(x, mask=mask)
+    for seen in (first.seen, second.seen):
+        np.testing.assert_array_equal(seen[-1], mask)
+    np.testing.assert_allclose(found, lstm(x, mask=mask), rtol=1e-6)
+    assert not np.allclose(pipeline(x), found) and first.seen[-1] is None
+
+
 def test_images_come_alone_or_in_batches():
     pipeline = layers.Pipeline([layers.RandomFlip("horizontal"), layers.RandomCrop(3, 3)])
     assert pipeline(X).shape == (4, 3, 3, 2)

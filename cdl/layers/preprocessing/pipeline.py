@@ -8,6 +8,7 @@ from typing import Any, Self
 from cdl._common.validation import expected
 from cdl._configs.serialization import deserialize, serialize
 from cdl.layers.call_arguments import takes
+from cdl.layers.calling import is_scripted
 from cdl.layers.layer import Layer, registry
 from cdl.layers.running import name_scope
 
@@ -63,10 +64,16 @@ class Pipeline(Layer):
             training: for those that behave otherwise in training.
             mask: of the input; those of the layers between are handed on.
         """
-        del mask
         for layer in self._pipeline_layers:
-            told = training is not None and takes(type(layer), "training")
-            inputs = layer(inputs, training=training) if told else layer(inputs)
+            cls = type(layer)
+            told = {}
+            if training is not None and takes(cls, "training"):
+                told["training"] = training
+            if mask is not None and (layer.takes_mask or (is_scripted(cls) and takes(cls, "mask"))):
+                told["mask"] = mask
+            outputs = layer(inputs, **told)
+            mask = None if mask is None else layer.compute_mask(inputs, mask)
+            inputs = outputs
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
