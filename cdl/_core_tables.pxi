@@ -213,9 +213,13 @@ cdef int check(cdl_status status, const cdl_misfit *misfit=NULL) except -1:
 
 cdef tuple _shape(shape, int least, what):
     """The shape as ints; axes of at least `least`, and no more elements than sizes can count."""
+    cdef double size, elements = 1
     cdef tuple axes = tuple([operator.index(n) for n in shape])
-    if any([n < least for n in axes]):
-        raise ValueError(f"{what}: expected axes >= {least}, got shape {axes}")
-    if math.prod([max(n, 1) for n in axes]) > 2**46:
+    for n in axes:
+        size = n
+        if size < least:
+            raise ValueError(f"{what}: expected axes >= {least}, got shape {axes}")
+        elements *= size if size > 1 else 1
+    if elements > <double>(1 << 46):
         raise MemoryError(f"{what}: no memory holds shape {axes}")
     return axes

@@ -21,6 +21,7 @@ NO_FLOAT64 = (
 LARGEST_FLOAT16 = 65504.0
 _PYTHON = {"float": "float32", "int": "int32", "bool": "bool"}  # Python's types of numbers
 _KINDS = "biufc"  # kinds of NumPy's dtypes that hold numbers
+_NUMPYS = {name: np.dtype(name) for name in ("float32", "int32", "int64")}  # most often asked for
 _settings = {"floatx": "float32"}
 
 
@@ -112,6 +113,9 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     Raises:
         ImportError: it is bfloat16, and the package ml_dtypes is not there.
     """
+    found = _NUMPYS.get(name)
+    if found is not None:
+        return found
     if name == "bfloat16":
         name = needed("ml_dtypes", "bfloat16", "an array of bfloat16").bfloat16
     return np.dtype(name)

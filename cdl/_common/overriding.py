@@ -6,6 +6,7 @@ would not tell whose a method is. The class that defines it does.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -25,8 +26,12 @@ def of_any_names(method: Callable[..., R]) -> Callable[..., R]:
 
 def is_users(thing: Any) -> bool:
     """Whether a class or function was written outside of cdl, and so may do anything."""
-    module = thing.__module__ or ""
-    return not module.startswith("cdl.") or module.startswith(_AS_USERS)
+    return _is_users_module(thing.__module__ or "")
+
+
+@functools.lru_cache(4096)  # each layer that is made asks
+def _is_users_module(name: str) -> bool:
+    return not name.startswith("cdl.") or name.startswith(_AS_USERS)
 
 
 @weak_cache  # every call with one batch asks, and the answer is always the same

@@ -175,9 +175,10 @@ def _range(low: float, high: float, above: float, below: float) -> str:
 
 def one_of(owner: str, name: str, value: Any, allowed: Sequence[Any]) -> Any:
     """One of a few values."""
-    if not any(value is each or (type(value) is type(each) and value == each) for each in allowed):
-        raise expected(owner, name, f"one of {', '.join(map(repr, allowed))}", value)
-    return value
+    for each in allowed:
+        if value is each or (type(value) is type(each) and value == each):
+            return value
+    raise expected(owner, name, f"one of {', '.join(map(repr, allowed))}", value)
 
 
 def axes(owner: str, name: str, value: Any) -> int | tuple[int, ...]:

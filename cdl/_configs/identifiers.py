@@ -94,7 +94,7 @@ class Registry:
             return None
         if isinstance(identifier, str):
             thing = self.find(identifier)
-        elif isinstance(identifier, Mapping):
+        elif isinstance(identifier, (dict, Mapping)):  # a dict first, which is found at once
             thing = self.deserialize(identifier)
         else:
             thing = identifier

@@ -94,7 +94,7 @@ class Variable(Operators, Listed):
         dtype: str = "float32",
         autocast: bool = True,
     ) -> None:
-        self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
+        self.shape: tuple[int, ...] = tuple(map(int, shape))
         self.kept_dtype = dtype
         self.autocast = autocast
         self.name = name

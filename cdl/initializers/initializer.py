@@ -47,4 +47,4 @@ def checked_shape(owner: Initializer, shape: int | Sequence[int]) -> tuple[int, 
     for size in sizes:
         if not isinstance(size, (int, np.integer)) or size < 0:
             raise ValueError(f"{type(owner).__name__}: shape must have known sizes, got {shape!r}")
-    return tuple(int(size) for size in sizes)
+    return tuple(map(int, sizes))

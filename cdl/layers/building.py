@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,6 +87,29 @@ def _no_config(cls: type, why: str) -> NotImplementedError:
     )
 
 
+class _Opened:
+    """Context in which weights may be added to a layer, which is built after it."""
+
+    __slots__ = ("_before", "_layer", "_scope")
+
+    def __init__(self, layer: Any) -> None:
+        self._layer = layer
+        self._scope = name_scope(layer)
+
+    def __enter__(self) -> None:
+        layer = self._layer
+        self._before = layer._building
+        layer._building = self._before or not layer.built
+        self._scope.__enter__()
+        layer._path = path_of(layer)
+
+    def __exit__(self, kind: Any, *raised: object) -> None:
+        self._scope.__exit__()
+        if kind is None:
+            self._layer.built = True
+        self._layer._building = self._before
+
+
 class Building:
     """Mixin of layers: the context of `build`, and its config."""
 
@@ -121,18 +143,9 @@ class Building:
 
         cls.build = opened  # type: ignore[attr-defined]
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[None]:
+    def _opened(self) -> AbstractContextManager[None]:
         """Context in which weights may be added; the layer is built after it."""
-        before = self._building
-        self._building = before or not self.built
-        try:
-            with name_scope(self):  # type: ignore[arg-type]
-                self._path = path_of(self)
-                yield
-            self.built = True
-        finally:
-            self._building = before
+        return _Opened(self)
 
     def _note_shapes(self, shapes: dict[str, Any]) -> None:
         """Store the arguments of `build` for configs."""

@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 _RUNNING = threading.local()  # its names: of the layers that build or run; its training: their mode
 
 
-@contextlib.contextmanager
-def name_scope(layer: Layer) -> Iterator[None]:
+class name_scope:  # noqa: N801 - a context
     """Context that puts a layer's name before those of variables made within."""
-    stack = _RUNNING.__dict__.setdefault("names", [])
-    if stack and stack[-1] is layer:
-        yield
-        return
-    stack.append(layer)
-    try:
-        yield
-    finally:
-        stack.pop()
+
+    __slots__ = ("_inner", "_layer", "_stack")
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer = layer
+
+    def __enter__(self) -> None:
+        self._stack = _RUNNING.__dict__.setdefault("names", [])
+        self._inner = not self._stack or self._stack[-1] is not self._layer
+        if self._inner:
+            self._stack.append(self._layer)
+
+    def __exit__(self, *raised: object) -> None:
+        if self._inner:
+            self._stack.pop()
 
 
 def path_of(layer: Any) -> str:

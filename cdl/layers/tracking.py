@@ -61,7 +61,9 @@ class Tracking:
         """Metrics in attributes, also in lists and dicts there, each once."""
         found: dict[int, Metric] = {}
         for name, value in pairs_by_type(vars(self), _LEAVES, False):
-            if name not in self._not_owned:
+            if isinstance(value, Metric):
+                found[id(value)] = value
+            elif isinstance(value, _NESTING) and value and name not in self._not_owned:
                 for thing in things_in(value):
                     if isinstance(thing, Metric):
                         found[id(thing)] = thing
@@ -133,7 +135,7 @@ class Tracking:
 
     def _kept(self) -> tuple[dict[str, Any], list[Variable], set[Variable]]:
         """State for `_put_back`, to undo a `build` that begins now."""
-        return dict(vars(self)), list(self._weights), set(self._frozen)
+        return vars(self).copy(), list(self._weights), set(self._frozen)
 
     def _put_back(self, kept: tuple[dict[str, Any], list[Variable], set[Variable]]) -> None:
         """Restore the state before `build`: without the weights and layers that it made."""

@@ -42,19 +42,24 @@ def _has_changed() -> None:
 
 def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> list[Any]:
     """Values of `given` by place, of which `args` are the first."""
-    owner = f"{owner}: add_weight"
-    if len(args) > len(given):
-        raise TypeError(f"{owner} takes at most {len(given)} positional arguments, got {len(args)}")
+    n = len(args)
+    if n > len(given):
+        raise TypeError(
+            f"{owner}: add_weight takes at most {len(given)} positional arguments, got {n}"
+        )
     if isinstance(args[0], str):
         raise ValueError(
-            f"{owner}: shape must be a tuple, got {args[0]!r}; give the name as a keyword argument"
+            f"{owner}: add_weight: shape must be a tuple, got {args[0]!r}; give the name as a "
+            "keyword argument"
         )
-    for name in list(given)[: len(args)]:
-        if given[name] is not None:
+    values = list(given.values())
+    for name, value in zip(given, values[:n], strict=False):
+        if value is not None:
             raise ValueError(
-                f"{owner}: `{name}` was passed both positionally and as a keyword argument"
+                f"{owner}: add_weight: `{name}` was passed both positionally and as a keyword "
+                "argument"
             )
-    return [*args, *list(given.values())[len(args) :]]
+    return [*args, *values[n:]]
 
 
 class Weighted(Tracking, Quantizing):
@@ -123,7 +128,7 @@ class Weighted(Tracking, Quantizing):
                 f"{owner}: weight {name!r} of {kept_dtype} does not learn: give trainable=False"
             )
         shape = () if shape is None else tuple(shape)
-        if any(size is None for size in shape):
+        if None in shape:
             raise ValueError(
                 f"{owner}: shape of weight {name!r} must be fully-defined (no `None` dimensions), "
                 f"got {shape}: an Input, or a layer before this one, must give that axis a size"
@@ -258,6 +263,8 @@ class Weighted(Tracking, Quantizing):
     def _own_policy(self) -> DTypePolicy:
         """Policy, or the entry of a map of policies for the layer's path."""
         policy = self._dtype_policy
+        if type(policy) is DTypePolicy:  # as nearly always
+            return policy
         return policy[self.path] if isinstance(policy, DTypePolicyMap) and self.path else policy
 
     @property

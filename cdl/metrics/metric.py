@@ -350,12 +350,14 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def dtype_name(owner: str, dtype: Any) -> str:
     """Name of a metric's dtype: floatx for None, int32 for "int", a policy's compute dtype."""
+    if dtype is None:
+        return floatx()
     name = dtype
     if isinstance(dtype, Mapping):
         name = dtype.get("config", {}).get("name")
     elif not isinstance(dtype, (str, type)) and hasattr(dtype, "name"):
         name = dtype.name
-    name = {None: floatx(), "float": "float32", float: "float32"}.get(name, name)
+    name = {"float": "float32", float: "float32"}.get(name, name)
     name = {"int": "int32", int: "int32"}.get(name, name)
     if isinstance(name, str) and name.startswith("mixed_"):
         name = DTypePolicy(name).compute_dtype

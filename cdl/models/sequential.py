@@ -43,7 +43,7 @@ class Sequential(Model):
     """
 
     # No layer, weight, metric or seed is among shapes and names: they need not be looked through.
-    _not_owned = Model._not_owned | {"_shapes", "_infos"}
+    _not_owned = Model._not_owned | {"_shapes", "_infos", "_signature"}
 
     def __init__(
         self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None

@@ -55,7 +55,8 @@ class LearningRate:
         self._owner = owner
         self._name = name
         given = checked_rate(owner, given)
-        self.source = self._variable(given) if isinstance(given, float) else given
+        one = isinstance(given, float)
+        self.source = Rate(given, name="learning_rate", owner=name) if one else given
 
     def at(self, step: int) -> Any:
         """Rate of a step: a variable, or the value of the schedule or function."""

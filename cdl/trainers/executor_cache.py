@@ -81,7 +81,8 @@ class ExecutorCache:
         scale = getattr(self._compiled.optimizer, "dynamic_scale", None) if training else None
         plan = lower_training(model, resolved, form, training, scale)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
-        variables = model.trainable_variables
+        agreed = self._compiled.variables if training else None
+        variables = model.trainable_variables if agreed is None else agreed
         layers = model._flatten_layers() if training else []
         prepared = [each._before_step for each in layers if hasattr(each, "_before_step")]
         train_function = TrainFunction(
