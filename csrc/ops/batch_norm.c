@@ -13,6 +13,7 @@
  */
 #include "learn/learn.h"
 #include "ops/op.h"
+#include "products/blocks.h"
 
 #include <math.h>
 #include <string.h>
@@ -37,7 +38,6 @@ enum {
     DX_C,
     R,
     D,
-    PART, /* one number: 1 / the lines that count */
     N_COLUMNS
 };
 
@@ -61,16 +61,18 @@ static struct cdl_joined_blocks blocks_of(const struct cdl_node *node,
     return (struct cdl_joined_blocks){own, 0, own};
 }
 
-/* Sums of block b of those; backward needs two kinds at a time. */
+/* Sums of block b of those, and behind them the number of lines that count; backward needs two
+ * kinds at a time. */
+static size_t sums_floats(const struct cdl_node *node) { return column_floats(node) + CDL_LINE; }
+
 static float *block_sums(const struct cdl_node *node, const struct cdl_context *ctx, int kind,
                          size_t b) {
     const size_t blocks = blocks_of(node, ctx).all;
-    return column(node, N_COLUMNS) + ((size_t)kind * blocks + b) * column_floats(node);
+    return column(node, N_COLUMNS) + ((size_t)kind * blocks + b) * sums_floats(node);
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    const size_t blocks = cdl_row_blocks(rows);
-    return (N_COLUMNS + 2 * blocks) * column_floats(node);
+    return N_COLUMNS * column_floats(node) + 2 * cdl_row_blocks(rows) * sums_floats(node);
 }
 
 static bool renormalizes(const struct cdl_node *node) { return node->n_data > 0; }
@@ -97,29 +99,53 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-/* Adds up the blocks of one kind, in order. */
-static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int kind,
-                       float factor, float *sum) {
-    const size_t blocks = blocks_of(node, ctx).all;
-    if (cdl_joins(node, ctx) && uses_batch(node, ctx))
-        cdl_gather_blocks(ctx, block_sums(node, ctx, kind, 0), column_floats(node));
-    for (size_t j = 0; j < node->in[0]->width; j++) {
-        float total = 0.0f;
-        for (size_t b = 0; b < blocks; b++) total += block_sums(node, ctx, kind, b)[j];
-        sum[j] = total * factor;
-    }
+/* The thread's part of the columns; the first takes all where the sums of other processes are to be
+ * gathered. */
+static struct cdl_part columns_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const size_t n = column_floats(node);
+    if (!cdl_joins(node, ctx)) return cdl_part_of(ctx, n);
+    return (struct cdl_part){0, ctx->thread == 0 ? n : 0};
 }
 
-/* y = (x - mean) factor + shift from mean and variance. */
-static void set_map(const struct cdl_node *node, const float *mean, const float *variance) {
-    const size_t width = node->in[0]->width;
-    for (size_t j = 0; j < width; j++) {
+static void gather(const struct cdl_node *node, const struct cdl_context *ctx, int kinds) {
+    for (int kind = 0; kind < kinds && cdl_joins(node, ctx) && uses_batch(node, ctx); kind++)
+        cdl_gather_blocks(ctx, block_sums(node, ctx, kind, 0), sums_floats(node));
+}
+
+/* Adds up the blocks of one kind, in order. */
+static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx,
+                       struct cdl_part part, int kind, float factor, float *sum) {
+    const size_t blocks = blocks_of(node, ctx).all, n = part.last - part.first;
+    memset(sum + part.first, 0, n * sizeof *sum);
+    for (size_t b = 0; b < blocks; b++)
+        ctx->kernels->add(n, block_sums(node, ctx, kind, b) + part.first, sum + part.first);
+    ctx->kernels->scale(n, factor, sum + part.first);
+}
+
+/* 1 / the number of lines that count (with a mask + 1e-7, as Keras has it). */
+static float per_line(const struct cdl_node *node, const struct cdl_context *ctx) {
+    const size_t each = node->in[0]->lines, blocks = blocks_of(node, ctx).all;
+    if (node->n_in == 1) return 1.0f / (float)(cdl_samples_joined(node, ctx) * (double)each);
+    float count = 0.0f;
+    for (size_t b = 0; b < blocks; b++) count += block_sums(node, ctx, 0, b)[column_floats(node)];
+    return 1.0f / (count + 1e-7f);
+}
+
+/* Map y = (x - mean) factor + shift of some columns from their mean and variance. */
+static void set_map(const struct cdl_node *node, struct cdl_part part, const float *mean,
+                    const float *variance) {
+    for (size_t j = part.first; j < part.last; j++) {
         const float inverse = 1.0f / sqrtf(variance[j] + node->attribute[EPSILON]);
         column(node, MU)[j] = mean[j];
         column(node, INVERSE)[j] = inverse;
         column(node, FACTOR)[j] = node->param[GAMMA] ? node->param[GAMMA]->w[j] * inverse : inverse;
         column(node, SHIFT)[j] = node->param[BETA] ? node->param[BETA]->w[j] : 0.0f;
     }
+}
+
+/* Part of the columns that are not padding. */
+static struct cdl_part live(const struct cdl_node *node, struct cdl_part part) {
+    return (struct cdl_part){part.first, cdl_min(part.last, node->in[0]->width)};
 }
 
 static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -133,7 +159,8 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 /* The map of the moving statistics, where it is not that of the batch. */
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    set_map(node, node->param[MEAN]->w, node->param[VARIANCE]->w);
+    const struct cdl_part all = {0, node->in[0]->width};
+    set_map(node, all, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
 static bool follows(const struct cdl_node *node, bool training) {
     return !training || node->numbers[FROZEN] != 0;
@@ -153,21 +180,6 @@ static struct run run_at(const struct cdl_node *node, size_t first, size_t last)
     struct run run = {first, first + 1, mask[first] != 0.0f};
     while (run.last < last && (mask[run.last] != 0.0f) == run.counts) run.last++;
     return run;
-}
-
-/* 1 / the number of lines that count (with a mask + 1e-7, as Keras has it). */
-static void set_part(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const size_t each = node->in[0]->lines;
-    float *part = column(node, PART), count = 0.0f;
-    if (node->n_in == 1) {
-        *part = 1.0f / (float)(cdl_samples_joined(node, ctx) * (double)each);
-        return;
-    }
-    size_t own = 0;
-    for (size_t l = 0; l < ctx->rows * each; l++) own += node->in[1]->data[l] != 0.0f;
-    count = (float)own;
-    if (cdl_joins(node, ctx)) cdl_join(ctx, &count, 1);
-    *part = 1.0f / (count + 1e-7f);
 }
 
 /* Sums of lines about column `mean` or of the plain values. */
@@ -191,7 +203,9 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
         const size_t begin = b.first * each, end = b.last * each;
         const size_t number = blocks_of(node, ctx).first + b.number;
         float *sums = block_sums(node, ctx, 0, number), *of_run = block_sums(node, ctx, 1, number);
+        float *count = sums + column_floats(node);
         struct run run = run_at(node, begin, end);
+        *count = (float)(run.counts ? run.last - run.first : 0);
         if (run.counts && run.last == end) {
             sum_lines(node, ctx, run, mean, sums);
             continue;
@@ -199,6 +213,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
         memset(sums, 0, column_floats(node) * sizeof(float));
         for (; run.first < end; run = run_at(node, run.last, end)) {
             if (run.counts) {
+                if (run.first > begin) *count += (float)(run.last - run.first);
                 sum_lines(node, ctx, run, mean, of_run);
                 ctx->kernels->add(column_floats(node), of_run, sums);
             }
@@ -212,10 +227,10 @@ static float clip(double low, float x, double high) {
 }
 
 /* The map of the batch with r and d in it. A deviation is at least sqrt(epsilon), as in Keras. */
-static void renormalize(const struct cdl_node *node) {
+static void renormalize(const struct cdl_node *node, struct cdl_part part) {
     const double *limits = node->data;
     const float least = sqrtf(node->attribute[EPSILON]);
-    for (size_t j = 0; j < node->in[0]->width; j++) {
+    for (size_t j = part.first; j < part.last; j++) {
         const float deviation = fmaxf(node->param[RENORM_DEVIATION]->w[j], least);
         const float gamma = node->param[GAMMA] ? node->param[GAMMA]->w[j] : 1.0f;
         const float r = 1.0f / (column(node, INVERSE)[j] * deviation);
@@ -232,11 +247,11 @@ static void follow(struct cdl_param *param, size_t j, float keep, float to) {
 }
 
 /* The moving statistics follow the batches as they go forward, as Keras's do. */
-static void follow_batch(const struct cdl_node *node) {
+static void follow_batch(const struct cdl_node *node, struct cdl_part part) {
     const float keep = node->attribute[MOMENTUM];
     const float renorm = renormalizes(node) ? (float)node->data[RENORM_MOMENTUM] : 0.0f;
     struct cdl_param *const *param = node->param;
-    for (size_t j = 0; j < node->in[0]->width; j++) {
+    for (size_t j = part.first; j < part.last; j++) {
         const float mean = column(node, MU)[j], deviation = 1.0f / column(node, INVERSE)[j];
         follow(param[MEAN], j, keep, mean);
         if (!renormalizes(node)) {
@@ -259,9 +274,10 @@ static void sums(const struct cdl_node *node, const struct cdl_context *ctx, siz
 static void means(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                   size_t last) {
     (void)first, (void)last;
-    if (!uses_batch(node, ctx)) return;
-    set_part(node, ctx);
-    add_blocks(node, ctx, 0, *column(node, PART), column(node, MU));
+    const struct cdl_part part = columns_of(node, ctx);
+    if (!uses_batch(node, ctx) || part.first >= part.last) return;
+    gather(node, ctx, 1);
+    add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, MU));
 }
 
 static void deviations(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -272,11 +288,13 @@ static void deviations(const struct cdl_node *node, const struct cdl_context *ct
 static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                       size_t last) {
     (void)first, (void)last;
-    if (!uses_batch(node, ctx)) return;
-    add_blocks(node, ctx, 0, *column(node, PART), column(node, BATCH_VARIANCE));
-    set_map(node, column(node, MU), column(node, BATCH_VARIANCE));
-    if (renormalizes(node)) renormalize(node);
-    follow_batch(node);
+    const struct cdl_part part = columns_of(node, ctx);
+    if (!uses_batch(node, ctx) || part.first >= part.last) return;
+    gather(node, ctx, 1);
+    add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, BATCH_VARIANCE));
+    set_map(node, live(node, part), column(node, MU), column(node, BATCH_VARIANCE));
+    if (renormalizes(node)) renormalize(node, live(node, part));
+    follow_batch(node, live(node, part));
 }
 
 /* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
@@ -285,13 +303,15 @@ static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx
 static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                           size_t last) {
     (void)first, (void)last;
-    const float part = *column(node, PART);
-    add_blocks(node, ctx, 0, 1.0f, column(node, SUM_DY));
-    add_blocks(node, ctx, 1, 1.0f, column(node, SUM_PRODUCT));
+    const struct cdl_part part = columns_of(node, ctx);
+    if (part.first >= part.last) return;
+    gather(node, ctx, 2);
+    add_blocks(node, ctx, part, 0, 1.0f, column(node, SUM_DY));
+    add_blocks(node, ctx, part, 1, 1.0f, column(node, SUM_PRODUCT));
     const bool from_batch = uses_batch(node, ctx);
-    for (size_t j = 0; j < node->in[0]->width; j++) {
-        const float factor = column(node, FACTOR)[j];
-        const float per_row = from_batch ? factor * part : 0.0f;
+    const float per = from_batch ? per_line(node, ctx) : 0.0f;
+    for (size_t j = part.first; j < live(node, part).last; j++) {
+        const float factor = column(node, FACTOR)[j], per_row = factor * per;
         column(node, DX_A)[j] = factor;
         column(node, DX_B)[j] = -per_row * column(node, SUM_PRODUCT)[j] * column(node, INVERSE)[j];
         column(node, DX_C)[j] = -per_row * column(node, SUM_DY)[j];
@@ -329,15 +349,14 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 static void sum_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                           size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const struct cdl_kernels *kernels = ctx->kernels;
     CDL_EACH_BLOCK(b, first, last) {
         const size_t lines = b.rows * y->lines;
         const size_t number = blocks_of(node, ctx).first + b.number;
         const float *dy = cdl_grad_rows(y, b.first);
-        kernels->column_sums(lines, y->width, dy, y->ld, block_sums(node, ctx, 0, number));
-        kernels->column_products(lines, y->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
-                                 column(node, MU), column(node, INVERSE),
-                                 block_sums(node, ctx, 1, number));
+        ctx->kernels->column_sums(lines, y->width, dy, y->ld, block_sums(node, ctx, 0, number));
+        ctx->kernels->column_products(lines, y->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
+                                      column(node, MU), column(node, INVERSE),
+                                      block_sums(node, ctx, 1, number));
     }
 }
 
@@ -360,7 +379,8 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
                   const struct cdl_sink *to, int which) {
     float *g = ctx->scratch;
     if (!node->trained[which]) return;
-    for (size_t i = 0; i < cdl_blocks(node->param[which]); i++) {
+    const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[which]));
+    for (size_t i = own.first; i < own.end; i++) {
         const struct cdl_block block = cdl_block_at(node->param[which], i);
         for (size_t j = 0; j < block.width; j++)
             g[j] = gradient_at(node, ctx, rows, to, which, block.column + j);
@@ -370,7 +390,6 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
                    const struct cdl_sink *to) {
-    if (ctx->thread != 0) return;
     learn(node, ctx, rows, to, GAMMA);
     learn(node, ctx, rows, to, BETA);
 }
@@ -381,11 +400,11 @@ const struct cdl_op cdl_op_batch_norm = {
     .derive = derive,
     .follows = follows,
     .forward = {{sums, .trains = true, .sums = true},
-                {means, CDL_ONCE, .trains = true},
+                {means, CDL_THREADS, .trains = true},
                 {deviations, .trains = true, .sums = true},
-                {map_batch, CDL_ONCE, .trains = true},
+                {map_batch, CDL_THREADS, .trains = true},
                 {apply}},
-    .backward = {{sum_gradients, .sums = true}, {set_gradients, CDL_ONCE}, {backward}},
+    .backward = {{sum_gradients, .sums = true}, {set_gradients, CDL_THREADS}, {backward}},
     .joins = true,
     .changes_params = changes_params,
     .update = update,
