@@ -207,3 +207,14 @@ def test_batches_of_many_sizes_leave_no_memory_behind(measure):
     assert growth(work, 800, 300) < 1500
     assert len(model._sizes_made._predictors) == len(model._executors._idle) == 8
     """)
+
+
+def test_memory_of_a_program_is_left_to_the_threads_that_use_it(measure):
+    measure("""
+    program = classifier()
+    before = status("VmRSS")
+    executor = _core.Executor(program, 200_000, training=True, threads=2)
+    grown = status("VmRSS") - before
+    assert executor.memory()[0] > 100e6, executor.memory()
+    assert grown < 20_000, f"{grown} KB when it was made"
+    """)
