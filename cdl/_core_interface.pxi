@@ -179,6 +179,12 @@ cdef extern from "cdl.h" nogil:
                                   cdl_misfit *misfit)
     void cdl_program_destroy(cdl_program *program)
     int cdl_program_threads(const cdl_program *program)
+    struct cdl_deal:
+        int threads
+        c_bool lockstep
+        double passes
+        double step
+    cdl_deal cdl_program_deal(const cdl_program *program)
     size_t cdl_program_bytes(const cdl_program *program, size_t *least)
     const char *cdl_program_isa(const cdl_program *program)
     struct cdl_pass:

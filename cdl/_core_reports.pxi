@@ -6,6 +6,11 @@ cdef class _Reports:
     cdef cdl_program *program
     cdef list report_rows  # of each report, its number in the core's order
 
+    def deal(self):
+        """(threads, lockstep, largest share over the mean of the passes' work, of the step's)."""
+        cdef cdl_deal deal = cdl_program_deal(self.program)
+        return deal.threads, deal.lockstep, deal.passes, deal.step
+
     def memory(self):
         """(bytes of values, gradients and scratch, bytes that live at one moment at least)."""
         cdef size_t least = 0

@@ -17,6 +17,7 @@
 #include "kernels/elementwise.h"
 #include "program/definition.h"
 #include "program/feed.h"
+#include "program/gate.h"
 #include "program/run.h"
 #include "program/shuffle.h"
 

@@ -6,6 +6,7 @@
 #include "isa/isa.h"
 #include "learn/learn.h"
 #include "learn/tensorwise.h"
+#include "program/gate.h"
 #include "program/lockstep.h"
 #include "program/program.h"
 #include "program/join.h"
@@ -219,25 +220,6 @@ static cdl_status make_node(struct cdl_program *program, const struct cdl_instru
     return CDL_OK;
 }
 
-/* Threads that a batch is worth. With two, a step takes about half its time plus two barriers and
- * 16 ns for each cache line that changes cores: below some 5 MFLOP one thread wins (measured on
- * Sapphire Rapids and Zen 4 cores, see docs/design.md). */
-static int gate(struct cdl_program *program, const struct cdl_program_def *def) {
-    for (int i = 0; i < program->n_nodes; i++) {
-        const struct cdl_node *node = &program->nodes[i];
-        if (node->op->flops && !node->shared)
-            program->row_flops += (double)node->iterations * node->op->flops(node);
-    }
-    const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)program->rows;
-    const double worth = flops / 2.5e6;
-    const int available = cdl_threads_available();
-    if (program->mixes_rows && !def->training) return 1;
-    if (program->n_hosts) return 1; /* a function of the caller's wants the whole batch at once */
-    program->forced = def->threads > 0;
-    if (program->forced) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
-    return worth < 2.0 ? 1 : worth < available ? (int)worth : available;
-}
-
 static cdl_status allocate(struct cdl_program *program, const struct cdl_program_def *def) {
     program->n_values = def->n_values;
     program->n_nodes = def->n_instructions;
@@ -426,9 +408,10 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         return refuse(&misfit->reason, "reproducible: expected False, since this op adds up what "
                                        "it learns from in an order of its own");
     }
-    program->threads = gate(program, def);
+    program->threads = cdl_worth_threads(program, def);
     program->block = cdl_block_of_rows(program, program->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);
+    cdl_deal_evenly(program, def);
     cdl_link_lockstep(program);
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));

@@ -73,7 +73,7 @@ struct cdl_program_def {
     bool splits;     /* only cdl_train, cdl_train_epochs and cdl_test are called: micro-batches are
                         possible */
     const char *isa; /* or NULL */
-    int threads;     /* or 0: the gate decides */
+    int threads;     /* or 0: the gate decides (below 0: of so many that there would be) */
     enum cdl_lockstep lockstep;
     int n_values, n_instructions, n_inputs, n_outputs, n_external_grads, n_trained;
     const struct cdl_value_def *values;

@@ -12,6 +12,9 @@ bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted)
  * whole registers: vectors and tails of loops must fall on the same numbers. */
 bool cdl_takes_any_samples(const struct cdl_node *node);
 
+/* Work of a node for a sample, forward, in the unit of cdl_program_work (pieces.c). */
+double cdl_node_work(const struct cdl_node *node);
+
 /* Least samples whose nodes, on average, are worth lockstep for all threads. */
 size_t cdl_worth_samples(const struct cdl_program *program);
 

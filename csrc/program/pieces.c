@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "learn/tensorwise.h"
+#include "program/lockstep.h"
 #include "program/steps.h"
 
 /* Least size of a long batch: smaller ones take a few milliseconds at most, and the watch is polled
@@ -33,7 +34,7 @@ static double floats_of(const struct cdl_tensor *value) {
     return (double)value->lines * (double)value->ld;
 }
 
-static double work_of(const struct cdl_node *node) {
+double cdl_node_work(const struct cdl_node *node) {
     double floats = 0.0;
     for (int k = 0; k < node->n_in; k++) floats += floats_of(node->in[k]);
     for (int o = 0; o < node->n_out; o++) floats += floats_of(node->out[o]);
@@ -55,7 +56,7 @@ static size_t in_row_blocks(double samples) {
 }
 
 static size_t piece_of(const struct cdl_node *node) {
-    const size_t piece = in_row_blocks(PIECE_WORK / work_of(node));
+    const size_t piece = in_row_blocks(PIECE_WORK / cdl_node_work(node));
     if (!node->op->looks) return piece;
     const size_t many = cdl_round_up(LOOKING_LINES, node->in[0]->lines) / node->in[0]->lines;
     return piece > many ? piece : cdl_round_up(many, CDL_ROW_BLOCK);
@@ -86,7 +87,7 @@ static bool keeps_gradients(const struct cdl_program *program) {
 
 double cdl_program_work(const struct cdl_program *program) {
     double work = 0.0;
-    for (int i = 0; i < program->n_nodes; i++) work += work_of(&program->nodes[i]);
+    for (int i = 0; i < program->n_nodes; i++) work += cdl_node_work(&program->nodes[i]);
     return work;
 }
 

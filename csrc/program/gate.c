@@ -1,0 +1,118 @@
+/* gate.c - how many threads share a step: as many as its arithmetic is worth, and its pieces keep
+ * busy.
+ *
+ * A stage of n pieces takes as long as the largest share, ceil(n / threads) of them: 8 blocks of 16
+ * samples keep 8 threads busy, whatever there are. In lockstep the pieces are more, and the
+ * barriers too; the sum of both decides.
+ */
+#include "program/gate.h"
+
+#include <math.h>
+
+#include "learn/learn.h"
+#include "program/lockstep.h"
+
+/* Cost of a barrier for each thread of the team, in the unit of cdl_program_work (some 150 in a
+ * nanosecond): 0.3 us for two, each of which adds to the counter of arrivals. */
+#define BARRIER_WORK 2.25e4
+
+/* Times the least cost that is as good, with fewer threads. */
+#define ENOUGH 1.1
+
+enum stage { FORWARD, BACKWARD, UPDATE, N_STAGES };
+
+int cdl_worth_threads(struct cdl_program *program, const struct cdl_program_def *def) {
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        if (node->op->flops && !node->shared)
+            program->row_flops += (double)node->iterations * node->op->flops(node);
+    }
+    /* With two threads a step takes about half its time plus two barriers and 16 ns for each cache
+     * line that changes cores: below some 5 MFLOP one thread wins (measured on Sapphire Rapids and
+     * Zen 4 cores, see docs/design.md). */
+    const double flops = program->row_flops * (def->training ? 3.0 : 1.0) * (double)program->rows;
+    const double worth = flops / 2.5e6;
+    const int available = def->threads < 0 ? -def->threads : cdl_threads_available();
+    if (program->mixes_rows && !def->training) return 1;
+    if (program->n_hosts) return 1; /* a function of the caller's wants the whole batch at once */
+    program->forced = def->threads > 0;
+    if (program->forced) return def->threads < CDL_MAX_THREADS ? def->threads : CDL_MAX_THREADS;
+    return worth < 2.0 ? 1 : worth < available ? (int)worth : available;
+}
+
+static size_t blocks_of(const struct cdl_node *node) {
+    size_t most = 0;
+    for (int p = 0; p < CDL_MAX_PARAMS; p++)
+        if (node->trained[p]) most = cdl_max(most, cdl_blocks(node->param[p]));
+    return most;
+}
+
+/* Pieces of a stage of a node; 0: it has none to share. */
+static size_t pieces_of(const struct cdl_program *program, const struct cdl_node *node,
+                        enum stage stage, bool lockstep) {
+    const struct cdl_op *op = node->op;
+    const bool back = stage == BACKWARD;
+    if (stage == UPDATE) return node->learns && !node->loop ? blocks_of(node) : 0;
+    if (node->loop || !(back ? node->goes_back && op->backward[0].run : op->forward[0].run != NULL))
+        return 0;
+    if (node->shared) return 1;
+    if (lockstep && (back ? op->backward_pieces : op->forward_pieces)) {
+        /* Windows know theirs once they are derived: those of a sample, at least. */
+        return op->code_bytes ? program->rows : op->pieces(node, program->rows, back);
+    }
+    const size_t block = program->micro ? program->micro : CDL_ROW_BLOCK;
+    const bool any = lockstep && cdl_takes_any_samples(node);
+    return any ? program->rows : (program->rows + block - 1) / block;
+}
+
+/* Work of a stage, of which the largest of so many shares is the part that is returned. */
+static double share_of(const struct cdl_program *program, const struct cdl_node *node,
+                       enum stage stage, int threads, bool lockstep, double *work) {
+    const size_t n = pieces_of(program, node, stage, lockstep), all = (size_t)threads;
+    *work = n ? cdl_node_work(node) * (double)(node->shared ? 1 : program->rows) : 0.0;
+    return n ? *work * (double)((n + all - 1) / all) / (double)n : 0.0;
+}
+
+/* Largest shares of all stages, and barriers. */
+static double cost(const struct cdl_program *program, int threads, bool lockstep) {
+    const int barriers = lockstep ? N_STAGES * program->n_nodes : 2;
+    double sum = BARRIER_WORK * threads * barriers, work;
+    for (int i = 0; i < program->n_nodes; i++) {
+        for (enum stage stage = FORWARD; stage < N_STAGES; stage++)
+            sum += share_of(program, &program->nodes[i], stage, threads, lockstep, &work);
+    }
+    return sum;
+}
+
+void cdl_deal_evenly(struct cdl_program *program, const struct cdl_program_def *def) {
+    if (program->forced || !program->training || program->threads < 3) return;
+    const bool first = program->lockstep, last = def->lockstep != CDL_LOCKSTEP_NEVER;
+    const int most = program->threads;
+    double least = INFINITY;
+    for (int t = 1; t <= most; t++)
+        least = fmin(least, fmin(cost(program, t, first), cost(program, t, last)));
+    for (int t = most; t > 1; t--) {
+        const bool together = cost(program, t, last) < cost(program, t, first) ? last : first;
+        if (cost(program, t, together) > ENOUGH * least) continue;
+        program->threads = t;
+        program->lockstep = together;
+    }
+}
+
+struct cdl_deal cdl_program_deal(const struct cdl_program *program) {
+    struct cdl_deal deal = {program->threads, program->lockstep, 1.0, 1.0};
+    double largest[N_STAGES] = {0}, all[N_STAGES] = {0};
+    for (int i = 0; i < program->n_nodes; i++) {
+        for (enum stage stage = FORWARD; stage < N_STAGES; stage++) {
+            double work;
+            largest[stage] += deal.threads * share_of(program, &program->nodes[i], stage,
+                                                      deal.threads, deal.lockstep, &work);
+            all[stage] += work;
+        }
+    }
+    const double passes = all[FORWARD] + all[BACKWARD],
+                 largest_passes = largest[FORWARD] + largest[BACKWARD];
+    if (passes > 0.0) deal.passes = largest_passes / passes;
+    if (passes > 0.0) deal.step = (largest_passes + largest[UPDATE]) / (passes + all[UPDATE]);
+    return deal;
+}
