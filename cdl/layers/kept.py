@@ -69,6 +69,8 @@ class _Attributes:
     def __init__(self, layer: Layer) -> None:
         there, self._passing = vars(layer), layer._passing
         self._before = there.copy()
+        for name in self._passing.intersection(there):  # programs among them have such watches
+            del self._before[name]
         # Names and values of those that count, once they are compared, which many never are.
         self._counting: tuple[set[str], list[Any]] | None = None
         self._count = len(there)
