@@ -27,7 +27,7 @@ class PyDataset:
             takes a millisecond, and 0 never.
         use_multiprocessing: accepted; batches are made by threads in any case, which is as good
             where the work is done by NumPy and in files.
-        max_queue_size: how many batches may be ready ahead of the training.
+        max_queue_size: how many batches may be ready ahead of the training; 0 reads none ahead.
 
     Raises:
         ValueError: an argument that is no number of workers or batches.
@@ -76,7 +76,7 @@ class PyDataset:
 
     @max_queue_size.setter
     def max_queue_size(self, value: int) -> None:
-        self._max_queue_size = _count(value, "max_queue_size", 1)
+        self._max_queue_size = _count(value, "max_queue_size", 0)
 
     def __getitem__(self, index: int) -> Any:
         """Batch number `index`; to be overridden."""

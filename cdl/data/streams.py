@@ -111,7 +111,8 @@ class Stream:
         if self._shuffle and n is not None:
             pythons().shuffle(order)
         batches = in_order(self.source, order)
-        return Ahead(batches, self.source.max_queue_size) if self.source.workers == 1 else batches
+        most = self.source.max_queue_size if self.source.workers == 1 else 0
+        return Ahead(batches, most) if most else batches
 
     def ready(self) -> bool:
         """Whether there is another batch, which is read ahead."""

@@ -51,7 +51,9 @@ def test_iteration_gives_the_batches_in_order():
     assert [int(y[0]) for _, y in Batches(3)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("options", [{}, {"workers": 3}, {"workers": 2, "max_queue_size": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"max_queue_size": 0}, {"workers": 3}, {"workers": 2, "max_queue_size": 1}]
+)
 def test_stream_gives_each_batch_once_in_each_pass(options):
     stream = Stream(Batches(20, **options), "x")
     for _ in range(2):
@@ -105,7 +107,7 @@ def test_constructor_that_is_not_called_warns():
         assert Forgetful().workers == 1
 
 
-@pytest.mark.parametrize("options", [{"workers": -1}, {"workers": "2"}, {"max_queue_size": 0}])
+@pytest.mark.parametrize("options", [{"workers": -1}, {"workers": "2"}, {"max_queue_size": -1}])
 def test_bad_argument_is_refused(options):
     with pytest.raises(ValueError, match=f"PyDataset: {next(iter(options))} must be an int >="):
         Batches(**options)
