@@ -325,6 +325,35 @@ def test_c_has_no_intrinsics():
     assert all("vf_fma(" in line for line in fused)
 
 
+def within_brackets(code: str, start: int) -> list[str]:
+    """What stands between a bracket at `start` and its end, cut at its own commas."""
+    parts, depth = [""], 0
+    for char in code[start:]:
+        depth += (char in "([{") - (char in ")]}")
+        if depth == 0:
+            break
+        if char == "," and depth == 1:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [parts[0][1:], *parts[1:]]
+
+
+@pytest.mark.parametrize("path", C, ids=in_tree)
+def test_a_function_has_at_most_eight_parameters(path):
+    """Definitions, declarations, types of functions and rows of kernels.def; not calls."""
+    typed = re.compile(
+        r"\s*(?:const\s+)?(?:struct\s+|enum\s+)?\w+(?:\s+|\s*\*)(?:const\s+|\*)*\w+.*", re.DOTALL
+    )
+    code, many = code_of(path).replace("\\\n", "  "), []
+    for bracket in re.finditer(r"\(", code):
+        parts = within_brackets(code, bracket.start())
+        if len(parts) > 8 and all(typed.fullmatch(part) for part in parts):
+            line = code[: bracket.start()].rsplit("\n", 1)[-1]
+            many.append(f"{line.strip()}: {len(parts)} parameters")
+    assert not many, "\n".join(many)
+
+
 @pytest.mark.parametrize("room", ["learn", "products", "program", "ops/op.h"])
 def test_c_comments_begin_with_their_subject(room):
     """Rooms that are done so far; a comment's noun is in its first words."""

@@ -74,7 +74,7 @@ void *product_open(const char *isa, int kind, size_t m, size_t k, size_t n, cons
     const size_t backward = cdl_op_dense.thread_floats(node, m, true);
     made->scratch = cdl_alloc(backward > CDL_THREAD_SCRATCH ? backward : CDL_THREAD_SCRATCH);
     made->ctx = (struct cdl_context){
-        .kernels = kernels, .training = true, .rows = m, .scratch = made->scratch};
+        .kernels = kernels, .training = true, .rows = m, .threads = 1, .scratch = made->scratch};
     made->ctx.optimizer.groups[0].update = ignore;
     made->ctx.optimizer.apply = true;
     return made;
@@ -84,11 +84,13 @@ static void run_product(void *arg, struct cdl_team *team, int thread) {
     struct product *product = arg;
     const struct cdl_node *node = &product->node;
     const struct cdl_context *ctx = &product->ctx;
+    const struct cdl_sink to = {0};
     (void)team, (void)thread;
     for (size_t r = 0; r < product->repeats; r++) {
         if (product->kind == FORWARD) node->op->forward(node, ctx, 0, ctx->rows);
         if (product->kind == BACKWARD) node->op->backward(node, ctx, 0, ctx->rows);
-        if (product->kind == UPDATE) node->op->update(node, ctx, product->scratch, 0, 1);
+        if (product->kind == UPDATE)
+            node->op->update(node, ctx, (struct cdl_rows){0, ctx->rows, ctx->rows}, &to);
     }
 }
 
@@ -182,11 +184,12 @@ static void run_once(struct kernel *k) {
                                         .q = q,
                                         .value = k->value,
                                         .p = k->params};
+    const struct cdl_matrix values = {x, k->ld}, of_y = {t, k->ld};
     if (strcmp(k->table, "activations") == 0) {
         kernels->activation[k->row](k->rows, k->n, x, k->ld, y, k->ld, k->params);
     } else if (strcmp(k->table, "gradients") == 0) {
-        kernels->activation_gradient[k->row](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld, y, k->ld,
-                                             k->params);
+        kernels->activation_gradient[k->row](k->rows, k->n, values, values, of_y,
+                                             (struct cdl_output){y, k->ld}, k->params);
     } else if (strcmp(k->table, "losses") == 0) {
         kernels->loss[k->row](&scoring);
     } else if (strcmp(k->table, "metrics") == 0) {
@@ -196,8 +199,8 @@ static void run_once(struct kernel *k) {
     } else if (strcmp(k->table, "softmax") == 0) {
         kernels->rowwise[CDL_ROWWISE_softmax](k->rows, k->n, x, k->ld, y, k->ld, k->params);
     } else if (strcmp(k->table, "softmax_gradient") == 0) {
-        kernels->rowwise_gradient[CDL_ROWWISE_softmax](k->rows, k->n, x, k->ld, x, k->ld, t, k->ld,
-                                                       y, k->ld, k->params);
+        kernels->rowwise_gradient[CDL_ROWWISE_softmax](k->rows, k->n, values, values, of_y,
+                                                       (struct cdl_output){y, k->ld}, k->params);
     }
 }
 

@@ -46,70 +46,74 @@ static void set_up(size_t rows) {
     _tile_loadconfig(&tiles);
 }
 
-/* Of 17 to 32 rows (`low`) or fewer, and of one tile of columns or two (`right`). */
-static inline __attribute__((always_inline)) void block(const bool low, const bool right, size_t k,
-                                                        const uint16_t *a, size_t lda,
-                                                        const uint32_t *b, const float *init,
-                                                        size_t ldi, float *c, size_t ldc) {
-    const size_t row = lda * sizeof *a, pairs = CDL_BF16_LINE * sizeof *b;
-    const size_t from = ldi * sizeof *init, to = ldc * sizeof *c;
+/* Sums of 17 to 32 rows (`low`) or fewer, and of one tile of columns or two (`right`). */
+static inline __attribute__((always_inline)) void block(const bool low, const bool right,
+                                                        const struct cdl_bf16_gemm *p) {
+    const uint16_t *a = p->a;
+    const uint32_t *b = p->b;
+    const float *init = p->init.at;
+    float *c = p->c.at;
+    const size_t row = p->lda * sizeof *a, pairs = CDL_BF16_LINE * sizeof *b;
+    const size_t from = p->init.ld * sizeof *init, to = p->c.ld * sizeof *c;
     _tile_loadd(0, init, from);
     if (right) _tile_loadd(1, init + ROWS, from);
-    if (low) _tile_loadd(2, init + ROWS * ldi, from);
-    if (low && right) _tile_loadd(3, init + ROWS * ldi + ROWS, from);
-    for (size_t p = 0; p < k; p += DEPTH, a += DEPTH, b += DEPTH / 2 * CDL_BF16_LINE) {
+    if (low) _tile_loadd(2, init + ROWS * p->init.ld, from);
+    if (low && right) _tile_loadd(3, init + ROWS * p->init.ld + ROWS, from);
+    for (size_t k = 0; k < p->k; k += DEPTH, a += DEPTH, b += DEPTH / 2 * CDL_BF16_LINE) {
         _tile_loadd(6, b, pairs);
         _tile_loadd(4, a, row);
         _tile_dpbf16ps(0, 4, 6);
         if (right) _tile_loadd(7, b + ROWS, pairs);
         if (right) _tile_dpbf16ps(1, 4, 7);
-        if (low) _tile_loadd(5, a + ROWS * lda, row);
+        if (low) _tile_loadd(5, a + ROWS * p->lda, row);
         if (low) _tile_dpbf16ps(2, 5, 6);
         if (low && right) _tile_dpbf16ps(3, 5, 7);
     }
     _tile_stored(0, c, to);
     if (right) _tile_stored(1, c + ROWS, to);
-    if (low) _tile_stored(2, c + ROWS * ldc, to);
-    if (low && right) _tile_stored(3, c + ROWS * ldc + ROWS, to);
+    if (low) _tile_stored(2, c + ROWS * p->c.ld, to);
+    if (low && right) _tile_stored(3, c + ROWS * p->c.ld + ROWS, to);
 }
 
-static void block_of(size_t rows, size_t width, size_t k, const uint16_t *a, size_t lda,
-                     const uint32_t *b, const float *init, size_t ldi, float *c, size_t ldc) {
-    if (rows > ROWS && width > ROWS)
-        block(true, true, k, a, lda, b, init, ldi, c, ldc);
-    else if (rows > ROWS)
-        block(true, false, k, a, lda, b, init, ldi, c, ldc);
-    else if (width > ROWS)
-        block(false, true, k, a, lda, b, init, ldi, c, ldc);
+static void block_of(const struct cdl_bf16_gemm *p) {
+    if (p->m > ROWS && p->n > ROWS)
+        block(true, true, p);
+    else if (p->m > ROWS)
+        block(true, false, p);
+    else if (p->n > ROWS)
+        block(false, true, p);
     else
-        block(false, false, k, a, lda, b, init, ldi, c, ldc);
+        block(false, false, p);
 }
 
-/* Of one panel, rows [first, last), `step` at a time. */
-static void rows_of(size_t first, size_t last, size_t step, size_t width, size_t k,
-                    const uint16_t *a, size_t lda, const uint32_t *b, const float *init, size_t ldi,
-                    float *c, size_t ldc) {
-    for (size_t p = 0; p < k; p += L1_DEPTH) {
-        const size_t depth = cdl_min(k - p, L1_DEPTH);
-        for (size_t r = first; r < last; r += step) {
-            const float *from = p ? c + r * ldc : init + r * ldi;
-            block_of(step, width, depth, a + r * lda + p, lda, b + p / 2 * CDL_BF16_LINE, from,
-                     p ? ldc : ldi, c + r * ldc, ldc);
+/* Rows [first, last) of one panel, p->m at a time. */
+static void rows_of(size_t first, size_t last, const struct cdl_bf16_gemm *all) {
+    struct cdl_bf16_gemm p = *all;
+    for (size_t k = 0; k < all->k; k += L1_DEPTH) {
+        p.k = cdl_min(all->k - k, L1_DEPTH);
+        p.b = all->b + k / 2 * CDL_BF16_LINE;
+        for (size_t r = first; r < last; r += p.m) {
+            p.a = all->a + r * p.lda + k;
+            p.c.at = all->c.at + r * p.c.ld;
+            p.init = k ? (struct cdl_matrix){p.c.at, p.c.ld}
+                       : (struct cdl_matrix){all->init.at + r * all->init.ld, all->init.ld};
+            block_of(&p);
         }
     }
 }
 
-static void gemm_bf16(size_t m, size_t width, size_t k, const uint16_t *a, size_t lda,
-                      const uint32_t *b, size_t step, const float *init, size_t ldi, float *c,
-                      size_t ldc) {
-    const size_t whole = m / (2 * ROWS) * 2 * ROWS;
-    for (size_t first = 0, last; first < m; first = last) {
-        const size_t rows = first < whole ? 2 * ROWS : m - whole;
-        last = first < whole ? whole : m;
-        set_up(rows);
-        for (size_t j = 0; j < width; j += CDL_BF16_LINE)
-            rows_of(first, last, rows, cdl_min(width - j, CDL_BF16_LINE), k, a, lda,
-                    j ? b + step : b, init + j, ldi, c + j, ldc);
+static void gemm_bf16(const struct cdl_bf16_gemm *all) {
+    const size_t whole = all->m / (2 * ROWS) * 2 * ROWS;
+    for (size_t first = 0, last; first < all->m; first = last) {
+        struct cdl_bf16_gemm p = *all;
+        p.m = first < whole ? 2 * ROWS : all->m - whole;
+        last = first < whole ? whole : all->m;
+        set_up(p.m);
+        for (size_t j = 0; j < all->n; j += CDL_BF16_LINE) {
+            p.n = cdl_min(all->n - j, CDL_BF16_LINE);
+            rows_of(first, last, &p);
+            p.b += p.step, p.init.at += CDL_BF16_LINE, p.c.at += CDL_BF16_LINE;
+        }
     }
     _tile_release();
 }

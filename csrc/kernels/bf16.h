@@ -170,17 +170,16 @@ CDL_INLINE void bf16_tiles(const size_t mr, size_t width, const float *a, const 
 }
 
 // clang-format off
-#define CASE(MR) case MR: if (MR <= BF16_ROWS) bf16_tiles(MR, width, rows, panel, from, ldf, to, ldc); break;
-static void gemm_bf16(size_t m, size_t width, size_t k, const uint16_t *a, size_t lda,
-                      const uint32_t *b, size_t step, const float *init, size_t ldi, float *c,
-                      size_t ldc) {
-    assert(k > 0 && k % BF16_DEPTH == 0 && is_whole(width) && width <= CDL_PANEL);
-    const size_t tiles = (m + BF16_ROWS - 1) / BF16_ROWS;
-    for (size_t p = 0; p < k; p += BF16_DEPTH, b += BF16_DEPTH / 2 * CDL_BF16_LINE) {
+#define CASE(MR) case MR: if (MR <= BF16_ROWS) bf16_tiles(MR, p->n, rows, panel, from, ldf, to, p->c.ld); break;
+static void gemm_bf16(const struct cdl_bf16_gemm *p) {
+    assert(p->k > 0 && p->k % BF16_DEPTH == 0 && is_whole(p->n) && p->n <= CDL_PANEL);
+    const size_t tiles = (p->m + BF16_ROWS - 1) / BF16_ROWS;
+    const uint32_t *b = p->b;
+    for (size_t first = 0; first < p->k; first += BF16_DEPTH, b += BF16_DEPTH / 2 * CDL_BF16_LINE) {
         _Alignas(64) float panel[BF16_DEPTH * CDL_PANEL], rows[BF16_ROWS * BF16_DEPTH];
-        const size_t ldf = p ? ldc : ldi;
-        for (size_t j = 0; j < width; j += CDL_BF16_LINE) {
-            const uint32_t *pairs = j ? b + step : b;
+        const size_t ldf = first ? p->c.ld : p->init.ld;
+        for (size_t j = 0; j < p->n; j += CDL_BF16_LINE) {
+            const uint32_t *pairs = j ? b + p->step : b;
             float *even = panel + j;
             for (size_t q = 0; q < BF16_DEPTH / 2; q++, even += 2 * CDL_PANEL, pairs += CDL_BF16_LINE) {
                 for (size_t t = 0; t < CDL_BF16_LINE; t++) even[t] = float_of_low(pairs[t]);
@@ -188,11 +187,11 @@ static void gemm_bf16(size_t m, size_t width, size_t k, const uint16_t *a, size_
             }
         }
         for (size_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
-            mr = m / tiles + (t < m % tiles);
-            const float *from = p ? c + i * ldc : init + i * ldi;
-            float *to = c + i * ldc;
+            mr = p->m / tiles + (t < p->m % tiles);
+            float *to = p->c.at + i * p->c.ld;
+            const float *from = first ? to : p->init.at + i * ldf;
             for (size_t r = 0; r < mr; r++) {
-                for (size_t q = 0; q < BF16_DEPTH; q++) rows[r * BF16_DEPTH + q] = brain_f(a[(i + r) * lda + p + q]);
+                for (size_t q = 0; q < BF16_DEPTH; q++) rows[r * BF16_DEPTH + q] = brain_f(p->a[(i + r) * p->lda + first + q]);
             }
             switch (mr) {
                 CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)

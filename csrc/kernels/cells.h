@@ -117,9 +117,9 @@ static void lstm_output_backward(size_t rows, const float *restrict z, const flo
 
 /* What the gates get, laid out as z; dc has been that of c by later steps, dt is what h gives. */
 static void lstm_state_backward(size_t rows, const float *restrict z, const float *restrict t,
-                                const float *restrict dt, const float *restrict before, size_t ldc,
-                                const float *restrict dh, size_t ldd, float *restrict dc,
-                                float *restrict dz) {
+                                const float *restrict dt, struct cdl_matrix c_before,
+                                struct cdl_matrix of_h, float *restrict dc, float *restrict dz) {
+    const float *restrict before = c_before.at, *restrict dh = of_h.at;
     for (size_t r = 0; r < rows; r++) {
         EACH_UNIT {
             const float d = dc[j] + dt[j];
@@ -130,7 +130,7 @@ static void lstm_state_backward(size_t rows, const float *restrict z, const floa
             dc[j] = d * z[GATE + j];
         }
         z += CDL_PANEL, dz += CDL_PANEL, t += GATE, dt += GATE;
-        before += ldc, dc += ldc, dh += ldd;
+        before += c_before.ld, dc += c_before.ld, dh += of_h.ld;
     }
 }
 

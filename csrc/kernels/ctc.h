@@ -107,13 +107,15 @@ static void ctc_through_softmax(size_t n, const float *log_y, float *dy) {
         dy[j] = j < n ? dy[j] - exp_down_f(log_y[j]) * sum : 0.0f;
 }
 
-static void ctc(size_t steps, size_t n, const float *y, size_t ldy, size_t labels, const int32_t *t,
-                float scale, float *scratch, float *loss, float *dy) {
-    assert(are_padded(steps, n, y, ldy) && n > 0 && scratch && loss && (labels == 0 || t));
-    float *log_y = scratch;
-    log_softmax_rows(steps, n, y, ldy, log_y, ldy, NULL);
+static void ctc(const struct cdl_ctc *job) {
+    const size_t steps = job->steps, n = job->n, ldy = job->ldy, labels = job->labels;
+    const int32_t *t = job->t;
+    const float scale = job->scale;
+    float *log_y = job->scratch, *dy = job->dy;
+    assert(are_padded(steps, n, job->y, ldy) && n > 0 && log_y && job->loss && (labels == 0 || t));
+    log_softmax_rows(steps, n, job->y, ldy, log_y, ldy, NULL);
     const size_t row = cdl_ctc_row(labels);
-    float *rest = scratch + cdl_round_up(steps * ldy, CDL_LINE);
+    float *rest = log_y + cdl_round_up(steps * ldy, CDL_LINE);
     struct ctc c = {.row = row, .classes = n, .label = t};
     float **const rows[] = {&c.leave, &c.stay, &c.score, &c.d_p, &c.d_phi, &c.d_emit};
     for (size_t i = 0; i < 6; i++) *rows[i] = rest + i * row;
@@ -134,7 +136,7 @@ static void ctc(size_t steps, size_t n, const float *y, size_t ldy, size_t label
     }
     const float *phi = c.phi + steps * row, *emit = c.emit + steps * row;
     const float total = c.n ? ctc_add(phi[c.n], emit[c.n - 1]) : phi[0];
-    *loss = -total;
+    *job->loss = -total;
     if (!dy) return;
 
     c.d_next = c.score; /* which is read no more */

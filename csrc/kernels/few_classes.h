@@ -28,10 +28,11 @@ CDL_INLINE void columns_clear(size_t n, columns *x) {
     for (size_t j = n; j < CDL_LINE; j++) vf_store(x->at[j], vf_splat(0));
 }
 
-/* Lanes beyond `rows` become 0. */
-CDL_INLINE void columns_load(size_t rows, const float *x, size_t ldx, columns *to) {
+/* The first n columns, with those beside them in a register. Lanes beyond `rows` become 0. */
+CDL_INLINE void columns_load(size_t rows, size_t n, const float *x, size_t ldx, columns *to) {
     CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += CDL_VLEN) {
         vf v[CDL_VLEN];
+        if (j >= n) break;
         if (rows == CDL_VLEN) {
             CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] = vf_load(x + r * ldx + j);
         } else {
@@ -43,11 +44,12 @@ CDL_INLINE void columns_load(size_t rows, const float *x, size_t ldx, columns *t
     }
 }
 
-CDL_INLINE void columns_store(size_t rows, const columns *x, float *to, size_t ld) {
+/* Columns behind the first n are 0. */
+CDL_INLINE void columns_store(size_t rows, size_t n, const columns *x, float *to, size_t ld) {
     CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += CDL_VLEN) {
         vf v[CDL_VLEN];
         CDL_UNROLL for (size_t c = 0; c < CDL_VLEN; c++) v[c] = column(x, j + c);
-        vf_transpose(v);
+        if (j < n) vf_transpose(v);
         if (rows == CDL_VLEN) {
             CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) vf_store(to + r * ld + j, v[r]);
         } else {
@@ -92,22 +94,22 @@ static size_t few_softmax(size_t rows, size_t n, const float *x, size_t ldx, flo
     size_t i = 0;
     columns_clear(n, &e);
     for (size_t these; (these = few_rows(rows, i)) > 0; i += these) {
-        columns_load(these, x + i * ldx, ldx, &z);
+        columns_load(these, n, x + i * ldx, ldx, &z);
         const vf inverse = vf_splat(1) / columns_exp(n, &z, &e);
         for (size_t j = 0; j < n; j++) vf_store(e.at[j], column(&e, j) * inverse);
-        columns_store(these, &e, y + i * ldy, ldy);
+        columns_store(these, n, &e, y + i * ldy, ldy);
     }
     return i;
 }
 
 /* The softmax losses of losses.h. `these` rows from i on; t: their targets by class, which sum to
- * `total`; sparse: -1 if these are 1 for one class or none; z, q, dz: room, where q and dz have
- * pads of 0. */
+ * `total`; sparse: -1 if these are 1 for one class or none; room: for z, q and
+ * dz, of which the last two have pads of 0. */
 CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t these,
-                                 const columns *t, vf total, vi sparse, columns *z, columns *q,
-                                 columns *dz) {
+                                 const columns *t, vf total, vi sparse, columns room[3]) {
+    columns *z = &room[0], *q = &room[1], *dz = &room[2];
     const size_t n = s->n;
-    columns_load(these, s->y + i * s->ldy, s->ldy, z);
+    columns_load(these, n, s->y + i * s->ldy, s->ldy, z);
     const vf sum = columns_exp(n, z, q);
     vf scale = vf_splat(s->scale);
     for (size_t r = 0; r < these && s->weight; r++) scale[r] *= line_weight(s, i + r);
@@ -124,8 +126,8 @@ CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t t
     }
     columns_clear(n, z);
     const vf dot = columns_sum(z);
-    columns_store(these, q, s->q + i * s->ldy, s->ldy);
-    columns_store(these, dz, s->dy + i * s->ldy, s->ldy);
+    columns_store(these, n, q, s->q + i * s->ldy, s->ldy);
+    columns_store(these, n, dz, s->dy + i * s->ldy, s->ldy);
     float value[CDL_VLEN], sums[CDL_VLEN];
     vf_store(sums, sum);
     for (size_t r = 0; r < CDL_VLEN; r++) value[r] = log_f(sums[r]);
@@ -134,15 +136,15 @@ CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t t
 }
 
 static size_t few_dense_targets(const struct cdl_scoring *s) {
-    columns t, z, q, dz;
+    columns t, room[3];
     const vf keep = vf_splat(1.0f - s->p[0]), extra = vf_splat(s->p[0] / (float)s->n);
     size_t i = 0;
-    columns_clear(s->n, &q), columns_clear(s->n, &dz);
+    columns_clear(s->n, &room[1]), columns_clear(s->n, &room[2]);
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
-        columns_load(these, (const float *)s->t + i * s->ldt, s->ldt, &t);
+        columns_load(these, s->n, (const float *)s->t + i * s->ldt, s->ldt, &t);
         columns_clear(s->n, &t);
         for (size_t j = 0; j < s->n; j++) vf_store(t.at[j], vf_fma(column(&t, j), keep, extra));
-        few_softmax_loss(s, i, these, &t, columns_sum(&t), (vi){0}, &z, &q, &dz);
+        few_softmax_loss(s, i, these, &t, columns_sum(&t), (vi){0}, room);
     }
     return i;
 }
@@ -154,9 +156,9 @@ CDL_INLINE vi few_classes(const struct cdl_scoring *s, size_t i, size_t these) {
 }
 
 static size_t few_sparse_targets(const struct cdl_scoring *s) {
-    columns t, z, q, dz;
+    columns t, room[3];
     size_t i = 0;
-    columns_clear(s->n, &q), columns_clear(s->n, &dz);
+    columns_clear(s->n, &room[1]), columns_clear(s->n, &room[2]);
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
         const vi classes = few_classes(s, i, these);
         vf total = vf_splat(0);
@@ -165,7 +167,7 @@ static size_t few_sparse_targets(const struct cdl_scoring *s) {
             vf_store(t.at[j], hit);
             total += hit;
         }
-        few_softmax_loss(s, i, these, &t, total, ~(vi){0}, &z, &q, &dz);
+        few_softmax_loss(s, i, these, &t, total, ~(vi){0}, room);
     }
     return i;
 }
@@ -199,9 +201,9 @@ CDL_INLINE size_t few_classes_metric(enum cdl_metric kind, const struct cdl_scor
     columns y;
     size_t i = 0;
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
-        columns_load(these, s->y + i * s->ldy, s->ldy, &y);
+        columns_load(these, s->n, s->y + i * s->ldy, s->ldy, &y);
         const vi best = columns_argmax(s->n, &y);
-        if (dense) columns_load(these, (const float *)s->t + i * s->ldt, s->ldt, &y);
+        if (dense) columns_load(these, s->n, (const float *)s->t + i * s->ldt, s->ldt, &y);
         const vi wanted = dense ? columns_argmax(s->n, &y) : few_classes(s, i, these);
         float value[CDL_VLEN];
         vf_store(value, vf_select(best == wanted, vf_splat(1), vf_splat(0)));

@@ -11,114 +11,81 @@
 #define WIDTHS(X, FORM) X(1, FORM) X(2, FORM)
 #endif
 #define PANEL(NV, FORM)                                                                            \
-    static void panel_##FORM##_##NV(const struct product *p, size_t j) { panel(NV, FORM, p, j); }
+    static void panel_##FORM##_##NV(const struct cdl_product *p, size_t j) {                       \
+        panel(NV, FORM, p, j);                                                                     \
+    }
 WIDTHS(PANEL, PLAIN)
 WIDTHS(PANEL, PLACES)
 WIDTHS(PANEL, PAIRS)
 #undef PANEL
 
-/* `width` columns. */
-CDL_INLINE void multiply(const enum form form, size_t width, const struct product *p) {
-    assert(is_whole(width) && width <= CDL_PANEL && (p->step_i == 1 || p->step_p == 1));
-    assert(are_rows(p->m, width, p->c, p->ldc) && are_rows(2, width, p->b, p->ldb));
-    assert(p->m == 0 || (p->a && p->init && (p->ldi == 0 || p->ldi >= width)));
-    assert(form == PLAIN || p->taps);
-    assert(p->m == 0 || p->k == 0 ||
-           are_apart(p->c, (p->m - 1) * p->ldc + width, p->b, (p->k - 1) * p->ldb + width));
-    enum { WIDEST = CDL_GEMM_NV };
+typedef void panel_fn(const struct cdl_product *p, size_t column);
 #define PANEL(NV, FORM) panel_##FORM##_##NV,
-    static void (*const panels[][WIDEST])(const struct product *, size_t) = {
-        {WIDTHS(PANEL, PLAIN)}, {WIDTHS(PANEL, PLACES)}, {WIDTHS(PANEL, PAIRS)}};
+static panel_fn *const panels_PLAIN[] = {WIDTHS(PANEL, PLAIN)};
+static panel_fn *const panels_PLACES[] = {WIDTHS(PANEL, PLACES)};
+static panel_fn *const panels_PAIRS[] = {WIDTHS(PANEL, PAIRS)};
 #undef PANEL
-    for (size_t j = 0; j < width; j += WIDEST * CDL_VLEN)
-        panels[form][cdl_min((width - j) / CDL_VLEN, WIDEST) - 1](p, j);
-}
 #undef WIDTHS
 
-static void gemm_lines(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
-                       size_t ldb, const float *init, size_t ldi, float *c, size_t ldc) {
-    const struct product p = {m, k, NULL, a, lda, 1, b, ldb, init, ldi, false, c, ldc};
-    multiply(PLAIN, width, &p);
-}
-
-static void gemm_columns(size_t m, size_t width, size_t k, const float *a, size_t lda,
-                         const float *b, size_t ldb, const float *init, size_t ldi, float *c,
-                         size_t ldc) {
-    const struct product p = {m, k, NULL, a, 1, lda, b, ldb, init, ldi, false, c, ldc};
-    multiply(PLAIN, width, &p);
-}
-
-static void gemm_rows(size_t m, size_t width, size_t k, const float *a, size_t lda, const float *b,
-                      const float *init, size_t ldi, float *c, size_t ldc) {
-    gemm_lines(m, width, k, a, lda, b, width, init, ldi, c, ldc);
-}
-
-/* Each tile prefetches k lines of what lies between `prefetch` and `end`. */
-static void gemm_rows_prefetch(size_t m, size_t k, const float *a, size_t lda, const float *b,
-                               const float *init, size_t ldi, float *c, size_t ldc,
-                               const float *prefetch, const float *end) {
-    assert(are_rows(m, k, a, lda) && b && are_rows(m, CDL_PANEL, c, ldc));
-    assert(init && (ldi == 0 || ldi >= CDL_PANEL) && prefetch <= end);
-    enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
-    const size_t tiles = (m + ROWS - 1) / ROWS;
-    for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
-        for (size_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
-            mr = m / tiles + (t < m % tiles);
-            const float *x = a + i * lda, *from = init + i * ldi + j;
-            const struct product p = {
-                mr, k, NULL, x, lda, 1, b + j, CDL_PANEL, from, ldi, false, c + i * ldc + j, ldc};
-            if (prefetch < end && mr == ROWS) {
-                tile(ROWS, NV, PLAIN, &p, prefetch);
-            } else if (prefetch < end && mr == ROWS - 1) {
-                tile(ROWS - 1, NV, PLAIN, &p, prefetch);
-            } else {
-                tile_of(mr, NV, PLAIN, &p);
-            }
-            prefetch += k * CDL_LINE;
-        }
+/* All columns, in registers; those of pads alone are left out, and get what init has. */
+CDL_INLINE void multiply(panel_fn *const *panels, const struct cdl_product *p) {
+    const size_t width = cdl_round_up(p->n, CDL_LINE), live = cdl_round_up(p->n, CDL_VLEN);
+    assert(p->n > 0 && width <= CDL_PANEL && are_rows(p->m, width, p->c.at, p->c.ld));
+    assert(p->m == 0 || p->taps || are_rows(p->k, width, p->b.at, p->b.ld));
+    assert(p->m == 0 || (p->a.at && p->init.at && (p->init.ld == 0 || p->init.ld >= width)));
+    assert(p->m == 0 || p->k == 0 ||
+           are_apart(p->c.at, (p->m - 1) * p->c.ld + width, p->b.at, (p->k - 1) * p->b.ld + width));
+    for (size_t j = 0; j < live; j += CDL_GEMM_NV * CDL_VLEN)
+        panels[cdl_min((live - j) / CDL_VLEN, CDL_GEMM_NV) - 1](p, j);
+    if (CDL_VLEN == CDL_LINE || live == width) return;
+    for (size_t j = live; j < width; j += CDL_VLEN) {
+        struct cdl_product pads = from_column(p, j);
+        for (size_t i = 0; i < p->m; i++, skip_rows(&pads, 1))
+            vf_store(pads.c.at, vf_load(pads.init.at));
     }
 }
 
-static void gemm_places(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
-                        size_t step_i, size_t step_p, const float *b, size_t ldb, const float *init,
-                        size_t ldi, bool cuts, float *c, size_t ldc) {
-    const struct product p = {m, 0, taps, a, step_i, step_p, b, ldb, init, ldi, cuts, c, ldc};
-    multiply(PLACES, width, &p);
+static void gemm(const struct cdl_product *p) { multiply(panels_PLAIN, p); }
+static void gemm_places(const struct cdl_product *p) {
+    assert(is_whole(p->n) && p->taps);
+    multiply(panels_PLACES, p);
 }
 
-#define WIDEST_OF(NV) panel_PAIRS_##NV
-#define WIDEST(NV) WIDEST_OF(NV)
-
-/* Columns of a and a whole panel; tiles of few rows prefetch nothing. */
-static void pairs_ahead(const struct product *all) {
+/* A whole panel in tiles of the widest, which prefetch; those of few rows do not, and none does
+ * from `end` on. */
+CDL_INLINE void fetching(const int form, panel_fn *const *panels, const struct cdl_product *all,
+                         const float *end) {
     enum { NV = CDL_GEMM_NV, ROWS = CDL_GEMM_ROWS(CDL_GEMM_NV) };
     const size_t tiles = (all->m + ROWS - 1) / ROWS;
+    const float *prefetch = all->prefetch;
+    assert(all->n == CDL_PANEL);
     for (size_t j = 0; j < CDL_PANEL; j += NV * CDL_VLEN) {
-        struct product p = *all;
-        p.step_i = 1, p.b += j, p.c += j;
-        for (size_t t = 0; t < tiles; t++) {
-            p.m = all->m / tiles + (t < all->m % tiles);
-            if (p.m == ROWS)
-                tile(ROWS, NV, AHEAD, &p, NULL);
-            else if (p.m == ROWS - 1)
-                tile(ROWS - 1, NV, AHEAD, &p, NULL);
+        struct cdl_product p = from_column(all, j);
+        for (size_t t = 0; t < tiles; t++, skip_rows(&p, p.m)) {
+            p.m = all->m / tiles + (t < all->m % tiles), p.prefetch = prefetch;
+            if (form & FETCHES) prefetch += p.k * CDL_LINE;
+            const bool fetches = !(form & FETCHES) || p.prefetch < end;
+            if (fetches && p.m == ROWS)
+                tile(ROWS, NV, form, &p);
+            else if (fetches && p.m == ROWS - 1)
+                tile(ROWS - 1, NV, form, &p);
             else
-                WIDEST(CDL_GEMM_NV)(&p, 0);
-            p.a += p.m, p.c += p.m * p.ldc;
+                panels[NV - 1](&p, 0);
         }
     }
 }
-#undef WIDEST
-#undef WIDEST_OF
 
-static void gemm_pairs(size_t m, size_t width, const struct cdl_taps *taps, const float *a,
-                       size_t step_i, size_t step_p, const float *b, size_t ldb, float *c,
-                       size_t ldc) {
-    const struct product p = {m, 0, taps, a, step_i, step_p, b, ldb, c, 0, false, c, ldc};
-    if (taps->ahead && width == CDL_PANEL && step_i == 1)
-        pairs_ahead(&p);
+/* Each tile prefetches k lines of what lies between p->prefetch and `end`. */
+static void gemm_prefetch(const struct cdl_product *p, const float *end) {
+    assert(!p->transposed && p->init.at && (p->init.ld == 0 || p->init.ld >= CDL_PANEL));
+    fetching(FETCHES, panels_PLAIN, p, end);
+}
+static void gemm_pairs(const struct cdl_product *p) {
+    assert(is_whole(p->n) && p->taps);
+    if (p->taps->ahead && p->n == CDL_PANEL && p->transposed)
+        fetching(PAIRS | AHEAD | TRANSPOSED, panels_PAIRS, p, NULL);
     else
-        multiply(PAIRS, width, &p);
+        multiply(panels_PAIRS, p);
 }
 
 /* The first n floats of a row that is no longer than a register, whose other lanes hold anything.
@@ -219,12 +186,12 @@ static void dot_rows(size_t m, size_t k, const float *a, size_t lda, bool padded
 /* Sums of some rows of w in panels, a line of them a row: at least eight chains, and no more than
  * registers. Only the first `live` rows count. */
 enum { PANEL_ROWS = CDL_VLEN == 8 ? 4 : CDL_VLEN };
-CDL_INLINE void panel_sums(size_t live, size_t k, size_t n, const float *x, const float *w,
-                           size_t row, vf sum[PANEL_ROWS]) {
+CDL_INLINE void panel_sums(size_t live, const struct cdl_param *w, const float *x, size_t row,
+                           vf sum[PANEL_ROWS]) {
     vf part[PANEL_ROWS][PARTS] = {{{0}}};
-    for (size_t q = 0; q < n; q += CDL_PANEL) {
-        const size_t width = cdl_panel_width(n, q);
-        const float *from = w + q * k + row * width;
+    for (size_t q = 0; q < w->cols; q += CDL_PANEL) {
+        const size_t width = cdl_panel_width(w->cols, q);
+        const float *from = w->w + q * w->rows + row * width;
         for (size_t b = 0; b < width; b += CDL_LINE) {
             EACH_PART(v) {
                 const size_t at = b + v * CDL_VLEN;
@@ -241,25 +208,26 @@ CDL_INLINE void panel_sums(size_t live, size_t k, size_t n, const float *x, cons
 
 /* Registers of the sums of as many rows of w as one has lanes, transposed and added up, are a
  * register of c. For each row of a, w is read once, while only a register in n is transposed. */
-static void dot_panels(size_t m, size_t row, size_t rows, size_t k, size_t n, const float *a,
-                       size_t lda, const float *w, float *c, size_t ldc) {
-    assert(row + rows <= k && w && are_padded(m, n, a, lda));
-    assert(are_rows(m, cdl_round_up(rows, CDL_LINE), c, ldc));
+static void dot_panels(const struct cdl_param *w, size_t row, size_t rows, size_t m,
+                       struct cdl_matrix a, struct cdl_output c) {
+    assert(row + rows <= w->rows && are_padded(m, w->cols, a.at, a.ld));
+    assert(are_rows(m, cdl_round_up(rows, CDL_LINE), c.at, c.ld));
     for (size_t r = 0; r < cdl_round_up(rows, CDL_LINE); r += CDL_VLEN) {
         const size_t left = r < rows ? rows - r : 0;
         for (size_t i = 0; i < m; i++) {
+            const float *x = a.at + i * a.ld;
             vf sum[CDL_VLEN];
             for (size_t g = 0; g < CDL_VLEN; g += PANEL_ROWS) {
                 if (left >= g + PANEL_ROWS)
-                    panel_sums(PANEL_ROWS, k, n, a + i * lda, w, row + r + g, sum + g);
+                    panel_sums(PANEL_ROWS, w, x, row + r + g, sum + g);
                 else
-                    panel_sums(left > g ? left - g : 0, k, n, a + i * lda, w, row + r + g, sum + g);
+                    panel_sums(left > g ? left - g : 0, w, x, row + r + g, sum + g);
             }
             vf_transpose(sum);
             CDL_UNROLL for (size_t step = CDL_VLEN / 2; step > 0; step /= 2) {
                 CDL_UNROLL for (size_t t = 0; t < step; t++) sum[t] += sum[t + step];
             }
-            vf_store(c + i * ldc + r, sum[0]);
+            vf_store(c.at + i * c.ld + r, sum[0]);
         }
     }
 }

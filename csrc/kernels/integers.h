@@ -197,13 +197,14 @@ CDL_INLINE int bits_left(size_t bits, size_t k) {
 
 /* The same of a group's words, with x and the sums floats. */
 CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const float *const *x,
-                           size_t at, size_t words, const float *b, size_t ldb, float *to) {
+                           size_t at, size_t words, struct cdl_matrix panel, float *to) {
     const size_t each = 32 / bits;
+    const float *b = panel.at;
     vf acc[INT_ROWS][INT_NV];
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_splat(0);
     }
-    for (size_t end = at + words * each; at < end; b += ldb) {
+    for (size_t end = at + words * each; at < end; b += panel.ld) {
         for (size_t k = 0; k < each; k++, at++) {
             const int left = bits_left(bits, k);
             vf w[INT_NV];
@@ -226,28 +227,35 @@ CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const 
 /* Lines of x as the tiles read them, and where one of them is. */
 struct int_lines {
     float *x;
+    size_t live;
     size_t ld; /* floats from one to the next, of which the last are the sums of groups */
     float scale[CDL_INT_LINES]; /* what a line was multiplied by to become integers; else 1 */
+};
+
+/* Those of a tile: `live` lines, of which others may be again the last one. */
+struct tile_lines {
+    const float *x[INT_ROWS], *scale;
+    size_t live;
 };
 
 /* What becomes of the sums of a tile of `nv` registers, from a column on: the output, or, of group
  * `g` of floats, a part of it, which is kept in `y`. */
 static __attribute__((noinline)) void finish_tile(const struct cdl_int_product *p, size_t nv,
                                                   size_t column, size_t g, const float *from,
-                                                  const float *const *x, const float *scale,
-                                                  size_t live, bool ends, float *y) {
-    for (size_t i = 0; i < live; i++) {
+                                                  const struct tile_lines *lines, bool ends,
+                                                  float *y) {
+    for (size_t i = 0; i < lines->live; i++) {
         for (size_t j = 0; j < nv; j++) {
             const size_t at = (i * INT_NV + j) * CDL_VLEN, c = column + j * CDL_VLEN;
             vf sum = vf_load(from + at);
             if (p->zero) {
                 const size_t of_group = g * p->n + c, n = (g + 1) * p->n;
                 const vf zero = load_part(p->zero, n, of_group);
-                sum -= zero * vf_splat(x[i][cdl_int_spread(p) + g]);
+                sum -= zero * vf_splat(lines->x[i][cdl_int_spread(p) + g]);
                 sum *= load_part(p->scale, n, of_group);
             } else {
                 if (p->dynamic) sum = __builtin_convertvector((vi)sum, vf);
-                sum /= load_part(p->scale, p->n, c) * vf_splat(scale[i]);
+                sum /= load_part(p->scale, p->n, c) * vf_splat(lines->scale[i]);
             }
             ROUNDED(sum);
             if (g > 0) sum += vf_load(y + at);
@@ -265,30 +273,29 @@ static __attribute__((noinline)) void finish_tile(const struct cdl_int_product *
     }
 }
 
-/* Up to INT_ROWS lines by nv registers of columns: mr is 1 or all, of which some may be again the
- * last one. */
+/* Up to INT_ROWS lines from `first` on by nv registers of columns: mr is 1 or all. */
 CDL_INLINE void int_columns(const enum int_way way, const size_t mr, const size_t nv,
                             const struct cdl_int_product *p, const struct int_lines *lines,
-                            size_t first, size_t live, const float *b, size_t ldb, size_t column) {
-    const float *x[INT_ROWS];
-    float scale[INT_ROWS], sums[INT_ROWS * INT_NV * CDL_VLEN], y[INT_ROWS * INT_NV * CDL_VLEN];
-    for (size_t i = 0; i < mr; i++) {
-        const size_t at = cdl_min(first + i, live - 1);
-        x[i] = lines->x + at * lines->ld, scale[i] = lines->scale[at];
-    }
+                            size_t first, struct cdl_matrix b, size_t column) {
+    float sums[INT_ROWS * INT_NV * CDL_VLEN], y[INT_ROWS * INT_NV * CDL_VLEN];
+    struct tile_lines tile = {.scale = lines->scale + first,
+                              .live = cdl_min(mr, lines->live - first)};
+    for (size_t i = 0; i < mr; i++)
+        tile.x[i] = lines->x + cdl_min(first + i, lines->live - 1) * lines->ld;
     struct cdl_int_product part = *p;
     part.y += first * p->ldy;
-    const size_t rows = cdl_min(mr, live - first), all = cdl_int_depth(p->k, p->block, p->bits);
+    const size_t all = cdl_int_depth(p->k, p->block, p->bits);
     if (way != INT_FLOATS) {
-        int_tile(way, mr, nv, x, all, b, ldb, sums);
-        finish_tile(&part, nv, column, 0, sums, x, scale, rows, true, y);
+        int_tile(way, mr, nv, tile.x, all, b.at, b.ld, sums);
+        finish_tile(&part, nv, column, 0, sums, &tile, true, y);
         return;
     }
     const size_t group = cdl_int_words(p->block, p->bits);
     for (size_t g = 0, at = 0; at < all; g++, at += group) {
         const size_t words = cdl_min(group, all - at);
-        float_tile(mr, nv, p->bits, x, at * 32 / p->bits, words, b + at * ldb, ldb, sums);
-        finish_tile(&part, nv, column, g, sums, x, scale, rows, at + words == all, y);
+        float_tile(mr, nv, p->bits, tile.x, at * 32 / p->bits, words,
+                   (struct cdl_matrix){b.at + at * b.ld, b.ld}, sums);
+        finish_tile(&part, nv, column, g, sums, &tile, at + words == all, y);
     }
 }
 
@@ -299,9 +306,10 @@ CDL_INLINE void int_panel(const enum int_way way, const size_t mr, const struct 
     for (size_t first = 0; first < live; first += mr) {
         size_t j = 0;
         for (; j + INT_NV * CDL_VLEN <= width; j += INT_NV * CDL_VLEN)
-            int_columns(way, mr, INT_NV, p, lines, first, live, b + j, width, column + j);
+            int_columns(way, mr, INT_NV, p, lines, first, (struct cdl_matrix){b + j, width},
+                        column + j);
         for (; CDL_VLEN == 16 && j < width; j += CDL_VLEN)
-            int_columns(way, mr, 1, p, lines, first, live, b + j, width, column + j);
+            int_columns(way, mr, 1, p, lines, first, (struct cdl_matrix){b + j, width}, column + j);
     }
 }
 
@@ -329,7 +337,8 @@ static __attribute__((noinline)) void tiled_panel(const struct cdl_int_product *
                                                   const float *b, size_t width, size_t column) {
     float sums[CDL_INT_LINES * INT_NV * CDL_VLEN];
     p->tiles(live, p->words - 1, lines->x, lines->ld, b, width, sums);
-    finish_tile(p, width / CDL_VLEN, column, 0, sums, NULL, lines->scale, live, true, NULL);
+    const struct tile_lines tile = {.scale = lines->scale, .live = live};
+    finish_tile(p, width / CDL_VLEN, column, 0, sums, &tile, true, NULL);
 }
 
 CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_product *p) {
@@ -341,6 +350,7 @@ CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_produc
     for (size_t done = 0; done < p->rows; done += CDL_INT_LINES) {
         const size_t live = cdl_min(p->rows - done, CDL_INT_LINES);
         const float *x = p->x + done * p->ldx;
+        lines.live = live;
         part.y = p->y + done * p->ldy;
         for (size_t i = 0; i < live; i++, x += p->ldx) {
             float *to = lines.x + i * lines.ld;

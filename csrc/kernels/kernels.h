@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/param.h"
 #include "base/rng.h"
 #include "kernels/blocking.h"
 #include "kernels/activations.h"
@@ -25,13 +26,23 @@
 
 enum { CDL_MAX_ROW_PARAMS = 4 };
 
+/* A matrix to read, and one to write: rows that are ld floats apart. */
+struct cdl_matrix {
+    const float *at;
+    size_t ld;
+};
+struct cdl_output {
+    float *at;
+    size_t ld;
+};
+
 /* y = f(x); padded rows. */
 typedef void cdl_activation_fn(size_t rows, size_t n, const float *x, size_t ldx, float *y,
                                size_t ldy, const float *p);
 /* dx = dy * df(x, y); dx may be dy. */
-typedef void cdl_activation_gradient_fn(size_t rows, size_t n, const float *x, size_t ldx,
-                                        const float *y, size_t ldy, const float *dy, size_t lddy,
-                                        float *dx, size_t lddx, const float *p);
+typedef void cdl_activation_gradient_fn(size_t rows, size_t n, struct cdl_matrix x,
+                                        struct cdl_matrix y, struct cdl_matrix dy,
+                                        struct cdl_output dx, const float *p);
 
 /* The runs that the k of a product comes in, one for each tap of a window: n of each axis, `a` and
  * `b` floats from one to the next in the factors, and k numbers in a run. */
@@ -40,6 +51,31 @@ struct cdl_taps {
     ptrdiff_t a[3], b[3];
     size_t k;
     ptrdiff_t ahead; /* pairs: from each row of a to one of the next product's, or 0 */
+};
+
+/* A product c[m, n] = init + a b, n at most CDL_PANEL; init.ld 0: one row for all, a bias. */
+struct cdl_product {
+    size_t m, n, k;
+    struct cdl_matrix a;
+    bool transposed; /* a lies as its transpose: k rows of m numbers */
+    struct cdl_matrix b, init;
+    struct cdl_output c;
+    const float *prefetch;       /* gemm_prefetch: memory for the next product */
+    const struct cdl_taps *taps; /* in place of k, for products of windows */
+    bool cuts;                   /* of places: what is negative becomes 0 (relu) */
+};
+
+/* A product c[m, n] = init + a b of bfloat16. a: m rows of k numbers, a multiple of CDL_BF16_LINE;
+ * b: one or two panels of as many rows in pairs, `step` from one to the next; n: whole lines, at
+ * most CDL_PANEL; init.ld 0: one row for all. c may be init. */
+struct cdl_bf16_gemm {
+    size_t m, n, k;
+    const uint16_t *a;
+    size_t lda;
+    const uint32_t *b;
+    size_t step;
+    struct cdl_matrix init;
+    struct cdl_output c;
 };
 
 /* Places of rows as lines, one for each tap of a row, tap along it, and column: line (t0, t1, t2)
@@ -84,6 +120,22 @@ struct cdl_scoring {
     const float *p;      /* the row's parameters */
 };
 typedef void cdl_scoring_fn(const struct cdl_scoring *s);
+
+/* The CTC loss of one sample: `steps` lines of n raw scores, `labels` class numbers; dy, laid out
+ * as y, gets `scale` times the gradients unless it is NULL. scratch: cdl_ctc_floats (ctc.h). */
+struct cdl_ctc {
+    size_t steps, n;
+    const float *y;
+    size_t ldy, labels;
+    const int32_t *t;
+    float scale, *scratch, *loss, *dy;
+};
+
+/* Dropout of an element: x scale + shift if its random bits are below `keep`, else `dropped`. */
+struct cdl_drop {
+    uint32_t keep;
+    float scale, shift, dropped;
+};
 
 /* How a line's factor is made: 1 / sqrt(variance + epsilon), 1 / sqrt(mean square + epsilon), or
  * 1 / max(norm, epsilon). */

@@ -6,43 +6,52 @@
 typedef float element_fn(float x, const float *p);
 typedef float element_gradient_fn(float x, float y, const float *p);
 
+/* Floats of a row. Rows become one row where nothing lies between them (`packed`), or they are
+ * single columns: a long loop costs less than many short ones. */
+CDL_INLINE size_t join_rows(size_t *rows, size_t n, bool packed) {
+    const size_t all = *rows, width = n == 1 ? 1 : cdl_round_up(n, CDL_LINE);
+    if (n > 1 && !packed) return width;
+    *rows = 1;
+    return all * width;
+}
+
 CDL_INLINE void activate(element_fn *f, size_t rows, size_t n, const float *x, size_t ldx, float *y,
                          size_t ldy, const float *params) {
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
     assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
     const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
-    const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);
-    for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy)
+    const size_t width = join_rows(&rows, n, ldx == cdl_padded(n) && ldy == ldx);
+    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy)
         for (size_t j = 0; j < width; j++) y[j] = f(x[j], p);
 }
 
-CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n, const float *x,
-                                  size_t ldx, const float *y, size_t ldy, const float *dy,
-                                  size_t lddy, float *dx, size_t lddx, const float *params) {
-    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
-    assert(are_padded(rows, n, dy, lddy) && are_padded(rows, n, dx, lddx));
-    assert(are_dense(rows, n, ldx) && are_dense(rows, n, lddx));
+CDL_INLINE void activate_backward(element_gradient_fn *d, size_t rows, size_t n,
+                                  struct cdl_matrix x, struct cdl_matrix y, struct cdl_matrix dy,
+                                  struct cdl_output dx, const float *params) {
+    assert(are_padded(rows, n, x.at, x.ld) && are_padded(rows, n, y.at, y.ld));
+    assert(are_padded(rows, n, dy.at, dy.ld) && are_padded(rows, n, dx.at, dx.ld));
+    assert(are_dense(rows, n, x.ld) && are_dense(rows, n, dx.ld));
     const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
-    const size_t width = n == 1 ? rows : cdl_round_up(n, CDL_LINE);
-    for (size_t r = 0; r < (n == 1 ? 1 : rows); r++, x += ldx, y += ldy, dy += lddy, dx += lddx)
+    const bool alike = y.ld == x.ld && dy.ld == x.ld && dx.ld == x.ld;
+    const size_t width = join_rows(&rows, n, alike && x.ld == cdl_padded(n));
+    for (size_t r = 0; r < rows; r++) {
         for (size_t j = 0; j < width; j++) {
-            const float gradient = d(x[j], y[j], p);
-            dx[j] = gradient == 0.0f ? 0.0f : dy[j] * gradient; /* also of an infinite dy */
+            const float gradient = d(x.at[j], y.at[j], p);
+            dx.at[j] = gradient == 0.0f ? 0.0f : dy.at[j] * gradient; /* also of an infinite dy */
         }
+        x.at += x.ld, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld;
+    }
 }
 
 #define X(NAME, READS, PARAMS)                                                                     \
     static void NAME##_loop(size_t rows, size_t n, const float *x, size_t ldx, float *y,           \
                             size_t ldy, const float *p) {                                          \
         activate(f_##NAME, rows, n, x, ldx, y, ldy, p);                                            \
-    }
-CDL_ACTIVATIONS(X)
-#undef X
-#define X(NAME, READS, PARAMS)                                                                     \
-    static void NAME##_gradient_loop(size_t rows, size_t n, const float *x, size_t ldx,            \
-                                     const float *y, size_t ldy, const float *dy, size_t lddy,     \
-                                     float *dx, size_t lddx, const float *p) {                     \
-        activate_backward(d_##NAME, rows, n, x, ldx, y, ldy, dy, lddy, dx, lddx, p);               \
+    }                                                                                              \
+    static void NAME##_gradient_loop(size_t rows, size_t n, struct cdl_matrix x,                   \
+                                     struct cdl_matrix y, struct cdl_matrix dy,                    \
+                                     struct cdl_output dx, const float *p) {                       \
+        activate_backward(d_##NAME, rows, n, x, y, dy, dx, p);                                     \
     }
 CDL_ACTIVATIONS(X)
 #undef X
@@ -63,10 +72,12 @@ struct elements {
 };
 typedef void elements_fn(const struct elements *e);
 
-CDL_INLINE void each_loss(element_loss_fn *loss, size_t n, const float *restrict y,
-                          const float *restrict t, float scale, const float *params,
-                          float *restrict dy, float *restrict q, float *restrict value) {
+CDL_INLINE void each_loss(element_loss_fn *loss, const struct elements *e) {
+    const float *params = e->p, *restrict y = e->y, *restrict t = e->t;
+    float *restrict dy = e->dy, *restrict q = e->q, *restrict value = e->value;
     const float p[CDL_MAX_ROW_PARAMS] = {params[0], params[1], params[2], params[3]};
+    const float scale = e->scale;
+    const size_t n = e->n;
     for (size_t j = 0; j < n; j++) {
         float gradient, seen;
         value[j] = loss(y[j], t[j], p, &gradient, &seen);
@@ -144,9 +155,7 @@ CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements)
 }
 
 #define X(NAME, PARAMS)                                                                            \
-    static void NAME##_elements(const struct elements *e) {                                        \
-        each_loss(NAME, e->n, e->y, e->t, e->scale, e->p, e->dy, e->q, e->value);                  \
-    }                                                                                              \
+    static void NAME##_elements(const struct elements *e) { each_loss(NAME, e); }                  \
     static void NAME##_loss(const struct cdl_scoring *s) { element_loss(s, NAME##_elements); }
 CDL_ELEMENT_LOSSES(X)
 #undef X

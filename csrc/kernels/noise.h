@@ -27,10 +27,12 @@ CDL_INLINE float normal_f(struct cdl_key row, uint32_t j) {
 }
 
 static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, float stddev,
-                  bool multiplies, const float *x, size_t ldx, float *y, size_t ldy) {
-    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy) && stddev >= 0.0f);
+                  bool multiplies, struct cdl_matrix from, struct cdl_output to) {
+    const float *x = from.at;
+    float *y = to.at;
+    assert(are_padded(rows, n, x, from.ld) && are_padded(rows, n, y, to.ld) && stddev >= 0.0f);
     const uint32_t padded = (uint32_t)cdl_padded(n);
-    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+    for (size_t r = 0; r < rows; r++, x += from.ld, y += to.ld) {
         const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
         if (multiplies) {
             for (uint32_t j = 0; j < padded; j++)
@@ -41,11 +43,13 @@ static void noise(size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
     }
 }
 
-static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_row, uint32_t keep,
-                    float scale, const float *x, size_t ldx, float *y, size_t ldy) {
-    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
-    const uint32_t padded = (uint32_t)cdl_padded(n);
-    for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
+static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_row,
+                    const struct cdl_drop *drop, struct cdl_matrix from, struct cdl_output to) {
+    const float *x = from.at, scale = drop->scale;
+    float *y = to.at;
+    assert(are_padded(rows, n, x, from.ld) && are_padded(rows, n, y, to.ld));
+    const uint32_t padded = (uint32_t)cdl_padded(n), keep = drop->keep;
+    for (size_t r = 0; r < rows; r++, x += from.ld, y += to.ld) {
         const struct cdl_key row = cdl_row_key(key, first_row + (uint32_t)r);
         for (uint32_t j = 0; j < padded; j++) {
             y[j] = cdl_random_bits(row, j) < keep ? x[j] * scale : 0.0f;
@@ -53,9 +57,11 @@ static void dropout(size_t rows, size_t n, struct cdl_key key, uint32_t first_ro
     }
 }
 
-static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one, uint32_t keep,
-                      float scale, float shift, float dropped, const float *x, float *y) {
+static void drop_line(size_t n, struct cdl_key key, uint32_t row, bool as_one,
+                      const struct cdl_drop *drop, const float *x, float *y) {
     assert(n > 0 && x && y);
+    const uint32_t keep = drop->keep;
+    const float scale = drop->scale, shift = drop->shift, dropped = drop->dropped;
     const uint32_t padded = (uint32_t)cdl_padded(n);
     const struct cdl_key own = cdl_row_key(key, row);
     const uint32_t each = as_one ? 0 : UINT32_MAX; /* one draw for the line: that of column 0 */

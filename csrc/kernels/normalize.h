@@ -79,12 +79,14 @@ static void line_penalties(size_t rows, size_t n, const float *x, size_t ldx, fl
     }
 }
 
-static void add_penalty_gradients(size_t rows, size_t n, const float *x, size_t ldx, float l1,
-                                  float l2, const float *dy, size_t lddy, float *dx, size_t lddx) {
-    assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, dy, lddy) &&
-           are_padded(rows, n, dx, lddx));
+static void add_penalty_gradients(size_t rows, size_t n, struct cdl_matrix all_x, float l1,
+                                  float l2, struct cdl_matrix all_dy, struct cdl_output all_dx) {
+    const float *x = all_x.at, *dy = all_dy.at;
+    float *dx = all_dx.at;
+    assert(are_padded(rows, n, x, all_x.ld) && are_padded(rows, n, dy, all_dy.ld) &&
+           are_padded(rows, n, dx, all_dx.ld));
     const size_t width = cdl_padded(n);
-    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
+    for (size_t r = 0; r < rows; r++, x += all_x.ld, dy += all_dy.ld, dx += all_dx.ld) {
         for (size_t j = 0; j < width; j++) {
             const float sign = x[j] > 0.0f ? 1.0f : (x[j] < 0.0f ? -1.0f : 0.0f);
             dx[j] = fma_f(2.0f * l2, x[j], fma_f(l1, sign, dy[j]));

@@ -172,8 +172,10 @@ CDL_INLINE void product_of_others(size_t lines, size_t n, const float *x, size_t
 }
 
 static void reduce_lines_backward(enum cdl_reduction kind, size_t count, size_t lines, size_t n,
-                                  const float *x, size_t ld, const float *y, const float *dy,
+                                  struct cdl_matrix all_x, const float *y, const float *dy,
                                   float *dx) {
+    const float *x = all_x.at;
+    const size_t ld = all_x.ld;
     assert(are_padded(count * lines, n, x, ld) && (count == 0 || (y && dy && dx)));
     for (size_t i = 0; i < count; i++, x += lines * ld, dx += lines * ld) {
         const float g = kind == CDL_REDUCTION_mean ? dy[i] / (float)(lines * n) : dy[i];

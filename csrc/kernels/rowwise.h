@@ -53,16 +53,15 @@ static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, floa
     }
 }
 
-static void softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx, const float *y,
-                                  size_t ldy, const float *dy, size_t lddy, float *dx, size_t lddx,
-                                  const float *p) {
-    assert(are_padded(rows, n, y, ldy) && are_padded(rows, n, dy, lddy) &&
-           are_padded(rows, n, dx, lddx));
-    (void)x, (void)ldx, (void)p;
-    for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
-        const float dot = line_product(n, y, 0.0f, dy, 0.0f);
+static void softmax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix y,
+                                  struct cdl_matrix dy, struct cdl_output dx, const float *p) {
+    assert(are_padded(rows, n, y.at, y.ld) && are_padded(rows, n, dy.at, dy.ld) &&
+           are_padded(rows, n, dx.at, dx.ld));
+    (void)x, (void)p;
+    for (size_t r = 0; r < rows; r++, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld) {
+        const float dot = line_product(n, y.at, 0.0f, dy.at, 0.0f);
         const size_t padded = cdl_padded(n); /* pads of y are 0 */
-        for (size_t j = 0; j < padded; j++) dx[j] = y[j] * (dy[j] - dot);
+        for (size_t j = 0; j < padded; j++) dx.at[j] = y.at[j] * (dy.at[j] - dot);
     }
 }
 
@@ -83,17 +82,17 @@ static void log_softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, 
     }
 }
 
-static void log_softmax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx,
-                                      const float *y, size_t ldy, const float *dy, size_t lddy,
-                                      float *dx, size_t lddx, const float *p) {
-    assert(are_padded(rows, n, y, ldy) && are_padded(rows, n, dy, lddy) &&
-           are_padded(rows, n, dx, lddx));
-    (void)x, (void)ldx, (void)p;
+static void log_softmax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x,
+                                      struct cdl_matrix y, struct cdl_matrix dy,
+                                      struct cdl_output dx, const float *p) {
+    assert(are_padded(rows, n, y.at, y.ld) && are_padded(rows, n, dy.at, dy.ld) &&
+           are_padded(rows, n, dx.at, dx.ld));
+    (void)x, (void)p;
     const size_t padded = cdl_padded(n);
-    for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
-        const float sum = line_total(n, dy);
+    for (size_t r = 0; r < rows; r++, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld) {
+        const float sum = line_total(n, dy.at);
         for (size_t j = 0; j < padded; j++)
-            dx[j] = j < n ? fma_f(-exp_down_f(y[j]), sum, dy[j]) : 0.0f;
+            dx.at[j] = j < n ? fma_f(-exp_down_f(y.at[j]), sum, dy.at[j]) : 0.0f;
     }
 }
 
@@ -141,17 +140,16 @@ static void sparsemax_rows(size_t rows, size_t n, const float *x, size_t ldx, fl
 }
 
 /* With S the support, dx = dy - mean of dy over S on S, and 0 elsewhere. */
-static void sparsemax_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx,
-                                    const float *y, size_t ldy, const float *dy, size_t lddy,
-                                    float *dx, size_t lddx, const float *p) {
-    assert(are_padded(rows, n, y, ldy) && are_padded(rows, n, dy, lddy) &&
-           are_padded(rows, n, dx, lddx));
-    (void)x, (void)ldx, (void)p;
+static void sparsemax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix y,
+                                    struct cdl_matrix dy, struct cdl_output dx, const float *p) {
+    assert(are_padded(rows, n, y.at, y.ld) && are_padded(rows, n, dy.at, dy.ld) &&
+           are_padded(rows, n, dx.at, dx.ld));
+    (void)x, (void)p;
     const size_t padded = cdl_padded(n);
-    for (size_t r = 0; r < rows; r++, y += ldy, dy += lddy, dx += lddx) {
-        for (size_t j = 0; j < padded; j++) dx[j] = y[j] > 0.0f ? 1.0f : 0.0f;
-        const float mean = line_product(n, dx, 0.0f, dy, 0.0f) / line_total(n, dx);
-        for (size_t j = 0; j < padded; j++) dx[j] = y[j] > 0.0f ? dy[j] - mean : 0.0f;
+    for (size_t r = 0; r < rows; r++, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld) {
+        for (size_t j = 0; j < padded; j++) dx.at[j] = y.at[j] > 0.0f ? 1.0f : 0.0f;
+        const float mean = line_product(n, dx.at, 0.0f, dy.at, 0.0f) / line_total(n, dx.at);
+        for (size_t j = 0; j < padded; j++) dx.at[j] = y.at[j] > 0.0f ? dy.at[j] - mean : 0.0f;
     }
 }
 
@@ -165,19 +163,18 @@ static void glu_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y
     }
 }
 
-static void glu_gradient_rows(size_t rows, size_t n, const float *x, size_t ldx, const float *y,
-                              size_t ldy, const float *dy, size_t lddy, float *dx, size_t lddx,
-                              const float *p) {
-    assert(are_padded(rows, 2 * n, x, ldx) && are_padded(rows, n, dy, lddy) &&
-           are_padded(rows, 2 * n, dx, lddx));
-    (void)y, (void)ldy, (void)p;
-    for (size_t r = 0; r < rows; r++, x += ldx, dy += lddy, dx += lddx) {
+static void glu_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix y,
+                              struct cdl_matrix dy, struct cdl_output dx, const float *p) {
+    assert(are_padded(rows, 2 * n, x.at, x.ld) && are_padded(rows, n, dy.at, dy.ld) &&
+           are_padded(rows, 2 * n, dx.at, dx.ld));
+    (void)y, (void)p;
+    for (size_t r = 0; r < rows; r++, x.at += x.ld, dy.at += dy.ld, dx.at += dx.ld) {
         for (size_t j = 0; j < n; j++) {
-            const float s = sigmoid_f(x[n + j]);
-            dx[j] = dy[j] * s;
-            dx[n + j] = dy[j] * x[j] * s * (1.0f - s);
+            const float s = sigmoid_f(x.at[n + j]);
+            dx.at[j] = dy.at[j] * s;
+            dx.at[n + j] = dy.at[j] * x.at[j] * s * (1.0f - s);
         }
-        for (size_t j = 2 * n; j < cdl_padded(2 * n); j++) dx[j] = 0.0f;
+        for (size_t j = 2 * n; j < cdl_padded(2 * n); j++) dx.at[j] = 0.0f;
     }
 }
 

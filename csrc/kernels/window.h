@@ -99,9 +99,11 @@ CDL_INLINE void give_square(size_t width, ptrdiff_t v, ptrdiff_t w, const float 
     }
 }
 
-static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
-                                size_t ldx, const float *y, const float *dy, size_t ldy, bool adds,
-                                float *dx) {
+static void window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
+                                struct cdl_matrix from, struct cdl_matrix to, const float *dy,
+                                bool adds, float *dx) {
+    const float *x = from.at, *y = to.at;
+    const size_t ldx = from.ld, ldy = to.ld;
     assert(m == 0 || (x && y && dy && dx && n > 0));
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
     for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
@@ -142,8 +144,10 @@ static void bf16_window_max(size_t m, size_t n, const struct cdl_taps *taps, con
 }
 
 static void bf16_window_max_backward(size_t m, size_t n, const struct cdl_taps *taps,
-                                     const float *x, size_t ldx, const float *y, const float *dy,
-                                     size_t ldy, float *dx) {
+                                     struct cdl_matrix from, struct cdl_matrix to, const float *dy,
+                                     float *dx) {
+    const float *x = from.at, *y = to.at;
+    const size_t ldx = from.ld, ldy = to.ld;
     assert(m == 0 || (x && y && dy && dx && is_whole(n)));
     for (size_t i = 0; i < m; i++, x += ldx, dx += ldx, y += ldy, dy += ldy) {
         for (size_t j = 0; j < n; j += CDL_VLEN) {
@@ -189,10 +193,12 @@ static void window_sum(size_t m, size_t n, const struct cdl_taps *taps, float fa
 }
 
 static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps, float factor,
-                                const float *dy, size_t ldy, bool adds, float *dx, size_t ldx) {
-    assert((m == 0 || dx) && are_padded(m, n, dy, ldy));
+                                struct cdl_matrix of_y, bool adds, struct cdl_output of_x) {
+    const float *dy = of_y.at;
+    float *dx = of_x.at;
+    assert((m == 0 || dx) && are_padded(m, n, dy, of_y.ld));
     const size_t width = cdl_padded(n) / CDL_VLEN * CDL_VLEN;
-    for (size_t i = 0; i < m; i++, dx += ldx, dy += ldy) {
+    for (size_t i = 0; i < m; i++, dx += of_x.ld, dy += of_y.ld) {
         for (size_t j = 0; j < width; j += CDL_VLEN) {
             const vf gradient = vf_load(dy + j) * vf_splat(factor);
             if (adds) {
@@ -208,8 +214,8 @@ static void window_sum_backward(size_t m, size_t n, const struct cdl_taps *taps,
 
 /* `mr` places, nv registers of columns: weights are loaded once for all places. */
 CDL_INLINE void weighted(const size_t mr, const size_t nv, const struct cdl_taps *taps,
-                         const float *x, size_t ldx, const float *w, const float *init, float *y,
-                         size_t ldy) {
+                         struct cdl_matrix x, const float *w, const float *init,
+                         struct cdl_output y) {
     vf acc[4][2];
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_load(init + j * CDL_VLEN);
@@ -218,32 +224,36 @@ CDL_INLINE void weighted(const size_t mr, const size_t nv, const struct cdl_taps
         vf row[2];
         CDL_UNROLL for (size_t j = 0; j < nv; j++) row[j] = vf_load(w + t.of + j * CDL_VLEN);
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
-                vf_fma(vf_load(x + (ptrdiff_t)(i * ldx) + t.at + j * CDL_VLEN), row[j], acc[i][j]);
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] = vf_fma(
+                vf_load(x.at + (ptrdiff_t)(i * x.ld) + t.at + j * CDL_VLEN), row[j], acc[i][j]);
         }
     }
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) vf_store(y + i * ldy + j * CDL_VLEN, acc[i][j]);
+        CDL_UNROLL for (size_t j = 0; j < nv; j++)
+            vf_store(y.at + i * y.ld + j * CDL_VLEN, acc[i][j]);
     }
 }
 
 CDL_INLINE void weighted_columns(const size_t nv, size_t m, const struct cdl_taps *taps,
-                                 const float *x, size_t ldx, const float *w, const float *init,
-                                 float *y, size_t ldy) {
-    size_t i = 0;
-    for (; i + 4 <= m; i += 4) weighted(4, nv, taps, x + i * ldx, ldx, w, init, y + i * ldy, ldy);
-    for (; i < m; i++) weighted(1, nv, taps, x + i * ldx, ldx, w, init, y + i * ldy, ldy);
+                                 struct cdl_matrix x, const float *w, const float *init,
+                                 struct cdl_output y) {
+    for (; m >= 4; m -= 4, x.at += 4 * x.ld, y.at += 4 * y.ld) weighted(4, nv, taps, x, w, init, y);
+    for (; m > 0; m--, x.at += x.ld, y.at += y.ld) weighted(1, nv, taps, x, w, init, y);
 }
 
-static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, const float *x,
-                            size_t ldx, const float *w, const float *init, float *y, size_t ldy) {
+static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, struct cdl_matrix from,
+                            const float *w, const float *init, struct cdl_output to) {
+    const float *x = from.at;
+    float *y = to.at;
+    const size_t ldx = from.ld, ldy = to.ld, padded = cdl_padded(n);
     assert((m == 0 || (x && w && init)) && are_padded(m, n, y, ldy));
-    const size_t padded = cdl_padded(n);
     size_t j = 0;
     for (; j + 2 * CDL_VLEN <= padded; j += 2 * CDL_VLEN)
-        weighted_columns(2, m, taps, x + j, ldx, w + j, init + j, y + j, ldy);
+        weighted_columns(2, m, taps, (struct cdl_matrix){x + j, ldx}, w + j, init + j,
+                         (struct cdl_output){y + j, ldy});
     if (j + CDL_VLEN <= padded)
-        weighted_columns(1, m, taps, x + j, ldx, w + j, init + j, y + j, ldy);
+        weighted_columns(1, m, taps, (struct cdl_matrix){x + j, ldx}, w + j, init + j,
+                         (struct cdl_output){y + j, ldy});
     for (size_t i = 0; i < m && n == 1; i++) {
         float sum = *init;
         EACH_TAP(t, taps) sum = fma_f(x[(ptrdiff_t)(i * ldx) + t.at], w[t.of], sum);

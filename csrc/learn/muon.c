@@ -55,32 +55,35 @@ static double flops(const struct cdl_trained *trained) {
     return 5.0 * 2.0 * height * height * (height + 2.0 * width);
 }
 
-/* Product c[n, width] = u^T v, where u has `rows` rows of n and v as many of `width`, until the
- * watch stops it. */
+/* Product c[n, v.ld] = u^T v of `rows` rows, until the watch stops it. */
 static void product(const struct cdl_context *ctx, const struct rounds *r, size_t n, size_t rows,
-                    size_t width, const float *u, size_t ldu, const float *v, size_t ldv,
-                    float *c) {
-    for (size_t j = 0; j < width && !cdl_stopped(ctx); j += CDL_PANEL) {
-        ctx->kernels->gemm_columns(n, cdl_min(CDL_PANEL, width - j), rows, u, ldu, v + j, ldv,
-                                   r->zeros, 0, c + j, ldv);
+                    struct cdl_matrix u, struct cdl_matrix v, float *c) {
+    struct cdl_product p = {.m = n, .k = rows, .a = u, .transposed = true, .b = v, .c = {c, v.ld}};
+    p.init = (struct cdl_matrix){r->zeros, 0};
+    for (size_t j = 0; j < v.ld && !cdl_stopped(ctx); j += CDL_PANEL) {
+        p.n = cdl_min(CDL_PANEL, v.ld - j);
+        ctx->kernels->gemm(&p);
+        p.b.at += CDL_PANEL, p.c.at += CDL_PANEL;
     }
 }
 
 static void round_of(const struct cdl_context *ctx, struct rounds *r) {
     const size_t n = r->height;
+    const struct cdl_matrix x = {r->x, r->ld}, xt = {r->xt, r->ldt};
     ctx->kernels->transpose(n, r->width, r->x, r->ld, r->xt, r->ldt);
-    product(ctx, r, n, r->width, r->ldt, r->xt, r->ldt, r->xt, r->ldt, r->gram);
+    product(ctx, r, n, r->width, xt, xt, r->gram);
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < n; j++) {
             r->m[i * r->ldt + j] = r->coefficient[2] * r->gram[i * r->ldt + j];
         }
         r->m[i * r->ldt + i] += r->coefficient[1];
     }
-    product(ctx, r, n, n, r->ldt, r->m, r->ldt, r->gram, r->ldt, r->p);
+    product(ctx, r, n, n, (struct cdl_matrix){r->m, r->ldt}, (struct cdl_matrix){r->gram, r->ldt},
+            r->p);
     for (size_t i = 0; i < n; i++) r->p[i * r->ldt + i] += r->coefficient[0];
-    product(ctx, r, n, n, r->ld, r->p, r->ldt, r->x, r->ld, r->next);
-    float *x = r->x;
-    r->x = r->next, r->next = x;
+    product(ctx, r, n, n, (struct cdl_matrix){r->p, r->ldt}, x, r->next);
+    float *last = r->x;
+    r->x = r->next, r->next = last;
 }
 
 /* Copies between the parameter's layout and rows of X: d to x times `factor`, or x to d. */

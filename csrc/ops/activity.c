@@ -31,9 +31,9 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const bool counts = !node->shared || cdl_counts_shared(ctx);
     const float part = counts ? 1.0f / (float)cdl_samples_joined(node, ctx) : 0.0f;
     if (!node->needs[0]) return;
-    ctx->kernels->add_penalty_gradients(
-        (last - first) * x->lines, x->width, cdl_rows(x, first), x->ld, node->attribute[L1] * part,
-        node->attribute[L2] * part, cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld);
+    ctx->kernels->add_penalty_gradients((last - first) * x->lines, x->width, cdl_lines(x, first),
+                                        node->attribute[L1] * part, node->attribute[L2] * part,
+                                        cdl_grad_lines(y, first), cdl_grad_lines_to(x, first));
 }
 
 const struct cdl_op cdl_op_activity = {

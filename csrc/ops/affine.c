@@ -70,9 +70,9 @@ static bool follows(const struct cdl_node *node, bool training) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
+    ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_lines(x, first),
                               row_of(node, CENTER), row_of(node, SCALE), row_of(node, SHIFT),
-                              cdl_rows(y, first), y->ld);
+                              cdl_lines_to(y, first));
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -86,7 +86,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         const float *dy = cdl_grad_rows(y, b.first);
         if (node->trained[SCALE]) {
             ctx->kernels->column_products(
-                b.rows * x->lines, x->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
+                b.rows * x->lines, x->width, (struct cdl_matrix){dy, y->ld}, cdl_lines(x, b.first),
                 row_of(node, CENTER), column(node, SCALE),
                 cdl_block_sums(sums(node, ctx, SCALE), x->width, b.number));
         }

@@ -32,8 +32,6 @@ enum { Q, K, V, BIAS }; /* inputs; bias: (heads or 1, queries or 1, keys) */
 /* Scores of a block: they and their softmax fill an L1 cache of 64 KB, or half an L2. */
 enum { BLOCK_FLOATS = 8192, LEAST_ROWS = 8, MOST_ROWS = 64 };
 
-static const float zeros[CDL_PANEL];
-
 struct shape {
     size_t queries, keys, heads, shared;
     size_t block, blocks; /* queries of a block, and how many blocks there are */
@@ -96,8 +94,9 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
 struct head {
     const struct cdl_kernels *kernels;
     struct shape shape;
-    const float *q, *k, *v, *bias; /* bias may be NULL */
-    size_t ldq, ldk, ldv, step_bias;
+    struct cdl_matrix q, k, v;
+    const float *bias; /* may be NULL */
+    size_t step_bias;
     float *turned_k, *turned_v, *scores, *weights, *tops;
     bool low;   /* products are those of bfloat16 */
     bool drops; /* then, of the weights: what they are drawn by, and the number of query 0 */
@@ -117,12 +116,9 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
     const size_t g = h / (s.heads / s.shared);
     struct head head = {.kernels = ctx->kernels,
                         .shape = s,
-                        .q = q->data + place_of(q, sample, h),
-                        .k = k->data + place_of(k, sample, g),
-                        .v = v->data + place_of(v, sample, g),
-                        .ldq = s.heads * q->ld,
-                        .ldk = s.shared * k->ld,
-                        .ldv = s.shared * v->ld,
+                        .q = {q->data + place_of(q, sample, h), s.heads * q->ld},
+                        .k = {k->data + place_of(k, sample, g), s.shared * k->ld},
+                        .v = {v->data + place_of(v, sample, g), s.shared * v->ld},
                         .turned_k = ctx->scratch,
                         .low = node->low};
     head.drops = node->attribute[RATE] > 0.0f && (ctx->training || node->numbers[ALWAYS]);
@@ -142,9 +138,9 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
     return head;
 }
 
-static void turn(const struct head *head, size_t width, float scale, const float *lines, size_t ld,
+static void turn(const struct head *head, size_t width, float scale, struct cdl_matrix lines,
                  float *to) {
-    head->kernels->transpose(head->shape.keys, width, lines, ld, to, head->shape.ld);
+    head->kernels->transpose(head->shape.keys, width, lines.at, lines.ld, to, head->shape.ld);
     head->kernels->scale(width * head->shape.ld, scale, to);
 }
 
@@ -158,34 +154,22 @@ static size_t shown_keys(const struct head *head) {
 }
 
 /* c[rows, n] = a[rows, depth] b, b's lines as they lie. */
-static void multiply(const struct head *head, size_t rows, size_t n, size_t depth, const float *a,
-                     size_t lda, const float *b, size_t ldb, float *c, size_t ldc) {
-    for (size_t j = 0; j < n; j += CDL_PANEL) {
-        const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
-        if (head->low) {
-            cdl_low_panel(head->kernels, rows, depth, width, (struct cdl_side){a, lda, false, true},
-                          (struct cdl_side){b + j, ldb, false, true}, zeros, 0, c + j, ldc);
-            continue;
-        }
-        head->kernels->gemm_lines(rows, width, depth, a, lda, b + j, ldb, zeros, 0, c + j, ldc);
-    }
+static void multiply(const struct head *head, size_t rows, size_t depth, size_t n,
+                     struct cdl_matrix a, struct cdl_matrix b, struct cdl_output c) {
+    struct cdl_values product = {.m = rows, .k = depth, .n = n, .c = c};
+    product.a = (struct cdl_side){a.at, a.ld, false, head->low};
+    product.b = (struct cdl_side){b.at, b.ld, false, head->low};
+    cdl_matmul_values(head->kernels, &product);
 }
 
 /* c[keys, n] += a[rows, keys]^T b[rows, n], to nothing yet if it is `new` */
 static void accumulate(const struct head *head, bool new, size_t rows, size_t keys, size_t n,
-                       const float *a, const float *b, size_t ldb, float *c, size_t ldc) {
-    for (size_t j = 0; j < n; j += CDL_PANEL) {
-        const size_t width = cdl_min(cdl_round_up(n - j, CDL_LINE), CDL_PANEL);
-        if (head->low) {
-            cdl_low_panel(head->kernels, keys, rows, width,
-                          (struct cdl_side){a, head->shape.ld, true, true},
-                          (struct cdl_side){b + j, ldb, false, true}, new ? zeros : c + j,
-                          new ? 0 : ldc, c + j, ldc);
-            continue;
-        }
-        head->kernels->gemm_columns(keys, width, rows, a, head->shape.ld, b + j, ldb,
-                                    new ? zeros : c + j, new ? 0 : ldc, c + j, ldc);
-    }
+                       const float *a, struct cdl_matrix b, struct cdl_output c) {
+    struct cdl_values product = {.m = keys, .k = rows, .n = n, .c = c};
+    product.a = (struct cdl_side){a, head->shape.ld, true, head->low};
+    product.b = (struct cdl_side){b.at, b.ld, false, head->low};
+    if (!new) product.init = (struct cdl_matrix){c.at, c.ld};
+    cdl_matmul_values(head->kernels, &product);
 }
 
 /* Of a row by its top. One that is not a number is seen, so that it shows in y. */
@@ -203,8 +187,9 @@ static size_t weigh(const struct head *head, const struct cdl_node *node, size_t
     const struct cdl_kernels *kernels = head->kernels;
     const size_t ld = head->shape.ld, keys = head->shape.keys, shown = shown_keys(head);
     size_t n = causal ? cdl_min(shown, cdl_max(first + rows, 2)) : shown;
-    multiply(head, rows, n, node->in[Q]->width, head->q + first * head->ldq, head->ldq,
-             head->turned_k, ld, head->scores, ld);
+    const struct cdl_matrix q = {head->q.at + first * head->q.ld, head->q.ld};
+    multiply(head, rows, node->in[Q]->width, n, q, (struct cdl_matrix){head->turned_k, ld},
+             (struct cdl_output){head->scores, ld});
     for (size_t r = 0; r < rows; r++) {
         float *score = head->scores + r * ld;
         if (head->bias) kernels->add(n, head->bias + (first + r) * head->step_bias, score);
@@ -230,8 +215,10 @@ static size_t weigh(const struct head *head, const struct cdl_node *node, size_t
 static void drop(const struct head *head, const struct cdl_node *node, size_t first, size_t rows,
                  size_t n, const float *from, float *to) {
     const double kept = 1.0 - (double)node->attribute[RATE];
-    head->kernels->dropout(rows, n, head->key, (uint32_t)(head->line + first), cdl_keep_of(kept),
-                           cdl_keep_scale(kept), from, head->shape.ld, to, head->shape.ld);
+    const struct cdl_drop drop = {cdl_keep_of(kept), cdl_keep_scale(kept), 0.0f, 0.0f};
+    head->kernels->dropout(rows, n, head->key, (uint32_t)(head->line + first), &drop,
+                           (struct cdl_matrix){from, head->shape.ld},
+                           (struct cdl_output){to, head->shape.ld});
 }
 
 static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -243,14 +230,14 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
         const size_t sample = p / s.blocks / s.heads, h = p / s.blocks % s.heads;
         const size_t row = p % s.blocks * s.block, rows = cdl_min(s.block, s.queries - row);
         const struct head head = head_of(node, ctx, sample, h);
-        if (turned != head.k)
-            turn(&head, k->width, node->attribute[SCALE], head.k, head.ldk, head.turned_k);
-        turned = head.k;
+        if (turned != head.k.at)
+            turn(&head, k->width, node->attribute[SCALE], head.k, head.turned_k);
+        turned = head.k.at;
         const size_t n = weigh(&head, node, row, rows);
         if (head.drops) drop(&head, node, row, rows, n, head.weights, head.weights);
         const size_t ldy = s.heads * y->ld;
-        multiply(&head, rows, v->width, n, head.weights, s.ld, head.v, head.ldv,
-                 y->data + place_of(y, sample, h) + row * ldy, ldy);
+        multiply(&head, rows, n, v->width, (struct cdl_matrix){head.weights, s.ld}, head.v,
+                 (struct cdl_output){y->data + place_of(y, sample, h) + row * ldy, ldy});
     }
 }
 
@@ -278,32 +265,38 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
     const struct cdl_tensor *y = node->out[0];
     const struct shape s = head->shape;
     const size_t ldy = s.heads * y->ld;
-    const float *dy = y->grad + place_of(y, sample, h);
-    for (size_t row = 0; row < s.queries; row += s.block) {
+    struct cdl_matrix dy = {y->grad + place_of(y, sample, h), ldy};
+    for (size_t row = 0; row < s.queries; row += s.block, dy.at += s.block * ldy) {
         const size_t rows = cdl_min(s.block, s.queries - row);
         const size_t n = weigh(head, node, row, rows);
+        const struct cdl_matrix q_rows = {head->q.at + row * head->q.ld, head->q.ld};
         float *slopes = head->scores;
         const float *kept = head->drops ? slopes : head->weights;
         if (head->drops) drop(head, node, row, rows, n, head->weights, slopes);
         const bool first = new && row == 0;
-        if (dv && first) clear(v, dv + n * head->ldv, s.keys - n, head->ldv, false);
-        if (dk && first) clear(k, dk + n * head->ldk, s.keys - n, head->ldk, false);
+        if (dv && first) clear(v, dv + n * head->v.ld, s.keys - n, head->v.ld, false);
+        if (dk && first) clear(k, dk + n * head->k.ld, s.keys - n, head->k.ld, false);
         if (dv)
-            accumulate(head, first, rows, n, v->width, kept, dy + row * ldy, ldy, dv, head->ldv);
-        multiply(head, rows, n, v->width, dy + row * ldy, ldy, head->turned_v, s.ld, slopes, s.ld);
+            accumulate(head, first, rows, n, v->width, kept, dy,
+                       (struct cdl_output){dv, head->v.ld});
+        multiply(head, rows, v->width, n, dy, (struct cdl_matrix){head->turned_v, s.ld},
+                 (struct cdl_output){slopes, s.ld});
         if (head->drops) drop(head, node, row, rows, n, slopes, slopes);
-        head->kernels->rowwise_gradient[CDL_ROWWISE_softmax](rows, n, NULL, 0, head->weights, s.ld,
-                                                             slopes, s.ld, slopes, s.ld, NULL);
+        const struct cdl_matrix weights = {head->weights, s.ld};
+        head->kernels->rowwise_gradient[CDL_ROWWISE_softmax](
+            rows, n, weights, weights, (struct cdl_matrix){slopes, s.ld},
+            (struct cdl_output){slopes, s.ld}, NULL);
         for (size_t r = 0; r < rows && head->bias; r++)
             if (!sees_a_key(head->tops[r])) fill(slopes + r * s.ld, 0, n, 0.0f);
         if (node->needs[Q]) {
-            float *dq = q->grad + place_of(q, sample, h) + row * head->ldq;
-            multiply(head, rows, q->width, n, slopes, s.ld, head->k, head->ldk, dq, head->ldq);
-            clear(q, dq, rows, head->ldq, true);
+            float *dq = q->grad + place_of(q, sample, h) + row * head->q.ld;
+            multiply(head, rows, n, q->width, (struct cdl_matrix){slopes, s.ld}, head->k,
+                     (struct cdl_output){dq, head->q.ld});
+            clear(q, dq, rows, head->q.ld, true);
         }
         if (dk)
-            accumulate(head, first, rows, n, q->width, slopes, head->q + row * head->ldq, head->ldq,
-                       dk, head->ldk);
+            accumulate(head, first, rows, n, q->width, slopes, q_rows,
+                       (struct cdl_output){dk, head->k.ld});
     }
 }
 
@@ -317,14 +310,14 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
         const struct head one = head_of(node, ctx, sample, g * group);
         float *dk = node->needs[K] ? k->grad + place_of(k, sample, g) : NULL;
         float *dv = node->needs[V] ? v->grad + place_of(v, sample, g) : NULL;
-        turn(&one, k->width, node->attribute[SCALE], one.k, one.ldk, one.turned_k);
-        turn(&one, v->width, node->attribute[SCALE], one.v, one.ldv, one.turned_v);
+        turn(&one, k->width, node->attribute[SCALE], one.k, one.turned_k);
+        turn(&one, v->width, node->attribute[SCALE], one.v, one.turned_v);
         for (size_t h = g * group; h < (g + 1) * group; h++) {
             const struct head head = head_of(node, ctx, sample, h);
             head_backward(node, &head, sample, h, h == g * group, dk, dv);
         }
-        if (dk) clear(k, dk, s.keys, one.ldk, true);
-        if (dv) clear(v, dv, s.keys, one.ldv, true);
+        if (dk) clear(k, dk, s.keys, one.k.ld, true);
+        if (dv) clear(v, dv, s.keys, one.v.ld, true);
     }
 }
 

@@ -151,9 +151,9 @@ static struct cdl_part live(const struct cdl_node *node, struct cdl_part part) {
 static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                   size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
+    ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_lines(x, first),
                               column(node, MU), column(node, FACTOR), column(node, SHIFT),
-                              cdl_rows(y, first), y->ld);
+                              cdl_lines_to(y, first));
 }
 
 /* The map of the moving statistics, where it is not that of the batch. */
@@ -331,9 +331,11 @@ static void lines_backward(const struct cdl_node *node, const struct cdl_context
         const float *dy = y->grad + run.first * y->ld;
         float *dx = x->grad + run.first * x->ld;
         if (run.counts) {
+            const float *const abc[] = {column(node, DX_A), column(node, DX_B), column(node, DX_C)};
             ctx->kernels->standardize_backward(
-                lines, x->width, x->data + run.first * x->ld, x->ld, column(node, MU),
-                column(node, DX_A), column(node, DX_B), column(node, DX_C), dy, y->ld, dx, x->ld);
+                lines, x->width, (struct cdl_matrix){x->data + run.first * x->ld, x->ld},
+                column(node, MU), abc, (struct cdl_matrix){dy, y->ld},
+                (struct cdl_output){dx, x->ld});
         } else {
             ctx->kernels->scale_columns(lines, x->width, dy, y->ld, column(node, DX_A), dx, x->ld);
         }
@@ -354,9 +356,9 @@ static void sum_gradients(const struct cdl_node *node, const struct cdl_context 
         const size_t number = blocks_of(node, ctx).first + b.number;
         const float *dy = cdl_grad_rows(y, b.first);
         ctx->kernels->column_sums(lines, y->width, dy, y->ld, block_sums(node, ctx, 0, number));
-        ctx->kernels->column_products(lines, y->width, dy, y->ld, cdl_rows(x, b.first), x->ld,
-                                      column(node, MU), column(node, INVERSE),
-                                      block_sums(node, ctx, 1, number));
+        ctx->kernels->column_products(lines, y->width, (struct cdl_matrix){dy, y->ld},
+                                      cdl_lines(x, b.first), column(node, MU),
+                                      column(node, INVERSE), block_sums(node, ctx, 1, number));
     }
 }
 

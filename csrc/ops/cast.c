@@ -61,11 +61,11 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
         some = cdl_min(n - at, step);
         ctx->kernels->round_numbers(dtype_of(node), some, dy + at, dx + at);
         if (cdl_rounds_to(x->dtype)) ctx->kernels->round_numbers(x->dtype, some, dx + at, dx + at);
-        const float *values = cdl_rows(x, first) + at;
+        const struct cdl_matrix values = {cdl_rows(x, first) + at, x->ld};
         if (f != CDL_ACTIVATION_linear)
-            ctx->kernels->activation_gradient[f](some / x->ld, x->width, values, x->ld, values,
-                                                 x->ld, dx + at, x->ld, dx + at, x->ld,
-                                                 node->dx_row_param);
+            ctx->kernels->activation_gradient[f](
+                some / x->ld, x->width, values, values, (struct cdl_matrix){dx + at, x->ld},
+                (struct cdl_output){dx + at, x->ld}, node->dx_row_param);
     }
 }
 

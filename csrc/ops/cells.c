@@ -23,7 +23,9 @@ static void gradient(const struct cdl_cell_step *s, int f, size_t n, const float
                      const float *dy, size_t lddy, float *dz) {
     static const float none[CDL_MAX_ROW_PARAMS];
     if (f != CDL_ACTIVATION_linear)
-        s->kernels->activation_gradient[f](s->m, n, y, ldy, y, ldy, dy, lddy, dz, ldy, none);
+        s->kernels->activation_gradient[f](
+            s->m, n, (struct cdl_matrix){y, ldy}, (struct cdl_matrix){y, ldy},
+            (struct cdl_matrix){dy, lddy}, (struct cdl_output){dz, ldy}, none);
     else if (dy != dz)
         s->kernels->copy_columns(s->m, n, dy, lddy, dz, ldy);
 }
@@ -73,8 +75,8 @@ static void lstm_back(const struct cdl_cell_step *s) {
     activate(kernels, s->activation, s->m, LANE, s->c, s->ldc, t, LANE);
     kernels->lstm_output_backward(s->m, s->z, s->dh, s->ldd, dt);
     gradient(s, s->activation, LANE, t, LANE, dt, LANE, dt);
-    kernels->lstm_state_backward(s->m, s->z, t, dt, s->c_before, s->ldc, s->dh, s->ldd, s->dc,
-                                 s->room);
+    kernels->lstm_state_backward(s->m, s->z, t, dt, (struct cdl_matrix){s->c_before, s->ldc},
+                                 (struct cdl_matrix){s->dh, s->ldd}, s->dc, s->room);
     gate_back(s, s->gate, I, 3);
     gate_back(s, s->activation, G, 1);
 }

@@ -41,9 +41,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     for (size_t i = first; i < last; i++) {
         const float scale = node->attribute[SCALE] / count * (weight ? weight[i] : 1.0f);
         float *dy = ctx->training && node->needs[0] ? cdl_grad_rows(y, i) : NULL;
-        ctx->kernels->ctc(y->lines, y->width, cdl_rows(y, i), y->ld, t->lines,
-                          labels + i * t->lines, scale, scratch + i * sample_floats(node),
-                          values + i, dy);
+        struct cdl_ctc job = {.steps = y->lines, .n = y->width, .y = cdl_rows(y, i), .ldy = y->ld};
+        job.labels = t->lines, job.t = labels + i * t->lines, job.scale = scale;
+        job.scratch = scratch + i * sample_floats(node), job.loss = values + i, job.dy = dy;
+        ctx->kernels->ctc(&job);
     }
 }
 

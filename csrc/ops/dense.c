@@ -101,21 +101,22 @@ static void multiply(const struct cdl_node *node, const struct cdl_context *ctx,
         return;
     }
     const struct cdl_param *w = node->param[KERNEL], *b = node->param[BIAS];
-    const int activation = (int)node->numbers[ACTIVATION];
+    const struct cdl_epilogue epilogue = {.activation = (int)node->numbers[ACTIVATION],
+                                          .params = node->row_param};
     const float *from = x->data + part.line * x->ld;
     float *out = y->data + part.line * y->ld + part.column;
     const size_t rows = part.rows;
     if (y->width == 1) {
         ctx->kernels->dot_rows(rows, x->width, from, x->ld, !x->uncached, w->w, b ? b->w[0] : 0.0f,
                                out);
-        if (activation != CDL_ACTIVATION_linear) {
-            ctx->kernels->activation[activation](rows, 1, out, 1, out, 1, node->row_param);
-        }
+        cdl_finish(ctx->kernels, &epilogue, rows, 1, 0, out, 1, 1);
         return;
     }
-    const struct cdl_epilogue epilogue = {.activation = activation, .params = node->row_param};
-    cdl_matmul(ctx, rows, x->width, part.columns, from, x->ld, w->w + part.column * w->rows,
-               b ? b->w + part.column : NULL, out, y->ld, &epilogue, x->uncached);
+    struct cdl_product product = {.m = rows, .n = cdl_min(part.columns, y->width - part.column)};
+    product.k = x->width, product.a = (struct cdl_matrix){from, x->ld};
+    product.b.at = w->w + part.column * w->rows, product.init.at = b ? b->w + part.column : NULL;
+    product.c = (struct cdl_output){out, y->ld};
+    cdl_matmul(ctx, &product, &epilogue, x->uncached);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -142,20 +143,18 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, str
     if (x->width == 1) { /* one input: its weights are a single row of W */
         ctx->kernels->dot_rows(rows, y->width, dz, y->ld, true, w, 0.0f, dx);
     } else if (y->width > 1) {
-        cdl_matmul_transposed(ctx, rows, y->width, x->width, part.column, part.columns, dz, y->ld,
-                              w, dx + part.column, x->ld, &epilogue, is_small_m(node, ctx),
-                              ctx->scratch);
+        struct cdl_transposed product = {.w = node->param[KERNEL], .m = rows, .first = part.column};
+        product.columns = part.columns, product.dz = (struct cdl_matrix){dz, y->ld};
+        product.dx = (struct cdl_output){dx + part.column, x->ld}, product.epilogue = &epilogue;
+        product.small_m = is_small_m(node, ctx), product.scratch = ctx->scratch;
+        cdl_matmul_transposed(ctx, &product);
         return;
     } else {
         memset(ctx->scratch, 0, cdl_padded(x->width) * sizeof(float));
         memcpy(ctx->scratch, w, x->width * sizeof(float));
         ctx->kernels->outer(rows, x->width, dz, ctx->scratch, dx, x->ld);
     }
-    if (epilogue.activation != CDL_ACTIVATION_linear) {
-        ctx->kernels->activation_gradient[epilogue.activation](rows, x->width, epilogue.y, x->ld,
-                                                               epilogue.y, x->ld, dx, x->ld, dx,
-                                                               x->ld, epilogue.params);
-    }
+    cdl_finish(ctx->kernels, &epilogue, rows, x->width, 0, dx, x->ld, x->ld);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -227,10 +226,8 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
                                     .w = node->param[KERNEL],
                                     .samples = rows.n * x->lines,
                                     .most = rows.most * x->lines,
-                                    .x = cdl_rows(x, rows.first),
-                                    .dy = cdl_grad_rows(y, rows.first),
-                                    .ldx = x->ld,
-                                    .ldy = y->ld,
+                                    .x = cdl_lines(x, rows.first),
+                                    .dy = cdl_grad_lines(y, rows.first),
                                     .bf16 = cdl_is_bf16(x),
                                     .pairs = node->param[KERNEL]->pairs};
     float *g = ctx->scratch;

@@ -64,9 +64,9 @@ static void finish(const struct job *job, size_t rows, size_t n, float *line, si
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const int f = job->epilogue.activation;
     if (job->epilogue.gradient) {
-        const float *y = job->epilogue.y + (line - job->to);
-        kernels->activation_gradient[f](rows, n, y, ld, y, ld, line, ld, line, ld,
-                                        job->epilogue.params);
+        const struct cdl_matrix y = {job->epilogue.y + (line - job->to), ld};
+        kernels->activation_gradient[f](rows, n, y, y, (struct cdl_matrix){line, ld},
+                                        (struct cdl_output){line, ld}, job->epilogue.params);
     } else {
         kernels->activation[f](rows, n, line, ld, line, ld, job->epilogue.params);
     }
@@ -76,8 +76,9 @@ static void multiply(void *who, const struct cdl_places *row) {
     const struct job *job = who;
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const size_t n = job->node->in[0]->width;
-    kernels->window_weighted(row->n, n, &row->taps, row->from, row->from_step,
-                             job->weights + row->weights, job->init, row->to, row->to_step);
+    kernels->window_weighted(row->n, n, &row->taps, (struct cdl_matrix){row->from, row->from_step},
+                             job->weights + row->weights, job->init,
+                             (struct cdl_output){row->to, row->to_step});
     if (job->epilogue.activation == CDL_ACTIVATION_linear) return;
     if (n > 1 || row->to_step == 1) {
         finish(job, row->n, n, row->to, row->to_step);

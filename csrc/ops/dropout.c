@@ -25,8 +25,9 @@ static void mask(const struct cdl_node *node, const struct cdl_context *ctx, siz
     }
     const double kept = 1.0 - (double)rate;
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
-    ctx->kernels->dropout(rows, x->width, key, (uint32_t)((ctx->first + first) * x->lines),
-                          cdl_keep_of(kept), cdl_keep_scale(kept), from, x->ld, to, x->ld);
+    const struct cdl_drop drop = {cdl_keep_of(kept), cdl_keep_scale(kept), 0.0f, 0.0f};
+    ctx->kernels->dropout(rows, x->width, key, (uint32_t)((ctx->first + first) * x->lines), &drop,
+                          (struct cdl_matrix){from, x->ld}, (struct cdl_output){to, x->ld});
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

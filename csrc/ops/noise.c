@@ -19,7 +19,8 @@ static void add_noise(const struct cdl_node *node, const struct cdl_context *ctx
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     const uint32_t line = (uint32_t)((ctx->first + first) * x->lines);
     ctx->kernels->noise((last - first) * x->lines, x->width, key, line, node->attribute[STDDEV],
-                        node->numbers[MULTIPLIES] != 0, from, x->ld, to, x->ld);
+                        node->numbers[MULTIPLIES] != 0, (struct cdl_matrix){from, x->ld},
+                        (struct cdl_output){to, x->ld});
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

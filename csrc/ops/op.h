@@ -423,6 +423,20 @@ static inline float *cdl_grad_rows(const struct cdl_tensor *t, size_t first) {
     return t->grad + first * t->row_floats;
 }
 
+/* Lines of samples from `first` on, of values or gradients, to read or to write. */
+static inline struct cdl_matrix cdl_lines(const struct cdl_tensor *t, size_t first) {
+    return (struct cdl_matrix){cdl_rows(t, first), t->ld};
+}
+static inline struct cdl_matrix cdl_grad_lines(const struct cdl_tensor *t, size_t first) {
+    return (struct cdl_matrix){cdl_grad_rows(t, first), t->ld};
+}
+static inline struct cdl_output cdl_lines_to(const struct cdl_tensor *t, size_t first) {
+    return (struct cdl_output){cdl_rows(t, first), t->ld};
+}
+static inline struct cdl_output cdl_grad_lines_to(const struct cdl_tensor *t, size_t first) {
+    return (struct cdl_output){cdl_grad_rows(t, first), t->ld};
+}
+
 /* Is a node a cast that may write over its input and that one's gradient? Nobody else may read
  * these, and the producer only for its activation's gradient. */
 bool cdl_casts_in_place(const struct cdl_node *node);
@@ -441,11 +455,10 @@ static inline void cdl_take_gradient(const struct cdl_node *node, const struct c
         cdl_take_gradient_bf16(y, (int)node->numbers[0], node->row_param, ctx, first, last);
         return;
     }
-    const float *values = cdl_rows(y, first);
-    float *dz = cdl_grad_rows(y, first);
-    ctx->kernels->activation_gradient[(int)node->numbers[0]]((last - first) * y->lines, y->width,
-                                                             values, y->ld, values, y->ld, dz,
-                                                             y->ld, dz, y->ld, node->row_param);
+    const struct cdl_matrix values = cdl_lines(y, first);
+    ctx->kernels->activation_gradient[(int)node->numbers[0]](
+        (last - first) * y->lines, y->width, values, values, cdl_grad_lines(y, first),
+        cdl_grad_lines_to(y, first), node->row_param);
 }
 
 #endif

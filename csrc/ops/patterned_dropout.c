@@ -36,18 +36,18 @@ static size_t pattern_line(const struct cdl_tensor *x, unsigned common, size_t s
     return pattern + (common & 1 ? 0 : sample * each);
 }
 
-static void drop(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last, float shift, float dropped, const float *from, float *to) {
+static void drop_lines(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                       size_t last, float shift, float dropped, const float *from, float *to) {
     const struct cdl_tensor *x = node->in[0];
     const unsigned common = (unsigned)node->numbers[COMMON];
     const bool as_one = x->n_dims > 0 && (common >> x->n_dims & 1);
-    const uint32_t keep = cdl_keep_of(1.0 - (double)node->attribute[RATE]);
+    const struct cdl_drop drop = {cdl_keep_of(1.0 - (double)node->attribute[RATE]),
+                                  node->attribute[SCALE], shift, dropped};
     const struct cdl_key key = cdl_node_key(node, ctx, SEED);
     for (size_t i = first; i < last; i++) {
         for (size_t l = 0; l < x->lines; l++, from += x->ld, to += x->ld) {
             const uint32_t row = (uint32_t)pattern_line(x, common, ctx->first + i, l);
-            ctx->kernels->drop_line(x->width, key, row, as_one, keep, node->attribute[SCALE], shift,
-                                    dropped, from, to);
+            ctx->kernels->drop_line(x->width, key, row, as_one, &drop, from, to);
         }
     }
 }
@@ -58,7 +58,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const float *from = cdl_rows(x, first);
     float *to = cdl_rows(node->out[0], first);
     if (ctx->training) {
-        drop(node, ctx, first, last, node->attribute[SHIFT], node->attribute[DROPPED], from, to);
+        drop_lines(node, ctx, first, last, node->attribute[SHIFT], node->attribute[DROPPED], from,
+                   to);
     } else {
         memcpy(to, from, (last - first) * x->lines * x->ld * sizeof(float));
     }
@@ -67,8 +68,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     if (!node->needs[0]) return;
-    drop(node, ctx, first, last, 0.0f, 0.0f, cdl_grad_rows(node->out[0], first),
-         cdl_grad_rows(node->in[0], first));
+    drop_lines(node, ctx, first, last, 0.0f, 0.0f, cdl_grad_rows(node->out[0], first),
+               cdl_grad_rows(node->in[0], first));
 }
 
 const struct cdl_op cdl_op_patterned_dropout = {

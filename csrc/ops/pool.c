@@ -97,17 +97,18 @@ static void give(void *who, const struct cdl_places *row) {
     const struct cdl_tensor *x = job->node->in[0], *y = job->node->out[0];
     float *dx = x->grad + (row->from - x->data);
     const float *dy = y->grad + (row->to - y->data);
+    const struct cdl_matrix from = {row->from, row->from_step}, to = {row->to, row->to_step};
     if (cdl_is_bf16(x))
         job->kernels->bf16_window_max_backward(row->n, cdl_bf16_padded(x->width) / 2, &row->taps,
-                                               row->from, row->from_step, row->to, dy, row->to_step,
-                                               dx);
+                                               from, to, dy, dx);
     else if ((int)job->node->numbers[KIND] == CDL_REDUCTION_max)
-        job->kernels->window_max_backward(row->n, x->width, &row->taps, row->from, row->from_step,
-                                          row->to, dy, row->to_step, job->adds, dx);
+        job->kernels->window_max_backward(row->n, x->width, &row->taps, from, to, dy, job->adds,
+                                          dx);
     else
         job->kernels->window_sum_backward(row->n, x->width, &row->taps,
-                                          factor_of(job->node, &row->taps), dy, row->to_step,
-                                          job->adds, dx, row->from_step);
+                                          factor_of(job->node, &row->taps),
+                                          (struct cdl_matrix){dy, row->to_step}, job->adds,
+                                          (struct cdl_output){dx, row->from_step});
 }
 
 struct pass {
@@ -168,10 +169,10 @@ static void take_gradient(const struct cdl_node *node, const struct cdl_context 
         cdl_take_gradient_bf16(y, f, node->dx_row_param, ctx, first, last);
         return;
     }
-    const float *values = cdl_rows(y, first);
-    float *dy = cdl_grad_rows(y, first);
-    ctx->kernels->activation_gradient[f]((last - first) * y->lines, y->width, values, y->ld, values,
-                                         y->ld, dy, y->ld, dy, y->ld, node->dx_row_param);
+    const struct cdl_matrix values = cdl_lines(y, first);
+    ctx->kernels->activation_gradient[f]((last - first) * y->lines, y->width, values, values,
+                                         cdl_grad_lines(y, first), cdl_grad_lines_to(y, first),
+                                         node->dx_row_param);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,

@@ -28,9 +28,10 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EACH_BLOCK(b, first, last)
-        ctx->kernels->prelu_backward(b.rows * x->lines, x->width, cdl_rows(x, b.first), x->ld,
-                                     node->param[ALPHA]->w, cdl_grad_rows(y, b.first), y->ld,
-                                     node->needs[0] ? cdl_grad_rows(x, b.first) : NULL, x->ld,
+        ctx->kernels->prelu_backward(b.rows * x->lines, x->width, cdl_lines(x, b.first),
+                                     node->param[ALPHA]->w, cdl_grad_lines(y, b.first),
+                                     node->needs[0] ? cdl_grad_lines_to(x, b.first)
+                                                    : (struct cdl_output){0},
                                      cdl_block_sums(node->scratch, x->width, b.number));
 }
 

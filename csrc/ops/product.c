@@ -115,12 +115,10 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         for (size_t j = 0; j < s.matrices; j++) {
             const struct cdl_side a = side_of(node, A, i, s.step[A], j),
                                   b = side_of(node, B, i, s.step[B], j);
-            float *to = cdl_rows(y, i) + j * s.step_y;
-            if (node->n_in > BIAS)
-                cdl_matmul_values_biased(ctx->kernels, s.m * together, s.k, s.n, a, b,
-                                         node->in[BIAS]->data, to, y->ld);
-            else
-                cdl_matmul_values(ctx->kernels, s.m * together, s.k, s.n, a, b, to, y->ld, false);
+            struct cdl_values product = {.m = s.m * together, .k = s.k, .n = s.n, .a = a, .b = b};
+            product.init = (struct cdl_matrix){node->n_in > BIAS ? node->in[BIAS]->data : NULL, 0};
+            product.c = (struct cdl_output){cdl_rows(y, i) + j * s.step_y, y->ld};
+            cdl_matmul_values(ctx->kernels, &product);
         }
     }
 }
@@ -133,17 +131,21 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *y = node->out[0];
     const struct shape s = shape_of(node);
     const size_t m = s.m * together, ld = node->in[side]->ld;
+    const struct cdl_output c = {to, ld};
+    const struct cdl_matrix init = {add ? to : NULL, ld};
     const struct cdl_side a = side_of(node, A, i, s.step[A], j),
                           b = side_of(node, B, i, s.step[B], j),
                           dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false, node->low};
+    struct cdl_values product;
     if (side == A && !a.transposed)
-        cdl_matmul_values(ctx->kernels, m, s.n, s.k, dy, transposed(b), to, ld, add);
+        product = (struct cdl_values){m, s.n, s.k, dy, transposed(b), init, c};
     else if (side == A)
-        cdl_matmul_values(ctx->kernels, s.k, s.n, m, b, transposed(dy), to, ld, add);
+        product = (struct cdl_values){s.k, s.n, m, b, transposed(dy), init, c};
     else if (!b.transposed)
-        cdl_matmul_values(ctx->kernels, s.k, m, s.n, transposed(a), dy, to, ld, add);
+        product = (struct cdl_values){s.k, m, s.n, transposed(a), dy, init, c};
     else
-        cdl_matmul_values(ctx->kernels, s.n, m, s.k, transposed(dy), a, to, ld, add);
+        product = (struct cdl_values){s.n, m, s.k, transposed(dy), a, init, c};
+    cdl_matmul_values(ctx->kernels, &product);
 }
 
 /* A side that each sample has its own of. */

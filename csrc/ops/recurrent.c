@@ -306,14 +306,16 @@ static void multiply(const struct cdl_time_step *g, size_t panel) {
     const float *w = s->node->scratch + column * k, *bias = s->node->scratch + s->at.bias + column;
     const float *xh = cdl_xh_at(s, g->t, g->row);
     float *z = cdl_z_at(s, g->t, panel, g->row);
-    if (of_h.n == s->gates.cell->lanes) {
-        g->ctx->kernels->gemm_lines(g->m, all, k, xh, ld, w, all, bias, 0, z, all);
-        return;
-    }
+    const bool together = of_h.n == s->gates.cell->lanes;
+    struct cdl_product p = {.m = g->m, .n = all, .k = together ? k : inputs, .a = {xh, ld}};
+    p.b = (struct cdl_matrix){w, all}, p.init.at = bias, p.c = (struct cdl_output){z, all};
+    g->ctx->kernels->gemm(&p);
+    if (together) return;
     const size_t at = of_h.first * CDL_LINE;
-    g->ctx->kernels->gemm_lines(g->m, all, inputs, xh, ld, w, all, bias, 0, z, all);
-    g->ctx->kernels->gemm_lines(g->m, of_h.n * CDL_LINE, s->gates.units, xh + inputs, ld,
-                                w + inputs * all + at, all, z + at, all, z + at, all);
+    p.n = of_h.n * CDL_LINE, p.k = s->gates.units;
+    p.a.at += inputs, p.b.at += inputs * all + at, p.c.at += at;
+    p.init = (struct cdl_matrix){p.c.at, all};
+    g->ctx->kernels->gemm(&p);
 }
 
 /* Gates that see x and h each in its own way: a product for each. */
@@ -326,9 +328,12 @@ static void multiply_dropped(const struct cdl_time_step *g) {
         cdl_drop(g, cell->gate[lane], g->room);
         for (size_t p = 0; p < s->gates.panels; p++) {
             const size_t all = cdl_gate_width(&s->gates, p), at = lane * CDL_LINE;
-            g->ctx->kernels->gemm_lines(g->m, cdl_lane_width(s, p), k, g->room, s->ld,
-                                        w + p * CDL_PANEL * k + at, all, bias + p * CDL_PANEL + at,
-                                        0, cdl_z_at(s, g->t, p, g->row) + at, all);
+            struct cdl_product product = {.m = g->m, .n = cdl_lane_width(s, p), .k = k};
+            product.a = (struct cdl_matrix){g->room, s->ld};
+            product.b = (struct cdl_matrix){w + p * CDL_PANEL * k + at, all};
+            product.init.at = bias + p * CDL_PANEL + at;
+            product.c = (struct cdl_output){cdl_z_at(s, g->t, p, g->row) + at, all};
+            g->ctx->kernels->gemm(&product);
         }
     }
 }
@@ -341,8 +346,10 @@ static void multiply_low(const struct cdl_time_step *g, size_t panel) {
         g->ctx->kernels->bf16_from_floats(g->m, k, cdl_xh_at(s, g->t, g->row), s->ld,
                                           cdl_bf16(g->room), cdl_bf16_stride(k));
     const size_t width = cdl_gate_width(&s->gates, panel);
-    cdl_multiply_low(g->ctx->kernels, g->m, width, k, g->room, w + s->at.low, column,
-                     w + s->at.bias + column, 0, cdl_z_at(s, g->t, panel, g->row), width);
+    struct cdl_bf16_gemm p = {.m = g->m, .n = width, .k = k};
+    p.init.at = w + s->at.bias + column;
+    p.c = (struct cdl_output){cdl_z_at(s, g->t, panel, g->row), width};
+    cdl_multiply_low(g->ctx->kernels, p, g->room, w + s->at.low, column);
 }
 
 /* The second product of a cell that resets first: of r h, with the last lane's weights, into the
@@ -359,8 +366,12 @@ static void multiply_reset(const struct cdl_time_step *g, float *room) {
     for (size_t p = 0; p < s->gates.panels; p++) {
         float *z = cdl_z_at(s, g->t, p, g->row);
         const float *u = s->node->scratch + (p * s->gates.rows + s->gates.inputs) * CDL_PANEL;
-        g->ctx->kernels->gemm_lines(g->m, CDL_LINE, s->gates.units, rh, lines, u + lane, CDL_PANEL,
-                                    z, CDL_PANEL, z, CDL_PANEL);
+        struct cdl_product product = {
+            .m = g->m, .n = CDL_LINE, .k = s->gates.units, .a = {rh, lines}};
+        product.b = (struct cdl_matrix){u + lane, CDL_PANEL};
+        product.init = (struct cdl_matrix){z, CDL_PANEL},
+        product.c = (struct cdl_output){z, CDL_PANEL};
+        g->ctx->kernels->gemm(&product);
     }
 }
 

@@ -119,15 +119,14 @@ static inline size_t cdl_step_offset(const struct cdl_steps *s, const struct cdl
 /* Whether the mask leaves step t of a sample out. */
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample);
 
-/* c[m, width] = init + rows times columns [column, column + width) of a matrix in panels of
+/* Product p.c = p.init + rows times columns [column, column + p.n) of a matrix in panels of
  * bfloat16. */
-static inline void cdl_multiply_low(const struct cdl_kernels *kernels, size_t m, size_t width,
-                                    size_t k, const float *rows, const float *w, size_t column,
-                                    const float *init, size_t ldi, float *c, size_t ldc) {
-    const size_t half = cdl_bf16_padded(k) / 2;
-    kernels->gemm_bf16(m, width, 2 * half, (const uint16_t *)(const void *)rows, cdl_bf16_stride(k),
-                       (const uint32_t *)(const void *)(w + column * half), half * CDL_BF16_LINE,
-                       init, ldi, c, ldc);
+static inline void cdl_multiply_low(const struct cdl_kernels *kernels, struct cdl_bf16_gemm p,
+                                    const float *rows, const float *w, size_t column) {
+    const size_t half = cdl_bf16_padded(p.k) / 2;
+    p.a = (const uint16_t *)(const void *)rows, p.lda = cdl_bf16_stride(p.k), p.k = 2 * half;
+    p.b = (const uint32_t *)(const void *)(w + column * half), p.step = half * CDL_BF16_LINE;
+    kernels->gemm_bf16(&p);
 }
 
 /* recurrent_backward.c: the way back, and floats of a thread. */

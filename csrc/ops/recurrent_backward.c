@@ -114,14 +114,16 @@ static void multiply_lanes(const struct cdl_time_step *g, const struct back *b,
             CDL_BLOCKS_OF(block, g) {
                 const float *z = cdl_z_at(s, g->t, panel, block.row);
                 float *c = to + (block.first - g->first) * b->ld;
-                const float *init = is_new ? zeros : c;
+                struct cdl_product product = {
+                    .m = block.m, .n = width, .k = depth, .b = {w, width}};
+                product.a = (struct cdl_matrix){z + p.lane * CDL_LINE, all};
+                product.init = (struct cdl_matrix){is_new ? zeros : c, ldi};
+                product.c = (struct cdl_output){c, b->ld};
                 if (prefetches && depth == CDL_PANEL) { /* for the cells */
-                    const float *ahead = cdl_z_at(s, g->t - 1, panel, block.row);
-                    kernels->gemm_rows_prefetch(block.m, depth, z, all, w, init, ldi, c, b->ld,
-                                                ahead, ahead + block.m * CDL_PANEL);
+                    product.prefetch = cdl_z_at(s, g->t - 1, panel, block.row);
+                    kernels->gemm_prefetch(&product, product.prefetch + block.m * CDL_PANEL);
                 } else {
-                    kernels->gemm_rows(block.m, width, depth, z + p.lane * CDL_LINE, all, w, init,
-                                       ldi, c, b->ld);
+                    kernels->gemm(&product);
                 }
             }
         }
@@ -156,9 +158,14 @@ static void multiply_low(const struct cdl_time_step *g, const struct back *b, bo
                 cdl_bf16_stride(k));
     }
     for (size_t column = 0; column < b->columns; column += CDL_PANEL)
-        cdl_multiply_low(kernels, g->m, cdl_panel_width(b->columns, column), k, b->z,
-                         s->node->scratch + s->at.turned_low, column, adds ? b->d + column : zeros,
-                         adds ? b->ld : 0, b->d + column, b->ld);
+        cdl_multiply_low(
+            kernels,
+            (struct cdl_bf16_gemm){.m = g->m,
+                                   .n = cdl_panel_width(b->columns, column),
+                                   .k = k,
+                                   .init = {adds ? b->d + column : zeros, adds ? b->ld : 0},
+                                   .c = {b->d + column, b->ld}},
+            b->z, s->node->scratch + s->at.turned_low, column);
 }
 
 /* Lane by lane, each with the factors of its gate. */

@@ -103,9 +103,12 @@ static void add_pairs(const struct slice *slice, struct part part, size_t panel,
                                   .a = {(ptrdiff_t)slice->ahead},
                                   .b = {(ptrdiff_t)(s->rows * all)},
                                   .k = full ? slice->n * slice->rows : slice->rows};
-    slice->ctx->kernels->gemm_pairs(part.rows, s->gates.cell->lanes == 1 ? all : lanes.n * CDL_LINE,
-                                    &taps, slice->seen + part.above + part.row, 1, slice->ld, dz,
-                                    all, g + panel * CDL_PANEL * part.rows + to * CDL_LINE, all);
+    struct cdl_product p = {.m = part.rows, .transposed = true, .b = {dz, all}, .taps = &taps};
+    p.n = s->gates.cell->lanes == 1 ? all : lanes.n * CDL_LINE;
+    p.a = (struct cdl_matrix){slice->seen + part.above + part.row, slice->ld};
+    p.c = (struct cdl_output){g + panel * CDL_PANEL * part.rows + to * CDL_LINE, all};
+    p.init = (struct cdl_matrix){p.c.at, all};
+    slice->ctx->kernels->gemm_pairs(&p);
 }
 
 /* For the lanes that see the same: all that have weights, or (n: 1) one. */
@@ -177,9 +180,11 @@ static void add_low(const struct slice *slice, const struct parts *parts, float 
         for (size_t i = parts->first; i < parts->end; i++) {
             const size_t rows = part_at(gates, i).rows, at = i - parts->first;
             float *g = sums + offset_of(gates, i) - offset_of(gates, parts->first) + column * rows;
-            kernels->gemm_bf16(rows, all, 2 * half, cdl_bf16(turned + at * CDL_CHUNK * LINES / 2),
-                               LINES, (const uint32_t *)(const void *)dz, half * CDL_BF16_LINE, g,
-                               all, g, all);
+            struct cdl_bf16_gemm product = {.m = rows, .n = all, .k = 2 * half, .lda = LINES};
+            product.a = cdl_bf16(turned + at * CDL_CHUNK * LINES / 2);
+            product.b = (const uint32_t *)(const void *)dz, product.step = half * CDL_BF16_LINE;
+            product.init = (struct cdl_matrix){g, all}, product.c = (struct cdl_output){g, all};
+            kernels->gemm_bf16(&product);
         }
     }
 }

@@ -40,8 +40,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
             ctx->kernels->reduce_columns_backward(kind_of(node), cut.n, cut.to, from, cut.to, to,
                                                   dy, dx);
         else
-            ctx->kernels->reduce_lines_backward(kind_of(node), cut.count, cut.lines, x->width, from,
-                                                x->ld, to, dy, dx);
+            ctx->kernels->reduce_lines_backward(kind_of(node), cut.count, cut.lines, x->width,
+                                                (struct cdl_matrix){from, x->ld}, to, dy, dx);
         from += cut.from, dx += cut.from, to += cut.to, dy += cut.to;
     }
     cdl_clear_pads(x, cdl_grad_rows(x, first), (last - first) * x->lines);

@@ -28,8 +28,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     cdl_activation_gradient_fn *d =
         node->op->table ? ctx->kernels->activation_gradient[(int)node->numbers[KIND]]
                         : ctx->kernels->rowwise_gradient[node->op->row];
-    d((last - first) * x->lines, y->width, cdl_rows(x, first), x->ld, cdl_rows(y, first), y->ld,
-      cdl_grad_rows(y, first), y->ld, cdl_grad_rows(x, first), x->ld, node->row_param);
+    d((last - first) * x->lines, y->width, cdl_lines(x, first), cdl_lines(y, first),
+      cdl_grad_lines(y, first), cdl_grad_lines_to(x, first), node->row_param);
 }
 
 const struct cdl_op cdl_op_activation = {

@@ -73,8 +73,11 @@ static void strip(const struct cdl_context *ctx, const struct cdl_bf16_product *
             for (size_t j = 0; j < width && back; j += LINE)
                 transpose(kernels, w, at + j, p, depth, b + j / LINE * STEP);
             const float *init = p ? c : product->bias ? product->bias + at : zeros;
-            kernels->gemm_bf16(m, width, depth, product->a + row * product->lda + p, product->lda,
-                               pairs, step, init, p ? CDL_PANEL : 0, c, CDL_PANEL);
+            struct cdl_bf16_gemm some = {.m = m, .n = width, .k = depth, .lda = product->lda};
+            some.a = product->a + row * product->lda + p, some.b = pairs, some.step = step;
+            some.init = (struct cdl_matrix){init, p ? CDL_PANEL : 0};
+            some.c = (struct cdl_output){c, CDL_PANEL};
+            kernels->gemm_bf16(&some);
             for (size_t r = 0; r < m && p + depth == k; r += FINISHED)
                 finish(kernels, product, cdl_min(m - r, FINISHED), width, row + r, at,
                        c + r * CDL_PANEL, CDL_PANEL);
@@ -132,12 +135,16 @@ static void by_floats(const struct cdl_context *ctx, const struct cdl_bf16_produ
         const size_t end = product->first + product->columns;
         for (size_t column = product->first, n; column < end; column += n) {
             n = cdl_min(end - column, ACROSS);
+            struct cdl_transposed back = {.w = w, .m = m, .first = column, .columns = n};
+            back.dz = (struct cdl_matrix){a, ld}, back.dx = (struct cdl_output){sums, n};
+            back.epilogue = &none, back.small_m = product->small_m, back.scratch = more;
+            struct cdl_product there = {.m = m, .n = n, .k = k, .a = {a, ld}, .c = {sums, n}};
+            there.b.at = w->w + column * k;
+            there.init.at = product->bias ? product->bias + column : NULL;
             if (product->transposed)
-                cdl_matmul_transposed(ctx, m, k, w->rows, column, n, a, ld, w->w, sums, n, &none,
-                                      product->small_m, more);
+                cdl_matmul_transposed(ctx, &back);
             else
-                cdl_matmul(ctx, m, k, n, a, ld, w->w + column * k,
-                           product->bias ? product->bias + column : NULL, sums, n, &none, false);
+                cdl_matmul(ctx, &there, &none, false);
             for (size_t j = 0; j < n; j += CDL_PANEL) {
                 for (size_t r = 0; r < m; r += FINISHED)
                     finish(ctx->kernels, product, cdl_min(m - r, FINISHED),

@@ -38,7 +38,7 @@ struct product {
     struct slice slice;
     const float *b;
     size_t ldb, read; /* read: the first input column */
-    size_t step;      /* stride of the numbers of a run */
+    bool unrolled;    /* places lie side by side, the numbers of a run in lines */
     float init[CDL_PANEL];
     bool begins, ends; /* current part of the runs: the first, the last */
     bool cuts, late;   /* relu within the tile; gradients after all is written */
@@ -72,10 +72,13 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         float *first = row->to + i * row->to_step + p->slice.to;
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;
-        kernels->gemm_places(m, width, taps, row->from + i * row->from_step + p->read,
-                             row->from_step, p->step, p->b + row->weights, p->ldb,
-                             p->begins ? p->init : to, p->begins ? 0 : ld, p->cuts && p->ends, to,
-                             ld);
+        struct cdl_product product = {.m = m, .n = width, .transposed = p->unrolled, .c = {to, ld}};
+        product.a = (struct cdl_matrix){row->from + i * row->from_step + p->read,
+                                        p->unrolled ? CDL_UNROLLED_LINE : row->from_step};
+        product.b = (struct cdl_matrix){p->b + row->weights, p->ldb};
+        product.init = (struct cdl_matrix){p->begins ? p->init : to, p->begins ? 0 : ld};
+        product.taps = taps, product.cuts = p->cuts && p->ends;
+        kernels->gemm_places(&product);
         if (p->ends && !p->late) finish(p, m, width, first, to, ld, row->to_step);
         if (!p->slice.direct)
             kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
@@ -117,7 +120,6 @@ static struct product product_of(const struct cdl_context *ctx, const struct cdl
                                  const struct cdl_epilogue *epilogue, bool direct, float *block) {
     const bool relu = epilogue->activation == CDL_ACTIVATION_plain_relu;
     return (struct product){.ctx = ctx,
-                            .step = 1,
                             .begins = true,
                             .ends = true,
                             .cuts = relu && !epilogue->gradient,
@@ -254,7 +256,7 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
                         .lines = wide + wide_floats(w)};
     if (w->cols == 1) widen(w, wide);
     if (unrolls(job)) {
-        m.p.step = CDL_UNROLLED_LINE;
+        m.p.unrolled = true;
         cdl_each_box(job->window, ctx, samples, job->band, multiply_box, &m);
     } else {
         const size_t each = samples_at_a_time(job, ctx->kernels->blocking->sample_floats);

@@ -265,9 +265,12 @@ static void add_chunk(const struct sums *sums, size_t n, const uint16_t *rows, s
         kernels->bf16_pair(n, LINE, rows + j, ld, to, LINE);
         memset(to + (n + 1) / 2 * LINE, 0, (padded - n) / 2 * LINE * sizeof *to);
     }
-    kernels->gemm_bf16(cdl_min(columns, (end - at) * CDL_PANEL), cdl_round_up(width, LINE), padded,
-                       cdl_bf16(sums->columns + panel * CDL_PANEL * PLACES_LINE / 2), PLACES_LINE,
-                       pairs, half, g, CDL_CHUNK, g, CDL_CHUNK);
+    struct cdl_bf16_gemm p = {.m = cdl_min(columns, (end - at) * CDL_PANEL), .k = padded};
+    p.n = cdl_round_up(width, LINE);
+    p.a = cdl_bf16(sums->columns + panel * CDL_PANEL * PLACES_LINE / 2), p.lda = PLACES_LINE;
+    p.b = pairs, p.step = half, p.init = (struct cdl_matrix){g, CDL_CHUNK};
+    p.c = (struct cdl_output){g, CDL_CHUNK};
+    kernels->gemm_bf16(&p);
 }
 
 static void add_places(const struct sums *sums, const uint16_t *dz, size_t ld, size_t line,

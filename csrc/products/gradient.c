@@ -59,7 +59,7 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
     const size_t samples = gradient->most;
     gradient->x_copy = NULL;
     gradient->x_copied = 0;
-    if (gradient->bf16 || copies_x(w, samples, gradient->ldx)) {
+    if (gradient->bf16 || copies_x(w, samples, gradient->x.ld)) {
         gradient->x_copy = room;
         room += gradient->pairs ? CDL_CHUNK * x_stride(samples) / 2 : samples * CDL_CHUNK;
     }
@@ -67,7 +67,7 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
      */
     gradient->strip = CDL_LEAST_STRIP;
     gradient->dy_copy[0] = NULL;
-    if (!gradient->bf16 && !copies_dy(w, samples, gradient->ldy)) return;
+    if (!gradient->bf16 && !copies_dy(w, samples, gradient->dy.ld)) return;
     gradient->strip = strip_of(gradient->pairs ? cdl_bf16_padded(samples) : samples,
                                gradient->ctx->kernels->blocking->strip_floats);
     for (size_t s = 0; s < gradient->strip; s++) {
@@ -87,24 +87,24 @@ struct cdl_block cdl_gradient_at(const struct cdl_gradient *gradient, size_t i) 
 }
 
 /* Copies `columns` columns, from `column` on, of rows `ld` apart side by side, as floats. */
-static void copy(const struct cdl_gradient *gradient, const float *rows, size_t ld, size_t column,
+static void copy(const struct cdl_gradient *gradient, struct cdl_matrix rows, size_t column,
                  size_t columns, float *to, size_t ld_to) {
     if (gradient->bf16) {
-        const uint16_t *from = (const uint16_t *)(const void *)rows;
-        gradient->ctx->kernels->bf16_to_floats(gradient->samples, columns, from + column, ld, to,
-                                               ld_to);
+        const uint16_t *from = (const uint16_t *)(const void *)rows.at;
+        gradient->ctx->kernels->bf16_to_floats(gradient->samples, columns, from + column, rows.ld,
+                                               to, ld_to);
         return;
     }
     for (size_t s = 0; s < gradient->samples; s++)
-        memcpy(to + s * ld_to, rows + s * ld + column, columns * sizeof(float));
+        memcpy(to + s * ld_to, rows.at + s * rows.ld + column, columns * sizeof(float));
 }
 
 /* Copy of the block's columns of dy, side by side. */
 static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block block) {
     const size_t slot = block.column / CDL_PANEL % gradient->strip;
     if (gradient->dy_copied[slot] != block.column + 1) {
-        copy(gradient, gradient->dy, gradient->ldy, block.column, block.width,
-             gradient->dy_copy[slot], block.width);
+        copy(gradient, gradient->dy, block.column, block.width, gradient->dy_copy[slot],
+             block.width);
         gradient->dy_copied[slot] = block.column + 1;
     }
     return gradient->dy_copy[slot];
@@ -117,7 +117,7 @@ static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block bl
 static const uint16_t *x_turned(struct cdl_gradient *gradient, struct cdl_block block) {
     enum { LINE = CDL_BF16_LINE };
     const struct cdl_kernels *kernels = gradient->ctx->kernels;
-    const uint16_t *x = (const uint16_t *)(const void *)gradient->x + block.row;
+    const uint16_t *x = (const uint16_t *)(const void *)gradient->x.at + block.row;
     const size_t columns = cdl_bf16_padded(block.rows), ld = x_stride(gradient->most);
     if (gradient->x_copied == block.row + 1) return cdl_bf16(gradient->x_copy);
     gradient->x_copied = block.row + 1;
@@ -125,7 +125,7 @@ static const uint16_t *x_turned(struct cdl_gradient *gradient, struct cdl_block 
         _Alignas(64) float pairs[LINE / 2 * CDL_CHUNK];
         const size_t rows = cdl_min(gradient->samples - s, LINE);
         if (rows < LINE) memset(pairs, 0, sizeof pairs);
-        kernels->bf16_pair(rows, columns, x + s * gradient->ldx, gradient->ldx,
+        kernels->bf16_pair(rows, columns, x + s * gradient->x.ld, gradient->x.ld,
                            (uint32_t *)(void *)pairs, CDL_CHUNK);
         kernels->transpose(LINE / 2, columns, pairs, CDL_CHUNK, gradient->x_copy + s / 2, ld / 2);
     }
@@ -139,11 +139,11 @@ static const uint32_t *dy_in_pairs(struct cdl_gradient *gradient, struct cdl_blo
     uint32_t *to = (uint32_t *)(void *)gradient->dy_copy[slot];
     if (gradient->dy_copied[slot] == block.column + 1) return to;
     gradient->dy_copied[slot] = block.column + 1;
-    const uint16_t *dy = (const uint16_t *)(const void *)gradient->dy + block.column;
+    const uint16_t *dy = (const uint16_t *)(const void *)gradient->dy.at + block.column;
     const size_t full = (gradient->samples + 1) / 2;
     for (size_t j = 0; j < block.width; j += CDL_BF16_LINE) {
         uint32_t *panel = to + j * pairs;
-        gradient->ctx->kernels->bf16_pair(gradient->samples, CDL_BF16_LINE, dy + j, gradient->ldy,
+        gradient->ctx->kernels->bf16_pair(gradient->samples, CDL_BF16_LINE, dy + j, gradient->dy.ld,
                                           panel, CDL_BF16_LINE);
         memset(panel + full * CDL_BF16_LINE, 0, (pairs - full) * CDL_BF16_LINE * sizeof *panel);
     }
@@ -168,9 +168,9 @@ void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, fl
     const struct cdl_kernels *kernels = gradient->ctx->kernels;
     if (!gradient->pairs) {
         const bool copied = gradient->bf16;
-        const float *dy = copied ? dy_copied(gradient, block) : gradient->dy + block.column;
+        const float *dy = copied ? dy_copied(gradient, block) : gradient->dy.at + block.column;
         cdl_column_sums(kernels, gradient->samples, block.width, dy,
-                        copied ? block.width : gradient->ldy, g);
+                        copied ? block.width : gradient->dy.ld, g);
         return;
     }
     const uint32_t *dy = dy_in_pairs(gradient, block);
@@ -185,20 +185,23 @@ static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block
     const size_t samples = cdl_bf16_padded(gradient->samples), ld = x_stride(gradient->most);
     const uint16_t *x = x_turned(gradient, block);
     const uint32_t *dy = dy_in_pairs(gradient, block);
-    gradient->ctx->kernels->gemm_bf16(block.rows, block.width, samples, x, ld, dy,
-                                      samples / 2 * CDL_BF16_LINE, zeros, 0, g, block.width);
+    struct cdl_bf16_gemm p = {.m = block.rows, .n = block.width, .k = samples, .a = x, .lda = ld};
+    p.b = dy, p.step = samples / 2 * CDL_BF16_LINE, p.init = (struct cdl_matrix){zeros, 0};
+    p.c = (struct cdl_output){g, block.width};
+    gradient->ctx->kernels->gemm_bf16(&p);
 }
 
 /* Gradient over samples [first, last). One column of weights has no copies: a line of x has no
  * second reader, and dy is a vector. */
-static void multiply(const struct cdl_gradient *gradient, struct cdl_block block, const float *x,
-                     size_t ldx, const float *dy, size_t ldy, size_t first, size_t last, float *g) {
-    const struct cdl_context *ctx = gradient->ctx;
-    x += first * ldx, dy += first * ldy;
+static void multiply(const struct cdl_gradient *gradient, const struct cdl_product *all,
+                     size_t first, size_t last, float *g) {
+    struct cdl_product p = *all;
+    p.k = last - first, p.c.at = g;
+    p.a.at += first * p.a.ld, p.b.at += first * p.b.ld;
     if (gradient->w->cols == 1)
-        ctx->kernels->weighted_sum(last - first, block.rows, x, ldx, dy, g);
+        gradient->ctx->kernels->weighted_sum(p.k, p.m, p.a.at, p.a.ld, p.b.at, g);
     else
-        cdl_matmul_gradient(ctx, last - first, block.rows, block.width, x, ldx, dy, ldy, g);
+        cdl_matmul_gradient(gradient->ctx, &p);
 }
 
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
@@ -206,22 +209,23 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
         multiply_pairs(gradient, block, g);
         return;
     }
-    const float *x = gradient->x + block.row, *dy = gradient->dy + block.column;
-    size_t ldx = gradient->ldx, ldy = gradient->ldy;
+    struct cdl_product p = {.m = block.rows, .a = gradient->x, .b = gradient->dy};
+    p.n = cdl_min(gradient->w->cols - block.column, CDL_PANEL);
+    p.a.at += block.row, p.b.at += block.column, p.c = (struct cdl_output){g, block.width};
     if (gradient->x_copy) {
         const size_t ld = gradient->bf16 ? CDL_CHUNK : block.rows;
         if (gradient->x_copied != block.row + 1) {
-            copy(gradient, gradient->x, ldx, block.row, block.rows, gradient->x_copy, ld);
+            copy(gradient, gradient->x, block.row, block.rows, gradient->x_copy, ld);
             gradient->x_copied = block.row + 1;
         }
-        x = gradient->x_copy, ldx = ld;
+        p.a = (struct cdl_matrix){gradient->x_copy, ld};
     }
-    if (gradient->dy_copy[0]) dy = dy_copied(gradient, block), ldy = block.width;
+    if (gradient->dy_copy[0]) p.b = (struct cdl_matrix){dy_copied(gradient, block), block.width};
     const size_t samples = gradient->samples;
-    multiply(gradient, block, x, ldx, dy, ldy, 0, cdl_min(samples, CHAIN), g);
+    multiply(gradient, &p, 0, cdl_min(samples, CHAIN), g);
     for (size_t s = CHAIN; s < samples && !cdl_stopped(gradient->ctx); s += CHAIN) {
         _Alignas(64) float part[CDL_THREAD_SCRATCH];
-        multiply(gradient, block, x, ldx, dy, ldy, s, cdl_min(s + CHAIN, samples), part);
+        multiply(gradient, &p, s, cdl_min(s + CHAIN, samples), part);
         gradient->ctx->kernels->add(cdl_padded(block.rows * block.width), part, g);
     }
 }

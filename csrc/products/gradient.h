@@ -19,8 +19,7 @@ struct cdl_gradient {
     const struct cdl_param *w;
     size_t samples,
         most; /* most: samples of the largest call that shares blocks, which decides their order */
-    const float *x, *dy;
-    size_t ldx, ldy;
+    struct cdl_matrix x, dy;
     bool bf16, pairs; /* x and dy are of bfloat16; copies are in pairs, or floats */
     float *x_copy, *dy_copy[CDL_MOST_STRIP];    /* NULL: read in place */
     size_t strip;                               /* panels */
@@ -31,7 +30,7 @@ struct cdl_gradient {
 size_t cdl_gradient_floats(const struct cdl_param *w, size_t samples, size_t ldx, size_t ldy,
                            bool bf16, bool pairs);
 
-/* Prepares a gradient from its fields up to ldy, with `room` of cdl_gradient_floats. */
+/* Prepares a gradient from its fields up to `pairs`, with `room` of cdl_gradient_floats. */
 void cdl_gradient_begin(struct cdl_gradient *gradient, float *room);
 
 /* Block number i in the order of the walk. */

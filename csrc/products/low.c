@@ -43,19 +43,20 @@ static void take_panels(const struct cdl_kernels *kernels, size_t depth, size_t 
     }
 }
 
-void cdl_low_panel(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                   struct cdl_side a, struct cdl_side b, const float *init, size_t ldi, float *c,
-                   size_t ldc) {
+void cdl_low_panel(const struct cdl_kernels *kernels, const struct cdl_values *v) {
     _Alignas(64) float rows[ROWS * LD / 2], panels[DEPTH / 2 * CDL_PANEL];
-    for (size_t p = 0; p < k; p += DEPTH) {
-        const size_t depth = cdl_min(k - p, DEPTH), padded = cdl_bf16_padded(depth);
-        take_panels(kernels, depth, n, b, p, panels);
-        for (size_t i = 0; i < m; i += ROWS) {
-            const size_t some = cdl_min(m - i, ROWS);
-            take_rows(kernels, some, depth, a, i, p, rows);
-            kernels->gemm_bf16(some, cdl_round_up(n, CDL_LINE), padded, cdl_bf16(rows), LD,
-                               (const uint32_t *)(const void *)panels, padded / 2 * LINE,
-                               p ? c + i * ldc : init + i * ldi, p ? ldc : ldi, c + i * ldc, ldc);
+    for (size_t first = 0; first < v->k; first += DEPTH) {
+        const size_t depth = cdl_min(v->k - first, DEPTH), padded = cdl_bf16_padded(depth);
+        const struct cdl_matrix init = first ? (struct cdl_matrix){v->c.at, v->c.ld} : v->init;
+        take_panels(kernels, depth, v->n, v->b, first, panels);
+        for (size_t i = 0; i < v->m; i += ROWS) {
+            struct cdl_bf16_gemm p = {.m = cdl_min(v->m - i, ROWS), .k = padded, .lda = LD};
+            p.n = cdl_round_up(v->n, CDL_LINE), p.a = cdl_bf16(rows);
+            p.b = (const uint32_t *)(const void *)panels, p.step = padded / 2 * LINE;
+            p.init = (struct cdl_matrix){init.at + i * init.ld, init.ld};
+            p.c = (struct cdl_output){v->c.at + i * v->c.ld, v->c.ld};
+            take_rows(kernels, p.m, depth, v->a, i, first, rows);
+            kernels->gemm_bf16(&p);
         }
     }
 }

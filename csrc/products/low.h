@@ -8,10 +8,8 @@
 
 #include "products/matmul_values.h"
 
-/* Product c[m, n] = init + a b, of n <= CDL_PANEL columns; init: row i at init + i * ldi. Pads of c
- * up to a whole line are finite, if all else is. */
-void cdl_low_panel(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                   struct cdl_side a, struct cdl_side b, const float *init, size_t ldi, float *c,
-                   size_t ldc);
+/* Product of n <= CDL_PANEL columns, from an init. Pads of c up to a whole line are finite, if all
+ * else is. */
+void cdl_low_panel(const struct cdl_kernels *kernels, const struct cdl_values *product);
 
 #endif

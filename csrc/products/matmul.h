@@ -25,35 +25,38 @@ static inline void cdl_finish(const struct cdl_kernels *kernels,
     const int f = epilogue->activation;
     if (f == CDL_ACTIVATION_linear) return;
     if (epilogue->gradient) {
-        const float *y = epilogue->y + offset;
-        kernels->activation_gradient[f](rows, width, y, ldy, y, ldy, c, ldc, c, ldc,
-                                        epilogue->params);
+        const struct cdl_matrix y = {epilogue->y + offset, ldy};
+        kernels->activation_gradient[f](rows, width, y, y, (struct cdl_matrix){c, ldc},
+                                        (struct cdl_output){c, ldc}, epilogue->params);
     } else {
         kernels->activation[f](rows, width, c, ldc, c, ldc, epilogue->params);
     }
 }
 
-/* Product c[m, n] = bias + a[m, k] b, b in panels (base/param.h); bias (padded) may be NULL.
- * uncached: a is in memory that no cache has yet, and other rows follow it. */
-void cdl_matmul(const struct cdl_context *ctx, size_t m, size_t k, size_t n, const float *a,
-                size_t lda, const float *b, const float *bias, float *c, size_t ldc,
+/* Product with b.at in panels (base/param.h), of any n; init: a padded row, or NULL. uncached: a is
+ * in memory that no cache has yet, and other rows follow it. */
+void cdl_matmul(const struct cdl_context *ctx, const struct cdl_product *product,
                 const struct cdl_epilogue *epilogue, bool uncached);
 
-/* Product of columns [first, first + columns) of dz[m, n] w^T, first a panel's, into dx, w (k rows,
- * n columns) in panels. The smaller operand is transposed into `scratch` of
- * cdl_transposed_floats(n): w, panel by panel of dx and anew each time, since a second copy of all
- * weights, written by every update, costs more; or dz and dx. `small_m`: for so few rows that
- * either costs more than products along the rows of w. */
+/* Product of columns [first, first + columns) of m rows of dz w^T, first a panel's, into dx. The
+ * smaller operand is transposed into `scratch` of cdl_transposed_floats(w->cols): w, panel by panel
+ * of dx and anew each time, since a second copy of all weights, written by every update, costs
+ * more; or dz and dx. `small_m`: for so few rows that either costs more than products along the
+ * rows of w. */
+struct cdl_transposed {
+    const struct cdl_param *w;
+    size_t m, first, columns;
+    struct cdl_matrix dz;
+    struct cdl_output dx; /* begins with column `first` */
+    const struct cdl_epilogue *epilogue;
+    bool small_m;
+    float *scratch;
+};
 bool cdl_is_small_m(size_t m, size_t n);
 size_t cdl_transposed_floats(size_t n);
-void cdl_matmul_transposed(const struct cdl_context *ctx, size_t m, size_t n, size_t k,
-                           size_t first, size_t columns, const float *dz, size_t ldz,
-                           const float *w, float *dx, size_t lddx,
-                           const struct cdl_epilogue *epilogue, bool small_m, float *scratch);
+void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_transposed *product);
 
-/* Gradient g[rows_of_w, width] = a^T b of one block of a weight: a and b are `samples` rows. */
-void cdl_matmul_gradient(const struct cdl_context *ctx, size_t samples, size_t rows_of_w,
-                         size_t width, const float *a, size_t lda, const float *b, size_t ldb,
-                         float *g);
+/* Gradient c = a^T b of one block of a weight, k samples. */
+void cdl_matmul_gradient(const struct cdl_context *ctx, const struct cdl_product *product);
 
 #endif

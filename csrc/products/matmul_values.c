@@ -17,77 +17,65 @@ enum { PIECE = 64 };
 static const float zeros[CDL_PANEL];
 
 /* Product with a single column: b is k numbers in a row, whichever way it is transposed. */
-static void column(const struct cdl_kernels *kernels, size_t m, size_t k, struct cdl_side a,
-                   const float *b, float *c, bool add) {
-    float part[PIECE];
-    for (size_t i = 0; i < m; i += PIECE) {
-        const size_t rows = m - i < PIECE ? m - i : PIECE;
-        if (a.transposed)
-            kernels->weighted_sum(k, rows, a.lines + i, a.ld, b, part);
+static void column(const struct cdl_kernels *kernels, const struct cdl_values *v) {
+    float part[PIECE], *c = v->c.at;
+    for (size_t i = 0; i < v->m; i += PIECE, c += PIECE) {
+        const size_t rows = cdl_min(v->m - i, PIECE);
+        if (v->a.transposed)
+            kernels->weighted_sum(v->k, rows, v->a.lines + i, v->a.ld, v->b.lines, part);
         else
-            kernels->dot_rows(rows, k, a.lines + i * a.ld, a.ld, true, b, 0.0f, part);
-        for (size_t j = 0; j < rows; j++) c[i + j] = add ? c[i + j] + part[j] : part[j];
+            kernels->dot_rows(rows, v->k, v->a.lines + i * v->a.ld, v->a.ld, true, v->b.lines, 0.0f,
+                              part);
+        for (size_t j = 0; j < rows; j++) c[j] = v->init.at ? c[j] + part[j] : part[j];
     }
 }
 
-/* Adds to `width` columns of c the product with `depth` rows of a panel of b; bias: start of the
- * sum, or NULL for c. */
-static void panel(const struct cdl_kernels *kernels, size_t m, size_t depth, size_t width,
-                  struct cdl_side a, size_t p, const float *b, size_t ldb, const float *bias,
-                  float *c, size_t ldc) {
-    const float *init = bias ? bias : c;
-    const size_t ldi = bias ? 0 : ldc;
-    if (a.transposed)
-        kernels->gemm_columns(m, width, depth, a.lines + p * a.ld, a.ld, b, ldb, init, ldi, c, ldc);
-    else
-        kernels->gemm_lines(m, width, depth, a.lines + p, a.ld, b, ldb, init, ldi, c, ldc);
-}
-
-/* bias: start of the sum; NULL is c itself, a step of 0 one panel of zeros for all */
-static void multiply(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                     struct cdl_side a, struct cdl_side b, const float *bias, size_t step, float *c,
-                     size_t ldc) {
-    for (size_t j = 0; j < n; j += CDL_PANEL) {
-        const size_t live = n - j < CDL_PANEL ? n - j : CDL_PANEL;
-        const size_t width = cdl_round_up(live, CDL_LINE);
-        const float *first = bias ? bias + j * step : NULL;
-        if (a.low) {
-            struct cdl_side columns = b;
-            columns.lines += b.transposed ? j * b.ld : j;
-            cdl_low_panel(kernels, m, k, live, a, columns, first ? first : c + j, first ? 0 : ldc,
-                          c + j, ldc);
-            continue;
-        }
-        if (!b.transposed) {
-            const size_t most = a.transposed ? kernels->blocking->samples : k;
-            for (size_t p = 0, depth; p == 0 || p < k; p += depth) {
-                depth = cdl_min(k - p, most);
-                panel(kernels, m, depth, width, a, p, b.lines + p * b.ld + j, b.ld,
-                      p > 0 ? NULL : first, c + j, ldc);
-            }
-            continue;
-        }
-        float piece[PIECE * CDL_PANEL];
-        if (live < width) memset(piece, 0, (k < PIECE ? k : PIECE) * CDL_PANEL * sizeof(float));
-        for (size_t p = 0; p < k; p += PIECE) {
-            const size_t depth = k - p < PIECE ? k - p : PIECE;
-            kernels->transpose(live, depth, b.lines + j * b.ld + p, b.ld, piece, CDL_PANEL);
-            panel(kernels, m, depth, width, a, p, piece, CDL_PANEL, p > 0 ? NULL : first, c + j,
-                  ldc);
-        }
+/* Product with the transpose of some lines of b, piece by piece. */
+static void by_pieces(const struct cdl_kernels *kernels, struct cdl_product *p,
+                      const struct cdl_values *v, const float *lines) {
+    float piece[PIECE * CDL_PANEL];
+    if (p->n % CDL_LINE) memset(piece, 0, cdl_min(v->k, PIECE) * CDL_PANEL * sizeof(float));
+    p->b = (struct cdl_matrix){piece, CDL_PANEL};
+    for (size_t first = 0; first < v->k; first += PIECE) {
+        p->k = cdl_min(v->k - first, PIECE);
+        p->a.at = v->a.lines + first * (p->transposed ? p->a.ld : 1);
+        kernels->transpose(p->n, p->k, lines + first, v->b.ld, piece, CDL_PANEL);
+        kernels->gemm(p);
+        p->init = (struct cdl_matrix){p->c.at, p->c.ld};
     }
 }
 
-void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                       struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add) {
-    if (n == 1)
-        column(kernels, m, k, a, b.lines, c, add);
-    else
-        multiply(kernels, m, k, n, a, b, add ? NULL : zeros, 0, c, ldc);
+/* Product of a panel of columns. */
+static void panel(const struct cdl_kernels *kernels, const struct cdl_values *v) {
+    struct cdl_product p = {.m = v->m, .n = v->n, .a = {v->a.lines, v->a.ld}, .init = v->init};
+    p.transposed = v->a.transposed, p.b = (struct cdl_matrix){v->b.lines, v->b.ld}, p.c = v->c;
+    if (v->b.transposed) {
+        by_pieces(kernels, &p, v, v->b.lines);
+        return;
+    }
+    const size_t most = p.transposed ? kernels->blocking->samples : v->k;
+    for (size_t first = 0; first == 0 || first < v->k; first += p.k) {
+        p.k = cdl_min(v->k - first, most);
+        kernels->gemm(&p);
+        p.a.at += p.k * (p.transposed ? p.a.ld : 1), p.b.at += p.k * p.b.ld;
+        p.init = (struct cdl_matrix){p.c.at, p.c.ld};
+    }
 }
 
-void cdl_matmul_values_biased(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                              struct cdl_side a, struct cdl_side b, const float *bias, float *c,
-                              size_t ldc) {
-    multiply(kernels, m, k, n, a, b, bias, 1, c, ldc);
+void cdl_matmul_values(const struct cdl_kernels *kernels, const struct cdl_values *product) {
+    if (product->n == 1) {
+        column(kernels, product);
+        return;
+    }
+    struct cdl_values v = *product;
+    for (size_t j = 0; j < product->n; j += CDL_PANEL) {
+        v.n = cdl_min(product->n - j, CDL_PANEL);
+        v.b.lines = product->b.lines + (v.b.transposed ? j * v.b.ld : j);
+        if (product->init.at)
+            v.init.at = product->init.at + j;
+        else
+            v.init = (struct cdl_matrix){zeros, 0};
+        v.c.at = product->c.at + j;
+        (v.a.low ? cdl_low_panel : panel)(kernels, &v);
+    }
 }

@@ -15,14 +15,14 @@ struct cdl_side {
     bool low; /* of a: the product may use bfloat16 tiles (low.h) */
 };
 
-/* Product c[m, n] = a[m, k] b[k, n], or added to c; pads of c are finite afterwards, if all else
- * is. */
-void cdl_matmul_values(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                       struct cdl_side a, struct cdl_side b, float *c, size_t ldc, bool add);
-
-/* Product + bias, a padded row of n > 1 columns. */
-void cdl_matmul_values_biased(const struct cdl_kernels *kernels, size_t m, size_t k, size_t n,
-                              struct cdl_side a, struct cdl_side b, const float *bias, float *c,
-                              size_t ldc);
+/* Product c[m, n] = init + a[m, k] b[k, n]; init.at NULL: from 0; init.ld 0: a padded row, of n > 1
+ * columns. Pads of c are finite afterwards, if all else is. */
+struct cdl_values {
+    size_t m, k, n;
+    struct cdl_side a, b;
+    struct cdl_matrix init;
+    struct cdl_output c;
+};
+void cdl_matmul_values(const struct cdl_kernels *kernels, const struct cdl_values *product);
 
 #endif

@@ -39,24 +39,24 @@ static void widen(struct sums *sums, const struct cdl_box *box) {
     sums->map.sample = pitch;
 }
 
-/* Product of a tap in a box of places: `rows` of the image's columns from `channel` on, of one
- * group, and `width` of the map's from `column` on, which begin a line. */
+/* Product of a tap in a box of places: p.m of the image's columns from `channel` on, of one
+ * group, and p.n of the map's from `column` on, which begin a line. */
 static void multiply(const struct sums *sums, const struct cdl_box *box, size_t tap, size_t channel,
-                     size_t rows, size_t column, size_t width, float *g, size_t ldg) {
+                     size_t column, struct cdl_product p) {
     const struct cdl_convolution *job = sums->job;
-    struct cdl_pairs pairs;
+    struct cdl_pairs pairs = {.taps = {.n = {1, 1, 1}, .k = cdl_box_places(box)}};
     if (sums->lines) {
-        const struct cdl_taps run = {.n = {1, 1, 1}, .k = cdl_box_places(box)};
-        sums->kernels->gemm_pairs(
-            rows, width, &run,
-            sums->lines + (tap * job->image.columns + channel) * CDL_UNROLLED_LINE,
-            CDL_UNROLLED_LINE, 1, sums->map.lines + column, sums->map.pitch[2], g, ldg);
-        return;
+        p.a.at = sums->lines + (tap * job->image.columns + channel) * CDL_UNROLLED_LINE;
+        p.a.ld = CDL_UNROLLED_LINE;
+        pairs.map_step = sums->map.pitch[2];
+    } else {
+        if (!cdl_pairs_of(job->window, box, tap, &job->image, &sums->map, &pairs)) return;
+        p.a.at = job->image.lines + pairs.image + (ptrdiff_t)channel;
+        p.a.ld = pairs.image_step, p.transposed = true;
     }
-    if (!cdl_pairs_of(job->window, box, tap, &job->image, &sums->map, &pairs)) return;
-    sums->kernels->gemm_pairs(
-        rows, width, &pairs.taps, job->image.lines + pairs.image + (ptrdiff_t)channel, 1,
-        pairs.image_step, sums->map.lines + pairs.map + column, pairs.map_step, g, ldg);
+    p.b = (struct cdl_matrix){sums->map.lines + pairs.map + column, pairs.map_step};
+    p.taps = &pairs.taps;
+    sums->kernels->gemm_pairs(&p);
 }
 
 /* Sums for `live` of a panel's columns, all of one group, `skip` columns behind a whole line.
@@ -74,8 +74,9 @@ static void add_columns(const struct sums *sums, const struct cdl_box *box, stru
     for (size_t row = 0, rows; row < block.rows; row += rows) {
         const size_t tap = (block.row + row) / each, channel = (block.row + row) % each;
         rows = sums->lines ? block.rows : cdl_min(each - channel, block.rows - row);
-        multiply(sums, box, tap, group * each + channel, rows, column - skip, width, to + row * ld,
-                 ld);
+        const struct cdl_output c = {to + row * ld, ld};
+        multiply(sums, box, tap, group * each + channel, column - skip,
+                 (struct cdl_product){.m = rows, .n = width, .c = c, .init = {c.at, c.ld}});
     }
     if (direct) return;
     for (size_t r = 0; r < block.rows; r++) {

@@ -140,10 +140,11 @@ static void multiply(const struct job *job, size_t first, size_t n) {
     for (size_t i = 0; i < n; i++)
         change_image(job, block_at(job, first + i), job->numbers + i * job->ld);
     for (size_t e = 0; e < ELEMENTS; e++) {
-        job->ctx->kernels->gemm_rows(n, job->width, depth,
-                                     job->numbers + e * job->together * job->ld, job->ld,
-                                     job->weights + e * depth * job->width, zeros, 0,
-                                     job->products + e * job->together * CDL_PANEL, CDL_PANEL);
+        struct cdl_product p = {.m = n, .n = job->width, .k = depth, .init = {zeros, 0}};
+        p.a = (struct cdl_matrix){job->numbers + e * job->together * job->ld, job->ld};
+        p.b = (struct cdl_matrix){job->weights + e * depth * job->width, job->width};
+        p.c = (struct cdl_output){job->products + e * job->together * CDL_PANEL, CDL_PANEL};
+        job->ctx->kernels->gemm(&p);
     }
     for (size_t i = 0; i < n; i++)
         change_back(job, block_at(job, first + i), job->products + i * CDL_PANEL);

@@ -143,16 +143,17 @@ static void fetch(const char *row, size_t n, size_t size, ptrdiff_t step) {
 }
 
 /* Copies floats; a call to memcpy costs as much as a short row. */
-static void copy_floats(size_t n, const char *from, float *to) {
+static inline void copy_floats(size_t n, const char *from, float *to) {
     enum { FEW = 4 };
     if (n > 8 * FEW) {
         memcpy(to, from, n * sizeof *to);
     } else if (n >= FEW) { /* whole fours, the last of them over the one before */
-        for (size_t j = 0; j + FEW <= n; j += FEW)
+        for (size_t j = 0; j + FEW < n; j += FEW)
             memcpy(to + j, from + j * sizeof *to, FEW * sizeof *to);
         memcpy(to + n - FEW, from + (n - FEW) * sizeof *to, FEW * sizeof *to);
     } else {
-        for (size_t j = 0; j < n; j++) memcpy(to + j, from + j * sizeof *to, sizeof *to);
+        if (n & 2) memcpy(to, from, 2 * sizeof *to);
+        if (n & 1) memcpy(to + n - 1, from + (n - 1) * sizeof *to, sizeof *to);
     }
 }
 
@@ -165,15 +166,15 @@ static inline void pick_items(size_t n, size_t size, const char *data, ptrdiff_t
 /* Shuffled rows of one number, gathered together: a call for each would cost more than its number.
  */
 static void gather_items(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                         const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
+                         struct cdl_picked rows, size_t first, size_t last,
                          const struct cdl_tensor *to) {
     const size_t size = item_size(array->dtype);
     const ptrdiff_t stride = array->strides[0];
     _Alignas(16) char items[SWAP_RUN * sizeof(long double)];
     for (size_t i = first, n; i < last; i += n) {
         n = last - i < SWAP_RUN ? last - i : SWAP_RUN;
-        const int64_t *at = order + start + i;
-        for (size_t k = 0; k < n && start + i + k + ITEMS_AHEAD < rows; k++)
+        const int64_t *at = rows.order + rows.start + i;
+        for (size_t k = 0; k < n && rows.start + i + k + ITEMS_AHEAD < rows.all; k++)
             __builtin_prefetch(array->data + at[k + ITEMS_AHEAD] * stride);
         switch (size) { /* a copy of a size that the compiler knows is one instruction */
         case 1:
@@ -192,25 +193,28 @@ static void gather_items(const struct cdl_kernels *kernels, const struct cdl_arr
     }
 }
 
-static inline const char *row_of(const struct cdl_array *array, const int64_t *order, size_t at) {
-    return array->data + (order ? order[at] : (int64_t)at) * array->strides[0];
+/* Row i of the batch. */
+static inline const char *row_of(const struct cdl_array *array, struct cdl_picked rows, size_t i) {
+    const size_t at = rows.start + i;
+    return array->data + (rows.order ? rows.order[at] : (int64_t)at) * array->strides[0];
 }
 
 /* The usual case: one conversion a row, or one copy. */
 static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                        struct run run, const int64_t *order, size_t rows, size_t start,
-                        size_t first, size_t last, const struct cdl_tensor *to) {
+                        struct run run, struct cdl_picked rows, size_t first, size_t last,
+                        const struct cdl_tensor *to) {
     const size_t size = item_size(array->dtype), n = run.n, sample = to->lines * to->ld;
     const bool packed = run.step == (ptrdiff_t)size || n == 1;
     const ptrdiff_t step = packed ? (ptrdiff_t)size : run.step;
     const size_t bytes = n * (packed ? size : CACHE_LINE);
-    const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !cdl_is_int(to);
     const size_t ahead = BYTES_AHEAD / (bytes + CACHE_LINE) + 1;
-    for (size_t i = first; i < last; i++) {
-        const size_t at = start + i;
-        const char *from = row_of(array, order, at);
-        float *line = to->data + i * sample;
-        if (at + ahead < rows) fetch(row_of(array, order, at + ahead), n, size, step);
+    const size_t more = rows.start + ahead < rows.all ? rows.all - rows.start - ahead : 0;
+    const bool copies = packed && array->dtype == CDL_DTYPE_float32 && !cdl_is_int(to);
+    const struct cdl_array own = *array; /* no store changes it, as the compiler knows */
+    float *line = to->data + first * sample;
+    for (size_t i = first; i < last; i++, line += sample) {
+        const char *from = row_of(&own, rows, i);
+        if (i < more) fetch(row_of(&own, rows, i + ahead), n, size, step);
         if (copies)
             copy_floats(n, from, line);
         else
@@ -247,15 +251,14 @@ static void scatter(const struct cdl_kernels *kernels, const struct cdl_array *a
 
 /* Sparse rows: elements that are not stored are 0. */
 static void gather_sparse(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                          const int64_t *order, size_t start, size_t first, size_t last,
+                          struct cdl_picked rows, size_t first, size_t last,
                           const struct cdl_tensor *to) {
     for (size_t i = first; i < last; i++) {
-        const int64_t row = order ? order[start + i] : (int64_t)(start + i);
         float *sample = to->data + i * to->lines * to->ld;
         for (size_t line = 0; line < to->lines; line++)
             memset(sample + line * to->ld, 0, to->width * sizeof *sample);
         int64_t bounds[2];
-        memcpy(bounds, array->data + row * array->strides[0], sizeof bounds);
+        memcpy(bounds, row_of(array, rows, i), sizeof bounds);
         const size_t begin = (size_t)bounds[0], end = (size_t)bounds[1];
         if (begin < end && end <= array->sparse->stored)
             scatter(kernels, array, end - begin, begin, to, sample);
@@ -263,23 +266,22 @@ static void gather_sparse(const struct cdl_kernels *kernels, const struct cdl_ar
 }
 
 static void gather(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                   const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-                   const struct cdl_tensor *to) {
+                   struct cdl_picked rows, size_t first, size_t last, const struct cdl_tensor *to) {
     if (array->sparse) {
-        gather_sparse(kernels, array, order, start, first, last, to);
+        gather_sparse(kernels, array, rows, first, last, to);
         return;
     }
     const struct run run = run_of(array);
     if (is_one_run(array, &run, to)) {
-        if (run.n == 1 && order)
-            gather_items(kernels, array, order, rows, start, first, last, to);
+        if (run.n == 1 && rows.order)
+            gather_items(kernels, array, rows, first, last, to);
         else
-            gather_runs(kernels, array, run, order, rows, start, first, last, to);
+            gather_runs(kernels, array, run, rows, first, last, to);
         return;
     }
     for (size_t i = first; i < last; i++) {
         struct cursor at = {.to = to, .line = (char *)(to->data + i * to->lines * to->ld)};
-        put_axes(kernels, array, &run, 1, row_of(array, order, start + i), &at);
+        put_axes(kernels, array, &run, 1, row_of(array, rows, i), &at);
     }
 }
 
@@ -288,10 +290,10 @@ size_t cdl_feed_floats(const struct cdl_tensor *to) {
 }
 
 void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
-              const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-              const struct cdl_tensor *to, float *scratch) {
+              struct cdl_picked rows, size_t first, size_t last, const struct cdl_tensor *to,
+              float *scratch) {
     if (!cdl_is_bf16(to)) {
-        gather(kernels, array, order, rows, start, first, last, to);
+        gather(kernels, array, rows, first, last, to);
         if (!cdl_rounds_to(to->dtype) || array->dtype == to->dtype) return;
         float *lines = cdl_rows(to, first);
         kernels->round_numbers(to->dtype, (last - first) * to->lines * to->ld, lines, lines);
@@ -299,9 +301,10 @@ void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
     }
     struct cdl_tensor floats = *to;
     floats.ld = cdl_stride(to->width), floats.data = scratch;
-    for (size_t n; first < last; first += n) {
+    rows.start += first;
+    for (size_t n; first < last; first += n, rows.start += n) {
         n = cdl_min(last - first, CDL_ROW_BLOCK);
-        gather(kernels, array, order, rows, start + first, 0, n, &floats);
+        gather(kernels, array, rows, 0, n, &floats);
         kernels->bf16_from_floats(n * to->lines, to->width, scratch, floats.ld,
                                   cdl_bf16(cdl_rows(to, first)), to->ld);
     }

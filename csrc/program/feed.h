@@ -39,12 +39,18 @@ int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
 void cdl_check_whole(const struct cdl_tensor *x, size_t start, size_t first, size_t last);
 bool cdl_may_be_inexact(const struct cdl_array *array);
 
-/* Copies and converts samples [first, last) of the batch into the input's rows. `start` and, unless
- * it is NULL, `order` give their rows in the array; rows of the pass up to `rows` are prefetched.
- * An input of bfloat16 wants scratch of cdl_feed_floats. */
+/* Rows of a batch in an array: of those that a pass takes, in its order unless that is NULL, all
+ * from `start` on. */
+struct cdl_picked {
+    const int64_t *order;
+    size_t all, start;
+};
+
+/* Copies and converts samples [first, last) of the batch into the input's rows, and prefetches
+ * later ones. An input of bfloat16 wants scratch of cdl_feed_floats. */
 void cdl_feed(const struct cdl_kernels *kernels, const struct cdl_array *array,
-              const int64_t *order, size_t rows, size_t start, size_t first, size_t last,
-              const struct cdl_tensor *to, float *scratch);
+              struct cdl_picked rows, size_t first, size_t last, const struct cdl_tensor *to,
+              float *scratch);
 size_t cdl_feed_floats(const struct cdl_tensor *to);
 
 #endif

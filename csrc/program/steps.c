@@ -223,11 +223,12 @@ void cdl_run(const struct cdl_program *program, const struct cdl_node *node, boo
 
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
                      const struct cdl_pass *pass, size_t start, size_t first, size_t last) {
+    const struct cdl_picked rows = {pass->order, pass->rows, start};
     cdl_guard_scratch(ctx, NULL, 0);
     for (size_t end; first < last && !cdl_stopped(ctx); first = end) {
         end = last - first < program->piece ? last : first + program->piece;
-        cdl_feed(program->kernels, &pass->arrays[i], pass->order, pass->rows, start, first, end,
-                 program->inputs[i], ctx->scratch);
+        cdl_feed(program->kernels, &pass->arrays[i], rows, first, end, program->inputs[i],
+                 ctx->scratch);
         if (program->inputs[i]->fault && cdl_may_be_inexact(&pass->arrays[i]))
             cdl_check_whole(program->inputs[i], ctx->start, first, end);
     }

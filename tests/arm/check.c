@@ -40,21 +40,24 @@ static void check_products(const struct cdl_kernels *kernels, size_t m, size_t w
     const size_t lda = cdl_stride(k > m ? k : m), ldb = width + 16;
     float *a = drawn((m > k ? m : k) * lda), *b = drawn(k * ldb + 64), *c = drawn(m * width);
     const float zero[64] = {0};
-    kernels->gemm_rows(m, width, k, a, lda, b, zero, 0, c, width);
+    struct cdl_product p = {.m = m, .n = width, .k = k, .a = {a, lda}, .init = {zero, 0}};
+    p.b = (struct cdl_matrix){b, width}, p.c = (struct cdl_output){c, width};
+    kernels->gemm(&p);
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < width; j++) {
             double sum = 0.0;
             for (size_t p = 0; p < k; p++) sum += (double)a[i * lda + p] * (double)b[p * width + j];
-            expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm_rows", kernels->isa,
+            expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm", kernels->isa,
                    (double)c[i * width + j], sum);
         }
     }
-    kernels->gemm_columns(m, width, k, a, lda, b, ldb, zero, 0, c, width);
+    p.transposed = true, p.b.ld = ldb;
+    kernels->gemm(&p);
     for (size_t i = 0; i < m; i++) {
         for (size_t j = 0; j < width; j++) {
             double sum = 0.0;
             for (size_t p = 0; p < k; p++) sum += (double)a[p * lda + i] * (double)b[p * ldb + j];
-            expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm_columns", kernels->isa,
+            expect(fabs(sum - (double)c[i * width + j]) < 1e-4, "gemm, transposed", kernels->isa,
                    (double)c[i * width + j], sum);
         }
     }
@@ -171,7 +174,9 @@ static void digest_kernels(const struct cdl_kernels *kernels) {
     for (size_t i = 0; i < N; i++) x[i] *= 8.0f;
     for (int kind = 0; kind < CDL_N_ACTIVATIONS; kind++) {
         kernels->activation[kind](1, N, x, N, y, N, params);
-        kernels->activation_gradient[kind](1, N, x, N, y, N, dy, N, dx, N, params);
+        kernels->activation_gradient[kind](1, N, (struct cdl_matrix){x, N},
+                                           (struct cdl_matrix){y, N}, (struct cdl_matrix){dy, N},
+                                           (struct cdl_output){dx, N}, params);
         digest_of(N, y), digest_of(N, dx);
     }
     for (size_t n = 2; n <= WIDE; n += n < 35 ? 1 : 9) {
@@ -181,7 +186,9 @@ static void digest_kernels(const struct cdl_kernels *kernels) {
         for (size_t j = 0; j < n; j++) unit[j] = 1.0f + 0.1f * draw();
         for (int kind = CDL_ROWWISE_softmax; kind <= CDL_ROWWISE_sparsemax; kind++) {
             kernels->rowwise[kind](rows, n, x, ld, y, ld, NULL);
-            kernels->rowwise_gradient[kind](rows, n, x, ld, y, ld, dy, ld, dx, ld, NULL);
+            kernels->rowwise_gradient[kind](rows, n, (struct cdl_matrix){x, ld},
+                                            (struct cdl_matrix){y, ld}, (struct cdl_matrix){dy, ld},
+                                            (struct cdl_output){dx, ld}, NULL);
             digest_of(rows * ld, y), digest_of(rows * ld, dx);
         }
         for (int kind = 0; kind < CDL_N_REDUCTIONS; kind++) {

@@ -219,10 +219,13 @@ static void stopped(int signal_number) {
 static void call_wrongly(const struct cdl_kernels *kernels, int how) {
     float x[4 * CDL_LINE] = {0}, y[4 * CDL_LINE] = {0};
     const float params[CDL_MAX_ROW_PARAMS] = {0};
-    if (how == 0) kernels->gemm_rows(1, 7, 1, x, 1, x, x, 0, y, 7);          /* no whole line */
+    const struct cdl_matrix from = {x, CDL_LINE};
+    const struct cdl_output to = {y, CDL_LINE};
+    const struct cdl_product wide = {.m = 1, .n = CDL_PANEL + 1, .a = {x, 1}, .c = {y, CDL_PANEL}};
+    if (how == 0) kernels->gemm(&wide);                                      /* more than a panel */
     if (how == 1) kernels->activation[0](2, 10, x, 10, y, CDL_LINE, params); /* no pads */
     if (how == 2) kernels->add(CDL_LINE, x, x + 1);                          /* common memory */
-    if (how == 3) kernels->standardize(1, 10, x, CDL_LINE, x, NULL, x, y, CDL_LINE);
+    if (how == 3) kernels->standardize(1, 10, from, x, NULL, x, to);
 }
 
 static void check_asserts(void) {
