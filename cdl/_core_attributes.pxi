@@ -25,6 +25,19 @@ def attributes_set():
     return _attributes_set
 
 
+@cython.final
+cdef class Steady:
+    """Truth that no attribute which counts was set since a count; asked in each prediction."""
+
+    cdef uint64_t count
+
+    def __init__(self, uint64_t count):
+        self.count = count
+
+    def __bool__(self):
+        return self.count == _attributes_set
+
+
 cdef int _count(self, name, PyObject *value, Py_ssize_t length) except -1:
     global _attributes_set
     PyObject_GenericSetAttr(self, name, value)
@@ -61,7 +74,7 @@ _SET.ml_name = _SET_SETTING.ml_name = "__setattr__"
 _SET.ml_flags = _SET_SETTING.ml_flags = METH_FASTCALL
 _SET.ml_meth, _SET_SETTING.ml_meth = <void *>_set, <void *>_set_setting
 _SET.ml_doc = "The `__setattr__` of layers, which name attributes that do not count in `_passing`."
-_SET_SETTING.ml_doc = "The `__setattr__` of optimizers, which check `_settings` once they are built."
+_SET_SETTING.ml_doc = "The `__setattr__` of optimizers, which check `_settings` once built."
 set_and_count = PyDescr_NewMethod(<PyTypeObject *>object, &_SET)
 set_setting = PyDescr_NewMethod(<PyTypeObject *>object, &_SET_SETTING)
 

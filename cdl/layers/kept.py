@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.overriding import is_users
-from cdl._core import attributes_set, pairs_by_type
+from cdl._core import Steady, attributes_set, pairs_by_type
 from cdl._tracing.eager import Runner
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
@@ -201,8 +201,8 @@ class Watch:
         layer: the model; it is not held.
 
     Attributes:
-        steady: the count of attributes up to which `holds` is true without a look; -1 if layers of
-            the user's are to be compared.
+        steady: true while no attribute was set since the last look, so that `holds` is true; False
+            if layers of the user's are to be compared each time.
     """
 
     def __init__(self, layer: Layer) -> None:
@@ -214,7 +214,7 @@ class Watch:
 
     def _held_at(self, count: int) -> None:
         self._seen = count
-        self.steady = -1 if self._inside else count
+        self.steady = False if self._inside else Steady(count)
 
     def holds(self) -> bool:
         """Whether the layers still have the same attributes."""

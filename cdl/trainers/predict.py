@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cdl import data, tree
 from cdl._common.dtypes import LOW
 from cdl._common.validation import check_batches
-from cdl._core import Executor, attributes_set
+from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
@@ -127,7 +127,7 @@ class Predictors:
         return (
             type(x) is np.ndarray
             and x.shape[1:] == self.row_shape
-            and (self.watch.steady == attributes_set() or self.watch.holds())
+            and (self.watch.steady or self.watch.holds())
             and x.shape[0] in self.at_once
             and x.dtype.kind in REAL_KINDS
         )

@@ -9,7 +9,6 @@ import numpy as np
 from cdl import optimizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import expected
-from cdl._core import attributes_set
 from cdl._variables.assigning import assign_all
 from cdl.callbacks import History
 from cdl.layers.calling import is_scripted
@@ -308,7 +307,7 @@ class CompiledState(PartOfModel):
     def _is_unchanged(self) -> bool:
         """Whether there are programs, and the attributes of layers are as they were for these."""
         watch = self._watch
-        return watch is not None and (watch.steady == attributes_set() or watch.holds())
+        return watch is not None and (bool(watch.steady) or watch.holds())
 
     def _heed_changes(self) -> bool:
         """Drop all programs if attributes of layers have changed; whether they had."""

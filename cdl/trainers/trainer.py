@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import hint, hinted, shown_as, warn
 from cdl._common.overriding import overrides
-from cdl._core import attributes_set
 from cdl._ir.program import Program
 from cdl.callbacks import History
 from cdl.compat import OlderMethods, renamed
@@ -478,7 +477,7 @@ class Trainer(OlderMethods, CompiledState):
             made is not None
             and type(x) is np.ndarray
             and (shape := x.shape)[1:] == made.row_shape
-            and (made.watch.steady == attributes_set() or made.watch.holds())
+            and (made.watch.steady or made.watch.holds())
             and (rows := shape[0]) in made.at_once
             and x.dtype.kind in REAL_KINDS
             and steps is callbacks is None

@@ -12,7 +12,7 @@ import pytest
 
 import cdl
 from cdl import layers
-from cdl._core import Executor
+from cdl._core import Executor, Steady, attributes_set
 from cdl.random import core_seed
 from cdl.trainers.lowering import lower_inference
 
@@ -203,6 +203,17 @@ def test_object_sets_and_deletes_attributes_of_layers_as_of_all_objects():
         object.__delattr__(layer, "kept")
         with pytest.raises(AttributeError, match="kept"):
             del layer.kept
+
+
+def test_steadiness_ends_with_the_next_attribute_that_counts():
+    layer = layers.Dense(2)
+    steady = Steady(attributes_set())
+    assert steady
+    layer._calls = 1  # a passing one
+    assert steady
+    layer.rate = 3
+    assert not steady
+    assert Steady(attributes_set())
 
 
 def test_a_class_that_is_made_by_a_new_of_its_own_has_the_layers_in_it():
