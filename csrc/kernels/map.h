@@ -46,6 +46,7 @@ CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyon
                              beyond_fn *beyond, size_t n, float *y, const float *a, const float *b,
                              const float *c) {
     int any = 0;
+    if (!b) b = a; /* there is one operand */
     for (size_t i = 0; i < n; i++) any |= is_beyond(a[i], b[i]);
     if (any)
         mend(formula, is_beyond, beyond, n, y, a, b, c);
