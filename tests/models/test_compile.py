@@ -20,7 +20,7 @@ def model():
     ("arguments", "error", "text"),
     [
         ({"optimizer": "addam"}, ValueError, "did you mean 'adam'"),
-        ({"optimizer": 3}, ValueError, "optimizer must be"),
+        ({"optimizer": 3}, ValueError, "Could not interpret optimizer 3"),
         ({"loss": "mean_square_error"}, ValueError, "did you mean 'mean_squared_error'"),
         ({"loss": 3}, ValueError, "loss"),
         ({"loss": {"zz": "mse"}}, ValueError, "loss must have as keys the names of the outputs"),
