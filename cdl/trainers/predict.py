@@ -102,6 +102,7 @@ class Predictors:
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
             self.row_shape = None
+        self.shapes: set[tuple[int, ...]] = set()  # that fit, one for each number of rows seen
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(FEW)
         self._others: dict[int, Executor | _Merging] = {}
@@ -115,7 +116,7 @@ class Predictors:
 
     def forget(self) -> None:
         """Invalidate these, so that the model makes others."""
-        self.outdated, self.row_shape = True, None
+        self.outdated, self.row_shape, self.shapes = True, None, set()
 
     @property
     def bytes(self) -> int:
@@ -126,11 +127,18 @@ class Predictors:
         """Whether neither x nor the outputs of `small(len(x))` need a conversion."""
         return (
             type(x) is np.ndarray
-            and x.shape[1:] == self.row_shape
+            and (x.shape in self.shapes or self.fits(x.shape))
             and (self.watch.steady or self.watch.holds())
-            and x.shape[0] in self.at_once
             and x.dtype.kind in REAL_KINDS
         )
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether one call of an executor takes arrays of a shape; which is known from then on."""
+        shapes = self.shapes  # that of another thread's `forget` is a new set
+        found = bool(shape) and shape[1:] == self.row_shape and shape[0] in self.at_once
+        if found:
+            shapes.add(shape)
+        return found
 
     def small(self, n: int) -> Executor | _Merging:
         """Executor for up to MANY rows at once."""

@@ -476,15 +476,14 @@ class Trainer(OlderMethods, CompiledState):
         if (
             made is not None
             and type(x) is np.ndarray
-            and (shape := x.shape)[1:] == made.row_shape
+            and ((shape := x.shape) in made.shapes or made.fits(shape))
             and (made.watch.steady or made.watch.holds())
-            and (rows := shape[0]) in made.at_once
             and x.dtype.kind in REAL_KINDS
             and steps is callbacks is None
-            and (batch_size is None or (type(batch_size) is int and batch_size >= rows))
+            and (batch_size is None or (type(batch_size) is int and batch_size >= shape[0]))
             and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
         ):
-            return (made.few if rows <= FEW else made.of(MANY)).predict((x,))
+            return (made.few if shape[0] <= FEW else made.of(MANY)).predict((x,))
         model, x = self._taking(x, "predict")
         with ranks.run():
             return predict.predict(model, x, batch_size, verbose, steps, callbacks)

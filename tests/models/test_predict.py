@@ -208,3 +208,12 @@ def test_outputs_of_integers_are_predicted_as_integers(name, dtype):
     alone = Model(inputs, given)
     for found in (alone.predict(x, verbose=0), alone(x), alone.predict(x, batch_size=2, verbose=0)):
         assert found.dtype == dtype
+
+
+def test_a_single_number_is_refused_by_name_before_and_after_a_prediction():
+    x = Input(())
+    model = Model(x, ops.square(x))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="x must have a row for each sample, got the single"):
+            model.predict(np.array(2.0, "float32"), verbose=0)
+        assert model.predict(np.full(3, 2, "float32"), verbose=0).tolist() == [4, 4, 4]
