@@ -87,8 +87,8 @@ static void run_product(void *arg, struct cdl_team *team, int thread) {
     const struct cdl_sink to = {0};
     (void)team, (void)thread;
     for (size_t r = 0; r < product->repeats; r++) {
-        if (product->kind == FORWARD) node->op->forward(node, ctx, 0, ctx->rows);
-        if (product->kind == BACKWARD) node->op->backward(node, ctx, 0, ctx->rows);
+        if (product->kind == FORWARD) node->op->forward->run(node, ctx, 0, ctx->rows);
+        if (product->kind == BACKWARD) node->op->backward->run(node, ctx, 0, ctx->rows);
         if (product->kind == UPDATE)
             node->op->update(node, ctx, (struct cdl_rows){0, ctx->rows, ctx->rows}, &to);
     }
