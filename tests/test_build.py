@@ -184,7 +184,8 @@ SMALL_TREE = {
     "cdl/_core_part.pxi": "cdef extern int one()\ndef value():\n    return one()\n",
     "csrc/one.c": '#include "one.h"\nint one(void);\nint one(void) { return ONE; }\n',
     "csrc/two.c": '#include "one.h"\nint two(void);\nint two(void) { return 2 * ONE; }\n',
-    "csrc/one.h": "#define ONE 1\n",
+    "csrc/one.h": '#include "inner.h"\n',
+    "csrc/inner.h": "#define ONE 1\n",
 }
 
 
@@ -232,7 +233,7 @@ def test_in_a_terminal_it_tells_that_in_one_line(small_tree):
     [
         ("csrc/one.c", "", "", 0),
         ("csrc/one.c", "ONE", "ONE + 1", 1),
-        ("csrc/one.h", "1", "3", 3),
+        ("csrc/inner.h", "1", "3", 2),
         ("cdl/_core_part.pxi", "value", "number", 1),
     ],
 )

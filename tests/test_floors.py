@@ -326,7 +326,7 @@ def test_c_has_no_intrinsics():
 
 
 def within_brackets(code: str, start: int) -> list[str]:
-    """What stands between a bracket at `start` and its end, cut at its own commas."""
+    """Parts of the text between a bracket at `start` and its end, cut at its own commas."""
     parts, depth = [""], 0
     for char in code[start:]:
         depth += (char in "([{") - (char in ")]}")
