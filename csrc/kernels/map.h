@@ -62,14 +62,22 @@ CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyon
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X
 
-/* Elements of one line: the operands of `columns` are one number. */
+enum {
+#define X(NAME, ARITY) arity_of_##NAME = ARITY,
+    CDL_ELEMENTWISE(X)
+#undef X
+};
+
+/* Elements of one line: the operands of `columns` are one number, and the third may be missing. */
 #define X(NAME, COLUMNS)                                                                           \
     static void NAME##_mixed_##COLUMNS(size_t n, float *y, const float *a, const float *b,         \
                                        const float *c) {                                           \
-        const float first = *a, second = *b, third = (COLUMNS) & 4 ? *c : 0.0f;                    \
+        const float first = (COLUMNS) & 1 ? *a : 0.0f, second = (COLUMNS) & 2 ? *b : 0.0f;         \
+        const float third = (COLUMNS) & 4 ? *c : 0.0f;                                             \
+        const bool reads_c = !((COLUMNS) & 4) && arity_of_##NAME > 2;                              \
         for (size_t i = 0; i < n; i++)                                                             \
             y[i] = element_##NAME((COLUMNS) & 1 ? first : a[i], (COLUMNS) & 2 ? second : b[i],     \
-                                  (COLUMNS) & 4 ? third : c[i]);                                   \
+                                  reads_c ? c[i] : third);                                         \
     }
 CDL_MIXED(X)
 #undef X
