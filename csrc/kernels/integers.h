@@ -176,7 +176,8 @@ CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t n
             add_words(way, 1, nv, acc, x, g, b);
             add_words(way, 1, nv, acc + 1, x, half + g, b + half * ldb);
         }
-        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[0][j] += acc[1][j];
+        /* Without a sign: sums of products with an offset may wrap, and come back without it. */
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[0][j] = (vi)((vu)acc[0][j] + (vu)acc[1][j]);
         g += half, b += half * ldb;
     }
     for (; g < words; g++, b += ldb) add_words(way, mr, nv, acc, x, g, b);

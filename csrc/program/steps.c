@@ -197,7 +197,8 @@ static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_share r
         if (!node->needs[k] || x->shared || cdl_is_bf16(x)) continue;
         for (size_t l = rows.first * x->lines; l < rows.last * x->lines; l++) {
             for (size_t j = x->width; j < cdl_padded(x->width); j++) {
-                if (x->grad[l * x->ld + j] != 0.0f) return false;
+                const float pad = x->grad[l * x->ld + j]; /* 0 times what is not finite is NaN */
+                if (pad != 0.0f && pad == pad) return false;
             }
         }
     }
