@@ -182,8 +182,8 @@ CDL_INLINE void int_tile(const enum int_way way, const size_t mr, const size_t n
     }
     for (; g < words; g++, b += ldb) add_words(way, mr, nv, acc, x, g, b);
     CDL_UNROLL for (size_t j = 0; j < nv && way == INT_FOURS; j++) {
-        const vi shift = (vi)vf_load(b + j * CDL_VLEN) * INT_FOURS_SHIFT;
-        CDL_UNROLL for (size_t i = 0; i < mr; i++) acc[i][j] -= shift;
+        const vu shift = (vu)vf_load(b + j * CDL_VLEN) * (uint32_t)INT_FOURS_SHIFT;
+        CDL_UNROLL for (size_t i = 0; i < mr; i++) acc[i][j] = (vi)((vu)acc[i][j] - shift);
     }
     CDL_UNROLL for (size_t i = 0; i < mr; i++) {
         CDL_UNROLL for (size_t j = 0; j < nv; j++)
