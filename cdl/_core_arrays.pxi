@@ -309,8 +309,8 @@ def get_all(list parameters):
     return [each.get() for each in parameters]
 
 
-def set_all(list parameters, list arrays):
-    """All values of each Parameter, from an array of the same number of elements."""
+def clear_all(list parameters):
+    """Zeroes each Parameter."""
     cdef Parameter each
-    for each, array in zip(parameters, arrays):
-        each.set(array)
+    for each in parameters:
+        cdl_param_clear(each.param)

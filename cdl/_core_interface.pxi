@@ -73,6 +73,7 @@ cdef extern from "cdl.h" nogil:
     bint cdl_param_finite(const cdl_param *param)
     void cdl_param_get(const cdl_param *param, float *array)
     void cdl_param_set(cdl_param *param, const float *array)
+    void cdl_param_clear(cdl_param *param)
 
     struct cdl_host_call:
         size_t rows
@@ -206,7 +207,7 @@ cdef extern from "cdl.h" nogil:
                             size_t passes, double *found)
     size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)
     void cdl_backward(cdl_program *program, cdl_pass *where, const float **gradients)
-    void cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
+    bint cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
     struct cdl_draws:
         uint64_t seed
         uint64_t call

@@ -38,6 +38,7 @@ cdef class Updates:
         """One step, which is counted, from an array of each weight's shape in their order."""
         cdef Executor of = self.executor
         cdef Parameter gradient
+        cdef bint learned
         if len(gradients) != len(self.gradients):
             raise ValueError(f"expected {len(self.gradients)} gradients, got {len(gradients)}")
         of._enter()
@@ -48,9 +49,10 @@ cdef class Updates:
             of.where.rates = &rate
             of.where.n_rates = 1
             with nogil:
-                cdl_apply(of.program, &of.where, self.params)
-            of.where.iteration += 1
+                learned = cdl_apply(of.program, &of.where, self.params)
+            of.where.iteration += learned
             of._count()
+            of._raise(NULL)
         finally:
             of.where.rates = NULL
             of.busy = False

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.naming import FreeNames
-from cdl._core import Executor, Parameter, get_all, set_all
+from cdl._core import Executor, Parameter, clear_all, get_all
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
@@ -47,7 +47,6 @@ class Gathering:
         self._weight_rules = WeightRules(variables, True, penalized, constrains=False)
         self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         self._sums = list(self.sums.values())
-        self._zeros = [np.zeros(each.shape, np.float32) for each in self._sums]
         rules = {
             "penalties": self._weight_rules.rules["penalties"],
             "added_gradients": self._weight_rules.rules["added_gradients"],
@@ -65,7 +64,7 @@ class Gathering:
         self.executor.begin(arrays, rows)
 
     def _reset(self) -> None:
-        set_all(self._sums, self._zeros)
+        clear_all(self._sums)
         self._weight_rules.before_step()
 
     def train(self, step: int) -> None:

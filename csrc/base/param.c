@@ -93,7 +93,9 @@ static quad_bits lost_of(const float *x) {
 }
 
 bool cdl_param_finite(const struct cdl_param *param) {
-    const size_t n = param->matrix ? cdl_param_floats(param) : param->cols; /* pads are zero */
+    const size_t ragged = param->matrix ? param->cols % CDL_PANEL : 0; /* columns beside pads */
+    const size_t n = param->matrix ? (param->cols - ragged) * param->rows : param->cols;
+    const size_t width = cdl_panel_width(param->cols, param->cols - ragged);
     quad_bits lost = {0};
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -102,6 +104,10 @@ bool cdl_param_finite(const struct cdl_param *param) {
     }
     for (; i < n; i++)
         if (!isfinite(param->w[i])) return false;
+    for (size_t r = 0; ragged && r < param->rows; r++) {
+        for (size_t c = 0; c < ragged; c++)
+            if (!isfinite(param->w[n + r * width + c])) return false;
+    }
     return !(lost[0] | lost[1] | lost[2] | lost[3]);
 }
 
@@ -111,4 +117,10 @@ void cdl_param_get(const struct cdl_param *param, float *array) {
 
 void cdl_param_set(struct cdl_param *param, const float *array) {
     cdl_param_write(param, param->cols, array, param->cols);
+}
+
+void cdl_param_clear(struct cdl_param *param) {
+    const size_t n = param->matrix ? cdl_param_floats(param) : param->cols;
+    memset(param->w, 0, n * sizeof(float));
+    cdl_param_changes(param);
 }

@@ -49,6 +49,7 @@ bool cdl_param_finite(const struct cdl_param *param);
 /* Between the panels and a row-major array of rows * cols floats. */
 void cdl_param_get(const struct cdl_param *param, float *array);
 void cdl_param_set(struct cdl_param *param, const float *array);
+void cdl_param_clear(struct cdl_param *param); /* all zeros */
 
 /* The same with rows of `width` elements, `ld` apart; of a matrix that is its number of columns. */
 void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size_t ld);

@@ -285,6 +285,7 @@ struct application {
     struct cdl_program *program;
     struct cdl_context ctx;
     struct cdl_param *const *gradients;
+    bool learned;
 };
 
 static void apply_work(void *arg, struct cdl_team *team, int thread) {
@@ -292,19 +293,20 @@ static void apply_work(void *arg, struct cdl_team *team, int thread) {
     cdl_guard_scratch(&job->ctx, NULL, 0);
     for (int i = 0; i < job->program->n_trained; i++) {
         cdl_learn_given(&job->program->trained[i], &job->ctx, job->gradients[i]->w,
-                        job->program->thread_scratch);
+                        job->ctx.scratch);
     }
     (void)thread;
-    cdl_learn_kept(job->program, &job->ctx, team);
+    job->learned = cdl_learn_kept(job->program, &job->ctx, team);
 }
 
-void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
+bool cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
                struct cdl_param *const *gradients) {
-    struct application job = {program, cdl_context_of(program, pass, true, 0, 1), gradients};
+    struct application job = {program, cdl_context_of(program, pass, true, 0, 1), gradients, false};
     cdl_prepare_step(program, pass, 0, &job.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(1, apply_work, &job);
     cdl_bump_versions(program);
+    return job.learned;
 }
 
 /* ---- what a caller reads ----------------------------------------------------------------------

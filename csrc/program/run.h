@@ -37,7 +37,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
                   const float *const *gradients);
 
 /* One step of the optimizer from a gradient for each trained parameter, laid out as it is. */
-void cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
+bool cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
                struct cdl_param *const *gradients);
 
 /* Key of a prediction's random numbers, beside its program. */

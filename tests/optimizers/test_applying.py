@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+import signal
 
 import numpy as np
 import pytest
 import reference_optimizers
 
+import cdl
 from cdl import constraints, optimizers
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
@@ -320,3 +322,32 @@ def test_stateless_step_wants_a_built_optimizer_and_all_values():
     optimizer.build([variable([1.0])])
     with pytest.raises(ValueError, match="optimizer_variables must be 4 arrays, got 0"):
         optimizer.stateless_apply([], [], [])
+
+
+def test_interrupt_of_a_long_step_is_raised_and_the_step_undone():
+    """Ctrl-C while Muon makes a matrix orthogonal."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(*_):
+        raise StopError
+
+    weight = cdl.Variable(RNG.normal(size=(1536, 1536)).astype("float32"))
+    gradient = RNG.normal(size=weight.shape).astype("float32")
+    optimizer = optimizers.Muon()
+    optimizer.apply([gradient], [weight])
+    before, slots = weight.numpy(), [np.array(each) for each in optimizer.variables]
+    earlier = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, 0.05)
+    try:
+        with pytest.raises(StopError):
+            optimizer.apply([gradient], [weight])
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, earlier)
+    np.testing.assert_array_equal(weight.numpy(), before)
+    for now, was in zip(optimizer.variables, slots, strict=True):
+        np.testing.assert_array_equal(np.array(now), was)
+    optimizer.apply([gradient], [weight])  # and what was told is told once
+    assert int(optimizer.iterations) == 2
