@@ -68,13 +68,20 @@ void *product_open(const char *isa, int kind, size_t m, size_t k, size_t n, cons
     cdl_param_create(k, n, true, &node->param[0]);
     cdl_param_set(node->param[0], w);
     node->needs[0] = made->kind == BACKWARD;
-    node->attribute[0] = node->dx_activation = CDL_ACTIVATION_linear;
+    node->dx_activation = CDL_ACTIVATION_linear;
     made->trained.param = node->param[0];
     if (made->kind == UPDATE) node->trained[0] = &made->trained;
     const size_t backward = cdl_op_dense.thread_floats(node, m, true);
     made->scratch = cdl_alloc(backward > CDL_THREAD_SCRATCH ? backward : CDL_THREAD_SCRATCH);
-    made->ctx = (struct cdl_context){
-        .kernels = kernels, .training = true, .rows = m, .threads = 1, .scratch = made->scratch};
+    /* `joined` decides which path the backward product takes. */
+    made->ctx = (struct cdl_context){.kernels = kernels,
+                                     .training = true,
+                                     .rows = m,
+                                     .batch = m,
+                                     .joined = m,
+                                     .unit = CDL_ROW_BLOCK,
+                                     .threads = 1,
+                                     .scratch = made->scratch};
     made->ctx.optimizer.groups[0].update = ignore;
     made->ctx.optimizer.apply = true;
     return made;
