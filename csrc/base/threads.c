@@ -292,12 +292,14 @@ static bool is_soon_over(const struct cdl_barrier *barrier, unsigned turn) {
     if (spin(barrier, turn)) return true;
     const double begin = cdl_now();
     const double end = begin + (begin < crowded_until ? SPIN_IN_CROWD : PATIENCE);
-    for (double now = begin, before; now < end; now = cdl_now()) {
+    double now = begin;
+    while (now < end) {
+        const double before = now;
         if (now - begin < SPIN) {
             if (spin(barrier, turn)) return true;
+            now = cdl_now();
             continue;
         }
-        before = now;
         sched_yield();
         now = cdl_now();
         if (now - before > LONG_YIELD) note_crowd(now);
@@ -348,9 +350,10 @@ void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(
         wake(barrier);
         return;
     }
+    if (is_soon_over(barrier, turn)) return;
     const struct timespec most = {.tv_nsec = 1000000};
-    while (!is_soon_over(barrier, turn)) {
+    do {
         if (meanwhile) meanwhile(arg);
         sleep_through(barrier, turn, meanwhile ? &most : NULL);
-    }
+    } while (!is_over(barrier, turn));
 }

@@ -7,8 +7,8 @@
 
 enum { CDL_MAX_THREADS = 64 };
 
-/* Barrier: a counter of those who have arrived, and the number of the turn, which the last of them
- * raises; a cache line apart. */
+/* Barrier: a counter of those who have arrived, the number of the turn, which the last of them
+ * raises, and how many sleep until it does; a cache line apart. */
 struct cdl_barrier {
     _Alignas(64) atomic_uint arrived;
     _Alignas(64) atomic_uint turn;

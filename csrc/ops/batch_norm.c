@@ -268,28 +268,28 @@ static void follow_batch(const struct cdl_node *node, struct cdl_part part) {
 
 static void sums(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                  size_t last) {
-    if (uses_batch(node, ctx)) sum_blocks(node, ctx, first, last, NULL);
+    sum_blocks(node, ctx, first, last, NULL);
 }
 
 static void means(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                   size_t last) {
     (void)first, (void)last;
     const struct cdl_part part = columns_of(node, ctx);
-    if (!uses_batch(node, ctx) || part.first >= part.last) return;
+    if (part.first >= part.last) return;
     gather(node, ctx, 1);
     add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, MU));
 }
 
 static void deviations(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                        size_t last) {
-    if (uses_batch(node, ctx)) sum_blocks(node, ctx, first, last, column(node, MU));
+    sum_blocks(node, ctx, first, last, column(node, MU));
 }
 
 static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                       size_t last) {
     (void)first, (void)last;
     const struct cdl_part part = columns_of(node, ctx);
-    if (!uses_batch(node, ctx) || part.first >= part.last) return;
+    if (part.first >= part.last) return;
     gather(node, ctx, 1);
     add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, BATCH_VARIANCE));
     set_map(node, live(node, part), column(node, MU), column(node, BATCH_VARIANCE));

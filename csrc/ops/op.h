@@ -140,7 +140,7 @@ enum { CDL_MAX_PHASES = 6 };
 struct cdl_phase {
     cdl_pass_fn *run; /* NULL: the list ends */
     enum cdl_over over;
-    bool trains; /* in training only */
+    bool trains; /* in training only, of a node that changes parameters then */
     bool sums;   /* writes scratch only */
 };
 
@@ -174,7 +174,7 @@ enum cdl_role {
  * what those above can. */
 enum cdl_parts {
     CDL_BY_BATCHES,       /* the whole batch */
-    CDL_BY_ROWS,          /* `rows` samples from `row` on */
+    CDL_BY_ROWS,          /* some rows (struct cdl_rows), which begin at any block */
     CDL_BY_MICRO_BATCHES, /* rows as well, and samples are joined only by gradients of weights and
                              reports: batches may come in micro-batches (program/micro.c) */
     CDL_BY_LINES /* lines: update() reads only those of in[0] and of out[0]'s gradient, so all
@@ -207,7 +207,7 @@ struct cdl_op {
      * by one thread before the first run, and again before a batch with changed weights, in runs in
      * which follows() says so (NULL: in none); see program/derived.c. */
     void (*derive)(const struct cdl_node *node, const struct cdl_kernels *kernels);
-    /* Parts of derive(), each made by one thread. */
+    /* In place of derive(): parts, each made by one thread. */
     size_t (*derived_parts)(const struct cdl_node *node);
     void (*derive_part)(const struct cdl_node *node, const struct cdl_kernels *kernels,
                         size_t part);
@@ -311,11 +311,6 @@ static inline const char *cdl_check_alike(const struct cdl_tensor *x, const stru
     CDL_EXPECT(!cdl_is_int(x) && !cdl_is_int(y), "x, output: expected floats");
     CDL_EXPECT(cdl_same_shape(x, y), "output: expected the shape of x");
     return NULL;
-}
-
-/* Live samples of the batch, for a node; micro-batches have a part of them each. */
-static inline size_t cdl_samples(const struct cdl_node *node, const struct cdl_context *ctx) {
-    return node->shared ? ctx->rows : ctx->batch;
 }
 
 /* Samples that a mean is over: those of all processes. */

@@ -89,7 +89,7 @@ void cdl_deal_evenly(struct cdl_program *program, const struct cdl_program_def *
     const bool first = program->lockstep, last = def->lockstep != CDL_LOCKSTEP_NEVER;
     const int most = program->threads;
     double least = INFINITY;
-    for (int t = 1; t <= most; t++)
+    for (int t = 2; t <= most; t++)
         least = fmin(least, fmin(cost(program, t, first), cost(program, t, last)));
     for (int t = most; t > 1; t--) {
         const bool together = cost(program, t, last) < cost(program, t, first) ? last : first;

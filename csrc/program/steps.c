@@ -156,7 +156,7 @@ static inline void run_phases(const struct cdl_phase *phase, bool back, const st
                               const struct cdl_context *ctx, struct cdl_team *team,
                               struct cdl_share rows) {
     for (bool begun = false; phase->run; phase++) {
-        if (phase->trains && !ctx->training) continue;
+        if (phase->trains && !(ctx->training && cdl_follows_batches(node))) continue;
         if (begun && team) cdl_barrier_wait(team, ctx->thread);
         begun = true;
         run_phase(phase, back, node, ctx, rows);
@@ -177,10 +177,9 @@ static void run_in_lockstep(const struct cdl_node *node, bool back, const struct
         run_phase(&(struct cdl_phase){.run = op->take_gradient}, back, node, ctx, rows);
         cdl_barrier_wait(team, ctx->thread);
     }
-    const size_t n = op->pieces(node, ctx->rows, back);
-    const struct cdl_share mine = cdl_share_by(1, n, ctx->thread, ctx->threads);
+    const struct cdl_range own = cdl_own(ctx, op->pieces(node, ctx->rows, back));
     cdl_guard_scratch(ctx, node, 0);
-    if (mine.first < mine.last && !cdl_stopped(ctx)) pieces(node, ctx, mine.first, mine.last);
+    if (own.first < own.end && !cdl_stopped(ctx)) pieces(node, ctx, own.first, own.end);
 }
 
 #ifndef NDEBUG
@@ -269,8 +268,9 @@ void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
     } while (end < all);
 }
 
-/* Is the update of a node to go ahead? The same answer for all threads: they come from a barrier,
- * and no poll has happened since. */
+/* Is the update of a node to go ahead? The same answer for all threads, which come from a barrier,
+ * and no poll has happened since; where gradients are kept it may differ, as no weight changes yet.
+ */
 static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx,
                     const struct cdl_sink *to) {
     if (program->keeps_grads)
