@@ -27,7 +27,7 @@ def attributes_set():
 
 @cython.final
 cdef class Steady:
-    """Truth that no attribute which counts was set since a count; asked in each prediction."""
+    """True while no attribute that counts has been set since `count`; each prediction asks."""
 
     cdef uint64_t count
 

@@ -18,7 +18,7 @@ cdef class Executor(_Reports):
 
     cdef cdl_pass where
     cdef _Arrays held
-    cdef object order, rates, source, made_of, after, ranks, block
+    cdef object source, made_of, after, ranks, block
     cdef object interrupt  # what a signal's handler raised while the core ran
     cdef object counted
     cdef int64_t *counter  # in `counted`: the optimizer's steps; or NULL

@@ -100,13 +100,13 @@ class _Attributes:
 
         Those come first that are least deep.
         """
-        passed = () if self.of_users else (Variable,)
+        skipped = () if self.of_users else (Variable,)
         seen: set[int] = set()
         waiting = deque(things)
         while waiting and len(self._inside) < _MOST_INSIDE:
             thing = waiting.popleft()
             kind = type(thing)
-            if kind in _PLAIN or kind in passed or id(thing) in seen:
+            if kind in _PLAIN or kind in skipped or id(thing) in seen:
                 continue
             seen.add(id(thing))
             if isinstance(thing, tuple):

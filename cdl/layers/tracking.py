@@ -61,9 +61,7 @@ class Tracking:
         """Metrics in attributes, also in lists and dicts there, each once."""
         found: dict[int, Metric] = {}
         for name, value in pairs_by_type(vars(self), _LEAVES, False):
-            if isinstance(value, Metric):
-                found[id(value)] = value
-            elif isinstance(value, _NESTING) and value and name not in self._not_owned:
+            if isinstance(value, (Metric, *_NESTING)) and name not in self._not_owned:
                 for thing in things_in(value):
                     if isinstance(thing, Metric):
                         found[id(thing)] = thing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,13 +53,12 @@ class _ThreadState(threading.local):
 _thread = _ThreadState()
 
 
-def _get_bit_generator() -> np.random.BitGenerator:
-    """Bit generator of NumPy's global draws; the first call imports what gives it."""
-    global _get_bit_generator  # noqa: PLW0603 - an import costs more than a short permutation
-    from numpy.random.mtrand import get_bit_generator
+@functools.cache  # an import statement costs more than a short permutation
+def _mtrand() -> Any:
+    """NumPy's module of global draws."""
+    from numpy.random import mtrand
 
-    _get_bit_generator = get_bit_generator
-    return get_bit_generator()
+    return mtrand
 
 
 def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
@@ -66,7 +66,7 @@ def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
 
     It is the order that `np.random.permutation(n)` would give, and as much is drawn.
     """
-    return _core.permutation(n, _thread.bits or _get_bit_generator())
+    return _core.permutation(n, _thread.bits or _mtrand().get_bit_generator())
 
 
 def numpys() -> np.random.RandomState:

@@ -54,6 +54,11 @@ class OutputLoss(NamedTuple):
     logged: str | None  # the name of its own value in the logs, where there are several losses
     names: Any = None  # of a loss of several outputs: these, nested; `output` is then the first
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the whole loss is this one: of the first output alone, and counted once."""
+        return self.scale == 1.0 and self.output == 0 and self.logged is self.names is None
+
 
 class Target(NamedTuple):
     """Losses and metrics that read the targets of an output."""

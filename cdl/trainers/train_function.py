@@ -126,7 +126,7 @@ class TrainFunction:
         self._before_step = before_step
         self.in_python |= bool(before_step)
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
-        alone = plan.reports == (0,) and resolved.losses[0][1:] == (1.0, 0, None, None)
+        alone = plan.reports == (0,) and resolved.losses[0].is_whole
         self._is_bare = alone and not (self.in_python or self.metrics or whole or only is not None)
         wants_all = self.in_python or plan.program.hosted or plan.program.batch_of_states
         if wants_all:
@@ -303,12 +303,8 @@ class TrainFunction:
         rates = self.optimizer.rates(first, min(steps, _RATES))
         if len(rates) > 1:
             steps = len(rates)
-        executor = self.executor
-        if not self.optimizer.by_step:
-            before = executor.done
-            executor.train(steps, seconds, rates, first, core_seed())
-            return executor.done - before
-        return self._learn(lambda: executor.train(steps, seconds, rates, first, core_seed()))
+        train = self.executor.train
+        return self._learn(lambda: train(steps, seconds, rates, first, core_seed()))
 
     def _learn(self, run: Callable[[], object]) -> int:
         """Train on some batches in the core, which counts the steps; the number run."""

@@ -1,8 +1,8 @@
 /* cells.h - steps of recurrent cells between their products and their activations.
  *
  * z: rows of CDL_PANEL floats, the gates of CDL_LINE units side by side (ops/gates.h): i f o g of
- * an LSTM; z r n and h U of a GRU's n by itself. c, h and gradients are rows of CDL_LINE floats of
- * those units, ld* apart; a buffer of a register a row is `[CDL_LINE]` apart. Part of the ISA
+ * an LSTM; n z r of a GRU, and h U of n by itself. c, h and gradients are rows of CDL_LINE floats
+ * of those units, ld* apart; a buffer of a register a row is `[CDL_LINE]` apart. Part of the ISA
  * template.
  */
 enum { GATE = CDL_LINE };

@@ -225,7 +225,7 @@ CDL_INLINE void float_tile(const size_t mr, const size_t nv, size_t bits, const 
     }
 }
 
-/* Lines of x as the tiles read them, and where one of them is. */
+/* Lines of x as the tiles read them, of which `live` are there. */
 struct int_lines {
     float *x;
     size_t live;
@@ -302,9 +302,9 @@ CDL_INLINE void int_columns(const enum int_way way, const size_t mr, const size_
 
 /* Those lines by all columns of a panel that is `width` wide. */
 CDL_INLINE void int_panel(const enum int_way way, const size_t mr, const struct cdl_int_product *p,
-                          const struct int_lines *lines, size_t live, const float *b, size_t width,
+                          const struct int_lines *lines, const float *b, size_t width,
                           size_t column) {
-    for (size_t first = 0; first < live; first += mr) {
+    for (size_t first = 0; first < lines->live; first += mr) {
         size_t j = 0;
         for (; j + INT_NV * CDL_VLEN <= width; j += INT_NV * CDL_VLEN)
             int_columns(way, mr, INT_NV, p, lines, first, (struct cdl_matrix){b + j, width},
@@ -334,11 +334,11 @@ CDL_INLINE float spread_line(const struct cdl_int_product *p, const float *x, fl
 
 /* All lines by a panel, by AMX's tiles. */
 static __attribute__((noinline)) void tiled_panel(const struct cdl_int_product *p,
-                                                  const struct int_lines *lines, size_t live,
-                                                  const float *b, size_t width, size_t column) {
+                                                  const struct int_lines *lines, const float *b,
+                                                  size_t width, size_t column) {
     float sums[CDL_INT_LINES * INT_NV * CDL_VLEN];
-    p->tiles(live, p->words - 1, lines->x, lines->ld, b, width, sums);
-    const struct tile_lines tile = {.scale = lines->scale, .live = live};
+    p->tiles(lines->live, p->words - 1, lines->x, lines->ld, b, width, sums);
+    const struct tile_lines tile = {.scale = lines->scale, .live = lines->live};
     finish_tile(p, width / CDL_VLEN, column, 0, sums, &tile, true, NULL);
 }
 
@@ -349,11 +349,10 @@ CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_produc
     const float *words = CDL_VLEN == 16 && p->rows == 1 ? p->w : NULL;
     struct cdl_int_product part = *p;
     for (size_t done = 0; done < p->rows; done += CDL_INT_LINES) {
-        const size_t live = cdl_min(p->rows - done, CDL_INT_LINES);
         const float *x = p->x + done * p->ldx;
-        lines.live = live;
+        lines.live = cdl_min(p->rows - done, CDL_INT_LINES);
         part.y = p->y + done * p->ldy;
-        for (size_t i = 0; i < live; i++, x += p->ldx) {
+        for (size_t i = 0; i < lines.live; i++, x += p->ldx) {
             float *to = lines.x + i * lines.ld;
             lines.scale[i] =
                 way == INT_FLOATS ? spread_line(p, x, to) : quantize_line(p, shift, x, words, to);
@@ -362,11 +361,11 @@ CDL_INLINE void int_lines_by(const enum int_way way, const struct cdl_int_produc
         for (size_t c = 0; c < all; c += CDL_INT_PANEL) {
             const size_t width = cdl_min(all - c, CDL_INT_PANEL);
             if (CDL_VLEN == 16 && way == INT_FOURS && p->tiles)
-                tiled_panel(&part, &lines, live, p->w + c * p->words, width, c);
-            else if (INT_ROWS > 1 && live > 1)
-                int_panel(way, INT_ROWS, &part, &lines, live, p->w + c * p->words, width, c);
+                tiled_panel(&part, &lines, p->w + c * p->words, width, c);
+            else if (INT_ROWS > 1 && lines.live > 1)
+                int_panel(way, INT_ROWS, &part, &lines, p->w + c * p->words, width, c);
             else
-                int_panel(way, 1, &part, &lines, live, p->w + c * p->words, width, c);
+                int_panel(way, 1, &part, &lines, p->w + c * p->words, width, c);
         }
     }
 }

@@ -31,7 +31,7 @@ static inline struct cdl_row_block cdl_row_block_at(size_t first, size_t last) {
     for (struct cdl_row_block B = cdl_row_block_at(FIRST, LAST); B.first < (LAST);                 \
          B = cdl_row_block_at(B.last, LAST))
 
-/* Scratch that update() always has in thread_scratch: one block of a weight's gradient. */
+/* Scratch that update() always has in ctx->scratch: one block of a weight's gradient. */
 enum { CDL_CHUNK = 64, CDL_THREAD_SCRATCH = CDL_CHUNK * CDL_PANEL };
 
 /* Sums n floats over all processes that train one model, the same to the bit on each. `step`: they
@@ -70,7 +70,7 @@ struct cdl_rows {
 };
 
 /* Sink of an update's gradients, block by block (cdl_learn): they are added to what earlier samples
- * left, and left for later ones, or learned from. 0: all samples are here. */
+ * left, and left for later ones, or learned from. All members zero: all samples are here. */
 struct cdl_sink {
     bool adds, leaves;
     size_t slot; /* place of what is left: a slot of its own, or 0: the sum */

@@ -108,7 +108,7 @@ void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *ker
     }
 }
 
-/* Numbers [from, end) of a row or of a block that has `rows` of them, those of some lanes. */
+/* Part of a block, or of a row, that some lanes of `packed` have. */
 static void unpack(const struct cdl_gates *gates, struct cdl_lanes lanes, const float *packed,
                    struct cdl_block block, float *g) {
     const size_t units = gates->units, end = block.column + block.width;

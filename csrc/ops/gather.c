@@ -118,10 +118,11 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     (void)first, (void)last;
     if (node->n_in <= VALUE || !node->needs[VALUE]) return;
     const struct cdl_tensor *table = node->in[VALUE];
-    const size_t low = table->lines * (size_t)ctx->thread / (size_t)ctx->threads;
-    const size_t high = table->lines * (size_t)(ctx->thread + 1) / (size_t)ctx->threads;
-    memset(table->grad + low * table->ld, 0, (high - low) * table->ld * sizeof(float));
-    add_share(node, ctx, (struct cdl_rows){.n = ctx->rows}, low, high, table->grad, table->ld);
+    const struct cdl_range own = cdl_own(ctx, table->lines);
+    memset(table->grad + own.first * table->ld, 0,
+           (own.end - own.first) * table->ld * sizeof(float));
+    add_share(node, ctx, (struct cdl_rows){.n = ctx->rows}, own.first, own.end, table->grad,
+              table->ld);
 }
 
 /* The gradients of all samples are there behind it. */

@@ -108,7 +108,7 @@ static void multiply_lanes(const struct cdl_time_step *g, const struct back *b,
         for (size_t panel = 0; panel < s->gates.panels; panel++) {
             const bool is_new = panel == 0 && !p.adds;
             const size_t all = cdl_gate_width(&s->gates, panel), ldi = is_new ? 0 : b->ld;
-            const size_t depth = s->gates.cell->lanes == 1 ? all : p.n * CDL_LINE;
+            const size_t depth = p.n * cdl_lane_width(s, panel);
             const float *w = turned + (panel * CDL_PANEL + p.of * CDL_LINE) * width;
             const bool prefetches = column == 0 && g->t > 0 && width == CDL_PANEL;
             CDL_BLOCKS_OF(block, g) {

@@ -46,6 +46,11 @@ static size_t offset_of(const struct cdl_gates *gates, size_t i) {
                                : gates->rows * gates->columns;
 }
 
+/* Offset of a part in sums of some parts. */
+static size_t offset_among(const struct cdl_gates *gates, const struct parts *parts, size_t i) {
+    return offset_of(gates, i) - offset_of(gates, parts->first);
+}
+
 static size_t parts_together(const struct cdl_gates *gates) {
     const size_t most = SUM_FLOATS / (CDL_CHUNK * gates->columns);
     return cdl_min(cdl_max(most, 1), parts_of(gates));
@@ -104,7 +109,7 @@ static void add_pairs(const struct slice *slice, struct part part, size_t panel,
                                   .b = {(ptrdiff_t)(s->rows * all)},
                                   .k = full ? slice->n * slice->rows : slice->rows};
     struct cdl_product p = {.m = part.rows, .transposed = true, .b = {dz, all}, .taps = &taps};
-    p.n = s->gates.cell->lanes == 1 ? all : lanes.n * CDL_LINE;
+    p.n = lanes.n * cdl_lane_width(s, panel);
     p.a = (struct cdl_matrix){slice->seen + part.above + part.row, slice->ld};
     p.c = (struct cdl_output){g + panel * CDL_PANEL * part.rows + to * CDL_LINE, all};
     p.init = (struct cdl_matrix){p.c.at, all};
@@ -121,8 +126,7 @@ static void add_lanes(const struct slice *slice, const struct parts *parts, stru
             const struct cdl_lanes all =
                 part.recurrent ? cdl_lanes_of_h(gates->cell) : gates->cell->of_x;
             const struct cdl_lanes lanes = some.n ? some : all;
-            add_pairs(slice, part, p, lanes, lanes.first,
-                      sums + offset_of(gates, i) - offset_of(gates, parts->first));
+            add_pairs(slice, part, p, lanes, lanes.first, sums + offset_among(gates, parts, i));
         }
     }
 }
@@ -179,7 +183,7 @@ static void add_low(const struct slice *slice, const struct parts *parts, float 
                        dz + j * half, CDL_BF16_LINE);
         for (size_t i = parts->first; i < parts->end; i++) {
             const size_t rows = part_at(gates, i).rows, at = i - parts->first;
-            float *g = sums + offset_of(gates, i) - offset_of(gates, parts->first) + column * rows;
+            float *g = sums + offset_among(gates, parts, i) + column * rows;
             struct cdl_bf16_gemm product = {.m = rows, .n = all, .k = 2 * half, .lda = LINES};
             product.a = cdl_bf16(turned + at * CDL_CHUNK * LINES / 2);
             product.b = (const uint32_t *)(const void *)dz, product.step = half * CDL_BF16_LINE;
@@ -198,7 +202,7 @@ static void add_reset(struct slice slice, const struct parts *parts, float *sums
     slice.next = 0;
     for (size_t i = parts->first; i < parts->end; i++) {
         struct part part = part_at(&s->gates, i);
-        float *g = sums + offset_of(&s->gates, i) - offset_of(&s->gates, parts->first);
+        float *g = sums + offset_among(&s->gates, parts, i);
         part.above = 0;
         for (size_t p = 0; p < s->gates.panels && part.recurrent; p++)
             add_pairs(&slice, part, p, (struct cdl_lanes){0, 1}, s->gates.cell->lanes - 1, g);
@@ -221,7 +225,7 @@ static void add_bias(const struct slice *slice, float *bias) {
 /* Adds a slice to the sums of some parts, behind which those of the bias are. */
 static void add_slice(struct slice slice, const struct parts *parts, float *sums) {
     const struct cdl_steps *s = slice.s;
-    const size_t end = offset_of(&s->gates, parts->end) - offset_of(&s->gates, parts->first);
+    const size_t end = offset_among(&s->gates, parts, parts->end);
     slice.seen = cdl_xh_at(s, slice.t, slice.row);
     slice.ld = s->ld;
     slice.ahead = s->rows * s->ld;
@@ -300,7 +304,7 @@ static const float *sums_of(const struct cdl_time_step *g, struct cdl_row_block 
                             const struct parts *parts, float *sums) {
     const struct cdl_steps *s = g->s;
     const struct cdl_gates *gates = &s->gates;
-    const size_t floats = offset_of(gates, parts->end) - offset_of(gates, parts->first);
+    const size_t floats = offset_among(gates, parts, parts->end);
     if (s->at.slot && slot_at(s, block)[0] != 0.0f) return slot_at(s, block) + CDL_LINE;
     memset(sums, 0, (floats + gates->columns) * sizeof(float));
     for (size_t end = s->steps, n; end > 0; end -= n) {

@@ -11,11 +11,6 @@
 
 static inline size_t cdl_column_floats(size_t width) { return cdl_round_up(width, CDL_LINE); }
 
-/* Is a parameter a row for `width` columns? */
-static inline bool cdl_is_row(const struct cdl_param *param, size_t width) {
-    return !param->matrix && param->cols == width;
-}
-
 /* The sums of a block; `sums` holds those of all blocks. */
 static inline float *cdl_block_sums(float *sums, size_t width, size_t block) {
     return sums + block * cdl_column_floats(width);

@@ -7,6 +7,7 @@
  */
 #include "products/matmul_values.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/param.h"
@@ -19,6 +20,7 @@ static const float zeros[CDL_PANEL];
 /* Product with a single column: b is k numbers in a row, whichever way it is transposed. */
 static void column(const struct cdl_kernels *kernels, const struct cdl_values *v) {
     float part[PIECE], *c = v->c.at;
+    assert(!v->init.at || v->init.at == c);
     for (size_t i = 0; i < v->m; i += PIECE, c += PIECE) {
         const size_t rows = cdl_min(v->m - i, PIECE);
         if (v->a.transposed)
@@ -32,14 +34,14 @@ static void column(const struct cdl_kernels *kernels, const struct cdl_values *v
 
 /* Product with the transpose of some lines of b, piece by piece. */
 static void by_pieces(const struct cdl_kernels *kernels, struct cdl_product *p,
-                      const struct cdl_values *v, const float *lines) {
+                      const struct cdl_values *v) {
     float piece[PIECE * CDL_PANEL];
     if (p->n % CDL_LINE) memset(piece, 0, cdl_min(v->k, PIECE) * CDL_PANEL * sizeof(float));
     p->b = (struct cdl_matrix){piece, CDL_PANEL};
     for (size_t first = 0; first < v->k; first += PIECE) {
         p->k = cdl_min(v->k - first, PIECE);
         p->a.at = v->a.lines + first * (p->transposed ? p->a.ld : 1);
-        kernels->transpose(p->n, p->k, lines + first, v->b.ld, piece, CDL_PANEL);
+        kernels->transpose(p->n, p->k, v->b.lines + first, v->b.ld, piece, CDL_PANEL);
         kernels->gemm(p);
         p->init = (struct cdl_matrix){p->c.at, p->c.ld};
     }
@@ -50,7 +52,7 @@ static void panel(const struct cdl_kernels *kernels, const struct cdl_values *v)
     struct cdl_product p = {.m = v->m, .n = v->n, .a = {v->a.lines, v->a.ld}, .init = v->init};
     p.transposed = v->a.transposed, p.b = (struct cdl_matrix){v->b.lines, v->b.ld}, p.c = v->c;
     if (v->b.transposed) {
-        by_pieces(kernels, &p, v, v->b.lines);
+        by_pieces(kernels, &p, v);
         return;
     }
     const size_t most = p.transposed ? kernels->blocking->samples : v->k;

@@ -15,8 +15,8 @@ struct cdl_side {
     bool low; /* of a: the product may use bfloat16 tiles (low.h) */
 };
 
-/* Product c[m, n] = init + a[m, k] b[k, n]; init.at NULL: from 0; init.ld 0: a padded row, of n > 1
- * columns. Pads of c are finite afterwards, if all else is. */
+/* Product c[m, n] = init + a[m, k] b[k, n]; init.at NULL: from 0; else c itself or, of n > 1
+ * columns, a padded row for all (ld 0). Pads of c are finite afterwards, if all else is. */
 struct cdl_values {
     size_t m, k, n;
     struct cdl_side a, b;

@@ -84,7 +84,7 @@ class MultiHeadAttention(ProjectedAttention):
         "_query_dense", "_key_dense", "_gate_dense", "_value_dense", "_softmax", "_dropout_layer",
         "_output_dense",
     )  # fmt: skip
-    _is_told = True
+    _passes_scores = True
     _file_parts = ("query_dense", "key_dense", "value_dense", "output_dense", "_gate_dense")
 
     def __init__(

@@ -43,7 +43,7 @@ class ProjectedAttention(Layer):
     _window: int | None  # a key must be less than so many places away
     _attention_axes: tuple[int, ...] | None = (1,)
     _compute_attention: Any
-    _is_told = False  # whether `_compute_attention` is told if the weights are wanted
+    _passes_scores = False  # whether `_compute_attention` takes `return_attention_scores`
     _query_dense: EinsumDense
     _key_dense: EinsumDense
     _value_dense: EinsumDense
@@ -154,7 +154,7 @@ class ProjectedAttention(Layer):
             )
         gate = self._gate_dense(query) if "_gate_dense" in vars(self) else None
         heads = self._by_heads(query, key, value, return_attention_scores)
-        wanted = (return_attention_scores,) if self._is_told else ()
+        wanted = (return_attention_scores,) if self._passes_scores else ()
         options: dict[str, Any] = {"use_causal_mask": True} if causal_only else {}
         result, scores = self._compute_attention(*heads, mask, training, *wanted, **options)
         result = self._output_dense(gated(result, gate))

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from cdl.models.model import Model
 
 _SEEDS = 2**32
-_HEARS = 0.5
-"""Seconds within which a waiting main thread hears a Ctrl-C that did not wake it."""
+_WAKES = 0.5
+"""Seconds after which a waiting main thread wakes, to hear a Ctrl-C that did not wake it."""
 
 
 def train_many(
@@ -181,11 +181,11 @@ def _await(futures: Sequence[Future[Any]]) -> None:
     """Wait until all jobs have ended, in one sleep for all: each waking takes a worker's turn.
 
     Python runs the handler of Ctrl-C in the main thread once that wakes, and a signal that came
-    just before the sleep, or to another thread, does not wake it: hence `_HEARS`.
+    just before the sleep, or to another thread, does not wake it: hence `_WAKES`.
     """
     from concurrent.futures import wait
 
-    while wait(futures, _HEARS).not_done:
+    while wait(futures, _WAKES).not_done:
         pass
 
 
@@ -195,7 +195,7 @@ def _next(ended: SimpleQueue[int]) -> int:
 
     while True:
         with suppress(Empty):
-            return ended.get(timeout=_HEARS)
+            return ended.get(timeout=_WAKES)
 
 
 def _report_each(futures: Sequence[Future[Any]], ended: Any) -> None:
