@@ -49,6 +49,8 @@ class _Code:
                 args = tuple(sorted(args, key=lambda v: (v in self.columns, v)))
             elif x.primitive == "multiply_add" and args[0] in self.columns:
                 args = (args[1], args[0], args[2])
+            if x.primitive in _core.LINEWISE:  # these read no constants
+                args = tuple(map(self._of_elements, args))
             if not (x.is_column and x.primitive not in _core.LINEWISE):
                 args = self._readable(x.primitive, args)
             of[id(x)] = self._numbered(x.primitive, args, x.value)
@@ -63,6 +65,10 @@ class _Code:
         """Operands of a step that writes no column, columns among them spread where they must."""
         columns = sum(1 << j for j, v in enumerate(args) if v in self.columns)
         return args if (primitive, columns) in _core.MIXED else tuple(map(self._spread, args))
+
+    def _of_elements(self, v: int) -> int:
+        """Value as an operand of a step that reads lines: a constant is copied to one."""
+        return self._numbered("copy", (v,), 0.0) if self.nodes[v][0] == "constant" else v
 
     def _spread(self, v: int) -> int:
         """Value as one of elements."""

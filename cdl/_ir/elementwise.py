@@ -10,7 +10,7 @@ of it what the core runs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Union
 
 import numpy as np
@@ -229,17 +229,22 @@ _SIMPLER: dict[str, Callable[..., Expression | None]] = {
 # ------------------------------------------------------------------------------ whole trees
 
 
-def in_order(*roots: Expression) -> list[Expression]:
-    """All subexpressions of the roots, operands first, each object once."""
+def in_order(*roots: Expression, known: Container[int] = ()) -> list[Expression]:
+    """All subexpressions of the roots, operands first, each object once.
+
+    Args:
+        roots: expressions.
+        known: ids of those that are left out, with what they alone are made of.
+    """
     found: dict[int, Expression] = {}
-    stack = [(root, False) for root in reversed(roots)]
+    stack = [(root, False) for root in reversed(roots) if id(root) not in known]
     while stack:
         x, ready = stack.pop()
         if ready:
             found.setdefault(id(x), x)
         elif id(x) not in found:
             stack.append((x, True))
-            stack += [(a, False) for a in reversed(x.args)]
+            stack += [(a, False) for a in reversed(x.args) if id(a) not in known]
     return list(found.values())
 
 

@@ -122,9 +122,13 @@ def gradients(root: Expression, n: int) -> list[Expression | None]:
             by_argument[k] = _sum(by_argument[k], g)
         elif x.primitive in GRADIENTS:
             y = Expression("argument", (), Y) if x is root else x
+            is_of_columns = x.is_column and x.primitive not in _core.LINEWISE
             for a, gradient in zip(x.args, GRADIENTS[x.primitive](g, y, *x.args), strict=True):
-                if gradient is not None and a.is_column and not gradient.is_column:
-                    gradient = apply("line_sum", gradient)  # its number serves the whole line
+                serves_line = a.is_column and not (
+                    is_of_columns and gradient and gradient.is_column
+                )
+                if gradient is not None and serves_line:
+                    gradient = apply("line_sum", gradient)
                 by_result[id(a)] = _sum(by_result.get(id(a)), gradient)
     return by_argument
 

@@ -39,8 +39,9 @@ def apply(program: Rewriter, training: bool) -> None:
         is_there = program.producer(result) is root
         if is_there and result.dtype == "float32" and result.shape[-1:] not in ((), (1,)):
             regions = [_Region(program, root, steps, most) for most, steps in again.items()]
-            regions.sort(key=lambda region: -len(region.members))
-            any(region.fuse() for region in regions)
+            for region in sorted(regions, key=lambda region: -len(region.members)):
+                if region.fuse():
+                    break
 
 
 def _steps_again(program: Rewriter, most: int) -> dict[int, int]:
@@ -106,7 +107,7 @@ class _Region:
             return False
         expression, inputs = tidied(unified(self._expression(self.result, {})), self.inputs)
         width, n_repeated = self.shape[-1], sum(v.shape != self.shape for v in inputs)
-        if len(inputs) > MOST_INPUTS:
+        if len(inputs) > MOST_INPUTS or n_repeated == len(inputs):  # one has the result's shape
             return False
         try:
             code = compiled(expression, len(inputs))
@@ -137,8 +138,15 @@ class _Region:
     def _only_members_read(self, value: Value) -> bool:
         if value in self.program.outputs or value in self.program.external_grads:
             return False
-        users = self.program.users(value)
-        return all(u.outputs and id(u.outputs[0]) in self.members for u in users)
+        return all(
+            u.outputs and id(u.outputs[0]) in self.members and self._reads_in_place(u, value)
+            for u in self.program.users(value)
+        )
+
+    def _reads_in_place(self, reader: Instruction, value: Value) -> bool:
+        """Whether a member reads a value by elements or as a column, not as a row as long."""
+        is_of_elements = reader.op in ("map", "broadcast") and reader.outputs[0].shape == self.shape
+        return not is_of_elements or value.shape == self.shape or value.shape[-1:] in ((), (1,))
 
     def _shrink(self) -> None:
         """Drop members whose operands would be others for the root, and those that these read."""

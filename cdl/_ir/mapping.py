@@ -73,7 +73,7 @@ def merge(program: Rewriter) -> None:
     kept = {id(v) for v in (*program.outputs, *program.external_grads)}
     users: dict[int, int] = {}
     for i in program.instructions:
-        for v in i.inputs:
+        for v in set(i.inputs):
             users[id(v)] = users.get(id(v), 0) + 1
     maps: dict[int, Instruction] = {}  # by id of what it gives
     gone: set[int] = set()
@@ -88,7 +88,7 @@ def merge(program: Rewriter) -> None:
             merged = _merged(new, v, before)
             if merged is not None:
                 gone.add(id(v))
-                for w in before.inputs:  # which one less reads, if both did
+                for w in set(before.inputs):  # which one less reads, if both did
                     users[id(w)] -= any(w is u for u in new.inputs)
                 read_by_it += before.inputs
                 new = merged

@@ -27,7 +27,7 @@ _ACTIVATIONS = {
     "exp": "exponential",
 }
 
-# Ops of one output that depends on nothing but the operands.
+# Ops of one output that depends on nothing but the operands, which functions by hand repeat.
 _PURE = ("batch_reduce", "broadcast", "broadcast_batch", "map", "permute", "product",
          "reduce", "reshape")  # fmt: skip
 

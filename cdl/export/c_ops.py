@@ -337,8 +337,8 @@ def _gather(text: "Text", i: "Instruction") -> None:
 _LINEWISE = {
     "line_sum": ("0.0f", "{c} += {0};"),
     "line_dot": ("0.0f", "{c} += {0} * {1};"),
-    "line_max": ("-INFINITY", "if (!({0} <= {c})) {c} = {0};"),
-    "line_min": ("INFINITY", "if (!({0} >= {c})) {c} = {0};"),
+    "line_max": ("-INFINITY", "if ({0} > {c} || {0} != {0}) {c} = {0};"),
+    "line_min": ("INFINITY", "if ({0} < {c} || {0} != {0}) {c} = {0};"),
 }
 
 
@@ -389,10 +389,9 @@ def _elements(
 ) -> None:
     """Steps of expressions whose columns are known, and a last line that takes their names."""
     names = dict(known)
-    for x in in_order(*roots):
-        if id(x) not in names and not x.is_column:
-            names[id(x)] = f"t{len(names)}"
-            text.write(f"{indent}    {_step(text, x, names[id(x)], names)}")
+    for x in in_order(*roots, known=known):
+        names[id(x)] = f"t{len(names)}"
+        text.write(f"{indent}    {_step(text, x, names[id(x)], names)}")
     text.write(f"{indent}    {last.format(*(names[id(root)] for root in roots))}")
 
 

@@ -304,8 +304,7 @@ def _map(g: "Graph", i: "Instruction") -> str:
             names[id(x)] = ELEMENTWISE[x.primitive](g, *(names[id(a)] for a in x.args))
     if root.primitive == "constant" or root.is_column:  # of the shape that the inputs have
         full = next(v for v in i.inputs if v.shape == i.outputs[0].shape)
-        zeros = g.node("Mul", g.ref(full), g.constant(0.0))
-        return g.node("Add", zeros, names[id(root)])
+        return g.node("Expand", names[id(root)], g.node("Shape", g.ref(full)))
     return names[id(root)]
 
 

@@ -64,7 +64,29 @@ def sum_alone(program, x, r):
     return program.map("negative", [reduced(program, "sum", program.map("multiply", [x, r]))])
 
 
+def sum_of_differences(program, x, r):
+    """x sum(x - max(x)) r: a column in a sum with elements, which is a column too."""
+    a, b, c = arguments(3)
+    differences = program.map("subtract", [x, reduced(program, "max", x)])
+    return program.map(a * b * c, [x, reduced(program, "sum", differences), r])
+
+
+def sum_of_squared_extremes(program, x, r):
+    """x r sum(max(x)^2): a column that is the operand of a reduction."""
+    a, b, c = arguments(3)
+    squares = program.map("square", [reduced(program, "max", x)])
+    return program.map(a * b * c, [x, reduced(program, "sum", squares), r])
+
+
+def sum_of_constants(program, x, r):
+    """x r - sum(x^0): the reduction of an expression that is a constant."""
+    a, b, c = arguments(3)
+    ones = program.map(apply("power", argument(0), 0.0), [x])
+    return program.map(a * c - b, [x, reduced(program, "sum", ones), r])
+
+
 FORMS = [layer_norm, softmax, min_max, unit, projected, sum_alone]
+FORMS += [sum_of_differences, sum_of_squared_extremes, sum_of_constants]
 
 
 def program_of(form, shape, rows=7):
@@ -110,6 +132,47 @@ def test_gradients_are_central_differences(form):
     for v, gradient in difference_gradients(program, [np.eye(7)], dy=dy).items():
         scale = np.abs(gradient).max()
         np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=2e-5 * scale)
+
+
+def by_rows(program, x, root):
+    """x with a number a line along the other axis: of square lines a row as long as a column."""
+    n = x.shape[-1]
+    across = emit.broadcast(program, emit.reshape(program, root, (1, n)), x.shape)
+    return program.map("multiply", [x, across])
+
+
+def by_both(program, x, root):
+    """Symmetric normalization of a square matrix, x[i, j] d[i] d[j]."""
+    n = x.shape[-1]
+    along = emit.broadcast(program, emit.reshape(program, root, (n, 1)), x.shape)
+    return program.map("multiply", [by_rows(program, x, root), along])
+
+
+def by_a_map_between(program, x, root):
+    """x with a map of a row of numbers, one of each line."""
+    n = x.shape[-1]
+    row = program.map(argument(0) + 1.0, [emit.reshape(program, root, (1, n))])
+    return program.map("multiply", [x, emit.broadcast(program, row, x.shape)])
+
+
+@pytest.mark.parametrize("form", [by_rows, by_both, by_a_map_between])
+@pytest.mark.parametrize("shape", [(4, 4), (2, 3, 6), (33, 33)])
+def test_sums_of_lines_that_are_read_as_a_row_are_no_column(form, shape):
+    program = Program()
+    z = RNG.uniform(0.5, 1.5, size=(5, int(np.prod(shape)))).astype(np.float32)
+    x = emit.reshape(program, dense(program, program.input((5,)), weight(z)), shape)
+    if len(shape) > 2:
+        x = emit.reshape(program, x, (6, 6))
+    sums = emit.reduce(program, "sum", x, [-1], keepdims=False)
+    program.output(form(program, x, program.map(apply("rsqrt", argument(0)), [sums])))
+    dy = RNG.normal(size=(5, *x.shape)).astype(np.float32)
+    oracle = Oracle(program)
+    y = oracle.forward([np.eye(5)])[0]
+    (expected,) = oracle.backward(dy).values()
+    value, found = pull_back(program.fused(), [np.eye(5)], dy)
+    np.testing.assert_allclose(value, y, rtol=3e-6, atol=3e-6)
+    (found,) = found.values()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=5e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("kind", ["max", "min"])

@@ -209,3 +209,13 @@ def test_a_bias_of_a_sum_of_products_is_that_of_one_of_them():
     got = predict(program.fused(), arrays)
     wanted = np.tanh(arrays[0] @ (first.numpy() + second.numpy()) + bias.numpy())
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_equal_maps_that_one_map_reads_are_computed_in_it_once():
+    program = Program()
+    x = program.input((5,))
+    program.output(program.map("multiply", [program.map("exp", [x]), program.map("exp", [x])]))
+    fused = program.fused()
+    assert [i.op for i in fused.instructions] == ["map"]
+    values = RNG.normal(size=(3, 5)).astype(np.float32)
+    np.testing.assert_allclose(predict(fused, [values]), np.exp(values) ** 2, rtol=1e-6)

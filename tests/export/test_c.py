@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from export.nets import CASES, assert_close, case
 
-from cdl import _core
+from cdl import _core, ops
 from cdl.export import c_ops, formulas, numbers
 from cdl.layers import Dense, Input, Lambda
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror"]
@@ -242,3 +242,23 @@ def test_header_says_which_input_and_output_is_which(tmp_path):
     assert "/* floats of a sample of in1, b: [3, 6] */" in text
     assert "/* floats of a sample of out0, first: [3] */" in text
     assert "/* floats of a sample of out1, second: [1] */" in text
+
+
+@pytest.mark.parametrize("name", ["max", "min", "sum"])
+def test_lines_that_hold_nan_or_infinities_reduce_as_in_the_core(name, compiler, tmp_path):
+    reduced = getattr(ops, name)
+    inputs = Input((3,))
+    model = Model(inputs, ops.negative(reduced(inputs, axis=-1, keepdims=True)) * inputs)
+    x = [[1, 2, 3], [np.nan, 1, 2], [1, np.nan, 2], [1, -np.inf, 3], [np.inf, 0.5, 2]]
+    x = np.array(x, np.float32)
+    model.export(tmp_path / "m.c", format="c")
+    library = compiled(tmp_path / "m.c", compiler)
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_array_equal(predicted(library, "m", model, x), expected)
+
+
+def test_what_sums_of_lines_are_made_of_is_not_computed_again(tmp_path):
+    inputs = Input((4,))
+    total = ops.sum(ops.exp(ops.sin(inputs)), axis=-1, keepdims=True)
+    Model(inputs, inputs / total).export(tmp_path / "m.c", format="c")
+    assert (tmp_path / "m.c").read_text().count("sinf(") == 1

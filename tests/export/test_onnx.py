@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from export.nets import CASES, assert_close, case
 
-from cdl import _core
+from cdl import _core, ops
 from cdl.export import numbers
 from cdl.layers import Dense, Input, Lambda
-from cdl.models import Sequential
+from cdl.models import Model, Sequential
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -151,3 +151,22 @@ def test_missing_package_is_an_error_that_says_how_to_get_it(tmp_path, monkeypat
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"pip install 'cdl-nn\[onnx\]'"):
         Sequential([Input((2,)), Dense(2)]).export(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", ["max", "min", "sum"])
+def test_a_reduction_of_a_line_serves_the_line_also_beside_infinities(name, tmp_path):
+    inputs = Input((3,))
+    of_lines = getattr(ops, name)(inputs, axis=-1, keepdims=True)
+    model = Model(inputs, ops.negative(ops.broadcast_to(of_lines, (None, 3))))
+    x = np.array([[1, 2, 3], [1, -np.inf, 3], [-np.inf, 0, 1]], np.float32)
+    model.export(tmp_path / "m.onnx")
+    np.testing.assert_array_equal(predicted(tmp_path / "m.onnx", x), model.predict(x, verbose=0))
+
+
+def test_a_row_over_its_sum_has_a_line_for_each_of_the_result(tmp_path):
+    inputs = Input((1, 5))
+    row = ops.broadcast_to(inputs, (None, 3, 5))
+    model = Model(inputs, row / ops.sum(row, axis=-1, keepdims=True))
+    x = np.random.default_rng(0).uniform(size=(2, 1, 5)).astype(np.float32)
+    model.export(tmp_path / "m.onnx")
+    assert_close(predicted(tmp_path / "m.onnx", x), model, x)
