@@ -9,6 +9,7 @@ from typing import Any
 from cdl._common.validation import flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
+from cdl.callbacks.rates import steps_of
 from cdl.callbacks.swap_ema_weights import raw_weights
 from cdl.random import set_state
 from cdl.random import state as random_state
@@ -122,7 +123,7 @@ class BackupAndRestore(Callback):
         for path in notes:
             state = _read(path)
             newer = path.endswith(".new")
-            if state is None or (newer and state.get("step") != _step(model)):
+            if state is None or (newer and state.get("step") != steps_of(model.optimizer)):
                 continue
             model._initial_epoch = state["epoch"]
             if state.get("random") is not None:
@@ -157,7 +158,7 @@ class BackupAndRestore(Callback):
         state = {
             "epoch": self._current_epoch,
             "batch": self._last_batch_seen,
-            "step": _step(self.model),
+            "step": steps_of(self.model.optimizer),
             # Within an epoch it would be that of an order which is not drawn again.
             "random": random_state() if self.save_freq == "epoch" else None,
         }
@@ -194,8 +195,3 @@ def _read(path: str) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OSError(f"{path} cannot be read as the state of a training: {error}") from error
     raise OSError(f"{path} cannot be read as the state of a training: its epoch is negative")
-
-
-def _step(model: Any) -> int:
-    """Number of steps of the optimizer, 0 without one."""
-    return int(getattr(model.optimizer, "iterations", 0))

@@ -1,4 +1,4 @@
-"""Learning rates of a model's optimizer, or of each optimizer of a MultiOptimizer."""
+"""Learning rates and steps of a model's optimizer, or of each optimizer of a MultiOptimizer."""
 
 from typing import Any
 
@@ -20,3 +20,8 @@ def rates_of(optimizer: Any) -> dict[str, float]:
         return {"learning_rate": float(np.asarray(optimizer.learning_rate))}
     each = optimizer.optimizers
     return {f"learning_rate_{one.name}": float(np.asarray(one.learning_rate)) for one in each}
+
+
+def steps_of(optimizer: Any) -> int:
+    """Number of steps made; 0 without an optimizer."""
+    return 0 if optimizer is None else int(optimizer.iterations)

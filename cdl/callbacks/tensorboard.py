@@ -15,7 +15,7 @@ from cdl._common.optional_imports import needed
 from cdl._common.validation import count, expected, flag
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.counting import BatchCounter, frequency
-from cdl.callbacks.rates import rates_of
+from cdl.callbacks.rates import rates_of, steps_of
 from cdl.callbacks.weight_images import as_images, projector_config
 from cdl.utils.drawing import layers_with_parents
 
@@ -137,7 +137,7 @@ class TensorBoard(Callback):
         self._batches_before = self._steps()
 
     def _steps(self) -> int:
-        return int(getattr(self.model.optimizer, "iterations", 0))
+        return steps_of(self.model.optimizer)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Write the values so far after every `update_freq` batches."""
