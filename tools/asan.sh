@@ -31,6 +31,9 @@ left_out=(
 )
 ls -d "${left_out[@]}" >/dev/null # fails for what there is not
 left_out=("${left_out[@]/#/--ignore=}"
+    # Before gcc 14 AddressSanitizer does not hold its locks while a process forks (llvm/llvm-project#75290): a child
+    # may find one of them held by a thread that it does not have, and waits for it until its alarm.
+    --deselect=tests/promises/test_fork.py::test_children_work_that_are_forked_while_other_threads_predict
     --deselect=tests/saving/test_exchange.py::test_keras_goes_on_with_ten_files_of_cdl) # Keras's work, for a minute
 
 library() { gcc -print-file-name="$1"; }

@@ -5,7 +5,7 @@ import pytest
 # Runs in a fresh interpreter, so that the threads of this one play no part. A child that hangs is
 # ended by its alarm, and the parent sees that it did not exit by itself.
 START = """if True:
-    import os, signal, sys
+    import faulthandler, os, signal, sys
     import numpy as np
     sys.path[:0] = [{tests!r}, {tests!r} + '/helpers']
     from programs import dense, learner, random_weight, weight
@@ -37,7 +37,8 @@ START = """if True:
         "0 if the child finds that check() holds."
         child = os.fork()
         if child == 0:
-            signal.alarm(300)
+            faulthandler.register(signal.SIGALRM, chain=True)  # says where, then ends the child
+            signal.alarm(200)
             os._exit(0 if check() else 7)
         status = os.waitpid(child, 0)[1]
         return status
@@ -144,7 +145,7 @@ def test_children_work_that_are_forked_while_other_threads_predict(run_forking):
     over.set()
     for thread in threads:
         thread.join()
-    assert found == [0] * 10
+    assert found == [0] * 10, found
     assert same([executor.predict(x)], [expected])
     """)
 
