@@ -116,112 +116,111 @@ def renamed(**names: str) -> Callable[[Function], Function]:
     return wrap
 
 
-# --- methods and functions ---
+# --- methods of models, and functions ---
 
 
-class OlderMethods:
-    """Mixin of models: methods of Keras 2."""
+def predict_classes(
+    model: Any, x: Any, batch_size: int | None = None, verbose: int | str = 0
+) -> Any:
+    """Class of each row: the argmax, or whether a single output exceeds 0.5."""
+    outputs = model.predict(x, batch_size=batch_size, verbose=verbose)
+    if outputs.shape[-1] > 1:
+        return outputs.argmax(axis=-1)
+    return (outputs > 0.5).astype(np.int32)
 
-    fit: Callable[..., Any]
-    evaluate: Callable[..., Any]
-    predict: Callable[..., Any]
 
-    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
-        """Class of each row: the argmax, or whether a single output exceeds 0.5."""
-        outputs = self.predict(x, batch_size=batch_size, verbose=verbose)
-        if outputs.shape[-1] > 1:
-            return outputs.argmax(axis=-1)
-        return (outputs > 0.5).astype(np.int32)
+def predict_proba(model: Any, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
+    """Alias of `predict` from Keras 2."""
+    return model.predict(x, batch_size=batch_size, verbose=verbose)
 
-    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Any:
-        """Alias of `predict` from Keras 2."""
-        return self.predict(x, batch_size=batch_size, verbose=verbose)
 
-    def fit_generator(
-        self,
-        generator: Any,
-        steps_per_epoch: int | None = None,
-        epochs: int = 1,
-        verbose: int | str = 1,
-        callbacks: Callback | Sequence[Callback] | None = None,
-        validation_data: Any = None,
-        validation_steps: int | None = None,
-        validation_freq: int = 1,
-        class_weight: Mapping[int, float] | None = None,
-        max_queue_size: int = 10,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
-        shuffle: bool = True,
-        initial_epoch: int = 0,
-        **older: Any,
-    ) -> Any:
-        """Alias of `fit` for a generator, or a PyDataset, which takes the queue and the workers.
+def fit_generator(  # noqa: D417 - `model` is the method's self
+    model: Any,
+    generator: Any,
+    steps_per_epoch: int | None = None,
+    epochs: int = 1,
+    verbose: int | str = 1,
+    callbacks: Callback | Sequence[Callback] | None = None,
+    validation_data: Any = None,
+    validation_steps: int | None = None,
+    validation_freq: int = 1,
+    class_weight: Mapping[int, float] | None = None,
+    max_queue_size: int = 10,
+    workers: int = 1,
+    use_multiprocessing: bool = False,
+    shuffle: bool = True,
+    initial_epoch: int = 0,
+    **older: Any,
+) -> Any:
+    """Alias of `fit` for a generator, or a PyDataset, which takes the queue and the workers.
 
-        Args:
-            generator: yields batches.
-            steps_per_epoch: see `fit`.
-            epochs: see `fit`.
-            verbose: see `fit`.
-            callbacks: see `fit`.
-            validation_data: see `fit`.
-            validation_steps: see `fit`.
-            validation_freq: see `fit`.
-            class_weight: see `fit`.
-            max_queue_size: how many batches of a PyDataset may be ready ahead.
-            workers: how many threads make the batches of a PyDataset; a generator is read by one,
-                and a warning says so.
-            use_multiprocessing: the same with processes; cdl takes threads.
-            shuffle: see `fit`.
-            initial_epoch: see `fit`.
-            older: `nb_epoch` and `nb_val_samples` of Keras 1.
-        """
-        epochs = older.pop("nb_epoch", epochs)
-        _refuse("fit_generator", older)
-        options = (max_queue_size, workers, use_multiprocessing)
-        with _made_by("fit_generator", generator, *options):
-            return self.fit(
-                generator,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                validation_data=validation_data,
-                shuffle=shuffle,
-                class_weight=class_weight,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-                validation_steps=validation_steps,
-                validation_freq=validation_freq,
-            )
+    Args:
+        generator: yields batches.
+        steps_per_epoch: see `fit`.
+        epochs: see `fit`.
+        verbose: see `fit`.
+        callbacks: see `fit`.
+        validation_data: see `fit`.
+        validation_steps: see `fit`.
+        validation_freq: see `fit`.
+        class_weight: see `fit`.
+        max_queue_size: how many batches of a PyDataset may be ready ahead.
+        workers: how many threads make the batches of a PyDataset; a generator is read by one,
+            and a warning says so.
+        use_multiprocessing: the same with processes; cdl takes threads.
+        shuffle: see `fit`.
+        initial_epoch: see `fit`.
+        older: `nb_epoch` and `nb_val_samples` of Keras 1.
+    """
+    epochs = older.pop("nb_epoch", epochs)
+    _refuse("fit_generator", older)
+    options = (max_queue_size, workers, use_multiprocessing)
+    with _made_by("fit_generator", generator, *options):
+        return model.fit(
+            generator,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+        )
 
-    def evaluate_generator(
-        self,
-        generator: Any,
-        steps: int | None = None,
-        callbacks: Callback | Sequence[Callback] | None = None,
-        max_queue_size: int = 10,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
-        verbose: int | str = 0,
-    ) -> Any:
-        """Alias of `evaluate` for a generator; see `fit_generator`."""
-        options = (max_queue_size, workers, use_multiprocessing)
-        with _made_by("evaluate_generator", generator, *options):
-            return self.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
 
-    def predict_generator(
-        self,
-        generator: Any,
-        steps: int | None = None,
-        callbacks: Callback | Sequence[Callback] | None = None,
-        max_queue_size: int = 10,
-        workers: int = 1,
-        use_multiprocessing: bool = False,
-        verbose: int | str = 0,
-    ) -> Any:
-        """Alias of `predict` for a generator; see `fit_generator`."""
-        options = (max_queue_size, workers, use_multiprocessing)
-        with _made_by("predict_generator", generator, *options):
-            return self.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+def evaluate_generator(
+    model: Any,
+    generator: Any,
+    steps: int | None = None,
+    callbacks: Callback | Sequence[Callback] | None = None,
+    max_queue_size: int = 10,
+    workers: int = 1,
+    use_multiprocessing: bool = False,
+    verbose: int | str = 0,
+) -> Any:
+    """Alias of `evaluate` for a generator; see `fit_generator`."""
+    options = (max_queue_size, workers, use_multiprocessing)
+    with _made_by("evaluate_generator", generator, *options):
+        return model.evaluate(generator, steps=steps, callbacks=callbacks, verbose=verbose)
+
+
+def predict_generator(
+    model: Any,
+    generator: Any,
+    steps: int | None = None,
+    callbacks: Callback | Sequence[Callback] | None = None,
+    max_queue_size: int = 10,
+    workers: int = 1,
+    use_multiprocessing: bool = False,
+    verbose: int | str = 0,
+) -> Any:
+    """Alias of `predict` for a generator; see `fit_generator`."""
+    options = (max_queue_size, workers, use_multiprocessing)
+    with _made_by("predict_generator", generator, *options):
+        return model.predict(generator, steps=steps, callbacks=callbacks, verbose=verbose)
 
 
 @contextmanager

@@ -165,6 +165,17 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
+def _listed(thing: Any) -> list[str]:
+    """Names for `dir`, without those that classes keep for cdl."""
+    inner: set[str] = set()
+    users: set[str] = set()
+    for each in type(thing).__mro__:
+        inner.update(vars(each).get("_inner", ()))
+        if is_users(each):
+            users.update(vars(each))
+    return [name for name in object.__dir__(thing) if name not in inner or name in users]
+
+
 class Listed:
     """Mixin: `dir` and completion hide the names that classes keep for cdl (`_inner`).
 
@@ -173,19 +184,14 @@ class Listed:
 
     __slots__ = ()
     _inner: tuple[str, ...] = ()  # names of a class that are for cdl itself
-
-    def __dir__(self) -> list[str]:
-        inner: set[str] = set()
-        users: set[str] = set()
-        for each in type(self).__mro__:
-            inner.update(vars(each).get("_inner", ()))
-            if is_users(each):
-                users.update(vars(each))
-        return [name for name in super().__dir__() if name not in inner or name in users]
+    __dir__ = _listed
 
 
-class Hinting(Listed):
-    """Mixin: the constructors of cdl's own subclasses say which argument is near."""
+class Hinting:
+    """Mixin: the constructors of cdl's own subclasses say which argument is near; see `Listed`."""
+
+    _inner: tuple[str, ...] = ()
+    __dir__ = _listed
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

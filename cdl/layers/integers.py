@@ -217,7 +217,9 @@ class WithIntegers(Adaptable):
         self._weights.append(weight)
         self._frozen.add(weight)
 
-    def _quantizing(self, config: QuantizationConfig, type_check: bool) -> Callable[[], None]:
+    def _quantizing(
+        self, config: QuantizationConfig, type_check: bool
+    ) -> Callable[[], None] | None:
         if type_check and "_quantizes" not in vars(type(self)):
             return super()._quantizing(config, type_check)
         mode, policy = config.mode, self.dtype_policy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from cdl._variables.program_caches import invalidate_programs
 from cdl._variables.state import State
 from cdl.data import arrays_of_weights
 from cdl.dtype_policies import DTypePolicy, DTypePolicyMap
+from cdl.layers import quantizing
 from cdl.layers.calling import is_scripted
-from cdl.layers.quantizing import Quantizing
 from cdl.layers.running import path_of
 from cdl.layers.tracking import Tracking
+from cdl.quantizers.quantization_config import QuantizationConfig, resolved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> 
     return [*args, *values[n:]]
 
 
-class Weighted(Tracking, Quantizing):
+class Weighted(Tracking):
     """Mixin of layers: weights, variables and dtype policy."""
 
     name: str
@@ -72,6 +73,7 @@ class Weighted(Tracking, Quantizing):
     _dtype_policy: DTypePolicy
     autocast: bool
     _in_float32: bool
+    _is_quantized = False  # whether its weights are integers
     _told_dtype: str | None = None  # what `dtype` is where it does not follow from the policy
 
     def add_weight(
@@ -319,6 +321,33 @@ class Weighted(Tracking, Quantizing):
         """Mode of quantization of the weights, such as "int8"; None if they are not quantized."""
         return self._own_policy().quantization_mode
 
+    def quantize(self, mode: Any = None, config: Any = None, *, type_check: bool = True) -> None:
+        """Replace the weights by integers of few bits, for predictions.
+
+        Dense, EinsumDense, Embedding and ReversibleEmbedding do so. Weights that are replaced
+        learn no more.
+
+        Args:
+            mode: "int8" or "int4"; may be left out with a config.
+            config: a `cdl.quantizers.QuantizationConfig`; None is that of the mode.
+            type_check: whether subclasses of these layers are refused, which may compute
+                otherwise.
+
+        Raises:
+            ValueError: a mode that is not known, a config of another one, a layer that is not
+                built or is quantized already, or has more than 133,144 inputs: then int32 does not
+                hold the sums of products of two integers of eight bits.
+            NotImplementedError: a layer without it, or a mode of Keras's that cdl does not have.
+        """
+        quantizing.prepared(self, mode, resolved(mode, config), type_check)()
+
+    def _quantizing(
+        self, config: QuantizationConfig, type_check: bool
+    ) -> Callable[[], None] | None:
+        """Function that replaces the weights by integers; None for a layer that has none."""
+        del config, type_check
+        return None
+
     @property
     def path(self) -> str:
         """Prefix of the weights' paths: the names of the layers that built it, and its own."""
@@ -372,7 +401,7 @@ class Weighted(Tracking, Quantizing):
         for weight, array in zip(variables, arrays, strict=True):
             if weight.shape != array.shape:
                 raise ValueError(
-                    f"{owner}: set_weights: {weight.name} must have shape {weight.shape}, "
+                    f"{owner}: set_weights: {weight.path} must have shape {weight.shape}, "
                     f"got {array.shape}"
                 )
         assign_all(zip(variables, arrays, strict=True))

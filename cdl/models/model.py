@@ -9,26 +9,26 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import tree
+from cdl import compat, tree
 from cdl._common.errors import hinted
 from cdl._common.overriding import of_any_names
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
-from cdl._variables.assigning import assign_all
-from cdl.data import arrays_of_weights
 from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
 from cdl.layers.calling import is_scripted
 from cdl.layers.on_arrays import run_script
 from cdl.layers.running import training_around
+from cdl.models import serialization
 from cdl.models.functional_graph import FunctionalGraph
-from cdl.models.serialization import Configured, config_of, tensors_of
+from cdl.models.quantizing import quantize
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
+from cdl.trainers.trainer import Trainer
 
 
-class Model(Configured, FunctionalGraph):
+class Model(Trainer, FunctionalGraph):
     """Layers connected to a model: `Model(inputs, outputs)`, or a subclass with a `call`.
 
     ::
@@ -61,7 +61,7 @@ class Model(Configured, FunctionalGraph):
     """
 
     # The graph of inputs and outputs follows from what a call reads.
-    _passing = Configured._passing | frozenset(
+    _passing = Trainer._passing | frozenset(
         ("_building_specs", "_call_inputs", "_call_nodes", "_host", "_inputs_struct",
          "_outputs_struct", "_shape_to_build", "_signature", "_without_inputs")
     )  # fmt: skip
@@ -148,39 +148,6 @@ class Model(Configured, FunctionalGraph):
                 return layer
         names = [layer.name for layer in layers]
         raise ValueError(f"get_layer: name must be one of {names}, got {name!r}")
-
-    def get_weights(self) -> list[NDArray[np.float32]]:
-        """Values of all weights, as fresh arrays."""
-        return [weight.numpy() for weight in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all weights from arrays like those of `get_weights`; all of them, or none.
-
-        Raises:
-            ValueError: if there are too few or too many, or one has another shape.
-        """
-        variables = self.weights
-        arrays = arrays_of_weights(weights, f"{self.name}: set_weights")
-        if len(weights) != len(variables):
-            raise ValueError(
-                f"{self.name}: set_weights needs {len(variables)} arrays, got a list of "
-                f"{len(weights)}"
-            )
-        for weight, array in zip(variables, arrays, strict=True):
-            if array.shape != weight.shape:
-                raise ValueError(
-                    f"{self.name}: set_weights needs shape {weight.shape} for {weight.path}, "
-                    f"got {array.shape}"
-                )
-        assign_all(zip(variables, arrays, strict=True))
-
-    def count_params(self) -> int:
-        """Number of scalars in all weights; ValueError before they are built."""
-        if not self.built:
-            raise ValueError(
-                f"count_params: {self.name!r} must be built first: call build(input_shape)"
-            )
-        return sum(int(np.prod(weight.shape)) for weight in self.weights)
 
     # --- running ---
 
@@ -332,7 +299,8 @@ class Model(Configured, FunctionalGraph):
         """Constructor arguments as a dict; the layers of a functional model."""
         if self._model_graph is None or not takes_tensors(type(self)):
             return super().get_config()
-        return {"name": self.name, "trainable": self.trainable, **config_of(self._model_graph)}
+        graph_config = serialization.config_of(self._model_graph)
+        return {"name": self.name, "trainable": self.trainable, **graph_config}
 
     @classmethod
     def from_config(
@@ -350,11 +318,28 @@ class Model(Configured, FunctionalGraph):
         """
         if "input_layers" not in config or not takes_tensors(cls):
             return super().from_config(config)
-        inputs, outputs = tensors_of(config, custom_objects)
+        inputs, outputs = serialization.tensors_of(config, custom_objects)
         model = cls(inputs, outputs, name=config.get("name"))
         if config.get("trainable") is False:
             model._trainable = False
         return model
+
+    # --- methods that stand elsewhere ---
+
+    quantize = quantize
+    save = serialization.save
+    save_weights = serialization.save_weights
+    load_weights = serialization.load_weights
+    export = serialization.export
+    to_json = serialization.to_json
+    get_compile_config = serialization.get_compile_config
+    compile_from_config = serialization.compile_from_config
+
+    predict_classes = compat.predict_classes  # of Keras 2
+    predict_proba = compat.predict_proba
+    fit_generator = compat.fit_generator
+    evaluate_generator = compat.evaluate_generator
+    predict_generator = compat.predict_generator
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

@@ -19,7 +19,6 @@ from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import OP_DEFS, OpDef, Operation
 from cdl._tracing.shape_inference import signature_of
 from cdl.models.graph import ModelGraph
-from cdl.models.quantizing import QuantizedModel
 from cdl.saving import configs, keras2_configs
 from cdl.saving.file_objects import FilePath
 from cdl.trainers.trainer import Trainer
@@ -333,105 +332,113 @@ def _tensor(entry: Any, layers: dict[str, Any], made: dict[int, list[Node]]) -> 
     return found
 
 
-class Configured(QuantizedModel, Trainer):
-    """Mixin of models: configs of the model itself and of its compilation."""
+# --- methods of models ---
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """Arguments of `compile` as configs; {} before it was called."""
-        if self._compiled is None:
-            return {}
-        given = {**self._compiled.given, "optimizer": self.optimizer}
-        jit = given["jit_compile"]
-        config: dict[str, Any] = serialize({**given, "jit_compile": jit == "auto" or bool(jit)})
-        return config
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Call `compile` with the result of `get_compile_config`; the optimizer is new.
+def get_compile_config(model: Model) -> dict[str, Any]:
+    """Arguments of `compile` as configs; {} before it was called."""
+    if model._compiled is None:
+        return {}
+    given = {**model._compiled.given, "optimizer": model.optimizer}
+    jit = given["jit_compile"]
+    config: dict[str, Any] = serialize({**given, "jit_compile": jit == "auto" or bool(jit)})
+    return config
 
-        A class with a `compile` of its own is left alone, with a warning: it has to override this
-        method too.
-        """
-        if getattr(type(self), "compile", None) is not Trainer.compile:
-            warn(
-                f"{type(self).__name__} has a compile() of its own, which was not called: override "
-                "compile_from_config(config) too, or call compile()"
-            )
-            return
-        if not isinstance(config, Mapping):
-            raise TypeError(f"compile_from_config: config must be a dict, got {config!r}")
-        given = deserialize(config)
-        if given.get("jit_compile"):  # what "auto" is in a config, and what files of Keras say
-            given["jit_compile"] = "auto"
-        self.compile(**given)
-        if self.built and self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
-    def save(
-        self,
-        filepath: FilePath,
-        overwrite: bool = True,
-        zipped: bool | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`.
+def compile_from_config(model: Model, config: dict[str, Any]) -> None:
+    """Call `compile` with the result of `get_compile_config`; the optimizer is new.
 
-        From a `.keras` file `load_model` and `fit(initial_epoch=k)` go on with the same bits as if
-        nothing had come between.
-        """
-        saving.save_model(self, filepath, overwrite, zipped, **kwargs)
+    A class with a `compile` of its own is left alone, with a warning: it has to override this
+    method too.
+    """
+    if getattr(type(model), "compile", None) is not Trainer.compile:
+        warn(
+            f"{type(model).__name__} has a compile() of its own, which was not called: override "
+            "compile_from_config(config) too, or call compile()"
+        )
+        return
+    if not isinstance(config, Mapping):
+        raise TypeError(f"compile_from_config: config must be a dict, got {config!r}")
+    given = deserialize(config)
+    if given.get("jit_compile"):  # what "auto" is in a config, and what files of Keras say
+        given["jit_compile"] = "auto"
+    model.compile(**given)
+    if model.built and model.optimizer is not None:
+        model.optimizer.build(model.trainable_variables)
 
-    def save_weights(
-        self,
-        filepath: FilePath,
-        overwrite: bool = True,
-        max_shard_size: float | None = None,
-    ) -> None:
-        """Write all variables to a `.weights.h5` file; see `cdl.saving.save_weights`."""
-        saving.save_weights(self, filepath, overwrite, max_shard_size)
 
-    def load_weights(
-        self,
-        filepath: FilePath,
-        skip_mismatch: bool = False,
-        by_name: bool | None = None,
-    ) -> None:
-        """Read all variables from a file; see `cdl.saving.load_weights`."""
-        saving.load_weights(self, filepath, skip_mismatch, by_name)
+def save(
+    model: Model,
+    filepath: FilePath,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    **kwargs: Any,
+) -> None:
+    """Write the model whole to a `.keras` or `.h5` file; see `cdl.saving.save_model`.
 
-    def export(
-        self,
-        filepath: FilePath,
-        format: str | None = None,
-        verbose: bool | None = None,
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Export `predict` as C99 source or as an ONNX model.
+    From a `.keras` file `load_model` and `fit(initial_epoch=k)` go on with the same bits as if
+    nothing had come between.
+    """
+    saving.save_model(model, filepath, overwrite, zipped, **kwargs)
 
-        Args:
-            filepath: the file; `net.c` comes with its header, `net.h`.
-            format: "c" or "onnx"; None tells it by the ending of the file's name.
-            verbose: whether to log what was written, as None also does.
-            input_signature: the sizes of open axes, such as `[InputSpec(shape=(None, 100))]`; ONNX
-                rarely needs them.
-            kwargs: "onnx" takes `opset_version`. See `cdl.export.export_model`.
 
-        Raises:
-            ValueError: another format, a model that is not built, or one with a part that the
-                format cannot express.
-            OSError: a file cannot be written.
-        """
-        from cdl.export import export_model
+def save_weights(
+    model: Model,
+    filepath: FilePath,
+    overwrite: bool = True,
+    max_shard_size: float | None = None,
+) -> None:
+    """Write all variables to a `.weights.h5` file; see `cdl.saving.save_weights`."""
+    saving.save_weights(model, filepath, overwrite, max_shard_size)
 
-        export_model(self, filepath, format, verbose, input_signature, **kwargs)
 
-    def to_json(self, **kwargs: Any) -> str:
-        """Config of the model and its compilation as JSON, without weights.
+def load_weights(
+    model: Model,
+    filepath: FilePath,
+    skip_mismatch: bool = False,
+    by_name: bool | None = None,
+) -> None:
+    """Read all variables from a file; see `cdl.saving.load_weights`."""
+    saving.load_weights(model, filepath, skip_mismatch, by_name)
 
-        Args:
-            kwargs: of `json.dumps`, such as `indent`.
-        """
-        return json.dumps(serialize(self), **kwargs)
+
+def export(  # noqa: D417 - `model` is the method's self
+    model: Model,
+    filepath: FilePath,
+    format: str | None = None,
+    verbose: bool | None = None,
+    input_signature: Any = None,
+    **kwargs: Any,
+) -> None:
+    """Export `predict` as C99 source or as an ONNX model.
+
+    Args:
+        filepath: the file; `net.c` comes with its header, `net.h`.
+        format: "c" or "onnx"; None tells it by the ending of the file's name.
+        verbose: whether to log what was written, as None also does.
+        input_signature: the sizes of open axes, such as `[InputSpec(shape=(None, 100))]`; ONNX
+            rarely needs them.
+        kwargs: "onnx" takes `opset_version`. See `cdl.export.export_model`.
+
+    Raises:
+        ValueError: another format, a model that is not built, or one with a part that the
+            format cannot express.
+        OSError: a file cannot be written.
+    """
+    from cdl.export import export_model
+
+    export_model(model, filepath, format, verbose, input_signature, **kwargs)
+
+
+def to_json(  # noqa: D417 - `model` is the method's self
+    model: Model, **kwargs: Any
+) -> str:
+    """Config of the model and its compilation as JSON, without weights.
+
+    Args:
+        kwargs: of `json.dumps`, such as `indent`.
+    """
+    return json.dumps(serialize(model), **kwargs)
 
 
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:

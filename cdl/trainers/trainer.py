@@ -13,7 +13,7 @@ from cdl._common.errors import hint, hinted, shown_as, warn
 from cdl._common.overriding import overrides
 from cdl._ir.program import Program
 from cdl.callbacks import History
-from cdl.compat import OlderMethods, renamed
+from cdl.compat import renamed
 from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cdl.callbacks.callback import Callback
 
 
-class Trainer(OlderMethods, CompiledState):
+class Trainer(CompiledState):
     """Mixin of models: compile, fit, evaluate and predict.
 
     A class that overrides `train_step`, `test_step` or `predict_step` is called batch by batch,

@@ -71,7 +71,7 @@ def test_shapes_before_they_are_known_are_no_attributes():
     model = Sequential([Dense(4)])
     assert not hasattr(model, "input_shape")
     assert not hasattr(model, "output_shape")
-    with pytest.raises(ValueError, match="count_params: 'sequential' must be built first"):
+    with pytest.raises(ValueError, match="'sequential': count_params needs a built layer"):
         model.count_params()
 
 
