@@ -13,8 +13,8 @@ import numpy as np
 from cdl import _core
 from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
-from cdl.export import c_integers, c_recurrent, c_windows
-from cdl.export.formulas import ACTIVATIONS, ELEMENTWISE
+from cdl.export import c_integers, c_recurrent, c_windows, formulas
+from cdl.export.c_formulas import expression, number
 from cdl.export.numbers import Product, blocks, inference_scale, places, steps
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ if TYPE_CHECKING:
     from cdl.export.to_c import Text
 
 
-def number(value: float) -> str:
-    """Float32 literal in C."""
-    value = float(np.float32(value))
-    if math.isinf(value):
-        return "INFINITY" if value > 0 else "-INFINITY"
-    if math.isnan(value):
-        return "NAN"
-    digits = f"{value:.9g}"
-    return f"{digits if any(c in digits for c in '.e') else digits + '.0'}f"
-
-
 def lines_and_width(shape: tuple[int, ...]) -> tuple[int, int]:
     """Number of lines of a sample along its last axis, and their width."""
     return (math.prod(shape[:-1]), shape[-1]) if shape else (1, 1)
@@ -44,9 +33,8 @@ def lines_and_width(shape: tuple[int, ...]) -> tuple[int, int]:
 def _activation(
     text: "Text", kind: str, attributes: dict[str, Any], x: str, y: str, n: int
 ) -> None:
-    names = _core.ACTIVATIONS[kind]
-    given = {name: _in_brackets(number(attributes[name])) for name in names}
-    formula = ACTIVATIONS[kind].format(**given)
+    given = {name: float(attributes[name]) for name in _core.ACTIVATIONS[kind]}
+    formula = expression(formulas.ACTIVATIONS[kind], {"x": "x"}, given)
     text.uses(formula)
     text.write(f"for (i = 0; i < {n}; i++) {{")
     text.write(f"    const float x = {x}[i];")
@@ -398,7 +386,7 @@ def _elements(
 def _step(text: "Text", x: "Expression", name: str, names: dict[int, str]) -> str:
     """Local variable of that name for a primitive."""
     operands = dict(zip("abc", (names[id(a)] for a in x.args), strict=False))
-    formula = _with(ELEMENTWISE[x.primitive], operands)
+    formula = expression(formulas.primitive(x.primitive, len(x.args)), operands, {})
     text.uses(formula)
     return f"const float {name} = {formula};"
 
@@ -414,20 +402,6 @@ def _operand(text: "Text", i: "Instruction", k: int) -> str:
     if place != "i" and width > 1:
         place = f"{place} * {width} + i % {width}"
     return f"{text.ref(i.inputs[k])}[{place}]"
-
-
-def _in_brackets(operand: str) -> str:
-    return f"({operand})" if operand.startswith("-") else operand
-
-
-def _with(formula: str, operands: dict[str, str]) -> str:
-    """Formula with its operands in place of a, b and c."""
-    import re
-
-    def put(found: "re.Match[str]") -> str:
-        return _in_brackets(operands[found.group()])
-
-    return re.sub(r"\b[abc]\b", put, formula)
 
 
 def _same(text: "Text", i: "Instruction") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cdl.export.c_formulas import expression
 from cdl.export.formulas import ACTIVATIONS
 from cdl.export.numbers import Recurrent
 
@@ -67,7 +68,7 @@ def _apply(text: Text, kind: str, array: str, first: int, n: int) -> None:
     """Activation of some numbers of an array, in place."""
     if kind == "linear":
         return
-    formula = ACTIVATIONS[kind]
+    formula = expression(ACTIVATIONS[kind], {"x": "x"}, {})
     text.uses(formula)
     text.write(f"    for (i = {first}; i < {first + n}; i++) {{")
     text.write(f"        const float x = {array}[i];")

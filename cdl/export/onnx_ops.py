@@ -14,7 +14,7 @@ from cdl._ir import bytecode
 from cdl._ir.elementwise import in_order
 from cdl.export import onnx_recurrent, onnx_windows
 from cdl.export.numbers import Product, axes, blocks, inference_scale, places
-from cdl.export.onnx_formulas import ELEMENTWISE, activation
+from cdl.export.onnx_formulas import activation, primitive
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Instruction, Value
@@ -301,7 +301,7 @@ def _map(g: "Graph", i: "Instruction") -> str:
         elif x.primitive in _core.LINEWISE:
             names[id(x)] = _of_lines(g, x.primitive, [names[id(a)] for a in x.args])
         else:
-            names[id(x)] = ELEMENTWISE[x.primitive](g, *(names[id(a)] for a in x.args))
+            names[id(x)] = primitive(g, x.primitive, [names[id(a)] for a in x.args])
     if root.primitive == "constant" or root.is_column:  # of the shape that the inputs have
         full = next(v for v in i.inputs if v.shape == i.outputs[0].shape)
         return g.node("Expand", names[id(root)], g.node("Shape", g.ref(full)))

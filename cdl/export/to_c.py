@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl.export import c_integers, c_ops, numbers
-from cdl.export.formulas import CALLS, HELPERS
+from cdl.export.c_formulas import CALLS, HELPERS, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,7 @@ class Text:
             name = self._known[key] = f"{'w' if kind == 'float' else 'p'}{len(self._known)}"
             about = re.sub(r"[^\w/. :-]", "_", about)
             said = f" /* {about} {list(np.shape(values))} */" if about else ""
-            words = [c_ops.number(v) if kind == "float" else str(v) for v in flat.tolist()]
+            words = [number(v) if kind == "float" else str(v) for v in flat.tolist()]
             rows = [", ".join(words[at : at + 8]) for at in range(0, len(words), 8)]
             body = ",\n    ".join(rows) or "0"
             self.tables.append(
