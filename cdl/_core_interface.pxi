@@ -180,12 +180,12 @@ cdef extern from "cdl.h" nogil:
                                   cdl_misfit *misfit)
     void cdl_program_destroy(cdl_program *program)
     int cdl_program_threads(const cdl_program *program)
-    struct cdl_deal:
+    struct cdl_balance:
         int threads
         c_bool lockstep
         double passes
         double step
-    cdl_deal cdl_program_deal(const cdl_program *program)
+    cdl_balance cdl_program_balance(const cdl_program *program)
     size_t cdl_program_bytes(const cdl_program *program, size_t *least)
     const char *cdl_program_isa(const cdl_program *program)
     struct cdl_pass:

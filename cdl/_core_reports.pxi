@@ -6,10 +6,10 @@ cdef class _Reports:
     cdef cdl_program *program
     cdef list report_rows  # of each report, its number in the core's order
 
-    def deal(self):
+    def balance(self):
         """(threads, lockstep, largest share over the mean of the passes' work, of the step's)."""
-        cdef cdl_deal deal = cdl_program_deal(self.program)
-        return deal.threads, deal.lockstep, deal.passes, deal.step
+        cdef cdl_balance balance = cdl_program_balance(self.program)
+        return balance.threads, balance.lockstep, balance.passes, balance.step
 
     def memory(self):
         """(bytes of values, gradients and scratch, bytes that live at one moment at least)."""

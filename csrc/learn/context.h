@@ -70,12 +70,13 @@ struct cdl_rows {
 };
 
 /* Sink of an update's gradients, block by block (cdl_learn): they are added to what earlier samples
- * left, and left for later ones, or learned from. All members zero: all samples are here. */
+ * left, and left for later ones, or learned from. */
 struct cdl_sink {
     bool adds, leaves;
     size_t slot; /* place of what is left: a slot of its own, or 0: the sum */
     size_t leaf; /* offset of the gradients of a leaf (CDL_LEAVES) */
 };
+extern const struct cdl_sink cdl_all_here; /* no earlier and no later samples */
 
 /* The state of a run that ops may read. */
 struct cdl_context {
@@ -115,13 +116,22 @@ static inline bool cdl_counts_shared(const struct cdl_context *ctx) {
     return !ctx->ranks || ctx->ranks->rank == 0;
 }
 
-/* A thread's share of n things, [first, end). */
+/* A thread's share of n samples or other things, [first, last): whole blocks of `block`, dealt as
+ * evenly as possible. */
 struct cdl_range {
-    size_t first, end;
+    size_t first, last;
 };
+static inline struct cdl_range cdl_share(size_t block, size_t n, int thread, int threads) {
+    const size_t blocks = (n + block - 1) / block, t = (size_t)thread, all = (size_t)threads;
+    const size_t first = blocks * t / all * block, last = blocks * (t + 1) / all * block;
+    return (struct cdl_range){first, cdl_min(last, n)};
+}
+static inline struct cdl_range cdl_own_blocks(const struct cdl_context *ctx, size_t block,
+                                              size_t n) {
+    return cdl_share(block, n, ctx->thread, ctx->threads);
+}
 static inline struct cdl_range cdl_own(const struct cdl_context *ctx, size_t n) {
-    const size_t thread = (size_t)ctx->thread, threads = (size_t)ctx->threads;
-    return (struct cdl_range){n * thread / threads, n * (thread + 1) / threads};
+    return cdl_own_blocks(ctx, 1, n);
 }
 
 /* Are gradients of this batch and of parts joined now? Yes, unless more come before the update. */

@@ -122,6 +122,8 @@ static void round_block(const struct cdl_trained *trained, const struct cdl_cont
         cdl_round_block(ctx->kernels, trained->param, trained->rounds_to, trained->rounded, block);
 }
 
+const struct cdl_sink cdl_all_here;
+
 void cdl_learn(struct cdl_trained *trained, const struct cdl_context *ctx,
                const struct cdl_sink *to, struct cdl_block block, float *g) {
     const struct cdl_kernels *kernels = ctx->kernels;
@@ -173,7 +175,7 @@ void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx,
     const size_t floats = cdl_param_floats(trained->param);
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(trained->param));
     const struct cdl_sink all = {.leaves = to->leaves};
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
         const float *sum = trained->sum + cdl_block_offset(trained->param, block);
         const size_t n = block.rows * block.width;
@@ -184,15 +186,13 @@ void cdl_learn_slots(struct cdl_trained *trained, const struct cdl_context *ctx,
     }
 }
 
-static const struct cdl_sink all_at_once;
-
 void cdl_learn_given(struct cdl_trained *trained, const struct cdl_context *ctx,
                      const float *gradient, float *g) {
     for (size_t i = 0; i < cdl_blocks(trained->param); i++) {
         const struct cdl_block block = cdl_block_at(trained->param, i);
         ctx->kernels->blend(block.rows * block.width, 0.0f,
                             gradient + cdl_block_offset(trained->param, block), g);
-        cdl_learn(trained, ctx, &all_at_once, block, g);
+        cdl_learn(trained, ctx, &cdl_all_here, block, g);
     }
 }
 
@@ -206,7 +206,7 @@ void cdl_learn_parts(struct cdl_trained *trained, const struct cdl_context *ctx,
         memset(g, 0, n * sizeof(float));
     for (part = part ? part->next : NULL; part; part = part->next)
         ctx->kernels->add(n, part->gradient + offset, g);
-    cdl_learn(trained, ctx, &all_at_once, block, g);
+    cdl_learn(trained, ctx, &cdl_all_here, block, g);
 }
 
 bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_context *ctx) {

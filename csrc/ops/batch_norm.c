@@ -101,10 +101,10 @@ static const char *check(const struct cdl_node *node) {
 
 /* The thread's part of the columns; the first takes all where the sums of other processes are to be
  * gathered. */
-static struct cdl_part columns_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+static struct cdl_range columns_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const size_t n = column_floats(node);
-    if (!cdl_joins(node, ctx)) return cdl_part_of(ctx, n);
-    return (struct cdl_part){0, ctx->thread == 0 ? n : 0};
+    if (!cdl_joins(node, ctx)) return cdl_own_blocks(ctx, CDL_LINE, n);
+    return (struct cdl_range){0, ctx->thread == 0 ? n : 0};
 }
 
 static void gather(const struct cdl_node *node, const struct cdl_context *ctx, int kinds) {
@@ -114,7 +114,7 @@ static void gather(const struct cdl_node *node, const struct cdl_context *ctx, i
 
 /* Adds up the blocks of one kind, in order. */
 static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx,
-                       struct cdl_part part, int kind, float factor, float *sum) {
+                       struct cdl_range part, int kind, float factor, float *sum) {
     const size_t blocks = blocks_of(node, ctx).all, n = part.last - part.first;
     memset(sum + part.first, 0, n * sizeof *sum);
     for (size_t b = 0; b < blocks; b++)
@@ -132,7 +132,7 @@ static float per_line(const struct cdl_node *node, const struct cdl_context *ctx
 }
 
 /* Map y = (x - mean) factor + shift of some columns from their mean and variance. */
-static void set_map(const struct cdl_node *node, struct cdl_part part, const float *mean,
+static void set_map(const struct cdl_node *node, struct cdl_range part, const float *mean,
                     const float *variance) {
     for (size_t j = part.first; j < part.last; j++) {
         const float inverse = 1.0f / sqrtf(variance[j] + node->attribute[EPSILON]);
@@ -144,8 +144,8 @@ static void set_map(const struct cdl_node *node, struct cdl_part part, const flo
 }
 
 /* Part of the columns that are not padding. */
-static struct cdl_part live(const struct cdl_node *node, struct cdl_part part) {
-    return (struct cdl_part){part.first, cdl_min(part.last, node->in[0]->width)};
+static struct cdl_range live(const struct cdl_node *node, struct cdl_range part) {
+    return (struct cdl_range){part.first, cdl_min(part.last, node->in[0]->width)};
 }
 
 static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
@@ -159,7 +159,7 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 /* The map of the moving statistics, where it is not that of the batch. */
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     (void)kernels;
-    const struct cdl_part all = {0, node->in[0]->width};
+    const struct cdl_range all = {0, node->in[0]->width};
     set_map(node, all, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
 static bool follows(const struct cdl_node *node, bool training) {
@@ -227,7 +227,7 @@ static float clip(double low, float x, double high) {
 }
 
 /* The map of the batch with r and d in it. A deviation is at least sqrt(epsilon), as in Keras. */
-static void renormalize(const struct cdl_node *node, struct cdl_part part) {
+static void renormalize(const struct cdl_node *node, struct cdl_range part) {
     const double *limits = node->data;
     const float least = sqrtf(node->attribute[EPSILON]);
     for (size_t j = part.first; j < part.last; j++) {
@@ -247,7 +247,7 @@ static void follow(struct cdl_param *param, size_t j, float keep, float to) {
 }
 
 /* The moving statistics follow the batches as they go forward, as Keras's do. */
-static void follow_batch(const struct cdl_node *node, struct cdl_part part) {
+static void follow_batch(const struct cdl_node *node, struct cdl_range part) {
     const float keep = node->attribute[MOMENTUM];
     const float renorm = renormalizes(node) ? (float)node->data[RENORM_MOMENTUM] : 0.0f;
     struct cdl_param *const *param = node->param;
@@ -274,7 +274,7 @@ static void sums(const struct cdl_node *node, const struct cdl_context *ctx, siz
 static void means(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                   size_t last) {
     (void)first, (void)last;
-    const struct cdl_part part = columns_of(node, ctx);
+    const struct cdl_range part = columns_of(node, ctx);
     if (part.first >= part.last) return;
     gather(node, ctx, 1);
     add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, MU));
@@ -288,7 +288,7 @@ static void deviations(const struct cdl_node *node, const struct cdl_context *ct
 static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                       size_t last) {
     (void)first, (void)last;
-    const struct cdl_part part = columns_of(node, ctx);
+    const struct cdl_range part = columns_of(node, ctx);
     if (part.first >= part.last) return;
     gather(node, ctx, 1);
     add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, BATCH_VARIANCE));
@@ -303,7 +303,7 @@ static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx
 static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                           size_t last) {
     (void)first, (void)last;
-    const struct cdl_part part = columns_of(node, ctx);
+    const struct cdl_range part = columns_of(node, ctx);
     if (part.first >= part.last) return;
     gather(node, ctx, 2);
     add_blocks(node, ctx, part, 0, 1.0f, column(node, SUM_DY));
@@ -382,7 +382,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     float *g = ctx->scratch;
     if (!node->trained[which]) return;
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[which]));
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(node->param[which], i);
         for (size_t j = 0; j < block.width; j++)
             g[j] = gradient_at(node, ctx, rows, to, which, block.column + j);

@@ -53,7 +53,7 @@ static void extremes_of_blocks(const struct cdl_node *node, size_t first, size_t
     }
 }
 
-static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct cdl_part part) {
+static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct cdl_range part) {
     const size_t n = node->in[0]->row_floats;
     float *to = node->out[0]->data;
     for (size_t j = part.first; j < part.last; j++) {
@@ -79,9 +79,10 @@ static void reduce_all(const struct cdl_node *node, const struct cdl_context *ct
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->joined : 1.0;
     if (is_extreme(node))
-        extremes_of_all(node, blocks, cdl_part_of(ctx, n));
+        extremes_of_all(node, blocks, cdl_own_blocks(ctx, CDL_LINE, n));
     else
-        cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), node->scratch, factor, node->out[0]->data);
+        cdl_add_blocks(blocks, n, cdl_own_blocks(ctx, CDL_LINE, n), node->scratch, factor,
+                       node->out[0]->data);
 }
 
 /* How many of each block are the extreme. */
@@ -134,7 +135,8 @@ static void add_counts(const struct cdl_node *node, const struct cdl_context *ct
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     float *counts = counts_of(node, ctx);
     if (is_extreme(node))
-        cdl_add_blocks(blocks, n, cdl_part_of(ctx, n), counts, 1.0, counts + blocks * n);
+        cdl_add_blocks(blocks, n, cdl_own_blocks(ctx, CDL_LINE, n), counts, 1.0,
+                       counts + blocks * n);
 }
 
 const struct cdl_op cdl_op_batch_reduce = {

@@ -39,8 +39,8 @@ static void add_up(const struct cdl_node *node, const struct cdl_context *ctx, s
                    size_t last) {
     (void)first, (void)last;
     const size_t n = node->out[0]->row_floats;
-    cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_part_of(ctx, n), node->scratch, 1.0,
-                   node->in[0]->grad);
+    cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_own_blocks(ctx, CDL_LINE, n), node->scratch,
+                   1.0, node->in[0]->grad);
 }
 
 const struct cdl_op cdl_op_broadcast_batch = {

@@ -233,7 +233,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
     float *g = ctx->scratch;
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[KERNEL]));
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         if (cdl_stopped(ctx)) return;
         const struct cdl_block block = cdl_gradient_at(&gradient, i);
         if (block.row == 0 && node->trained[BIAS]) {

@@ -137,7 +137,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
     if (!node->trained[BIAS]) return;
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[BIAS]));
     float *g = ctx->scratch;
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(node->param[BIAS], i);
         cdl_column_sums(ctx->kernels, rows.n * y->lines, block.width,
                         cdl_grad_rows(y, rows.first) + block.column, y->ld, g);

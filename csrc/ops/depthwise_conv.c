@@ -204,7 +204,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     float *scratch = ctx->scratch;
     const struct cdl_param *w = node->param[KERNEL];
     const size_t n = node->in[0]->width, each = cdl_padded(n);
-    const size_t end = cdl_min(own.end * CDL_PANEL, w->cols);
+    const size_t end = cdl_min(own.last * CDL_PANEL, w->cols);
     struct sums sums = {.kernels = ctx->kernels,
                         .window = window,
                         .x = cdl_field_of(node->in[0], node->in[0]->data, rows.first),
@@ -215,7 +215,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     memset(sums.g, 0, (sums.last - sums.first) * each * sizeof(float));
     cdl_each_box(window, ctx, rows.n, NULL, add_box, &sums);
     if (cdl_stopped(ctx)) return;
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(w, i);
         for (size_t j = 0; j < block.width; j++) {
             const size_t at = block.column + j, tap = at / n;
@@ -230,7 +230,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
     const struct cdl_windowing *code = node->code;
     const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, rows.first);
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[KERNEL]));
-    if (node->trained[KERNEL] && own.first < own.end)
+    if (node->trained[KERNEL] && own.first < own.last)
         learn(node, ctx, rows, to, &code->window, &dy, own);
     cdl_learn_columns(node->trained[BIAS], ctx, rows.n, to, &dy);
 }

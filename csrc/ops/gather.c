@@ -120,8 +120,8 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_tensor *table = node->in[VALUE];
     const struct cdl_range own = cdl_own(ctx, table->lines);
     memset(table->grad + own.first * table->ld, 0,
-           (own.end - own.first) * table->ld * sizeof(float));
-    add_share(node, ctx, (struct cdl_rows){.n = ctx->rows}, own.first, own.end, table->grad,
+           (own.last - own.first) * table->ld * sizeof(float));
+    add_share(node, ctx, (struct cdl_rows){.n = ctx->rows}, own.first, own.last, table->grad,
               table->ld);
 }
 
@@ -150,9 +150,7 @@ static struct cdl_range share_of(const struct cdl_node *node, const struct cdl_c
      * size of a row is the row's lowest bit. */
     const size_t size = size_of_row(node), bit = size & (~size + 1);
     const size_t together = size / (cdl_min(bit, CDL_PANEL));
-    const size_t blocks = cdl_blocks(node->param[TABLE]);
-    const struct cdl_range own = cdl_own(ctx, (blocks + together - 1) / together);
-    return (struct cdl_range){own.first * together, cdl_min(own.end * together, blocks)};
+    return cdl_own_blocks(ctx, together, cdl_blocks(node->param[TABLE]));
 }
 
 /* Marks the blocks of the rows [low, high) that the batch reads. */
@@ -186,12 +184,12 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
                    const struct cdl_sink *to) {
     const struct cdl_range own = share_of(node, ctx);
     const size_t n = size_of_row(node), limit = rows_of_table(node);
-    const size_t low = own.first * CDL_PANEL / n, end = own.end * CDL_PANEL / n;
-    const size_t high = own.end < cdl_blocks(node->param[TABLE]) ? end : limit;
+    const size_t low = own.first * CDL_PANEL / n, end = own.last * CDL_PANEL / n;
+    const size_t high = own.last < cdl_blocks(node->param[TABLE]) ? end : limit;
     const bool skips_zero = cdl_learn_skips_zero(node->trained[TABLE], ctx);
     if (skips_zero) mark(node, ctx, rows, low, high);
     add_share(node, ctx, rows, low, high, node->scratch, n);
-    for (size_t b = own.first; b < own.end; b++) {
+    for (size_t b = own.first; b < own.last; b++) {
         if (!skips_zero || marks_of(node)[b] != 0.0f) learn_block(node, ctx, to, b);
     }
 }

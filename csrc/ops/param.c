@@ -43,7 +43,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
     (void)rows;
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[WEIGHT]));
     float *g = ctx->scratch;
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(node->param[WEIGHT], i);
         take(node, block, g);
         cdl_learn(node->trained[WEIGHT], ctx, to, block, g);

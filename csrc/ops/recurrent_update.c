@@ -348,8 +348,8 @@ void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context 
     float *sum = ctx->scratch + CDL_THREAD_SCRATCH, *sums = sum + sum_floats(gates);
     const struct cdl_time_step g = {.s = &s, .ctx = ctx, .room = sums + sum_floats(gates)};
     struct parts parts = {.first = own.first};
-    for (; parts.first < own.end; parts.first = parts.end) {
-        parts.end = cdl_min(own.end, parts.first + parts_together(gates));
+    for (; parts.first < own.last; parts.first = parts.end) {
+        parts.end = cdl_min(own.last, parts.first + parts_together(gates));
         parts.bias = parts.first == 0 && node->trained[BIAS];
         const size_t from = offset_of(gates, parts.first);
         const size_t floats = offset_of(gates, parts.end) - from;

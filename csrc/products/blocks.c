@@ -22,8 +22,8 @@ void cdl_sum_blocks(const struct cdl_kernels *kernels, size_t first, size_t last
     }
 }
 
-void cdl_add_blocks(size_t blocks, size_t n, struct cdl_part part, const float *sums, double factor,
-                    float *to) {
+void cdl_add_blocks(size_t blocks, size_t n, struct cdl_range part, const float *sums,
+                    double factor, float *to) {
     for (size_t j = part.first; j < part.last; j++) {
         double sum = 0.0;
         for (size_t b = 0; b < blocks; b++) sum += (double)sums[b * n + j];

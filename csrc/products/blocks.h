@@ -1,23 +1,12 @@
 /* blocks.h - sums over all samples of a batch: the same bits for any number of threads.
  *
  * Each block of CDL_ROW_BLOCK samples, which no two threads share, has a sum of its own; behind a
- * barrier the blocks are added up in order, each thread a part of the elements.
+ * barrier the blocks are added up in order, each thread its share of the elements.
  */
 #ifndef CDL_PRODUCTS_BLOCKS_H
 #define CDL_PRODUCTS_BLOCKS_H
 
 #include "learn/context.h"
-
-/* A thread's part of n elements, [first, last), cut at whole lines. */
-struct cdl_part {
-    size_t first, last;
-};
-static inline struct cdl_part cdl_part_of(const struct cdl_context *ctx, size_t n) {
-    const size_t lines = (n + CDL_LINE - 1) / CDL_LINE, threads = (size_t)ctx->threads;
-    const size_t first = lines * (size_t)ctx->thread / threads * CDL_LINE;
-    const size_t last = lines * (size_t)(ctx->thread + 1) / threads * CDL_LINE;
-    return (struct cdl_part){first, last < n ? last : n};
-}
 
 /* Sums of the blocks of samples [first, last), n floats a sample from `from` on; block b's go to
  * sums + b n. */
@@ -25,7 +14,7 @@ void cdl_sum_blocks(const struct cdl_kernels *kernels, size_t first, size_t last
                     const float *from, float *sums);
 
 /* Total: the sum of all blocks times a factor. */
-void cdl_add_blocks(size_t blocks, size_t n, struct cdl_part part, const float *sums, double factor,
-                    float *to);
+void cdl_add_blocks(size_t blocks, size_t n, struct cdl_range part, const float *sums,
+                    double factor, float *to);
 
 #endif

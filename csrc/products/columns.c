@@ -9,7 +9,7 @@ void cdl_learn_row(struct cdl_trained *trained, const struct cdl_context *ctx, s
     const size_t each = cdl_column_floats(param->cols);
     const size_t from = rows.first / CDL_ROW_BLOCK, until = from + cdl_row_blocks(rows.n);
     float *g = ctx->scratch;
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(param, i);
         for (size_t j = 0; j < block.width; j++) {
             float sum = 0.0f;

@@ -325,8 +325,8 @@ void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_sink *
     sums.columns = sums.rows + PLACES / 2 * rows_stride(view, w);
     sums.pairs = sums.columns + sums.panels * CDL_PANEL * PLACES_LINE / 2;
     float *g = sums.pairs + PLACES / 2 * CDL_PANEL;
-    for (sums.first = own.first; sums.first < own.end; sums.first = sums.end) {
-        sums.end = cdl_min(own.end, sums.first + BLOCKS);
+    for (sums.first = own.first; sums.first < own.last; sums.first = sums.end) {
+        sums.end = cdl_min(own.last, sums.first + BLOCKS);
         memset(sums.g, 0, (sums.end - sums.first) * BLOCK_FLOATS * sizeof *sums.g);
         memset(sums.by_column, 0, BLOCKS * CDL_PANEL * sizeof *sums.by_column);
         for (size_t line = 0; line < lines; line += PLACES) {

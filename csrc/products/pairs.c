@@ -152,8 +152,8 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     if (unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
     if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(job->w));
-    for (sums.first = own.first; sums.first < own.end; sums.first += sums.n) {
-        sums.n = cdl_min(own.end - sums.first, ctx->kernels->blocking->pair_blocks);
+    for (sums.first = own.first; sums.first < own.last; sums.first += sums.n) {
+        sums.n = cdl_min(own.last - sums.first, ctx->kernels->blocking->pair_blocks);
         memset(sums.g, 0, sums.n * BLOCK_FLOATS * sizeof(float));
         memset(sums.by_column, 0, sums.n * CDL_PANEL * sizeof(float));
         cdl_each_box(job->window, ctx, samples, NULL, add_box, &sums);
@@ -178,7 +178,7 @@ void cdl_learn_columns(struct cdl_trained *row, const struct cdl_context *ctx, s
     const size_t lines = samples * (field->sample / field->ld);
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(row->param));
     float *g = ctx->scratch;
-    for (size_t i = own.first; i < own.end; i++) {
+    for (size_t i = own.first; i < own.last; i++) {
         const struct cdl_block block = cdl_block_at(row->param, i);
         memset(g, 0, block.width * sizeof(float));
         for (size_t line = 0, n; line < lines; line += n) {

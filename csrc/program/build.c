@@ -411,7 +411,7 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     program->threads = cdl_worth_threads(program, def);
     program->block = cdl_block_of_rows(program, program->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);
-    cdl_deal_evenly(program, def);
+    cdl_balance_threads(program, def);
     cdl_link_lockstep(program);
     program->learns_later = (program->threads > 1 && !program->lockstep) || program->n_hosts;
     CDL_TRY(cdl_cut(program));

@@ -1,7 +1,7 @@
 /* gate.c - how many threads share a step: as many as its arithmetic is worth, and its pieces keep
  * busy.
  *
- * A stage of n pieces takes as long as the largest share, ceil(n / threads) of them: 8 blocks of 16
+ * A part of n pieces takes as long as the largest share, ceil(n / threads) of them: 8 blocks of 16
  * samples keep 8 threads busy, whatever there are. In lockstep the pieces are more, and the
  * barriers too; the sum of both decides.
  */
@@ -19,7 +19,7 @@
 /* Times the least cost that is as good, with fewer threads. */
 #define ENOUGH 1.1
 
-enum stage { FORWARD, BACKWARD, UPDATE, N_STAGES };
+enum part { FORWARD, BACKWARD, UPDATE, N_PARTS };
 
 int cdl_worth_threads(struct cdl_program *program, const struct cdl_program_def *def) {
     for (int i = 0; i < program->n_nodes; i++) {
@@ -47,12 +47,12 @@ static size_t blocks_of(const struct cdl_node *node) {
     return most;
 }
 
-/* Pieces of a stage of a node; 0: it has none to share. */
+/* Pieces of a node in a part of a step; 0: it has none to share. */
 static size_t pieces_of(const struct cdl_program *program, const struct cdl_node *node,
-                        enum stage stage, bool lockstep) {
+                        enum part part, bool lockstep) {
     const struct cdl_op *op = node->op;
-    const bool back = stage == BACKWARD;
-    if (stage == UPDATE) return node->learns && !node->loop ? blocks_of(node) : 0;
+    const bool back = part == BACKWARD;
+    if (part == UPDATE) return node->learns && !node->loop ? blocks_of(node) : 0;
     if (node->loop || !(back ? node->goes_back && op->backward[0].run : op->forward[0].run != NULL))
         return 0;
     if (node->shared) return 1;
@@ -65,26 +65,26 @@ static size_t pieces_of(const struct cdl_program *program, const struct cdl_node
     return any ? program->rows : (program->rows + block - 1) / block;
 }
 
-/* Work of a stage, of which the largest of so many shares is the part that is returned. */
+/* Largest of so many shares of the work of a part of a step. */
 static double share_of(const struct cdl_program *program, const struct cdl_node *node,
-                       enum stage stage, int threads, bool lockstep, double *work) {
-    const size_t n = pieces_of(program, node, stage, lockstep), all = (size_t)threads;
+                       enum part part, int threads, bool lockstep, double *work) {
+    const size_t n = pieces_of(program, node, part, lockstep), all = (size_t)threads;
     *work = n ? cdl_node_work(node) * (double)(node->shared ? 1 : program->rows) : 0.0;
     return n ? *work * (double)((n + all - 1) / all) / (double)n : 0.0;
 }
 
-/* Largest shares of all stages, and barriers. */
+/* Largest shares of all parts of a step, and barriers. */
 static double cost(const struct cdl_program *program, int threads, bool lockstep) {
-    const int barriers = lockstep ? N_STAGES * program->n_nodes : 2;
+    const int barriers = lockstep ? N_PARTS * program->n_nodes : 2;
     double sum = BARRIER_WORK * threads * barriers, work;
     for (int i = 0; i < program->n_nodes; i++) {
-        for (enum stage stage = FORWARD; stage < N_STAGES; stage++)
-            sum += share_of(program, &program->nodes[i], stage, threads, lockstep, &work);
+        for (enum part part = FORWARD; part < N_PARTS; part++)
+            sum += share_of(program, &program->nodes[i], part, threads, lockstep, &work);
     }
     return sum;
 }
 
-void cdl_deal_evenly(struct cdl_program *program, const struct cdl_program_def *def) {
+void cdl_balance_threads(struct cdl_program *program, const struct cdl_program_def *def) {
     if (program->forced || !program->training || program->threads < 3) return;
     const bool first = program->lockstep, last = def->lockstep != CDL_LOCKSTEP_NEVER;
     const int most = program->threads;
@@ -99,20 +99,20 @@ void cdl_deal_evenly(struct cdl_program *program, const struct cdl_program_def *
     }
 }
 
-struct cdl_deal cdl_program_deal(const struct cdl_program *program) {
-    struct cdl_deal deal = {program->threads, program->lockstep, 1.0, 1.0};
-    double largest[N_STAGES] = {0}, all[N_STAGES] = {0};
+struct cdl_balance cdl_program_balance(const struct cdl_program *program) {
+    struct cdl_balance balance = {program->threads, program->lockstep, 1.0, 1.0};
+    double largest[N_PARTS] = {0}, all[N_PARTS] = {0};
     for (int i = 0; i < program->n_nodes; i++) {
-        for (enum stage stage = FORWARD; stage < N_STAGES; stage++) {
+        for (enum part part = FORWARD; part < N_PARTS; part++) {
             double work;
-            largest[stage] += deal.threads * share_of(program, &program->nodes[i], stage,
-                                                      deal.threads, deal.lockstep, &work);
-            all[stage] += work;
+            largest[part] += balance.threads * share_of(program, &program->nodes[i], part,
+                                                        balance.threads, balance.lockstep, &work);
+            all[part] += work;
         }
     }
     const double passes = all[FORWARD] + all[BACKWARD],
                  largest_passes = largest[FORWARD] + largest[BACKWARD];
-    if (passes > 0.0) deal.passes = largest_passes / passes;
-    if (passes > 0.0) deal.step = (largest_passes + largest[UPDATE]) / (passes + all[UPDATE]);
-    return deal;
+    if (passes > 0.0) balance.passes = largest_passes / passes;
+    if (passes > 0.0) balance.step = (largest_passes + largest[UPDATE]) / (passes + all[UPDATE]);
+    return balance;
 }

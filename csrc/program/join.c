@@ -40,10 +40,10 @@ static struct leaves leaves_of(const struct cdl_ranks *ranks, size_t rows, size_
                            (end * all + CDL_LEAVES - 1) / CDL_LEAVES};
 }
 
-static struct cdl_share share_of_rank(const struct cdl_ranks *ranks, size_t rows, size_t unit) {
-    if (!ranks->leaves) return cdl_share_by(unit, rows, ranks->rank, ranks->all);
+static struct cdl_range share_of_rank(const struct cdl_ranks *ranks, size_t rows, size_t unit) {
+    if (!ranks->leaves) return cdl_share(unit, rows, ranks->rank, ranks->all);
     const struct leaves are = leaves_of(ranks, rows, unit);
-    return (struct cdl_share){cdl_min(are.first * unit, rows), cdl_min(are.last * unit, rows)};
+    return (struct cdl_range){cdl_min(are.first * unit, rows), cdl_min(are.last * unit, rows)};
 }
 
 void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
@@ -62,7 +62,7 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
         ctx->first = ctx->rows * (size_t)ranks->rank;
         return;
     }
-    const struct cdl_share own = share_of_rank(ranks, ctx->rows, ctx->unit);
+    const struct cdl_range own = share_of_rank(ranks, ctx->rows, ctx->unit);
     ctx->first = own.first;
     ctx->start += own.first;
     ctx->rows = ctx->batch = own.last > own.first ? own.last - own.first : 0;

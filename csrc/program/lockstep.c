@@ -25,9 +25,9 @@ bool cdl_takes_any_samples(const struct cdl_node *node) {
     return node->op->any_samples && is_aligned(node);
 }
 
-struct cdl_share cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+struct cdl_range cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx) {
     const size_t block = cdl_takes_any_samples(node) ? 1 : cdl_row_step(ctx);
-    return cdl_share_by(block, ctx->rows, ctx->thread, ctx->threads);
+    return cdl_own_blocks(ctx, block, ctx->rows);
 }
 
 size_t cdl_worth_samples(const struct cdl_program *program) {

@@ -12,14 +12,11 @@ bool cdl_keeps_step(const struct cdl_program *program, enum cdl_lockstep wanted)
  * whole registers: vectors and tails of loops must fall on the same numbers. */
 bool cdl_takes_any_samples(const struct cdl_node *node);
 
-/* Work of a node for a sample, forward, in the unit of cdl_program_work (pieces.c). */
-double cdl_node_work(const struct cdl_node *node);
-
 /* Least samples whose nodes, on average, are worth lockstep for all threads. */
 size_t cdl_worth_samples(const struct cdl_program *program);
 
 /* A thread's samples of a node. */
-struct cdl_share cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx);
+struct cdl_range cdl_samples_of(const struct cdl_node *node, const struct cdl_context *ctx);
 
 /* A barrier stands behind each node that has work. */
 void cdl_link_lockstep(struct cdl_program *program);

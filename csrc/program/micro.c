@@ -102,12 +102,12 @@ static size_t micros_of(const struct cdl_context *ctx) {
     return (ctx->rows + ctx->micro - 1) / ctx->micro;
 }
 
-bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx) {
+bool cdl_uses_slots(const struct cdl_program *program, const struct cdl_context *ctx) {
     return program->slots && micros_of(ctx) >= (size_t)ctx->threads;
 }
 
 void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const struct cdl_share mine = cdl_share_by(1, micros_of(ctx), ctx->thread, ctx->threads);
+    const struct cdl_range mine = cdl_own(ctx, micros_of(ctx));
     cdl_guard_scratch(ctx, node, CDL_THREAD_SCRATCH);
     struct cdl_context all = *ctx;
     all.thread = 0;

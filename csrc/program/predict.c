@@ -27,7 +27,7 @@ static void run_once(const struct cdl_program *program, struct cdl_context *ctx,
     if (!program->n_once) return;
     for (int i = 0; i < program->n_nodes && thread == 0; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->once) cdl_run(program, node, false, ctx, NULL, (struct cdl_share){0, 1});
+        if (node->once) cdl_run(program, node, false, ctx, NULL, (struct cdl_range){0, 1});
     }
     cdl_barrier_wait(team, thread);
 }
@@ -86,7 +86,7 @@ static void predict_block(const struct prediction *job, struct cdl_context *ctx,
                           struct cdl_team *team, struct direct *direct, size_t at) {
     struct cdl_program *program = job->program;
     const struct cdl_pass whole = {.arrays = job->arrays};
-    const struct cdl_share mine = cdl_share_of(ctx->rows, ctx->thread, ctx->threads);
+    const struct cdl_range mine = cdl_own_blocks(ctx, CDL_ROW_BLOCK, ctx->rows);
     if (job->in_place) shift_to(job, direct, (ptrdiff_t)at);
     for (int i = job->in_place; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, &whole, at, mine.first, mine.last);
@@ -102,7 +102,7 @@ static void predict_block(const struct prediction *job, struct cdl_context *ctx,
         const struct cdl_tensor *value = program->outputs[i];
         if (value->shared && ctx->thread > 0) continue; /* the first copies it */
         const size_t sample = value->shared ? 0 : value->lines * value->width;
-        const struct cdl_share rows = value->shared ? (struct cdl_share){0, 1} : mine;
+        const struct cdl_range rows = value->shared ? (struct cdl_range){0, 1} : mine;
         copy_pieces(program, ctx, value, rows.first, rows.last - rows.first,
                     job->outputs[i] + (at + rows.first) * sample);
     }
@@ -131,7 +131,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     const size_t block = program->block, capacity = program->rows / (size_t)program->threads;
     const bool places = program->keeps_order;
     const size_t batch = places && block < job->rows ? block : job->rows;
-    const struct cdl_share mine = cdl_share_of(batch, thread, team->size);
+    const struct cdl_range mine = cdl_share(CDL_ROW_BLOCK, batch, thread, team->size);
     const size_t base = places ? mine.first : (size_t)thread * capacity;
     const size_t most = places ? mine.last - mine.first : block;
     const size_t end = places && most ? job->rows : mine.last;
@@ -157,7 +157,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     for (size_t at = mine.first; at < end; at += block) {
         if (is_settled(program, job->draws.first + at)) break;
         const size_t rows = end - at < most ? end - at : most;
-        const struct cdl_share block_rows = {base, base + rows};
+        const struct cdl_range block_rows = {base, base + rows};
         ctx.rows = ctx.batch = ctx.joined = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
         /* Maps row base + r of the buffer to row at + r of the array. */

@@ -101,6 +101,8 @@ void cdl_link(struct cdl_program *program);
 /* pieces.c: sets the work between two polls of the watch, and whether whole gradients are kept so
  * that a step can be dropped late. */
 cdl_status cdl_cut(struct cdl_program *program);
+/* Work of a node for a sample, forward, in the unit of cdl_program_work. */
+double cdl_node_work(const struct cdl_node *node);
 
 /* micro.c: decides on micro-batches and their size; a single thread then has memory for one of
  * them. */

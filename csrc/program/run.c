@@ -42,8 +42,7 @@ static bool ends_here(const struct cdl_program *program, const struct cdl_team *
 static void pass_over(const struct loop *loop, const struct cdl_pass *pass, struct cdl_context *ctx,
                       struct cdl_team *team, const struct cdl_sink *to) {
     const struct cdl_program *program = loop->program;
-    const struct cdl_share rows =
-        cdl_share_by(cdl_row_step(ctx), ctx->rows, ctx->thread, team->size);
+    const struct cdl_range rows = cdl_own_blocks(ctx, cdl_row_step(ctx), ctx->rows);
     cdl_forward_rows(program, ctx, pass, team, rows);
     if (loop->training && !ends_here(program, team))
         cdl_backward_rows(program, ctx, team, rows, to);
@@ -116,7 +115,7 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
         if (in_parts)
             pass_over_micro(loop, &pass, &ctx, team);
         else
-            pass_over(loop, &pass, &ctx, team, &(struct cdl_sink){.leaves = false});
+            pass_over(loop, &pass, &ctx, team, &cdl_all_here);
         cdl_barrier_wait(team, thread);
         const bool learned = loop->training && cdl_update(program, &ctx, team);
         if (cdl_is_void(program)) {
@@ -212,7 +211,7 @@ static struct cdl_context seen(const struct half *half, const struct cdl_team *t
 static void forward_half(void *arg, struct cdl_team *team, int thread) {
     struct half *half = arg;
     struct cdl_context ctx = seen(half, team, thread);
-    const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
+    const struct cdl_range rows = cdl_own_blocks(&ctx, CDL_ROW_BLOCK, ctx.rows);
     cdl_forward_rows(half->program, &ctx, half->pass, team, rows);
 }
 
@@ -237,7 +236,7 @@ size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool trai
 }
 
 /* Rows of an external gradient; dropped if nothing before the value learns. */
-static void copy_in(const struct cdl_tensor *value, struct cdl_share rows, const float *from) {
+static void copy_in(const struct cdl_tensor *value, struct cdl_range rows, const float *from) {
     if (!value->grad) return;
     for (size_t line = rows.first * value->lines; line < rows.last * value->lines; line++) {
         for (size_t j = 0; j < cdl_padded(value->width); j++) {
@@ -251,11 +250,11 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     struct half *half = arg;
     struct cdl_program *program = half->program;
     struct cdl_context ctx = seen(half, team, thread);
-    const struct cdl_share rows = cdl_share_of(ctx.rows, thread, team->size);
+    const struct cdl_range rows = cdl_own_blocks(&ctx, CDL_ROW_BLOCK, ctx.rows);
     for (int i = 0; i < program->n_external_grads; i++)
         copy_in(program->external_grads[i], rows, half->gradients[i]);
     if (program->lockstep) cdl_barrier_wait(team, thread);
-    cdl_backward_rows(program, &ctx, team, rows, &(struct cdl_sink){.leaves = false});
+    cdl_backward_rows(program, &ctx, team, rows, &cdl_all_here);
     cdl_barrier_wait(team, thread);
     const bool learned = cdl_update(program, &ctx, team);
     if (thread == 0) half->learned = learned;

@@ -136,7 +136,7 @@ static struct cdl_context alone(const struct cdl_context *ctx) {
 
 /* A thread's part of a phase: piece by piece, until the watch stops it. */
 static inline void run_phase(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
-                             const struct cdl_context *ctx, struct cdl_share rows) {
+                             const struct cdl_context *ctx, struct cdl_range rows) {
     const bool samples = phase->over == CDL_SAMPLES;
     if (samples ? rows.first >= rows.last : phase->over == CDL_ONCE && ctx->thread > 0) return;
     const size_t piece = samples ? node->piece : SIZE_MAX;
@@ -154,7 +154,7 @@ static inline void run_phase(const struct cdl_phase *phase, bool back, const str
 
 static inline void run_phases(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
                               const struct cdl_context *ctx, struct cdl_team *team,
-                              struct cdl_share rows) {
+                              struct cdl_range rows) {
     for (bool begun = false; phase->run; phase++) {
         if (phase->trains && !(ctx->training && cdl_follows_batches(node))) continue;
         if (begun && team) cdl_barrier_wait(team, ctx->thread);
@@ -168,7 +168,7 @@ static void run_in_lockstep(const struct cdl_node *node, bool back, const struct
                             struct cdl_team *team) {
     const struct cdl_op *op = node->op;
     cdl_pass_fn *pieces = back ? op->backward_pieces : op->forward_pieces;
-    const struct cdl_share rows = cdl_samples_of(node, ctx);
+    const struct cdl_range rows = cdl_samples_of(node, ctx);
     if (!pieces) {
         run_phases(back ? op->backward : op->forward, back, node, ctx, team, rows);
         return;
@@ -179,18 +179,18 @@ static void run_in_lockstep(const struct cdl_node *node, bool back, const struct
     }
     const struct cdl_range own = cdl_own(ctx, op->pieces(node, ctx->rows, back));
     cdl_guard_scratch(ctx, node, 0);
-    if (own.first < own.end && !cdl_stopped(ctx)) pieces(node, ctx, own.first, own.end);
+    if (own.first < own.last && !cdl_stopped(ctx)) pieces(node, ctx, own.first, own.last);
 }
 
 #ifndef NDEBUG
 /* Conditions of asserts about samples [first, last): memory for all values; then zeros in the pads
  * of the gradients that a node has written. */
 static inline bool fits(const struct cdl_program *program, const struct cdl_context *ctx,
-                        struct cdl_share rows) {
+                        struct cdl_range rows) {
     return rows.last <= (program->batch > program->rows ? program->batch : program->rows) &&
            ctx->rows <= program->rows;
 }
-static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_share rows) {
+static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_range rows) {
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         if (!node->needs[k] || x->shared || cdl_is_bf16(x)) continue;
@@ -206,12 +206,12 @@ static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_share r
 #endif
 
 void cdl_run(const struct cdl_program *program, const struct cdl_node *node, bool back,
-             const struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows) {
+             const struct cdl_context *ctx, struct cdl_team *team, struct cdl_range rows) {
     const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
     if (node->loop) return;
     if (node->shared) {
         const struct cdl_context one = alone(ctx);
-        const struct cdl_share sample = {0, 1};
+        const struct cdl_range sample = {0, 1};
         if (ctx->thread == 0) run_phases(phases, back, node, &one, NULL, sample);
     } else if (team && program->lockstep) {
         run_in_lockstep(node, back, ctx, team);
@@ -235,7 +235,7 @@ void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context
 }
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows) {
+                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_range rows) {
     assert(fits(program, ctx, rows));
     for (int i = 0; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, pass, ctx->start, rows.first, rows.last);
@@ -282,25 +282,25 @@ static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx,
 }
 
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                       struct cdl_team *team, struct cdl_share rows, const struct cdl_sink *to) {
+                       struct cdl_team *team, struct cdl_range rows, const struct cdl_sink *to) {
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
         if (node->goes_back) cdl_run(program, node, true, ctx, team, rows);
         if (node->waits_backward) cdl_barrier_wait(team, ctx->thread);
         if (program->learns_later || !node->learns || node->loop) continue;
-        const bool goes = goes_on(program, ctx, to), deals = cdl_deals_micro(program, ctx);
-        if (goes && deals) cdl_fill_slots(node, ctx);
-        if (deals) cdl_barrier_wait(team, ctx->thread);
-        if (goes) (deals ? cdl_learn_filled : cdl_learn_node)(node, ctx, to);
+        const bool goes = goes_on(program, ctx, to), in_slots = cdl_uses_slots(program, ctx);
+        if (goes && in_slots) cdl_fill_slots(node, ctx);
+        if (in_slots) cdl_barrier_wait(team, ctx->thread);
+        if (goes) (in_slots ? cdl_learn_filled : cdl_learn_node)(node, ctx, to);
         if (program->lockstep) cdl_barrier_wait(team, ctx->thread);
     }
 }
 
 static void update_share(const struct cdl_program *program, const struct cdl_context *ctx) {
-    const struct cdl_sink all = {.leaves = false};
     for (int i = program->n_nodes - 1; i >= 0; i--) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->learns && !node->loop && !cdl_stopped(ctx)) cdl_learn_node(node, ctx, &all);
+        if (node->learns && !node->loop && !cdl_stopped(ctx))
+            cdl_learn_node(node, ctx, &cdl_all_here);
     }
 }
 
@@ -334,7 +334,7 @@ static void run_after(const struct cdl_program *program) {
     struct cdl_context ctx = cdl_context_of(after, &pass, false, 0, 1);
     ctx.watch = NULL;
     for (int i = 0; i < after->n_nodes; i++)
-        cdl_run(after, &after->nodes[i], false, &ctx, NULL, (struct cdl_share){0, 1});
+        cdl_run(after, &after->nodes[i], false, &ctx, NULL, (struct cdl_range){0, 1});
     settle_nodes(after, &ctx);
 }
 

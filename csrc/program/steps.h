@@ -29,23 +29,9 @@ static inline void cdl_guard_scratch(const struct cdl_context *ctx, const struct
     cdl_poison(ctx->scratch + asked, ctx->scratch_floats - asked);
 }
 
-/* Samples [first, last) of a batch. */
-struct cdl_share {
-    size_t first, last;
-};
-
-/* The rows of one thread: whole blocks of `block` rows, dealt as evenly as possible. */
-static inline struct cdl_share cdl_share_by(size_t block, size_t rows, int thread, int threads) {
-    const size_t blocks = (rows + block - 1) / block, n = (size_t)threads, t = (size_t)thread;
-    const size_t first = blocks * t / n * block, last = blocks * (t + 1) / n * block;
-    return (struct cdl_share){first, last < rows ? last : rows};
-}
 /* Granularity, in samples, at which a batch may be cut. */
 static inline size_t cdl_row_step(const struct cdl_context *ctx) {
     return ctx->micro ? ctx->micro : CDL_ROW_BLOCK;
-}
-static inline struct cdl_share cdl_share_of(size_t rows, int thread, int threads) {
-    return cdl_share_by(CDL_ROW_BLOCK, rows, thread, threads);
 }
 
 /* Once a run, by one thread, before the region. */
@@ -82,22 +68,22 @@ void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context
                      const struct cdl_pass *pass, size_t start, size_t first, size_t last);
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_share rows);
+                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_range rows);
 /* `to`: of gradients over all samples in memory. */
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                       struct cdl_team *team, struct cdl_share rows, const struct cdl_sink *to);
+                       struct cdl_team *team, struct cdl_range rows, const struct cdl_sink *to);
 
 /* Runs a node's pass forward or back, phase by phase: on a thread's samples; in lockstep on those
  * that are the thread's share of this node; a shared node on the first thread. A thread without
  * samples waits at the barriers all the same. Without a team (NULL) a thread is by itself. */
 void cdl_run(const struct cdl_program *program, const struct cdl_node *node, bool back,
-             const struct cdl_context *ctx, struct cdl_team *team, struct cdl_share rows);
+             const struct cdl_context *ctx, struct cdl_team *team, struct cdl_range rows);
 
 /* Slots for gradients, in lockstep with a micro-batch for each thread: each thread puts the
  * gradients of its own micro-batches into slots; after a barrier it updates its share of the
  * weights from their sum. So even a kernel of one block keeps all threads busy, and each thread
  * reads what it has written. */
-bool cdl_deals_micro(const struct cdl_program *program, const struct cdl_context *ctx);
+bool cdl_uses_slots(const struct cdl_program *program, const struct cdl_context *ctx);
 void cdl_fill_slots(const struct cdl_node *node, const struct cdl_context *ctx);
 void cdl_learn_filled(const struct cdl_node *node, const struct cdl_context *ctx,
                       const struct cdl_sink *to);

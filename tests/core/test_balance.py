@@ -1,4 +1,4 @@
-"""Deals of the work of a step for 1 to 64 threads; no core is needed to count them."""
+"""Shares of the work of a step for 1 to 64 threads; no core is needed to count them."""
 
 import functools
 
@@ -32,17 +32,17 @@ def net(name):
     return program.fused(), learner("sgd", program.variables)
 
 
-def deals(program, optimizer, rows):
+def balances(program, optimizer, rows):
     """(available, threads, lockstep, passes, step) for each number of available threads."""
     for available in range(1, MOST + 1):
         options = {"training": True, "threads": -available, "optimizer": optimizer}
-        yield available, *_core.Executor(program, rows, **options).deal()
+        yield available, *_core.Executor(program, rows, **options).balance()
 
 
 @pytest.mark.parametrize("rows", BATCHES)
 @pytest.mark.parametrize("name", WIDTHS)
 def test_no_thread_has_over_a_quarter_more_of_the_passes_than_the_mean(name, rows):
-    for available, threads, _, passes, _ in deals(*net(name), rows):
+    for available, threads, _, passes, _ in balances(*net(name), rows):
         assert 1 <= threads <= available
         assert passes <= 1.25, (available, threads, passes)
 
@@ -50,23 +50,23 @@ def test_no_thread_has_over_a_quarter_more_of_the_passes_than_the_mean(name, row
 @pytest.mark.parametrize("rows", BATCHES)
 @pytest.mark.parametrize("name", ["mnist", "wide"])
 def test_nor_of_a_step_whose_weights_have_blocks_for_all(name, rows):
-    for available, threads, _, _, step in deals(*net(name), rows):
+    for available, threads, _, _, step in balances(*net(name), rows):
         assert step <= 1.25, (available, threads, step)
 
 
 def test_64_threads_are_not_held_up_by_8_blocks_of_rows():
-    *_, (_, threads, lockstep, _, _) = deals(*net("mnist"), 128)
+    *_, (_, threads, lockstep, _, _) = balances(*net("mnist"), 128)
     assert threads > 8
     assert lockstep
 
 
 def test_two_threads_are_kept_as_they_were():
     for name in ("mnist", "wide", "deep"):
-        found = [deal[1] for deal in deals(*net(name), 128)]
+        found = [balance[1] for balance in balances(*net(name), 128)]
         assert found[:2] == [1, 2]
 
 
-def test_images_and_sequences_are_dealt_as_evenly():
+def test_images_and_sequences_are_shared_as_evenly():
     image, steps = keras.Input((28, 28, 1)), keras.Input((20, 16))
     convolved = layers.Conv2D(16, 3, activation="relu")(image)
     convolved = layers.MaxPooling2D()(layers.Conv2D(32, 3, activation="relu")(convolved))
@@ -81,5 +81,5 @@ def test_images_and_sequences_are_dealt_as_evenly():
         program = model._last_train_function.plan.program
         optimizer = model.optimizer.groups(model.trainable_variables)
         for rows in BATCHES:
-            for available, threads, _, passes, _ in deals(program, optimizer, rows):
+            for available, threads, _, passes, _ in balances(program, optimizer, rows):
                 assert passes <= 1.25, (x.shape, rows, available, threads, passes)
