@@ -1,16 +1,44 @@
-/* conv.c - y = f(x * W + b), a convolution over one to three axes of a sample.
+/* conv.c - y = f(x * W + b), a convolution over one to three axes of a sample, and the transposed
+ * one: y is what a convolution's dx is of dy.
  *
  * x is (image..., c), y (map..., f) and W (window..., c / groups, f), a matrix in panels whose rows
- * are all axes but the last. Nothing is turned: a window's first tap sees its first number. The
+ * are all axes but the last. Nothing is flipped: a window's first tap sees its first number. The
  * numbers end with the window's (windows.h). Backward: with dz = dy * df, dx is what
  * each place of dz gives to what it sees; dW is summed block by block, as that of dense is.
+ *
+ * Transposed, y is the image and x the map: x is (map..., c), y (image..., f) and W (window..., f,
+ * c). Numbers of y that no window sees are f(b). dx is the convolution of dz, and dW is summed with
+ * dz as the image.
  */
 #include "ops/windows.h"
+#include "products/convolve_bf16.h"
+#include "products/winograd.h"
 
-enum { ACTIVATION, GROUPS, WINDOW };                /* numbers */
+enum { ACTIVATION, GROUPS, WINDOW };                /* numbers of conv */
+enum { TRANSPOSE_ACTIVATION, TRANSPOSE_WINDOW };    /* numbers of conv_transpose */
 enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE }; /* params, the last four to fold (op.h) */
+enum { PLAIN, TRANSPOSED };                         /* rows */
 
-static size_t groups_of(const struct cdl_node *node) { return (size_t)node->numbers[GROUPS]; }
+static bool is_transposed(const struct cdl_node *node) { return node->op->row == TRANSPOSED; }
+
+static size_t groups_of(const struct cdl_node *node) {
+    return is_transposed(node) ? 1 : (size_t)node->numbers[GROUPS];
+}
+
+static struct cdl_window window_of(const struct cdl_node *node) {
+    const struct cdl_tensor *in = node->in[0], *out = node->out[0];
+    const bool transposed = is_transposed(node);
+    return cdl_window_of(node, transposed ? out : in, transposed ? in : out);
+}
+
+static const char *check_transposed(const struct cdl_node *node) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    CDL_CHECK(cdl_check_window(node, y, x, TRANSPOSE_WINDOW));
+    const struct cdl_window window = window_of(node);
+    CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, y->width, x->width));
+    return cdl_check_row(node->param[BIAS], y->width,
+                         "bias: expected a number for each column of the output");
+}
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -18,7 +46,7 @@ static const char *check(const struct cdl_node *node) {
     const size_t g = groups_of(node);
     CDL_EXPECT(g >= 1 && x->width % g == 0 && y->width % g == 0,
                "groups: expected a divisor of the columns of x and of the output");
-    const struct cdl_window window = cdl_window_of(node, x, y);
+    const struct cdl_window window = window_of(node);
     CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, x->width / g, y->width));
     const bool bf16 = cdl_is_bf16(x);
     CDL_EXPECT(bf16 == cdl_is_bf16(y) && bf16 == (node->param[KERNEL]->pairs != NULL),
@@ -30,65 +58,214 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static double flops(const struct cdl_node *node) {
-    const struct cdl_tensor *y = node->out[0];
-    return 2.0 * (double)y->lines * (double)node->param[KERNEL]->rows * (double)y->width;
+    const struct cdl_tensor *map = is_transposed(node) ? node->in[0] : node->out[0];
+    return 2.0 * (double)map->lines * (double)node->param[KERNEL]->rows * (double)map->width;
 }
 
-static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
+static size_t code_bytes(const struct cdl_node *node) {
+    return cdl_windowing_bytes(node, is_transposed(node));
+}
+
+/* The node's convolution of arrays that stand for its input and its output from sample `first` on.
+ */
+static struct cdl_convolution convolution_of(const struct cdl_node *node,
+                                             const struct cdl_window *window, const float *in,
+                                             const float *out, size_t first) {
+    const struct cdl_field x = cdl_field_of(node->in[0], in, first);
+    const struct cdl_field y = cdl_field_of(node->out[0], out, first);
+    const bool transposed = is_transposed(node);
+    return (struct cdl_convolution){.window = window,
+                                    .image = transposed ? y : x,
+                                    .map = transposed ? x : y,
+                                    .groups = groups_of(node),
+                                    .w = node->param[KERNEL]};
+}
+
+/* Winograd's weights; a kernel that learns has others in each step. */
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    (void)rows;
+    if (is_transposed(node) || node->trained[KERNEL] || cdl_is_bf16(node->in[0])) return 0;
+    const struct cdl_window window = window_of(node);
+    const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
+    return cdl_winograd_weights_floats(&job);
+}
 
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    cdl_derive_convolution(node, kernels, groups_of(node));
+    struct cdl_windowing *code = node->code;
+    cdl_fill_windowing(node, is_transposed(node));
+    code->keeps_winograd = scratch_floats(node, 1) > 0;
+    if (!code->keeps_winograd) return;
+    const struct cdl_convolution job = convolution_of(node, &code->window, NULL, NULL, 0);
+    cdl_winograd_weights(&job, kernels, node->scratch);
 }
 
 static bool follows(const struct cdl_node *node, bool training) {
-    return (void)training, cdl_convolution_scratch_floats(node, groups_of(node)) > 0;
+    return (void)training, scratch_floats(node, 1) > 0;
 }
 
-static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    (void)rows;
-    return cdl_convolution_scratch_floats(node, groups_of(node));
+/* ---- bfloat16 -----------------------------------------------------------------------------------
+ */
+
+/* What a pass of a convolution reads, from sample `first` on: x, or (image) the gradient of y. */
+static struct cdl_bf16_view view_of(const struct cdl_node *node, const struct cdl_window *window,
+                                    bool image, size_t first) {
+    const struct cdl_tensor *from = image ? node->out[0] : node->in[0];
+    return (struct cdl_bf16_view){
+        .window = window,
+        .back = image,
+        .x = cdl_bf16(image ? cdl_grad_rows(from, first) : cdl_rows(from, first)),
+        .ld = from->ld,
+        .width = from->width};
+}
+
+static size_t bf16_floats(const struct cdl_node *node, const struct cdl_window *window,
+                          bool training) {
+    const struct cdl_param *w = node->param[KERNEL];
+    const struct cdl_bf16_view map = view_of(node, window, false, 0);
+    const struct cdl_bf16_view image = view_of(node, window, true, 0);
+    const size_t forward = cdl_bf16_convolve_floats(&map, w);
+    if (!training) return forward;
+    return cdl_max(forward,
+                   cdl_max(cdl_bf16_convolve_floats(&image, w), cdl_bf16_pairs_floats(&map, w)));
+}
+
+/* Lines of samples [first, last), or of a band of one. */
+static void convolve_bf16(const struct cdl_node *node, const struct cdl_context *ctx, bool image,
+                          size_t first, size_t last, const struct cdl_band *band) {
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_bf16_view view = view_of(node, &code->window, image, first);
+    const struct cdl_tensor *to = image ? node->in[0] : node->out[0];
+    const struct cdl_param *b = image ? NULL : node->param[BIAS];
+    const struct cdl_bf16_product product = {
+        .w = node->param[KERNEL],
+        .bias = b ? b->w : NULL,
+        .c = cdl_bf16(image ? cdl_grad_rows(to, first) : cdl_rows(to, first)),
+        .ldc = to->ld,
+        .activation = image ? node->dx_activation : (int)node->numbers[0],
+        .gradient = image,
+        .y = cdl_bf16(cdl_rows(to, first)),
+        .params = image ? node->dx_row_param : node->row_param,
+    };
+    size_t line = 0, lines = (last - first) * to->lines;
+    if (band) {
+        const size_t each = to->lines / cdl_band_numbers(&code->window, image);
+        line = band->first * each;
+        lines = (band->end - band->first) * each;
+    }
+    cdl_bf16_convolve(ctx, &view, &product, line, lines, ctx->scratch);
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     (void)rows;
-    return cdl_convolution_floats(node, groups_of(node), false, training);
+    const struct cdl_window window = window_of(node);
+    if (cdl_is_bf16(node->in[0])) return bf16_floats(node, &window, training);
+    const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
+    const size_t map = cdl_map_floats(&job), image = cdl_image_floats(&job);
+    if (!training) return is_transposed(node) ? image : map;
+    return cdl_max(cdl_max(map, image), cdl_pairs_floats(&job));
+}
+
+/* ---- passes -----------------------------------------------------------------------------------
+ */
+
+/* A pass of a convolution: `image` if it writes its image. */
+struct pass {
+    const struct cdl_node *node;
+    const struct cdl_context *ctx;
+    bool forward, image;
+};
+
+static struct pass pass_of(const struct cdl_node *node, const struct cdl_context *ctx, bool back) {
+    return (struct pass){node, ctx, !back, back != is_transposed(node)};
+}
+
+static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
+    const struct pass *pass = who;
+    const struct cdl_node *node = pass->node;
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_tensor *in = node->in[0], *out = node->out[0];
+    if (cdl_is_bf16(in)) {
+        convolve_bf16(node, pass->ctx, pass->image, first, last, band);
+        return;
+    }
+    const struct cdl_param *b = pass->forward ? node->param[BIAS] : NULL;
+    const struct cdl_epilogue epilogue =
+        pass->forward ? cdl_activation_of(node) : cdl_activation_gradient_of(node, first);
+    struct cdl_convolution job =
+        convolution_of(node, &code->window, pass->forward ? in->data : in->grad,
+                       pass->forward ? out->data : out->grad, first);
+    job.spans = pass->image ? &code->to_image : &code->to_map;
+    job.band = band;
+    if (code->keeps_winograd) job.winograd_weights = node->scratch;
+    (pass->image ? cdl_convolve_back : cdl_convolve)(&job, pass->ctx, last - first, b ? b->w : NULL,
+                                                     &epilogue, pass->ctx->scratch);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    cdl_convolution_forward(node, ctx, groups_of(node), false, first, last);
+    const struct pass pass = pass_of(node, ctx, false);
+    convolve(&pass, first, last, NULL);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    cdl_convolution_backward(node, ctx, groups_of(node), false, first, last);
+    const struct pass pass = pass_of(node, ctx, true);
+    cdl_take_gradient(node, ctx, first, last);
+    if (node->needs[0]) convolve(&pass, first, last, NULL);
+}
+
+/* Pieces of a pass over samples: bands of what is written of each. With many samples they are
+ * whole, since what is made ready for a call is made for each band. */
+static struct cdl_bands bands_of(const struct pass *pass, size_t rows) {
+    const struct cdl_node *node = pass->node;
+    const struct cdl_windowing *code = node->code;
+    const struct cdl_bands bands = cdl_window_bands(&code->window, pass->image, rows);
+    if (cdl_is_bf16(node->in[0]) || bands.n == 1) return bands;
+    const struct cdl_convolution job = convolution_of(node, &code->window, NULL, NULL, 0);
+    return cdl_convolution_bands(&job, pass->image);
 }
 
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    return cdl_convolution_pieces(node, groups_of(node), false, rows, back);
+    const struct pass pass = pass_of(node, NULL, back);
+    return back && !node->needs[0] ? 0 : rows * bands_of(&pass, rows).n;
+}
+
+static void run_pieces(const struct pass *pass, size_t first, size_t last) {
+    const struct cdl_windowing *code = pass->node->code;
+    cdl_each_band(bands_of(pass, pass->ctx->rows), &code->window, pass->image, first, last,
+                  convolve, pass);
 }
 
 static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
-    cdl_convolution_forward_pieces(node, ctx, groups_of(node), false, first, last);
+    const struct pass pass = pass_of(node, ctx, false);
+    run_pieces(&pass, first, last);
 }
 
 static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last) {
-    cdl_convolution_backward_pieces(node, ctx, groups_of(node), false, first, last);
+    const struct pass pass = pass_of(node, ctx, true);
+    run_pieces(&pass, first, last);
 }
 
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
                    const struct cdl_sink *to) {
     const struct cdl_windowing *code = node->code;
+    const struct cdl_tensor *y = node->out[0];
     if (cdl_is_bf16(node->in[0])) {
-        cdl_convolution_update_bf16(node, ctx, rows, to);
+        const struct cdl_bf16_view view = view_of(node, &code->window, false, rows.first);
+        cdl_bf16_learn_pairs(ctx, to, &view, node->param[KERNEL],
+                             cdl_bf16(cdl_grad_rows(y, rows.first)), y->ld, rows.n * y->lines,
+                             &node->trained[KERNEL]);
         return;
     }
+    const bool transposed = is_transposed(node);
     const struct cdl_convolution job =
-        cdl_convolution_of(node, &code->window, groups_of(node), false, node->in[0]->data,
-                           node->out[0]->grad, rows.first);
-    cdl_learn_pairs(&job, ctx, rows.n, to, node->trained[KERNEL], node->trained[BIAS]);
+        convolution_of(node, &code->window, node->in[0]->data, y->grad, rows.first);
+    struct cdl_trained *kernel = node->trained[KERNEL], *bias = node->trained[BIAS];
+    if (kernel || !transposed)
+        cdl_learn_pairs(&job, ctx, rows.n, to, kernel, transposed ? NULL : bias);
+    if (transposed) cdl_learn_columns(bias, ctx, rows.n, to, &job.image);
 }
 
 const struct cdl_op cdl_op_conv = {
@@ -117,4 +294,29 @@ const struct cdl_op cdl_op_conv = {
     .applies_gradient = cdl_always,
     .bf16 = CDL_BF16_PAIRS,
     .parts = CDL_BY_LINES,
+};
+
+const struct cdl_op cdl_op_conv_transpose = {
+    .role = CDL_WINDOWS,
+    .row = TRANSPOSED,
+    .table = "activations",
+    .table_rows = CDL_N_ACTIVATIONS,
+    .check = check_transposed,
+    .code_bytes = code_bytes,
+    .derive = derive,
+    .folds = CDL_FOLDS_ROWS,
+    .flops = flops,
+    .thread_floats = thread_floats,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+    .pieces = pieces,
+    .forward_pieces = forward_pieces,
+    .backward_pieces = backward_pieces,
+    .take_gradient = cdl_take_gradient,
+    .any_samples = true,
+    .absorbs_gradient = true,
+    .looks = true,
+    .applies_gradient = cdl_always,
+    .parts = CDL_BY_MICRO_BATCHES,
 };

@@ -43,33 +43,6 @@ struct cdl_windowing {
 size_t cdl_windowing_bytes(const struct cdl_node *node, bool back);
 void cdl_fill_windowing(const struct cdl_node *node, bool back);
 
-/* A convolution, or (back) a transposed one, with the kernel and the bias as params 0 and 1 and the
- * activation as number 0: the functions of its op, and what they run, for arrays that stand for
- * its input and its output from sample `first` on. */
-struct cdl_convolution cdl_convolution_of(const struct cdl_node *node,
-                                          const struct cdl_window *window, size_t groups, bool back,
-                                          const float *in, const float *out, size_t first);
-size_t cdl_convolution_scratch_floats(const struct cdl_node *node, size_t groups);
-void cdl_derive_convolution(const struct cdl_node *node, const struct cdl_kernels *kernels,
-                            size_t groups);
-size_t cdl_convolution_floats(const struct cdl_node *node, size_t groups, bool back, bool training);
-void cdl_convolution_forward(const struct cdl_node *node, const struct cdl_context *ctx,
-                             size_t groups, bool back, size_t first, size_t last);
-void cdl_convolution_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                              size_t groups, bool back, size_t first, size_t last);
-
-/* update() where all is of bfloat16. */
-cdl_update_rows_fn cdl_convolution_update_bf16;
-
-/* Pieces of a pass over samples: bands of what is written of each. With many samples they are
- * whole, since what is made ready for a call is made for each band. */
-size_t cdl_convolution_pieces(const struct cdl_node *node, size_t groups, bool back, size_t rows,
-                              bool pass_back);
-void cdl_convolution_forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
-                                    size_t groups, bool back, size_t first, size_t last);
-void cdl_convolution_backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
-                                     size_t groups, bool back, size_t first, size_t last);
-
 /* Calls visit() for what pieces [first, last) cover: whole samples, or (band) a band of one. */
 typedef void cdl_band_fn(const void *who, size_t first, size_t last, const struct cdl_band *band);
 void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool back, size_t first,

@@ -40,6 +40,8 @@ def test_enums_of_an_op_are_in_the_order_of_its_signature(op):
         if of not in ("", op):
             continue
         found = [m.split("=")[0].strip().lower() for m in members.split(",") if " N_" not in m]
+        if of:  # where two ops of a file differ, members of one begin with its last word
+            found = [m.removeprefix(f"{of.split('_')[-1]}_") for m in found]
         assert tuple(m for m in found if m != "run") == names.pop(what)
     assert "attributes" not in names or not row.attributes or "->attribute[" not in text
     assert "params" not in names or not row.params or "->param[" not in text
