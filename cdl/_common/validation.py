@@ -127,6 +127,14 @@ def is_real(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
+def given(scope: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that a constructor got, by name, to be handed on: of its `locals()`."""
+    more: dict[str, Any] = scope.pop("kwargs")
+    del scope["self"]
+    scope.pop("__class__", None)
+    return scope | more if more else scope
+
+
 def number(
     owner: str,
     name: str,

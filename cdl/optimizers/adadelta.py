@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import number
+from cdl._common.validation import given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
@@ -27,7 +28,8 @@ class Adadelta(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = ("rho", "epsilon")
+    rho: float = hyper(0.0, 1.0)
+    epsilon: float = hyper(0.0)
 
     row = "adadelta"
 
@@ -48,19 +50,4 @@ class Adadelta(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.rho = number("Adadelta", "rho", rho, 0.0, 1.0)
-        self.epsilon = number("Adadelta", "epsilon", epsilon, 0.0)
+        super().__init__(**given(locals()))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cdl import _core
-from cdl._common.validation import flag, number
+from cdl._common.validation import flag, given
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
@@ -36,7 +37,11 @@ class Adafactor(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = ("beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold", "relative_step")
+    beta_2_decay: float = hyper()
+    epsilon_1: float = hyper(0.0)
+    epsilon_2: float = hyper(0.0)
+    clip_threshold: float = hyper(above=0.0)
+    relative_step: bool = hyper(check=flag)
 
     row = "adafactor"
 
@@ -60,25 +65,7 @@ class Adafactor(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.beta_2_decay = number("Adafactor", "beta_2_decay", beta_2_decay)
-        self.epsilon_1 = number("Adafactor", "epsilon_1", epsilon_1, 0.0)
-        self.epsilon_2 = number("Adafactor", "epsilon_2", epsilon_2, 0.0)
-        self.clip_threshold = number("Adafactor", "clip_threshold", clip_threshold, above=0.0)
-        self.relative_step = flag("Adafactor", "relative_step", relative_step)
+        super().__init__(**given(locals()))
 
     def row_of(self, variable: Variable) -> str:
         """The row with factors for two axes or more, else that without."""

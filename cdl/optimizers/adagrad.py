@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import number
+from cdl._common.validation import given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class Adagrad(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = ("initial_accumulator_value", "epsilon")
+    initial_accumulator_value: float = hyper(0.0)
+    epsilon: float = hyper(0.0)
 
     row = "adagrad"
 
@@ -52,24 +54,7 @@ class Adagrad(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.initial_accumulator_value = number(
-            "Adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0
-        )
-        self.epsilon = number("Adagrad", "epsilon", epsilon, 0.0)
+        super().__init__(**given(locals()))
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
         return np.full(variable.shape, self.initial_accumulator_value, np.float32)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import expected, flag, number
+from cdl._common.validation import expected, flag, given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
@@ -34,7 +35,10 @@ class Adam(Optimizer):
         >>> model.compile(cdl.optimizers.Adam(1e-3, clipnorm=1.0), "mse")
     """
 
-    extra_arguments = ("beta_1", "beta_2", "epsilon", "amsgrad")
+    beta_1: float = hyper(0.0, below=1.0)
+    beta_2: float = hyper(0.0, below=1.0)
+    epsilon: float = hyper(0.0)
+    amsgrad: bool = hyper(check=flag)
     late_slots = ("velocity_hat",)
 
     row = "adam"
@@ -58,25 +62,7 @@ class Adam(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        owner = type(self).__name__
-        self.beta_1 = number(owner, "beta_1", beta_1, 0.0, below=1.0)
-        self.beta_2 = number(owner, "beta_2", beta_2, 0.0, below=1.0)
-        self.epsilon = number(owner, "epsilon", epsilon, 0.0)
-        self.amsgrad = flag(owner, "amsgrad", amsgrad)
+        super().__init__(**given(locals()))
 
     def row_of(self, variable: Variable) -> str:
         """The row with the largest v so far, or that without."""
@@ -128,23 +114,6 @@ class AdamW(Adam):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            amsgrad,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(**given(locals()))
         if weight_decay is None:
             raise expected("AdamW", "weight_decay", "a number", None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import number
+from cdl._common.validation import given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
@@ -28,7 +29,9 @@ class Adamax(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = ("beta_1", "beta_2", "epsilon")
+    beta_1: float = hyper(0.0, below=1.0)
+    beta_2: float = hyper(0.0, 1.0)
+    epsilon: float = hyper(0.0)
 
     row = "adamax"
 
@@ -50,20 +53,4 @@ class Adamax(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.beta_1 = number("Adamax", "beta_1", beta_1, 0.0, below=1.0)
-        self.beta_2 = number("Adamax", "beta_2", beta_2, 0.0, 1.0)
-        self.epsilon = number("Adamax", "epsilon", epsilon, 0.0)
+        super().__init__(**given(locals()))

@@ -128,6 +128,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         owner = type(self).__name__
         learning_rate = from_older_name(type(self), learning_rate, kwargs)
         decay = kwargs.pop("decay", None)
+        own = [(name, kwargs.pop(name)) for name in self._hypers if name in kwargs]
         if kwargs:
             raise not_recognized(type(self), kwargs)
         self.decay = 0.0 if decay is None else number(owner, "decay", decay, low=0.0)
@@ -151,6 +152,8 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         self._executors: dict[tuple[int, ...], Steps] = {}  # by ids of weights
         self._excluded: set[Variable] = set()
         self._excluded_names: re.Pattern[str] | None = None
+        for argument, value in own:
+            setattr(self, argument, self._hypers[argument].checked(owner, argument, value))
 
     def _check_shared(self, owner: str) -> None:
         """Check the shared arguments: numbers, and integers where they count steps."""

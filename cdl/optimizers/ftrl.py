@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import number
+from cdl._common.validation import given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,16 +41,12 @@ class Ftrl(Optimizer):
     """
 
     row = "ftrl"
-    extra_arguments = (
-        "learning_rate_power",
-        "initial_accumulator_value",
-        "l1_regularization_strength",
-        "l2_regularization_strength",
-        "l2_shrinkage_regularization_strength",
-        "beta",
-    )
-
-    initial_accumulator_value: float
+    learning_rate_power: float = hyper(high=0.0)
+    initial_accumulator_value: float = hyper(0.0)
+    l1_regularization_strength: float = hyper(0.0)
+    l2_regularization_strength: float = hyper(0.0)
+    l2_shrinkage_regularization_strength: float = hyper(0.0)
+    beta: float = hyper()
 
     def __init__(
         self,
@@ -72,32 +69,7 @@ class Ftrl(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.learning_rate_power = number(
-            "Ftrl", "learning_rate_power", learning_rate_power, high=0.0
-        )
-        strengths = {
-            "initial_accumulator_value": initial_accumulator_value,
-            "l1_regularization_strength": l1_regularization_strength,
-            "l2_regularization_strength": l2_regularization_strength,
-            "l2_shrinkage_regularization_strength": l2_shrinkage_regularization_strength,
-        }
-        for argument, value in strengths.items():
-            setattr(self, argument, number("Ftrl", argument, value, 0.0))
-        self.beta = number("Ftrl", "beta", beta)
+        super().__init__(**given(locals()))
 
     def row_of(self, variable: Variable) -> str:
         """The row with square roots, or that with any power."""

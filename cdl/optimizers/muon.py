@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import _core
-from cdl._common.validation import flag, number, several, whole
+from cdl._common.validation import flag, given, several, whole
 from cdl._tracing.variable import Variable
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
+
+
+def _patterns(owner: str, name: str, value: Any) -> list[str]:
+    return several(owner, name, [] if value is None else value, "a list of patterns or None")
 
 
 @registry.add()
@@ -45,22 +50,20 @@ class Muon(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = (
-        "adam_beta_1",
-        "adam_beta_2",
-        "epsilon",
-        "exclude_layers",
-        "muon_a",
-        "muon_b",
-        "muon_c",
-        "adam_lr_ratio",
-        "momentum",
-        "ns_steps",
-        "nesterov",
-        "exclude_embeddings",
-        "adam_weight_decay",
-        "rms_rate",
-    )
+    adam_beta_1: float = hyper(0.0, below=1.0)
+    adam_beta_2: float = hyper(0.0, below=1.0)
+    epsilon: float = hyper(0.0)
+    exclude_layers: list[str] = hyper(check=_patterns)
+    muon_a: float = hyper()
+    muon_b: float = hyper()
+    muon_c: float = hyper()
+    adam_lr_ratio: float = hyper()
+    momentum: float = hyper(0.0, 1.0)
+    ns_steps: int = hyper(check=whole)
+    nesterov: bool = hyper(check=flag)
+    exclude_embeddings: bool = hyper(check=flag)
+    adam_weight_decay: float | None = hyper(0.0, none=True)
+    rms_rate: float | None = hyper(0.0, none=True)
 
     row = "muon"
 
@@ -93,41 +96,7 @@ class Muon(Optimizer):
         rms_rate: float | None = 0.2,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        for argument, value in (("adam_beta_1", adam_beta_1), ("adam_beta_2", adam_beta_2)):
-            setattr(self, argument, number("Muon", argument, value, 0.0, below=1.0))
-        numbers = {
-            "muon_a": muon_a,
-            "muon_b": muon_b,
-            "muon_c": muon_c,
-            "adam_lr_ratio": adam_lr_ratio,
-        }
-        for argument, value in numbers.items():
-            setattr(self, argument, number("Muon", argument, value))
-        self.epsilon = number("Muon", "epsilon", epsilon, 0.0)
-        self.adam_weight_decay = adam_weight_decay
-        if adam_weight_decay is not None:
-            number("Muon", "adam_weight_decay", adam_weight_decay, low=0.0)
-        self.momentum = number("Muon", "momentum", momentum, 0.0, 1.0)
-        self.ns_steps = whole("Muon", "ns_steps", ns_steps)
-        self.nesterov = flag("Muon", "nesterov", nesterov)
-        self.exclude_embeddings = flag("Muon", "exclude_embeddings", exclude_embeddings)
-        given = [] if exclude_layers is None else exclude_layers
-        self.exclude_layers = several("Muon", "exclude_layers", given, "a list of patterns or None")
-        self.rms_rate = None if rms_rate is None else number("Muon", "rms_rate", rms_rate, 0.0)
+        super().__init__(**given(locals()))
 
     def row_of(self, variable: Variable) -> str:
         """The row of Muon for matrices that are not excluded, that of Adam for others."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import flag, number
+from cdl._common.validation import flag, given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
@@ -31,7 +32,10 @@ class RMSprop(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = ("rho", "momentum", "epsilon", "centered")
+    rho: float = hyper(0.0, 1.0)
+    momentum: float = hyper(0.0, 1.0)
+    epsilon: float = hyper(0.0)
+    centered: bool = hyper(check=flag)
     late_slots = ("momentum", "average_gradient")
 
     row = "rmsprop"
@@ -55,24 +59,7 @@ class RMSprop(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        self.rho = number("RMSprop", "rho", rho, 0.0, 1.0)
-        self.momentum = number("RMSprop", "momentum", momentum, 0.0, 1.0)
-        self.epsilon = number("RMSprop", "epsilon", epsilon, 0.0)
-        self.centered = flag("RMSprop", "centered", centered)
+        super().__init__(**given(locals()))
 
     def row_of(self, variable: Variable) -> str:
         """The row for the arguments: centered, with momentum, both or neither."""

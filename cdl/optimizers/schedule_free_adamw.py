@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import number, whole
+from cdl._common.validation import given, whole
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,10 @@ class ScheduleFreeAdamW(Optimizer):
     The further arguments are those of `Optimizer`.
     """
 
-    extra_arguments = ("beta_1", "beta_2", "epsilon", "warmup_steps")
+    beta_1: float = hyper(above=0.0, high=1.0)
+    beta_2: float = hyper(0.0, below=1.0)
+    epsilon: float = hyper(0.0)
+    warmup_steps: int = hyper(check=whole)
 
     row = "schedule_free_adamw"
 
@@ -58,25 +62,7 @@ class ScheduleFreeAdamW(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        owner = "ScheduleFreeAdamW"
-        self.beta_1 = number(owner, "beta_1", beta_1, above=0.0, high=1.0)
-        self.beta_2 = number(owner, "beta_2", beta_2, 0.0, below=1.0)
-        self.epsilon = number(owner, "epsilon", epsilon, 0.0)
-        self.warmup_steps = whole(owner, "warmup_steps", warmup_steps)
+        super().__init__(**given(locals()))
 
     def first_values(self, slot: str, variable: Variable) -> NDArray[np.float32] | None:
         """Initial values of a slot: the weight itself for z."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.overriding import cdl_base
+from cdl._common.validation import number
 from cdl._core import set_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cdl.optimizers.base_optimizer import Optimizer
 
@@ -18,6 +21,44 @@ SHARED = (
     *("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum"),
     *("ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "decay"),
 )
+
+
+class _Hyper:
+    """Check of an argument that a class of optimizers has beside the shared ones."""
+
+    def __init__(self, check: Callable[[str, str, Any], Any], none: bool) -> None:
+        self._check = check
+        self._none = none
+
+    def checked(self, owner: str, name: str, value: Any) -> Any:
+        """Value as the attribute has it."""
+        return None if value is None and self._none else self._check(owner, name, value)
+
+
+def hyper(
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    check: Callable[[str, str, Any], Any] | None = None,
+    none: bool = False,
+) -> Any:
+    """Argument that a class of optimizers declares among its attributes.
+
+    The constructor of the class has its default value and hands all arguments on to the base, which
+    checks it and keeps it as an attribute; its config has it.
+
+    Args:
+        low: the least number that is allowed.
+        high: the largest number that is allowed.
+        above: a number that it must be larger than.
+        below: a number that it must be less than.
+        check: takes the class, the argument's name and its value, in place of those limits.
+        none: whether None is allowed.
+    """
+    limits = functools.partial(number, low=low, high=high, above=above, below=below)
+    return _Hyper(check or limits, none)
 
 
 class Settings:
@@ -28,6 +69,7 @@ class Settings:
     """
 
     extra_arguments: Sequence[str] = ()  # beside the shared ones; attributes have their names
+    _hypers: Mapping[str, _Hyper] = MappingProxyType({})
     _settings: frozenset[str] = frozenset(SHARED)  # all of them
     built = False
     _changes = 0
@@ -35,6 +77,11 @@ class Settings:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own = {name: each for name, each in vars(cls).items() if isinstance(each, _Hyper)}
+        for name in own:
+            delattr(cls, name)
+        cls._hypers = {**cls._hypers, **own}
+        cls.extra_arguments = (*cls.extra_arguments, *own)
         cls._settings = frozenset((*SHARED, *cls.extra_arguments))
 
     @property

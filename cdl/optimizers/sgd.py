@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import expected, flag
+from cdl._common.validation import expected, flag, given
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
     from cdl.optimizers.schedules.schedule import LearningRateSchedule
+
+
+def _momentum(owner: str, name: str, value: Any) -> float:
+    if not isinstance(value, float) or not 0.0 <= value <= 1.0:
+        raise expected(owner, name, "a float from 0.0 to 1.0", value)
+    return value
 
 
 @registry.add()
@@ -35,7 +42,8 @@ class SGD(Optimizer):
         >>> optimizer = cdl.optimizers.SGD(rate, momentum=0.9, nesterov=True)
     """
 
-    extra_arguments = ("momentum", "nesterov")
+    momentum: float = hyper(check=_momentum)
+    nesterov: bool = hyper(check=flag)
 
     row = "sgd"
 
@@ -56,24 +64,7 @@ class SGD(Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
-        if not isinstance(momentum, float) or not 0.0 <= momentum <= 1.0:
-            raise expected("SGD", "momentum", "a float from 0.0 to 1.0", momentum)
-        self.momentum = momentum
-        self.nesterov = flag("SGD", "nesterov", nesterov)
+        super().__init__(**given(locals()))
 
     def row_of(self, variable: Variable) -> str:
         """The row with momentum, Nesterov's or not, or that without."""
