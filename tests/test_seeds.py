@@ -444,3 +444,12 @@ def test_seed_within_a_seed_leaves_the_outer_one_as_it_was():
             return [*first, *cdl.random.permutation(50), cdl.random.draw_seed()]
 
     assert outer(True) == outer(False)
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if not name.startswith("a layer")])
+def test_a_layer_from_its_config_draws_by_the_seed_that_was_given(name):
+    shape, make = LAYERS[name]
+    x = samples(shape) / (1 if name in IMAGES else 255)
+    layer = make(seed=5)
+    again = type(layer).from_config(layer.get_config())
+    assert np.array_equal(layer(x, training=True), again(x, training=True))

@@ -258,6 +258,8 @@ class Graph:
         kept = [] if traced is None else [n for n in traced.nodes if has_effect(n)]
         wanted = [*tensors_in(outputs), *self.losses]
         self.nodes = _nodes_between(inputs, wanted, kept)
+        if traced is not None:  # code has an order of its own, and effects come in it
+            self.nodes.sort(key=lambda node: node.serial)
         self._is_open = any(tensor.is_open for tensor in inputs)
 
     @property
@@ -324,27 +326,33 @@ def has_effect(node: Node) -> bool:
 def _nodes_between(
     inputs: list[KerasTensor], outputs: list[KerasTensor], kept: list[Node]
 ) -> list[Node]:
-    """Nodes between inputs and outputs, and nodes with effects, each after its parents."""
+    """Nodes between inputs and outputs, and nodes with effects, each after its parents.
+
+    The order is that of a walk back from the outputs, which copies and files of a model keep: the
+    order of its calls would be another one in a file, and so that in which gradients are summed.
+    """
     given = {id(tensor) for tensor in inputs}
-    found: dict[int, Node] = {}
-    waiting = [tensor for node in kept for tensor in node.inputs]
-    for node in kept:
-        found[id(node)] = node
-    waiting += outputs
+    found: dict[int, Node] = {id(node): node for node in kept}
+    wanted = [*outputs, *(tensor for node in kept for tensor in node.inputs)]
+    entered = set(found)
+    waiting = [(tensor, False) for tensor in reversed(wanted)]
     while waiting:
-        tensor = waiting.pop()
+        tensor, is_done = waiting.pop()
+        producer = tensor.node
         if id(tensor) in given:
             continue
-        producer = tensor.node
         if producer is None or producer.is_input:
             raise ValueError(
                 f"Graph disconnected: the output depends on {tensor!r}, which is none of the "
                 f"inputs {[each.name for each in inputs]}"
             )
-        if id(producer) not in found:
+        if is_done:
             found[id(producer)] = producer
-            waiting += producer.inputs
-    return sorted(found.values(), key=lambda node: node.serial)
+        elif id(producer) not in entered:
+            entered.add(id(producer))
+            waiting.append((tensor, True))
+            waiting += [(each, False) for each in reversed(producer.inputs)]
+    return list(found.values())
 
 
 def trace(

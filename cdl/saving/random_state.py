@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cdl.layers import Layer
 from cdl.random import Kept, state
 from cdl.saving.variable_paths import parts
 
@@ -57,9 +58,22 @@ def read(model: TrainableModel, text: bytes) -> None:
 
 
 def _generators(model: TrainableModel) -> list[tuple[str, list[Any]]]:
-    """Generators of each part that has any, by its path."""
-    found = [(path, getattr(part, "_seed_generators", [])) for path, part, _ in parts(model)]
-    return [(path, generators) for path, generators in found if generators]
+    """Generators of each part that has any, by its path.
+
+    Those of a layer within that files do not name, as the dropout of attention, are its holder's.
+    """
+    found = [(path, part) for path, part, _ in parts(model)]
+    named = {id(part) for _, part in found}
+    generators: list[tuple[str, list[Any]]] = []
+    for path, part in found:
+        within = part._sublayers() if isinstance(part, Layer) else []
+        owners = [part, *(each for each in within if id(each) not in named)]
+        generators.append((path, [g for each in owners for g in _drawing(each)]))
+    return [(path, its) for path, its in generators if its]
+
+
+def _drawing(part: Any) -> list[Any]:
+    return getattr(part, "_seed_generators", [])
 
 
 def _is_state(thing: Any) -> bool:

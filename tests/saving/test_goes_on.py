@@ -1,6 +1,9 @@
 """Training from a .keras file on ends with the bits of one that ran through."""
 
+import copy
+import itertools
 import json
+import pickle
 import random
 import zipfile
 
@@ -42,12 +45,52 @@ class Noise(layers.Layer):
         return x + cdl.random.normal(ops.shape(x), stddev=0.1, seed=self.generators[0])
 
 
+@cdl.saving.register_keras_serializable(package="goes on")
+class SelfAttention(layers.Layer):
+    """Attention of steps among each other."""
+
+    def __init__(self, attention, in_a_list=False, **kwargs):
+        super().__init__(**kwargs)
+        self.attention, self.in_a_list = attention, in_a_list
+
+    def get_config(self):
+        attention = cdl.saving.serialize_keras_object(self.attention)
+        return {**super().get_config(), "attention": attention, "in_a_list": self.in_a_list}
+
+    @classmethod
+    def from_config(cls, config):
+        attention = cdl.saving.deserialize_keras_object(config.pop("attention"))
+        return cls(attention, **config)
+
+    def call(self, x):
+        return self.attention([x, x]) if self.in_a_list else self.attention(x, x)
+
+
 NETS = {
     "dropout": lambda: [Dropout(0.3)],
     "noise": lambda: [layers.GaussianNoise(0.1), layers.GaussianDropout(0.2)],
     "patterned": lambda: [layers.AlphaDropout(0.2), Dropout(0.3, (1, None))],
     "within": lambda: [Sequential([Input((8,)), Dropout(0.3), Dense(8)]), Dropout(0.2, seed=3)],
     "own": lambda: [Noise()],
+    "attention": lambda: [
+        layers.Reshape((4, 2)),
+        SelfAttention(layers.MultiHeadAttention(2, 3, dropout=0.2)),
+        SelfAttention(layers.GroupQueryAttention(3, 2, 1, dropout=0.2)),
+        layers.Flatten(),
+    ],
+    "attention by scores": lambda: [
+        layers.Reshape((4, 2)),
+        SelfAttention(layers.Attention(dropout=0.2), in_a_list=True),
+        SelfAttention(layers.AdditiveAttention(dropout=0.2), in_a_list=True),
+        layers.Flatten(),
+    ],
+    "recurrent": lambda: [
+        layers.Reshape((4, 2)),
+        layers.SimpleRNN(4, dropout=0.2, return_sequences=True),
+        layers.Bidirectional(layers.GRU(3, recurrent_dropout=0.2, seed=1)),
+        layers.RepeatVector(2),
+        layers.SimpleRNN(4, recurrent_dropout=0.2, seed=2),
+    ],
 }
 DATA = {
     "arrays": ((X, Y), {"batch_size": 8}),
@@ -253,3 +296,33 @@ def test_other_generators_of_numpys_go_on_too(kind, tmp_path):
         set_bit_generator(kept)
     with pytest.raises(ValueError, match=f"np.random must draw from {kind}"):
         go_on(again)
+
+
+def branched(order):
+    """A model of three outputs of one hidden layer, whose branches are called in some order."""
+    cdl.utils.set_random_seed(7)
+    x = Input((4,))
+    h = Dense(8, "relu")(x)
+    makers = {
+        "short": lambda: Dense(2)(h),
+        "long": lambda: Dense(2)(Dense(5, "tanh")(Dense(6, "gelu")(Dropout(0.2)(h)))),
+        "added": lambda: Dense(2)(layers.Add()([layers.Concatenate()([h, h]), Dense(16)(h)])),
+    }
+    made = {name: makers[name]() for name in order}
+    model = cdl.Model(x, [made[name] for name in makers])
+    model.compile(cdl.optimizers.Adam(0.02), ["mse"] * 3)
+    return model
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["short", "long", "added"])))
+def test_a_graph_goes_on_whatever_the_order_of_its_calls_was(order, tmp_path):
+    models = [branched(order) for _ in range(4)]
+    for model in models:
+        model.fit(X, [Y] * 3, batch_size=8, shuffle=False, verbose=0)
+    models[1].save(tmp_path / "model.keras")
+    models[1] = load_model(tmp_path / "model.keras")
+    models[2:] = [copy.deepcopy(models[2]), pickle.loads(pickle.dumps(models[3]))]
+    for model in models:
+        model.fit(X, [Y] * 3, batch_size=8, epochs=3, initial_epoch=1, shuffle=False, verbose=0)
+    for model in models[1:]:
+        assert equal(model.get_weights(), models[0].get_weights())

@@ -202,7 +202,8 @@ class SimpleRNN(LayerOfCell):
         super().__init__(cell, activity_regularizer, None, flags, kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed is not among them, as in Keras."""
+        """Constructor arguments as a dict; as in Keras without a seed, unless one was given."""
         config = super().get_config()
-        del config["seed"]
+        if config["seed"] is None:
+            del config["seed"]
         return config

@@ -257,9 +257,10 @@ class RandomGrayscale(RandomImage):
         return chosen(drawn, rgb_to_grayscale(images, self.data_format), images)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, without the seed: as in Keras."""
+        """Constructor arguments as a dict; as in Keras without a seed, unless one was given."""
         config = {**super().get_config(), "factor": self.factor}
-        del config["seed"]
+        if self.seed is None:
+            del config["seed"]
         return config
 
 
