@@ -127,11 +127,16 @@ def is_real(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
-def given(scope: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that a constructor got, by name, to be handed on: of its `locals()`."""
+def given(scope: dict[str, Any], *but: str) -> dict[str, Any]:
+    """Arguments that a constructor got, by name, to be handed on: of its `locals()`.
+
+    Args:
+        scope: what `locals()` is in its first line.
+        but: those that are not handed on.
+    """
     more: dict[str, Any] = scope.pop("kwargs")
-    del scope["self"]
-    scope.pop("__class__", None)
+    for name in ("self", "__class__", *but):
+        scope.pop(name, None)
     return scope | more if more else scope
 
 

@@ -189,11 +189,11 @@ class UnitsCell(WeightedCell):
     Args:
         units: the size of the output and of each state.
         activation: of the units.
-        recurrent_activation: of the gates, if there are any.
         use_bias: whether there is a bias.
         dropout: rate for the input.
         recurrent_dropout: rate for the state.
         seed: of both.
+        recurrent_activation: of the gates, if there are any.
         kwargs: initializers, regularizers and constraints of the weights, by their names;
             `implementation`; `_owner`, whom errors speak of, where it is not the cell; what is left
             as in `Layer`.
@@ -203,13 +203,14 @@ class UnitsCell(WeightedCell):
 
     def __init__(
         self,
+        *,
         units: int,
         activation: Any,
-        recurrent_activation: Any,
         use_bias: bool,
         dropout: float,
         recurrent_dropout: float,
         seed: int | None,
+        recurrent_activation: Any = None,
         **kwargs: Any,
     ) -> None:
         owner = owner_of(self, kwargs)

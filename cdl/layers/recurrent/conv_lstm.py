@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.validation import given
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.recurrent.conv_cell import ConvLSTMCell
-from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell, common
+from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
@@ -63,38 +64,7 @@ class ConvLSTM(LayerOfCell):
         stateful: bool = False,
         **kwargs: Any,
     ) -> None:
-        given: dict[str, Any] = {
-            "filters": filters,
-            "kernel_size": kernel_size,
-            "strides": strides,
-            "padding": padding,
-            "data_format": data_format,
-            "dilation_rate": dilation_rate,
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-            "use_bias": use_bias,
-            "kernel_initializer": kernel_initializer,
-            "recurrent_initializer": recurrent_initializer,
-            "bias_initializer": bias_initializer,
-            "unit_forget_bias": unit_forget_bias,
-            "kernel_regularizer": kernel_regularizer,
-            "recurrent_regularizer": recurrent_regularizer,
-            "bias_regularizer": bias_regularizer,
-            "kernel_constraint": kernel_constraint,
-            "recurrent_constraint": recurrent_constraint,
-            "bias_constraint": bias_constraint,
-            "dropout": dropout,
-            "recurrent_dropout": recurrent_dropout,
-            "seed": seed,
-        }
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-        }
-        cell = ConvLSTMCell(self.rank, **given, name="conv_lstm_cell", **common(self, kwargs))
-        super().__init__(cell, activity_regularizer, None, flags, kwargs)
+        super().__init__(ConvLSTMCell, given(locals()), rank=self.rank)
         self.input_spec = InputSpec(ndim=self.rank + 3)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:

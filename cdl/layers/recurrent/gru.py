@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import ops, tree
-from cdl._common.validation import flag
+from cdl._common.validation import flag, given
 from cdl.compat import renamed
 from cdl.layers.layer import registry
 from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell
-from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell, common
+from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
@@ -78,27 +78,10 @@ class GRUCell(UnitsCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        owner = kwargs.get("_owner", "GRUCell")
-        super().__init__(
-            units,
-            activation,
-            recurrent_activation,
-            use_bias,
-            dropout,
-            recurrent_dropout,
-            seed,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
+        super().__init__(**given(locals(), "reset_after"))
+        self.reset_after = flag(
+            kwargs.get("_owner", type(self).__name__), "reset_after", reset_after
         )
-        self.reset_after = flag(owner, "reset_after", reset_after)
 
     def _bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
@@ -192,6 +175,8 @@ class GRU(LayerOfCell):
         ValueError: a wrong argument.
     """
 
+    _of_cell = (*LayerOfCell._of_cell, "implementation")
+    units = FromCell()
     recurrent_activation = FromCell()
     reset_after = FromCell()
 
@@ -234,33 +219,4 @@ class GRU(LayerOfCell):
         use_cudnn: Any = "auto",
         **kwargs: Any,
     ) -> None:
-        cell = GRUCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            reset_after=reset_after,
-            name="gru_cell",
-            implementation=kwargs.pop("implementation", 2),
-            **common(self, kwargs),
-        )
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-            "unroll": unroll,
-        }
-        super().__init__(cell, activity_regularizer, use_cudnn, flags, kwargs)
+        super().__init__(GRUCell, given(locals()))

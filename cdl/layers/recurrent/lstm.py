@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import ops
-from cdl._common.validation import flag
+from cdl._common.validation import flag, given
 from cdl.compat import renamed
 from cdl.layers.layer import registry
 from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell, biases_with_forget_gates
-from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell, common
+from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
@@ -73,27 +73,10 @@ class LSTMCell(UnitsCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        owner = kwargs.get("_owner", "LSTMCell")
-        super().__init__(
-            units,
-            activation,
-            recurrent_activation,
-            use_bias,
-            dropout,
-            recurrent_dropout,
-            seed,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
+        super().__init__(**given(locals(), "unit_forget_bias"))
+        self.unit_forget_bias = flag(
+            kwargs.get("_owner", type(self).__name__), "unit_forget_bias", unit_forget_bias
         )
-        self.unit_forget_bias = flag(owner, "unit_forget_bias", unit_forget_bias)
         self.state_size = [self.units, self.units]
 
     def _bias_first(self) -> Any:
@@ -178,6 +161,8 @@ class LSTM(LayerOfCell):
         (4, 10, 16)
     """
 
+    _of_cell = (*LayerOfCell._of_cell, "implementation")
+    units = FromCell()
     recurrent_activation = FromCell()
     unit_forget_bias = FromCell()
 
@@ -220,33 +205,4 @@ class LSTM(LayerOfCell):
         use_cudnn: Any = "auto",
         **kwargs: Any,
     ) -> None:
-        cell = LSTMCell(
-            units,
-            activation=activation,
-            recurrent_activation=recurrent_activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            unit_forget_bias=unit_forget_bias,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            name="lstm_cell",
-            implementation=kwargs.pop("implementation", 2),
-            **common(self, kwargs),
-        )
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-            "unroll": unroll,
-        }
-        super().__init__(cell, activity_regularizer, use_cudnn, flags, kwargs)
+        super().__init__(LSTMCell, given(locals()))

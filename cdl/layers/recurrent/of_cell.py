@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import regularizers
+from cdl._common.naming import snake_case
 from cdl._common.validation import one_of
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+    from cdl.layers.recurrent.cells import WeightedCell
+
 
 class FromCell:
     """Attribute of a layer that is stored in its cell."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+        owner._of_cell = (*getattr(owner, "_of_cell", ()), name)  # type: ignore[attr-defined]
 
     def __get__(self, layer: Any, owner: type) -> Any:
         return self if layer is None else getattr(layer.cell, self.name)
@@ -35,14 +39,14 @@ class LayerOfCell(RNN):
     """Base of `SimpleRNN`, `LSTM` and `GRU`.
 
     Args:
-        cell: the cell.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        use_cudnn: "auto", True or False; None for a layer that does not have the argument.
-        flags: the arguments of `RNN`.
-        kwargs: `zero_output_for_mask`; what is left as in `Layer`.
+        cell: the cell's class.
+        arguments: of the layer: those of the cell, which the class has as `FromCell`, `use_cudnn`
+            if there is such an argument, and those of `RNN`.
+        more: further arguments of the cell.
     """
 
-    units = FromCell()
+    _of_cell: tuple[str, ...] = ("seed",)  # arguments; names of attributes come by themselves
+
     activation = FromCell()
     use_bias = FromCell()
     kernel_initializer = FromCell()
@@ -57,19 +61,15 @@ class LayerOfCell(RNN):
     dropout = FromCell()
     recurrent_dropout = FromCell()
 
-    def __init__(
-        self,
-        cell: Any,
-        activity_regularizer: Any,
-        use_cudnn: Any,
-        flags: dict[str, Any],
-        kwargs: dict[str, Any],
-    ) -> None:
+    def __init__(self, cell: type[WeightedCell], arguments: dict[str, Any], **more: Any) -> None:
         owner = type(self).__name__
-        if use_cudnn is not None:
-            one_of(owner, "use_cudnn", use_cudnn, ("auto", True, False))
-            self.use_cudnn = use_cudnn
-        super().__init__(cell, **flags, activity_regularizer=activity_regularizer, **kwargs)
+        more |= {name: arguments.pop(name) for name in self._of_cell if name in arguments}
+        more |= {name: arguments[name] for name in ("dtype", "trainable") if name in arguments}
+        if "use_cudnn" in arguments:
+            auto_or_not = ("auto", True, False)
+            self.use_cudnn = one_of(owner, "use_cudnn", arguments.pop("use_cudnn"), auto_or_not)
+        made = cell(name=snake_case(cell.__name__), _owner=owner, **more)
+        super().__init__(made, **arguments)
         self.input_spec = InputSpec(ndim=3)
 
     def call(
@@ -113,9 +113,3 @@ class LayerOfCell(RNN):
         """
         del custom_objects
         return super(RNN, cls).from_config(config)
-
-
-def common(layer: RNN, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a layer for its cell: those that every layer takes, and its own name."""
-    given: dict[str, Any] = {"_owner": type(layer).__name__}
-    return given | {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl import ops, tree
+from cdl._common.validation import given
 from cdl.compat import renamed
 from cdl.layers.layer import registry
 from cdl.layers.recurrent import in_core
 from cdl.layers.recurrent.cells import UnitsCell
-from cdl.layers.recurrent.of_cell import LayerOfCell, common
+from cdl.layers.recurrent.of_cell import FromCell, LayerOfCell
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
@@ -62,25 +63,7 @@ class SimpleRNNCell(UnitsCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units,
-            activation,
-            None,
-            use_bias,
-            dropout,
-            recurrent_dropout,
-            seed,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            **kwargs,
-        )
+        super().__init__(**given(locals()))
 
     def call(self, sequence: Any, states: Any, training: Any = False) -> Any:
         """Output, and a list of the next state.
@@ -138,6 +121,8 @@ class SimpleRNN(LayerOfCell):
         ValueError: a wrong argument.
     """
 
+    units = FromCell()
+
     @renamed(
         output_dim="units",
         init="kernel_initializer",
@@ -173,33 +158,7 @@ class SimpleRNN(LayerOfCell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        cell = SimpleRNNCell(
-            units,
-            activation=activation,
-            use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            seed=seed,
-            name="simple_rnn_cell",
-            **common(self, kwargs),
-        )
-        flags = {
-            "return_sequences": return_sequences,
-            "return_state": return_state,
-            "go_backwards": go_backwards,
-            "stateful": stateful,
-            "unroll": unroll,
-        }
-        super().__init__(cell, activity_regularizer, None, flags, kwargs)
+        super().__init__(SimpleRNNCell, given(locals()))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict; as in Keras without a seed, unless one was given."""
