@@ -57,6 +57,7 @@ __all__ = [
     "serialize",
     "sigmoid",
     "silu",
+    "smooth_clip",
     "soft_shrink",
     "softmax",
     "softplus",
@@ -254,6 +255,9 @@ hard_tanh = ActivationFunction("hard_tanh", "x within [-1, 1]")
 log_sigmoid = ActivationFunction("log_sigmoid", "log(sigmoid(x))")
 mish = ActivationFunction("mish", "x * tanh(softplus(x))")
 relu6 = ActivationFunction("relu6", "x within [0, 6]")
+smooth_clip = ActivationFunction(
+    "smooth_clip", "x / sqrt(1 + (x / limit)^2), between -limit and limit (Holzmüller, 2024)",
+    limit=3.0)
 soft_shrink = ActivationFunction(
     "soft_shrink", "x moved towards 0 by threshold, 0 within it", threshold=0.5)
 softsign = ActivationFunction("softsign", "x / (1 + |x|)")

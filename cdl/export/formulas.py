@@ -32,6 +32,8 @@ ACTIVATIONS = {
     "log_sigmoid": "-softplus(-x)",
     "mish": "x * tanh(softplus(x))",
     "relu6": "clip(x, 0, 6)",
+    "smooth_clip": "limit * (clip(x / limit, -1e9, 1e9)"
+    " / sqrt(1 + clip(x / limit, -1e9, 1e9) * clip(x / limit, -1e9, 1e9)))",
     "soft_shrink": "where(x > threshold, x - threshold, "
     "where(x < -threshold, x + threshold, where(isnan(x), x, 0)))",
     "softsign": "x / (1 + abs(x))",

@@ -30,6 +30,7 @@
     X(log_sigmoid,  Y, "")                                            \
     X(mish,         X, "")                                            \
     X(relu6,        Y, "")                                            \
+    X(smooth_clip,  X, "limit")                                       \
     X(soft_shrink,  X, "threshold")                                   \
     X(softsign,     X, "")                                            \
     X(sparse_plus,  X, "")                                            \
@@ -192,6 +193,18 @@ CDL_INLINE float d_mish(float x, float y, const float *p) {
 CDL_INLINE float f_relu6(float x, const float *p) { return (void)p, within_f(x, 0.0f, 6.0f); }
 CDL_INLINE float d_relu6(float x, float y, const float *p) {
     return (void)x, (void)p, y > 0.0f && y < 6.0f ? 1.0f : 0.0f;
+}
+
+/* x / sqrt(1 + (x / limit)^2). Far out the square would overflow, and the value is the limit. */
+CDL_INLINE float smooth_clip_f(float x, float limit) { return within_f(x / limit, -1e9f, 1e9f); }
+CDL_INLINE float f_smooth_clip(float x, const float *p) {
+    const float t = smooth_clip_f(x, p[0]);
+    return p[0] * (t / sqrtf(fma_f(t, t, 1.0f)));
+}
+CDL_INLINE float d_smooth_clip(float x, float y, const float *p) {
+    const float t = smooth_clip_f(x, p[0]);
+    const float square = fma_f(t, t, 1.0f);
+    return (void)y, 1.0f / (square * sqrtf(square));
 }
 
 CDL_INLINE float f_soft_shrink(float x, const float *p) {

@@ -37,6 +37,7 @@ COMMON = {
     "indices_or_sections": "how many equal parts, or the places at which they begin.",
     "k": "which diagonal, 0 the main one; of `rot90` how many quarter turns.",
     "keepdims": "whether reduced axes are kept, of size 1.",
+    "limit": "what the absolute value of the result comes near to, and stays below; above 0.",
     "lower": "whether the matrix is a lower triangle.",
     "max_value": "the largest value of the result; None for no limit.",
     "method": 'how values between two samples are found, "linear" unless said otherwise.',

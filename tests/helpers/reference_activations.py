@@ -145,6 +145,10 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
         lambda x: np.clip((x + 1) / 2, 0, 1),
         lambda x: np.where(np.abs(x) < 1, 0.5, 0.0),
     ),
+    "smooth_clip": (
+        lambda x, limit: limit * np.sin(np.arctan(x / limit)),
+        lambda x, limit: (1 + (x / limit) ** 2) ** -1.5,
+    ),
     "squareplus": (
         _squareplus,
         lambda x, b: _squareplus(x, b) / np.sqrt(x * x + b),
@@ -211,6 +215,7 @@ ACTIVATION_PARAMETERS: dict[str, list[dict[str, float]]] = {
     "elu": [{"alpha": 1.0}, {"alpha": 0.3}],
     "celu": [{"alpha": 1.0}, {"alpha": 0.3}],
     "hard_shrink": [{"threshold": 0.5}, {"threshold": 0.0}],
+    "smooth_clip": [{"limit": 3.0}, {"limit": 0.5}],
     "soft_shrink": [{"threshold": 0.5}],
     "squareplus": [{"b": 4.0}, {"b": 0.5}],
     "threshold": [{"threshold": 0.3, "default_value": -2.0}],
