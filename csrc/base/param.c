@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const float cdl_zeros[CDL_PANEL];
+
 cdl_status cdl_param_create(size_t rows, size_t cols, bool matrix, struct cdl_param **out) {
     struct cdl_param *param = calloc(1, sizeof *param);
     if (!param) return CDL_ERR_NO_MEMORY;

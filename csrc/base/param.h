@@ -18,6 +18,7 @@
 #include "base/status.h"
 
 enum { CDL_PANEL = 64 };
+extern const float cdl_zeros[CDL_PANEL];
 
 struct cdl_param {
     size_t rows, cols;

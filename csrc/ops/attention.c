@@ -120,7 +120,7 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
                         .k = {k->data + place_of(k, sample, g), s.shared * k->ld},
                         .v = {v->data + place_of(v, sample, g), s.shared * v->ld},
                         .turned_k = ctx->scratch,
-                        .low = node->low};
+                        .low = node->arithmetic == CDL_BY_TILES};
     head.drops = node->attribute[RATE] > 0.0f && (ctx->training || node->numbers[ALWAYS]);
     const size_t above = ctx->training ? ctx->first : ctx->start;
     head.line = ((above + sample) * s.heads + h) * s.queries;

@@ -202,7 +202,7 @@ static void each_part(const struct cdl_node *node, const struct cdl_context *ctx
         const size_t panel_end = grid.by_panels ? at.outer_end : at.inner_end;
         struct part part = {.line = block * CDL_ROW_BLOCK, .column = panel * CDL_PANEL};
         const size_t line_end = block_end * CDL_ROW_BLOCK;
-        part.rows = (line_end < grid.lines ? line_end : grid.lines) - part.line;
+        part.rows = cdl_min(line_end, grid.lines) - part.line;
         part.columns = panel_end == grid.panels ? grid.columns - part.column
                                                 : panel_end * CDL_PANEL - part.column;
         visit(node, ctx, part);

@@ -82,6 +82,11 @@ struct cdl_tensor {
     int view; /* number of a value within a loop, from 1; else 0 */
 };
 
+/* Arithmetic of a node: of floats, or of bfloat16 as its op reads it; of bfloat16 values that the
+ * op sees as floats in scratch (program/narrow.c); of floats that have been rounded, whose products
+ * bfloat16 tiles may make. */
+enum cdl_arithmetic { CDL_DIRECT, CDL_THROUGH_FLOATS, CDL_BY_TILES };
+
 struct cdl_node {
     const struct cdl_op *op;
     int index; /* position in the program; part of a random key */
@@ -101,15 +106,13 @@ struct cdl_node {
     bool shared;                         /* all its values are shared: one thread runs it */
     bool once;                           /* constant in a prediction call: runs once in it */
     bool needs[CDL_MAX_INPUTS];          /* in[k]->grad is wanted and can be given */
-    bool
-        narrow; /* has bfloat16 values, which its op sees as floats in scratch (program/narrow.c) */
+    enum cdl_arithmetic arithmetic;
     bool goes_back, learns; /* backward() and update() have work to do */
     bool adds;              /* backward() adds to in[0]->grad, already written */
     int dx_activation; /* producer's activation, whose gradient backward() applies to dx; or linear
                         */
     const float *dx_row_param;
     bool dy_is_dz; /* dy is dz: the reader of the output has applied the activation's gradient */
-    bool low;      /* bfloat16 tiles may multiply: the factors have been rounded */
     size_t thread_floats; /* floats that its functions may use of a thread's scratch */
     size_t piece;         /* samples between two polls of the watch: a multiple of CDL_ROW_BLOCK */
     float *scratch;

@@ -131,7 +131,7 @@ static void walk(const void *who, size_t first, size_t last, const struct cdl_ba
     const bool some = !job.adds && image.sample < AT_A_TIME;
     const size_t most = some ? AT_A_TIME / image.sample : 1;
     for (size_t i = 0, n; i < last - first && !cdl_stopped(pass->ctx); i += n) {
-        n = last - first - i < most ? last - first - i : most;
+        n = cdl_min(last - first - i, most);
         cdl_walk(&walk, i, n, pass->visit, &job);
     }
 }

@@ -96,7 +96,7 @@ static struct cdl_side side_of(const struct cdl_node *node, int side, size_t i, 
                                size_t j) {
     const struct cdl_tensor *x = node->in[side];
     return (struct cdl_side){cdl_rows(x, i) + j * step, x->ld, is_transposed(node, side),
-                             node->low};
+                             node->arithmetic == CDL_BY_TILES};
 }
 
 static struct cdl_side transposed(struct cdl_side side) {
@@ -135,7 +135,8 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
     const struct cdl_matrix init = {add ? to : NULL, ld};
     const struct cdl_side a = side_of(node, A, i, s.step[A], j),
                           b = side_of(node, B, i, s.step[B], j),
-                          dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false, node->low};
+                          dy = {cdl_grad_rows(y, i) + j * s.step_y, y->ld, false,
+                                node->arithmetic == CDL_BY_TILES};
     struct cdl_values product;
     if (side == A && !a.transposed)
         product = (struct cdl_values){m, s.n, s.k, dy, transposed(b), init, c};

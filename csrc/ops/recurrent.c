@@ -106,7 +106,7 @@ static bool gives(const struct cdl_node *node, int k) {
 
 static bool is_low(const struct cdl_node *node) {
     const bool drops = (node->numbers[GIVEN] & (HAS_X_DROP | HAS_H_DROP)) != 0;
-    return node->low && !drops && !cell_of(node)->reset;
+    return node->arithmetic == CDL_BY_TILES && !drops && !cell_of(node)->reset;
 }
 
 static const struct cdl_tensor *given(const struct cdl_node *node, int64_t what) {

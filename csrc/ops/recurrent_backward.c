@@ -12,8 +12,14 @@ struct back {
     float *z;       /* gates of a step, where products are of bfloat16 */
 };
 
-/* A thread's memory, from `room` on; the return value: its end. */
-static float *lay_out(const struct cdl_steps *s, float *room, struct back *b) {
+/* A thread's memory, from `room` on. */
+static size_t room_floats(const struct cdl_steps *s) {
+    const size_t low = s->low ? cdl_bf16_stride(s->gates.columns) / 2 : 0;
+    return CDL_STEP_SAMPLES * (2 * cdl_stride(s->at.turned_columns) + 3 * s->gates.lines +
+                               CDL_PANEL + 2 * CDL_LINE + low);
+}
+
+static void lay_out(const struct cdl_steps *s, float *room, struct back *b) {
     const size_t m = CDL_STEP_SAMPLES, lines = s->gates.lines;
     b->columns = s->at.turned_columns;
     b->ld = cdl_stride(b->columns);
@@ -23,13 +29,10 @@ static float *lay_out(const struct cdl_steps *s, float *room, struct back *b) {
     b->cells = b->held + m * 2 * lines;
     b->of_gate = b->cells + m * (CDL_PANEL + 2 * CDL_LINE);
     b->z = b->of_gate + m * b->ld;
-    return b->z + (s->low ? m * cdl_bf16_stride(s->gates.columns) / 2 : 0);
 }
 
 size_t cdl_recurrent_backward_floats(const struct cdl_steps *s) {
-    struct back b;
-    float none[1];
-    return (size_t)(lay_out(s, none, &b) - none) + cdl_slot_room(s);
+    return room_floats(s) + cdl_slot_room(s);
 }
 
 /* A panel's step of a block of the group, on its way back. */
@@ -87,8 +90,6 @@ static void add_lines(const struct cdl_time_step *g, const struct cdl_tensor *va
     }
 }
 
-static const float zeros[CDL_PANEL];
-
 /* Lanes of z, from `lane` on, times the rows of the kernels' transpose of as many lanes from `of`
  * on: columns [first, end) of it. */
 struct lanes_product {
@@ -117,7 +118,7 @@ static void multiply_lanes(const struct cdl_time_step *g, const struct back *b,
                 struct cdl_product product = {
                     .m = block.m, .n = width, .k = depth, .b = {w, width}};
                 product.a = (struct cdl_matrix){z + p.lane * CDL_LINE, all};
-                product.init = (struct cdl_matrix){is_new ? zeros : c, ldi};
+                product.init = (struct cdl_matrix){is_new ? cdl_zeros : c, ldi};
                 product.c = (struct cdl_output){c, b->ld};
                 if (prefetches && depth == CDL_PANEL) { /* for the cells */
                     product.prefetch = cdl_z_at(s, g->t - 1, panel, block.row);
@@ -163,7 +164,7 @@ static void multiply_low(const struct cdl_time_step *g, const struct back *b, bo
             (struct cdl_bf16_gemm){.m = g->m,
                                    .n = cdl_panel_width(b->columns, column),
                                    .k = k,
-                                   .init = {adds ? b->d + column : zeros, adds ? b->ld : 0},
+                                   .init = {adds ? b->d + column : cdl_zeros, adds ? b->ld : 0},
                                    .c = {b->d + column, b->ld}},
             b->z, s->node->scratch + s->at.turned_low, column);
 }
@@ -267,7 +268,8 @@ void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_contex
                             size_t first, size_t last) {
     const struct cdl_steps s = cdl_steps_of(node, ctx->rows, NULL);
     struct back b;
-    struct cdl_time_step g = {.s = &s, .ctx = ctx, .room = lay_out(&s, ctx->scratch, &b)};
+    struct cdl_time_step g = {.s = &s, .ctx = ctx, .room = ctx->scratch + room_floats(&s)};
+    lay_out(&s, ctx->scratch, &b);
     for (g.first = g.row = first; g.first < last; g.first = g.row += g.m) {
         g.m = cdl_together(&s, g.first, last);
         take_back(g, &b);

@@ -33,7 +33,7 @@ static bool lie_alike(const struct cdl_tensor *x, const struct cdl_tensor *y) {
 }
 
 bool cdl_is_renaming(const struct cdl_node *node) {
-    if (node->op != &cdl_op_reshape || node->narrow) return false;
+    if (node->op != &cdl_op_reshape || node->arithmetic == CDL_THROUGH_FLOATS) return false;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     return !cdl_is_int(x) && x->dtype == y->dtype && x->shared == y->shared && lie_alike(x, y);
 }

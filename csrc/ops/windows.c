@@ -128,7 +128,7 @@ void cdl_each_band(struct cdl_bands bands, const struct cdl_window *window, bool
         const struct cdl_rectangle at = cdl_next_rectangle(&first, last, bands.n);
         const size_t end = at.inner_end * bands.numbers;
         const struct cdl_band band = {cdl_band_axis(window, back), at.inner * bands.numbers,
-                                      end < all ? end : all};
+                                      cdl_min(end, all)};
         const bool whole = at.inner == 0 && at.inner_end == bands.n;
         visit(who, at.outer, at.outer_end, whole ? NULL : &band);
     }

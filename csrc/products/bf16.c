@@ -11,8 +11,6 @@
 enum { MOST_ROWS = 512, DEPTH = 512, FINISHED = 64, MOST_PANELS = 8 };
 enum { LINE = CDL_BF16_LINE, STEP = DEPTH / 2 * LINE }; /* sizes of a panel of w^T in scratch */
 
-static const float zeros[CDL_PANEL];
-
 static size_t l2_floats(void) { return cdl_caches()->l2 / 2 / sizeof(float); }
 
 /* Panels of sums, of so many rows, that fill half of the L2 cache. */
@@ -72,7 +70,7 @@ static void strip(const struct cdl_context *ctx, const struct cdl_bf16_product *
             const uint32_t *pairs = back ? (uint32_t *)(void *)b : cdl_param_pairs(w, p, at);
             for (size_t j = 0; j < width && back; j += LINE)
                 transpose(kernels, w, at + j, p, depth, b + j / LINE * STEP);
-            const float *init = p ? c : product->bias ? product->bias + at : zeros;
+            const float *init = p ? c : product->bias ? product->bias + at : cdl_zeros;
             struct cdl_bf16_gemm some = {.m = m, .n = width, .k = depth, .lda = product->lda};
             some.a = product->a + row * product->lda + p, some.b = pairs, some.step = step;
             some.init = (struct cdl_matrix){init, p ? CDL_PANEL : 0};

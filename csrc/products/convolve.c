@@ -102,7 +102,7 @@ static size_t depth_of(const struct cdl_convolution *job, size_t depth, bool dir
 static size_t samples_at_a_time(const struct cdl_convolution *job, size_t most) {
     const size_t each = job->image.sample + job->map.sample;
     const size_t slice = job->w->rows * cdl_min(job->w->cols, CDL_PANEL);
-    const size_t floats = slice > most ? slice : most;
+    const size_t floats = cdl_max(slice, most);
     return each < floats ? floats / each : 1;
 }
 

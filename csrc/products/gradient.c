@@ -28,7 +28,7 @@ static bool copies_dy(const struct cdl_param *w, size_t samples, size_t ldy) {
 /* Panels whose copies fit into so many floats. */
 static size_t strip_of(size_t samples, size_t floats) {
     const size_t fit = samples ? cdl_min(floats / (samples * CDL_PANEL), CDL_MOST_STRIP) : 1;
-    return fit < CDL_LEAST_STRIP ? CDL_LEAST_STRIP : fit;
+    return cdl_max(fit, CDL_LEAST_STRIP);
 }
 
 /* Most floats of the copies: a batch of fewer samples, the last one, may have more panels in a
@@ -181,12 +181,11 @@ void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, fl
 }
 
 static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
-    static const float zeros[CDL_PANEL];
     const size_t samples = cdl_bf16_padded(gradient->samples), ld = x_stride(gradient->most);
     const uint16_t *x = x_turned(gradient, block);
     const uint32_t *dy = dy_in_pairs(gradient, block);
     struct cdl_bf16_gemm p = {.m = block.rows, .n = block.width, .k = samples, .a = x, .lda = ld};
-    p.b = dy, p.step = samples / 2 * CDL_BF16_LINE, p.init = (struct cdl_matrix){zeros, 0};
+    p.b = dy, p.step = samples / 2 * CDL_BF16_LINE, p.init = (struct cdl_matrix){cdl_zeros, 0};
     p.c = (struct cdl_output){g, block.width};
     gradient->ctx->kernels->gemm_bf16(&p);
 }

@@ -8,8 +8,6 @@
 /* Blocks of samples between two polls of the watch: they take at most 1 ms. */
 enum { LOOK_BLOCKS = 64 };
 
-static const float zeros[CDL_PANEL];
-
 /* Prefetch distance for rows of the caller's memory, fetched while the tiles work: 8,192
  * predictions of 100-64-10 took 18 % longer without. A prefetch past the last row does nothing. */
 enum { UNCACHED_GROUP = 6, UNCACHED_AHEAD = 36 };
@@ -57,7 +55,7 @@ void cdl_matmul(const struct cdl_context *ctx, const struct cdl_product *all,
         p.n = cdl_min(n - column, CDL_PANEL);
         p.b = (struct cdl_matrix){all->b.at + column * k, cdl_round_up(p.n, CDL_LINE)};
         p.c.at = all->c.at + column;
-        p.init = (struct cdl_matrix){all->init.at ? all->init.at + column : zeros, 0};
+        p.init = (struct cdl_matrix){all->init.at ? all->init.at + column : cdl_zeros, 0};
         for (size_t depth = 0; depth < k; depth += p.k) {
             if (cdl_stopped(ctx)) return;
             p.k = cdl_min(k - depth, ctx->kernels->blocking->depth);
@@ -115,7 +113,7 @@ static void transpose_w(const struct cdl_context *ctx, const struct cdl_transpos
     const struct cdl_param *w = job->w;
     const size_t width = cdl_panel_width(w->rows, column);
     struct cdl_product p = {.m = job->m, .n = live_at(job, column), .a = job->dz};
-    p.b = (struct cdl_matrix){job->scratch, width}, p.init = (struct cdl_matrix){zeros, 0};
+    p.b = (struct cdl_matrix){job->scratch, width}, p.init = (struct cdl_matrix){cdl_zeros, 0};
     p.c = dx_at(job, column);
     for (size_t first = 0; first < w->cols; first += p.k) {
         if (cdl_stopped(ctx)) return;
@@ -135,7 +133,7 @@ static void transpose_dz(const struct cdl_context *ctx, const struct cdl_transpo
                          size_t column, struct cdl_matrix dzt, float *block) {
     const struct cdl_param *w = job->w;
     struct cdl_product p = {
-        .m = live_at(job, column), .n = dzt.ld, .init = {zeros, 0}, .c = {block, dzt.ld}};
+        .m = live_at(job, column), .n = dzt.ld, .init = {cdl_zeros, 0}, .c = {block, dzt.ld}};
     for (size_t q = 0; q < w->cols; q += CDL_PANEL) {
         const size_t width = cdl_panel_width(w->cols, q);
         p.k = cdl_min(w->cols - q, CDL_PANEL);
@@ -181,7 +179,7 @@ void cdl_matmul_gradient(const struct cdl_context *ctx, const struct cdl_product
     const size_t block = ctx->kernels->blocking->samples;
     struct cdl_product p = *all;
     p.transposed = true;
-    p.init = (struct cdl_matrix){zeros, 0};
+    p.init = (struct cdl_matrix){cdl_zeros, 0};
     for (size_t s = 0; s == 0 || s < all->k; s += block) {
         if (s && s % (LOOK_BLOCKS * block) == 0 && cdl_stopped(ctx)) return;
         p.k = cdl_min(all->k - s, block);

@@ -15,8 +15,6 @@
 
 enum { PIECE = 64 };
 
-static const float zeros[CDL_PANEL];
-
 /* Product with a single column: b is k numbers in a row, whichever way it is transposed. */
 static void column(const struct cdl_kernels *kernels, const struct cdl_values *v) {
     float part[PIECE], *c = v->c.at;
@@ -76,7 +74,7 @@ void cdl_matmul_values(const struct cdl_kernels *kernels, const struct cdl_value
         if (product->init.at)
             v.init.at = product->init.at + j;
         else
-            v.init = (struct cdl_matrix){zeros, 0};
+            v.init = (struct cdl_matrix){cdl_zeros, 0};
         v.c.at = product->c.at + j;
         (v.a.low ? cdl_low_panel : panel)(kernels, &v);
     }

@@ -66,7 +66,7 @@ size_t cdl_band_numbers(const struct cdl_window *window, bool back) {
 /* Numbers of a span that are smaller than `end`. */
 static size_t below_end(const struct cdl_span *span, size_t end) {
     const size_t n = end > span->first ? (end - span->first + span->step - 1) / span->step : 0;
-    return n < span->count ? n : span->count;
+    return cdl_min(n, span->count);
 }
 
 /* Part of a span that lies in a band. */

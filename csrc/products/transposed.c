@@ -13,7 +13,7 @@ void cdl_transpose_weights(const struct cdl_convolution *job, const struct cdl_k
         for (size_t f = first, columns; f < first + depth; f += columns) {
             const size_t panel = f / CDL_PANEL * CDL_PANEL, end = panel + CDL_PANEL;
             const size_t ld = cdl_panel_width(w->cols, panel);
-            columns = (end < first + depth ? end : first + depth) - f;
+            columns = cdl_min(end, first + depth) - f;
             const float *from =
                 w->w + panel * w->rows + (tap * each + column % each) * ld + (f - panel);
             if (f % CDL_LINE == 0) {

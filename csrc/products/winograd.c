@@ -135,12 +135,11 @@ static void change_back(const struct job *job, struct block block, const float *
 }
 
 static void multiply(const struct job *job, size_t first, size_t n) {
-    static const float zeros[CDL_PANEL];
     const size_t depth = job->from->columns;
     for (size_t i = 0; i < n; i++)
         change_image(job, block_at(job, first + i), job->numbers + i * job->ld);
     for (size_t e = 0; e < ELEMENTS; e++) {
-        struct cdl_product p = {.m = n, .n = job->width, .k = depth, .init = {zeros, 0}};
+        struct cdl_product p = {.m = n, .n = job->width, .k = depth, .init = {cdl_zeros, 0}};
         p.a = (struct cdl_matrix){job->numbers + e * job->together * job->ld, job->ld};
         p.b = (struct cdl_matrix){job->weights + e * depth * job->width, job->width};
         p.c = (struct cdl_output){job->products + e * job->together * CDL_PANEL, CDL_PANEL};

@@ -1,5 +1,4 @@
 /* build.c - from a description to a program: all that can fail fails here. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,143 +82,6 @@ static cdl_status make_values(struct cdl_program *program, const struct cdl_prog
     return CDL_OK;
 }
 
-static bool names_a_row(const struct cdl_node *node) {
-    return node->numbers[0] >= 0 && node->numbers[0] < node->op->table_rows;
-}
-
-/* Are some of the node's values shared and others not? Only ops that say `mixes` may have both. */
-static bool mixes(const struct cdl_node *node) {
-    const struct cdl_tensor *one = node->n_in ? node->in[0] : node->out[0];
-    bool differ = false;
-    for (int k = 0; k < node->n_in; k++) differ |= node->in[k]->shared != one->shared;
-    for (int o = 0; o < node->n_out; o++) differ |= node->out[o]->shared != one->shared;
-    return differ;
-}
-
-static bool any_bf16(const struct cdl_node *node) {
-    bool any = false;
-    for (int k = 0; k < node->n_in; k++) any |= cdl_is_bf16(node->in[k]);
-    for (int o = 0; o < node->n_out; o++) any |= cdl_is_bf16(node->out[o]);
-    return any;
-}
-
-/* Part k of a signature, of those left of `->`. */
-static const char *part_of(const char *signature, int k) {
-    for (; k > 0 && *signature != '-'; signature++) k -= *signature == ';';
-    return signature;
-}
-
-/* Does a count fit the names up to `;` or `->` in a signature? */
-static bool counts_fit(const char *names, size_t count) {
-    size_t least = 0, most = 0;
-    bool begins = true;
-    for (; *names && *names != ';' && *names != '-'; names++) {
-        const bool many = strncmp(names, "...", 3) == 0;
-        if (begins && (*names == '[' || isalpha((unsigned char)*names))) {
-            least += *names != '[';
-            most++;
-            begins = false;
-        }
-        if (many) most = SIZE_MAX;
-        begins |= *names == ',';
-    }
-    return count >= least && count <= most;
-}
-
-/* Checks common to all ops, then the op's own. */
-static const char *check(const struct cdl_node *node, const char *signature, bool training) {
-    const struct cdl_op *op = node->op;
-    CDL_EXPECT(counts_fit(signature, (size_t)node->n_in),
-               "inputs: expected as many as the op reads");
-    CDL_EXPECT(counts_fit(strstr(signature, "->") + 2, (size_t)node->n_out),
-               "outputs: expected as many as the op gives");
-    CDL_EXPECT(counts_fit(part_of(signature, 2), node->n_numbers),
-               "numbers: expected as many as the op takes");
-    CDL_EXPECT(!op->table || names_a_row(node), "kind, activation: expected a row of its table");
-    CDL_EXPECT(op->bf16 >= CDL_BF16_READ || node->narrow || !any_bf16(node),
-               "expected no values of bfloat16");
-    CDL_EXPECT(op->mixes || !mixes(node), "expected all values to be shared, or none");
-    CDL_CHECK(op->check(node));
-    return op->folds ? cdl_check_folds(node, training) : NULL;
-}
-
-static void *copy_of(const void *from, size_t bytes) {
-    void *copy = malloc(bytes + 1);
-    if (copy && bytes) memcpy(copy, from, bytes);
-    return copy;
-}
-
-/* May the output alias the input? Not the caller's memory, which moves, nor that of an iteration.
- */
-static bool renames(const struct cdl_program *program, const struct cdl_node *node) {
-    return cdl_is_renaming(node) && node->in[0]->owner->producer && !program->loops;
-}
-
-static struct cdl_fault *make_fault(struct cdl_program *program, int instruction, bool shared) {
-    struct cdl_fault *fault = &program->faults[program->n_faults++];
-    fault->instruction = instruction;
-    fault->shared = shared;
-    cdl_fault_clear(fault);
-    return fault;
-}
-
-static cdl_status make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
-                            struct cdl_node *node, const char **reason) {
-    node->op = cdl_ops[def->op].op;
-    node->n_in = def->n_in;
-    node->n_out = def->n_out;
-    node->iterations = 1;
-    for (int i = 0; i < def->n_in; i++) {
-        node->in[i] = &program->values[def->in[i]];
-        node->in[i]->users++;
-    }
-    for (int i = 0; i < def->n_out; i++) {
-        node->out[i] = &program->values[def->out[i]];
-        node->out[i]->producer = node;
-    }
-    for (int i = 0; i < def->n_out && node->op->passes_on && node->n_in; i++)
-        program->values[def->out[i]].owner = node->in[0]->owner;
-    for (int i = 0; i < def->n_params; i++) {
-        node->param[i] = def->params[i];
-        const enum cdl_dtype dtype = def->param_dtypes[i];
-        const bool learns = def->trained[i] >= 0 && program->n_groups;
-        struct cdl_trained *trained = learns ? &program->trained[def->trained[i]] : NULL;
-        const bool pairs = i == 0 && node->op->bf16 >= CDL_BF16_PAIRS && cdl_is_bf16(node->in[0]) &&
-                           (program->kernels->tiles || node->op->bf16 == CDL_BF16_PAIRS);
-        if (node->param[i] && cdl_rounds_to(dtype))
-            CDL_TRY(cdl_round_param(program, trained, dtype, pairs, &node->param[i]));
-        node->trained[i] = node->op->update ? trained : NULL;
-    }
-    node->low = program->kernels->tiles && node->n_in && node->in[0]->rounded;
-    if (def->n_params)
-        node->low &= def->param_dtypes[0] == CDL_DTYPE_bfloat16;
-    else
-        node->low &= node->n_in > 1 && node->in[1]->rounded;
-    node->numbers = copy_of(def->numbers, def->n_numbers * sizeof *def->numbers);
-    node->data = copy_of(def->data, def->n_data * sizeof *def->data);
-    if (!node->numbers || !node->data) return CDL_ERR_NO_MEMORY;
-    node->n_numbers = def->n_numbers;
-    node->n_data = def->n_data;
-    memcpy(node->attribute, def->attributes, sizeof def->attributes);
-    memcpy(node->row_param, def->row_params, sizeof def->row_params);
-    if (def->host.call) {
-        node->host = &program->hosts[program->n_hosts++];
-        *node->host = def->host;
-    }
-    node->narrow = cdl_is_narrow(node);
-    program->loops += node->op->role == CDL_LOOP;
-    *reason = check(node, cdl_ops[def->op].signature, program->training);
-    if (*reason) return CDL_ERR_PROGRAM;
-    if (node->op->folds && node->n_data) CDL_TRY(cdl_fold_params(program, node));
-    if (renames(program, node)) node->out[0]->owner = node->in[0]->owner;
-    if (node->op->may_fault) node->fault = make_fault(program, node->index, node->in[0]->shared);
-    program->may_fail |= node->host || node->fault;
-    program->settles |= node->op->settle != NULL;
-    program->follows_batches |= program->training && cdl_follows_batches(node);
-    program->n_penalties += node->op->penalty != NULL;
-    return CDL_OK;
-}
-
 static cdl_status allocate(struct cdl_program *program, const struct cdl_program_def *def) {
     program->n_values = def->n_values;
     program->n_nodes = def->n_instructions;
@@ -227,29 +89,17 @@ static cdl_status allocate(struct cdl_program *program, const struct cdl_program
     program->n_outputs = def->n_outputs;
     program->n_external_grads = def->n_external_grads;
     program->n_trained = def->n_trained;
-    program->values = calloc((size_t)def->n_values + 1, sizeof *program->values);
-    program->nodes = calloc((size_t)def->n_instructions + 1, sizeof *program->nodes);
-    program->inputs = calloc((size_t)def->n_inputs + 1, sizeof *program->inputs);
-    program->outputs = calloc((size_t)def->n_outputs + 1, sizeof *program->outputs);
-    program->external_grads =
-        calloc((size_t)def->n_external_grads + 1, sizeof *program->external_grads);
-    program->trained = calloc((size_t)def->n_trained + 1, sizeof *program->trained);
-    program->parts =
-        calloc((size_t)def->n_instructions * CDL_MAX_PARAMS + 1, sizeof *program->parts);
-    program->derived =
-        calloc((size_t)def->n_instructions * (CDL_MAX_PARAMS + 3) + 1, sizeof *program->derived);
-    program->hosts = calloc((size_t)def->n_instructions + 1, sizeof *program->hosts);
-    program->faults =
-        calloc((size_t)def->n_instructions + (size_t)def->n_inputs + 1, sizeof *program->faults);
-    program->reports = calloc((size_t)def->n_instructions + 1, sizeof *program->reports);
-    program->states = calloc((size_t)def->n_instructions + 1, sizeof *program->states);
-    program->state_sizes = calloc((size_t)def->n_instructions + 1, sizeof *program->state_sizes);
-    return program->values && program->nodes && program->inputs && program->outputs &&
-                   program->external_grads && program->trained && program->parts &&
-                   program->derived && program->hosts && program->faults && program->reports &&
-                   program->states && program->state_sizes
-               ? CDL_OK
-               : CDL_ERR_NO_MEMORY;
+    const size_t nodes = (size_t)def->n_instructions, inputs = (size_t)def->n_inputs;
+/* One more than asked for: no list is NULL. */
+#define LIST(NAME, N) (program->NAME = calloc((size_t)(N) + 1, sizeof *program->NAME))
+    const bool all = LIST(values, def->n_values) && LIST(nodes, nodes) && LIST(inputs, inputs) &&
+                     LIST(outputs, def->n_outputs) && LIST(external_grads, def->n_external_grads) &&
+                     LIST(trained, def->n_trained) && LIST(parts, nodes * CDL_MAX_PARAMS) &&
+                     LIST(derived, nodes * (CDL_MAX_PARAMS + 3)) && LIST(hosts, nodes) &&
+                     LIST(faults, nodes + inputs) && LIST(reports, nodes) && LIST(states, nodes) &&
+                     LIST(state_sizes, nodes);
+#undef LIST
+    return all ? CDL_OK : CDL_ERR_NO_MEMORY;
 }
 
 static cdl_status make_trained(struct cdl_program *program, const struct cdl_program_def *def,
@@ -336,32 +186,38 @@ static bool stands_alone(const struct cdl_program *program) {
     return alone;
 }
 
-static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
-                        struct cdl_misfit *misfit) {
+/* ---- the phases of a build, in this order -----------------------------------------------------
+ */
+
+/* Settings of the whole program, and room for its lists. */
+static cdl_status describe(struct cdl_program *program, const struct cdl_program_def *def,
+                           struct cdl_misfit *misfit) {
     program->kernels = cdl_isa_choose(def->isa);
     if (!program->kernels)
         return refuse(&misfit->reason, "isa: expected one that this machine runs");
+    if (def->after && !(def->training && stands_alone(def->after)))
+        return refuse(&misfit->reason, "after: expected training, and a program of shared values");
     program->training = def->training;
     program->ranks = (struct cdl_ranks){.rank = def->rank,
                                         .all = def->ranks,
                                         .join = def->join,
                                         .block = def->block,
-                                        .who = def->who};
-    program->ranks.leaves = def->leaves;
-    program->ranks.own = def->own;
+                                        .who = def->who,
+                                        .own = def->own,
+                                        .leaves = def->leaves};
     program->rows = cdl_most_rows(&program->ranks, def->rows);
     program->n_groups = def->n_groups;
     memcpy(program->groups, def->groups, sizeof program->groups);
     program->rules = def->rules;
     program->watch.poll = def->poll;
     program->watch.who = def->who;
-    if (def->after && !(def->training && stands_alone(def->after)))
-        return refuse(&misfit->reason, "after: expected training, and a program of shared values");
     program->after = def->after;
     program->settles = def->after != NULL;
-    CDL_TRY(allocate(program, def));
-    CDL_TRY(make_values(program, def, &misfit->reason));
-    for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));
+    return allocate(program, def);
+}
+
+static cdl_status make_nodes(struct cdl_program *program, const struct cdl_program_def *def,
+                             struct cdl_misfit *misfit) {
     for (int i = 0; i < def->n_instructions; i++) {
         struct cdl_node *node = &program->nodes[i];
         const int op = def->instructions[i].op;
@@ -369,16 +225,21 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
             return refuse(&misfit->reason, "instructions: expected ops of the table");
         node->index = misfit->instruction = i;
         misfit->op = cdl_ops[op].name;
-        CDL_TRY(make_node(program, &def->instructions[i], node, &misfit->reason));
+        CDL_TRY(cdl_make_node(program, &def->instructions[i], node, &misfit->reason));
         if (node->op->report) CDL_TRY(make_report(program, node));
     }
     misfit->instruction = -1;
     misfit->reason = cdl_find_loops(program);
-    if (misfit->reason) return CDL_ERR_PROGRAM;
+    return misfit->reason ? CDL_ERR_PROGRAM : CDL_OK;
+}
+
+/* Values that the caller brings and reads. */
+static cdl_status connect(struct cdl_program *program, const struct cdl_program_def *def,
+                          struct cdl_misfit *misfit) {
     for (int i = 0; i < def->n_inputs; i++) {
         program->inputs[i] = &program->values[def->inputs[i]];
         if (!def->values[def->inputs[i]].whole || cdl_is_bf16(program->inputs[i])) continue;
-        program->inputs[i]->fault = make_fault(program, -1 - i, false);
+        program->inputs[i]->fault = cdl_make_fault(program, -1 - i, false);
         program->may_fail = true;
     }
     for (int i = 0; i < def->n_outputs; i++)
@@ -393,12 +254,16 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         program->external_grads[i] = &program->values[def->external_grads[i]];
         program->external_grads[i]->external_grad = true;
     }
+    return CDL_OK;
+}
+
+static cdl_status link(struct cdl_program *program, const struct cdl_program_def *def,
+                       struct cdl_misfit *misfit) {
     if (def->training) make_parts(program);
-    for (int i = 0; i < def->n_instructions; i++) {
-        for (int p = 0; p < CDL_MAX_PARAMS; p++) {
-            struct cdl_trained *trained = program->nodes[i].trained[p];
-            if (trained) trained->dtype = def->instructions[i].param_dtypes[p];
-        }
+    for (int p = 0; p < program->n_nodes * CDL_MAX_PARAMS; p++) {
+        struct cdl_trained *trained = *user_at(program, p);
+        if (trained)
+            trained->dtype = def->instructions[p / CDL_MAX_PARAMS].param_dtypes[p % CDL_MAX_PARAMS];
     }
     cdl_link(program);
     for (int i = 0; i < program->n_nodes && program->ranks.leaves; i++) {
@@ -408,6 +273,11 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         return refuse(&misfit->reason, "reproducible: expected False, since this op adds up what "
                                        "it learns from in an order of its own");
     }
+    return CDL_OK;
+}
+
+/* Threads, and the samples that are in memory at once: `rows` becomes what buffers are made for. */
+static cdl_status schedule(struct cdl_program *program, const struct cdl_program_def *def) {
     program->threads = cdl_worth_threads(program, def);
     program->block = cdl_block_of_rows(program, program->rows);
     program->lockstep = cdl_keeps_step(program, def->lockstep);
@@ -418,6 +288,10 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
     if (def->predicts) program->rows = program->block;
     CDL_TRY(cdl_split(program, def));
     if (!def->training && !program->keeps_order) program->rows *= (size_t)program->threads;
+    return CDL_OK;
+}
+
+static cdl_status give_memory(struct cdl_program *program) {
     cdl_link_derived(program);
     CDL_TRY(cdl_plan(program));
     for (int i = 0; i < program->n_nodes; i++) {
@@ -427,6 +301,18 @@ static cdl_status build(struct cdl_program *program, const struct cdl_program_de
         if (!node->code) return CDL_ERR_NO_MEMORY;
     }
     return CDL_OK;
+}
+
+static cdl_status build(struct cdl_program *program, const struct cdl_program_def *def,
+                        struct cdl_misfit *misfit) {
+    CDL_TRY(describe(program, def, misfit));
+    CDL_TRY(make_values(program, def, &misfit->reason));
+    for (int i = 0; i < def->n_trained; i++) CDL_TRY(make_trained(program, def, i));
+    CDL_TRY(make_nodes(program, def, misfit));
+    CDL_TRY(connect(program, def, misfit));
+    CDL_TRY(link(program, def, misfit));
+    CDL_TRY(schedule(program, def));
+    return give_memory(program);
 }
 
 cdl_status cdl_program_create(const struct cdl_program_def *def, struct cdl_program **out,

@@ -76,7 +76,7 @@ static void spread(const struct cdl_kernels *kernels, const struct cdl_array *ar
     float numbers[TOGETHER];
     const size_t together = TOGETHER / to->width;
     for (size_t n; lines > 0; lines -= n) {
-        n = lines < together ? lines : together;
+        n = cdl_min(lines, together);
         convert(kernels, array, false, n * to->width, from, step, numbers);
         kernels->copy_columns(n, to->width, numbers, to->width, (float *)(void *)line, to->ld);
         from += (ptrdiff_t)(n * to->width) * step;
@@ -91,10 +91,10 @@ static void put(const struct cdl_kernels *kernels, const struct cdl_array *array
     const bool swaps = array->swapped && size > 1, solid = is_solid(at->to);
     _Alignas(16) char swapped[SWAP_RUN * sizeof(long double)];
     for (size_t run; n > 0; n -= run, from += (ptrdiff_t)run * step) {
-        run = solid || n < width - at->column ? n : width - at->column;
+        run = solid ? n : cdl_min(n, width - at->column);
         char *to = at->line + at->column * sizeof(float);
         if (swaps) {
-            run = run < SWAP_RUN ? run : SWAP_RUN;
+            run = cdl_min(run, SWAP_RUN);
             swap_bytes(run, size, from, step, swapped);
             convert(kernels, array, cdl_is_int(at->to), run, swapped, (ptrdiff_t)size, to);
         } else if (!solid && width < SHORT && at->column == 0 && n > width) {
@@ -172,7 +172,7 @@ static void gather_items(const struct cdl_kernels *kernels, const struct cdl_arr
     const ptrdiff_t stride = array->strides[0];
     _Alignas(16) char items[SWAP_RUN * sizeof(long double)];
     for (size_t i = first, n; i < last; i += n) {
-        n = last - i < SWAP_RUN ? last - i : SWAP_RUN;
+        n = cdl_min(last - i, SWAP_RUN);
         const int64_t *at = rows.order + rows.start + i;
         for (size_t k = 0; k < n && rows.start + i + k + ITEMS_AHEAD < rows.all; k++)
             __builtin_prefetch(array->data + at[k + ITEMS_AHEAD] * stride);
@@ -231,7 +231,7 @@ static void scatter(const struct cdl_kernels *kernels, const struct cdl_array *a
     const size_t item = item_size(array->dtype), size = array->shape[1];
     float value[SWAP_RUN];
     for (size_t done = 0, run; done < n; done += run, at += run) {
-        run = n - done < SWAP_RUN ? n - done : SWAP_RUN;
+        run = cdl_min(n - done, SWAP_RUN);
         convert(kernels, array, false, run, sparse->values + at * item, (ptrdiff_t)item, value);
         for (size_t k = 0; k < run; k++) {
             int32_t narrow;

@@ -4,14 +4,15 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 
 static size_t most_of(const struct cdl_gap *gap) { return gap ? gap->most : 0; }
 
 static struct cdl_gap *known(struct cdl_gap *gap) {
     const size_t left = most_of(gap->left), right = most_of(gap->right);
-    const size_t below = left > right ? left : right;
-    gap->most = gap->floats > below ? gap->floats : below;
+    const size_t below = cdl_max(left, right);
+    gap->most = cdl_max(gap->floats, below);
     return gap;
 }
 

@@ -18,11 +18,6 @@ struct walk {
     size_t passed, all;
 };
 
-/* Blocks [first, last) of a parameter. */
-struct blocks {
-    size_t first, last;
-};
-
 static size_t floats_of(const struct cdl_trained *trained) {
     return cdl_param_floats(trained->param);
 }
@@ -38,13 +33,13 @@ static size_t share_end(const struct walk *walk, int thread, int threads) {
 static size_t beyond(size_t a, size_t b) { return a > b ? a - b : 0; }
 
 /* The thread's blocks of the next parameter. */
-static struct blocks next_blocks(struct walk *walk, const struct cdl_trained *trained,
-                                 const struct cdl_context *ctx) {
+static struct cdl_range next_blocks(struct walk *walk, const struct cdl_trained *trained,
+                                    const struct cdl_context *ctx) {
     const size_t first = beyond(share_begin(walk, ctx->thread, ctx->threads), walk->passed);
     const size_t last = beyond(share_end(walk, ctx->thread, ctx->threads), walk->passed);
     walk->passed += floats_of(trained);
-    return (struct blocks){cdl_blocks_before(trained->param, first),
-                           cdl_blocks_before(trained->param, last)};
+    return (struct cdl_range){cdl_blocks_before(trained->param, first),
+                              cdl_blocks_before(trained->param, last)};
 }
 
 /* Does the thread take the next parameter as a whole? Its middle must lie in the share. */
@@ -73,7 +68,7 @@ void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
         if (!has_parts(trained)) continue;
-        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         for (size_t b = mine.first; b < mine.last; b++)
             cdl_learn_parts(trained, ctx, cdl_block_at(trained->param, b), ctx->scratch);
     }
@@ -139,7 +134,7 @@ static void learn(struct cdl_program *program, const struct cdl_context *ctx, st
                                  scratch);
             continue;
         }
-        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         if (mine.first >= mine.last || !wanted) continue;
         const float factor = factor_of(trained, &ctx->optimizer, all_squares);
         for (size_t b = mine.first; b < mine.last; b++)
@@ -197,7 +192,7 @@ static void accumulate(struct cdl_program *program, const struct cdl_context *ct
                        struct walk walk) {
     for (int i = 0; i < program->n_trained; i++) {
         const struct cdl_trained *trained = &program->trained[i];
-        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         for (size_t b = mine.first; b < mine.last && trained->accumulated; b++)
             cdl_learn_sum(trained, ctx, b);
     }
@@ -206,7 +201,7 @@ static void accumulate(struct cdl_program *program, const struct cdl_context *ct
 static void move(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk) {
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
-        const struct blocks mine = next_blocks(&walk, trained, ctx);
+        const struct cdl_range mine = next_blocks(&walk, trained, ctx);
         if (mine.first >= mine.last || !reaches(trained, ctx)) continue;
         const struct cdl_squares squares = squares_of(trained);
         const float reach =

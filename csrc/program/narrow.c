@@ -16,13 +16,6 @@ static size_t block_floats(const struct cdl_tensor *value) {
     return CDL_ROW_BLOCK * value->lines * cdl_stride(value->width);
 }
 
-bool cdl_is_narrow(const struct cdl_node *node) {
-    bool any = false;
-    for (int v = 0; v < node->n_in + node->n_out && node->op->bf16 == CDL_BF16_THROUGH_FLOATS; v++)
-        any |= cdl_is_bf16(value_of(node, v)) && !value_of(node, v)->shared;
-    return any;
-}
-
 size_t cdl_narrow_floats(const struct cdl_node *node) {
     size_t floats = 0;
     for (int v = 0; v < node->n_in + node->n_out; v++)
@@ -55,28 +48,33 @@ static void look_at(const struct cdl_node *node, float *scratch, size_t first, s
     }
 }
 
-/* Converts the op's operands to floats (in), or its results to bfloat16. */
+/* Does a pass read the numbers of value v, or (gradient) its gradient? Does it write them? */
+static bool reads(const struct cdl_node *node, bool back, int v, bool gradient) {
+    const bool is_in = v < node->n_in;
+    if (gradient) return back && !is_in && value_of(node, v)->grad;
+    if (!back) return is_in;
+    return !node->op->reads_back || node->op->reads_back(node, is_in ? v : CDL_OUTPUT);
+}
+static bool writes(const struct cdl_node *node, bool back, int v, bool gradient) {
+    const bool is_in = v < node->n_in;
+    return back == gradient && (back ? is_in && node->needs[v] : !is_in);
+}
+
+/* Converts what the op reads to floats (in), or its results to bfloat16. */
 static void convert(const struct cdl_node *node, const struct cdl_kernels *kernels,
                     const struct twin *twin, bool back, bool in, size_t first, size_t rows) {
     for (int v = 0; v < node->n_in + node->n_out; v++) {
         const struct cdl_tensor *value = value_of(node, v), *floats = &twin->values[v];
-        const bool is_in = v < node->n_in;
         const size_t lines = rows * value->lines, n = value->width;
-        if (!cdl_is_bf16(value)) continue;
-        if (in &&
-            (back ? !node->op->reads_back || node->op->reads_back(node, is_in ? v : CDL_OUTPUT)
-                  : is_in))
-            kernels->bf16_to_floats(lines, n, cdl_bf16(cdl_rows(value, first)), value->ld,
-                                    cdl_rows(floats, first), floats->ld);
-        if (in && back && !is_in && value->grad)
-            kernels->bf16_to_floats(lines, n, cdl_bf16(cdl_grad_rows(value, first)), value->ld,
-                                    cdl_grad_rows(floats, first), floats->ld);
-        if (!in && !back && !is_in)
-            kernels->bf16_from_floats(lines, n, cdl_rows(floats, first), floats->ld,
-                                      cdl_bf16(cdl_rows(value, first)), value->ld);
-        if (!in && back && is_in && node->needs[v])
-            kernels->bf16_from_floats(lines, n, cdl_grad_rows(floats, first), floats->ld,
-                                      cdl_bf16(cdl_grad_rows(value, first)), value->ld);
+        for (int g = 0; g < 2 && cdl_is_bf16(value); g++) {
+            if (!(in ? reads : writes)(node, back, v, g)) continue;
+            float *line = g ? cdl_grad_rows(floats, first) : cdl_rows(floats, first);
+            uint16_t *low = cdl_bf16(g ? cdl_grad_rows(value, first) : cdl_rows(value, first));
+            if (in)
+                kernels->bf16_to_floats(lines, n, low, value->ld, line, floats->ld);
+            else
+                kernels->bf16_from_floats(lines, n, line, floats->ld, low, value->ld);
+        }
     }
 }
 

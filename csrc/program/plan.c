@@ -125,7 +125,7 @@ static size_t thread_floats(struct cdl_program *program) {
     for (int i = 0; i < program->n_nodes; i++) {
         struct cdl_node *node = &program->nodes[i];
         const size_t rows = node->shared ? 1 : program->rows;
-        node->thread_floats = node->narrow ? cdl_narrow_floats(node) : 0;
+        node->thread_floats = node->arithmetic == CDL_THROUGH_FLOATS ? cdl_narrow_floats(node) : 0;
         if (node->op->thread_floats) {
             const size_t floats = node->op->thread_floats(node, rows, training);
             const size_t of_micro =

@@ -65,12 +65,11 @@ static void shift_to(const struct prediction *job, struct direct *direct, ptrdif
 
 /* Copies rows of an output to the caller's memory, piece by piece, until the watch stops it. */
 static void copy_pieces(const struct cdl_program *program, const struct cdl_context *ctx,
-                        const struct cdl_tensor *value, size_t first, size_t rows, float *to) {
-    const size_t sample = value->shared ? 0 : value->lines * value->width;
-    for (size_t done = 0; done < rows && !cdl_stopped(ctx); done += program->piece) {
-        const size_t piece = rows - done < program->piece ? rows - done : program->piece;
-        cdl_copy_out(value, first + done, piece, to + done * sample);
-        if (value->shared) return;
+                        const struct cdl_tensor *value, struct cdl_range rows, float *to) {
+    for (size_t piece; rows.first < rows.last && !cdl_stopped(ctx); rows.first += piece) {
+        piece = cdl_min(rows.last - rows.first, program->piece);
+        cdl_copy_out(value, rows.first, piece, to);
+        to += piece * value->lines * value->width;
     }
 }
 
@@ -81,32 +80,32 @@ static bool is_settled(const struct cdl_program *program, size_t at) {
     return fault ? cdl_fault_sample(fault) < at : cdl_has_failed(program);
 }
 
-/* Predicts a block of rows from row `at` on, each node by all threads. */
-static void predict_block(const struct prediction *job, struct cdl_context *ctx,
-                          struct cdl_team *team, struct direct *direct, size_t at) {
+/* Predicts a thread's rows of a block, of which row r is row r + shift of the arrays; in lockstep
+ * (with a team) each node by all threads. */
+static void predict_rows(const struct prediction *job, struct cdl_context *ctx,
+                         struct cdl_team *team, struct direct *direct, ptrdiff_t shift,
+                         struct cdl_range rows) {
     struct cdl_program *program = job->program;
     const struct cdl_pass whole = {.arrays = job->arrays};
-    const struct cdl_range mine = cdl_own_blocks(ctx, CDL_ROW_BLOCK, ctx->rows);
-    if (job->in_place) shift_to(job, direct, (ptrdiff_t)at);
+    if (job->in_place) shift_to(job, direct, shift);
     for (int i = job->in_place; i < program->n_inputs; i++)
-        cdl_feed_pieces(program, ctx, i, &whole, at, mine.first, mine.last);
-    cdl_barrier_wait(team, ctx->thread);
+        cdl_feed_pieces(program, ctx, i, &whole, (size_t)shift, rows.first, rows.last);
+    if (team) cdl_barrier_wait(team, ctx->thread);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (i == 0 && job->in_place) node = &direct->node;
         if (node->once) continue;
-        cdl_run(program, node, false, ctx, team, mine);
-        if (node->waits_forward) cdl_barrier_wait(team, ctx->thread);
+        cdl_run(program, node, false, ctx, team, rows);
+        if (team && node->waits_forward) cdl_barrier_wait(team, ctx->thread);
     }
     for (int i = 0; i < program->n_outputs; i++) {
         const struct cdl_tensor *value = program->outputs[i];
-        if (value->shared && ctx->thread > 0) continue; /* the first copies it */
-        const size_t sample = value->shared ? 0 : value->lines * value->width;
-        const struct cdl_range rows = value->shared ? (struct cdl_range){0, 1} : mine;
-        copy_pieces(program, ctx, value, rows.first, rows.last - rows.first,
-                    job->outputs[i] + (at + rows.first) * sample);
+        if (value->shared && !ctx->asks) continue; /* the first thread copies it */
+        const struct cdl_range own = value->shared ? (struct cdl_range){0, 1} : rows;
+        const size_t at = value->shared ? 0 : rows.first + (size_t)shift;
+        copy_pieces(program, ctx, value, own, job->outputs[i] + at * value->lines * value->width);
     }
-    cdl_barrier_wait(team, ctx->thread);
+    if (team) cdl_barrier_wait(team, ctx->thread);
 }
 
 /* A stopped thread skips its work, but not the barriers. */
@@ -117,11 +116,12 @@ static void predict_in_lockstep(const struct prediction *job, struct cdl_context
     ctx->threads = team->size;
     ctx->watch = &job->program->watch;
     const size_t most = job->program->rows, all = job->program->block * (size_t)team->size;
-    const size_t block = all < most ? all : most;
+    const size_t block = cdl_min(all, most);
     for (size_t at = 0; at < job->rows; at += block) {
-        ctx->rows = ctx->batch = ctx->joined = job->rows - at < block ? job->rows - at : block;
+        ctx->rows = ctx->batch = ctx->joined = cdl_min(job->rows - at, block);
         ctx->start = job->draws.first + at;
-        predict_block(job, ctx, team, &direct, at);
+        predict_rows(job, ctx, team, &direct, (ptrdiff_t)at,
+                     cdl_own_blocks(ctx, CDL_ROW_BLOCK, ctx->rows));
     }
 }
 
@@ -130,7 +130,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     struct cdl_program *program = job->program;
     const size_t block = program->block, capacity = program->rows / (size_t)program->threads;
     const bool places = program->keeps_order;
-    const size_t batch = places && block < job->rows ? block : job->rows;
+    const size_t batch = places ? cdl_min(block, job->rows) : job->rows;
     const struct cdl_range mine = cdl_share(CDL_ROW_BLOCK, batch, thread, team->size);
     const size_t base = places ? mine.first : (size_t)thread * capacity;
     const size_t most = places ? mine.last - mine.first : block;
@@ -145,7 +145,6 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
                               .step = job->draws.call,
                               .watch = program->is_long ? &program->watch : NULL,
                               .asks = thread == 0};
-    const struct cdl_pass whole = {.arrays = job->arrays};
     assert(base + most <= program->rows);
     run_once(program, &ctx, team, thread);
     if (program->lockstep) {
@@ -156,27 +155,11 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
     if (job->in_place) look_at(program, &job->arrays[0], &direct);
     for (size_t at = mine.first; at < end; at += block) {
         if (is_settled(program, job->draws.first + at)) break;
-        const size_t rows = end - at < most ? end - at : most;
-        const struct cdl_range block_rows = {base, base + rows};
+        const size_t rows = cdl_min(end - at, most);
         ctx.rows = ctx.batch = ctx.joined = program->mixes_rows ? rows : program->rows;
         ctx.start = job->draws.first + at - base;
-        /* Maps row base + r of the buffer to row at + r of the array. */
-        if (job->in_place) {
-            shift_to(job, &direct, (ptrdiff_t)at - (ptrdiff_t)base);
-            cdl_run(program, &direct.node, false, &ctx, NULL, block_rows);
-        }
-        for (int i = job->in_place; i < program->n_inputs; i++)
-            cdl_feed_pieces(program, &ctx, i, &whole, at - base, base, base + rows);
-        for (int i = job->in_place; i < program->n_nodes; i++) {
-            const struct cdl_node *node = &program->nodes[i];
-            if (!node->once) cdl_run(program, node, false, &ctx, NULL, block_rows);
-        }
-        for (int i = 0; i < program->n_outputs; i++) {
-            const struct cdl_tensor *value = program->outputs[i];
-            if (value->shared && thread > 0) continue; /* the first has copied it */
-            const size_t sample = value->shared ? 0 : value->lines * value->width;
-            copy_pieces(program, &ctx, value, base, rows, job->outputs[i] + at * sample);
-        }
+        predict_rows(job, &ctx, NULL, &direct, (ptrdiff_t)at - (ptrdiff_t)base,
+                     (struct cdl_range){base, base + rows});
         if (end - at <= block) break;
         if (thread == 0 && cdl_watch_tick(&program->watch, INFINITY, false) &&
             cdl_watch_answers(&program->watch, INFINITY))

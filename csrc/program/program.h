@@ -89,6 +89,12 @@ struct cdl_program {
 /* Least arithmetic worth waking threads for: about 60 us on one core. */
 #define CDL_REGION_FLOPS 1.5e7
 
+/* node.c: makes a node of an instruction (CDL_ERR_PROGRAM: `reason` says what does not fit); and a
+ * place for a fault of an instruction. */
+cdl_status cdl_make_node(struct cdl_program *program, const struct cdl_instruction_def *def,
+                         struct cdl_node *node, const char **reason);
+struct cdl_fault *cdl_make_fault(struct cdl_program *program, int instruction, bool shared);
+
 /* loops.c: finds the nodes that loops run (NULL, or what does not fit); then gives memory to values
  * kept for all iterations. */
 const char *cdl_find_loops(struct cdl_program *program);
@@ -120,9 +126,8 @@ cdl_status cdl_fold_params(struct cdl_program *program, struct cdl_node *node);
 void cdl_link_derived(struct cdl_program *program);
 void cdl_destroy_derived(struct cdl_program *program);
 
-/* narrow.c: is a node of bfloat16 values run by float scratch, block by block? The floats that it
- * takes a thread; the pass over samples [first, last). */
-bool cdl_is_narrow(const struct cdl_node *node);
+/* narrow.c: a node that computes through floats (CDL_THROUGH_FLOATS): the floats that it takes a
+ * thread; the pass over samples [first, last), block by block. */
 size_t cdl_narrow_floats(const struct cdl_node *node);
 void cdl_run_narrow(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
                     const struct cdl_context *ctx, size_t first, size_t last);

@@ -7,6 +7,8 @@
  */
 #include "program/shuffle.h"
 
+#include "base/memory.h"
+
 static uint64_t mask_of(uint64_t i) { return ~(uint64_t)0 >> __builtin_clzll(i); }
 
 static void swap(int64_t *order, size_t i, size_t j) {
@@ -27,7 +29,7 @@ void cdl_shuffle(size_t n, int64_t *order, const struct cdl_bits *bits) {
     while (i > 0) {
         const size_t mask = (size_t)mask_of(i);
         const size_t same = i - mask / 2; /* rows from i down that have this mask */
-        const size_t draws = same < DRAWS ? same : DRAWS;
+        const size_t draws = cdl_min(same, DRAWS);
         uint32_t drawn[DRAWS];
         for (size_t d = 0; d < draws; d++) drawn[d] = bits->next_uint32(bits->state);
         for (size_t d = 0; d < draws; d++) {

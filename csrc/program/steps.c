@@ -86,7 +86,7 @@ struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_
                                   bool training, int thread, int threads) {
     const size_t start = pass->next * pass->batch;
     const size_t left = start < pass->rows ? pass->rows - start : 0;
-    const size_t rows = left < pass->batch ? left : pass->batch;
+    const size_t rows = cdl_min(left, pass->batch);
     struct cdl_context ctx = {.kernels = program->kernels,
                               .training = training,
                               .rows = rows,
@@ -125,13 +125,11 @@ const struct cdl_fault *cdl_first_fault(const struct cdl_program *program) {
     return first;
 }
 
-/* View of a batch for a shared node: one sample, one thread. */
-static struct cdl_context alone(const struct cdl_context *ctx) {
-    struct cdl_context one = *ctx;
-    one.rows = 1;
-    one.thread = 0;
-    one.threads = 1;
-    return one;
+/* View of a batch for a node: of a shared one a sample, and one thread. */
+static struct cdl_context seen_by(const struct cdl_node *node, const struct cdl_context *ctx) {
+    struct cdl_context seen = *ctx;
+    if (node->shared) seen.rows = 1, seen.thread = 0, seen.threads = 1;
+    return seen;
 }
 
 /* A thread's part of a phase: piece by piece, until the watch stops it. */
@@ -144,7 +142,7 @@ static inline void run_phase(const struct cdl_phase *phase, bool back, const str
         const size_t end = rows.last - rows.first < piece ? rows.last : rows.first + piece;
         if (cdl_stopped(ctx)) return;
         cdl_guard_scratch(ctx, node, 0);
-        if (samples && node->narrow)
+        if (samples && node->arithmetic == CDL_THROUGH_FLOATS)
             cdl_run_narrow(phase, back, node, ctx, rows.first, end);
         else
             phase->run(node, ctx, rows.first, end);
@@ -187,8 +185,7 @@ static void run_in_lockstep(const struct cdl_node *node, bool back, const struct
  * of the gradients that a node has written. */
 static inline bool fits(const struct cdl_program *program, const struct cdl_context *ctx,
                         struct cdl_range rows) {
-    return rows.last <= (program->batch > program->rows ? program->batch : program->rows) &&
-           ctx->rows <= program->rows;
+    return rows.last <= cdl_max(program->batch, program->rows) && ctx->rows <= program->rows;
 }
 static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_range rows) {
     for (int k = 0; k < node->n_in; k++) {
@@ -210,7 +207,7 @@ void cdl_run(const struct cdl_program *program, const struct cdl_node *node, boo
     const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
     if (node->loop) return;
     if (node->shared) {
-        const struct cdl_context one = alone(ctx);
+        const struct cdl_context one = seen_by(node, ctx);
         const struct cdl_range sample = {0, 1};
         if (ctx->thread == 0) run_phases(phases, back, node, &one, NULL, sample);
     } else if (team && program->lockstep) {
@@ -318,10 +315,11 @@ bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl
 }
 
 static void settle_nodes(const struct cdl_program *program, const struct cdl_context *ctx) {
-    const struct cdl_context one = alone(ctx);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
-        if (node->op->settle) node->op->settle(node, node->shared ? &one : ctx);
+        if (!node->op->settle) continue;
+        const struct cdl_context seen = seen_by(node, ctx);
+        node->op->settle(node, &seen);
     }
 }
 
@@ -370,12 +368,12 @@ void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *
 }
 
 static void count_activities(struct cdl_program *program, const struct cdl_context *ctx) {
-    const struct cdl_context one = alone(ctx);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (!node->op->penalty) continue;
+        const struct cdl_context seen = seen_by(node, ctx);
         const double rows = (double)(node->shared ? ctx->batch : ctx->joined);
-        program->penalty_total += node->op->penalty(node, node->shared ? &one : ctx) * rows;
+        program->penalty_total += node->op->penalty(node, &seen) * rows;
     }
 }
 
@@ -383,12 +381,8 @@ void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ct
     if (program->n_penalties) count_activities(program, ctx);
     for (int i = 0; i < program->n_reports; i++) {
         const struct cdl_node *node = program->reports[i];
-        if (node->shared) {
-            const struct cdl_context one = alone(ctx);
-            node->op->report(node, &one, program->states[i]);
-        } else {
-            node->op->report(node, ctx, program->states[i]);
-        }
+        const struct cdl_context seen = seen_by(node, ctx);
+        node->op->report(node, &seen, program->states[i]);
     }
 }
 
