@@ -33,7 +33,7 @@ OWN = {  # public beside what Keras has
     "losses": {"axis", "delta", "ignore_class", "quantiles"},
     "metrics": {"axis", "from_logits", "heeds_masks", "threshold"},
     "optimizers": {"decay", "dynamic_scale", "lr", "step_counter"},
-    "optimizers.schedules": {"m_mul", "t_mul"},
+    "optimizers.schedules": {"cycles", "m_mul", "max_learning_rate", "t_mul"},
     "random": {"seed"},
 }
 MODEL = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(1)])

@@ -46,6 +46,21 @@ def test_rates_are_keras_own(schedule, steps, rates):
     assert schedule(0).dtype == np.float32
 
 
+def test_logarithmic_cycles_double_and_end_at_0():
+    schedule = s.LogCosineCycles(0.1, 150)
+    ends = [10 * (2**i - 1) for i in range(5)]
+    np.testing.assert_allclose(schedule([*ends, 151, 10**6]), 0, atol=1e-7)
+    tops = [10 * (2 ** (i + 0.5) - 1) for i in range(4)]
+    np.testing.assert_allclose(schedule(tops), 0.1, rtol=1e-5)
+    turns = np.log2(1 + 15 * np.arange(150) / 150)
+    expected = 0.05 * (1 - np.cos(2 * np.pi * turns))
+    np.testing.assert_allclose(schedule(np.arange(150)), expected, rtol=1e-5, atol=1e-7)
+    again = s.deserialize(s.serialize(s.LogCosineCycles(0.1, 150, cycles=2, name="two")))
+    assert again.get_config() == {
+        "max_learning_rate": 0.1, "decay_steps": 150, "cycles": 2, "name": "two"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -57,6 +72,9 @@ def test_rates_are_keras_own(schedule, steps, rates):
             lambda: s.ExponentialDecay("a", 10, 0.9),
             "initial_learning_rate must be a number, got 'a'",
         ),
+        (lambda: s.LogCosineCycles(0.1, 10, 31), "cycles must be an int from 1 to 30, got 31"),
+        (lambda: s.LogCosineCycles(0.1, 10, 0), "LogCosineCycles: cycles must be a positive int"),
+        (lambda: s.LogCosineCycles(0.1, -1), "LogCosineCycles: decay_steps must be a number > 0"),
         (lambda: s.ExponentialDecay(0.1, 1, 0.9, "a"), "staircase must be True or False"),
         (lambda: s.InverseTimeDecay(0.1, -1, 0.9), "decay_steps must be a number > 0, got -1"),
         (lambda: s.PolynomialDecay(0.1, 0), "PolynomialDecay: decay_steps"),

@@ -7,6 +7,7 @@ from cdl.optimizers.schedules.decay import ExponentialDecay as ExponentialDecay
 from cdl.optimizers.schedules.decay import InverseTimeDecay as InverseTimeDecay
 from cdl.optimizers.schedules.decay import PiecewiseConstantDecay as PiecewiseConstantDecay
 from cdl.optimizers.schedules.decay import PolynomialDecay as PolynomialDecay
+from cdl.optimizers.schedules.log_cosine import LogCosineCycles as LogCosineCycles
 from cdl.optimizers.schedules.schedule import LearningRateSchedule as LearningRateSchedule
 from cdl.optimizers.schedules.schedule import registry as _family
 
