@@ -48,8 +48,8 @@ class Program:
         self.probed: tuple[Any, list[Value]] | None = None
         self._external_grads: list[Value] | None = None
         self.unrolls = False  # whether steps of loops are appended one by one
-        self._is_fixed = False
-        self._is_forced = False
+        self.merged: list[Any] | None = None  # gets sums of weights; None: their parts are read
+        self._is_fixed = self._is_forced = False
         self.loss_scale: Variable | None = None  # what gradients are multiplied by
         # Dtype that weights are rounded to where they are read: "bfloat16", "float16" or None.
         self.param_dtype: str | None = None
@@ -277,7 +277,7 @@ class Program:
         part._trains = self._trains
         part.param_dtype = self.param_dtype
         part._draws = dict(self._draws)
-        part.unrolls = self.unrolls
+        part.unrolls, part.merged = self.unrolls, self.merged
         return part
 
     def draws_of(self, part: Program, times: int) -> int:

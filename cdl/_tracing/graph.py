@@ -130,10 +130,12 @@ class Scope:
         training: whether it is traced for training.
         nodes: the calls it made, in order.
         losses: what it added to the loss.
+        merged: of the program that it is traced for; see there.
     """
 
-    def __init__(self, training: bool) -> None:
+    def __init__(self, training: bool, merged: list[Any] | None = None) -> None:
         self.training = training
+        self.merged = merged
         self.nodes: list[Node] = []
         self.losses: list[KerasTensor] = []
 
@@ -144,10 +146,12 @@ def current_scope() -> Scope | None:
 
 
 @contextmanager
-def scope(training: bool) -> Iterator[Scope]:
+def scope(training: bool, merged: list[Any] | None = None) -> Iterator[Scope]:
     """Context that runs the body in its own scope."""
     before = current_scope()
-    _local.scope = current = Scope(training)
+    if merged is None and before is not None:
+        merged = before.merged
+    _local.scope = current = Scope(training, merged)
     try:
         yield current
     finally:

@@ -10,7 +10,6 @@ from cdl import data
 from cdl._common.errors import warn
 from cdl.distribution import ranks
 from cdl.export import numbers, to_c, to_onnx
-from cdl.layers.lora import Merges
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
 from cdl.trainers.lowering import lower_inference
@@ -76,7 +75,7 @@ def export_model(
     shapes = _shapes(model, input_signature)
     if format == "c":
         rows = _known(model, shapes)
-        program = _lowered(model, rows, Merges())
+        program = _lowered(model, rows)
         if path.suffix != ".c":
             raise ValueError(f"export: filepath must end in .c for format 'c', got {path.name!r}")
         if kwargs:
@@ -88,19 +87,19 @@ def export_model(
     else:
         if any(None in shape[1:] for shape in shapes):
             open_rows = [shape[1:] for shape in shapes]
-            lowered = partial(_lowered, model, merges=Merges())
+            lowered = partial(_lowered, model)
             data = to_onnx.model_of_open(lowered, model, open_rows, **kwargs)
         else:
             rows = _known(model, shapes)
-            data = to_onnx.model_of(_lowered(model, rows, Merges()), model, rows=rows, **kwargs)
+            data = to_onnx.model_of(_lowered(model, rows), model, rows=rows, **kwargs)
         with replacing(path) as file:
             file.write(data)
     if verbose is None or verbose:
         _log.info("%s written to %s", model.name, path)
 
 
-def _lowered(model: TrainableModel, rows: Rows, merges: Merges) -> Program:
-    program = lower_inference(model, rows=rows, merges=merges, unrolls=True)
+def _lowered(model: TrainableModel, rows: Rows) -> Program:
+    program = lower_inference(model, rows=rows, merged=[], unrolls=True)
     return numbers.unfolded(program)
 
 

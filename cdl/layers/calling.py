@@ -209,9 +209,21 @@ def _training_of(kwargs: dict[str, Any]) -> bool:
 
 
 def trace_call(
-    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
+    layer: Layer,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    training: bool,
+    merged: list[Any] | None = None,
 ) -> graphs.Graph:
-    """Trace `call`; the arguments' tensors are the graph's inputs."""
+    """Trace `call`; the arguments' tensors are the graph's inputs.
+
+    Args:
+        layer: whose call it is.
+        args: of the call.
+        kwargs: likewise.
+        training: for which it is traced.
+        merged: of the program for which it is traced.
+    """
     # Tensors of its own, so that nothing that the call holds leads out of it.
     to = layer._input_dtype()
     args, kwargs = _all_like(args, to), _all_like(kwargs, to)
@@ -220,7 +232,7 @@ def trace_call(
         given["training"] = training
     given |= no_masks(layer, args, given)
     reading = autocast_to(layer._autocast_dtype(autocast()))
-    with _entered(layer), name_scope(layer), reading, graphs.scope(training) as current:
+    with _entered(layer), name_scope(layer), reading, graphs.scope(training, merged) as current:
         outputs = layer.call(*args, **given)
     return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, current)
 

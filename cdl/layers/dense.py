@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, Any
 from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import flag, positive_int
 from cdl._ir import emit
-from cdl._tracing.variable import Variable
 from cdl.compat import renamed
 from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.integers import WithIntegers
+from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
-from cdl.layers.lora import AdaptableKernel
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
 
 
 @registry.add()
-class Dense(WithIntegers, AdaptableKernel):
+class Dense(KernelLayer):
     """Fully connected layer: ``y = activation(x @ kernel + bias)`` over the last axis of x.
 
     Args:
@@ -56,7 +55,7 @@ class Dense(WithIntegers, AdaptableKernel):
     by_lines = True
     _quantizes = True
 
-    _kernel: Variable
+    kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")
     bias: Variable | None
 
     @renamed(
@@ -102,16 +101,7 @@ class Dense(WithIntegers, AdaptableKernel):
 
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias for inputs whose last axis has that shape's last size."""
-        shape = (input_shape[-1], self.units)
-        if not self._builds_integers(shape):
-            self._kernel = self.add_weight(
-                shape,
-                self.kernel_initializer,
-                regularizer=self.kernel_regularizer,
-                constraint=self.kernel_constraint,
-                name="kernel",
-                matrix=True,
-            )
+        self._add_main((input_shape[-1], self.units), self.kernel_initializer, matrix=True)
         self.bias = None
         if self.use_bias:
             self.bias = self.add_weight(
@@ -128,13 +118,7 @@ class Dense(WithIntegers, AdaptableKernel):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
-        kernel, is_all = self._read()
-        if self._is_quantized:
-            y = self._product(program, x, self.bias)
-        else:
-            y = emit.linear(program, x, kernel, self.bias)
-        if not is_all:
-            y = self._with_product(program, y, emit.linear(program, x, self._lora()[0]))
+        y = self._weight.product(program, x, emit.linear, self.bias)
         if self.activation is None:  # by who has set it so
             return y
         activated: Value = self.activation.lower(program, y)
@@ -142,8 +126,7 @@ class Dense(WithIntegers, AdaptableKernel):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with `units` as its last size; once built, with that of the kernel."""
-        kept = self._full_shape if self._is_quantized else self._kernel.shape if self.built else ()
-        shape = (*input_shape[:-1], kept[1] if kept else self.units)
+        shape = (*input_shape[:-1], self._weight.shape[1] if self.built else self.units)
         changed = getattr(self.activation, "output_shape", None)
         return changed(shape) if changed is not None else shape
 

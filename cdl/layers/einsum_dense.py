@@ -17,9 +17,10 @@ from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.initializers import VarianceScaling
 from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
-from cdl.layers.integers import Recorded, WithIntegers
+from cdl.layers.integers import MatrixForm, QuantizedWeight, Recorded, rounded
+from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
-from cdl.layers.lora import AdaptableKernel
+from cdl.layers.lora import LoraWeight
 from cdl.quantizers import AbsMaxQuantizer
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
-class EinsumDense(WithIntegers, AdaptableKernel):
+class EinsumDense(KernelLayer):
     """Dense layer by an einsum equation: ``y = activation(einsum(equation, x, kernel) + bias)``.
 
     Args:
@@ -60,6 +61,7 @@ class EinsumDense(WithIntegers, AdaptableKernel):
 
     _quantizes = True
 
+    kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")
     activation = Activated()
 
     def __init__(
@@ -111,16 +113,9 @@ class EinsumDense(WithIntegers, AdaptableKernel):
                 f"{unknown} of {self.equation!r} from the input's shape {input_shape} and "
                 f"output_shape={self.partial_output_shape}"
             )
-        self._rank = len(input_shape)
+        self._form = _EinsumForm(of_x, of_kernel, of_y)
         shape = [sizes[letter] or 0 for letter in of_kernel]
-        if not self._builds_integers(shape):
-            self._kernel = self.add_weight(
-                shape,
-                self._initial_kernel(of_kernel, of_y),
-                regularizer=self.kernel_regularizer,
-                constraint=self.kernel_constraint,
-                name="kernel",
-            )
+        self._add_main(shape, self._initial_kernel(of_kernel, of_y))
         self.bias = None
         if self.bias_axes is not None:
             self.bias = self.add_weight(
@@ -195,10 +190,12 @@ class EinsumDense(WithIntegers, AdaptableKernel):
     def call(self, inputs: Any) -> Any:
         """The product, the bias, the activation."""
         letters = self._letters(len(inputs.shape))
-        if self._is_quantized:
-            y = self._product_of_integers(inputs, *letters)
-        else:
-            y = None if self._read()[1] else self._product_with_lora(inputs, *letters)
+        lora = self._weight if isinstance(self._weight, LoraWeight) else None
+        y = None
+        if isinstance(self._weight.base, QuantizedWeight):
+            y = self._product_of_integers(self._weight.base, lora, inputs, *letters)
+        elif lora is not None and lora.merged_in_call() is None:
+            y = self._product_with_lora(lora, inputs, *letters)
         if y is None:
             y = _einsum(*letters, inputs, self.kernel)
         if self.bias is not None:
@@ -207,83 +204,44 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         dtype = self._output_dtype()  # integers and their scales are floats of 32 bits
         return operator_of("cast")(y, dtype) if self._is_quantized and dtype in LOW else y
 
-    # Integers: scales are of what is summed over, and lie as the output's axes do.
-
-    def _split(self) -> tuple[str, str]:
-        """Letters of the kernel that are summed over, and the others."""
-        _, of_kernel, of_y = self._letters(self._rank)
-        summed = "".join(letter for letter in of_kernel if letter not in of_y)
-        return summed, "".join(letter for letter in of_kernel if letter in of_y)
-
-    def _matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        _, of_kernel, _ = self._letters(self._rank)
-        sizes = dict(zip(of_kernel, shape, strict=True))
-        summed, free = self._split()
-        return math.prod(sizes[c] for c in summed), math.prod(sizes[c] for c in free)
-
-    def _shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        _, of_kernel, of_y = self._letters(self._rank)
-        sizes = dict(zip(of_kernel, shape, strict=True))
-        return tuple(sizes.get(letter, 1) for letter in of_y)
-
-    def _quantized(self, weight: Any, quantizer: Any) -> tuple[Any, Any]:
-        _, of_kernel, of_y = self._letters(self._rank)
-        summed, free = self._split()
-        along = tuple(i for i, letter in enumerate(of_kernel) if letter in summed)
-        quantizer = AbsMaxQuantizer(axis=along) if quantizer is None else quantizer
-        integers, scale = quantizer(weight, to_numpy=True)
-        ordered = [free.index(letter) for letter in of_y if letter in free]
-        return integers, np.squeeze(scale, axis=along).transpose(ordered)
-
-    def _scale_of_weight(self, program: Program, scale: Value) -> Value:
-        _, of_kernel, of_y = self._letters(self._rank)
-        _, free = self._split()
-        in_y = [letter for letter in of_y if letter in free]
-        sizes = dict(zip(of_kernel, self._full_shape, strict=True))
-        scale = emit.reshape(program, scale, [sizes[letter] for letter in in_y])
-        scale = emit.permute(program, scale, [in_y.index(letter) for letter in free])
-        return emit.reshape(program, scale, [sizes[c] if c in free else 1 for c in of_kernel])
-
-    def _product_of_integers(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
+    def _product_of_integers(
+        self,
+        weight: QuantizedWeight,
+        lora: LoraWeight | None,
+        x: Any,
+        of_x: str,
+        of_kernel: str,
+        of_y: str,
+    ) -> Any:
         """Product with the integers, by one instruction where it is one of lines with a matrix."""
-        if self._is_of_lines(of_x, of_kernel, of_y):
-            outputs = self.compute_output_shape(x.shape)
-            y = Recorded(self, self._lines)(x, KerasTensor(outputs))
+        form = _EinsumForm(of_x, of_kernel, of_y)
+
+        def lines(program: Program, x: Value) -> Value:
+            outer = x.shape[: len(x.shape) - len(form.summed)]
+            rows, _ = form.matrix_shape(weight.shape)
+            y = weight.product(program, emit.reshape(program, x, (*outer, rows)), emit.linear)
+            sizes = weight.shape[len(weight.shape) - len(form.free) :]
+            return emit.reshape(program, y, (*outer, *sizes))
+
+        if form.sums:
+            y = Recorded(self, lines)(x, KerasTensor(self.compute_output_shape(x.shape)))
         else:
-            whole = KerasTensor(self._full_shape, rows_per_sample=0)
-            real = Recorded(self, lambda program, _: self._real(program))(x, whole)
+            whole = KerasTensor(weight.shape, rows_per_sample=0)
+            real = Recorded(self, lambda program, _: weight.real(program))(x, whole)
             along = tuple(i for i, letter in enumerate(of_x) if letter not in of_y)
-            y = _einsum(of_x, of_kernel, of_y, self._rounded(x, along), real)
-        if not self.lora_enabled:
+            y = _einsum(of_x, of_kernel, of_y, rounded(x, weight.quantizer, along), real)
+        if lora is None:
             return y
-        a, b, scale = self._lora()
-        by_lora = _einsum(of_x, of_kernel, of_y, x, operator_of("matmul")(a, b))
-        return y + by_lora * np.float32(scale)
+        by_lora = _einsum(of_x, of_kernel, of_y, x, operator_of("matmul")(lora.a, lora.b))
+        return y + by_lora * np.float32(lora.scale)
 
-    def _is_of_lines(self, of_x: str, of_kernel: str, of_y: str) -> bool:
-        """Whether the product is one of lines with a matrix."""
-        summed, free = self._split()
-        rest = of_x[: len(of_x) - len(summed)]
-        by_lines = of_x == rest + summed and of_kernel == summed + free and of_y == rest + free
-        return by_lines and bool(rest)
-
-    @property
-    def _sums_integers(self) -> bool:
-        return self._is_of_lines(*self._letters(self._rank))
-
-    def _lines(self, program: Program, x: Value) -> Value:
-        """Append the product of lines with the integers."""
-        summed, free = self._split()
-        outer = x.shape[: len(x.shape) - len(summed)]
-        rows, _ = self._matrix_shape(self._full_shape)
-        y = self._product(program, emit.reshape(program, x, (*outer, rows)), None)
-        sizes = self._full_shape[len(self._full_shape) - len(free) :]
-        return emit.reshape(program, y, (*outer, *sizes))
-
-    def _product_with_lora(self, x: Any, of_x: str, of_kernel: str, of_y: str) -> Any:
+    def _product_with_lora(
+        self, lora: LoraWeight, x: Any, of_x: str, of_kernel: str, of_y: str
+    ) -> Any:
         """The products with the kernel and with A and B; None where only their sum will do.
 
         Args:
+            lora: the weight.
             x: the input.
             of_x: its letters.
             of_kernel: those of the kernel, the last of which B has.
@@ -292,9 +250,8 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         last = of_kernel[-1]
         if (last in of_x) == (last in of_y):
             return None
-        a, b, scale = self._lora()
         narrow = next(c for c in string.ascii_lowercase if c not in of_x + of_kernel + of_y)
-        factors = [(of_kernel[:-1] + narrow, a), (narrow + last, b)]
+        factors = [(of_kernel[:-1] + narrow, lora.a), (narrow + last, lora.b)]
         between = of_y.replace(last, narrow)
         if last in of_x:  # the sum over it comes first
             factors.reverse()
@@ -302,7 +259,8 @@ class EinsumDense(WithIntegers, AdaptableKernel):
         (of_first, first), (of_second, second) = factors
         z = _einsum(of_x, of_first, between, x, first)
         by_lora = _einsum(between, of_second, of_y, z, second)
-        return _einsum(of_x, of_kernel, of_y, x, self._kernel) + by_lora * np.float32(scale)
+        y = _einsum(of_x, of_kernel, of_y, x, lora.variable)
+        return y + by_lora * np.float32(lora.scale)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output by the equation, batch axis included."""
@@ -327,6 +285,45 @@ class EinsumDense(WithIntegers, AdaptableKernel):
             **self._quantization(),
             **self._lora_config(),
         }
+
+
+class _EinsumForm(MatrixForm):
+    """Form of a kernel by the letters of its equation; scales lie as the output's axes do."""
+
+    def __init__(self, of_x: str, of_kernel: str, of_y: str) -> None:
+        self.of_kernel, self.of_y = of_kernel, of_y
+        self.summed = "".join(letter for letter in of_kernel if letter not in of_y)
+        self.free = "".join(letter for letter in of_kernel if letter in of_y)
+        # Products of lines with a matrix are summed as integers.
+        rest = of_x[: len(of_x) - len(self.summed)]
+        by_lines = of_x == rest + self.summed and of_kernel == self.summed + self.free
+        self.sums = by_lines and of_y == rest + self.free and bool(rest)
+
+    def _sizes(self, shape: tuple[int, ...]) -> dict[str, int]:
+        return dict(zip(self.of_kernel, shape, strict=True))
+
+    def matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        sizes = self._sizes(shape)
+        return math.prod(sizes[c] for c in self.summed), math.prod(sizes[c] for c in self.free)
+
+    def shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        sizes = self._sizes(shape)
+        return tuple(sizes.get(letter, 1) for letter in self.of_y)
+
+    def quantized(self, weight: Any, quantizer: Any) -> tuple[Any, Any]:
+        along = tuple(i for i, letter in enumerate(self.of_kernel) if letter in self.summed)
+        quantizer = AbsMaxQuantizer(axis=along) if quantizer is None else quantizer
+        integers, scale = quantizer(weight, to_numpy=True)
+        ordered = [self.free.index(letter) for letter in self.of_y if letter in self.free]
+        return integers, np.squeeze(scale, axis=along).transpose(ordered)
+
+    def scale_of_weight(self, program: Program, scale: Value, shape: tuple[int, ...]) -> Value:
+        in_y = [letter for letter in self.of_y if letter in self.free]
+        sizes = self._sizes(shape)
+        scale = emit.reshape(program, scale, [sizes[letter] for letter in in_y])
+        scale = emit.permute(program, scale, [in_y.index(letter) for letter in self.free])
+        by_letter = [sizes[c] if c in self.free else 1 for c in self.of_kernel]
+        return emit.reshape(program, scale, by_letter)
 
 
 def _einsum(of_x: str, of_kernel: str, of_y: str, x: Any, kernel: Any) -> Any:

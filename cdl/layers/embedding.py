@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,20 +10,18 @@ import numpy as np
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import exact_count, flag, positive_int
 from cdl._ir.elementwise import apply, argument
-from cdl._ir.emit import gather
-from cdl.layers.integers import WithIntegers
+from cdl.layers.integers import TableForm, gather
+from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
-from cdl.quantizers import AbsMaxQuantizer
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
     from cdl._ir.program import Program, Value
-    from cdl._tracing.variable import Variable
     from cdl.layers.shapes import Shape
 
 
 @registry.add()
-class Embedding(WithIntegers):
+class Embedding(KernelLayer):
     """Embedding table, ``y = embeddings[x]``: each integer becomes a learned vector.
 
     In training only the rows that a batch reads get a gradient.
@@ -53,9 +52,10 @@ class Embedding(WithIntegers):
     _in_float32 = True  # as rows are read; a copy of the whole table would be rounded
     by_lines = True
     _adapted = "embeddings"
-    _is_table = True
+    _form = TableForm()
     _quantizes = True
-    _embeddings: Variable
+
+    embeddings = weight_property("embeddings", "Table; with LoRA the sum with A B, a new array.")
 
     def __init__(
         self,
@@ -96,15 +96,7 @@ class Embedding(WithIntegers):
         if self.built:
             return
         shape = (self.input_dim, self.output_dim)
-        if not self._builds_integers(shape):
-            self._embeddings = self.add_weight(
-                shape,
-                self.embeddings_initializer,
-                regularizer=self.embeddings_regularizer,
-                constraint=self.embeddings_constraint,
-                name="embeddings",
-                matrix=False,
-            )
+        self._add_main(shape, self.embeddings_initializer, matrix=False)
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
@@ -118,36 +110,10 @@ class Embedding(WithIntegers):
         """Create the table, for which no shape is needed."""
         self.build(config.get("input_shape"))
 
-    @property
-    def embeddings(self) -> Any:
-        """Table; with LoRA a new array, the table and the product of A and B."""
-        return self._effective()
-
-    @embeddings.setter
-    def embeddings(self, value: Variable) -> None:
-        self._embeddings = value
-
-    def _matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        return shape[1], shape[0]
-
-    def _shape_of_scale(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return shape[:1]
-
-    def _quantized(self, weight: Any, quantizer: Any) -> tuple[Any, Any]:
-        quantizer = AbsMaxQuantizer(axis=-1) if quantizer is None else quantizer
-        integers, scale = quantizer(weight, to_numpy=True)
-        return integers, np.squeeze(scale, axis=-1)
-
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
-        label = f"Embedding {self.name!r}"
-        table, is_all = self._read()
-        if self._is_quantized:
-            y = self._rows(program, x, label)
-        else:
-            y = gather(program, x, table, label=label)
-        if not is_all:
-            y = self._with_product(program, y, gather(program, x, self._lora()[0], label=label))
+        rows = functools.partial(gather, label=f"Embedding {self.name!r}")
+        y = self._weight.product(program, x, rows)
         if self.mask_zero:
             counts = program.map(apply("not_equal", argument(0), 0.0), [x])
             y.mask = program.emit("reshape", (counts,), (*x.shape, 1))

@@ -156,7 +156,7 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
             kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
     values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
     with autocast_to(program.param_dtype):  # of the layer around this one
-        graph = trace_call(layer, args_of, kwargs_of, program.is_noisy)
+        graph = trace_call(layer, args_of, kwargs_of, program.is_noisy, program.merged)
     calls, program.calls = program.calls, None  # what it calls, it calls itself
     if calls is not None:
         given = {"args": args, "kwargs": {**kwargs, "training": program.training}}

@@ -13,9 +13,8 @@ from cdl._tracing.graph import KerasTensor
 from cdl._tracing.integer_variable import TransposedTable
 from cdl._tracing.symbolic import operator_of
 from cdl.layers.embedding import Embedding
-from cdl.layers.integers import Recorded
+from cdl.layers.integers import QuantizedWeight, Recorded, keep, rounded, set_paths
 from cdl.layers.layer import registry
-from cdl.layers.running import path_of
 from cdl.quantizers import (
     AbsMaxQuantizer,
     QuantizationConfig,
@@ -99,9 +98,12 @@ class ReversibleEmbedding(Embedding):
         if not reverse:
             return super().call(inputs)
         if self._is_quantized:
+            quantizer = self._integers.quantizer
             table = KerasTensor((self.input_dim, self.output_dim), rows_per_sample=0)
             table = Recorded(self, lambda program, _: self._back(program))(inputs, table)
-            y = operator_of("matmul")(self._rounded(inputs, -1), operator_of("transpose")(table))
+            y = operator_of("matmul")(
+                rounded(inputs, quantizer, -1), operator_of("transpose")(table)
+            )
             return self._capped(y)
         kernel = self.reverse_embeddings if not self.tie_weights else self.embeddings
         if self.tie_weights:
@@ -118,30 +120,37 @@ class ReversibleEmbedding(Embedding):
 
     # Integers: those of the way back are those of the table, or of a table of their own.
 
-    def _dynamic(self, mode: str) -> Any:
-        super()._dynamic(mode)
-        config = self.quantization_config
+    @property
+    def _integers(self) -> QuantizedWeight:
+        """Integers of the table, with scales."""
+        weight = self._weight.base
+        assert isinstance(weight, QuantizedWeight)
+        return weight
+
+    def _quantizer_of_inputs(self, mode: str, config: QuantizationConfig | None) -> Any:
+        super()._quantizer_of_inputs(mode, config)
         return QuantizationConfig.activation_quantizer_or_default(config, AbsMaxQuantizer())
 
-    def _build_integers(self, mode: str, shape: tuple[int, ...]) -> None:
+    def _build_integers(
+        self, mode: str, shape: tuple[int, ...], config: QuantizationConfig | None
+    ) -> None:
         floats = vars(self).get("reverse_embeddings")
         found: tuple[Any, ...] | None = None
         if floats is not None:
-            config = self.quantization_config
             quantizer = None if config is None else config.weight_quantizer
-            found = self._back_as_integers(floats.numpy(), mode, quantizer)
-        super()._build_integers(mode, shape)
-        self.inputs_quantizer = self._dynamic(mode)
+            block = self._block_of(mode, config)
+            found = _back_as_integers(floats.numpy(), mode, block, quantizer)
+        super()._build_integers(mode, shape, config)
         if self.tie_weights:
             return
         if floats is not None:
-            self._weights.remove(floats)
+            self._weights[:] = [each for each in self._weights if each is not floats]
         rows, columns = self.output_dim, self.input_dim
         bits, kept = (8, rows) if mode == "int8" else (4, (rows + 1) // 2)
-        name = "reverse_embeddings"
+        name, table = "reverse_embeddings", self._integers
         weight = TransposedTable((kept, columns), name=name, bits=bits, size=rows)
-        groups = () if self._zero is None else (-(-rows // self._block),)
-        self._add(weight)
+        groups = () if table.zero is None else (-(-rows // table.block),)
+        keep(self, weight)
         made: list[Any] = [weight]
         for part, first in (("scale", "ones"), ("zero", "zeros"))[: 1 + len(groups)]:
             of_columns = (*groups, columns)
@@ -150,39 +159,25 @@ class ReversibleEmbedding(Embedding):
                     of_columns, first, trainable=False, name=f"{name}_{part}", matrix=False
                 )
             )
-        where = self.path if self.built else path_of(self)
+        set_paths(self, made)
         for each in made:
             setattr(self, each.name, each)
-            each.path = f"{where}/{each.name}"
         for each, value in zip(made, found or (), strict=False):
             each.assign(value)
-
-    def _back_as_integers(self, values: Any, mode: str, quantizer: Any) -> tuple[Any, ...]:
-        """Integers of the reverse projection as they are stored, with scales and zeros."""
-        if mode == "int4" and self._block:
-            integers, scale, zero = abs_max_quantize_grouped_with_zero_point(
-                values, self._block, to_numpy=True
-            )
-            return pack_int4(integers, axis=0)[0], scale, zero
-        if quantizer is None:
-            quantizer = AbsMaxQuantizer(0, (-8, 7) if mode == "int4" else (-127, 127))
-        integers, scale = quantizer(values, to_numpy=True)
-        if mode == "int4":
-            integers = pack_int4(integers, axis=0)[0]
-        return integers, np.squeeze(scale, axis=0)
 
     def _back(self, program: Program) -> Value:
         """Append the matrix of the reverse projection as numbers, which all samples share."""
         rows, columns = shape = (self.input_dim, self.output_dim)
         name = "embeddings" if self.tie_weights else "reverse_embeddings"
-        weight = self._embeddings if self.tie_weights else self.reverse_embeddings
+        table = self._integers
+        weight = table.integers if self.tie_weights else self.reverse_embeddings
         integers = program.param(weight)
         scale = program.param(getattr(self, f"{name}_scale"))
-        if self._zero is None:
+        if table.zero is None:
             scale = emit.reshape(program, scale, (rows, 1))
             return program.map("divide", [integers, emit.broadcast(program, scale, shape)])
         of_groups = [scale, program.param(getattr(self, f"{name}_zero"))]
-        groups = [i // self._block for i in range(columns)]
+        groups = [i // table.block for i in range(columns)]
         for i, each in enumerate(of_groups):
             lying = each if self.tie_weights else emit.permute(program, each, (1, 0))
             of_groups[i] = emit.pick(program, lying, 1, groups)
@@ -194,9 +189,10 @@ class ReversibleEmbedding(Embedding):
         found = super()._filed_variables()
         if not self._is_quantized or self.tie_weights:
             return found
-        name = "reverse_embeddings"
-        own = [vars(self).get(f"{name}{part}") for part in ("", "_scale", "_zero")]
-        return found + [each for each in own if each is not None]
+        own = [vars(self).get(f"reverse_embeddings{part}") for part in ("", "_scale", "_zero")]
+        known = {id(each) for each in own}
+        rest = [each for each in found if id(each) not in known]
+        return rest + [each for each in own if each is not None]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
         """None: the layer sets the mask of its outputs itself."""
@@ -214,3 +210,18 @@ class ReversibleEmbedding(Embedding):
             "reverse_dtype": self.reverse_dtype,
             "logit_soft_cap": self.logit_soft_cap,
         }
+
+
+def _back_as_integers(values: Any, mode: str, block: int, quantizer: Any) -> tuple[Any, ...]:
+    """Integers of the reverse projection as they are stored, with scales and zeros."""
+    if block:
+        integers, scale, zero = abs_max_quantize_grouped_with_zero_point(
+            values, block, to_numpy=True
+        )
+        return pack_int4(integers, axis=0)[0], scale, zero
+    if quantizer is None:
+        quantizer = AbsMaxQuantizer(0, (-8, 7) if mode == "int4" else (-127, 127))
+    integers, scale = quantizer(values, to_numpy=True)
+    if mode == "int4":
+        integers = pack_int4(integers, axis=0)[0]
+    return integers, np.squeeze(scale, axis=0)

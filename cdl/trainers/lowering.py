@@ -16,7 +16,6 @@ from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
 from cdl.layers.in_programs import cast_value
-from cdl.layers.lora import Merges
 from cdl.optimizers.scaled_gradients import has_float16, scale_gradients
 from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
 from cdl.trainers.custom.eager_step import Calls
@@ -195,7 +194,7 @@ def lower_inference(
     model: TrainableModel,
     training: bool = False,
     rows: Rows | None = None,
-    merges: Merges | None = None,
+    merged: list[Any] | None = None,
     unrolls: bool = False,
 ) -> Program:
     """Program of `predict`: x in, the outputs out; with dropout if `training`.
@@ -204,10 +203,10 @@ def lower_inference(
         model: the model, built.
         training: whether dropout and the like are part of it.
         rows: the shape of a sample of each input; None for the model's own.
-        merges: gets the weights of LoRA that the program reads as one; None: it reads each.
+        merged: gets the weights of LoRA that the program reads as one; None: it reads each.
         unrolls: whether steps of loops are appended one by one, for who knows no loops.
     """
-    return lower_with_calls(model, training, False, rows, merges, unrolls)[0]
+    return lower_with_calls(model, training, False, rows, merged, unrolls)[0]
 
 
 def lower_with_calls(
@@ -215,18 +214,16 @@ def lower_with_calls(
     training: bool,
     eager: bool,
     rows: Rows | None = None,
-    merges: Merges | None = None,
+    merged: list[Any] | None = None,
     unrolls: bool = False,
 ) -> tuple[Program, Calls | None]:
     """Program of `predict` and, if `eager`, the calls of user code in it."""
     program = Program(training)
     program.calls = [] if eager else None
-    program.unrolls = unrolls
+    program.unrolls, program.merged = unrolls, None if eager else merged
     values = [program.input(row, role="x") for row in rows or own_rows(model)]
     _mark_whole(model, values)
-    with nullcontext() if merges is None or eager else merges:
-        outputs = model.append_all(program, values)
-    for value in outputs:
+    for value in model.append_all(program, values):
         program.output(value)
     calls = (Calls(program) or None) if eager else None
     return program.fused(training, penalties=False), calls

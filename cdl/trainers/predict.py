@@ -23,7 +23,7 @@ from cdl.callbacks import CallbackList
 from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
-from cdl.layers.lora import Merges
+from cdl.layers.lora import Merged
 from cdl.random import core_seed
 from cdl.trainers import arguments
 from cdl.trainers.custom.eager_step import Calls
@@ -50,14 +50,15 @@ _PART = 32 * MANY  # rows of files that are read between two looks at the memory
 class _Merging:
     """Executor of a model with LoRA, which updates merged weights when they are stale."""
 
-    def __init__(self, executor: Executor, merges: Merges) -> None:
+    def __init__(self, executor: Executor, merged: list[Merged]) -> None:
         self._executor = executor
-        self._merges = merges
+        self._merged = merged
         self.memory = executor.memory
 
     def predict(self, arrays: Sequence[Array], seed: int = 0, call: int = 0) -> Any:
         """Predict by the executor, with up-to-date merged weights."""
-        self._merges.refresh()
+        for each in self._merged:
+            each.refresh()
         return self._executor.predict(arrays, seed, call)
 
 
@@ -74,9 +75,9 @@ class Predictors:
     def __init__(self, model: TrainableModel, rows: Rows | None = None) -> None:
         self.rows = rows
         self.outdated = False  # whether a layer computes otherwise by now
-        self._merges = Merges()
+        self._merged: list[Merged] = []
         self.program, self._watching = lower_with_calls(
-            model, False, model.run_eagerly, rows, self._merges
+            model, False, model.run_eagerly, rows, self._merged
         )
         self.training_by_default = model._training_by_default()
         self._own = len(model._output_infos())
@@ -158,7 +159,7 @@ class Predictors:
 
     def _executor(self, rows: int) -> Executor | _Merging:
         executor = Executor(self.program, rows, predicts=True)
-        return _Merging(executor, self._merges) if self._merges else executor
+        return _Merging(executor, self._merged) if self._merged else executor
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """Outputs for all rows of checked inputs."""

@@ -10,8 +10,10 @@ from cdl._common.validation import positive_int
 from cdl._ir import emit, windows
 from cdl.layers.calling import is_scripted
 from cdl.layers.convolution.base_conv import BaseConv
+from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
-from cdl.layers.lora import AdaptableKernel
+from cdl.layers.lora import LoraWeight
+from cdl.layers.plain_weight import PlainWeight
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
     from cdl.layers.shapes import Shape
 
 
-class Conv(AdaptableKernel, BaseConv):
+class Conv(KernelLayer, BaseConv):
     """Base of the convolutions, with the arguments of `Conv2D`."""
 
-    _kernel: Variable
+    kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any
@@ -134,29 +136,32 @@ class Conv(AdaptableKernel, BaseConv):
                 f"input, got groups={self.groups} and {channels} channels"
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self._kernel = self._add("kernel", "kernel", shape, matrix=True)
+        self._hold(PlainWeight(self._add("kernel", "kernel", shape, matrix=True)))
         return self.filters
 
     def _filters(self, channels: int | None) -> int:
         return self.filters
 
     def _convolve(self, program: Program, x: Value) -> Value:
-        kernel, is_all = self._read()
-        y = windows.conv(program, x, kernel, self.bias, self._window, self.groups)
-        if is_all:
-            return y
-        a, b, scale = self._lora()
-        if self.groups == 1:
-            return self._with_product(program, y, windows.conv(program, x, a, None, self._window))
-        width, columns = x.shape[-1] // self.groups, self.filters // self.groups
-        parts = []
-        for g in range(self.groups):  # each sees its own channels by all of A
-            image = emit.pick(program, x, -1, range(g * width, (g + 1) * width))
-            by_a = windows.conv(program, image, a, None, self._window)
-            own = range(g * columns, (g + 1) * columns)
-            factor = emit.pick(program, program.param(b), -1, own)
-            parts.append(emit.product(program, by_a, factor))
-        return self._added_to(program, y, emit.concat(program, parts, -1), scale)
+        def linear(program: Program, x: Value, kernel: Variable, bias: Variable | None) -> Value:
+            return windows.conv(program, x, kernel, bias, self._window, self.groups)
+
+        weight, groups = self._weight, self.groups
+        if groups == 1 or not isinstance(weight, LoraWeight):
+            return weight.product(program, x, linear, self.bias)
+        width, columns = x.shape[-1] // groups, self.filters // groups
+
+        def by_both(a: Variable, b: Variable) -> Value:
+            parts = []
+            for g in range(groups):  # each sees its own channels by all of A
+                image = emit.pick(program, x, -1, range(g * width, (g + 1) * width))
+                by_a = windows.conv(program, image, a, None, self._window)
+                own = range(g * columns, (g + 1) * columns)
+                factor = emit.pick(program, program.param(b), -1, own)
+                parts.append(emit.product(program, by_a, factor))
+            return emit.concat(program, parts, -1)
+
+        return weight.product(program, x, linear, self.bias, by_both)
 
     def get_config(self) -> dict[str, Any]:
         arguments = self._config(

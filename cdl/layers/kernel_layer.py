@@ -1,0 +1,295 @@
+"""KernelLayer: base of layers with a kernel or table, which may have LoRA and be quantized."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import dtype_policies, initializers
+from cdl._common.validation import expected, is_real, positive_int
+from cdl._configs.serialization import deserialize, serialize
+from cdl._variables.program_caches import invalidate_programs
+from cdl.dtype_policies import DTypePolicyMap
+from cdl.layers.integers import MatrixForm, QuantizedWeight
+from cdl.layers.layer import Layer
+from cdl.layers.lora import LoraWeight
+from cdl.layers.plain_weight import PlainWeight
+from cdl.quantizers import AbsMaxQuantizer, Int4QuantizationConfig, QuantizationConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdl._configs.identifiers import Identifier
+
+_MOST_SUMMED = (2**31 - 1) // 127**2  # products of two integers of eight bits
+
+
+def weight_property(name: str, doc: str) -> Any:
+    """Property of a layer for its main weight; a variable may be set."""
+
+    def get(layer: KernelLayer) -> Any:
+        if f"_{name}" not in vars(layer):
+            raise AttributeError(
+                f"{type(layer).__name__} {layer.name!r}: You must build the layer before "
+                f"accessing `{name}`."
+            )
+        return layer._weight.array()
+
+    def put(layer: KernelLayer, value: Any) -> None:
+        layer._hold(PlainWeight(value))
+
+    return property(get, put, doc=doc)
+
+
+class KernelLayer(Layer):
+    """Base of layers with a main weight: an object that says how it is stored and computed with.
+
+    The object is a `PlainWeight`, a `LoraWeight` or a `QuantizedWeight`.
+    """
+
+    quantization_config: QuantizationConfig | None = None
+    lora_rank: int | None
+    _lora_alpha: float | None
+    _adapted = "kernel"  # what Keras calls the weight
+    _form = MatrixForm()
+    _weight: PlainWeight
+    _quantizes = False  # whether a class, not its subclasses, may have integers
+
+    def _hold(self, weight: PlainWeight) -> None:
+        """Store the main weight, and its variable by Keras's name."""
+        self._weight = weight
+        setattr(self, f"_{self._adapted}", weight.variable)
+
+    def _add_main(self, shape: Sequence[Any], initializer: Any, matrix: bool | None = None) -> None:
+        """Create the main weight, of integers if the policy says so.
+
+        Raises:
+            NotImplementedError: a policy of Keras's that cdl does not compute.
+        """
+        mode, what = self.quantization_mode, self._adapted
+        if mode is None or None in shape or not type(self)._quantizes:
+            variable = self.add_weight(
+                shape,
+                initializer,
+                regularizer=getattr(self, f"{what}_regularizer"),
+                constraint=getattr(self, f"{what}_constraint"),
+                name=what,
+                matrix=matrix,
+            )
+            self._hold(PlainWeight(variable))
+            return
+        if mode not in ("int8", "int4"):
+            raise NotImplementedError(
+                f"{type(self).__name__} {self.name!r}: dtype must be quantized to int8 or int4 in "
+                f"cdl, got {self.dtype_policy.name!r}"
+            )
+        self._build_integers(mode, tuple(shape), self.quantization_config)
+
+    def _filed_variables(self) -> list[Any]:
+        variables = super()._filed_variables()
+        return self._weight.filed(variables) if "_weight" in vars(self) else variables
+
+    # --- LoRA ---
+
+    def _keep_lora(self, lora_rank: Any, lora_alpha: Any) -> None:
+        """Store the constructor's arguments."""
+        owner = type(self).__name__
+        self.lora_rank = positive_int(owner, "lora_rank", lora_rank) if lora_rank else None
+        self._lora_alpha = _checked_alpha(owner, lora_alpha, self.lora_rank)
+
+    @property
+    def lora_enabled(self) -> bool:
+        """Whether the weight has A and B beside it."""
+        return isinstance(vars(self).get("_weight"), LoraWeight)
+
+    @property
+    def lora_alpha(self) -> float | None:
+        """Number by which, over the rank, the product of A and B counts; may be set."""
+        return self._lora_alpha
+
+    @lora_alpha.setter
+    def lora_alpha(self, value: float) -> None:
+        self._lora_alpha = value
+        if self.lora_enabled:
+            self._weight.alpha = value  # type: ignore[attr-defined]
+
+    def enable_lora(
+        self,
+        rank: int,
+        lora_alpha: float | None = None,
+        a_initializer: Identifier = "he_uniform",
+        b_initializer: Identifier = "zeros",
+    ) -> None:
+        """Enable low-rank adaptation: freeze the kernel or table, and train two narrow matrices.
+
+        Compiled models must be compiled again. Files have the sum of all three: who reads one has
+        A and B of zeros, which no longer learn, as in Keras.
+
+        Args:
+            rank: columns of A and rows of B.
+            lora_alpha: the product of A and B counts lora_alpha / rank; None is the rank.
+            a_initializer: of A, which has the kernel's shape with `rank` as its last size.
+            b_initializer: of B, of shape (rank, the kernel's last size).
+
+        Raises:
+            ValueError: the layer is not built, has LoRA already, or has a constraint on the kernel.
+        """
+        what, owner = self._adapted, f"{type(self).__name__} {self.name!r}"
+        if getattr(self, f"{what}_constraint") is not None:
+            raise ValueError(
+                f"{owner}: Lora is incompatible with {what} constraints: {what}_constraint must be "
+                f"None, got {getattr(self, f'{what}_constraint')!r}"
+            )
+        if not self.built:
+            raise ValueError(
+                f"{owner}: Cannot enable lora on a layer that isn't yet built: call "
+                "build(input_shape), or call it on data, first"
+            )
+        if self.lora_enabled:
+            raise ValueError(
+                f"{owner}: lora is already enabled. This can only be done once per layer."
+            )
+        rank = positive_int(owner, "rank", rank)
+        alpha = _checked_alpha(owner, lora_alpha, rank)
+        frozen = self._weight.variable
+        *outer, last = self._weight.shape
+        shapes = (*outer, rank), (rank, last)
+        initial = [initializers.get(each) for each in (a_initializer, b_initializer)]
+        before, self._building = self._building, True
+        try:
+            for side, shape, initializer in zip("ab", shapes, initial, strict=True):
+                name = f"lora_{what}_{side}"
+                weight = self.add_weight(
+                    shape,
+                    initializer,
+                    dtype="float32",
+                    regularizer=getattr(self, f"{what}_regularizer"),
+                    name=name,
+                    matrix=frozen.storage.matrix or side == "b",
+                )
+                weight.path = f"{self.path}/{name}"
+                setattr(self, name, weight)
+        finally:
+            self._building = before
+        frozen.trainable = False
+        a, b = self._weights[-2:]
+        self._hold(LoraWeight(self._weight, a, b, alpha))
+        self.lora_rank, self._lora_alpha = rank, alpha
+        invalidate_programs()
+
+    def _lora_config(self) -> dict[str, Any]:
+        """Constructor arguments of LoRA, if they are set."""
+        if not self.lora_rank:
+            return {}
+        return {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
+
+    # --- integers ---
+
+    def _keep_quantization(self, config: Any) -> None:
+        """Store the constructor's argument."""
+        if isinstance(config, dict):
+            config = deserialize(config)
+        if config is not None and not isinstance(config, QuantizationConfig):
+            raise expected(
+                type(self).__name__, "quantization_config", "a QuantizationConfig or None", config
+            )
+        self.quantization_config = config
+
+    def _quantization(self) -> dict[str, Any]:
+        """Constructor argument `quantization_config`, for configs."""
+        return {"quantization_config": serialize(self.quantization_config)}
+
+    def _block_of(self, mode: str, config: QuantizationConfig | None) -> int:
+        """Rows of a group, or 0: by the config, else by the policy."""
+        if isinstance(config, Int4QuantizationConfig):
+            size = config.block_size
+        else:
+            policy = self.dtype_policy
+            if isinstance(policy, DTypePolicyMap):
+                policy = policy[self.path]
+            size = getattr(policy, "block_size", None)
+        return 0 if size in (None, -1) or mode != "int4" else int(size)
+
+    def _quantizer_of_inputs(self, mode: str, config: QuantizationConfig | None) -> Any:
+        """Quantizer of inputs, or None.
+
+        Raises:
+            NotImplementedError: one of the user's own.
+        """
+        default = AbsMaxQuantizer() if mode == "int8" else None
+        found = QuantizationConfig.activation_quantizer_or_default(config, default)
+        if found is not None and type(found) is not AbsMaxQuantizer:
+            raise NotImplementedError(
+                f"{type(self).__name__} {self.name!r}: activation_quantizer must be an "
+                f"AbsMaxQuantizer or None in cdl, got {found!r}"
+            )
+        return found
+
+    def _checked_quantizer(
+        self, mode: str, shape: tuple[int, ...], config: QuantizationConfig | None
+    ) -> Any:
+        """Quantizer of inputs; ValueError for sums of products that int32 does not hold."""
+        quantizer, rows = self._quantizer_of_inputs(mode, config), self._form.matrix_shape(shape)[0]
+        if quantizer is not None and self._form.sums and rows > _MOST_SUMMED:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: to be quantized it must have at most "
+                f"{_MOST_SUMMED:,} inputs, whose sums int32 holds, got {rows:,}; with "
+                "activation_quantizer=None it may have any number"
+            )
+        return quantizer
+
+    def _build_integers(
+        self, mode: str, shape: tuple[int, ...], config: QuantizationConfig | None
+    ) -> None:
+        """Create the integers of a weight of that shape, with scales and zeros."""
+        quantizer, block = (
+            self._checked_quantizer(mode, shape, config),
+            self._block_of(mode, config),
+        )
+        weight = QuantizedWeight(self, self._adapted, mode, shape, self._form, block, quantizer)
+        lora = vars(self).get("_weight")
+        self._hold(lora.on(weight) if isinstance(lora, LoraWeight) else weight)
+        self._is_quantized = True
+
+    def _quantizing(
+        self, config: QuantizationConfig, type_check: bool
+    ) -> Callable[[], None] | None:
+        cls = type(self)
+        if not cls._quantizes or (type_check and "_quantizes" not in vars(cls)):
+            return None
+        mode, policy = config.mode, self.dtype_policy
+        weight = self._weight.variable
+        self._checked_quantizer(mode, weight.shape, config)
+        block = self._block_of(mode, config)
+        if policy.quantization_mode is None:
+            name = "int8" if mode == "int8" else f"int4/{block or -1}"
+            policy = dtype_policies.get(f"{name}_from_{policy.name}")
+        made = self._form.stored(weight.numpy(), mode, block, config.weight_quantizer)
+        return functools.partial(self._replace, config, policy, made)
+
+    def _replace(self, config: QuantizationConfig, policy: Any, made: Sequence[Any]) -> None:
+        """Replace the weight by integers, their scales and the zeros of groups."""
+        weight = self._weight.variable
+        self.quantization_config = config
+        self._weights[:] = [each for each in self._weights if each is not weight]
+        before, self._building = self._building, True
+        try:
+            self._build_integers(config.mode, weight.shape, config)
+        finally:
+            self._building = before
+        for part, value in zip(self._weight.base.parts(), made, strict=True):
+            if part is not None:
+                part.assign(np.reshape(value, part.shape))
+        if policy is not self.dtype_policy:
+            self.dtype_policy = policy
+        invalidate_programs()
+
+
+def _checked_alpha(owner: str, lora_alpha: Any, rank: int | None) -> Any:
+    if lora_alpha is None:
+        return rank
+    if not is_real(lora_alpha) or not np.isfinite(lora_alpha):
+        raise expected(owner, "lora_alpha", "a number or None", lora_alpha)
+    return lora_alpha

@@ -1,0 +1,63 @@
+"""PlainWeight: the kernel or table of a layer as one variable, and base of the other schemes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._tracing.symbolic import operator_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cdl._ir.program import Program, Value
+    from cdl._tracing.variable import Variable
+
+    # Product of a value with a weight, and a bias or None: that of a layer without any scheme.
+    Linear = Callable[[Program, Value, Variable, Variable | None], Value]
+
+
+class PlainWeight:
+    """Kernel or table of a layer, which programs read as it is.
+
+    Args:
+        variable: the weight.
+    """
+
+    is_float = True  # whether `variable` has the numbers that programs compute with
+
+    def __init__(self, variable: Variable) -> None:
+        self.variable = variable
+
+    @property
+    def base(self) -> PlainWeight:
+        """Weight without what is added to it."""
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weight as the layer sees it."""
+        return self.variable.shape
+
+    def product(
+        self, program: Program, x: Value, linear: Linear, bias: Variable | None = None
+    ) -> Value:
+        """Append the layer's product with the weight, and the bias."""
+        return linear(program, x, self.variable, bias)
+
+    def array(self) -> Any:
+        """Weight for users and `call`: a variable, an array, or symbolic in traced code."""
+        return self.variable
+
+    def parts(self) -> list[Variable | None]:
+        """Variables that files have for it: the first one, and what goes with it."""
+        return [self.variable]
+
+    def parts_of_sum(self, a: Variable, b: Variable, scale: float) -> Sequence[Any]:
+        """Values of `parts` for the weight plus scale A B."""
+        return [self.variable + operator_of("matmul")(a, b) * np.float32(scale)]
+
+    def filed(self, variables: list[Any]) -> list[Any]:
+        """Variables of the layer in the order of files."""
+        return variables
