@@ -11,7 +11,8 @@ PYTEST_ARGS ?=
 # of threads, fork, files, and what README shows: what fails first where an installation is not sound.
 QUICK := $(addprefix tests/core/test_,activations.py losses.py optimizers.py gradients.py training.py) \
     tests/promises/test_bits.py tests/promises/test_fork.py tests/saving/test_files.py tests/layers/test_layers.py \
-    $(addprefix tests/models/test_,fit_against_reference.py against_keras.py sequential.py functional.py) \
+    $(addprefix tests/trainers/test_,fit_against_reference.py against_keras.py) \
+    $(addprefix tests/models/test_,sequential.py functional.py) \
     tests/test_main.py tests/test_readme.py
 COMMA := ,
 
@@ -109,7 +110,7 @@ golden:  ## record what the tests compare with again from real Keras, in a .venv
 	@.venv-golden/bin/pip install -q "keras==3.15.*" jax numpy
 	.venv-golden/bin/python tests/golden/record.py
 	.venv-golden/bin/python tests/helpers/keras_names.py
-	for room in layers models callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
+	for room in layers trainers callbacks saving; do .venv-golden/bin/python tests/$$room/keras_cases.py || exit 1; done
 	.venv-golden/bin/python tests/models/nested_cases.py
 	.venv-golden/bin/python tests/saving/exchange.py record
 	git diff --stat -- tests

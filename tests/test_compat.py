@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from models.nets import data, net, same_weights
+from trainers.nets import data, net, same_weights
 
 from cdl import backend, compat, layers, optimizers, utils
 from cdl.models import Sequential

@@ -39,6 +39,7 @@ EXTRAS = {
             "tests/models",
             "tests/promises",
             "tests/saving",
+            "tests/trainers",
             "tests/utils",
         ),
         (),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.nets import data, net, same_weights
+from trainers.nets import data, net, same_weights
 
 from cdl import callbacks, config, models, optimizers
 from cdl.callbacks import CallbackList, LambdaCallback

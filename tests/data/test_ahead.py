@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 from cdl._common import clock
 from cdl.callbacks import Callback

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from models.nets import data, net, same_weights
+from trainers.nets import data, net, same_weights
 
 from cdl.data import Stream
 from cdl.utils import PyDataset, Sequence

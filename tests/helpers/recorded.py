@@ -1,4 +1,4 @@
-"""Helpers of the recorded cases of Keras's own results; see models/keras_cases.py.
+"""Helpers of the recorded cases of Keras's own results; see trainers/keras_cases.py.
 
 A case is a function of the module under test, `cdl` or `keras`: it gives numbers, names and lists.
 """

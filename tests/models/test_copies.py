@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from models.nets import data, same_weights
+from trainers.nets import data, same_weights
 
 from cdl import ops
 from cdl.layers import BatchNormalization, Dense, Dropout, Input

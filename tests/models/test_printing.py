@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 import cdl
 from cdl.layers import Dense, Dropout, Input, Layer

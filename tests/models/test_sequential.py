@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 from cdl import layers, ops
 from cdl.layers import Activation, Dense, Dropout, Flatten, Input, InputLayer

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from models.nets import net
+from trainers.nets import net
 
 import cdl
 from cdl import config

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import data, net, same_weights
+from trainers.nets import data, net, same_weights
 
 from cdl.callbacks import LambdaCallback
 

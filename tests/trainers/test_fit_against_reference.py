@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from models import reference_fit as reference
-from models.nets import data, net, twin
+from trainers import reference_fit as reference
+from trainers.nets import data, net, twin
 
 from cdl.optimizers import SGD, Adam
 

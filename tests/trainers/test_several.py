@@ -3,7 +3,7 @@ that is not compared with Keras (tests/golden/cases/several.py)."""
 
 import numpy as np
 import pytest
-from models.nets import same_weights
+from trainers.nets import same_weights
 
 import cdl
 from cdl.layers import BatchNormalization, Dense, Masking

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import BLOCKS, ZEROS, data, fit, net, still
+from trainers.nets import BLOCKS, ZEROS, data, fit, net, still
 
 from cdl.callbacks import Callback, EarlyStopping, LambdaCallback
 from cdl.optimizers import SGD

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 import cdl
 from cdl import Input, layers, ops, utils

@@ -1,8 +1,8 @@
 """Trainings give what real Keras gave: names, order, values, weights."""
 
 import pytest
-from models.keras_cases import CASES, HERE
 from recorded import assert_same, recorded
+from trainers.keras_cases import CASES, HERE
 
 import cdl
 

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 from cdl import ops
 from cdl.callbacks import LambdaCallback

@@ -1,7 +1,7 @@
 """Arguments that `compile` refuses, and that the model stays as it was."""
 
 import pytest
-from models.nets import data, net, same_weights
+from trainers.nets import data, net, same_weights
 
 from cdl import DTypePolicy, Sequential
 from cdl.layers import Dense

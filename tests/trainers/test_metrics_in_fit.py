@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import net
+from trainers.nets import net
 
 from cdl import losses, metrics
 from cdl.callbacks import Callback

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 import cdl
 from cdl import layers, ops

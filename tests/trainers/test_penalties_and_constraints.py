@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from models import reference_fit as reference
-from models.nets import data, twin
+from trainers import reference_fit as reference
+from trainers.nets import data, twin
 
 from cdl import constraints, regularizers
 from cdl.layers import Dense, Input

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import data, same_weights
+from trainers.nets import data, same_weights
 
 from cdl import Sequential, metrics
 from cdl.layers import Dense, Input

@@ -1,7 +1,7 @@
 """Small nets, their data, and their float64 twins, for the tests of models."""
 
 import numpy as np
-from models.reference_fit import Net
+from trainers.reference_fit import Net
 
 from cdl.layers import Dense, Input
 from cdl.models import Sequential

@@ -4,7 +4,7 @@ import weakref
 
 import numpy as np
 import pytest
-from models.nets import data, same_weights
+from trainers.nets import data, same_weights
 
 import cdl
 from cdl import Input, layers, ops

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import data, fit, net, still
+from trainers.nets import data, fit, net, still
 
 X, VALUES, LABELS, ONE_HOT = data(20)
 

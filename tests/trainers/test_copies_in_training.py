@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from models.nets import same_weights, trained
+from trainers.nets import same_weights, trained
 
 import cdl
 from cdl.callbacks import Callback

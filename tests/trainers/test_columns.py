@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from models.nets import data, net
+from trainers.nets import data, net
 
 import cdl
 from cdl import Input, layers

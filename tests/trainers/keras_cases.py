@@ -1,6 +1,6 @@
 """Trainings of which Keras's own results are recorded in keras_fits.json.
 
-`python tests/models/keras_cases.py [names]` in an environment with Keras 3 records them.
+`python tests/trainers/keras_cases.py [names]` in an environment with Keras 3 records them.
 """
 
 import random

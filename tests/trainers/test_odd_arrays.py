@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import net
+from trainers.nets import net
 
 RNG = np.random.default_rng(0)
 # Whole numbers up to 100: every dtype below holds them exactly.

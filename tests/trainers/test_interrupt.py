@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from models.nets import net, same_weights
+from trainers.nets import net, same_weights
 
 import cdl
 from cdl import _core

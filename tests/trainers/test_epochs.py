@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.nets import BLOCKS, ZEROS, fit, still
+from trainers.nets import BLOCKS, ZEROS, fit, still
 
 from cdl.callbacks import LambdaCallback
 
