@@ -11,6 +11,7 @@ cdef extern from *:  # of Python.h
     int METH_FASTCALL
     object PyDescr_NewMethod(PyTypeObject *of, PyMethodDef *method)
     int PyObject_GenericSetAttr(object of, object name, PyObject *value) except -1
+    PyObject *PyDict_GetItemWithError(object of, object key) except? NULL
     bint PyDict_Next(object of, Py_ssize_t *at, PyObject **key, PyObject **value)
     int PySet_Contains(object of, object key) except -1
     Py_ssize_t PyUnicode_GetLength(object text) except -1
@@ -95,3 +96,21 @@ def pairs_by_type(dict attributes, frozenset types, bint among):
         if PySet_Contains(types, type(<object>value)) == among:
             found.append((<object>name, <object>value))
     return found
+
+
+def unchanged(tuple reads):
+    """Whether triples of a dict, a name and its value hold, likewise of an object's attribute.
+
+    A name that is not in the dict has the value `unchanged`.
+    """
+    cdef PyObject *found
+    cdef Py_ssize_t i, n = len(reads)
+    for i in range(0, n, 3):
+        holder, name, value = reads[i], reads[i + 1], reads[i + 2]
+        if type(holder) is dict:
+            found = PyDict_GetItemWithError(holder, name)
+            if found != <PyObject *>value and (found != NULL or value is not unchanged):
+                return False
+        elif getattr(holder, name) is not value:
+            return False
+    return True

@@ -14,19 +14,20 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from cdl._common.overriding import is_users
 from cdl._core import Steady, attributes_set, pairs_by_type
-from cdl._tracing.eager import Runner
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
 
+
+T = TypeVar("T")
 
 _LONG = 256  # of longer lists and dicts what is in them is not looked at
 _LARGE = 2**16  # bytes of an array; what is in larger ones is not looked at
@@ -235,9 +236,9 @@ class KeptPrograms:
     """Program cache of one layer; a copy or a pickle of the layer begins without."""
 
     def __init__(self) -> None:
-        self._found: dict[Any, tuple[Snapshot, Runner]] = {}
+        self._found: dict[Any, tuple[Snapshot, Any]] = {}
 
-    def get(self, layer: Any, key: Any, make: Callable[[], Runner]) -> Runner:
+    def get(self, layer: Any, key: Any, make: Callable[[], T]) -> T:
         """Cached program for a key, made again if it is not valid.
 
         Args:
@@ -247,12 +248,13 @@ class KeptPrograms:
         """
         found = self._found.get(key)
         if found is not None and found[0].holds(layer):
-            return found[1]
-        runner = make()
+            kept: T = found[1]
+            return kept
+        made = make()
         if key not in self._found and len(self._found) >= _MOST:
             self._found.pop(next(iter(list(self._found))), None)
-        self._found[key] = Snapshot(layer), runner
-        return runner
+        self._found[key] = Snapshot(layer), made
+        return made
 
     def __reduce__(self) -> Any:
         return KeptPrograms, ()

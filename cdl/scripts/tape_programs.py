@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cdl import Model, Variable, ops, tree, value_and_grad
+from cdl import Model, Variable, ops, tree
 from cdl.scripts.taped import Node, Taped, made_by, plain
 from cdl.scripts.tensor import tensors
+from cdl.trainers.derivatives import derivative_of
 
 _KEPT = 16  # size of each cache: of programs, and of parts of models
 
@@ -191,8 +192,9 @@ class _Program:
         run = plan.function()
         self._held = run  # alive, since ids of its layers are in the key
         self._numbers = [n for n in map(plan.number, watched) if n is not None]
-        self._by_weights = value_and_grad(run, variables=variables) if variables else None
-        self._by_arrays = value_and_grad(run, self._numbers) if self._numbers else None
+        # The key of a plan has all that `run` reads.
+        self._by_weights = variables and derivative_of(run, variables=variables, is_fixed=True)
+        self._by_arrays = self._numbers and derivative_of(run, self._numbers, is_fixed=True)
         self.agrees: bool | None = None
 
     def of(self, inputs: list[Any]) -> tuple[Any, list[Any], dict[int, Any]]:
@@ -201,9 +203,9 @@ class _Program:
         value: Any = None
         weights: list[Any] = []
         others: tuple[Any, ...] = ()
-        if self._by_weights is not None:
+        if self._by_weights:
             value, weights = self._by_weights(*arrays)
-        if self._by_arrays is not None:
+        if self._by_arrays:
             value, others = self._by_arrays(*arrays)
         return value, weights, dict(zip(self._numbers, others, strict=True))
 

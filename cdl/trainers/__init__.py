@@ -17,6 +17,7 @@ Who owns what on the way of a batch, from the user's call to the core:
 - state.py: what a model remembers of all this from one call to the next.
 
 `predict` goes from trainer.py to predict.py, and to the core. What users override runs
-from custom/. gradients.py and vjp.py give derivatives; many/ trains many models at once;
+from custom/. vjp.py gives derivatives, to gradients.py (of the compiled loss) and derivatives.py
+(of functions; custom/reads.py tells what these depend on); many/ trains many models at once;
 signature.py is a model as all of these see it: flat lists of inputs and outputs.
 """

@@ -1,5 +1,10 @@
-"""Derivatives of functions: by their arguments, or by weights for custom steps."""
+"""Derivatives of functions: by their arguments, or by weights for custom steps.
 
+A function is traced and compiled (`vjp.py`) once for each form of its arguments, as long as what it
+reads beside them is the same (`custom/reads.py`).
+"""
+
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,8 +17,9 @@ from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
+from cdl._variables.program_caches import register_cache
 from cdl.data import brief
-from cdl.trainers.gradients import Gathering
+from cdl.trainers.custom.reads import Reads
 from cdl.trainers.several_rows import Arguments, SeveralRows
 from cdl.trainers.vjp import Vjp
 
@@ -61,20 +67,18 @@ class _Traced:
         self._has_aux = has_aux
         self._tensors = [value, *_tensors(self._aux)]  # those that a program gives
         self._counts: list[int | None] = []
-        self.others: list[Value] = []
 
-    def append(self, program: Program, values: list[Value]) -> Value:
+    def append(self, program: Program, values: list[Value]) -> list[Value]:
         """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
         assert isinstance(program, SeveralRows)
         lowered = self.arguments.append(self.graph, program, values)
         value, aux = lowered if self._has_aux else (lowered, None)
-        self.others = [each for each in tree.flatten(aux) if isinstance(each, Value)]
-        self._counts = [program.count(each) for each in (value, *self.others)]
-        return program.masked(value)
+        others = [each for each in tree.flatten(aux) if isinstance(each, Value)]
+        self._counts = [program.count(each) for each in (value, *others)]
+        return [program.masked(value), *others]
 
-    def result(self, value: Array, others: Sequence[Array]) -> Any:
+    def result(self, arrays: Sequence[Array]) -> Any:
         """Result of the function, from the outputs of the program."""
-        arrays = [value, *others]
         parts = zip(self._tensors, arrays, self._counts, strict=True)
         value, *found = [self.arguments.own_rows(*each) for each in parts]
         if not self._has_aux:
@@ -90,88 +94,166 @@ def _tensors(structure: Any) -> list[KerasTensor]:
 
 
 class _Compiled:
-    """Function compiled for arguments of one form, with its derivatives by weights.
+    """Function compiled for arguments of one form, with its derivatives.
 
     Args:
-        traced: the function.
-        variables: the weights.
+        function: the user's.
+        arguments: of a call.
+        numbers: of the arguments to differentiate by, from 0.
+        variables: weights to differentiate by in place of arguments, or None.
+        has_aux: whether the function gives (value, aux).
+        is_fixed: whether all that the function reads stays as it is.
+
+    Attributes:
+        holds: tells whether what the function has read beside its arguments is as it was.
+        takes_plain: whether arrays are read as they are given.
     """
 
-    def __init__(self, traced: _Traced, variables: list[Variable]) -> None:
-        self._traced = traced
-        arguments = traced.arguments
-        program = SeveralRows(training=True)
-        values = [program.input(each.shape[1:]) for each in arguments.arrays]
-        with program.fixed(training=False):
-            y = traced.append(program, values)
-        program.objective(y, reduction="sum")
-        for value in (y, *traced.others):
-            program.output(value)
-        fused = program.fused(training=True)
-        read = {id(v) for v in fused.variables}
-        found = list(dict.fromkeys(v for v in variables if id(v) in read))
-        numbers = {v: i for i, v in enumerate(found)}
-        self._places = [numbers.get(v) for v in variables]
-        self._as_given = self._places == list(range(len(found)))
-        self._shapes = [v.shape for v in variables]
-        self._rows = arguments.rows
-        self._gathering = Gathering(fused, found, (), arguments.rows)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Arguments,
+        numbers: Sequence[int],
+        variables: list[Variable] | None,
+        has_aux: bool,
+        is_fixed: bool,
+    ) -> None:
+        reads = None if is_fixed else Reads(function)
+        self.holds: Callable[[], bool] = (lambda: True) if reads is None else reads.hold
+        self._traced = _Traced(function, arguments, has_aux)
+        self._vjp = Vjp(
+            self._traced.append,
+            [each.shape[1:] for each in arguments.arrays],
+            program=SeveralRows(training=variables is not None),
+            by=numbers,
+            variables=variables or (),
+            weighted=False,
+        )
+        if reads is not None:
+            reads.close()
+        self._numbers, self._variables = numbers, variables
+        places = {v: i for i, v in enumerate(self._vjp.learning)}
+        self._places = [places.get(v) for v in variables or ()]
+        self._as_given = self._places == list(range(len(places)))
         self.takes_plain = arguments.is_plain
-        traced.arguments = arguments.without_arrays()
+        self._traced.arguments = arguments.without_arrays()
 
     def of(self, arrays: Sequence[Array], step: int) -> tuple[Any, list[Array]]:
-        """Value, and gradient by each weight; 0 for one that is not read."""
-        with self._gathering.lock:
-            gradients: list[Array] = list(self._gathering.once(arrays, step))
-            outputs = range(1 + len(self._traced.others))
-            value, *others = [self._gathering.executor.output(i, self._rows) for i in outputs]
+        """Result, and gradient by each argument or weight; 0 for a weight that is not read."""
+        if self._variables is None:
+            results, found = self._vjp.of_all(arrays, step=step)
+            arguments = self._traced.arguments
+            pairs = zip(self._numbers, found, strict=True)
+            return self._traced.result(results), [arguments.gradient(*each) for each in pairs]
+        results, found = self._vjp.by_weights(arrays, step)
         if not self._as_given:
-            gradients = [
-                np.zeros(shape, np.float32) if place is None else gradients[place].copy()
-                for place, shape in zip(self._places, self._shapes, strict=True)
+            found = [
+                np.zeros(v.shape, np.float32) if place is None else found[place].copy()
+                for place, v in zip(self._places, self._variables, strict=True)
             ]
-        return self._traced.result(value, others), gradients
+        return self._traced.result(results), found
 
 
-def _by_weights(
-    function: Callable[..., Any], variables: list[Variable], has_aux: bool
-) -> Callable[..., tuple[Any, list[Array]]]:
-    """Function of `value_and_grad` for weights.
+class _Differentiated:
+    """Function with its derivatives, compiled once for each form of arguments.
 
     Args:
-        function: of arrays.
-        variables: the weights.
-        has_aux: whether the function gives more than the value.
-
-    Raises:
-        TypeError: something that is no weight.
+        function: the user's.
+        argnums: of the arguments to differentiate by.
+        variables: weights to differentiate by in place of arguments, or None.
+        has_aux: whether the function gives (value, aux).
+        is_fixed: whether all that the function reads stays as it is.
     """
-    for each in variables:
-        if not isinstance(each, Variable):
-            raise TypeError(f"grad: variables must be weights of layers, got {brief(each)}")
-    compiled: dict[Any, _Compiled] = {}
-    steps = 0
-    lock = threading.RLock()  # of these two; threads may call one function
 
-    def differentiated(*args: Any) -> tuple[Any, list[Array]]:
-        nonlocal steps
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        argnums: int | Sequence[int],
+        variables: list[Variable] | None,
+        has_aux: bool,
+        is_fixed: bool,
+    ) -> None:
+        self._function, self._variables = function, variables
+        self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
+        self._has_aux, self._is_fixed = has_aux, is_fixed
+        self._is_one = isinstance(argnums, int)
+        self._compiled: dict[Any, _Compiled] = {}
+        self._steps = itertools.count()
+        self._lock = threading.RLock()  # threads may call one function
+        register_cache(self)
+
+    def forget(self) -> None:
+        """Forget all programs, since a weight or a layer has changed."""
+        self._compiled = {}
+
+    def of(self, *args: Any) -> tuple[Any, Any]:
+        """Value and gradient for such arguments."""
         arrays: Sequence[Any] = args
         key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])
-        with lock:
-            found = compiled.get(key)
-            if found is None or not found.takes_plain:
-                arguments = Arguments(args)
-                arrays, key = arguments.arrays, arguments.key
-                found = compiled.get(key)
-                if found is None:
-                    while len(compiled) >= _KEPT:
-                        del compiled[next(iter(compiled))]
-                    found = _Compiled(_Traced(function, arguments, has_aux), variables)
-                    compiled[key] = found
-            step, steps = steps, steps + 1
-        return found.of(arrays, step)
+        found = self._compiled.get(key)
+        if found is None or not found.takes_plain or not found.holds():
+            arguments = Arguments(args)
+            arrays = arguments.arrays
+            found = self._compiled_for(arguments)
+        value, gradients = found.of(arrays, next(self._steps))
+        if self._variables is not None:
+            return value, gradients
+        return value, gradients[0] if self._is_one else tuple(gradients)
 
-    return differentiated
+    def _compiled_for(self, arguments: Arguments) -> _Compiled:
+        key = arguments.key
+        with self._lock:
+            compiled = self._compiled
+            found = compiled.get(key)
+            if found is None or not found.holds():
+                compiled.pop(key, None)
+                while len(compiled) >= _KEPT:
+                    del compiled[next(iter(compiled))]
+                numbers = self._numbers(len(key)) if self._variables is None else []
+                found = _Compiled(
+                    self._function,
+                    arguments,
+                    numbers,
+                    self._variables,
+                    self._has_aux,
+                    self._is_fixed,
+                )
+                compiled[key] = found
+            return found
+
+    def _numbers(self, n: int) -> list[int]:
+        argnums = [self._argnums] if isinstance(self._argnums, int) else self._argnums
+        for number in argnums:
+            if not -n <= number < n:
+                raise ValueError(
+                    f"grad: argnums must be numbers of the {n} arguments, got {self._argnums}"
+                )
+        return [number % n for number in argnums]
+
+
+def derivative_of(
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    variables: Sequence[Variable] | None = None,
+    has_aux: bool = False,
+    is_fixed: bool = False,
+) -> Callable[..., tuple[Any, Any]]:
+    """`value_and_grad` of a function that may be known to read nothing that changes.
+
+    Args:
+        function: as there.
+        argnums: as there.
+        variables: as there.
+        has_aux: as there.
+        is_fixed: whether all that the function reads beside weights stays as it is.
+    """
+    if not callable(function):
+        raise TypeError(f"grad: function must be a function or a model, got {function!r}")
+    for each in variables or ():
+        if not isinstance(each, Variable):
+            raise TypeError(f"grad: variables must be weights of layers, got {brief(each)}")
+    weights = None if variables is None else list(variables)
+    return _Differentiated(function, argnums, weights, has_aux, is_fixed).of
 
 
 def value_and_grad(
@@ -188,15 +270,19 @@ def value_and_grad(
     on the boundary, each have their own, and what the function makes of them is combined once it is
     numbers, as by `ops.mean`.
 
+    The function is traced and compiled once for each shape and dtype of its arguments, and again
+    when something that it reads has changed: closures, globals, attributes, layers. One that reads
+    what cannot be compared, such as a clock, a file, or an array of more than 64 KB, is traced in
+    each call, in about a millisecond. Effects of Python code, such as `print`, happen in a trace.
+
     Args:
         function: of such arguments, of functions of `cdl.ops` or NumPy, layers and models; it gives
             one number, or numbers whose sum is differentiated. A model itself is one.
         argnums: the argument to differentiate by, or several.
-        variables: weights to differentiate by instead, such as `model.trainable_variables`. The
-            function is then traced once for each shape of its arguments: all that it reads beside
-            these and weights is as it was then. Layers are called with `training=True` where it
-            says so. What they add to the loss, regularizers among it, counts in the gradient and
-            not in the value: `losses` of a layer is empty in the function.
+        variables: weights to differentiate by instead, such as `model.trainable_variables`. Layers
+            are called with `training=True` where the function says so. What they add to the loss,
+            regularizers among it, counts in the gradient and not in the value: `losses` of a layer
+            is empty in the function.
         has_aux: whether the function gives a pair ``(value, aux)``, of which the first is
             differentiated; `aux` is whatever else is of interest, nested as it likes.
 
@@ -210,31 +296,7 @@ def value_and_grad(
         ValueError: when the result is called: an argument that there is not, no derivative, or
             samples of arguments with different rows that are combined.
     """
-    if not callable(function):
-        raise TypeError(f"grad: function must be a function or a model, got {function!r}")
-    if variables is not None:
-        return _by_weights(function, list(variables), has_aux)
-    many = not isinstance(argnums, int)
-    numbers = list(argnums) if not isinstance(argnums, int) else [argnums]
-
-    def differentiated(*args: Any) -> tuple[Any, Any]:
-        for number in numbers:
-            if not -len(args) <= number < len(args):
-                raise ValueError(
-                    f"grad: argnums must be numbers of the {len(args)} arguments, got {argnums}"
-                )
-        arguments = Arguments(args)
-        traced = _Traced(function, arguments, has_aux)
-        shapes = [each.shape[1:] for each in arguments.arrays]
-        vjp = Vjp(traced.append, shapes, program=SeveralRows(), others=lambda: traced.others)
-        value, others, gradients = vjp.of_all(arguments.arrays)
-        chosen = tuple(
-            arguments.gradient(number % len(args), gradients[number % len(args)])
-            for number in numbers
-        )
-        return traced.result(value, others), chosen if many else chosen[0]
-
-    return differentiated
+    return derivative_of(function, argnums, variables, has_aux)
 
 
 def grad(

@@ -158,7 +158,7 @@ class ExecutorCache:
         if self._gradients is None or self._gradients[0] != key:
             plan = lower_training(model, resolved, form)
             model._watch_layers()
-            self._gradients = key, Gradients(plan, resolved, variables, rows)
+            self._gradients = key, Gradients(plan, resolved, variables)
         return self._gradients[1]
 
     def give_back(self, train_function: TrainFunction) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.callbacks import History
+    from cdl.layers.kept import KeptPrograms
     from cdl.random import Kept
     from cdl.trainers.compile_utils import Compiled
     from cdl.trainers.custom.losses import Added
@@ -174,6 +175,7 @@ class TrainableModel(Protocol):
     _last_train_function: TrainFunction | CustomSteps | None
     _added_to_loss: Added | None
     _predictors_made: Predictors | None
+    _kept_programs: KeptPrograms
     _sizes_made: Sizes | None
 
     def _watch_layers(self) -> None:

@@ -19,7 +19,8 @@ from cdl._tracing.variable import Variable
 from cdl.distribution.ranks import Ranks, check_no_own_data
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved
-from cdl.trainers.custom.host_functions import HostFunctions, WeightRules
+from cdl.trainers.custom.host_functions import HostFunctions
+from cdl.trainers.custom.weight_rules import WeightRules
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.lowering import MODEL_LOSS, Plan
 from cdl.trainers.sizes import Form, form_of

@@ -1,64 +1,168 @@
-"""Vjp: vector-Jacobian products of a function or a model by its inputs."""
+"""Vjp: derivatives of a function or a model by its inputs and by weights, for a batch.
 
-from collections.abc import Callable, Sequence
+All gradients that are not part of `fit` come from here: of `value_and_grad`, `Model.gradients`,
+`cdl.explain`, of losses that see whole batches, and of the tape in scripts.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._core import Executor
+from cdl._core import Executor, Parameter, clear_all, get_all
 from cdl._ir.program import Program, Value
+from cdl._tracing.variable import Variable
+from cdl.random import core_seed
+from cdl.trainers.custom.weight_rules import WeightRules
 from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
+STEPS = 2**30 - 1  # numbers of steps that are told apart; so many batches make no step
+
+
+class GradientExecutor:
+    """Executor whose steps leave the weights alone, and its accumulated gradients.
+
+    The core never keeps a whole gradient that it does not need: blocks of it go straight into the
+    optimizer. Here the optimizer is one that waits for very many batches before its first step, so
+    that what it has gathered of the first one is the gradient, and no weight has moved.
+
+    Args:
+        program: with a loss, fused for training.
+        variables: weights to differentiate by.
+        penalized: ids of those whose penalties are left to the program.
+
+    Attributes:
+        sums: gradients by weight.
+        lock: to be held from `begin` until results have been read.
+    """
+
+    def __init__(
+        self, program: Program, variables: Sequence[Variable], penalized: Collection[int] = ()
+    ) -> None:
+        self.lock = threading.RLock()
+        self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
+        self._sums = list(self.sums.values())
+        self._program = program
+        self._weight_rules = WeightRules(variables, True, penalized, constrains=False)
+        self._executor: Executor | None = None
+
+    def of_rows(self, rows: int) -> Executor:
+        """Executor for batches of up to so many rows."""
+        if self._executor is None or self._executor.rows < rows:
+            learning: dict[Variable, list[Parameter]] = {v: [] for v in self.sums}
+            rules = {
+                "penalties": self._weight_rules.rules["penalties"],
+                "added_gradients": self._weight_rules.rules["added_gradients"],
+                "gradient_accumulation_steps": STEPS + 1,
+                "accumulators": self.sums,
+            }
+            options: Any = {"optimizer": [("sgd", {}, learning)], "rules": rules}
+            self._executor = Executor(
+                self._program, rows, training=True, **(options if learning else {})
+            )
+        return self._executor
+
+    def begin(self, arrays: Sequence[Any], rows: int) -> Executor:
+        """Load data for batches of `rows` rows, with the sums reset."""
+        executor = self.of_rows(rows)
+        self._reset()
+        executor.begin(arrays, rows)
+        return executor
+
+    def _reset(self) -> None:
+        clear_all(self._sums)
+        self._weight_rules.before_step()
+
+    def train(self, step: int) -> None:
+        """Accumulate the gradients of the next batch.
+
+        Args:
+            step: of the optimizer; it chooses what dropout drops.
+        """
+        executor = self.of_rows(1)
+        executor.train(1, 0.0, np.zeros(1, np.float32), step % STEPS, core_seed())
+
+    def once(
+        self, arrays: Sequence[Any], step: int, outputs: Sequence[int]
+    ) -> tuple[list[Array], list[Array]]:
+        """Outputs of a batch, and its gradients by the weights, in their order.
+
+        Args:
+            arrays: the batch.
+            step: as in `train`.
+            outputs: numbers of those that are wanted.
+        """
+        rows = len(arrays[0])
+        with self.lock:
+            executor = self.of_rows(rows)
+            self._reset()
+            executor.once(arrays, 0.0, step % STEPS, core_seed())
+            return [executor.output(i, rows) for i in outputs], get_all(self._sums)
 
 
 class Vjp:
-    """Derivative of the sum of (output * factor) by the inputs, as in inference.
+    """Derivative of the sum of (output * factor) by inputs and weights, as in inference.
 
     Args:
-        append: appends the function to a program: from values of the inputs to the output.
+        append: appends the function to a program: from values of the inputs to the output, or to a
+            list of the output and other values, which are results too.
         shapes: of one sample of each input.
         layer: one that is called on the way, for `of_layer`.
         program: an empty one to append to; None for one of the usual kind.
-        others: tells, once the function is appended, which more values `of_all` gives.
+        by: numbers of the inputs to differentiate by; None for all.
+        variables: weights to differentiate by.
+        weighted: whether elements of the output can have factors.
 
     Attributes:
         shape: of one sample of the output; None if it is one number for all samples.
         variables: the weights that are read.
+        learning: those among them to differentiate by.
     """
 
     def __init__(
         self,
-        append: Callable[[Program, list[Value]], Value],
+        append: Callable[[Program, list[Value]], Any],
         shapes: Sequence[tuple[int, ...]],
         layer: Any = None,
         program: Program | None = None,
-        others: Callable[[], Sequence[Value]] = tuple,
+        by: Sequence[int] | None = None,
+        variables: Sequence[Variable] = (),
+        weighted: bool = True,
     ) -> None:
         program = Program() if program is None else program
         program.probed = None if layer is None else (layer, [])
-        given = [program.input(shape) for shape in shapes]
-        probes = [program.emit("probe", (value,), value.shape) for value in given]
+        values = [program.input(shape) for shape in shapes]
+        probes = []
+        for i in range(len(shapes)) if by is None else by:
+            values[i] = program.emit("probe", (values[i],), values[i].shape)
+            probes.append(values[i])
         with program.fixed(training=False):
-            y = append(program, probes)
+            found = append(program, values)
+        results = found if isinstance(found, list) else [found]
+        y = total = results[0]
         self.shape = None if y.shared else y.shape
-        self._mixes = any(each.op == "batch_reduce" for each in program.instructions)
-        total = y
-        if not y.shared:
+        mixes = any(each.op == "batch_reduce" for each in program.instructions)
+        self._mixes = mixes or program.draws
+        self._weighted = weighted and not y.shared
+        if self._weighted:
             total = program.map("multiply", [y, program.input(y.shape, role="y")])
         program.objective(total, reduction="sum")
-        program.output(y)
-        for probe in probes + (program.probed[1] if program.probed else []):
-            program.output(probe)
-        self._others = range(len(program.outputs), len(program.outputs) + len(others()))
-        for value in others():
+        if program.probed:
+            probes += program.probed[1]
+        for value in results + probes:
             program.output(value)
-        self._inputs = len(probes)
-        self._program = program.fused(training=True)
-        self.variables = self._program.variables
-        self._executor: Executor | None = None
+        self._results = range(len(results))
+        self._inputs = range(len(results), len(results) + len(shapes if by is None else by))
+        self._calls = range(self._inputs.stop, len(program.outputs))
+        fused = program.fused(training=True)
+        self.variables = fused.variables
+        read = set(map(id, self.variables))
+        self.learning = list(dict.fromkeys(v for v in variables if id(v) in read))
+        self._executor = GradientExecutor(fused, self.learning)
 
     def of(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, list[Array]]:
         """Output, and the derivative by each input, of the input's shape.
@@ -67,18 +171,30 @@ class Vjp:
             arrays: the inputs.
             factor: of each element of the output; None for 1.
         """
-        joined = self._run(arrays, factor, [0], range(1, 1 + self._inputs))
-        return joined[0], joined[1:]
+        results, gradients = self.of_all(arrays, factor)
+        return results[0], gradients
 
-    def of_all(self, arrays: Sequence[Any]) -> tuple[Array, list[Array], list[Array]]:
-        """Output, the others, and the derivative by each input.
+    def of_all(
+        self, arrays: Sequence[Any], factor: Any = None, step: int = 0
+    ) -> tuple[list[Array], list[Array]]:
+        """All results, and the derivative by each input.
 
         Args:
             arrays: the inputs.
+            factor: as in `of`.
+            step: what is drawn at random depends on it.
         """
-        joined = self._run(arrays, None, [0, *self._others], range(1, 1 + self._inputs))
-        end = 1 + len(self._others)
-        return joined[0], joined[1:end], joined[end:]
+        joined = self._run(arrays, factor, self._results, self._inputs, step)
+        return joined[: len(self._results)], joined[len(self._results) :]
+
+    def by_weights(self, arrays: Sequence[Any], step: int) -> tuple[list[Array], list[Array]]:
+        """All results, and the derivative by each weight of `learning`; inputs are one batch.
+
+        Args:
+            arrays: the inputs.
+            step: what is drawn at random depends on it.
+        """
+        return self._executor.once(arrays, step, self._results)
 
     def of_layer(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, Array]:
         """Output of the layer, and the derivative by it.
@@ -90,33 +206,40 @@ class Vjp:
         Raises:
             ValueError: the layer is not called, or more than once.
         """
-        last = 1 + self._inputs
-        calls = len(self._program.outputs) - len(self._others) - last
-        if calls != 1:
-            raise ValueError(f"layer must be one that is called once on the way, got {calls} calls")
-        values, gradients = self._run(arrays, factor, [last], [last])
+        if len(self._calls) != 1:
+            raise ValueError(
+                f"layer must be one that is called once on the way, got {len(self._calls)} calls"
+            )
+        values, gradients = self._run(arrays, factor, self._calls, self._calls)
         return values, gradients
 
     def _run(
-        self, arrays: Sequence[Any], factor: Any, values: Sequence[int], gradients: Sequence[int]
+        self,
+        arrays: Sequence[Any],
+        factor: Any,
+        values: Sequence[int],
+        gradients: Sequence[int],
+        step: int = 0,
     ) -> list[Array]:
         """Some outputs of the program, and the gradients of some."""
         rows = len(arrays[0])
-        if self.shape is not None:
-            ones = np.ones((rows, *self.shape), np.float32)
+        if self._weighted:
+            ones = np.ones((rows, *(self.shape or ())), np.float32)
             arrays = [*arrays, ones if factor is None else factor]
-        batch = max(1, rows if self._mixes else min(rows, _MOST))
-        if self._executor is None or self._executor.rows != batch:
-            self._executor = Executor(self._program, batch, training=True)
-        executor = self._executor
-        executor.begin(arrays, batch)
-        parts: list[list[Array]] = [[] for _ in (*values, *gradients)]
-        for _ in range(-(-rows // batch)):
-            executor.train(1, 0.0, np.zeros(1, np.float32), 0, 0)
-            found = [executor.output(i) for i in values] + [executor.gradient(i) for i in gradients]
-            for part, each in zip(parts, found, strict=True):
-                part.append(each)
-        return [np.concatenate(each) if each[0].ndim else each[0] for each in parts]
+        batch = rows if self._mixes else max(1, min(rows, _MOST))
+        parts: list[list[Array]] = []
+        with self._executor.lock:
+            executor = self._executor.begin(arrays, batch)
+            for _ in range(-(-rows // batch)):
+                self._executor.train(step)
+                found = [executor.output(i) for i in values]
+                parts.append(found + [executor.gradient(i) for i in gradients])
+            executor.release()
+        if len(parts) == 1:
+            return parts[0]
+        return [
+            np.concatenate(each) if each[0].ndim else each[0] for each in zip(*parts, strict=True)
+        ]
 
 
 def of_model(
@@ -125,7 +248,7 @@ def of_model(
     output: int | str | None = None,
     layer: Any = None,
 ) -> Vjp:
-    """Vjp of one output of a model.
+    """Vjp of one output of a model, which keeps it.
 
     Args:
         model: a built model.
@@ -147,4 +270,5 @@ def of_model(
     def append(program: Program, values: list[Value]) -> Value:
         return model.append_all(program, values)[number]
 
-    return Vjp(append, rows, layer)
+    key = ("vjp", tuple(rows), number, id(layer))
+    return model._kept_programs.get(model, key, lambda: Vjp(append, rows, layer))

@@ -8,7 +8,7 @@ import pytest
 
 import cdl
 from cdl import layers, ops
-from cdl.trainers.gradients import Gathering
+from cdl.trainers.vjp import GradientExecutor
 
 RNG = np.random.default_rng(6)
 X = RNG.normal(size=(8, 3)).astype(np.float32)
@@ -21,28 +21,33 @@ def by_weights(model):
     return lambda x: [function(x)[0], *function(x)[1]]
 
 
+def by_arguments(model):
+    function = cdl.value_and_grad(lambda x: ops.mean(ops.square(model(x))))
+    return lambda x: list(function(x))
+
+
 def of_loss(model):
     return lambda x: list(model.gradients(x, x[:, :2]).values())
 
 
-@pytest.mark.parametrize("derive", [by_weights, of_loss])
+@pytest.mark.parametrize("derive", [by_weights, by_arguments, of_loss])
 def test_a_thread_waits_for_the_gradient_of_another_one(derive, monkeypatch):
     model = cdl.Sequential([cdl.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2)])
     model.compile("sgd", "mse")
     function = derive(model)
     expected = [function(X), function(-X)]
-    begun, go_on, train = Event(), Event(), Gathering.train
+    begun, go_on, reset = Event(), Event(), GradientExecutor._reset
 
-    def slow(self, step):
+    def slow(self):
+        reset(self)
         if not begun.is_set():
             begun.set()
             go_on.wait(60)
-        train(self, step)
 
-    monkeypatch.setattr(Gathering, "train", slow)
+    monkeypatch.setattr(GradientExecutor, "_reset", slow)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(function, X)
-        begun.wait(60)
+        assert begun.wait(60)
         second = pool.submit(function, -X)
         wait([second], timeout=0.2)  # enough for one that does not wait
         go_on.set()

@@ -4,18 +4,15 @@ The core computes everything else; these see the predictions, targets and weight
 the core gathered them, in the shapes in which the user gave them.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import constraints, losses, metrics, regularizers
-from cdl._core import Executor, Parameter
-from cdl._ir.program import Program
-from cdl._tracing.graph import Graph
+from cdl import losses, metrics
+from cdl._core import Executor
 from cdl._tracing.untraced import Untraced
-from cdl._tracing.variable import Variable
 from cdl.trainers.compile_utils import Resolved
 from cdl.trainers.custom.losses import BatchLoss, ModelLoss
 from cdl.trainers.lowering import MODEL_LOSS, Plan, PythonInputs
@@ -163,99 +160,3 @@ def _masked(weight: Array | None, mask: Array | None, mean: bool = False) -> Arr
     wide = weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim))
     product: Array = wide * mask
     return product
-
-
-class WeightRules:
-    """Regularizers and constraints of trained weights.
-
-    Args:
-        variables: the weights.
-        training: whether they are trained now, or a loss is only measured.
-        compiled: ids of those whose penalties are left to the program.
-        constrains: whether constraints are kept here, and not by an optimizer in Python.
-        traces: whether constraints of the user's are traced.
-
-    Attributes:
-        rules: of an Executor: what the core knows of them.
-        after: of an Executor: keeps the constraints that were traced; None if there are none.
-        in_python: whether something has to be done around every step.
-        untraced: the constraints that are Python code.
-    """
-
-    def __init__(
-        self,
-        variables: Iterable[Variable],
-        training: bool,
-        compiled: Collection[int] = (),
-        constrains: bool = True,
-        traces: bool = True,
-    ) -> None:
-        penalties: dict[Variable, tuple[float, float]] = {}
-        limits: dict[Variable, Any] = {}
-        self._penalized: dict[Variable, Parameter] = {}
-        self._constrained: list[Variable] = []
-        self.untraced: list[Untraced] = []
-        traced: list[tuple[Variable, Graph]] = []
-        for variable in variables:
-            factors = regularizers.compiled(variable.regularizer)
-            if id(variable) in compiled:
-                pass
-            elif factors is not None:
-                penalties[variable] = factors
-            elif variable.regularizer is not None:
-                storage = variable.storage
-                self._penalized[variable] = Parameter(storage.shape, storage.matrix)
-            if not constrains:
-                continue
-            limit = constraints.compiled(
-                variable.constraint, len(variable.shape), variable.storage.matrix
-            )
-            if limit is not None:
-                limits[variable] = limit
-            elif variable.constraint is not None and not traces:
-                self._constrained.append(variable)
-            elif variable.constraint is not None and (graph := self._traced(variable)):
-                traced.append((variable, graph))
-        self.after = _after(traced) if traced else None
-        self.rules: dict[str, Any] = {"penalties": penalties}
-        if training:
-            self.rules.update(constraints=limits, added_gradients=self._penalized)
-        self.in_python = training and bool(self._penalized or self._constrained)
-
-    def _traced(self, variable: Variable) -> Graph | None:
-        """Trace the constraint of a weight; None if it is Python code to call."""
-        constraint = variable.constraint
-        graph, reason = constraints.traced(constraint, variable.shape)
-        if graph is None:
-            function = constraint if hasattr(constraint, "__code__") else type(constraint).__call__
-            name = getattr(constraint, "__name__", type(constraint).__name__)
-            what = f"constraint {name!r} of {variable.path!r}"
-            self.untraced.append(Untraced(what, function, reason))
-            self._constrained.append(variable)
-        return graph
-
-    def penalty(self) -> float:
-        """Penalties of the Python regularizers for the current weights."""
-        return sum(float(each.regularizer(each.numpy())) for each in self._penalized)
-
-    def before_step(self) -> float:
-        """Penalties before a step, with their derivatives loaded into the core."""
-        total = 0.0
-        for variable, added in self._penalized.items():
-            value, derivative = regularizers.gradient(variable.regularizer, variable.numpy())
-            total += value
-            added.set(derivative)
-        return total
-
-    def after_step(self) -> None:
-        """Apply the Python constraints to the weights."""
-        for variable in self._constrained:
-            variable.assign(np.asarray(variable.constraint(variable.numpy())))
-
-
-def _after(constrained: Iterable[tuple[Variable, Graph]]) -> Executor:
-    """Executor that assigns the constrained values to the weights."""
-    program = Program()
-    for variable, graph in constrained:
-        program.assign(variable, graph.lower(program, [program.param(variable)]))
-    return Executor(program.fused(training=False), 1)

@@ -1,0 +1,436 @@
+"""Reads of a function beside its arguments: they tell whether a trace of it still holds.
+
+A trace has the numbers in it that the function read: those of closures, globals, defaults and
+attributes. Its bytecode names them, and that of the functions that it calls. What is known to give
+the same trace while it is unchanged is compared with what it was: names by identity or as equal
+numbers, lists and arrays by their contents, layers by their attributes. Whatever else a function
+reads, such as a file, a clock, a generator of random numbers or an object of unknown class, makes
+it unknown: it is traced again in each call.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import config
+from cdl._common import dtypes
+from cdl._common.overriding import is_users
+from cdl._core import unchanged
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
+from cdl.layers import Layer
+from cdl.layers.kept import Watch
+from cdl.losses import Loss
+from cdl.random import SeedGenerator
+
+_LARGE = 2**16  # bytes of an array, and
+_LONG = 256  # elements of a list, that are compared
+_PLAIN: frozenset[Any] = frozenset(
+    (bool, int, float, complex, str, bytes, type(None), type(...), slice, np.dtype)
+)
+_NESTING = (list, tuple, dict, set, frozenset)
+_BUILTINS = frozenset((
+    "abs", "all", "any", "bool", "bytes", "complex", "dict", "divmod", "enumerate", "filter",
+    "float", "frozenset", "int", "isinstance", "issubclass", "len", "list", "map", "max", "min",
+    "pow", "print", "range", "repr", "reversed", "round", "set", "slice", "sorted", "str",
+    "sum", "super", "tuple", "type", "zip",
+))  # fmt: skip
+# Modules whose functions give the same for the same arguments.
+_PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
+_IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
+_MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
+# Attributes that may be read of anything: they depend on what is compared anyway.
+_ATTRIBUTES = frozenset(
+    name
+    for kind in (KerasTensor, np.ndarray, list, tuple, dict, str, int, float)
+    for name in dir(kind)
+    if not name.startswith("_") and name not in ("tofile", "dump", "dumps", "data", "ctypes")
+) | frozenset((
+    "activation", "beta", "bias", "call", "embeddings", "gamma", "get_layer", "kernel",
+    "layers", "moving_mean", "moving_variance", "name", "non_trainable_variables",
+    "output_shape", "input_shape", "trainable_variables", "trainable_weights", "units", "value",
+    "variables", "weights",
+))  # fmt: skip
+_METHODS = frozenset(("__init__", "__call__", "__repr__", "__str__", "__post_init__"))
+_EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
+_READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
+_READS_CELL = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+_DERIVED = object()  # a value that depends on what is compared anyway
+
+
+class _UnknownError(Exception):
+    """Error of something whose changes would not be seen."""
+
+
+class Reads:
+    """Closures, globals, attributes and layers that a function reads, as they are now.
+
+    Args:
+        function: a function, a model, a loss or another callable.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self._reads: tuple[Any, ...] = ()  # triples of a dict or an object, a name, and its value
+        self._contents: list[tuple[Any, Any]] = []
+        self._seen: dict[Any, Any] = {}  # by id, and what is held so that ids stay its own
+        self._layers: list[Layer] = []
+        self._watches: list[Watch] = []
+        self._is_known = True
+        try:
+            self._note(dtypes._settings, "floatx", dtypes.floatx())
+            self._note(config, "_image_data_format", config.image_data_format())
+            self._look_at(function)
+        except (_UnknownError, RecursionError):
+            self._is_known = False
+
+    def close(self) -> None:
+        """Begin to watch the layers, whose attributes a trace may have set."""
+        self._watches = [Watch(layer) for layer in self._layers]
+        self._seen.clear()
+
+    def hold(self) -> bool:
+        """Whether all is known and as it was."""
+        if not self._is_known:
+            return False
+        try:
+            if not (unchanged(self._reads) or self._have_equals()):
+                return False
+            for thing, before in self._contents:
+                if not _are_same(_contents(thing), before):
+                    return False
+        except (_UnknownError, AttributeError, ValueError):  # grown or deleted by now
+            return False
+        for watch in self._watches:  # noqa: SIM110 - half the time of all()
+            if not (watch.steady or watch.holds()):
+                return False
+        return True
+
+    def _have_equals(self) -> bool:
+        """Whether values were replaced by equal ones alone, and compare with these then."""
+        holders, names, values = (self._reads[i::3] for i in range(3))
+        now = [
+            each.get(name, unchanged) if type(each) is dict else getattr(each, name)
+            for each, name in zip(holders, names, strict=True)
+        ]
+        if not all(map(_is_same, now, values)):
+            return False
+        triples = zip(holders, names, now, strict=True)
+        self._reads = tuple(part for triple in triples for part in triple)
+        return True
+
+    def _note(self, holder: Any, name: str, value: Any) -> None:
+        """Record an attribute, or an entry of a dict, with the value that it has."""
+        key = (id(holder), name, "read")
+        if key not in self._seen:
+            self._seen[key] = holder
+            if isinstance(holder, types.ModuleType) and name in vars(holder):
+                holder = vars(holder)
+            self._reads += (holder, name, value)
+
+    def _look_at(self, value: Any) -> None:
+        """Record a value that is called, handed on or walked through."""
+        kind = type(value)
+        if kind in _PLAIN or isinstance(value, np.generic) or id(value) in self._seen:
+            return
+        self._seen[id(value)] = value
+        if isinstance(value, Layer):
+            self._look_at_layer(value)
+        elif kind in _NESTING or isinstance(value, (np.ndarray, State)):
+            self._contents.append((value, _contents(value)))
+            for each in _parts(value):
+                self._look_at(each)
+        elif kind is types.FunctionType:
+            self._look_at_function(value)
+        elif kind is types.MethodType:
+            self._look_at_method(value.__self__, value.__func__)
+        elif kind is functools.partial:
+            for part in (value.func, value.args, value.keywords):
+                self._look_at(part)
+        elif isinstance(value, type):
+            if not _is_plain_class(value):
+                raise _UnknownError
+        elif not (isinstance(value, (Variable, SeedGenerator)) or _is_pure(value)):
+            self._look_at_callable(value)
+
+    def _look_at_layer(self, layer: Layer) -> None:
+        self._layers.append(layer)
+        every = layer._flatten_layers()
+        self._seen.update((id(each), each) for each in every)
+        for each in every:
+            for base in type(each).__mro__:
+                if is_users(base) and isinstance(vars(base).get("call"), types.FunctionType):
+                    self._look_at_method(each, vars(base)["call"])
+            for name, value in vars(each).items():
+                if name not in each._passing and _is_users_function(value):
+                    self._look_at(value)
+
+    def _look_at_callable(self, thing: Any) -> None:
+        """Record an object with methods in Python: a loss, or one of the user's with `__call__`."""
+        kind = type(thing)
+        own = [each for each in kind.__mro__[:-1] if is_users(each)]
+        call = inspect.getattr_static(kind, "__call__", None)
+        if not (isinstance(thing, Loss) or isinstance(call, types.FunctionType)):
+            raise _UnknownError
+        if not isinstance(thing, Loss) and len(own) < len(kind.__mro__) - 1:
+            raise _UnknownError
+        names = {name for each in own for name in vars(each)}
+        functions = {n for n in names if isinstance(inspect.getattr_static(kind, n), _FUNCTIONS)}
+        special = {n for n in functions if n.startswith("__")} - _METHODS
+        if special or functions & (_ATTRIBUTES - {"call"}) or not _is_simple(kind):
+            raise _UnknownError
+        if isinstance(thing, Loss):
+            self._look_at(vars(thing))
+        for name in ("__call__", "call"):
+            if name in names:
+                self._look_at_method(thing, inspect.getattr_static(kind, name))
+
+    def _look_at_method(self, owner: Any, method: Any) -> None:
+        if isinstance(owner, types.ModuleType) or not isinstance(method, types.FunctionType):
+            raise _UnknownError
+        self._look_at_function(method, owner)
+
+    def _look_at_function(self, function: types.FunctionType, owner: Any = None) -> None:
+        """Record what a function reads; of a method its first argument is the owner."""
+        if _is_pure(function):
+            return
+        if (id(function), id(owner)) in self._seen:
+            return
+        self._seen[id(function), id(owner)] = function
+        self._note(function, "__code__", function.__code__)
+        for name in ("__defaults__", "__kwdefaults__"):
+            defaults = getattr(function, name)
+            if defaults is not None:
+                self._note(function, name, defaults)
+                self._look_at(defaults)
+        code = function.__code__
+        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        first = code.co_varnames[0] if owner is not None and code.co_argcount else None
+        self._look_at_code(code, function.__globals__, cells, first, owner)
+
+    def _look_at_code(
+        self,
+        code: types.CodeType,
+        namespace: dict[str, Any],
+        cells: dict[str, types.CellType],
+        first: str | None,
+        owner: Any,
+    ) -> None:
+        chains = _chains(code)
+        for opname, name, attributes in chains:
+            if opname.startswith(_EFFECTS):
+                raise _UnknownError
+            if opname == "STORE_ATTR" and not isinstance(owner, Layer):
+                raise _UnknownError
+            if opname.startswith("STORE_") and (name in cells or name == first):
+                raise _UnknownError
+            if opname == "LOAD_GLOBAL":
+                self._look_at_global(namespace, name, attributes)
+            elif opname in _READS_CELL and name in cells and name != "__class__":
+                cell = cells[name]
+                try:
+                    value = cell.cell_contents
+                except ValueError:
+                    raise _UnknownError from None
+                self._note(cell, "cell_contents", value)
+                self._follow(value, attributes)
+            elif name == first and opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
+                self._follow(owner, attributes)
+            elif opname in _READS_ATTRIBUTE:
+                _check_attributes([name])
+            else:
+                _check_attributes(attributes)
+        for inner in code.co_consts:
+            if isinstance(inner, types.CodeType):
+                within = {name: cell for name, cell in cells.items() if name in inner.co_freevars}
+                captured = first if first in inner.co_freevars else None
+                self._look_at_code(inner, namespace, within, captured, owner)
+
+    def _look_at_global(
+        self, namespace: dict[str, Any], name: str, attributes: Sequence[str]
+    ) -> None:
+        self._note(namespace, name, namespace.get(name, unchanged))
+        if name in namespace:
+            self._follow(namespace[name], attributes)
+            return
+        value = getattr(builtins, name, None)
+        is_error = isinstance(value, type) and issubclass(value, BaseException)
+        if name not in _BUILTINS and not is_error:
+            raise _UnknownError
+        _check_attributes(attributes)
+
+    def _follow(self, value: Any, attributes: Sequence[str]) -> None:
+        """Record the attributes that are read from a value, one of the other."""
+        for i, name in enumerate(attributes):
+            if isinstance(value, types.ModuleType) or (
+                isinstance(value, type) and not _is_plain_class(value)
+            ):
+                value = self._attribute_of_module(value, name)
+            elif isinstance(value, (Layer, Loss)):
+                self._look_at(value)
+                value = self._attribute_of_layer(value, name)
+            elif _is_of_users(value):
+                value = self._attribute_of_object(value, name)
+            else:
+                _check_attributes(attributes[i:])
+                break
+            if value is _DERIVED:
+                _check_attributes(attributes[i + 1 :])
+                return
+        if isinstance(value, list) and list(attributes[-1:]) == ["append"]:
+            return  # it is written, not read
+        self._look_at(value)
+
+    def _attribute_of_module(self, module: Any, name: str) -> Any:
+        """Attribute of a module or of a class."""
+        if not hasattr(module, name):
+            raise _UnknownError
+        value = getattr(module, name)
+        if isinstance(value, types.MethodType):  # of the class
+            raise _UnknownError
+        self._note(module, name, value)
+        return value
+
+    def _attribute_of_layer(self, layer: Layer | Loss, name: str) -> Any:
+        """Attribute of a layer or loss, which is compared; or what a method of the user's gives."""
+        if name in vars(layer):
+            return vars(layer)[name]
+        defined = inspect.getattr_static(type(layer), name, None)
+        if isinstance(defined, property):
+            defined = defined.fget
+        if isinstance(defined, types.FunctionType) and is_users(defined):
+            self._look_at_method(layer, defined)
+        elif isinstance(defined, _FUNCTIONS):
+            _check_attributes([name])
+        elif name not in _ATTRIBUTES:
+            return self._attribute_of_module(type(layer), name)
+        return _DERIVED
+
+    def _attribute_of_object(self, thing: Any, name: str) -> Any:
+        """Attribute of an object of the user's, or what a method of it gives."""
+        kind = type(thing)
+        if not _is_simple(kind):
+            raise _UnknownError
+        defined, own = inspect.getattr_static(kind, name, None), getattr(thing, "__dict__", {})
+        if isinstance(defined, property):
+            self._note(kind, name, defined)
+            self._look_at_method(thing, defined.fget)
+            return _DERIVED
+        if isinstance(defined, types.FunctionType) and name not in own:
+            self._note(kind, name, defined)
+            self._note(own, name, unchanged)
+            self._look_at_method(thing, defined)
+            return _DERIVED
+        is_slot = isinstance(defined, types.MemberDescriptorType)
+        if (hasattr(type(defined), "__get__") and not is_slot) or not hasattr(thing, name):
+            raise _UnknownError
+        value = getattr(thing, name)
+        self._note(thing, name, value)
+        return value
+
+
+_FUNCTIONS = (types.FunctionType, property, staticmethod, classmethod, functools.cached_property)
+
+
+def _chains(code: types.CodeType) -> list[tuple[str, Any, list[str]]]:
+    """Instructions as (operation, name, attributes that are read from what it loads)."""
+    found: list[tuple[str, Any, list[str]]] = []
+    for each in dis.get_instructions(code):
+        if each.opname in ("CACHE", "EXTENDED_ARG", "PRECALL", "NOP"):
+            continue
+        is_pair = isinstance(each.argval, tuple) and "_FAST" in each.opname
+        names = each.argval if is_pair else [each.argval]
+        loads = bool(found) and found[-1][0].startswith("LOAD_")
+        if each.opname in _READS_ATTRIBUTE[:2] and loads and not each.is_jump_target:
+            found[-1][2].append(each.argval)
+            continue
+        for name in names if each.opname.startswith(("LOAD_", "STORE_", "DELETE_")) else [None]:
+            found.append((each.opname, name, []))
+    return found
+
+
+def _check_attributes(names: Sequence[str]) -> None:
+    if not _ATTRIBUTES.issuperset(names):
+        raise _UnknownError
+
+
+def _is_pure(function: Any) -> bool:
+    """Whether a function is known to depend on its arguments alone."""
+    if isinstance(function, types.FunctionType):
+        is_ours = not _is_users_function(function)  # a wrapper has the module of what it wraps
+        return is_ours and str(function.__module__).startswith(_PURE_MODULES)
+    name = getattr(function, "__name__", "")
+    if type(function).__module__.startswith(_PURE_MODULES):
+        return not isinstance(function, Loss)
+    if isinstance(function, types.BuiltinFunctionType):
+        is_numpys = name in _MADE_BY_NUMPY and getattr(np, name) is function
+        return is_numpys or function.__module__ in ("math", "_operator", "cmath")
+    if isinstance(function, np.ufunc) or type(function) is type(np.sum):
+        homes = (np, np.linalg, np.fft)
+        is_numpys = any(getattr(home, name, None) is function for home in homes)
+        return is_numpys and not name.startswith(_IMPURE_NUMPY)
+    return False
+
+
+def _is_plain_class(kind: type) -> bool:
+    """Whether a class makes numbers, or is one of Python's own."""
+    return kind.__module__ == "builtins" or issubclass(kind, np.generic)
+
+
+def _is_of_users(thing: Any) -> bool:
+    kind = type(thing)
+    is_ours = not all(is_users(each) for each in kind.__mro__[:-1])
+    return not (is_ours or isinstance(thing, (*_NESTING, np.ndarray, np.generic, *_CALLABLES)))
+
+
+_CALLABLES = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
+
+
+def _is_users_function(thing: Any) -> bool:
+    function = getattr(thing, "__func__", thing)
+    if isinstance(function, types.FunctionType):
+        return not str(function.__globals__.get("__name__")).startswith("cdl.")
+    return isinstance(function, functools.partial)
+
+
+def _is_simple(kind: type) -> bool:
+    """Whether attributes of its objects are found in the usual way."""
+    ours = kind.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
+    return ours and not hasattr(kind, "__getattr__")
+
+
+def _parts(thing: Any) -> list[Any]:
+    if isinstance(thing, dict):
+        return [*thing.keys(), *thing.values()]
+    return list(thing) if isinstance(thing, _NESTING) else []
+
+
+def _contents(thing: Any) -> Any:
+    """Contents of a list or an array, to be compared later."""
+    if isinstance(thing, _NESTING):
+        if len(thing) > _LONG:
+            raise _UnknownError
+        return _parts(thing)
+    array = thing._array if isinstance(thing, State) else thing
+    if array.nbytes > _LARGE or array.dtype.hasobject:
+        raise _UnknownError
+    return array.shape, array.dtype.str, array.tobytes()
+
+
+def _are_same(now: Any, before: Any) -> bool:
+    if isinstance(before, tuple):  # of an array
+        return bool(now == before)
+    return len(now) == len(before) and all(map(_is_same, now, before))
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Whether values are the same object, or plain and equal to the sign of 0."""
+    return a is b or (type(a) is type(b) and type(a) in _PLAIN and repr(a) == repr(b))
