@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import saving, tree
@@ -397,9 +397,10 @@ def load_weights(
     filepath: FilePath,
     skip_mismatch: bool = False,
     by_name: bool | None = None,
+    objects_to_skip: Iterable[Any] | None = None,
 ) -> None:
     """Read all variables from a file; see `cdl.saving.load_weights`."""
-    saving.load_weights(model, filepath, skip_mismatch, by_name)
+    saving.load_weights(model, filepath, skip_mismatch, by_name, objects_to_skip)
 
 
 def export(  # noqa: D417 - `model` is the method's self

@@ -123,16 +123,21 @@ def stft(
     """Short-time Fourier transform of the last axis: (real, imaginary), (..., windows, n).
 
     Args:
-        x: numbers.
+        x: floats of 32 or 64 bits.
         sequence_length: of a window.
         sequence_stride: from a window to the next.
         fft_length: of a transform; n is half of it, and 1.
         window: "hann", "hamming", `sequence_length` numbers, or None.
         center: whether x is mirrored at its ends, so that windows lie around their numbers.
+
+    Raises:
+        TypeError: x of another dtype.
     """
     _check_sizes("stft", sequence_length, sequence_stride, fft_length)
     factors = _padded_window("stft", window, sequence_length, fft_length)
-    array = real(x)
+    array = np.asarray(x)
+    if array.dtype not in (np.float32, np.float64):
+        raise TypeError(f"stft: x must be of `float32` or `float64`, got {array.dtype.name}")
     if center:
         ends = [(0, 0)] * (array.ndim - 1) + [(fft_length // 2,) * 2]
         array = np.pad(array, ends, "reflect")

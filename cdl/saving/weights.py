@@ -42,6 +42,7 @@ def save_weights(
     filepath: FilePath,
     overwrite: bool = True,
     max_shard_size: float | None = None,
+    objects_to_skip: Iterable[Any] | None = None,
 ) -> None:
     """Write the variables of a built model, and of its optimizer if there is one, to a file.
 
@@ -54,6 +55,8 @@ def save_weights(
             Or an open file of bytes, such as `io.BytesIO`, for what a `.weights.h5` file holds.
         overwrite: whether a file there is written over without asking.
         max_shard_size: None; files in several parts are not supported.
+        objects_to_skip: layers, and other parts, that a `.weights.h5` file leaves out, with all
+            within them.
 
     Raises:
         ValueError: another suffix, or a model that is not built.
@@ -61,9 +64,10 @@ def save_weights(
     """
     if is_open_file(filepath):
         with file_objects.written(filepath, SUFFIX, "save_weights") as path:
-            save_weights(model, path, True, max_shard_size)
+            save_weights(model, path, True, max_shard_size, objects_to_skip)
         return
     path = checked_path(filepath, "save_weights")
+    _check_skips(objects_to_skip, path, "save_weights")
     if max_shard_size is not None:
         raise ValueError(f"save_weights: max_shard_size must be None, got {max_shard_size!r}")
     if not ranks.is_first():
@@ -81,7 +85,7 @@ def save_weights(
         keras2_h5.save_weights(model, path)
     else:
         with replacing(path) as file:
-            write(model, file)
+            write(model, file, skip=objects_to_skip)
 
 
 def load_weights(
@@ -89,6 +93,7 @@ def load_weights(
     filepath: FilePath,
     skip_mismatch: bool = False,
     by_name: bool | None = None,
+    objects_to_skip: Iterable[Any] | None = None,
 ) -> None:
     """Read the variables of a model, and of its optimizer, from a file of Keras's or cdl's.
 
@@ -102,6 +107,8 @@ def load_weights(
             `.safetensors` file. Or an open file of bytes with any of these but the last.
         skip_mismatch: whether to leave out, with a warning, the parts that do not fit.
         by_name: of an older file, whether layers take what has their name, and not their place.
+        objects_to_skip: layers, and other parts, that keep what they have, with all within them,
+            whatever a `.weights.h5` file says.
 
     Raises:
         ValueError: another suffix, a model that is not built, or a file that does not fit it.
@@ -109,9 +116,10 @@ def load_weights(
     """
     if is_open_file(filepath):
         with file_objects.read(filepath, "load_weights", weights=True) as path:
-            load_weights(model, path, skip_mismatch, by_name)
+            load_weights(model, path, skip_mismatch, by_name, objects_to_skip)
         return
     path = checked_path(filepath, "load_weights")
+    _check_skips(objects_to_skip, path, "load_weights")
     check_built(model, "loading")
     older_one = path.name.endswith(keras2_h5.SUFFIXES) and not path.name.endswith(SUFFIX)
     if by_name is not None and not older_one:
@@ -134,7 +142,20 @@ def load_weights(
     elif older_one:
         keras2_h5.load_weights(model, path, skip_mismatch, bool(by_name))
     else:
-        read(model, path, str(path), skip_mismatch)
+        read(model, path, str(path), skip_mismatch, skip=objects_to_skip)
+
+
+def _check_skips(objects: Iterable[Any] | None, path: Path, call: str) -> None:
+    if objects is not None and not path.name.endswith(SUFFIX):
+        raise ValueError(
+            f"{call}: `objects_to_skip` only supports '{SUFFIX}' files: it must be None for "
+            f"{path.name!r}, got {objects!r}"
+        )
+
+
+def _left_out(objects: Iterable[Any] | None) -> dict[int, list[str]]:
+    """Places of `parts` as if objects had been met, so that it does not go into them."""
+    return {id(each): [] for each in objects or ()}
 
 
 def _check_suffix(path: Path, call: str) -> None:
@@ -154,13 +175,18 @@ def check_built(model: TrainableModel, doing: str) -> None:
         )
 
 
-def write(model: TrainableModel, file: IO[bytes], start: int = 0) -> None:
-    """Write all variables of a model as HDF5 to the end of a file, from byte `start` on."""
+def write(
+    model: TrainableModel, file: IO[bytes], start: int = 0, skip: Iterable[Any] | None = None
+) -> None:
+    """Write all variables of a model as HDF5 to the end of a file, from byte `start` on.
+
+    Parts in `skip` are left out.
+    """
     import h5py
 
     sink = Sink(file, start)
     with h5py.File(sink, "w") as root:
-        for path, part, variables in parts(model):
+        for path, part, variables in parts(model, places=_left_out(skip)):
             group = root.create_group(f"{path}/vars")
             group.attrs["name"] = part.name
             for name, array in _arrays(part, variables).items():
@@ -186,6 +212,7 @@ def read(
     name: str,
     skip_mismatch: bool = False,
     whole: bool = False,
+    skip: Iterable[Any] | None = None,
 ) -> None:
     """Set all variables of a model from an HDF5 file.
 
@@ -196,6 +223,7 @@ def read(
         skip_mismatch: see `load_weights`.
         whole: whether the model has just been made from the same file, so that its optimizer is new
             if the file's had not learned yet.
+        skip: see `load_weights`, `objects_to_skip`.
     """
     found: list[tuple[Any, NDArray[Any]]] = []
     stores: list[tuple[Any, dict[str, NDArray[Any]]]] = []
@@ -203,7 +231,7 @@ def read(
     shapes = allocation_limit.shapes_only()
     known = cache(partial(_known_paths, model))
     with hdf5.opened(file, name) as root:
-        for place, part, variables in parts(model):
+        for place, part, variables in parts(model, places=_left_out(skip)):
             try:
                 group = _variables_of(root, place)
                 if not group and (variables or writes_itself(part)):

@@ -63,6 +63,13 @@ def test_a_chain_that_changes_nothing_gives_the_images():
     np.testing.assert_allclose(layer(IMAGES), IMAGES, rtol=1e-5)
 
 
+def test_a_chain_of_no_layers_gives_the_images():
+    parts = {"images": IMAGES, "segmentation_masks": MASKS}
+    found = RandAugment(num_ops=0)(parts)
+    assert all(np.array_equal(found[name], parts[name]) for name in parts)
+    assert RandAugment.from_config(RandAugment(num_ops=0).get_config()).num_ops == 0
+
+
 @pytest.mark.parametrize("cls", [Equalization, RandAugment, AugMix])
 def test_configs_and_models(cls):
     layer = cls(value_range=(0, 1))
@@ -81,7 +88,7 @@ def test_what_is_refused():
     for bad in ({"value_range": 3}, {"bins": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             Equalization(**bad)
-    for bad in ({"num_ops": 0}, {"factor": 2.0}):
+    for bad in ({"num_ops": -1}, {"num_ops": 1.5}, {"factor": 2.0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             RandAugment(**bad)
     for bad in ({"num_chains": 0}, {"chain_depth": 0}, {"alpha": 0.0}, {"factor": -1.0}):

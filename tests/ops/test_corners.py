@@ -278,3 +278,28 @@ def test_each_nan_is_unique():
 def test_histogram_of_a_matrix_is_refused():
     with pytest.raises(ValueError, match=r"histogram: x must be 1-dimensional.*\(2, 3\)"):
         ops.histogram(np.ones((2, 3)))
+
+
+def test_layer_normalization_takes_the_deprecated_scaling_of_keras():
+    x = np.array([[3.0, 1, 2, 6], [0, 5, 1, 2]], np.float32)
+    gamma, beta = np.float32([1, 2, 3, 4]), np.float32([9, 9, 9, 9])
+    inputs = cdl.Input((4,))
+    with pytest.warns(UserWarning, match="you passed `rms_scaling=True`, which is deprecated"):
+        found = ops.layer_normalization(x, gamma, beta, rms_scaling=True)
+        outputs = ops.layer_normalization(inputs, gamma, beta, rms_scaling=True)
+        model = cdl.Model(inputs, outputs)
+        np.testing.assert_allclose(model.predict(x, verbose=0), found, rtol=1e-6)
+        again = cdl.Model.from_config(model.get_config())
+        assert np.array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    wanted = x / np.sqrt(x.var(1, keepdims=True) + 1e-7) * gamma
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    plain = ops.layer_normalization(x, gamma, beta, rms_scaling=False)
+    assert np.array_equal(plain, ops.layer_normalization(x, gamma, beta))
+    with pytest.raises(ValueError, match="rms_scaling"):
+        ops.layer_normalization(x, rms_scaling="yes")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "complex64"])
+def test_stft_of_other_dtypes_than_floats_is_a_type_error(dtype):
+    with pytest.raises(TypeError, match="stft: x must be of `float32` or `float64`, got"):
+        ops.stft(np.ones(600, dtype), **SIZES)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.errors import warn
+from cdl._common.validation import flag
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.config import epsilon as default_epsilon
 from cdl.ops.arrays import axes_of, shape_of
@@ -110,6 +112,8 @@ def layer_normalization(
     beta: ArrayLike | None = None,
     axis: int = -1,
     epsilon: float | None = None,
+    *,
+    rms_scaling: bool = False,
 ) -> Any:
     """Layer normalization (x - mean) / sqrt(variance + epsilon) * gamma + beta, by sample.
 
@@ -119,15 +123,23 @@ def layer_normalization(
         beta: likewise; None for 0.
         axis: an axis, or several, over which mean and variance are.
         epsilon: 1e-7 unless given.
+        rms_scaling: whether x itself is divided, not x - mean, and beta left out; deprecated, as in
+            Keras: `rms_normalization` divides by the root of the mean square.
     """
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
     least = default_epsilon() if epsilon is None else epsilon
     centered = subtract(x, mean_of(x, axes, True))
-    y = multiply(centered, rsqrt(add(mean_of(square(centered), axes, True), least)))
+    if flag("layer_normalization", "rms_scaling", rms_scaling):
+        warn(
+            "layer_normalization: you passed `rms_scaling=True`, which is deprecated: it divides "
+            "by the standard deviation; ops.rms_normalization divides by the root mean square"
+        )
+    scaled = x if rms_scaling else centered
+    y = multiply(scaled, rsqrt(add(mean_of(square(centered), axes, True), least)))
     if gamma is not None:
         y = multiply(y, _placed(gamma, axes, len(shape), shape))
-    return y if beta is None else add(y, _placed(beta, axes, len(shape), shape))
+    return y if beta is None or rms_scaling else add(y, _placed(beta, axes, len(shape), shape))
 
 
 @tensor_operation(saved=Saved("RMSNorm", by_name=("scale",)))

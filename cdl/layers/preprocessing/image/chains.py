@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import random
-from cdl._common.validation import flag, number, positive_int
+from cdl._common.validation import expected, flag, is_int, number, positive_int
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image import coloring, moving, toning
@@ -234,7 +234,7 @@ class RandAugment(_Chained):
 
     Args:
         value_range: the lowest and the highest number of images.
-        num_ops: how many layers.
+        num_ops: how many layers; 0 leaves images as they are.
         factor: how much they change: two numbers from 0 to 1, or one, f, for 0 to f.
         interpolation: "bilinear" or "nearest", of those that move places.
         seed: an int, or None for one drawn now.
@@ -256,7 +256,9 @@ class RandAugment(_Chained):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(value_range, factor, interpolation, seed, data_format, **kwargs)
-        self.num_ops = positive_int("RandAugment", "num_ops", num_ops)
+        if not is_int(num_ops, 0):
+            raise expected("RandAugment", "num_ops", "an int of at least 0", num_ops)
+        self.num_ops = num_ops
 
     def _drawn(self, images: Any, training: bool) -> Any:
         """Layers of this batch, with their draws."""
