@@ -75,7 +75,7 @@ def _matrices(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
 _ELEMENTS = ("activation", "activity", "cast", "dropout", "map", "noise", "stop")
 _LINES = ("dense", "glu", "log_softmax", "mask", "softmax", "sort", "sparsemax")
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys((*_ELEMENTS, *_LINES, "broadcast", "repeat", "reshape"), _same),
+    **dict.fromkeys((*_ELEMENTS, *_LINES, "broadcast", "reshape"), _same),
     **dict.fromkeys(("affine", "batch_norm", "normalize", "prelu"), _columns),
     **dict.fromkeys(("arg", "cumulate", "pick", "reduce", "take_along"), _outer),
     **dict.fromkeys(("conv", "conv_transpose", "depthwise_conv", "pool"), _window),
@@ -131,15 +131,13 @@ def append(
             known[id(v)] if differs else _kept(program, i, k, known[id(v)], n)
             for k, (v, differs) in enumerate(zip(i.inputs, own, strict=True))
         ]
-        op = "broadcast" if i.op == "repeat" else i.op
-        if op == "broadcast":
+        if i.op == "broadcast":
             missing = len(i.outputs[0].shape) - len(i.inputs[0].shape)
             shape = (n, *[1] * missing, *i.inputs[0].shape)
             inputs = [emit.reshape(program, inputs[0], shape)]
         made = [program.value((n, *v.shape), v.dtype, v.role) for v in i.outputs]
         known.update((id(v), o) for v, o in zip(i.outputs, made, strict=True))
         appended = i.giving(made, inputs)
-        appended.op = op
         appended.numbers, appended.attributes = tuple(parts[0]), parts[1]
         program.instructions.append(appended)
 

@@ -32,7 +32,7 @@ LEAST_DENSE = 1536 if HAS_TILES else 1 << 17
 
 # Ops whose outputs are numbers that they read, in other places.
 _MOVES = {
-    *("reshape", "permute", "broadcast", "repeat", "concat", "pick", "take_along", "gather"),
+    *("reshape", "permute", "broadcast", "concat", "pick", "take_along", "gather"),
     *("param", "broadcast_batch", "stop", "probe"),
 }
 

@@ -425,7 +425,6 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "map": _map,
     "broadcast": _moved,
     "permute": _moved,
-    "repeat": _moved,
     "pick": _pick,
     "reduce": _reduced,
     "concat": _concat,

@@ -215,8 +215,6 @@ def steps(i: Instruction) -> list[int]:
     steps = [math.prod(x[axis + 1 :]) for axis in range(len(x))]
     if i.op == "permute":
         return [steps[axis] for axis in axes(i)]
-    if i.op == "repeat":
-        return [0, *steps]
     apart = [step if n > 1 else 0 for n, step in zip(x, steps, strict=True)]  # "broadcast"
     return [0] * (len(y) - len(x)) + apart
 

@@ -142,11 +142,6 @@ def _permute(g: "Graph", i: "Instruction") -> str:
     return g.node("Transpose", g.ref(i.inputs[0]), perm=order)
 
 
-def _repeat(g: "Graph", i: "Instruction") -> str:
-    x = g.node("Unsqueeze", g.ref(i.inputs[0]), g.constant([1], "int64"))
-    return g.node("Expand", x, g.constant((1, *i.outputs[0].shape), "int64"))
-
-
 def _in_blocks(g: "Graph", i: "Instruction") -> str:
     """Input as batch x outer x n x inner, whether it has a batch or not."""
     return g.node("Reshape", g.ref(i.inputs[0]), g.constant((-1, *blocks(i)), "int64"))
@@ -413,7 +408,6 @@ ROWS: dict[str, Row] = {
     "map": _gives(_map),
     "broadcast": _gives(_broadcast),
     "permute": _gives(_permute),
-    "repeat": _gives(_repeat),
     "pick": _gives(_pick),
     "reduce": _gives(_reduced),
     "concat": _gives(_concat),

@@ -125,11 +125,12 @@ const struct cdl_fault *cdl_first_fault(const struct cdl_program *program) {
     return first;
 }
 
-/* View of a batch for a node: of a shared one a sample, and one thread. */
-static struct cdl_context seen_by(const struct cdl_node *node, const struct cdl_context *ctx) {
-    struct cdl_context seen = *ctx;
-    if (node->shared) seen.rows = 1, seen.thread = 0, seen.threads = 1;
-    return seen;
+/* View of a batch for a node: of a shared one a sample, and one thread, which is then in `one`. */
+static const struct cdl_context *seen_by(const struct cdl_node *node, const struct cdl_context *ctx,
+                                         struct cdl_context *one) {
+    if (!node->shared) return ctx;
+    *one = *ctx, one->rows = 1, one->thread = 0, one->threads = 1;
+    return one;
 }
 
 /* A thread's part of a phase: piece by piece, until the watch stops it. */
@@ -207,9 +208,10 @@ void cdl_run(const struct cdl_program *program, const struct cdl_node *node, boo
     const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
     if (node->loop) return;
     if (node->shared) {
-        const struct cdl_context one = seen_by(node, ctx);
+        struct cdl_context one;
         const struct cdl_range sample = {0, 1};
-        if (ctx->thread == 0) run_phases(phases, back, node, &one, NULL, sample);
+        if (ctx->thread == 0)
+            run_phases(phases, back, node, seen_by(node, ctx, &one), NULL, sample);
     } else if (team && program->lockstep) {
         run_in_lockstep(node, back, ctx, team);
     } else {
@@ -317,9 +319,9 @@ bool cdl_update(struct cdl_program *program, struct cdl_context *ctx, struct cdl
 static void settle_nodes(const struct cdl_program *program, const struct cdl_context *ctx) {
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
+        struct cdl_context one;
         if (!node->op->settle) continue;
-        const struct cdl_context seen = seen_by(node, ctx);
-        node->op->settle(node, &seen);
+        node->op->settle(node, seen_by(node, ctx, &one));
     }
 }
 
@@ -371,9 +373,9 @@ static void count_activities(struct cdl_program *program, const struct cdl_conte
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         if (!node->op->penalty) continue;
-        const struct cdl_context seen = seen_by(node, ctx);
+        struct cdl_context one;
         const double rows = (double)(node->shared ? ctx->batch : ctx->joined);
-        program->penalty_total += node->op->penalty(node, &seen) * rows;
+        program->penalty_total += node->op->penalty(node, seen_by(node, ctx, &one)) * rows;
     }
 }
 
@@ -381,8 +383,8 @@ void cdl_count_reports(struct cdl_program *program, const struct cdl_context *ct
     if (program->n_penalties) count_activities(program, ctx);
     for (int i = 0; i < program->n_reports; i++) {
         const struct cdl_node *node = program->reports[i];
-        const struct cdl_context seen = seen_by(node, ctx);
-        node->op->report(node, &seen, program->states[i]);
+        struct cdl_context one;
+        node->op->report(node, seen_by(node, ctx, &one), program->states[i]);
     }
 }
 

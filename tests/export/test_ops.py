@@ -116,7 +116,7 @@ CASES = {
     "pick": ([(3, 4)], emit("pick", (3, 5), (3, 4, 1), (3, 2, -2, -1, 2, 0, 0, 1, 1)), None),
     "pick lines": ([(4, 3)], emit("pick", (3, 3), (1, 4, 3), (0, 2, 2, -1, 1, 0)), None),
     "broadcast": ([(3, 1)], emit("broadcast", (2, 3, 4)), None),
-    "repeat": ([(3,)], emit("repeat", (4, 3)), None),
+    "repeat": ([(3,)], emit("broadcast", (4, 3)), None),
     "permute": ([(2, 3, 4)], emit("permute", (4, 2, 3), numbers=[2, 0, 1]), None),
     "concat": ([(2, 3), (2, 5)], emit("concat", (2, 8), axis=1), None),
     "take along": ([(2, 4), (2, 3)], emit("take_along", (2, 3), (2, 4, 1)), 4),

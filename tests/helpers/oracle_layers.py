@@ -45,14 +45,6 @@ def permute_backward(o, i):
     )
 
 
-def repeat_forward(o, i):
-    o.values[i.outputs[0]] = np.repeat(o.values[i.inputs[0]][:, None], i.outputs[0].shape[0], 1)
-
-
-def repeat_backward(o, i):
-    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]].sum(1)
-
-
 def fork_forward(o, i):
     for v in i.outputs:
         o.values[v] = o.values[i.inputs[0]]
@@ -217,7 +209,6 @@ FORWARD = {
     "host": host_forward,
     "mask": mask_forward,
     "permute": permute_forward,
-    "repeat": repeat_forward,
     "fork": fork_forward,
     "noise": noise_forward,
     "patterned_dropout": patterned_dropout_forward,
@@ -234,7 +225,6 @@ BACKWARD = {
     "host": host_backward,
     "mask": noise_backward,
     "permute": permute_backward,
-    "repeat": repeat_backward,
     "fork": fork_backward,
     "noise": noise_backward,
     "patterned_dropout": noise_backward,

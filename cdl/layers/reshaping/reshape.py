@@ -140,7 +140,7 @@ class RepeatVector(Layer):
         self.input_spec = InputSpec(ndim=2)
 
     def lower(self, program: Program, x: Value) -> Value:
-        return program.emit("repeat", (x,), (self.n, *x.shape))
+        return program.emit("broadcast", (x,), (self.n, *x.shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.n, input_shape[1])
