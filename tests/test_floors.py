@@ -361,6 +361,16 @@ def test_a_function_has_at_most_eight_parameters(path):
     assert not many, "\n".join(many)
 
 
+def test_a_type_of_c_is_declared_in_one_file():
+    """Who searches for the name of a struct, union or enum finds one thing."""
+    files: dict[str, set[str]] = {}
+    for path in C:
+        for name in re.findall(r"\b(?:struct|union|enum) (\w+) \{", code_of(path)):
+            files.setdefault(name, set()).add(in_tree(path))
+    assert len(files) > 100
+    assert not {name: found for name, found in files.items() if len(found) > 1}
+
+
 @pytest.mark.parametrize("room", ["learn", "products", "program", "ops/op.h"])
 def test_c_comments_begin_with_their_subject(room):
     """Rooms that are done so far; a comment's noun is in its first words."""

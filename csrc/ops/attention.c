@@ -32,15 +32,15 @@ enum { Q, K, V, BIAS }; /* inputs; bias: (heads or 1, queries or 1, keys) */
 /* Scores of a block: they and their softmax fill an L1 cache of 64 KB, or half an L2. */
 enum { BLOCK_FLOATS = 8192, LEAST_ROWS = 8, MOST_ROWS = 64 };
 
-struct shape {
+struct attention_shape {
     size_t queries, keys, heads, shared;
     size_t block, blocks; /* queries of a block, and how many blocks there are */
     size_t ld;            /* of scores */
 };
 
-static struct shape shape_of(const struct cdl_node *node) {
+static struct attention_shape shape_of(const struct cdl_node *node) {
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K];
-    struct shape s = {q->dims[0], k->dims[0], q->dims[1], k->dims[1], 0, 0, 0};
+    struct attention_shape s = {q->dims[0], k->dims[0], q->dims[1], k->dims[1], 0, 0, 0};
     s.ld = cdl_stride(s.keys);
     const size_t most = cdl_max(LEAST_ROWS, cdl_min(MOST_ROWS, BLOCK_FLOATS / s.ld));
     s.blocks = (s.queries + most - 1) / most;
@@ -78,13 +78,13 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static double flops(const struct cdl_node *node) {
-    const struct shape s = shape_of(node);
+    const struct attention_shape s = shape_of(node);
     const double scores = (double)s.heads * (double)s.queries * (double)s.keys;
     return 2.0 * scores * (double)(node->in[Q]->width + node->in[V]->width);
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
-    const struct shape s = shape_of(node);
+    const struct attention_shape s = shape_of(node);
     const size_t turned = node->in[K]->width + (training ? node->in[V]->width : 0);
     (void)rows;
     return (turned + 2 * s.block) * s.ld + cdl_round_up(s.block, CDL_LINE);
@@ -93,7 +93,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
 /* One head of a sample, where its lines are and how far apart, and a thread's scratch. */
 struct head {
     const struct cdl_kernels *kernels;
-    struct shape shape;
+    struct attention_shape shape;
     struct cdl_matrix q, k, v;
     const float *bias; /* may be NULL */
     size_t step_bias;
@@ -112,7 +112,7 @@ static size_t place_of(const struct cdl_tensor *t, size_t sample, size_t h) {
 static struct head head_of(const struct cdl_node *node, const struct cdl_context *ctx,
                            size_t sample, size_t h) {
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
-    const struct shape s = shape_of(node);
+    const struct attention_shape s = shape_of(node);
     const size_t g = h / (s.heads / s.shared);
     struct head head = {.kernels = ctx->kernels,
                         .shape = s,
@@ -224,7 +224,7 @@ static void drop(const struct head *head, const struct cdl_node *node, size_t fi
 static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
     const struct cdl_tensor *k = node->in[K], *v = node->in[V], *y = node->out[0];
-    const struct shape s = shape_of(node);
+    const struct attention_shape s = shape_of(node);
     const float *turned = NULL; /* whose transpose there is */
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.blocks / s.heads, h = p / s.blocks % s.heads;
@@ -242,7 +242,7 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
 }
 
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct shape s = shape_of(node);
+    const struct attention_shape s = shape_of(node);
     return rows * (back ? s.shared : s.heads * s.blocks);
 }
 
@@ -263,7 +263,7 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
                           size_t h, bool new, float *dk, float *dv) {
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
     const struct cdl_tensor *y = node->out[0];
-    const struct shape s = head->shape;
+    const struct attention_shape s = head->shape;
     const size_t ldy = s.heads * y->ld;
     struct cdl_matrix dy = {y->grad + place_of(y, sample, h), ldy};
     for (size_t row = 0; row < s.queries; row += s.block, dy.at += s.block * ldy) {
@@ -303,7 +303,7 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
 static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last) {
     const struct cdl_tensor *k = node->in[K], *v = node->in[V];
-    const struct shape s = shape_of(node);
+    const struct attention_shape s = shape_of(node);
     const size_t group = s.heads / s.shared;
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.shared, g = p % s.shared;

@@ -168,23 +168,23 @@ static bool follows(const struct cdl_node *node, bool training) {
 static bool changes_params(const struct cdl_node *node) { return node->numbers[FROZEN] == 0; }
 
 /* Lines [first, last): either all of them count or none. */
-struct run {
+struct line_run {
     size_t first, last;
     bool counts;
 };
 
 /* The longest run from a line on. */
-static struct run run_at(const struct cdl_node *node, size_t first, size_t last) {
-    if (node->n_in == 1) return (struct run){first, last, true};
+static struct line_run run_at(const struct cdl_node *node, size_t first, size_t last) {
+    if (node->n_in == 1) return (struct line_run){first, last, true};
     const float *mask = node->in[1]->data;
-    struct run run = {first, first + 1, mask[first] != 0.0f};
+    struct line_run run = {first, first + 1, mask[first] != 0.0f};
     while (run.last < last && (mask[run.last] != 0.0f) == run.counts) run.last++;
     return run;
 }
 
 /* Sums of lines about column `mean` or of the plain values. */
-static void sum_lines(const struct cdl_node *node, const struct cdl_context *ctx, struct run run,
-                      const float *mean, float *sums) {
+static void sum_lines(const struct cdl_node *node, const struct cdl_context *ctx,
+                      struct line_run run, const float *mean, float *sums) {
     const struct cdl_tensor *x = node->in[0];
     const float *from = x->data + run.first * x->ld;
     const size_t lines = run.last - run.first;
@@ -204,7 +204,7 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
         const size_t number = blocks_of(node, ctx).first + b.number;
         float *sums = block_sums(node, ctx, 0, number), *of_run = block_sums(node, ctx, 1, number);
         float *count = sums + column_floats(node);
-        struct run run = run_at(node, begin, end);
+        struct line_run run = run_at(node, begin, end);
         *count = (float)(run.counts ? run.last - run.first : 0);
         if (run.counts && run.last == end) {
             sum_lines(node, ctx, run, mean, sums);
@@ -325,7 +325,7 @@ static void set_gradients(const struct cdl_node *node, const struct cdl_context 
 static void lines_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    for (struct run run = {.last = first}; run.last < last;) {
+    for (struct line_run run = {.last = first}; run.last < last;) {
         run = run_at(node, run.last, last);
         const size_t lines = run.last - run.first;
         const float *dy = y->grad + run.first * y->ld;

@@ -169,18 +169,19 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
  */
 
 /* A pass of a convolution: `image` if it writes its image. */
-struct pass {
+struct convolution_pass {
     const struct cdl_node *node;
     const struct cdl_context *ctx;
     bool forward, image;
 };
 
-static struct pass pass_of(const struct cdl_node *node, const struct cdl_context *ctx, bool back) {
-    return (struct pass){node, ctx, !back, back != is_transposed(node)};
+static struct convolution_pass pass_of(const struct cdl_node *node, const struct cdl_context *ctx,
+                                       bool back) {
+    return (struct convolution_pass){node, ctx, !back, back != is_transposed(node)};
 }
 
 static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
-    const struct pass *pass = who;
+    const struct convolution_pass *pass = who;
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *in = node->in[0], *out = node->out[0];
@@ -203,20 +204,20 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    const struct pass pass = pass_of(node, ctx, false);
+    const struct convolution_pass pass = pass_of(node, ctx, false);
     convolve(&pass, first, last, NULL);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
-    const struct pass pass = pass_of(node, ctx, true);
+    const struct convolution_pass pass = pass_of(node, ctx, true);
     cdl_take_gradient(node, ctx, first, last);
     if (node->needs[0]) convolve(&pass, first, last, NULL);
 }
 
 /* Pieces of a pass over samples: bands of what is written of each. With many samples they are
  * whole, since what is made ready for a call is made for each band. */
-static struct cdl_bands bands_of(const struct pass *pass, size_t rows) {
+static struct cdl_bands bands_of(const struct convolution_pass *pass, size_t rows) {
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_bands bands = cdl_window_bands(&code->window, pass->image, rows);
@@ -226,11 +227,11 @@ static struct cdl_bands bands_of(const struct pass *pass, size_t rows) {
 }
 
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
-    const struct pass pass = pass_of(node, NULL, back);
+    const struct convolution_pass pass = pass_of(node, NULL, back);
     return back && !node->needs[0] ? 0 : rows * bands_of(&pass, rows).n;
 }
 
-static void run_pieces(const struct pass *pass, size_t first, size_t last) {
+static void run_pieces(const struct convolution_pass *pass, size_t first, size_t last) {
     const struct cdl_windowing *code = pass->node->code;
     cdl_each_band(bands_of(pass, pass->ctx->rows), &code->window, pass->image, first, last,
                   convolve, pass);
@@ -238,13 +239,13 @@ static void run_pieces(const struct pass *pass, size_t first, size_t last) {
 
 static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
-    const struct pass pass = pass_of(node, ctx, false);
+    const struct convolution_pass pass = pass_of(node, ctx, false);
     run_pieces(&pass, first, last);
 }
 
 static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last) {
-    const struct pass pass = pass_of(node, ctx, true);
+    const struct convolution_pass pass = pass_of(node, ctx, true);
     run_pieces(&pass, first, last);
 }
 

@@ -54,12 +54,13 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
 
 /* Lines [line, line + rows) of a product, and some of its columns, from a panel's first on. The
  * last panel counts with its pads: by itself it may have a single column. */
-struct part {
+struct dense_part {
     size_t line, rows, column, columns;
 };
 
-static struct part all_of(const struct cdl_tensor *to, size_t first, size_t last) {
-    return (struct part){first * to->lines, (last - first) * to->lines, 0, cdl_padded(to->width)};
+static struct dense_part all_of(const struct cdl_tensor *to, size_t first, size_t last) {
+    return (struct dense_part){first * to->lines, (last - first) * to->lines, 0,
+                               cdl_padded(to->width)};
 }
 
 static bool is_small_m(const struct cdl_node *node, const struct cdl_context *ctx) {
@@ -69,7 +70,7 @@ static bool is_small_m(const struct cdl_node *node, const struct cdl_context *ct
 
 /* y, or (back) dx, of bfloat16. */
 static void multiply_bf16(const struct cdl_node *node, const struct cdl_context *ctx, bool back,
-                          struct part part) {
+                          struct dense_part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0], *from = back ? y : x;
     const struct cdl_tensor *to = back ? x : y;
     const struct cdl_param *b = node->param[BIAS];
@@ -94,7 +95,8 @@ static void multiply_bf16(const struct cdl_node *node, const struct cdl_context 
     cdl_bf16_matmul(ctx, &product, ctx->scratch);
 }
 
-static void multiply(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
+static void multiply(const struct cdl_node *node, const struct cdl_context *ctx,
+                     struct dense_part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (cdl_is_bf16(x)) {
         multiply_bf16(node, ctx, false, part);
@@ -125,7 +127,8 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 /* dx of those lines, and those columns. */
-static void give(const struct cdl_node *node, const struct cdl_context *ctx, struct part part) {
+static void give(const struct cdl_node *node, const struct cdl_context *ctx,
+                 struct dense_part part) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (cdl_is_bf16(x)) {
         multiply_bf16(node, ctx, true, part);
@@ -191,7 +194,7 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
 static void each_part(const struct cdl_node *node, const struct cdl_context *ctx, bool back,
                       size_t first, size_t last,
                       void (*visit)(const struct cdl_node *node, const struct cdl_context *ctx,
-                                    struct part part)) {
+                                    struct dense_part part)) {
     const struct grid grid = grid_of(node, ctx->rows, back);
     while (first < last) {
         const struct cdl_rectangle at =
@@ -200,7 +203,7 @@ static void each_part(const struct cdl_node *node, const struct cdl_context *ctx
         const size_t block_end = grid.by_panels ? at.inner_end : at.outer_end;
         const size_t panel = grid.by_panels ? at.outer : at.inner;
         const size_t panel_end = grid.by_panels ? at.outer_end : at.inner_end;
-        struct part part = {.line = block * CDL_ROW_BLOCK, .column = panel * CDL_PANEL};
+        struct dense_part part = {.line = block * CDL_ROW_BLOCK, .column = panel * CDL_PANEL};
         const size_t line_end = block_end * CDL_ROW_BLOCK;
         part.rows = cdl_min(line_end, grid.lines) - part.line;
         part.columns = panel_end == grid.panels ? grid.columns - part.column

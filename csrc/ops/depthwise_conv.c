@@ -50,7 +50,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return CDL_THREAD_SCRATCH + cdl_round_up(sums, CDL_LINE);
 }
 
-struct job {
+struct depthwise_job {
     const struct cdl_context *ctx;
     const struct cdl_node *node;
     const float *init;
@@ -60,7 +60,7 @@ struct job {
 };
 
 /* `rows` lines of n numbers. */
-static void finish(const struct job *job, size_t rows, size_t n, float *line, size_t ld) {
+static void finish(const struct depthwise_job *job, size_t rows, size_t n, float *line, size_t ld) {
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const int f = job->epilogue.activation;
     if (job->epilogue.gradient) {
@@ -73,7 +73,7 @@ static void finish(const struct job *job, size_t rows, size_t n, float *line, si
 }
 
 static void multiply(void *who, const struct cdl_places *row) {
-    const struct job *job = who;
+    const struct depthwise_job *job = who;
     const struct cdl_kernels *kernels = job->ctx->kernels;
     const size_t n = job->node->in[0]->width;
     kernels->window_weighted(row->n, n, &row->taps, (struct cdl_matrix){row->from, row->from_step},
@@ -88,7 +88,7 @@ static void multiply(void *who, const struct cdl_places *row) {
 }
 
 /* A pass over the node: what convolve() sees of it. */
-struct pass {
+struct depthwise_pass {
     const struct cdl_node *node;
     const struct cdl_context *ctx;
     bool back;
@@ -96,7 +96,7 @@ struct pass {
 
 /* Samples [first, last), or a band of one, from one field to the other. */
 static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
-    const struct pass *pass = who;
+    const struct depthwise_pass *pass = who;
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -108,32 +108,32 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
     memset(scratch, 0, (taps + 1) * each * sizeof(float));
     for (size_t t = 0; t < taps; t++) memcpy(scratch + t * each, w->w + t * n, n * sizeof(float));
     if (b) memcpy(scratch + taps * each, b->w, n * sizeof(float));
-    struct job job = {.ctx = pass->ctx,
-                      .node = node,
-                      .init = scratch + taps * each,
-                      .weights = scratch,
-                      .epilogue = pass->back ? cdl_activation_gradient_of(node, first)
-                                             : cdl_activation_of(node),
-                      .to = pass->back ? image.lines : map.lines};
-    const struct cdl_walk walk = {.window = &code->window,
-                                  .spans = pass->back ? &code->to_image : &code->to_map,
-                                  .from = pass->back ? &map : &image,
-                                  .to = pass->back ? &image : &map,
-                                  .each = each,
-                                  .band = band};
+    struct depthwise_job job = {.ctx = pass->ctx,
+                                .node = node,
+                                .init = scratch + taps * each,
+                                .weights = scratch,
+                                .epilogue = pass->back ? cdl_activation_gradient_of(node, first)
+                                                       : cdl_activation_of(node),
+                                .to = pass->back ? image.lines : map.lines};
+    const struct cdl_window_walk walk = {.window = &code->window,
+                                         .spans = pass->back ? &code->to_image : &code->to_map,
+                                         .from = pass->back ? &map : &image,
+                                         .to = pass->back ? &image : &map,
+                                         .each = each,
+                                         .band = band};
     for (size_t i = 0; i < last - first && !cdl_stopped(pass->ctx); i++)
         cdl_walk(&walk, i, 1, multiply, &job);
 }
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    convolve(&(struct pass){node, ctx, false}, first, last, NULL);
+    convolve(&(struct depthwise_pass){node, ctx, false}, first, last, NULL);
 }
 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     cdl_take_gradient(node, ctx, first, last);
-    if (node->needs[0]) convolve(&(struct pass){node, ctx, true}, first, last, NULL);
+    if (node->needs[0]) convolve(&(struct depthwise_pass){node, ctx, true}, first, last, NULL);
 }
 
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
@@ -141,7 +141,7 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return back && !node->needs[0] ? 0 : rows * cdl_window_bands(&code->window, back, rows).n;
 }
 
-static void run_pieces(const struct pass *pass, size_t first, size_t last) {
+static void run_pieces(const struct depthwise_pass *pass, size_t first, size_t last) {
     const struct cdl_windowing *code = pass->node->code;
     cdl_each_band(cdl_window_bands(&code->window, pass->back, pass->ctx->rows), &code->window,
                   pass->back, first, last, convolve, pass);
@@ -149,16 +149,16 @@ static void run_pieces(const struct pass *pass, size_t first, size_t last) {
 
 static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                            size_t last) {
-    run_pieces(&(struct pass){node, ctx, false}, first, last);
+    run_pieces(&(struct depthwise_pass){node, ctx, false}, first, last);
 }
 
 static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
                             size_t first, size_t last) {
-    run_pieces(&(struct pass){node, ctx, true}, first, last);
+    run_pieces(&(struct depthwise_pass){node, ctx, true}, first, last);
 }
 
 /* Sums of the weights of taps [first, last). */
-struct sums {
+struct tap_sums {
     const struct cdl_kernels *kernels;
     const struct cdl_window *window;
     struct cdl_field x, dy;
@@ -169,7 +169,8 @@ struct sums {
 /* So few columns and taps at a time that what a box has of them stays in L1. */
 enum { COLUMNS = 32, TAPS = 16 };
 
-static void add_taps(const struct sums *sums, const struct cdl_box *box, size_t first, size_t n) {
+static void add_taps(const struct tap_sums *sums, const struct cdl_box *box, size_t first,
+                     size_t n) {
     const struct cdl_field *x = &sums->x, *dy = &sums->dy;
     const float *from = dy->lines + cdl_box_offset(dy, box);
     struct cdl_pairs pairs[TAPS];
@@ -190,7 +191,7 @@ static void add_taps(const struct sums *sums, const struct cdl_box *box, size_t 
 }
 
 static void add_box(void *who, const struct cdl_box *box) {
-    const struct sums *sums = who;
+    const struct tap_sums *sums = who;
     for (size_t tap = sums->first, n; tap < sums->last; tap += n) {
         n = cdl_min(sums->last - tap, TAPS);
         add_taps(sums, box, tap, n);
@@ -205,13 +206,13 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     const struct cdl_param *w = node->param[KERNEL];
     const size_t n = node->in[0]->width, each = cdl_padded(n);
     const size_t end = cdl_min(own.last * CDL_PANEL, w->cols);
-    struct sums sums = {.kernels = ctx->kernels,
-                        .window = window,
-                        .x = cdl_field_of(node->in[0], node->in[0]->data, rows.first),
-                        .dy = *dy,
-                        .first = own.first * CDL_PANEL / n,
-                        .last = (end + n - 1) / n,
-                        .g = scratch + CDL_THREAD_SCRATCH};
+    struct tap_sums sums = {.kernels = ctx->kernels,
+                            .window = window,
+                            .x = cdl_field_of(node->in[0], node->in[0]->data, rows.first),
+                            .dy = *dy,
+                            .first = own.first * CDL_PANEL / n,
+                            .last = (end + n - 1) / n,
+                            .g = scratch + CDL_THREAD_SCRATCH};
     memset(sums.g, 0, (sums.last - sums.first) * each * sizeof(float));
     cdl_each_box(window, ctx, rows.n, NULL, add_box, &sums);
     if (cdl_stopped(ctx)) return;

@@ -16,18 +16,18 @@ struct cdl_gates cdl_gates_of(const struct cdl_cell *cell, size_t inputs, size_t
 }
 
 /* Columns side by side in panels of either order: `n` from `column` of a kernel, and from `to`. */
-struct run {
+struct column_run {
     size_t column, to, n;
 };
 
 static size_t lane_width(const struct cdl_gates *gates) { return CDL_PANEL / gates->cell->lanes; }
 
-static struct run run_at(const struct cdl_gates *gates, size_t lane, size_t unit) {
+static struct column_run run_at(const struct cdl_gates *gates, size_t lane, size_t unit) {
     const size_t each = lane_width(gates), column = gates->cell->gate[lane] * gates->units + unit;
     const size_t left = cdl_min(gates->units - unit, each - unit % each);
-    return (struct run){.column = column,
-                        .to = unit / each * CDL_PANEL + lane * CDL_LINE + unit % each,
-                        .n = cdl_min(left, CDL_PANEL - column % CDL_PANEL)};
+    return (struct column_run){.column = column,
+                               .to = unit / each * CDL_PANEL + lane * CDL_LINE + unit % each,
+                               .n = cdl_min(left, CDL_PANEL - column % CDL_PANEL)};
 }
 
 /* Column `column` of row `row` in panels of `rows` rows and `columns` columns. */
@@ -49,7 +49,7 @@ static void pack(const struct cdl_gates *gates, size_t panel, const struct cdl_p
     const size_t end = cdl_min(first + lane_width(gates), gates->units);
     for (size_t lane = lanes.first; lane < lanes.first + lanes.n; lane++) {
         for (size_t unit = first, n; unit < end; unit += n) {
-            const struct run run = run_at(gates, lane, unit);
+            const struct column_run run = run_at(gates, lane, unit);
             copy_rows(w->rows, run.n, w->w + offset_in(w->rows, w->cols, 0, run.column),
                       cdl_panel_width(w->cols, run.column / CDL_PANEL * CDL_PANEL),
                       packed + offset_in(gates->rows, gates->columns, above, run.to),
@@ -81,7 +81,7 @@ void cdl_pack_bias(const struct cdl_gates *gates, size_t panel, const struct cdl
         const struct cdl_lanes lanes = lanes_of_bias(gates->cell, k);
         for (size_t lane = lanes.first; lane < lanes.first + lanes.n; lane++) {
             for (size_t unit = first; unit < end; unit++) {
-                const struct run run = run_at(gates, lane, unit);
+                const struct column_run run = run_at(gates, lane, unit);
                 packed[run.to] += bias->w[k * width + run.column];
             }
         }
@@ -115,7 +115,7 @@ static void unpack(const struct cdl_gates *gates, struct cdl_lanes lanes, const 
     for (size_t lane = lanes.first; lane < lanes.first + lanes.n; lane++) {
         const size_t first = gates->cell->gate[lane] * units, last = cdl_min(end, first + units);
         for (size_t column = cdl_max(first, block.column), n; column < last; column += n) {
-            const struct run run = run_at(gates, lane, column - first);
+            const struct column_run run = run_at(gates, lane, column - first);
             n = cdl_min(run.n, last - column);
             copy_rows(block.rows, n, packed + offset_in(block.rows, gates->columns, 0, run.to),
                       cdl_panel_width(gates->columns, run.to / CDL_PANEL * CDL_PANEL),

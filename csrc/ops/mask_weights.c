@@ -13,7 +13,7 @@ enum { READS_WEIGHTS = 1, READS_MASK = 2, READS_CLASSES = 4 };   /* READS, added
 enum { OVER_LINES, OVER_LINES_THAT_COUNT, OVER_SUM_OF_WEIGHTS }; /* MEAN */
 enum { JOINED = 2 }; /* floats of a block that travel between processes */
 
-struct sums {
+struct weight_sums {
     double counted, weight;
 };
 
@@ -46,20 +46,20 @@ static const char *check(const struct cdl_node *node) {
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)node;
-    return (cdl_row_blocks(rows) + 1) * (sizeof(struct sums) / sizeof(float) + JOINED);
+    return (cdl_row_blocks(rows) + 1) * (sizeof(struct weight_sums) / sizeof(float) + JOINED);
 }
 
-static struct sums *sums_of(const struct cdl_node *node) {
-    return (struct sums *)(void *)node->scratch;
+static struct weight_sums *sums_of(const struct cdl_node *node) {
+    return (struct weight_sums *)(void *)node->scratch;
 }
 
 /* The weights of one block of samples, as they are, and their sums. */
-static struct sums weights_of(const struct cdl_node *node, size_t first, size_t last) {
+static struct weight_sums weights_of(const struct cdl_node *node, size_t first, size_t last) {
     const struct cdl_tensor *weights = input(node, READS_WEIGHTS), *out = node->out[0];
     const struct cdl_tensor *mask = input(node, READS_MASK);
     const struct cdl_tensor *classes = input(node, READS_CLASSES);
     const int64_t ignored = node->numbers[IGNORED];
-    struct sums sums = {0.0, 0.0};
+    struct weight_sums sums = {0.0, 0.0};
     for (size_t line = first * out->lines; line < last * out->lines; line++) {
         const int32_t class = classes ? ((const int32_t *)(void *)classes->data)[line] : 0;
         const bool counts = !(mask && mask->data[line] == 0.0f) && !(classes && class == ignored);
@@ -72,10 +72,10 @@ static struct sums weights_of(const struct cdl_node *node, size_t first, size_t 
 }
 
 /* Of several processes the sums of all blocks, in the order of these. */
-static struct sums join_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
+static struct weight_sums join_blocks(const struct cdl_node *node, const struct cdl_context *ctx) {
     const struct cdl_joined_blocks are = cdl_joined_blocks(ctx);
     float *joined = (float *)(void *)(sums_of(node) + are.own + 1);
-    struct sums all = {0.0, 0.0};
+    struct weight_sums all = {0.0, 0.0};
     for (size_t b = 0; b < are.own; b++) {
         joined[(are.first + b) * JOINED] = (float)sums_of(node)[b].counted;
         joined[(are.first + b) * JOINED + 1] = (float)sums_of(node)[b].weight;
@@ -93,7 +93,7 @@ static void add_blocks(const struct cdl_node *node, const struct cdl_context *ct
                        size_t last) {
     (void)first, (void)last;
     if ((int)node->numbers[MEAN] == OVER_LINES) return;
-    struct sums all = {0.0, 0.0};
+    struct weight_sums all = {0.0, 0.0};
     for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) {
         all.counted += sums_of(node)[b].counted;
         all.weight += sums_of(node)[b].weight;
@@ -104,7 +104,7 @@ static void add_blocks(const struct cdl_node *node, const struct cdl_context *ct
 
 /* What the weights are multiplied by. */
 static double factor_of(const struct cdl_node *node, const struct cdl_context *ctx) {
-    const struct sums all = sums_of(node)[cdl_row_blocks(ctx->rows)];
+    const struct weight_sums all = sums_of(node)[cdl_row_blocks(ctx->rows)];
     const double lines = cdl_samples_joined(node, ctx) * (double)node->out[0]->lines;
     if ((int)node->numbers[MEAN] == OVER_LINES_THAT_COUNT) return lines / (all.counted + 1e-7);
     /* Keras adds up the weights as they came: one a sample counts once. */

@@ -22,7 +22,7 @@ static void derive(const struct cdl_node *node, const struct cdl_kernels *kernel
 static bool overlap(const struct cdl_window *window) {
     bool any = false;
     for (int d = 0; d < CDL_AXES; d++) {
-        const struct cdl_axis *axis = &window->axis[d];
+        const struct cdl_window_axis *axis = &window->axis[d];
         if (axis->taps == 0)
             any |= axis->image % axis->map != 0;
         else
@@ -34,7 +34,7 @@ static bool overlap(const struct cdl_window *window) {
 static bool leave_gaps(const struct cdl_window *window) {
     bool any = false;
     for (int d = 0; d < CDL_AXES; d++) {
-        const struct cdl_axis *axis = &window->axis[d];
+        const struct cdl_window_axis *axis = &window->axis[d];
         const bool fits = axis->before == 0 && axis->map * axis->stride == axis->image;
         any |= axis->taps > 0 && !(fits && axis->taps == axis->stride && axis->dilation == 1);
     }
@@ -60,7 +60,7 @@ static const char *check(const struct cdl_node *node) {
 /* Floats of small images that are walked together, so that a row of them is worth a call. */
 enum { AT_A_TIME = 32768 };
 
-struct job {
+struct pool_job {
     const struct cdl_node *node;
     const struct cdl_kernels *kernels;
     bool adds; /* windows overlap */
@@ -76,7 +76,7 @@ static float factor_of(const struct cdl_node *node, const struct cdl_taps *taps)
 }
 
 static void reduce(void *who, const struct cdl_places *row) {
-    const struct job *job = who;
+    const struct pool_job *job = who;
     const struct cdl_tensor *x = job->node->in[0];
     const size_t n = x->width;
     if (cdl_is_bf16(x))
@@ -93,7 +93,7 @@ static void reduce(void *who, const struct cdl_places *row) {
 /* The other way: a row is as in forward, of the values; gradients lie as far from their beginning
  * as values do. */
 static void give(void *who, const struct cdl_places *row) {
-    const struct job *job = who;
+    const struct pool_job *job = who;
     const struct cdl_tensor *x = job->node->in[0], *y = job->node->out[0];
     float *dx = x->grad + (row->from - x->data);
     const float *dy = y->grad + (row->to - y->data);
@@ -111,7 +111,7 @@ static void give(void *who, const struct cdl_places *row) {
                                           (struct cdl_output){dx, row->from_step});
 }
 
-struct pass {
+struct pool_pass {
     const struct cdl_node *node;
     const struct cdl_context *ctx;
     cdl_places_fn *visit;
@@ -119,14 +119,14 @@ struct pass {
 
 /* Samples [first, last), or a band of one. */
 static void walk(const void *who, size_t first, size_t last, const struct cdl_band *band) {
-    const struct pass *pass = who;
+    const struct pool_pass *pass = who;
     const struct cdl_node *node = pass->node;
     const struct cdl_windowing *code = node->code;
     const struct cdl_field image = cdl_field_of(node->in[0], node->in[0]->data, first);
     const struct cdl_field map = cdl_field_of(node->out[0], node->out[0]->data, first);
-    const struct cdl_walk walk = {
+    const struct cdl_window_walk walk = {
         .window = &code->window, .spans = &code->to_map, .from = &image, .to = &map, .band = band};
-    struct job job = {node, pass->ctx->kernels, overlap(&code->window)};
+    struct pool_job job = {node, pass->ctx->kernels, overlap(&code->window)};
     /* The order in which windows that overlap add their gradients is that of one sample. */
     const bool some = !job.adds && image.sample < AT_A_TIME;
     const size_t most = some ? AT_A_TIME / image.sample : 1;
@@ -138,7 +138,7 @@ static void walk(const void *who, size_t first, size_t last, const struct cdl_ba
 
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
-    walk(&(struct pass){node, ctx, reduce}, first, last, NULL);
+    walk(&(struct pool_pass){node, ctx, reduce}, first, last, NULL);
 }
 
 /* Backward windows may overlap: pieces are samples. */
@@ -151,7 +151,7 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
                            size_t last) {
     const struct cdl_windowing *code = node->code;
     cdl_each_band(cdl_window_bands(&code->window, false, ctx->rows), &code->window, false, first,
-                  last, walk, &(struct pass){node, ctx, reduce});
+                  last, walk, &(struct pool_pass){node, ctx, reduce});
 }
 
 /* The largest number of a window is y, so a gradient of it is one of y: before the gradient is
@@ -183,7 +183,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     take_gradient(node, ctx, first, last);
     if (overlap(&code->window) || leave_gaps(&code->window) || x->width == 1)
         memset(cdl_grad_rows(x, first), 0, (last - first) * cdl_sample_floats(x) * sizeof(float));
-    walk(&(struct pass){node, ctx, give}, first, last, NULL);
+    walk(&(struct pool_pass){node, ctx, give}, first, last, NULL);
 }
 
 const struct cdl_op cdl_op_pool = {

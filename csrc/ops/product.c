@@ -12,7 +12,7 @@
 enum { TRANSPOSE_A, TRANSPOSE_B };  /* numbers */
 enum { A, B, SIDES, BIAS = SIDES }; /* inputs */
 
-struct shape {
+struct product_shape {
     size_t m, k, n;
     size_t matrices;    /* in a sample of y */
     size_t step[SIDES]; /* floats from one matrix of a sample to the next, or 0 */
@@ -27,9 +27,9 @@ static bool is_transposed(const struct cdl_node *node, int side) {
     return node->numbers[side] != 0;
 }
 
-static struct shape shape_of(const struct cdl_node *node) {
+static struct product_shape shape_of(const struct cdl_node *node) {
     const struct cdl_tensor *a = node->in[A], *b = node->in[B], *y = node->out[0];
-    struct shape shape = {.m = height_of(y), .n = y->width};
+    struct product_shape shape = {.m = height_of(y), .n = y->width};
     shape.k = is_transposed(node, A) ? height_of(a) : a->width;
     shape.matrices = y->lines / shape.m;
     for (int s = 0; s < SIDES; s++) {
@@ -88,7 +88,7 @@ static float *sums_of(const struct cdl_node *node, const struct cdl_context *ctx
 }
 
 static double flops(const struct cdl_node *node) {
-    const struct shape s = shape_of(node);
+    const struct product_shape s = shape_of(node);
     return 2.0 * (double)s.matrices * (double)s.m * (double)s.k * (double)s.n;
 }
 
@@ -107,7 +107,7 @@ static struct cdl_side transposed(struct cdl_side side) {
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *y = node->out[0];
-    struct shape s = shape_of(node);
+    struct product_shape s = shape_of(node);
     size_t together = 1; /* samples */
     if (s.matrices == 1 && !is_transposed(node, A) && node->in[B]->shared && !node->in[A]->shared)
         together = last - first;
@@ -129,7 +129,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void gradient(const struct cdl_node *node, const struct cdl_context *ctx, int side, size_t i,
                      size_t j, size_t together, float *to, bool add) {
     const struct cdl_tensor *y = node->out[0];
-    const struct shape s = shape_of(node);
+    const struct product_shape s = shape_of(node);
     const size_t m = s.m * together, ld = node->in[side]->ld;
     const struct cdl_output c = {to, ld};
     const struct cdl_matrix init = {add ? to : NULL, ld};
@@ -153,7 +153,7 @@ static void gradient(const struct cdl_node *node, const struct cdl_context *ctx,
 static void own_gradients(const struct cdl_node *node, const struct cdl_context *ctx, int side,
                           size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
-    const struct shape s = shape_of(node);
+    const struct product_shape s = shape_of(node);
     size_t together = 1;
     if (s.matrices == 1 && side == A && !is_transposed(node, A) && node->in[B]->shared)
         together = last > first ? last - first : 1;
@@ -170,7 +170,7 @@ static void own_gradients(const struct cdl_node *node, const struct cdl_context 
 static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, int side,
                        size_t first, size_t last) {
     const struct cdl_tensor *x = node->in[side];
-    const struct shape s = shape_of(node);
+    const struct product_shape s = shape_of(node);
     const bool one_below =
         s.matrices == 1 && side == B && !is_transposed(node, A) && !node->in[A]->shared;
     const bool adds = ctx->iteration + 1 < ctx->iterations;

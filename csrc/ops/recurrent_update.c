@@ -14,25 +14,25 @@ enum { TOGETHER = 128, SUM_FLOATS = 128 * 1024 };
 
 /* Rows [first, end) of both kernels' gradient and, if it is wanted, the bias's. A part is CDL_CHUNK
  * rows of one kernel at most; sums of it are panels of its rows. */
-struct parts {
+struct kernel_parts {
     size_t first, end; /* numbers of parts */
     bool bias;
 };
 
-struct part {
+struct kernel_part {
     size_t row, rows, above; /* above: rows of xh before the kernel's */
     bool recurrent;
 };
 
 static size_t chunks_of(size_t rows) { return (rows + CDL_CHUNK - 1) / CDL_CHUNK; }
 
-static struct part part_at(const struct cdl_gates *gates, size_t i) {
+static struct kernel_part part_at(const struct cdl_gates *gates, size_t i) {
     const size_t parts = chunks_of(gates->inputs);
     const bool recurrent = i >= parts;
     const size_t row = (recurrent ? i - parts : i) * CDL_CHUNK;
     const size_t rows = recurrent ? gates->units : gates->inputs;
-    return (struct part){row, cdl_min(rows - row, CDL_CHUNK), recurrent ? gates->inputs : 0,
-                         recurrent};
+    return (struct kernel_part){row, cdl_min(rows - row, CDL_CHUNK), recurrent ? gates->inputs : 0,
+                                recurrent};
 }
 
 static size_t parts_of(const struct cdl_gates *gates) {
@@ -41,13 +41,14 @@ static size_t parts_of(const struct cdl_gates *gates) {
 
 /* Offset of a part in sums of all of them; behind the last, that of the bias. */
 static size_t offset_of(const struct cdl_gates *gates, size_t i) {
-    const struct part part = part_at(gates, i);
+    const struct kernel_part part = part_at(gates, i);
     return i < parts_of(gates) ? (part.above + part.row) * gates->columns
                                : gates->rows * gates->columns;
 }
 
 /* Offset of a part in sums of some parts. */
-static size_t offset_among(const struct cdl_gates *gates, const struct parts *parts, size_t i) {
+static size_t offset_among(const struct cdl_gates *gates, const struct kernel_parts *parts,
+                           size_t i) {
     return offset_of(gates, i) - offset_of(gates, parts->first);
 }
 
@@ -84,7 +85,7 @@ size_t cdl_recurrent_update_floats(const struct cdl_steps *s) {
  * step to the next; and from this slice's xh to that of the next sum, or 0. Products read a few
  * floats of each line, which no machine foresees: lines that they do not prefetch took a tenth of a
  * step. */
-struct slice {
+struct step_slice {
     const struct cdl_steps *s;
     const struct cdl_context *ctx;
     size_t t, n, row, rows;
@@ -96,7 +97,7 @@ struct slice {
 
 /* g += the product of `rows` columns of what is seen, from `column` on, and some lanes of a panel
  * of dz; g: the panel's, from lane `to` on. */
-static void add_pairs(const struct slice *slice, struct part part, size_t panel,
+static void add_pairs(const struct step_slice *slice, struct kernel_part part, size_t panel,
                       struct cdl_lanes lanes, size_t to, float *g) {
     const struct cdl_steps *s = slice->s;
     const size_t all = cdl_gate_width(&s->gates, panel);
@@ -117,12 +118,12 @@ static void add_pairs(const struct slice *slice, struct part part, size_t panel,
 }
 
 /* For the lanes that see the same: all that have weights, or (n: 1) one. */
-static void add_lanes(const struct slice *slice, const struct parts *parts, struct cdl_lanes some,
-                      float *sums) {
+static void add_lanes(const struct step_slice *slice, const struct kernel_parts *parts,
+                      struct cdl_lanes some, float *sums) {
     const struct cdl_gates *gates = &slice->s->gates;
     for (size_t p = 0; p < gates->panels; p++) {
         for (size_t i = parts->first; i < parts->end; i++) {
-            const struct part part = part_at(gates, i);
+            const struct kernel_part part = part_at(gates, i);
             const struct cdl_lanes all =
                 part.recurrent ? cdl_lanes_of_h(gates->cell) : gates->cell->of_x;
             const struct cdl_lanes lanes = some.n ? some : all;
@@ -132,7 +133,7 @@ static void add_lanes(const struct slice *slice, const struct parts *parts, stru
 }
 
 /* Gates that see [x h] each in its own way. */
-static void add_dropped(struct slice slice, const struct parts *parts, float *sums) {
+static void add_dropped(struct step_slice slice, const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = slice.s;
     struct cdl_time_step g = {s, slice.ctx, slice.row, slice.row, slice.rows, slice.t, NULL};
     slice.seen = slice.room;
@@ -149,7 +150,7 @@ static void add_dropped(struct slice slice, const struct parts *parts, float *su
 
 /* `n` columns of a slice's lines, `from` the first step's, `ahead` from step to step, in pairs,
  * `step` apart; 0 up to a whole line. */
-static size_t pair_lines(const struct slice *slice, size_t n, const float *from, size_t ld,
+static size_t pair_lines(const struct step_slice *slice, size_t n, const float *from, size_t ld,
                          size_t ahead, float *to, size_t step) {
     uint32_t *pairs = (uint32_t *)(void *)to;
     const size_t each = (slice->rows + 1) / 2, full = slice->n * each;
@@ -162,14 +163,14 @@ static size_t pair_lines(const struct slice *slice, size_t n, const float *from,
 }
 
 /* Of bfloat16. Lanes that have no weights get sums that nobody reads. */
-static void add_low(const struct slice *slice, const struct parts *parts, float *sums) {
+static void add_low(const struct step_slice *slice, const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = slice->s;
     const struct cdl_gates *gates = &s->gates;
     const struct cdl_kernels *kernels = slice->ctx->kernels;
     float *dz = slice->room, *turned = dz + MOST_LINES / 2 * CDL_PANEL;
     size_t half = 0; /* pairs of lines */
     for (size_t i = parts->first; i < parts->end; i++) {
-        const struct part part = part_at(gates, i);
+        const struct kernel_part part = part_at(gates, i);
         half = pair_lines(slice, part.rows, slice->seen + part.above + part.row, slice->ld,
                           slice->ahead, dz, CDL_PANEL);
         kernels->transpose(half, part.rows, dz, CDL_PANEL,
@@ -194,14 +195,14 @@ static void add_low(const struct slice *slice, const struct parts *parts, float 
 }
 
 /* Of a cell that resets first, the last lane's recurrent weights, which have met r h, in n. */
-static void add_reset(struct slice slice, const struct parts *parts, float *sums) {
+static void add_reset(struct step_slice slice, const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = slice.s;
     slice.seen = cdl_c_at(s, slice.t, slice.row);
     slice.ld = s->gates.lines;
     slice.ahead = s->rows * s->gates.lines;
     slice.next = 0;
     for (size_t i = parts->first; i < parts->end; i++) {
-        struct part part = part_at(&s->gates, i);
+        struct kernel_part part = part_at(&s->gates, i);
         float *g = sums + offset_among(&s->gates, parts, i);
         part.above = 0;
         for (size_t p = 0; p < s->gates.panels && part.recurrent; p++)
@@ -209,7 +210,7 @@ static void add_reset(struct slice slice, const struct parts *parts, float *sums
     }
 }
 
-static void add_bias(const struct slice *slice, float *bias) {
+static void add_bias(const struct step_slice *slice, float *bias) {
     const struct cdl_steps *s = slice->s;
     for (size_t p = 0; p < s->gates.panels; p++) {
         const size_t width = cdl_gate_width(&s->gates, p);
@@ -223,7 +224,7 @@ static void add_bias(const struct slice *slice, float *bias) {
 }
 
 /* Adds a slice to the sums of some parts, behind which those of the bias are. */
-static void add_slice(struct slice slice, const struct parts *parts, float *sums) {
+static void add_slice(struct step_slice slice, const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = slice.s;
     const size_t end = offset_among(&s->gates, parts, parts->end);
     slice.seen = cdl_xh_at(s, slice.t, slice.row);
@@ -256,18 +257,18 @@ static float *slot_at(const struct cdl_steps *s, struct cdl_row_block block) {
 size_t cdl_slot_room(const struct cdl_steps *s) { return s->at.slot ? room_floats(s) : 0; }
 
 /* Slice of a block that ends before step `end`. */
-static struct slice slice_at(const struct cdl_time_step *g, struct cdl_row_block block,
-                             size_t end) {
+static struct step_slice slice_at(const struct cdl_time_step *g, struct cdl_row_block block,
+                                  size_t end) {
     const size_t n = cdl_min(TOGETHER / block.rows, end);
-    struct slice slice = {g->s, g->ctx, end - n, n, block.first, block.rows,
-                          NULL, 0,      0,       0, g->room};
+    struct step_slice slice = {g->s, g->ctx, end - n, n, block.first, block.rows,
+                               NULL, 0,      0,       0, g->room};
     if (end > n)
         slice.next = -(ptrdiff_t)(cdl_min(TOGETHER / block.rows, end - n) * g->s->rows * g->s->ld);
     return slice;
 }
 
-static struct parts all_parts(const struct cdl_steps *s) {
-    return (struct parts){0, parts_of(&s->gates), s->node->trained[BIAS] != NULL};
+static struct kernel_parts all_parts(const struct cdl_steps *s) {
+    return (struct kernel_parts){0, parts_of(&s->gates), s->node->trained[BIAS] != NULL};
 }
 
 /* Blocks of which a group has all samples, and others. */
@@ -285,7 +286,7 @@ void cdl_begin_slots(const struct cdl_time_step *g) {
 void cdl_add_to_slots(const struct cdl_time_step *g) {
     const struct cdl_steps *s = g->s;
     const size_t end = g->row + g->m, first = cdl_round_up(g->row, CDL_ROW_BLOCK);
-    const struct parts all = all_parts(s);
+    const struct kernel_parts all = all_parts(s);
     if (!s->at.slot) return;
     CDL_EACH_BLOCK(block, first, g->ctx->rows) {
         const size_t n = TOGETHER / block.rows, done = s->steps - g->t;
@@ -301,14 +302,14 @@ void cdl_add_to_slots(const struct cdl_time_step *g) {
 
 /* Sums of a block, from its slot or made here in `sums`. */
 static const float *sums_of(const struct cdl_time_step *g, struct cdl_row_block block,
-                            const struct parts *parts, float *sums) {
+                            const struct kernel_parts *parts, float *sums) {
     const struct cdl_steps *s = g->s;
     const struct cdl_gates *gates = &s->gates;
     const size_t floats = offset_among(gates, parts, parts->end);
     if (s->at.slot && slot_at(s, block)[0] != 0.0f) return slot_at(s, block) + CDL_LINE;
     memset(sums, 0, (floats + gates->columns) * sizeof(float));
     for (size_t end = s->steps, n; end > 0; end -= n) {
-        const struct slice slice = slice_at(g, block, end);
+        const struct step_slice slice = slice_at(g, block, end);
         if (cdl_stopped(g->ctx)) break;
         add_slice(slice, parts, sums);
         n = slice.n;
@@ -316,8 +317,8 @@ static const float *sums_of(const struct cdl_time_step *g, struct cdl_row_block 
     return sums;
 }
 
-static void learn_part(const struct cdl_time_step *g, const struct cdl_sink *to, struct part part,
-                       const float *sums) {
+static void learn_part(const struct cdl_time_step *g, const struct cdl_sink *to,
+                       struct kernel_part part, const float *sums) {
     struct cdl_trained *trained = g->s->node->trained[part.recurrent ? RECURRENT_KERNEL : KERNEL];
     float *block_sums = g->ctx->scratch;
     for (size_t column = 0; trained && column < trained->param->cols; column += CDL_PANEL) {
@@ -347,7 +348,7 @@ void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context 
     const struct cdl_range own = cdl_own(ctx, parts_of(gates));
     float *sum = ctx->scratch + CDL_THREAD_SCRATCH, *sums = sum + sum_floats(gates);
     const struct cdl_time_step g = {.s = &s, .ctx = ctx, .room = sums + sum_floats(gates)};
-    struct parts parts = {.first = own.first};
+    struct kernel_parts parts = {.first = own.first};
     for (; parts.first < own.last; parts.first = parts.end) {
         parts.end = cdl_min(own.last, parts.first + parts_together(gates));
         parts.bias = parts.first == 0 && node->trained[BIAS];

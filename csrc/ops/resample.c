@@ -80,20 +80,20 @@ static struct near near_of(float coordinate, ptrdiff_t n, int fill, bool linear)
 }
 
 /* What a walk over the places of y needs of one sample. */
-struct walk {
+struct image_walk {
     const struct cdl_node *node;
     int axes, corners; /* how many places of x a place of y is made of */
     int fill;
     const float *at;
 };
 
-static struct walk walk_of(const struct cdl_node *node, size_t sample) {
+static struct image_walk walk_of(const struct cdl_node *node, size_t sample) {
     const int axes = node->in[0]->n_dims - 1;
-    return (struct walk){node, axes, is_linear(node) ? 1 << axes : 1, (int)node->numbers[FILL],
-                         cdl_rows(node->in[1], sample)};
+    return (struct image_walk){node, axes, is_linear(node) ? 1 << axes : 1,
+                               (int)node->numbers[FILL], cdl_rows(node->in[1], sample)};
 }
 
-static void near_all(const struct walk *walk, size_t place, struct near near[MOST_AXES]) {
+static void near_all(const struct image_walk *walk, size_t place, struct near near[MOST_AXES]) {
     const struct cdl_tensor *x = walk->node->in[0], *at = walk->node->in[1];
     for (int d = 0; d < walk->axes; d++)
         near[d] = near_of(walk->at[(size_t)d * at->ld + place], (ptrdiff_t)x->dims[d], walk->fill,
@@ -102,8 +102,8 @@ static void near_all(const struct walk *walk, size_t place, struct near near[MOS
 
 /* The line of x at a corner, of which bit d says which of the two places along axis d, and what it
  * counts; -1 if it is none. `but` is an axis whose weight does not count. */
-static ptrdiff_t corner_of(const struct walk *walk, const struct near near[MOST_AXES], int corner,
-                           int but, float *weight) {
+static ptrdiff_t corner_of(const struct image_walk *walk, const struct near near[MOST_AXES],
+                           int corner, int but, float *weight) {
     const struct cdl_tensor *x = walk->node->in[0];
     ptrdiff_t line = 0;
     float product = 1.0f;
@@ -122,7 +122,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float value = node->attribute[VALUE];
     for (size_t i = first; i < last && !cdl_stopped(ctx); i++) {
-        const struct walk walk = walk_of(node, i);
+        const struct image_walk walk = walk_of(node, i);
         const float *from = cdl_rows(x, i);
         float *to = cdl_rows(y, i);
         for (size_t p = 0; p < y->lines; p++, to += y->ld) {
@@ -146,7 +146,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 /* How fast a place of y changes with its coordinate along an axis, times its gradient. */
-static float slope(const struct walk *walk, const struct near near[MOST_AXES], int axis,
+static float slope(const struct image_walk *walk, const struct near near[MOST_AXES], int axis,
                    const float *from, const float *dy) {
     const struct cdl_tensor *x = walk->node->in[0];
     const float value = walk->node->attribute[VALUE];
@@ -165,7 +165,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *at = node->in[1], *y = node->out[0];
     for (size_t i = first; i < last && !cdl_stopped(ctx); i++) {
-        const struct walk walk = walk_of(node, i);
+        const struct image_walk walk = walk_of(node, i);
         const float *from = cdl_rows(x, i), *dy = cdl_grad_rows(y, i);
         float *dx = node->needs[0] ? cdl_grad_rows(x, i) : NULL;
         float *dat = node->needs[1] ? cdl_grad_rows(at, i) : NULL;

@@ -40,15 +40,15 @@ struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_te
     for (int d = 0; d < CDL_AXES; d++) {
         const int own = d - (CDL_AXES - axes);
         window.axis[d] =
-            (struct cdl_axis){.image = 1, .map = 1, .taps = 1, .stride = 1, .dilation = 1};
+            (struct cdl_window_axis){.image = 1, .map = 1, .taps = 1, .stride = 1, .dilation = 1};
         if (own < 0) continue;
         const int64_t *n = axis_of(node, axes, own);
-        window.axis[d] = (struct cdl_axis){.image = image->dims[own],
-                                           .map = map->dims[own],
-                                           .taps = (size_t)n[CDL_SIZE],
-                                           .stride = (size_t)n[CDL_STRIDE],
-                                           .dilation = (size_t)n[CDL_DILATION],
-                                           .before = (ptrdiff_t)n[CDL_BEFORE]};
+        window.axis[d] = (struct cdl_window_axis){.image = image->dims[own],
+                                                  .map = map->dims[own],
+                                                  .taps = (size_t)n[CDL_SIZE],
+                                                  .stride = (size_t)n[CDL_STRIDE],
+                                                  .dilation = (size_t)n[CDL_DILATION],
+                                                  .before = (ptrdiff_t)n[CDL_BEFORE]};
     }
     return window;
 }

@@ -45,7 +45,7 @@ size_t cdl_box_offset(const struct cdl_field *map, const struct cdl_box *box) {
 }
 
 /* Places of an axis at which a tap is inside, within those of a box. */
-static void clip(const struct cdl_axis *axis, size_t tap, size_t *first, size_t *n) {
+static void clip(const struct cdl_window_axis *axis, size_t tap, size_t *first, size_t *n) {
     const ptrdiff_t stride = (ptrdiff_t)axis->stride;
     const ptrdiff_t lack = axis->before - (ptrdiff_t)(tap * axis->dilation);
     const ptrdiff_t low = lack <= 0 ? 0 : (lack + stride - 1) / stride;
@@ -66,7 +66,7 @@ bool cdl_pairs_of(const struct cdl_window *window, const struct cdl_box *box, si
     pairs->image = (ptrdiff_t)(box->first[0] * image->sample);
     pairs->map = 0;
     for (int d = CDL_AXES - 1; d >= 0; d--) {
-        const struct cdl_axis *axis = &window->axis[d];
+        const struct cdl_window_axis *axis = &window->axis[d];
         const size_t at = tap % axis->taps;
         size_t first = box->first[d + 1], n = box->n[d + 1];
         tap /= axis->taps;

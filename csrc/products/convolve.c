@@ -13,18 +13,19 @@
 
 /* Output columns [to, to + live), all of one group. The product has `width` of them and begins
  * `skip` before; if it is not direct it goes through a block of its own. */
-struct slice {
+struct column_slice {
     size_t group, to, live, skip, width;
     bool direct;
 };
 
 /* Slice of the columns from one on; `packed`: the weights are in panels, which begin at multiples
  * of lines. */
-static struct slice slice_at(const struct cdl_field *field, size_t groups, size_t at, bool packed) {
+static struct column_slice slice_at(const struct cdl_field *field, size_t groups, size_t at,
+                                    bool packed) {
     const size_t each = field->columns / groups, group = at / each;
     const size_t end =
         cdl_min((group + 1) * each, packed ? (at / CDL_PANEL + 1) * CDL_PANEL : at + CDL_PANEL);
-    struct slice slice = {.group = group, .to = at, .live = end - at};
+    struct column_slice slice = {.group = group, .to = at, .live = end - at};
     slice.skip = packed ? at % CDL_LINE : 0;
     slice.width = cdl_round_up(slice.skip + slice.live, CDL_LINE);
     const bool fits = slice.live == slice.width || end == field->columns;
@@ -35,7 +36,7 @@ static struct slice slice_at(const struct cdl_field *field, size_t groups, size_
 /* One slice of a product: its weights, rows ldb apart, and the work on its result. */
 struct product {
     const struct cdl_context *ctx;
-    struct slice slice;
+    struct column_slice slice;
     const float *b;
     size_t ldb, read; /* read: the first input column */
     bool unrolled;    /* places lie side by side, the numbers of a run in lines */
@@ -108,7 +109,7 @@ static size_t samples_at_a_time(const struct cdl_convolution *job, size_t most) 
 
 static bool all_direct(const struct cdl_field *field, size_t groups, bool packed) {
     bool all = true;
-    struct slice slice;
+    struct column_slice slice;
     for (size_t at = 0; at < field->columns; at += slice.live) {
         slice = slice_at(field, groups, at, packed);
         all &= slice.direct;
@@ -219,11 +220,11 @@ static void multiply_samples(struct mapping *m, bool direct, size_t first, size_
     const struct cdl_convolution *job = m->job;
     struct product *p = &m->p;
     const size_t depth = job->image.columns / job->groups, part = depth_of(job, depth, direct);
-    struct cdl_walk walk = {.window = job->window,
-                            .spans = job->spans,
-                            .from = &job->image,
-                            .to = &job->map,
-                            .band = job->band};
+    struct cdl_window_walk walk = {.window = job->window,
+                                   .spans = job->spans,
+                                   .from = &job->image,
+                                   .to = &job->map,
+                                   .band = job->band};
     for (size_t at = 0; at < job->map.columns; at += p->slice.live) {
         for (size_t c = 0; c < depth; c += part) {
             set_slice(m, at);
@@ -283,11 +284,11 @@ void cdl_convolve_back(const struct cdl_convolution *job, const struct cdl_conte
     const bool direct = all_direct(&job->image, job->groups, false);
     const size_t depth = job->map.columns / job->groups, part = depth_of(job, depth, direct);
     struct product p = product_of(ctx, &job->image, epilogue, direct, scratch);
-    struct cdl_walk walk = {.window = job->window,
-                            .spans = job->spans,
-                            .from = &job->map,
-                            .to = &job->image,
-                            .band = job->band};
+    struct cdl_window_walk walk = {.window = job->window,
+                                   .spans = job->spans,
+                                   .from = &job->map,
+                                   .to = &job->image,
+                                   .band = job->band};
     for (size_t at = 0; at < job->image.columns; at += p.slice.live) {
         p.slice = slice_at(&job->image, job->groups, at, false);
         p.ldb = walk.ldb = p.slice.width;

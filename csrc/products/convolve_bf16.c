@@ -23,7 +23,7 @@ struct axis {
 };
 
 static struct axis axis_of(const struct cdl_bf16_view *view, int d) {
-    const struct cdl_axis *axis = &view->window->axis[d];
+    const struct cdl_window_axis *axis = &view->window->axis[d];
     const ptrdiff_t stride = (ptrdiff_t)axis->stride, dilation = (ptrdiff_t)axis->dilation;
     const ptrdiff_t reach = ((ptrdiff_t)axis->taps - 1) * dilation;
     if (view->back)
@@ -159,7 +159,7 @@ size_t cdl_bf16_convolve_floats(const struct cdl_bf16_view *view, const struct c
 static bool sees_itself(const struct cdl_bf16_view *view) {
     bool all = true;
     for (int d = 0; d < CDL_AXES; d++) {
-        const struct cdl_axis *axis = &view->window->axis[d];
+        const struct cdl_window_axis *axis = &view->window->axis[d];
         all &=
             axis->taps == 1 && axis->stride == 1 && axis->before == 0 && axis->image == axis->map;
     }
@@ -201,7 +201,7 @@ void cdl_bf16_convolve(const struct cdl_context *ctx, const struct cdl_bf16_view
 
 /* Sums of one thread: blocks [first, end), those of all panels of a chunk of 64 rows before those
  * of the next; transposed, with a row for each column of the weights. */
-struct sums {
+struct bf16_sums {
     const struct cdl_context *ctx;
     const struct cdl_bf16_view *view;
     const struct cdl_param *w;
@@ -231,7 +231,7 @@ size_t cdl_bf16_pairs_floats(const struct cdl_bf16_view *view, const struct cdl_
 
 /* Transposes the lines of dz to rows of places, 0 up to a whole line; and sums them, where a block
  * is the first of its panel. */
-static void turn_lines(const struct sums *sums, const uint16_t *dz, size_t ld, size_t n) {
+static void turn_lines(const struct bf16_sums *sums, const uint16_t *dz, size_t ld, size_t n) {
     const struct cdl_kernels *kernels = sums->ctx->kernels;
     for (size_t panel = 0; panel < sums->panels; panel++, dz += CDL_PANEL) {
         const size_t width = cdl_min(cdl_bf16_padded(sums->w->cols - panel * CDL_PANEL), CDL_PANEL);
@@ -253,7 +253,7 @@ static void turn_lines(const struct sums *sums, const uint16_t *dz, size_t ld, s
 
 /* Adds to blocks [at, end) of one chunk, over n places: `rows` has the windows, from the chunk's
  * first row on. */
-static void add_chunk(const struct sums *sums, size_t n, const uint16_t *rows, size_t ld,
+static void add_chunk(const struct bf16_sums *sums, size_t n, const uint16_t *rows, size_t ld,
                       size_t width, size_t at, size_t end) {
     const struct cdl_kernels *kernels = sums->ctx->kernels;
     const size_t padded = cdl_bf16_padded(n), half = padded / 2 * LINE;
@@ -273,7 +273,7 @@ static void add_chunk(const struct sums *sums, size_t n, const uint16_t *rows, s
     kernels->gemm_bf16(&p);
 }
 
-static void add_places(const struct sums *sums, const uint16_t *dz, size_t ld, size_t line,
+static void add_places(const struct bf16_sums *sums, const uint16_t *dz, size_t ld, size_t line,
                        size_t n) {
     const struct cdl_param *w = sums->w;
     const size_t width = sums->view->width, stride = rows_stride(sums->view, w);
@@ -291,7 +291,7 @@ static void add_places(const struct sums *sums, const uint16_t *dz, size_t ld, s
     }
 }
 
-static void learn(const struct sums *sums, const struct cdl_sink *to,
+static void learn(const struct bf16_sums *sums, const struct cdl_sink *to,
                   struct cdl_trained *const *trained, float *g) {
     struct cdl_trained *kernel = trained[0], *bias = trained[1];
     const struct cdl_param *w = sums->w;
@@ -317,7 +317,7 @@ void cdl_bf16_learn_pairs(const struct cdl_context *ctx, const struct cdl_sink *
                           const struct cdl_bf16_view *view, const struct cdl_param *w,
                           const uint16_t *dz, size_t lddz, size_t lines,
                           struct cdl_trained *const *trained) {
-    struct sums sums = {
+    struct bf16_sums sums = {
         .ctx = ctx, .view = view, .w = w, .panels = panels_of(w), .g = ctx->scratch};
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(w));
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;

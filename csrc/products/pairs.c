@@ -16,7 +16,7 @@
 enum { BLOCKS = CDL_MOST_PAIR_BLOCKS, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
 /* Sums of one thread: blocks [first, first + n). */
-struct sums {
+struct pair_sums {
     const struct cdl_convolution *job;
     const struct cdl_kernels *kernels;
     size_t first, n;
@@ -26,7 +26,7 @@ struct sums {
 };
 
 /* Pads a map of one column to lines of a register or more: those of a box. */
-static void widen(struct sums *sums, const struct cdl_box *box) {
+static void widen(struct pair_sums *sums, const struct cdl_box *box) {
     const struct cdl_field *map = &sums->job->map;
     const float *from = map->lines + cdl_box_offset(map, box);
     for (size_t i = 0; i < cdl_box_places(box); i++) sums->wide[i * CDL_LINE] = from[i];
@@ -41,8 +41,8 @@ static void widen(struct sums *sums, const struct cdl_box *box) {
 
 /* Product of a tap in a box of places: p.m of the image's columns from `channel` on, of one
  * group, and p.n of the map's from `column` on, which begin a line. */
-static void multiply(const struct sums *sums, const struct cdl_box *box, size_t tap, size_t channel,
-                     size_t column, struct cdl_product p) {
+static void multiply(const struct pair_sums *sums, const struct cdl_box *box, size_t tap,
+                     size_t channel, size_t column, struct cdl_product p) {
     const struct cdl_convolution *job = sums->job;
     struct cdl_pairs pairs = {.taps = {.n = {1, 1, 1}, .k = cdl_box_places(box)}};
     if (sums->lines) {
@@ -61,8 +61,9 @@ static void multiply(const struct sums *sums, const struct cdl_box *box, size_t 
 
 /* Sums for `live` of a panel's columns, all of one group, `skip` columns behind a whole line.
  * Columns with lines of their own are summed in place, others in a block beside. */
-static void add_columns(const struct sums *sums, const struct cdl_box *box, struct cdl_block block,
-                        size_t group, size_t column, size_t live, float *g) {
+static void add_columns(const struct pair_sums *sums, const struct cdl_box *box,
+                        struct cdl_block block, size_t group, size_t column, size_t live,
+                        float *g) {
     const struct cdl_convolution *job = sums->job;
     const size_t each = job->image.columns / job->groups, skip = column % CDL_LINE;
     const size_t width = cdl_round_up(skip + live, CDL_LINE), offset = column - block.column;
@@ -85,8 +86,8 @@ static void add_columns(const struct sums *sums, const struct cdl_box *box, stru
     }
 }
 
-static void add_block(const struct sums *sums, const struct cdl_box *box, struct cdl_block block,
-                      float *g) {
+static void add_block(const struct pair_sums *sums, const struct cdl_box *box,
+                      struct cdl_block block, float *g) {
     const size_t columns = sums->job->map.columns, each = columns / sums->job->groups;
     const size_t end = cdl_min(block.column + block.width, columns);
     for (size_t column = block.column, live; column < end; column += live) {
@@ -97,8 +98,8 @@ static void add_block(const struct sums *sums, const struct cdl_box *box, struct
 }
 
 /* Sums of the map's columns over a box of places. */
-static void add_sums(const struct sums *sums, const struct cdl_box *box, struct cdl_block block,
-                     float *sum) {
+static void add_sums(const struct pair_sums *sums, const struct cdl_box *box,
+                     struct cdl_block block, float *sum) {
     const struct cdl_field *map = &sums->job->map;
     float part[CDL_PANEL];
     sums->kernels->column_sums(cdl_box_places(box), block.width,
@@ -107,7 +108,7 @@ static void add_sums(const struct sums *sums, const struct cdl_box *box, struct 
 }
 
 static void add_box(void *who, const struct cdl_box *box) {
-    struct sums *sums = who;
+    struct pair_sums *sums = who;
     const struct cdl_field *map = &sums->job->map;
     if (sums->lines && sums->w)
         cdl_unroll(sums->job->window, sums->kernels, &sums->job->image, box, sums->lines);
@@ -143,7 +144,7 @@ size_t cdl_pairs_floats(const struct cdl_convolution *job) {
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
                      size_t samples, const struct cdl_sink *to, struct cdl_trained *w,
                      struct cdl_trained *bias) {
-    struct sums sums = {
+    struct pair_sums sums = {
         .job = job, .kernels = ctx->kernels, .w = w != NULL, .bias = bias != NULL, .map = job->map};
     sums.g = ctx->scratch;
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;

@@ -59,7 +59,7 @@ int cdl_band_axis(const struct cdl_window *window, bool back) {
 }
 
 size_t cdl_band_numbers(const struct cdl_window *window, bool back) {
-    const struct cdl_axis *axis = &window->axis[cdl_band_axis(window, back)];
+    const struct cdl_window_axis *axis = &window->axis[cdl_band_axis(window, back)];
     return back ? axis->image : axis->map;
 }
 
@@ -79,8 +79,9 @@ static struct cdl_span cut(const struct cdl_span *span, const struct cdl_band *b
     return part;
 }
 
-static void visit_box(const struct cdl_walk *walk, const struct cdl_span *const spans[CDL_AXES],
-                      size_t first, size_t samples, cdl_places_fn *visit, void *who) {
+static void visit_box(const struct cdl_window_walk *walk,
+                      const struct cdl_span *const spans[CDL_AXES], size_t first, size_t samples,
+                      cdl_places_fn *visit, void *who) {
     const struct cdl_field *from = walk->from, *to = walk->to;
     struct cdl_places row = {.taps = {.k = walk->depth}};
     struct axes axes = {.n = {samples}, .from = {from->sample}, .to = {to->sample}};
@@ -123,8 +124,8 @@ static void visit_box(const struct cdl_walk *walk, const struct cdl_span *const 
     }
 }
 
-void cdl_walk(const struct cdl_walk *walk, size_t first, size_t samples, cdl_places_fn *visit,
-              void *who) {
+void cdl_walk(const struct cdl_window_walk *walk, size_t first, size_t samples,
+              cdl_places_fn *visit, void *who) {
     const struct cdl_spans *spans = walk->spans;
     for (size_t u = 0; u < spans->n[0]; u++) {
         for (size_t v = 0; v < spans->n[1]; v++) {

@@ -30,7 +30,7 @@ size_t cdl_band_numbers(const struct cdl_window *window, bool back);
 /* Walk over the spans of the output, or of a band of it unless that is NULL. Weights have a matrix
  * for each tap, `each` floats; where they are a factor of runs of `depth` numbers, with rows ldb
  * apart, taps that follow each other in both factors without a gap are joined to one run. */
-struct cdl_walk {
+struct cdl_window_walk {
     const struct cdl_window *window;
     const struct cdl_spans *spans;
     const struct cdl_field *from, *to;
@@ -49,7 +49,7 @@ struct cdl_places {
 typedef void cdl_places_fn(void *who, const struct cdl_places *row);
 
 /* Walks all rows of samples [first, first + samples). */
-void cdl_walk(const struct cdl_walk *walk, size_t first, size_t samples, cdl_places_fn *visit,
-              void *who);
+void cdl_walk(const struct cdl_window_walk *walk, size_t first, size_t samples,
+              cdl_places_fn *visit, void *who);
 
 #endif

@@ -13,7 +13,7 @@ bool cdl_unrolls(const struct cdl_window *window, size_t columns) {
 }
 
 /* Elements of an axis that a number of neighbouring places see. */
-static size_t reach(const struct cdl_axis *axis, size_t places) {
+static size_t reach(const struct cdl_window_axis *axis, size_t places) {
     return (places - 1) * axis->stride + (axis->taps - 1) * axis->dilation + 1;
 }
 
@@ -36,8 +36,8 @@ size_t cdl_unrolled_floats(const struct cdl_window *window, size_t columns) {
 /* Copies numbers [first, first + n) of the last axis, each column by itself; zeros outside the
  * image. */
 static void copy_row(const struct cdl_kernels *kernels, const struct cdl_field *image,
-                     const struct cdl_axis *axis, const float *row, ptrdiff_t first, size_t n,
-                     float *to, size_t ld) {
+                     const struct cdl_window_axis *axis, const float *row, ptrdiff_t first,
+                     size_t n, float *to, size_t ld) {
     const ptrdiff_t size = (ptrdiff_t)axis->image, end = first + (ptrdiff_t)n;
     const ptrdiff_t low = first < 0 ? 0 : first, high = end < size ? end : size;
     memset(to, 0, image->columns * ld * sizeof(float));
@@ -47,7 +47,7 @@ static void copy_row(const struct cdl_kernels *kernels, const struct cdl_field *
 }
 
 /* Position in the image, along an axis, of a box's first window. */
-static ptrdiff_t first_of(const struct cdl_axis *axis, size_t place) {
+static ptrdiff_t first_of(const struct cdl_window_axis *axis, size_t place) {
     return (ptrdiff_t)(place * axis->stride) - axis->before;
 }
 
@@ -55,7 +55,7 @@ static ptrdiff_t first_of(const struct cdl_axis *axis, size_t place) {
 static void copy_rows(const struct cdl_window *window, const struct cdl_kernels *kernels,
                       const struct cdl_field *image, const struct cdl_box *box, size_t sample,
                       float *to) {
-    const struct cdl_axis *axis = window->axis;
+    const struct cdl_window_axis *axis = window->axis;
     ptrdiff_t first[CDL_AXES];
     size_t n[CDL_AXES];
     for (int d = 0; d < CDL_AXES; d++) {
@@ -84,7 +84,7 @@ static bool is_readable_in_place(const struct cdl_window *window, const struct c
                                  const struct cdl_box *box) {
     bool all = image->ld == 1 && image->sample >= 2 * CDL_LINE;
     for (int d = 0; d < CDL_AXES; d++) {
-        const struct cdl_axis *axis = &window->axis[d];
+        const struct cdl_window_axis *axis = &window->axis[d];
         const ptrdiff_t first = first_of(axis, box->first[d + 1]);
         const ptrdiff_t end = first + (ptrdiff_t)reach(axis, box->n[d + 1]);
         all &= first >= 0 && end <= (ptrdiff_t)axis->image;
@@ -109,7 +109,7 @@ static struct rows rows_in_place(const struct cdl_window *window, const struct c
 /* Reads of whole registers: a sample that is read in place must have another one behind it. */
 void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
                 const struct cdl_field *image, const struct cdl_box *box, float *room) {
-    const struct cdl_axis *axis = window->axis;
+    const struct cdl_window_axis *axis = window->axis;
     float *copy = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
     const bool in_place = is_readable_in_place(window, image, box);

@@ -12,7 +12,7 @@ static void set_taps(struct cdl_span *span, size_t first, ptrdiff_t low, ptrdiff
 }
 
 /* Taps of place o of the map that lie within the image. */
-static struct cdl_span at_map(const struct cdl_axis *axis, size_t o) {
+static struct cdl_span at_map(const struct cdl_window_axis *axis, size_t o) {
     const ptrdiff_t stride = (ptrdiff_t)axis->stride, dilation = (ptrdiff_t)axis->dilation;
     const ptrdiff_t from = (ptrdiff_t)o * stride - axis->before;
     const ptrdiff_t behind = over((ptrdiff_t)axis->image - from, dilation);
@@ -26,7 +26,7 @@ static struct cdl_span at_map(const struct cdl_axis *axis, size_t o) {
 }
 
 /* Numbers of place o in adaptive pooling. */
-static struct cdl_span at_share(const struct cdl_axis *axis, size_t o) {
+static struct cdl_span at_share(const struct cdl_window_axis *axis, size_t o) {
     const size_t first = o * axis->image / axis->map;
     const size_t behind = ((o + 1) * axis->image + axis->map - 1) / axis->map;
     struct cdl_span span;
@@ -41,7 +41,7 @@ static size_t common(size_t a, size_t b) { return b ? common(b, a % b) : a; }
 
 /* Taps that see number i of the image from a place of the map. With a stride they are some taps
  * apart, and places go down as taps go up. */
-static struct cdl_span at_image(const struct cdl_axis *axis, size_t i) {
+static struct cdl_span at_image(const struct cdl_window_axis *axis, size_t i) {
     const size_t divisor = common(axis->stride, axis->dilation);
     const size_t each = axis->stride / divisor;
     const ptrdiff_t down = (ptrdiff_t)(axis->dilation / divisor);
@@ -69,13 +69,13 @@ static struct cdl_span at_image(const struct cdl_axis *axis, size_t i) {
     return span;
 }
 
-static struct cdl_span span_at(const struct cdl_axis *axis, bool back, size_t at) {
+static struct cdl_span span_at(const struct cdl_window_axis *axis, bool back, size_t at) {
     if (axis->taps == 0) return at_share(axis, at);
     return back ? at_image(axis, at) : at_map(axis, at);
 }
 
 /* Spans of one axis; without room they are counted. */
-static size_t find(const struct cdl_axis *axis, bool back, struct cdl_span *room) {
+static size_t find(const struct cdl_window_axis *axis, bool back, struct cdl_span *room) {
     const size_t end = back ? axis->image : axis->map, step = back ? axis->stride : 1;
     size_t n = 0;
     for (size_t first = 0; first < step && first < end; first++) {

@@ -18,13 +18,13 @@
 
 enum { CDL_AXES = 3 };
 
-struct cdl_axis {
+struct cdl_window_axis {
     size_t image, map, taps, stride, dilation;
     ptrdiff_t before;
 };
 
 struct cdl_window {
-    struct cdl_axis axis[CDL_AXES];
+    struct cdl_window_axis axis[CDL_AXES];
 };
 
 static inline size_t cdl_window_taps(const struct cdl_window *window) {

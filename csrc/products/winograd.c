@@ -28,7 +28,7 @@ static size_t read_by(const struct cdl_convolution *job, bool back) {
 }
 
 /* Pairs (tap, place) of an axis whose tap lies inside. */
-static size_t pairs_of(const struct cdl_axis *axis) {
+static size_t pairs_of(const struct cdl_window_axis *axis) {
     size_t pairs = 0;
     for (ptrdiff_t tap = 0; tap < 3; tap++) {
         const ptrdiff_t low = axis->before - tap, high = low + (ptrdiff_t)axis->image;
@@ -42,7 +42,7 @@ static size_t pairs_of(const struct cdl_axis *axis) {
  * AVX-512, in the time of a multiplication by a tile: of a block's 16 products of `read` by `width`
  * numbers, 7.5 / width more transform the image and 6.2 / read transform back, 2,000 find it. */
 static bool pays(const struct cdl_convolution *job, bool back, size_t read, size_t given) {
-    const struct cdl_axis *axis = job->window->axis;
+    const struct cdl_window_axis *axis = job->window->axis;
     const size_t y = back ? axis[1].image : axis[1].map, x = back ? axis[2].image : axis[2].map;
     const double pairs = (double)pairs_of(&axis[1]) * (double)pairs_of(&axis[2]);
     const double blocks = (double)((y + 1) / 2) * (double)((x + 1) / 2);
@@ -52,7 +52,7 @@ static bool pays(const struct cdl_convolution *job, bool back, size_t read, size
 }
 
 bool cdl_winograds(const struct cdl_convolution *job, bool back) {
-    const struct cdl_axis *axis = job->window->axis;
+    const struct cdl_window_axis *axis = job->window->axis;
     const size_t read = read_by(job, back);
     const size_t given = back ? job->image.columns : job->map.columns;
     bool fits = job->groups == 1 && axis[0].taps == 1 && axis[0].image == axis[0].map &&
@@ -66,7 +66,7 @@ bool cdl_winograds(const struct cdl_convolution *job, bool back) {
 }
 
 /* Product in progress, from one field to another: place o sees numbers from o - before on. */
-struct job {
+struct winograd_job {
     const struct cdl_context *ctx;
     const struct cdl_field *from, *to;
     size_t size[2], places[2]; /* of the two axes: size of the input, end of the output */
@@ -82,21 +82,22 @@ struct job {
 };
 
 /* Position of a block: its sample (and number of the outermost axis), and its first place. */
-struct block {
+struct winograd_block {
     size_t sample, y, x;
 };
 
-static size_t blocks_along(const struct job *job, int d) {
+static size_t blocks_along(const struct winograd_job *job, int d) {
     return (job->places[d] - (d == 0 ? job->first : 0) + 1) / 2;
 }
 
-static struct block block_at(const struct job *job, size_t i) {
+static struct winograd_block block_at(const struct winograd_job *job, size_t i) {
     const size_t across = blocks_along(job, 1), down = blocks_along(job, 0);
-    return (struct block){i / (across * down), job->first + i / across % down * 2, i % across * 2};
+    return (struct winograd_block){i / (across * down), job->first + i / across % down * 2,
+                                   i % across * 2};
 }
 
 /* Transforms a block's input to 16 lines, as many lines apart as there are blocks at a time. */
-static void change_image(const struct job *job, struct block block, float *to) {
+static void change_image(const struct winograd_job *job, struct winograd_block block, float *to) {
     static const float zeros[MOST_COLUMNS];
     const float *d[ELEMENTS];
     const float *lines = job->from->lines + block.sample * job->from->pitch[0];
@@ -113,7 +114,8 @@ static void change_image(const struct job *job, struct block block, float *to) {
 }
 
 /* Transforms the products back, to those places of a block that exist. */
-static void change_back(const struct job *job, struct block block, const float *from) {
+static void change_back(const struct winograd_job *job, struct winograd_block block,
+                        const float *from) {
     float nowhere[CDL_PANEL]; /* places beyond the last */
     float *y[4];
     float *first = job->to->lines + block.sample * job->to->pitch[0] + block.y * job->to->pitch[1] +
@@ -134,7 +136,7 @@ static void change_back(const struct job *job, struct block block, const float *
     }
 }
 
-static void multiply(const struct job *job, size_t first, size_t n) {
+static void multiply(const struct winograd_job *job, size_t first, size_t n) {
     const size_t depth = job->from->columns;
     for (size_t i = 0; i < n; i++)
         change_image(job, block_at(job, first + i), job->numbers + i * job->ld);
@@ -205,21 +207,21 @@ void cdl_winograd_weights(const struct cdl_convolution *job, const struct cdl_ke
 void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cdl_context *ctx,
                   size_t samples, const float *bias, const struct cdl_epilogue *epilogue,
                   float *scratch) {
-    const struct cdl_axis *axis = conv->window->axis;
+    const struct cdl_window_axis *axis = conv->window->axis;
     const size_t read = read_by(conv, back), panel = panel_here(ctx->kernels, read);
     const float *made = back ? NULL : conv->winograd_weights;
     float init[CDL_PANEL];
-    struct job job = {.ctx = ctx,
-                      .from = back ? &conv->map : &conv->image,
-                      .to = back ? &conv->image : &conv->map,
-                      .epilogue = epilogue,
-                      .init = init,
-                      .cuts =
-                          epilogue->activation == CDL_ACTIVATION_plain_relu && !epilogue->gradient,
-                      .ld = cdl_stride(read),
-                      .together = blocks_of(read)};
+    struct winograd_job job = {.ctx = ctx,
+                               .from = back ? &conv->map : &conv->image,
+                               .to = back ? &conv->image : &conv->map,
+                               .epilogue = epilogue,
+                               .init = init,
+                               .cuts = epilogue->activation == CDL_ACTIVATION_plain_relu &&
+                                       !epilogue->gradient,
+                               .ld = cdl_stride(read),
+                               .together = blocks_of(read)};
     for (int d = 0; d < 2; d++) {
-        const struct cdl_axis *a = &axis[d + 1];
+        const struct cdl_window_axis *a = &axis[d + 1];
         job.size[d] = back ? a->map : a->image;
         job.places[d] = back ? a->image : a->map;
         job.before[d] = back ? 2 - a->before : a->before;

@@ -44,14 +44,14 @@ static void convert(const struct cdl_kernels *kernels, const struct cdl_array *a
 }
 
 /* A run: the axes of a sample from `axis` on, n elements, `step` bytes apart. */
-struct run {
+struct element_run {
     int axis;
     size_t n;
     ptrdiff_t step;
 };
 
-static struct run run_of(const struct cdl_array *array) {
-    struct run run = {.axis = array->n_dims, .n = 1};
+static struct element_run run_of(const struct cdl_array *array) {
+    struct element_run run = {.axis = array->n_dims, .n = 1};
     for (; run.axis > 1; run.axis--) {
         const size_t size = array->shape[run.axis - 1];
         const ptrdiff_t stride = array->strides[run.axis - 1];
@@ -112,7 +112,7 @@ static void put(const struct cdl_kernels *kernels, const struct cdl_array *array
 }
 
 static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                     const struct run *run, int axis, const char *from, struct cursor *at) {
+                     const struct element_run *run, int axis, const char *from, struct cursor *at) {
     if (axis == run->axis) {
         put(kernels, array, run->n, from, run->step, at);
         return;
@@ -123,7 +123,7 @@ static void put_axes(const struct cdl_kernels *kernels, const struct cdl_array *
 }
 
 /* Is a sample one run of elements in the machine's byte order, contiguous in the input too? */
-static bool is_one_run(const struct cdl_array *array, const struct run *run,
+static bool is_one_run(const struct cdl_array *array, const struct element_run *run,
                        const struct cdl_tensor *to) {
     return !array->swapped && run->axis <= 1 && is_solid(to);
 }
@@ -201,7 +201,7 @@ static inline const char *row_of(const struct cdl_array *array, struct cdl_picke
 
 /* The usual case: one conversion a row, or one copy. */
 static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_array *array,
-                        struct run run, struct cdl_picked rows, size_t first, size_t last,
+                        struct element_run run, struct cdl_picked rows, size_t first, size_t last,
                         const struct cdl_tensor *to) {
     const size_t size = item_size(array->dtype), n = run.n, sample = to->lines * to->ld;
     const bool packed = run.step == (ptrdiff_t)size || n == 1;
@@ -271,7 +271,7 @@ static void gather(const struct cdl_kernels *kernels, const struct cdl_array *ar
         gather_sparse(kernels, array, rows, first, last, to);
         return;
     }
-    const struct run run = run_of(array);
+    const struct element_run run = run_of(array);
     if (is_one_run(array, &run, to)) {
         if (run.n == 1 && rows.order)
             gather_items(kernels, array, rows, first, last, to);

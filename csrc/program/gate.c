@@ -19,7 +19,7 @@
 /* Times the least cost that is as good, with fewer threads. */
 #define ENOUGH 1.1
 
-enum part { FORWARD, BACKWARD, UPDATE, N_PARTS };
+enum step_part { FORWARD, BACKWARD, UPDATE, N_PARTS };
 
 int cdl_worth_threads(struct cdl_program *program, const struct cdl_program_def *def) {
     for (int i = 0; i < program->n_nodes; i++) {
@@ -49,7 +49,7 @@ static size_t blocks_of(const struct cdl_node *node) {
 
 /* Pieces of a node in a part of a step; 0: it has none to share. */
 static size_t pieces_of(const struct cdl_program *program, const struct cdl_node *node,
-                        enum part part, bool lockstep) {
+                        enum step_part part, bool lockstep) {
     const struct cdl_op *op = node->op;
     const bool back = part == BACKWARD;
     if (part == UPDATE) return node->learns && !node->loop ? blocks_of(node) : 0;
@@ -67,7 +67,7 @@ static size_t pieces_of(const struct cdl_program *program, const struct cdl_node
 
 /* Largest of so many shares of the work of a part of a step. */
 static double share_of(const struct cdl_program *program, const struct cdl_node *node,
-                       enum part part, int threads, bool lockstep, double *work) {
+                       enum step_part part, int threads, bool lockstep, double *work) {
     const size_t n = pieces_of(program, node, part, lockstep), all = (size_t)threads;
     *work = n ? cdl_node_work(node) * (double)(node->shared ? 1 : program->rows) : 0.0;
     return n ? *work * (double)((n + all - 1) / all) / (double)n : 0.0;
@@ -78,7 +78,7 @@ static double cost(const struct cdl_program *program, int threads, bool lockstep
     const int barriers = lockstep ? N_PARTS * program->n_nodes : 2;
     double sum = BARRIER_WORK * threads * barriers, work;
     for (int i = 0; i < program->n_nodes; i++) {
-        for (enum part part = FORWARD; part < N_PARTS; part++)
+        for (enum step_part part = FORWARD; part < N_PARTS; part++)
             sum += share_of(program, &program->nodes[i], part, threads, lockstep, &work);
     }
     return sum;
@@ -103,7 +103,7 @@ struct cdl_balance cdl_program_balance(const struct cdl_program *program) {
     struct cdl_balance balance = {program->threads, program->lockstep, 1.0, 1.0};
     double largest[N_PARTS] = {0}, all[N_PARTS] = {0};
     for (int i = 0; i < program->n_nodes; i++) {
-        for (enum part part = FORWARD; part < N_PARTS; part++) {
+        for (enum step_part part = FORWARD; part < N_PARTS; part++) {
             double work;
             largest[part] += balance.threads * share_of(program, &program->nodes[i], part,
                                                         balance.threads, balance.lockstep, &work);

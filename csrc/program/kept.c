@@ -14,7 +14,7 @@
 #include "program/steps.h"
 
 /* Position in a walk over the parameters: floats passed, and floats of all. */
-struct walk {
+struct param_walk {
     size_t passed, all;
 };
 
@@ -23,17 +23,17 @@ static size_t floats_of(const struct cdl_trained *trained) {
 }
 
 /* Start of a thread's share among all floats. */
-static size_t share_begin(const struct walk *walk, int thread, int threads) {
+static size_t share_begin(const struct param_walk *walk, int thread, int threads) {
     return walk->all / (size_t)threads * (size_t)thread;
 }
-static size_t share_end(const struct walk *walk, int thread, int threads) {
+static size_t share_end(const struct param_walk *walk, int thread, int threads) {
     return thread + 1 < threads ? share_begin(walk, thread + 1, threads) : walk->all;
 }
 
 static size_t beyond(size_t a, size_t b) { return a > b ? a - b : 0; }
 
 /* The thread's blocks of the next parameter. */
-static struct cdl_range next_blocks(struct walk *walk, const struct cdl_trained *trained,
+static struct cdl_range next_blocks(struct param_walk *walk, const struct cdl_trained *trained,
                                     const struct cdl_context *ctx) {
     const size_t first = beyond(share_begin(walk, ctx->thread, ctx->threads), walk->passed);
     const size_t last = beyond(share_end(walk, ctx->thread, ctx->threads), walk->passed);
@@ -43,7 +43,7 @@ static struct cdl_range next_blocks(struct walk *walk, const struct cdl_trained 
 }
 
 /* Does the thread take the next parameter as a whole? Its middle must lie in the share. */
-static bool next_tensor(struct walk *walk, const struct cdl_trained *trained,
+static bool next_tensor(struct param_walk *walk, const struct cdl_trained *trained,
                         const struct cdl_context *ctx) {
     const size_t middle = walk->passed + floats_of(trained) / 2;
     walk->passed += floats_of(trained);
@@ -61,7 +61,7 @@ static bool has_parts(const struct cdl_trained *trained) {
 void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
                     struct cdl_team *team) {
     if (!program->n_parts && !program->n_gradientless) return;
-    struct walk walk = {0};
+    struct param_walk walk = {0};
     for (int i = 0; i < program->n_trained; i++)
         walk.all += has_parts(&program->trained[i]) ? floats_of(&program->trained[i]) : 0;
     cdl_barrier_wait(team, ctx->thread);
@@ -121,8 +121,8 @@ static bool reaches(const struct cdl_trained *trained, const struct cdl_context 
 
 /* Update from whole gradients; where the step depends on the norms of weights and direction, only
  * the direction is made. `takes_long` selects the parameters whose rules say so, or all others. */
-static void learn(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk,
-                  double all_squares, bool takes_long) {
+static void learn(struct cdl_program *program, const struct cdl_context *ctx,
+                  struct param_walk walk, double all_squares, bool takes_long) {
     float *scratch = program->tensorwise_scratch + (size_t)ctx->thread * program->tensorwise_floats;
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
@@ -153,7 +153,7 @@ size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_train
 /* Saves, or (back) restores, everything that long steps change, of the parameters that the thread
  * takes. */
 static void copy_for_undo(struct cdl_program *program, const struct cdl_context *ctx,
-                          struct walk walk, bool back) {
+                          struct param_walk walk, bool back) {
     float *kept = program->undo;
     for (int i = 0; i < program->n_trained; i++) {
         const struct cdl_trained *trained = &program->trained[i];
@@ -175,7 +175,7 @@ static void look(void *ctx) { (void)cdl_stopped(ctx); }
 
 /* Updates that take seconds, before any other parameter learns; false if they were cut short. */
 static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team,
-                       struct walk walk, double all_squares) {
+                       struct param_walk walk, double all_squares) {
     if (!program->undo_floats) ctx->watch = NULL;
     if (ctx->watch) copy_for_undo(program, ctx, walk, false);
     learn(program, ctx, walk, all_squares, true);
@@ -189,7 +189,7 @@ static bool learn_long(struct cdl_program *program, struct cdl_context *ctx, str
 }
 
 static void accumulate(struct cdl_program *program, const struct cdl_context *ctx,
-                       struct walk walk) {
+                       struct param_walk walk) {
     for (int i = 0; i < program->n_trained; i++) {
         const struct cdl_trained *trained = &program->trained[i];
         const struct cdl_range mine = next_blocks(&walk, trained, ctx);
@@ -198,7 +198,8 @@ static void accumulate(struct cdl_program *program, const struct cdl_context *ct
     }
 }
 
-static void move(struct cdl_program *program, const struct cdl_context *ctx, struct walk walk) {
+static void move(struct cdl_program *program, const struct cdl_context *ctx,
+                 struct param_walk walk) {
     for (int i = 0; i < program->n_trained; i++) {
         struct cdl_trained *trained = &program->trained[i];
         const struct cdl_range mine = next_blocks(&walk, trained, ctx);
@@ -227,7 +228,7 @@ static void limit_norms(struct cdl_program *program, const struct cdl_context *c
 
 bool cdl_learn_kept(struct cdl_program *program, struct cdl_context *ctx, struct cdl_team *team) {
     if (!program->keeps_grads) return true;
-    struct walk walk = {0};
+    struct param_walk walk = {0};
     double all_squares = 0.0;
     cdl_barrier_wait(team, ctx->thread);
     if (cdl_watch_stopped(&program->watch)) return false;
