@@ -94,7 +94,8 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
     if not structures:
         raise ValueError("map_structure: structures must be at least one, got none")
     if len(structures) == 1:  # as nearly always
-        return _mapped(func, structures[0])
+        first = structures[0]
+        return _mapped(func, first) if isinstance(first, _NESTED) else func(first)
     for other in structures[1:]:
         assert_same_structure(structures[0], other)
     leaves = zip(*map(flatten, structures), strict=True)

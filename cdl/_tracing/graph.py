@@ -38,6 +38,7 @@ __all__ = [
     "scope",
     "symbolic_error",
     "tensors_in",
+    "tensors_of",
     "trace",
 ]
 
@@ -68,7 +69,7 @@ class Node:
         self.args = tuple(map(_copied, args))
         self.kwargs = {name: _copied(value) for name, value in kwargs.items()}
         self.outputs = outputs
-        self.inputs = tensors_in((args, kwargs))
+        self.inputs = tensors_of(args, kwargs)
         self.serial = next(_serials)
         self.index = 0
         for i, tensor in enumerate(tree.flatten(outputs)):
@@ -104,6 +105,15 @@ def _copied(value: Any) -> Any:
 def tensors_in(structure: Any) -> list[KerasTensor]:
     """Symbolic tensors in a structure, in order."""
     return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, KerasTensor)]
+
+
+def tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[KerasTensor]:
+    """Symbolic tensors in the arguments of a call, in order."""
+    if len(args) == 1 and not kwargs:
+        if isinstance(args[0], KerasTensor):
+            return [args[0]]
+        return tensors_in(args[0]) if tree.is_nested(args[0]) else []
+    return tensors_in((args, kwargs))
 
 
 def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: T) -> T:
@@ -372,4 +382,4 @@ def trace(
     """
     with scope(training) as current:
         outputs = function(*args, **kwargs)
-    return Graph(tensors_in((args, kwargs)), outputs, current)
+    return Graph(tensors_of(args, kwargs), outputs, current)

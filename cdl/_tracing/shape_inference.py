@@ -148,7 +148,7 @@ def _key_of(arguments: Any) -> Any:
 def _infer(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Symbolic results by a trial, without the cache."""
     to, args, kwargs = dtype_of_floats(row, args, kwargs)
-    tensors = graph.tensors_in((args, kwargs))
+    tensors = graph.tensors_of(args, kwargs)
     texts = next((tensor for tensor in tensors if tensor.dtype == "string"), None)
     if texts is not None and row.name not in _OF_TEXTS.split():
         raise ValueError(

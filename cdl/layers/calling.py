@@ -76,7 +76,7 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def _check_no_texts(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse texts for a layer that neither encodes them nor holds one that does."""
-    texts = [t for t in graphs.tensors_in((args, kwargs)) if t.dtype == "string"]
+    texts = [t for t in graphs.tensors_of(args, kwargs) if t.dtype == "string"]
     if texts and not any(each._runs_on_host for each in layer._flatten_layers()):
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r}: inputs must be numbers, got the texts of "
@@ -90,7 +90,7 @@ def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     In code that is traced so is each call of a layer that has weights, since what these give
     for an array is no constant.
     """
-    if graphs.tensors_in((args, kwargs)):
+    if graphs.tensors_of(args, kwargs):
         return True
     return graphs.current_scope() is not None and (not layer.built or bool(layer.weights))
 
@@ -129,7 +129,7 @@ def _rows_per_sample_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, A
     Raises:
         ValueError: the layer needs each sample as a whole, as the first axis of its inputs.
     """
-    tensors = graphs.tensors_in((args, kwargs))
+    tensors = graphs.tensors_of(args, kwargs)
     rows_per_sample = tensors[0].rows_per_sample if tensors else 0
     if is_scripted(type(layer)):  # what it calls tells
         return rows_per_sample
@@ -190,7 +190,7 @@ def _build_on(layer: Layer, shapes: Any, args: tuple[Any, ...], kwargs: dict[str
 
 def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Symbolic tensors like the outputs, from a trace of the call."""
-    is_open = any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs)))
+    is_open = any(tensor.is_open for tensor in graphs.tensors_of(args, kwargs))
     if layer._scripts(args, kwargs) and not (is_open and layer.tells_open_shapes):
         outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
         return tree.map_structure(_like, outputs)
@@ -234,7 +234,7 @@ def trace_call(
     reading = autocast_to(layer._autocast_dtype(autocast()))
     with _entered(layer), name_scope(layer), reading, graphs.scope(training, merged) as current:
         outputs = layer.call(*args, **given)
-    return graphs.Graph(graphs.tensors_in((args, kwargs)), outputs, current)
+    return graphs.Graph(graphs.tensors_of(args, kwargs), outputs, current)
 
 
 def trace_open(
@@ -251,7 +251,7 @@ def trace_open(
     try:
         return trace_call(layer, args, kwargs, training)
     except (TypeError, ValueError) as error:
-        if not any(tensor.is_open for tensor in graphs.tensors_in((args, kwargs))):
+        if not any(tensor.is_open for tensor in graphs.tensors_of(args, kwargs)):
             raise
         fresh = [each for each in layer._flatten_layers() if not each.built]
         for first, second in _sizes_for(layer):

@@ -17,7 +17,7 @@ from cdl._common.validation import expected
 from cdl._configs import custom_objects as registered
 from cdl._configs import serialization
 from cdl._ir import emit
-from cdl._tracing.graph import tensors_in
+from cdl._tracing.graph import tensors_in, tensors_of
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import takes
@@ -93,7 +93,7 @@ class Lambda(Layer):
 
     def _scripts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether the function can be traced for such symbolic arguments."""
-        key = tuple((t.shape, t.dtype) for t in tensors_in((args, kwargs)))
+        key = tuple((t.shape, t.dtype) for t in tensors_of(args, kwargs))
         if key not in self._untraced_why:
             _, self._untraced_why[key] = attempt(trace_open, self, args, kwargs, False)
         return not self._untraced_why[key]

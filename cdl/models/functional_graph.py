@@ -344,7 +344,7 @@ class FunctionalGraph(Layer):
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
         if is_scripted(type(self)) or self._model_graph is None:
             return super().compute_output_spec(*args, **kwargs)
-        given = graphs.tensors_in((args, kwargs))
+        given = graphs.tensors_of(args, kwargs)
         rows = given[0].shape[:1] if given and given[0].rows_per_sample == 1 else (None,)
 
         def like(t: KerasTensor) -> KerasTensor:

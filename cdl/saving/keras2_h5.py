@@ -26,7 +26,7 @@ from cdl._variables.assigning import all_assigned, assign, drained
 from cdl.saving import cudnn_weights, hdf5, keras2_configs
 from cdl.saving.atomic import Sink, replacing
 from cdl.saving.configs import blaming, check_length, check_written, parsed, read
-from cdl.saving.variable_paths import finalize
+from cdl.saving.variable_paths import finalize, parts
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
@@ -238,7 +238,7 @@ def _assign(model: TrainableModel, found: Values, whole: bool = False) -> None:
     if whole:
         assign(drained(found))
     with all_assigned(drained(found)):
-        finalize(model)
+        finalize(parts(model))
 
 
 def _load_optimizer(root: Any, optimizer: Optimizer, path: Path) -> None:

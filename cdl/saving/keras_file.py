@@ -25,7 +25,7 @@ from cdl.saving import configs, file_objects, keras2_configs, keras2_h5, random_
 from cdl.saving.atomic import check_regular, checked_path, may_write, replacing
 from cdl.saving.configs import blaming, parsed
 from cdl.saving.file_objects import FilePath, is_open_file
-from cdl.saving.variable_paths import parts
+from cdl.saving.variable_paths import Part, parts
 from cdl.saving.zip_reader import Members, in_place, members_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def save_model(
         )
     if older_one:
         if may_write(path, overwrite, "save_model"):
-            if any(part.assets() for _, part in _vocabularies(model)):
+            if any(part.assets() for _, part in _vocabularies(parts(model))):
                 warn("save_model: an .h5 file has no vocabularies that were learned: use .keras")
             keras2_h5.save_model(model, path, include_optimizer)
         return
@@ -108,21 +108,22 @@ def save_model(
         return
     import zipfile
 
+    walked = parts(model)
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr(_METADATA, metadata)
         archive.writestr(_CONFIG, config)
         with in_place(archive, file, _WEIGHTS) as start:
-            weights.write(model, file, start)
-        for folder, part in _vocabularies(model):
+            weights.write(walked, file, start)
+        for folder, part in _vocabularies(walked):
             for name, text in part.assets().items():
                 archive.writestr(f"{folder}/{name}", text)
         if model.compiled:
-            archive.writestr(random_state.MEMBER, random_state.written(model))
+            archive.writestr(random_state.MEMBER, random_state.written(model, walked))
 
 
-def _vocabularies(model: TrainableModel) -> Iterator[tuple[str, VocabularyLayer]]:
+def _vocabularies(found: list[Part]) -> Iterator[tuple[str, VocabularyLayer]]:
     """Parts with a text file, and the folders of these files."""
-    for path, part, _ in parts(model):
+    for path, part, _ in found:
         if isinstance(part, VocabularyLayer):
             yield f"{_ASSETS}/{path}", part
 
@@ -199,10 +200,11 @@ def load_model(
             model: Model = serialization.deserialize(config, custom_objects)
             if not hasattr(model, "save"):
                 raise ValueError(f"it must be that of a model, got {serialization.shown(model)}")
+        walked = parts(model)
         with members.open(_WEIGHTS) as file, blaming(path, _WEIGHTS):
             if model.built or model.weights:  # of layers that were built before the model
-                weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True)
-        for folder, part in _vocabularies(model):
+                weights.read(model, file, f"{path}: {_WEIGHTS}", whole=True, walked=walked)
+        for folder, part in _vocabularies(walked):
             for member in [f"{folder}/{name}" for name in part._assets]:
                 if member in members:
                     with blaming(path, member):
@@ -210,7 +212,8 @@ def load_model(
                         part.load_from_assets({member.rpartition("/")[2]: written})
         if model.compiled and model.built and random_state.MEMBER in members:
             with blaming(path, random_state.MEMBER):
-                random_state.read(model, members.read(random_state.MEMBER, random_state.LONGEST))
+                states = members.read(random_state.MEMBER, random_state.LONGEST)
+                random_state.read(model, states, walked)
     return model
 
 

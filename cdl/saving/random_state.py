@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl.layers import Layer
 from cdl.random import Kept, state
-from cdl.saving.variable_paths import parts
+from cdl.saving.variable_paths import Part, parts
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -21,16 +21,16 @@ LONGEST = 4_000_000  # bytes
 _SEEDS = 2**32
 
 
-def written(model: TrainableModel) -> str:
-    """Text of the member `random_state.json`."""
+def written(model: TrainableModel, walked: list[Part] | None = None) -> str:
+    """Text of the member `random_state.json`, of a model whose parts may be known."""
     layers = {
         path: [generator.state.numpy().tolist() for generator in generators]
-        for path, generators in _generators(model)
+        for path, generators in _generators(walked or parts(model))
     }
     return json.dumps({"generators": state(), "layers": layers})
 
 
-def read(model: TrainableModel, text: bytes) -> None:
+def read(model: TrainableModel, text: bytes, walked: list[Part] | None = None) -> None:
     """Restore the generators of a model's layers from a text, and keep the rest for its `fit`.
 
     Parts that have other generators than those in the text keep them.
@@ -46,7 +46,7 @@ def read(model: TrainableModel, text: bytes) -> None:
         raise ValueError("it must be a dict of generators and layers")
     kept = Kept(given.get("generators"))
     found: list[tuple[Any, list[int]]] = []
-    for path, generators in _generators(model):
+    for path, generators in _generators(walked or parts(model)):
         states = given["layers"].get(path, [])
         if not isinstance(states, list) or not all(map(_is_state, states)):
             raise ValueError(f"layers: {path} must have pairs of ints from 0 to 2**32 - 1")
@@ -57,15 +57,14 @@ def read(model: TrainableModel, text: bytes) -> None:
     model._keep_random_state(kept)
 
 
-def _generators(model: TrainableModel) -> list[tuple[str, list[Any]]]:
+def _generators(walked: list[Part]) -> list[tuple[str, list[Any]]]:
     """Generators of each part that has any, by its path.
 
     Those of a layer within that files do not name, as the dropout of attention, are its holder's.
     """
-    found = [(path, part) for path, part, _ in parts(model)]
-    named = {id(part) for _, part in found}
+    named = {id(part) for _, part, _ in walked}
     generators: list[tuple[str, list[Any]]] = []
-    for path, part in found:
+    for path, part, _ in walked:
         within = part._sublayers() if isinstance(part, Layer) else []
         owners = [part, *(each for each in within if id(each) not in named)]
         generators.append((path, [g for each in owners for g in _drawing(each)]))

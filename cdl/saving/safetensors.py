@@ -17,7 +17,7 @@ from cdl._common.optional_imports import needed
 from cdl._configs import allocation_limit
 from cdl._variables.assigning import all_assigned, drained
 from cdl.saving.atomic import replacing
-from cdl.saving.variable_paths import finalize, parts
+from cdl.saving.variable_paths import Part, finalize, parts
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -26,9 +26,9 @@ SUFFIX = ".safetensors"
 _KINDS = "fiub"
 
 
-def _named(model: TrainableModel) -> Iterator[tuple[str, Any]]:
+def _named(found: list[Part]) -> Iterator[tuple[str, Any]]:
     """Weights by their names in a file."""
-    for path, _, variables in parts(model):
+    for path, _, variables in found:
         if path == "optimizer":
             continue
         taken: set[str] = set()
@@ -43,7 +43,7 @@ def _named(model: TrainableModel) -> Iterator[tuple[str, Any]]:
 def save_weights(model: TrainableModel, path: Path) -> None:
     """Write the weights of a built model to a file; see `cdl.saving.save_weights`."""
     package = needed("safetensors.numpy", "safetensors", f"save_weights to {SUFFIX}")
-    arrays = {name: np.array(each, order="C") for name, each in _named(model)}
+    arrays = {name: np.array(each, order="C") for name, each in _named(parts(model))}
     data = package.save(arrays, metadata={"format": "cdl"})
     with replacing(path) as file:
         file.write(data)
@@ -52,11 +52,11 @@ def save_weights(model: TrainableModel, path: Path) -> None:
 def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None:
     """Set the weights of a model from a file; see `cdl.saving.load_weights`."""
     package = needed("safetensors", "safetensors", f"load_weights from {SUFFIX}")
-    found, failed = [], []
+    found, failed, walked = [], [], parts(model)
     try:
         with package.safe_open(path, framework="np") as file:
             there = set(file.keys())
-            for name, variable in _named(model):
+            for name, variable in _named(walked):
                 problem = _problem(file, name, tuple(variable.shape), there)
                 if problem:
                     failed.append(f"{name} {problem}")
@@ -76,7 +76,7 @@ def load_weights(model: TrainableModel, path: Path, skip_mismatch: bool) -> None
     if allocation_limit.shapes_only():
         return
     with all_assigned(drained(found)):
-        finalize(model)
+        finalize(walked)
 
 
 def _problem(file: Any, name: str, shape: tuple[int, ...], there: set[str]) -> str:

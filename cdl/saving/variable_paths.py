@@ -27,9 +27,12 @@ _OLDER_LAYERS = "_layer_checkpoint_dependencies"
 _KEPT = frozenset(("_given", "_inbound_nodes", "_input", "_stack", "_model_graph", "_not_owned"))
 
 
+Part = tuple[str, Any, list[Any]]  # path, part, its own variables
+
+
 def parts(
     model: TrainableModel, keras: str = TODAY, places: dict[int, list[str]] | None = None
-) -> Iterator[tuple[str, Any, list[Any]]]:
+) -> list[Part]:
     """(path, part, its own variables) of a model and of all in it, each part once.
 
     Args:
@@ -38,14 +41,15 @@ def parts(
         places: gets all paths of each part, by its identity, since it may have several names.
     """
     seen: dict[int, list[str]] = {} if places is None else places
-    yield from _parts(model, "", seen, keras)
+    found = list(_parts(model, "", seen, keras))
     if model.compiled and model.optimizer is not None:
-        yield from _parts(model.optimizer, "optimizer", seen, keras)
+        found += _parts(model.optimizer, "optimizer", seen, keras)
+    return found
 
 
-def finalize(model: TrainableModel) -> None:
+def finalize(found: list[Part]) -> None:
     """Let layers update what they derive from new variables, as Normalization does."""
-    for _, part, _ in parts(model):
+    for _, part, _ in found:
         finalize_state = getattr(part, "finalize_state", None)
         if finalize_state is not None:
             finalize_state()
@@ -58,9 +62,7 @@ def writes_itself(part: Any) -> bool:
     return isinstance(part, Layer) and own != plain
 
 
-def _parts(
-    thing: Any, path: str, seen: dict[int, list[str]], keras: str
-) -> Iterator[tuple[str, Any, list[Any]]]:
+def _parts(thing: Any, path: str, seen: dict[int, list[str]], keras: str) -> Iterator[Part]:
     if id(thing) in seen:
         seen[id(thing)].append(path)
         return
@@ -101,9 +103,9 @@ def _children(thing: Any) -> Iterator[tuple[str, Any]]:
     names = there - _KEPT - _skipped(cls)
     if isinstance(thing, Layer):  # of a model with a `call`: between its attributes, as in Keras
         names |= there & {"layers"}
-    for name in sorted(names, key=lambda name: f"~{name}" if name.startswith("_") else name):
-        if name.startswith("__" if is_users(cls) else "_"):
-            continue
+    public = sorted(name for name in names if not name.startswith("_"))
+    private = names - set(public) if is_users(cls) else ()
+    for name in [*public, *sorted(name for name in private if not name.startswith("__"))]:
         try:
             value = getattr(thing, name)
         except Exception:  # a property of the user's that is of no use now

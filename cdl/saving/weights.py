@@ -8,7 +8,6 @@ layers' names.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache, partial
@@ -25,7 +24,7 @@ from cdl.distribution import ranks
 from cdl.saving import file_objects, hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.file_objects import FilePath, is_open_file
-from cdl.saving.variable_paths import OLDER, TODAY, finalize, parts, writes_itself
+from cdl.saving.variable_paths import OLDER, TODAY, Part, finalize, parts, writes_itself
 
 if TYPE_CHECKING:
     from cdl.optimizers.base_optimizer import Optimizer
@@ -85,7 +84,7 @@ def save_weights(
         keras2_h5.save_weights(model, path)
     else:
         with replacing(path) as file:
-            write(model, file, skip=objects_to_skip)
+            write(parts(model, places=_left_out(objects_to_skip)), file)
 
 
 def load_weights(
@@ -175,18 +174,13 @@ def check_built(model: TrainableModel, doing: str) -> None:
         )
 
 
-def write(
-    model: TrainableModel, file: IO[bytes], start: int = 0, skip: Iterable[Any] | None = None
-) -> None:
-    """Write all variables of a model as HDF5 to the end of a file, from byte `start` on.
-
-    Parts in `skip` are left out.
-    """
+def write(found: list[Part], file: IO[bytes], start: int = 0) -> None:
+    """Write all variables of a model's parts as HDF5 to the end of a file, from byte `start` on."""
     import h5py
 
     sink = Sink(file, start)
     with h5py.File(sink, "w") as root:
-        for path, part, variables in parts(model, places=_left_out(skip)):
+        for path, part, variables in found:
             group = root.create_group(f"{path}/vars")
             group.attrs["name"] = part.name
             for name, array in _arrays(part, variables).items():
@@ -213,6 +207,7 @@ def read(
     skip_mismatch: bool = False,
     whole: bool = False,
     skip: Iterable[Any] | None = None,
+    walked: list[Part] | None = None,
 ) -> None:
     """Set all variables of a model from an HDF5 file.
 
@@ -224,14 +219,16 @@ def read(
         whole: whether the model has just been made from the same file, so that its optimizer is new
             if the file's had not learned yet.
         skip: see `load_weights`, `objects_to_skip`.
+        walked: its parts, where they are known.
     """
+    walked = parts(model, places=_left_out(skip)) if walked is None else walked
     found: list[tuple[Any, NDArray[Any]]] = []
     stores: list[tuple[Any, dict[str, NDArray[Any]]]] = []
     failed: list[tuple[Any, str]] = []
     shapes = allocation_limit.shapes_only()
     known = cache(partial(_known_paths, model))
     with hdf5.opened(file, name) as root:
-        for place, part, variables in parts(model, places=_left_out(skip)):
+        for place, part, variables in walked:
             try:
                 group = _variables_of(root, place)
                 if not group and (variables or writes_itself(part)):
@@ -258,7 +255,7 @@ def read(
         with all_assigned(drained(found)), before:
             for part, store in stores:
                 failed += _load_itself(part, store, skip_mismatch)
-            finalize(model)
+            finalize(walked)
     if failed:
         warn(_that_failed(name, failed))
 
@@ -268,7 +265,7 @@ def _known_paths(model: TrainableModel) -> dict[int, list[str]]:
     known: dict[int, list[str]] = {}
     for each in (TODAY, *OLDER):
         paths: dict[int, list[str]] = {}
-        deque(parts(model, each, paths), maxlen=0)
+        parts(model, each, paths)
         for identity, found_at in paths.items():
             known.setdefault(identity, []).extend(found_at)
     return known

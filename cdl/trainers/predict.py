@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy import ndarray
 from numpy.typing import NDArray
 
 from cdl import data, tree
@@ -20,7 +21,6 @@ from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
 from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
-from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merged
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_REAL = frozenset(
+    np.dtype(code) for code in np.typecodes["AllFloat"] + np.typecodes["AllInteger"] + "?"
+)
 FEW = 32  # rows of the executor for few rows: Keras's batch size
 MANY = 256  # rows of the executor for many rows, if no callback sees the batches
 _PART = 32 * MANY  # rows of files that are read between two looks at the memory
@@ -103,7 +106,7 @@ class Predictors:
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
             self.row_shape = None
-        self.shapes: set[tuple[int, ...]] = set()  # that fit, one for each number of rows seen
+        self._by_shape: dict[tuple[int, ...], Executor | _Merging] = {}  # of arrays that fit
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(FEW)
         self._others: dict[int, Executor | _Merging] = {}
@@ -117,33 +120,30 @@ class Predictors:
 
     def forget(self) -> None:
         """Invalidate these, so that the model makes others."""
-        self.outdated, self.row_shape, self.shapes = True, None, set()
+        self.outdated, self.row_shape, self._by_shape = True, None, {}
 
     @property
     def bytes(self) -> int:
         """Memory of the executors in bytes."""
         return sum(each.memory()[0] for each in (self.few, *self._others.values()))
 
-    def takes(self, x: Any) -> bool:
-        """Whether neither x nor the outputs of `small(len(x))` need a conversion."""
-        return (
-            type(x) is np.ndarray
-            and (x.shape in self.shapes or self.fits(x.shape))
-            and (self.watch.steady or self.watch.holds())
-            and x.dtype.kind in REAL_KINDS
-        )
+    def executor_for(self, x: Any) -> Executor | _Merging | None:
+        """Executor that takes x as it is and gives what `predict` does; None if there is none."""
+        if type(x) is not ndarray or x.dtype not in _REAL:
+            return None
+        executor: Executor | _Merging | None
+        try:
+            executor = self._by_shape[x.shape]
+        except KeyError:
+            executor = self._first_for(x.shape)
+        return executor if self.watch.steady or self.watch.holds() else None
 
-    def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether one call of an executor takes arrays of a shape; which is known from then on."""
-        shapes = self.shapes  # that of another thread's `forget` is a new set
-        found = bool(shape) and shape[1:] == self.row_shape and shape[0] in self.at_once
-        if found:
-            shapes.add(shape)
+    def _first_for(self, shape: tuple[int, ...]) -> Executor | _Merging | None:
+        by_shape = self._by_shape  # that of another thread's `forget` is a new dict
+        if not shape or shape[1:] != self.row_shape or shape[0] not in self.at_once:
+            return None
+        found = by_shape[shape] = self.few if shape[0] <= FEW else self.of(MANY)
         return found
-
-    def small(self, n: int) -> Executor | _Merging:
-        """Executor for up to MANY rows at once."""
-        return self.few if n <= FEW else self.of(MANY)
 
     def of(self, rows: int) -> Executor | _Merging:
         """Executor for batches of `rows` rows."""
@@ -153,6 +153,7 @@ class Predictors:
         if executor is None:
             if len(self._others) >= 4:  # sizes that came once must not pile up
                 self._others.clear()
+                self._by_shape = {}
             self.grew = True
             executor = self._others[rows] = self._executor(rows)
         return executor
@@ -426,8 +427,8 @@ def _watched(
 def call(model: TrainableModel, x: Any, training: bool) -> Any:
     """`model(x)`: one forward pass, with dropout and the like if `training`."""
     made: Predictors | None = model._predictors_made
-    if made is not None and not training and made.takes(x):
-        return made.small(len(x)).predict((x,))
+    if made is not None and not training and (executor := made.executor_for(x)) is not None:
+        return executor.predict((x,))
     arrays = inputs(model, x, "call")
     predictors = model._predictors(rows_of(model, arrays))
     if not training:

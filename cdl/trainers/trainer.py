@@ -14,7 +14,6 @@ from cdl._common.overriding import overrides
 from cdl._ir.program import Program
 from cdl.callbacks import History
 from cdl.compat import renamed
-from cdl.data.arrays import REAL_KINDS
 from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
@@ -23,7 +22,6 @@ from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.lowering import program_of
-from cdl.trainers.predict import FEW, MANY
 from cdl.trainers.state import CompiledState
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
@@ -475,15 +473,12 @@ class Trainer(CompiledState):
         made = self._predictors_made
         if (
             made is not None
-            and type(x) is np.ndarray
-            and ((shape := x.shape) in made.shapes or made.fits(shape))
-            and (made.watch.steady or made.watch.holds())
-            and x.dtype.kind in REAL_KINDS
+            and (executor := made.executor_for(x)) is not None
             and steps is callbacks is None
-            and (batch_size is None or (type(batch_size) is int and batch_size >= shape[0]))
+            and (batch_size is None or (type(batch_size) is int and batch_size >= len(x)))
             and (verbose == 0 or (verbose == "auto" and sys.stdout is display.unwatched))
         ):
-            return (made.few if shape[0] <= FEW else made.of(MANY)).predict((x,))
+            return executor.predict((x,))
         model, x = self._taking(x, "predict")
         with ranks.run():
             return predict.predict(model, x, batch_size, verbose, steps, callbacks)

@@ -21,23 +21,22 @@ if TYPE_CHECKING:
     from cdl.layers.recurrent.rnn import RNN
 
 
-def fits(layer: RNN, given: Any) -> bool:
-    """Whether a call on arrays may be compiled: all of it is cdl's own.
+def arrays_of(layer: RNN, given: Any) -> list[Any] | None:
+    """Arrays of a call that may be compiled, since all of it is cdl's own; None if it may not.
 
     Args:
         layer: the layer.
         given: sequences, states and mask of the call.
     """
     if graphs.current_scope() is not None or not layer.built:
-        return False
+        return None
     arrays = [leaf for leaf in tree.flatten(given) if leaf is not None]
-    if not all(isinstance(each, np.ndarray) and each.size for each in arrays):
-        return False
-    if any(each.ndim == 0 or len(each) != len(arrays[0]) for each in arrays):
-        return False
-    if overrides(type(layer), "inner_loop", "get_initial_state"):
-        return False
-    return all(map(_is_own, [layer.cell, *getattr(layer.cell, "cells", ())]))
+    if not all(isinstance(each, np.ndarray) and each.size and each.ndim for each in arrays):
+        return None
+    cells = [layer.cell, *getattr(layer.cell, "cells", ())]
+    is_own = not overrides(type(layer), "inner_loop", "get_initial_state")
+    alike = all(len(each) == len(arrays[0]) for each in arrays)
+    return arrays if alike and is_own and all(map(_is_own, cells)) else None
 
 
 def _is_own(cell: Any) -> bool:
@@ -46,16 +45,16 @@ def _is_own(cell: Any) -> bool:
     return known and not is_users(type(cell))
 
 
-def run(layer: RNN, call: Callable[..., Any], given: Any, training: bool) -> Any:
+def run(layer: RNN, call: Callable[..., Any], given: Any, arrays: list[Any], training: bool) -> Any:
     """Outputs of a call on arrays.
 
     Args:
         layer: the layer, built.
         call: what is traced: of the layer, sequences, states, mask and training.
         given: sequences, states and mask.
+        arrays: those of them that are given.
         training: whether dropout drops.
     """
-    arrays = [leaf for leaf in tree.flatten(given) if leaf is not None]
     key = (training, str(tree.map_structure(_shape, given)))
     runner: Any = layer._kept_programs.get(
         layer, key, lambda: _runner(layer, call, given, training)

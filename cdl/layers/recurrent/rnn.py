@@ -226,22 +226,24 @@ class RNN(Layer):
             mask: of shape (samples, steps): which steps count.
             training: whether dropout drops.
         """
-        steps = tree.flatten(sequences)[0].shape[1]
+        first = tree.flatten(sequences)[0]
+        steps = first.shape[1]
         owner = f"{type(self).__name__} {self.name!r}"
         if steps is None:
             raise ValueError(
                 f"{owner}: the number of steps must be known, got shape {sequences.shape}"
             )
-        self._check_samples(owner, tree.flatten(sequences)[0].shape[0])
-        _check_mask(owner, tree.flatten(sequences)[0].shape, mask)
+        self._check_samples(owner, first.shape[0])
+        _check_mask(owner, first.shape, mask)
         given = (sequences, initial_state, mask)
-        if compiled.fits(self, given):
-            return compiled.run(self, RNN.call, given, bool(training))
-        states = self._initial(owner, sequences, initial_state)
+        arrays = compiled.arrays_of(self, given)
+        if arrays is not None:
+            return compiled.run(self, RNN.call, given, arrays, bool(training))
+        states = self._initial(owner, first, initial_state)
         if self._symbolic_dtype() in LOW:
             states = tree.map_structure(lambda x: ops.cast(x, self._symbolic_dtype()), states)
         training = bool(training)
-        self._draw_dropout(self.cell, sequences, states, training)
+        self._draw_dropout(self.cell, first, states, training)
         try:
             last, outputs, states = self.inner_loop(sequences, states, mask, training)
         finally:
@@ -264,7 +266,7 @@ class RNN(Layer):
         if self.stateful and samples is not None:
             check_batches(owner, self._expected_batch_size, samples, samples)
 
-    def _initial(self, owner: str, sequences: Any, initial_state: Any) -> list[Any]:
+    def _initial(self, owner: str, first: Any, initial_state: Any) -> list[Any]:
         """States before the first step, as a list."""
         if initial_state is None and self.stateful:
             traced = current_scope() is not None
@@ -273,7 +275,7 @@ class RNN(Layer):
             )
             return kept
         if initial_state is None:
-            return self.get_initial_state(ops.shape(tree.flatten(sequences)[0])[0])
+            return self.get_initial_state(ops.shape(first)[0])
         states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
         given, wanted = [len(tree.flatten(each)) for each in states], self._tensors_by_state()
         if given != wanted:
@@ -330,11 +332,10 @@ class RNN(Layer):
             return ops.zeros_like(leading)
         return ops.zeros((ops.shape(tree.flatten(sequences)[0])[0], size))
 
-    def _draw_dropout(self, cell: Any, sequences: Any, states: Any, training: bool) -> None:
+    def _draw_dropout(self, cell: Any, x: Any, states: Any, training: bool) -> None:
         """Draw the masks of cells before the loop, so that all steps share them."""
         if not training:
             return
-        x = tree.flatten(sequences)[0]
         first = x[:, 0]
         for each, h in zip(_cells_in(cell), _states_of(cell, states), strict=True):
             if isinstance(each, DropoutCell):
