@@ -3,7 +3,7 @@
 export VENV ?= .venv
 BIN := $(VENV)/bin
 C_FILES := $(shell find csrc -name '*.[ch]')
-CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') $(wildcard cdl/*.pyx cdl/*.pxi) setup.py
+CORE_FILES := $(C_FILES) $(shell find csrc -name '*.def') $(wildcard cdl/*.pyx cdl/_binding/*.pxi) setup.py
 CORE := cdl/_core.abi3.so
 CLANG ?= $(firstword $(foreach n,clang clang-21 clang-20 clang-19 clang-18 clang-17 clang-16 clang-15 clang-14,$(shell command -v $n)))
 PYTEST_ARGS ?=
@@ -70,7 +70,7 @@ style: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
-	PATH="$(BIN):$$PATH" $(BIN)/cython-lint $(wildcard cdl/*.pyx cdl/*.pxi)
+	PATH="$(BIN):$$PATH" $(BIN)/cython-lint $(wildcard cdl/*.pyx cdl/_binding/*.pxi)
 
 types: dev
 	$(BIN)/mypy

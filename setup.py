@@ -46,7 +46,7 @@ def found(*patterns: str) -> list[str]:
 HEADERS = found("csrc/**/*.h", "csrc/**/*.def")
 SOURCES = found("csrc/**/*.c")
 KERNELS = found("csrc/isa/*.c")
-BINDING = found("cdl/*.pyx", "cdl/*.pxi")
+BINDING = found("cdl/*.pyx", "cdl/**/*.pxi")
 
 # Fused multiply-adds are those that the source writes out (csrc/kernels/math.h): so each compiler
 # and instruction set gives the same bits.

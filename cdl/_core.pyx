@@ -22,12 +22,12 @@ import threading
 import numpy as np
 
 
-include "_core_interface.pxi"
-include "_core_tables.pxi"
-include "_core_arrays.pxi"
-include "_core_definition.pxi"
-include "_core_reports.pxi"
-include "_core_executor.pxi"
-include "_core_updates.pxi"
-include "_core_signals.pxi"
-include "_core_attributes.pxi"
+include "_binding/interface.pxi"
+include "_binding/tables.pxi"
+include "_binding/arrays.pxi"
+include "_binding/definition.pxi"
+include "_binding/reports.pxi"
+include "_binding/executor.pxi"
+include "_binding/updates.pxi"
+include "_binding/signals.pxi"
+include "_binding/attributes.pxi"

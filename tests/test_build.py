@@ -180,8 +180,8 @@ def test_what_readme_and_the_start_pages_say_works_in_a_clone_and_outside(
 
 
 SMALL_TREE = {
-    "cdl/_core.pyx": 'include "_core_part.pxi"\n',
-    "cdl/_core_part.pxi": "cdef extern int one()\ndef value():\n    return one()\n",
+    "cdl/_core.pyx": 'include "_binding/part.pxi"\n',
+    "cdl/_binding/part.pxi": "cdef extern int one()\ndef value():\n    return one()\n",
     "csrc/one.c": '#include "one.h"\nint one(void);\nint one(void) { return ONE; }\n',
     "csrc/two.c": '#include "one.h"\nint two(void);\nint two(void) { return 2 * ONE; }\n',
     "csrc/one.h": '#include "inner.h"\n',
@@ -194,7 +194,7 @@ def small_tree(root, tmp_path, monkeypatch) -> Path:
     """The real setup.py above a core that is compiled in a second."""
     monkeypatch.setenv("CFLAGS", "-O0")
     for name, text in SMALL_TREE.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     shutil.copy(root / "setup.py", tmp_path)
     return tmp_path
@@ -234,7 +234,7 @@ def test_in_a_terminal_it_tells_that_in_one_line(small_tree):
         ("csrc/one.c", "", "", 0),
         ("csrc/one.c", "ONE", "ONE + 1", 1),
         ("csrc/inner.h", "1", "3", 2),
-        ("cdl/_core_part.pxi", "value", "number", 1),
+        ("cdl/_binding/part.pxi", "value", "number", 1),
     ],
 )
 def test_what_was_compiled_is_used_again_until_a_source_changes(

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 CDL, CSRC = ROOT / "cdl", ROOT / "csrc"
 PYTHON = sorted(CDL.rglob("*.py"))
 C = sorted(path for path in CSRC.rglob("*") if path.suffix in {".c", ".h", ".def"})
-CYTHON = sorted([CDL / "_core.pyx", *CDL.glob("*.pxi")])
+CYTHON = sorted([CDL / "_core.pyx", *CDL.rglob("*.pxi")])
 LINED = [*PYTHON, *C, *CYTHON, CDL / "_core.pyi", *sorted(ROOT.glob("tests/**/*.py"))]
 LINED += sorted(ROOT.glob("benchmarks/**/*.py")) + sorted(ROOT.glob("examples/**/*.py"))
 

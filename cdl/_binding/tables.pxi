@@ -1,4 +1,4 @@
-# _core_tables.pxi - the rows of the core's tables as Python sees them. Part of _core.pyx.
+# tables.pxi - the rows of the core's tables as Python sees them. Part of _core.pyx.
 
 class LossRow:
     """A row of losses, metrics or tallies: its parameters, and what its target is."""

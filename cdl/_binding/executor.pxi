@@ -1,4 +1,4 @@
-# _core_executor.pxi - a program and its memory, and what one runs it with. Part of _core.pyx.
+# executor.pxi - a program and its memory, and what one runs it with. Part of _core.pyx.
 
 # A prediction with less arithmetic keeps Python's lock, for some 5 to 12 us: where another thread
 # takes it meanwhile, to wait for it costs more (benchmarks/README.md, threads on one model).

@@ -1,4 +1,4 @@
-# _core_attributes.pxi - attributes that are counted when they are set. Part of _core.pyx.
+# attributes.pxi - attributes that are counted when they are set. Part of _core.pyx.
 
 cdef extern from *:  # of Python.h
     ctypedef struct PyObject

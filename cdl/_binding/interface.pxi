@@ -1,4 +1,4 @@
-# _core_interface.pxi - csrc/cdl.h once more, as Cython has to be told it. Part of _core.pyx.
+# interface.pxi - csrc/cdl.h once more, as Cython has to be told it. Part of _core.pyx.
 
 cdef extern from "cdl.h" nogil:
     ctypedef enum cdl_status:

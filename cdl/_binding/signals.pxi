@@ -1,4 +1,4 @@
-# _core_signals.pxi - who is asked while the core runs: whether it is to go on, and for the sums of
+# signals.pxi - who is asked while the core runs: whether it is to go on, and for the sums of
 # several processes. Part of _core.pyx.
 
 cdef extern from *:  # of Python.h; Cython's own declaration wants the GIL

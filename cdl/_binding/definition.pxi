@@ -1,4 +1,4 @@
-# _core_definition.pxi - a Program as the core wants it described. Part of _core.pyx.
+# definition.pxi - a Program as the core wants it described. Part of _core.pyx.
 
 cdef dict _defined(program):
     """The values by id; ValueError unless each is given once, and before it is read."""

@@ -1,4 +1,4 @@
-# _core_arrays.pxi - the caller's arrays and weights as the core wants them. Part of _core.pyx.
+# arrays.pxi - the caller's arrays and weights as the core wants them. Part of _core.pyx.
 
 cdef dict _DTYPE_OF_FORMAT = {
     "?": "bool", "e": "float16", "f": "float32", "d": "float64", "g": "longdouble",

@@ -1,4 +1,4 @@
-# _core_reports.pxi - what the runs of a program have added up. Part of _core.pyx.
+# reports.pxi - what the runs of a program have added up. Part of _core.pyx.
 
 cdef class _Reports:
     """The accumulators of a program; the base of Executor."""

@@ -1,4 +1,4 @@
-# _core_updates.pxi - steps of an optimizer by gradients that the caller has. Part of _core.pyx.
+# updates.pxi - steps of an optimizer by gradients that the caller has. Part of _core.pyx.
 
 cdef class Updates:
     """Steps of the weights that an Executor trains, without its program.
