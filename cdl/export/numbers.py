@@ -62,10 +62,19 @@ REASONS = {
 INTEGERS = frozenset(("dense_int", "unpack"))
 
 
+def infos(model: TrainableModel, kind: str) -> Sequence[Any]:
+    """Names, shapes and dtypes of a model's "input"s or "output"s; () of what is no model."""
+    graph = getattr(model, "_graph", None)
+    if graph is None:
+        return ()
+    found: Sequence[Any] = graph.input_infos() if kind == "input" else graph.output_infos()
+    return found
+
+
 def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
     """Dtypes of a model's inputs; its program reads float32."""
-    infos = getattr(model, "_input_infos", None)
-    return ["float32" for _ in program.inputs] if infos is None else [i.dtype for i in infos()]
+    found = [info.dtype for info in infos(model, "input")]
+    return found or ["float32" for _ in program.inputs]
 
 
 def refusal(op: str, format: str) -> ValueError:

@@ -291,8 +291,8 @@ def _file(program: Any, text: Text, name: str, stem: str, sizes: Sizes) -> str:
 
 def _labels(model: TrainableModel, count: int) -> list[str]:
     """Names of the model's inputs and outputs, if they tell more than their order."""
-    infos: list[Any] = [getattr(model, f"_{kind}_infos", list)() for kind in ("input", "output")]
-    names = [str(info.name) for side in infos for info in side]
+    infos = [info for kind in ("input", "output") for info in numbers.infos(model, kind)]
+    names = [str(info.name) for info in infos]
     return [f", {_comment(name)}" for name in names] if len(names) == count > 2 else [""] * count
 
 

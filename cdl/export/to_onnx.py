@@ -213,8 +213,7 @@ def _graph_of(program: Any, model: TrainableModel, rows: Any) -> tuple[Graph, En
 
 def _names(model: TrainableModel, kind: str, count: int) -> list[str]:
     """Names of the model's inputs or outputs, each once and unlike those of nodes."""
-    infos: Sequence[Any] = getattr(model, f"_{kind}_infos", tuple)()
-    found = [str(info.name) for info in infos]
+    found = [str(info.name) for info in numbers.infos(model, kind)]
     if len(set(found)) == count and not any(re.fullmatch(r"[vc]\d+(_\d+)?[si]*", x) for x in found):
         return found
     return [f"{kind}_{k}" for k in range(count)] if count != 1 else [kind]

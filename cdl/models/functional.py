@@ -8,6 +8,7 @@ from cdl._configs import serialization
 from cdl._tracing.graph import KerasTensor
 from cdl.layers import InputSpec
 from cdl.layers.input_spec import check_specs
+from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.model import Model
 
 
@@ -44,12 +45,22 @@ class Functional(Model):
     def input_spec(self, value: Any) -> None:
         self._spec = value
 
-    def _flat_given(self, x: Any, call: str) -> list[Any]:
-        given = super()._flat_given(x, call)
-        if self._spec is not None:
-            shapes = [np.shape(each) for each in given]
-            one = shapes[0] if len(shapes) == 1 else shapes
-            check_specs(self._spec, one, f"{call}: {type(self).__name__} {self.name!r}")
+    @property
+    def _graph(self) -> FunctionalGraph:
+        return FunctionalGraph(self) if self._spec is None else _CheckedGraph(self)
+
+
+class _CheckedGraph(FunctionalGraph):
+    """Graph of a model whose `input_spec` was set."""
+
+    __slots__ = ()
+
+    def flat_given(self, x: Any, call: str) -> list[Any]:
+        given = super().flat_given(x, call)
+        shapes = [np.shape(each) for each in given]
+        one = shapes[0] if len(shapes) == 1 else shapes
+        owner = f"{call}: {type(self.model).__name__} {self.model.name!r}"
+        check_specs(self.model._spec, one, owner)
         return given
 
 

@@ -7,9 +7,8 @@ does may depend on whether it trains.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,205 +24,173 @@ from cdl.data.texts import holds_texts
 from cdl.layers import Layer
 from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failure
 from cdl.layers.in_programs import append, cast_value
-from cdl.models.graph import ModelGraph, check_samples_first, wire
+from cdl.models.graph import check_samples_first
 from cdl.models.host_part import HostPart, has_host_layers
 from cdl.trainers.compile_arguments import up_to
-from cdl.trainers.signature import Info, Signature, flat, names_of_inputs, signature_of_graph
+from cdl.trainers.signature import (
+    GraphOfModel,
+    Info,
+    Signature,
+    flat,
+    names_of_inputs,
+    signature_of_graph,
+)
 
 Shape = tuple[int | None, ...]
 
 
-class FunctionalGraph(Layer):
-    """Mixin of models: structured inputs and outputs, and the graph between them."""
+class FunctionalGraph(GraphOfModel):
+    """Graph of a model, with its inputs and outputs as flat lists for whoever runs it.
 
-    name: str
-    built: bool
-    _model_graph: ModelGraph | None = None
-    _inputs_struct: Any = None  # symbolic tensors, nested as data are handed in
-    _outputs_struct: Any = None
-    _signature: Signature | None = None
-    _call_nodes: tuple[graphs.Node, ...] | list[graphs.Node] = ()  # of the first trace of `call`
-    _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
-    _building_specs = False
-    _shape_to_build: Any = None  # what a `build` that is under way was given
-    _without_inputs: dict[Any, Any]  # models without optional inputs, by the numbers of these
-    _host: HostPart | None = None  # of a model that begins with layers in Python
+    Args:
+        model: whose graph it is; it holds what it was made of.
+    """
 
-    def _wire(self, inputs: Any, outputs: Any) -> None:
-        """Connect the model between symbolic tensors."""
-        self._model_graph = wire(f"{type(self).__name__} {self.name!r}", inputs, outputs)
-        self._inputs_struct, self._outputs_struct = (
-            self._model_graph.inputs,
-            self._model_graph.outputs,
-        )
-        self._without_inputs = {}
-        self._host = HostPart(self) if has_host_layers(self) else None
-        self.built = True
+    __slots__ = ("model",)
 
-    def _is_closed(self) -> bool:
-        """Whether no more weights may be added, since the graph came before its class's own."""
-        return self._model_graph is None and super()._is_closed()
-
-    # --- what it is made of, as Keras names it ---
+    def __init__(self, model: Any) -> None:
+        self.model = model
 
     @property
-    def inputs(self) -> list[KerasTensor]:
-        """Symbolic inputs, as a flat list."""
-        return tree.flatten(self._structure_of("inputs", self._inputs_struct))
+    def _name(self) -> str:
+        return str(self.model.name)
 
     @property
-    def outputs(self) -> list[KerasTensor]:
-        """Symbolic outputs, as a flat list."""
-        return tree.flatten(self._structure_of("outputs", self._outputs_struct))
+    def _owner(self) -> str:
+        return f"{type(self.model).__name__} {self._name!r}"
 
-    @property
-    def input(self) -> Any:
-        """Symbolic inputs, nested as they were given."""
-        return self._structure_of("input", self._inputs_struct)
-
-    @property
-    def output(self) -> Any:
-        """Symbolic outputs, nested as they were given."""
-        return self._structure_of("output", self._outputs_struct)
-
-    @property
-    def input_shape(self) -> Any:
-        """Shapes of the inputs, batch axis included; one shape if there is one input."""
-        return _shapes(self.input)
-
-    @property
-    def output_shape(self) -> Any:
-        """Shapes of the outputs, batch axis included; one shape if there is one output."""
-        return _shapes(self.output)
-
-    @property
-    def input_names(self) -> list[str]:
-        """Names of the inputs."""
-        return self._flat_signature().input_names
-
-    @property
-    def output_names(self) -> list[str]:
-        """Names of the outputs, by which losses and metrics are given."""
-        structure = self._structure_of("output", self._outputs_struct)
-        if self._model_graph is None:
-            return [info.name for info in self._output_infos()]
-        return [tensor._keras_history.operation.name for tensor in tree.flatten(structure)]
-
-    @property
-    def operations(self) -> list[Any]:
-        """Layers, Inputs included, and the functions of `cdl.ops` between them, in order."""
-        return [] if self._model_graph is None else list(self._model_graph.operations)
-
-    def _calls_by_layer(self) -> dict[int, list[graphs.Node]]:
+    def calls_by_layer(self) -> dict[int, list[graphs.Node]]:
         """Calls that belong to the model, by the identity of the layer or function."""
         found: dict[int, list[graphs.Node]] = {}
-        for node in self._call_nodes if self._model_graph is None else self._model_graph.nodes:
+        for node in (
+            self.model._call_nodes
+            if self.model._model_graph is None
+            else self.model._model_graph.nodes
+        ):
             found.setdefault(id(node.operation), []).append(node)
         return found
 
-    def _branches(self) -> bool:
+    def branches(self) -> bool:
         """Whether the graph is more than a straight line."""
-        nodes = [] if self._model_graph is None else self._model_graph.nodes
+        nodes = [] if self.model._model_graph is None else self.model._model_graph.nodes
         pairs = itertools.pairwise(nodes)
         return any([t.node for t in after.inputs] != [node] for node, after in pairs)
 
-    def _shapes_after_layers(self) -> dict[int, Any]:
+    def shapes_after_layers(self) -> dict[int, Any]:
         """Output shape of each layer, batch axis included, by its identity, if known."""
         found: dict[int, Any] = {}
-        for layer, nodes in self._calls_by_layer().items():
+        for layer, nodes in self.calls_by_layer().items():
             shapes = [tensor.shape for tensor in nodes[0].output_tensors]
             found[layer] = shapes[0] if len(shapes) == 1 else shapes
         return found
 
-    def _structure_of(self, what: str, structure: Any) -> Any:
+    def structure_of(self, what: str) -> Any:
+        """Symbolic inputs or outputs, nested; AttributeError before they are known."""
+        model = self.model
+        structure = model._inputs_struct if what.startswith("input") else model._outputs_struct
         if structure is None:
             raise AttributeError(
-                f"{type(self).__name__} {self.name!r} has no {what} yet: it is known when the "
+                f"{self._owner} has no {what} yet: it is known when the "
                 "model has been built, as by its first data"
             )
         return structure
 
     # --- as those who run it see it ---
 
-    def _flat_signature(self) -> Signature:
+    def input_shape(self) -> Any:
+        """Shapes of the inputs, batch axis included; one shape if there is one input."""
+        return shapes_of(self.structure_of("input"))
+
+    def output_shape(self) -> Any:
+        """Shapes of the outputs, batch axis included; one shape if there is one output."""
+        return shapes_of(self.structure_of("output"))
+
+    def signature(self) -> Signature:
         """Flat lists of inputs and outputs, cached for use with every batch."""
-        ends, inputs, outputs = self._signature, self._inputs_struct, self._outputs_struct
+        ends: Signature | None
+        ends, inputs, outputs = (
+            self.model._signature,
+            self.model._inputs_struct,
+            self.model._outputs_struct,
+        )
         if ends is None or ends.of[0] is not inputs or ends.of[1] is not outputs:
-            made = signature_of_graph(inputs, outputs, self._model_graph is not None)
+            made = signature_of_graph(inputs, outputs, self.model._model_graph is not None)
             is_open = any(None in info.shape[1:] for info in made.inputs)
-            ends = self._signature = made._replace(takes_sizes=is_open or self._takes_any_size())
+            ends = self.model._signature = made._replace(
+                takes_sizes=is_open or self.takes_any_size()
+            )
         return ends
 
-    def _input_infos(self) -> tuple[Info, ...]:
-        return self._flat_signature().inputs if self._host is None else self._host.infos
+    def input_infos(self) -> tuple[Info, ...]:
+        return self.signature().inputs if self.model._host is None else self.model._host.infos
 
-    def _output_infos(self) -> tuple[Info, ...]:
-        self._structure_of("output", self._outputs_struct)
-        return self._flat_signature().outputs
+    def output_infos(self) -> tuple[Info, ...]:
+        self.structure_of("output")
+        return self.signature().outputs
 
-    def _has_host_part(self) -> bool:
-        return self._host is not None
+    def has_host_part(self) -> bool:
+        return self.model._host is not None
 
-    def _output_rows(self, rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
-        known = [info.row for info in self._output_infos()]
-        if not self._takes_any_size() and all(None not in row for row in known):
+    def output_rows(self, rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
+        known = [info.row for info in self.output_infos()]
+        if not self.takes_any_size() and all(None not in row for row in known):
             return known  # no open axis of an input goes on to an output
         program = Program()
         values = self.append_all(program, [program.input(row, role="x") for row in rows])
         return [value.shape for value in values]
 
-    def _takes_sizes(self) -> bool:
-        if self._host is not None:
-            return self._takes_any_size() or any(None in info.row for info in self._host.infos)
-        return self._flat_signature().takes_sizes  # asked for with every batch
+    def takes_sizes(self) -> bool:
+        if self.model._host is not None:
+            return self.takes_any_size() or any(None in info.row for info in self.model._host.infos)
+        return self.signature().takes_sizes  # asked for with every batch
 
-    def _widens(self, shape: Shape) -> bool:
+    def widens(self, shape: Shape) -> bool:
         """False: an Input has fixed the sizes."""
         del shape
         return False
 
-    def _takes_any_size(self) -> bool:
-        return self._model_graph is None or is_scripted(type(self))
+    def takes_any_size(self) -> bool:
+        return self.model._model_graph is None or is_scripted(type(self.model))
 
-    def _input_names(self) -> list[str]:
-        if self._host is not None:
-            return [info.name for info in self._host.infos]
-        return self._flat_signature().input_names
+    def input_names(self) -> list[str]:
+        if self.model._host is not None:
+            return [info.name for info in self.model._host.infos]
+        return self.signature().input_names
 
-    def _output_names(self) -> list[str] | None:
-        return None if self._outputs_struct is None else self._flat_signature().output_names
+    def output_names(self) -> list[str] | None:
+        return None if self.model._outputs_struct is None else self.signature().output_names
 
-    def _output_nest(self) -> Any:
-        return self._flat_signature().output_nest
+    def output_nest(self) -> Any:
+        return self.signature().output_nest
 
-    def _packed_outputs(self, outputs: list[Any]) -> Any:
-        for i, tensor in enumerate(tree.flatten(self._outputs_struct)):
+    def packed_outputs(self, outputs: list[Any]) -> Any:
+        for i, tensor in enumerate(tree.flatten(self.model._outputs_struct)):
             rows_per_sample = getattr(tensor, "rows_per_sample", 0)
             merged = rows_per_sample > 1 and isinstance(outputs[i], np.ndarray)
             if merged and outputs[i].ndim > tensor.ndim:
                 outputs[i] = outputs[i].reshape(-1, *outputs[i].shape[2:])
-        if isinstance(self._outputs_struct, KerasTensor):
+        if isinstance(self.model._outputs_struct, KerasTensor):
             return outputs[0]
-        packed = tree.pack_sequence_as(self._outputs_struct, outputs)
+        packed = tree.pack_sequence_as(self.model._outputs_struct, outputs)
         if isinstance(packed, (list, tuple)) and len(packed) == 1:
             return packed[0]
         return packed
 
-    def _packed_inputs(self, inputs: list[Any]) -> Any:
-        packed = tree.pack_sequence_as(self._inputs_struct, inputs)
+    def packed_inputs(self, inputs: list[Any]) -> Any:
+        packed = tree.pack_sequence_as(self.model._inputs_struct, inputs)
         return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
 
-    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
-        if self._inputs_struct is None:
+    def flat_inputs(self, x: Any, call: str) -> list[Any]:
+        if self.model._inputs_struct is None:
             self._build_from(x, call)
-        given = self._flat_given(x, call)
-        return given if self._host is None else self._host.run(given, call)
+        given = self.flat_given(x, call)
+        return given if self.model._host is None else self.model._host.run(given, call)
 
-    def _flat_given(self, x: Any, call: str) -> list[Any]:
+    def flat_given(self, x: Any, call: str) -> list[Any]:
         """User inputs as one element each; None only for optional ones."""
         alone = isinstance(x, (list, tuple)) and len(x) == 1 and x[0] is None
         given = self._in_order(None if alone else x, call)
-        for part, tensor in zip(given, self.inputs, strict=True):
+        for part, tensor in zip(given, self.model.inputs, strict=True):
             made_by = getattr(tensor.node, "operation", None)
             if part is None and not getattr(made_by, "optional", False):
                 raise ValueError(
@@ -232,10 +199,10 @@ class FunctionalGraph(Layer):
         return given
 
     def _in_order(self, x: Any, call: str) -> list[Any]:
-        ends = self._flat_signature()
+        ends = self.signature()
         if ends.nested:
-            structure = self._inputs_struct
-            if len(self.inputs) == 1 and not isinstance(x, (list, tuple, Mapping)):
+            structure = self.model._inputs_struct
+            if len(self.model.inputs) == 1 and not isinstance(x, (list, tuple, Mapping)):
                 x = tree.pack_sequence_as(structure, [x])
             x, expected = _arrays_as_leaves(x), tree.lists_to_tuples(structure)
             try:
@@ -248,7 +215,7 @@ class FunctionalGraph(Layer):
             return tree.flatten(x)
         if ends.one and type(x) is np.ndarray:
             return [x]
-        if isinstance(self._inputs_struct, dict):
+        if isinstance(self.model._inputs_struct, dict):
             self._check_keys(x, ends.input_names, call)
         if not ends.one and frames.names_of(x) is not None:
             x = self._named_columns(x, f"{call}: x")
@@ -256,11 +223,11 @@ class FunctionalGraph(Layer):
 
     def _named_columns(self, frame: Any, name: str) -> Any:
         """Columns of a frame by the inputs' names; the frame itself if it is one matrix."""
-        structure, names = self._inputs_struct, self._flat_signature().input_names
+        structure, names = self.model._inputs_struct, self.signature().input_names
         if len(names) == 1 and not isinstance(structure, Mapping):
             return frame
         tensors = dict(zip(names, tree.flatten(structure), strict=True))
-        graph = self._model_graph
+        graph = self.model._model_graph
         nodes = [] if graph is None else graph.graph.nodes
         filled = {
             id(t)
@@ -279,8 +246,8 @@ class FunctionalGraph(Layer):
                 f"structure of `inputs` doesn't match the expected structure, got a "
                 f"{type(x).__name__} of {len(x)}"
             )
-            keys = list(self._inputs_struct)
-            if self._model_graph is None or len(x) != len(keys) or keys != sorted(keys):
+            keys = list(self.model._inputs_struct)
+            if self.model._model_graph is None or len(x) != len(keys) or keys != sorted(keys):
                 raise ValueError(text)
             warn(f"{text}, which is taken in that order")
         unknown = [key for key in x if key not in names] if type(x) is dict else []
@@ -290,8 +257,8 @@ class FunctionalGraph(Layer):
                 f"structure of `inputs` doesn't match the expected structure, {names}"
             )
 
-    def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        ends = self._flat_signature()
+    def flat_targets(self, y: Any, call: str) -> list[Any]:
+        ends = self.signature()
         names = ends.output_names
         if len(names) == 1 and type(y) is np.ndarray:
             return [y]
@@ -302,105 +269,98 @@ class FunctionalGraph(Layer):
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
-        if self._host is not None:
-            return self._host.lower(program, values)
-        args = (tree.pack_sequence_as(self._inputs_struct, values),)
-        pairs = zip(tree.flatten(self._inputs_struct), values, strict=True)
+        host: HostPart | None = self.model._host
+        if host is not None:
+            return host.lower(program, values)
+        args = (tree.pack_sequence_as(self.model._inputs_struct, values),)
+        pairs = zip(tree.flatten(self.model._inputs_struct), values, strict=True)
         tensors = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]
-        specs: Any = ((tree.pack_sequence_as(self._inputs_struct, tensors),), {})
-        return tree.flatten(append(self, program, specs, args, {}))
+        specs: Any = ((tree.pack_sequence_as(self.model._inputs_struct, tensors),), {})
+        return tree.flatten(append(self.model, program, specs, args, {}))
 
     def lower(self, program: Program, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
-        assert self._model_graph is not None
-        given = tree.flatten(self._nested_inputs(x))
-        pairs = zip(given, self._model_graph.graph.inputs, strict=True)
+        assert self.model._model_graph is not None
+        given = tree.flatten(self.nested_inputs(x))
+        pairs = zip(given, self.model._model_graph.graph.inputs, strict=True)
         values = [cast_value(program, v, t.dtype) if "float" in t.dtype else v for v, t in pairs]
-        y = self._model_graph.graph.lower(program, values)
+        y = self.model._model_graph.graph.lower(program, values)
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
-    def _nested_inputs(self, x: Any) -> Any:
+    def nested_inputs(self, x: Any) -> Any:
         """Arguments of a call in the order of the inputs; ValueError."""
-        structure = self._inputs_struct
+        structure = self.model._inputs_struct
         names = names_of_inputs(structure)
         given = tree.flatten(x)
         if isinstance(x, Mapping) and not isinstance(structure, dict):
             if not set(names) <= set(x):
-                raise ValueError(f"{self.name}: inputs must have the keys {names}, got {list(x)}")
+                raise ValueError(f"{self._name}: inputs must have the keys {names}, got {list(x)}")
             return [x[name] for name in names]
         if isinstance(structure, dict) and isinstance(x, Mapping) and set(x) != set(structure):
             if not set(structure) <= set(x):
                 raise ValueError(
-                    f"{self.name}: inputs must have the keys {list(structure)}, got {list(x)}"
+                    f"{self._name}: inputs must have the keys {list(structure)}, got {list(x)}"
                 )
             return {key: x[key] for key in structure}
         if len(given) != len(names):
             raise ValueError(
-                f"{self.name}: inputs must be {len(names)} tensors, for {names}, got {len(given)}"
+                f"{self._name}: inputs must be {len(names)} tensors, for {names}, got {len(given)}"
             )
         return x
 
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+    def output_spec(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
-        if is_scripted(type(self)) or self._model_graph is None:
-            return super().compute_output_spec(*args, **kwargs)
+        wired = self.model._model_graph
         given = graphs.tensors_of(args, kwargs)
         rows = given[0].shape[:1] if given and given[0].rows_per_sample == 1 else (None,)
 
         def like(t: KerasTensor) -> KerasTensor:
             return t.like((*rows, *t.shape[1:]) if t.rows_per_sample == 1 else None)
 
-        if self._model_graph.graph.is_open and given and args:
-            tensors = tree.flatten(self._nested_inputs(args[0]))
-            spec = self._model_graph.graph.outputs_for(tensors)
+        if wired.graph.is_open and given and args:
+            spec = wired.graph.outputs_for(tree.flatten(self.nested_inputs(args[0])))
         else:
-            spec = tree.map_structure(like, self._outputs_struct)
+            spec = tree.map_structure(like, self.model._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
 
-    def compute_output_shape(self, input_shape: Shape) -> Any:
-        """Shapes of the outputs, batch axis included, for inputs of those shapes.
-
-        Args:
-            input_shape: of the input; of several nested as the inputs are.
-
-        Raises:
-            ValueError: they do not fit the inputs.
-        """
-        if is_scripted(type(self)) or self._model_graph is None:
-            return super().compute_output_shape(input_shape)
-        self.check_input(input_shape)
-        return _shapes(self.compute_output_spec(tree.map_shape_structure(KerasTensor, input_shape)))
+    def output_shape_for(self, input_shape: Any) -> Any:
+        """Shapes of the outputs for inputs of those shapes; ValueError if they do not fit."""
+        if is_scripted(type(self.model)) or self.model._model_graph is None:
+            return Layer.compute_output_shape(self.model, input_shape)
+        self.model.check_input(input_shape)
+        tensors = tree.map_shape_structure(KerasTensor, input_shape)
+        return shapes_of(self.model.compute_output_spec(tensors))
 
     def check_input(self, shapes: Any) -> None:
         """Check the shapes of inputs, batch axis included; ValueError if they do not fit."""
-        if self._model_graph is None:
+        if self.model._model_graph is None:
             return
         given = _flat_shapes(shapes)
-        infos = self._flat_signature().inputs
+        infos = self.signature().inputs
         if isinstance(shapes, Mapping):
-            named = self._nested_inputs(tree.map_shape_structure(KerasTensor, shapes))
+            named = self.nested_inputs(tree.map_shape_structure(KerasTensor, shapes))
             given = [tensor.shape for tensor in tree.flatten(named)]
         if len(given) != len(infos):
             raise ValueError(
-                f"{self.name}: inputs must be {len(infos)} tensors, for "
+                f"{self._name}: inputs must be {len(infos)} tensors, for "
                 f"{[info.name for info in infos]}, got {len(given)}"
             )
         for info, shape in zip(infos, given, strict=True):
             pairs = zip(shape[1:], info.shape[1:], strict=False)
             if len(shape) != len(info.shape) or any(None not in p and p[0] != p[1] for p in pairs):
                 raise ValueError(
-                    f"{self.name}: input {info.name!r} must have shape {info.shape}, got {shape}"
+                    f"{self._name}: input {info.name!r} must have shape {info.shape}, got {shape}"
                 )
 
     # --- building a model that has a call of its own ---
 
-    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
+    def outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
         raise NotImplementedError
 
-    def _build_for(self, shapes: Sequence[Shape]) -> None:
+    def build_for(self, shapes: Sequence[Shape]) -> None:
         raise NotImplementedError
 
-    def _check_has_layers(self) -> None:
+    def check_has_layers(self) -> None:
         """Do nothing: tracing reports a call without symbolic results."""
 
     def _build_from(self, x: Any, call: str) -> None:
@@ -412,61 +372,41 @@ class FunctionalGraph(Layer):
             array = as_numeric(leaf, f"{call}: x")
             return KerasTensor((None, *array.shape[1:]), array.dtype.name)
 
-        self._build_for_specs(tree.map_structure(spec, _arrays_as_leaves(x)))
+        self.build_for_specs(tree.map_structure(spec, _arrays_as_leaves(x)))
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[None]:
-        """Context in which layers may be built; at its end a call builds the others.
-
-        So a `build` of the user's may call `super().build` wherever it likes.
-        """
-        outermost = not self._building
-        if outermost:
-            self._shape_to_build = None
-        with super()._opened():
-            yield
-        if not outermost or self._shape_to_build is None:
-            return
-        shape, self._shape_to_build = self._shape_to_build, None
-        try:
-            self._build_for_specs(tree.map_shape_structure(KerasTensor, shape))
-        except BaseException:
-            self.built = False
-            raise
-
-    def _build_for_specs(self, specs: Any) -> None:
+    def build_for_specs(self, specs: Any) -> None:
         """Build for symbolic tensors, by calling the model once on them."""
-        if self._building_specs:  # by a `build` of the user's, which goes on from there
+        if self.model._building_specs:  # by a `build` of the user's, which goes on from there
             return
         names = [path[-1] if path else None for path, _ in tree.flatten_with_path(specs)]
         for i, (name, tensor) in enumerate(zip(names, tree.flatten(specs), strict=True)):
             tensor.name = name if isinstance(name, str) else f"input_{i + 1}"
-        self._building_specs = True
+        self.model._building_specs = True
         try:
             graph = self._first_trace(specs)
         finally:
-            self._building_specs = False
-        self._inputs_struct, self._outputs_struct = specs, graph.outputs
-        self._call_nodes, self._call_inputs = graph.nodes, graph.inputs
+            self.model._building_specs = False
+        self.model._inputs_struct, self.model._outputs_struct = specs, graph.outputs
+        self.model._call_nodes, self.model._call_inputs = graph.nodes, graph.inputs
         for tensor, spec in zip(graph.inputs, tree.flatten(specs), strict=True):
             tensor.name = spec.name
-        self._without_inputs = {}
-        self._host = HostPart(self) if has_host_layers(self) else None
+        self.model._without_inputs = {}
+        self.model._host = HostPart(self.model) if has_host_layers(self.model) else None
 
     def _first_trace(self, specs: Any) -> graphs.Graph:
-        with undone_on_failure(self):
-            prepare(self, (specs,), {})
-            graph = trace_open(self, (specs,), {}, False)
+        with undone_on_failure(self.model):
+            prepare(self.model, (specs,), {})
+            graph = trace_open(self.model, (specs,), {}, False)
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
-                f"{type(self).__name__} {self.name!r}: call() must return symbolic values, got "
-                f"{brief(graph.outputs)}"
+                f"{self._owner}: call() must return symbolic values, got {brief(graph.outputs)}"
             )
-        check_samples_first(f"{type(self).__name__} {self.name!r}: call()", graph.outputs)
+        check_samples_first(f"{self._owner}: call()", graph.outputs)
         return graph
 
 
-def _shapes(structure: Any) -> Any:
+def shapes_of(structure: Any) -> Any:
+    """Shapes of nested symbolic tensors; one shape of a list of one."""
     shapes = tree.map_structure(lambda tensor: tensor.shape, structure)
     return shapes[0] if isinstance(structure, list) and len(structure) == 1 else shapes
 

@@ -199,7 +199,7 @@ def _contents(node: Node, training: bool) -> Graph:
     if is_scripted(type(layer)):
         around = node.kwargs.get("training")
         return trace_call(layer, node.args, node.kwargs, training if around is None else around)
-    layer._structure_of("outputs", layer._outputs_struct)  # a Sequential makes its graph when asked
+    layer._graph.structure_of("outputs")  # a Sequential makes its graph when asked
     graph: Graph = layer._model_graph.graph
     return graph
 

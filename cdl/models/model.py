@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from cdl import compat, tree
 from cdl._common.errors import hinted
 from cdl._common.overriding import of_any_names
+from cdl._ir.program import Program, Value
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
@@ -22,13 +24,16 @@ from cdl.layers.on_arrays import run_script
 from cdl.layers.running import training_around
 from cdl.models import serialization
 from cdl.models.functional_graph import FunctionalGraph
+from cdl.models.graph import ModelGraph, wire
+from cdl.models.host_part import HostPart, has_host_layers
 from cdl.models.quantizing import quantize
 from cdl.models.summary import html_of, print_summary
 from cdl.trainers import predict
+from cdl.trainers.signature import Signature
 from cdl.trainers.trainer import Trainer
 
 
-class Model(Trainer, FunctionalGraph):
+class Model(Trainer):
     """Layers connected to a model: `Model(inputs, outputs)`, or a subclass with a `call`.
 
     ::
@@ -66,6 +71,17 @@ class Model(Trainer, FunctionalGraph):
          "_outputs_struct", "_shape_to_build", "_signature", "_without_inputs")
     )  # fmt: skip
 
+    _model_graph: ModelGraph | None = None
+    _inputs_struct: Any = None  # symbolic tensors, nested as data are handed in
+    _outputs_struct: Any = None
+    _signature: Signature | None = None
+    _call_nodes: Sequence[graph.Node] = ()  # of the first trace of `call`
+    _call_inputs: Sequence[KerasTensor] = ()  # what they begin at
+    _building_specs = False
+    _shape_to_build: Any = None  # what a `build` that is under way was given
+    _without_inputs: dict[Any, Any]  # models without optional inputs, by the numbers of these
+    _host: HostPart | None = None  # of a model that begins with layers in Python
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Create a Functional if inputs and outputs are given."""
         for name in ("input", "output") if cls is Model else ():
@@ -98,6 +114,73 @@ class Model(Trainer, FunctionalGraph):
         self._wire(*wired)
         if not trainable:
             self.trainable = False
+
+    @property
+    def _graph(self) -> FunctionalGraph:
+        """Graph of the model, as those who run it see it."""
+        return FunctionalGraph(self)
+
+    def _wire(self, inputs: Any, outputs: Any) -> None:
+        """Connect the model between symbolic tensors."""
+        wired = wire(f"{type(self).__name__} {self.name!r}", inputs, outputs)
+        self._model_graph, self._without_inputs = wired, {}
+        self._inputs_struct, self._outputs_struct = wired.inputs, wired.outputs
+        self._host = HostPart(self) if has_host_layers(self) else None
+        self.built = True
+
+    def _is_closed(self) -> bool:
+        """Whether no more weights may be added, since the graph came before its class's own."""
+        return self._model_graph is None and super()._is_closed()
+
+    # --- what it is made of, as Keras names it ---
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """Symbolic inputs, as a flat list."""
+        return tree.flatten(self._graph.structure_of("inputs"))
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """Symbolic outputs, as a flat list."""
+        return tree.flatten(self._graph.structure_of("outputs"))
+
+    @property
+    def input(self) -> Any:
+        """Symbolic inputs, nested as they were given."""
+        return self._graph.structure_of("input")
+
+    @property
+    def output(self) -> Any:
+        """Symbolic outputs, nested as they were given."""
+        return self._graph.structure_of("output")
+
+    @property
+    def input_shape(self) -> Any:
+        """Shapes of the inputs, batch axis included; one shape if there is one input."""
+        return self._graph.input_shape()
+
+    @property
+    def output_shape(self) -> Any:
+        """Shapes of the outputs, batch axis included; one shape if there is one output."""
+        return self._graph.output_shape()
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs."""
+        return self._graph.signature().input_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs, by which losses and metrics are given."""
+        structure = self._graph.structure_of("output")
+        if self._model_graph is None:
+            return [info.name for info in self._graph.output_infos()]
+        return [tensor._keras_history.operation.name for tensor in tree.flatten(structure)]
+
+    @property
+    def operations(self) -> list[Any]:
+        """Layers, Inputs included, and the functions of `cdl.ops` between them, in order."""
+        return [] if self._model_graph is None else list(self._model_graph.operations)
 
     # --- layers and weights ---
 
@@ -162,6 +245,26 @@ class Model(Trainer, FunctionalGraph):
             self._shape_to_build = input_shape
         self.built = True
 
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Context in which layers may be built; at its end a call builds the others.
+
+        So a `build` of the user's may call `super().build` wherever it likes.
+        """
+        outermost = not self._building
+        if outermost:
+            self._shape_to_build = None
+        with super()._opened():
+            yield
+        if not outermost or self._shape_to_build is None:
+            return
+        shape, self._shape_to_build = self._shape_to_build, None
+        try:
+            self._graph.build_for_specs(tree.map_shape_structure(KerasTensor, shape))
+        except BaseException:
+            self.built = False
+            raise
+
     def get_build_config(self) -> dict[str, Any] | None:
         """Shapes of the inputs that a model with its own `call` was built with."""
         if self._model_graph is None and self._inputs_struct is not None:
@@ -201,18 +304,47 @@ class Model(Trainer, FunctionalGraph):
                 return run_script(self, args, kwargs, build=False)
         return self._on_data(*args, **kwargs)
 
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
+        if is_scripted(type(self)) or self._model_graph is None:
+            return super().compute_output_spec(*args, **kwargs)
+        return self._graph.output_spec(args, kwargs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Shapes of the outputs, batch axis included, for inputs of those shapes.
+
+        Args:
+            input_shape: of the input; of several nested as the inputs are.
+
+        Raises:
+            ValueError: they do not fit the inputs.
+        """
+        return self._graph.output_shape_for(input_shape)
+
+    def check_input(self, shapes: Any) -> None:
+        """Check the shapes of inputs, batch axis included; ValueError if they do not fit."""
+        self._graph.check_input(shapes)
+
+    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+        """Append the model to a program: from its flat inputs to its flat outputs."""
+        return self._graph.append_all(program, values)
+
+    def lower(self, program: Program, x: Any) -> Any:
+        """Append the graph, from values nested as the inputs are."""
+        return self._graph.lower(program, x)
+
     def _heed_changes(self) -> bool:
         changed = super()._heed_changes()
         if changed and self._model_graph is None and self._inputs_struct is not None:
-            before = self._output_infos()
-            self._build_for_specs(self._inputs_struct)  # its layers and outputs may be others
-            if self._compiled is not None and self._output_infos() != before:
+            before = self._graph.output_infos()
+            self._graph.build_for_specs(self._inputs_struct)  # its layers, outputs may be others
+            if self._compiled is not None and self._graph.output_infos() != before:
                 self._compiled.resolved = None
         return changed
 
     def _of_ranks(self, x: Any) -> Any:
         """Symbolic inputs with a last axis of size 1 where an input has one, and without it."""
-        infos = self._input_infos()
+        infos = self._graph.input_infos()
         if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], KerasTensor):
             x = x[0]  # as an array in a list is the one input
         named = {info.name: info for info in infos} if isinstance(x, Mapping) else None

@@ -7,20 +7,23 @@ from typing import Any, Self
 import numpy as np
 
 from cdl import tree
+from cdl._common.overriding import overrides
 from cdl._configs import serialization
 from cdl._configs.serialization import deserialize, serialize
-from cdl._ir.program import Program, Value
 from cdl._tracing.graph import KerasTensor
-from cdl.data import brief, fits
+from cdl.data import brief
 from cdl.data.texts import holds_texts
-from cdl.layers import InputLayer, Layer
+from cdl.layers import Attention, InputLayer, Layer
 from cdl.layers.building import with_open_axes
 from cdl.layers.calling import STACKS, is_scripted, undone_on_failure
+from cdl.layers.merging.merge import Merge
 from cdl.models import stacks
 from cdl.models.functional import Functional
+from cdl.models.functional_graph import FunctionalGraph
 from cdl.models.host_part import has_host_layers
 from cdl.models.model import Model
-from cdl.trainers.signature import Info, flat, single
+from cdl.models.stack_graph import StackGraph
+from cdl.trainers.signature import Info, output_names
 
 Shape = tuple[int | None, ...]
 
@@ -42,6 +45,7 @@ class Sequential(Model):
         ValueError: a name that is no string or has a '/', or what `add` raises.
     """
 
+    _input: InputLayer | None = None  # in front of the stack, once a shape is known
     # No layer, weight, metric or seed is among shapes and names: they need not be looked through.
     _not_owned = Model._not_owned | {"_shapes", "_infos", "_signature"}
 
@@ -55,7 +59,7 @@ class Sequential(Model):
         super().__init__(name=name, trainable=trainable)
         self._stack: list[Any] = []
         self._places: dict[str, int] | None = {}  # in the stack by name; None: to be found anew
-        self._input: InputLayer | None = None  # in front of the stack, once a shape is known
+        self._input = None
         self._has_input = True  # whether the user said that shape, not the first data
         self._shapes: list[Shape] = []  # of the input and of what each layer gives, once built
         self._holds_host = False  # whether some layer runs in Python, as one of texts
@@ -64,6 +68,10 @@ class Sequential(Model):
         for layer in layers or ():
             self.add(layer, rebuild=False)
         self._rebuild()
+
+    @property
+    def _graph(self) -> FunctionalGraph:
+        return FunctionalGraph(self) if self._takes_several() else StackGraph(self)
 
     # --- the stack ---
 
@@ -235,6 +243,8 @@ class Sequential(Model):
             ValueError: if there are no layers, or a shape does not suit one of them.
         """
         self._check_has_layers()
+        if self._takes_several():  # whose shapes the first data told
+            return
         given = None if self._input is None else self._input.batch_shape
         input_shape = given if input_shape is None else input_shape
         if input_shape is None:
@@ -244,7 +254,7 @@ class Sequential(Model):
                 f"{self.name} has already been configured to use input shape {given}; "
                 f"input_shape must be the same in build(), got {input_shape}"
             )
-        if given is None and self._is_of_several(input_shape):
+        if given is None and self._builds_for_several(input_shape):
             return
         with undone_on_failure(self):
             shapes = self._shapes_through(input_shape, builds=True)
@@ -255,13 +265,29 @@ class Sequential(Model):
         self._holds_host = any(map(has_host_layers, self._stack))
         self._finish_build(shapes)
 
-    def _is_of_several(self, shapes: Any) -> bool:
-        """Build for several inputs, if the shapes are of these and the first layer takes them."""
-        if tree.is_shape(shapes) or type(self) is not Sequential:
-            return False
-        from cdl.models.several_inputs import is_built_for
+    def _takes_several(self) -> bool:
+        """Whether it was built for several inputs, by `_builds_for_several`."""
+        return self._input is None and self._model_graph is not None
 
-        return is_built_for(self, shapes)
+    def _builds_for_several(self, shapes: Any) -> bool:
+        """Build for several inputs; False if the first layer takes one.
+
+        Args:
+            shapes: of the inputs, batch axes included, nested as data are handed in.
+        """
+        if tree.is_shape(shapes) or overrides(type(self), "build", "call"):
+            return False
+        first = self._stack[0]
+        if not isinstance(first, (Merge, Attention, Model)) and not is_scripted(type(first)):
+            return False
+        with undone_on_failure(self):
+            inputs = outputs = stacks.inputs_of(shapes)
+            for layer in self._stack:
+                outputs = layer(outputs)
+            self._wire(inputs, outputs)
+        self._build_shape = shapes
+        self._forget_programs()
+        return True
 
     def _finish_build(self, shapes: list[Shape]) -> None:
         """Store the shapes of the input and of each layer's output."""
@@ -269,13 +295,13 @@ class Sequential(Model):
         self._shapes, self._is_stale = shapes, False
         self._build_shape = shapes[0]
         self._infos = (
-            Info(self._input_names()[0], shapes[0], self._input.dtype),
-            Info(self._output_names()[0], shapes[-1]),
+            Info(self._graph.input_names()[0], shapes[0], self._input.dtype),
+            Info(output_names(self)[0], shapes[-1]),
         )
         self.built = True
         self._forget_programs()
         if self._holds_host:
-            self._structure_of("output", None)  # makes the graph, and what runs ahead of it
+            self._graph.structure_of("output")  # makes the graph, and what runs ahead of it
 
     def _open_axes_of(self, size: int) -> None:
         super()._open_axes_of(size)
@@ -314,106 +340,10 @@ class Sequential(Model):
                 f"{self._stack[-1].name!r}: use Model(inputs, outputs)"
             )
 
-    def _structure_of(self, what: str, structure: Any) -> Any:
-        """Symbolic input or output, from a first call of the layers on symbolic tensors.
-
-        Keras does so at once; but few ask, and many models are made.
-        """
-        if self._model_graph is None and self.built:
-            assert self._input is not None
-            x = y = self._input.output
-            for layer in self._stack:
-                y = layer(y)
-            self._wire(x, y)
-        return super()._structure_of(
-            what, self._inputs_struct if what.startswith("input") else self._outputs_struct
-        )
-
-    def check_input(self, shape: Any) -> None:
-        """Check the shape of an input, batch axis included; ValueError if it does not fit."""
-        expected = self._shapes[0][1:] if self._shapes else None
-        if expected and not fits(tuple(shape[1:]), expected) and not self._widens(tuple(shape)):
-            raise ValueError(f"{self.name}: input must have shape {(None, *expected)}, got {shape}")
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the output for an input of that shape; the model need not be built."""
-        return self._shapes_through(input_shape)[-1]
-
-    @property
-    def input_shape(self) -> Shape:
-        """Shape of the input, with the batch axis; AttributeError before it is known."""
-        if not self._shapes:
-            raise AttributeError(f"Sequential model {self.name!r} has no input shape yet")
-        return self._shapes[0]
-
-    @property
-    def output_shape(self) -> Shape:
-        """Shape of the output, with the batch axis; AttributeError before it is known."""
-        if not self._shapes:
-            raise AttributeError(f"Sequential model {self.name!r} has no output shape yet")
-        return self._shapes[-1]
-
-    def _shapes_after_layers(self) -> dict[int, Any]:
-        """Output shape of each layer, by its identity; none before it is known."""
-        found: dict[int, Any] = {}
-        for layer, shape in zip(self._stack, self._shapes[1:], strict=False):
-            found.setdefault(id(layer), shape)
-        return found
-
     def _check_has_layers(self) -> None:
+        """Refuse an empty model, which cannot be built; ValueError."""
         if not self._stack:
             raise ValueError(f"{self.name}: the model has no layers; call add(layer) first")
-
-    # --- as what runs it sees it ---
-
-    def _input_names(self) -> list[str]:
-        if self._host is not None:
-            return super()._input_names()
-        return ["input_layer" if self._input is None else self._input.name]
-
-    def _output_names(self) -> list[str]:
-        return [self._stack[-1].name if self._stack else "output"]
-
-    def _input_infos(self) -> tuple[Info, ...]:
-        return self._infos[:1] if self._host is None else self._host.infos
-
-    def _output_infos(self) -> tuple[Info, ...]:
-        return self._infos[1:]
-
-    def _output_rows(self, rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
-        shape = self.compute_output_shape((None, *rows[0]))
-        return [tuple(n for n in shape[1:] if n is not None)]
-
-    def _takes_sizes(self) -> bool:
-        if self._host is not None:
-            return super()._takes_sizes()
-        return None in self._shapes[0][1:] or self._takes_any_size()
-
-    def _widens(self, shape: Shape) -> bool:
-        """Open an array's sizes, where no Input has fixed them and the layers allow it."""
-        known = self._shapes[0]
-        if self._has_input or self._host is not None or len(shape) != len(known):
-            return False
-        pairs = zip(known[1:], shape[1:], strict=True)
-        opened = (None, *(n if n == m else None for n, m in pairs))
-        try:
-            self._shapes_through((None, *shape[1:]))
-            shapes = self._shapes_through(opened)
-        except (TypeError, ValueError):  # a layer wants these very sizes
-            return False
-        self._open(shapes)
-        return True
-
-    def _takes_any_size(self) -> bool:
-        return is_scripted(type(self))
-
-    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
-        if not self.built and any(map(has_host_layers, self._stack)):
-            self._build_for_keys(x)
-        if not self.built and self._stack and self._is_of_several(stacks.shapes_of(x)):
-            return self._flat_inputs(x, call)
-        given = self._flat_given(x, call)
-        return given if self._host is None else self._host.run(given, call)
 
     def _build_for_keys(self, x: Any) -> None:
         """Build for texts or other keys, which are no numbers to the core."""
@@ -421,28 +351,6 @@ class Sequential(Model):
         dtype = "string" if holds_texts(x) else "int64"
         self._input = InputLayer(batch_shape=(None, *(shape[1:] or (1,))), dtype=dtype)
         self.build()
-
-    def _flat_given(self, x: Any, call: str) -> list[Any]:
-        if type(x) is np.ndarray:
-            return [x]
-        if isinstance(x, Mapping) and self._input is not None:
-            return flat(x, [self._input.name], f"{call}: x", "input")
-        return [single(x)]
-
-    def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        return [single(y)]
-
-    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
-        """Append the layers, from the value of the one input to that of the one output."""
-        if self._host is not None:
-            return self._host.lower(program, values)
-        return [self.append_to(program, values[0])]
-
-    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
-        return (Info(self._output_names()[0], self.compute_output_shape(shapes[0])),)
-
-    def _build_for(self, shapes: Sequence[Shape]) -> None:
-        self.build(shapes[0])
 
     # --- configuration ---
 
@@ -452,6 +360,8 @@ class Sequential(Model):
         config = {**super().get_config(), "layers": [serialize(x) for x in (*front, *self._stack)]}
         if self._shapes:
             config["build_input_shape"] = self._shapes[0]
+        elif self._takes_several():
+            config["build_input_shape"] = self._build_shape
         return config
 
     @classmethod
@@ -482,13 +392,8 @@ class Sequential(Model):
     # --- lowering ---
 
     def _symbolic_dtype(self) -> str:
-        return self._stack[-1]._symbolic_dtype() if self._stack else super()._symbolic_dtype()
-
-    def lower(self, program: Program, x: Value) -> Value:
-        """Append the layers' instructions to a program; returns the last one's value."""
-        for layer in self._stack:
-            x = layer.append_to(program, x)
-        return x
+        of_last = self._stack and not self._takes_several()
+        return self._stack[-1]._symbolic_dtype() if of_last else super()._symbolic_dtype()
 
 
 serialization.register_public("keras", Sequential)

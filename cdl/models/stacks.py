@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import tree
 from cdl._common.dtypes import floatx
+from cdl.layers import Input
 
 if TYPE_CHECKING:
     from cdl.layers import Layer
@@ -53,6 +54,13 @@ def shapes_of(x: Any) -> Any:
     return tree.map_structure(lambda leaf: (None, *leaf.shape[1:]), x)
 
 
+def inputs_of(shapes: Any) -> Any:
+    """Inputs of those shapes, named by the keys of a dict."""
+    if isinstance(shapes, dict) and all(map(tree.is_shape, shapes.values())):
+        return {key: Input(batch_shape=shape, name=key) for key, shape in shapes.items()}
+    return tree.map_shape_structure(lambda shape: Input(batch_shape=shape), shapes)
+
+
 def shape_of_first(layer: Any) -> Shape | None:
     """Input shape of the first layer: by `input_shape=`, or since it is built."""
     if layer.input_shape_argument is not None:
@@ -66,7 +74,9 @@ def shape_of_first(layer: Any) -> Shape | None:
 def dtype_of_first(layer: Any) -> str:
     """Input dtype of the first layer: that of a model's input, or its compute dtype."""
     if _is_wired(layer):
-        return str(layer._flat_signature().inputs[0].dtype if layer._has_host_part() else "float32")
+        return str(
+            layer._graph.signature().inputs[0].dtype if layer._graph.has_host_part() else "float32"
+        )
     return layer.compute_dtype if layer.autocast else floatx()
 
 

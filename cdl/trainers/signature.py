@@ -59,12 +59,75 @@ class Info(NamedTuple):
         return cast("tuple[int, ...]", self.shape[1:])
 
 
-class TrainableModel(Protocol):
-    """Interface of a model for fitting, evaluating, lowering, saving and explaining it.
+class GraphOfModel(Protocol):
+    """Interface of a model's inputs and outputs as flat lists.
 
-    A model that is not built yet when it gets data builds itself in `_flat_inputs`, or implements
-    `_outputs_for` and `_build_for`.
+    A model that is not built yet when it gets data builds itself in `flat_inputs`, or implements
+    `outputs_for` and `build_for`.
     """
+
+    def input_infos(self) -> tuple[Info, ...]:
+        """Inputs of the built model, in the order of `append_all`'s values."""
+
+    def output_infos(self) -> tuple[Info, ...]:
+        """Outputs of the built model, in the order of `append_all`'s results."""
+
+    def takes_sizes(self) -> bool:
+        """Whether inputs of the built model may vary in size, with a program per size.
+
+        So do open axes, None in the shape of an input, and a `call` of the user's.
+        """
+
+    def widens(self, shape: Shape) -> bool:
+        """Open those sizes of the first data that an array of that shape does not have."""
+
+    def takes_any_size(self) -> bool:
+        """Whether only the rank of an input counts, as for a custom `call`."""
+
+    def flat_inputs(self, x: Any, call: str) -> list[Any]:
+        """User inputs as one element each; ValueError if they do not fit."""
+
+    def flat_targets(self, y: Any, call: str) -> list[Any]:
+        """User targets or sample weights, one element an output or None.
+
+        Args:
+            y: one array, a list with one element an output, or a dict by their names.
+            call: how errors call it, such as "fit: y".
+        """
+
+    def has_host_part(self) -> bool:
+        """Whether some of it runs in Python, ahead of the program, on the user's data."""
+
+    def output_rows(self, rows: Rows) -> Sequence[tuple[int, ...]]:
+        """Sample shapes of the outputs for inputs with samples of those shapes."""
+
+    def input_names(self) -> list[str]:
+        """Names of the inputs; known before the model is built, if `flat_inputs` is."""
+
+    def output_names(self) -> list[str] | None:
+        """Names of the outputs; None if their number depends on data."""
+
+    def output_nest(self) -> Any:
+        """Names of the outputs, nested as `packed_outputs` nests these."""
+
+    def packed_outputs(self, outputs: list[Any]) -> Any:
+        """Outputs in the user's structure: one array, a list, or a dict."""
+
+    def packed_inputs(self, inputs: list[Any]) -> Any:
+        """Inputs in the user's structure: one array, a list, or a dict."""
+
+    def outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
+        """Outputs for inputs of those shapes, before the model is built."""
+
+    def build_for(self, shapes: Sequence[Shape]) -> None:
+        """Build the model for inputs of those shapes, which `outputs_for` has accepted."""
+
+    def check_has_layers(self) -> None:
+        """ValueError for an empty model, which cannot be built."""
+
+
+class TrainableModel(Protocol):
+    """Interface of a model for fitting, evaluating, lowering, saving and explaining it."""
 
     name: str
     built: bool
@@ -75,69 +138,12 @@ class TrainableModel(Protocol):
     def _flatten_layers(self) -> list[Any]:
         """Model and all layers in it, each once."""
 
-    # --- its inputs and outputs as flat lists ---
-
-    def _input_infos(self) -> tuple[Info, ...]:
-        """Inputs of the built model, in the order of `append_all`'s values."""
-
-    def _output_infos(self) -> tuple[Info, ...]:
-        """Outputs of the built model, in the order of `append_all`'s results."""
-
-    def _takes_sizes(self) -> bool:
-        """Whether inputs of the built model may vary in size, with a program per size.
-
-        So do open axes, None in the shape of an input, and a `call` of the user's.
-        """
-
-    def _widens(self, shape: Shape) -> bool:
-        """Open those sizes of the first data that an array of that shape does not have."""
-
-    def _takes_any_size(self) -> bool:
-        """Whether only the rank of an input counts, as for a custom `call`."""
+    @property
+    def _graph(self) -> GraphOfModel:
+        """Inputs and outputs of the model as flat lists."""
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program, from the values of its inputs to its outputs."""
-
-    def _flat_inputs(self, x: Any, call: str) -> list[Any]:
-        """User inputs as one element each; ValueError if they do not fit."""
-
-    def _flat_targets(self, y: Any, call: str) -> list[Any]:
-        """User targets or sample weights, one element an output or None.
-
-        Args:
-            y: one array, a list with one element an output, or a dict by their names.
-            call: how errors call it, such as "fit: y".
-        """
-
-    def _has_host_part(self) -> bool:
-        """Whether some of it runs in Python, ahead of the program, on the user's data."""
-
-    def _output_rows(self, rows: Rows) -> Sequence[tuple[int, ...]]:
-        """Sample shapes of the outputs for inputs with samples of those shapes."""
-
-    def _input_names(self) -> list[str]:
-        """Names of the inputs; known before the model is built, if `_flat_inputs` is."""
-
-    def _output_names(self) -> list[str] | None:
-        """Names of the outputs; None if their number depends on data."""
-
-    def _output_nest(self) -> Any:
-        """Names of the outputs, nested as `_packed_outputs` nests these."""
-
-    def _packed_outputs(self, outputs: list[Any]) -> Any:
-        """Outputs in the user's structure: one array, a list, or a dict."""
-
-    def _packed_inputs(self, inputs: list[Any]) -> Any:
-        """Inputs in the user's structure: one array, a list, or a dict."""
-
-    def _outputs_for(self, shapes: Sequence[Shape]) -> tuple[Info, ...]:
-        """Outputs for inputs of those shapes, before the model is built."""
-
-    def _build_for(self, shapes: Sequence[Shape]) -> None:
-        """Build the model for inputs of those shapes, which `_outputs_for` has accepted."""
-
-    def _check_has_layers(self) -> None:
-        """ValueError for an empty model, which cannot be built."""
 
     # --- what it holds ---
 
@@ -276,7 +282,7 @@ class TrainableModel(Protocol):
 
 def output_names(model: TrainableModel) -> list[str]:
     """Names of the outputs of a model, once their number is known."""
-    names = model._output_names()
+    names = model._graph.output_names()
     assert names is not None
     return names
 

@@ -259,7 +259,7 @@ def of_model(
     Raises:
         ValueError: a model that is not built, or has no such output.
     """
-    infos = model._output_infos()
+    infos = model._graph.output_infos()
     names = [info.name for info in infos]
     if output is None and len(infos) > 1:
         raise ValueError(f"output must be one of {names} or its number, got None")

@@ -115,3 +115,33 @@ def test_several_arrays_for_a_first_layer_of_one_are_refused():
     with pytest.raises(ValueError, match="Add"):
         other.predict([A, B], verbose=0)
     assert not other.built and other.predict([A, A], verbose=0).shape == (24, 1)
+
+
+def test_subclass_takes_several_inputs_and_another_first_layer_takes_one():
+    class Own(cdl.Sequential):
+        pass
+
+    model = Own([layers.Concatenate(), layers.Dense(1)])
+    assert type(model) is Own and model([A, B]).shape == (24, 1)
+    assert model.output_shape == (None, 1) and model.input_shape == [(None, 3), (None, 2)]
+    again = Own.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(
+        again.predict([A, B], verbose=0), model.predict([A, B], verbose=0)
+    )
+    for _ in range(2):
+        model.pop()
+    model.add(layers.Dense(2))
+    assert not model.built and model.predict(A, verbose=0).shape == (24, 2)
+    assert model.input_shape[1:] == (3,)
+    assert type(model) is Own
+
+
+def test_build_of_several_that_fails_leaves_a_model_that_takes_others():
+    model = cdl.Sequential([layers.Dot(1), layers.Dense(1)])
+    with pytest.raises(ValueError):
+        model([A, B])
+    assert not model.built
+    assert model([A, A]).shape == (24, 1)
+    model.build(None)
+    assert model.built and len(model.inputs) == 2
