@@ -83,13 +83,17 @@ class StatelessScope:
 
     def __enter__(self) -> StatelessScope:
         self._before, self._active = {}, True
-        scopes.append(self)
-        for variable, value in self._given:
-            variable.assign(value)
+        scopes.open = (*scopes.open, self)
+        try:
+            for variable, value in self._given:
+                variable.assign(value)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        scopes.remove(self)
+        scopes.open = tuple(scope for scope in scopes.open if scope is not self)
         self._active = False
         for key, (variable, before) in self._before.items():
             self._values[key] = variable.numpy().copy()

@@ -1,5 +1,7 @@
 """Scopes, and calls with other values of variables."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,52 @@ def test_what_is_assigned_in_a_stateless_scope_is_gone_behind_it():
         cdl.StatelessScope([(1, 2)])
     with pytest.raises(ValueError, match="must have shape \\(1,\\), got \\(3,\\)"):
         cdl.StatelessScope([(b, np.ones(3))])
+
+
+def test_a_stateless_scope_is_of_its_thread():
+    a, b, counts = cdl.Variable([1.0]), cdl.Variable([1.0]), cdl.Variable(1, dtype="int32")
+    with cdl.StatelessScope([(a, [5.0])]) as scope, ThreadPoolExecutor(1) as pool:
+        pool.submit(b.assign, [2.0]).result()
+        pool.submit(counts.assign, 2).result()
+        assert scope.get_current_value(b) is scope.get_current_value(counts) is None
+    assert [np.asarray(each).tolist() for each in (a, b, counts)] == [[1], [2], 2]
+
+
+def test_a_stateless_call_leaves_what_other_threads_assign_meanwhile():
+    other = cdl.Variable([1.0])
+
+    class Waiting(cdl.layers.Layer):
+        def call(self, x):
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(other.assign, [2.0]).result()
+            return x
+
+    layer = Waiting()
+    layer(X)
+    other.assign([1.0])
+    layer.stateless_call([], [], X)
+    assert np.asarray(other).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("wrong", [[1.0, "text"], [1.0, object()]])
+def test_a_value_that_is_no_number_leaves_all_variables_and_no_scope(wrong):
+    a, b = cdl.Variable([1.0, 2.0]), cdl.Variable([3.0, 4.0])
+    with (
+        pytest.raises((TypeError, ValueError)),
+        cdl.StatelessScope([(a, [5.0, 6.0]), (b, np.array(wrong, object))]),
+    ):
+        pass
+    assert [np.asarray(each).tolist() for each in (a, b)] == [[1, 2], [3, 4]]
+    model = net()
+    before, rest = model.get_weights(), values(model.non_trainable_variables)
+    given = values(model.trainable_variables)
+    given[-1] = np.array(wrong, object)
+    with pytest.raises((TypeError, ValueError)):
+        model.stateless_call(given, rest, X)
+    for value, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, expected)
+    a.assign([7.0, 8.0])
+    assert np.asarray(a).tolist() == [7, 8]
 
 
 def test_names_of_scopes_are_in_front_of_variables():

@@ -71,7 +71,7 @@ class WholeNumbers(Variable):
                 f"{self.path}: the values must be within 2^24 = 16,777,216, which floats hold, "
                 f"got {array[kept != array].flat[0]}"
             )
-        for scope in scopes:
+        for scope in scopes.open:
             scope.note(self)
         self.storage.set(kept)
         return array

@@ -179,7 +179,7 @@ class Variable(Operators, Listed):
             raise ValueError(
                 f"{self.path}: the value must have shape {self.shape}, got {array.shape}"
             )
-        for scope in scopes:
+        for scope in scopes.open:
             scope.note(self)
         self.storage.set(array)
         return array

@@ -6,6 +6,7 @@ of it.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 
-scopes: list[Any] = []  # those that are told of what is assigned: see cdl.StatelessScope
+class _Scopes(threading.local):
+    """Scopes that are told of what this thread assigns: see `cdl.StatelessScope`."""
+
+    open: tuple[Any, ...] = ()
+
+
+scopes = _Scopes()
 
 
 class State(Operators):
@@ -77,7 +84,7 @@ class State(Operators):
             raise ValueError(
                 f"{self.path}: value must have shape {self._array.shape}, got {array.shape}"
             )
-        for scope in scopes:
+        for scope in scopes.open:
             scope.note(self)
         self._array[...] = array
         return self.value

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl.scopes import StatelessScope
+
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
 
@@ -38,27 +40,22 @@ def stateless_call(
                     f"{owner}: the value of {variable.path!r} must have shape "
                     f"{tuple(variable.shape)}, got {np.shape(value)}"
                 )
-    variables = [*lists[0], *lists[1]]
-    pairs = zip(variables, [*given[0], *given[1]], strict=True)
-    kept = [(variable, variable.numpy().copy()) for variable in variables]
+    pairs = zip([*lists[0], *lists[1]], [*given[0], *given[1]], strict=True)
     within = layer._flatten_layers()
     calls = [each._calls for each in within]
     generators = [each for inner in within for each in inner._seed_generators]
     try:
-        for variable, value in pairs:
-            variable.assign(np.array(value))
-        before = [generator.state.numpy() for generator in generators]
-        place = _place(generators, before)
-        for each in within:
-            each._calls = each._place = place
-        outputs = layer(*args, **kwargs)
-        if any(each._calls != place for each in within):  # numbers may have been drawn
-            _count(generators, before)
-        after = [variable.numpy().copy() for variable in lists[1]]
-        losses = layer.losses if return_losses else []
+        with StatelessScope(pairs):
+            before = [generator.state.numpy() for generator in generators]
+            place = _place(generators, before)
+            for each in within:
+                each._calls = each._place = place
+            outputs = layer(*args, **kwargs)
+            if any(each._calls != place for each in within):  # numbers may have been drawn
+                _count(generators, before)
+            after = [variable.numpy().copy() for variable in lists[1]]
+            losses = layer.losses if return_losses else []
     finally:
-        for variable, value in kept:
-            variable.assign(value)
         for each, count in zip(within, calls, strict=True):
             each._calls, each._place = count, None
     return (outputs, after, losses) if return_losses else (outputs, after)

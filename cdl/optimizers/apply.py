@@ -166,7 +166,7 @@ class Steps:
             constrained = [each for each in self._variables if each.constraint is not None]
             self._constrained = constrained
         with self._lock:
-            for scope in scopes:
+            for scope in scopes.open:
                 scope.note(optimizer._iterations)
             step = optimizer.step
             self._updates.make(gradients, optimizer.rate(step), step)

@@ -204,7 +204,7 @@ def _in_stateless_scope() -> bool:
     """Whether a `StatelessScope` is open."""
     from cdl._variables import state
 
-    return bool(state.scopes)
+    return bool(state.scopes.open)
 
 
 class _Scope:

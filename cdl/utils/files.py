@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import tarfile
 import zipfile
 import zlib
@@ -100,16 +99,12 @@ def _name_of(origin: str) -> str:
 def _load(origin: str, target: str, wanted: str | None, algorithm: str) -> None:
     """Download a file, whole and with the expected hash, or not at all."""
     from http.client import HTTPException
-    from urllib.request import urlopen
+    from urllib.request import urlretrieve
 
     print(f"Downloading data from {origin}")
     part = f"{target}.{secrets.token_hex(8)}.part"
     try:
-        with urlopen(origin) as source, open(part, "xb") as file:
-            shutil.copyfileobj(source, file)
-            size, told = file.tell(), source.headers.get("Content-Length")
-        if told is not None and size != int(told):
-            raise OSError(f"{size} bytes came, of {told}")
+        urlretrieve(origin, part)  # an error if fewer bytes come than the server tells
         if wanted is not None and not _fits(part, wanted, algorithm):
             raise ValueError(
                 f"Incomplete or corrupted file detected. The {algorithm} file hash does not "
