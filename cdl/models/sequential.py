@@ -133,6 +133,12 @@ class Sequential(Model):
         self._stack.append(layer)
         STACKS[layer] = weakref.ref(self)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for layer in self._stack:
+            if STACKS.get(layer, lambda: None)() is None:  # not of a model that is copied itself
+                STACKS[layer] = weakref.ref(self)
+
     def _has_namesake(self, layer: Layer) -> bool:
         """Whether another layer, or the Input, has the name of a layer to add."""
         if self._input is not None and self._input.name == layer.name:

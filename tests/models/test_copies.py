@@ -139,3 +139,15 @@ def test_a_chain_may_be_longer_than_python_s_stack_is_deep(again):
         x = Dense(5)(x) * 0.5
     model = Model(first, x)
     assert same_weights(again(model), model.get_weights())
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, through_a_pickle])
+def test_layers_of_a_copied_sequential_have_inputs_and_outputs(again):
+    original = Sequential([Input((5,)), Dense(4), Sequential([Input((4,)), Dense(3)])])
+    other = again(original)
+    dense, within = other.layers
+    assert dense.input.shape == (None, 5) and dense.output.shape == (None, 4)
+    assert within.layers[0].output.shape == (None, 3)
+    features = Model(other.inputs, dense.output)
+    np.testing.assert_array_equal(features.predict(X, verbose=0), dense(X))
+    assert original.layers[0].output.shape == (None, 4)
