@@ -21,13 +21,13 @@ from cdl._common.errors import warn
 from cdl._configs import allocation_limit
 from cdl._variables.assigning import all_assigned, assign, drained, kept, put_back
 from cdl.distribution import ranks
+from cdl.optimizers import Optimizer
 from cdl.saving import file_objects, hdf5, keras2_h5, safetensors
 from cdl.saving.atomic import Sink, check_regular, checked_path, may_write, replacing
 from cdl.saving.file_objects import FilePath, is_open_file
 from cdl.saving.variable_paths import OLDER, TODAY, Part, finalize, parts, writes_itself
 
 if TYPE_CHECKING:
-    from cdl.optimizers.base_optimizer import Optimizer
     from cdl.trainers.signature import TrainableModel
 
 SUFFIX = ".weights.h5"
@@ -236,8 +236,13 @@ def read(
                     group = next(filter(None, there), group)
                 if place == "optimizer" and _has_no_rate(group, variables):
                     variables = [variables[0], *variables[2:]]
-                if place == "optimizer" and len(group) != len(variables):
-                    if part.built and not (whole and len(group) <= _UNBUILT):
+                if isinstance(part, Optimizer) and len(group) != len(variables):
+                    # One that holds others lists their variables too.
+                    n = sum(
+                        p.startswith(place) and isinstance(it, Optimizer) for p, it, _ in walked
+                    )
+                    is_new = whole and len(group) <= _UNBUILT * n
+                    if place == "optimizer" and part.built and not is_new:
                         _warn_of_optimizer(part, len(variables), len(group))
                     continue
                 if writes_itself(part):

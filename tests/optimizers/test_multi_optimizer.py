@@ -8,7 +8,7 @@ import pytest
 
 import cdl
 from cdl.layers import Dense
-from cdl.optimizers import SGD, Adam, MultiOptimizer, OptimizerMap
+from cdl.optimizers import SGD, Adam, LossScaleOptimizer, MultiOptimizer, OptimizerMap
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
 Y = X.sum(1, keepdims=True)
@@ -44,6 +44,38 @@ def test_a_model_in_a_file_goes_on_with_all_its_optimizers(tmp_path):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
     assert fit(net) == fit(again)
     same(net, again)
+
+
+HOLDERS = {
+    "several": by_path,
+    "scaled": lambda: LossScaleOptimizer(Adam(0.02)),
+    "several scaled": lambda: LossScaleOptimizer(by_path()),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_optimizers_within_that_have_not_learned_come_from_a_file_without_a_word(holder, tmp_path):
+    net = compiled(HOLDERS[holder]())
+    net.save(tmp_path / "net.keras")
+    again = cdl.models.load_model(tmp_path / "net.keras")
+    assert fit(net) == fit(again)
+    same(net, again)
+    for a, b in zip(net.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_optimizers_within_that_have_not_learned_begin_anew_with_weights_that_have(
+    holder, tmp_path
+):
+    net = compiled(HOLDERS[holder]())
+    fit(net)
+    net.save_weights(tmp_path / "net.weights.h5")
+    other = compiled(HOLDERS[holder]())
+    other.load_weights(tmp_path / "net.weights.h5")
+    same(net, other)
+    net.compile(HOLDERS[holder](), "mse")
+    assert fit(net) == fit(other)
 
 
 def test_two_optimizers_of_one_kind_learn_as_that_one():
