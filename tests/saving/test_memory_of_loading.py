@@ -8,7 +8,7 @@ import pytest
 
 from cdl.layers import Dense, Dropout, Input
 from cdl.models import Sequential, load_model
-from cdl.saving import variable_paths, weights
+from cdl.saving import keras_file, variable_paths, weights
 
 
 @pytest.mark.parametrize(("name", "most"), [("a.keras", 0.5), ("a.h5", 1.2), ("a.weights.h5", 1.3)])
@@ -32,13 +32,14 @@ def test_loading_keeps_no_more_arrays_beside_the_model_than_it_must(name, most, 
 def test_older_places_are_looked_for_only_where_todays_are_empty(tmp_path, monkeypatch):
     asked = []
 
-    def known(model, keras=variable_paths.TODAY, *args):
+    def known(model, keras=variable_paths.TODAY, places=None):
         asked.append(keras)
-        return variable_paths.parts(model, keras, *args)
+        return variable_paths.parts(model, keras, places)
 
     model = Sequential([Input((4,)), Dense(4), Dropout(0.5), Dense(2)])
     model.save(tmp_path / "a.keras")
-    monkeypatch.setattr(weights, "parts", known)
+    for module in (keras_file, weights):
+        monkeypatch.setattr(module, "parts", known)
     loaded = load_model(tmp_path / "a.keras")
     assert set(asked) == {variable_paths.TODAY}
     assert all(map(np.array_equal, loaded.get_weights(), model.get_weights()))
