@@ -63,6 +63,11 @@ static struct cdl_normalizing lines_at(const struct cdl_node *node, const struct
     };
 }
 
+/* Some 24 flops an element: two sums and the result, each of which waits for memory as well. */
+static double flops(const struct cdl_node *node) {
+    return 24.0 * (double)(node->in[0]->lines * node->in[0]->width);
+}
+
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_normalizing lines = lines_at(node, ctx, first);
@@ -92,6 +97,7 @@ const struct cdl_op cdl_op_normalize = {
     .check = check,
     .scratch_floats = scratch_floats,
     .derive = derive,
+    .flops = flops,
     .forward = forward,
     .backward = backward,
     .update = update,

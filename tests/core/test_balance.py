@@ -4,10 +4,11 @@ import functools
 
 import numpy as np
 import pytest
-from programs import learner, mlp
+from programs import learner, mlp, weight
 
 import cdl as keras
 from cdl import _core, layers
+from cdl._ir.program import Program
 
 # The fully connected nets of benchmarks/harness/cases.py.
 WIDTHS = {
@@ -64,6 +65,16 @@ def test_two_threads_are_kept_as_they_were():
     for name in ("mnist", "wide", "deep"):
         found = [balance[1] for balance in balances(*net(name), 128)]
         assert found[:2] == [1, 2]
+
+
+def test_normalizations_of_lines_alone_are_worth_threads():
+    program = Program()
+    x = program.input((16, 256))
+    kinds = {"measure": 0, "subtracts_mean": 1, "epsilon": 1e-3}
+    y = program.emit("normalize", [x], x.shape, (weight(np.ones(256)), None), **kinds)
+    program.loss("mean_squared_error", program.input(x.shape, role="y"), y)
+    found = balances(program.fused(), learner("sgd", program.variables), 256)
+    assert [threads for _, threads, *_ in found][:4] == [1, 2, 3, 4]
 
 
 def test_images_and_sequences_are_shared_as_evenly():
