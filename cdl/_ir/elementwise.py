@@ -171,6 +171,8 @@ def _divide(a: Expression, b: Expression) -> Expression | None:
         return apply("reciprocal", b)
     if is_constant(b) and b.value != 0.0 and abs(math.frexp(b.value)[0]) == 0.5:
         return a * (1.0 / b.value)  # by a power of two: exact
+    if b.is_column and b.primitive == "sqrt" and not a.is_column:
+        return a * apply("rsqrt", b.args[0])  # one division a line
     return None
 
 

@@ -131,7 +131,7 @@ CDL_INLINE float d_gelu_tanh(float x, float y, const float *p) {
     return (void)y, (void)p, bend == 0.0f ? s : fma_f(bend, du, s);
 }
 
-CDL_INLINE float f_silu(float x, const float *p) { return (void)p, x * sigmoid_f(x); }
+CDL_INLINE float f_silu(float x, const float *p) { return (void)p, silu_f(x); }
 CDL_INLINE float d_silu(float x, float y, const float *p) {
     const float s = sigmoid_f(x);
     return (void)y, (void)p, s * fma_f(x, 1.0f - s, 1.0f);

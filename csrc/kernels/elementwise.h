@@ -50,6 +50,7 @@
     X(subtract, 1)                                                                                 \
     X(subtract, 2)                                                                                 \
     X(multiply, 2)                                                                                 \
+    X(divide, 2)                                                                                   \
     X(multiply_add, 2)                                                                             \
     X(multiply_add, 4)                                                                             \
     X(multiply_add, 6)
@@ -80,8 +81,10 @@ enum {
     CDL_MAP_LINES = 32
 };
 
-/* y = f(a, b, c) for n elements; y may be an operand. */
-typedef void cdl_elementwise_fn(size_t n, float *y, const float *a, const float *b, const float *c);
+/* y = f(a, b, c) for lines of n elements; y may be an operand. Of an operand that is a column each
+ * number serves a line, and n is a multiple of CDL_LINE. */
+typedef void cdl_elementwise_fn(size_t lines, size_t n, float *y, const float *a, const float *b,
+                                const float *c);
 
 /* Operands of a step, by number: registers, registers of columns, the values that an expression
  * reads (inputs, then the gradient by the result and the result), those that it writes, constants.
@@ -106,6 +109,7 @@ struct cdl_map_step {
     uint8_t primitive, to, from[3];
     uint8_t columns; /* bit j: from[j] is a column, and the result is not */
     bool of_columns;
+    bool adds; /* a product that is added to the gradient of a repeated line */
 };
 
 /* An operand with fewer numbers than the result: each of its lines, of one number or as many as
@@ -121,7 +125,8 @@ struct cdl_map {
     size_t lines, width, ld;
     struct cdl_map_repeat repeat[8];
     bool backward, of_lines;
-    uint8_t plain; /* bit k: the gradient by a repeated input is the sum of that by the result */
+    uint8_t plain;    /* bit k: the gradient by a repeated input is the sum of that by the result */
+    uint8_t products; /* bit k: it is one of products, whose pads may be anything */
     int n_steps, n_registers, n_constants;
     unsigned wide_constants; /* bit c: steps over elements read constant c */
     const struct cdl_map_step *steps;

@@ -12,9 +12,9 @@ CDL_INLINE void formula_loop(const int arity, element_of_three_fn *f, size_t n, 
 }
 
 #define X(NAME, ARITY)                                                                             \
-    static void NAME##_formula(size_t n, float *y, const float *a, const float *b,                 \
+    static void NAME##_formula(size_t lines, size_t n, float *y, const float *a, const float *b,   \
                                const float *c) {                                                   \
-        formula_loop(ARITY, element_##NAME, n, y, a, b, c);                                        \
+        formula_loop(ARITY, element_##NAME, lines * n, y, a, b, c);                                \
     }
 CDL_ELEMENTWISE(X)
 #undef X
@@ -36,7 +36,7 @@ static void mend(cdl_elementwise_fn *formula, is_beyond_fn *is_beyond, beyond_fn
         const size_t some = cdl_min(n - at, CDL_MAP_CHUNK);
         memcpy(kept_a, a + at, some * sizeof(float));
         memcpy(kept_b, b + at, some * sizeof(float));
-        formula(some, y, a + at, b + at, c);
+        formula(1, some, y, a + at, b + at, c);
         for (size_t i = 0; i < some; i++)
             if (is_beyond(kept_a[i], kept_b[i])) y[i] = beyond(kept_a[i], kept_b[i]);
     }
@@ -51,13 +51,13 @@ CDL_INLINE void checked_loop(cdl_elementwise_fn *formula, is_beyond_fn *is_beyon
     if (any)
         mend(formula, is_beyond, beyond, n, y, a, b, c);
     else
-        formula(n, y, a, b, c);
+        formula(1, n, y, a, b, c);
 }
 
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
-    static void NAME##_checked(size_t n, float *y, const float *a, const float *b,                 \
+    static void NAME##_checked(size_t lines, size_t n, float *y, const float *a, const float *b,   \
                                const float *c) {                                                   \
-        checked_loop(NAME##_formula, NAME##_is_beyond, NAME##_beyond, n, y, a, b, c);              \
+        checked_loop(NAME##_formula, NAME##_is_beyond, NAME##_beyond, lines * n, y, a, b, c);      \
     }
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X
@@ -68,16 +68,25 @@ enum {
 #undef X
 };
 
-/* Elements of one line: the operands of `columns` are one number, and the third may be missing. */
+/* Some operands are columns, as bits say. */
+CDL_INLINE void mixed_lines(const unsigned bits, element_of_three_fn *f, size_t lines, size_t n,
+                            float *y, const float *a, const float *b, const float *c) {
+    const size_t whole = n / CDL_LINE * CDL_LINE, all = lines * n;
+    for (size_t l = 0, at = 0; at < all; l++, at += n) {
+        const float first = bits & 1 ? a[l] : 0.0f, second = bits & 2 ? b[l] : 0.0f;
+        const float third = bits & 4 ? c[l] : 0.0f;
+        for (size_t i = at; i < at + whole; i++)
+            y[i] = f(bits & 1 ? first : a[i], bits & 2 ? second : b[i], bits & 4 ? third : c[i]);
+    }
+}
+
+/* A third operand that is missing counts as a column, which the formula does not read. */
 #define X(NAME, COLUMNS)                                                                           \
-    static void NAME##_mixed_##COLUMNS(size_t n, float *y, const float *a, const float *b,         \
-                                       const float *c) {                                           \
-        const float first = (COLUMNS) & 1 ? *a : 0.0f, second = (COLUMNS) & 2 ? *b : 0.0f;         \
-        const float third = (COLUMNS) & 4 ? *c : 0.0f;                                             \
-        const bool reads_c = !((COLUMNS) & 4) && arity_of_##NAME > 2;                              \
-        for (size_t i = 0; i < n; i++)                                                             \
-            y[i] = element_##NAME((COLUMNS) & 1 ? first : a[i], (COLUMNS) & 2 ? second : b[i],     \
-                                  reads_c ? c[i] : third);                                         \
+    static void NAME##_mixed_##COLUMNS(size_t lines, size_t n, float *y, const float *a,           \
+                                       const float *b, const float *c) {                           \
+        const bool has_c = arity_of_##NAME > 2;                                                    \
+        mixed_lines((COLUMNS) | (has_c ? 0 : 4), element_##NAME, lines, n, y, a, b,                \
+                    has_c ? c : a);                                                                \
     }
 CDL_MIXED(X)
 #undef X
@@ -110,14 +119,14 @@ static void elementwise_loop(int primitive, unsigned bits, cdl_elementwise_fn **
     }
 }
 
-/* n floats from float j on of `lines` lines from line l on. */
+/* n floats from float j on of each of `lines` lines from line l on. */
 struct map_piece {
     size_t l, lines, j, n;
 };
 
 /* Lines that end in pads keep them 0, whatever the formula makes of them. */
 CDL_INLINE void clear_map_pads(const struct cdl_map *m, float *y, struct map_piece piece) {
-    const size_t end = m->width / CDL_LINE * CDL_LINE, n = piece.n / piece.lines;
+    const size_t end = m->width / CDL_LINE * CDL_LINE, n = piece.n;
     const int32_t live = (int32_t)(m->width - end);
     if (m->width == 1 || live == 0 || piece.j + n <= end) return;
     const size_t block = end - piece.j;
@@ -139,9 +148,13 @@ CDL_INLINE size_t repeated_line(const struct cdl_map *m, int k, size_t l) {
     return l / m->repeat[k].run * m->repeat[k].ld;
 }
 
-/* Whether output k is the gradient of repeated lines. */
+/* Whether output k is the gradient of repeated lines; and whether it is written ahead of its sum.
+ */
 CDL_INLINE bool adds_up(const struct cdl_map *m, int k) {
     return m->backward && m->out[k] && m->repeat[k].run;
+}
+CDL_INLINE bool is_written(const struct cdl_map *m, int k) {
+    return adds_up(m, k) && !((m->plain | m->products) >> k & 1);
 }
 
 /* Writes lines of an operand as often as the piece reads them, unless they are there already. */
@@ -152,9 +165,9 @@ static const float *repeat_lines(const struct cdl_map *m, struct map_room *room,
     if (piece.lines == 1 && !is_column) return x + piece.j;
     const float *last = m->in[k] + repeated_line(m, k, piece.l + piece.lines - 1);
     float *to = room->lines[k];
-    if (x == last && x == room->held[k] && piece.n <= room->n_held[k]) return to;
-    room->held[k] = x == last ? x : NULL, room->n_held[k] = piece.n;
-    const size_t n = piece.n / piece.lines;
+    if (x == last && x == room->held[k] && piece.lines <= room->n_held[k]) return to;
+    room->held[k] = x == last ? x : NULL, room->n_held[k] = piece.lines;
+    const size_t n = piece.n;
     for (size_t i = 0; i < piece.lines; i++, to += n) {
         x = m->in[k] + repeated_line(m, k, piece.l + i);
         if (is_column) {
@@ -166,23 +179,52 @@ static const float *repeat_lines(const struct cdl_map *m, struct map_room *room,
     return room->lines[k];
 }
 
-/* Adds gradients of a piece, whose pads are 0, to those of the lines that were repeated. */
-static void add_repeated(const struct cdl_map *m, const float *gradients, int k,
-                         struct map_piece piece) {
-    const size_t n = piece.n / piece.lines;
-    for (size_t i = 0; i < piece.lines; i++, gradients += n) {
-        float *dx = m->out[k] + repeated_line(m, k, piece.l + i);
-        if (m->repeat[k].is_column)
-            *dx += reduced(CDL_REDUCTION_sum, 1, n, gradients, n);
-        else
-            for (size_t j = 0; j < n; j++) dx[piece.j + j] += gradients[j];
+/* dx[j] += g[j] of so many lines, one after the other; or g[j] f[j], where there are factors. */
+CDL_INLINE void add_lines(const bool has_factors, size_t lines, size_t n, float *restrict dx,
+                          const float *g, const float *f) {
+    enum { TOGETHER = 4 * CDL_LINE };
+    size_t j = 0;
+    for (; j + TOGETHER <= n; j += TOGETHER) {
+        float sum[TOGETHER];
+        for (size_t i = 0; i < TOGETHER; i++) sum[i] = dx[j + i];
+        for (size_t l = 0, at = j; l < lines; l++, at += n) {
+            for (size_t i = 0; i < TOGETHER; i++)
+                sum[i] = has_factors ? fma_f(g[at + i], f[at + i], sum[i]) : sum[i] + g[at + i];
+        }
+        for (size_t i = 0; i < TOGETHER; i++) dx[j + i] = sum[i];
+    }
+    for (; j < n; j += CDL_LINE) {
+        for (size_t l = 0, at = j; l < lines; l++, at += n) {
+            for (size_t i = 0; i < CDL_LINE; i++)
+                dx[j + i] =
+                    has_factors ? fma_f(g[at + i], f[at + i], dx[j + i]) : dx[j + i] + g[at + i];
+        }
+    }
+}
+
+/* Adds gradients of a piece, or their products with factors, to those of the lines that were
+ * repeated. Pads are 0 for a repeated number, whose sum they are part of. */
+static void add_repeated(const struct cdl_map *m, const float *gradients, const float *factors,
+                         int k, struct map_piece piece) {
+    const size_t n = piece.n, run = m->repeat[k].run;
+    float *dx = m->out[k] + repeated_line(m, k, piece.l) + (m->repeat[k].is_column ? 0 : piece.j);
+    size_t left = run - piece.l % run;
+    for (size_t i = 0, some; i < piece.lines; i += some, left = run, dx += m->repeat[k].ld) {
+        some = cdl_min(piece.lines - i, left);
+        const float *from = gradients + i * n;
+        if (factors)
+            add_lines(true, some, n, dx, from, factors + i * n);
+        else if (!m->repeat[k].is_column)
+            add_lines(false, some, n, dx, from, NULL);
+        for (size_t l = 0; l < some && m->repeat[k].is_column; l++)
+            *dx += reduced(CDL_REDUCTION_sum, 1, n, from + l * n, n);
     }
 }
 
 /* A primitive of lines, each of which is n floats of which `width` count. */
 static void line_step(const struct cdl_map_step *step, struct map_piece piece, size_t width,
                       float *const *place) {
-    const size_t n = piece.n / piece.lines;
+    const size_t n = piece.n;
     const float *a = place[step->from[0]], *b = place[step->from[1]];
     float *to = place[step->to];
     for (size_t l = 0; l < piece.lines; l++, a += n) {
@@ -203,36 +245,23 @@ static void line_step(const struct cdl_map_step *step, struct map_piece piece, s
 }
 
 static void spread(struct map_piece piece, const float *column, float *to) {
-    const size_t n = piece.n / piece.lines;
-    for (size_t l = 0; l < piece.lines; l++, to += n) {
-        for (size_t j = 0; j < n; j++) to[j] = column[l];
+    for (size_t l = 0; l < piece.lines; l++, to += piece.n) {
+        for (size_t j = 0; j < piece.n; j++) to[j] = column[l];
     }
 }
 
-CDL_INLINE void mixed_step(const struct cdl_map_step *step, struct map_piece piece,
-                           float *const *place) {
-    const size_t n = piece.n / piece.lines;
-    const float *from[3];
-    float *to = place[step->to];
-    for (int j = 0; j < 3; j++) from[j] = place[step->from[j]];
-    for (size_t l = 0; l < piece.lines; l++, to += n) {
-        step->loop(n, to, from[0], from[1], from[2]);
-        for (int j = 0; j < 3; j++)
-            if (from[j]) from[j] += step->columns >> j & 1 ? 1 : n;
-    }
-}
-
-CDL_INLINE void map_step(const struct cdl_map_step *step, struct map_piece piece, size_t width,
-                         float *const *place) {
-    if (step->columns && step->loop)
-        mixed_step(step, piece, place);
+CDL_INLINE void map_step(const struct cdl_map *m, const struct cdl_map_step *step,
+                         struct map_piece piece, float *const *place) {
+    if (step->adds)
+        add_repeated(m, place[step->from[0]], place[step->from[1]], step->to - CDL_MAP_OUTPUT,
+                     piece);
     else if (step->loop)
-        step->loop(step->of_columns ? piece.lines : piece.n, place[step->to], place[step->from[0]],
-                   place[step->from[1]], place[step->from[2]]);
+        step->loop(piece.lines, step->of_columns ? 1 : piece.n, place[step->to],
+                   place[step->from[0]], place[step->from[1]], place[step->from[2]]);
     else if (step->primitive == CDL_LINEWISE_spread)
         spread(piece, place[step->from[0]], place[step->to]);
     else
-        line_step(step, piece, width, place);
+        line_step(step, piece, m->width, place);
 }
 
 /* All steps for a piece, which is of whole lines or within one. */
@@ -252,11 +281,11 @@ static void map_piece(const struct cdl_map *m, struct map_room *room, struct map
         if (adds_up(m, k)) out = m->plain >> k & 1 ? place[CDL_MAP_DY] : room->gradients[k];
         place[CDL_MAP_OUTPUT + k] = out;
     }
-    for (int s = 0; s < m->n_steps; s++) map_step(&m->steps[s], piece, m->width, place);
+    for (int s = 0; s < m->n_steps; s++) map_step(m, &m->steps[s], piece, place);
     for (int k = 0; k < 8; k++) {
-        if (!m->out[k]) continue;
+        if (!m->out[k] || m->products >> k & 1) continue;
         if (!(m->plain >> k & 1)) clear_map_pads(m, place[CDL_MAP_OUTPUT + k], piece);
-        if (adds_up(m, k)) add_repeated(m, place[CDL_MAP_OUTPUT + k], k, piece);
+        if (adds_up(m, k)) add_repeated(m, place[CDL_MAP_OUTPUT + k], NULL, k, piece);
     }
 }
 
@@ -265,7 +294,7 @@ CDL_INLINE size_t map_chunks(const struct cdl_map *m) {
     size_t chunks = (size_t)m->n_registers;
     for (int c = 0; c < m->n_constants; c++) chunks += m->wide_constants >> c & 1;
     for (int k = 0; k < 8; k++) {
-        if (m->repeat[k].run) chunks += adds_up(m, k) ? 2u : 1u;
+        if (m->repeat[k].run) chunks += is_written(m, k) ? 2u : 1u;
     }
     return chunks;
 }
@@ -301,13 +330,13 @@ static void map(const struct cdl_map *m) {
     for (int k = 0; k < 8; k++) {
         if (!m->repeat[k].run) continue;
         room.lines[k] = free, free += chunk;
-        if (adds_up(m, k)) room.gradients[k] = free, free += chunk;
+        if (is_written(m, k)) room.gradients[k] = free, free += chunk;
     }
     if (m->ld <= chunk) {
         const size_t together = chunk / m->ld;
         for (size_t l = 0; l < m->lines; l += together) {
             const size_t lines = cdl_min(m->lines - l, together);
-            map_piece(m, &room, (struct map_piece){l, lines, 0, lines * m->ld});
+            map_piece(m, &room, (struct map_piece){l, lines, 0, m->ld});
         }
         return;
     }

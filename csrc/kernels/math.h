@@ -2,8 +2,9 @@
  *
  * No branch, no table, no call: conditions are selects. inf and NaN behave as in libm; results
  * below the smallest normal number are 0, as everywhere in cdl (base/threads.c). Coefficients of
- * exp, log and tanh are those of the Cephes library (S. Moshier, netlib.org/cephes); those of the
- * normal distribution are our own fit. Errors in ulp and throughput on each ISA: docs/numerics.md.
+ * log and tanh are those of the Cephes library (S. Moshier, netlib.org/cephes); those of exp and
+ * the normal distribution are our own fits. Errors in ulp and throughput on each ISA:
+ * docs/numerics.md.
  */
 #ifndef CDL_KERNELS_MATH_H
 #define CDL_KERNELS_MATH_H
@@ -82,14 +83,13 @@ CDL_INLINE float power_of_2(int32_t n) { /* for -126 <= n <= 127 */
     return float_of_bits((int32_t)((uint32_t)(n + 127) << 23));
 }
 
-/* (e^r - 1 - r) / r^2 */
+/* (e^r - 1 - r) / r^2, a fit of our own: e^r to 0.05 ulp. */
 CDL_INLINE float exp_curve_f(float r) {
-    float p = 1.9875691500e-4f;
-    p = fma_f(p, r, 1.3981999507e-3f);
-    p = fma_f(p, r, 8.3334519073e-3f);
-    p = fma_f(p, r, 4.1665795894e-2f);
-    p = fma_f(p, r, 1.6666665459e-1f);
-    return fma_f(p, r, 5.0000001201e-1f);
+    float p = 1.3814540579915047e-3f;
+    p = fma_f(p, r, 8.36874544620514e-3f);
+    p = fma_f(p, r, 4.166838899254799e-2f);
+    p = fma_f(p, r, 1.666652113199234e-1f);
+    return fma_f(p, r, 4.999999403953552e-1f);
 }
 
 /* (e^r - 1) / r */
@@ -191,6 +191,13 @@ CDL_INLINE float tanh_excess_f(float x) {
     return p * x2 * x;
 }
 
+/* x sigmoid(x), as a quotient: a factor less than by sigmoid_f, and its rounding. From x = 87 on
+ * the exponential is as good as 0, below -87.3 it is infinite. */
+CDL_INLINE float silu_f(float x) {
+    const float e = exp_near_f(x > 87.0f ? -87.0f : -x);
+    return x / (1.0f + (x < -87.3f ? INFINITY : e));
+}
+
 /* The polynomial near 0, where 1 - 2 / (e^2x + 1) would lose relative accuracy. */
 CDL_INLINE float tanh_f(float x) {
     const float a = abs_f(x);
@@ -219,46 +226,50 @@ CDL_INLINE float softplus_f(float x) {
     return max_f(x, 0.0f) + log1p_unit_f(exp_down_f(-abs_f(x)));
 }
 
-/* The normal distribution function, and its density; both stay from |x| = 13.1 on. Near 0 it is
- * 1/2 + x P(x x). Further out the tail on the left, with a = |x|, is e^(-a a / 2) R(a) for
- * R(a) = erfcx(a / sqrt 2) / 2, a polynomial in (a - 2.75) / (a + 3.5) over a + 0.875 (after
- * Shepherd and Laframboise, 1981; so that it is just below 1/2, where a float is finest). Both are
- * fits of our own, to 0.05 ulp, up to a = 0.65 and from there on. The square is a sum, of that of
- * the first 12 bits, which is exact, and a rest, so that the tail is accurate in relative terms
- * too; what rounding has taken from R goes in with the exponential. */
+/* What rounding takes from h = a a. */
+CDL_INLINE float square_rest_f(float a, float h) {
+#if defined(CDL_FUSED)
+    return fma_f(a, a, -h);
+#else
+    const float high = float_of_bits(bits_of_float(a) & (int32_t)0xfffff000); /* 12 bits */
+    return (high * high - h) + (a - high) * (a + high);
+#endif
+}
+
+/* The normal distribution function, and its density; both stay from |x| = 13.1 on. With a = |x| the
+ * tail on the left is e^(-a a / 2) R(a) for R(a) = erfcx(a / sqrt 2) / 2, which is a quotient over
+ * a + 0.875 (after Shepherd and Laframboise, 1981). Its numerator is 0.4375 in 0 and where q =
+ * a / (a + 3) is 0.7172, and hardly another number between and beyond (so that it is just below
+ * 1/2, where a float is finest): a fit of our own to q, to 0.2 ulp. The square is a sum, so that
+ * the tail is accurate in relative terms; what rounding has taken from R goes in with the
+ * exponential.
+ */
 CDL_INLINE float normal_distribution_f(float x, float *density) {
     const float a = min_f(abs_f(x), 13.1f);
-    const float square = a * a;
-    float near = 0.00011183584138052538f;
-    near = fma_f(near, square, -0.0011900501558557153f);
-    near = fma_f(near, square, 0.009975232183933258f);
-    near = fma_f(near, square, -0.06649065017700195f);
-    near = fma_f(near, square, 0.3989422917366028f);
-
-    const float q = (a - 2.75f) / (a + 3.5f);
-    float far = 0.000517031061463058f;
-    far = fma_f(far, q, -0.00021625198132824153f);
-    far = fma_f(far, q, -0.0032582979183644056f);
-    far = fma_f(far, q, 0.0033278625924140215f);
-    far = fma_f(far, q, 0.017285633832216263f);
-    far = fma_f(far, q, -0.06105092912912369f);
-    far = fma_f(far, q, 0.08839301019906998f);
-    far = fma_f(far, q, -0.04317229986190796f);
-    far = fma_f(far, q, -0.0767427459359169f);
-    far = fma_f(far, q, 0.4738771617412567f);
+    const float q = a / (a + 3.0f);
+    float p = -0.04311501979827881f;
+    p = fma_f(p, q, 0.186052143573761f);
+    p = fma_f(p, q, -0.23400716483592987f);
+    p = fma_f(p, q, 0.03317159041762352f);
+    p = fma_f(p, q, -0.019358448684215546f);
+    p = fma_f(p, q, 0.2379784882068634f);
+    p = fma_f(p, q, 0.09404733777046204f);
+    p = fma_f(p, q, -0.749610185623169f);
+    p = fma_f(p, q, 0.6312737464904785f);
+    const float far = fma_f(q * (0.7172420024871826f - q), p, 0.4375f);
     const float sum = a + 0.875f, lost = a - (sum - 0.875f);
     const float ratio = far / sum;
     const float rest =
         fma_f(-ratio, lost, fma_f(-ratio, sum, far)); /* of far, which is 1 / 2.15 or so */
 
-    const float high = float_of_bits(bits_of_float(a) & (int32_t)0xfffff000);
-    const float whole = -0.5f * (high * high), more = -0.5f * ((a - high) * (a + high));
-    const float shifted = exp_shifted_f(whole + more), n = shifted - EXP_SHIFT;
-    const float r = fma_f(n, -0.693359375f, whole) + fma_f(n, 2.12194440e-4f, more);
+    const float square = a * a, more = -0.5f * square_rest_f(a, square);
+    const float shifted = fma_f(square, -0.72134752f, EXP_SHIFT), n = shifted - EXP_SHIFT;
+    const float whole = fma_f(n, -0.693359375f, -0.5f * square);
+    const float r = fma_f(n, 2.12194440e-4f, whole + more);
     const float scale = power_of_2(exp_power(shifted)), growth = fma_f(exp_curve_f(r) * r, r, r);
     const float tail = fma_f(ratio, fma_f(2.15f, rest, growth), ratio) * scale;
     *density = fma_f(0.39894228f, growth, 0.39894228f) * scale;
-    return a < 0.65f ? fma_f(x, near, 0.5f) : (x > 0.0f ? 1.0f - tail : tail);
+    return x > 0.0f ? 1.0f - tail : tail;
 }
 
 CDL_INLINE float normal_cdf_f(float x) {

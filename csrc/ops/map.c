@@ -199,7 +199,7 @@ struct code {
         int n_steps;
         struct use use;
     } way[2];
-    uint8_t plain; /* as in struct cdl_map */
+    uint8_t plain, products; /* as in struct cdl_map */
     struct cdl_map_step steps[];
 };
 
@@ -218,6 +218,13 @@ static bool is_plain(const struct cdl_node *node, const struct word *step) {
            is_repeated(node->in[k], node->out[0]);
 }
 
+/* Is a step the product of elements that a repeated line gets as its gradient? */
+static bool is_product(const struct cdl_node *node, const struct cdl_map_step *step) {
+    const int k = step->to - CDL_MAP_OUTPUT;
+    return step->primitive == CDL_ELEMENTWISE_multiply && !step->columns && k >= 0 &&
+           is_repeated(node->in[k], node->out[0]) && node->in[k]->width > 1;
+}
+
 static void decode(const struct cdl_node *node, const struct cdl_kernels *kernels, bool backward,
                    unsigned wanted, struct cdl_map_step *to) {
     int n_steps = 0;
@@ -234,6 +241,8 @@ static void decode(const struct cdl_node *node, const struct cdl_kernels *kernel
         if (!step->of_columns) step->columns = (uint8_t)columns_of(&word);
         memcpy(step->from, word.from, sizeof step->from);
         kernels->elementwise_loop(word.primitive, step->columns, &step->loop);
+        step->adds = backward && is_product(node, step);
+        if (step->adds) code_of(node)->products |= (uint8_t)word.mask;
     }
     code_of(node)->way[backward].n_steps = n_steps;
     code_of(node)->way[backward].use = use_of(node, backward, wanted);
@@ -243,7 +252,7 @@ static void derive(const struct cdl_node *node, const struct cdl_kernels *kernel
     unsigned wanted = 0;
     for (int k = 0; k < node->n_in; k++) wanted |= (unsigned)node->needs[k] << k;
     struct cdl_map_step *steps = code_of(node)->steps;
-    code_of(node)->plain = 0;
+    code_of(node)->plain = code_of(node)->products = 0;
     decode(node, kernels, false, 1, steps);
     decode(node, kernels, true, wanted, steps + code_of(node)->way[false].n_steps);
 }
@@ -258,6 +267,7 @@ static struct cdl_map map_of(const struct cdl_node *node, size_t first, size_t l
                           .backward = backward,
                           .of_lines = code->way[backward].use.of_lines,
                           .plain = backward ? code->plain : 0,
+                          .products = backward ? code->products : 0,
                           .n_steps = code->way[backward].n_steps,
                           .n_registers = code->way[backward].use.n_registers,
                           .n_constants = (int)node->n_data,
@@ -301,6 +311,11 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     ctx->kernels->map(&map);
 }
 
+static void clear_pads(const struct cdl_tensor *x, float *dx, size_t lines) {
+    for (size_t l = 0; l < lines && x->ld > x->width; l++)
+        memset(dx + l * x->ld + x->width, 0, (x->ld - x->width) * sizeof(float));
+}
+
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     struct cdl_map map = map_of(node, first, last, true);
@@ -314,6 +329,11 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
             memset(map.out[k], 0, (last - first) * x->lines * x->ld * sizeof(float));
     }
     if (map.n_steps || map.plain) ctx->kernels->map(&map);
+    for (int k = 0; k < node->n_in; k++) {
+        const struct cdl_tensor *x = node->in[k];
+        if (map.out[k] && map.products >> k & 1)
+            clear_pads(x, map.out[k], (last - first) * x->lines);
+    }
 }
 
 const struct cdl_op cdl_op_map = {

@@ -27,6 +27,7 @@ ULPS = {
     "sigmoid": lambda x: 2.1,
     "elu": lambda x: 2.5,
     "gelu": lambda x: 3,
+    "silu": lambda x: 2.5,
     "gelu_tanh": lambda x: 6 + 4 * np.abs(inner_of_gelu_tanh(x)),
     "tanh_shrink": lambda x: 32,  # what is left of tanh's few ulps when x is taken away
 }
