@@ -8,6 +8,7 @@ from cdl import activations, constraints, initializers, regularizers
 from cdl._common.validation import flag, positive_int
 from cdl._ir import emit
 from cdl.compat import renamed
+from cdl.layers import rules
 from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.kernel_layer import KernelLayer, weight_property
@@ -85,8 +86,7 @@ class Dense(KernelLayer):
         **kwargs: Unpack[CommonArguments],
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self._keep_quantization(quantization_config)
-        self._keep_lora(lora_rank, lora_alpha)
+        self._keep_schemes(lora_rank, lora_alpha, quantization_config)
         self.units = positive_int("Dense", "units", units)
         self.activation = activations.compiled("Dense", activation)
         self.use_bias = flag("Dense", "use_bias", use_bias)
@@ -102,15 +102,7 @@ class Dense(KernelLayer):
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias for inputs whose last axis has that shape's last size."""
         self._add_main((input_shape[-1], self.units), self.kernel_initializer, matrix=True)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                (self.units,),
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                name="bias",
-            )
+        self.bias = rules.add(self, "bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         super().build(input_shape)
         if self.lora_rank:
@@ -131,17 +123,8 @@ class Dense(KernelLayer):
         return changed(shape) if changed is not None else shape
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
-            **self._quantization(),
-            **self._lora_config(),
-        }
+        names = (
+            "units activation use_bias kernel_initializer bias_initializer kernel_regularizer "
+            "bias_regularizer kernel_constraint bias_constraint"
+        )
+        return {**super().get_config(), **rules.config(self, names), **self._schemes()}

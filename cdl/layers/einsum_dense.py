@@ -15,6 +15,7 @@ from cdl._common.validation import expected, is_int, several
 from cdl._ir import emit
 from cdl._tracing.graph import KerasTensor, operator_of
 from cdl.initializers import VarianceScaling
+from cdl.layers import rules
 from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.integers import MatrixForm, QuantizedWeight, Recorded, rounded
@@ -82,8 +83,7 @@ class EinsumDense(KernelLayer):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self._keep_quantization(quantization_config)
-        self._keep_lora(lora_rank, lora_alpha)
+        self._keep_schemes(lora_rank, lora_alpha, quantization_config)
         if not isinstance(equation, str) or not _EQUATION.fullmatch(equation.replace(" ", "")):
             raise expected("EinsumDense", "equation", "an equation such as 'ab,bc->ac'", equation)
         self.equation = equation
@@ -118,13 +118,7 @@ class EinsumDense(KernelLayer):
         self._add_main(shape, self._initial_kernel(of_kernel, of_y))
         self.bias = None
         if self.bias_axes is not None:
-            self.bias = self.add_weight(
-                self._bias_shape(of_y, sizes),
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                name="bias",
-            )
+            self.bias = rules.add(self, "bias", self._bias_shape(of_y, sizes), matrix=None)
         self.input_spec = InputSpec(ndim=len(input_shape))
         super().build(input_shape)
         if self.lora_rank:
@@ -269,22 +263,12 @@ class EinsumDense(KernelLayer):
         return tuple(sizes.get(letter) for letter in of_y)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "output_shape": self.partial_output_shape,
-            "equation": self.equation,
-            "activation": activations.serialize(self.activation),
-            "bias_axes": self.bias_axes,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "kernel_constraint": constraints.serialize(self.kernel_constraint),
-            "bias_constraint": constraints.serialize(self.bias_constraint),
-            **self._quantization(),
-            **self._lora_config(),
-        }
+        names = (
+            "equation activation bias_axes kernel_initializer bias_initializer kernel_regularizer "
+            "bias_regularizer activity_regularizer kernel_constraint bias_constraint"
+        )
+        shape = {"output_shape": self.partial_output_shape}
+        return {**super().get_config(), **shape, **rules.config(self, names), **self._schemes()}
 
 
 class _EinsumForm(MatrixForm):

@@ -10,6 +10,7 @@ import numpy as np
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import exact_count, flag, positive_int
 from cdl._ir.elementwise import apply, argument
+from cdl.layers import rules
 from cdl.layers.integers import TableForm, gather
 from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
@@ -77,8 +78,7 @@ class Embedding(KernelLayer):
 
             warn("Argument `input_length` is deprecated. Just remove it.")
         super().__init__(**kwargs)
-        self._keep_quantization(quantization_config)
-        self._keep_lora(lora_rank, lora_alpha)
+        self._keep_schemes(lora_rank, lora_alpha, quantization_config)
         self.input_dim = exact_count("Embedding", "input_dim", input_dim)
         self.output_dim = positive_int("Embedding", "output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
@@ -128,15 +128,8 @@ class Embedding(KernelLayer):
         return np.not_equal(np.asarray(inputs), 0) if self.mask_zero else None
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-            "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
-            "mask_zero": self.mask_zero,
-            **self._quantization(),
-            **self._lora_config(),
-        }
+        names = (
+            "input_dim output_dim embeddings_initializer embeddings_regularizer "
+            "activity_regularizer embeddings_constraint mask_zero"
+        )
+        return {**super().get_config(), **rules.config(self, names), **self._schemes()}

@@ -12,6 +12,7 @@ from cdl._common.validation import expected, is_real, positive_int
 from cdl._configs.serialization import deserialize, serialize
 from cdl._variables.program_caches import invalidate_programs
 from cdl.dtype_policies import DTypePolicyMap
+from cdl.layers import rules
 from cdl.layers.integers import MatrixForm, QuantizedWeight
 from cdl.layers.layer import Layer
 from cdl.layers.lora import LoraWeight
@@ -70,14 +71,7 @@ class KernelLayer(Layer):
         """
         mode, what = self.quantization_mode, self._adapted
         if mode is None or None in shape or not type(self)._quantizes:
-            variable = self.add_weight(
-                shape,
-                initializer,
-                regularizer=getattr(self, f"{what}_regularizer"),
-                constraint=getattr(self, f"{what}_constraint"),
-                name=what,
-                matrix=matrix,
-            )
+            variable = rules.add(self, what, shape, initializer=initializer, matrix=matrix)
             self._hold(PlainWeight(variable))
             return
         if mode not in ("int8", "int4"):
@@ -93,11 +87,25 @@ class KernelLayer(Layer):
 
     # --- LoRA ---
 
-    def _keep_lora(self, lora_rank: Any, lora_alpha: Any) -> None:
-        """Store the constructor's arguments."""
+    def _keep_schemes(self, lora_rank: Any, lora_alpha: Any, config: Any = None) -> None:
+        """Store the constructor's arguments of LoRA and of quantization."""
         owner = type(self).__name__
         self.lora_rank = positive_int(owner, "lora_rank", lora_rank) if lora_rank else None
         self._lora_alpha = _checked_alpha(owner, lora_alpha, self.lora_rank)
+        if isinstance(config, dict):
+            config = deserialize(config)
+        if config is not None and not isinstance(config, QuantizationConfig):
+            raise expected(owner, "quantization_config", "a QuantizationConfig or None", config)
+        self.quantization_config = config
+
+    def _schemes(self) -> dict[str, Any]:
+        """Constructor arguments of quantization, and of LoRA if they are set."""
+        found = {}
+        if self._quantizes:
+            found["quantization_config"] = serialize(self.quantization_config)
+        if self.lora_rank:
+            found |= {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
+        return found
 
     @property
     def lora_enabled(self) -> bool:
@@ -179,27 +187,7 @@ class KernelLayer(Layer):
         self.lora_rank, self._lora_alpha = rank, alpha
         invalidate_programs()
 
-    def _lora_config(self) -> dict[str, Any]:
-        """Constructor arguments of LoRA, if they are set."""
-        if not self.lora_rank:
-            return {}
-        return {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
-
     # --- integers ---
-
-    def _keep_quantization(self, config: Any) -> None:
-        """Store the constructor's argument."""
-        if isinstance(config, dict):
-            config = deserialize(config)
-        if config is not None and not isinstance(config, QuantizationConfig):
-            raise expected(
-                type(self).__name__, "quantization_config", "a QuantizationConfig or None", config
-            )
-        self.quantization_config = config
-
-    def _quantization(self) -> dict[str, Any]:
-        """Constructor argument `quantization_config`, for configs."""
-        return {"quantization_config": serialize(self.quantization_config)}
 
     def _block_of(self, mode: str, config: QuantizationConfig | None) -> int:
         """Rows of a group, or 0: by the config, else by the policy."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import axes
+from cdl.layers import rules
 from cdl.layers.axes import permuted, reshaped
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
@@ -68,14 +69,7 @@ class PReLU(SameShape):
         """Create alpha, of the shape of a sample with 1 for the shared axes."""
         shared = self._shared(len(input_shape) - 1)
         shape = [1 if axis in shared else input_shape[axis] for axis in range(1, len(input_shape))]
-        self.alpha = self.add_weight(
-            shape,
-            self.alpha_initializer,
-            regularizer=self.alpha_regularizer,
-            constraint=self.alpha_constraint,
-            name="alpha",
-            matrix=False,
-        )
+        self.alpha = rules.add(self, "alpha", shape)
         sizes = {a: input_shape[a] for a in range(1, len(input_shape)) if a not in shared}
         self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes if shared else None)
         super().build(input_shape)
@@ -93,10 +87,5 @@ class PReLU(SameShape):
         return permuted(program, y, [order.index(axis) + 1 for axis in every])
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "alpha_initializer": initializers.serialize(self.alpha_initializer),
-            "alpha_regularizer": regularizers.serialize(self.alpha_regularizer),
-            "alpha_constraint": constraints.serialize(self.alpha_constraint),
-            "shared_axes": self.shared_axes,
-        }
+        names = "alpha_initializer alpha_regularizer alpha_constraint shared_axes"
+        return {**super().get_config(), **rules.config(self, names)}

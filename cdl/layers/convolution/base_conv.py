@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl import activations, constraints, initializers, regularizers
+from cdl import activations
 from cdl._common.validation import flag, one_of, per_axis
 from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
+from cdl.layers import rules
 from cdl.layers.activated import Activated
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
-
-_FAMILIES: dict[str, Any] = {
-    "activation": activations,
-    "initializer": initializers,
-    "regularizer": regularizers,
-    "constraint": constraints,
-}
 
 
 class BaseConv(Layer):
@@ -86,11 +80,6 @@ class BaseConv(Layer):
     def _paddings(self) -> tuple[str, ...]:
         return ("valid", "same")
 
-    def _keep(self, **given: Any) -> None:
-        """Store initializers, regularizers and constraints by name, resolved."""
-        for name, value in given.items():
-            setattr(self, name, _FAMILIES[name.rpartition("_")[2]].get(value))
-
     def _refuse_gaps_and_strides(self) -> None:
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
@@ -115,21 +104,10 @@ class BaseConv(Layer):
         filters = self._add_kernels(channels)
         self.bias = None
         if self.use_bias:
-            self.bias = self._add("bias", "bias", (filters,))
+            self.bias = rules.add(self, "bias", (filters,))
         axis = -1 if self.data_format == "channels_last" else 1
         self.input_spec = InputSpec(min_ndim=self.rank + 2, axes={axis: channels})
         super().build(input_shape)
-
-    def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
-        """Create a weight with the initializer, regularizer and constraint of its kind."""
-        return self.add_weight(
-            shape,
-            getattr(self, f"{kind}_initializer"),
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-            name=name,
-            matrix=matrix,
-        )
 
     def _add_kernels(self, channels: int) -> int:
         """Create the kernels for so many channels; returns the output's number."""
@@ -197,26 +175,9 @@ class BaseConv(Layer):
         """Append the convolution of an image with channels last."""
         raise NotImplementedError
 
-    def _config(self, *names: str) -> dict[str, Any]:
-        """Arguments by name, as configs have them."""
-        config = {}
-        for name in names:
-            value, kind = getattr(self, name), name.rpartition("_")[2]
-            config[name] = _FAMILIES[kind].serialize(value) if kind in _FAMILIES else value
-        return config
-
     def get_config(self) -> dict[str, Any]:
-        arguments = self._config(
-            "kernel_size",
-            "strides",
-            "padding",
-            "data_format",
-            "dilation_rate",
-            "activation",
-            "use_bias",
-            "bias_initializer",
-            "bias_regularizer",
-            "activity_regularizer",
-            "bias_constraint",
+        names = (
+            "kernel_size strides padding data_format dilation_rate activation use_bias "
+            "bias_initializer bias_regularizer activity_regularizer bias_constraint"
         )
-        return {**super().get_config(), **arguments}
+        return {**super().get_config(), **rules.config(self, names)}

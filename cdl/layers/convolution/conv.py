@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import ops
 from cdl._common.validation import positive_int
 from cdl._ir import emit, windows
+from cdl.layers import rules
 from cdl.layers.calling import is_scripted
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.kernel_layer import KernelLayer, weight_property
@@ -66,7 +67,8 @@ class Conv(KernelLayer, BaseConv):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self._keep(
+        rules.keep(
+            self,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
@@ -75,7 +77,7 @@ class Conv(KernelLayer, BaseConv):
             bias_constraint=bias_constraint,
         )
         owner = type(self).__name__
-        self._keep_lora(lora_rank, lora_alpha)
+        self._keep_schemes(lora_rank, lora_alpha)
         self.filters = positive_int(owner, "filters", filters)
         self.groups = positive_int(owner, "groups", groups)
         if self.filters % self.groups:
@@ -136,7 +138,7 @@ class Conv(KernelLayer, BaseConv):
                 f"input, got groups={self.groups} and {channels} channels"
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self._hold(PlainWeight(self._add("kernel", "kernel", shape, matrix=True)))
+        self._hold(PlainWeight(rules.add(self, "kernel", shape, matrix=True)))
         return self.filters
 
     def _filters(self, channels: int | None) -> int:
@@ -164,10 +166,10 @@ class Conv(KernelLayer, BaseConv):
         return weight.product(program, x, linear, self.bias, by_both)
 
     def get_config(self) -> dict[str, Any]:
-        arguments = self._config(
-            "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"
+        arguments = rules.config(
+            self, "filters groups kernel_initializer kernel_regularizer kernel_constraint"
         )
-        return {**super().get_config(), **arguments, **self._lora_config()}
+        return {**super().get_config(), **arguments, **self._schemes()}
 
 
 @registry.add("Convolution1D")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl._common.validation import per_axis, positive_int
 from cdl._ir import windows
 from cdl._ir.windows import Transposed
+from cdl.layers import rules
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
 
@@ -58,7 +59,8 @@ class ConvTranspose(BaseConv):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self._keep(
+        rules.keep(
+            self,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,
@@ -85,7 +87,7 @@ class ConvTranspose(BaseConv):
 
     def _add_kernels(self, channels: int) -> int:
         shape = (*self.kernel_size, self.filters, channels)
-        self.kernel = self._add("kernel", "kernel", shape, matrix=True)
+        self.kernel = rules.add(self, "kernel", shape, matrix=True)
         return self.filters
 
     def _filters(self, channels: int | None) -> int:
@@ -105,12 +107,8 @@ class ConvTranspose(BaseConv):
         return windows.conv_transpose(program, x, self.kernel, self.bias, self._transposed)
 
     def get_config(self) -> dict[str, Any]:
-        arguments = self._config(
-            "filters",
-            "output_padding",
-            "kernel_initializer",
-            "kernel_regularizer",
-            "kernel_constraint",
+        arguments = rules.config(
+            self, "filters output_padding kernel_initializer kernel_regularizer kernel_constraint"
         )
         return {**super().get_config(), **arguments}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import positive_int
 from cdl._ir import windows
+from cdl.layers import rules
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
 
@@ -55,7 +56,8 @@ class DepthwiseConv(BaseConv):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self._keep(
+        rules.keep(
+            self,
             depthwise_initializer=depthwise_initializer,
             bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
@@ -68,7 +70,7 @@ class DepthwiseConv(BaseConv):
 
     def _add_kernels(self, channels: int) -> int:
         shape = (*self.kernel_size, channels, self.depth_multiplier)
-        self.kernel = self._add("kernel", "depthwise", shape)
+        self.kernel = rules.add(self, "depthwise", shape, name="kernel")
         return channels * self.depth_multiplier
 
     def _filters(self, channels: int | None) -> int | None:
@@ -78,11 +80,9 @@ class DepthwiseConv(BaseConv):
         return windows.depthwise_conv(program, x, self.kernel, self.bias, self._window)
 
     def get_config(self) -> dict[str, Any]:
-        arguments = self._config(
-            "depth_multiplier",
-            "depthwise_initializer",
-            "depthwise_regularizer",
-            "depthwise_constraint",
+        arguments = rules.config(
+            self,
+            "depth_multiplier depthwise_initializer depthwise_regularizer depthwise_constraint",
         )
         return {**super().get_config(), **arguments}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl._common.validation import positive_int
 from cdl._ir import windows
+from cdl.layers import rules
 from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
 
@@ -65,7 +66,8 @@ class SeparableConv(BaseConv):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
-        self._keep(
+        rules.keep(
+            self,
             depthwise_initializer=depthwise_initializer,
             pointwise_initializer=pointwise_initializer,
             bias_initializer=bias_initializer,
@@ -82,9 +84,11 @@ class SeparableConv(BaseConv):
 
     def _add_kernels(self, channels: int) -> int:
         shape = (*self.kernel_size, channels, self.depth_multiplier)
-        self.depthwise_kernel = self._add("depthwise_kernel", "depthwise", shape)
+        self.depthwise_kernel = rules.add(self, "depthwise", shape, name="depthwise_kernel")
         shape = (*(1,) * self.rank, channels * self.depth_multiplier, self.filters)
-        self.pointwise_kernel = self._add("pointwise_kernel", "pointwise", shape, matrix=True)
+        self.pointwise_kernel = rules.add(
+            self, "pointwise", shape, name="pointwise_kernel", matrix=True
+        )
         return self.filters
 
     def _filters(self, channels: int | None) -> int:
@@ -96,15 +100,10 @@ class SeparableConv(BaseConv):
         return windows.conv(program, y, self.pointwise_kernel, self.bias, one)
 
     def get_config(self) -> dict[str, Any]:
-        arguments = self._config(
-            "filters",
-            "depth_multiplier",
-            "depthwise_initializer",
-            "depthwise_regularizer",
-            "depthwise_constraint",
-            "pointwise_initializer",
-            "pointwise_regularizer",
-            "pointwise_constraint",
+        arguments = rules.config(
+            self,
+            "filters depth_multiplier depthwise_initializer depthwise_regularizer "
+            "depthwise_constraint pointwise_initializer pointwise_regularizer pointwise_constraint",
         )
         return {**super().get_config(), **arguments}
 

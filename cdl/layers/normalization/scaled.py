@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import flag, number
+from cdl.layers import rules
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
@@ -66,37 +67,14 @@ class Scaled(SameShape):
     def add_scale(self, shape: tuple[int, ...]) -> None:
         """Create gamma and beta, as far as the layer has them."""
         if self.scale:
-            self.gamma = self.add_weight(
-                shape,
-                self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-                autocast=False,
-                matrix=False,
-                name="gamma",
-            )
+            self.gamma = rules.add(self, "gamma", shape, autocast=False)
         if self.center:
-            self.beta = self.add_weight(
-                shape,
-                self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-                autocast=False,
-                matrix=False,
-                name="beta",
-            )
+            self.beta = rules.add(self, "beta", shape, autocast=False)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments of scale and shift as a dict."""
-        return {
-            **super().get_config(),
-            "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            "beta_initializer": initializers.serialize(self.beta_initializer),
-            "gamma_initializer": initializers.serialize(self.gamma_initializer),
-            "beta_regularizer": regularizers.serialize(self.beta_regularizer),
-            "gamma_regularizer": regularizers.serialize(self.gamma_regularizer),
-            "beta_constraint": constraints.serialize(self.beta_constraint),
-            "gamma_constraint": constraints.serialize(self.gamma_constraint),
-        }
+        names = (
+            "epsilon center scale beta_initializer gamma_initializer beta_regularizer "
+            "gamma_regularizer beta_constraint gamma_constraint"
+        )
+        return {**super().get_config(), **rules.config(self, names)}

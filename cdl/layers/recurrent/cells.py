@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import activations, constraints, initializers, ops, random, regularizers, tree
+from cdl import activations, initializers, ops, random, tree
 from cdl._common.validation import flag, is_real, positive_int
 from cdl._tracing.graph import current_scope
+from cdl.layers import rules
 from cdl.layers.call_arguments import takes
 from cdl.layers.calling import is_scripted
 from cdl.layers.layer import Layer
@@ -18,14 +19,11 @@ if TYPE_CHECKING:
 
     from cdl._tracing.variable import Variable
 
-FAMILIES: dict[str, Any] = {
-    "initializer": initializers,
-    "regularizer": regularizers,
-    "constraint": constraints,
-}
 # The arguments of all cells of cdl's own that belong to one of their weights.
 OF_WEIGHTS = [
-    f"{weight}_{family}" for family in FAMILIES for weight in ("kernel", "recurrent", "bias")
+    f"{weight}_{family}"
+    for family in ("initializer", "regularizer", "constraint")
+    for weight in ("kernel", "recurrent", "bias")
 ]
 
 
@@ -157,8 +155,7 @@ class WeightedCell(DropoutCell):
 
     def _keep(self, given: Mapping[str, Any]) -> None:
         """Store initializers, regularizers and constraints by name, resolved."""
-        for name, value in given.items():
-            setattr(self, name, FAMILIES[name.rpartition("_")[2]].get(value))
+        rules.keep(self, **given)
 
     def _bias_first(self) -> Any:
         """Initializer of the bias."""
@@ -166,21 +163,11 @@ class WeightedCell(DropoutCell):
 
     def _add(self, name: str, kind: str, shape: tuple[int, ...], matrix: bool = False) -> Variable:
         """Create a weight with the initializer, regularizer and constraint of its kind."""
-        first = getattr(self, f"{kind}_initializer") if kind != "bias" else self._bias_first()
-        return self.add_weight(
-            shape,
-            first,
-            regularizer=getattr(self, f"{kind}_regularizer"),
-            constraint=getattr(self, f"{kind}_constraint"),
-            name=name,
-            matrix=matrix,
-        )
+        first = {"initializer": self._bias_first()} if kind == "bias" else {}
+        return rules.add(self, kind, shape, name=name, matrix=matrix, **first)
 
     def _weights_config(self) -> dict[str, Any]:
-        return {
-            name: FAMILIES[name.rpartition("_")[2]].serialize(getattr(self, name))
-            for name in OF_WEIGHTS
-        }
+        return rules.config(self, " ".join(OF_WEIGHTS))
 
 
 class UnitsCell(WeightedCell):

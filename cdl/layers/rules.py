@@ -1,0 +1,43 @@
+"""Rules of weights, arguments of many layers: initializers, regularizers, constraints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdl import activations, constraints, initializers, regularizers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cdl._tracing.variable import Variable
+
+_FAMILIES: dict[str, Any] = {
+    "activation": activations,
+    "initializer": initializers,
+    "regularizer": regularizers,
+    "constraint": constraints,
+}
+
+
+def keep(layer: Any, **given: Any) -> None:
+    """Store initializers, regularizers and constraints by name, resolved."""
+    for name, value in given.items():
+        setattr(layer, name, _FAMILIES[name.rpartition("_")[2]].get(value))
+
+
+def add(layer: Any, kind: str, shape: Sequence[Any], **options: Any) -> Variable:
+    """Create a weight with the initializer, regularizer and constraint of its kind."""
+    options.setdefault("matrix", False)
+    options.setdefault("initializer", getattr(layer, f"{kind}_initializer"))
+    rules = {name: getattr(layer, f"{kind}_{name}") for name in ("regularizer", "constraint")}
+    weight: Variable = layer.add_weight(shape, name=options.pop("name", kind), **rules, **options)
+    return weight
+
+
+def config(layer: Any, names: str) -> dict[str, Any]:
+    """Constructor arguments as configs have them, by names with blanks between."""
+    found = {}
+    for name in names.split():
+        value, kind = getattr(layer, name), name.rpartition("_")[2]
+        found[name] = _FAMILIES[kind].serialize(value) if kind in _FAMILIES else value
+    return found
