@@ -362,7 +362,7 @@ def test_a_function_has_at_most_eight_parameters(path):
 
 
 def test_a_type_of_c_is_declared_in_one_file():
-    """Who searches for the name of a struct, union or enum finds one thing."""
+    """Names of structs, unions and enums each mean one thing."""
     files: dict[str, set[str]] = {}
     for path in C:
         for name in re.findall(r"\b(?:struct|union|enum) (\w+) \{", code_of(path)):

@@ -290,6 +290,73 @@ def of_global_in_layer(monkeypatch):
     return lambda x: ops.sum(layer(x)), lambda: monkeypatch.setitem(globals(), "FACTOR", 5.0)
 
 
+class Grows(layers.Layer):
+    """A layer that makes a layer of the user's when it is built."""
+
+    def build(self, shape):
+        self.inner = OwnLayer()
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def of_global_in_layer_built_by_trace(monkeypatch):
+    layer = Grows()
+    return lambda x: ops.sum(layer(x)), lambda: monkeypatch.setitem(globals(), "FACTOR", 5.0)
+
+
+def of_large_array_in_layer(monkeypatch):
+    layer = OwnLayer()
+    layer(X)
+    layer.rate = np.full((2, 20_000), 2.0, np.float32)[:, ::10_000]
+    layer.call = types.MethodType(lambda self, x: self.dense(x) * self.rate[0], layer)
+    return lambda x: ops.sum(layer(x)), lambda: layer.rate.fill(3.0)
+
+
+def of_queue(monkeypatch):
+    values = [5.0, 4.0, 3.0, 2.0, 2.0]
+    return lambda x: ops.sum(x) * values[-1], lambda: values.pop(1) and values.append(7.0)
+
+
+def of_deeper_cells(monkeypatch):
+    def outer():
+        factor = [2.0]
+
+        def inner(x):
+            return sum([y * each for each in factor for y in (x, x)])
+
+        return inner, factor
+
+    inner, factor = outer()
+    return lambda x: ops.sum(inner(x)), lambda: factor.append(1.0)
+
+
+def of_functions_in_a_dict(monkeypatch):
+    steps = {"first": lambda x: x * 2, "second": lambda x: x * FACTOR}
+    return (
+        lambda x: ops.sum(steps["first"](x) + steps["second"](x)),
+        lambda: monkeypatch.setitem(steps, "first", lambda x: x * 3),
+    )
+
+
+def of_number_of_numpy(monkeypatch):
+    factor = np.float32(2)
+
+    def change():
+        nonlocal factor
+        factor = np.float32(3)
+
+    return lambda x: ops.sum(x * factor), change
+
+
+def of_dtype(monkeypatch):
+    def change():
+        cdl.config.set_floatx("float16")
+
+    monkeypatch.setitem(cdl._common.dtypes._settings, "floatx", "float32")
+    return lambda x: ops.sum(ops.cast(ops.ones((3,)) * 1.0001, "float32") * x), change
+
+
 def of_lambda_layer(monkeypatch):
     factors = [2.0]
     model = cdl.Sequential([cdl.Input((3,)), layers.Lambda(lambda x: x * factors[0])])

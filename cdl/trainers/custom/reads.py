@@ -15,7 +15,7 @@ import dis
 import functools
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,18 +84,24 @@ class Reads:
         self._seen: dict[Any, Any] = {}  # by id, and what is held so that ids stay its own
         self._layers: list[Layer] = []
         self._watches: list[Watch] = []
-        self._is_known = True
-        try:
-            self._note(dtypes._settings, "floatx", dtypes.floatx())
-            self._note(config, "_image_data_format", config.image_data_format())
-            self._look_at(function)
-        except (_UnknownError, RecursionError):
-            self._is_known = False
+        self._note(dtypes._settings, "floatx", dtypes.floatx())
+        self._note(config, "_image_data_format", config.image_data_format())
+        self._is_known = self._knows(self._look_at, [function])
 
     def close(self) -> None:
-        """Begin to watch the layers, whose attributes a trace may have set."""
+        """Begin to watch the layers, which a trace may have built, and look at their code."""
+        self._is_known = self._is_known and self._knows(self._look_within, self._layers)
         self._watches = [Watch(layer) for layer in self._layers]
         self._seen.clear()
+
+    @staticmethod
+    def _knows(look: Callable[[Any], None], things: Sequence[Any]) -> bool:
+        try:
+            for each in things:
+                look(each)
+        except Exception:  # whatever an object of the user's does when one looks at it
+            return False
+        return True
 
     def hold(self) -> bool:
         """Whether all is known and as it was."""
@@ -107,7 +113,7 @@ class Reads:
             for thing, before in self._contents:
                 if not _are_same(_contents(thing), before):
                     return False
-        except (_UnknownError, AttributeError, ValueError):  # grown or deleted by now
+        except Exception:  # grown or deleted by now
             return False
         for watch in self._watches:  # noqa: SIM110 - half the time of all()
             if not (watch.steady or watch.holds()):
@@ -143,7 +149,7 @@ class Reads:
             return
         self._seen[id(value)] = value
         if isinstance(value, Layer):
-            self._look_at_layer(value)
+            self._layers.append(value)  # which a trace may build
         elif kind in _NESTING or isinstance(value, (np.ndarray, State)):
             self._contents.append((value, _contents(value)))
             for each in _parts(value):
@@ -161,11 +167,12 @@ class Reads:
         elif not (isinstance(value, (Variable, SeedGenerator)) or _is_pure(value)):
             self._look_at_callable(value)
 
-    def _look_at_layer(self, layer: Layer) -> None:
-        self._layers.append(layer)
-        every = layer._flatten_layers()
-        self._seen.update((id(each), each) for each in every)
-        for each in every:
+    def _look_within(self, layer: Layer) -> None:
+        """Record code of the user's in a layer and the layers in it that were not seen yet."""
+        within = layer._flatten_layers(include_self=False)
+        fresh = [each for each in within if id(each) not in self._seen]
+        self._seen.update((id(each), each) for each in fresh)
+        for each in (layer, *fresh):
             for base in type(each).__mro__:
                 if is_users(base) and isinstance(vars(base).get("call"), types.FunctionType):
                     self._look_at_method(each, vars(base)["call"])
