@@ -261,27 +261,44 @@ static void window_weighted(size_t m, size_t n, const struct cdl_taps *taps, str
     }
 }
 
-/* Of a run of k places: four chains. */
-CDL_INLINE void add_weights_gradient(size_t k, const float *x, size_t step_x, const float *dy,
-                                     size_t step_dy, vf sum[4]) {
+/* Of a run of k places: four chains a register. */
+CDL_INLINE void add_weights_gradient(const size_t nv, size_t k, const float *x, size_t step_x,
+                                     const float *dy, size_t step_dy, vf sum[4][2]) {
     size_t p = 0;
-    for (; p + 4 <= k; p += 4) {
-        CDL_UNROLL for (size_t c = 0; c < 4; c++) sum[c] =
-            vf_fma(vf_load(x + (p + c) * step_x), vf_load(dy + (p + c) * step_dy), sum[c]);
+    for (; p + 4 <= k; p += 4, x += 4 * step_x, dy += 4 * step_dy) {
+        CDL_UNROLL for (size_t c = 0; c < 4; c++) {
+            CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[c][j] =
+                vf_fma(vf_load(x + c * step_x + j * CDL_VLEN),
+                       vf_load(dy + c * step_dy + j * CDL_VLEN), sum[c][j]);
+        }
     }
-    for (; p < k; p++) sum[0] = vf_fma(vf_load(x + p * step_x), vf_load(dy + p * step_dy), sum[0]);
+    for (; p < k; p++, x += step_x, dy += step_dy) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[0][j] =
+            vf_fma(vf_load(x + j * CDL_VLEN), vf_load(dy + j * CDL_VLEN), sum[0][j]);
+    }
+}
+
+CDL_INLINE void weights_gradient(const size_t nv, const struct cdl_taps *taps, const float *x,
+                                 size_t step_x, const float *dy, size_t step_dy, float *g) {
+    vf sum[4][2];
+    CDL_UNROLL for (size_t c = 0; c < 4; c++) {
+        CDL_UNROLL for (size_t j = 0; j < nv; j++) sum[c][j] = vf_splat(0);
+    }
+    EACH_TAP(t, taps) add_weights_gradient(nv, taps->k, x + t.at, step_x, dy + t.of, step_dy, sum);
+    CDL_UNROLL for (size_t j = 0; j < nv; j++) {
+        const vf all = (sum[0][j] + sum[1][j]) + (sum[2][j] + sum[3][j]);
+        vf_store(g + j * CDL_VLEN, vf_load(g + j * CDL_VLEN) + all);
+    }
 }
 
 static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const float *x,
                                     size_t step_x, const float *dy, size_t step_dy, float *g) {
     assert(n > 0 && x && dy && g);
-    const size_t vectors = cdl_padded(n) / CDL_VLEN;
-    for (size_t j = 0; j < vectors * CDL_VLEN; j += CDL_VLEN) {
-        vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
-        EACH_TAP(t, taps)
-            add_weights_gradient(taps->k, x + t.at + j, step_x, dy + t.of + j, step_dy, sum);
-        vf_store(g + j, vf_load(g + j) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
-    }
+    const size_t vectors = cdl_padded(n) / CDL_VLEN, width = vectors * CDL_VLEN;
+    size_t j = 0;
+    for (; j + 2 * CDL_VLEN <= width; j += 2 * CDL_VLEN)
+        weights_gradient(2, taps, x + j, step_x, dy + j, step_dy, g + j);
+    if (j < width) weights_gradient(1, taps, x + j, step_x, dy + j, step_dy, g + j);
     if (vectors) return;
     float sum = 0.0f;
     EACH_TAP(t, taps) {
