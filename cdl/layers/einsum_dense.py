@@ -187,7 +187,7 @@ class EinsumDense(KernelLayer):
         lora = self._weight if isinstance(self._weight, LoraWeight) else None
         y = None
         if isinstance(self._weight.base, QuantizedWeight):
-            y = self._product_of_integers(self._weight.base, lora, inputs, *letters)
+            y = self._product_of_integers(self._weight.base, lora, inputs, letters)
         elif lora is not None and lora.merged_in_call() is None:
             y = self._product_with_lora(lora, inputs, *letters)
         if y is None:
@@ -203,12 +203,10 @@ class EinsumDense(KernelLayer):
         weight: QuantizedWeight,
         lora: LoraWeight | None,
         x: Any,
-        of_x: str,
-        of_kernel: str,
-        of_y: str,
+        letters: tuple[str, str, str],
     ) -> Any:
         """Product with the integers, by one instruction where it is one of lines with a matrix."""
-        form = _EinsumForm(of_x, of_kernel, of_y)
+        form, (of_x, of_kernel, of_y) = _EinsumForm(*letters), letters
 
         def lines(program: Program, x: Value) -> Value:
             outer = x.shape[: len(x.shape) - len(form.summed)]

@@ -12,6 +12,7 @@ from cdl._ir.elementwise import argument
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.integer_variable import TransposedTable
 from cdl._tracing.symbolic import operator_of
+from cdl.layers import rules
 from cdl.layers.embedding import Embedding
 from cdl.layers.integers import QuantizedWeight, Recorded, keep, rounded, set_paths
 from cdl.layers.layer import registry
@@ -204,12 +205,8 @@ class ReversibleEmbedding(Embedding):
         return super().compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "tie_weights": self.tie_weights,
-            "reverse_dtype": self.reverse_dtype,
-            "logit_soft_cap": self.logit_soft_cap,
-        }
+        names = "tie_weights reverse_dtype logit_soft_cap"
+        return {**super().get_config(), **rules.config(self, names)}
 
 
 def _back_as_integers(values: Any, mode: str, block: int, quantizer: Any) -> tuple[Any, ...]:

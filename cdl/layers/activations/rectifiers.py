@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import activations
 from cdl._common.errors import warn
 from cdl._common.validation import number
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
@@ -58,12 +59,7 @@ class ReLU(SameShape):
         return y
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "max_value": self.max_value,
-            "negative_slope": self.negative_slope,
-            "threshold": self.threshold,
-        }
+        return {**super().get_config(), **rules.config(self, "max_value negative_slope threshold")}
 
 
 @registry.add()

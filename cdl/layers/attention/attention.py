@@ -10,6 +10,7 @@ from cdl import tree
 from cdl._common.dtypes import LARGEST_FLOAT16
 from cdl._common.validation import flag, one_of
 from cdl.data import brief
+from cdl.layers import rules
 from cdl.layers.attention.visible import causal
 from cdl.layers.layer import Layer, registry
 from cdl.layers.regularization.dropout import Dropout, checked_rate
@@ -192,13 +193,7 @@ class Attention(Layer):
             raise ValueError(f"{owner}: mask must be a list of 2 or 3 masks, got {len(mask)}")
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "use_scale": self.use_scale,
-            "score_mode": self.score_mode,
-            "dropout": self.dropout,
-            "seed": self.seed,
-        }
+        return {**super().get_config(), **rules.config(self, "use_scale score_mode dropout seed")}
 
 
 @registry.add()

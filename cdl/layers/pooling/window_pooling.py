@@ -9,6 +9,7 @@ from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
 from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
+from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
@@ -86,13 +87,8 @@ class WindowPooling(Layer):
         return batch_of(shape[0], sizes, channels, self.data_format)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "pool_size": self.pool_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-        }
+        names = "pool_size strides padding data_format"
+        return {**super().get_config(), **rules.config(self, names)}
 
 
 class MaxPooling(WindowPooling):

@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl._common.validation import expected, not_yet, number, one_of, whole
 from cdl._tracing.variable import Variable
+from cdl.layers import rules
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 from cdl.layers.preprocessing.missing import Missing
@@ -191,15 +192,7 @@ class Discretization(Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict; the boundaries also if they are learned."""
-        return {
-            "bin_boundaries": self.bin_boundaries,
-            "num_bins": self.num_bins,
-            "epsilon": self.epsilon,
-            "output_mode": self.output_mode,
-            "sparse": self.sparse,
-            "name": self.name,
-            "dtype": self.dtype,
-        }
+        return rules.config(self, "bin_boundaries num_bins epsilon output_mode sparse name dtype")
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

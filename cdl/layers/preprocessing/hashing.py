@@ -10,6 +10,7 @@ from cdl._common.validation import expected, not_yet, one_of, positive_int
 from cdl.data import as_numeric
 from cdl.data.arrays import NoArrayError
 from cdl.data.texts import array_of, as_texts, encoded
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.host_layer import HostLayer, checked_salt, encode, encoded_shape
@@ -110,10 +111,7 @@ class Hashing(HostLayer):
         config["dtype"] = {**config["dtype"], "config": {"name": self.dtype}}
         return {
             **config,
-            "num_bins": self.num_bins,
-            "salt": self.salt,
-            "mask_value": self.mask_value,
-            "output_mode": self.output_mode,
+            **rules.config(self, "num_bins salt mask_value output_mode"),
             "sparse": False,
         }
 

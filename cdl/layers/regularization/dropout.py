@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from cdl._common.validation import expected, number
 from cdl.compat import renamed
 from cdl.config import standardize_data_format
+from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.regularization.random import Random
@@ -144,12 +145,7 @@ class Dropout(_Patterned):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict; the seed as given."""
-        return {
-            **super().get_config(),
-            "rate": self.rate,
-            "seed": self.seed,
-            "noise_shape": self.noise_shape,
-        }
+        return {**super().get_config(), **rules.config(self, "rate seed noise_shape")}
 
 
 @registry.add()
@@ -194,12 +190,7 @@ class AlphaDropout(_Patterned):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict; the seed as given."""
-        return {
-            **super().get_config(),
-            "rate": self.rate,
-            "seed": self.seed,
-            "noise_shape": self.noise_shape,
-        }
+        return {**super().get_config(), **rules.config(self, "rate seed noise_shape")}
 
 
 class _SpatialDropout(Dropout):

@@ -10,6 +10,7 @@ import numpy as np
 from cdl import random
 from cdl._common.validation import expected, flag, is_int, number, positive_int
 from cdl.data import as_numeric
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image import coloring, moving, toning
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -217,12 +218,7 @@ class _Chained(_OnBatches):
         return [int(each) for each in np.asarray(drawn)]
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "value_range": self.value_range,
-            "factor": self.factor,
-            "interpolation": self.interpolation,
-        }
+        return {**super().get_config(), **rules.config(self, "value_range factor interpolation")}
 
 
 @registry.add()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real, number, one_of
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import through_places, within
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
@@ -148,12 +149,7 @@ class Moved(RandomImage):
         return self._warped(masks, drawn, "nearest")
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "fill_mode": self.fill_mode,
-            "interpolation": self.interpolation,
-            "fill_value": self.fill_value,
-        }
+        return {**super().get_config(), **rules.config(self, "fill_mode interpolation fill_value")}
 
 
 @registry.add()

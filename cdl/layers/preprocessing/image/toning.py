@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl._common.validation import expected, is_real, per_axis
 from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.coloring import Colored
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -161,12 +162,8 @@ class Solarization(RandomImage):
         return scaled(found, (0, 255), self.value_range)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "addition_factor": self.addition_factor,
-            "threshold_factor": self.threshold_factor,
-            "value_range": self.value_range,
-        }
+        names = "addition_factor threshold_factor value_range"
+        return {**super().get_config(), **rules.config(self, names)}
 
 
 @registry.add()
