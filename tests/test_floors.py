@@ -361,6 +361,25 @@ def test_a_function_has_at_most_eight_parameters(path):
     assert not many, "\n".join(many)
 
 
+def words_of_c() -> set[str]:
+    """Parts of all names of csrc/, lower case."""
+    names = {name for path in C for name in re.findall(r"[A-Za-z]\w*", code_of(path))}
+    return {word for name in names for word in name.lower().split("_")}
+
+
+def test_the_core_keeps_to_the_words_of_the_design():
+    """Each word stands in one row; the core has those of its own, and none that they replace."""
+    text = (ROOT / "docs" / "design.md").read_text().split("## Words")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    words = [row[0].strip() for row in rows if row[0].strip() != "word"]
+    of_core = [row for row in rows if len(row) == 3 and row[0].strip() != "word"]
+    used = words_of_c()
+    assert len(of_core) > 30
+    assert len(words) == len(set(words))
+    assert not {word for row in of_core for word in row[0].split()} - used
+    assert not set(re.findall(r"\w+", " ".join(row[2] for row in of_core))) & used
+
+
 def test_a_type_of_c_is_declared_in_one_file():
     """Names of structs, unions and enums each mean one thing."""
     files: dict[str, set[str]] = {}

@@ -16,7 +16,7 @@ cdef class Executor(_Reports):
     a batch may go through in micro-batches.
     """
 
-    cdef cdl_pass where
+    cdef cdl_epoch where
     cdef _Arrays held
     cdef object source, made_of, after, ranks, block
     cdef object interrupt  # what a signal's handler raised while the core ran

@@ -188,7 +188,7 @@ cdef extern from "cdl.h" nogil:
     cdl_balance cdl_program_balance(const cdl_program *program)
     size_t cdl_program_bytes(const cdl_program *program, size_t *least)
     const char *cdl_program_isa(const cdl_program *program)
-    struct cdl_pass:
+    struct cdl_epoch:
         const cdl_array *arrays
         const int64_t *order
         size_t rows
@@ -201,13 +201,13 @@ cdef extern from "cdl.h" nogil:
         const float *rates
         size_t n_rates
         const float *shares
-    void cdl_train(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
-    void cdl_test(cdl_program *program, cdl_pass *where, size_t steps, double seconds)
-    size_t cdl_train_epochs(cdl_program *program, cdl_pass *where, const int64_t *orders,
-                            size_t passes, double *found)
-    size_t cdl_forward(cdl_program *program, cdl_pass *where, bint training)
-    void cdl_backward(cdl_program *program, cdl_pass *where, const float **gradients)
-    bint cdl_apply(cdl_program *program, cdl_pass *where, cdl_param **gradients)
+    void cdl_train(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
+    void cdl_test(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
+    size_t cdl_train_epochs(cdl_program *program, cdl_epoch *where, const int64_t *orders,
+                            size_t epochs, double *found)
+    size_t cdl_forward(cdl_program *program, cdl_epoch *where, bint training)
+    void cdl_backward(cdl_program *program, cdl_epoch *where, const float **gradients)
+    bint cdl_apply(cdl_program *program, cdl_epoch *where, cdl_param **gradients)
     struct cdl_draws:
         uint64_t seed
         uint64_t call
@@ -222,7 +222,7 @@ cdef extern from "cdl.h" nogil:
         float value
         size_t limit
     bint cdl_fault(const cdl_program *program, cdl_found *found)
-    size_t cdl_own_rows(const cdl_program *program, const cdl_pass *where, size_t batch)
+    size_t cdl_own_rows(const cdl_program *program, const cdl_epoch *where, size_t batch)
     int cdl_reports(const cdl_program *program)
     const double *cdl_report(const cdl_program *program, int i, size_t *doubles)
     void cdl_penalty(const cdl_program *program, double *total, double *count)

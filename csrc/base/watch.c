@@ -37,8 +37,8 @@ static bool poll(struct cdl_watch *watch, double now) {
     return ends;
 }
 
-bool cdl_watch_stops(struct cdl_watch *watch, bool asks) {
-    if (asks && !cdl_watch_stopped(watch) && poll(watch, cdl_now())) cdl_watch_stop(watch);
+bool cdl_watch_stops(struct cdl_watch *watch, bool polls) {
+    if (polls && !cdl_watch_stopped(watch) && poll(watch, cdl_now())) cdl_watch_stop(watch);
     return cdl_watch_stopped(watch);
 }
 

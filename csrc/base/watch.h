@@ -34,9 +34,9 @@ void cdl_watch_every(double seconds);
 /* A run begins. */
 void cdl_watch_begin(struct cdl_watch *watch);
 
-/* Whether the run is to end. `asks`: this is the thread that called. For pieces of 10 us and more,
+/* Whether the run is to end. `polls`: this is the thread that called. For pieces of 10 us and more,
  * since it looks at the clock each time. */
-bool cdl_watch_stops(struct cdl_watch *watch, bool asks);
+bool cdl_watch_stops(struct cdl_watch *watch, bool polls);
 
 /* For the thread that called, between pieces of any size: whether it is time to ask, or the moment
  * `end` has come; then cdl_watch_answers is to be called. Looks at the clock twice a millisecond,

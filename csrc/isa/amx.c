@@ -198,7 +198,7 @@ static void int_product(const struct cdl_int_product *p) {
 
 /* CPUID 7.0 EDX: AMX-BF16, AMX-INT8 and AMX-TILE; 7.1 EAX: AVX512_BF16. Then Linux's leave,
  * from 5.16 on. */
-static bool asks(void) {
+static bool may_use_tiles(void) {
     enum { TILES = 1 << 24, TILE_INT8 = 1 << 25, TILE_BF16 = 1 << 22, AVX512_BF16 = 1 << 5 };
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     unsigned eax = 0, ebx = 0, ecx = 0, edx = 0, more = 0;
@@ -216,7 +216,7 @@ static void take_over(struct cdl_kernels *kernels) {
     kernels->int_product = int_product;
 }
 #elif defined(__x86_64__)
-static bool asks(void) { return false; }
+static bool may_use_tiles(void) { return false; }
 static void take_over(struct cdl_kernels *kernels) { (void)kernels; }
 #endif
 
@@ -226,7 +226,7 @@ static bool runs; /* set once, at import, as is the table */
 bool cdl_amx_runs(void) { return runs; }
 
 void cdl_amx_make(void) {
-    runs = asks();
+    runs = may_use_tiles();
     cdl_kernels_amx = cdl_kernels_avx512;
     cdl_kernels_amx.isa = "amx";
     take_over(&cdl_kernels_amx);

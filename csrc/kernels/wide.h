@@ -170,18 +170,18 @@ CDL_INLINE uint64_t quarter_turns(float x, double *sine, double *cosine) {
     return bits_of_double(shifted);
 }
 /* -x if bit 1 of `turns` is set. */
-CDL_INLINE double turned(double x, uint64_t turns) {
+CDL_INLINE double signed_by(double x, uint64_t turns) {
     return double_of_bits(bits_of_double(x) ^ ((turns & 2) << 62));
 }
 CDL_INLINE float sin_f(float x) {
     double s, c;
     const uint64_t turns = quarter_turns(x, &s, &c);
-    return (float)turned(turns & 1 ? c : s, turns);
+    return (float)signed_by(turns & 1 ? c : s, turns);
 }
 CDL_INLINE float cos_f(float x) {
     double s, c;
     const uint64_t turns = quarter_turns(x, &s, &c);
-    return (float)turned(turns & 1 ? s : c, turns + 1);
+    return (float)signed_by(turns & 1 ? s : c, turns + 1);
 }
 CDL_INLINE float tan_f(float x) {
     double s, c;

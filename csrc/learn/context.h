@@ -49,7 +49,7 @@ struct cdl_ranks {
     cdl_block_fn *block;
     void *who;
     bool ended; /* the last join ended the run */
-    bool own;   /* passes have only this process's rows, equally many on each */
+    bool own;   /* epochs have only this process's rows, equally many on each */
     bool leaves;
     size_t leaf_floats; /* stride from a leaf's gradients to the next leaf's */
 };
@@ -94,7 +94,7 @@ struct cdl_context {
     size_t joined, unit;
     struct cdl_ranks *ranks;
     bool keeps;          /* parts hold unjoined gradients of earlier batches */
-    bool last;           /* last batch of a pass */
+    bool last;           /* last batch of an epoch */
     size_t micro;        /* samples of a micro-batch (program/micro.c), or 0 */
     size_t first;        /* place of row 0 in the (joined) batch */
     int thread, threads; /* number of the thread, and of all; threads of a prediction share nothing:
@@ -104,7 +104,7 @@ struct cdl_context {
     uint64_t seed, step;
     struct cdl_watch
         *watch; /* interrupts; NULL: this step cannot end, being short or in its update */
-    bool asks;  /* this thread polls the watch */
+    bool polls; /* this thread polls the watch */
     struct cdl_step optimizer;
 };
 
@@ -141,7 +141,7 @@ static inline bool cdl_joins_now(const struct cdl_context *ctx) {
 
 /* Must the work stop, since nothing will come of it? Polled between pieces of 10 us and more. */
 static inline bool cdl_stopped(const struct cdl_context *ctx) {
-    return ctx->watch && cdl_watch_stops(ctx->watch, ctx->asks);
+    return ctx->watch && cdl_watch_stops(ctx->watch, ctx->polls);
 }
 
 #endif

@@ -218,7 +218,7 @@ bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_co
            trained->decay == 0.0f && trained->constraint == CDL_FREE;
 }
 
-bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step) {
+bool cdl_learn_needs_norms(const struct cdl_trained *trained, const struct cdl_step *step) {
     const struct cdl_tensorwise *rule = step->groups[trained->group].tensorwise;
     return (rule && rule->reach) || step->clip_norm > 0.0f || step->global_clip_norm > 0.0f ||
            step->finite_only;
@@ -226,7 +226,7 @@ bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_st
 
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step) {
     return step->groups[trained->group].tensorwise || trained->constraint == CDL_NORM ||
-           cdl_learn_asks_norms(trained, step);
+           cdl_learn_needs_norms(trained, step);
 }
 
 void cdl_learn_sum(const struct cdl_trained *trained, const struct cdl_context *ctx, size_t i) {

@@ -40,7 +40,7 @@ bool cdl_learn_skips_zero(const struct cdl_trained *trained, const struct cdl_co
 
 /* Is a parameter's whole gradient kept, and are sums of squares? */
 bool cdl_learn_keeps(const struct cdl_trained *trained, const struct cdl_step *step);
-bool cdl_learn_asks_norms(const struct cdl_trained *trained, const struct cdl_step *step);
+bool cdl_learn_needs_norms(const struct cdl_trained *trained, const struct cdl_step *step);
 
 /* Second part, for kept gradients: block i learns from its gradient times `factor`. With a norm-
  * dependent step length (tensorwise.h) the gradient becomes the direction, for which g has room,

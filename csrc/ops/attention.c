@@ -85,9 +85,9 @@ static double flops(const struct cdl_node *node) {
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct attention_shape s = shape_of(node);
-    const size_t turned = node->in[K]->width + (training ? node->in[V]->width : 0);
+    const size_t transposed = node->in[K]->width + (training ? node->in[V]->width : 0);
     (void)rows;
-    return (turned + 2 * s.block) * s.ld + cdl_round_up(s.block, CDL_LINE);
+    return (transposed + 2 * s.block) * s.ld + cdl_round_up(s.block, CDL_LINE);
 }
 
 /* One head of a sample, where its lines are and how far apart, and a thread's scratch. */
@@ -97,7 +97,7 @@ struct head {
     struct cdl_matrix q, k, v;
     const float *bias; /* may be NULL */
     size_t step_bias;
-    float *turned_k, *turned_v, *scores, *weights, *tops;
+    float *k_transposed, *v_transposed, *scores, *weights, *tops;
     bool low;   /* products are those of bfloat16 */
     bool drops; /* then, of the weights: what they are drawn by, and the number of query 0 */
     struct cdl_key key;
@@ -119,15 +119,15 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
                         .q = {q->data + place_of(q, sample, h), s.heads * q->ld},
                         .k = {k->data + place_of(k, sample, g), s.shared * k->ld},
                         .v = {v->data + place_of(v, sample, g), s.shared * v->ld},
-                        .turned_k = ctx->scratch,
+                        .k_transposed = ctx->scratch,
                         .low = node->arithmetic == CDL_BY_TILES};
     head.drops = node->attribute[RATE] > 0.0f && (ctx->training || node->numbers[ALWAYS]);
     const size_t above = ctx->training ? ctx->first : ctx->start;
     head.line = ((above + sample) * s.heads + h) * s.queries;
-    head.scores = head.turned_k + k->width * s.ld;
+    head.scores = head.k_transposed + k->width * s.ld;
     head.weights = head.scores + s.block * s.ld;
     head.tops = head.weights + s.block * s.ld;
-    head.turned_v = head.tops + cdl_round_up(s.block, CDL_LINE);
+    head.v_transposed = head.tops + cdl_round_up(s.block, CDL_LINE);
     if (head.drops) head.key = cdl_node_key(node, ctx, SEED);
     if (node->n_in > BIAS) {
         const struct cdl_tensor *bias = node->in[BIAS];
@@ -188,7 +188,7 @@ static size_t weigh(const struct head *head, const struct cdl_node *node, size_t
     const size_t ld = head->shape.ld, keys = head->shape.keys, shown = shown_keys(head);
     size_t n = causal ? cdl_min(shown, cdl_max(first + rows, 2)) : shown;
     const struct cdl_matrix q = {head->q.at + first * head->q.ld, head->q.ld};
-    multiply(head, rows, node->in[Q]->width, n, q, (struct cdl_matrix){head->turned_k, ld},
+    multiply(head, rows, node->in[Q]->width, n, q, (struct cdl_matrix){head->k_transposed, ld},
              (struct cdl_output){head->scores, ld});
     for (size_t r = 0; r < rows; r++) {
         float *score = head->scores + r * ld;
@@ -225,14 +225,14 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
                            size_t last) {
     const struct cdl_tensor *k = node->in[K], *v = node->in[V], *y = node->out[0];
     const struct attention_shape s = shape_of(node);
-    const float *turned = NULL; /* whose transpose there is */
+    const float *transposed = NULL; /* whose transpose there is */
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.blocks / s.heads, h = p / s.blocks % s.heads;
         const size_t row = p % s.blocks * s.block, rows = cdl_min(s.block, s.queries - row);
         const struct head head = head_of(node, ctx, sample, h);
-        if (turned != head.k.at)
-            turn(&head, k->width, node->attribute[SCALE], head.k, head.turned_k);
-        turned = head.k.at;
+        if (transposed != head.k.at)
+            turn(&head, k->width, node->attribute[SCALE], head.k, head.k_transposed);
+        transposed = head.k.at;
         const size_t n = weigh(&head, node, row, rows);
         if (head.drops) drop(&head, node, row, rows, n, head.weights, head.weights);
         const size_t ldy = s.heads * y->ld;
@@ -279,7 +279,7 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
         if (dv)
             accumulate(head, first, rows, n, v->width, kept, dy,
                        (struct cdl_output){dv, head->v.ld});
-        multiply(head, rows, v->width, n, dy, (struct cdl_matrix){head->turned_v, s.ld},
+        multiply(head, rows, v->width, n, dy, (struct cdl_matrix){head->v_transposed, s.ld},
                  (struct cdl_output){slopes, s.ld});
         if (head->drops) drop(head, node, row, rows, n, slopes, slopes);
         const struct cdl_matrix weights = {head->weights, s.ld};
@@ -310,8 +310,8 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
         const struct head one = head_of(node, ctx, sample, g * group);
         float *dk = node->needs[K] ? k->grad + place_of(k, sample, g) : NULL;
         float *dv = node->needs[V] ? v->grad + place_of(v, sample, g) : NULL;
-        turn(&one, k->width, node->attribute[SCALE], one.k, one.turned_k);
-        turn(&one, v->width, node->attribute[SCALE], one.v, one.turned_v);
+        turn(&one, k->width, node->attribute[SCALE], one.k, one.k_transposed);
+        turn(&one, v->width, node->attribute[SCALE], one.v, one.v_transposed);
         for (size_t h = g * group; h < (g + 1) * group; h++) {
             const struct head head = head_of(node, ctx, sample, h);
             head_backward(node, &head, sample, h, h == g * group, dk, dv);
@@ -341,5 +341,5 @@ const struct cdl_op cdl_op_attention = {
     .gives = gives,
     .all_inputs = true,
     .mixes = true,
-    .looks = true,
+    .polls = true,
 };

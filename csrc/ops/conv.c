@@ -290,7 +290,7 @@ const struct cdl_op cdl_op_conv = {
     .take_gradient = cdl_take_gradient,
     .any_samples = true,
     .absorbs_gradient = true,
-    .looks = true,
+    .polls = true,
     .reads_back = cdl_product_reads_back,
     .applies_gradient = cdl_always,
     .bf16 = CDL_BF16_PAIRS,
@@ -317,7 +317,7 @@ const struct cdl_op cdl_op_conv_transpose = {
     .take_gradient = cdl_take_gradient,
     .any_samples = true,
     .absorbs_gradient = true,
-    .looks = true,
+    .polls = true,
     .applies_gradient = cdl_always,
     .parts = CDL_BY_MICRO_BATCHES,
 };

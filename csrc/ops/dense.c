@@ -269,7 +269,7 @@ const struct cdl_op cdl_op_dense = {
     .reads_back = cdl_product_reads_back,
     .absorbs_gradient = true,
     .applies_gradient = cdl_always,
-    .looks = true,
+    .polls = true,
     .bf16 = CDL_BF16_PAIRS_OR_FLOATS,
     .parts = CDL_BY_LINES,
 };

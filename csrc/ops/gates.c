@@ -89,8 +89,8 @@ void cdl_pack_bias(const struct cdl_gates *gates, size_t panel, const struct cdl
 }
 
 void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *kernels, size_t panel,
-                    const float *packed, bool inputs, float *turned) {
-    const size_t columns = cdl_turned_columns(gates, inputs), p = panel * CDL_PANEL;
+                    const float *packed, bool inputs, float *transposed) {
+    const size_t columns = cdl_transposed_columns(gates, inputs), p = panel * CDL_PANEL;
     const size_t gate_width = cdl_gate_width(gates, panel);
     for (size_t column = 0, live; column < columns; column += live) {
         const bool unit = column < gates->lines;
@@ -99,7 +99,7 @@ void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *ker
         const size_t end = unit ? gates->lines : columns;
         const size_t first = column / CDL_PANEL * CDL_PANEL;
         const size_t width = cdl_panel_width(columns, first);
-        float *to = turned + first * gates->columns + p * width + column - first;
+        float *to = transposed + first * gates->columns + p * width + column - first;
         live = cdl_min(end, first + width) - column;
         for (size_t i = 0; i < gate_width && left < live; i++)
             memset(to + i * width + left, 0, (live - left) * sizeof(float));

@@ -76,11 +76,11 @@ void cdl_pack_bias(const struct cdl_gates *gates, size_t panel, const struct cdl
 
 /* Rows of the transpose that a panel of packed kernels makes. It has gates->columns rows, in panels
  * of columns: first the units', pads included, then those of the inputs if they are wanted. */
-static inline size_t cdl_turned_columns(const struct cdl_gates *gates, bool inputs) {
+static inline size_t cdl_transposed_columns(const struct cdl_gates *gates, bool inputs) {
     return gates->lines + (inputs ? cdl_round_up(gates->inputs, CDL_LINE) : 0);
 }
 void cdl_turn_gates(const struct cdl_gates *gates, const struct cdl_kernels *kernels, size_t panel,
-                    const float *packed, bool inputs, float *turned);
+                    const float *packed, bool inputs, float *transposed);
 
 /* A block of a kernel's gradient, or of the bias, out of what is laid out as `packed`, which has
  * the block's rows alone, or is one row. */

@@ -14,16 +14,7 @@
  * A node that reads and gives only shared values sees a batch of one sample, [0, 1), and runs on
  * one thread. Ops that say `mixes` may have values of both kinds.
  *
- * Words, the same in all of csrc/:
- *   fork      hands a value to two users and adds their gradients (dataflow compilers' word)
- *   sample    one element of the batch axis; row: its place in an array
- *   line      a vector along the last axis of a sample, `width` numbers, padded to `ld`
- *   value     a tensor of the program; node: an operation with its values and weights
- *   shared    without a batch axis: one value for all samples
- *   producer  the node whose output a value is; users: the nodes that read it
- *   gradient  of the loss by a value; external if the caller gives it
- *   panel     a block of a matrix in the order in which the micro-kernel reads it
- *   phase     a part of a pass at whose end all threads wait for each other
+ * docs/design.md has the words of csrc/, under Words.
  */
 #ifndef CDL_OPS_OP_H
 #define CDL_OPS_OP_H
@@ -259,7 +250,7 @@ struct cdl_op {
     bool absorbs_gradient; /* dx may include the gradient of the producer's activation
                               (dx_activation) */
     bool any_samples;      /* samples may be cut anywhere in lockstep, not only at CDL_ROW_BLOCK */
-    bool looks;            /* polls the watch itself, between panels: prefers large pieces */
+    bool polls;            /* polls the watch itself, between panels: prefers large pieces */
 };
 
 #define OP(NAME, SIGNATURE, MEANING) extern const struct cdl_op cdl_op_##NAME;

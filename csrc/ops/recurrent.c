@@ -134,11 +134,11 @@ static struct cdl_layout layout_of(const struct cdl_steps *s, size_t rows) {
     const struct cdl_gates *gates = &s->gates;
     struct cdl_layout at = {.bias = gates->rows * gates->columns};
     at.low = at.bias + gates->columns;
-    at.turned = at.low + (s->low ? low_floats(gates->rows, gates->columns) : 0);
-    if (s->keeps) at.turned_columns = cdl_turned_columns(gates, s->node->needs[0]);
-    at.turned_low = at.turned + gates->columns * at.turned_columns;
+    at.transposed = at.low + (s->low ? low_floats(gates->rows, gates->columns) : 0);
+    if (s->keeps) at.transposed_columns = cdl_transposed_columns(gates, s->node->needs[0]);
+    at.transposed_low = at.transposed + gates->columns * at.transposed_columns;
     const bool both = s->low && s->keeps;
-    at.kept = at.turned_low + (both ? low_floats(gates->columns, at.turned_columns) : 0);
+    at.kept = at.transposed_low + (both ? low_floats(gates->columns, at.transposed_columns) : 0);
     at.slots = at.kept + (s->keeps ? total(sizes_of(s, cdl_row_blocks(rows))) : 0);
     if (s->node->learns) at.slot = cdl_slot_floats(s, total(sizes_of(s, 1)));
     at.all = at.slots + cdl_row_blocks(rows) * at.slot;
@@ -206,17 +206,17 @@ static void derive_part(const struct cdl_node *node, const struct cdl_kernels *k
     const struct cdl_gates *gates = &s.gates;
     const size_t column = panel * CDL_PANEL, width = cdl_gate_width(gates, panel);
     const size_t half = cdl_bf16_padded(gates->rows) / 2;
-    float *packed = node->scratch, *turned = packed + s.at.turned;
+    float *packed = node->scratch, *transposed = packed + s.at.transposed;
     cdl_pack_gates(gates, panel, node->param[KERNEL], node->param[RECURRENT_KERNEL], packed);
     cdl_pack_bias(gates, panel, node->param[BIAS], packed + s.at.bias);
     if (s.low)
         pack_low(kernels, gates->rows, width, 0, gates->rows, packed + column * gates->rows,
                  packed + s.at.low + column * half);
     if (!s.keeps) return;
-    cdl_turn_gates(gates, kernels, panel, packed, node->needs[0], turned);
+    cdl_turn_gates(gates, kernels, panel, packed, node->needs[0], transposed);
     if (s.low)
-        pack_low(kernels, gates->columns, s.at.turned_columns, column, width, turned,
-                 packed + s.at.turned_low);
+        pack_low(kernels, gates->columns, s.at.transposed_columns, column, width, transposed,
+                 packed + s.at.transposed_low);
 }
 
 /* ---- forward ----------------------------------------------------------------------------------
@@ -479,6 +479,6 @@ const struct cdl_op cdl_op_recurrent = {
     .gives = gives,
     .all_inputs = true,
     .any_samples = true,
-    .looks = true,
+    .polls = true,
     .parts = CDL_BY_ROWS,
 };

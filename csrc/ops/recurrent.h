@@ -12,9 +12,9 @@ enum { CDL_STEP_SAMPLES = 64 };
 /* Offsets in a node's scratch. Derived from the weights: packed kernels (at 0), the bias, and the
  * kernels' transpose; low: of bfloat16. Then what steps keep, and the slots. */
 struct cdl_layout {
-    size_t bias, low, turned, turned_low, kept, slots, all;
-    size_t turned_columns; /* 0: no way back */
-    size_t slot;           /* floats of one; 0: there are none */
+    size_t bias, low, transposed, transposed_low, kept, slots, all;
+    size_t transposed_columns; /* 0: no way back */
+    size_t slot;               /* floats of one; 0: there are none */
 };
 
 /* All steps [0, T) of a batch if there is a way back, else this step and the next one. xh: lines of

@@ -15,13 +15,13 @@ struct back {
 /* A thread's memory, from `room` on. */
 static size_t room_floats(const struct cdl_steps *s) {
     const size_t low = s->low ? cdl_bf16_stride(s->gates.columns) / 2 : 0;
-    return CDL_STEP_SAMPLES * (2 * cdl_stride(s->at.turned_columns) + 3 * s->gates.lines +
+    return CDL_STEP_SAMPLES * (2 * cdl_stride(s->at.transposed_columns) + 3 * s->gates.lines +
                                CDL_PANEL + 2 * CDL_LINE + low);
 }
 
 static void lay_out(const struct cdl_steps *s, float *room, struct back *b) {
     const size_t m = CDL_STEP_SAMPLES, lines = s->gates.lines;
-    b->columns = s->at.turned_columns;
+    b->columns = s->at.transposed_columns;
     b->ld = cdl_stride(b->columns);
     b->d = room;
     b->dc = b->d + m * b->ld;
@@ -104,13 +104,13 @@ static void multiply_lanes(const struct cdl_time_step *g, const struct back *b,
     const struct cdl_kernels *kernels = g->ctx->kernels;
     for (size_t column = p.first; column < p.end; column += CDL_PANEL) {
         const size_t width = cdl_panel_width(b->columns, column);
-        const float *turned = s->node->scratch + s->at.turned + column * s->gates.columns;
+        const float *transposed = s->node->scratch + s->at.transposed + column * s->gates.columns;
         float *to = p.to + column;
         for (size_t panel = 0; panel < s->gates.panels; panel++) {
             const bool is_new = panel == 0 && !p.adds;
             const size_t all = cdl_gate_width(&s->gates, panel), ldi = is_new ? 0 : b->ld;
             const size_t depth = p.n * cdl_lane_width(s, panel);
-            const float *w = turned + (panel * CDL_PANEL + p.of * CDL_LINE) * width;
+            const float *w = transposed + (panel * CDL_PANEL + p.of * CDL_LINE) * width;
             const bool prefetches = column == 0 && g->t > 0 && width == CDL_PANEL;
             CDL_BLOCKS_OF(block, g) {
                 const float *z = cdl_z_at(s, g->t, panel, block.row);
@@ -166,7 +166,7 @@ static void multiply_low(const struct cdl_time_step *g, const struct back *b, bo
                                    .k = k,
                                    .init = {adds ? b->d + column : cdl_zeros, adds ? b->ld : 0},
                                    .c = {b->d + column, b->ld}},
-            b->z, s->node->scratch + s->at.turned_low, column);
+            b->z, s->node->scratch + s->at.transposed_low, column);
 }
 
 /* Lane by lane, each with the factors of its gate. */

@@ -167,14 +167,14 @@ static void add_low(const struct step_slice *slice, const struct kernel_parts *p
     const struct cdl_steps *s = slice->s;
     const struct cdl_gates *gates = &s->gates;
     const struct cdl_kernels *kernels = slice->ctx->kernels;
-    float *dz = slice->room, *turned = dz + MOST_LINES / 2 * CDL_PANEL;
+    float *dz = slice->room, *transposed = dz + MOST_LINES / 2 * CDL_PANEL;
     size_t half = 0; /* pairs of lines */
     for (size_t i = parts->first; i < parts->end; i++) {
         const struct kernel_part part = part_at(gates, i);
         half = pair_lines(slice, part.rows, slice->seen + part.above + part.row, slice->ld,
                           slice->ahead, dz, CDL_PANEL);
         kernels->transpose(half, part.rows, dz, CDL_PANEL,
-                           turned + (i - parts->first) * CDL_CHUNK * LINES / 2, LINES / 2);
+                           transposed + (i - parts->first) * CDL_CHUNK * LINES / 2, LINES / 2);
     }
     for (size_t p = 0; p < gates->panels; p++) {
         const size_t all = cdl_gate_width(gates, p), column = p * CDL_PANEL;
@@ -186,7 +186,7 @@ static void add_low(const struct step_slice *slice, const struct kernel_parts *p
             const size_t rows = part_at(gates, i).rows, at = i - parts->first;
             float *g = sums + offset_among(gates, parts, i) + column * rows;
             struct cdl_bf16_gemm product = {.m = rows, .n = all, .k = 2 * half, .lda = LINES};
-            product.a = cdl_bf16(turned + at * CDL_CHUNK * LINES / 2);
+            product.a = cdl_bf16(transposed + at * CDL_CHUNK * LINES / 2);
             product.b = (const uint32_t *)(const void *)dz, product.step = half * CDL_BF16_LINE;
             product.init = (struct cdl_matrix){g, all}, product.c = (struct cdl_output){g, all};
             kernels->gemm_bf16(&product);

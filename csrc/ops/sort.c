@@ -24,7 +24,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return rows * keys_of(node) * 2;
 }
 
-/* Unsigned numbers in the order of floats: the sign bit turned, or all bits if it was set. */
+/* Unsigned numbers in the order of floats: the sign bit transposed, or all bits if it was set. */
 static uint64_t key_of(float x, size_t place) {
     uint32_t bits;
     const float plain = x + 0.0f; /* no -0 */

@@ -306,9 +306,10 @@ static void learn(const struct bf16_sums *sums, const struct cdl_sink *to,
         if (!kernel) continue;
         const size_t live = cdl_min(w->cols - block.column, CDL_PANEL);
         const size_t pads = live % CDL_LINE ? CDL_LINE - live % CDL_LINE : 0;
-        float *turned = sums->g + (i - sums->first) * BLOCK_FLOATS;
-        memset(turned + live * CDL_CHUNK, 0, pads * CDL_CHUNK * sizeof *turned);
-        sums->ctx->kernels->transpose(live + pads, block.rows, turned, CDL_CHUNK, g, block.width);
+        float *transposed = sums->g + (i - sums->first) * BLOCK_FLOATS;
+        memset(transposed + live * CDL_CHUNK, 0, pads * CDL_CHUNK * sizeof *transposed);
+        sums->ctx->kernels->transpose(live + pads, block.rows, transposed, CDL_CHUNK, g,
+                                      block.width);
         cdl_learn(kernel, sums->ctx, to, block, g);
     }
 }

@@ -114,7 +114,7 @@ static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block bl
  */
 
 /* Transposes the block's columns of x to rows of samples, up to a whole line with zeros. */
-static const uint16_t *x_turned(struct cdl_gradient *gradient, struct cdl_block block) {
+static const uint16_t *x_transposed(struct cdl_gradient *gradient, struct cdl_block block) {
     enum { LINE = CDL_BF16_LINE };
     const struct cdl_kernels *kernels = gradient->ctx->kernels;
     const uint16_t *x = (const uint16_t *)(const void *)gradient->x.at + block.row;
@@ -182,7 +182,7 @@ void cdl_gradient_sums(struct cdl_gradient *gradient, struct cdl_block block, fl
 
 static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
     const size_t samples = cdl_bf16_padded(gradient->samples), ld = x_stride(gradient->most);
-    const uint16_t *x = x_turned(gradient, block);
+    const uint16_t *x = x_transposed(gradient, block);
     const uint32_t *dy = dy_in_pairs(gradient, block);
     struct cdl_bf16_gemm p = {.m = block.rows, .n = block.width, .k = samples, .a = x, .lda = ld};
     p.b = dy, p.step = samples / 2 * CDL_BF16_LINE, p.init = (struct cdl_matrix){cdl_zeros, 0};

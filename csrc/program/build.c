@@ -137,7 +137,7 @@ static cdl_status make_trained(struct cdl_program *program, const struct cdl_pro
     }
     program->keeps_grads |= cdl_learn_keeps(to, &rules);
     program->limits_norms |= to->constraint == CDL_NORM;
-    if (cdl_learn_asks_norms(to, &rules)) {
+    if (cdl_learn_needs_norms(to, &rules)) {
         to->squares = calloc(cdl_blocks(to->param), sizeof *to->squares);
         if (!to->squares) return CDL_ERR_NO_MEMORY;
     }

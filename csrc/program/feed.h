@@ -39,7 +39,7 @@ int64_t cdl_check_classes(const struct cdl_array *array, int64_t classes);
 void cdl_check_whole(const struct cdl_tensor *x, size_t start, size_t first, size_t last);
 bool cdl_may_be_inexact(const struct cdl_array *array);
 
-/* Rows of a batch in an array: of those that a pass takes, in its order unless that is NULL, all
+/* Rows of a batch in an array: of those that an epoch takes, in its order unless that is NULL, all
  * from `start` on. */
 struct cdl_picked {
     const int64_t *order;

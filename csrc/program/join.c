@@ -4,7 +4,7 @@
  * Every trained parameter has parts (build.c); what they hold is one block, which is summed over
  * all ranks between the backward pass and the first update. From there on every rank does the same.
  * Where gradients are accumulated, parts hold those of several batches, and are joined when they
- * are to be learned from, or the pass ends; with the batches between travels the header alone.
+ * are to be learned from, or the epoch ends; with the batches between travels the header alone.
  */
 #include <string.h>
 
@@ -46,7 +46,7 @@ static struct cdl_range share_of_rank(const struct cdl_ranks *ranks, size_t rows
     return (struct cdl_range){cdl_min(are.first * unit, rows), cdl_min(are.last * unit, rows)};
 }
 
-void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
+void cdl_take_share(struct cdl_program *program, const struct cdl_epoch *epoch,
                     struct cdl_context *ctx) {
     struct cdl_ranks *ranks = &program->ranks;
     ctx->joined = ctx->rows;
@@ -55,7 +55,7 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
     ctx->unit = unit_of(ranks, ctx->rows);
     ctx->ranks = ranks;
     ctx->keeps = program->holds;
-    ctx->last = (pass->next + 1) * pass->batch >= pass->rows;
+    ctx->last = (epoch->next + 1) * epoch->batch >= epoch->rows;
     ctx->watch = NULL; /* all ranks finish a batch, or none */
     if (ranks->own) {
         ctx->joined = ctx->rows * (size_t)ranks->all;
@@ -68,8 +68,9 @@ void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
     ctx->rows = ctx->batch = own.last > own.first ? own.last - own.first : 0;
 }
 
-size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_pass *pass, size_t batch) {
-    struct cdl_pass at = *pass;
+size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_epoch *epoch,
+                    size_t batch) {
+    struct cdl_epoch at = *epoch;
     at.next = batch;
     return cdl_context_of((struct cdl_program *)(uintptr_t)program, &at, false, 0, 1).rows;
 }

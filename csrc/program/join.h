@@ -8,7 +8,7 @@
 size_t cdl_most_rows(const struct cdl_ranks *ranks, size_t rows);
 
 /* Narrows a context for all rows of a batch to the share of this rank. */
-void cdl_take_share(struct cdl_program *program, const struct cdl_pass *pass,
+void cdl_take_share(struct cdl_program *program, const struct cdl_epoch *epoch,
                     struct cdl_context *ctx);
 
 /* Start of a joined step, by one thread: a rank without rows, and leaves without samples, get zeros

@@ -87,7 +87,7 @@ static void keep(const struct cdl_node *node) {
 }
 
 /* Does a carried value get a gradient from behind the loop? */
-static bool heard(const struct cdl_program *program, const struct cdl_tensor *left) {
+static bool has_outside_gradient(const struct cdl_program *program, const struct cdl_tensor *left) {
     bool any = left->external_grad;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
@@ -108,7 +108,8 @@ void cdl_link_loops(struct cdl_program *program) {
         loop->goes_back |= node->goes_back;
         loop->learns |= node->learns;
         if (node->goes_back || node->learns) keep(node);
-        if (node->op->role == CDL_CARRY) node->begins_at_zero = !heard(program, node->out[0]);
+        if (node->op->role == CDL_CARRY)
+            node->begins_at_zero = !has_outside_gradient(program, node->out[0]);
         if (node->op->role == CDL_CARRIED) node[cdl_behind(node)].is_carried_back = node->needs[1];
     }
 }

@@ -24,16 +24,17 @@ size_t cdl_narrow_floats(const struct cdl_node *node) {
 }
 
 /* Copy of a node whose bfloat16 values are floats in scratch, for samples from `first` on. */
-struct twin {
+struct float_view {
     struct cdl_node node;
     struct cdl_tensor values[MOST_VALUES];
 };
 
-static void look_at(const struct cdl_node *node, float *scratch, size_t first, struct twin *twin) {
-    twin->node = *node;
+static void look_at(const struct cdl_node *node, float *scratch, size_t first,
+                    struct float_view *view) {
+    view->node = *node;
     for (int v = 0; v < node->n_in + node->n_out; v++) {
         const struct cdl_tensor *value = value_of(node, v);
-        struct cdl_tensor *floats = &twin->values[v];
+        struct cdl_tensor *floats = &view->values[v];
         if (!cdl_is_bf16(value)) continue;
         *floats = *value;
         floats->dtype = CDL_DTYPE_float32;
@@ -44,7 +45,7 @@ static void look_at(const struct cdl_node *node, float *scratch, size_t first, s
         scratch += block_floats(value);
         if (value->grad) floats->grad = (float *)((uintptr_t)scratch - before);
         scratch += block_floats(value);
-        *(v < node->n_in ? &twin->node.in[v] : &twin->node.out[v - node->n_in]) = floats;
+        *(v < node->n_in ? &view->node.in[v] : &view->node.out[v - node->n_in]) = floats;
     }
 }
 
@@ -62,9 +63,9 @@ static bool writes(const struct cdl_node *node, bool back, int v, bool gradient)
 
 /* Converts what the op reads to floats (in), or its results to bfloat16. */
 static void convert(const struct cdl_node *node, const struct cdl_kernels *kernels,
-                    const struct twin *twin, bool back, bool in, size_t first, size_t rows) {
+                    const struct float_view *view, bool back, bool in, size_t first, size_t rows) {
     for (int v = 0; v < node->n_in + node->n_out; v++) {
-        const struct cdl_tensor *value = value_of(node, v), *floats = &twin->values[v];
+        const struct cdl_tensor *value = value_of(node, v), *floats = &view->values[v];
         const size_t lines = rows * value->lines, n = value->width;
         for (int g = 0; g < 2 && cdl_is_bf16(value); g++) {
             if (!(in ? reads : writes)(node, back, v, g)) continue;
@@ -80,12 +81,12 @@ static void convert(const struct cdl_node *node, const struct cdl_kernels *kerne
 
 void cdl_run_narrow(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
                     const struct cdl_context *ctx, size_t first, size_t last) {
-    struct twin twin;
+    struct float_view view;
     for (size_t end; first < last; first = end) {
         end = cdl_min(last, first / CDL_ROW_BLOCK * CDL_ROW_BLOCK + CDL_ROW_BLOCK);
-        look_at(node, ctx->scratch, first, &twin);
-        convert(node, ctx->kernels, &twin, back, true, first, end - first);
-        phase->run(&twin.node, ctx, first, end);
-        if (!phase->sums) convert(node, ctx->kernels, &twin, back, false, first, end - first);
+        look_at(node, ctx->scratch, first, &view);
+        convert(node, ctx->kernels, &view, back, true, first, end - first);
+        phase->run(&view.node, ctx, first, end);
+        if (!phase->sums) convert(node, ctx->kernels, &view, back, false, first, end - first);
     }
 }

@@ -57,7 +57,7 @@ static size_t in_row_blocks(double samples) {
 
 static size_t piece_of(const struct cdl_node *node) {
     const size_t piece = in_row_blocks(PIECE_WORK / cdl_node_work(node));
-    if (!node->op->looks) return piece;
+    if (!node->op->polls) return piece;
     const size_t many = cdl_round_up(LOOKING_LINES, node->in[0]->lines) / node->in[0]->lines;
     return piece > many ? piece : cdl_round_up(many, CDL_ROW_BLOCK);
 }

@@ -86,7 +86,7 @@ static void predict_rows(const struct prediction *job, struct cdl_context *ctx,
                          struct cdl_team *team, struct direct *direct, ptrdiff_t shift,
                          struct cdl_range rows) {
     struct cdl_program *program = job->program;
-    const struct cdl_pass whole = {.arrays = job->arrays};
+    const struct cdl_epoch whole = {.arrays = job->arrays};
     if (job->in_place) shift_to(job, direct, shift);
     for (int i = job->in_place; i < program->n_inputs; i++)
         cdl_feed_pieces(program, ctx, i, &whole, (size_t)shift, rows.first, rows.last);
@@ -100,7 +100,7 @@ static void predict_rows(const struct prediction *job, struct cdl_context *ctx,
     }
     for (int i = 0; i < program->n_outputs; i++) {
         const struct cdl_tensor *value = program->outputs[i];
-        if (value->shared && !ctx->asks) continue; /* the first thread copies it */
+        if (value->shared && !ctx->polls) continue; /* the first thread copies it */
         const struct cdl_range own = value->shared ? (struct cdl_range){0, 1} : rows;
         const size_t at = value->shared ? 0 : rows.first + (size_t)shift;
         copy_pieces(program, ctx, value, own, job->outputs[i] + at * value->lines * value->width);
@@ -144,7 +144,7 @@ static void predict_work(void *arg, struct cdl_team *team, int thread) {
                               .seed = job->draws.seed,
                               .step = job->draws.call,
                               .watch = program->is_long ? &program->watch : NULL,
-                              .asks = thread == 0};
+                              .polls = thread == 0};
     assert(base + most <= program->rows);
     run_once(program, &ctx, team, thread);
     if (program->lockstep) {

@@ -15,18 +15,18 @@
 
 struct loop {
     struct cdl_program *program;
-    struct cdl_pass *pass;
+    struct cdl_epoch *epoch;
     size_t steps;
     double end; /* deadline: no batch begins after it */
     bool training;
-    bool looks, stop, stale; /* written by thread 0 between two barriers */
+    bool polls, stop, stale; /* written by thread 0 between two barriers */
 };
 
 /* Moves on to the next batch. Only steps that changed something count as optimizer steps. */
-static void go_on(struct cdl_pass *pass, bool training, bool learned) {
-    pass->next++;
-    pass->iteration += training && learned;
-    pass->skipped += training && !learned;
+static void go_on(struct cdl_epoch *epoch, bool training, bool learned) {
+    epoch->next++;
+    epoch->iteration += training && learned;
+    epoch->skipped += training && !learned;
 }
 
 /* Must the step be dropped before its first update? Asked where nodes learn during the backward
@@ -39,18 +39,18 @@ static bool ends_here(const struct cdl_program *program, const struct cdl_team *
 }
 
 /* Forward and backward pass over the samples that ctx says are in memory. */
-static void pass_over(const struct loop *loop, const struct cdl_pass *pass, struct cdl_context *ctx,
-                      struct cdl_team *team, const struct cdl_sink *to) {
+static void pass_over(const struct loop *loop, const struct cdl_epoch *epoch,
+                      struct cdl_context *ctx, struct cdl_team *team, const struct cdl_sink *to) {
     const struct cdl_program *program = loop->program;
     const struct cdl_range rows = cdl_own_blocks(ctx, cdl_row_step(ctx), ctx->rows);
-    cdl_forward_rows(program, ctx, pass, team, rows);
+    cdl_forward_rows(program, ctx, epoch, team, rows);
     if (loop->training && !ends_here(program, team))
         cdl_backward_rows(program, ctx, team, rows, to);
 }
 
 /* Micro-batch passes over a batch that has memory for a part only: outputs, sums of gradients and
  * reports are those of the whole batch. */
-static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass,
+static void pass_over_micro(const struct loop *loop, const struct cdl_epoch *epoch,
                             struct cdl_context *ctx, struct cdl_team *team) {
     struct cdl_program *program = loop->program;
     const struct cdl_context whole = *ctx;
@@ -64,7 +64,7 @@ static void pass_over_micro(const struct loop *loop, const struct cdl_pass *pass
         const struct cdl_sink to = {.adds = first > 0, .leaves = first + ctx->rows < whole.rows};
         if (is_first) cdl_place_outputs(program, first);
         cdl_barrier_wait(team, ctx->thread);
-        pass_over(loop, pass, ctx, team, &to);
+        pass_over(loop, epoch, ctx, team, &to);
         cdl_barrier_wait(team, ctx->thread);
         is_void =
             cdl_is_void(program); /* no thread polls the watch again before the next barrier */
@@ -88,7 +88,7 @@ static void renew(struct loop *loop, struct cdl_team *team, int thread) {
     struct cdl_program *program = loop->program;
     if (thread == 0) {
         weights_changed(loop);
-        if (loop->looks) loop->stop = cdl_watch_answers(&program->watch, loop->end);
+        if (loop->polls) loop->stop = cdl_watch_answers(&program->watch, loop->end);
         loop->stale = cdl_find_stale(program, loop->training) > 0;
     }
     cdl_barrier_wait(team, thread);
@@ -98,51 +98,52 @@ static void renew(struct loop *loop, struct cdl_team *team, int thread) {
 static void loop_work(void *arg, struct cdl_team *team, int thread) {
     struct loop *loop = arg;
     struct cdl_program *program = loop->program;
-    /* Each thread has its own copy of the pass; thread 0 writes it back after each batch, so that
+    /* Each thread has its own copy of the epoch; thread 0 writes it back after each batch, so that
      * the caller's poll sees the progress. */
-    struct cdl_pass pass = *loop->pass;
-    const uint64_t first = pass.iteration;
-    for (size_t done = 0; done < loop->steps && pass.next * pass.batch < pass.rows; done++) {
-        struct cdl_context ctx = cdl_context_of(program, &pass, loop->training, thread, team->size);
+    struct cdl_epoch epoch = *loop->epoch;
+    const uint64_t first = epoch.iteration;
+    for (size_t done = 0; done < loop->steps && epoch.next * epoch.batch < epoch.rows; done++) {
+        struct cdl_context ctx =
+            cdl_context_of(program, &epoch, loop->training, thread, team->size);
         const bool in_parts = ctx.rows > program->rows;
         if (loop->training) {
             if (thread == 0) cdl_step_begins(program);
             if (program->saved_params)
                 cdl_barrier_wait(team, thread); /* before an op changes them */
             if (thread == 0 && program->joined) cdl_begin_joined(program, &ctx);
-            cdl_prepare_step(program, &pass, pass.iteration - first, &ctx.optimizer);
+            cdl_prepare_step(program, &epoch, epoch.iteration - first, &ctx.optimizer);
         }
         if (in_parts)
-            pass_over_micro(loop, &pass, &ctx, team);
+            pass_over_micro(loop, &epoch, &ctx, team);
         else
-            pass_over(loop, &pass, &ctx, team, &cdl_all_here);
+            pass_over(loop, &epoch, &ctx, team, &cdl_all_here);
         cdl_barrier_wait(team, thread);
         const bool learned = loop->training && cdl_update(program, &ctx, team);
         if (cdl_is_void(program)) {
             if (loop->training && thread == 0) cdl_step_is_void(program);
             break;
         }
-        go_on(&pass, loop->training, learned);
+        go_on(&epoch, loop->training, learned);
         if (program->settles) cdl_barrier_wait(team, thread);
         if (thread == 0) {
             if (program->settles) cdl_settle(program, &ctx);
             if (!in_parts) cdl_count_reports(program, &ctx);
-            loop->pass->next = pass.next;
-            loop->pass->iteration = pass.iteration;
-            loop->pass->skipped = pass.skipped;
-            loop->looks = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
+            loop->epoch->next = epoch.next;
+            loop->epoch->iteration = epoch.iteration;
+            loop->epoch->skipped = epoch.skipped;
+            loop->polls = cdl_watch_tick(&program->watch, loop->end, team->size > 1);
         }
         cdl_barrier_wait(team, thread);
         if (thread == 0) cdl_count_penalties(program, &ctx, done == 0);
-        if (loop->looks || program->derives[loop->training]) renew(loop, team, thread);
+        if (loop->polls || program->derives[loop->training]) renew(loop, team, thread);
         if (loop->stop) break;
     }
 }
 
 /* Is the time up, or has the caller's poll answered that the run is to end? */
-static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double end,
+static bool run_loop(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double end,
                      bool training) {
-    struct loop loop = {.program = program, .pass = pass, .steps = steps, .end = end};
+    struct loop loop = {.program = program, .epoch = epoch, .steps = steps, .end = end};
     loop.training = training;
     program->ranks.ended = false;
     cdl_prepare(program, training);
@@ -155,26 +156,26 @@ static bool run_loop(struct cdl_program *program, struct cdl_pass *pass, size_t 
     return loop.stop;
 }
 
-void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
+void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds) {
     cdl_watch_begin(&program->watch);
-    run_loop(program, pass, steps, cdl_now() + seconds, true);
+    run_loop(program, epoch, steps, cdl_now() + seconds, true);
 }
 
-void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds) {
+void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds) {
     cdl_watch_begin(&program->watch);
-    run_loop(program, pass, steps, cdl_now() + seconds, false);
+    run_loop(program, epoch, steps, cdl_now() + seconds, false);
 }
 
-size_t cdl_train_epochs(struct cdl_program *program, struct cdl_pass *pass, const int64_t *orders,
-                        size_t passes, double *found) {
+size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
+                        size_t epochs, double *found) {
     cdl_watch_begin(&program->watch);
-    for (size_t i = 0; i < passes; i++) {
-        pass->passed += pass->next;
-        pass->next = 0;
-        pass->order = orders + i * pass->rows;
+    for (size_t i = 0; i < epochs; i++) {
+        epoch->passed += epoch->next;
+        epoch->next = 0;
+        epoch->order = orders + i * epoch->rows;
         cdl_reset_reports(program);
-        const bool stops = run_loop(program, pass, SIZE_MAX, INFINITY, true);
-        if (pass->next * pass->batch < pass->rows) return i;
+        const bool stops = run_loop(program, epoch, SIZE_MAX, INFINITY, true);
+        if (epoch->next * epoch->batch < epoch->rows) return i;
         cdl_penalty(program, &found[0], &found[1]);
         found += 2;
         for (int r = 0; r < program->n_reports; r++) {
@@ -183,7 +184,7 @@ size_t cdl_train_epochs(struct cdl_program *program, struct cdl_pass *pass, cons
         }
         if (stops) return i + 1;
     }
-    return passes;
+    return epochs;
 }
 
 /* ---- one batch in two halves ------------------------------------------------------------------
@@ -191,7 +192,7 @@ size_t cdl_train_epochs(struct cdl_program *program, struct cdl_pass *pass, cons
 
 struct half {
     struct cdl_program *program;
-    struct cdl_pass *pass;
+    struct cdl_epoch *epoch;
     struct cdl_context ctx;
     const float *const *gradients;
     bool learned; /* written by thread 0 */
@@ -202,7 +203,7 @@ static struct cdl_context seen(const struct half *half, const struct cdl_team *t
     struct cdl_context ctx = half->ctx;
     ctx.thread = thread;
     ctx.threads = team->size;
-    ctx.asks = thread == 0;
+    ctx.polls = thread == 0;
     ctx.scratch = cdl_scratch_of(half->program, thread);
     ctx.scratch_floats = half->program->thread_floats - CDL_RED_ZONE;
     return ctx;
@@ -212,11 +213,12 @@ static void forward_half(void *arg, struct cdl_team *team, int thread) {
     struct half *half = arg;
     struct cdl_context ctx = seen(half, team, thread);
     const struct cdl_range rows = cdl_own_blocks(&ctx, CDL_ROW_BLOCK, ctx.rows);
-    cdl_forward_rows(half->program, &ctx, half->pass, team, rows);
+    cdl_forward_rows(half->program, &ctx, half->epoch, team, rows);
 }
 
-size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training) {
-    struct half half = {program, pass, cdl_context_of(program, pass, training, 0, 1), NULL, false};
+size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool training) {
+    struct half half = {program, epoch, cdl_context_of(program, epoch, training, 0, 1), NULL,
+                        false};
     if (half.ctx.rows == 0) return 0;
     cdl_prepare(program, training);
     cdl_watch_begin(&program->watch);
@@ -260,10 +262,11 @@ static void backward_half(void *arg, struct cdl_team *team, int thread) {
     if (thread == 0) half->learned = learned;
 }
 
-void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
+void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
                   const float *const *gradients) {
-    struct half half = {program, pass, cdl_context_of(program, pass, true, 0, 1), gradients, false};
-    cdl_prepare_step(program, pass, 0, &half.ctx.optimizer);
+    struct half half = {program, epoch, cdl_context_of(program, epoch, true, 0, 1), gradients,
+                        false};
+    cdl_prepare_step(program, epoch, 0, &half.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(cdl_team_size(program), backward_half, &half);
     const bool is_void = cdl_is_void(program);
@@ -274,7 +277,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
     cdl_bump_versions(program);
     if (is_void) return;
     cdl_count_penalties(program, &half.ctx, true);
-    go_on(pass, true, half.learned);
+    go_on(epoch, true, half.learned);
 }
 
 /* ---- one step from gradients that are there ----------------------------------------------------
@@ -298,10 +301,11 @@ static void apply_work(void *arg, struct cdl_team *team, int thread) {
     job->learned = cdl_learn_kept(job->program, &job->ctx, team);
 }
 
-bool cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
+bool cdl_apply(struct cdl_program *program, struct cdl_epoch *epoch,
                struct cdl_param *const *gradients) {
-    struct application job = {program, cdl_context_of(program, pass, true, 0, 1), gradients, false};
-    cdl_prepare_step(program, pass, 0, &job.ctx.optimizer);
+    struct application job = {program, cdl_context_of(program, epoch, true, 0, 1), gradients,
+                              false};
+    cdl_prepare_step(program, epoch, 0, &job.ctx.optimizer);
     cdl_watch_begin(&program->watch);
     cdl_region(1, apply_work, &job);
     cdl_bump_versions(program);

@@ -5,39 +5,39 @@
 #include "program/definition.h"
 #include "program/feed.h"
 
-/* State of a run over batches. The caller owns it and the arrays. */
-struct cdl_pass {
+/* State of an epoch: a run over batches. The caller owns it and the arrays. */
+struct cdl_epoch {
     const struct cdl_array *arrays; /* one an input of the program */
     const int64_t *order;           /* row numbers, or NULL: 0, 1, 2, ... */
     size_t rows, batch;             /* rows in all; rows a batch */
     size_t next;                    /* number of the next batch */
-    size_t passed;                  /* batches of the passes of cdl_train_epochs before this one */
+    size_t passed;                  /* batches of the epochs of cdl_train_epochs before this one */
     size_t skipped;                 /* batches that changed nothing (finite_only) */
     uint64_t seed;
     uint64_t iteration; /* steps that the optimizer has made */
     const float *rates; /* of the coming steps; the last one repeats */
     size_t n_rates;
-    const float *shares; /* weight of the penalties in each batch of the pass, or NULL: 1 */
+    const float *shares; /* weight of the penalties in each batch of the epoch, or NULL: 1 */
 };
 
-/* Runs up to `steps` batches, or as many as fit about `seconds`; moves pass->next and, in training,
- * pass->iteration and rates. Adds to the accumulators. */
-void cdl_train(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds);
-void cdl_test(struct cdl_program *program, struct cdl_pass *pass, size_t steps, double seconds);
+/* Runs up to `steps` batches, or as many as fit about `seconds`; moves epoch->next and, in
+ * training, epoch->iteration and rates. Adds to the accumulators. */
+void cdl_train(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
+void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps, double seconds);
 
-/* Runs `passes` passes; `orders` has the order of each, one after the other. The reports of each
- * pass (cdl_penalty, all of cdl_report) go to `found`. Returns the number of finished passes. */
-size_t cdl_train_epochs(struct cdl_program *program, struct cdl_pass *pass, const int64_t *orders,
-                        size_t passes, double *found);
+/* Runs `epochs` epochs; `orders` has the order of each, one after the other. The reports of each
+ * epoch (cdl_penalty, all of cdl_report) go to `found`. Returns the number of finished epochs. */
+size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
+                        size_t epochs, double *found);
 
 /* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
  */
-size_t cdl_forward(struct cdl_program *program, struct cdl_pass *pass, bool training);
-void cdl_backward(struct cdl_program *program, struct cdl_pass *pass,
+size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool training);
+void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
                   const float *const *gradients);
 
 /* One step of the optimizer from a gradient for each trained parameter, laid out as it is. */
-bool cdl_apply(struct cdl_program *program, struct cdl_pass *pass,
+bool cdl_apply(struct cdl_program *program, struct cdl_epoch *epoch,
                struct cdl_param *const *gradients);
 
 /* Key of a prediction's random numbers, beside its program. */
@@ -58,14 +58,14 @@ void cdl_predict(struct cdl_program *program, const struct cdl_array *arrays, si
 struct cdl_found {
     int instruction;
     bool shared;   /* shared by all samples; else it is in the sample: */
-    size_t sample; /* first sample with such a number, counted in the pass or prediction */
+    size_t sample; /* first sample with such a number, counted in the epoch or prediction */
     float value;
     size_t limit;
 };
 bool cdl_fault(const struct cdl_program *program, struct cdl_found *found);
 
-/* This process's rows of a batch of the pass. */
-size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_pass *pass, size_t batch);
+/* This process's rows of a batch of the epoch. */
+size_t cdl_own_rows(const struct cdl_program *program, const struct cdl_epoch *epoch, size_t batch);
 
 /* State i (one a loss or metric instruction, in order): total and count, or what its op says. */
 int cdl_reports(const struct cdl_program *program);

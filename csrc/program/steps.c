@@ -14,7 +14,7 @@
 #include "program/lockstep.h"
 #include "program/steps.h"
 
-void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
+void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch *epoch, size_t done,
                       struct cdl_step *step) {
     static void (*const steps[])(double, double, const double *, float *) = {
 #define X(NAME, N_SLOTS, HYPERS, SLOTS) NAME##_step,
@@ -23,9 +23,9 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
     };
     if (program->n_groups == 0) return;
     const struct cdl_rules *rules = &program->rules;
-    const double rate = (double)pass->rates[done < pass->n_rates ? done : pass->n_rates - 1];
+    const double rate = (double)epoch->rates[done < epoch->n_rates ? done : epoch->n_rates - 1];
     const int64_t each = rules->accumulation_steps > 1 ? rules->accumulation_steps : 1;
-    const int64_t t = (int64_t)pass->iteration / each + 1;
+    const int64_t t = (int64_t)epoch->iteration / each + 1;
     for (int i = 0; i < program->n_groups; i++) {
         const struct cdl_group_def *group = &program->groups[i];
         step->groups[i].update = program->kernels->update[group->optimizer];
@@ -33,7 +33,7 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
         steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
     }
     step->rate = (float)rate;
-    step->share = pass->shares ? pass->shares[pass->next] : 1.0f;
+    step->share = epoch->shares ? epoch->shares[epoch->next] : 1.0f;
     step->clip_value = (float)rules->clip_value;
     step->clip_norm = (float)rules->clip_norm;
     step->global_clip_norm = (float)rules->global_clip_norm;
@@ -42,7 +42,7 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *
     step->accumulate = (int)each;
     step->finite_only = rules->finite_only;
     step->unscale = rules->loss_scale ? 1.0f / *rules->loss_scale->w : 1.0f;
-    step->apply = ((int64_t)pass->iteration + 1) % each == 0;
+    step->apply = ((int64_t)epoch->iteration + 1) % each == 0;
 }
 
 void cdl_prepare(struct cdl_program *program, bool training) {
@@ -82,11 +82,11 @@ void cdl_bump_versions(const struct cdl_program *program) {
     if (program->after) cdl_bump_versions(program->after);
 }
 
-struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
+struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_epoch *epoch,
                                   bool training, int thread, int threads) {
-    const size_t start = pass->next * pass->batch;
-    const size_t left = start < pass->rows ? pass->rows - start : 0;
-    const size_t rows = cdl_min(left, pass->batch);
+    const size_t start = epoch->next * epoch->batch;
+    const size_t left = start < epoch->rows ? epoch->rows - start : 0;
+    const size_t rows = cdl_min(left, epoch->batch);
     struct cdl_context ctx = {.kernels = program->kernels,
                               .training = training,
                               .rows = rows,
@@ -97,11 +97,11 @@ struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_
                               .threads = threads,
                               .scratch = cdl_scratch_of(program, thread),
                               .scratch_floats = program->thread_floats - CDL_RED_ZONE,
-                              .seed = pass->seed,
-                              .step = pass->iteration,
+                              .seed = epoch->seed,
+                              .step = epoch->iteration,
                               .watch = program->is_long ? &program->watch : NULL,
-                              .asks = thread == 0};
-    cdl_take_share(program, pass, &ctx);
+                              .polls = thread == 0};
+    cdl_take_share(program, epoch, &ctx);
     return ctx;
 }
 
@@ -221,23 +221,23 @@ void cdl_run(const struct cdl_program *program, const struct cdl_node *node, boo
 }
 
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
-                     const struct cdl_pass *pass, size_t start, size_t first, size_t last) {
-    const struct cdl_picked rows = {pass->order, pass->rows, start};
+                     const struct cdl_epoch *epoch, size_t start, size_t first, size_t last) {
+    const struct cdl_picked rows = {epoch->order, epoch->rows, start};
     cdl_guard_scratch(ctx, NULL, 0);
     for (size_t end; first < last && !cdl_stopped(ctx); first = end) {
         end = last - first < program->piece ? last : first + program->piece;
-        cdl_feed(program->kernels, &pass->arrays[i], rows, first, end, program->inputs[i],
+        cdl_feed(program->kernels, &epoch->arrays[i], rows, first, end, program->inputs[i],
                  ctx->scratch);
-        if (program->inputs[i]->fault && cdl_may_be_inexact(&pass->arrays[i]))
+        if (program->inputs[i]->fault && cdl_may_be_inexact(&epoch->arrays[i]))
             cdl_check_whole(program->inputs[i], ctx->start, first, end);
     }
 }
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_range rows) {
+                      const struct cdl_epoch *epoch, struct cdl_team *team, struct cdl_range rows) {
     assert(fits(program, ctx, rows));
     for (int i = 0; i < program->n_inputs; i++)
-        cdl_feed_pieces(program, ctx, i, pass, ctx->start, rows.first, rows.last);
+        cdl_feed_pieces(program, ctx, i, epoch, ctx->start, rows.first, rows.last);
     if (program->lockstep) cdl_barrier_wait(team, ctx->thread);
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
@@ -330,8 +330,8 @@ static void run_after(const struct cdl_program *program) {
     struct cdl_program *after = program->after;
     cdl_bump_versions(program);
     if (cdl_find_stale(after, false)) cdl_make_stale(after, NULL, 0);
-    const struct cdl_pass pass = {.rows = 1, .batch = 1};
-    struct cdl_context ctx = cdl_context_of(after, &pass, false, 0, 1);
+    const struct cdl_epoch epoch = {.rows = 1, .batch = 1};
+    struct cdl_context ctx = cdl_context_of(after, &epoch, false, 0, 1);
     ctx.watch = NULL;
     for (int i = 0; i < after->n_nodes; i++)
         cdl_run(after, &after->nodes[i], false, &ctx, NULL, (struct cdl_range){0, 1});

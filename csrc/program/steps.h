@@ -54,21 +54,21 @@ size_t cdl_block_of_rows(const struct cdl_program *program, size_t most);
 /* Raises the versions of all weights that a run changes: what is derived from them is stale. */
 void cdl_bump_versions(const struct cdl_program *program);
 
-/* Context of a thread for the current batch of the pass; `threads` is their number. */
-struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_pass *pass,
+/* Context of a thread for the current batch of the epoch; `threads` is their number. */
+struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_epoch *epoch,
                                   bool training, int thread, int threads);
 
-/* Settings of the optimizer's step; `done` counts the steps since pass->rates[0]. */
-void cdl_prepare_step(const struct cdl_program *program, const struct cdl_pass *pass, size_t done,
+/* Settings of the optimizer's step; `done` counts the steps since epoch->rates[0]. */
+void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch *epoch, size_t done,
                       struct cdl_step *step);
 
-/* Feeds samples [first, last) of a batch, which begins at `start` of the pass, to input i
+/* Feeds samples [first, last) of a batch, which begins at `start` of the epoch, to input i
  * (cdl_feed), until the watch stops it. */
 void cdl_feed_pieces(const struct cdl_program *program, const struct cdl_context *ctx, int i,
-                     const struct cdl_pass *pass, size_t start, size_t first, size_t last);
+                     const struct cdl_epoch *epoch, size_t start, size_t first, size_t last);
 
 void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx,
-                      const struct cdl_pass *pass, struct cdl_team *team, struct cdl_range rows);
+                      const struct cdl_epoch *epoch, struct cdl_team *team, struct cdl_range rows);
 /* `to`: of gradients over all samples in memory. */
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_range rows, const struct cdl_sink *to);
