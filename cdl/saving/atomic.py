@@ -195,6 +195,13 @@ class Sink(io.RawIOBase):
         if self._error is not None:
             raise self._error
 
+    def _is_over(self) -> bool:
+        """Whether nothing is written any more.
+
+        HDF5 may flush when it is collected, long after an interrupt that left the file.
+        """
+        return self._error is not None or self._file.closed
+
     def seekable(self) -> bool:
         """Whether it is seekable: always."""
         return True
@@ -213,7 +220,7 @@ class Sink(io.RawIOBase):
         """Read bytes written there; zeros after an error."""
         view = memoryview(buffer).cast("B")
         data = b""
-        if self._error is None:
+        if not self._is_over():
             self._file.seek(self._start + self._place)
             data = self._file.read(len(view))
         view[: len(data)] = data
@@ -225,7 +232,7 @@ class Sink(io.RawIOBase):
         """Write all bytes; after an error pretend to."""
         view = memoryview(data).cast("B")
         try:
-            if self._error is None:
+            if not self._is_over():
                 self._file.seek(self._start + self._place)
                 self._file.write(view)
         except OSError as error:
@@ -238,7 +245,7 @@ class Sink(io.RawIOBase):
         """Set the length; after an error pretend to."""
         self._end = self._place if size is None else size
         try:
-            if self._error is None:
+            if not self._is_over():
                 self._file.truncate(self._start + self._end)
         except OSError as error:
             self._error = error
@@ -247,7 +254,7 @@ class Sink(io.RawIOBase):
     def flush(self) -> None:
         """Flush the buffer; after an error pretend to."""
         try:
-            if self._error is None:
+            if not self._is_over():
                 self._file.flush()
         except OSError as error:
             self._error = error

@@ -1,8 +1,11 @@
 """Atomic writes: a file is the old one or the new one, whatever happens to its writer."""
 
 import errno
+import gc
 import os
+import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -302,3 +305,21 @@ def test_without_files_that_have_no_name_it_is_the_same(tmp_path, monkeypatch):
         save(net(2), path)
     assert os.listdir(tmp_path) == ["a.keras"]
     assert value_in(path) == 1
+
+
+def test_a_save_that_is_interrupted_as_it_closes_hdf5_says_nothing_later(tmp_path, monkeypatch):
+    def interrupted(file, *error):
+        raise KeyboardInterrupt
+
+    said = []
+    model = net(1.0)
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(h5py.File, "__exit__", interrupted)
+        for name in ("m.keras", "m.weights.h5"):
+            save = model.save if name == "m.keras" else model.save_weights
+            with pytest.raises(KeyboardInterrupt):
+                save(tmp_path / name)
+            gc.collect()
+    assert said == [] and list(tmp_path.iterdir()) == []
+    model.save(tmp_path / "m.keras")
