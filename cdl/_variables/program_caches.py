@@ -1,11 +1,12 @@
 """Caches of programs, and their invalidation when a layer or a weight changes."""
 
-import threading
 import weakref
 from typing import Any
 
+from cdl._common.locks import new_lock
+
 _caches: weakref.WeakSet[Any] = weakref.WeakSet()
-_lock = threading.Lock()  # a set that grows meanwhile cannot be walked
+_lock = new_lock()  # a set that grows meanwhile cannot be walked
 
 
 def register_cache(cache: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.errors import Listed
+from cdl._common.locks import new_lock
 from cdl.callbacks.callback import Callback, Logs
 from cdl.callbacks.history import History
 from cdl.callbacks.progbar_logger import ProgbarLogger
@@ -23,7 +24,7 @@ _BATCH_HOOKS = {
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
 
-_taking = threading.Lock()
+_taking = new_lock()
 
 
 class CallbackList(Listed):

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cdl._common import clock
+from cdl._common.locks import new_lock
 from cdl.random import generators_within, have_generators
 
 _SLOW = 1e-3  # seconds
@@ -31,7 +32,7 @@ class _Turn:
 
     def __init__(self, iterator: Iterator[Any]) -> None:
         self.iterator = iterator  # alive as long as this is, so no other has its id
-        self.lock = threading.Lock()
+        self.lock = new_lock()
 
     def take(self) -> Any:
         """Next item of the iterator."""
@@ -40,7 +41,7 @@ class _Turn:
 
 
 _turns: weakref.WeakValueDictionary[int, _Turn] = weakref.WeakValueDictionary()
-_finding = threading.Lock()
+_finding = new_lock()
 
 
 def _turn_of(iterator: Iterator[Any]) -> _Turn:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._common.locks import new_lock
 from cdl._ir import emit
 from cdl._ir.elementwise import argument
 from cdl._tracing.graph import current_scope
@@ -145,7 +145,7 @@ class Merged(Variable):
         frozen = parts[0]
         super().__init__(frozen.shape, name=frozen.name, matrix=frozen.storage.matrix)
         self.path = frozen.path
-        self._parts, self._lock = parts, threading.Lock()
+        self._parts, self._lock = parts, new_lock()
         self._versions: tuple[float, ...] = ()
 
     def refresh(self) -> None:

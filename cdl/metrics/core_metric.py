@@ -6,7 +6,6 @@ epoch; `update_state` has the same row computed by a small program. `result` mak
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import _core
+from cdl._common.locks import new_rlock
 from cdl._common.overriding import overrides
 from cdl._ir.program import Program
 from cdl._tracing import eager
@@ -39,7 +39,7 @@ _TABLES: dict[str, Mapping[str, _core.LossRow]] = {
     "measure": _core.LOSSES,
     "tally": _core.TALLIES,
 }
-_loading = threading.RLock()  # models that train at once may have one metric in common
+_loading = new_rlock()  # models that train at once may have one metric in common
 _CHUNK = 1024  # lines of a batch of the small programs
 
 

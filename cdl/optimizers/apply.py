@@ -6,7 +6,6 @@ with `assign`, or a NumPy array) is copied into one before the step and out of i
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from cdl import _core
 from cdl._common.errors import warn
+from cdl._common.locks import new_rlock
 from cdl._ir.program import Program
 from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
@@ -152,7 +152,7 @@ class Steps:
         self._constrained: list[Variable] | None = None
         self._updates = _core.Updates(executor)
         self.takes = self._updates.takes
-        self._lock = threading.RLock()  # of gradients: what one thread has set, no other overwrites
+        self._lock = new_rlock()  # of gradients: what one thread has set, no other overwrites
         register_cache(self)
 
     def forget(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +61,19 @@ def _mtrand() -> Any:
     from numpy.random import mtrand
 
     return mtrand
+
+
+def _free_numpys_lock() -> None:
+    """Free the lock of NumPy's global generator, which another thread may hold as a process forks.
+
+    The core draws whole orders without Python's lock, so that is not rare.
+    """
+    mtrand = sys.modules.get("numpy.random.mtrand")
+    if mtrand is not None:
+        mtrand.get_bit_generator().lock._at_fork_reinit()
+
+
+os.register_at_fork(after_in_child=_free_numpys_lock)
 
 
 def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:

@@ -5,7 +5,6 @@ reads beside them is the same (`custom/reads.py`).
 """
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import tree
+from cdl._common.locks import new_rlock
 from cdl._ir.program import Program, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
@@ -179,7 +179,7 @@ class _Differentiated:
         self._is_one = isinstance(argnums, int)
         self._compiled: dict[Any, _Compiled] = {}
         self._steps = itertools.count()
-        self._lock = threading.RLock()  # threads may call one function
+        self._lock = new_rlock()  # threads may call one function
         register_cache(self)
 
     def forget(self) -> None:

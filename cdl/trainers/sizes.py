@@ -8,10 +8,10 @@ model. What was used least recently goes first, so that lengths which came once 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from cdl._common.locks import new_lock
 from cdl._variables.program_caches import register_cache
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Sizes:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._predictors: dict[Rows, Predictors] = {}
         self._outputs: dict[Rows, tuple[Info, ...]] = {}
         register_cache(self)

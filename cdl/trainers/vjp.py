@@ -4,13 +4,13 @@ All gradients that are not part of `fit` come from here: of `value_and_grad`, `M
 `cdl.explain`, of losses that see whole batches, and of the tape in scripts.
 """
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.locks import new_rlock
 from cdl._core import Executor, Parameter, clear_all, get_all
 from cdl._ir.program import Program, Value
 from cdl._tracing.variable import Variable
@@ -43,7 +43,7 @@ class GradientExecutor:
     def __init__(
         self, program: Program, variables: Sequence[Variable], penalized: Collection[int] = ()
     ) -> None:
-        self.lock = threading.RLock()
+        self.lock = new_rlock()
         self.sums = {v: Parameter(v.storage.shape, v.storage.matrix) for v in variables}
         self._sums = list(self.sums.values())
         self._program = program

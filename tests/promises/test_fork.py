@@ -187,3 +187,74 @@ def test_a_child_works_that_is_forked_after_ctrl_c(run_forking, threads):
     thread.join()
     assert child == [0]
     """)
+
+
+# A thread holds a lock while the process forks: the child, which does not have that thread, works.
+HELD = {
+    "NumPy's generator": "np.random.mtrand.get_bit_generator().lock",
+    "caches of programs": "program_caches._lock",
+    "metrics": "core_metric._loading",
+    "callbacks": "callback_list._taking",
+    "iterators": "ahead._finding",
+    "derivatives": "slope.__self__._lock",
+    "steps of an optimizer": "next(iter(model.optimizer._executors.values()))._lock",
+}
+
+
+@pytest.mark.parametrize("lock", HELD)
+def test_a_child_works_whose_parent_forks_while_a_thread_holds(lock, run_forking):
+    run_forking(f"""
+    import threading, time
+    import cdl
+    from cdl._variables import program_caches
+    from cdl.callbacks import callback_list
+    from cdl.data import ahead
+    from cdl.metrics import core_metric
+    model = cdl.Sequential([cdl.Input((4,)), cdl.layers.Dense(3)])
+    model.compile("adam", "mse", metrics=["mae", "AUC"])
+    x, y = np.ones((40, 4), np.float32), np.ones((40, 3), np.float32)
+    slope = cdl.value_and_grad(lambda v: (v**2).sum())
+    weights = model.trainable_variables
+
+    def batches():
+        while True:
+            time.sleep(0.002)
+            yield x, y
+
+    def everything():
+        model.fit(x, y, verbose=0)
+        model.fit(batches(), steps_per_epoch=3, verbose=0)
+        model.train_on_batch(x, y)
+        model.optimizer.apply([w.numpy() for w in weights], weights)
+        slope(x)
+        slope(x[:, :2])
+        cdl.value_and_grad(lambda v: v.sum())(x)
+        model.evaluate(x, y, verbose=0)
+        model.predict(x, verbose=0)
+        return True
+
+    model.fit(x, y, verbose=0)
+    model.optimizer.apply([w.numpy() for w in weights], weights)
+    slope(x)
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with {HELD[lock]}:
+            held.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = fork_and(lambda: signal.alarm(60) is not None and everything())
+    over.set()
+    thread.join()
+    assert child == 0, child
+    """)
+
+
+def test_all_locks_are_free_in_a_child(root):
+    own = {"locks.py", "batcher.py", "model_holder.py"}  # the latter make theirs anew
+    for path in (root / "cdl").rglob("*.py"):
+        text = path.read_text()
+        assert path.name in own or not ("threading.Lock()" in text or "RLock()" in text), path
