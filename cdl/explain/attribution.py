@@ -174,7 +174,7 @@ class Task:
         total: NDArray[np.float64] = y.reshape(len(y), -1).sum(1)
         return total
 
-    @staticmethod
-    def packed(found: list[Array]) -> Any:
+    def packed(self, found: list[Array]) -> Any:
         """One array, or a list with one for each input."""
+        self.gradients.trim()
         return found[0] if len(found) == 1 else found

@@ -49,6 +49,7 @@ def grad_cam(
     chosen = _layer_of(model, layer)
     task = Task(model, x, target, output, "grad_cam", chosen)
     maps, slopes = task.gradients.of_layer(task.arrays, task.factor)
+    task.gradients.trim()
     if maps.ndim < 3:
         raise ValueError(
             f"grad_cam: layer must give maps, with axes of places, got {chosen.name!r}, which "

@@ -142,6 +142,7 @@ class _Compiled:
         """Result, and gradient by each argument or weight; 0 for a weight that is not read."""
         if self._variables is None:
             results, found = self._vjp.of_all(arrays, step=step)
+            self._vjp.trim()
             arguments = self._traced.arguments
             pairs = zip(self._numbers, found, strict=True)
             return self._traced.result(results), [arguments.gradient(*each) for each in pairs]

@@ -20,6 +20,7 @@ from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
+_MOST_BYTES = 2**23  # of an executor that is kept for gradients by inputs
 STEPS = 2**30 - 1  # numbers of steps that are told apart; so many batches make no step
 
 
@@ -65,6 +66,11 @@ class GradientExecutor:
                 self._program, rows, training=True, **(options if learning else {})
             )
         return self._executor
+
+    def trim(self) -> None:
+        """Free an executor that takes much memory: another one is made sooner than it runs."""
+        if self._executor is not None and self._executor.memory()[0] > _MOST_BYTES:
+            self._executor = None
 
     def begin(self, arrays: Sequence[Any], rows: int) -> Executor:
         """Load data for batches of `rows` rows, with the sums reset."""
@@ -212,6 +218,11 @@ class Vjp:
             )
         values, gradients = self._run(arrays, factor, self._calls, self._calls)
         return values, gradients
+
+    def trim(self) -> None:
+        """Free memory that is worth more than the time to take it anew."""
+        with self._executor.lock:
+            self._executor.trim()
 
     def _run(
         self,

@@ -135,6 +135,20 @@ def test_many_rows_without_sums_over_them_are_done_in_parts():
     assert len(np.unique(drawn)) > 4900
 
 
+@pytest.mark.parametrize(("rows", "kept"), [(8, True), (1024, False)])
+def test_an_executor_of_much_memory_is_not_held_and_made_again(rows, kept):
+    model = cdl.Sequential([cdl.Input((3,)), layers.Dense(4096, "tanh"), layers.Dense(2)])
+    x = RNG.normal(size=(rows, 3)).astype(np.float32)
+    pair = cdl.value_and_grad(lambda x: ops.sum(model(x) ** 2))
+    expected = pair(x)
+    (program,) = pair.__self__._compiled.values()
+    assert (program._vjp._executor._executor is not None) == kept
+    for found, wanted in zip(pair(x), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    first = cdl.explain.saliency(model, x, target=1)
+    np.testing.assert_array_equal(cdl.explain.saliency(model, x, target=1), first)
+
+
 def test_a_derivative_by_one_argument_twice_is_given_twice():
     gradients = cdl.grad(lambda a, b: ops.sum(a * a * b), (0, 1, 0, -2))(X, X + 1)
     np.testing.assert_allclose(gradients[0], 2 * X * (X + 1), rtol=1e-5)
