@@ -45,6 +45,12 @@ def _divide_gradients(g: E, y: E, a: E, b: E) -> Gradients:
     return by_a, -(by_a * y)
 
 
+def _relu_gradient(g: E, y: E, a: E) -> Gradients:
+    """Sign of the result where it is read, else that of the argument: both tell the same."""
+    known = y if y.primitive == "argument" else a
+    return (apply("where", apply("greater", known, 0.0), g, 0.0),)
+
+
 def _extreme_gradients(g: E, y: E, a: E) -> Gradients:
     """All numbers that are equal to the extreme get equal shares."""
     equal = apply("equal", a, y)
@@ -95,7 +101,7 @@ GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "sigmoid": lambda g, y, a: (g * (y * (1.0 - y)),),
     "softplus": lambda g, y, a: (g * apply("sigmoid", a),),
     "erf": lambda g, y, a: (g * (apply("exp", -apply("square", a)) * (2.0 / math.sqrt(math.pi))),),
-    "relu": lambda g, y, a: (apply("where", apply("greater", a, 0.0), g, 0.0),),
+    "relu": _relu_gradient,
     "maximum": _maximum_gradients,
     "minimum": _minimum_gradients,
     "mod": lambda g, y, a, b: (g, -(g * apply("floor_divide", a, b))),

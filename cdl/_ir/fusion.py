@@ -90,6 +90,7 @@ class Rewriter:
             self.fold_normalizations()
         self.fuse_losses()
         self.fuse_activations(training)
+        mapping.name_expressions(self)
         mapping.merge(self)
 
     def cut_dead_of_loops(self) -> None:

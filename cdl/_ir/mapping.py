@@ -8,11 +8,19 @@ broadcast for a map are its operands as they are: ``read_repeated`` leaves the b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from cdl import _core
 from cdl._ir.bytecode import TooLongError, compiled, is_of_lines, read
-from cdl._ir.elementwise import Expression, apply, argument, arguments, in_order, substituted
+from cdl._ir.elementwise import (
+    Expression,
+    apply,
+    argument,
+    arguments,
+    in_order,
+    substituted,
+)
 from cdl._ir.instruction import Instruction, Value
 
 if TYPE_CHECKING:
@@ -62,6 +70,44 @@ def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]
             operands = (next(leaves) if id(a) in made else a for a in x.args)
             made[id(x)] = emit(program, apply(x.primitive, *operands), [made[id(a)] for a in parts])
     return made[id(expression)]
+
+
+def _clipped(x: Expression, low: float, high: float) -> Expression:
+    """Expression between bounds, at which the gradient is 0; NaN stays NaN."""
+    above = apply("where", apply("greater_equal", x, high), high, x)
+    return apply("where", apply("less_equal", x, low), low, above)
+
+
+# Activations of a few comparisons, as expressions: a pass over memory takes longer than they do.
+# Of others the map would compute an exponential again for the gradient.
+_ACTIVATIONS: dict[str, Callable[..., Expression]] = {
+    "plain_relu": lambda x: apply("relu", x),
+    "relu6": lambda x: _clipped(x, 0.0, 6.0),
+    "leaky_relu": lambda x, slope: apply("where", apply("less", x, 0.0), x * slope, x),
+    "hard_sigmoid": lambda x: _clipped(x + 3.0, 0.0, 6.0) * (1.0 / 6.0),
+    "hard_silu": lambda x: x * (_clipped(x + 3.0, 0.0, 6.0) * (1.0 / 6.0)),
+    "hard_shrink": lambda x, size: apply(
+        "where", apply("less_equal", apply("abs", x), size), 0.0, x
+    ),
+    "threshold": lambda x, least, other: apply("where", apply("less_equal", x, least), other, x),
+}
+
+
+def name_expressions(program: Rewriter) -> None:
+    """Make activations next to maps maps themselves, so that one pass computes both."""
+    for i in program.instructions.of("activation"):
+        kind = str(i.attributes["kind"])
+        (x,), (y,) = i.inputs, i.outputs
+        if kind not in _ACTIVATIONS or {x.dtype, y.dtype} != {"float32"} or y.rounded_to:
+            continue
+        source, reader = program.producer(x), program.instructions.only_reader(y)
+        behind = source is not None and source.op == "map" and program.read_once(x)
+        ahead = reader is not None and reader.op == "map" and program.read_once(y)
+        if not behind and not (ahead and reader and reader.outputs[0].shape == y.shape):
+            continue
+        parameters = (float(i.attributes[name]) for name in _core.ACTIVATIONS[kind])
+        code = compiled(_ACTIVATIONS[kind](argument(0), *parameters), 1)
+        program.swap(i, Instruction("map", [x], [y], (), {}, *code))
 
 
 def merge(program: Rewriter) -> None:

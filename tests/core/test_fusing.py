@@ -16,6 +16,8 @@ from programs import (
 )
 
 from cdl import _core
+from cdl._ir import mapping
+from cdl._ir.fusion import Rewriter
 from cdl._ir.program import Program
 
 
@@ -82,6 +84,50 @@ def test_the_default_relu_and_that_up_to_6_go_in_and_another_relu_does_not():
         assert ops(program.fused()) == expected
         x = np.linspace(-9, 9, 12).reshape(4, 3)
         np.testing.assert_array_equal(predict(program.fused(), [x]), predict(program, [x]))
+
+
+CORNERS = [0.0, -0.0, 1, -1, 3, -3, 6, -6, 0.5, -0.5, 0.2, -0.2, 1e-30, 40, -40, 1e4, -1e4]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("name", mapping._ACTIVATIONS)
+def test_an_activation_next_to_a_map_is_part_of_it(name, ahead):
+    """Gradients at corners, infinities and NaN are those of the activation alone."""
+    for parameters in reference.activation_parameters(name):
+        rng = np.random.default_rng(3)
+        corners = [*CORNERS, *parameters.values(), *(-v for v in parameters.values())]
+        z = np.concatenate([corners, rng.normal(size=120) * 4]).astype(np.float32)[None]
+        programs = []
+        for program in (Program(), Program()):
+            x = dense(program, program.input((1,)), weight(z))
+            if ahead:
+                y = program.map("add", [activation(program, x, name, **parameters), x])
+            else:
+                y = activation(program, program.map("negative", [x]), name, **parameters)
+            program.output(y)
+            programs.append(program)
+        fused = programs[0].fused()
+        assert ops(fused) == ["dense", "map"]
+        rewriter = Rewriter(programs[1])
+        rewriter.fork_values()
+        dy = rng.normal(size=z.shape).astype(np.float32)
+        found, expected = (pull_back(p, [np.ones((1, 1))], dy) for p in (fused, rewriter.result()))
+        np.testing.assert_allclose(found[0], expected[0], rtol=2e-6, atol=1e-35)
+        for a, b in zip(found[1].values(), expected[1].values(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+        program = Program()
+        x = program.map("negative", [program.input((3,))])
+        program.output(activation(program, x, name, **parameters))
+        special = np.array([[np.inf, -np.inf, np.nan]], np.float32)
+        found = predict(program.fused(training=False), [special])
+        np.testing.assert_array_equal(found, predict(program, [special]))
+
+
+def test_an_activation_whose_value_tells_its_gradient_stays_beside_a_map():
+    program = Program()
+    x = dense(program, program.input((3,)), weight(np.eye(3)))
+    program.output(activation(program, program.map("negative", [x]), "tanh"))
+    assert ops(program.fused()) == ["dense", "map", "activation"]
 
 
 def test_only_the_first_of_two_activations_goes_in():
