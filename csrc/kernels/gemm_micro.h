@@ -105,10 +105,13 @@ CDL_INLINE struct cdl_product from_column(const struct cdl_product *all, size_t 
  * them (32 rows, tiles of 6: 6 6 5 5 5 5). */
 CDL_INLINE void panel(const size_t nv, const int form, const struct cdl_product *all,
                       size_t column) {
-    const size_t m = all->m, tiles = (m + CDL_GEMM_ROWS(nv) - 1) / CDL_GEMM_ROWS(nv);
+    const size_t tiles = (all->m + CDL_GEMM_ROWS(nv) - 1) / CDL_GEMM_ROWS(nv);
     struct cdl_product p = from_column(all, column);
+    /* No division, which takes as long as a small tile: of `tiles` tiles `lower` lack a row. */
+    size_t most = CDL_GEMM_ROWS(nv), lower = tiles * most - all->m;
+    for (; tiles && lower >= tiles; lower -= tiles) most--;
     for (size_t t = 0; t < tiles; t++) {
-        const size_t mr = m / tiles + (t < m % tiles);
+        const size_t mr = most - (t + lower >= tiles);
         if (p.transposed)
             tile_of(mr, nv, form | TRANSPOSED, &p);
         else

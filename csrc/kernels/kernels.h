@@ -222,4 +222,11 @@ struct cdl_kernels {
     cdl_convert_int_fn *convert_int[CDL_N_DTYPES];
 };
 
+/* Rows of c to multiply together, of those that are left: a rest of less than a tile joins the rows
+ * before it. By itself it is as many waits as a tile: of 32 rows by blocks of 30, two took 12 %. */
+static inline size_t cdl_rows_together(const struct cdl_kernels *kernels, size_t left) {
+    const size_t rows = kernels->blocking->rows;
+    return left < rows + kernels->tile_rows && left <= CDL_MOST_ROWS ? left : cdl_min(left, rows);
+}
+
 #endif

@@ -67,9 +67,8 @@ static void multiply_places(void *who, const struct cdl_places *row) {
         if (cdl_stopped(p->ctx)) return;
         p->work = 0.0;
     }
-    const size_t together = kernels->blocking->rows;
-    for (size_t i = 0; i < row->n; i += together) {
-        const size_t m = cdl_min(row->n - i, together);
+    for (size_t i = 0, m; i < row->n; i += m) {
+        m = cdl_rows_together(kernels, row->n - i);
         float *first = row->to + i * row->to_step + p->slice.to;
         float *to = p->slice.direct ? first : p->block;
         const size_t ld = p->slice.direct ? row->to_step : width;

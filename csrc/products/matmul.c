@@ -27,10 +27,11 @@ enum { PREFETCH_TILE = 6, PREFETCH_MOST = 128, PREFETCH_FLOATS = 32 * 1024 };
  * all b, or NULL. */
 static void add_rows(const struct cdl_kernels *kernels, const struct cdl_product *all,
                      const struct cdl_epilogue *epilogue, size_t column, bool uncached) {
-    const size_t width = all->b.ld, group = uncached ? UNCACHED_GROUP : kernels->blocking->rows;
+    const size_t width = all->b.ld;
     struct cdl_product p = *all;
-    for (size_t row = 0; row < all->m; row += group) {
-        p.m = cdl_min(all->m - row, group);
+    for (size_t row = 0; row < all->m; row += p.m) {
+        const size_t left = all->m - row;
+        p.m = uncached ? cdl_min(left, UNCACHED_GROUP) : cdl_rows_together(kernels, left);
         if (uncached) fetch(p.m, p.k, p.a.at + UNCACHED_AHEAD * p.a.ld, p.a.ld);
         const size_t prefetched = row / PREFETCH_TILE * CDL_LINE;
         if (all->prefetch && prefetched < width) {
@@ -42,7 +43,7 @@ static void add_rows(const struct cdl_kernels *kernels, const struct cdl_product
         if (epilogue)
             cdl_finish(kernels, epilogue, p.m, width, row * epilogue->ldy + column, p.c.at, p.c.ld,
                        epilogue->ldy);
-        p.a.at += group * p.a.ld, p.init.at += group * p.init.ld, p.c.at += group * p.c.ld;
+        p.a.at += p.m * p.a.ld, p.init.at += p.m * p.init.ld, p.c.at += p.m * p.c.ld;
     }
 }
 
