@@ -239,10 +239,12 @@ def read(
                 if isinstance(part, Optimizer) and len(group) != len(variables):
                     # One that holds others lists their variables too.
                     n = sum(
-                        p.startswith(place) and isinstance(it, Optimizer) for p, it, _ in walked
+                        f"{p}/".startswith(f"{place}/") and isinstance(it, Optimizer)
+                        for p, it, _ in walked
                     )
                     is_new = whole and len(group) <= _UNBUILT * n
-                    if place == "optimizer" and part.built and not is_new:
+                    is_known = place == "optimizer" and (is_new or not part.built)
+                    if not is_known and not place.startswith("optimizer/"):
                         _warn_of_optimizer(part, len(variables), len(group))
                     continue
                 if writes_itself(part):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 _REAL = frozenset(
-    np.dtype(code) for code in np.typecodes["AllFloat"] + np.typecodes["AllInteger"] + "?"
+    np.dtype(code) for code in np.typecodes["Float"] + np.typecodes["AllInteger"] + "?"
 )
 FEW = 32  # rows of the executor for few rows: Keras's batch size
 MANY = 256  # rows of the executor for many rows, if no callback sees the batches

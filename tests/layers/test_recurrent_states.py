@@ -209,6 +209,25 @@ def test_errors_name_the_layer_that_was_made(make, what):
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: layers.SimpleRNNCell(2, recurrent_activation="relu"), "recurrent_activation"),
+        (lambda: layers.SimpleRNN(2, recurrent_activation="relu"), "recurrent_activation"),
+        (lambda: layers.SimpleRNN(2, use_cudnn=True), "use_cudnn"),
+        (lambda: layers.SimpleRNN(2, implementation=1), "implementation"),
+        (lambda: layers.ConvLSTM1D(2, 1, use_cudnn=False), "use_cudnn"),
+        (lambda: layers.ConvLSTM1D(2, 1, implementation=1), "implementation"),
+        (lambda: layers.ConvLSTM1D(2, 1, units=3), "units"),
+        (lambda: layers.LSTM(2, reset_after=True), "reset_after"),
+        (lambda: layers.GRU(2, unit_forget_bias=True), "unit_forget_bias"),
+    ],
+)
+def test_arguments_of_other_recurrent_layers_are_refused(make, argument):
+    with pytest.raises((TypeError, ValueError), match=argument):
+        make()
+
+
 def test_first_call_of_a_stateful_bidirectional_layer_fixes_the_samples():
     both = layers.Bidirectional(layers.LSTM(3, stateful=True))
     first, second = both(X), both(X)

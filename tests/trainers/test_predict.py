@@ -20,6 +20,14 @@ def model():
     return net((8, "relu"), (3, "softmax"))
 
 
+def test_complex_numbers_are_refused_by_name_after_a_call_too(model):
+    model(X[:3])
+    model.predict(X[:3], verbose=0)
+    for call in (model, model.predict_on_batch, lambda x: model.predict(x, verbose=0)):
+        with pytest.raises(ValueError, match="complex"):
+            call(X[:3].astype(np.complex64))
+
+
 @pytest.mark.parametrize("rows", [1, 2, 31, 32, 33, 255, 256, 257, 1000])
 @pytest.mark.parametrize("batch", [None, 1, 7, 64, 5000])
 def test_any_number_of_rows_in_any_batch_size(model, rows, batch):

@@ -180,10 +180,9 @@ class UnitsCell(WeightedCell):
         dropout: rate for the input.
         recurrent_dropout: rate for the state.
         seed: of both.
-        recurrent_activation: of the gates, if there are any.
-        kwargs: initializers, regularizers and constraints of the weights, by their names;
-            `implementation`; `_owner`, whom errors speak of, where it is not the cell; what is left
-            as in `Layer`.
+        kwargs: initializers, regularizers and constraints of the weights, by their names; of a cell
+            with gates `recurrent_activation` and `implementation`; `_owner`, whom errors speak of,
+            where it is not the cell; what is left as in `Layer`.
     """
 
     gates = 1  # how many times `units` columns the kernels have
@@ -197,22 +196,23 @@ class UnitsCell(WeightedCell):
         dropout: float,
         recurrent_dropout: float,
         seed: int | None,
-        recurrent_activation: Any = None,
         **kwargs: Any,
     ) -> None:
         owner = owner_of(self, kwargs)
         units = positive_int(owner, "units", units)
         given = {name: kwargs.pop(name) for name in OF_WEIGHTS}
-        implementation = kwargs.pop("implementation", 2) if self.gates > 1 else 2
+        has_gates = self.gates > 1
+        recurrent_activation = kwargs.pop("recurrent_activation") if has_gates else None
+        implementation = kwargs.pop("implementation", 2) if has_gates else 2
         super().__init__(**kwargs)
         self.units = units
         self.activation = activations.get(activation)
-        if self.gates > 1:
+        if has_gates:
             self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = flag(owner, "use_bias", use_bias)
         self._keep(given)
         self._init_dropout(owner, dropout, recurrent_dropout, seed)
-        if self.gates > 1:
+        if has_gates:
             self.implementation = 1 if self.recurrent_dropout else implementation
             if self.implementation == 1:
                 self.dropout_mask_count = self.gates

@@ -176,6 +176,7 @@ class GRU(LayerOfCell):
     """
 
     _of_cell = (*LayerOfCell._of_cell, "implementation")
+    _has_cudnn = True
     units = FromCell()
     recurrent_activation = FromCell()
     reset_after = FromCell()

@@ -162,6 +162,7 @@ class LSTM(LayerOfCell):
     """
 
     _of_cell = (*LayerOfCell._of_cell, "implementation")
+    _has_cudnn = True
     units = FromCell()
     recurrent_activation = FromCell()
     unit_forget_bias = FromCell()

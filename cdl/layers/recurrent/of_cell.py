@@ -46,6 +46,7 @@ class LayerOfCell(RNN):
     """
 
     _of_cell: tuple[str, ...] = ("seed",)  # arguments; names of attributes come by themselves
+    _has_cudnn = False  # whether there is an argument `use_cudnn`
 
     activation = FromCell()
     use_bias = FromCell()
@@ -65,7 +66,7 @@ class LayerOfCell(RNN):
         owner = type(self).__name__
         more |= {name: arguments.pop(name) for name in self._of_cell if name in arguments}
         more |= {name: arguments[name] for name in ("dtype", "trainable") if name in arguments}
-        if "use_cudnn" in arguments:
+        if self._has_cudnn and "use_cudnn" in arguments:
             auto_or_not = ("auto", True, False)
             self.use_cudnn = one_of(owner, "use_cudnn", arguments.pop("use_cudnn"), auto_or_not)
         made = cell(name=snake_case(cell.__name__), _owner=owner, **more)
