@@ -101,7 +101,7 @@ class Dense(KernelLayer):
 
     def build(self, input_shape: Shape) -> None:
         """Create kernel and bias for inputs whose last axis has that shape's last size."""
-        self._add_main((input_shape[-1], self.units), self.kernel_initializer, matrix=True)
+        self._add_main_weight((input_shape[-1], self.units), self.kernel_initializer, matrix=True)
         self.bias = rules.add(self, "bias", (self.units,)) if self.use_bias else None
         self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
         super().build(input_shape)
@@ -110,7 +110,7 @@ class Dense(KernelLayer):
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
-        y = self._weight.product(program, x, emit.linear, self.bias)
+        y = self._scheme_of_weight.product(program, x, emit.linear, self.bias)
         if self.activation is None:  # by who has set it so
             return y
         activated: Value = self.activation.lower(program, y)
@@ -118,7 +118,7 @@ class Dense(KernelLayer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The input's shape with `units` as its last size; once built, with that of the kernel."""
-        shape = (*input_shape[:-1], self._weight.shape[1] if self.built else self.units)
+        shape = (*input_shape[:-1], self._scheme_of_weight.shape[1] if self.built else self.units)
         changed = getattr(self.activation, "output_shape", None)
         return changed(shape) if changed is not None else shape
 
@@ -127,4 +127,4 @@ class Dense(KernelLayer):
             "units activation use_bias kernel_initializer bias_initializer kernel_regularizer "
             "bias_regularizer kernel_constraint bias_constraint"
         )
-        return {**super().get_config(), **rules.config(self, names), **self._schemes()}
+        return {**super().get_config(), **rules.config(self, names), **self._config_of_schemes()}

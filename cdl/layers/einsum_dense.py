@@ -113,9 +113,9 @@ class EinsumDense(KernelLayer):
                 f"{unknown} of {self.equation!r} from the input's shape {input_shape} and "
                 f"output_shape={self.partial_output_shape}"
             )
-        self._form = _EinsumForm(of_x, of_kernel, of_y)
+        self._form_of_weight = _EinsumForm(of_x, of_kernel, of_y)
         shape = [sizes[letter] or 0 for letter in of_kernel]
-        self._add_main(shape, self._initial_kernel(of_kernel, of_y))
+        self._add_main_weight(shape, self._initial_kernel(of_kernel, of_y))
         self.bias = None
         if self.bias_axes is not None:
             self.bias = rules.add(self, "bias", self._bias_shape(of_y, sizes), matrix=None)
@@ -184,10 +184,10 @@ class EinsumDense(KernelLayer):
     def call(self, inputs: Any) -> Any:
         """The product, the bias, the activation."""
         letters = self._letters(len(inputs.shape))
-        lora = self._weight if isinstance(self._weight, LoraWeight) else None
+        lora = self._scheme_of_weight if isinstance(self._scheme_of_weight, LoraWeight) else None
         y = None
-        if isinstance(self._weight.base, QuantizedWeight):
-            y = self._product_of_integers(self._weight.base, lora, inputs, letters)
+        if isinstance(self._scheme_of_weight.base, QuantizedWeight):
+            y = self._product_of_integers(self._scheme_of_weight.base, lora, inputs, letters)
         elif lora is not None and lora.merged_in_call() is None:
             y = self._product_with_lora(lora, inputs, *letters)
         if y is None:
@@ -266,7 +266,12 @@ class EinsumDense(KernelLayer):
             "bias_regularizer activity_regularizer kernel_constraint bias_constraint"
         )
         shape = {"output_shape": self.partial_output_shape}
-        return {**super().get_config(), **shape, **rules.config(self, names), **self._schemes()}
+        return {
+            **super().get_config(),
+            **shape,
+            **rules.config(self, names),
+            **self._config_of_schemes(),
+        }
 
 
 class _EinsumForm(MatrixForm):

@@ -53,7 +53,7 @@ class Embedding(KernelLayer):
     _in_float32 = True  # as rows are read; a copy of the whole table would be rounded
     by_lines = True
     _adapted = "embeddings"
-    _form = TableForm()
+    _form_of_weight = TableForm()
     _quantizes = True
 
     embeddings = weight_property("embeddings", "Table; with LoRA the sum with A B, a new array.")
@@ -96,7 +96,7 @@ class Embedding(KernelLayer):
         if self.built:
             return
         shape = (self.input_dim, self.output_dim)
-        self._add_main(shape, self.embeddings_initializer, matrix=False)
+        self._add_main_weight(shape, self.embeddings_initializer, matrix=False)
         super().build(input_shape)
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
@@ -113,7 +113,7 @@ class Embedding(KernelLayer):
     def lower(self, program: Program, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
         rows = functools.partial(gather, label=f"Embedding {self.name!r}")
-        y = self._weight.product(program, x, rows)
+        y = self._scheme_of_weight.product(program, x, rows)
         if self.mask_zero:
             counts = program.map(apply("not_equal", argument(0), 0.0), [x])
             y.mask = program.emit("reshape", (counts,), (*x.shape, 1))
@@ -132,4 +132,4 @@ class Embedding(KernelLayer):
             "input_dim output_dim embeddings_initializer embeddings_regularizer "
             "activity_regularizer embeddings_constraint mask_zero"
         )
-        return {**super().get_config(), **rules.config(self, names), **self._schemes()}
+        return {**super().get_config(), **rules.config(self, names), **self._config_of_schemes()}

@@ -150,7 +150,8 @@ class QuantizedWeight(PlainWeight):
         quantizer: Any,
     ) -> None:
         rows, columns = form.matrix_shape(shape)
-        self._shape, self.form, self.block, self.quantizer = shape, form, block, quantizer
+        self.name, self._shape, self.form, self.block = name, shape, form, block
+        self.quantizer = quantizer
         table = form.is_table
         if mode == "int8":
             sizes = np.cumprod(shape).tolist()
@@ -184,6 +185,14 @@ class QuantizedWeight(PlainWeight):
         for each in (self.scale, self.zero, self.group_of_row):
             if each is not None:
                 setattr(layer, each.name, each)
+
+    def of(self, variable: Any, layer: Any) -> PlainWeight:
+        """Scheme of other integers, and of the scales and the quantizer that the layer has."""
+        if not isinstance(variable, IntegerVariable):
+            return PlainWeight(variable)
+        parts = {each: getattr(layer, f"{self.name}_{each}", None) for each in ("scale", "zero")}
+        parts |= {"variable": variable, "integers": variable}
+        return self._with(quantizer=layer.inputs_quantizer, **parts)
 
     @property
     def shape(self) -> tuple[int, ...]:

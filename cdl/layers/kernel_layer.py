@@ -36,34 +36,55 @@ def weight_property(name: str, doc: str) -> Any:
                 f"{type(layer).__name__} {layer.name!r}: You must build the layer before "
                 f"accessing `{name}`."
             )
-        return layer._weight.array()
+        return layer._scheme_of_weight.array()
 
     def put(layer: KernelLayer, value: Any) -> None:
-        layer._hold(PlainWeight(value))
+        setattr(layer, f"_{name}", value)
 
     return property(get, put, doc=doc)
 
 
 class KernelLayer(Layer):
-    """Base of layers with a main weight: an object that says how it is stored and computed with.
+    """Base of layers with a main weight, and a scheme: how it is stored and computed with.
 
-    The object is a `PlainWeight`, a `LoraWeight` or a `QuantizedWeight`.
+    The scheme is a `PlainWeight`, a `LoraWeight` or a `QuantizedWeight`. Its parts are attributes
+    by Keras's names, such as `_kernel` and `lora_kernel_a`, which users and subclasses may set.
     """
 
     quantization_config: QuantizationConfig | None = None
+    inputs_quantizer: Any  # what makes integers of inputs; None: they stay floats
+    lora_enabled = False  # whether the weight has A and B beside it
     lora_rank: int | None
-    _lora_alpha: float | None
+    lora_alpha: float | None  # by which, over the rank, the product of A and B counts
     _adapted = "kernel"  # what Keras calls the weight
-    _form = MatrixForm()
-    _weight: PlainWeight
+    _form_of_weight = MatrixForm()
+    _scheme_without_lora: PlainWeight | None = None  # None: plain
     _quantizes = False  # whether a class, not its subclasses, may have integers
 
-    def _hold(self, weight: PlainWeight) -> None:
-        """Store the main weight, and its variable by Keras's name."""
-        self._weight = weight
-        setattr(self, f"_{self._adapted}", weight.variable)
+    def _hold_scheme(self, scheme: PlainWeight) -> None:
+        """Store the scheme of the main weight, and its variable by Keras's name."""
+        self._scheme_without_lora = scheme
+        setattr(self, f"_{self._adapted}", scheme.variable)
 
-    def _add_main(self, shape: Sequence[Any], initializer: Any, matrix: bool | None = None) -> None:
+    @property
+    def _scheme_of_weight(self) -> PlainWeight:
+        """Scheme of the main weight, with the parts that the layer has by now."""
+        what = self._adapted
+        variable, held = getattr(self, f"_{what}"), self._scheme_without_lora
+        if held is None and self._is_quantized:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: integers of a pickle by an earlier cdl "
+                "cannot be read; load its weights from a file of `save_weights`"
+            )
+        scheme = PlainWeight(variable) if held is None else held.of(variable, self)
+        if not self.lora_enabled:
+            return scheme
+        a, b = (getattr(self, f"lora_{what}_{side}") for side in "ab")
+        return LoraWeight(scheme, a, b, self.lora_alpha)
+
+    def _add_main_weight(
+        self, shape: Sequence[Any], initializer: Any, matrix: bool | None = None
+    ) -> None:
         """Create the main weight, of integers if the policy says so.
 
         Raises:
@@ -72,7 +93,7 @@ class KernelLayer(Layer):
         mode, what = self.quantization_mode, self._adapted
         if mode is None or None in shape or not type(self)._quantizes:
             variable = rules.add(self, what, shape, initializer=initializer, matrix=matrix)
-            self._hold(PlainWeight(variable))
+            self._hold_scheme(PlainWeight(variable))
             return
         if mode not in ("int8", "int4"):
             raise NotImplementedError(
@@ -83,7 +104,9 @@ class KernelLayer(Layer):
 
     def _filed_variables(self) -> list[Any]:
         variables = super()._filed_variables()
-        return self._weight.filed(variables) if "_weight" in vars(self) else variables
+        if f"_{self._adapted}" not in vars(self):
+            return variables
+        return self._scheme_of_weight.filed(variables)
 
     # --- LoRA ---
 
@@ -91,14 +114,14 @@ class KernelLayer(Layer):
         """Store the constructor's arguments of LoRA and of quantization."""
         owner = type(self).__name__
         self.lora_rank = positive_int(owner, "lora_rank", lora_rank) if lora_rank else None
-        self._lora_alpha = _checked_alpha(owner, lora_alpha, self.lora_rank)
+        self.lora_alpha = _checked_alpha(owner, lora_alpha, self.lora_rank)
         if isinstance(config, dict):
             config = deserialize(config)
         if config is not None and not isinstance(config, QuantizationConfig):
             raise expected(owner, "quantization_config", "a QuantizationConfig or None", config)
         self.quantization_config = config
 
-    def _schemes(self) -> dict[str, Any]:
+    def _config_of_schemes(self) -> dict[str, Any]:
         """Constructor arguments of quantization, and of LoRA if they are set."""
         found = {}
         if self._quantizes:
@@ -106,22 +129,6 @@ class KernelLayer(Layer):
         if self.lora_rank:
             found |= {"lora_rank": self.lora_rank, "lora_alpha": self.lora_alpha}
         return found
-
-    @property
-    def lora_enabled(self) -> bool:
-        """Whether the weight has A and B beside it."""
-        return isinstance(vars(self).get("_weight"), LoraWeight)
-
-    @property
-    def lora_alpha(self) -> float | None:
-        """Number by which, over the rank, the product of A and B counts; may be set."""
-        return self._lora_alpha
-
-    @lora_alpha.setter
-    def lora_alpha(self, value: float) -> None:
-        self._lora_alpha = value
-        if self.lora_enabled:
-            self._weight.alpha = value  # type: ignore[attr-defined]
 
     def enable_lora(
         self,
@@ -161,8 +168,8 @@ class KernelLayer(Layer):
             )
         rank = positive_int(owner, "rank", rank)
         alpha = _checked_alpha(owner, lora_alpha, rank)
-        frozen = self._weight.variable
-        *outer, last = self._weight.shape
+        scheme = self._scheme_of_weight
+        frozen, (*outer, last) = scheme.variable, scheme.shape
         shapes = (*outer, rank), (rank, last)
         initial = [initializers.get(each) for each in (a_initializer, b_initializer)]
         before, self._building = self._building, True
@@ -182,14 +189,12 @@ class KernelLayer(Layer):
         finally:
             self._building = before
         frozen.trainable = False
-        a, b = self._weights[-2:]
-        self._hold(LoraWeight(self._weight, a, b, alpha))
-        self.lora_rank, self._lora_alpha = rank, alpha
+        self.lora_enabled, self.lora_rank, self.lora_alpha = True, rank, alpha
         invalidate_programs()
 
     # --- integers ---
 
-    def _block_of(self, mode: str, config: QuantizationConfig | None) -> int:
+    def _block_of_weight(self, mode: str, config: QuantizationConfig | None) -> int:
         """Rows of a group, or 0: by the config, else by the policy."""
         if isinstance(config, Int4QuantizationConfig):
             size = config.block_size
@@ -219,8 +224,11 @@ class KernelLayer(Layer):
         self, mode: str, shape: tuple[int, ...], config: QuantizationConfig | None
     ) -> Any:
         """Quantizer of inputs; ValueError for sums of products that int32 does not hold."""
-        quantizer, rows = self._quantizer_of_inputs(mode, config), self._form.matrix_shape(shape)[0]
-        if quantizer is not None and self._form.sums and rows > _MOST_SUMMED:
+        quantizer, rows = (
+            self._quantizer_of_inputs(mode, config),
+            self._form_of_weight.matrix_shape(shape)[0],
+        )
+        if quantizer is not None and self._form_of_weight.sums and rows > _MOST_SUMMED:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: to be quantized it must have at most "
                 f"{_MOST_SUMMED:,} inputs, whose sums int32 holds, got {rows:,}; with "
@@ -234,12 +242,11 @@ class KernelLayer(Layer):
         """Create the integers of a weight of that shape, with scales and zeros."""
         quantizer, block = (
             self._checked_quantizer(mode, shape, config),
-            self._block_of(mode, config),
+            self._block_of_weight(mode, config),
         )
-        weight = QuantizedWeight(self, self._adapted, mode, shape, self._form, block, quantizer)
-        lora = vars(self).get("_weight")
-        self._hold(lora.on(weight) if isinstance(lora, LoraWeight) else weight)
-        self._is_quantized = True
+        form = self._form_of_weight
+        self._hold_scheme(QuantizedWeight(self, self._adapted, mode, shape, form, block, quantizer))
+        self.inputs_quantizer, self._is_quantized = quantizer, True
 
     def _quantizing(
         self, config: QuantizationConfig, type_check: bool
@@ -248,18 +255,20 @@ class KernelLayer(Layer):
         if not cls._quantizes or (type_check and "_quantizes" not in vars(cls)):
             return None
         mode, policy = config.mode, self.dtype_policy
-        weight = self._weight.variable
+        weight = self._scheme_of_weight.variable
         self._checked_quantizer(mode, weight.shape, config)
-        block = self._block_of(mode, config)
+        block = self._block_of_weight(mode, config)
         if policy.quantization_mode is None:
             name = "int8" if mode == "int8" else f"int4/{block or -1}"
             policy = dtype_policies.get(f"{name}_from_{policy.name}")
-        made = self._form.stored(weight.numpy(), mode, block, config.weight_quantizer)
-        return functools.partial(self._replace, config, policy, made)
+        made = self._form_of_weight.stored(weight.numpy(), mode, block, config.weight_quantizer)
+        return functools.partial(self._replace_by_integers, config, policy, made)
 
-    def _replace(self, config: QuantizationConfig, policy: Any, made: Sequence[Any]) -> None:
+    def _replace_by_integers(
+        self, config: QuantizationConfig, policy: Any, made: Sequence[Any]
+    ) -> None:
         """Replace the weight by integers, their scales and the zeros of groups."""
-        weight = self._weight.variable
+        weight = self._scheme_of_weight.variable
         self.quantization_config = config
         self._weights[:] = [each for each in self._weights if each is not weight]
         before, self._building = self._building, True
@@ -267,7 +276,7 @@ class KernelLayer(Layer):
             self._build_integers(config.mode, weight.shape, config)
         finally:
             self._building = before
-        for part, value in zip(self._weight.base.parts(), made, strict=True):
+        for part, value in zip(self._scheme_of_weight.base.parts(), made, strict=True):
             if part is not None:
                 part.assign(np.reshape(value, part.shape))
         if policy is not self.dtype_policy:

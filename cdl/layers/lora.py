@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from cdl._tracing.variable import Variable
 from cdl.layers.plain_weight import PlainWeight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,26 +34,17 @@ class LoraWeight(PlainWeight):
         base: the frozen weight, plain or quantized.
         a: A.
         b: B.
-        alpha: the product of A and B counts alpha / rank.
+        alpha: the product of A and B counts alpha / rank; None is the rank.
     """
 
-    def __init__(self, base: PlainWeight, a: Variable, b: Variable, alpha: float) -> None:
+    def __init__(self, base: PlainWeight, a: Variable, b: Variable, alpha: float | None) -> None:
         super().__init__(base.variable)
         self._base, self.a, self.b, self.alpha = base, a, b, alpha
-        self._merged: Merged | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Attributes to pickle and copy: all but the sum, which is computed on demand."""
-        return {**vars(self), "_merged": None}
 
     @property
     def base(self) -> PlainWeight:
         """Weight without A and B."""
         return self._base
-
-    def on(self, base: PlainWeight) -> LoraWeight:
-        """Weight of the same A and B on another base."""
-        return LoraWeight(base, self.a, self.b, self.alpha)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,23 +54,23 @@ class LoraWeight(PlainWeight):
     @property
     def scale(self) -> float:
         """Factor of the product of A and B."""
-        return self.alpha / self.b.shape[0]
+        return 1.0 if self.alpha is None else self.alpha / self.b.shape[0]
 
     def merged(self, merged: list[Any] | None) -> Merged | None:
         """Sum for programs that predict; None for others, which read its parts.
 
         Args:
-            merged: of the program: gets the sum, which is to be kept up to date.
+            merged: of the program: gets the sum, which lives with it and is to be kept up to date.
         """
         if merged is None or not self._base.is_float:
             return None
-        if self._merged is None:
-            self._merged = Merged(self.variable, self.a, self.b)
-        self._merged.scale = self.scale
-        self._merged.refresh()
-        if all(each is not self._merged for each in merged):
-            merged.append(self._merged)
-        return self._merged
+        parts, scale = (self.variable, self.a, self.b), self.scale
+        for each in merged:
+            if each.is_sum_of(parts, scale):
+                found: Merged = each
+                return found
+        merged.append(Merged(parts, scale))
+        return merged[-1]  # type: ignore[no-any-return]
 
     def merged_in_call(self) -> Merged | None:
         """Sum for traced code that predicts; None for all other code."""
@@ -137,25 +129,30 @@ class Merged(Variable):
 
     Args:
         parts: the frozen weight, A and B.
+        scale: factor of the product.
     """
 
-    scale = 0.0  # of the product
-
-    def __init__(self, *parts: Variable) -> None:
+    def __init__(self, parts: Sequence[Variable], scale: float) -> None:
         frozen = parts[0]
         super().__init__(frozen.shape, name=frozen.name, matrix=frozen.storage.matrix)
         self.path = frozen.path
-        self._parts, self._lock = parts, new_lock()
-        self._versions: tuple[float, ...] = ()
+        self._parts, self._scale, self._lock = parts, scale, new_lock()
+        self._versions: tuple[int, ...] = ()
+        self.refresh()
+
+    def is_sum_of(self, parts: Sequence[Variable], scale: float) -> bool:
+        """Whether it is the sum of those very parts."""
+        same = all(map(operator.is_, parts, self._parts))
+        return same and scale == self._scale
 
     def refresh(self) -> None:
         """Compute the sum anew if a part of it has changed; other threads wait."""
         with self._lock:
             # Versions from before the values are read: what is written meanwhile makes it stale.
-            versions = (*(each.storage.version for each in self._parts), self.scale)
+            versions = tuple(each.storage.version for each in self._parts)
             if versions != self._versions:
                 frozen, a, b = (each.numpy() for each in self._parts)
-                self.assign(frozen + np.matmul(a, b) * np.float32(self.scale))
+                self.assign(frozen + np.matmul(a, b) * np.float32(self._scale))
                 self._versions = versions
 
 

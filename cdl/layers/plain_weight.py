@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -29,6 +30,16 @@ class PlainWeight:
 
     def __init__(self, variable: Variable) -> None:
         self.variable = variable
+
+    def of(self, variable: Any, layer: Any) -> PlainWeight:
+        """Scheme of another variable, and of what else of it the layer has in attributes."""
+        del layer
+        return self if variable is self.variable else self._with(variable=variable)
+
+    def _with(self, **parts: Any) -> Self:
+        made = copy.copy(self)
+        vars(made).update(parts)
+        return made
 
     @property
     def base(self) -> PlainWeight:

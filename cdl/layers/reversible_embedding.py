@@ -99,7 +99,7 @@ class ReversibleEmbedding(Embedding):
         if not reverse:
             return super().call(inputs)
         if self._is_quantized:
-            quantizer = self._integers.quantizer
+            quantizer = self._integers_of_table.quantizer
             table = KerasTensor((self.input_dim, self.output_dim), rows_per_sample=0)
             table = Recorded(self, lambda program, _: self._back(program))(inputs, table)
             y = operator_of("matmul")(
@@ -122,9 +122,9 @@ class ReversibleEmbedding(Embedding):
     # Integers: those of the way back are those of the table, or of a table of their own.
 
     @property
-    def _integers(self) -> QuantizedWeight:
+    def _integers_of_table(self) -> QuantizedWeight:
         """Integers of the table, with scales."""
-        weight = self._weight.base
+        weight = self._scheme_of_weight.base
         assert isinstance(weight, QuantizedWeight)
         return weight
 
@@ -139,7 +139,7 @@ class ReversibleEmbedding(Embedding):
         found: tuple[Any, ...] | None = None
         if floats is not None:
             quantizer = None if config is None else config.weight_quantizer
-            block = self._block_of(mode, config)
+            block = self._block_of_weight(mode, config)
             found = _back_as_integers(floats.numpy(), mode, block, quantizer)
         super()._build_integers(mode, shape, config)
         if self.tie_weights:
@@ -148,7 +148,7 @@ class ReversibleEmbedding(Embedding):
             self._weights[:] = [each for each in self._weights if each is not floats]
         rows, columns = self.output_dim, self.input_dim
         bits, kept = (8, rows) if mode == "int8" else (4, (rows + 1) // 2)
-        name, table = "reverse_embeddings", self._integers
+        name, table = "reverse_embeddings", self._integers_of_table
         weight = TransposedTable((kept, columns), name=name, bits=bits, size=rows)
         groups = () if table.zero is None else (-(-rows // table.block),)
         keep(self, weight)
@@ -170,7 +170,7 @@ class ReversibleEmbedding(Embedding):
         """Append the matrix of the reverse projection as numbers, which all samples share."""
         rows, columns = shape = (self.input_dim, self.output_dim)
         name = "embeddings" if self.tie_weights else "reverse_embeddings"
-        table = self._integers
+        table = self._integers_of_table
         weight = table.integers if self.tie_weights else self.reverse_embeddings
         integers = program.param(weight)
         scale = program.param(getattr(self, f"{name}_scale"))

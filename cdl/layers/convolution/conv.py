@@ -138,7 +138,7 @@ class Conv(KernelLayer, BaseConv):
                 f"input, got groups={self.groups} and {channels} channels"
             )
         shape = (*self.kernel_size, channels // self.groups, self.filters)
-        self._hold(PlainWeight(rules.add(self, "kernel", shape, matrix=True)))
+        self._hold_scheme(PlainWeight(rules.add(self, "kernel", shape, matrix=True)))
         return self.filters
 
     def _filters(self, channels: int | None) -> int:
@@ -148,7 +148,7 @@ class Conv(KernelLayer, BaseConv):
         def linear(program: Program, x: Value, kernel: Variable, bias: Variable | None) -> Value:
             return windows.conv(program, x, kernel, bias, self._window, self.groups)
 
-        weight, groups = self._weight, self.groups
+        weight, groups = self._scheme_of_weight, self.groups
         if groups == 1 or not isinstance(weight, LoraWeight):
             return weight.product(program, x, linear, self.bias)
         width, columns = x.shape[-1] // groups, self.filters // groups
@@ -169,7 +169,7 @@ class Conv(KernelLayer, BaseConv):
         arguments = rules.config(
             self, "filters groups kernel_initializer kernel_regularizer kernel_constraint"
         )
-        return {**super().get_config(), **arguments, **self._schemes()}
+        return {**super().get_config(), **arguments, **self._config_of_schemes()}
 
 
 @registry.add("Convolution1D")
