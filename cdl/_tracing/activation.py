@@ -82,16 +82,16 @@ class TracedActivation:
         Raises:
             ValueError: what the function does cannot be compiled.
         """
-        found: tuple[Any, ...] = self._graph(KerasTensor(shape)).outputs.shape
+        found: tuple[Any, ...] = self._graph_of_model(KerasTensor(shape)).outputs.shape
         return found
 
     def lower(self, program: Program, x: Value) -> Value:
         """Append the traced custom function."""
-        graph = self._graph(KerasTensor((None, *x.shape), x.dtype), program.training)
+        graph = self._graph_of_model(KerasTensor((None, *x.shape), x.dtype), program.training)
         y: Value = graph.lower(program, [x])
         return y
 
-    def _graph(self, x: KerasTensor, training: bool = False) -> graphs.Graph:
+    def _graph_of_model(self, x: KerasTensor, training: bool = False) -> graphs.Graph:
         try:
             graph = graphs.trace(self.function, (x,), {}, training)
         except Exception as error:

@@ -132,9 +132,9 @@ class Task:
     def __init__(
         self, model: Model, x: ArrayLike, target: Any, output: Any, call: str, layer: Any = None
     ) -> None:
-        flat = model._graph.flat_inputs(x, call)
-        names = labels(f"{call}: x", "input", model._graph.input_names())
-        infos = model._graph.input_infos()
+        flat = model._graph_of_model.flat_inputs(x, call)
+        names = labels(f"{call}: x", "input", model._graph_of_model.input_names())
+        infos = model._graph_of_model.input_infos()
         triples = zip(flat, infos, names, strict=True)
         self.arrays = [
             np.array(data.fit_input(data.as_numeric(a, name), i.row, name), np.float32)

@@ -87,9 +87,15 @@ def permutation_importance(
         ValueError: data or names that do not fit.
     """
     n_repeats = whole(n_repeats, "permutation_importance: n_repeats", 1)
-    flat, inputs = model._graph.flat_inputs(x, "permutation_importance"), model._graph.input_names()
-    if model._graph.has_host_part():  # texts are shuffled, not what they become
-        flat, inputs = model._graph.flat_given(x, "permutation_importance"), model.input_names
+    flat, inputs = (
+        model._graph_of_model.flat_inputs(x, "permutation_importance"),
+        model._graph_of_model.input_names(),
+    )
+    if model._graph_of_model.has_host_part():  # texts are shuffled, not what they become
+        flat, inputs = (
+            model._graph_of_model.flat_given(x, "permutation_importance"),
+            model.input_names,
+        )
     of_each = labels("permutation_importance: x", "input", inputs)
     pairs = zip(flat, of_each, strict=True)
     arrays = [array_of(a, n) if holds_texts(a) else data.as_numeric(a, n) for a, n in pairs]

@@ -66,8 +66,8 @@ def export_model(
         )
     if not model.built:
         raise ValueError(f"export: {model.name!r} must be built first: call build(input_shape)")
-    if model._graph.has_host_part():
-        names = [info.name for info in model._graph.input_infos()]
+    if model._graph_of_model.has_host_part():
+        names = [info.name for info in model._graph_of_model.input_infos()]
         warn(
             f"export: layers of texts and keys run in Python: what is written begins behind them, "
             f"with what {names} give"
@@ -105,7 +105,7 @@ def _lowered(model: TrainableModel, rows: Rows) -> Program:
 
 def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:
     """Shape of each input, by the model and the `input_signature`; ValueError."""
-    given = [tuple(info.shape) for info in model._graph.input_infos()]
+    given = [tuple(info.shape) for info in model._graph_of_model.input_infos()]
     if signature is not None:
         wanted, given = given, _shapes_in(signature)
         pairs = zip(given, wanted, strict=False)
@@ -119,7 +119,7 @@ def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...
 
 def _known(model: TrainableModel, shapes: list[tuple[int | None, ...]]) -> Rows:
     """Sample shape of each input; ValueError for one with an open axis."""
-    for info, shape in zip(model._graph.input_infos(), shapes, strict=True):
+    for info, shape in zip(model._graph_of_model.input_infos(), shapes, strict=True):
         for axis, n in enumerate(shape[1:], 1):
             if n is None:
                 sizes = ", ".join("None" if not i else str(n or 100) for i, n in enumerate(shape))

@@ -64,7 +64,7 @@ INTEGERS = frozenset(("dense_int", "unpack"))
 
 def infos(model: TrainableModel, kind: str) -> Sequence[Any]:
     """Names, shapes and dtypes of a model's "input"s or "output"s; () of what is no model."""
-    graph = getattr(model, "_graph", None)
+    graph = getattr(model, "_graph_of_model", None)
     if graph is None:
         return ()
     found: Sequence[Any] = graph.input_infos() if kind == "input" else graph.output_infos()

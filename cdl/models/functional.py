@@ -46,7 +46,7 @@ class Functional(Model):
         self._spec = value
 
     @property
-    def _graph(self) -> FunctionalGraph:
+    def _graph_of_model(self) -> FunctionalGraph:
         return FunctionalGraph(self) if self._spec is None else _CheckedGraph(self)
 
 

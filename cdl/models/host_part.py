@@ -56,7 +56,7 @@ class HostPart:
 
     def _split(self, training: bool) -> tuple[list[KerasTensor], list[Node], Graph]:
         """Inputs, calls that run in Python, and the graph of all others."""
-        graph, scope = _expanded(self._graph(training), training)
+        graph, scope = _expanded(self._graph_of_model(training), training)
         host = {id(n): n for n in graph.nodes if getattr(n.operation, "_runs_on_host", False)}
         waiting = list(host.values())
         while waiting:
@@ -80,7 +80,7 @@ class HostPart:
         nodes = [node for node in graph.nodes if id(node) in host]
         return graph.inputs, nodes, Graph(edge, graph.outputs, scope)
 
-    def _graph(self, training: bool) -> Graph:
+    def _graph_of_model(self, training: bool) -> Graph:
         model = self._model
         if model._model_graph is not None and not is_scripted(type(model)):
             found: Graph = model._model_graph.graph
@@ -199,7 +199,7 @@ def _contents(node: Node, training: bool) -> Graph:
     if is_scripted(type(layer)):
         around = node.kwargs.get("training")
         return trace_call(layer, node.args, node.kwargs, training if around is None else around)
-    layer._graph.structure_of("outputs")  # a Sequential makes its graph when asked
+    layer._graph_of_model.structure_of("outputs")  # a Sequential makes its graph when asked
     graph: Graph = layer._model_graph.graph
     return graph
 

@@ -116,7 +116,7 @@ class Model(Trainer):
             self.trainable = False
 
     @property
-    def _graph(self) -> FunctionalGraph:
+    def _graph_of_model(self) -> FunctionalGraph:
         """Graph of the model, as those who run it see it."""
         return FunctionalGraph(self)
 
@@ -137,44 +137,44 @@ class Model(Trainer):
     @property
     def inputs(self) -> list[KerasTensor]:
         """Symbolic inputs, as a flat list."""
-        return tree.flatten(self._graph.structure_of("inputs"))
+        return tree.flatten(self._graph_of_model.structure_of("inputs"))
 
     @property
     def outputs(self) -> list[KerasTensor]:
         """Symbolic outputs, as a flat list."""
-        return tree.flatten(self._graph.structure_of("outputs"))
+        return tree.flatten(self._graph_of_model.structure_of("outputs"))
 
     @property
     def input(self) -> Any:
         """Symbolic inputs, nested as they were given."""
-        return self._graph.structure_of("input")
+        return self._graph_of_model.structure_of("input")
 
     @property
     def output(self) -> Any:
         """Symbolic outputs, nested as they were given."""
-        return self._graph.structure_of("output")
+        return self._graph_of_model.structure_of("output")
 
     @property
     def input_shape(self) -> Any:
         """Shapes of the inputs, batch axis included; one shape if there is one input."""
-        return self._graph.input_shape()
+        return self._graph_of_model.input_shape()
 
     @property
     def output_shape(self) -> Any:
         """Shapes of the outputs, batch axis included; one shape if there is one output."""
-        return self._graph.output_shape()
+        return self._graph_of_model.output_shape()
 
     @property
     def input_names(self) -> list[str]:
         """Names of the inputs."""
-        return self._graph.signature().input_names
+        return self._graph_of_model.signature().input_names
 
     @property
     def output_names(self) -> list[str]:
         """Names of the outputs, by which losses and metrics are given."""
-        structure = self._graph.structure_of("output")
+        structure = self._graph_of_model.structure_of("output")
         if self._model_graph is None:
-            return [info.name for info in self._graph.output_infos()]
+            return [info.name for info in self._graph_of_model.output_infos()]
         return [tensor._keras_history.operation.name for tensor in tree.flatten(structure)]
 
     @property
@@ -260,7 +260,7 @@ class Model(Trainer):
             return
         shape, self._shape_to_build = self._shape_to_build, None
         try:
-            self._graph.build_for_specs(tree.map_shape_structure(KerasTensor, shape))
+            self._graph_of_model.build_for_specs(tree.map_shape_structure(KerasTensor, shape))
         except BaseException:
             self.built = False
             raise
@@ -308,7 +308,7 @@ class Model(Trainer):
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
         if is_scripted(type(self)) or self._model_graph is None:
             return super().compute_output_spec(*args, **kwargs)
-        return self._graph.output_spec(args, kwargs)
+        return self._graph_of_model.output_spec(args, kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Shapes of the outputs, batch axis included, for inputs of those shapes.
@@ -319,32 +319,33 @@ class Model(Trainer):
         Raises:
             ValueError: they do not fit the inputs.
         """
-        return self._graph.output_shape_for(input_shape)
+        return self._graph_of_model.output_shape_for(input_shape)
 
     def check_input(self, shapes: Any) -> None:
         """Check the shapes of inputs, batch axis included; ValueError if they do not fit."""
-        self._graph.check_input(shapes)
+        self._graph_of_model.check_input(shapes)
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
-        return self._graph.append_all(program, values)
+        return self._graph_of_model.append_all(program, values)
 
     def lower(self, program: Program, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
-        return self._graph.lower(program, x)
+        return self._graph_of_model.lower(program, x)
 
     def _heed_changes(self) -> bool:
         changed = super()._heed_changes()
         if changed and self._model_graph is None and self._inputs_struct is not None:
-            before = self._graph.output_infos()
-            self._graph.build_for_specs(self._inputs_struct)  # its layers, outputs may be others
-            if self._compiled is not None and self._graph.output_infos() != before:
+            whole = self._graph_of_model
+            before = whole.output_infos()
+            whole.build_for_specs(self._inputs_struct)  # its layers, outputs may be others
+            if self._compiled is not None and whole.output_infos() != before:
                 self._compiled.resolved = None
         return changed
 
     def _of_ranks(self, x: Any) -> Any:
         """Symbolic inputs with a last axis of size 1 where an input has one, and without it."""
-        infos = self._graph.input_infos()
+        infos = self._graph_of_model.input_infos()
         if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], KerasTensor):
             x = x[0]  # as an array in a list is the one input
         named = {info.name: info for info in infos} if isinstance(x, Mapping) else None

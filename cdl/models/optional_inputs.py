@@ -85,7 +85,7 @@ def without(model: Model, x: Any, call: str) -> tuple[Model, Any]:
     """
     if not isinstance(x, (list, tuple, dict)) or all(each is not None for each in tree.flatten(x)):
         return model, x
-    given = model._graph.flat_given(x, call)
+    given = model._graph_of_model.flat_given(x, call)
     missing = tuple(i for i, each in enumerate(given) if each is None)
     if not missing:
         return model, x

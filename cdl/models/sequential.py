@@ -70,7 +70,7 @@ class Sequential(Model):
         self._rebuild()
 
     @property
-    def _graph(self) -> FunctionalGraph:
+    def _graph_of_model(self) -> FunctionalGraph:
         return FunctionalGraph(self) if self._takes_several() else StackGraph(self)
 
     # --- the stack ---
@@ -301,13 +301,14 @@ class Sequential(Model):
         self._shapes, self._is_stale = shapes, False
         self._build_shape = shapes[0]
         self._infos = (
-            Info(self._graph.input_names()[0], shapes[0], self._input.dtype),
+            Info(self._graph_of_model.input_names()[0], shapes[0], self._input.dtype),
             Info(output_names(self)[0], shapes[-1]),
         )
         self.built = True
         self._forget_programs()
         if self._holds_host:
-            self._graph.structure_of("output")  # makes the graph, and what runs ahead of it
+            # The structure's graph is made with what runs ahead of it.
+            self._graph_of_model.structure_of("output")
 
     def _open_axes_of(self, size: int) -> None:
         super()._open_axes_of(size)

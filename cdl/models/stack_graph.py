@@ -102,7 +102,7 @@ class StackGraph(FunctionalGraph):
         if not model.built and any(map(has_host_layers, model._stack)):
             model._build_for_keys(x)
         if not model.built and model._stack and model._builds_for_several(stacks.shapes_of(x)):
-            return model._graph.flat_inputs(x, call)  # type: ignore[no-any-return]
+            return model._graph_of_model.flat_inputs(x, call)  # type: ignore[no-any-return]
         given = self.flat_given(x, call)
         return given if model._host is None else model._host.run(given, call)
 

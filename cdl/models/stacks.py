@@ -74,9 +74,8 @@ def shape_of_first(layer: Any) -> Shape | None:
 def dtype_of_first(layer: Any) -> str:
     """Input dtype of the first layer: that of a model's input, or its compute dtype."""
     if _is_wired(layer):
-        return str(
-            layer._graph.signature().inputs[0].dtype if layer._graph.has_host_part() else "float32"
-        )
+        whole = layer._graph_of_model
+        return str(whole.signature().inputs[0].dtype) if whole.has_host_part() else "float32"
     return layer.compute_dtype if layer.autocast else floatx()
 
 

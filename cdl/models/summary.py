@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl._common import html
+from cdl.trainers.trainer import Trainer
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -45,7 +46,7 @@ def print_summary(
     """
     import shutil
 
-    wired = model._graph.branches()
+    wired = model._graph_of_model.branches()
     length = (_WIRED_LENGTH if wired else _LENGTH) + _TRAINABLE_LENGTH * show_trainable
     length = line_length or min(length, shutil.get_terminal_size().columns - 4)
     layers = _range(_shown(model), layer_range)
@@ -82,9 +83,9 @@ def html_of(model: Model) -> str:
     """Summary as HTML, for notebooks: a table, and the numbers of weights under it."""
     from html import escape
 
-    wired = model._graph.branches()
+    wired = model._graph_of_model.branches()
     heads = ["Layer (type)", "Output Shape", "Param #"] + ["Connected to"] * wired
-    shapes, calls = _shapes(model), model._graph.calls_by_layer()
+    shapes, calls = _shapes(model), model._graph_of_model.calls_by_layer()
     rows = []
     for layer in _shown(model):
         cells = [f"{layer.name} ({_kind(layer)})", shapes.get(id(layer), "?"), _count(layer)]
@@ -170,7 +171,7 @@ def _rows(
     """Cells of each layer, and of the layers within it if those are shown."""
     mark = "   " * depth + "└ " if depth else ""
     shapes = _shapes(model)
-    calls = model._graph.calls_by_layer() if wired and depth == 0 else {}
+    calls = model._graph_of_model.calls_by_layer() if wired and depth == 0 else {}
     for layer in layers:
         row = [f"{mark}{layer.name} ({_kind(layer)})", shapes.get(id(layer), "?"), _count(layer)]
         if wired:
@@ -192,11 +193,12 @@ def _kind(layer: Layer) -> str:
     return "".join(word.capitalize() for word in row.name.split("_"))
 
 
-def _shapes(model: Model) -> dict[int, str]:
+def _shapes(model: Layer) -> dict[int, str]:
     """Output shapes of layers, by their identity, where they are known."""
-    if not hasattr(model, "_graph"):  # a layer that holds others
+    if not isinstance(model, Trainer):  # a layer that holds others
         return {}
-    return {layer: str(shape) for layer, shape in model._graph.shapes_after_layers().items()}
+    graph: Any = model._graph_of_model
+    return {layer: str(shape) for layer, shape in graph.shapes_after_layers().items()}
 
 
 def _count(layer: Layer) -> str:

@@ -238,7 +238,7 @@ def _warm(model: Model, warm_up: Any) -> None:
         return
     x = warm_up
     if x is None and model.built:
-        infos = model._graph.input_infos()
+        infos = model._graph_of_model.input_infos()
         if not any(None in info.row for info in infos):
             x = [np.zeros((1, *info.row), info.dtype) for info in infos]
             x = x[0] if len(x) == 1 else x

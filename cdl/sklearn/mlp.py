@@ -151,7 +151,7 @@ class Trainer:
 def lower(model: Sequential, objective: Objective, weighted: bool) -> Program:
     """Program of a step: rows, targets and weights in, the loss out."""
     program = Program()
-    (x,) = model._graph.input_infos()
+    (x,) = model._graph_of_model.input_infos()
     prediction = model.append_to(program, program.input(x.row, role="x"))
     program.output(prediction)
     if objective.loss.wants == "classes":

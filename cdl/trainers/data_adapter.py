@@ -30,14 +30,14 @@ def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) 
     """
     names = output_names(model)
     if len(names) > 1 and given is not None and not isinstance(given, Mapping):
-        specs = compiled.specs(names, model._graph.output_nest())
+        specs = compiled.specs(names, model._graph_of_model.output_nest())
         read = [i for i, each in enumerate(specs) if each.reads_target]
         parts = list(given) if isinstance(given, (list, tuple)) else [given]
-        alike = up_to(model._graph.output_nest(), given) is not None
+        alike = up_to(model._graph_of_model.output_nest(), given) is not None
         if len(parts) == len(read) < len(names) and not alike:
             placed = dict(zip(read, parts, strict=True))
             return [placed.get(i) for i in range(len(names))]
-    found: list[Any] = model._graph.flat_targets(given, name)
+    found: list[Any] = model._graph_of_model.flat_targets(given, name)
     return found
 
 
@@ -211,15 +211,15 @@ class Arrays(NamedTuple):
 def inputs(model: TrainableModel, x: Any, call: str, batch: int | None = None) -> list[Array]:
     """Checked x alone, for predict; builds the model if needed."""
     flat = _flat_inputs(model, x, call)
-    names = _X if len(flat) == 1 else labels("x", "input", model._graph.input_names())
+    names = _X if len(flat) == 1 else labels("x", "input", model._graph_of_model.input_names())
     arrays = _as_rows(flat, names, call)
     if len(flat) > 1 or type(flat[0]) is not np.ndarray:
         notice(model, flat, names, call, False)
     rows = _same_rows(arrays, names, call)
     if model.built:
         return _fit_inputs(model, arrays, names, call)
-    model._graph.check_has_layers()
-    model._graph.build_for([(min(rows, batch or 32), *each.shape[1:]) for each in arrays])
+    model._graph_of_model.check_has_layers()
+    model._graph_of_model.build_for([(min(rows, batch or 32), *each.shape[1:]) for each in arrays])
     return arrays
 
 
@@ -263,7 +263,7 @@ def training_data(
     if found is not None:
         return found
     flat = _flat_inputs(model, x, call)
-    of_x = _X if len(flat) == 1 else labels("x", "input", model._graph.input_names())
+    of_x = _X if len(flat) == 1 else labels("x", "input", model._graph_of_model.input_names())
     xs = _as_rows(flat, of_x, call)
     if len(flat) > 1 or type(flat[0]) is not np.ndarray:
         notice(model, flat, of_x, call, trains)
@@ -285,10 +285,10 @@ def training_data(
         xs = _fit_inputs(model, xs, of_x, call)
         outputs = outputs_of(model, xs)
     else:
-        model._graph.check_has_layers()
-        outputs = model._graph.outputs_for([each.shape for each in xs])
+        model._graph_of_model.check_has_layers()
+        outputs = model._graph_of_model.outputs_for([each.shape for each in xs])
     resolved = compiled.resolved or compiled.resolve(
-        outputs, _shapes(ys), model._graph.output_nest()
+        outputs, _shapes(ys), model._graph_of_model.output_nest()
     )
     for i, target in enumerate(resolved.targets):
         name = f"{call}: {of_y[i]}"
@@ -301,11 +301,13 @@ def training_data(
         weights = [class_weights(class_weight, ys, call)]
 
     if not built:
-        model._graph.build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
+        model._graph_of_model.build_for(
+            [(min(batch or rows, rows), *each.shape[1:]) for each in xs]
+        )
     compiled.resolved = resolved
     arrays = Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
     as_given = plain and built and arrays.x[0] is x and len(xs) == len(ys) == 1 and ys[0] is y
-    if as_given and not model._graph.has_host_part():
+    if as_given and not model._graph_of_model.has_host_part():
         _note(model, compiled, arrays, outputs[0].row)
     return arrays
 
@@ -342,7 +344,7 @@ def _note(model: TrainableModel, compiled: Compiled, arrays: Arrays, row: tuple[
     """Keep for `_as_before` that data have passed as they were."""
     (x,), (y,), resolved = arrays.x, arrays.y, compiled.resolved
     assert y is not None and resolved is not None
-    form = form_of(arrays, resolved, compiled.custom_loss, model._graph.takes_sizes())
+    form = form_of(arrays, resolved, compiled.custom_loss, model._graph_of_model.takes_sizes())
     target = resolved.targets[0]
     by_value = any(wants in ("classes", "labels") for _, wants in target.readers)
     by_value = by_value or any(map(_of_probabilities, target.losses))
@@ -384,12 +386,12 @@ def _for_custom_loss(
         weight = data.of_samples(sample_weight, rows, f"{call}: sample_weight")
         weights = (weight,) * max(1, len(ys))
     if not model.built:
-        model._graph.check_has_layers()
-        model._graph.build_for([each.shape for each in xs])
+        model._graph_of_model.check_has_layers()
+        model._graph_of_model.build_for([each.shape for each in xs])
     xs = _fit_inputs(model, xs, of_x, call)
     outputs = outputs_of(model, xs)
     compiled.resolved = compiled.resolve(
-        outputs, [(None,)] * len(outputs), model._graph.output_nest()
+        outputs, [(None,)] * len(outputs), model._graph_of_model.output_nest()
     )
     return Arrays(tuple(xs), tuple(ys), weights, nest)
 
@@ -403,11 +405,11 @@ _MOST_PASSED = 16  # shapes and dtypes that are known to pass
 def _flat_inputs(model: TrainableModel, x: Any, call: str) -> list[Any]:
     """Inputs as one element each; ValueError for several arrays where the model has one input."""
     model._heed_changes()
-    flat: list[Any] = model._graph.flat_inputs(x, call)
+    flat: list[Any] = model._graph_of_model.flat_inputs(x, call)
     if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
         return flat
     ranks = _ranks(flat[0])
-    row = model._graph.input_infos()[0].row if model.built else None
+    row = model._graph_of_model.input_infos()[0].row if model.built else None
     if ranks == [1] and row is not None and np.prod(row) == 1:  # single numbers in a list of one
         return [flat[0][0]]
     if len(ranks) > 1 and min(ranks) > 1 and (row is None or set(ranks) != {len(row)}):
@@ -456,12 +458,14 @@ def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:
 def _fit_inputs(
     model: TrainableModel, arrays: list[Array], names: list[str], call: str
 ) -> list[Array]:
-    for i, info in enumerate(model._graph.input_infos()):
+    for i, info in enumerate(model._graph_of_model.input_infos()):
         row = info.shape[1:]
         if arrays[i].shape[1:] != row:
-            if not data.fits(arrays[i].shape[1:], row) and model._graph.widens(arrays[i].shape):
-                row = model._graph.input_infos()[i].shape[1:]
-            if arrays[i].ndim == len(info.shape) and model._graph.takes_any_size():
+            if not data.fits(arrays[i].shape[1:], row) and model._graph_of_model.widens(
+                arrays[i].shape
+            ):
+                row = model._graph_of_model.input_infos()[i].shape[1:]
+            if arrays[i].ndim == len(info.shape) and model._graph_of_model.takes_any_size():
                 row = (None,) * len(row)
             arrays[i] = data.fit_input(arrays[i], row, f"{call}: {names[i]}")
     return arrays

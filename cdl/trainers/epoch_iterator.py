@@ -436,7 +436,9 @@ def stream_iterator(
     def check(batch: tuple[Any, ...]) -> AnyArrays:
         arrays = checked(batch)
         if isinstance(arrays, Arrays) and isinstance(first, Arrays):
-            like_first(arrays, first, stream.name, stream.current, model._graph.takes_sizes())
+            like_first(
+                arrays, first, stream.name, stream.current, model._graph_of_model.takes_sizes()
+            )
         return arrays
 
     def switch(current: Any, arrays: AnyArrays) -> Any:

@@ -66,7 +66,9 @@ class ExecutorCache:
         return found if found is not None and found.resolved.losses is resolved.losses else None
 
     def _form(self, model: TrainableModel, arrays: Arrays, resolved: Resolved) -> Form:
-        return form_of(arrays, resolved, self._compiled.custom_loss, model._graph.takes_sizes())
+        return form_of(
+            arrays, resolved, self._compiled.custom_loss, model._graph_of_model.takes_sizes()
+        )
 
     def _make(
         self,

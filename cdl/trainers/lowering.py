@@ -180,12 +180,14 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     inputs = rows or own_rows(model)
     outputs = outputs_of(model, [np.empty((0, *row)) for row in inputs])
     shapes = [info.shape for info in outputs]
-    resolved = compiled.resolved or compiled.resolve(outputs, shapes, model._graph.output_nest())
+    resolved = compiled.resolved or compiled.resolve(
+        outputs, shapes, model._graph_of_model.output_nest()
+    )
     if compiled.resolved is None:
         for i, target in enumerate(resolved.targets):
             if any(want == "classes" for _, want in target.readers):
                 shapes[i] = shapes[i][:-1]
-        resolved = compiled.resolve(outputs, shapes, model._graph.output_nest())
+        resolved = compiled.resolve(outputs, shapes, model._graph_of_model.output_nest())
     form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
     return lower_training(model, resolved, form).program
 
@@ -357,15 +359,19 @@ class _Step:
             for kind, shapes in (("y", self._form.targets), ("weight", self._form.weights))
         )
         model, nest = self._model, self._form.nest
-        batch: list[Any] = [model._graph.packed_inputs(self._xs), None, None, None]
-        batch[2] = model._graph.packed_outputs(self._scored)
+        batch: list[Any] = [model._graph_of_model.packed_inputs(self._xs), None, None, None]
+        batch[2] = model._graph_of_model.packed_outputs(self._scored)
         if nest is not None:
             batch[1] = tree.map_structure(lambda number: ys[number], nest)
             batch[3] = weights[0]
         elif len(ys) == len(self._outputs):
-            batch[1] = None if ys.count(None) == len(ys) else model._graph.packed_outputs(ys)
+            batch[1] = (
+                None if ys.count(None) == len(ys) else model._graph_of_model.packed_outputs(ys)
+            )
             batch[3] = (
-                None if weights.count(None) == len(ys) else model._graph.packed_outputs(weights)
+                None
+                if weights.count(None) == len(ys)
+                else model._graph_of_model.packed_outputs(weights)
             )
         self._penalized = frozenset(map(id, model.trainable_variables))
         if self.program.calls is not None:
@@ -445,7 +451,7 @@ class _Step:
 
 def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
     """Mark integer inputs, which no layer's policy may round."""
-    for value, info in zip(values, model._graph.input_infos(), strict=True):
+    for value, info in zip(values, model._graph_of_model.input_infos(), strict=True):
         value.is_whole = "float" not in info.dtype
         value.label = f"input {info.name!r}" if value.is_whole else None
 

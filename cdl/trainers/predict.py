@@ -83,7 +83,7 @@ class Predictors:
             model, False, model.run_eagerly, rows, self._merged
         )
         self.training_by_default = model._training_by_default()
-        self._own = len(model._graph.output_infos())
+        self._own = len(model._graph_of_model.output_infos())
         self._batch = self.program.batch_of_states  # which all batches must have; None: any
         # Rows that one call of an executor may take without a look at batches.
         self.at_once = range(1, MANY + 1)
@@ -93,16 +93,18 @@ class Predictors:
         # Shape of a row of the one input of a model that gives one array; None for others, which
         # pack theirs, and for those that draw numbers, other ones in each call.
         self.row_shape: tuple[int, ...] | None = None
-        takes_arrays = not self._draws and not model._graph.has_host_part()
+        takes_arrays = not self._draws and not model._graph_of_model.has_host_part()
         if len(self.program.inputs) == len(self.program.outputs) == 1 and takes_arrays:
-            packed = model._graph.packed_outputs(self.program.outputs)
+            packed = model._graph_of_model.packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
-                self.row_shape = rows[0] if rows is not None else model._graph.input_infos()[0].row
+                self.row_shape = (
+                    rows[0] if rows is not None else model._graph_of_model.input_infos()[0].row
+                )
         self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
             info.dtype if info.dtype == "bool" or info.dtype.lstrip("u").startswith("int") else None
-            for info in model._graph.output_infos()
+            for info in model._graph_of_model.output_infos()
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
             self.row_shape = None
@@ -290,8 +292,8 @@ def predict(
     if unseen and not custom:
         predictors = model._predictors(rows_of(model, arrays))
         if mapped:
-            return model._graph.packed_outputs(_from_files(predictors, arrays, mapped))
-        return model._graph.packed_outputs(predictors.run_shared(arrays, batch_size))
+            return model._graph_of_model.packed_outputs(_from_files(predictors, arrays, mapped))
+        return model._graph_of_model.packed_outputs(predictors.run_shared(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = custom or CallbackList(callbacks).wants_batches("predict")
     if shared is not None:
@@ -409,7 +411,7 @@ def _watched(
                 outputs.append(model.predict_step(x))
             else:
                 predictors = model._predictors(rows_of(model, x))
-                outputs.append(model._graph.packed_outputs(predictors.run_shared(x)))
+                outputs.append(model._graph_of_model.packed_outputs(predictors.run_shared(x)))
             if hooked:
                 watchers.on_predict_batch_end(each * (i + 1) - 1, {"outputs": outputs[-1]})
             done = each * (i + 1)
@@ -432,5 +434,5 @@ def call(model: TrainableModel, x: Any, training: bool) -> Any:
     arrays = inputs(model, x, "call")
     predictors = model._predictors(rows_of(model, arrays))
     if not training:
-        return model._graph.packed_outputs(predictors.run(arrays))
-    return model._graph.packed_outputs(predictors.in_training(model, arrays))
+        return model._graph_of_model.packed_outputs(predictors.run(arrays))
+    return model._graph_of_model.packed_outputs(predictors.in_training(model, arrays))

@@ -139,7 +139,7 @@ class TrainableModel(Protocol):
         """Model and all layers in it, each once."""
 
     @property
-    def _graph(self) -> GraphOfModel:
+    def _graph_of_model(self) -> GraphOfModel:
         """Inputs and outputs of the model as flat lists."""
 
     def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
@@ -282,7 +282,7 @@ class TrainableModel(Protocol):
 
 def output_names(model: TrainableModel) -> list[str]:
     """Names of the outputs of a model, once their number is known."""
-    names = model._graph.output_names()
+    names = model._graph_of_model.output_names()
     assert names is not None
     return names
 

@@ -146,7 +146,11 @@ class Sizes:
         """
         found = self._outputs.get(rows)
         if found is None:
-            infos = zip(model._graph.output_infos(), model._graph.output_rows(rows), strict=True)
+            infos = zip(
+                model._graph_of_model.output_infos(),
+                model._graph_of_model.output_rows(rows),
+                strict=True,
+            )
             found = tuple(info._replace(shape=(info.shape[0], *row)) for info, row in infos)
             with self._lock:
                 if len(self._outputs) >= _MOST_SHAPES:
@@ -162,14 +166,14 @@ def rows_of(model: TrainableModel, arrays: Any) -> Rows | None:
         model: built.
         arrays: one for each input.
     """
-    return tuple(each.shape[1:] for each in arrays) if model._graph.takes_sizes() else None
+    return tuple(each.shape[1:] for each in arrays) if model._graph_of_model.takes_sizes() else None
 
 
 def outputs_of(model: TrainableModel, arrays: Any) -> tuple[Info, ...]:
     """Outputs of a built model for inputs like those arrays."""
     rows = rows_of(model, arrays)
     if rows is None:
-        return model._graph.output_infos()
+        return model._graph_of_model.output_infos()
     if model._sizes_made is None:
         model._sizes_made = Sizes()
     return model._sizes_made.outputs(model, rows)
@@ -181,10 +185,10 @@ def own_rows(model: TrainableModel) -> Rows:
     Raises:
         ValueError: the model has open axes.
     """
-    for info in model._graph.input_infos():
+    for info in model._graph_of_model.input_infos():
         if None in info.row:
             raise ValueError(
                 f"{model.name}: the sizes of input {info.name!r} must be known for its program, "
                 f"got shape {info.shape}: call the model on data first"
             )
-    return tuple(info.row for info in model._graph.input_infos())
+    return tuple(info.row for info in model._graph_of_model.input_infos())

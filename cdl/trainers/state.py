@@ -350,7 +350,7 @@ class CompiledState(PartOfModel):
         assert before is not None
         given = {**before.given, "optimizer": self.optimizer, **changed}
         own = overrides(type(self), "compute_loss")
-        names, nest = self._graph.output_names(), self._graph.output_nest()
+        names, nest = self._graph_of_model.output_names(), self._graph_of_model.output_nest()
         self._compiled = Compiled(given, names, nest, own, before.scales)
         self._forget_programs()
 

@@ -143,7 +143,7 @@ class Trainer(CompiledState):
             logs = train_function.results()
             if counts:
                 self._loss_and_metrics(compiled).load(logs)
-                y_pred = self._graph.packed_outputs(train_function.outputs())
+                y_pred = self._graph_of_model.packed_outputs(train_function.outputs())
                 logs = flat_logs(self.compute_metrics(x, y, y_pred, weight))
         finally:
             train_function.release()
@@ -244,7 +244,11 @@ class Trainer(CompiledState):
         custom_loss = overrides(type(self), "compute_loss")
         scales = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         compiled = Compiled(
-            given, self._graph.output_names(), self._graph.output_nest(), custom_loss, scales
+            given,
+            self._graph_of_model.output_names(),
+            self._graph_of_model.output_nest(),
+            custom_loss,
+            scales,
         )
         if jit_compile is True:
             self._check_compiles(compiled)

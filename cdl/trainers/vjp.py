@@ -270,7 +270,7 @@ def of_model(
     Raises:
         ValueError: a model that is not built, or has no such output.
     """
-    infos = model._graph.output_infos()
+    infos = model._graph_of_model.output_infos()
     names = [info.name for info in infos]
     if output is None and len(infos) > 1:
         raise ValueError(f"output must be one of {names} or its number, got None")

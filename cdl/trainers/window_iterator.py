@@ -78,12 +78,12 @@ def _table(
 
 def _inputs(model: TrainableModel) -> list[str] | None:
     """Names of a model's inputs if it has several."""
-    names = model._graph.input_names()
+    names = model._graph_of_model.input_names()
     return names if len(names) > 1 else None
 
 
 def _outputs(model: TrainableModel) -> int:
-    return len(model._graph.output_names() or (None,))
+    return len(model._graph_of_model.output_names() or (None,))
 
 
 class WindowIterator:

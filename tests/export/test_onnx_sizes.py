@@ -136,7 +136,7 @@ def test_one_file_predicts_for_every_size(name, tmp_path):
     model.export(tmp_path / "m.onnx")
     onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
     made = session(tmp_path / "m.onnx")
-    shapes = [tuple(info.shape)[1:] for info in model._graph.input_infos()]
+    shapes = [tuple(info.shape)[1:] for info in model._graph_of_model.input_infos()]
     done = 0
     for sizes in SIZES:
         arrays = list(of_sizes(shapes, sizes, rng))

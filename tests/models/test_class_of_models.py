@@ -206,6 +206,75 @@ def test_class_may_override_what_models_have():
     assert model.compute_output_shape((None, 4)) == (None, 2)
 
 
+OWN_NAMES = ("_graph", "_weight", "_hold", "_form", "_schemes", "_integers", "_replace")
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_classes_of_users_may_have_attributes_of_these_names(name, ahead):
+    def with_attribute(base):
+        def init(self, *args, **kwargs):
+            if ahead:
+                setattr(self, name, 2.0)
+            base.__init__(self, *args, **kwargs)
+            setattr(self, name, 3.0)
+
+        return type("Own", (base,), {"__init__": init})
+
+    x = cdl.Input((4,))
+    made = [
+        with_attribute(cdl.Model)(x, layers.Dense(2)(x)),
+        with_attribute(cdl.models.Functional)(x, layers.Dense(2)(x)),
+        with_attribute(cdl.Sequential)([layers.Dense(2)]),
+        with_attribute(Traced)(),
+    ]
+    for base, args in ((layers.Dense, (2,)), (layers.EinsumDense, ("ab,bc->ac", 2))):
+        made.append(cdl.Sequential([with_attribute(base)(*args)]))
+    for model in made:
+        model.compile("sgd", "mse")
+        model.fit(X, np.zeros((6, 2)), verbose=0)
+        assert model.predict(X, verbose=0).shape == (6, 2)
+        own = model if type(model).__name__ == "Own" else model.layers[0]
+        assert getattr(own, name) == 3.0
+
+
+@pytest.mark.parametrize("name", OWN_NAMES)
+def test_classes_of_users_may_have_properties_and_methods_of_these_names(name):
+    def own(base):
+        return type("Own", (base,), {name: property(lambda self: 1 / 0)})
+
+    x = cdl.Input((4,))
+    layer = own(layers.Dense)(2)
+    models = [own(cdl.Model)(x, layer(x)), own(cdl.Sequential)([cdl.Input((4,)), layer])]
+    table = own(layers.ReversibleEmbedding)(5, 2)
+    models.append(cdl.Sequential([cdl.Input((3,)), table]))
+    layer.quantize("int8", type_check=False)
+    for model in models[:2]:
+        assert model.predict(X, verbose=0).shape == (6, 2)
+    table.quantize("int8", type_check=False)
+    table.enable_lora(2)
+    assert models[2].predict(np.ones((2, 3)), verbose=0).shape == (2, 3, 2)
+    assert models[1].get_config()["layers"][1]["config"]["units"] == 2
+
+
+def test_summary_expands_a_layer_with_a_graph_of_its_own(capsys):
+    class OfGraph(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self._graph = {"a": "b"}
+            self.inner = layers.Dense(2, name="inner")
+
+        @property
+        def layers(self):
+            return [self.inner]
+
+        def call(self, x):
+            return self.inner(x)
+
+    cdl.Sequential([cdl.Input((4,)), OfGraph()]).summary(expand_nested=True)
+    assert "inner" in capsys.readouterr().out
+
+
 def test_methods_of_models_name_themselves_in_errors():
     model = cdl.Sequential([cdl.Input((4,)), layers.Dense(2)])
     for name in ("save", "quantize", "to_json", "predict_classes", "fit_generator"):

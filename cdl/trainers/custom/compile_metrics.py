@@ -124,19 +124,19 @@ class LossAndMetrics:
         model = self._model()
         assert model is not None
         if model.built:
-            outputs = model._graph.output_infos()
-            flat_y = model._graph.flat_targets(y, f"{call}: y")
-            predictions = model._graph.flat_targets(y_pred, f"{call}: y_pred")
+            outputs = model._graph_of_model.output_infos()
+            flat_y = model._graph_of_model.flat_targets(y, f"{call}: y")
+            predictions = model._graph_of_model.flat_targets(y_pred, f"{call}: y_pred")
         else:
             outputs = (Info("output", tuple(np.shape(y_pred))),)
             flat_y, predictions = [y], [y_pred]
         weights = [sample_weight] * len(outputs)
         if isinstance(sample_weight, (list, tuple, dict)):
-            weights = model._graph.flat_targets(sample_weight, f"{call}: sample_weight")
+            weights = model._graph_of_model.flat_targets(sample_weight, f"{call}: sample_weight")
         resolved = self.compiled.resolved
         if resolved is None:
             shapes = [(None,) if y is None else (None, *np.shape(y)[1:]) for y in flat_y]
-            resolved = self.compiled.resolve(outputs, shapes, model._graph.output_nest())
+            resolved = self.compiled.resolve(outputs, shapes, model._graph_of_model.output_nest())
             self.compiled.resolved = resolved
         return resolved, flat_y, predictions, weights
 

@@ -147,7 +147,7 @@ def _calls(model: Model) -> Iterator[_Call]:
     if _is_stack(model):
         yield from _calls_of_stack(model)
         return
-    calls = model._graph.calls_by_layer()
+    calls = model._graph_of_model.calls_by_layer()
     nodes = [node for layer in model.operations for node in calls[id(layer)]]
     if not nodes:  # a class with a `call`: no layers make its inputs
         nodes = [node for node in model._call_nodes if not isinstance(node.operation, Assignment)]
