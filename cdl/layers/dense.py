@@ -54,6 +54,7 @@ class Dense(KernelLayer):
 
     activation = Activated()
     by_lines = True
+    _matrix_by_default = True
     _quantizes = True
 
     kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")

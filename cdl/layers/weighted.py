@@ -74,6 +74,7 @@ class Weighted(Tracking):
     autocast: bool
     _in_float32: bool
     _is_quantized = False  # whether its weights are integers
+    _matrix_by_default = False  # whether the products of the class are with matrices
     _told_dtype: str | None = None  # what `dtype` is where it does not follow from the policy
 
     def add_weight(
@@ -106,7 +107,7 @@ class Weighted(Tracking):
             name: the last part of its path.
             matrix: whether it is the (k, n) factor of a matrix product, or the kernel of a
                 convolution; None for what has two to five axes in a layer that is written in
-                Python.
+                Python, or in Dense, convolutions and their subclasses, but for depthwise ones.
 
         Raises:
             TypeError: more than three arguments without a name.
@@ -139,7 +140,8 @@ class Weighted(Tracking):
         first = initializers.get(by_default if initializer is None else initializer)
         assert first is not None
         if matrix is None:
-            matrix = 2 <= len(shape) <= 5 and is_scripted(type(self))
+            products = self._matrix_by_default or is_scripted(type(self))
+            matrix = 2 <= len(shape) <= 5 and products
         name = name or unique("variable")
         penalty, projection = regularizers.get(regularizer), constraints.get(constraint)
 

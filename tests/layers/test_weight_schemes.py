@@ -152,9 +152,7 @@ def test_files_have_the_other_weights_of_subclasses(mode, tmp_path):
 def test_kernel_that_a_subclass_sets_is_the_weight():
     class Tied(layers.Dense):
         def build(self, input_shape):
-            self.kernel = self.add_weight(
-                (input_shape[-1], self.units), "ones", name="tied", matrix=True
-            )
+            self.kernel = self.add_weight((input_shape[-1], self.units), "ones", name="tied")
             self.bias = None
             self.built = True
 
@@ -203,30 +201,51 @@ def test_weight_may_be_set_after_the_first_use(name, private, lora):
         assert not np.array_equal(getattr(layer, f"lora_{layer._adapted}_b").numpy(), b)
 
 
-@pytest.mark.parametrize("name", ["Dense", "EinsumDense", "Embedding", "ReversibleEmbedding"])
+def own_weight(cls, shape):
+    """Subclass of a layer as Keras code has it: its `build` sets the private name."""
+
+    def build(self, input_shape=None):
+        setattr(self, f"_{self._adapted}", self.add_weight(shape, "normal", name="own"))
+        self.bias = None
+        self.built = True
+
+    return type("Own", (cls,), {"build": build})
+
+
+@pytest.mark.parametrize("name", [each for each in MAKERS if each != "groups"])
 def test_weight_by_the_private_name_in_a_build_of_the_users(name):
-    base, table = getattr(layers, name), "mbedding" in name
+    plain, like, x = net_of(name)
+    weight = variable_of(like)
+    arguments = {"Dense": (3,), "EinsumDense": ("ab,bc->ac", 3), "Conv2D": (4, 2)}
+    net = cdl.Sequential([own_weight(type(like), weight.shape)(*arguments.get(name, (7, 4)))])
+    found, layer = net.predict(x, verbose=0), net.layers[0]
+    assert [each.name for each in layer.weights] == ["own"]
+    weight.assign(variable_of(layer).numpy())
+    np.testing.assert_allclose(found, plain.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    other = copy.deepcopy(net)
+    variable_of(layer).assign(2 * weight.numpy())
+    np.testing.assert_allclose(net.predict(x, verbose=0), 2 * found, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(other.predict(x, verbose=0), found, rtol=1e-5, atol=1e-6)
+    net.compile("sgd", "mse")
+    net.fit(x, np.zeros_like(found), verbose=0)
+    assert not np.array_equal(variable_of(layer).numpy(), 2 * weight.numpy())
+    layer.enable_lora(2, b_initializer="ones")
+    assert net.predict(x, verbose=0).shape == found.shape
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_kernel_of_a_transposed_convolution_in_a_build_of_the_users(rank):
+    base = getattr(layers, f"Conv{rank}DTranspose")
 
     class Own(base):
-        def build(self, input_shape=None):
-            shape = (7, 4) if self._adapted == "embeddings" else (5, 3)
-            weight = self.add_weight(shape, "ones", name="own", matrix=not table)
-            setattr(self, f"_{self._adapted}", weight)
+        def build(self, input_shape):
+            self.kernel = self.add_weight((*[2] * rank, 3, input_shape[-1]), "ones", name="own")
             self.bias = None
             self.built = True
 
-    arguments = {"Dense": (3,), "EinsumDense": ("ab,bc->ac", 3)}.get(name, (7, 4))
-    net, x = cdl.Sequential([Own(*arguments)]), MAKERS[name][1]
-    expected = np.ones((*x.shape, 4)) if table else np.tile(x.sum(1, keepdims=True), 3)
-    np.testing.assert_allclose(net.predict(x, verbose=0), expected, rtol=1e-5)
-    layer = net.layers[0]
-    assert [each.name for each in layer.weights] == ["own"]
-    other = copy.deepcopy(net)
-    variable_of(layer).assign(2 * variable_of(layer).numpy())
-    np.testing.assert_allclose(net.predict(x, verbose=0), 2 * expected, rtol=1e-5)
-    np.testing.assert_allclose(other.predict(x, verbose=0), expected, rtol=1e-5)
-    layer.enable_lora(2, b_initializer="ones")
-    assert net.predict(x, verbose=0).shape == expected.shape
+    x = RNG.normal(size=(2, *[3] * rank, 4)).astype("float32")
+    expected = base(3, 2, use_bias=False, kernel_initializer="ones")(x)
+    np.testing.assert_allclose(Own(3, 2)(x), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "lora", "mode"), [each for each in CASES if each[1]])
@@ -246,8 +265,8 @@ def test_lora_of_a_subclass_with_matrices_of_its_own():
         def build(self, input_shape):
             super().build(input_shape)
             with self._opened():
-                self.lora_kernel_a = self.add_weight((5, 2), "ones", name="a", matrix=True)
-                self.lora_kernel_b = self.add_weight((2, 3), "ones", name="b", matrix=True)
+                self.lora_kernel_a = self.add_weight((5, 2), "ones", name="a")
+                self.lora_kernel_b = self.add_weight((2, 3), "ones", name="b")
             self.lora_enabled, self.lora_alpha = True, 2.0
 
     layer = Own(3, kernel_initializer="zeros")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class Conv(KernelLayer, BaseConv):
     """Base of the convolutions, with the arguments of `Conv2D`."""
 
+    _matrix_by_default = True
     kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")
     kernel_initializer: Any
     kernel_regularizer: Any

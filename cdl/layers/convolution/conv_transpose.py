@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class ConvTranspose(BaseConv):
     """Base of the transposed convolutions, with the arguments of `Conv2DTranspose`."""
 
+    _matrix_by_default = True
     kernel_initializer: Any
     kernel_regularizer: Any
     kernel_constraint: Any
