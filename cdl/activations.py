@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.errors import warn
 from cdl._common.public_names import publish
+from cdl._common.validation import number
 from cdl._configs import identifiers
 from cdl._ir.program import Program
 from cdl._tracing import eager
@@ -173,6 +174,12 @@ class _Gelu(ActivationFunction):
 _REQUIRED = object()  # the default of a parameter that has none
 
 
+class _SmoothClip(ActivationFunction):
+    def row(self, options: dict[str, Any]) -> tuple[str, dict[str, float]]:
+        number("smooth_clip", "limit", options["limit"], 1e-30, 1e30)
+        return super().row(options)
+
+
 class _Threshold(ActivationFunction):
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         named = super()._bind(args, kwargs)
@@ -255,7 +262,7 @@ hard_tanh = ActivationFunction("hard_tanh", "x within [-1, 1]")
 log_sigmoid = ActivationFunction("log_sigmoid", "log(sigmoid(x))")
 mish = ActivationFunction("mish", "x * tanh(softplus(x))")
 relu6 = ActivationFunction("relu6", "x within [0, 6]")
-smooth_clip = ActivationFunction(
+smooth_clip = _SmoothClip(
     "smooth_clip", "x / sqrt(1 + (x / limit)^2), between -limit and limit (Holzmüller, 2024)",
     limit=3.0)
 soft_shrink = ActivationFunction(

@@ -107,6 +107,12 @@ def test_softmax_is_over_the_axis(axis):
     ("call", "error", "text"),
     [
         (activations.relu, TypeError, "x"),
+        (
+            lambda: activations.smooth_clip([1.0], 0),
+            ValueError,
+            "limit must be a number between 1e-30",
+        ),
+        (lambda: activations.smooth_clip([1.0], np.inf), ValueError, "smooth_clip: limit must be"),
         (lambda: activations.relu(1, 2, 3, 4, 5), TypeError, "relu(x, negative_slope=0.0, max_"),
         (lambda: activations.relu(1, alpha=2), TypeError, "got further arguments () and {'alpha'"),
         (lambda: activations.relu(1, 0.1, negative_slope=0.2), TypeError, "got further arguments"),

@@ -155,6 +155,33 @@ assert len(tapes._programs) == 16
     )
 
 
+def test_gradients_by_tensors_are_of_the_layers_and_losses_as_they_are(claims):
+    claims(
+        """
+class Scaled(layers.Layer):
+    factor = 2.0
+
+    def call(self, x):
+        return x * self.factor
+
+
+layer, huber = Scaled(), keras.losses.Huber(delta=1.0)
+zeros = tf.constant(np.zeros((8, 3), "float32"))
+for layer.factor in (2.0, 9.0, 9.001):
+    with tf.GradientTape() as tape:
+        tape.watch(zeros)
+        out = layer(zeros)
+    near(tape.gradient(out, zeros), np.full((8, 3), layer.factor))
+small = tf.constant(np.full((8, 3), 1e-3, "float32"))
+for huber.delta in (1.0, 1e-4):
+    with tf.GradientTape() as tape:
+        tape.watch(small)
+        out = huber(zeros, small)
+    np.testing.assert_allclose(tape.gradient(out, small), min(1e-3, huber.delta) / 24, rtol=1e-4)
+"""
+    )
+
+
 def test_kept_programs_hold_no_batch(claims):
     claims(
         """

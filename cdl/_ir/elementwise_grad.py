@@ -76,7 +76,7 @@ GRADIENTS: dict[str, Callable[..., Gradients]] = {
     "abs": lambda g, y, a: (g * apply("sign", a),),
     "square": lambda g, y, a: (g * (a + a),),
     "sqrt": lambda g, y, a: ((g * 0.5) / y,),
-    "rsqrt": lambda g, y, a: ((g * -0.5) * (y / a),),
+    "rsqrt": lambda g, y, a: (((g * -0.5) * y) / a,),  # y / a is a power of -3: out of range
     "cbrt": lambda g, y, a: (g / (3.0 * apply("square", y)),),
     "power": _power_gradients,
     "exp": lambda g, y, a: (g * y,),

@@ -111,7 +111,7 @@ def _clip(g: "Graph", x: str, low: float, high: float) -> str:
 def _relu(g: "Graph", x: str, slope: float, top: float, threshold: float) -> str:
     above = _clip(g, x, 0.0, top) if math.isfinite(top) else x
     below: Operand = 0.0 if slope == 0 else _mul(g, _sub(g, x, threshold), slope)
-    return _where(g, _compare(g, "Greater", x, threshold), above, below)
+    return _where(g, _compare(g, "LessOrEqual", x, threshold), below, above)
 
 
 def _squareplus(g: "Graph", x: str, b: float) -> str:

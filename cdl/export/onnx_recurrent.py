@@ -24,11 +24,16 @@ _KNOWN: dict[str, tuple[str, float, float]] = {
     "softplus": ("Softplus", 0.0, 0.0),
 }
 
+_WITH_NUMBERS = {"hard_sigmoid", "linear"}
+
 
 def recurrent(g: Graph, i: Instruction) -> None:
     """Node of ONNX; unrolled steps with a mask, or with other activations."""
     r = Recurrent(i)
-    known = r.mask is None and {r.activation, r.gate} <= _KNOWN.keys()
+    used = {r.activation, r.gate} if r.gates > 1 else {r.activation}
+    # Runtimes differ in which numbers belong to which function, unless all or none take some.
+    alike = used <= _WITH_NUMBERS or not used & _WITH_NUMBERS
+    known = r.mask is None and used <= _KNOWN.keys() and alike
     y, h, c = (_node if known else _steps)(g, i, r)
     g.name(i.outputs[0], y if r.is_sequence else h)
     if len(i.outputs) > 1:
@@ -44,9 +49,10 @@ def _node(g: Graph, i: Instruction, r: Recurrent) -> tuple[str, str, str]:
         "hidden_size": r.units,
         "direction": "reverse" if r.reverse else "forward",
         "activations": [name for name, _, _ in known],
-        "activation_alpha": [alpha for _, alpha, _ in known],
-        "activation_beta": [beta for _, _, beta in known],
     }
+    if names[0] in _WITH_NUMBERS:
+        attributes["activation_alpha"] = [alpha for _, alpha, _ in known]
+        attributes["activation_beta"] = [beta for _, _, beta in known]
     if r.is_gru:
         attributes["linear_before_reset"] = int(not r.resets_first)
     order = [0, 3, 1, 2] if r.is_lstm else list(range(r.gates))  # i o f c; z r h

@@ -192,9 +192,9 @@ class _Program:
         run = plan.function()
         self._held = run  # alive, since ids of its layers are in the key
         self._numbers = [n for n in map(plan.number, watched) if n is not None]
-        # The key of a plan has all that `run` reads.
+        # A plan's key has the weights that `run` reads, and not what layers and losses are set to.
         self._by_weights = variables and derivative_of(run, variables=variables, is_fixed=True)
-        self._by_arrays = self._numbers and derivative_of(run, self._numbers, is_fixed=True)
+        self._by_arrays = self._numbers and derivative_of(run, self._numbers)
         self.agrees: bool | None = None
 
     def of(self, inputs: list[Any]) -> tuple[Any, list[Any], dict[int, Any]]:

@@ -4,6 +4,7 @@ A function is traced and compiled (`vjp.py`) once for each form of its arguments
 reads beside them is the same (`custom/reads.py`).
 """
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -85,7 +86,7 @@ class _Traced:
             return value
         left = iter(found)
         return value, tree.map_structure(
-            lambda leaf: next(left) if isinstance(leaf, KerasTensor) else leaf, self._aux
+            lambda leaf: next(left) if isinstance(leaf, KerasTensor) else copy.copy(leaf), self._aux
         )
 
 
@@ -118,7 +119,7 @@ class _Compiled:
         has_aux: bool,
         is_fixed: bool,
     ) -> None:
-        reads = None if is_fixed else Reads(function)
+        reads = None if is_fixed else Reads(function, is_strict=variables is None)
         self.holds: Callable[[], bool] = (lambda: True) if reads is None else reads.hold
         self._traced = _Traced(function, arguments, has_aux)
         self._vjp = Vjp(
@@ -274,7 +275,10 @@ def value_and_grad(
     The function is traced and compiled once for each shape and dtype of its arguments, and again
     when something that it reads has changed: closures, globals, attributes, layers. One that reads
     what cannot be compared, such as a clock, a file, or an array of more than 64 KB, is traced in
-    each call, in about a millisecond. Effects of Python code, such as `print`, happen in a trace.
+    each call, in about a millisecond; by arguments so is one with methods or objects of your own.
+    By `variables` these are looked through, but not all that they read is seen, such as what a
+    static method reads: hand on as an argument what changes from step to step. Effects of Python
+    code, such as `print`, happen in a trace.
 
     Args:
         function: of such arguments, of functions of `cdl.ops` or NumPy, layers and models; it gives

@@ -60,7 +60,7 @@ CDL_INLINE void add_run(size_t n, const float *x, float *y) {
     for (; j < n; j++) y[j] += x[j];
 }
 
-/* A number is transposed into an int only where it is one: a cast of others is undefined. */
+/* A number is turned into an int only where it is one: a cast of others is undefined. */
 static void row_numbers(size_t count, const float *x, bool wraps, int32_t limit, int32_t low,
                         int32_t high, int32_t *restrict rows) {
     assert(limit >= 0 && high <= limit);

@@ -4,8 +4,8 @@
  * columns). A place of x lies at whole numbers. With `linear` y is the mean of the two places next
  * to the coordinate along each axis, weighed by how near they are; else it is the nearest place,
  * halves away from 0. Places beyond the ends of an axis are, by `fill`: `value` (constant), the
- * last place (nearest), those of the image again (wrap), transposed round (reflect), or transposed
- * round without the last place once more (mirror). Coordinates that are no numbers lie far outside.
+ * last place (nearest), those of the image again (wrap), turned round (reflect), or turned round
+ * without the last place once more (mirror). Coordinates that are no numbers lie far outside.
  *
  * Backward adds up: a place may be near many coordinates. Coordinates get a gradient where y is
  * linear in them.

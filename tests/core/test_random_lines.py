@@ -6,6 +6,7 @@ from oracle import Oracle, difference_gradients
 from programs import ISAS, activation, gradients, predict
 from random_lines import RandomLines
 
+import cdl
 from cdl._ir.bytecode import is_of_lines
 from cdl._ir.fusion import Rewriter
 
@@ -66,6 +67,22 @@ def test_gradients_are_those_of_numpy(seeds):
                 nothing = np.zeros(v.shape)
                 agree(found.get(v, nothing), gradient, plain.get(v, nothing), (seed, isa))
     assert of_lines > 10
+
+
+@pytest.mark.parametrize("size", [1e-17, 1e-14, 1.0, 1e13, 1e17])
+@pytest.mark.parametrize("form", ["divided", "root", "rsqrt"])
+def test_a_line_divided_by_its_norm_has_gradients_at_any_size(form, size):
+    def unit(x):
+        squares = cdl.ops.sum(x * x, axis=-1, keepdims=True)
+        if form == "divided":
+            return x / cdl.ops.norm(x, axis=-1, keepdims=True)
+        return x / cdl.ops.sqrt(squares) if form == "root" else x * cdl.ops.rsqrt(squares)
+
+    line = np.array([[1, 2, 4]], np.float32)
+    found = cdl.grad(lambda x: cdl.ops.sum(unit(x)[:, 0]))(line * np.float32(size))
+    u = (line / np.linalg.norm(line))[0]
+    wanted = (np.eye(3)[0] - u[0] * u) / np.linalg.norm(line) / size
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(1000, 1012))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from export.nets import CASES, assert_close, case
 
+import cdl
 from cdl import _core, ops
 from cdl.export import numbers
 from cdl.layers import Dense, Input, Lambda
@@ -39,6 +40,16 @@ def test_onnxruntime_predicts_what_cdl_does(name, tmp_path):
     assert_close(predicted(tmp_path / "m.onnx", x), model, x, within)
     first = [each[:1] for each in x] if isinstance(x, list) else x[:1]
     assert_close(predicted(tmp_path / "m.onnx", first), model, x, within)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 0.5}, {"max_value": 6.0}, {"negative_slope": 0.1, "max_value": 2.0}]
+)
+def test_nan_stays_nan_in_a_relu(options, tmp_path):
+    model = cdl.Sequential([cdl.Input((4,)), cdl.layers.ReLU(**options)])
+    x = np.array([[np.nan, -2, 0.4, 7]], np.float32)
+    model.export(tmp_path / "m.onnx")
+    np.testing.assert_array_equal(predicted(tmp_path / "m.onnx", x), model.predict(x, verbose=0))
 
 
 def test_a_normalization_behind_a_product_is_in_its_weights(tmp_path):

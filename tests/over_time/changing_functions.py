@@ -1,5 +1,6 @@
 """Functions that read something beside their arguments, each with a change of it."""
 
+import builtins
 import functools
 import types
 
@@ -388,8 +389,71 @@ def of_format(monkeypatch):
     return lambda x: ops.sum(x) * len(cdl.config.image_data_format()), change
 
 
+def of_activation(monkeypatch):
+    """A function of the user's that a layer of cdl's calls."""
+    layer = layers.Dense(3, activation=lambda v: v * TABLE["factor"])
+    layer.build((None, 3))
+    return lambda x: ops.sum(layer(x)), lambda: monkeypatch.setitem(TABLE, "factor", 5.0)
+
+
+def of_activation_object(monkeypatch):
+    settings = Settings()
+    layer = layers.Activation(settings.scaled)
+    return lambda x: ops.sum(layer(x)), lambda: setattr(settings, "factor", 5.0)
+
+
+def of_layer_as_activation(monkeypatch):
+    slope = layers.LeakyReLU(0.5)
+    layer = layers.Dense(3, activation=slope)
+    layer.build((None, 3))
+    return lambda x: ops.sum(layer(x)), lambda: setattr(slope, "negative_slope", 0.1)
+
+
+def of_weights_of_a_part(monkeypatch):
+    model = cdl.Sequential([cdl.Input((3,)), layers.Dense(2)])
+    weights = np.ones((3, 2)), np.zeros(2)
+    model.layers[0].set_weights(weights)
+
+    def function(x):
+        return ops.sum(x) * float(np.sum(model.layers[0].kernel.numpy()))
+
+    return function, lambda: model.layers[0].set_weights([2 * weights[0], weights[1]])
+
+
+def of_static_method(monkeypatch):
+    layer = OwnLayer()
+    monkeypatch.setattr(OwnLayer, "mean", staticmethod(lambda x: x * TABLE["factor"]), False)
+    return lambda x: ops.sum(layer.mean(x)), lambda: monkeypatch.setitem(TABLE, "factor", 5.0)
+
+
+def of_method_in_a_list(monkeypatch):
+    several = [OwnLayer()]
+    monkeypatch.setattr(OwnLayer, "split", lambda self, x: x * TABLE["factor"], False)
+
+    def function(x):
+        return ops.sum(sum(each.split(x) for each in several))
+
+    return function, lambda: monkeypatch.setitem(TABLE, "factor", 5.0)
+
+
+def of_replaced_builtin(monkeypatch):
+    return (
+        lambda x: ops.sum(x) * divmod(7.0, 2.0)[0],
+        lambda: monkeypatch.setattr(builtins, "divmod", lambda a, b: (a, b)),
+    )
+
+
 CHANGES = [value for name, value in list(globals().items()) if name.startswith("of_")]
 UNKNOWN = {
     of_large_array, of_inner, of_getattr, of_vars, of_generator, of_numpys_random,
-    of_numbers_of_a_weight,
+    of_numbers_of_a_weight, of_weights_of_a_part,
 }  # fmt: skip
+# Unknown where derivatives are by arguments; their changes may be missed where they are by weights.
+OF_USERS = {
+    of_attribute, of_class, of_method, of_callable, of_property, of_slot, of_partial,
+    of_other_weight, of_state, of_own_layer, of_global_in_layer, of_own_loss,
+    of_global_in_layer_built_by_trace, of_large_array_in_layer, of_lambda_layer, of_activation,
+    of_activation_object, of_layer_as_activation, of_static_method,
+    of_method_in_a_list,
+}  # fmt: skip
+MISSED_BY_WEIGHTS = {of_layer_as_activation, of_static_method, of_method_in_a_list}

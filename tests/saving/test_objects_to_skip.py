@@ -46,3 +46,32 @@ def test_objects_to_skip_go_with_weights_files_alone(tmp_path):
     with pytest.raises(ValueError, match="objects_to_skip"):
         cdl.saving.save_weights(model, tmp_path / "a.h5", objects_to_skip=[model.layers[0]])
     assert [path.name for path in tmp_path.iterdir()] == ["a.keras"]
+
+
+class WithOwnOptimizer(cdl.Model):
+    """A model that holds an optimizer beside the compiled one."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = Dense(2)
+        self.own = cdl.optimizers.Adam(0.01)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_state_of_an_optimizer_that_a_model_holds_is_not_dropped_in_silence(tmp_path):
+    x, path = np.ones((4, 3), np.float32), tmp_path / "own.weights.h5"
+    models = [WithOwnOptimizer() for _ in range(4)]
+    for model in models:
+        model(x)
+    for model in models[:2]:
+        model.own.apply([np.ones_like(w) for w in model.get_weights()], model.trainable_variables)
+    models[0].save_weights(path)
+    models[1].load_weights(path)  # it has learned as well
+    assert int(models[1].own.iterations) == 1
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer 'adam"):
+        models[2].load_weights(path)
+    models[3].save_weights(path)
+    with pytest.warns(UserWarning, match="Skipping variable loading for optimizer 'adam"):
+        models[0].load_weights(path)

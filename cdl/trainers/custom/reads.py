@@ -6,6 +6,9 @@ the same trace while it is unchanged is compared with what it was: names by iden
 numbers, lists and arrays by their contents, layers by their attributes. Whatever else a function
 reads, such as a file, a clock, a generator of random numbers or an object of unknown class, makes
 it unknown: it is traced again in each call.
+
+Methods and objects of users are looked through where a step of a training would pay for a trace.
+Else they make a function unknown too, since no walk through bytecode sees all that they read.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from cdl import config
 from cdl._common import dtypes
 from cdl._common.overriding import is_users
 from cdl._core import unchanged
+from cdl._tracing.activation import TracedActivation
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
@@ -60,8 +64,18 @@ _ATTRIBUTES = frozenset(
     "output_shape", "input_shape", "trainable_variables", "trainable_weights", "units", "value",
     "variables", "weights",
 ))  # fmt: skip
+_OF_ARRAYS = frozenset(
+    name
+    for kind in (np.ndarray, list, tuple, dict)
+    for name in dir(kind)
+    if not name.startswith("_") and name not in ("tofile", "dump", "dumps", "data", "ctypes")
+)
+_ACTIVE = (Layer, TracedActivation)
+_BARE = (Variable, np.ndarray, list, tuple, dict, int, float, complex)  # whose attributes are these
 _METHODS = frozenset(("__init__", "__call__", "__repr__", "__str__", "__post_init__"))
 _EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
+_SHOWS = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")  # texts may show any number
+_LOOKS = ("print", "repr", "str", "super", "type")
 _READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 _READS_CELL = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _DERIVED = object()  # a value that depends on what is compared anyway
@@ -76,9 +90,11 @@ class Reads:
 
     Args:
         function: a function, a model, a loss or another callable.
+        is_strict: whether methods and objects of users make it unknown.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, is_strict: bool) -> None:
+        self._is_strict = is_strict
         self._reads: tuple[Any, ...] = ()  # triples of a dict or an object, a name, and its value
         self._contents: list[tuple[Any, Any]] = []
         self._seen: dict[Any, Any] = {}  # by id, and what is held so that ids stay its own
@@ -105,10 +121,8 @@ class Reads:
 
     def hold(self) -> bool:
         """Whether all is known and as it was."""
-        if not self._is_known:
-            return False
         try:
-            if not (unchanged(self._reads) or self._have_equals()):
+            if not self._is_known or not (unchanged(self._reads) or self._have_equals()):
                 return False
             for thing, before in self._contents:
                 if not _are_same(_contents(thing), before):
@@ -145,9 +159,13 @@ class Reads:
     def _look_at(self, value: Any) -> None:
         """Record a value that is called, handed on or walked through."""
         kind = type(value)
+        if kind is np.void:
+            raise _UnknownError
         if kind in _PLAIN or isinstance(value, np.generic) or id(value) in self._seen:
             return
         self._seen[id(value)] = value
+        if self._is_strict and not self._is_own(value):
+            raise _UnknownError
         if isinstance(value, Layer):
             self._layers.append(value)  # which a trace may build
         elif kind in _NESTING or isinstance(value, (np.ndarray, State)):
@@ -167,17 +185,54 @@ class Reads:
         elif not (isinstance(value, (Variable, SeedGenerator)) or _is_pure(value)):
             self._look_at_callable(value)
 
+    def _is_own(self, value: Any) -> bool:
+        """Whether all that a value does is known: of cdl, NumPy or Python, or a plain function."""
+        kind = type(value)
+        if isinstance(value, Layer):
+            return self._is_own_layer(value)
+        if isinstance(value, Loss):
+            return not is_users(kind) and _PLAIN.issuperset(map(type, vars(value).values()))
+        if kind in (types.FunctionType, np.ndarray, *_NESTING) or not is_users(kind):
+            return True
+        return _is_plain_class(value) if isinstance(value, type) else _is_pure(value)
+
+    def _is_own_layer(self, layer: Layer) -> bool:
+        """Whether no code of users is in a layer; arrays in it are recorded."""
+        parts = layer._flatten_layers()
+        within = {id(each) for part in parts for each in (part, getattr(part, "_input", None))}
+        for part in parts:
+            if is_users(type(part)):
+                return False
+            things = [each for name, each in vars(part).items() if name not in part._passing]
+            things += [each for thing in things for each in _parts(thing)]
+            for each in things:
+                is_code = callable(each) and (_is_users_function(each) or is_users(type(each)))
+                is_apart = isinstance(each, _ACTIVE) and id(each) not in within
+                if is_code or is_apart:
+                    return False
+                if isinstance(each, np.ndarray):
+                    self._look_at(each)
+        return True
+
     def _look_within(self, layer: Layer) -> None:
         """Record code of the user's in a layer and the layers in it that were not seen yet."""
-        within = layer._flatten_layers(include_self=False)
-        fresh = [each for each in within if id(each) not in self._seen]
+        if self._is_strict and not self._is_own_layer(layer):
+            raise _UnknownError
+        parts = layer._flatten_layers()
+        fresh = [each for each in parts if each is layer or id(each) not in self._seen]
         self._seen.update((id(each), each) for each in fresh)
-        for each in (layer, *fresh):
+        for each in fresh:
             for base in type(each).__mro__:
                 if is_users(base) and isinstance(vars(base).get("call"), types.FunctionType):
                     self._look_at_method(each, vars(base)["call"])
+            rules = [each.activity_regularizer, *(w.regularizer for w in each.weights)]
+            for rule in rules:
+                for name, value in getattr(rule, "__dict__", {}).items():
+                    self._note(vars(rule), name, value)
             for name, value in vars(each).items():
-                if name not in each._passing and _is_users_function(value):
+                if isinstance(value, TracedActivation):
+                    self._look_at(value.function)
+                elif name not in each._passing and _is_users_function(value):
                     self._look_at(value)
 
     def _look_at_callable(self, thing: Any) -> None:
@@ -198,6 +253,7 @@ class Reads:
             self._look_at(vars(thing))
         for name in ("__call__", "call"):
             if name in names:
+                self._note(kind, name, inspect.getattr_static(kind, name))
                 self._look_at_method(thing, inspect.getattr_static(kind, name))
 
     def _look_at_method(self, owner: Any, method: Any) -> None:
@@ -231,9 +287,8 @@ class Reads:
         first: str | None,
         owner: Any,
     ) -> None:
-        chains = _chains(code)
-        for opname, name, attributes in chains:
-            if opname.startswith(_EFFECTS):
+        for opname, name, attributes in _chains(code):
+            if opname.startswith(_EFFECTS + (_SHOWS if self._is_strict else ())):
                 raise _UnknownError
             if opname == "STORE_ATTR" and not isinstance(owner, Layer):
                 raise _UnknownError
@@ -243,18 +298,15 @@ class Reads:
                 self._look_at_global(namespace, name, attributes)
             elif opname in _READS_CELL and name in cells and name != "__class__":
                 cell = cells[name]
-                try:
-                    value = cell.cell_contents
-                except ValueError:
-                    raise _UnknownError from None
+                value = cell.cell_contents  # ValueError if it is empty
                 self._note(cell, "cell_contents", value)
                 self._follow(value, attributes)
             elif name == first and opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
                 self._follow(owner, attributes)
             elif opname in _READS_ATTRIBUTE:
-                _check_attributes([name])
+                self._check_attributes([name, *attributes])
             else:
-                _check_attributes(attributes)
+                self._check_attributes(attributes)
         for inner in code.co_consts:
             if isinstance(inner, types.CodeType):
                 within = {name: cell for name, cell in cells.items() if name in inner.co_freevars}
@@ -270,16 +322,21 @@ class Reads:
             return
         value = getattr(builtins, name, None)
         is_error = isinstance(value, type) and issubclass(value, BaseException)
-        if name not in _BUILTINS and not is_error:
+        is_known = name in _BUILTINS and not (self._is_strict and name in _LOOKS)
+        if not is_known and not is_error:
             raise _UnknownError
-        _check_attributes(attributes)
+        self._note(vars(builtins), name, value)
+        self._check_attributes(attributes)
 
     def _follow(self, value: Any, attributes: Sequence[str]) -> None:
         """Record the attributes that are read from a value, one of the other."""
         for i, name in enumerate(attributes):
-            if isinstance(value, types.ModuleType) or (
-                isinstance(value, type) and not _is_plain_class(value)
+            is_module = isinstance(value, types.ModuleType)
+            if isinstance(value, types.FunctionType) or (
+                self._is_strict and not is_module and type(value) not in _BARE
             ):
+                raise _UnknownError
+            if is_module or (isinstance(value, type) and not _is_plain_class(value)):
                 value = self._attribute_of_module(value, name)
             elif isinstance(value, (Layer, Loss)):
                 self._look_at(value)
@@ -287,14 +344,18 @@ class Reads:
             elif _is_of_users(value):
                 value = self._attribute_of_object(value, name)
             else:
-                _check_attributes(attributes[i:])
+                self._check_attributes(attributes[i:])
                 break
             if value is _DERIVED:
-                _check_attributes(attributes[i + 1 :])
+                self._check_attributes(attributes[i + 1 :])
                 return
         if isinstance(value, list) and list(attributes[-1:]) == ["append"]:
             return  # it is written, not read
         self._look_at(value)
+
+    def _check_attributes(self, names: Sequence[str]) -> None:
+        if not (_OF_ARRAYS if self._is_strict else _ATTRIBUTES).issuperset(names):
+            raise _UnknownError
 
     def _attribute_of_module(self, module: Any, name: str) -> Any:
         """Attribute of a module or of a class."""
@@ -316,7 +377,7 @@ class Reads:
         if isinstance(defined, types.FunctionType) and is_users(defined):
             self._look_at_method(layer, defined)
         elif isinstance(defined, _FUNCTIONS):
-            _check_attributes([name])
+            self._check_attributes([name])
         elif name not in _ATTRIBUTES:
             return self._attribute_of_module(type(layer), name)
         return _DERIVED
@@ -364,13 +425,10 @@ def _chains(code: types.CodeType) -> list[tuple[str, Any, list[str]]]:
     return found
 
 
-def _check_attributes(names: Sequence[str]) -> None:
-    if not _ATTRIBUTES.issuperset(names):
-        raise _UnknownError
-
-
 def _is_pure(function: Any) -> bool:
     """Whether a function is known to depend on its arguments alone."""
+    if getattr(function, "__name__", "") in ("get", "deserialize"):  # of what users registered
+        return False
     if isinstance(function, types.FunctionType):
         is_ours = not _is_users_function(function)  # a wrapper has the module of what it wraps
         return is_ours and str(function.__module__).startswith(_PURE_MODULES)
@@ -389,7 +447,8 @@ def _is_pure(function: Any) -> bool:
 
 def _is_plain_class(kind: type) -> bool:
     """Whether a class makes numbers, or is one of Python's own."""
-    return kind.__module__ == "builtins" or issubclass(kind, np.generic)
+    is_numbers = issubclass(kind, np.generic) and kind is not np.datetime64  # which has a clock
+    return kind.__module__ == "builtins" or is_numbers
 
 
 def _is_of_users(thing: Any) -> bool:
@@ -408,16 +467,14 @@ def _is_users_function(thing: Any) -> bool:
     return isinstance(function, functools.partial)
 
 
-def _is_simple(kind: type) -> bool:
+def _is_simple(kind: Any) -> bool:
     """Whether attributes of its objects are found in the usual way."""
-    ours = kind.__getattribute__ is object.__getattribute__  # type: ignore[comparison-overlap]
-    return ours and not hasattr(kind, "__getattr__")
+    return kind.__getattribute__ is object.__getattribute__ and not hasattr(kind, "__getattr__")
 
 
 def _parts(thing: Any) -> list[Any]:
-    if isinstance(thing, dict):
-        return [*thing.keys(), *thing.values()]
-    return list(thing) if isinstance(thing, _NESTING) else []
+    values = thing.values() if isinstance(thing, dict) else ()
+    return [*thing, *values] if isinstance(thing, _NESTING) else []
 
 
 def _contents(thing: Any) -> Any:
