@@ -103,10 +103,11 @@ class _Compiled:
         numbers: of the arguments to differentiate by, from 0.
         variables: weights to differentiate by in place of arguments, or None.
         has_aux: whether the function gives (value, aux).
-        is_fixed: whether all that the function reads stays as it is.
+        stays: whether all that the function reads stays as it is; None to compare it in each call.
 
     Attributes:
         holds: tells whether what the function has read beside its arguments is as it was.
+        is_known: whether that can be told.
         takes_plain: whether arrays are read as they are given.
     """
 
@@ -117,10 +118,10 @@ class _Compiled:
         numbers: Sequence[int],
         variables: list[Variable] | None,
         has_aux: bool,
-        is_fixed: bool,
+        stays: bool | None,
     ) -> None:
-        reads = None if is_fixed else Reads(function, is_strict=variables is None)
-        self.holds: Callable[[], bool] = (lambda: True) if reads is None else reads.hold
+        reads = Reads(function, is_strict=variables is None) if stays is None else None
+        self.holds: Callable[[], bool] = (lambda: bool(stays)) if reads is None else reads.hold
         self._traced = _Traced(function, arguments, has_aux)
         self._vjp = Vjp(
             self._traced.append,
@@ -132,6 +133,7 @@ class _Compiled:
         )
         if reads is not None:
             reads.close()
+        self.is_known = reads is None or reads.is_known
         self._numbers, self._variables = numbers, variables
         places = {v: i for i, v in enumerate(self._vjp.learning)}
         self._places = [places.get(v) for v in variables or ()]
@@ -177,7 +179,8 @@ class _Differentiated:
     ) -> None:
         self._function, self._variables = function, variables
         self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
-        self._has_aux, self._is_fixed = has_aux, is_fixed
+        self._has_aux = has_aux
+        self._stays = True if is_fixed else None  # False once it cannot be told
         self._is_one = isinstance(argnums, int)
         self._compiled: dict[Any, _Compiled] = {}
         self._steps = itertools.count()
@@ -218,8 +221,10 @@ class _Differentiated:
                     numbers,
                     self._variables,
                     self._has_aux,
-                    self._is_fixed,
+                    self._stays,
                 )
+                if not found.is_known:
+                    self._stays = False
                 compiled[key] = found
             return found
 

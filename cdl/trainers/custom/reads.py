@@ -52,30 +52,28 @@ _BUILTINS = frozenset((
 _PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
 _IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
 _MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
+
+
+def _attributes_of(*kinds: type) -> frozenset[str]:
+    """Public attributes of objects of some kinds, but those that give memory or write files."""
+    found = {name for kind in kinds for name in dir(kind) if not name.startswith("_")}
+    return frozenset(found - {"tofile", "dump", "dumps", "data", "ctypes"})
+
+
+_ARRAY_ATTRIBUTES = _attributes_of(np.ndarray, list, tuple, dict)
 # Attributes that may be read of anything: they depend on what is compared anyway.
-_ATTRIBUTES = frozenset(
-    name
-    for kind in (KerasTensor, np.ndarray, list, tuple, dict, str, int, float)
-    for name in dir(kind)
-    if not name.startswith("_") and name not in ("tofile", "dump", "dumps", "data", "ctypes")
-) | frozenset((
+_ATTRIBUTES = _ARRAY_ATTRIBUTES | _attributes_of(KerasTensor, str, int, float) | frozenset((
     "activation", "beta", "bias", "call", "embeddings", "gamma", "get_layer", "kernel",
     "layers", "moving_mean", "moving_variance", "name", "non_trainable_variables",
     "output_shape", "input_shape", "trainable_variables", "trainable_weights", "units", "value",
     "variables", "weights",
 ))  # fmt: skip
-_OF_ARRAYS = frozenset(
-    name
-    for kind in (np.ndarray, list, tuple, dict)
-    for name in dir(kind)
-    if not name.startswith("_") and name not in ("tofile", "dump", "dumps", "data", "ctypes")
-)
-_ACTIVE = (Layer, TracedActivation)
-_BARE = (Variable, np.ndarray, list, tuple, dict, int, float, complex)  # whose attributes are these
+_ARRAYS = (Variable, np.ndarray, list, tuple, dict, int, float, complex)  # that have these
 _METHODS = frozenset(("__init__", "__call__", "__repr__", "__str__", "__post_init__"))
 _EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
-_SHOWS = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")  # texts may show any number
-_LOOKS = ("print", "repr", "str", "super", "type")
+# Texts show the numbers of any object; super() finds methods that are not walked through.
+_TEXTS_AND_SUPER = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")
+_INTROSPECTION = ("print", "repr", "str", "super", "type")
 _READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
 _READS_CELL = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _DERIVED = object()  # a value that depends on what is compared anyway
@@ -91,6 +89,9 @@ class Reads:
     Args:
         function: a function, a model, a loss or another callable.
         is_strict: whether methods and objects of users make it unknown.
+
+    Attributes:
+        is_known: whether all that it reads can be compared later.
     """
 
     def __init__(self, function: Any, is_strict: bool) -> None:
@@ -102,11 +103,11 @@ class Reads:
         self._watches: list[Watch] = []
         self._note(dtypes._settings, "floatx", dtypes.floatx())
         self._note(config, "_image_data_format", config.image_data_format())
-        self._is_known = self._knows(self._look_at, [function])
+        self.is_known = self._knows(self._look_at, [function])
 
     def close(self) -> None:
         """Begin to watch the layers, which a trace may have built, and look at their code."""
-        self._is_known = self._is_known and self._knows(self._look_within, self._layers)
+        self.is_known = self.is_known and self._knows(self._look_within, self._layers)
         self._watches = [Watch(layer) for layer in self._layers]
         self._seen.clear()
 
@@ -122,7 +123,7 @@ class Reads:
     def hold(self) -> bool:
         """Whether all is known and as it was."""
         try:
-            if not self._is_known or not (unchanged(self._reads) or self._have_equals()):
+            if not self.is_known or not (unchanged(self._reads) or self._have_equals()):
                 return False
             for thing, before in self._contents:
                 if not _are_same(_contents(thing), before):
@@ -207,7 +208,7 @@ class Reads:
             things += [each for thing in things for each in _parts(thing)]
             for each in things:
                 is_code = callable(each) and (_is_users_function(each) or is_users(type(each)))
-                is_apart = isinstance(each, _ACTIVE) and id(each) not in within
+                is_apart = isinstance(each, (Layer, TracedActivation)) and id(each) not in within
                 if is_code or is_apart:
                     return False
                 if isinstance(each, np.ndarray):
@@ -263,11 +264,9 @@ class Reads:
 
     def _look_at_function(self, function: types.FunctionType, owner: Any = None) -> None:
         """Record what a function reads; of a method its first argument is the owner."""
-        if _is_pure(function):
+        if _is_pure(function) or (key := (id(function), id(owner))) in self._seen:
             return
-        if (id(function), id(owner)) in self._seen:
-            return
-        self._seen[id(function), id(owner)] = function
+        self._seen[key] = function
         self._note(function, "__code__", function.__code__)
         for name in ("__defaults__", "__kwdefaults__"):
             defaults = getattr(function, name)
@@ -288,7 +287,7 @@ class Reads:
         owner: Any,
     ) -> None:
         for opname, name, attributes in _chains(code):
-            if opname.startswith(_EFFECTS + (_SHOWS if self._is_strict else ())):
+            if opname.startswith(_EFFECTS + (_TEXTS_AND_SUPER if self._is_strict else ())):
                 raise _UnknownError
             if opname == "STORE_ATTR" and not isinstance(owner, Layer):
                 raise _UnknownError
@@ -322,7 +321,7 @@ class Reads:
             return
         value = getattr(builtins, name, None)
         is_error = isinstance(value, type) and issubclass(value, BaseException)
-        is_known = name in _BUILTINS and not (self._is_strict and name in _LOOKS)
+        is_known = name in _BUILTINS and not (self._is_strict and name in _INTROSPECTION)
         if not is_known and not is_error:
             raise _UnknownError
         self._note(vars(builtins), name, value)
@@ -333,7 +332,7 @@ class Reads:
         for i, name in enumerate(attributes):
             is_module = isinstance(value, types.ModuleType)
             if isinstance(value, types.FunctionType) or (
-                self._is_strict and not is_module and type(value) not in _BARE
+                self._is_strict and not is_module and type(value) not in _ARRAYS
             ):
                 raise _UnknownError
             if is_module or (isinstance(value, type) and not _is_plain_class(value)):
@@ -354,7 +353,7 @@ class Reads:
         self._look_at(value)
 
     def _check_attributes(self, names: Sequence[str]) -> None:
-        if not (_OF_ARRAYS if self._is_strict else _ATTRIBUTES).issuperset(names):
+        if not (_ARRAY_ATTRIBUTES if self._is_strict else _ATTRIBUTES).issuperset(names):
             raise _UnknownError
 
     def _attribute_of_module(self, module: Any, name: str) -> Any:
