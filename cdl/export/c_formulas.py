@@ -8,40 +8,10 @@ import numpy as np
 
 from cdl.export import c_integers, c_windows, formulas
 
+_ONLY_IN_C = "cbrt expm1 log1p log2 log10 atan2 erfc fmod trunc"
 # Functions of expressions in C, by name or, of operands that are names, by what stands for them.
 FUNCTIONS = {
-    **{
-        name: f"{name}f"
-        for name in (
-            "sqrt",
-            "cbrt",
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "log2",
-            "log10",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "atan2",
-            "sinh",
-            "cosh",
-            "tanh",
-            "asinh",
-            "acosh",
-            "atanh",
-            "erf",
-            "erfc",
-            "fmod",
-            "floor",
-            "ceil",
-            "trunc",
-        )
-    },
+    **{name: f"{name}f" for name in (*formulas.ELEMENTARY, *_ONLY_IN_C.split())},
     **{name: name for name in ("sigmoid", "softplus", "relu", "squareplus", "clip")},
     "abs": "fabsf",
     "power": "powf",

@@ -71,6 +71,11 @@ ELEMENTWISE = {
     "where": "where(a != 0, b, c)",
 }
 
+# Elementary functions that both languages have: C with an f behind the name, ONNX with a capital.
+ELEMENTARY = (
+    *("sqrt", "exp", "log", "erf", "floor", "ceil", "sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+)
 # Functions that are true or false.
 TRUTHS = ("isnan", "isinf", "isfinite")
 

@@ -169,35 +169,13 @@ def _is_below_infinity(g: "Graph", a: str) -> str:
 
 # Functions of expressions: ONNX's own, or what writes their nodes. Constants come as numbers.
 FUNCTIONS: dict[str, str | Callable[..., str]] = {
-    **{
-        name: name.capitalize()
-        for name in (
-            "abs",
-            "sign",
-            "sqrt",
-            "exp",
-            "log",
-            "sin",
-            "cos",
-            "tan",
-            "asin",
-            "acos",
-            "atan",
-            "sinh",
-            "cosh",
-            "tanh",
-            "asinh",
-            "acosh",
-            "atanh",
-            "sigmoid",
-            "softplus",
-            "erf",
-            "floor",
-            "ceil",
-            "round",
-            "where",
-        )
-    },
+    **{name: name.capitalize() for name in formulas.ELEMENTARY},
+    "abs": "Abs",
+    "sign": "Sign",
+    "sigmoid": "Sigmoid",
+    "softplus": "Softplus",
+    "round": "Round",
+    "where": "Where",
     "power": "Pow",
     "maximum": "Max",
     "minimum": "Min",

@@ -23,8 +23,7 @@ _KNOWN: dict[str, tuple[str, float, float]] = {
     "linear": ("Affine", 1.0, 0.0),
     "softplus": ("Softplus", 0.0, 0.0),
 }
-
-_WITH_NUMBERS = {"hard_sigmoid", "linear"}
+_WITH_NUMBERS = {name for name, (_, *numbers) in _KNOWN.items() if any(numbers)}
 
 
 def recurrent(g: Graph, i: Instruction) -> None:
