@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import expected, number, positive_int
+from cdl._common.validation import expected, positive_int
 from cdl._configs.identifiers import serialize
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.optimizers.base_optimizer import Optimizer, registry
+from cdl.optimizers.settings import hyper
 
 if TYPE_CHECKING:
     from typing import Self
@@ -68,7 +69,8 @@ class LossScaleOptimizer(Optimizer):
     """
 
     by_step = True
-    extra_arguments = ("initial_scale", "dynamic_growth_steps")
+    initial_scale: float = hyper(above=0.0)
+    dynamic_growth_steps: int = hyper(check=positive_int)
     row = "sgd"  # of no use: the inner optimizer's rows count
 
     def __init__(
@@ -95,11 +97,11 @@ class LossScaleOptimizer(Optimizer):
             unknown = "`, `".join(kwargs)
             raise ValueError(f"{owner}: there are no such arguments: `{unknown}`")
         self.inner_optimizer = inner_optimizer
-        self.initial_scale = number(owner, "initial_scale", initial_scale, above=0.0)
-        self.dynamic_growth_steps = positive_int(
-            owner, "dynamic_growth_steps", dynamic_growth_steps
-        )
-        super().__init__(0.0, name=name)
+        own: dict[str, Any] = {
+            "initial_scale": initial_scale,
+            "dynamic_growth_steps": dynamic_growth_steps,
+        }
+        super().__init__(0.0, name=name, **own)
         inner_optimizer.loss_scale_factor = None
         self.step_counter = State(0, dtype="int32", name="step_counter", owner=self.name)
         self.dynamic_scale = Variable(
@@ -114,8 +116,8 @@ class LossScaleOptimizer(Optimizer):
         for argument, default in _SHARED.items():
             if settings[argument] != default:
                 raise _of_inner(argument, settings[argument])
-        number(_OWNER, "initial_scale", settings["initial_scale"], above=0.0)
-        positive_int(_OWNER, "dynamic_growth_steps", settings["dynamic_growth_steps"])
+        for argument, own in self._hypers.items():
+            own.checked(_OWNER, argument, settings[argument])
 
     # Properties and methods of the inner optimizer
 
