@@ -224,10 +224,8 @@ class KernelLayer(Layer):
         self, mode: str, shape: tuple[int, ...], config: QuantizationConfig | None
     ) -> Any:
         """Quantizer of inputs; ValueError for sums of products that int32 does not hold."""
-        quantizer, rows = (
-            self._quantizer_of_inputs(mode, config),
-            self._form_of_weight.matrix_shape(shape)[0],
-        )
+        quantizer = self._quantizer_of_inputs(mode, config)
+        rows = self._form_of_weight.matrix_shape(shape)[0]
         if quantizer is not None and self._form_of_weight.sums and rows > _MOST_SUMMED:
             raise ValueError(
                 f"{type(self).__name__} {self.name!r}: to be quantized it must have at most "
@@ -240,11 +238,8 @@ class KernelLayer(Layer):
         self, mode: str, shape: tuple[int, ...], config: QuantizationConfig | None
     ) -> None:
         """Create the integers of a weight of that shape, with scales and zeros."""
-        quantizer, block = (
-            self._checked_quantizer(mode, shape, config),
-            self._block_of_weight(mode, config),
-        )
-        form = self._form_of_weight
+        quantizer = self._checked_quantizer(mode, shape, config)
+        form, block = self._form_of_weight, self._block_of_weight(mode, config)
         self._hold_scheme(QuantizedWeight(self, self._adapted, mode, shape, form, block, quantizer))
         self.inputs_quantizer, self._is_quantized = quantizer, True
 

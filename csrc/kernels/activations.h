@@ -196,13 +196,13 @@ CDL_INLINE float d_relu6(float x, float y, const float *p) {
 }
 
 /* x / sqrt(1 + (x / limit)^2). Far out the square would overflow, and the value is the limit. */
-CDL_INLINE float smooth_clip_f(float x, float limit) { return within_f(x / limit, -1e9f, 1e9f); }
+CDL_INLINE float over_limit_f(float x, float limit) { return within_f(x / limit, -1e9f, 1e9f); }
 CDL_INLINE float f_smooth_clip(float x, const float *p) {
-    const float t = smooth_clip_f(x, p[0]);
+    const float t = over_limit_f(x, p[0]);
     return p[0] * (t / sqrtf(fma_f(t, t, 1.0f)));
 }
 CDL_INLINE float d_smooth_clip(float x, float y, const float *p) {
-    const float t = smooth_clip_f(x, p[0]);
+    const float t = over_limit_f(x, p[0]);
     const float square = fma_f(t, t, 1.0f);
     return (void)y, 1.0f / (square * sqrtf(square));
 }

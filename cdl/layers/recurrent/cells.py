@@ -153,10 +153,6 @@ class WeightedCell(DropoutCell):
     bias_initializer: Any
     state_size: Any
 
-    def _keep(self, given: Mapping[str, Any]) -> None:
-        """Store initializers, regularizers and constraints by name, resolved."""
-        rules.keep(self, **given)
-
     def _bias_first(self) -> Any:
         """Initializer of the bias."""
         return self.bias_initializer
@@ -210,7 +206,7 @@ class UnitsCell(WeightedCell):
         if has_gates:
             self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = flag(owner, "use_bias", use_bias)
-        self._keep(given)
+        rules.keep(self, **given)
         self._init_dropout(owner, dropout, recurrent_dropout, seed)
         if has_gates:
             self.implementation = 1 if self.recurrent_dropout else implementation

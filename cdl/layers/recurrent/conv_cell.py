@@ -8,6 +8,7 @@ from cdl import activations, ops
 from cdl._common.validation import flag, per_axis, positive_int
 from cdl._ir.windows import Window
 from cdl.config import standardize_data_format
+from cdl.layers import rules
 from cdl.layers.layer import Layer
 from cdl.layers.recurrent.cells import (
     OF_WEIGHTS,
@@ -85,7 +86,7 @@ class ConvLSTMCell(WeightedCell):
         self.recurrent_activation = activations.get(recurrent_activation)
         self.use_bias = flag(owner, "use_bias", use_bias)
         self.unit_forget_bias = flag(owner, "unit_forget_bias", unit_forget_bias)
-        self._keep(given)
+        rules.keep(self, **given)
         self._init_dropout(owner, dropout, recurrent_dropout, seed)
         self.dropout_mask_count = 4
         self.state_size = -1  # each state is an image
