@@ -206,10 +206,12 @@ cdef class _Definition:
         groups = _groups(optimizer)
         if len(groups) > CDL_MAX_GROUPS:
             raise ValueError(
-                f"optimizer: expected at most {CDL_MAX_GROUPS} groups, got {len(groups)}")
+                f"optimizer: expected at most {CDL_MAX_GROUPS} groups of weights, by rule and rate "
+                f"factor, got {len(groups)}")
         self.definition.n_groups = len(groups)
         for g, (row, hypers, _) in enumerate(groups):
             self.definition.groups[g].optimizer = _NUMBER["optimizers"][row]
+            self.definition.groups[g].rate_factor = hypers.get("rate_factor", 1.0)
             for k, name in enumerate(OPTIMIZERS[row].hypers):
                 self.definition.groups[g].hypers[k] = hypers[name]
         cdef cdl_rules *to = &self.definition.rules

@@ -136,6 +136,7 @@ cdef extern from "cdl.h" nogil:
         const cdl_param *loss_scale
     struct cdl_group_def:
         int optimizer
+        double rate_factor
         double hypers[CDL_MAX_HYPERS]
     struct cdl_program:
         pass

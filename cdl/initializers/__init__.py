@@ -12,7 +12,7 @@ from cdl.initializers.constants import Constant, Identity, Ones, Values, Zeros
 from cdl.initializers.fourier import STFT
 from cdl.initializers.initializer import Initializer, registry
 from cdl.initializers.orthogonals import Orthogonal
-from cdl.initializers.random import RandomNormal, RandomUniform, TruncatedNormal
+from cdl.initializers.random import RandomNormal, RandomSign, RandomUniform, TruncatedNormal
 from cdl.initializers.scaling import (
     GlorotNormal,
     GlorotUniform,
@@ -38,6 +38,7 @@ __all__ = [
     "Orthogonal",
     "OrthogonalInitializer",
     "RandomNormal",
+    "RandomSign",
     "RandomUniform",
     "STFT",
     "STFTInitializer",

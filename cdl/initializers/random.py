@@ -126,6 +126,22 @@ class RandomUniform(RandomInitializer):
         return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
 
 
+@registry.add()
+class RandomSign(RandomInitializer):
+    """Initializer of 1 and -1 with equal chance, as for the factors of members of an ensemble.
+
+    Args:
+        seed: an int, a SeedGenerator, or None for one drawn now.
+    """
+
+    def __init__(self, seed: int | SeedGenerator | None = None) -> None:
+        super().__init__(seed)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Float32 values from a fresh generator."""
+        return rng.choice(np.array([-1.0, 1.0], np.float32), shape)
+
+
 def scaled(values: NDArray[np.float32], by: float, shift: float = 0.0) -> NDArray[np.float32]:
     """Affine map ``values * by + shift`` in float32."""
     return values * np.float32(by) + np.float32(shift)

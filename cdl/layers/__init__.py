@@ -3,6 +3,7 @@
 from cdl._common.public_names import publish as _publish
 from cdl.layers.activation import Activation as Activation
 from cdl.layers.activations.increasing import Increasing as Increasing
+from cdl.layers.activations.parametric import ParametricActivation as ParametricActivation
 from cdl.layers.activations.prelu import PReLU as PReLU
 from cdl.layers.activations.rectifiers import ELU as ELU
 from cdl.layers.activations.rectifiers import LeakyReLU as LeakyReLU
@@ -68,6 +69,11 @@ from cdl.layers.normalization.line_normalization import UnitNormalization as Uni
 from cdl.layers.normalization.spectral_normalization import (
     SpectralNormalization as SpectralNormalization,
 )
+from cdl.layers.numerical.column_dense import ColumnDense as ColumnDense
+from cdl.layers.numerical.column_scaling import ColumnScaling as ColumnScaling
+from cdl.layers.numerical.ensemble_dense import EnsembleDense as EnsembleDense
+from cdl.layers.numerical.periodic_embedding import PeriodicEmbedding as PeriodicEmbedding
+from cdl.layers.numerical.piecewise_linear import PiecewiseLinearEncoding as PiecewiseLinearEncoding
 from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling1D as AdaptiveAveragePooling1D
 from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling2D as AdaptiveAveragePooling2D
 from cdl.layers.pooling.adaptive_pooling import AdaptiveAveragePooling3D as AdaptiveAveragePooling3D
@@ -136,6 +142,7 @@ from cdl.layers.preprocessing.integer_lookup import IntegerLookup as IntegerLook
 from cdl.layers.preprocessing.normalization import Normalization as Normalization
 from cdl.layers.preprocessing.pipeline import Pipeline as Pipeline
 from cdl.layers.preprocessing.rescaling import Rescaling as Rescaling
+from cdl.layers.preprocessing.robust_scaling import RobustScaling as RobustScaling
 from cdl.layers.preprocessing.spectrograms import MelSpectrogram as MelSpectrogram
 from cdl.layers.preprocessing.spectrograms import STFTSpectrogram as STFTSpectrogram
 from cdl.layers.preprocessing.string_lookup import StringLookup as StringLookup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from cdl import activations, constraints, initializers, regularizers
@@ -32,6 +33,11 @@ def add(layer: Any, kind: str, shape: Sequence[Any], **options: Any) -> Variable
     rules = {name: getattr(layer, f"{kind}_{name}") for name in ("regularizer", "constraint")}
     weight: Variable = layer.add_weight(shape, name=options.pop("name", kind), **rules, **options)
     return weight
+
+
+def uniform_within(size: int) -> Any:
+    """Initializer of uniform values within ``1 / sqrt(size)``, for size terms of a sum."""
+    return initializers.RandomUniform(-1.0 / math.sqrt(size), 1.0 / math.sqrt(size))
 
 
 def config(layer: Any, names: str) -> dict[str, Any]:

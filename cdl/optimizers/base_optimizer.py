@@ -27,11 +27,11 @@ from cdl._configs.identifiers import Registry
 from cdl._tracing.variable import Variable
 from cdl._variables.assigning import assign_all
 from cdl._variables.state import State
-from cdl.optimizers import schedules
+from cdl.optimizers import rate_factors, schedules
 from cdl.optimizers.apply import ForeignWeights, Steps, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate
 from cdl.optimizers.python_optimizer import OwnOptimizer, PythonSteps
-from cdl.optimizers.settings import Settings
+from cdl.optimizers.settings import UNLISTED, Settings
 from cdl.optimizers.slots import Slots
 
 if TYPE_CHECKING:
@@ -93,7 +93,9 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             2, or None.
         name: of the optimizer; None makes one from the class.
         kwargs: `lr`, the older name of `learning_rate`, and `decay`: the rate of a step is then
-            ``learning_rate / (1 + decay * step)``, with 0 for the first step.
+            ``learning_rate / (1 + decay * step)``, with 0 for the first step. `rate_factors`, such
+            as ``{"bias": 0.1, "embedding": 0.5}``: a weight whose path has such a pattern learns at
+            that part of the rate, by the first that fits; weight decay goes on at the whole rate.
 
     Raises:
         ValueError: an argument that is not known or has a wrong value, or more than one of
@@ -127,11 +129,12 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     ) -> None:
         owner = type(self).__name__
         learning_rate = from_older_name(type(self), learning_rate, kwargs)
-        decay = kwargs.pop("decay", None)
+        decay, factors = kwargs.pop("decay", None), kwargs.pop("rate_factors", None)
         own = [(name, kwargs.pop(name)) for name in self._hypers if name in kwargs]
         if kwargs:
             raise not_recognized(type(self), kwargs)
         self.decay = 0.0 if decay is None else number(owner, "decay", decay, low=0.0)
+        self.rate_factors = rate_factors.checked(owner, factors)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
@@ -245,14 +248,15 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
         return {name: float(getattr(self, name)) for name in _core.OPTIMIZERS[row].hypers}
 
     def groups(self, variables: Iterable[Variable]) -> Groups:
-        """The weights grouped by row: the row, its hyper-parameters, and each weight's slots."""
+        """The weights grouped by row and rate: row, hyper-parameters, and each weight's slots."""
         if self.is_written:
             return [("sgd", {}, {each: [] for each in variables})]
-        found: dict[str, dict[Variable, list[_core.Parameter]]] = {}
+        found: dict[tuple[str, float], dict[Variable, list[_core.Parameter]]] = {}
         for variable in variables:
-            row = found.setdefault(self.row_of(variable), {})
-            row[variable] = self._slots.storages(variable)
-        return [(row, self.hypers(row), slots) for row, slots in found.items()]
+            kind = self.row_of(variable), rate_factors.factor_of(self.rate_factors, variable)
+            found.setdefault(kind, {})[variable] = self._slots.storages(variable)
+        each = found.items()
+        return [(row, {**self.hypers(row), "rate_factor": by}, of) for (row, by), of in each]
 
     def rules(self, variables: Iterable[Variable]) -> dict[str, Any]:
         """Decay, clipping, averages and accumulation for those weights, as the core takes them."""
@@ -461,8 +465,8 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             "loss_scale_factor": self.loss_scale_factor,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }
-        if self.decay:  # Keras has no such key any more
-            config["decay"] = self.decay
+        # Keras has no such key any more, or none at all.
+        config |= {each: getattr(self, each) for each in UNLISTED if getattr(self, each)}
         return config | {name: getattr(self, name) for name in self.extra_arguments}
 
     @classmethod

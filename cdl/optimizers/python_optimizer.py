@@ -16,6 +16,7 @@ from cdl._common.dtypes import FLOATS, standardize_dtype
 from cdl._common.overriding import overrides
 from cdl._common.validation import not_yet, one_of
 from cdl._tracing.variable import Variable
+from cdl.optimizers.rate_factors import factor_of
 from cdl.optimizers.slots import storages_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def _update(optimizer: Optimizer, gradients: Gradients, rate: np.float32) -> Non
         if decay := optimizer.decay_of(variable):
             optimizer.assign_sub(variable, variable.numpy() * np.float32(decay) * rate)
     for variable, gradient in clipped.items():
-        optimizer.update_step(gradient, variable, rate)
+        factor = factor_of(optimizer.rate_factors, variable)
+        optimizer.update_step(gradient, variable, rate * np.float32(factor))
 
 
 def _clipped(optimizer: Optimizer, gradients: Gradients) -> Gradients:

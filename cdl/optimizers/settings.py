@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
     from cdl.optimizers.base_optimizer import Optimizer
 
+UNLISTED = ("decay", "rate_factors")  # as keywords that no signature lists
 SHARED = (
     *("weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum"),
-    *("ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "decay"),
+    *("ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps"),
+    *UNLISTED,
 )
 
 
@@ -133,5 +135,5 @@ def _check(cls: type[Optimizer], **settings: Any) -> None:
 @functools.cache  # each optimizer that is built asks, and a signature takes as long as its checks
 def _names_of(cls: type[Optimizer]) -> frozenset[str]:
     """Arguments of one of cdl's optimizers that can be set."""
-    known = {*inspect.signature(cls).parameters, "decay"}
+    known = {*inspect.signature(cls).parameters, *UNLISTED}
     return frozenset(known.intersection((*SHARED, *cls.extra_arguments)))

@@ -50,7 +50,7 @@ struct cdl_trained {
 };
 
 /* Settings of one step of the optimizer: by group, and for all parameters. */
-enum { CDL_MAX_GROUPS = 2 };
+enum { CDL_MAX_GROUPS = 8 };
 
 struct cdl_group {
     cdl_update_fn *update;

@@ -57,9 +57,10 @@ struct cdl_rules {
     const struct cdl_param *loss_scale; /* divisor of the gradients, or NULL */
 };
 
-/* Parameters with one optimizer: a row of the table of optimizers. */
+/* Parameters with one optimizer: a row of the table of optimizers, at a part of its rate. */
 struct cdl_group_def {
     int optimizer;
+    double rate_factor;
     double hypers[CDL_MAX_HYPERS];
 };
 

@@ -30,7 +30,8 @@ void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch 
         const struct cdl_group_def *group = &program->groups[i];
         step->groups[i].update = program->kernels->update[group->optimizer];
         step->groups[i].tensorwise = cdl_tensorwise_rules[group->optimizer];
-        steps[group->optimizer](rate, (double)t, group->hypers, step->groups[i].derived);
+        steps[group->optimizer](rate * group->rate_factor, (double)t, group->hypers,
+                                step->groups[i].derived);
     }
     step->rate = (float)rate;
     step->share = epoch->shares ? epoch->shares[epoch->next] : 1.0f;

@@ -45,6 +45,10 @@ MADE = {
     "RandomCrop": lambda: cdl.layers.RandomCrop(3, 3, seed=1),
     "RandomTranslation": lambda: cdl.layers.RandomTranslation(0.3, 0.3, seed=1),
     "RandomZoom": lambda: cdl.layers.RandomZoom(0.3, seed=1),
+    "ColumnDense": lambda: cdl.layers.ColumnDense(3),
+    "EnsembleDense": lambda: cdl.layers.EnsembleDense(3, 2),
+    "ParametricActivation": lambda: cdl.layers.ParametricActivation("mish"),
+    "PiecewiseLinearEncoding": lambda: cdl.layers.PiecewiseLinearEncoding(bins=[[0.0, 1.0]] * 4),
     "CenterCrop": lambda: cdl.layers.CenterCrop(3, 3),
     "Permute": lambda: cdl.layers.Permute((2, 1)),
     "Reshape": lambda: cdl.layers.Reshape((2, 2)),
@@ -80,6 +84,7 @@ OF_NAME = {
     "MelSpectrogram": normal(2, 40),
     "STFTSpectrogram": normal(2, 40, 1),
     "Permute": SEQUENCES,
+    "ColumnDense": SEQUENCES,
     "Masking": SEQUENCES,
     "TimeDistributed": SEQUENCES,
     "Bidirectional": SEQUENCES,
@@ -155,9 +160,11 @@ def kind_of(array):
 
 # Layers that have weights.
 WEIGHTED = {
-    "AdditiveAttention", "BatchNormalization", "Bidirectional", "Conv1D", "Conv1DTranspose",
-    "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D", "ConvLSTM2D",
-    "ConvLSTM3D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "EinsumDense", "Embedding",
+    "AdditiveAttention", "BatchNormalization", "Bidirectional", "ColumnDense", "ColumnScaling",
+    "EnsembleDense", "ParametricActivation", "PeriodicEmbedding", "RobustScaling", "Conv1D",
+    "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "ConvLSTM1D",
+    "ConvLSTM2D", "ConvLSTM3D", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "EinsumDense",
+    "Embedding",
     "GRU", "GRUCell", "GroupNormalization", "GroupQueryAttention", "LSTM", "LSTMCell",
     "LayerNormalization", "MultiHeadAttention", "PReLU", "RMSNormalization", "RNN",
     "ReversibleEmbedding", "STFTSpectrogram", "SeparableConv1D", "SeparableConv2D", "SimpleRNN",

@@ -103,6 +103,8 @@ ROWS = [
     learner(
         "learned bins", partial(layers.Discretization, num_bins=4), NUMBERS, OTHERS, [INFINITE]
     ),
+    learner("learned medians", layers.RobustScaling, NUMBERS, OTHERS, [INFINITE, EMPTY]),
+    learner("learned edges", layers.PiecewiseLinearEncoding, NUMBERS, OTHERS, [INFINITE, EMPTY]),
 ]
 
 
@@ -136,6 +138,8 @@ def of_model(name, make):
 ROWS += [
     of_model("model of a learned mean", layers.Normalization),
     of_model("model of learned bins", partial(layers.Discretization, num_bins=4)),
+    of_model("model of learned medians", layers.RobustScaling),
+    of_model("model of learned edges", layers.PiecewiseLinearEncoding),
 ]
 
 

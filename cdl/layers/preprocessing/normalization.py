@@ -120,7 +120,7 @@ class Normalization(SameShape):
                 or their shape does not fit.
         """
         moments = Moments(self)
-        for batch in _batches(data, f"Normalization {self.name!r}: adapt"):
+        for batch in batches_of(data, f"Normalization {self.name!r}: adapt"):
             moments.add(batch)
         moments.finish()
 
@@ -217,7 +217,7 @@ class Moments:
         self._layer.finalize_state()
 
 
-def _batches(data: Any, owner: str) -> Iterator[Any]:
+def batches_of(data: Any, owner: str) -> Iterator[Any]:
     """Batches of data: the array itself, or the items of an iterable."""
     if hasattr(data, "__array__"):
         yield data
