@@ -16,7 +16,7 @@ from cdl._common.errors import warn
 from cdl._common.public_names import publish
 from cdl._common.validation import number
 from cdl._configs import identifiers
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl._tracing.activation import TracedActivation, along, applied
 from cdl._tracing.graph import KerasTensor
@@ -120,7 +120,7 @@ class ActivationFunction:
             np.shape(x)
         )
 
-    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
         """Append the activation's instruction to a program."""
         row, parameters = self.row({**self.defaults, **options})
         return program.emit("activation", (x,), x.shape, (), kind=row, **parameters)
@@ -162,7 +162,7 @@ class ActivationFunction:
 
 
 class _Linear(ActivationFunction):
-    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
         return x
 
 
@@ -188,7 +188,7 @@ class _Threshold(ActivationFunction):
             raise TypeError(f"{self.name}(x, threshold, default_value): {missing[0]} is missing")
         return named
 
-    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
         missing = [name for name in self.defaults if name not in options]
         if missing:
             raise ValueError(f"{self.name}: as a layer's activation it has no {missing[0]}")
@@ -221,11 +221,11 @@ class RowActivation(ActivationFunction):
         shape = last.shape if values.size == last.size else (*last.shape[:-1], values.shape[-1])
         return np.moveaxis(values.reshape(shape), range(-len(several), 0), several)
 
-    def _of_rows(self, program: Program, x: Value) -> Value:
+    def _of_rows(self, program: Lowering, x: Value) -> Value:
         """Append the instruction for an array reshaped to rows."""
         return self.lower(program, x)
 
-    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
         """Append the activation's instruction over the last axis to a program."""
         return program.emit(self.name, (x,), x.shape)
 
@@ -234,7 +234,7 @@ class _Glu(RowActivation):
     def output_shape(self, shape: tuple[Any, ...]) -> tuple[Any, ...]:
         return (*shape[:-1], shape[-1] // 2)
 
-    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
         if x.shape[-1] % 2:
             raise ValueError(f"glu: x must have an even number of columns, got {x.shape[-1]}")
         return program.emit("glu", (x,), (*x.shape[:-1], x.shape[-1] // 2))
@@ -279,12 +279,12 @@ threshold = _Threshold("threshold", "x where x > threshold, else default_value",
 class _Softmax(RowActivation):
     """Softmax with a warning for an axis of size 1, where it is always 1."""
 
-    def lower(self, program: Program, x: Value, **options: Any) -> Value:
+    def lower(self, program: Lowering, x: Value, **options: Any) -> Value:
         if x.shape == (1,):
             self.warn_of_one((None, 1), -1)
         return super().lower(program, x, **options)
 
-    def _of_rows(self, program: Program, x: Value) -> Value:
+    def _of_rows(self, program: Lowering, x: Value) -> Value:
         return super().lower(program, x)
 
     def _of_array(self, x: ArrayLike, options: dict[str, Any]) -> Array:
@@ -374,9 +374,9 @@ def serialize(activation: Any) -> Any:
     return identifiers.serialize(activation)
 
 
-def _run(rows: NDArray[Any], lower: Callable[[Program, Value], Value]) -> Array:
+def _run(rows: NDArray[Any], lower: Callable[[Lowering, Value], Value]) -> Array:
     """Result of `lower` for each row."""
-    program = Program()
+    program = Lowering()
     program.output(lower(program, program.input(rows.shape[1:])))
     values: Array = eager.run(program, [rows])
     return values

@@ -10,7 +10,7 @@ import pytest
 import references
 
 from cdl import _core, activations
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl.activations import ActivationFunction, RowActivation
 from cdl.layers import Dense, Flatten
 
@@ -69,7 +69,7 @@ def test_threshold_takes_both_of_its_numbers():
     with pytest.raises(TypeError, match="default_value is missing"):
         activations.threshold([1.0], 2.0)
     with pytest.raises(ValueError, match="no threshold"):
-        activations.threshold.lower(Program(), Program().input((3,)))
+        activations.threshold.lower(Lowering(), Lowering().input((3,)))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_copy_is_the_same_object(duplicate):
 
 
 def test_linear_adds_no_instruction():
-    program = Program()
+    program = Lowering()
     x = program.input((3,))
     assert activations.linear.lower(program, x) is x
     assert not program.instructions

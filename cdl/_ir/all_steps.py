@@ -16,6 +16,7 @@ from cdl._ir.instruction import Instruction
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Value
+    from cdl._ir.lowering import Lowering
     from cdl._ir.program import Program
 
 # From an instruction, the number of steps and which of its inputs differ from step to step to its
@@ -88,7 +89,7 @@ _RULES: dict[str, Rule] = {
 _ALIKE = ("constant", "param", "broadcast_batch", "stop")  # may stand where nothing differs
 
 
-def fits(body: Program, elements: Iterable[Value]) -> bool:
+def fits(body: Lowering, elements: Iterable[Value]) -> bool:
     """Whether the instructions of a step can run for all steps at once.
 
     Args:

@@ -16,6 +16,7 @@ from cdl._ir.instruction import Value
 
 if TYPE_CHECKING:
     from cdl._ir.instruction import Shape, Value
+    from cdl._ir.lowering import Lowering
     from cdl._ir.program import Program
     from cdl._tracing.variable import Variable
 
@@ -131,7 +132,7 @@ def draw(
         kind: the distribution.
         shape: of the value.
         seed: what they follow from, besides that of the run.
-        user_draw: 0, or that the seed is one that the user has given: see `Program.draw_of`.
+        user_draw: 0, or that the seed is one that the user has given: see `Lowering.draw_of`.
         fixed: whether they are the same in each step, and follow from this seed alone.
         shared: whether they are the same for all samples of a batch.
     """
@@ -180,7 +181,7 @@ def product(
     )
 
 
-def linear(program: Program, x: Value, kernel: Variable, bias: Variable | None = None) -> Value:
+def linear(program: Lowering, x: Value, kernel: Variable, bias: Variable | None = None) -> Value:
     """``x @ kernel + bias`` over the last axis of a value, shared or not."""
     shape = (*x.shape[:-1], kernel.shape[-1])
     if not x.shared:
@@ -314,7 +315,7 @@ def take_along(program: Program, value: Value, places: Value, axis: int) -> Valu
 
 
 def gather(
-    program: Program,
+    program: Lowering,
     places: Value,
     table: Variable | Value,
     *,

@@ -258,7 +258,7 @@ class Rewriter:
         return program
 
     def result(self) -> Program:
-        program = type(self.program)(self.program.training)
+        program = self.program.empty()
         program.values = self.values
         program.instructions = list(self.instructions)
         program.inputs = list(self.inputs)

@@ -76,7 +76,7 @@ class Loop(Instruction):
         if len(kept) == len(pairs) and len(keys) == len(self.outputs):
             return None
         # Values carried only to be read behind the loop: the first has no reader within.
-        body = self.body.within()
+        body = self.body.empty()
         body.values = list(self.body.values)
         rest = self.body.instructions[len(pairs) :]
         body.instructions = [i for i, _ in kept]

@@ -1,12 +1,12 @@
 """Program: a lowered model, a list of instructions over values.
 
-Layers, losses and metrics emit into it; ``fused()`` makes it fast; ``print(program)`` shows it.
+It is data: layers, losses and metrics emit into a `Lowering` of it; ``fused()`` makes it fast;
+``print(program)`` shows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,39 +24,22 @@ __all__ = ["Instruction", "Program", "Shape", "Value"]
 
 
 class Program:
-    """List of instructions over values; see the module's text.
+    """List of instructions over values; see the module's text."""
 
-    Args:
-        training: what it is lowered for; layers that are written in Python may differ.
-    """
-
-    def __init__(self, training: bool = False) -> None:
+    def __init__(self) -> None:
         self.values: list[Value] = []
         self.instructions: list[Instruction] = []
         self.inputs: list[Value] = []
         self.outputs: list[Value] = []
         self.output_dtypes: list[str] = []  # as asked for; rewriting changes those of values
         self.reports: list[Instruction] = []
-        self.training = self._trains = training  # `training` also as a call says
-        # Metrics to which traced code reports values, by the id of the report; or None.
-        self.observed: dict[int, Any] | None = None
-        # Output of each layer, to find the one that fails; None: not recorded.
-        self.watched: list[tuple[Any, Value]] | None = None
-        # Calls of the user's code: object, function of it, arguments; None: nobody asks.
-        self.calls: list[tuple[Any, Callable[..., Any], dict[str, Any]]] | None = None
-        # A layer, and what it gives, whose gradients somebody reads; None: nobody does.
-        self.probed: tuple[Any, list[Value]] | None = None
-        self._external_grads: list[Value] | None = None
-        self.unrolls = False  # whether steps of loops are appended one by one
-        self.merged: list[Any] | None = None  # gets sums of weights; None: their parts are read
-        self._is_fixed = self._is_forced = False
         self.loss_scale: Variable | None = None  # what gradients are multiplied by
-        # Dtype that weights are rounded to where they are read: "bfloat16", "float16" or None.
-        self.param_dtype: str | None = None
-        self._read: dict[tuple[int, str | None], Value] = {}  # what a weight is, by id and dtype
-        self._casts: dict[tuple[int, str], Value] = {}
-        self._draws: dict[Any, int] = {}  # of generators: how many there are so far
-        self._assigned: dict[int, Instruction] = {}
+        self._external_grads: list[Value] | None = None
+
+    @staticmethod
+    def empty() -> Program:
+        """Program without values and instructions."""
+        return Program()
 
     def value(
         self,
@@ -100,25 +83,15 @@ class Program:
             shared: whether the output has no batch axis; None: as all inputs, if there are any.
             dtype: of the output; None: "bfloat16" or "float16" if all floats that it is made of are
                 of that dtype, weights included, else "float32".
-            param_dtypes: what each weight is rounded to, or None; None: `param_dtype` for those
-                that go with their layer, its own dtype for any other.
+            param_dtypes: what each weight is rounded to, or None; None: as `dtype_read` says.
             numbers: integers of any count.
             data: floats of any count.
             **attributes: in the row's order, or those of the row that attribute 0 names.
         """
-        if op in emit.NOISES:
-            if self._is_fixed:
-                return inputs[0]
-            if self._is_forced:
-                return emit.drawn(self, op, inputs[0], attributes)
-        if self._is_fixed and op == "batch_norm":
-            attributes["frozen"] = 1
         if shared is None:
             shared = bool(inputs) and all(v.shared for v in inputs)
         if param_dtypes is None:
-            param_dtypes = [self._dtype_read(each) for each in params]
-            if op == "batch_norm" and self.training and not attributes["frozen"]:
-                param_dtypes[emit.MOVING :] = [None] * len(params[emit.MOVING :])
+            param_dtypes = [None if each is None else self.dtype_read(each) for each in params]
         dtype = dtype or emit.dtype_of(op, inputs, params, param_dtypes)
         if op == "cast":
             attributes["dtype"] = dtype
@@ -127,20 +100,9 @@ class Program:
         self.instructions.append(Instruction(op, inputs, (out,), *parts))
         return out
 
-    def cast(self, value: Value, dtype: str) -> Value:
-        """Value of floats cast to another dtype, with one instruction per value and dtype.
-
-        Args:
-            value: of floats.
-            dtype: "float32", or "bfloat16" or "float16", to which numbers and, backwards,
-                gradients are rounded.
-        """
-        if value.dtype == dtype:
-            return value
-        if (key := (id(value), dtype)) not in self._casts:
-            parts = [value], value.shape
-            self._casts[key] = self.emit("cast", *parts, dtype=dtype, shared=value.shared)
-        return self._casts[key]
+    def dtype_read(self, variable: Variable) -> str | None:
+        """Dtype that a weight is rounded to where it is read, or None."""
+        return variable.kept_dtype if variable.kept_dtype in LOW_DTYPES else None
 
     def map(self, expression: Expression | str, inputs: Sequence[Value]) -> Value:
         """Append an expression of up to eight values of one shape, element by element.
@@ -155,33 +117,6 @@ class Program:
         """
         return mapping.emit(self, expression, inputs)
 
-    def param(self, variable: Variable, dtype: str | None = None) -> Value:
-        """Weight as a shared value, with one instruction per weight.
-
-        Behind an ``assign`` it is what was assigned.
-
-        Args:
-            variable: the weight.
-            dtype: "bfloat16" or "float16" to round it to; None: as in `emit`.
-        """
-        dtype = dtype or self._dtype_read(variable)
-        if id(variable) in self._assigned:
-            assigned = self._assigned[id(variable)].inputs[0]
-            return self.cast(assigned, dtype) if dtype else assigned
-        if (id(variable), dtype) not in self._read and hasattr(variable, "append_to"):
-            self._read[id(variable), dtype] = variable.append_to(self)
-        if (id(variable), dtype) not in self._read:
-            self._read[id(variable), dtype] = self.emit(
-                "param", (), variable.shape, (variable,), shared=True, param_dtypes=(dtype,)
-            )
-        return self._read[id(variable), dtype]
-
-    def _dtype_read(self, variable: Variable | None) -> str | None:
-        """Dtype that a weight is rounded to where it is read, or None."""
-        if variable is None or (variable.autocast and self.param_dtype):
-            return None if variable is None else self.param_dtype
-        return variable.kept_dtype if variable.kept_dtype in LOW_DTYPES else None
-
     def constant(self, array: Any) -> Value:
         """Constant as a shared value of the array's shape."""
         given = np.asarray(array, np.float32)
@@ -193,54 +128,9 @@ class Program:
             return value
         return self.emit("broadcast_batch", (value,), value.shape, shared=False)
 
-    def draw_of(self, generator: Any) -> int:
-        """Attribute `user_draw` of an instruction that draws from a generator.
-
-        A seed that was given is all that counts, whatever else is in the program: the number of
-        this draw of its generator, from 1. One that was drawn is mixed with that of the run and
-        the place in the program: 0.
-
-        Args:
-            generator: a `SeedGenerator`, or None for none.
-        """
-        if not getattr(generator, "was_given", False):
-            return 0
-        self._draws[generator] = self._draws.get(generator, 0) + 1
-        return self._draws[generator]
-
     def batch_reduce(self, value: Value, kind: str) -> Value:
         """Sum, mean, max or min over the samples of the batch, as a shared value."""
         return self.emit("batch_reduce", (value,), value.shape, shared=True, kind=kind)
-
-    def is_assigned(self, variable: Variable) -> bool:
-        """Whether a weight has been assigned, so that its value has changed."""
-        return id(variable) in self._assigned
-
-    def assign(self, variable: Variable, value: Value) -> None:
-        """Assign a shared value to a weight at the end of the batch, in training and evaluation.
-
-        Raises:
-            ValueError: if the value is a sample's, or has another shape.
-        """
-        if not value.shared or value.shape != variable.shape:
-            what = "shared" if value.shared else "for each sample"
-            raise ValueError(
-                f"{variable.path}: the value to assign must have shape {variable.shape} and be "
-                f"shared by all samples, got shape {value.shape} {what}"
-            )
-        instruction = Instruction("assign", (value,), (), (variable,), {})
-        if before := self._assigned.get(id(variable)):
-            at = len(self.instructions) - 1  # mostly not far from the end, as in a loop's step
-            while self.instructions[at] is not before:
-                at -= 1
-            del self.instructions[at]
-        self.instructions.append(instruction)
-        self._assigned[id(variable)] = instruction
-
-    @property
-    def is_noisy(self) -> bool:
-        """Whether instructions emitted now are those of training, with noise."""
-        return self.training or self._is_forced
 
     def recall(self, variable: Variable) -> Value:
         """Value that each sample of the last batch stored in a weight, along axis 0."""
@@ -255,43 +145,6 @@ class Program:
     def batch_of_states(self) -> int | None:
         """Required number of samples per batch, where samples store states for the next."""
         return next((i.params[0].shape[0] for i in self.instructions if i.op == "retain"), None)  # type: ignore[union-attr]
-
-    @contextmanager
-    def fixed(self, training: bool = False) -> Iterator[None]:
-        """Context in which instructions are those of inference: no noise, no batch statistics.
-
-        With `training` they are those of training, or noisy where the program is one of inference.
-        """
-        before = self.training, self._is_fixed, self._is_forced
-        self._is_fixed, self._is_forced = not training, training and not self._trains
-        self.training = training and self._trains
-        try:
-            yield
-        finally:
-            self.training, self._is_fixed, self._is_forced = before
-
-    def within(self) -> Program:
-        """Empty program for a part of this one, emitted under the current settings."""
-        part = Program(self.training)
-        part._is_fixed, part._is_forced = self._is_fixed, self._is_forced
-        part._trains = self._trains
-        part.param_dtype = self.param_dtype
-        part._draws = dict(self._draws)
-        part.unrolls, part.merged = self.unrolls, self.merged
-        return part
-
-    def draws_of(self, part: Program, times: int) -> int:
-        """Count the draws of generators in a part that is appended several times.
-
-        Returns:
-            By how much the numbers of its draws grow from one time to the next.
-        """
-        fresh = {g: n - self._draws.get(g, 0) for g, n in part._draws.items()}
-        stride = max(fresh.values(), default=0)
-        for generator, n in fresh.items():
-            if n:
-                self._draws[generator] = part._draws[generator] + (times - 1) * stride
-        return stride
 
     def add_output(self, first: Value, shape: Iterable[int]) -> Value:
         """Add an output of that shape to the last instruction, whose first is `first`."""

@@ -13,7 +13,8 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
 class Applied:
@@ -30,7 +31,7 @@ class Applied:
         self.name = unique(activation.name)
         self._inbound_nodes: list[graphs.Node] = []
 
-    def append_to(self, program: Program, x: Value) -> Value:
+    def append_to(self, program: Lowering, x: Value) -> Value:
         """Append the activation by its `lower`."""
         y: Value = self.activation.lower(program, x, **self.options)
         return y
@@ -85,7 +86,7 @@ class TracedActivation:
         found: tuple[Any, ...] = self._graph_of_model(KerasTensor(shape)).outputs.shape
         return found
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the traced custom function."""
         graph = self._graph_of_model(KerasTensor((None, *x.shape), x.dtype), program.training)
         y: Value = graph.lower(program, [x])

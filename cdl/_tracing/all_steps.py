@@ -10,7 +10,8 @@ from cdl._tracing import graph as graphs
 from cdl._tracing.loop import Body, Loop, _element_of, _stacked, _traced
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.graph import KerasTensor
 
 
@@ -43,7 +44,7 @@ class AllSteps(Loop):
     """Node operation of a step for each element, all at once where possible."""
 
     def append_to(
-        self, program: Program, carried: list[Value], sequences: list[Value], others: list[Value]
+        self, program: Lowering, carried: list[Value], sequences: list[Value], others: list[Value]
     ) -> tuple[list[Value], list[Value], list[Value]]:
         body = Body(program, self.body, [*map(_element_of, sequences), *others])
         elements = body.inputs[: len(sequences)]

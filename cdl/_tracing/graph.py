@@ -21,7 +21,8 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.symbolic import operator_of, symbolic_error
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 __all__ = [
     "Graph",
@@ -173,7 +174,7 @@ class Assignment:
 
     name = "assign"
 
-    def append_to(self, program: Program, variable: Any, value: Value) -> Value:
+    def append_to(self, program: Lowering, variable: Any, value: Value) -> Value:
         """Append the assignment: later instructions read the new value."""
         program.assign(variable, value)
         return value
@@ -222,7 +223,7 @@ class Recall:
 
     name = "recall"
 
-    def append_to(self, program: Program, variable: Any) -> Value:
+    def append_to(self, program: Lowering, variable: Any) -> Value:
         """Append the reading of stored values."""
         return program.recall(variable)
 
@@ -233,7 +234,7 @@ class Retain:
     name = "retain"
     acts = True
 
-    def append_to(self, program: Program, variable: Any, value: Value) -> Value:
+    def append_to(self, program: Lowering, variable: Any, value: Value) -> Value:
         """Append the storing of the value."""
         program.retain(variable, value)
         return value
@@ -297,7 +298,7 @@ class Graph:
                 known.update({id(old): new for old, new in pairs})
         return tree.map_structure(known_or_same, self.outputs)
 
-    def lower(self, program: Program, values: list[Value]) -> Any:
+    def lower(self, program: Lowering, values: list[Value]) -> Any:
         """Append all nodes to a program; the values of the outputs, nested."""
         known: dict[int, Any] = {id(t): v for t, v in zip(self.inputs, values, strict=True)}
 
@@ -322,8 +323,10 @@ class Graph:
                 result = with_node(program, call, args, kwargs)
             else:
                 result = node.operation.append_to(program, *args, **kwargs)
-            if program.watched is not None:
-                program.watched += [(node.operation, value) for value in tree.flatten(result)]
+            if program.recorder.watched is not None:
+                program.recorder.watched += [
+                    (node.operation, value) for value in tree.flatten(result)
+                ]
             results = tree.flatten(result)
             for tensor, value in zip(tree.flatten(node.outputs), results, strict=True):
                 known[id(tensor)] = value

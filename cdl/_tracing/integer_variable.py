@@ -18,7 +18,8 @@ from cdl._tracing.variable import Variable
 from cdl._variables.state import scopes
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -194,7 +195,7 @@ class IntegerVariable(Variable):
         flat = lines.reshape(len(words), -1)[:, self.places()]
         return np.ascontiguousarray(flat if self.table else flat.T).reshape(rows, columns)
 
-    def append_to(self, program: Program) -> Value:
+    def append_to(self, program: Lowering) -> Value:
         """Append the integers as floats shared by all samples; of four bits as a matrix."""
         words = program.emit("param", (), self.storage.shape, (self,), shared=True)
         if not self.table:

@@ -15,6 +15,7 @@ from cdl._ir import emit
 from cdl._ir.fusion import simplified
 from cdl._ir.instruction import Instruction
 from cdl._ir.loops import Loop as LoopInstruction
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Program
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor
@@ -127,7 +128,7 @@ class Constant:
     def __init__(self, array: Any) -> None:
         self.array = array
 
-    def append_to(self, program: Program) -> Value:
+    def append_to(self, program: Lowering) -> Value:
         """Append the array as a constant."""
         return program.constant(self.array)
 
@@ -176,7 +177,7 @@ class Loop:
         return bool(self.body.losses) or any(map(graphs.has_effect, self.body.nodes))
 
     def append_to(
-        self, program: Program, carried: list[Value], sequences: list[Value], others: list[Value]
+        self, program: Lowering, carried: list[Value], sequences: list[Value], others: list[Value]
     ) -> tuple[list[Value], list[Value], list[Value]]:
         """Append all steps, as a loop or one by one."""
         specs = self.body.inputs
@@ -207,7 +208,7 @@ def _element_of(sequence: Value) -> Value:
     return Value(-1, sequence.shape[1:], sequence.dtype, None, sequence.shared)
 
 
-def _as(program: Program, spec: KerasTensor, value: Value) -> Value:
+def _as(program: Lowering, spec: KerasTensor, value: Value) -> Value:
     """Carried value, per sample if the body needs it so."""
     return program.broadcast_batch(value) if spec.rows_per_sample else value
 
@@ -241,7 +242,7 @@ class Body:
         inputs: values of the shapes of its inputs.
     """
 
-    def __init__(self, program: Program, graph: Graph, inputs: list[Value]) -> None:
+    def __init__(self, program: Lowering, graph: Graph, inputs: list[Value]) -> None:
         self.program = program
         self.own = program.within()
         self.inputs = [self.own.value(v.shape, v.dtype, shared=v.shared) for v in inputs]
@@ -262,7 +263,7 @@ class Body:
         own, and values without a batch axis that differ from step to step.
         """
         n_carried, (kept, results) = len(carried), self.outputs
-        if loop.n < LEAST_ITERATIONS or self.program.unrolls:
+        if loop.n < LEAST_ITERATIONS or self.program.mode.unrolls:
             return None
         self.own.outputs = [*kept, *results]
         iteration = simplified(self.own)
@@ -288,7 +289,7 @@ class Body:
         for each in iteration.instructions:
             if each.outputs and id(each.outputs[0]) in once:
                 self._append(each, given)
-        body = self.own.within()
+        body = Program()
         body.values, body.outputs = list(iteration.values), list(iteration.outputs)
         body.instructions = [
             *(Instruction(entries.get(id(v), "captured"), (), (v,), (), {}) for v in inner),

@@ -16,7 +16,8 @@ from cdl._tracing.numpy_dispatch import ArrayMethods
 from cdl._tracing.symbolic import give_operators
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
 
 _local = threading.local()
@@ -70,13 +71,13 @@ class LoweredTensor(ArrayMethods):
 give_operators(LoweredTensor)
 
 
-def current_program() -> Program | None:
+def current_program() -> Lowering | None:
     """Program that this thread is appending to; None for none."""
     return getattr(_local, "program", None)
 
 
 @contextmanager
-def appending_to(program: Program) -> Iterator[None]:
+def appending_to(program: Lowering) -> Iterator[None]:
     """Context in which functions of `cdl.ops` append to this program."""
     before = current_program()
     _local.program = program

@@ -61,7 +61,8 @@ from cdl._variables.low_array import lowered
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -182,7 +183,7 @@ class Operation:
         return infer(self.row, args, kwargs)
 
     def append_node(
-        self, program: Program, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, program: Lowering, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Append the instructions of the definition.
 
@@ -376,7 +377,7 @@ def _has_terms(*structures: Any) -> bool:
 
 
 def appended(
-    program: Program,
+    program: Lowering,
     row: OpDef,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -420,14 +421,14 @@ def _is_float(spec: Any) -> bool:
     return not isinstance(spec, KerasTensor) or "float" in spec.dtype
 
 
-def _widened(program: Program, leaf: Any) -> Any:
+def _widened(program: Lowering, leaf: Any) -> Any:
     """Term whose value is float32; any other leaf as it is."""
     if not isinstance(leaf, LoweredTensor) or leaf.value.dtype not in dtypes.LOW:
         return leaf
     return LoweredTensor(program.cast(leaf.value, "float32"), leaf.spec, leaf.variable)
 
 
-def _finished(program: Program, row: OpDef, spec: Any, result: Any) -> Any:
+def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
     """Result as a term: constants become values, repeated per sample if needed."""
     if not isinstance(spec, KerasTensor):
         return result

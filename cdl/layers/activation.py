@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -39,7 +40,7 @@ class Activation(SameShape):
         self.activation = activations.compiled("Activation", activation)
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         if self.activation is None:  # by who has set it so
             return x
         y: Value = self.activation.lower(program, x)

@@ -8,10 +8,11 @@ from cdl import regularizers
 from cdl._tracing.graph import KerasTensor, trace
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
-def penalized(owner: str, regularizer: Any, program: Program, y: Value) -> Value:
+def penalized(owner: str, regularizer: Any, program: Lowering, y: Value) -> Value:
     """Output with a penalty, divided by the number of samples, in the loss.
 
     The core knows L1 and L2; what another one does with the output is traced.

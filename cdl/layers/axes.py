@@ -14,22 +14,25 @@ from typing import TYPE_CHECKING
 from cdl._ir.emit import permute
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
-def permuted(program: Program, x: Value, order: Sequence[int]) -> Value:
+def permuted(program: Lowering, x: Value, order: Sequence[int]) -> Value:
     """`x` with transposed axes: axis `order[i]` becomes axis i + 1."""
     return permute(program, x, [axis - 1 for axis in order])
 
 
-def reshaped(program: Program, x: Value, shape: Sequence[int]) -> Value:
+def reshaped(program: Lowering, x: Value, shape: Sequence[int]) -> Value:
     """`x` in another shape; itself if it has that shape."""
     if tuple(shape) == x.shape:
         return x
     return program.emit("reshape", (x,), shape)
 
 
-def along(program: Program, x: Value, axes: Sequence[int], emit: Callable[[Value], Value]) -> Value:
+def along(
+    program: Lowering, x: Value, axes: Sequence[int], emit: Callable[[Value], Value]
+) -> Value:
     """Result of `emit` on `x` with some axes merged at the end, moved back after it.
 
     Args:

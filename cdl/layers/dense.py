@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
@@ -109,7 +110,7 @@ class Dense(KernelLayer):
         if self.lora_rank:
             self.enable_lora(self.lora_rank)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the product with the bias, then the activation."""
         y = self._scheme_of_weight.product(program, x, emit.linear, self.bias)
         if self.activation is None:  # by who has set it so

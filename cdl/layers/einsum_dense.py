@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -208,7 +209,7 @@ class EinsumDense(KernelLayer):
         """Product with the integers, by one instruction where it is one of lines with a matrix."""
         form, (of_x, of_kernel, of_y) = _EinsumForm(*letters), letters
 
-        def lines(program: Program, x: Value) -> Value:
+        def lines(program: Lowering, x: Value) -> Value:
             outer = x.shape[: len(x.shape) - len(form.summed)]
             rows, _ = form.matrix_shape(weight.shape)
             y = weight.product(program, emit.reshape(program, x, (*outer, rows)), emit.linear)
@@ -304,7 +305,7 @@ class _EinsumForm(MatrixForm):
         ordered = [self.free.index(letter) for letter in self.of_y if letter in self.free]
         return integers, np.squeeze(scale, axis=along).transpose(ordered)
 
-    def scale_of_weight(self, program: Program, scale: Value, shape: tuple[int, ...]) -> Value:
+    def scale_of_weight(self, program: Lowering, scale: Value, shape: tuple[int, ...]) -> Value:
         in_y = [letter for letter in self.of_y if letter in self.free]
         sizes = self._sizes(shape)
         scale = emit.reshape(program, scale, [sizes[letter] for letter in in_y])

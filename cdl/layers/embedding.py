@@ -17,7 +17,8 @@ from cdl.layers.layer import registry
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
 
@@ -110,7 +111,7 @@ class Embedding(KernelLayer):
         """Create the table, for which no shape is needed."""
         self.build(config.get("input_shape"))
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the reading of rows, and the mask if there is one."""
         rows = functools.partial(gather, label=f"Embedding {self.name!r}")
         y = self._scheme_of_weight.product(program, x, rows)

@@ -10,7 +10,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 
@@ -29,5 +30,5 @@ class Identity(SameShape):
         super().__init__(**kwargs)
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         return x

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import autocast_to
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cdl.layers.layer import Layer
 
 
-def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+def append(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) -> Any:
     """Append a call: the layer's instructions, its activity penalty, its mask.
 
     Args:
@@ -52,12 +52,13 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
             }
             y = _lowered(layer, program, args[0], layer._moves and _no_floats(specs), more)
         first, inputs = ((*each[0], *each[1].values(), None)[0] for each in (specs, (args, kwargs)))
-        if program.watched is not None:
+        recorder = program.recorder
+        if recorder.watched is not None:
             values = [each for each in tree.flatten(y) if masks.is_value(each)]
-            program.watched += [(layer, each) for each in values]
-        if program.probed is not None and program.probed[0] is layer and masks.is_value(y):
+            recorder.watched += [(layer, each) for each in values]
+        if recorder.probed is not None and recorder.probed[0] is layer and masks.is_value(y):
             y = program.emit("probe", (y,), y.shape)
-            program.probed[1].append(y)
+            recorder.probed[1].append(y)
         told = kwargs.get("mask") if _tells_truths(specs[1].get("mask")) else None
         masks.of_outputs(layer, program, first, inputs, y, told)
         if layer.activity_regularizer is None:
@@ -66,7 +67,7 @@ def append(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -
         return tree.map_structure(lambda each: penalized(owner, penalty, program, each), y)
 
 
-def _cast(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+def _cast(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) -> Any:
     """Arguments with floats in the layer's input dtype."""
     to = layer._input_dtype()
     if to is None:
@@ -84,7 +85,7 @@ def _cast(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) ->
     return args, kwargs
 
 
-def cast_value(program: Program, value: Value, dtype: str) -> Value:
+def cast_value(program: Lowering, value: Value, dtype: str) -> Value:
     """Value of floats cast to another dtype, with its mask."""
     given = program.cast(value, dtype)
     if given.mask is None:
@@ -93,7 +94,7 @@ def cast_value(program: Program, value: Value, dtype: str) -> Value:
 
 
 @contextlib.contextmanager
-def _reading(layer: Layer, program: Program) -> Iterator[None]:
+def _reading(layer: Layer, program: Lowering) -> Iterator[None]:
     """Context in which the program reads weights in the layer's dtype."""
     before = program.param_dtype
     program.param_dtype = layer._autocast_dtype(before)
@@ -108,7 +109,7 @@ def _no_floats(specs: Any) -> bool:
     return not any("float" in getattr(leaf, "dtype", "") for leaf in tree.flatten(specs))
 
 
-def _lowered(layer: Layer, program: Program, x: Any, whole: bool, more: dict[str, Any]) -> Any:
+def _lowered(layer: Layer, program: Lowering, x: Any, whole: bool, more: dict[str, Any]) -> Any:
     """Append a layer of cdl, in the dtypes of its policy."""
     if layer._in_float32 and masks.is_value(x):
         x = cast_value(program, x, "float32")
@@ -117,7 +118,7 @@ def _lowered(layer: Layer, program: Program, x: Any, whole: bool, more: dict[str
     return tree.map_structure(partial(_given, layer, program, whole), y)
 
 
-def _given(layer: Layer, program: Program, whole: bool, value: Any) -> Any:
+def _given(layer: Layer, program: Lowering, whole: bool, value: Any) -> Any:
     """Output of a layer of cdl in its compute dtype; integers as they are."""
     dtype = layer._output_dtype()
     if whole and masks.is_value(value):
@@ -141,7 +142,7 @@ def _spec(leaf: Any) -> Any:
     return KerasTensor((None, *leaf.shape), dtype)
 
 
-def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs: Any) -> Any:
+def _append_script(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) -> Any:
     args_of, kwargs_of = specs
     names = parameters_of(type(layer).call)
     if any(name.endswith("mask") for name in names):
@@ -156,8 +157,9 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
             kwargs = {**kwargs, **_map(lambda mask: masks.as_tensor(program, mask), told)}
     values = [v for v in tree.flatten((args, kwargs)) if masks.is_value(v)]
     with autocast_to(program.param_dtype):  # of the layer around this one
-        graph = trace_call(layer, args_of, kwargs_of, program.is_noisy, program.merged)
-    calls, program.calls = program.calls, None  # what it calls, it calls itself
+        graph = trace_call(layer, args_of, kwargs_of, program.is_noisy, program.recorder.merged)
+    recorder = program.recorder
+    calls, recorder.calls = recorder.calls, None  # what it calls, it calls itself
     if calls is not None:
         given = {"args": args, "kwargs": {**kwargs, "training": program.training}}
         calls.append((layer, run_script, given))
@@ -165,7 +167,7 @@ def _append_script(layer: Layer, program: Program, specs: Any, args: Any, kwargs
         with _reading(layer, program):
             return graph.lower(program, values)
     finally:
-        program.calls = calls
+        recorder.calls = calls
 
 
 def _tells_truths(mask: Any) -> bool:
@@ -194,7 +196,7 @@ class WithoutCall:
         self.name = layer.name
         self.training = training
 
-    def append_to(self, program: Program, x: Value) -> Value:
+    def append_to(self, program: Lowering, x: Value) -> Value:
         """Append the layer by its `lower`."""
         with contextlib.nullcontext() if self.training is None else program.fixed(self.training):
             y: Value = _lowered(self.layer, program, x, False, {})
@@ -206,7 +208,7 @@ class WithoutCall:
 def runner_of(layer: Layer, arrays: list[NDArray[Any]], training: bool) -> eager.Runner:
     """Program of a call on such arrays, without the custom `call` that goes on here."""
     x = arrays[0]
-    program = Program(training)
+    program = Lowering(training)
     value = program.input(x.shape[1:])
     value.is_whole = x.dtype.kind in "biu"
     if len(arrays) > 1:

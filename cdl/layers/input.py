@@ -14,7 +14,8 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import checked_shape
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
 
@@ -90,7 +91,7 @@ class InputLayer(Layer):
     def call(self) -> None:  # type: ignore[override]
         """Return the input, which comes from outside."""
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         return x
 
     def compute_output_shape(self, input_shape: Any = None) -> Shape:

@@ -9,7 +9,7 @@ import numpy as np
 from cdl import _core
 from cdl._ir import emit
 from cdl._ir.elementwise import argument
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.graph import KerasTensor, record
 from cdl._tracing.integer_variable import IntegerVariable, WholeNumbers
 from cdl._tracing.symbolic import operator_of
@@ -41,7 +41,7 @@ class Recorded:
         append: a function of the program and the input's value, to what it gives.
     """
 
-    def __init__(self, layer: Layer, append: Callable[[Program, Value], Value]) -> None:
+    def __init__(self, layer: Layer, append: Callable[[Lowering, Value], Value]) -> None:
         self.name = layer.name
         self.append_to = append
 
@@ -49,7 +49,7 @@ class Recorded:
         """Result for an array; for a symbolic tensor `outputs`, recorded in the graph."""
         if isinstance(x, KerasTensor):
             return record(self, (x,), {}, outputs)
-        program = Program()
+        program = Lowering()
         value = program.input(x.shape[1:])
         program.output(self.append_to(program, value))
         executor = _core.Executor(program.fused(), max(1, len(x)))
@@ -78,7 +78,7 @@ class MatrixForm:
         integers, scale = quantizer(weight, to_numpy=True)
         return integers, np.squeeze(scale, axis=self.axis)
 
-    def scale_of_weight(self, program: Program, scale: Value, shape: tuple[int, ...]) -> Value:
+    def scale_of_weight(self, program: Lowering, scale: Value, shape: tuple[int, ...]) -> Value:
         """Scales with axes as the weight of that shape has them."""
         del program, shape
         return scale
@@ -200,7 +200,7 @@ class QuantizedWeight(PlainWeight):
         return self._shape
 
     def product(
-        self, program: Program, x: Value, linear: Linear, bias: Variable | None = None
+        self, program: Lowering, x: Value, linear: Linear, bias: Variable | None = None
     ) -> Value:
         """Append the product with the integers, and the bias; of a table the rows by number."""
         weight, dynamic = self.integers, self.quantizer is not None
@@ -221,7 +221,7 @@ class QuantizedWeight(PlainWeight):
             epsilon=float(quantizer.epsilon),
         )
 
-    def _rows(self, program: Program, x: Value, linear: Linear) -> Value:
+    def _rows(self, program: Lowering, x: Value, linear: Linear) -> Value:
         """Append the rows of a table of integers by number."""
         weight = self.integers
         columns, each = weight.matrix_shape[1], 32 // weight.bits
@@ -235,7 +235,7 @@ class QuantizedWeight(PlainWeight):
         zero = self._of_columns(program, linear(program, x, self.zero, None), columns)
         return program.map((argument(0) - argument(1)) * argument(2), [integers, zero, scale])
 
-    def _of_columns(self, program: Program, of_groups: Value, columns: int) -> Value:
+    def _of_columns(self, program: Lowering, of_groups: Value, columns: int) -> Value:
         """Value of its group for each column of lines."""
         if self.zero is None:
             shape = (*of_groups.shape, columns)
@@ -243,7 +243,7 @@ class QuantizedWeight(PlainWeight):
             return emit.broadcast(program, one, shape)
         return emit.pick(program, of_groups, -1, [i // self.block for i in range(columns)])
 
-    def real(self, program: Program) -> Value:
+    def real(self, program: Lowering) -> Value:
         """Append the dequantized weight, which all samples share."""
         integers, shape = program.param(self.integers), self._shape
         scale = program.param(self.scale)
@@ -274,7 +274,7 @@ class QuantizedWeight(PlainWeight):
 
     def parts_of_sum(self, a: Variable, b: Variable, scale: float) -> Sequence[Any]:
         """Integers, scales and zeros of the weight plus scale A B."""
-        program = Program()
+        program = Lowering()
         x = program.input((1,))
         lines = self._shape[0] if self.form.is_table else 1
         if self.form.is_table:
@@ -295,7 +295,7 @@ class QuantizedWeight(PlainWeight):
         return [first, *rest, *(each for each in others if each is not None)]
 
 
-def gather(program: Program, x: Value, table: Any, bias: Any = None, label: str = "") -> Value:
+def gather(program: Lowering, x: Value, table: Any, bias: Any = None, label: str = "") -> Value:
     """Append the rows of a table by number, as words where the table is of integers."""
     del bias
     if not isinstance(table, IntegerVariable):

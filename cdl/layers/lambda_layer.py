@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
     Array = NDArray[Any]
@@ -164,7 +165,7 @@ class Lambda(Layer):
             )
         return y.shape[1:]
 
-    def lower(self, program: Program, x: Any, mask: Any = None) -> Value:
+    def lower(self, program: Lowering, x: Any, mask: Any = None) -> Value:
         """Append the call; several values go through it as one, side by side."""
         if tree.is_nested(x):
             return self._lower_several(program, x)
@@ -180,7 +181,7 @@ class Lambda(Layer):
         reason = next(each for each in reversed(self._untraced_why.values()) if each)
         return Untraced(f"Lambda {self.name!r}", self.function, reason, ", on one thread")
 
-    def _lower_several(self, program: Program, nest: Any) -> Value:
+    def _lower_several(self, program: Lowering, nest: Any) -> Value:
         values = tree.flatten(nest)
         shapes = tree.map_structure(lambda value: (None, *value.shape), nest)
         shape = [n for n in self.compute_output_shape(shapes)[1:] if n is not None]

@@ -18,7 +18,7 @@ from cdl._common.naming import unique
 from cdl._common.overriding import is_users, of_any_names, overrides
 from cdl._common.validation import expected, flag, not_recognized
 from cdl._configs.identifiers import Registry
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
 from cdl.data import as_numeric, brief
@@ -179,7 +179,7 @@ class Layer(Weighted, Building, Hinting):
         if self.input_spec is not None:
             check_specs(self.input_spec, shape, f"{type(self).__name__} {self.name!r}")
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the layer's instructions on `x`, and return the output."""
         raise self._no_call()
 
@@ -365,7 +365,7 @@ class Layer(Weighted, Building, Hinting):
         return batch.outputs[0]
 
     def append_node(
-        self, program: Program, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, program: Lowering, node: graph.Called, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Append a recorded call to a program.
 
@@ -377,7 +377,7 @@ class Layer(Weighted, Building, Hinting):
         """
         return in_programs.append(self, program, (node.args, node.kwargs), args, kwargs)
 
-    def append_to(self, program: Program, *args: Any, **kwargs: Any) -> Any:
+    def append_to(self, program: Lowering, *args: Any, **kwargs: Any) -> Any:
         """Append the layer to a program: its instructions, its activity penalty, its mask.
 
         Args:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.plain_weight import Linear
 
 
@@ -79,7 +80,7 @@ class LoraWeight(PlainWeight):
 
     def product(
         self,
-        program: Program,
+        program: Lowering,
         x: Value,
         linear: Linear,
         bias: Variable | None = None,
@@ -94,7 +95,7 @@ class LoraWeight(PlainWeight):
             bias: added to it, or None.
             by_both: appends the input times A, times B, where that is not by lines.
         """
-        whole = self.merged(program.merged)
+        whole = self.merged(program.recorder.merged)
         if whole is not None:
             return linear(program, x, whole, bias)
         y = self._base.product(program, x, linear, bias)

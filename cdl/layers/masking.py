@@ -14,7 +14,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 
@@ -44,7 +45,7 @@ class Masking(SameShape):
         self.mask_value = mask_value
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the zeros, and the mask of the result."""
         y = program.emit("mask", (x,), x.shape, value=float(self.mask_value))
         y.mask = program.add_output(y, (*x.shape[:-1], 1))

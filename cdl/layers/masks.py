@@ -14,7 +14,8 @@ from cdl._tracing.graph import KerasTensor
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.layer import Layer
 
 # Layers that have warned: each is lowered several times, but says it once.
@@ -26,12 +27,12 @@ def tensor_of(mask: Value) -> KerasTensor:
     return KerasTensor((None, *mask.shape[:-1]), "bool")
 
 
-def as_tensor(program: Program, mask: Value) -> Value:
+def as_tensor(program: Lowering, mask: Value) -> Value:
     """Mask in the shape of `tensor_of`."""
     return program.emit("reshape", (mask,), mask.shape[:-1])
 
 
-def as_lines(program: Program, owner: str, x: Value, mask: Value) -> Value:
+def as_lines(program: Lowering, owner: str, x: Value, mask: Value) -> Value:
     """Shape of a mask's value from that of `tensor_of`.
 
     Raises:
@@ -98,7 +99,7 @@ def arguments(
 
 
 def of_outputs(
-    layer: Layer, program: Program, spec: Any, inputs: Any, outputs: Any, told: Any = None
+    layer: Layer, program: Lowering, spec: Any, inputs: Any, outputs: Any, told: Any = None
 ) -> None:
     """Set the masks of a layer's outputs; a single mask is that of the first.
 
@@ -136,13 +137,13 @@ def _give(values: list[Any], masks: list[Value | None]) -> None:
         y.mask = mask if y.mask is None else y.mask
 
 
-def _as_mask(program: Program, told: Value) -> Value:
+def _as_mask(program: Lowering, told: Value) -> Value:
     """Mask from the value of `as_tensor`."""
     return program.emit("reshape", (told,), (*told.shape, 1))
 
 
 def _computed(
-    layer: Layer, program: Program, spec: Any, inputs: Any, told: Any
+    layer: Layer, program: Lowering, spec: Any, inputs: Any, told: Any
 ) -> list[Value | None]:
     """Masks of the outputs by `compute_mask`, one for each."""
     tensors = tree.map_structure(

@@ -12,11 +12,12 @@ from cdl._tracing.symbolic import operator_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
 
     # Product of a value with a weight, and a bias or None: that of a layer without any scheme.
-    Linear = Callable[[Program, Value, Variable, Variable | None], Value]
+    Linear = Callable[[Lowering, Value, Variable, Variable | None], Value]
 
 
 class PlainWeight:
@@ -52,7 +53,7 @@ class PlainWeight:
         return self.variable.shape
 
     def product(
-        self, program: Program, x: Value, linear: Linear, bias: Variable | None = None
+        self, program: Lowering, x: Value, linear: Linear, bias: Variable | None = None
     ) -> Value:
         """Append the layer's product with the weight, and the bias."""
         return linear(program, x, self.variable, bias)

@@ -25,7 +25,8 @@ from cdl.quantizers import (
 
 if TYPE_CHECKING:
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
 
@@ -166,7 +167,7 @@ class ReversibleEmbedding(Embedding):
         for each, value in zip(made, found or (), strict=False):
             each.assign(value)
 
-    def _back(self, program: Program) -> Value:
+    def _back(self, program: Lowering) -> Value:
         """Append the matrix of the reverse projection as numbers, which all samples share."""
         rows, columns = shape = (self.input_dim, self.output_dim)
         name = "embeddings" if self.tie_weights else "reverse_embeddings"

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Instruction, Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Instruction, Value
 
 
 class CompiledLoss(Loss):
@@ -83,7 +84,7 @@ class CompiledLoss(Loss):
 
     def lower(
         self,
-        program: Program,
+        program: Lowering,
         target: Value,
         prediction: Value,
         weight: Value | None = None,
@@ -117,7 +118,7 @@ class CompiledLoss(Loss):
             self.row, target, prediction, weight, scale, reduction, **self.parameters()
         )
 
-    def operands(self, program: Program, target: Value, prediction: Value) -> tuple[Value, Value]:
+    def operands(self, program: Lowering, target: Value, prediction: Value) -> tuple[Value, Value]:
         """Targets and predictions as the row takes them: `axis` last, targets as in `targets`."""
         place, rank = self._place(prediction), len(prediction.shape)
         if place != rank:
@@ -125,7 +126,7 @@ class CompiledLoss(Loss):
             target, prediction = (permute(program, v, order) for v in (target, prediction))
         return self.lower_target(program, target), prediction
 
-    def lower_target(self, program: Program, target: Value) -> Value:
+    def lower_target(self, program: Lowering, target: Value) -> Value:
         """The targets of a batch as the row takes them; `targets` is the same on arrays."""
         return target
 
@@ -148,7 +149,7 @@ class CompiledLoss(Loss):
 
     def _mask_weights(
         self,
-        program: Program,
+        program: Lowering,
         target: Value,
         prediction: Value,
         weight: Value | None,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, function_of, registry
@@ -74,7 +74,7 @@ class CTC(CompiledLoss):
                 f"CTC: y_true must be class numbers from 0 to {p.shape[-1] - 1}, "
                 f"got {y.reshape(-1)[wrong]} at position {wrong}"
             )
-        program = Program()
+        program = Lowering()
         target = program.input(y.shape[1:], "int32", role="y")
         scores = program.input(p.shape[1:])
         values = (scores, target)
@@ -84,7 +84,7 @@ class CTC(CompiledLoss):
 
     def lower(
         self,
-        program: Program,
+        program: Lowering,
         target: Value,
         prediction: Value,
         weight: Value | None = None,

@@ -13,7 +13,8 @@ from cdl.losses.loss import function_of, registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
 class _Signed(CompiledLoss):
@@ -23,7 +24,7 @@ class _Signed(CompiledLoss):
         """Labels as -1 and 1."""
         return 2.0 * y - 1.0 if np.isin(y, (0, 1)).all() else y
 
-    def lower_target(self, program: Program, target: Value) -> Value:
+    def lower_target(self, program: Lowering, target: Value) -> Value:
         """Labels as -1 and 1, converted batch by batch."""
         return program.emit("signs", (target,), target.shape)
 

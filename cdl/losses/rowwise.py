@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl.losses.loss import same_rank
 
@@ -37,7 +37,7 @@ def values_of(
     kind = (_core.METRICS if op == "metric" else _core.LOSSES)[row].target
     shape = (width,) if kind == "values" else (1,)
     targets = y_true.reshape(-1, *shape)
-    program = Program()
+    program = Lowering()
     y = program.input(shape, "int32" if kind == "classes" else "float32", role="y")
     p = program.input((width,))
     value = program.emit(op, (p, y), (), (), kind=row, **parameters)

@@ -13,7 +13,8 @@ from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, operator_of
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.losses.core_loss import CompiledLoss
 
 # Rows whose targets are class numbers, and those that say the same of one-hot targets.
@@ -35,7 +36,7 @@ class LinesOf:
         self.name = unique(loss.name)
         self._inbound_nodes: list[graph.Node] = []
 
-    def append_to(self, program: Program, target: Any, prediction: Any) -> Value:
+    def append_to(self, program: Lowering, target: Any, prediction: Any) -> Value:
         """Append the instruction that computes them; either may be an array."""
         target, prediction = (
             program.constant(x) if isinstance(x, np.ndarray) else x for x in (target, prediction)

@@ -22,7 +22,8 @@ from cdl.losses.python_loss import CalledLoss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdl._ir.program import Instruction, Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Instruction, Value
 
 _MOST = 64  # graphs for predictions of several sizes
 
@@ -87,7 +88,7 @@ class TracedLoss(Loss):
 
     def lower(
         self,
-        program: Program,
+        program: Lowering,
         target: Value,
         prediction: Value,
         weight: Value | None = None,

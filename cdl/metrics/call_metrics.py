@@ -10,7 +10,8 @@ from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, symbolic_error
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
 class _Shown:
@@ -30,12 +31,12 @@ class _Shown:
 class Observation(_Shown):
     """Node operation that adds values to a metric that is their mean."""
 
-    def append_to(self, program: Program, values: Value, weight: Value | None = None) -> Value:
+    def append_to(self, program: Lowering, values: Value, weight: Value | None = None) -> Value:
         """Append a report, if the program records metrics."""
-        if program.observed is not None:
+        if program.recorder.observed is not None:
             inputs = [values] if weight is None or values.shared else [values, weight]
             report = program.score("observe", inputs)
-            program.observed[id(report)] = self.metric
+            program.recorder.observed[id(report)] = self.metric
         return values
 
 
@@ -50,10 +51,10 @@ class Scoring(_Shown):
     """Node operation that updates a metric of the core with targets and predictions."""
 
     def append_to(
-        self, program: Program, target: Any, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Any, prediction: Value, weight: Value | None = None
     ) -> Value:
         """Append the metric, if the program records metrics."""
-        if program.observed is None:
+        if program.recorder.observed is None:
             return prediction
         metric, row = self.metric, _DENSE.get(self.metric.row)
         if not isinstance(target, type(prediction)):
@@ -70,7 +71,7 @@ class Scoring(_Shown):
             report = program.metric(row, target, prediction, weight, **options)
         else:
             report = metric.lower(program, target, prediction, weight)
-        program.observed[id(report)] = metric
+        program.recorder.observed[id(report)] = metric
         return prediction
 
 

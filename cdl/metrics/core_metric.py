@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from cdl import _core
 from cdl._common.locks import new_rlock
 from cdl._common.overriding import overrides
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl._tracing.graph import KerasTensor
 from cdl._variables.state import State
@@ -70,7 +70,7 @@ class Compiled(Metric):
         return {name: float(getattr(self, name)) for name in _TABLES[self.op][self.row].params}
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         """Append the instruction that accumulates the metric to a program.
 
@@ -124,7 +124,7 @@ class CompiledMetric(Mean, Compiled):
         super().update_state(self.call(y_true, y_pred), sample_weight)
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         emit = program.metric if self.op == "metric" else program.measure
         return emit(self.row, target, prediction, weight, **self.parameters())
@@ -168,7 +168,7 @@ class Tally(Compiled):
         raise NotImplementedError
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         self.check_shape(prediction.shape)
         return program.tally(
@@ -189,7 +189,7 @@ class Tally(Compiled):
         Targets are as `wants` says, or (n,) where that is one number a line.
         """
         self.check_shape(p.shape[1:])
-        program = Program()
+        program = Lowering()
         target = program.input(p.shape[1:] if self.wants == "values" else (1,), role="y")
         prediction = program.input(p.shape[1:])
         arrays = [y, p]

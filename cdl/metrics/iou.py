@@ -27,7 +27,8 @@ from cdl.metrics.metric import registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Instruction, Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Instruction, Value
 
     Array = NDArray[Any]
 
@@ -124,7 +125,7 @@ class IoU(Tally):
         return [state.reshape(self.num_classes, self.num_classes)]
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         if weight is not None and self._whole:
             warn(_CAST.format(owner=type(self).__name__))

@@ -15,7 +15,8 @@ from cdl.metrics.metric import Mean, registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Instruction, Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Instruction, Value
     from cdl.losses.core_loss import CompiledLoss
 
 
@@ -49,7 +50,7 @@ class MeanOfLoss(CompiledMetric):
         return self.loss.parameters()
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         target, prediction = self.loss.operands(program, target, prediction)
         return program.measure(self.row, target, prediction, weight, **self.parameters())

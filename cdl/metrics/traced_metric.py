@@ -23,7 +23,8 @@ from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cdl._ir.program import Instruction, Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Instruction, Value
     from cdl._tracing.graph import Graph
 
 
@@ -122,7 +123,7 @@ class TracedStates:
         return value
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         """Append the traced `update_state`, and a report that names the metric."""
         shapes = self._shapes
@@ -209,7 +210,7 @@ class TracedMean(MeanMetricWrapper, Compiled):
         self.graph = graph
 
     def lower(
-        self, program: Program, target: Value, prediction: Value, weight: Value | None = None
+        self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         graph = self._graph_for(target.shape, prediction.shape)
         wanted = graph.inputs[0].sample_shape

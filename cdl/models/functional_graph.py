@@ -15,7 +15,8 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.errors import warn
-from cdl._ir.program import Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief, frames
@@ -135,7 +136,7 @@ class FunctionalGraph(GraphOfModel):
         known = [info.row for info in self.output_infos()]
         if not self.takes_any_size() and all(None not in row for row in known):
             return known  # no open axis of an input goes on to an output
-        program = Program()
+        program = Lowering()
         values = self.append_all(program, [program.input(row, role="x") for row in rows])
         return [value.shape for value in values]
 
@@ -267,7 +268,7 @@ class FunctionalGraph(GraphOfModel):
 
     # --- lowering ---
 
-    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+    def append_all(self, program: Lowering, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
         host: HostPart | None = self.model._host
         if host is not None:
@@ -278,7 +279,7 @@ class FunctionalGraph(GraphOfModel):
         specs: Any = ((tree.pack_sequence_as(self.model._inputs_struct, tensors),), {})
         return tree.flatten(append(self.model, program, specs, args, {}))
 
-    def lower(self, program: Program, x: Any) -> Any:
+    def lower(self, program: Lowering, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
         assert self.model._model_graph is not None
         given = tree.flatten(self.nested_inputs(x))

@@ -25,7 +25,8 @@ from cdl.trainers.signature import Info, labels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
     Array = NDArray[Any]
 
@@ -87,7 +88,7 @@ class HostPart:
             return found
         return trace_call(model, (model._inputs_struct,), {}, training)
 
-    def lower(self, program: Program, values: Sequence[Value]) -> list[Value]:
+    def lower(self, program: Lowering, values: Sequence[Value]) -> list[Value]:
         """Append the part after it: from the program's inputs to its outputs."""
         _, _, core = self._split(program.training)
         return tree.flatten(core.lower(program, list(values)))

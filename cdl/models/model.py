@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from cdl import compat, tree
 from cdl._common.errors import hinted
 from cdl._common.overriding import of_any_names
-from cdl._ir.program import Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
 from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
-from cdl.layers.calling import is_scripted
 from cdl.layers.on_arrays import run_script
 from cdl.layers.running import training_around
 from cdl.models import serialization
@@ -202,7 +202,7 @@ class Model(Trainer):
         return self.layers
 
     def _input_dtype(self) -> str | None:
-        return super()._input_dtype() if is_scripted(type(self)) else None
+        return super()._input_dtype() if calling.is_scripted(type(self)) else None
 
     def _output_dtype(self) -> str | None:
         return None
@@ -294,19 +294,19 @@ class Model(Trainer):
         """
         arrays = len(args) == 1 and type(args[0]) is np.ndarray and not kwargs
         if not arrays and graph.tensors_of(args, kwargs):
-            if args and self.built and not is_scripted(type(self)):
+            if args and self.built and not calling.is_scripted(type(self)):
                 args = (self._of_ranks(args[0]), *args[1:])
             return calling.record_call(self, args, kwargs)
         if not arrays:
             calling.check_arguments(self, args, kwargs)
             more = any(not isinstance(each, bool) and each is not None for each in args[1:])
-            if (more or kwargs.keys() - _OF_MODELS.keys()) and is_scripted(type(self)):
+            if (more or kwargs.keys() - _OF_MODELS.keys()) and calling.is_scripted(type(self)):
                 return run_script(self, args, kwargs, build=False)
         return self._on_data(*args, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
-        if is_scripted(type(self)) or self._model_graph is None:
+        if calling.is_scripted(type(self)) or self._model_graph is None:
             return super().compute_output_spec(*args, **kwargs)
         return self._graph_of_model.output_spec(args, kwargs)
 
@@ -325,11 +325,11 @@ class Model(Trainer):
         """Check the shapes of inputs, batch axis included; ValueError if they do not fit."""
         self._graph_of_model.check_input(shapes)
 
-    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+    def append_all(self, program: Lowering, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program: from its flat inputs to its flat outputs."""
         return self._graph_of_model.append_all(program, values)
 
-    def lower(self, program: Program, x: Any) -> Any:
+    def lower(self, program: Lowering, x: Any) -> Any:
         """Append the graph, from values nested as the inputs are."""
         return self._graph_of_model.lower(program, x)
 
@@ -368,7 +368,7 @@ class Model(Trainer):
         return tree.pack_sequence_as(x, leaves)
 
     def _arguments(self) -> Iterable[str]:
-        return super()._arguments() if is_scripted(type(self)) else _OF_MODELS
+        return super()._arguments() if calling.is_scripted(type(self)) else _OF_MODELS
 
     def _on_data(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if mask is not None:

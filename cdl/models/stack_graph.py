@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cdl._ir.program import Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl.data import fits
 from cdl.layers.calling import is_scripted
 from cdl.models import stacks
@@ -116,12 +117,12 @@ class StackGraph(FunctionalGraph):
     def flat_targets(self, y: Any, call: str) -> list[Any]:
         return [single(y)]
 
-    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+    def append_all(self, program: Lowering, values: Sequence[Value]) -> list[Value]:
         if self.model._host is not None:
             return super().append_all(program, values)
         return [self.model.append_to(program, values[0])]
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the layers' instructions to a program; returns the last one's value."""
         for layer in self.model._stack:
             x = layer.append_to(program, x)

@@ -15,24 +15,25 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.ops.lowering import broadcast, sample_axis, value_of
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
 def cut(
-    program: Program, value: Value, axis: int, start: Any, stop: Any, step: Any = None
+    program: Lowering, value: Value, axis: int, start: Any, stop: Any, step: Any = None
 ) -> Value:
     """Slice of a value along an axis."""
     places = range(value.shape[axis])[slice(start, stop, step)]
     return emit.pick(program, value, axis, places)
 
 
-def chosen(program: Program, value: Value, places: Any, axis: int) -> Value:
+def chosen(program: Lowering, value: Value, places: Any, axis: int) -> Value:
     """Elements at fixed places along an axis; negative ones count from the end."""
     n = value.shape[axis]
     return emit.pick(program, value, axis, [int(i) + n * (i < 0) for i in np.ravel(places)])
 
 
-def gathered(program: Program, x: Any, indices: LoweredTensor, axis: int, label: str) -> Value:
+def gathered(program: Lowering, x: Any, indices: LoweredTensor, axis: int, label: str) -> Value:
     """Elements of a shared operand at the places of a term along an axis."""
     variable, n = getattr(x, "variable", None), len(x.shape)
     if axis == 0:
@@ -46,7 +47,7 @@ def gathered(program: Program, x: Any, indices: LoweredTensor, axis: int, label:
 
 
 def taken_along(
-    program: Program, spec: KerasTensor, x: Any, indices: ArrayLike, axis: int
+    program: Lowering, spec: KerasTensor, x: Any, indices: ArrayLike, axis: int
 ) -> Value:
     """Elements of each line of x along an axis, at the places of its own."""
     at = axis % len(spec.shape)
@@ -57,7 +58,7 @@ def taken_along(
     return emit.take_along(program, lines, places, sample_axis(spec, axis))
 
 
-def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
+def one_hot_lines(program: Lowering, x: Any, n: int) -> LoweredTensor:
     """One-hot vectors of length n for the numbers of x."""
     value = value_of(program, x)
     y = program.emit("encode", (value,), (*value.shape, n), one_hot=1, counts=0)
@@ -66,18 +67,18 @@ def one_hot_lines(program: Program, x: Any, n: int) -> LoweredTensor:
     return LoweredTensor(y, KerasTensor(y.shape, rows_per_sample=0))
 
 
-def repeated(program: Program, value: Value, axis: int, count: int) -> Value:
+def repeated(program: Lowering, value: Value, axis: int, count: int) -> Value:
     """Value several times, one after the other, along an axis."""
     return emit.concat(program, [value] * count, axis)
 
 
-def lines(program: Program, value: Value, axis: int, count: int) -> Value:
+def lines(program: Lowering, value: Value, axis: int, count: int) -> Value:
     """Value of size 1 along an axis broadcast to `count`."""
     shape = (*value.shape[:axis], count, *value.shape[axis + 1 :])
     return emit.broadcast(program, value, shape)
 
 
-def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
+def product(program: Lowering, spec: KerasTensor, x1: Any, x2: Any) -> Value:
     """Matrix product of the last two axes of both operands; either may be one vector."""
     a, b = value_of(program, x1), value_of(program, x2)
     n, m = len(x1.shape), len(x2.shape)
@@ -92,14 +93,14 @@ def product(program: Program, spec: KerasTensor, x1: Any, x2: Any) -> Value:
     return emit.reshape(program, emit.product(program, a, b), spec.sample_shape)
 
 
-def _without(program: Program, value: Value, axis: int, n: int) -> Value:
+def _without(program: Lowering, value: Value, axis: int, n: int) -> Value:
     """Shared value of n axes without an axis of size 1 that meets the samples."""
     if not value.shared or not 0 <= axis < n - 2:
         return value
     return emit.reshape(program, value, value.shape[:axis] + value.shape[axis + 1 :])
 
 
-def cumulated(program: Program, spec: KerasTensor, x: ArrayLike, axis: Any, kind: str) -> Value:
+def cumulated(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: Any, kind: str) -> Value:
     """Cumulative "sum" or "prod" along an axis."""
     value = value_of(program, x)
     if axis is None:
@@ -109,7 +110,7 @@ def cumulated(program: Program, spec: KerasTensor, x: ArrayLike, axis: Any, kind
     return emit.cumulate(program, value, at, kind == "prod")
 
 
-def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
+def sorted_along(program: Lowering, x: Any, axis: Any) -> tuple[Value, Value]:
     """Sorted numbers along an axis, and their places."""
     if axis is None:
         return emit.sort(program, emit.reshape(program, x.value, (prod(x.value.shape),)))
@@ -122,7 +123,7 @@ def sorted_along(program: Program, x: Any, axis: Any) -> tuple[Value, Value]:
     return values, places
 
 
-def argued(program: Program, spec: KerasTensor, x: Any, axis: Any, smallest: bool) -> Value:
+def argued(program: Lowering, spec: KerasTensor, x: Any, axis: Any, smallest: bool) -> Value:
     """Place of the largest or smallest number along an axis, or over all."""
     at = None if axis is None else sample_axis(x, axis)
     y = emit.arg(program, x.value, at, smallest=smallest)

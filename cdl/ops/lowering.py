@@ -16,7 +16,8 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.ops.arrays import along_samples, axes_of
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.keras_tensor import KerasTensor
 
 Form = str | Callable[..., Any]
@@ -25,7 +26,7 @@ Form = str | Callable[..., Any]
 # --- operands ---
 
 
-def value_of(program: Program, operand: Any) -> Value:
+def value_of(program: Lowering, operand: Any) -> Value:
     """Value of a term; an array as a constant, a number of samples counted."""
     if isinstance(operand, LoweredTensor):
         return operand.value
@@ -35,7 +36,7 @@ def value_of(program: Program, operand: Any) -> Value:
     return program.constant(np.asarray(operand, np.float32))
 
 
-def broadcast(program: Program, spec: KerasTensor, operand: Any) -> Value:
+def broadcast(program: Lowering, spec: KerasTensor, operand: Any) -> Value:
     """Operand as a value of the result's shape, per sample if the result is.
 
     Args:
@@ -71,13 +72,13 @@ def elementwise(form: Form) -> Callable[..., Value]:
             the operands to an expression.
     """
 
-    def lower(program: Program, spec: KerasTensor, *operands: Any) -> Value:
+    def lower(program: Lowering, spec: KerasTensor, *operands: Any) -> Value:
         return mapped(program, spec, form, *operands)
 
     return lower
 
 
-def mapped(program: Program, spec: KerasTensor, form: Form, *operands: Any) -> Value:
+def mapped(program: Lowering, spec: KerasTensor, form: Form, *operands: Any) -> Value:
     """Append an expression of operands, broadcast to the shape of the result.
 
     Args:
@@ -107,7 +108,7 @@ def _expression(found: Any) -> Expression:
 # --- shapes ---
 
 
-def as_shape(program: Program, spec: KerasTensor, x: ArrayLike, *_: Any) -> Value:
+def as_shape(program: Lowering, spec: KerasTensor, x: ArrayLike, *_: Any) -> Value:
     """Lowering of a function that keeps the numbers in their order."""
     return ir_emit.reshape(program, value_of(program, x), spec.sample_shape)
 
@@ -118,7 +119,7 @@ def sample_axis(x: Any, axis: int) -> int:
     return axis - (getattr(x, "rows_per_sample", 0) == 1 and axis > x.batch_axis)
 
 
-def moved(program: Program, x: Any, order: Iterable[int]) -> Value:
+def moved(program: Lowering, x: Any, order: Iterable[int]) -> Value:
     """Transposed axes of a term."""
     return permute(
         program,
@@ -127,7 +128,7 @@ def moved(program: Program, x: Any, order: Iterable[int]) -> Value:
     )
 
 
-def as_last(program: Program, x: Any, axis: int, emit: Callable[[Value], Value]) -> Value:
+def as_last(program: Lowering, x: Any, axis: int, emit: Callable[[Value], Value]) -> Value:
     """Result of `emit` on a value with the given axis last, moved back after it."""
     at, n = sample_axis(x, axis), len(x.value.shape)
     others = [a for a in range(n) if a != at]
@@ -149,7 +150,7 @@ def reduction(kind: str, of_truths: bool = False) -> Callable[..., Value]:
     """
 
     def lower(
-        program: Program,
+        program: Lowering,
         spec: KerasTensor,
         x: Any,
         axis: int | Sequence[int],

@@ -23,12 +23,12 @@ from cdl.ops.numpy.shapes import expand_dims
 from cdl.ops.numpy.sorting import argmax
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
     from cdl.random import SeedGenerator
 
 
-def _drawn(program: Program, spec: KerasTensor, kind: str, seed: Any) -> LoweredTensor:
+def _drawn(program: Lowering, spec: KerasTensor, kind: str, seed: Any) -> LoweredTensor:
     """Random numbers of a distribution in the shape of a result."""
     fixed = isinstance(seed, (int, np.integer))
     start = int(seed if fixed else getattr(seed, "seed", 0)) % 2**32
@@ -47,7 +47,7 @@ def _scaled(kind: str) -> Any:
     """Lowering of shift + factor * number."""
 
     def lower(
-        program: Program,
+        program: Lowering,
         spec: KerasTensor,
         shape: int | Sequence[int],
         shift: int | Sequence[int],
@@ -86,7 +86,7 @@ def random_truncated_normal(
 
 
 def _uniform(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     shape: int | Sequence[int],
     low: float,
@@ -111,7 +111,7 @@ def random_uniform(
 
 
 def _randint(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     shape: int | Sequence[int],
     low: float,
@@ -138,7 +138,7 @@ def random_randint(
 
 
 def _dropout(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     inputs: ArrayLike,
     rate: float,

@@ -14,8 +14,8 @@ from cdl._ir.emit import broadcast, stop
 from cdl._ir.instruction import Instruction
 
 if TYPE_CHECKING:
-    from cdl._ir.instruction import Value
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
 
 
@@ -27,7 +27,7 @@ def has_float16(program: Program) -> bool:
     )
 
 
-def scale_gradients(program: Program, variable: Variable) -> None:
+def scale_gradients(program: Lowering, variable: Variable) -> None:
     """Multiply all gradients by a weight of one number that does not train.
 
     Args:
@@ -53,7 +53,7 @@ def scale_gradients(program: Program, variable: Variable) -> None:
             program.instructions.append(i)
 
 
-def _append_penalty(program: Program, activity: Instruction, factor: Value) -> None:
+def _append_penalty(program: Lowering, activity: Instruction, factor: Value) -> None:
     """Append a penalty whose gradient is not scaled twice: its input is divided first.
 
     That is done in float32, since what is divided could be nothing in float16.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Program
 from cdl.layers import Dense, Input
 from cdl.losses.core_loss import CompiledLoss
@@ -150,7 +151,7 @@ class Trainer:
 
 def lower(model: Sequential, objective: Objective, weighted: bool) -> Program:
     """Program of a step: rows, targets and weights in, the loss out."""
-    program = Program()
+    program = Lowering()
     (x,) = model._graph_of_model.input_infos()
     prediction = model.append_to(program, program.input(x.row, role="x"))
     program.output(prediction)

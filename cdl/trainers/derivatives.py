@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cdl import tree
 from cdl._common.locks import new_rlock
-from cdl._ir.program import Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
@@ -69,7 +70,7 @@ class _Traced:
         self._tensors = [value, *_tensors(self._aux)]  # those that a program gives
         self._counts: list[int | None] = []
 
-    def append(self, program: Program, values: list[Value]) -> list[Value]:
+    def append(self, program: Lowering, values: list[Value]) -> list[Value]:
         """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
         assert isinstance(program, SeveralRows)
         lowered = self.arguments.append(self.graph, program, values)

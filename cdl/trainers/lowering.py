@@ -11,6 +11,7 @@ from cdl import _core, losses, metrics, regularizers, tree
 from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
 from cdl._ir import emit
+from cdl._ir.lowering import Lowering, Recorder
 from cdl._ir.program import Program, Value
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
@@ -37,7 +38,7 @@ class Slot(NamedTuple):
 class Inputs:
     """Inputs of a program, created on request; each array once per form."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Lowering) -> None:
         self._program = program
         self._values: dict[Slot, Value] = {}
         self._numbers: dict[Slot, int] = {}
@@ -110,7 +111,7 @@ MODEL_LOSS = -1  # among reports, where there is a number of a loss
 
 
 def keys_of_reports(
-    program: Program, keys: dict[int, int | str]
+    program: Lowering, keys: dict[int, int | str]
 ) -> tuple[tuple[int | str, ...], tuple[Logged, ...]]:
     """Keys of a program's reports, and the metrics among them that traced code updates.
 
@@ -123,8 +124,8 @@ def keys_of_reports(
     for report in program.reports:
         key: Any = keys.get(id(report))
         if key is None:
-            assert program.observed is not None
-            key = program.observed[id(report)]
+            assert program.recorder.observed is not None
+            key = program.recorder.observed[id(report)]
         if not isinstance(key, (int, str)):
             number = MODEL_LOSS - 1 - len(observed)
             observed.append(Logged(key.name, key, weighted=False, held=True, output=number))
@@ -220,9 +221,8 @@ def lower_with_calls(
     unrolls: bool = False,
 ) -> tuple[Program, Calls | None]:
     """Program of `predict` and, if `eager`, the calls of user code in it."""
-    program = Program(training)
-    program.calls = [] if eager else None
-    program.unrolls, program.merged = unrolls, None if eager else merged
+    recorder = Recorder(calls=[]) if eager else Recorder(merged=merged)
+    program = Lowering(training, recorder, unrolls)
     values = [program.input(row, role="x") for row in rows or own_rows(model)]
     _mark_whole(model, values)
     for value in model.append_all(program, values):
@@ -279,9 +279,8 @@ class _Step:
         self._targets = resolved.targets
         self._metrics = resolved.metrics
         self._form = form
-        self.program = Program(training)
-        self.program.observed = {}
-        self.program.calls = [] if resolved.eager else None
+        self._recorder = Recorder(observed={}, calls=[] if resolved.eager else None)
+        self.program = Lowering(training, self._recorder)
         self._inputs = Inputs(self.program)
         rows = form.inputs or own_rows(model)
         self._xs = [self._inputs.get("x", i, row) for i, row in enumerate(rows)]
@@ -374,9 +373,9 @@ class _Step:
                 else model._graph_of_model.packed_outputs(weights)
             )
         self._penalized = frozenset(map(id, model.trainable_variables))
-        if self.program.calls is not None:
+        if self._recorder.calls is not None:
             given = given_to_loss(model, batch, self.program.training)
-            self.program.calls.append((model, type(model).compute_loss, given))
+            self._recorder.calls.append((model, type(model).compute_loss, given))
         before = list(self.program.instructions)
         try:
             loss, asked = lower_custom_loss(model, self.program, batch, self.program.training)
@@ -438,7 +437,7 @@ class _Step:
         in_python = [each.in_python for each in self._targets]
         seen = tuple(self._python_inputs(i) if each else None for i, each in enumerate(in_python))
         calls = None
-        if self.program.calls is not None:
+        if self._recorder.calls is not None:
             calls = Calls(self.program, self._model.trainable_variables, self._penalized) or None
         reports, observed = keys_of_reports(self.program, self._keys)
         taken = [*(m.name for m in self._metrics), *(str(e.logged) for e in self._losses)]
@@ -457,7 +456,7 @@ def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
 
 
 def _lower_penalties(
-    program: Program, variables: Iterable[Variable]
+    program: Lowering, variables: Iterable[Variable]
 ) -> tuple[frozenset[int], tuple[Untraced, ...]]:
     """Append custom weight regularizers; the ids of those weights, and the other weights."""
     done, others = set(), []
@@ -477,7 +476,7 @@ def _lower_penalties(
     return frozenset(done), tuple(others)
 
 
-def _stopped(program: Program, value: Value) -> Value:
+def _stopped(program: Lowering, value: Value) -> Value:
     """Value without a gradient, for readers that pass none."""
     stopped = program.emit("stop", (value,), value.shape)
     stopped.mask = value.mask
@@ -493,7 +492,7 @@ def _check_reduces(entry: OutputLoss) -> None:
         )
 
 
-def _masked(program: Program, weight: Value | None, mask: Value | None) -> Value | None:
+def _masked(program: Lowering, weight: Value | None, mask: Value | None) -> Value | None:
     """Weights of a metric's lines: sample weights, 0 where the mask is 0."""
     if weight is None or mask is None:
         return weight if mask is None else mask

@@ -17,7 +17,8 @@ from cdl import _core
 from cdl._common.dtypes import FLOATS
 from cdl._common.errors import warn
 from cdl._core import Executor, Sparse
-from cdl._ir.program import Program, Value
+from cdl._ir.lowering import Lowering, Recorder
+from cdl._ir.program import Value
 from cdl._tracing.variable import Variable
 from cdl.layers import Layer
 from cdl.trainers.compile_utils import Compiled, Resolved
@@ -252,11 +253,11 @@ def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
 
 def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str | None:
     """Text about the first layer or loss whose output is not finite; else None."""
-    program = Program()
-    program.watched = []
+    given: list[tuple[Any, Value]] = []  # outputs, each by its layer
+    program = Lowering(recorder=Recorder(watched=given))
     values = [program.input(each.shape[1:], role="x") for each in arrays.x]
     outputs = list(model.append_all(program, values))
-    pairs = _first_givers(program.watched)
+    pairs = _first_givers(given)
     watched = [
         _called(each, [other for other, _ in pairs[i:]]) for i, (each, _) in enumerate(pairs)
     ]

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from cdl import ops
 from cdl._ir import emit
-from cdl._ir.program import Instruction, Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing.graph import KerasTensor
 from cdl.data import as_numeric, brief
 
@@ -149,7 +150,7 @@ def _array_of(value: Any) -> Array:
     return as_numeric(value, "grad: each argument")
 
 
-class SeveralRows(Program):
+class SeveralRows(Lowering):
     """Program whose inputs have different numbers of rows."""
 
     def __init__(self, training: bool = False) -> None:

@@ -18,6 +18,7 @@ from cdl.data import brief
 from cdl.layers.layer import Layer
 
 if TYPE_CHECKING:
+    from cdl._ir.lowering import Lowering
     from cdl._ir.program import Program, Value
     from cdl._tracing.variable import Variable
     from cdl.callbacks import History
@@ -142,7 +143,7 @@ class TrainableModel(Protocol):
     def _graph_of_model(self) -> GraphOfModel:
         """Inputs and outputs of the model as flat lists."""
 
-    def append_all(self, program: Program, values: Sequence[Value]) -> list[Value]:
+    def append_all(self, program: Lowering, values: Sequence[Value]) -> list[Value]:
         """Append the model to a program, from the values of its inputs to its outputs."""
 
     # --- what it holds ---

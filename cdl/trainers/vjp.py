@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cdl._common.locks import new_rlock
 from cdl._core import Executor, Parameter, clear_all, get_all
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Program, Value
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
@@ -131,16 +132,16 @@ class Vjp:
 
     def __init__(
         self,
-        append: Callable[[Program, list[Value]], Any],
+        append: Callable[[Lowering, list[Value]], Any],
         shapes: Sequence[tuple[int, ...]],
         layer: Any = None,
-        program: Program | None = None,
+        program: Lowering | None = None,
         by: Sequence[int] | None = None,
         variables: Sequence[Variable] = (),
         weighted: bool = True,
     ) -> None:
-        program = Program() if program is None else program
-        program.probed = None if layer is None else (layer, [])
+        program = Lowering() if program is None else program
+        program.recorder.probed = None if layer is None else (layer, [])
         values = [program.input(shape) for shape in shapes]
         probes = []
         for i in range(len(shapes)) if by is None else by:
@@ -157,8 +158,8 @@ class Vjp:
         if self._weighted:
             total = program.map("multiply", [y, program.input(y.shape, role="y")])
         program.objective(total, reduction="sum")
-        if program.probed:
-            probes += program.probed[1]
+        if program.recorder.probed:
+            probes += program.recorder.probed[1]
         for value in results + probes:
             program.output(value)
         self._results = range(len(results))
@@ -278,7 +279,7 @@ def of_model(
     if not isinstance(number, int) or not 0 <= number < len(infos):
         raise ValueError(f"output must be one of {names} or its number, got {output!r}")
 
-    def append(program: Program, values: list[Value]) -> Value:
+    def append(program: Lowering, values: list[Value]) -> Value:
         return model.append_all(program, values)[number]
 
     key = ("vjp", tuple(rows), number, id(layer))

@@ -6,7 +6,7 @@ from programs import ISAS, dense, learner, mlp, weight
 
 from cdl import _core
 from cdl._ir import elementwise, emit
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(40, 5)).astype(np.float32)
@@ -15,7 +15,7 @@ Y = RNG.normal(size=(40, 3)).astype(np.float32)
 
 def net():
     kernel, bias = weight(np.ones((5, 3))), weight(np.zeros(3))
-    program = Program()
+    program = Lowering()
     x, y = program.input((5,)), program.input((3,))
     p = dense(program, x, kernel, bias)
     program.objective(program.map(elementwise.argument(0) * elementwise.argument(0), [p]))
@@ -26,7 +26,7 @@ def net():
 
 def halves(*weights):
     """A program that halves the first weight, and assigns the minima of the others to them."""
-    program = Program()
+    program = Lowering()
     first, *others = weights
     half = program.map(elementwise.argument(0) * 0.5, [program.param(first)])
     program.assign(first, half)
@@ -78,7 +78,7 @@ def test_so_it_does_behind_a_batch_in_two_halves():
 
 def scaled(w, bias):
     """A program that replaces a weight, whose rows stand for samples, by (w - bias) / 2."""
-    program = Program()
+    program = Lowering()
     four = weight(np.full(3, 4.0))
     x = program.emit("feature_norm", [program.param(w)], (5, 3), (bias, four), invert=0)
     program.assign(w, x)

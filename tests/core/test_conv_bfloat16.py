@@ -8,7 +8,7 @@ from programs import ISAS, TEAMS, dense, learner, predict, pull_back, train, wei
 from windows import Window
 
 from cdl._ir import rounding
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 
 class Case(Window):
@@ -62,7 +62,7 @@ def low_weight(rng, *shape):
 def program_of(name, *, hidden=False, **attributes):
     """A convolution of rounded numbers: of the input, or behind a layer."""
     case, rng = CASES[name], np.random.default_rng(0)
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((*case.image, 2 if hidden else case.c)), "bfloat16")
     if hidden:
@@ -170,7 +170,7 @@ def test_a_net_learns_the_same_by_any_team(name):
 
 def test_convolutions_in_groups_and_of_few_columns_stay_in_floats(monkeypatch):
     monkeypatch.setattr(rounding, "LEAST", 16)
-    program = Program()
+    program = Lowering()
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((4, 32)), "bfloat16")
     rng, attributes = np.random.default_rng(0), {"numbers": [1, 1, 1, 0]}
@@ -189,7 +189,7 @@ def test_convolutions_in_groups_and_of_few_columns_stay_in_floats(monkeypatch):
 @pytest.mark.parametrize(("stride", "ops"), [(2, []), (1, ["cast"])])
 def test_maxima_of_floats_are_rounded_behind_windows_that_are_apart(stride, ops, isa, monkeypatch):
     monkeypatch.setattr(rounding, "LEAST", 16)
-    program, rng = Program(training=True), np.random.default_rng(0)
+    program, rng = Lowering(training=True), np.random.default_rng(0)
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((8, 7, 3)), "bfloat16")
     image, window = Window((8, 7), 3), Window((6, 5), 2, stride=stride)
@@ -224,7 +224,7 @@ def test_maxima_stay_in_two_bytes(image, size, stride, dilation, columns, isa):
     window, ones = Window(image, size, stride=stride, dilation=dilation), (1,) * len(image)
     found = []
     for dtype in ("bfloat16", "float32"):
-        program, rng = Program(training=True), np.random.default_rng(0)
+        program, rng = Lowering(training=True), np.random.default_rng(0)
         program.param_dtype = "bfloat16"
         x = program.cast(program.input((*image, 2)), "bfloat16")
         params = low_weight(rng, *ones, 2, columns), None

@@ -5,7 +5,7 @@ import pytest
 from programs import ISAS, activation, dense, predict, random_weight, weight
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 
 def ops(program):
@@ -18,7 +18,7 @@ def kinds(program):
 
 def normalized(op, rng, kind=None, scaled=True, bias=True):
     """A product, a batch normalization of it, perhaps an activation; the weights, and an input."""
-    program = Program()
+    program = Lowering()
     one = (2, 1, 1, 0) * 2
     shape, to, kernel, numbers, more = {
         "dense": ((4, 7), (4, 70), (7, 70), (), {}),
@@ -77,7 +77,7 @@ def test_columns_without_variance_are_those_of_epsilon():
 @pytest.mark.parametrize("why", ["read twice", "an output", "activated", "low", "normalized"])
 def test_a_batch_normalization_stays_where_the_product_is_not_its_own(why):
     rng = np.random.default_rng(4)
-    program = Program()
+    program = Lowering()
     program.param_dtype = "bfloat16" if why == "low" else None
     y = dense(program, program.input((4,)), random_weight(rng, 4, 3))
     if why == "activated":
@@ -98,7 +98,7 @@ def test_a_batch_normalization_stays_where_the_product_is_not_its_own(why):
 @pytest.mark.parametrize("before", ["batch_norm", "normalize", "affine"])
 def test_a_normalization_behind_one_that_is_no_product_stays(before):
     rng = np.random.default_rng(6)
-    program = Program()
+    program = Lowering()
     z = program.input((3,))
     attributes = {
         "batch_norm": {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0},
@@ -125,7 +125,7 @@ def test_a_normalization_to_fold_is_refused_where_something_learns_or_a_part_is_
         (False, 2, (), "one each, or nothing"),
         (False, 5, (1e-3,), "a number for each column"),
     ):
-        program = Program()
+        program = Lowering()
         x = program.input((4,))
         row = [weight(np.ones(3 + (rows == 5)))] * min(rows, 4)
         params = [random_weight(rng, 4, 3), None, *row]

@@ -18,6 +18,7 @@ from programs import (
 from cdl import _core
 from cdl._ir import mapping
 from cdl._ir.fusion import Rewriter
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Program
 
 
@@ -62,7 +63,7 @@ def test_an_activation_whose_gradient_its_value_tells_goes_into_dense(name):
 )
 def test_an_activation_whose_gradient_needs_its_argument_goes_in_for_predictions_only(name):
     for width in (1, 70):  # a vector, and more than a panel
-        program = Program()
+        program = Lowering()
         y = dense(program, program.input((3,)), random_weight(np.random.default_rng(5), 3, width))
         parameters = reference.activation_parameters(name)[-1]
         program.output(activation(program, y, name, **parameters))
@@ -78,7 +79,7 @@ def test_the_default_relu_and_that_up_to_6_go_in_and_another_relu_does_not():
     outside = ["dense", "activation"]
     cases = ({}, ["dense"]), ({"max_value": 6.0}, ["dense"]), ({"max_value": 5.0}, outside)
     for changed, expected in cases:
-        program = Program()
+        program = Lowering()
         y = dense(program, program.input((3,)), weight(np.eye(3)))
         program.output(activation(program, y, "relu", **{**default, **changed}))
         assert ops(program.fused()) == expected
@@ -98,7 +99,7 @@ def test_an_activation_next_to_a_map_is_part_of_it(name, ahead):
         corners = [*CORNERS, *parameters.values(), *(-v for v in parameters.values())]
         z = np.concatenate([corners, rng.normal(size=120) * 4]).astype(np.float32)[None]
         programs = []
-        for program in (Program(), Program()):
+        for program in (Lowering(), Lowering()):
             x = dense(program, program.input((1,)), weight(z))
             if ahead:
                 y = program.map("add", [activation(program, x, name, **parameters), x])
@@ -115,7 +116,7 @@ def test_an_activation_next_to_a_map_is_part_of_it(name, ahead):
         np.testing.assert_allclose(found[0], expected[0], rtol=2e-6, atol=1e-35)
         for a, b in zip(found[1].values(), expected[1].values(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
-        program = Program()
+        program = Lowering()
         x = program.map("negative", [program.input((3,))])
         program.output(activation(program, x, name, **parameters))
         special = np.array([[np.inf, -np.inf, np.nan]], np.float32)
@@ -124,14 +125,14 @@ def test_an_activation_next_to_a_map_is_part_of_it(name, ahead):
 
 
 def test_an_activation_whose_value_tells_its_gradient_stays_beside_a_map():
-    program = Program()
+    program = Lowering()
     x = dense(program, program.input((3,)), weight(np.eye(3)))
     program.output(activation(program, program.map("negative", [x]), "tanh"))
     assert ops(program.fused()) == ["dense", "map", "activation"]
 
 
 def test_only_the_first_of_two_activations_goes_in():
-    program = Program()
+    program = Lowering()
     y = dense(program, program.input((3,)), weight(np.eye(3)))
     program.output(activation(program, activation(program, y, "tanh"), "sigmoid"))
     fused = program.fused()
@@ -142,7 +143,7 @@ def test_only_the_first_of_two_activations_goes_in():
 
 def test_an_activation_stays_outside_where_the_raw_product_is_read_too():
     def start():
-        program = Program()
+        program = Lowering()
         return program, dense(program, program.input((3,)), weight(np.eye(3)))
 
     program, y = start()  # by the caller
@@ -209,7 +210,7 @@ def test_training_fused_and_unfused_comes_to_the_same_weights(last, loss, on_sco
 
 
 def test_a_fused_loss_has_gradients_where_probabilities_round_to_0_or_1():
-    program = Program()
+    program = Lowering()
     kernel = weight([[200.0, 0.0]])
     y = program.emit("softmax", [dense(program, program.input((1,)), kernel)], (2,))
     program.loss("sparse_categorical_crossentropy", program.input((), "int32", "y"), y)
@@ -245,7 +246,7 @@ def test_other_pairs_stay_apart(last, loss):
 
 
 def test_a_loss_on_its_input_stays():
-    program = Program()
+    program = Lowering()
     x = program.input((3,))
     program.loss("categorical_crossentropy", program.input((3,)), x, label_smoothing=0.0)
     assert kinds(program.fused()) == ["categorical_crossentropy"]
@@ -263,7 +264,7 @@ def test_a_crossentropy_stays_where_another_instruction_reads_the_probabilities(
 
 
 def test_a_reshape_of_an_input_is_left_to_the_gather():
-    program = Program()
+    program = Lowering()
     x = program.emit("reshape", [program.emit("reshape", [program.input((2, 3))], (3, 2))], (6,))
     program.output(dense(program, x, weight(np.arange(12.0).reshape(6, 2))))
     fused = program.fused()
@@ -275,12 +276,12 @@ def test_a_reshape_of_an_input_is_left_to_the_gather():
 
 
 def test_a_reshape_stays_where_the_input_is_read_in_its_own_shape_too():
-    program = Program()
+    program = Lowering()
     x = program.input((2, 3))
     program.output(program.emit("softmax", [x], (2, 3)))
     program.output(program.emit("reshape", [x], (6,)))
     assert ops(program.fused()) == ["softmax", "reshape"]
-    program = Program()
+    program = Lowering()
     program.output(program.input((2, 3)))
     program.output(program.emit("reshape", program.inputs, (6,)))
     assert ops(program.fused()) == ["reshape"]
@@ -290,14 +291,14 @@ def test_a_reshape_stays_where_the_input_is_read_in_its_own_shape_too():
 
 
 def test_a_reshape_inside_stays():
-    program = Program()
+    program = Lowering()
     y = dense(program, program.input((3,)), weight(np.eye(3)))
     program.output(program.emit("reshape", [y], (3, 1)))
     assert ops(program.fused()) == ["dense", "reshape"]
 
 
 def test_dropout_is_kept_for_training_and_gone_outside():
-    program = Program()
+    program = Lowering()
     x = program.emit("dropout", [program.input((3,))], (3,), rate=0.5, seed=0, user_draw=0)
     x = program.emit(
         "dropout", [dense(program, x, weight(np.eye(3)))], (3,), rate=0.5, seed=1, user_draw=0
@@ -313,7 +314,7 @@ def test_dropout_is_kept_for_training_and_gone_outside():
 
 
 def test_a_dropout_of_the_input_that_is_the_output_leaves_the_input():
-    program = Program()
+    program = Lowering()
     program.output(
         program.emit("dropout", [program.input((3,))], (3,), rate=0.5, seed=0, user_draw=0)
     )
@@ -327,7 +328,7 @@ def test_a_dropout_of_the_input_that_is_the_output_leaves_the_input():
 
 
 def test_what_leads_to_nothing_is_left_out():
-    program = Program()
+    program = Lowering()
     x = program.input((3,))
     y = dense(program, x, weight(np.eye(3)))
     beside = activation(program, dense(program, y, weight(np.ones((3, 2)))), "tanh")
@@ -342,7 +343,7 @@ def test_what_leads_to_nothing_is_left_out():
 
 @pytest.mark.parametrize(("most", "row"), [(np.inf, "plain_relu"), (6.0, "relu6")])
 def test_a_relu_behind_what_is_no_product_is_the_plain_one(most, row):
-    program = Program()
+    program = Lowering()
     scale = weight(np.linspace(-1, 2, 40))
     x = program.emit("affine", [program.input((40,))], (40,), (None, scale))
     parameters = {"negative_slope": 0.0, "max_value": most, "threshold": 0.0}
@@ -358,7 +359,7 @@ def test_a_relu_behind_what_is_no_product_is_the_plain_one(most, row):
 
 
 def test_a_branch_that_is_cut_leaves_a_product_to_its_activation():
-    program = Program()
+    program = Lowering()
     y = dense(program, program.input((3,)), weight(np.eye(3)))
     program.emit("softmax", [y], (3,))
     program.output(activation(program, y, "tanh"))
@@ -367,7 +368,7 @@ def test_a_branch_that_is_cut_leaves_a_product_to_its_activation():
 
 def test_what_follows_the_batches_stays_in_training_unless_it_is_frozen():
     for frozen, training, expected in ((0, True, 1), (1, True, 0), (0, False, 0)):
-        program = Program()
+        program = Lowering()
         x = program.input((3,))
         moving = [weight(np.zeros(3)), weight(np.ones(3))]
         attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": frozen}
@@ -377,7 +378,7 @@ def test_what_follows_the_batches_stays_in_training_unless_it_is_frozen():
 
 
 def test_what_is_emitted_as_fixed_is_as_in_inference():
-    program = Program(training=True)
+    program = Lowering(training=True)
     x = program.input((3,))
     moving = [weight(np.zeros(3)), weight(np.ones(3))]
     attributes = {"momentum": 0.9, "epsilon": 1e-3, "frozen": 0}
@@ -420,7 +421,7 @@ def test_the_disassembly_names_values_weights_attributes_and_shapes():
 
 
 def test_variables_are_listed_once_in_order_of_use():
-    program = Program()
+    program = Lowering()
     first, second = random_weight(np.random.default_rng(0), 3, 3), weight(np.ones((3, 3)))
     x = program.input((3,))
     for kernel in (first, second, first):

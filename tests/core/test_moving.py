@@ -8,7 +8,7 @@ from programs import dense, gradients, learner, predict, pull_back, random_weigh
 
 from cdl import _core
 from cdl._ir import emit
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.variable import Variable
 
 JOINS = [
@@ -63,7 +63,7 @@ def test_keys_give_what_numpy_gives(shape, key):
 
 
 def test_keys_that_fit_no_axis_are_refused():
-    program = Program()
+    program = Lowering()
     x = program.input((3, 4))
     with pytest.raises(IndexError, match=r"expected a place in \[-3, 3\) of axis 0, got 3"):
         emit.index(program, x, (3,))
@@ -119,7 +119,7 @@ def test_elements_at_places_along_an_axis(shape, axis, places):
     ],
 )
 def test_places_that_are_none_are_refused(numbers):
-    program = Program()
+    program = Lowering()
     outer, n, inner, *runs = numbers
     x, sizes = program.input((5,)), {"outer": outer, "n": n, "inner": inner}
     program.output(program.emit("pick", [x], (3,), numbers=runs, **sizes))
@@ -152,7 +152,7 @@ def test_elements_by_the_numbers_of_another_value(shape, to, axis):
 
 
 def test_a_number_that_is_no_place_is_an_error():
-    program = Program()
+    program = Lowering()
     x, at = program.input((4,)), program.input((2,))
     program.output(emit.take_along(program, x, at, 0))
     x = normal(4)
@@ -177,7 +177,7 @@ def table(rng, rows, *row):
 def test_rows_of_a_table_and_their_gradients(kind, shape, row):
     rng = np.random.default_rng(2)
     variable = table(rng, 11, *row)
-    program = Program()
+    program = Lowering()
     places = program.input(shape, dtype="int32" if kind == "int32" else "float32")
     source = program.param(variable) if kind == "value" else variable
     program.output(emit.gather(program, places, source))
@@ -208,7 +208,7 @@ def test_training_a_table_is_the_dense_formula(row):
     }[row]
     variable = table(rng, 50, 5)
     start = variable.numpy()
-    program = Program()
+    program = Lowering()
     places = program.input((3,))
     value = emit.reshape(program, emit.gather(program, places, variable), (15,))
     kernel = random_weight(rng, 15, 2)
@@ -234,7 +234,7 @@ def test_training_a_table_is_the_dense_formula(row):
 def test_a_table_that_is_read_twice_sums_both_gradients():
     rng = np.random.default_rng(4)
     variable = table(rng, 6, 4)
-    program = Program()
+    program = Lowering()
     values = [emit.gather(program, program.input(()), variable) for _ in range(2)]
     program.output(program.map("multiply", values))
     arrays = [rng.integers(0, 6, ROWS) for _ in range(2)]
@@ -249,7 +249,7 @@ def test_a_table_that_is_read_twice_sums_both_gradients():
 def test_a_number_of_no_row_names_the_layer():
     rng = np.random.default_rng(5)
     variable = table(rng, 6, 4)
-    program = Program()
+    program = Lowering()
     value = emit.gather(program, program.input((2,)), variable, label="embedding_1")
     program.output(value)
     for wrong in (6, -1, 1e30, np.nan):
@@ -258,7 +258,7 @@ def test_a_number_of_no_row_names_the_layer():
         for threads in (1, 2):
             with pytest.raises(ValueError, match=r"embedding_1: expected numbers in \[0, 6\)"):
                 predict(program, [at], threads=threads)
-    program = Program()
+    program = Lowering()
     program.output(emit.gather(program, program.input((2,)), variable, wraps=True))
     at = rng.integers(-6, 6, (ROWS, 2))
     np.testing.assert_array_equal(predict(program, [at]), variable.numpy()[at])
@@ -267,7 +267,7 @@ def test_a_number_of_no_row_names_the_layer():
 def two_tables():
     """A program that reads rows of two tables, of 6 and of 8 rows."""
     rng = np.random.default_rng(6)
-    program = Program()
+    program = Lowering()
     for label, rows in (("first", 6), ("second", 8)):
         at = program.input((3,))
         program.output(emit.gather(program, at, table(rng, rows, 4), label=label))
@@ -324,7 +324,7 @@ def test_a_wrong_number_in_training_is_told_by_its_row_in_the_array(threads):
 
 
 def test_a_wrong_number_that_all_samples_share_has_no_row():
-    program = Program()
+    program = Lowering()
     at = program.constant([0, 6])
     program.output(emit.gather(program, at, table(np.random.default_rng(0), 6, 4), label="t"))
     x = program.input((2,))
@@ -335,7 +335,7 @@ def test_a_wrong_number_that_all_samples_share_has_no_row():
 
 
 def test_rows_whose_numbers_float32_does_not_hold_are_refused_by_name():
-    program = Program()
+    program = Lowering()
     big = program.value((2**24 + 1, 1), shared=True)
     with pytest.raises(ValueError, match=r"e: the rows of the table must be at most 2\*\*24"):
         emit.gather(program, program.input(()), big, label="e")
@@ -346,7 +346,7 @@ def test_rows_whose_numbers_float32_does_not_hold_are_refused_by_name():
 def test_a_wrong_number_leaves_the_weights_alone():
     rng = np.random.default_rng(6)
     variable = table(rng, 6, 4)
-    program = Program()
+    program = Lowering()
     y = emit.gather(program, program.input(()), variable)
     program.loss("mean_squared_error", program.input((4,), role="y"), y)
     before = variable.numpy()
@@ -362,7 +362,7 @@ def test_a_wrong_number_leaves_the_weights_alone():
 
 def test_no_gradient_goes_through_stop():
     x = normal(4)
-    program = Program()
+    program = Lowering()
     (v,) = learning(program, [x])
     program.output(program.map("multiply", [v, emit.stop(program, v)]))
     gradient = pull_back(program.fused(), [np.eye(ROWS)], 1.0)[1][program.variables[0]]

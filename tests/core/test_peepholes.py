@@ -6,7 +6,7 @@ from oracle import Oracle, difference_gradients
 from programs import activation, dense, gradients, predict, pull_back, random_weight, weight
 
 from cdl._ir import emit as ir_emit
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 RNG = np.random.default_rng(0)
 ROWS = 20
@@ -29,7 +29,7 @@ def same_as_built_in(emit, built_in, shape, *, row_ops):
     """Fused, both are the same instructions, and so the same bits, at 1 and 2 threads."""
     programs = []
     for f in (emit, built_in):
-        program = Program()
+        program = Lowering()
         program.output(f(program, program.input(shape)))
         programs.append(program.fused())
     ours, theirs = programs
@@ -101,7 +101,7 @@ def others(program, x):
 
 
 def test_what_only_looks_like_a_layer_keeps_its_value():
-    program = Program()
+    program = Lowering()
     program.output(others(program, program.input((4,))))
     x = RNG.normal(size=(ROWS, 4)).astype(np.float32)
     oracle = Oracle(program)
@@ -119,7 +119,7 @@ def test_what_only_looks_like_a_layer_keeps_its_value():
 
 def test_a_value_that_others_read_is_not_fused_away():
     kernel, bias = layer(4, 3)
-    program = Program()
+    program = Lowering()
     y = by_hand(program, program.input((4,)), kernel)
     program.output(program.map("add", [y, program.broadcast_batch(program.param(bias))]))
     program.output(y)
@@ -137,7 +137,7 @@ def test_a_value_that_others_read_is_not_fused_away():
     ("shape", "axes"), [((5,), [-1]), ((1,), [0]), ((3, 5), [1]), ((3, 5), [0, 1]), ((3, 5), [0])]
 )
 def test_the_mean_of_a_loss_is_part_of_the_objective(shape, axes, weighted, kind, reduction):
-    program = Program()
+    program = Lowering()
     x = program.input((4,))
     size = int(np.prod(shape))
     y = ir_emit.reshape(program, dense(program, x, *layer(4, size)), shape)
@@ -157,7 +157,7 @@ def test_the_mean_of_a_loss_is_part_of_the_objective(shape, axes, weighted, kind
 
 
 def test_weights_of_lines_keep_the_mean_apart():
-    program = Program()
+    program = Lowering()
     x = dense(program, program.input((4,)), *layer(4, 6))
     x = program.map("square", [ir_emit.reshape(program, x, (3, 2))])
     weights = program.input((3,), role="weight")
@@ -171,7 +171,7 @@ def test_weights_of_lines_keep_the_mean_apart():
 
 def test_a_weight_that_is_assigned_stays_a_value():
     kernel, bias = layer(4, 4)
-    program = Program()
+    program = Lowering()
     program.output(by_hand(program, program.input((4,)), kernel, bias))
     program.assign(kernel, program.constant(np.zeros((4, 4))))
     assert "dense" not in [i.op for i in program.fused().instructions]
@@ -179,7 +179,7 @@ def test_a_weight_that_is_assigned_stays_a_value():
 
 def test_a_sum_of_a_value_with_itself_is_no_bias():
     kernel, _ = layer(4, 5)
-    program = Program()
+    program = Lowering()
     y = by_hand(program, program.input((4,)), kernel)
     program.output(program.map("add", [y, y]))
     assert [i.op for i in program.fused().instructions] == ["dense", "map"]
@@ -187,7 +187,7 @@ def test_a_sum_of_a_value_with_itself_is_no_bias():
 
 def test_a_branch_that_leads_nowhere_keeps_nothing_apart():
     kernel, bias = layer(4, 5)
-    program = Program()
+    program = Lowering()
     y = by_hand(program, program.input((4,)), kernel)
     program.map("tanh", [y])
     b = program.broadcast_batch(program.param(bias))
@@ -197,7 +197,7 @@ def test_a_branch_that_leads_nowhere_keeps_nothing_apart():
 
 def test_a_bias_of_a_sum_of_products_is_that_of_one_of_them():
     (first, bias), (second, _) = layer(4, 5), layer(4, 5)
-    program = Program()
+    program = Lowering()
     x = program.input((4,))
     products = [by_hand(program, x, kernel) for kernel in (first, second)]
     b = program.broadcast_batch(program.param(bias))
@@ -212,7 +212,7 @@ def test_a_bias_of_a_sum_of_products_is_that_of_one_of_them():
 
 
 def test_equal_maps_that_one_map_reads_are_computed_in_it_once():
-    program = Program()
+    program = Lowering()
     x = program.input((5,))
     program.output(program.map("multiply", [program.map("exp", [x]), program.map("exp", [x])]))
     fused = program.fused()

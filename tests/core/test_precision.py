@@ -16,7 +16,7 @@ from programs import (
 )
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 DTYPES = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 TIES = np.array([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-11, 1 + 3 * 2**-11], np.float32)
@@ -40,7 +40,7 @@ def numbers(n=4000):
 
 
 def cast_program(dtype, before="float32"):
-    program = Program()
+    program = Lowering()
     x = program.input((5,))
     program.output(program.cast(program.cast(x, before), dtype))
     return program
@@ -58,7 +58,7 @@ def test_cast_rounds_to_the_nearest_number(dtype, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_inputs_of_a_dtype_are_rounded_as_they_are_read(dtype, isa):
-    program = Program()
+    program = Lowering()
     program.output(program.input((5,), dtype))
     x = numbers()
     for given in (x, x.astype(np.float64), x[:, ::-1]):
@@ -69,7 +69,7 @@ def test_inputs_of_a_dtype_are_rounded_as_they_are_read(dtype, isa):
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_of_a_dtype_are_read_as_they_are(dtype, isa):
-    program = Program()
+    program = Lowering()
     program.output(program.input((5,)))
     x = rounded(numbers(), dtype)
     for given in (x.astype(DTYPES[dtype]), np.asfortranarray(x.astype(DTYPES[dtype]))):
@@ -90,7 +90,7 @@ def test_gradients_are_rounded_to_the_dtype_of_their_value(dtype, isa):
     x = rng.normal(size=(37, 3)).astype(np.float32)
     dy = (rng.normal(size=(37, 3)) * 10 ** rng.uniform(-6, 5, (37, 3))).astype(np.float32)
     w = weight(rng.normal(size=3))
-    program = Program()
+    program = Lowering()
     shifted = program.map("add", [program.input((3,)), program.broadcast_batch(program.param(w))])
     program.output(program.cast(shifted, dtype))
     _, gradients = pull_back(program.fused(), [x], dy, isa=isa)
@@ -107,7 +107,7 @@ def test_weights_are_read_rounded_and_learn_as_they_are(dtype, isa, threads):
     dy = rng.normal(size=(33, 5)).astype(np.float32)
     w = weight(rng.normal(size=(70, 5)))
     before = w.numpy()
-    program = Program()
+    program = Lowering()
     y = dense(program, program.input((70,)), w, param_dtypes=(dtype,))
     program.output(y)
     optimizer = gradient_keeper([w])
@@ -128,7 +128,7 @@ def test_weights_are_read_rounded_and_learn_as_they_are(dtype, isa, threads):
 
 def test_a_weight_that_is_set_is_rounded_anew():
     w = weight(np.ones((4, 3)))
-    program = Program()
+    program = Lowering()
     program.output(dense(program, program.input((4,)), w, param_dtypes=("bfloat16",)))
     run = _core.Executor(program, 8)
     x = np.ones((8, 4), np.float32)
@@ -141,7 +141,7 @@ def test_a_weight_that_is_set_is_rounded_anew():
 
 def test_gradients_beyond_float16_leave_finite_weights_alone():
     w = weight(np.zeros((1, 1)))
-    program = Program()
+    program = Lowering()
     y = dense(program, program.input((1,)), w, param_dtypes=("float16",))
     program.output(y)
     for size, learns in ((60000.0, True), (70000.0, False)):
@@ -156,7 +156,7 @@ def test_gradients_beyond_float16_leave_finite_weights_alone():
 
 
 def test_what_is_of_one_dtype_gives_that_dtype():
-    program = Program()
+    program = Lowering()
     x = program.input((4,))
     low = program.cast(x, "bfloat16")
     w = weight(np.ones((4, 3)))
@@ -171,7 +171,7 @@ def test_what_is_of_one_dtype_gives_that_dtype():
 @pytest.mark.parametrize("isa", ISAS)
 def test_fused_programs_round_what_each_pass_gives(isa):
     rng = np.random.default_rng(3)
-    program = Program()
+    program = Lowering()
     program.param_dtype = "bfloat16"
     w, b = weight(rng.normal(size=(6, 5))), weight(rng.normal(size=5))
     x = program.cast(program.input((6,)), "bfloat16")
@@ -197,7 +197,7 @@ def test_each_step_reads_the_weights_that_the_last_one_left(dtype, isa):
     found = []
     for options in ({"threads": 1}, {"threads": 2}, {"threads": 3, "lockstep": True}):
         w = weight(first)
-        program = Program()
+        program = Lowering()
         y = dense(program, program.input((40,)), w, param_dtypes=(dtype,))
         program.loss("mean_squared_error", program.input((3,), role="y"), y)
         optimizer = learner("sgd", [w])

@@ -8,7 +8,7 @@ from programs import ISAS, predict, pull_back, weight
 
 from cdl import _core
 from cdl._ir import emit
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 # m, k, n: round the panels and the pieces that are transposed, and single rows and columns
 SIZES = [(2, 3, 4), (1, 1, 1), (3, 1, 5), (1, 4, 1), (5, 2, 1), (1, 3, 4), (4, 70, 3), (3, 5, 66)]
@@ -103,7 +103,7 @@ def test_sides_that_all_samples_share(a, b, shares, transposed):
     b = (b[:-2] + b[:-3:-1]) if transposed[1] else b
     if transposed[0] and len(a) == 1:
         return
-    program = Program()
+    program = Lowering()
     eye = program.input((ROWS,))
     values = []
     for name, shape in (("a", a), ("b", b)):
@@ -138,14 +138,14 @@ def test_sides_that_all_samples_share(a, b, shares, transposed):
 
 
 def test_matrices_that_do_not_fit_are_refused():
-    program = Program()
+    program = Lowering()
     a, b = program.input((2, 3)), program.input((4, 5))
     with pytest.raises(
         ValueError, match=r"matrices must agree in .* got shapes \(2, 3\) and \(4, 5\)"
     ):
         emit.product(program, a, b)
     for inputs, shape in [((a, b), (2, 5)), ((a,), (2, 3)), ((a, a), (2, 3)), ((a, a), (3, 3))]:
-        wrong = Program()
+        wrong = Lowering()
         values = [wrong.input(v.shape) for v in inputs]
         wrong.output(wrong.emit("product", values, shape, transpose_a=0, transpose_b=0))
         with pytest.raises(ValueError, match=r"instruction 0 \(product\): .*expected"):
@@ -155,7 +155,7 @@ def test_matrices_that_do_not_fit_are_refused():
 def test_what_stands_in_pads_does_not_count():
     """1 / x is infinite where pads are 0; the product reads lines with their pads."""
     x = np.random.default_rng(3).uniform(1, 2, (ROWS, 3, 5)).astype(np.float32)
-    program = Program()
+    program = Lowering()
     v = program.input((3, 5))
     v = program.map("reciprocal", [v])
     program.output(emit.product(program, v, v, transpose_b=True))
@@ -167,7 +167,7 @@ def test_what_stands_in_pads_does_not_count():
 def test_a_bias_of_one_factor(a, n):
     """The factor and the bias are weights; the sum becomes part of the product."""
     rng = np.random.default_rng(4)
-    program = Program()
+    program = Lowering()
     eye = program.input((ROWS,))
     flat = weight(rng.normal(size=(ROWS, int(np.prod(a)))))
     x = emit.reshape(program, program.emit("dense", [eye], (flat.shape[1],), (flat, None)), a)

@@ -7,7 +7,7 @@ from windows import behind_weights, check, check_bits, check_judge
 
 from cdl import _core
 from cdl._ir import resizing
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 CASES = {  # axes of the image and columns, axes of the result
     "1d": ((5, 2), (4,)),
@@ -53,7 +53,7 @@ def test_the_same_bits_on_any_number_of_threads(name):
 @pytest.mark.parametrize("linear", [True, False])
 @pytest.mark.parametrize("fill", resizing.FILLS)
 def test_what_is_no_number_or_far_out_is_beyond_the_ends(fill, linear):
-    program = Program()
+    program = Lowering()
     image, at = program.input((3, 1)), program.input((1, 6))
     program.output(resizing.resample(program, image, at, (6,), linear=linear, fill=fill, value=9.0))
     x = np.float32([[[1], [2], [3]]])
@@ -74,7 +74,7 @@ def test_what_is_no_number_or_far_out_is_beyond_the_ends(fill, linear):
     ],
 )
 def test_what_does_not_fit_is_refused(image, at, sizes, fill, expected):
-    program = Program()
+    program = Lowering()
     values = program.input(image), program.input(at)
     attributes = {"linear": 1, "fill": fill, "value": 0.0}
     program.output(program.emit("resample", values, (*sizes, image[-1]), **attributes))

@@ -17,7 +17,7 @@ from programs import (
 )
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.variable import Variable
 
 SHAPES = [(), (1,), (3,), (17,), (2, 5), (3, 1), (2, 3, 65)]
@@ -68,7 +68,7 @@ def test_a_weight_as_a_value_learns_from_what_all_samples_make_of_it(shape, matr
     rng = np.random.default_rng(0)
     values = rng.normal(size=shape)
     w = weight(values) if matrix else plain(values)
-    program = Program()
+    program = Lowering()
     x = program.input((2,))
     y = program.broadcast_batch(activation(program, program.param(w), "tanh"))
     scored(program, y)
@@ -83,7 +83,7 @@ def test_a_weight_as_a_value_learns_from_what_all_samples_make_of_it(shape, matr
 def test_a_matrix_is_read_out_of_its_panels_and_learns_in_them(n):
     rng = np.random.default_rng(1)
     w = random_weight(rng, 70, n)
-    program = Program()
+    program = Lowering()
     program.input((1,))
     program.output(program.param(w))
     program.objective(activation(program, program.param(w), "tanh"), reduction="sum")
@@ -94,7 +94,7 @@ def test_a_matrix_is_read_out_of_its_panels_and_learns_in_them(n):
 
 
 def test_a_weight_is_one_instruction_however_often_it_is_read():
-    program, w = Program(), plain(np.ones(3))
+    program, w = Lowering(), plain(np.ones(3))
     assert program.param(w) is program.param(w)
     assert [i.op for i in program.instructions] == ["param"]
 
@@ -102,7 +102,7 @@ def test_a_weight_is_one_instruction_however_often_it_is_read():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_constant_is_what_it_was_given(shape):
     values = np.random.default_rng(2).normal(size=shape).astype(np.float32)
-    program = Program()
+    program = Lowering()
     program.input((1,))
     shared = program.constant(values)
     program.output(shared)
@@ -117,7 +117,7 @@ def test_a_constant_is_what_it_was_given(shape):
 @pytest.mark.parametrize("shape", SHAPES[1:])
 def test_over_the_rows_of_a_batch(shape, kind, isa):
     rng = np.random.default_rng(3)
-    program = Program()
+    program = Lowering()
     x = program.input((*shape[:-1], 4))
     h = dense(program, x, random_weight(rng, 4, shape[-1]), weight(rng.normal(size=shape[-1])))
     summary = program.batch_reduce(h, kind)
@@ -129,7 +129,7 @@ def test_over_the_rows_of_a_batch(shape, kind, isa):
 @pytest.mark.parametrize("kind", ["max", "min"])
 def test_equal_extremes_share_the_gradient_and_nan_is_extreme(kind):
     def net(x_values, factor):
-        program = Program()
+        program = Lowering()
         x = dense(program, program.input((1,)), factor)
         top = program.batch_reduce(x, kind)
         program.output(top)
@@ -145,7 +145,7 @@ def test_equal_extremes_share_the_gradient_and_nan_is_extreme(kind):
 
 @pytest.mark.parametrize("rows", [4, 16, 100])
 def test_predictions_see_batches_of_the_executors_rows(rows):
-    program = Program()
+    program = Lowering()
     x = program.input((3,))
     mean = program.batch_reduce(x, "mean")
     program.output(program.broadcast_batch(mean))
@@ -163,7 +163,7 @@ def test_predictions_see_batches_of_the_executors_rows(rows):
 
 def objective(weights=None, shape=(5,), **options):
     rng = np.random.default_rng(5)
-    program = Program()
+    program = Lowering()
     x = program.input((*shape[:-1], 3))
     h = activation(program, dense(program, x, random_weight(rng, 3, shape[-1])), "tanh")
     arrays = [data(rng, *x.shape)]
@@ -225,7 +225,7 @@ def test_what_the_caller_pulls_and_what_objectives_give_add_up():
 
 def test_a_shared_objective_counts_all_rows_of_each_batch():
     rng = np.random.default_rng(6)
-    program = Program()
+    program = Lowering()
     mean = program.batch_reduce(program.input((1,)), "mean")
     program.objective(mean, scale=2.0)
     x = data(rng, 1)
@@ -241,7 +241,7 @@ def test_a_shared_objective_counts_all_rows_of_each_batch():
 
 def moving_mean(keep=0.75):
     """x -> its mean over the batch, which a weight follows; the output is the weight, as it was."""
-    program, moving = Program(), plain(np.zeros(3))
+    program, moving = Lowering(), plain(np.zeros(3))
     x = program.input((3,))
     before = program.param(moving)
     program.output(program.broadcast_batch(before))
@@ -294,7 +294,7 @@ def test_only_the_last_of_several_assignments_holds():
 def test_a_matrix_that_is_assigned_is_what_a_product_reads_next():
     rng = np.random.default_rng(10)
     kernel, other = random_weight(rng, 5, 3), plain(rng.normal(size=(5, 3)))
-    program = Program()
+    program = Lowering()
     x = program.input((5,))
     program.output(dense(program, x, kernel))
     program.assign(kernel, program.param(other))
@@ -311,7 +311,7 @@ def test_a_step_in_two_halves_assigns_where_a_step_in_one_call_does(threads):
     def run(halves):
         rng = np.random.default_rng(11)
         kernels = [random_weight(rng, 5, 4), random_weight(rng, 4, 3)]
-        program = Program()
+        program = Lowering()
         h = dense(program, program.input((5,)), kernels[0])
         y = dense(program, h, kernels[1])
         twice = program.map("add", [program.param(kernels[1])] * 2)
@@ -335,7 +335,7 @@ def test_a_step_in_two_halves_assigns_where_a_step_in_one_call_does(threads):
 
 @pytest.mark.parametrize("shape", [(2,), (3, 1)])
 def test_a_value_of_another_shape_or_of_each_sample_is_not_assigned(shape):
-    program, w = Program(), plain(np.zeros(3))
+    program, w = Lowering(), plain(np.zeros(3))
     with pytest.raises(ValueError, match=r"must have shape \(3,\)"):
         program.assign(w, program.constant(np.zeros(shape)))
     with pytest.raises(ValueError, match="for each sample"):
@@ -350,7 +350,7 @@ def test_many_steps_give_the_same_bits_on_any_number_of_threads():
         rng = np.random.default_rng(11)
         scale, kernel = plain(rng.normal(size=7)), random_weight(rng, 5, 7)
         moving = plain(np.zeros(7))
-        program = Program()
+        program = Lowering()
         h = dense(program, program.input((5,)), kernel)
         mean = program.batch_reduce(h, "mean")
         program.assign(moving, mean)
@@ -374,7 +374,7 @@ def test_many_steps_give_the_same_bits_on_any_number_of_threads():
 @pytest.mark.parametrize("isa", ISAS)
 def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
     rng = np.random.default_rng(12)
-    program = Program()
+    program = Lowering()
     x = program.input((5,))
     h = dense(program, x, random_weight(rng, 5, 6), weight(rng.normal(size=6)))
     y = program.batch_reduce(h, "mean")
@@ -391,7 +391,7 @@ def test_ops_that_know_nothing_of_it_work_on_shared_values(isa):
 
 
 def test_a_shared_value_is_no_input_of_an_op_that_does_not_mix():
-    program = Program()
+    program = Lowering()
     x = program.input((3,))
     shared = program.constant(np.zeros(3))
     program.emit(
@@ -399,7 +399,7 @@ def test_a_shared_value_is_no_input_of_an_op_that_does_not_mix():
     )
     with pytest.raises(ValueError, match="instruction 1"):
         _core.Executor(program, 4)
-    program = Program()
+    program = Lowering()
     program.emit("softmax", [program.input((3,))], (3,), shared=True)
     with pytest.raises(ValueError, match="instruction 0"):
         _core.Executor(program, 4)

@@ -6,7 +6,7 @@ from programs import mlp, weight
 
 from cdl import _core
 from cdl._core import available_isas
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 ROWS, L2 = 7, 0.3
 
@@ -63,7 +63,7 @@ def test_an_evaluation_counts_the_penalty_of_weights_as_they_are(per_call, threa
     rng = np.random.default_rng(0)
     x = rng.normal(size=(11, 3)).astype(np.float32)
     for assigns in (False, True):
-        program = Program()
+        program = Lowering()
         h, moving = program.input((3,)), weight(np.ones(3))
         program.output(program.broadcast_batch(program.param(moving)))
         if assigns:

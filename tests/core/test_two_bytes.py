@@ -21,7 +21,7 @@ from programs import (
 
 from cdl import _core
 from cdl._ir import rounding
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ SIZES += [(130, 700, 48), (40, 30, 600), (600, 40, 70)]
 def net(widths, *, kind="tanh", lines=(), seed=0):
     """Dense layers of bfloat16 on a float32 input, an activation between them."""
     rng = np.random.default_rng(seed)
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((*lines, widths[0])), "bfloat16")
     for k, (m, n) in enumerate(pairwise(widths)):
@@ -188,7 +188,7 @@ def test_a_weight_of_two_dtypes_is_rounded_to_both_after_each_step(isa):
     found = []
     for options in ({"threads": 1}, {"threads": 2}, {"threads": 3, "lockstep": True}):
         w = weight(first)
-        program = Program()
+        program = Lowering()
         y = program.input((20,))
         for dtype in dtypes:
             y = program.cast(y, dtype or "float32")
@@ -220,7 +220,7 @@ def test_infinite_numbers_reach_no_pads(first, isa):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 5)).astype(np.float32)
     x[1, 2], x[2, 3] = np.inf, -np.inf
-    program = Program(training=True)
+    program = Lowering(training=True)
     hidden = program.cast(program.input((5,)), first)
     one, two = random_weight(rng, 5, 17), random_weight(rng, 17, 3)
     hidden = dense(program, hidden, one, param_dtypes=(first,))
@@ -259,7 +259,7 @@ def test_training_in_two_bytes_is_that_of_floats_that_are_rounded(row, isa):
 
 def test_layers_that_are_kept_in_float32_read_rounded_numbers():
     rng = np.random.default_rng(6)
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((6, 4)), "bfloat16")
     y = dense(program, x, random_weight(rng, 4, 8))
@@ -278,7 +278,7 @@ def test_layers_that_are_kept_in_float32_read_rounded_numbers():
 
 def test_what_two_layers_read_has_the_sum_of_both_gradients():
     rng = np.random.default_rng(7)
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((6,)), "bfloat16")
     h = dense(program, x, first := random_weight(rng, 6, 40))
@@ -297,7 +297,7 @@ def test_what_two_layers_read_has_the_sum_of_both_gradients():
 
 def layered(rng, rate, *, widths=(70, 96, 40)):
     """Products, and between them all other ops that read and give two bytes; to train."""
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((widths[0],)), "bfloat16")
     for k, n in pairwise(widths):
@@ -353,7 +353,7 @@ def test_every_team_trains_ops_that_narrow_to_the_same_bits(isa):
 @pytest.mark.parametrize("isa", ISAS)
 def test_dropout_of_two_bytes_rounds_what_it_keeps(isa):
     rng = np.random.default_rng(11)
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     x = dense(program, program.cast(program.input((40,)), "bfloat16"), weight(np.eye(40)))
     x = program.emit("dropout", [x], (40,), rate=0.3, seed=5, user_draw=0, dtype="bfloat16")
@@ -373,7 +373,7 @@ def test_dropout_of_two_bytes_rounds_what_it_keeps(isa):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_inputs_are_fed_in_two_bytes(isa, threads):
     rng = np.random.default_rng(10)
-    program = Program(training=True)
+    program = Lowering(training=True)
     program.param_dtype = "bfloat16"
     kernel = random_weight(rng, 12, 5)
     y = dense(program, program.cast(program.input((12,)), "bfloat16"), kernel)
@@ -402,7 +402,7 @@ def test_a_plan_of_bfloat16_takes_some_half_of_the_bytes(kinds):
     taken = {}
     for dtype in ("float32", "bfloat16"):
         rng = np.random.default_rng(0)
-        program = Program(training=True)
+        program = Lowering(training=True)
         program.param_dtype = dtype
         x = program.cast(program.input((256,)), dtype)
         for _ in range(4):
@@ -427,7 +427,7 @@ def test_a_plan_of_bfloat16_takes_some_half_of_the_bytes(kinds):
 
 
 def test_reshapes_of_inputs_cost_nothing():
-    program = Program()
+    program = Lowering()
     program.param_dtype = "bfloat16"
     x = program.cast(program.input((5, 4)), "bfloat16")
     x = program.emit("reshape", [x], (20,))
@@ -437,7 +437,7 @@ def test_reshapes_of_inputs_cost_nothing():
 
 def test_the_core_refuses_what_is_not_in_the_form_that_it_reads():
     def program_of(op, dtypes, **attributes):
-        program = Program()
+        program = Lowering()
         x = program.cast(program.input((4,)), dtypes[0])
         program.output(
             program.cast(program.emit(op, [x], (4,), dtype=dtypes[1], **attributes), "float32")
@@ -447,7 +447,7 @@ def test_the_core_refuses_what_is_not_in_the_form_that_it_reads():
     low = ("bfloat16", "bfloat16")
     with pytest.raises(ValueError, match="expected no values of bfloat16"):
         _core.Executor(program_of("softmax", low), 1)
-    program = Program()
+    program = Lowering()
     program.output(program.input((4,), "bfloat16"))
     with pytest.raises(ValueError, match="outputs: expected none of bfloat16"):
         _core.Executor(program, 1)

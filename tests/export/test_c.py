@@ -72,7 +72,7 @@ OF_LINES = sorted(set(_core.LINEWISE) - {"spread"})  # which stands in bytecode 
 def test_primitive_is_that_of_the_core(primitive, tmp_path):
     from cdl._ir import bytecode
     from cdl._ir.elementwise import apply, arguments
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing import eager
     from cdl.export.to_c import source_of
 
@@ -80,7 +80,7 @@ def test_primitive_is_that_of_the_core(primitive, tmp_path):
     rng = np.random.default_rng(1)
     arrays = [rng.uniform(0.1, 0.9, (5, 8)).astype(np.float32) for _ in range(arity)]
     arrays[0][:, 4:] -= 0 if primitive in ("log", "log2", "log10", "rsqrt", "sqrt", "power") else 1
-    program = Program()
+    program = Lowering()
     values = [program.input((8,)) for _ in range(arity)]
     expression = apply(primitive, *arguments(arity))
     if primitive in OF_LINES:  # a column of columns, with elements

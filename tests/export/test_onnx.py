@@ -104,7 +104,7 @@ OF_LINES = sorted(set(_core.LINEWISE) - {"spread"})  # which stands in bytecode 
 def test_primitive_is_that_of_the_core(primitive):
     from cdl._ir import bytecode
     from cdl._ir.elementwise import apply, arguments
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing import eager
     from cdl.export.to_onnx import model_of
 
@@ -115,7 +115,7 @@ def test_primitive_is_that_of_the_core(primitive):
         arrays[0] += 1
     elif primitive not in ("log", "log2", "log10", "rsqrt", "sqrt", "power"):
         arrays[0][:, 4:] -= 1
-    program = Program()
+    program = Lowering()
     values = [program.input((8,)) for _ in range(arity)]
     expression = apply(primitive, *arguments(arity))
     if primitive in OF_LINES:  # a column of columns, with elements

@@ -10,7 +10,7 @@ from programs import weight
 from cdl import _core
 from cdl._ir import emit as ir
 from cdl._ir.elementwise import apply, argument
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.variable import Variable
 from cdl.export.to_c import source_of
 from cdl.export.to_onnx import model_of
@@ -217,7 +217,7 @@ class Named:
 def made(name):
     """Program, arrays and what the core gives."""
     shapes, build, places = CASES[name]
-    program = Program()
+    program = Lowering()
     values = [program.input(shape) for shape in shapes]
     program.output(build(program, *values))
     arrays = [RNG.normal(size=(ROWS, *shape)).astype(np.float32) for shape in shapes]

@@ -4,7 +4,7 @@ import numpy as np
 from oracle import Oracle, central_differences
 from programs import ISAS, dense, predict, pull_back, weight
 
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 ROWS = 20  # two blocks of rows
 # Every ISA; and the best one with more threads, which must give the same bits.
@@ -29,7 +29,7 @@ def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, gradients=True, numbe
     """
     arrays = [np.asarray(a, np.float32) for a in arrays]
     wanted = np.asarray(expected(*(a.astype(np.float64) for a in arrays)))
-    program = Program()
+    program = Lowering()
     values = [program.input(a.shape[1:]) for a in arrays]
     program.output(emit(program, *values))
     assert program.outputs[0].shape == wanted.shape[1:]
@@ -41,7 +41,7 @@ def check(arrays, emit, expected, *, rtol=2e-6, atol=1e-6, gradients=True, numbe
 
 
 def check_gradients(arrays, emit, wanted, n):
-    program = Program()
+    program = Lowering()
     values = learning(program, arrays[:n])
     values += [program.input(a.shape[1:]) for a in arrays[n:]]
     program.output(emit(program, *values))

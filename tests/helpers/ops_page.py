@@ -33,7 +33,7 @@ from cdl import _core, ops, tree
 from cdl._ir import bytecode
 from cdl._ir.elementwise import DY, Expression, Y, arguments
 from cdl._ir.elementwise_grad import GRADIENTS
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.operation import OP_DEFS
 
 TEXT = """\
@@ -56,7 +56,7 @@ PLAIN = {"param", "constant", "broadcast_batch", "reshape"}
 def learning_program(function, arrays, fixed):
     """The program of a traced call whose operands are outputs of dense layers; these."""
     graph = traced(function, arrays, fixed)
-    program, rows = Program(training=True), len(arrays[0])
+    program, rows = Lowering(training=True), len(arrays[0])
     eye = program.input((rows,))
     values = []
     for a in arrays:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from cdl import _core
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.variable import Variable
 
 # ISAs: two are another one's with a product of integers, see tests/core/test_dense_int.py.
@@ -41,7 +41,7 @@ def activation(program, x, kind, **parameters):
 
 def mlp(rng, widths, kind="plain_relu", *, bias=True, last=None, **parameters):
     """Program and output of dense layers with activations between them and `last` at the end."""
-    program = Program()
+    program = Lowering()
     x = program.input((widths[0],))
     for i, (k, n) in enumerate(pairwise(widths)):
         b = weight(rng.normal(size=n) * 0.1) if bias else None
@@ -120,7 +120,7 @@ def scores_program(z, emit):
     Its first input must be eye(rows): the product with z is z, and the gradient by the weight is
     the gradient by the scores, to the bit as long as all of them are finite.
     """
-    program = Program()
+    program = Lowering()
     x = program.input((len(z),))
     emit(program, dense(program, x, weight(z)))
     return program

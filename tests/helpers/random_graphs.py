@@ -10,7 +10,7 @@ import numpy as np
 from programs import activation, dense, random_weight, weight
 
 from cdl._ir import emit
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.variable import Variable
 
 WIDTHS = (1, 2, 3, 5, 17)
@@ -21,7 +21,7 @@ class RandomGraph:
 
     def __init__(self, seed, size=12, rows=20):
         self.rng = np.random.default_rng(seed)
-        self.program = Program()
+        self.program = Lowering()
         shapes = [(3,), (2, self.choose(WIDTHS))]
         self.pool = [self.program.input(shape) for shape in shapes]
         self.read: set[int] = set()

@@ -14,7 +14,7 @@ from programs import activation, dense, random_weight, weight
 
 from cdl._ir import emit
 from cdl._ir.elementwise import apply, argument, arguments
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 ROWS = 5
 SHAPES = [
@@ -57,7 +57,7 @@ class RandomLines:
 
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
-        self.program = Program()
+        self.program = Lowering()
         rows = self.program.input((ROWS,))
         self.pool, self.read = [], set()
         self.far = self.choose((0.5, 1.0, 2.5))

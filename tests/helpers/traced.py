@@ -4,7 +4,7 @@ import numpy as np
 from programs import predict
 
 from cdl import tree
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
 
@@ -20,7 +20,7 @@ def traced(function, arrays, fixed=False):
 
 def lowered(graph, arrays):
     """A program that gives the outputs of a graph, each of its own for each sample."""
-    program = Program()
+    program = Lowering()
     values = [program.input(a.shape[1:]) for a in arrays]
     for value in tree.flatten(graph.lower(program, values)):
         program.output(program.broadcast_batch(value))

@@ -6,7 +6,7 @@ import numpy as np
 from oracle import Oracle, difference_gradients
 from programs import TEAMS, dense, learner, predict, pull_back, train, weight
 
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 
 def placed(image, size, stride, dilation, padding):
@@ -42,7 +42,7 @@ class Window:
 def behind_weights(shape, emit, seed=0):
     """x -> dense -> what `emit(program, x, rng)` gives, so that it hands a gradient on."""
     rng = np.random.default_rng(seed)
-    program, columns = Program(), shape[-1]
+    program, columns = Lowering(), shape[-1]
     x = program.input((*shape[:-1], 2))
     x = dense(program, x, weight(rng.normal(size=(2, columns))), weight(rng.normal(size=columns)))
     program.output(emit(program, x, rng))

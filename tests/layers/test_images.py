@@ -8,7 +8,7 @@ from PIL import Image
 
 import cdl
 from cdl import _core, layers
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 RNG = np.random.default_rng(5)
 PICTURES = RNG.uniform(0, 255, (3, 6, 9, 3)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_outside_training_nothing_is_drawn(name):
 def test_the_same_bits_on_any_number_of_threads(name):
     outcomes = []
     for threads in (1, 2, 3):
-        program = Program(training=True)
+        program = Lowering(training=True)
         program.output(made(name, seed=3).append_to(program, program.input(X.shape[1:])))
         executor = _core.Executor(program.fused(True), len(X), training=True, threads=threads)
         executor.begin([X], len(X))

@@ -6,7 +6,7 @@ import references
 
 import cdl
 from cdl import layers
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl.constraints import NonNeg
 from cdl.layers import Activation, Dense, Dropout, Flatten, Input, InputLayer, Layer
 from cdl.regularizers import L2
@@ -364,7 +364,7 @@ def test_built_layer_takes_no_more_weights():
 def test_lowered_dense_reads_as_a_program():
     layer = Dense(2, "relu", name="d")
     layer.build((None, 3))
-    program = Program()
+    program = Lowering()
     program.output(layer.lower(program, program.input((3,))))
     text = str(program)
     assert "dense %0, d/kernel, d/bias" in text

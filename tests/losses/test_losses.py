@@ -5,7 +5,7 @@ import pytest
 import references
 
 from cdl import _core, losses
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 RNG = np.random.default_rng(0)
 CASES = [
@@ -275,7 +275,7 @@ def test_subclass_gets_float32_arrays_and_is_reduced():
 
 @pytest.mark.parametrize("loss", CASES, ids=loss_id)
 def test_instruction_names_the_row_and_its_parameters(loss):
-    program = Program()
+    program = Lowering()
     prediction = program.input((5,))
     classes = loss.wants == "classes"
     target = program.input(() if classes else (5,), "int32" if classes else "float32", role="y")
@@ -296,14 +296,14 @@ def test_instruction_names_the_row_and_its_parameters(loss):
     ],
 )
 def test_what_only_works_on_arrays_is_refused_in_training(loss, text):
-    program = Program()
+    program = Lowering()
     shape, dtype = ((4,), "int32") if loss.wants == "classes" else ((4, 5), "float32")
     with pytest.raises(ValueError, match=text):
         loss.lower(program, program.input(shape, dtype), program.input((4, 5)))
 
 
 def test_last_axis_may_be_counted_from_the_front():
-    program = Program()
+    program = Lowering()
     loss = losses.CategoricalCrossentropy(axis=2)
     loss.lower(program, program.input((4, 5)), program.input((4, 5)))
     assert [i.op for i in program.instructions] == ["loss"]

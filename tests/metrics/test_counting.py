@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cdl import metrics
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 NAN = float("nan")
 TARGETS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
@@ -113,7 +113,7 @@ def test_the_core_s_state_gives_the_same_result(make, plain, weighted):
     metric = make()
     assert metrics.is_compiled(metric)
     y, p, w = arguments(metric, not isinstance(metric, metrics.BinaryIoU))
-    program = Program()
+    program = Lowering()
     target, prediction = program.input(y.shape[1:], role="y"), program.input(p.shape[1:])
     weight = program.input((), role="weight") if w is not None and w.ndim == 1 else None
     instruction = metric.lower(program, target, prediction, weight)

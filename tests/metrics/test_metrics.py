@@ -8,7 +8,7 @@ import references
 
 import cdl
 from cdl import _core, losses, metrics
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl.metrics.loss_metrics import MeanOfLoss
 
 RNG = np.random.default_rng(2)
@@ -287,7 +287,7 @@ def test_function_gives_the_values_of_samples():
 
 @pytest.mark.parametrize("cls", COMPILED)
 def test_instruction_names_the_row_and_its_parameters(cls):
-    metric, program = cls(), Program()
+    metric, program = cls(), Lowering()
     prediction = program.input((5,))
     shape, dtype = (5,) if metric.wants == "values" else (1,), "float32"
     target = program.input(shape, "int32" if metric.wants == "classes" else dtype, role="y")

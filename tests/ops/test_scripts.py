@@ -9,7 +9,7 @@ from programs import dense, pull_back, weight
 
 import cdl
 from cdl import losses
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 
 
 @pytest.mark.parametrize("function", TABLE, ids=lambda f: f.__name__)
@@ -18,7 +18,7 @@ def test_a_loss_is_compiled_and_its_gradient_is_its_gradient(function):
     y = np.asarray(y, np.float32)
     loss = losses.resolve(named(cdl, function), y.shape, (len(y), 3))
     assert loss.wants == "traced"
-    program, rows = Program(), len(y)
+    program, rows = Lowering(), len(y)
     eye = program.input((rows,))
     start = custom_losses.numbers(rows, 3, seed=9)
     value = dense(program, eye, weight(start))

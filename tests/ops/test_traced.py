@@ -9,7 +9,7 @@ from programs import dense, pull_back, weight
 from traced import of_samples, run, traced
 
 from cdl import ops, tree
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.operation import OP_DEFS
 
 # Calls in which a shape names the number of samples, which must be known then.
@@ -69,7 +69,7 @@ def test_gradients_are_right(name, function, arrays):
     if not is_traced(name, function, arrays):
         return
     graph = traced(function, arrays, name in FIXED)
-    program, rows = Program(), len(arrays[0])
+    program, rows = Lowering(), len(arrays[0])
     eye = program.input((rows,))
     values = [dense(program, eye, weight(a.reshape(rows, -1))) for a in arrays]
     values = [

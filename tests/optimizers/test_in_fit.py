@@ -6,7 +6,7 @@ import reference_optimizers
 from programs import dense, learner, random_weight, weight
 
 from cdl import Sequential, _core, callbacks, optimizers
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl.layers import Dense, Input
 from cdl.optimizers import SGD, Adam, schedules
 from cdl.trainers import train_function as engines
@@ -70,7 +70,7 @@ RULES = {
 
 def weights_after(row, rules, threads):
     rng = np.random.default_rng(2)
-    program = Program()
+    program = Lowering()
     x = program.input((20,))
     hidden = dense(program, x, random_weight(rng, 20, 65), weight(rng.normal(size=65)))
     y = dense(program, hidden, random_weight(rng, 65, 10), weight(np.zeros(10)))

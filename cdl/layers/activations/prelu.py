@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
@@ -74,7 +75,7 @@ class PReLU(SameShape):
         self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes if shared else None)
         super().build(input_shape)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the rectifier on lines that have an element for each alpha."""
         every = range(1, len(x.shape) + 1)
         shared = self._shared(len(x.shape))

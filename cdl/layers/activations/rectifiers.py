@@ -14,7 +14,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 
@@ -53,7 +54,7 @@ class ReLU(SameShape):
         self.threshold = threshold
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         options = {"max_value": self.max_value, "negative_slope": self.negative_slope}
         y: Value = activations.relu.lower(program, x, threshold=self.threshold, **options)
         return y
@@ -85,7 +86,7 @@ class LeakyReLU(SameShape):
         self.negative_slope = negative_slope
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         slope = self.negative_slope
         y: Value = activations.leaky_relu.lower(program, x, negative_slope=slope)
         return y
@@ -111,7 +112,7 @@ class ELU(SameShape):
         self.alpha = alpha
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         y: Value = activations.elu.lower(program, x, alpha=self.alpha)
         return y
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
@@ -87,7 +88,7 @@ class Softmax(AlongLines):
             return y
         return super()._on_arrays(x)
 
-    def lower(self, program: Program, x: Value, mask: Any = None) -> Value:
+    def lower(self, program: Lowering, x: Value, mask: Any = None) -> Value:
         """Append the softmax of lines that have the axis as their last; `mask` as on arrays."""
         owner, shape = f"Softmax {self.name!r}", (None, *x.shape)
         axes = axes_within(owner, self.axis, shape)
@@ -104,7 +105,7 @@ class Softmax(AlongLines):
         return {**super().get_config(), "axis": self.axis}
 
 
-def _broadcast(program: Program, owner: str, mask: Any, x: Value) -> Value:
+def _broadcast(program: Lowering, owner: str, mask: Any, x: Value) -> Value:
     if isinstance(mask, np.ndarray):
         mask = program.constant(mask.astype(np.float32))
     if mask.shared and mask.shape[0] == 1 and len(mask.shape) == len(x.shape) + 1:

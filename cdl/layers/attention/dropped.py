@@ -13,7 +13,8 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl.ops.nn.attention import as_bias
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.regularization.dropout import Dropout
 
 
@@ -75,7 +76,7 @@ class DroppedAttention:
         self.is_causal = is_causal
         self.training = training
 
-    def append_to(self, program: Program, *inputs: Value) -> Value:
+    def append_to(self, program: Lowering, *inputs: Value) -> Value:
         """Append the attention instruction."""
         values = [program.broadcast_batch(v) for v in inputs[:3]]
         shown = inputs[3] if len(inputs) > 3 else self.mask

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
@@ -158,7 +159,7 @@ class BaseConv(Layer):
             f"{self.padding!r} for an input of shape {shape}"
         )
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the convolution with the bias, then the activation."""
         activation = self.activation
         at_once = getattr(activation, "by_element", activation is None)
@@ -171,7 +172,7 @@ class BaseConv(Layer):
         y = with_channels_last(program, x, self.data_format, emit)
         return y if at_once else activation.lower(program, y)
 
-    def _convolve(self, program: Program, x: Value) -> Value:
+    def _convolve(self, program: Lowering, x: Value) -> Value:
         """Append the convolution of an image with channels last."""
         raise NotImplementedError
 

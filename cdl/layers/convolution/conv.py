@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
@@ -145,8 +146,8 @@ class Conv(KernelLayer, BaseConv):
     def _filters(self, channels: int | None) -> int:
         return self.filters
 
-    def _convolve(self, program: Program, x: Value) -> Value:
-        def linear(program: Program, x: Value, kernel: Variable, bias: Variable | None) -> Value:
+    def _convolve(self, program: Lowering, x: Value) -> Value:
+        def linear(program: Lowering, x: Value, kernel: Variable, bias: Variable | None) -> Value:
             return windows.conv(program, x, kernel, bias, self._window, self.groups)
 
         weight, groups = self._scheme_of_weight, self.groups

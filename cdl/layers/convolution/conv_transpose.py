@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
 
@@ -104,7 +105,7 @@ class ConvTranspose(BaseConv):
             f"{self.strides} for an input of shape {shape}"
         )
 
-    def _convolve(self, program: Program, x: Value) -> Value:
+    def _convolve(self, program: Lowering, x: Value) -> Value:
         return windows.conv_transpose(program, x, self.kernel, self.bias, self._transposed)
 
     def get_config(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import CommonArguments
 
 
@@ -76,7 +77,7 @@ class DepthwiseConv(BaseConv):
     def _filters(self, channels: int | None) -> int | None:
         return None if channels is None else channels * self.depth_multiplier
 
-    def _convolve(self, program: Program, x: Value) -> Value:
+    def _convolve(self, program: Lowering, x: Value) -> Value:
         return windows.depthwise_conv(program, x, self.kernel, self.bias, self._window)
 
     def get_config(self) -> dict[str, Any]:

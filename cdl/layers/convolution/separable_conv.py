@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import CommonArguments
 
@@ -94,7 +95,7 @@ class SeparableConv(BaseConv):
     def _filters(self, channels: int | None) -> int:
         return self.filters
 
-    def _convolve(self, program: Program, x: Value) -> Value:
+    def _convolve(self, program: Lowering, x: Value) -> Value:
         y = windows.depthwise_conv(program, x, self.depthwise_kernel, None, self._window)
         one = windows.pointwise(self.rank)
         return windows.conv(program, y, self.pointwise_kernel, self.bias, one)

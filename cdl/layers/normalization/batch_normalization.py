@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
@@ -143,7 +144,7 @@ class BatchNormalization(Scaled):
         first: Any = self.moving_variance_initializer
         return np.sqrt(first(shape, dtype))
 
-    def lower(self, program: Program, x: Value, mask: Value | None = None) -> Value:
+    def lower(self, program: Lowering, x: Value, mask: Value | None = None) -> Value:
         """Append the normalization of lines of channels, by the lines that a mask shows.
 
         Args:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -97,7 +98,7 @@ class GroupNormalization(Scaled):
         self.add_scale((channels,))
         super().build(input_shape)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the normalization of lines that are groups, then scale and shift of channels."""
         (axis,) = axes_within(self.name, self.axis, (None, *x.shape))
         others = [other for other in range(1, len(x.shape) + 1) if other != axis]

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
     from cdl.layers.arguments import LayerArguments
 
@@ -25,7 +26,7 @@ BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0, 1, 2
 
 
 def normalized(
-    program: Program,
+    program: Lowering,
     x: Value,
     axes: tuple[int, ...],
     params: tuple[Variable | None, Variable | None],
@@ -115,7 +116,7 @@ class LayerNormalization(AlongLines, Scaled):
         self.center, self.scale = center, scale
         super().build(input_shape)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_VARIANCE, "subtracts_mean": int(not self.rms_scaling)}
         return normalized(
@@ -164,7 +165,7 @@ class RMSNormalization(AlongLines):
         self.scale = self.add_weight(sizes, "ones", name="scale", matrix=False)
         super().build(input_shape)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0, "epsilon": self.epsilon}
         return normalized(program, x, axes, (self.scale, None), **attributes)
@@ -191,7 +192,7 @@ class UnitNormalization(AlongLines):
         self.axis = _int_or_list("UnitNormalization", axis)
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_NORM, "subtracts_mean": 0, "epsilon": 1e-12}
         return normalized(program, x, axes, (None, None), **attributes)

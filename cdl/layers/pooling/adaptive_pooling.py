@@ -17,7 +17,8 @@ from cdl.layers.shapes import batch_of, image_of
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -55,7 +56,7 @@ class AdaptivePooling(Layer):
         self.input_spec = InputSpec(ndim=self.places + 2)
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         def emit(image: Value) -> Value:
             return windows.adaptive_pool(program, self.kind, image, self.output_size)
 

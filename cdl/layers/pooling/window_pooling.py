@@ -15,7 +15,8 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
 
@@ -60,7 +61,7 @@ class WindowPooling(Layer):
     def _window(self) -> Window:
         return Window(self.pool_size, self.strides, (1,) * self.places, self.padding)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         self.compute_output_shape((None, *x.shape))  # refuses images that are too small
 
         def emit(image: Value) -> Value:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdl._common.dtypes import astype
 from cdl._common.validation import exact_count, expected, not_yet, one_of
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl.data import as_numeric
 from cdl.layers.axes import permuted
@@ -60,7 +60,7 @@ class CategoryEncoding(Layer):
         not_yet(owner, sparse=(sparse, False))
         self.sparse = False
 
-    def lower(self, program: Program, x: Value, count_weights: Value | None = None) -> Value:
+    def lower(self, program: Lowering, x: Value, count_weights: Value | None = None) -> Value:
         """Append the encoding; `count_weights` as in a call on arrays."""
         weights = [] if count_weights is None else [count_weights]
         owner = f"CategoryEncoding {self.name!r}"
@@ -104,7 +104,7 @@ class CategoryEncoding(Layer):
             if weights.shape != x.shape:
                 raise expected(owner, "count_weights", f"of shape {x.shape}", weights)
             arrays.append(weights[None] if one_sample else weights)
-        program = Program()
+        program = Lowering()
         values = [program.input(array.shape[1:]) for array in arrays]
         program.output(encoded(program, values[0], self.output_mode, self.num_tokens, *values[1:]))
         y = astype(eager.run(program, arrays), self.dtype)
@@ -125,7 +125,7 @@ def encoded_shape(shape: Shape, mode: str, tokens: int) -> Shape:
     return (*shape[:1], *shape[2:], tokens) if len(shape) > 1 else (tokens,)
 
 
-def encoded(program: Program, x: Value, mode: str, tokens: int, *weights: Value) -> Value:
+def encoded(program: Lowering, x: Value, mode: str, tokens: int, *weights: Value) -> Value:
     """Append the encoding of integers, counted with weights if there are any."""
     shape = tuple(
         int(n) for n in encoded_shape((None, *x.shape), mode, tokens)[1:] if n is not None

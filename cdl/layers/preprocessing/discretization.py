@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
     Array = NDArray[Any]
@@ -151,7 +152,7 @@ class Discretization(Layer):
         """None for bin indices, which are not rounded to 16 bits."""
         return None if self.output_mode == "int" else super()._output_dtype()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the search for the bin, then its encoding."""
         values = self._boundaries()
         boundaries = None

@@ -21,7 +21,8 @@ from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.shapes import Shape
 
     Array = NDArray[Any]
@@ -48,7 +49,7 @@ class HostLayer(Layer):
                 args = (array_of(x, f"{type(self).__name__} {self.name!r}: inputs"),)
         return super().__call__(*args, **kwargs)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Refuse to lower: the core cannot run the layer.
 
         Raises:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -133,7 +134,7 @@ class Normalization(SameShape):
             self.mean = self._mean.numpy().reshape(wide)
             self.variance = self._variance.numpy().reshape(wide)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the map of lines that have an element for each mean."""
         kept = axes_within(self.name, self.axis, (None, *x.shape))
         params, invert = (self._mean, self._variance), int(self.invert)

@@ -16,7 +16,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.variable import Array
     from cdl.layers.arguments import LayerArguments
 
@@ -58,7 +59,7 @@ class Rescaling(SameShape):
             ) from None
         return whole
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the map, with as few constants as the arguments have."""
         rows = [self._of_sample(name, x.shape) for name in ("scale", "offset")]
         n = len(x.shape)

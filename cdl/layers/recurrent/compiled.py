@@ -9,6 +9,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._common.overriding import is_users, overrides
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Program
 from cdl._tracing import eager
 from cdl._tracing import graph as graphs
@@ -89,7 +90,7 @@ class _Runner(eager.Runner):
 
 def _runner(layer: RNN, call: Callable[..., Any], given: Any, training: bool) -> _Runner:
     """Program of a call on such arrays."""
-    program = Program(training)
+    program = Lowering(training)
     values: list[Any] = []
 
     def tensor(leaf: Any) -> Any:

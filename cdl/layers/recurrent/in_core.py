@@ -11,7 +11,8 @@ from cdl._tracing.variable import Variable
 from cdl.layers.recurrent.time_loop import Found
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 SIMPLE, LSTM, GRU, RESET_FIRST = range(4)  # the core's numbers of cells
 MASK, STATES, X_DROP, H_DROP = 1, 2, 4, 8  # what an instruction is given beside x
@@ -142,7 +143,7 @@ class CoreLoop:
 
     def append_to(
         self,
-        program: Program,
+        program: Lowering,
         x: Value,
         mask: Value | None,
         states: list[Value],
@@ -174,7 +175,7 @@ class CoreLoop:
             y = self._shown(program, y, mask)
         return y, ends
 
-    def _shown(self, program: Program, y: Value, mask: Value) -> Value:
+    def _shown(self, program: Lowering, y: Value, mask: Value) -> Value:
         """Output, 0 at steps that the mask hides."""
         n = mask.shape[0]
         if self.sequence:
@@ -189,7 +190,7 @@ class CoreLoop:
         return program.map("multiply", [y, mask])
 
 
-def _is_zero(program: Program, value: Value) -> bool:
+def _is_zero(program: Lowering, value: Value) -> bool:
     """Whether a value is zeros of a constant."""
     for i in reversed(program.instructions):
         if not any(v is value for v in i.outputs):

@@ -11,7 +11,8 @@ from cdl.layers.same_shape import SameShape
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import CommonArguments
 
 
@@ -31,7 +32,7 @@ class ActivityRegularization(SameShape):
         self.l2 = l2
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append nothing: the penalty is that of any layer's activity regularizer."""
         return x
 

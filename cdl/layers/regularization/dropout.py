@@ -19,7 +19,8 @@ from cdl.layers.regularization.random import Random
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 # Alpha dropout (Klambauer et al., 2017) sends what it drops to minus alpha times scale of selu.
@@ -87,7 +88,7 @@ class _Patterned(Random):
         return sum(1 << k for k, (size, of_x) in pairs if size == 1 and of_x != 1)
 
     def _emit(
-        self, program: Program, x: Value, scale: float, shift: float = 0.0, dropped: float = 0.0
+        self, program: Lowering, x: Value, scale: float, shift: float = 0.0, dropped: float = 0.0
     ) -> Value:
         return program.emit(
             "patterned_dropout",
@@ -133,7 +134,7 @@ class Dropout(_Patterned):
         self.noise_shape = checked_noise_shape(type(self).__name__, noise_shape)
         self.by_lines = self.noise_shape is None and type(self) is Dropout
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the dropout; nothing if the rate is 0."""
         if self.rate == 0:
             return x
@@ -175,7 +176,7 @@ class AlphaDropout(_Patterned):
         self.rate = checked_rate("AlphaDropout", rate)
         self.noise_shape = checked_noise_shape("AlphaDropout", noise_shape)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the dropout; nothing if the rate is 0."""
         rate = float(self.rate)
         if rate == 0:

@@ -16,7 +16,8 @@ from cdl.layers.regularization.random import Random
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 
@@ -46,7 +47,7 @@ class GaussianNoise(Random):
         number("GaussianNoise", "stddev", stddev, 0.0, 1.0)
         self.stddev = stddev
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the noise; nothing if there is none."""
         if self.stddev == 0:
             return x
@@ -80,7 +81,7 @@ class GaussianDropout(Random):
         super().__init__(seed, **kwargs)
         self.rate = checked_rate("GaussianDropout", rate)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the noise; nothing if the rate is 0."""
         rate = float(self.rate)
         if rate == 0:

@@ -10,7 +10,7 @@ from cdl.random import SeedGenerator, checked_seed
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl.layers.arguments import LayerArguments
 
 
@@ -36,7 +36,7 @@ class Random(SameShape):
         """Seed generators; none where the layer changes nothing, as in Keras."""
         return super()._seed_generators if getattr(self, self._amount) > 0 else []
 
-    def _draws(self, program: Program) -> dict[str, Any]:
+    def _draws(self, program: Lowering) -> dict[str, Any]:
         """Arguments of the draw of the next instruction."""
         generator = self.seed_generator
         return {"seed": generator.seed, "user_draw": program.draw_of(generator)}

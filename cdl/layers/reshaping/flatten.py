@@ -13,7 +13,8 @@ from cdl.layers.layer import Layer, registry
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -35,7 +36,7 @@ class Flatten(Layer):
         self.data_format = standardize_data_format(data_format, "Flatten")
         self.input_spec = InputSpec(min_ndim=1)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the reshape, which moves nothing."""
         n = len(x.shape)
         if self.data_format == "channels_first" and n > 1:

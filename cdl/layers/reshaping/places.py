@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -49,7 +50,7 @@ class Places(Layer):
         """Input place of each output place; -1 for zeros."""
         raise NotImplementedError
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the selection of places, axis by axis."""
         self.compute_output_shape((None, *x.shape))  # refuses images that are too small
         first = 0 if self.data_format == "channels_last" else 1

@@ -15,7 +15,8 @@ from cdl.layers.layer import Layer, registry
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
 
@@ -49,7 +50,7 @@ class Reshape(Layer):
         self.target_shape = tuple(int(size) for size in shape)
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         shape = self.compute_output_shape((None, *x.shape))[1:]
         return program.emit("reshape", (x,), [int(size) for size in shape if size is not None])
 
@@ -103,7 +104,7 @@ class Permute(Layer):
             raise expected("Permute", "dims", f"a permutation of 1 to {len(self.dims)}", self.dims)
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the permutation; nothing if it changes nothing."""
         return permuted(program, x, self.dims)
 
@@ -139,7 +140,7 @@ class RepeatVector(Layer):
         self.n = int(n)
         self.input_spec = InputSpec(ndim=2)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         return program.emit("broadcast", (x,), (self.n, *x.shape))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

@@ -16,7 +16,8 @@ from cdl.layers.reshaping.places import Places
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
 
 
@@ -103,7 +104,7 @@ class UpSampling2D(UpSampling):
         kinds = ("nearest", *resizing.KERNELS)
         self.interpolation = one_of("UpSampling2D", "interpolation", lower, kinds)
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append the repetition of places, or the interpolation."""
         if self.interpolation == "nearest":
             return super().lower(program, x)

@@ -24,7 +24,7 @@ from cdl.ops.lowering import mapped, value_of
 from cdl.ops.numpy.joining import stack
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
 
 
 _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
@@ -44,7 +44,7 @@ def _cast_form(dtype: str | None, x: ArrayLike) -> Any:
     return form
 
 
-def _cast(program: Program, spec: KerasTensor, x: ArrayLike, *_: Any) -> Any:
+def _cast(program: Lowering, spec: KerasTensor, x: ArrayLike, *_: Any) -> Any:
     return mapped(program, spec, _cast_form(spec.dtype, x), x)
 
 

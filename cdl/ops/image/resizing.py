@@ -21,7 +21,7 @@ from cdl.ops.numpy.rounding import clip
 from cdl.ops.numpy.rounding import round as round_to_even
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -31,7 +31,7 @@ KINDS = ("nearest", *resizing.KERNELS)
 # --- one axis ---
 
 
-def _weighed(program: Program, spec: KerasTensor, x: ArrayLike, axis: int, factor: Any) -> Any:
+def _weighed(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: int, factor: Any) -> Any:
     return resizing.weigh(program, value_of(program, x), sample_axis(x, axis), factor)
 
 

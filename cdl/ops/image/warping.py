@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from cdl import random
 from cdl._common.validation import expected, number, one_of
 from cdl._ir import resizing
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._ir.resizing import FILLS
 from cdl._tracing import eager
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -47,7 +47,7 @@ def _resampled_shape(images: Any, at: Any, sizes: Any, *_: Any) -> KerasTensor:
 
 
 def _resample(
-    program: Program,
+    program: Lowering,
     spec: Any,
     images: Any,
     at: Any,
@@ -92,7 +92,7 @@ def _resampled(
     rows = max(len(x), len(places)) if len(x) and len(places) else 0
     if not rows:
         return np.zeros((0, *sizes, x.shape[-1]), np.float32)
-    program = Program()
+    program = Lowering()
     one, there = program.input(x.shape[1:]), program.input(places.shape[1:])
     program.output(
         resizing.resample(program, one, there, sizes, linear=linear, fill=fill, value=value)

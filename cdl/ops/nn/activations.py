@@ -20,7 +20,7 @@ from cdl.ops.numpy.arithmetic import subtract
 from cdl.ops.numpy.elementary import exp
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -28,7 +28,7 @@ def _each(name: str) -> Any:
     """Lowering of an elementwise activation."""
     activation = getattr(activations, name)
 
-    def lower(program: Program, spec: KerasTensor, x: Any, *options: Any) -> Any:
+    def lower(program: Lowering, spec: KerasTensor, x: Any, *options: Any) -> Any:
         named = dict(zip(activation.defaults, options, strict=False))
         return activation.lower(program, x.value, **named)
 
@@ -187,20 +187,20 @@ def _along(name: str) -> Any:
     """Lowering of an activation along an axis, moved to the end meanwhile."""
     activation = getattr(activations, name)
 
-    def lower(program: Program, spec: KerasTensor, x: Any, axis: Any) -> Any:
+    def lower(program: Lowering, spec: KerasTensor, x: Any, axis: Any) -> Any:
         return as_last(program, x, axis, lambda value: activation.lower(program, value))
 
     return lower
 
 
-def _softmax(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
+def _softmax(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
     axes = axes_of(axis, x.ndim)
     if len(axes) == 1 and not along_samples(x, axes):
         return _along("softmax")(program, spec, x, axes[0])
     return exp(subtract(x, logsumexp(x, axes, True)))
 
 
-def _log_softmax(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
+def _log_softmax(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
     axes = axes_of(axis, x.ndim)
     if len(axes) == 1 and not along_samples(x, axes):
         return _along("log_softmax")(program, spec, x, axes[0])

@@ -24,7 +24,8 @@ from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.shapes import transpose
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 _LOWEST = -0.7 * float(np.finfo(np.float32).max)
 
@@ -44,7 +45,7 @@ def _shape(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> KerasTensor:
 
 
 def _lower(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     query: Any,
     key: Any,
@@ -104,7 +105,7 @@ def _is_of_samples(x: Any) -> bool:
     )
 
 
-def as_bias(program: Program, mask: Any) -> Value:
+def as_bias(program: Lowering, mask: Any) -> Value:
     """Bias of the scores for a mask: the lowest number where it hides.
 
     Args:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.validation import one_of, per_axis
 from cdl._ir import taps, windows
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._ir.windows import Transposed, Window, with_channels_last
 from cdl._tracing import eager
 from cdl._tracing.keras_tensor import KerasTensor
@@ -173,7 +173,7 @@ def symbolic(inputs: ArrayLike, shape: tuple[Any, ...]) -> KerasTensor:
 # --- values ---
 
 
-def on_images(program: Program, inputs: ArrayLike, data_format: str, emit: Any) -> Value:
+def on_images(program: Lowering, inputs: ArrayLike, data_format: str, emit: Any) -> Value:
     """Result of `emit` for images with channels last, in their data format."""
     leading = int(getattr(inputs, "rows_per_sample", 0) != 1)
     return with_channels_last(program, value_of(program, inputs), data_format, emit, leading)
@@ -218,7 +218,7 @@ def run_on_images(inputs: ArrayLike, shape: tuple[Any, ...], data_format: str, e
     x = real(inputs)
     if 0 in shape or x.size == 0:
         return np.zeros(shape, np.float32)
-    program = Program()
+    program = Lowering()
     value = program.input(x.shape[1:])
     program.output(with_channels_last(program, value, data_format, lambda v: emit(program, v)))
     return eager.run(program, [x])
@@ -259,7 +259,7 @@ def _conv_kind(
 
 
 def _conv(
-    program: Program, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
+    program: Lowering, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
 ) -> Value:
     return _convolved(program, inputs, kernel, _conv_kind(inputs, kernel, *rest))
 
@@ -331,7 +331,7 @@ def _transpose_kind(window: Transposed, data_format: str) -> _Kind:
 
 
 def _conv_transpose(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     inputs: ArrayLike,
     kernel: ArrayLike,
@@ -410,7 +410,7 @@ def _depthwise_kind(
 
 
 def _depthwise_conv(
-    program: Program, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
+    program: Lowering, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
 ) -> Value:
     return _convolved(program, inputs, kernel, _depthwise_kind(inputs, kernel, *rest))
 

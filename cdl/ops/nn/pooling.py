@@ -17,7 +17,8 @@ from cdl.config import standardize_data_format
 from cdl.ops.nn.convolution import axes_of_images, on_images, run_on_images, spec_of, symbolic
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program, Value
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl._tracing.keras_tensor import KerasTensor
 
 Pool = Callable[[Any, Any, int], Any]  # of a program, a value (n, columns), and the axis it is of
@@ -29,7 +30,7 @@ def _samples_first(inputs: Any, *_: Any) -> str:
     return ""
 
 
-def _by_axis(program: Program, x: Value, axes: int, pool: Pool) -> Value:
+def _by_axis(program: Lowering, x: Value, axes: int, pool: Pool) -> Value:
     """Pooling axis by axis, of values whose images have an axis in front of theirs."""
     for axis in range(axes):
         before, n, behind = x.shape[: axis + 1], x.shape[axis + 1], x.shape[axis + 2 :]
@@ -88,7 +89,7 @@ def _shape(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _lowered(name: str, kind: str) -> Callable[..., Value]:
     def lower(
-        program: Program,
+        program: Lowering,
         spec: KerasTensor,
         inputs: Any,
         pool_size: int | Sequence[int],
@@ -98,7 +99,7 @@ def _lowered(name: str, kind: str) -> Callable[..., Value]:
     ) -> Value:
         window = _window(name, inputs, pool_size, strides, padding)
 
-        def along(program: Program, x: Value, axis: int) -> Value:
+        def along(program: Lowering, x: Value, axis: int) -> Value:
             one = Window((1, window.size[axis]), (1, window.stride[axis]), (1, 1), padding)
             return windows.pool(program, kind, x, one)
 
@@ -200,7 +201,7 @@ def _sized_shape(name: str) -> Callable[..., tuple[Any, ...]]:
 
 def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
     def lower(
-        program: Program,
+        program: Lowering,
         spec: KerasTensor,
         inputs: Any,
         output_size: int | Sequence[int],
@@ -208,7 +209,7 @@ def _lowered_to(name: str, kind: str) -> Callable[..., Value]:
     ) -> Value:
         size = _sizes(name, inputs, output_size)
 
-        def along(program: Program, x: Value, axis: int) -> Value:
+        def along(program: Lowering, x: Value, axis: int) -> Value:
             return windows.adaptive_pool(program, kind, x, (x.shape[0], size[axis]))
 
         def emit(x: Value) -> Value:

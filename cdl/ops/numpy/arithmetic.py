@@ -18,11 +18,11 @@ from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise, mapped
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
-def _add(program: Program, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> Any:
+def _add(program: Lowering, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> Any:
     return mapped(program, spec, "logical_or" if spec.dtype == "bool" else "add", x1, x2)
 
 

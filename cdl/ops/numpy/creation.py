@@ -18,7 +18,7 @@ from cdl.ops.arrays import as_dtype, shape_arg, sizes_for
 from cdl.ops.lowering import broadcast
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -50,7 +50,7 @@ def empty(shape: int | Sequence[int], dtype: Any = None) -> Any:
 
 
 def _full(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     shape: int | Sequence[int],
     fill_value: Any,
@@ -90,7 +90,7 @@ def empty_like(x: ArrayLike, dtype: Any = None) -> Any:
 
 
 def _full_like(
-    program: Program, spec: KerasTensor, x: ArrayLike, fill_value: Any, dtype: DTypeLike
+    program: Lowering, spec: KerasTensor, x: ArrayLike, fill_value: Any, dtype: DTypeLike
 ) -> Any:
     return broadcast(program, spec, fill_value)
 

@@ -17,7 +17,7 @@ from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.reductions import sum as total
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -27,7 +27,7 @@ def _apart(x: ArrayLike, axis: int | Sequence[int], dtype: DTypeLike) -> str:
 
 def _running(kind: str) -> Any:
     def lower(
-        program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int], dtype: DTypeLike
+        program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int], dtype: DTypeLike
     ) -> Any:
         return cumulated(program, spec, x, axis, kind)
 

@@ -17,7 +17,7 @@ from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -32,7 +32,7 @@ def _of_samples(x: ArrayLike, *_: Any) -> str:
 def _masked(keep: Any) -> Any:
     """Lowering of a matrix with zeros where `keep(rows, columns, k)` has some."""
 
-    def lower(program: Program, spec: KerasTensor, x: Any, k: int) -> Any:
+    def lower(program: Lowering, spec: KerasTensor, x: Any, k: int) -> Any:
         return where(keep(*x.shape[-2:], k), x, 0.0)
 
     return lower
@@ -70,7 +70,7 @@ def triu(x: ArrayLike, k: int = 0) -> Any:
     return np.triu(x, k)
 
 
-def _diag(program: Program, spec: Any, x: Any, k: int) -> Any:
+def _diag(program: Lowering, spec: Any, x: Any, k: int) -> Any:
     if x.ndim == 2:
         return _diagonal(x, k, 0, 1)
     rows = spec.shape[0]
@@ -111,7 +111,7 @@ def _diagonal(x: ArrayLike, offset: int, axis1: int, axis2: int) -> Any:
     return get_item(flat, (Ellipsis, slice(first, first + size * (m + 1), m + 1)))
 
 
-def _lower_diagonal(program: Program, spec: KerasTensor, *args: Any) -> Any:
+def _lower_diagonal(program: Lowering, spec: KerasTensor, *args: Any) -> Any:
     return _diagonal(*args)
 
 

@@ -19,7 +19,7 @@ from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
 
 
 _SYMBOLIC = (KerasTensor, LoweredTensor)
@@ -76,7 +76,7 @@ def _bounds(part: slice) -> tuple[Any, Any, Any]:
     return part.start, part.stop, part.step
 
 
-def _get_item(program: Program, spec: KerasTensor, x: Any, key: ArrayLike) -> Any:
+def _get_item(program: Lowering, spec: KerasTensor, x: Any, key: ArrayLike) -> Any:
     if isinstance(key, _SYMBOLIC):
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
@@ -132,7 +132,7 @@ def _take_apart(x: ArrayLike, indices: ArrayLike, axis: int | Sequence[int]) -> 
     )
 
 
-def _take(program: Program, spec: KerasTensor, x: Any, indices: Any, axis: Any) -> Any:
+def _take(program: Lowering, spec: KerasTensor, x: Any, indices: Any, axis: Any) -> Any:
     if isinstance(indices, LoweredTensor):
         if axis is None and len(shape_of(x)) > 1:
             x = ravel(x)
@@ -172,7 +172,7 @@ def _along_apart(x: ArrayLike, indices: ArrayLike, axis: int | Sequence[int]) ->
 
 
 def _take_along(
-    program: Program, spec: KerasTensor, x: ArrayLike, indices: ArrayLike, axis: Any
+    program: Lowering, spec: KerasTensor, x: ArrayLike, indices: ArrayLike, axis: Any
 ) -> Any:
     if axis is None:
         x, axis = ravel(x), 0

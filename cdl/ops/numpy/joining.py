@@ -22,7 +22,7 @@ from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -40,7 +40,7 @@ def _apart(xs: Any, axis: int | Sequence[int]) -> str:
     return next(filter(None, (samples_apart(x, axis) for x in xs)), "")
 
 
-def _concatenate(program: Program, spec: KerasTensor, xs: Any, axis: int) -> Any:
+def _concatenate(program: Lowering, spec: KerasTensor, xs: Any, axis: int) -> Any:
     values = [value_of(program, x) for x in xs]
     return concat(program, values, sample_axis(spec, axis))
 
@@ -118,7 +118,9 @@ def _cuts(x: ArrayLike, sections: Any, axis: int) -> list[int]:
     return [0, *(i % n if i < 0 else i for i in places), n]
 
 
-def _split(program: Program, spec: KerasTensor, x: Any, indices_or_sections: Any, axis: int) -> Any:
+def _split(
+    program: Lowering, spec: KerasTensor, x: Any, indices_or_sections: Any, axis: int
+) -> Any:
     places = _cuts(x, indices_or_sections, axis)
     at = sample_axis(x, axis)
     return [cut(program, x.value, at, *pair) for pair in itertools.pairwise(places)]
@@ -175,7 +177,7 @@ def _tile_apart(x: Any, repeats: Any) -> str:
     return "" if counts[len(counts) - ndim + x.batch_axis] == 1 else samples_apart(x, None)
 
 
-def _tile(program: Program, spec: KerasTensor, x: ArrayLike, repeats: int | Sequence[int]) -> Any:
+def _tile(program: Lowering, spec: KerasTensor, x: ArrayLike, repeats: int | Sequence[int]) -> Any:
     value, counts = value_of(program, x), list(shape_arg(repeats))
     counts = [1] * (len(spec.shape) - len(counts)) + counts
     if spec.rows_per_sample == 1 or (spec.rows_per_sample and value.shared):
@@ -212,7 +214,7 @@ def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
 
 
 def _repeat(
-    program: Program, spec: KerasTensor, x: Any, repeats: int | Sequence[int], axis: Any
+    program: Lowering, spec: KerasTensor, x: Any, repeats: int | Sequence[int], axis: Any
 ) -> Any:
     if isinstance(repeats, SymbolicBatch):  # which a shared value is as it is
         return reshaped(program, value_of(program, x), spec.sample_shape)
@@ -238,7 +240,7 @@ def _flip_apart(x: ArrayLike, axis: Any = None) -> str:
     return samples_apart(x, axis)
 
 
-def _flip(program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
+def _flip(program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int]) -> Any:
     value = x.value
     several = axis_arg(axis)
     for each in several if isinstance(several, tuple) else (several,):
@@ -265,7 +267,7 @@ def flipud(x: ArrayLike) -> Any:
 
 
 def _roll(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     x: Any,
     shift: int | Sequence[int],
@@ -316,7 +318,7 @@ def _pad_apart(x: Any, pad_width: Any, mode: str, constant_values: Any) -> str:
 
 
 def _pad(
-    program: Program, spec: KerasTensor, x: Any, pad_width: Any, mode: str, constant_values: Any
+    program: Lowering, spec: KerasTensor, x: Any, pad_width: Any, mode: str, constant_values: Any
 ) -> Any:
     value, number = value_of(program, x), float(constant_values or 0.0)
     if number:  # zeros are what is there without places

@@ -21,7 +21,7 @@ from cdl.ops.numpy.reductions import sum as total
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, ravel, reshape, transpose
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
 
 
 def _real_enough(x: ArrayLike) -> Any:
@@ -29,7 +29,7 @@ def _real_enough(x: ArrayLike) -> Any:
     return array.astype(np.int32) if array.dtype == bool else array
 
 
-def _matmul(program: Program, spec: Any, x1: Any, x2: Any) -> Any:
+def _matmul(program: Lowering, spec: Any, x1: Any, x2: Any) -> Any:
     if not along_samples(x1, -1):
         return product(program, spec, x1, x2)
     row, column = x1.value.shape, x2.value.shape  # of a sample, whose outer product is summed

@@ -21,7 +21,7 @@ from cdl.ops.numpy.comparisons import not_equal
 from cdl.ops.numpy.shapes import reshape
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -64,7 +64,7 @@ def _initial(reduce: Any, choose: Any) -> Any:
     """Lowering of max or min that starts with a number."""
 
     def lower(
-        program: Program,
+        program: Lowering,
         spec: KerasTensor,
         x: Any,
         axis: int | Sequence[int],
@@ -136,7 +136,7 @@ def ptp(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = 
 
 
 def _prod(
-    program: Program,
+    program: Lowering,
     spec: KerasTensor,
     x: ArrayLike,
     axis: int | Sequence[int],

@@ -16,7 +16,7 @@ from cdl.ops.arrays import axis_arg, shape_arg, sizes_for
 from cdl.ops.lowering import as_shape, broadcast, moved, value_of
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -106,7 +106,7 @@ def squeeze(x: ArrayLike, axis: int | Sequence[int] | None = None) -> Any:
     return np.squeeze(x, axis_arg(axis))
 
 
-def _transpose(program: Program, spec: KerasTensor, x: Any, axes: Any) -> Any:
+def _transpose(program: Lowering, spec: KerasTensor, x: Any, axes: Any) -> Any:
     order = range(x.ndim)[::-1] if axes is None else [axis % x.ndim for axis in axes]
     return moved(program, x, order)
 
@@ -123,7 +123,7 @@ def transpose(x: ArrayLike, axes: int | Sequence[int] | None = None) -> Any:
     return np.transpose(x, axis_arg(axes))
 
 
-def _swapaxes(program: Program, spec: KerasTensor, x: Any, axis1: int, axis2: int) -> Any:
+def _swapaxes(program: Lowering, spec: KerasTensor, x: Any, axis1: int, axis2: int) -> Any:
     order = list(range(x.ndim))
     order[axis1], order[axis2] = order[axis2], order[axis1]
     return moved(program, x, order)
@@ -135,7 +135,7 @@ def swapaxes(x: ArrayLike, axis1: int, axis2: int) -> Any:
     return np.swapaxes(x, axis1, axis2)
 
 
-def _moveaxis(program: Program, spec: KerasTensor, x: Any, source: Any, destination: Any) -> Any:
+def _moveaxis(program: Lowering, spec: KerasTensor, x: Any, source: Any, destination: Any) -> Any:
     order = np.moveaxis(np.empty(range(x.ndim)), source, destination).shape
     return moved(program, x, order)
 
@@ -153,7 +153,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 
 
 def _broadcast_to(
-    program: Program, spec: KerasTensor, x: ArrayLike, shape: int | Sequence[int]
+    program: Lowering, spec: KerasTensor, x: ArrayLike, shape: int | Sequence[int]
 ) -> Any:
     return broadcast(program, spec, x)
 

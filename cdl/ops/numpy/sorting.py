@@ -13,7 +13,7 @@ from cdl.ops.arrays import samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
 
 if TYPE_CHECKING:
-    from cdl._ir.program import Program
+    from cdl._ir.lowering import Lowering
     from cdl._tracing.keras_tensor import KerasTensor
 
 
@@ -23,7 +23,7 @@ def _apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
 
 def _arg(smallest: bool) -> Any:
     def lower(
-        program: Program, spec: KerasTensor, x: Any, axis: int | Sequence[int], keepdims: bool
+        program: Lowering, spec: KerasTensor, x: Any, axis: int | Sequence[int], keepdims: bool
     ) -> Any:
         return argued(program, spec, x, axis, smallest)
 
@@ -54,11 +54,11 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Any
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-def _sort(program: Program, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
+def _sort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
     return sorted_along(program, x, axis)[0]
 
 
-def _argsort(program: Program, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
+def _argsort(program: Lowering, spec: KerasTensor, x: ArrayLike, axis: int | Sequence[int]) -> Any:
     return sorted_along(program, x, axis)[1]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from cdl import regularizers, tree
-from cdl._ir.program import Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Value
 from cdl._tracing.variable import Variable
 
 
@@ -28,7 +29,7 @@ class Calls:
 
     def __init__(
         self,
-        program: Program,
+        program: Lowering,
         variables: Iterable[Variable] = (),
         traced: Collection[int] = (),
     ) -> None:
@@ -40,7 +41,7 @@ class Calls:
             for each in penalized
             if each.regularizer is not None and regularizers.compiled(each.regularizer) is None
         ]
-        for owner, function, arguments in program.calls or ():
+        for owner, function, arguments in program.recorder.calls or ():
             for value in tree.flatten(arguments):
                 if isinstance(value, Value) and value.index not in self._places:
                     self._places[value.index] = len(program.outputs)

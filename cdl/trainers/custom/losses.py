@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import regularizers, tree
-from cdl._ir.program import Instruction, Program, Value
+from cdl._ir.lowering import Lowering
+from cdl._ir.program import Instruction, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
 from cdl._tracing.untraced import attempt
@@ -79,7 +80,7 @@ def _adding(model: TrainableModel, added: Added) -> Iterator[None]:
 
 
 def lower_custom_loss(
-    model: TrainableModel, program: Program, batch: Sequence[Any], training: bool
+    model: TrainableModel, program: Lowering, batch: Sequence[Any], training: bool
 ) -> tuple[Instruction, bool]:
     """Append the custom loss to a program; it, and whether it includes the layers' losses.
 
@@ -144,7 +145,7 @@ def _like(value: Value) -> KerasTensor:
     return KerasTensor((None, *value.shape))
 
 
-def _take_added(program: Program) -> list[Value]:
+def _take_added(program: Lowering) -> list[Value]:
     """Remove the losses of layers from a program, where `compute_loss` decides about them."""
     added = [i for i in program.instructions if i.op == "objective" and not i.attributes["counts"]]
     program.instructions = [i for i in program.instructions if i not in added]
@@ -178,12 +179,12 @@ class _Logged:
     def __init__(self, number: int) -> None:
         self._number = number
 
-    def append_to(self, program: Program, value: Value) -> Value:
+    def append_to(self, program: Lowering, value: Value) -> Value:
         """Append a report that passes no gradient."""
-        if program.observed is not None:
+        if program.recorder.observed is not None:
             stopped = program.emit("stop", (value,), value.shape, shared=value.shared)
             report = program.objective(stopped, reduction="sum")
-            program.observed[id(report)] = self._number
+            program.recorder.observed[id(report)] = self._number
         return value
 
 
@@ -245,7 +246,7 @@ class BatchLoss:
 def _gradients_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Vjp:
     """Gradients of a function of whole batches, each as the one sample of an input."""
 
-    def append(program: Program, values: list[Value]) -> Value:
+    def append(program: Lowering, values: list[Value]) -> Value:
         whole = [program.batch_reduce(value, "sum") for value in values]  # of the one sample
         return program.broadcast_batch(graph.lower(program, whole))
 

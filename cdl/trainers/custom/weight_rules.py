@@ -7,7 +7,7 @@ import numpy as np
 
 from cdl import constraints, regularizers
 from cdl._core import Executor, Parameter
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.graph import Graph
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
@@ -103,7 +103,7 @@ class WeightRules:
 
 def _after(constrained: Iterable[tuple[Variable, Graph]]) -> Executor:
     """Executor that assigns the constrained values to the weights."""
-    program = Program()
+    program = Lowering()
     for variable, graph in constrained:
         program.assign(variable, graph.lower(program, [program.param(variable)]))
     return Executor(program.fused(training=False), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.overriding import overrides
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.eager import Runner
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
@@ -53,7 +53,7 @@ class ImageLayer(Transformations):
         self.bounding_box_format = bounding_box_format
         self._build_at_init()
 
-    def lower(self, program: Program, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Value) -> Value:
         """Append `transform`, or the methods of a subclass.
 
         Raises:
@@ -63,7 +63,7 @@ class ImageLayer(Transformations):
             return self._lower_methods(program, x)
         return self._lower_all(program, [x])[0]
 
-    def _lower_all(self, program: Program, values: list[Value]) -> list[Value]:
+    def _lower_all(self, program: Lowering, values: list[Value]) -> list[Value]:
         """Append the layer for images and, if there are any, their masks."""
         if not self._changes(program.is_noisy):
             return values
@@ -152,7 +152,7 @@ class ImageLayer(Transformations):
             return super()._run(arrays, training)
 
         def make() -> Runner:
-            program = Program(training)
+            program = Lowering(training)
             values = [program.input(x.shape[1:]) for x in arrays]
             for value in self._lower_all(program, values):
                 program.output(value)

@@ -9,7 +9,7 @@ import numpy as np
 from cdl import random, tree
 from cdl._common.overriding import overrides
 from cdl._common.validation import one_of
-from cdl._ir.program import Program
+from cdl._ir.lowering import Lowering
 from cdl._tracing.eager import Runner
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
@@ -309,7 +309,7 @@ class Transformations(Layer):
             for name, each in boxes.items()
         }
 
-    def _lower_methods(self, program: Program, x: Value) -> Value:
+    def _lower_methods(self, program: Lowering, x: Value) -> Value:
         """Append the methods of a subclass for the images of a model."""
         owner = f"{type(self).__name__} {self.name!r}"
         images, training = LoweredTensor(x, KerasTensor((None, *x.shape))), program.is_noisy
@@ -358,7 +358,7 @@ class _Drawing(Runner):
     """Draws of a layer as a program, and the structure of their arrays."""
 
     def __init__(self, layer: Transformations, shape: tuple[int, ...], training: bool) -> None:
-        program = Program(training)
+        program = Lowering(training)
         images = program.input(shape)
         with appending_to(program):
             drawn = layer.draws(LoweredTensor(images, KerasTensor((None, *shape))))
