@@ -118,6 +118,7 @@ cdef class _Definition:
     cdef cdl_program_def definition
     # By which a fault names its instruction, or its input.
     cdef list keep, hosts, labels, input_labels
+    cdef list seeds  # (instruction, which of its numbers, seed) of each that draws
 
     def __cinit__(self, program, size_t rows, bint training, bint predicts, bint splits, optimizer,
                   dict rules, str isa, int threads, lockstep):
@@ -126,6 +127,7 @@ cdef class _Definition:
         self.keep = []
         self.hosts = []
         self.labels = []
+        self.seeds = []
         self.input_labels = [v.label for v in program.inputs]
         self.definition.rows = rows
         self.definition.training = training
@@ -297,6 +299,8 @@ cdef class _Definition:
                 raise ValueError(f"{i.op}: the derivative of {kind} needs more than its value")
             for q, param in enumerate(_TABLES[row.table][kind]):
                 to.row_params[q] = given.pop(param)
+        if "seed" in row.numbers:
+            self.seeds.append((len(self.labels) - 1, row.numbers.index("seed"), given["seed"]))
         numbers += [given.pop(name) for name in row.numbers[len(numbers):]]
         numbers += i.numbers
         for j, name in enumerate(row.attributes):

@@ -26,7 +26,7 @@ cdef class Executor(_Reports):
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training, splits
     cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_sizes, input_dtypes
-    cdef list spare, learning, hosts, labels, input_labels
+    cdef list spare, learning, hosts, labels, input_labels, seeds
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -50,7 +50,7 @@ cdef class Executor(_Reports):
         _share(&definition.definition, ranks)
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &misfit)
         check(status, &misfit)
-        self.hosts, self.labels = definition.hosts, definition.labels
+        self.hosts, self.labels, self.seeds = definition.hosts, definition.labels, definition.seeds
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.input_labels = definition.input_labels
         self.training, self.splits = training, splits
@@ -349,9 +349,7 @@ cdef class Executor(_Reports):
         if not _all_below(orders, self.held.rows):
             raise ValueError("orders: expected row numbers of the arrays")
         seen, passes = orders, len(orders)
-        sizes = [len(self._state(row)) for row in range(cdl_reports(self.program))]
-        ends = list(itertools.accumulate(sizes, initial=2))
-        found = np.zeros((passes, 2 + sum(sizes)))
+        found = np.zeros((passes, cdl_found_doubles(self.program)))
         self._enter()
         cdef const int64_t *before = self.where.order
         try:
@@ -368,9 +366,17 @@ cdef class Executor(_Reports):
             self.where.order = before
             self.where.rates = NULL
             self.busy = False
-            for row in np.asarray(found)[:done].tolist():
-                states = [tuple(row[a:b]) for a, b in itertools.pairwise(ends)]
-                finished.append(([states[i] for i in self.report_rows], (row[0], row[1])))
+            finished += self._passes(np.asarray(found), done)
+
+    cdef list _passes(self, found, size_t done):
+        """states() and penalty() after each epoch, from what the core found."""
+        sizes = [len(self._state(row)) for row in range(cdl_reports(self.program))]
+        ends = list(itertools.accumulate(sizes, initial=2))
+        passes = []
+        for row in found[:done].tolist():
+            states = [tuple(row[a:b]) for a, b in itertools.pairwise(ends)]
+            passes.append(([states[i] for i in self.report_rows], (row[0], row[1])))
+        return passes
 
     def test(self, size_t steps, double seconds):
         """As train(), without backward and update."""

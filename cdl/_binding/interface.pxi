@@ -206,6 +206,29 @@ cdef extern from "cdl.h" nogil:
     void cdl_test(cdl_program *program, cdl_epoch *where, size_t steps, double seconds)
     size_t cdl_train_epochs(cdl_program *program, cdl_epoch *where, const int64_t *orders,
                             size_t epochs, double *found)
+    size_t cdl_found_doubles(const cdl_program *program)
+    struct cdl_seed_place:
+        int instruction
+        int number
+    struct cdl_host_params:
+        cdl_param **params
+        size_t n_params
+        const cdl_seed_place *seeds
+        size_t n_seeds
+    enum cdl_member_state:
+        pass
+    struct cdl_member:
+        cdl_param **params
+        const int64_t *seeds
+        cdl_epoch epoch
+        const int64_t *orders
+        size_t epochs
+        size_t done
+        double *found
+        cdl_member_state state
+    void cdl_train_members(cdl_program *program, const cdl_host_params *host, cdl_member **members,
+                           size_t n, double seconds)
+    void cdl_member_leaves(const cdl_host_params *host, cdl_member *member)
     size_t cdl_forward(cdl_program *program, cdl_epoch *where, bint training)
     void cdl_backward(cdl_program *program, cdl_epoch *where, const float **gradients)
     bint cdl_apply(cdl_program *program, cdl_epoch *where, cdl_param **gradients)

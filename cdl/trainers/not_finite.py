@@ -24,6 +24,7 @@ from cdl.layers import Layer
 from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.signature import TrainableModel, labels, output_names
+from cdl.utils.job import job
 
 Array = NDArray[Any]
 _AT_A_TIME = 4096  # rows
@@ -77,7 +78,7 @@ def tell(
             reason = f"an earlier batch was not finite, or {reason}"
         elif compiled.unlooked:
             reason = f"an earlier batch or weights set since the first were not finite, or {reason}"
-    warn(f"{call}: the loss has become {loss}: {reason}")
+    warn(f"{job.front}{call}: the loss has become {loss}: {reason}")
 
 
 # --- weights before a run ---

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cdl.trainers.custom.steps import CustomSteps, Nested
     from cdl.trainers.data_adapter import Arrays
     from cdl.trainers.frame_columns import Columns
+    from cdl.trainers.many.ended_run import EndedRun
     from cdl.trainers.predict import Predictors
     from cdl.trainers.sizes import Rows, Sizes
     from cdl.trainers.train_function import TrainFunction
@@ -179,7 +180,7 @@ class TrainableModel(Protocol):
     _compiled: Compiled | None
     _columns: Columns | None
     _initial_epoch: int | None
-    _last_train_function: TrainFunction | CustomSteps | None
+    _last_train_function: TrainFunction | CustomSteps | EndedRun | None
     _added_to_loss: Added | None
     _predictors_made: Predictors | None
     _kept_programs: KeptPrograms

@@ -23,6 +23,7 @@ from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
 from cdl.trainers.frame_columns import Columns
+from cdl.trainers.many.ended_run import RUNS, EndedRun
 from cdl.trainers.predict import Predictors
 from cdl.trainers.signature import PartOfModel
 from cdl.trainers.sizes import Rows, Sizes
@@ -92,7 +93,7 @@ class CompiledState(PartOfModel):
     _predictors_made: Predictors | None = None  # the last ones
     _sizes_made: Sizes | None = None  # of a model that takes several sizes
     _watch: Watch | None = None  # of the layers since programs were made
-    _last_train_function: TrainFunction | CustomSteps | None = None  # whose values `metrics` shows
+    _last_train_function: TrainFunction | CustomSteps | EndedRun | None = None  # for `metrics`
     _loss_and_metrics_made: LossAndMetrics | None = None
     _states_of: tuple[int, int | None] = (-1, None)  # see arguments.batch_of_states
     _columns: Columns | None = None  # of the frames that it was trained on
@@ -368,7 +369,7 @@ class CompiledState(PartOfModel):
         Then come the losses of several outputs, and the Metrics that the model and its layers have
         as attributes. They have the values of the last run.
         """
-        if isinstance(self._last_train_function, TrainFunction) and self._compiled is not None:
+        if isinstance(self._last_train_function, RUNS) and self._compiled is not None:
             last, compiled = self._last_train_function, self._compiled
             last.share_totals()
             compiled.resolved = compiled.resolved or last.resolved  # of one without some inputs
@@ -470,7 +471,7 @@ class CompiledState(PartOfModel):
 
     def reset_metrics(self) -> None:
         """Reset loss and metrics; every run does this itself."""
-        if isinstance(self._last_train_function, TrainFunction):
+        if isinstance(self._last_train_function, RUNS):
             self._last_train_function.reset()
             self._last_train_function.share_totals()
         for each in (self, *getattr(self, "_without_inputs", {}).values()):

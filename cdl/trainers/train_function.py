@@ -297,7 +297,13 @@ class TrainFunction:
         try:
             self._learn(lambda: train(orders, rate, first, core_seed(), passes))
         finally:
-            logs += [self._logs(states, _mean(*penalty)) for states, penalty in passes]
+            logs += [self.logs_of(*each) for each in passes]
+
+    def logs_of(
+        self, states: list[tuple[float, ...]], penalty: tuple[float, float]
+    ) -> dict[str, Any]:
+        """Losses and metrics of an epoch, from what the core found."""
+        return self._logs(states, _mean(*penalty))
 
     def _train(self, steps: int, seconds: float) -> int:
         first = self.optimizer.step

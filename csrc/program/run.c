@@ -168,23 +168,38 @@ void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps
 
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
                         size_t epochs, double *found) {
+    bool stops = false;
+    size_t done = 0;
     cdl_watch_begin(&program->watch);
-    for (size_t i = 0; i < epochs; i++) {
-        epoch->passed += epoch->next;
-        epoch->next = 0;
-        epoch->order = orders + i * epoch->rows;
-        cdl_reset_reports(program);
-        const bool stops = run_loop(program, epoch, SIZE_MAX, INFINITY, true);
-        if (epoch->next * epoch->batch < epoch->rows) return i;
-        cdl_penalty(program, &found[0], &found[1]);
-        found += 2;
-        for (int r = 0; r < program->n_reports; r++) {
-            memcpy(found, program->states[r], program->state_sizes[r] * sizeof *found);
-            found += program->state_sizes[r];
-        }
-        if (stops) return i + 1;
+    while (done < epochs && !stops &&
+           cdl_train_epoch(program, epoch, orders + done * epoch->rows, found, &stops)) {
+        found += cdl_found_doubles(program);
+        done++;
     }
-    return epochs;
+    return done;
+}
+
+bool cdl_train_epoch(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *order,
+                     double *found, bool *stops) {
+    epoch->passed += epoch->next;
+    epoch->next = 0;
+    epoch->order = order;
+    cdl_reset_reports(program);
+    *stops = run_loop(program, epoch, SIZE_MAX, INFINITY, true);
+    if (epoch->next * epoch->batch < epoch->rows) return false;
+    cdl_penalty(program, &found[0], &found[1]);
+    found += 2;
+    for (int r = 0; r < program->n_reports; r++) {
+        memcpy(found, program->states[r], program->state_sizes[r] * sizeof *found);
+        found += program->state_sizes[r];
+    }
+    return true;
+}
+
+size_t cdl_found_doubles(const struct cdl_program *program) {
+    size_t doubles = 2;
+    for (int r = 0; r < program->n_reports; r++) doubles += program->state_sizes[r];
+    return doubles;
 }
 
 /* ---- one batch in two halves ------------------------------------------------------------------

@@ -29,6 +29,37 @@ void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps
  * epoch (cdl_penalty, all of cdl_report) go to `found`. Returns the number of finished epochs. */
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
                         size_t epochs, double *found);
+size_t cdl_found_doubles(const struct cdl_program *program); /* of an epoch */
+
+/* Models alike the one that a program was made of, which train with it one after the other
+ * (members.c). */
+struct cdl_seed_place {
+    int instruction, number; /* which of its numbers is a seed */
+};
+struct cdl_host_params {
+    struct cdl_param *const *params; /* all that the program reads or changes */
+    size_t n_params;
+    const struct cdl_seed_place *seeds;
+    size_t n_seeds;
+};
+enum cdl_member_state { CDL_WAITS, CDL_IS_IN, CDL_ENDED, CDL_LOST };
+struct cdl_member {
+    struct cdl_param *const *params; /* its own, one for each of the program's */
+    const int64_t *seeds;            /* its own, one for each place */
+    struct cdl_epoch epoch;
+    const int64_t *orders; /* of its epochs, one after the other */
+    size_t epochs, done;
+    double *found; /* reports of its epochs */
+    enum cdl_member_state state;
+};
+
+/* Runs the members' epochs for about `seconds`. CDL_ENDED: all are done, and the weights are
+ * written back; CDL_LOST: a batch had a fault or an epoch a report that is not finite, and the
+ * weights are as they were; CDL_IS_IN: begun, its weights are the program's until a later call, or
+ * until it leaves. */
+void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
+                       struct cdl_member *const *members, size_t n, double seconds);
+void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member);
 
 /* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
  */

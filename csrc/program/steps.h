@@ -134,6 +134,11 @@ void cdl_restore_reports(const struct cdl_program *program);
 void cdl_count_penalties(struct cdl_program *program, const struct cdl_context *ctx,
                          bool first_batch);
 
+/* An epoch in that order, within a run that the watch knows of; false if it was not finished. The
+ * reports go to `found`; *stops: whether the caller's poll has answered that the run is to end. */
+bool cdl_train_epoch(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *order,
+                     double *found, bool *stops);
+
 /* Copies `rows` rows of a value from row `first` to row-major memory; of a shared value its one
  * row. */
 void cdl_copy_out(const struct cdl_tensor *value, size_t first, size_t rows, float *to);

@@ -158,7 +158,7 @@ def test_an_error_of_on_done_ends_the_jobs():
     def on_done(number, model, history):
         raise RuntimeError("enough")
 
-    given = jobs(8)
+    given = [(*each, {"callbacks": cdl.callbacks.Callback()}) for each in jobs(8)]  # in no group
     with pytest.raises(RuntimeError, match="enough"):
         cdl.train_many(given, workers=1, epochs=3, on_done=on_done)
     steps = [int(model.optimizer.iterations) for model, *_ in given]

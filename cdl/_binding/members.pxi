@@ -1,0 +1,153 @@
+# members.pxi - many models that train with the program of one of them. Part of _core.pyx.
+
+cdef tuple _STATES = ("waits", "is in", "ended", "lost")
+
+
+cdef class _Params:
+    """The memory of several Parameters, in a row."""
+
+    cdef list parameters
+    cdef cdl_param **params
+
+    def __cinit__(self, list parameters):
+        cdef Parameter each
+        self.parameters = parameters
+        self.params = <cdl_param **>PyMem_Malloc((len(parameters) + 1) * sizeof(cdl_param *))
+        if self.params == NULL:
+            raise MemoryError("cdl: out of memory for a list of weights")
+        for k, each in enumerate(parameters):
+            self.params[k] = each.param
+
+    def __dealloc__(self):
+        PyMem_Free(self.params)
+
+    cdef int check_like(self, _Params other) except -1:
+        cdef Parameter mine, its
+        if len(self.parameters) != len(other.parameters):
+            raise ValueError(
+                f"parameters: expected {len(other.parameters)}, got {len(self.parameters)}")
+        for mine, its in zip(self.parameters, other.parameters):
+            if mine.shape != its.shape or mine.matrix != its.matrix:
+                raise ValueError(f"parameters: expected shape {its.shape}, got {mine.shape}")
+        return 0
+
+
+cdef class Members:
+    """An Executor for models alike the one that it was made of.
+
+    parameters: all that its program reads or changes, and what its optimizer keeps. Each member
+    brings its own, in their order.
+    """
+
+    cdef Executor executor
+    cdef _Params params
+    cdef cdl_host_params host
+    cdef list places
+    cdef object memory
+
+    def __cinit__(self, Executor executor, list parameters):
+        executor._check_training()
+        self.executor, self.params = executor, _Params(parameters)
+        self.places = executor.seeds
+        self.memory = bytearray((len(self.places) + 1) * sizeof(cdl_seed_place))
+        cdef unsigned char[::1] view = self.memory
+        cdef cdl_seed_place *places = <cdl_seed_place *>&view[0]
+        for k, (instruction, number, _) in enumerate(self.places):
+            places[k].instruction, places[k].number = instruction, number
+        self.host.params = self.params.params
+        self.host.n_params = len(parameters)
+        self.host.seeds = places
+        self.host.n_seeds = len(self.places)
+
+    @property
+    def seeds(self):
+        """The seeds in the program, of which each member has its own."""
+        return [seed for _, _, seed in self.places]
+
+    def train(self, list members, double seconds):
+        """Train them for about that long, in their order; their `state` tells how far it came.
+
+        An interrupt leaves each of them at a whole batch.
+        """
+        cdef Member each
+        cdef size_t n = len(members)
+        block = bytearray((n + 1) * sizeof(cdl_member *))
+        cdef unsigned char[::1] view = block
+        cdef cdl_member **to = <cdl_member **>&view[0]
+        for k, each in enumerate(members):
+            to[k] = &each.member
+        self.executor._enter()
+        try:
+            with nogil:
+                cdl_train_members(self.executor.program, &self.host, to, n, seconds)
+            if self.executor.interrupt is not None:
+                self.leave(members)
+                error, self.executor.interrupt = self.executor.interrupt, None
+                raise error
+        finally:
+            self.executor.busy = False
+
+    def leave(self, list members):
+        """Write the weights back of the one that "is in", as they are after its last batch."""
+        cdef Member each
+        for each in members:
+            cdl_member_leaves(&self.host, &each.member)
+
+
+cdef class Member:
+    """A model alike the one of an Executor: its weights, data, orders, seeds and steps.
+
+    orders: (epochs, rows), int64. seeds: one for each of `Members.seeds`.
+    """
+
+    cdef cdl_member member
+    cdef _Arrays held
+    cdef _Params params
+    cdef Executor executor
+    cdef object orders, found, seeds
+    cdef float rate
+
+    def __cinit__(self, Members of, list parameters, arrays, orders, size_t batch, float rate,
+                  uint64_t iteration, uint64_t seed, seeds):
+        cdef const int64_t[:, ::1] order = orders
+        cdef int64_t[::1] numbers = np.array([*seeds, 0], np.int64)
+        cdef double[:, ::1] found
+        self.executor, self.held, self.params = of.executor, _Arrays(arrays), _Params(parameters)
+        of.executor._check(self.held)
+        self.params.check_like(of.params)
+        if batch < 1 or batch > of.executor.rows:
+            raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
+        if not orders.size or not _all_below(orders, self.held.rows):
+            raise ValueError("orders: expected row numbers of the arrays")
+        if len(seeds) != len(of.places):
+            raise ValueError(f"seeds: expected {len(of.places)}, got {len(seeds)}")
+        self.found = np.zeros((len(orders), cdl_found_doubles(of.executor.program)))
+        found = self.found
+        self.orders, self.seeds, self.rate = order, numbers, rate
+        self.member.params = self.params.params
+        self.member.seeds = &numbers[0]
+        self.member.orders = &order[0, 0]
+        self.member.epochs = order.shape[0]
+        self.member.found = &found[0, 0]
+        self.member.epoch.arrays = self.held.arrays
+        self.member.epoch.rows = order.shape[1]
+        self.member.epoch.batch = batch
+        self.member.epoch.seed = seed
+        self.member.epoch.iteration = iteration
+        self.member.epoch.rates = &self.rate
+        self.member.epoch.n_rates = 1
+
+    @property
+    def state(self):
+        """"waits", "is in", "ended" or "lost"."""
+        return _STATES[<int>self.member.state]
+
+    @property
+    def iteration(self):
+        """Steps that its optimizer has made."""
+        return self.member.epoch.iteration
+
+    @property
+    def passes(self):
+        """states() and penalty() after each finished epoch."""
+        return self.executor._passes(self.found, self.member.done)

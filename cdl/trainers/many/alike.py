@@ -1,0 +1,198 @@
+"""Descriptions of jobs: jobs of equal descriptions have equal programs.
+
+A description is of all that lowering reads: classes and attributes of layers, losses and metrics by
+name, the optimizer's arguments, shapes and dtypes. It leaves out what members of a group differ in:
+names, weights, seeds, learning rates, data, orders. An object of which nothing is known stands for
+itself, so that only models that share it are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cdl import metrics
+from cdl._common.overriding import is_users
+from cdl._tracing.variable import Variable
+from cdl._variables.state import State
+from cdl.initializers import Initializer
+from cdl.layers import Layer
+from cdl.random import SeedGenerator
+from cdl.trainers import arguments
+from cdl.trainers.compile_arguments import leaves
+from cdl.trainers.epoch_iterator import DEFAULT_BATCH
+
+MOST_ORDERED = 2**20
+"""Row numbers of all epochs of the members that run in one call, 8 MB; a job of more goes alone."""
+
+_PLAIN = frozenset((bool, int, str, bytes, type(None)))
+_NAMES = frozenset(("name", "_path", "_made"))
+_OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_compiled"))
+_OF_OPTIMIZERS = frozenset(
+    ("_iterations", "_rate", "_slots", "_python", "_foreign", "_executors", "_changes", "built")
+)
+_OPTIONS = frozenset(
+    ("x", "y", "batch_size", "epochs", "verbose", "shuffle", "sample_weight", "class_weight")
+)
+
+
+class Description(NamedTuple):
+    """Description of a job.
+
+    Attributes:
+        key: equal for jobs of equal programs.
+        variables: weights of the model, in the order in which they were found.
+        generators: seed generators of its layers, likewise.
+    """
+
+    key: tuple[Any, ...]
+    variables: list[Variable]
+    generators: list[SeedGenerator]
+
+
+class Plan(NamedTuple):
+    """Arguments of a simple `fit`.
+
+    Attributes:
+        batch: rows of a batch.
+        epochs: how many.
+        shuffle: whether rows are taken in a new order in each.
+    """
+
+    batch: int
+    epochs: int
+    shuffle: bool
+
+
+def plan_of(model: Any, options: Mapping[str, Any], callbacks: bool) -> Plan | None:
+    """Arguments of a job that may run in a group; None for any other.
+
+    Args:
+        model: the model.
+        options: of `fit`.
+        callbacks: whether the job has some.
+    """
+    is_stack = hasattr(model, "_stack") and not is_users(type(model))
+    if callbacks or not is_stack or not _OPTIONS.issuperset(options):
+        return None
+    given = [options.get(name) for name in ("x", "y", "sample_weight")]
+    x, y, weight = given
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or not x.ndim or not y.ndim:
+        return None
+    if not len(x) or len(x) != len(y) or type(weight) not in (np.ndarray, type(None)):
+        return None
+    batch, epochs = options.get("batch_size"), options.get("epochs", 1)
+    shuffle = options.get("shuffle", True)
+    if type(shuffle) is not bool or options.get("verbose", 0) != 0:
+        return None
+    try:
+        batch = arguments.optional_whole(batch, "fit: batch_size") or DEFAULT_BATCH
+        epochs = arguments.epochs(epochs, "fit: epochs")
+    except (TypeError, ValueError):  # `fit` is to say so
+        return None
+    if not 0 < epochs * len(x) <= MOST_ORDERED:
+        return None
+    if not model.built or model._compiled is None or model._host is not None:
+        return None
+    return Plan(min(batch, len(x)), epochs, shuffle)
+
+
+def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description | None:
+    """Description of a job with such a plan; None if it must go alone."""
+    compiled = model._compiled
+    given, optimizer = compiled.given, compiled.optimizer
+    if given["run_eagerly"] or compiled.scales or not optimizer.has_one_rate:
+        return None
+    if optimizer.is_written or optimizer._excluded or optimizer._excluded_names is not None:
+        return None
+    listed = leaves(given["metrics"]) + leaves(given["weighted_metrics"])
+    if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
+        return None
+    found = _Walk()
+    found.add(plan.batch)
+    for name in ("x", "y", "sample_weight"):
+        array = options.get(name)
+        found.add(None if array is None else (array.shape[1:], str(array.dtype)))
+    found.add(options.get("class_weight") is None)
+    found.add([given[name] for name in ("loss", "loss_weights", "metrics", "weighted_metrics")])
+    found.add(given["jit_compile"])
+    found.add(optimizer)
+    found.add([(info.shape, info.dtype) for info in model._infos])
+    found.add(model)
+    found.add(compiled.resolved)
+    seeds = [each.seed for each in found.generators]
+    found.add([seeds.index(seed) for seed in seeds])  # which of them are equal
+    return Description(tuple(found.parts), found.variables, found.generators)
+
+
+class _Walk:
+    """Walk through objects and their attributes, each once."""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+        self.variables: list[Variable] = []
+        self.generators: list[SeedGenerator] = []
+        self._seen: dict[int, int] = {}
+
+    def add(self, thing: Any) -> None:
+        """Add a thing and all that is in it."""
+        kind, parts = type(thing), self.parts
+        if kind in _PLAIN:
+            parts += (kind, thing)
+        elif kind is float or isinstance(thing, np.generic):
+            parts += (kind, repr(thing))  # -0.0 is another one than 0.0
+        elif id(thing) in self._seen:
+            parts += ("seen", self._seen[id(thing)])
+        elif isinstance(thing, (tuple, list)):
+            parts += (kind, len(thing))
+            for each in thing:
+                self.add(each)
+        else:
+            self._seen[id(thing)] = len(self._seen)
+            self._add_object(thing)
+
+    def _add_object(self, thing: Any) -> None:
+        kind, parts = type(thing), self.parts
+        if kind is Variable:
+            self.variables.append(thing)
+            traits = thing.kept_dtype, thing.trainable, thing.autocast, thing.storage.matrix
+            parts += (kind, thing.shape, *traits)
+            self.add(thing.regularizer)
+            self.add(thing.constraint)
+        elif kind is SeedGenerator:
+            self.generators.append(thing)
+            parts += (kind, thing.was_given)
+        elif kind is State:
+            parts += (kind, str(thing.dtype), tuple(thing.shape))
+        elif isinstance(thing, Initializer):  # the weights are there
+            parts.append(Initializer)
+        elif kind is dict:
+            parts += (kind, len(thing))
+            for name, value in thing.items():
+                self.add(name)
+                self.add(value)
+        elif kind is set and all(id(each) in self._seen for each in thing):
+            parts += (kind, *sorted(self._seen[id(each)] for each in thing))
+        elif kind is np.ndarray:
+            parts += (kind, thing.shape, str(thing.dtype), thing.tobytes())
+        elif kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
+            self._add_attributes(kind, thing)
+        else:
+            parts += ("id", id(thing))
+
+    def _add_attributes(self, kind: type, thing: Any) -> None:
+        left_out = _NAMES
+        if isinstance(thing, Layer):
+            left_out = _NAMES | thing._passing | (_OF_STACKS if hasattr(thing, "_stack") else set())
+            if type(getattr(thing, "seed_generator", None)) is SeedGenerator:
+                left_out |= {"seed"}  # which is the generator's
+        elif hasattr(thing, "_slots"):
+            left_out = _NAMES | _OF_OPTIMIZERS
+        self.parts.append(kind)
+        for name, value in vars(thing).items():
+            if name not in left_out:
+                self.parts.append(name)
+                self.add(value)
+        self.parts.append("end")

@@ -1,0 +1,240 @@
+"""Groups of alike jobs, which train with one program.
+
+A copy of the first model of a group lowers and builds the program. For each job the core copies
+weights, and what the optimizer keeps, into its memory and, after the last epoch, back; only data,
+orders, seeds and rates are the job's own. A job that meets anything out of the ordinary, such as a
+label that is no class or a loss that is not finite, trains by `fit` instead, from the start: what
+that says and leaves is what the job alone would.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cdl import _core
+from cdl.callbacks import History
+from cdl.random import core_seed, permutation, seeded
+from cdl.trainers.epoch_iterator import for_step, in_order
+from cdl.trainers.fit_loop import SLICE
+from cdl.trainers.many.alike import MOST_ORDERED, Description, Plan, described, plan_of
+from cdl.trainers.many.ended_run import EndedRun
+from cdl.utils.job import job
+
+if TYPE_CHECKING:
+    import threading
+
+_MOST_HOSTS = 8  # of a thread; each has the memory of a model and of its program
+
+
+class Job(NamedTuple):
+    """Job that may run in a group.
+
+    Attributes:
+        number: of the job.
+        model: to be trained.
+        options: of `fit`.
+        plan: the simple ones among them.
+        seed: of its generator.
+    """
+
+    number: int
+    model: Any
+    options: Mapping[str, Any]
+    plan: Plan
+    seed: int
+
+
+class _Host:
+    """Copy of a model, whose program trains all that are alike.
+
+    Args:
+        first: the first job of the group.
+
+    Attributes:
+        fits: whether the program is one that members can share.
+    """
+
+    def __init__(self, first: Job) -> None:
+        self._model = copy.deepcopy(first.model)
+        found = described(self._model, first.options, first.plan)
+        compiled = self._model._compiled
+        arrays = self.data(first)
+        self.train = self._model._train_function(compiled, "train", arrays, first.plan.batch)
+        assert found is not None
+        program, seeds = self.train.plan.program, [each.seed for each in found.generators]
+        known = set(map(id, found.variables))
+        self.fits = (
+            self.train.runs_fused
+            and not self.train.batch_of_states
+            and not self.train.plan.observed
+            and all(id(each) in known for each in program.variables)
+            and not any(i.attributes.get("fixed") for i in program.flat(True).instructions)
+        )
+        self.members = _core.Members(self.train.executor, _parameters(found, self._model))
+        self.fits = self.fits and set(self.members.seeds) <= set(seeds)
+        self._places = [seeds.index(seed) for seed in self.members.seeds] if self.fits else []
+
+    def data(self, one: Job) -> Any:
+        """Checked arrays of a job."""
+        given = [one.options.get(name) for name in ("x", "y", "sample_weight")]
+        x, y, weight = given
+        weights = one.options.get("class_weight")
+        compiled = self._model._compiled
+        most = one.options.get("batch_size") or one.plan.batch
+        return for_step(self._model, compiled, "train", (x, y, weight), weights, "fit", most)
+
+    def member(self, one: Job, found: Description, core: int) -> _core.Member:
+        """Member of the core for a job, all of whose orders are drawn."""
+        model, plan = one.model, one.plan
+        compiled = model._compiled
+        optimizer, rows = compiled.optimizer, len(one.options["x"])
+        with seeded(one.seed, core):
+            arrays = self.data(one)
+            model._executors._agree_on_variables(model)
+            if plan.shuffle and compiled.resolved is None:
+                permutation(rows)  # as a first `fit` does
+            orders = np.empty((plan.epochs, rows), np.int64)
+            for order in orders:
+                order[:] = permutation(rows) if plan.shuffle else np.arange(rows)
+            step, drawn = optimizer.step, core_seed()
+        return _core.Member(
+            self.members,
+            _parameters(found, model),
+            self.train._fed(arrays),
+            orders,
+            plan.batch,
+            optimizer.rate(step),
+            step,
+            drawn,
+            [found.generators[place].seed for place in self._places],
+        )
+
+    def ended(self, one: Job, member: _core.Member) -> History:
+        """History of a job whose epochs are done; its model is as `fit` leaves it."""
+        model, compiled = one.model, one.model._compiled
+        self.count(one, member)
+        if compiled.optimizer.use_ema:
+            compiled.optimizer.finalize_variable_values(model._trained())
+        if compiled.resolved is None:
+            shapes = [(None, *one.options["y"].shape[1:])]
+            compiled.resolved = compiled.resolve(
+                model._graph_of_model.output_infos(), shapes, model._graph_of_model.output_nest()
+            )
+        logs: dict[str, Any] = {}
+        history = History()
+        for epoch, (states, penalty) in enumerate(member.passes):
+            logs = self.train.logs_of(states, penalty)
+            history.on_epoch_end(epoch, in_order(logs))
+        rows, batch = len(one.options["x"]), one.plan.batch
+        steps = -(-rows // batch)
+        params = {"verbose": 0, "epochs": one.plan.epochs, "steps": steps, "job": one.number}
+        history.set_params(params)
+        model.stop_training, model._initial_epoch, model._random_state = False, None, None
+        compiled.told_not_finite, compiled.stamps = False, None
+        kept = dict(zip(self.train.plan.reports, states, strict=True))
+        model._last_train_function = EndedRun(logs, kept, compiled.resolved)
+        model.history = history
+        return history
+
+    @staticmethod
+    def count(one: Job, member: _core.Member) -> None:
+        """Write down the steps that the optimizer of a job has made."""
+        one.model._compiled.optimizer.counter[0] = member.iteration
+
+
+def _parameters(found: Description, model: Any) -> list[_core.Parameter]:
+    """Memory of a model's weights, and of what its optimizer keeps of them."""
+    optimizer, trained = model._compiled.optimizer, model._compiled.variables
+    parameters = [each.storage for each in found.variables]
+    for each in trained:
+        parameters += optimizer._slots.storages(each)
+    for kept in (optimizer._slots.averages, optimizer._slots.accumulators):
+        parameters += [kept[each].storage for each in trained if each in kept]
+    return parameters
+
+
+def train_alike(
+    jobs: Sequence[Job],
+    hosts: dict[Any, Any],
+    core: int,
+    halt: threading.Event,
+    tell: Callable[[int, History], object],
+) -> None:
+    """Train those of the jobs that are alike, and leave the others.
+
+    Args:
+        jobs: the jobs.
+        hosts: of this thread, by key.
+        core: seed of the core's draws.
+        halt: set by an interrupt.
+        tell: called with the number and the History of each that has ended.
+    """
+    groups: dict[Any, list[tuple[Job, Description]]] = {}
+    for one in jobs:
+        with suppress(Exception):  # of something unheard of within a model, which goes alone
+            found = described(one.model, one.options, one.plan)
+            if found is not None:
+                groups.setdefault(found.key, []).append((one, found))
+    for key, group in groups.items():
+        if key not in hosts and len(group) > 1:
+            while len(hosts) >= _MOST_HOSTS:
+                del hosts[next(iter(hosts))]
+            hosts[key] = _host(group[0][0])
+        host = hosts.get(key)
+        if host is not None:
+            for some in _members(host, group, core):
+                _run(host, some, halt, tell)
+
+
+def _host(first: Job) -> _Host | None:
+    """Host of a group; None if its program cannot be shared, or the first job has an error."""
+    try:
+        host = _Host(first)
+    except Exception:  # which `fit` is to tell
+        return None
+    return host if host.fits else None
+
+
+def _members(
+    host: _Host, group: Sequence[tuple[Job, Description]], core: int
+) -> Iterator[list[tuple[Job, _core.Member]]]:
+    """Members of a group, so many at a time that their orders take little memory."""
+    some: list[tuple[Job, _core.Member]] = []
+    ordered = 0
+    for one, found in group:
+        job.number = one.number
+        with suppress(Exception):  # which `fit` is to tell
+            some.append((one, host.member(one, found, core)))
+            ordered += one.plan.epochs * len(one.options["x"])
+        job.number = None
+        if ordered >= MOST_ORDERED:
+            yield some
+            some, ordered = [], 0
+    yield some
+
+
+def _run(
+    host: _Host,
+    some: list[tuple[Job, _core.Member]],
+    halt: threading.Event,
+    tell: Callable[[int, History], object],
+) -> None:
+    """Run members in slices of time, between which an interrupt is heard."""
+    while some and not halt.is_set():
+        host.members.train([member for _, member in some], SLICE)
+        for one, member in some:
+            if member.state == "ended":
+                tell(one.number, host.ended(one, member))
+        some = [(one, member) for one, member in some if member.state in ("waits", "is in")]
+    for one, member in some:
+        if member.state == "is in":
+            host.members.leave([member])
+            host.count(one, member)
+
+
+__all__ = ["Job", "plan_of", "train_alike"]

@@ -1,0 +1,74 @@
+/* members.c - many models that are alike train with the program of one of them.
+ *
+ * A member's weights, and what the optimizer keeps of them, are copied to the parameters of the
+ * program, train there for all epochs, and are copied back: a small net's are a few kilobytes,
+ * while a program of its own would take longer to make than to run. The program does with them
+ * what one of the member's own would do, so the bits are those of the member alone.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "program/steps.h"
+
+static void copy_params(struct cdl_param *const *from, struct cdl_param *const *to, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        memcpy(to[i]->w, from[i]->w, cdl_param_floats(to[i]) * sizeof(float));
+        cdl_param_changes(to[i]);
+    }
+}
+
+static void enter(const struct cdl_program *program, const struct cdl_host_params *host,
+                  struct cdl_member *member) {
+    copy_params(member->params, host->params, host->n_params);
+    for (size_t i = 0; i < host->n_seeds; i++) {
+        const struct cdl_seed_place *place = &host->seeds[i];
+        /* Numbers of a node are its own copy. */
+        ((int64_t *)program->nodes[place->instruction].numbers)[place->number] = member->seeds[i];
+    }
+    member->state = CDL_IS_IN;
+}
+
+void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member) {
+    if (member->state != CDL_IS_IN) return;
+    copy_params(host->params, member->params, host->n_params);
+    member->state = CDL_ENDED;
+}
+
+static bool are_finite(const double *numbers, size_t n) {
+    double lost = 0.0;
+    for (size_t i = 0; i < n; i++) lost += numbers[i] - numbers[i];
+    return lost == 0.0;
+}
+
+/* Epochs of a member; false if the run is to end. */
+static bool run_member(struct cdl_program *program, struct cdl_member *member, double end) {
+    const size_t doubles = cdl_found_doubles(program);
+    while (member->done < member->epochs) {
+        double *found = member->found + member->done * doubles;
+        const int64_t *order = member->orders + member->done * member->epoch.rows;
+        bool stops = false;
+        const bool finished = cdl_train_epoch(program, &member->epoch, order, found, &stops);
+        if (!finished && cdl_watch_stopped(&program->watch)) return false;
+        if (!finished || !are_finite(found, doubles)) {
+            member->state = CDL_LOST;
+            return !stops;
+        }
+        member->done++;
+        if (stops || cdl_now() >= end) return false;
+    }
+    return true;
+}
+
+void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
+                       struct cdl_member *const *members, size_t n, double seconds) {
+    const double end = cdl_now() + seconds;
+    cdl_watch_begin(&program->watch);
+    for (size_t i = 0; i < n; i++) {
+        struct cdl_member *member = members[i];
+        if (member->state == CDL_ENDED || member->state == CDL_LOST) continue;
+        if (member->state == CDL_WAITS) enter(program, host, member);
+        const bool goes_on = run_member(program, member, end);
+        if (member->done == member->epochs) cdl_member_leaves(host, member);
+        if (!goes_on) return;
+    }
+}
