@@ -24,23 +24,23 @@ CDL_INLINE bool are_few(size_t rows, size_t n) {
 
 CDL_INLINE vf column(const columns *x, size_t j) { return vf_load(x->at[j]); }
 
-CDL_INLINE void columns_clear(size_t n, columns *x) {
-    for (size_t j = n; j < CDL_LINE; j++) vf_store(x->at[j], vf_splat(0));
+/* Column j of the first n, behind which all are 0. */
+CDL_INLINE vf column_of(const columns *x, size_t n, size_t j) {
+    return j < n ? column(x, j) : vf_splat(0);
 }
 
-/* The first n columns, with those beside them in a register. Lanes beyond `rows` become 0. */
+/* The first n columns, with those beside them in a four. Lanes beyond `rows` hold the last row. */
 CDL_INLINE void columns_load(size_t rows, size_t n, const float *x, size_t ldx, columns *to) {
-    CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += CDL_VLEN) {
-        vf v[CDL_VLEN];
+    _Alignas(64) float few[CDL_VLEN * CDL_LINE];
+    for (size_t r = 0; r < CDL_VLEN && rows < CDL_VLEN; r++)
+        memcpy(few + r * CDL_LINE, x + cdl_min(r, rows - 1) * ldx, CDL_LINE * sizeof *few);
+    if (rows < CDL_VLEN) x = few, ldx = CDL_LINE;
+    CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += 4) {
+        vf v[4];
         if (j >= n) break;
-        if (rows == CDL_VLEN) {
-            CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] = vf_load(x + r * ldx + j);
-        } else {
-            CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) v[r] =
-                r < rows ? vf_load(x + r * ldx + j) : vf_splat(0);
-        }
-        vf_transpose(v);
-        CDL_UNROLL for (size_t c = 0; c < CDL_VLEN; c++) vf_store(to->at[j + c], v[c]);
+        CDL_UNROLL for (size_t r = 0; r < 4; r++) v[r] = vf_load_fours(x + r * ldx + j, ldx);
+        vf_transpose_fours(v);
+        CDL_UNROLL for (size_t c = 0; c < 4; c++) vf_store(to->at[j + c], v[c]);
     }
 }
 
@@ -48,7 +48,7 @@ CDL_INLINE void columns_load(size_t rows, size_t n, const float *x, size_t ldx, 
 CDL_INLINE void columns_store(size_t rows, size_t n, const columns *x, float *to, size_t ld) {
     CDL_UNROLL for (size_t j = 0; j < CDL_LINE; j += CDL_VLEN) {
         vf v[CDL_VLEN];
-        CDL_UNROLL for (size_t c = 0; c < CDL_VLEN; c++) v[c] = column(x, j + c);
+        CDL_UNROLL for (size_t c = 0; c < CDL_VLEN; c++) v[c] = column_of(x, n, j + c);
         if (j < n) vf_transpose(v);
         if (rows == CDL_VLEN) {
             CDL_UNROLL for (size_t r = 0; r < CDL_VLEN; r++) vf_store(to + r * ld + j, v[r]);
@@ -60,10 +60,10 @@ CDL_INLINE void columns_store(size_t rows, size_t n, const columns *x, float *to
     }
 }
 
-/* The sum of all columns: the upper half onto the lower one, again and again, as line_sum. */
-CDL_INLINE vf columns_sum(const columns *x) {
+/* The sum of the columns: the upper half onto the lower one, again and again, as line_sum. */
+CDL_INLINE vf columns_sum(size_t n, const columns *x) {
     vf s[CDL_LINE / 2];
-    CDL_UNROLL for (size_t j = 0; j < 8; j++) s[j] = column(x, j) + column(x, j + 8);
+    CDL_UNROLL for (size_t j = 0; j < 8; j++) s[j] = column_of(x, n, j) + column_of(x, n, j + 8);
     CDL_UNROLL for (size_t j = 0; j < 4; j++) s[j] += s[j + 4];
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
@@ -78,21 +78,20 @@ CDL_INLINE vf columns_top(size_t n, const columns *x) {
     return vf_max(vf_max(column(x, n - 1), other), top);
 }
 
-/* x less each row's largest to x, its exponential to e, whose pads are 0; returns the sums. */
+/* x less each row's largest to x, its exponential to e; returns the sums. */
 CDL_INLINE vf columns_exp(size_t n, columns *restrict x, columns *restrict e) {
     const vf top = columns_top(n, x);
     for (size_t j = 0; j < n; j++) vf_store(x->at[j], column(x, j) - top);
     const float *from = x->at[0];
     float *to = e->at[0];
     for (size_t i = 0; i < n * CDL_VLEN; i++) to[i] = exp_down_f(from[i]);
-    return columns_sum(e);
+    return columns_sum(n, e);
 }
 
 /* Softmax of the first rows; how many they were. */
 static size_t few_softmax(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy) {
     columns z, e;
     size_t i = 0;
-    columns_clear(n, &e);
     for (size_t these; (these = few_rows(rows, i)) > 0; i += these) {
         columns_load(these, n, x + i * ldx, ldx, &z);
         const vf inverse = vf_splat(1) / columns_exp(n, &z, &e);
@@ -102,9 +101,15 @@ static size_t few_softmax(size_t rows, size_t n, const float *x, size_t ldx, flo
     return i;
 }
 
+/* The values of the first rows. */
+CDL_INLINE void few_store(size_t rows, vf values, float *to) {
+    float value[CDL_VLEN];
+    vf_store(rows == CDL_VLEN ? to : value, values);
+    for (size_t r = 0; r < rows && rows < CDL_VLEN; r++) to[r] = value[r];
+}
+
 /* The softmax losses of losses.h. `these` rows from i on; t: their targets by class, which sum to
- * `total`; sparse: -1 if these are 1 for one class or none; room: for z, q and
- * dz, of which the last two have pads of 0. */
+ * `total`; sparse: -1 if these are 1 for one class or none; room: for z, q and dz. */
 CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t these,
                                  const columns *t, vf total, vi sparse, columns room[3]) {
     columns *z = &room[0], *q = &room[1], *dz = &room[2];
@@ -124,27 +129,24 @@ CDL_INLINE void few_softmax_loss(const struct cdl_scoring *s, size_t i, size_t t
         vf_store(q->at[j], p);
         vf_store(dz->at[j], vf_select(ignored, vf_splat(0), vf_fma(-tj, scale, p * all)));
     }
-    columns_clear(n, z);
-    const vf dot = columns_sum(z);
+    const vf dot = columns_sum(n, z);
     columns_store(these, n, q, s->q + i * s->ldy, s->ldy);
     columns_store(these, n, dz, s->dy + i * s->ldy, s->ldy);
     float value[CDL_VLEN], sums[CDL_VLEN];
     vf_store(sums, sum);
     for (size_t r = 0; r < CDL_VLEN; r++) value[r] = log_f(sums[r]);
-    vf_store(value, vf_select(ignored, vf_splat(0), vf_fma(vf_load(value), total, -dot)));
-    for (size_t r = 0; r < these; r++) s->value[i + r] = value[r];
+    const vf loss = vf_fma(vf_load(value), total, -dot);
+    few_store(these, vf_select(ignored, vf_splat(0), loss), s->value + i);
 }
 
 static size_t few_dense_targets(const struct cdl_scoring *s) {
     columns t, room[3];
     const vf keep = vf_splat(1.0f - s->p[0]), extra = vf_splat(s->p[0] / (float)s->n);
     size_t i = 0;
-    columns_clear(s->n, &room[1]), columns_clear(s->n, &room[2]);
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
         columns_load(these, s->n, (const float *)s->t + i * s->ldt, s->ldt, &t);
-        columns_clear(s->n, &t);
         for (size_t j = 0; j < s->n; j++) vf_store(t.at[j], vf_fma(column(&t, j), keep, extra));
-        few_softmax_loss(s, i, these, &t, columns_sum(&t), (vi){0}, room);
+        few_softmax_loss(s, i, these, &t, columns_sum(s->n, &t), (vi){0}, room);
     }
     return i;
 }
@@ -158,7 +160,6 @@ CDL_INLINE vi few_classes(const struct cdl_scoring *s, size_t i, size_t these) {
 static size_t few_sparse_targets(const struct cdl_scoring *s) {
     columns t, room[3];
     size_t i = 0;
-    columns_clear(s->n, &room[1]), columns_clear(s->n, &room[2]);
     for (size_t these; (these = few_rows(s->rows, i)) > 0; i += these) {
         const vi classes = few_classes(s, i, these);
         vf total = vf_splat(0);
@@ -205,9 +206,7 @@ CDL_INLINE size_t few_classes_metric(enum cdl_metric kind, const struct cdl_scor
         const vi best = columns_argmax(s->n, &y);
         if (dense) columns_load(these, s->n, (const float *)s->t + i * s->ldt, s->ldt, &y);
         const vi wanted = dense ? columns_argmax(s->n, &y) : few_classes(s, i, these);
-        float value[CDL_VLEN];
-        vf_store(value, vf_select(best == wanted, vf_splat(1), vf_splat(0)));
-        for (size_t r = 0; r < these; r++) s->value[i + r] = value[r];
+        few_store(these, vf_select(best == wanted, vf_splat(1), vf_splat(0)), s->value + i);
     }
     return i;
 }

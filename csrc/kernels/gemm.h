@@ -265,6 +265,12 @@ static void column_sums(size_t rows, size_t n, const float *y, size_t ldy, float
         }
         CDL_UNROLL for (size_t v = 0; v < 4; v++) vf_store(g + j + v * CDL_VLEN, sum[v]);
     }
+    for (; j + CDL_LINE <= n; j += CDL_LINE) {
+        vf sum[PARTS] = {{0}};
+        for (size_t r = 0; r < rows; r++)
+            EACH_PART(v) sum[v] += vf_load(y + r * ldy + j + v * CDL_VLEN);
+        EACH_PART(v) vf_store(g + j + v * CDL_VLEN, sum[v]);
+    }
     for (; j + CDL_VLEN <= n; j += CDL_VLEN) {
         vf sum = vf_splat(0);
         for (size_t r = 0; r < rows; r++) sum += vf_load(y + r * ldy + j);

@@ -137,15 +137,38 @@ CDL_INLINE float vf_top(vf v) {
 #define VF_FOURS_ODD(A, B) (B)
 #endif
 
+/* Four floats at p, at p + 4 ld, at p + 8 ld, ... as the fours of a register. */
+CDL_INLINE vf vf_load_fours(const float *p, size_t ld) {
+    typedef float four __attribute__((vector_size(16), aligned(4), may_alias));
+    four v[CDL_VLEN / 4];
+    CDL_UNROLL for (size_t i = 0; i < CDL_VLEN / 4; i++) v[i] = *(const four *)(p + 4 * i * ld);
+#if CDL_VLEN == 4
+    return v[0];
+#else
+#define PAIR(A, B) __builtin_shufflevector(A, B, 0, 1, 2, 3, 4, 5, 6, 7)
+#if CDL_VLEN == 8
+    return PAIR(v[0], v[1]);
+#else
+    return __builtin_shufflevector(PAIR(v[0], v[1]), PAIR(v[2], v[3]), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+                                   10, 11, 12, 13, 14, 15);
+#endif
+#undef PAIR
+#endif
+}
+
+/* Within each four of lanes, lane i of v[j] and lane j of v[i] change places. */
+CDL_INLINE void vf_transpose_fours(vf v[4]) {
+    const vf a = VF_ONES_LOW(v[0], v[1]), b = VF_ONES_HIGH(v[0], v[1]);
+    const vf c = VF_ONES_LOW(v[2], v[3]), d = VF_ONES_HIGH(v[2], v[3]);
+    v[0] = VF_TWOS_LOW(a, c), v[1] = VF_TWOS_HIGH(a, c);
+    v[2] = VF_TWOS_LOW(b, d), v[3] = VF_TWOS_HIGH(b, d);
+}
+
 /* Lane i of v[j] and lane j of v[i] change places. */
 CDL_INLINE void vf_transpose(vf v[CDL_VLEN]) {
     vf u[CDL_VLEN]; /* fours of lanes as they shall be, in the wrong registers */
-    CDL_UNROLL for (int i = 0; i < CDL_VLEN; i += 4) {
-        const vf a = VF_ONES_LOW(v[i], v[i + 1]), b = VF_ONES_HIGH(v[i], v[i + 1]);
-        const vf c = VF_ONES_LOW(v[i + 2], v[i + 3]), d = VF_ONES_HIGH(v[i + 2], v[i + 3]);
-        u[i] = VF_TWOS_LOW(a, c), u[i + 1] = VF_TWOS_HIGH(a, c);
-        u[i + 2] = VF_TWOS_LOW(b, d), u[i + 3] = VF_TWOS_HIGH(b, d);
-    }
+    CDL_UNROLL for (int i = 0; i < CDL_VLEN; i++) u[i] = v[i];
+    CDL_UNROLL for (int i = 0; i < CDL_VLEN; i += 4) vf_transpose_fours(u + i);
     CDL_UNROLL for (int j = 0; j < 4; j++) {
 #if CDL_VLEN == 16
         const vf a = VF_FOURS_EVEN(u[j], u[j + 4]), b = VF_FOURS_ODD(u[j], u[j + 4]);

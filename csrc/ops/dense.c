@@ -225,15 +225,12 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
 static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
                    const struct cdl_sink *to) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    struct cdl_gradient gradient = {.ctx = ctx,
-                                    .w = node->param[KERNEL],
-                                    .samples = rows.n * x->lines,
-                                    .most = rows.most * x->lines,
-                                    .x = cdl_lines(x, rows.first),
-                                    .dy = cdl_grad_lines(y, rows.first),
-                                    .bf16 = cdl_is_bf16(x),
-                                    .pairs = node->param[KERNEL]->pairs};
+    struct cdl_gradient gradient;
     float *g = ctx->scratch;
+    gradient.ctx = ctx, gradient.w = node->param[KERNEL];
+    gradient.samples = rows.n * x->lines, gradient.most = rows.most * x->lines;
+    gradient.x = cdl_lines(x, rows.first), gradient.dy = cdl_grad_lines(y, rows.first);
+    gradient.bf16 = cdl_is_bf16(x), gradient.pairs = node->param[KERNEL]->pairs;
     cdl_gradient_begin(&gradient, g + CDL_THREAD_SCRATCH);
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[KERNEL]));
     for (size_t i = own.first; i < own.last; i++) {

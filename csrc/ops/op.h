@@ -106,6 +106,10 @@ struct cdl_node {
     bool dy_is_dz; /* dy is dz: the reader of the output has applied the activation's gradient */
     size_t thread_floats; /* floats that its functions may use of a thread's scratch */
     size_t piece;         /* samples between two polls of the watch: a multiple of CDL_ROW_BLOCK */
+    /* A pass forward, and back, that is one call on a thread's samples unless it polls the watch;
+     * else NULL. */
+    void (*whole_pass[2])(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                          size_t last);
     float *scratch;
     const struct cdl_node *loop; /* loop that runs it; NULL: the program does */
     size_t iterations;           /* runs per batch: 1 outside of loops */

@@ -92,6 +92,12 @@ static inline struct cdl_scoring cdl_loss_call(const struct cdl_node *node,
     return scoring;
 }
 
+/* Sum of a value a sample, sample by sample: micro-batches add up to the same. */
+static inline double cdl_add_values(double total, const float *values, size_t n, double factor) {
+    for (size_t i = 0; i < n; i++) total += factor * (double)values[i];
+    return total;
+}
+
 /* State: the weighted sum of the samples' means over their lines, and the weights' sum, where lines
  * have weights of their own their mean over a sample: so a sample of more lines, in another
  * program, counts as much. */
@@ -101,6 +107,11 @@ static inline void cdl_report_mean(const struct cdl_node *node, const struct cdl
     const size_t all = ctx->rows * node->in[0]->lines;
     const size_t weights = weight ? node->in[2]->lines : 1; /* a sample */
     const size_t lines = node->in[0]->lines / weights;      /* a weight */
+    if (!weight && lines == 1) {
+        state[0] = cdl_add_values(state[0], value, all, 1.0);
+        state[1] += (double)all;
+        return;
+    }
     for (size_t i = 0; i < all / lines; i++) {
         const double w = weight ? (double)weight[i] / (double)weights : 1.0;
         double sample = 0.0;
@@ -118,8 +129,9 @@ static inline void cdl_report_total(const struct cdl_node *node, const struct cd
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;
     const size_t weighted = weight ? lines / node->in[2]->lines : lines; /* lines a weight */
     const double factor = scale * (sums ? cdl_samples_joined(node, ctx) : 1.0 / (double)lines);
-    double total = state[0]; /* sample by sample: micro-batches add up to the same */
-    for (size_t i = 0; i < ctx->rows * lines / weighted; i++) {
+    const size_t plain = weighted == 1 && !weight ? ctx->rows : 0;
+    double total = cdl_add_values(state[0], values, plain, factor);
+    for (size_t i = plain; i < ctx->rows * lines / weighted; i++) {
         double part = 0.0;
         for (size_t l = 0; l < weighted; l++) part += (double)values[i * weighted + l];
         total += factor * (weight ? part * (double)weight[i] : part);

@@ -190,17 +190,17 @@ static void multiply_pairs(struct cdl_gradient *gradient, struct cdl_block block
     gradient->ctx->kernels->gemm_bf16(&p);
 }
 
-/* Gradient over samples [first, last). One column of weights has no copies: a line of x has no
- * second reader, and dy is a vector. */
-static void multiply(const struct cdl_gradient *gradient, const struct cdl_product *all,
-                     size_t first, size_t last, float *g) {
-    struct cdl_product p = *all;
-    p.k = last - first, p.c.at = g;
-    p.a.at += first * p.a.ld, p.b.at += first * p.b.ld;
-    if (gradient->w->cols == 1)
-        gradient->ctx->kernels->weighted_sum(p.k, p.m, p.a.at, p.a.ld, p.b.at, g);
-    else
-        cdl_matmul_gradient(gradient->ctx, &p);
+/* Gradient over the next k samples. One column of weights has no copies: a line of x has no second
+ * reader, and dy is a vector. */
+static void multiply(const struct cdl_gradient *gradient, struct cdl_product *p, size_t k,
+                     float *g) {
+    p->k = k, p->c.at = g;
+    if (gradient->w->cols > 1) {
+        cdl_matmul_gradient(gradient->ctx, p);
+        return;
+    }
+    gradient->ctx->kernels->weighted_sum(k, p->m, p->a.at, p->a.ld, p->b.at, g);
+    p->a.at += k * p->a.ld, p->b.at += k * p->b.ld;
 }
 
 void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, float *g) {
@@ -221,10 +221,10 @@ void cdl_gradient_of(struct cdl_gradient *gradient, struct cdl_block block, floa
     }
     if (gradient->dy_copy[0]) p.b = (struct cdl_matrix){dy_copied(gradient, block), block.width};
     const size_t samples = gradient->samples;
-    multiply(gradient, &p, 0, cdl_min(samples, CHAIN), g);
+    multiply(gradient, &p, cdl_min(samples, CHAIN), g);
     for (size_t s = CHAIN; s < samples && !cdl_stopped(gradient->ctx); s += CHAIN) {
         _Alignas(64) float part[CDL_THREAD_SCRATCH];
-        multiply(gradient, &p, s, cdl_min(s + CHAIN, samples), part);
+        multiply(gradient, &p, cdl_min(samples - s, CHAIN), part);
         gradient->ctx->kernels->add(cdl_padded(block.rows * block.width), part, g);
     }
 }

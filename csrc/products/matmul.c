@@ -23,27 +23,27 @@ static void fetch(size_t rows, size_t n, const float *a, size_t lda) {
  * holds, took 9 % longer without; with one tile of rows, and with many, prefetching costs more. */
 enum { PREFETCH_TILE = 6, PREFETCH_MOST = 128, PREFETCH_FLOATS = 32 * 1024 };
 
-/* Product with some rows of a panel of b, some rows of c at a time; epilogue: of the last rows of
- * all b, or NULL. */
-static void add_rows(const struct cdl_kernels *kernels, const struct cdl_product *all,
+/* Product of m rows with some rows of a panel of b, some rows of c at a time; p, but for m, moves
+ * on with them. epilogue: of the last rows of all b, or NULL. */
+static void add_rows(const struct cdl_kernels *kernels, struct cdl_product *p, size_t m,
                      const struct cdl_epilogue *epilogue, size_t column, bool uncached) {
-    const size_t width = all->b.ld;
-    struct cdl_product p = *all;
-    for (size_t row = 0; row < all->m; row += p.m) {
-        const size_t left = all->m - row;
-        p.m = uncached ? cdl_min(left, UNCACHED_GROUP) : cdl_rows_together(kernels, left);
-        if (uncached) fetch(p.m, p.k, p.a.at + UNCACHED_AHEAD * p.a.ld, p.a.ld);
+    const size_t width = p->b.ld;
+    const float *prefetch = p->prefetch;
+    for (size_t row = 0; row < m; row += p->m) {
+        const size_t left = m - row;
+        p->m = uncached ? cdl_min(left, UNCACHED_GROUP) : cdl_rows_together(kernels, left);
+        if (uncached) fetch(p->m, p->k, p->a.at + UNCACHED_AHEAD * p->a.ld, p->a.ld);
         const size_t prefetched = row / PREFETCH_TILE * CDL_LINE;
-        if (all->prefetch && prefetched < width) {
-            p.prefetch = all->prefetch + prefetched * p.k;
-            kernels->gemm_prefetch(&p, all->prefetch + width * p.k);
+        if (prefetch && prefetched < width) {
+            p->prefetch = prefetch + prefetched * p->k;
+            kernels->gemm_prefetch(p, prefetch + width * p->k);
         } else {
-            kernels->gemm(&p);
+            kernels->gemm(p);
         }
         if (epilogue)
-            cdl_finish(kernels, epilogue, p.m, width, row * epilogue->ldy + column, p.c.at, p.c.ld,
-                       epilogue->ldy);
-        p.a.at += p.m * p.a.ld, p.init.at += p.m * p.init.ld, p.c.at += p.m * p.c.ld;
+            cdl_finish(kernels, epilogue, p->m, width, row * epilogue->ldy + column, p->c.at,
+                       p->c.ld, epilogue->ldy);
+        p->a.at += p->m * p->a.ld, p->init.at += p->m * p->init.ld, p->c.at += p->m * p->c.ld;
     }
 }
 
@@ -55,17 +55,16 @@ void cdl_matmul(const struct cdl_context *ctx, const struct cdl_product *all,
     for (size_t column = 0; column < n; column += CDL_PANEL) {
         p.n = cdl_min(n - column, CDL_PANEL);
         p.b = (struct cdl_matrix){all->b.at + column * k, cdl_round_up(p.n, CDL_LINE)};
-        p.c.at = all->c.at + column;
         p.init = (struct cdl_matrix){all->init.at ? all->init.at + column : cdl_zeros, 0};
         for (size_t depth = 0; depth < k; depth += p.k) {
             if (cdl_stopped(ctx)) return;
             p.k = cdl_min(k - depth, ctx->kernels->blocking->depth);
-            p.a.at = all->a.at + depth;
+            p.a.at = all->a.at + depth, p.c.at = all->c.at + column;
             p.prefetch = prefetches && column + 2 * CDL_PANEL <= n ? p.b.at + p.k * p.b.ld : NULL;
-            add_rows(ctx->kernels, &p, depth + p.k == k ? epilogue : NULL, column,
+            add_rows(ctx->kernels, &p, m, depth + p.k == k ? epilogue : NULL, column,
                      uncached && column == 0);
             p.b.at += p.k * p.b.ld;
-            p.init = (struct cdl_matrix){p.c.at, p.c.ld};
+            p.init = (struct cdl_matrix){all->c.at + column, p.c.ld};
         }
     }
 }
@@ -113,18 +112,18 @@ static void transpose_w(const struct cdl_context *ctx, const struct cdl_transpos
                         size_t column) {
     const struct cdl_param *w = job->w;
     const size_t width = cdl_panel_width(w->rows, column);
-    struct cdl_product p = {.m = job->m, .n = live_at(job, column), .a = job->dz};
-    p.b = (struct cdl_matrix){job->scratch, width}, p.init = (struct cdl_matrix){cdl_zeros, 0};
-    p.c = dx_at(job, column);
+    const struct cdl_output dx = dx_at(job, column);
+    struct cdl_product p = {.n = live_at(job, column), .a = job->dz, .init = {cdl_zeros, 0}};
+    p.b = (struct cdl_matrix){job->scratch, width};
     for (size_t first = 0; first < w->cols; first += p.k) {
         if (cdl_stopped(ctx)) return;
         p.k = cdl_min(w->cols - first, ctx->kernels->blocking->depth);
-        p.a.at = job->dz.at + first;
+        p.a.at = job->dz.at + first, p.c = dx;
         transpose_block(ctx->kernels, w, column, p.n, first, p.k,
                         (struct cdl_output){job->scratch, width});
-        add_rows(ctx->kernels, &p, first + p.k == w->cols ? job->epilogue : NULL,
+        add_rows(ctx->kernels, &p, job->m, first + p.k == w->cols ? job->epilogue : NULL,
                  column - job->first, false);
-        p.init = (struct cdl_matrix){p.c.at, p.c.ld};
+        p.init = (struct cdl_matrix){dx.at, dx.ld};
     }
 }
 
@@ -176,16 +175,15 @@ void cdl_matmul_transposed(const struct cdl_context *ctx, const struct cdl_trans
     }
 }
 
-void cdl_matmul_gradient(const struct cdl_context *ctx, const struct cdl_product *all) {
-    const size_t block = ctx->kernels->blocking->samples;
-    struct cdl_product p = *all;
-    p.transposed = true;
-    p.init = (struct cdl_matrix){cdl_zeros, 0};
-    for (size_t s = 0; s == 0 || s < all->k; s += block) {
+void cdl_matmul_gradient(const struct cdl_context *ctx, struct cdl_product *p) {
+    const size_t block = ctx->kernels->blocking->samples, k = p->k;
+    p->transposed = true;
+    p->init = (struct cdl_matrix){cdl_zeros, 0};
+    for (size_t s = 0; s == 0 || s < k; s += block) {
         if (s && s % (LOOK_BLOCKS * block) == 0 && cdl_stopped(ctx)) return;
-        p.k = cdl_min(all->k - s, block);
-        ctx->kernels->gemm(&p);
-        p.a.at += p.k * p.a.ld, p.b.at += p.k * p.b.ld;
-        p.init = (struct cdl_matrix){p.c.at, p.c.ld};
+        p->k = cdl_min(k - s, block);
+        ctx->kernels->gemm(p);
+        p->a.at += p->k * p->a.ld, p->b.at += p->k * p->b.ld;
+        p->init = (struct cdl_matrix){p->c.at, p->c.ld};
     }
 }

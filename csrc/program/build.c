@@ -288,6 +288,7 @@ static cdl_status schedule(struct cdl_program *program, const struct cdl_program
     if (def->predicts) program->rows = program->block;
     CDL_TRY(cdl_split(program, def));
     if (!def->training && !program->keeps_order) program->rows *= (size_t)program->threads;
+    cdl_plan_passes(program);
     return CDL_OK;
 }
 

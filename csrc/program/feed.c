@@ -214,12 +214,14 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
     float *line = to->data + first * sample;
     for (size_t i = first; i < last; i++, line += sample) {
         const char *from = row_of(&own, rows, i);
-        if (i < more) fetch(row_of(&own, rows, i + ahead), n, size, step);
         if (copies)
             copy_floats(n, from, line);
         else
             convert(kernels, array, cdl_is_int(to), n, from, step, line);
     }
+    /* Behind the copies, which need not wait for memory then. */
+    for (size_t i = first; i < cdl_min(last, more); i++)
+        fetch(row_of(&own, rows, i + ahead), n, size, step);
 }
 
 /* Adds n stored elements to their places in a sample of `size` elements, which may be cut into

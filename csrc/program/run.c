@@ -102,9 +102,9 @@ static void loop_work(void *arg, struct cdl_team *team, int thread) {
      * the caller's poll sees the progress. */
     struct cdl_epoch epoch = *loop->epoch;
     const uint64_t first = epoch.iteration;
+    struct cdl_context ctx = cdl_context_of(program, &epoch, loop->training, thread, team->size);
     for (size_t done = 0; done < loop->steps && epoch.next * epoch.batch < epoch.rows; done++) {
-        struct cdl_context ctx =
-            cdl_context_of(program, &epoch, loop->training, thread, team->size);
+        cdl_begin_batch(program, &epoch, &ctx);
         const bool in_parts = ctx.rows > program->rows;
         if (loop->training) {
             if (thread == 0) cdl_step_begins(program);

@@ -85,25 +85,28 @@ void cdl_bump_versions(const struct cdl_program *program) {
 
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_epoch *epoch,
                                   bool training, int thread, int threads) {
-    const size_t start = epoch->next * epoch->batch;
-    const size_t left = start < epoch->rows ? epoch->rows - start : 0;
-    const size_t rows = cdl_min(left, epoch->batch);
     struct cdl_context ctx = {.kernels = program->kernels,
                               .training = training,
-                              .rows = rows,
-                              .start = start,
-                              .batch = rows,
                               .micro = program->micro,
                               .thread = thread,
                               .threads = threads,
                               .scratch = cdl_scratch_of(program, thread),
                               .scratch_floats = program->thread_floats - CDL_RED_ZONE,
                               .seed = epoch->seed,
-                              .step = epoch->iteration,
-                              .watch = program->is_long ? &program->watch : NULL,
                               .polls = thread == 0};
-    cdl_take_share(program, epoch, &ctx);
+    cdl_begin_batch(program, epoch, &ctx);
     return ctx;
+}
+
+void cdl_begin_batch(struct cdl_program *program, const struct cdl_epoch *epoch,
+                     struct cdl_context *ctx) {
+    const size_t start = epoch->next * epoch->batch;
+    const size_t left = start < epoch->rows ? epoch->rows - start : 0;
+    ctx->rows = ctx->batch = cdl_min(left, epoch->batch);
+    ctx->start = start;
+    ctx->step = epoch->iteration;
+    ctx->watch = program->is_long ? &program->watch : NULL;
+    cdl_take_share(program, epoch, ctx);
 }
 
 bool cdl_has_failed(const struct cdl_program *program) {
@@ -204,8 +207,26 @@ static inline bool pads_are_zero(const struct cdl_node *node, struct cdl_range r
 }
 #endif
 
+void cdl_plan_passes(struct cdl_program *program) {
+    for (int i = 0; i < program->n_nodes && !program->lockstep; i++) {
+        struct cdl_node *node = &program->nodes[i];
+        const bool direct = node->arithmetic != CDL_THROUGH_FLOATS && node->piece >= program->rows;
+        for (int back = 0; back < 2 && direct && !node->shared && !node->loop; back++) {
+            const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
+            if (phases->over == CDL_SAMPLES && !phases->trains && !phases[1].run)
+                node->whole_pass[back] = phases->run;
+        }
+    }
+}
+
 void cdl_run(const struct cdl_program *program, const struct cdl_node *node, bool back,
              const struct cdl_context *ctx, struct cdl_team *team, struct cdl_range rows) {
+    if (node->whole_pass[back] && !ctx->watch) {
+        cdl_guard_scratch(ctx, node, 0);
+        if (rows.first < rows.last) node->whole_pass[back](node, ctx, rows.first, rows.last);
+        assert(!back || pads_are_zero(node, rows));
+        return;
+    }
     const struct cdl_phase *phases = back ? node->op->backward : node->op->forward;
     if (node->loop) return;
     if (node->shared) {

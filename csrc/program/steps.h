@@ -54,9 +54,12 @@ size_t cdl_block_of_rows(const struct cdl_program *program, size_t most);
 /* Raises the versions of all weights that a run changes: what is derived from them is stale. */
 void cdl_bump_versions(const struct cdl_program *program);
 
-/* Context of a thread for the current batch of the epoch; `threads` is their number. */
+/* Context of a thread for the current batch of the epoch; `threads` is their number. Then, for each
+ * further batch, what it changes in the context. */
 struct cdl_context cdl_context_of(struct cdl_program *program, const struct cdl_epoch *epoch,
                                   bool training, int thread, int threads);
+void cdl_begin_batch(struct cdl_program *program, const struct cdl_epoch *epoch,
+                     struct cdl_context *ctx);
 
 /* Settings of the optimizer's step; `done` counts the steps since epoch->rates[0]. */
 void cdl_prepare_step(const struct cdl_program *program, const struct cdl_epoch *epoch, size_t done,
@@ -72,6 +75,9 @@ void cdl_forward_rows(const struct cdl_program *program, struct cdl_context *ctx
 /* `to`: of gradients over all samples in memory. */
 void cdl_backward_rows(const struct cdl_program *program, struct cdl_context *ctx,
                        struct cdl_team *team, struct cdl_range rows, const struct cdl_sink *to);
+
+/* Finds the passes that are one call (whole_pass), once it is known how batches are cut. */
+void cdl_plan_passes(struct cdl_program *program);
 
 /* Runs a node's pass forward or back, phase by phase: on a thread's samples; in lockstep on those
  * that are the thread's share of this node; a shared node on the first thread. A thread without
