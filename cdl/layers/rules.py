@@ -20,6 +20,12 @@ _FAMILIES: dict[str, Any] = {
 }
 
 
+def names(*weights: str) -> list[str]:
+    """Names of the constructor arguments that are rules of a layer's weights."""
+    families = ("initializer", "regularizer", "constraint")
+    return [f"{weight}_{family}" for family in families for weight in weights]
+
+
 def keep(layer: Any, **given: Any) -> None:
     """Store initializers, regularizers and constraints by name, resolved."""
     for name, value in given.items():

@@ -16,13 +16,10 @@ from cdl.layers.layer import Layer
 from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from cdl._configs.identifiers import Identifier
     from cdl._ir.lowering import Lowering
     from cdl._ir.program import Value
     from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import CommonArguments
     from cdl.layers.shapes import Shape
 
 
@@ -39,11 +36,12 @@ class BaseConv(Layer):
         activation: a name, one of `cdl.activations`, or None for none.
         use_bias: whether a bias is added.
         activity_regularizer: a penalty on the output; see `Layer`.
-        kwargs: initializers, regularizers and constraints of the weights, by their names; what is
-            left as in `Layer`.
+        kwargs: initializers, regularizers and constraints of the weights in `_weight_names`, by
+            their names; what is left as in `Layer`.
     """
 
     activation = Activated()
+    _weight_names: tuple[str, ...] = ("kernel", "bias")
     rank: int  # of the images, without the axes of samples and channels
     bias: Variable | None
     bias_initializer: Any
@@ -52,6 +50,7 @@ class BaseConv(Layer):
 
     def __init__(
         self,
+        *,
         kernel_size: int | Sequence[int],
         strides: int | Sequence[int],
         padding: str,
@@ -60,9 +59,11 @@ class BaseConv(Layer):
         activation: Identifier,
         use_bias: bool,
         activity_regularizer: Identifier,
-        **kwargs: Unpack[CommonArguments],
+        **kwargs: Any,
     ) -> None:
+        ruled = {name: kwargs.pop(name) for name in rules.names(*self._weight_names)}
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        rules.keep(self, **ruled)
         owner = type(self).__name__
         self.kernel_size = per_axis(owner, "kernel_size", kernel_size, self.rank)
         self.strides = per_axis(owner, "strides", strides, self.rank)

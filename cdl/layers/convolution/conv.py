@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdl import ops
-from cdl._common.validation import positive_int
+from cdl._common.validation import given, positive_int
 from cdl._ir import emit, windows
 from cdl.layers import rules
 from cdl.layers.calling import is_scripted
@@ -58,26 +58,7 @@ class Conv(KernelLayer, BaseConv):
         lora_alpha: float | None = None,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
-        rules.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        super().__init__(**given(locals(), "filters", "groups", "lora_rank", "lora_alpha"))
         owner = type(self).__name__
         self._keep_schemes(lora_rank, lora_alpha)
         self.filters = positive_int(owner, "filters", filters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import per_axis, positive_int
+from cdl._common.validation import given, per_axis, positive_int
 from cdl._ir import windows
 from cdl._ir.windows import Transposed
 from cdl.layers import rules
@@ -50,26 +50,7 @@ class ConvTranspose(BaseConv):
         bias_constraint: Identifier | None = None,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
-        rules.keep(
-            self,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-        )
+        super().__init__(**given(locals(), "filters", "output_padding"))
         owner = type(self).__name__
         self.filters = positive_int(owner, "filters", filters)
         self.output_padding = None

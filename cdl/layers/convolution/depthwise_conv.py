@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import positive_int
+from cdl._common.validation import given, positive_int
 from cdl._ir import windows
 from cdl.layers import rules
 from cdl.layers.convolution.base_conv import BaseConv
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class DepthwiseConv(BaseConv):
     """Base of the depthwise convolutions, with the arguments of `DepthwiseConv2D`."""
 
+    _weight_names = ("depthwise", "bias")
     depthwise_initializer: Any
     depthwise_regularizer: Any
     depthwise_constraint: Any
@@ -46,26 +47,7 @@ class DepthwiseConv(BaseConv):
         bias_constraint: Identifier | None = None,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
-        rules.keep(
-            self,
-            depthwise_initializer=depthwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            bias_constraint=bias_constraint,
-        )
+        super().__init__(**given(locals(), "depth_multiplier"))
         owner = type(self).__name__
         self.depth_multiplier = positive_int(owner, "depth_multiplier", depth_multiplier)
 

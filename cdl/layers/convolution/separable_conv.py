@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import positive_int
+from cdl._common.validation import given, positive_int
 from cdl._ir import windows
 from cdl.layers import rules
 from cdl.layers.convolution.base_conv import BaseConv
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class SeparableConv(BaseConv):
     """Base of the separable convolutions, with the arguments of `SeparableConv2D`."""
 
+    _weight_names = ("depthwise", "pointwise", "bias")
     depthwise_kernel: Variable
     pointwise_kernel: Variable
     depthwise_initializer: Any
@@ -56,29 +57,7 @@ class SeparableConv(BaseConv):
         bias_constraint: Identifier | None = None,
         **kwargs: Unpack[CommonArguments],
     ) -> None:
-        super().__init__(
-            kernel_size=kernel_size,
-            strides=strides,
-            padding=padding,
-            data_format=data_format,
-            dilation_rate=dilation_rate,
-            activation=activation,
-            use_bias=use_bias,
-            activity_regularizer=activity_regularizer,
-            **kwargs,
-        )
-        rules.keep(
-            self,
-            depthwise_initializer=depthwise_initializer,
-            pointwise_initializer=pointwise_initializer,
-            bias_initializer=bias_initializer,
-            depthwise_regularizer=depthwise_regularizer,
-            pointwise_regularizer=pointwise_regularizer,
-            bias_regularizer=bias_regularizer,
-            depthwise_constraint=depthwise_constraint,
-            pointwise_constraint=pointwise_constraint,
-            bias_constraint=bias_constraint,
-        )
+        super().__init__(**given(locals(), "filters", "depth_multiplier"))
         owner = type(self).__name__
         self.filters = positive_int(owner, "filters", filters)
         self.depth_multiplier = positive_int(owner, "depth_multiplier", depth_multiplier)

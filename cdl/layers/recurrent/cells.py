@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
 
 # The arguments of all cells of cdl's own that belong to one of their weights.
-OF_WEIGHTS = [
-    f"{weight}_{family}"
-    for family in ("initializer", "regularizer", "constraint")
-    for weight in ("kernel", "recurrent", "bias")
-]
+OF_WEIGHTS = rules.names("kernel", "recurrent", "bias")
 
 
 def run_cell(
