@@ -299,16 +299,16 @@ class Sequential(Model):
         """Store the shapes of the input and of each layer's output."""
         assert self._input is not None
         self._shapes, self._is_stale = shapes, False
-        self._build_shape = shapes[0]
+        self._build_shape, graph = shapes[0], self._graph_of_model
         self._infos = (
-            Info(self._graph_of_model.input_names()[0], shapes[0], self._input.dtype),
-            Info(output_names(self)[0], shapes[-1]),
+            Info(graph.input_names()[0], shapes[0], self._input.dtype),
+            Info(output_names(graph)[0], shapes[-1]),
         )
         self.built = True
         self._forget_programs()
         if self._holds_host:
             # The structure's graph is made with what runs ahead of it.
-            self._graph_of_model.structure_of("output")
+            graph.structure_of("output")
 
     def _open_axes_of(self, size: int) -> None:
         super()._open_axes_of(size)

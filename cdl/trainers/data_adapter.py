@@ -17,35 +17,34 @@ from cdl.trainers.compile_arguments import up_to
 from cdl.trainers.compile_utils import Compiled, Resolved, Target
 from cdl.trainers.custom.steps import arrays_in
 from cdl.trainers.frame_columns import notice
-from cdl.trainers.signature import Info, Shape, TrainableModel, labels, output_names
+from cdl.trainers.signature import GraphOfModel, Info, Shape, TrainableModel, labels, output_names
 from cdl.trainers.sizes import Form, form_of, outputs_of
 
 Array = NDArray[Any]
 
 
-def by_output(model: TrainableModel, compiled: Compiled, given: Any, name: str) -> list[Any]:
+def by_output(graph: GraphOfModel, compiled: Compiled, given: Any, name: str) -> list[Any]:
     """Targets or weights as one element per output.
 
     As in Keras, a list may have only the elements of those outputs that have a loss or metric.
     """
-    names = output_names(model)
+    names = output_names(graph)
     if len(names) > 1 and given is not None and not isinstance(given, Mapping):
-        specs = compiled.specs(names, model._graph_of_model.output_nest())
+        specs = compiled.specs(names, graph.output_nest())
         read = [i for i, each in enumerate(specs) if each.reads_target]
         parts = list(given) if isinstance(given, (list, tuple)) else [given]
-        alike = up_to(model._graph_of_model.output_nest(), given) is not None
+        alike = up_to(graph.output_nest(), given) is not None
         if len(parts) == len(read) < len(names) and not alike:
             placed = dict(zip(read, parts, strict=True))
             return [placed.get(i) for i in range(len(names))]
-    found: list[Any] = model._graph_of_model.flat_targets(given, name)
-    return found
+    return graph.flat_targets(given, name)
 
 
 def sample_weights(
-    model: TrainableModel, compiled: Compiled, given: Any, rows: int, call: str
+    graph: GraphOfModel, compiled: Compiled, given: Any, rows: int, call: str
 ) -> list[Array | None]:
     """Sample weights by output, checked to have as many rows; one array is for all."""
-    names = output_names(model)
+    names = output_names(graph)
     name = f"{call}: sample_weight"
     if len(names) == 1 and not isinstance(given, Mapping):
         while isinstance(given, (list, tuple)) and len(given) == 1 and hasattr(given[0], "__len__"):
@@ -59,7 +58,7 @@ def sample_weights(
                 f"{len(names)} outputs, got {weight.shape}: give a list or dict of arrays"
             )
         return [weight] * len(names)
-    flat = by_output(model, compiled, given, name)
+    flat = by_output(graph, compiled, given, name)
     of_each = labels(name, "output", names)
     return [
         None if each is None else data.of_samples(each, rows, which)
@@ -208,19 +207,17 @@ class Arrays(NamedTuple):
         return Arrays(part(self.x), part(self.y), weight, self.nest)
 
 
-def inputs(model: TrainableModel, x: Any, call: str, batch: int | None = None) -> list[Array]:
-    """Checked x alone, for predict; builds the model if needed."""
-    flat = _flat_inputs(model, x, call)
-    names = _X if len(flat) == 1 else labels("x", "input", model._graph_of_model.input_names())
-    arrays = _as_rows(flat, names, call)
-    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
-        notice(model, flat, names, call, False)
+def inputs(
+    model: TrainableModel, x: Any, call: str, batch: int | None = None
+) -> tuple[GraphOfModel, list[Array]]:
+    """Graph of the model, and checked x alone, for predict; builds the model if needed."""
+    graph, arrays, names = _rows_of_inputs(model, x, call, False)
     rows = _same_rows(arrays, names, call)
     if model.built:
-        return _fit_inputs(model, arrays, names, call)
-    model._graph_of_model.check_has_layers()
-    model._graph_of_model.build_for([(min(rows, batch or 32), *each.shape[1:]) for each in arrays])
-    return arrays
+        return graph, _fit_inputs(graph, arrays, names, call)
+    graph.check_has_layers()
+    graph.build_for([(min(rows, batch or 32), *each.shape[1:]) for each in arrays])
+    return graph, arrays
 
 
 def training_data(
@@ -262,34 +259,29 @@ def training_data(
     found = _as_before(model, compiled, x, y, call) if plain else None
     if found is not None:
         return found
-    flat = _flat_inputs(model, x, call)
-    of_x = _X if len(flat) == 1 else labels("x", "input", model._graph_of_model.input_names())
-    xs = _as_rows(flat, of_x, call)
-    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
-        notice(model, flat, of_x, call, trains)
+    graph, xs, of_x = _rows_of_inputs(model, x, call, trains)
     if not compiled.reads_targets and overrides(type(model), "compute_loss"):
-        return _for_custom_loss(model, compiled, xs, of_x, (y, sample_weight, class_weight), call)
-    ys = by_output(model, compiled, y, f"{call}: y")
+        others = y, sample_weight, class_weight
+        return _for_custom_loss(model, graph, compiled, xs, of_x, others, call)
+    ys = by_output(graph, compiled, y, f"{call}: y")
     if len(ys) == 1 and isinstance(ys[0], (list, tuple)):
         ys = [_only_target(ys[0], len(xs[0]), f"{call}: y")]
-    of_y = _Y if len(ys) == 1 else labels("y", "output", output_names(model))
+    of_y = _Y if len(ys) == 1 else labels("y", "output", output_names(graph))
     for i, each in enumerate(ys):
         ys[i] = None if each is None else data.as_numeric(each, f"{call}: {of_y[i]}")
     rows = _same_rows(xs + ys, of_x + of_y, call)
     weights: list[Array | None] = []
     if sample_weight is not None:
-        weights = sample_weights(model, compiled, sample_weight, rows, call)
+        weights = sample_weights(graph, compiled, sample_weight, rows, call)
 
     built = model.built
     if built:
-        xs = _fit_inputs(model, xs, of_x, call)
-        outputs = outputs_of(model, xs)
+        xs = _fit_inputs(graph, xs, of_x, call)
+        outputs = outputs_of(model, graph, xs)
     else:
-        model._graph_of_model.check_has_layers()
-        outputs = model._graph_of_model.outputs_for([each.shape for each in xs])
-    resolved = compiled.resolved or compiled.resolve(
-        outputs, _shapes(ys), model._graph_of_model.output_nest()
-    )
+        graph.check_has_layers()
+        outputs = graph.outputs_for([each.shape for each in xs])
+    resolved = compiled.resolved or compiled.resolve(outputs, _shapes(ys), graph.output_nest())
     for i, target in enumerate(resolved.targets):
         name = f"{call}: {of_y[i]}"
         if ys[i] is None and target.ignores_y():
@@ -301,14 +293,12 @@ def training_data(
         weights = [class_weights(class_weight, ys, call)]
 
     if not built:
-        model._graph_of_model.build_for(
-            [(min(batch or rows, rows), *each.shape[1:]) for each in xs]
-        )
+        graph.build_for([(min(batch or rows, rows), *each.shape[1:]) for each in xs])
     compiled.resolved = resolved
     arrays = Arrays(tuple(xs), tuple(ys), tuple(weights) or None)
     as_given = plain and built and arrays.x[0] is x and len(xs) == len(ys) == 1 and ys[0] is y
-    if as_given and not model._graph_of_model.has_host_part():
-        _note(model, compiled, arrays, outputs[0].row)
+    if as_given and not graph.has_host_part():
+        _note(graph, compiled, arrays, outputs[0].row)
     return arrays
 
 
@@ -340,11 +330,11 @@ def _as_before(
     return Arrays((x,), (y,), None, None, passed.form)
 
 
-def _note(model: TrainableModel, compiled: Compiled, arrays: Arrays, row: tuple[int, ...]) -> None:
+def _note(graph: GraphOfModel, compiled: Compiled, arrays: Arrays, row: tuple[int, ...]) -> None:
     """Keep for `_as_before` that data have passed as they were."""
     (x,), (y,), resolved = arrays.x, arrays.y, compiled.resolved
     assert y is not None and resolved is not None
-    form = form_of(arrays, resolved, compiled.custom_loss, model._graph_of_model.takes_sizes())
+    form = form_of(arrays, resolved, compiled.custom_loss, graph.takes_sizes())
     target = resolved.targets[0]
     by_value = any(wants in ("classes", "labels") for _, wants in target.readers)
     by_value = by_value or any(map(_of_probabilities, target.losses))
@@ -365,6 +355,7 @@ def _checked(
 
 def _for_custom_loss(
     model: TrainableModel,
+    graph: GraphOfModel,
     compiled: Compiled,
     xs: list[Array],
     of_x: list[str],
@@ -386,13 +377,11 @@ def _for_custom_loss(
         weight = data.of_samples(sample_weight, rows, f"{call}: sample_weight")
         weights = (weight,) * max(1, len(ys))
     if not model.built:
-        model._graph_of_model.check_has_layers()
-        model._graph_of_model.build_for([each.shape for each in xs])
-    xs = _fit_inputs(model, xs, of_x, call)
-    outputs = outputs_of(model, xs)
-    compiled.resolved = compiled.resolve(
-        outputs, [(None,)] * len(outputs), model._graph_of_model.output_nest()
-    )
+        graph.check_has_layers()
+        graph.build_for([each.shape for each in xs])
+    xs = _fit_inputs(graph, xs, of_x, call)
+    outputs = outputs_of(model, graph, xs)
+    compiled.resolved = compiled.resolve(outputs, [(None,)] * len(outputs), graph.output_nest())
     return Arrays(tuple(xs), tuple(ys), weights, nest)
 
 
@@ -402,22 +391,41 @@ _X, _Y = ["x"], ["y"]
 _MOST_PASSED = 16  # shapes and dtypes that are known to pass
 
 
-def _flat_inputs(model: TrainableModel, x: Any, call: str) -> list[Any]:
-    """Inputs as one element each; ValueError for several arrays where the model has one input."""
+def _rows_of_inputs(
+    model: TrainableModel, x: Any, call: str, trains: bool
+) -> tuple[GraphOfModel, list[Array], list[str]]:
+    """Graph of the model, and inputs as one array each, with their names in errors."""
+    graph, flat = _flat_inputs(model, x, call)
+    if len(flat) == 1:
+        names, arrays = _X, [data.as_rows(flat[0], f"{call}: {_X[0]}")]
+    else:
+        names = labels("x", "input", graph.input_names())
+        pairs = zip(flat, names, strict=True)
+        arrays = [data.as_rows(each, f"{call}: {name}") for each, name in pairs]
+    if len(flat) > 1 or type(flat[0]) is not np.ndarray:
+        notice(model, flat, names, call, trains)
+    return graph, arrays, names
+
+
+def _flat_inputs(model: TrainableModel, x: Any, call: str) -> tuple[GraphOfModel, list[Any]]:
+    """Graph, and inputs as one element each; ValueError for several arrays for one input."""
     model._heed_changes()
-    flat: list[Any] = model._graph_of_model.flat_inputs(x, call)
+    built, graph = model.built, model._graph_of_model
+    flat = graph.flat_inputs(x, call)
+    if not built:  # x may have told that there are several inputs
+        graph = model._graph_of_model
     if len(flat) > 1 or not isinstance(flat[0], (list, tuple)):
-        return flat
+        return graph, flat
     ranks = _ranks(flat[0])
-    row = model._graph_of_model.input_infos()[0].row if model.built else None
+    row = graph.input_infos()[0].row if model.built else None
     if ranks == [1] and row is not None and np.prod(row) == 1:  # single numbers in a list of one
-        return [flat[0][0]]
+        return graph, [flat[0][0]]
     if len(ranks) > 1 and min(ranks) > 1 and (row is None or set(ranks) != {len(row)}):
         raise ValueError(
             f"{call}: x must be one array, since the model has one input, got a list of "
             f"{len(ranks)} arrays: concatenate them, or make a Model of several inputs"
         )
-    return flat
+    return graph, flat
 
 
 def _only_target(given: Any, rows: int, name: str) -> Any:
@@ -440,13 +448,6 @@ def _ranks(given: Any) -> list[int]:
     return [len(each.shape) for each in given] if arrays else []
 
 
-def _as_rows(flat: list[Any], names: list[str], call: str) -> list[Array]:
-    if len(flat) == 1:
-        return [data.as_rows(flat[0], f"{call}: {names[0]}")]
-    pairs = zip(flat, names, strict=True)
-    return [data.as_rows(each, f"{call}: {name}") for each, name in pairs]
-
-
 def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:
     rows = len(arrays[0])
     for array in arrays:
@@ -456,16 +457,14 @@ def _same_rows(arrays: list[Any], names: list[str], call: str) -> int:
 
 
 def _fit_inputs(
-    model: TrainableModel, arrays: list[Array], names: list[str], call: str
+    graph: GraphOfModel, arrays: list[Array], names: list[str], call: str
 ) -> list[Array]:
-    for i, info in enumerate(model._graph_of_model.input_infos()):
+    for i, info in enumerate(graph.input_infos()):
         row = info.shape[1:]
         if arrays[i].shape[1:] != row:
-            if not data.fits(arrays[i].shape[1:], row) and model._graph_of_model.widens(
-                arrays[i].shape
-            ):
-                row = model._graph_of_model.input_infos()[i].shape[1:]
-            if arrays[i].ndim == len(info.shape) and model._graph_of_model.takes_any_size():
+            if not data.fits(arrays[i].shape[1:], row) and graph.widens(arrays[i].shape):
+                row = graph.input_infos()[i].shape[1:]
+            if arrays[i].ndim == len(info.shape) and graph.takes_any_size():
                 row = (None,) * len(row)
             arrays[i] = data.fit_input(arrays[i], row, f"{call}: {names[i]}")
     return arrays

@@ -178,17 +178,15 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     rows = None if made is None else made.rows
     if compiled is None:
         return lower_inference(model, rows=rows)
-    inputs = rows or own_rows(model)
-    outputs = outputs_of(model, [np.empty((0, *row)) for row in inputs])
-    shapes = [info.shape for info in outputs]
-    resolved = compiled.resolved or compiled.resolve(
-        outputs, shapes, model._graph_of_model.output_nest()
-    )
+    inputs, graph = rows or own_rows(model), model._graph_of_model
+    outputs = outputs_of(model, graph, [np.empty((0, *row)) for row in inputs])
+    shapes, nest = [info.shape for info in outputs], graph.output_nest()
+    resolved = compiled.resolved or compiled.resolve(outputs, shapes, nest)
     if compiled.resolved is None:
         for i, target in enumerate(resolved.targets):
             if any(want == "classes" for _, want in target.readers):
                 shapes[i] = shapes[i][:-1]
-        resolved = compiled.resolve(outputs, shapes, model._graph_of_model.output_nest())
+        resolved = compiled.resolve(outputs, shapes, nest)
     form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
     return lower_training(model, resolved, form).program
 
@@ -358,20 +356,15 @@ class _Step:
             for kind, shapes in (("y", self._form.targets), ("weight", self._form.weights))
         )
         model, nest = self._model, self._form.nest
-        batch: list[Any] = [model._graph_of_model.packed_inputs(self._xs), None, None, None]
-        batch[2] = model._graph_of_model.packed_outputs(self._scored)
+        graph = model._graph_of_model
+        batch: list[Any] = [graph.packed_inputs(self._xs), None, None, None]
+        batch[2] = graph.packed_outputs(self._scored)
         if nest is not None:
             batch[1] = tree.map_structure(lambda number: ys[number], nest)
             batch[3] = weights[0]
         elif len(ys) == len(self._outputs):
-            batch[1] = (
-                None if ys.count(None) == len(ys) else model._graph_of_model.packed_outputs(ys)
-            )
-            batch[3] = (
-                None
-                if weights.count(None) == len(ys)
-                else model._graph_of_model.packed_outputs(weights)
-            )
+            for i, each in ((1, ys), (3, weights)):
+                batch[i] = None if each.count(None) == len(ys) else graph.packed_outputs(each)
         self._penalized = frozenset(map(id, model.trainable_variables))
         if self._recorder.calls is not None:
             given = given_to_loss(model, batch, self.program.training)

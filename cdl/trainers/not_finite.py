@@ -188,7 +188,7 @@ def _in_data(model: TrainableModel, arrays: Arrays, place: str) -> str | None:
     """Text about data that are not finite; None if all are."""
     columns = {} if model._columns is None else model._columns.names
     x = ["x"] if len(arrays.x) == 1 else labels("x", "input", model._graph_of_model.input_names())
-    y = ["y"] if len(arrays.y) == 1 else labels("y", "output", output_names(model))
+    y = ["y"] if len(arrays.y) == 1 else labels("y", "output", output_names(model._graph_of_model))
     weights = arrays.weight or ()
     parts: list[tuple[Any, str, Any]] = [
         (array, x[i], columns.get(i)) for i, array in enumerate(arrays.x)

@@ -83,7 +83,8 @@ class Predictors:
             model, False, model.run_eagerly, rows, self._merged
         )
         self.training_by_default = model._training_by_default()
-        self._own = len(model._graph_of_model.output_infos())
+        graph = model._graph_of_model
+        self._own = len(graph.output_infos())
         self._batch = self.program.batch_of_states  # which all batches must have; None: any
         # Rows that one call of an executor may take without a look at batches.
         self.at_once = range(1, MANY + 1)
@@ -93,18 +94,16 @@ class Predictors:
         # Shape of a row of the one input of a model that gives one array; None for others, which
         # pack theirs, and for those that draw numbers, other ones in each call.
         self.row_shape: tuple[int, ...] | None = None
-        takes_arrays = not self._draws and not model._graph_of_model.has_host_part()
+        takes_arrays = not self._draws and not graph.has_host_part()
         if len(self.program.inputs) == len(self.program.outputs) == 1 and takes_arrays:
-            packed = model._graph_of_model.packed_outputs(self.program.outputs)
+            packed = graph.packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
             if packed is self.program.outputs[0] and not custom:
-                self.row_shape = (
-                    rows[0] if rows is not None else model._graph_of_model.input_infos()[0].row
-                )
+                self.row_shape = rows[0] if rows is not None else graph.input_infos()[0].row
         self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
             info.dtype if info.dtype == "bool" or info.dtype.lstrip("u").startswith("int") else None
-            for info in model._graph_of_model.output_infos()
+            for info in graph.output_infos()
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
             self.row_shape = None
@@ -272,9 +271,12 @@ def predict(
         batches = _batches(model, stream, steps, custom)
         return _watched(model, batches, 1, target, verbose, callbacks, custom)
 
-    arrays: Any = (
-        nested(x, None, None, None, call) if custom else inputs(model, x, call, batch_size)
-    )
+    arrays: Any
+    graph: Any = None
+    if custom:
+        arrays = nested(x, None, None, None, call)
+    else:
+        graph, arrays = inputs(model, x, call, batch_size)
     rows = arrays.samples if custom else len(arrays[0])
     batch_size = arguments.batch_of_states(model, batch_size, rows, call)
     batch = batch_size or (-(-rows // steps) if steps else FEW)
@@ -290,10 +292,10 @@ def predict(
         shared.compare({"rows": rows, "batch size": batch}, call)
         unseen = not shared.any(not unseen)
     if unseen and not custom:
-        predictors = model._predictors(rows_of(model, arrays))
+        predictors = model._predictors(rows_of(graph, arrays))
         if mapped:
-            return model._graph_of_model.packed_outputs(_from_files(predictors, arrays, mapped))
-        return model._graph_of_model.packed_outputs(predictors.run_shared(arrays, batch_size))
+            return graph.packed_outputs(_from_files(predictors, arrays, mapped))
+        return graph.packed_outputs(predictors.run_shared(arrays, batch_size))
     # The bar needs to hear of the work now and then; only a hook needs to see each batch.
     hooked = custom or CallbackList(callbacks).wants_batches("predict")
     if shared is not None:
@@ -336,7 +338,7 @@ def _in_windows(
             given: Any = (
                 nested(x, None, None, None, "predict")
                 if custom
-                else inputs(model, x, "predict", batch)
+                else inputs(model, x, "predict", batch)[1]
             )
             n = given.samples if custom else len(given[0])
             for at in range(0, int(min(n, left)), each * batch):
@@ -378,7 +380,8 @@ def _batches(
         while (steps is None or stream.taken < steps) and stream.ready():
             batch = stream.take()
             given = batch[0] if stream.bare else batch
-            yield given if custom else inputs(model, batch[0], f"predict: batch {stream.current}")
+            call = f"predict: batch {stream.current}"
+            yield given if custom else inputs(model, batch[0], call)[1]
     finally:
         stream.close()
     if steps is not None and stream.taken < steps:
@@ -410,8 +413,9 @@ def _watched(
             if custom:
                 outputs.append(model.predict_step(x))
             else:
-                predictors = model._predictors(rows_of(model, x))
-                outputs.append(model._graph_of_model.packed_outputs(predictors.run_shared(x)))
+                graph = model._graph_of_model
+                predictors = model._predictors(rows_of(graph, x))
+                outputs.append(graph.packed_outputs(predictors.run_shared(x)))
             if hooked:
                 watchers.on_predict_batch_end(each * (i + 1) - 1, {"outputs": outputs[-1]})
             done = each * (i + 1)
@@ -431,8 +435,8 @@ def call(model: TrainableModel, x: Any, training: bool) -> Any:
     made: Predictors | None = model._predictors_made
     if made is not None and not training and (executor := made.executor_for(x)) is not None:
         return executor.predict((x,))
-    arrays = inputs(model, x, "call")
-    predictors = model._predictors(rows_of(model, arrays))
+    graph, arrays = inputs(model, x, "call")
+    predictors = model._predictors(rows_of(graph, arrays))
     if not training:
-        return model._graph_of_model.packed_outputs(predictors.run(arrays))
-    return model._graph_of_model.packed_outputs(predictors.in_training(model, arrays))
+        return graph.packed_outputs(predictors.run(arrays))
+    return graph.packed_outputs(predictors.in_training(model, arrays))

@@ -282,9 +282,9 @@ class TrainableModel(Protocol):
         """Reset loss and metrics."""
 
 
-def output_names(model: TrainableModel) -> list[str]:
+def output_names(graph: GraphOfModel) -> list[str]:
     """Names of the outputs of a model, once their number is known."""
-    names = model._graph_of_model.output_names()
+    names = graph.output_names()
     assert names is not None
     return names
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cdl.trainers.compile_utils import Resolved
     from cdl.trainers.data_adapter import Arrays
     from cdl.trainers.predict import Predictors
-    from cdl.trainers.signature import Info, TrainableModel
+    from cdl.trainers.signature import GraphOfModel, Info, TrainableModel
 
 Rows = tuple[tuple[int, ...], ...]  # the shape of a sample of each input
 _Shapes = tuple[tuple[int, ...] | None, ...]
@@ -159,21 +159,21 @@ class Sizes:
         return found
 
 
-def rows_of(model: TrainableModel, arrays: Any) -> Rows | None:
+def rows_of(graph: GraphOfModel, arrays: Any) -> Rows | None:
     """Sample shape of each input, for a model that takes several sizes; else None.
 
     Args:
-        model: built.
+        graph: of a built model.
         arrays: one for each input.
     """
-    return tuple(each.shape[1:] for each in arrays) if model._graph_of_model.takes_sizes() else None
+    return tuple(each.shape[1:] for each in arrays) if graph.takes_sizes() else None
 
 
-def outputs_of(model: TrainableModel, arrays: Any) -> tuple[Info, ...]:
-    """Outputs of a built model for inputs like those arrays."""
-    rows = rows_of(model, arrays)
+def outputs_of(model: TrainableModel, graph: GraphOfModel, arrays: Any) -> tuple[Info, ...]:
+    """Outputs of a built model, whose graph that is, for inputs like those arrays."""
+    rows = rows_of(graph, arrays)
     if rows is None:
-        return model._graph_of_model.output_infos()
+        return graph.output_infos()
     if model._sizes_made is None:
         model._sizes_made = Sizes()
     return model._sizes_made.outputs(model, rows)
@@ -185,10 +185,11 @@ def own_rows(model: TrainableModel) -> Rows:
     Raises:
         ValueError: the model has open axes.
     """
-    for info in model._graph_of_model.input_infos():
+    infos = model._graph_of_model.input_infos()
+    for info in infos:
         if None in info.row:
             raise ValueError(
                 f"{model.name}: the sizes of input {info.name!r} must be known for its program, "
                 f"got shape {info.shape}: call the model on data first"
             )
-    return tuple(info.row for info in model._graph_of_model.input_infos())
+    return tuple(info.row for info in infos)

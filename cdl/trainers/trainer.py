@@ -241,12 +241,12 @@ class Trainer(CompiledState):
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
         }
-        custom_loss = overrides(type(self), "compute_loss")
+        custom_loss, graph = overrides(type(self), "compute_loss"), self._graph_of_model
         scales = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         compiled = Compiled(
             given,
-            self._graph_of_model.output_names(),
-            self._graph_of_model.output_nest(),
+            graph.output_names(),
+            graph.output_nest(),
             custom_loss,
             scales,
         )

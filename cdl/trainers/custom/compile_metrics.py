@@ -171,7 +171,7 @@ class LossAndMetrics:
     def _output_names(self) -> list[str]:
         model = self._model()
         assert model is not None
-        return output_names(model)
+        return output_names(model._graph_of_model)
 
 
 def _of_parts(
