@@ -42,8 +42,8 @@ docs:  ## the site, build/site/index.html: guides, gallery, API reference; needs
 docs-check: docs dev  ## the site in headless Chromium: links, errors, contrast, widths, search
 	CDL_SITE=build/site $(BIN)/pytest -q tests/site $(PYTEST_ARGS)
 
-test: dev  ## the whole test suite, about 8 minutes on two cores
-	$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),tools/halves.sh build/test-first.log $(BIN)/pytest -p no:cacheprovider)
+test: dev  ## the whole test suite, about 15 minutes on two cores
+	$(if $(PYTEST_ARGS),$(BIN)/pytest $(PYTEST_ARGS),tools/lanes.sh build/logs-test $(BIN)/pytest -p no:cacheprovider)
 
 test-quick:  ## is the installation sound? a choice of the tests, less than a minute
 	@tools/bootstrap.sh test
@@ -83,7 +83,7 @@ warnings: dev
 	$(call WITHOUT_A_WARNING,gcc)
 	$(if $(CLANG),$(call WITHOUT_A_WARNING,$(CLANG)),@echo "no clang on PATH: compiled by gcc alone")
 
-asan: dev  ## the tests of what the core computes, on a build with AddressSanitizer and UBSan
+asan: dev  ## the tests of what the core computes with AddressSanitizer and UBSan; EVERY=3: a third of them
 	$(call OTHER_BUILD,asan,CC=gcc CDL_SANITIZE=address$(COMMA)undefined)
 	tools/asan.sh $(BIN) $(PYTEST_ARGS)
 

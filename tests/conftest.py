@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,22 @@ HANGS = 500  # seconds after which a process is not slow, whatever else the mach
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--slow` runs the tests marked `slow`, and only those."""
+    """`--slow` runs the tests marked `slow`, and only those; `--every 3` a third of each file."""
     parser.addoption("--slow", action="store_true", help="run the slow tests, and only those")
+    parser.addoption("--every", type=int, default=1, help="run each N-th test of a file only")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the slow tests to `--slow`."""
-    wanted = config.getoption("--slow")
-    left = [item for item in items if ("slow" in item.keywords) is not wanted]
+    """Leave the slow tests to `--slow`, and with `--every` most others to other runs."""
+    wanted, every = config.getoption("--slow"), config.getoption("--every")
+    count: Counter[Path] = Counter()
+    chosen, left = [], []
+    for item in items:
+        is_chosen = ("slow" in item.keywords) is wanted and count[item.path] % every == 0
+        count[item.path] += 1
+        (chosen if is_chosen else left).append(item)
     config.hook.pytest_deselected(items=left)
-    items[:] = [item for item in items if ("slow" in item.keywords) is wanted]
+    items[:] = chosen
 
 
 _states: dict[int, Any] = {}  # of the modules' generators, as they were once all was imported

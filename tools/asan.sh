@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # asan.sh - the tests of what the core computes on the build in build/asan, which has AddressSanitizer and UBSan.
 #
-#     tools/asan.sh .venv/bin [tests and options of pytest]
+#     [EVERY=3] tools/asan.sh .venv/bin [tests and options of pytest]
 #
+# EVERY=3 runs each third test of a file, which is what CI has the time for.
 # pytest's own fault handler would put itself between a fault and its report, and older gcc aligns the fake
 # stack of detect_stack_use_after_return to 32 bytes only: AVX-512 faults on it.
 set -euo pipefail
@@ -39,7 +40,7 @@ left_out=("${left_out[@]/#/--ignore=}"
 library() { gcc -print-file-name="$1"; }
 
 # PYTHONMALLOC=malloc lets AddressSanitizer see small memory of Python's too, of which the binding makes what the core
-# reads beside arrays, and takes twice the time. The first half goes without: arrays come from malloc anyway.
+# reads beside arrays, and takes twice the time; arrays come from malloc anyway.
 export PYTHONMALLOC=${PYTHONMALLOC:-malloc}
 sanitized=(env "PYTHONPATH=$PWD/build/asan:$PWD" PYTHONSAFEPATH=1
     ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0:allocator_may_return_null=1
@@ -51,5 +52,5 @@ sanitized=(env "PYTHONPATH=$PWD/build/asan:$PWD" PYTHONSAFEPATH=1
 if [ $# -gt 0 ]; then
     "${sanitized[@]}" "$@"
 else
-    FIRST=PYTHONMALLOC=pymalloc tools/halves.sh build/asan-first.log "${sanitized[@]}" "${left_out[@]}"
+    tools/lanes.sh build/logs-asan "${sanitized[@]}" --every="${EVERY:-1}" "${left_out[@]}"
 fi
