@@ -6,12 +6,17 @@
 
 /* The largest element; NaN only if the first is (the others show in the sums). */
 CDL_INLINE float line_top(size_t n, const float *z) {
-    vf best = vf_splat(z[0]);
-    for (size_t b = 0; b < n; b += CDL_VLEN) {
+    vf best = vf_splat(z[0]), other = best; /* two chains */
+    size_t b = 0;
+    for (; b + 2 * CDL_VLEN <= n; b += 2 * CDL_VLEN) {
+        best = vf_max(vf_load(z + b), best);
+        other = vf_max(vf_load(z + b + CDL_VLEN), other);
+    }
+    for (; b < n; b += CDL_VLEN) {
         const vf v = vf_load(z + b);
         best = vf_select((v > best) & vf_below(n, b), v, best);
     }
-    return vf_top(best);
+    return vf_top(vf_max(other, best));
 }
 
 /* Sum of the elements and pads: the pads are 0. */
@@ -68,12 +73,13 @@ CDL_INLINE size_t line_argmax(size_t n, const float *y) {
 
 /* Fills e[j] = exp(z[j] - top), clears the pads, and returns the sum. */
 CDL_INLINE float softmax_line(size_t n, const float *restrict z, float top, float *restrict e) {
-    for (size_t b = 0; b < n; b += CDL_LINE) {
-        const int32_t left = (int32_t)(n - b);
-        for (int32_t j = 0; j < CDL_LINE; j++) {
-            const float v = exp_down_f(z[b + (size_t)j] - top);
-            e[b + (size_t)j] = j < left ? v : 0.0f;
-        }
+    const size_t last = cdl_round_up(n, CDL_LINE) - CDL_LINE;
+    const int32_t left = (int32_t)(n - last);
+    for (size_t j = 0; j < last; j++) e[j] = exp_down_f(z[j] - top);
+    z += last;
+    for (int32_t j = 0; j < CDL_LINE; j++) {
+        const float v = exp_down_f(z[j] - top);
+        e[last + (size_t)j] = j < left ? v : 0.0f;
     }
     return line_sum(n, e);
 }
