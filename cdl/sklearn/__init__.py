@@ -1,4 +1,4 @@
-"""Estimators for scikit-learn with the parameters of MLPClassifier and MLPRegressor.
+"""Estimators for scikit-learn: for tables as they come, and with MLPClassifier's parameters.
 
     from cdl.sklearn import CDLClassifier as MLPClassifier
 
@@ -14,10 +14,17 @@ from cdl._common.public_names import publish
 if TYPE_CHECKING:
     from cdl.sklearn.classifier import CDLClassifier as CDLClassifier
     from cdl.sklearn.regressor import CDLRegressor as CDLRegressor
+    from cdl.sklearn.tables.classifier import TabularClassifier as TabularClassifier
+    from cdl.sklearn.tables.regressor import TabularRegressor as TabularRegressor
 
-_MODULES = {"CDLClassifier": "classifier", "CDLRegressor": "regressor"}
+_MODULES = {
+    "CDLClassifier": "classifier",
+    "CDLRegressor": "regressor",
+    "TabularClassifier": "tables.classifier",
+    "TabularRegressor": "tables.regressor",
+}
 
-__all__ = ["CDLClassifier", "CDLRegressor"]
+__all__ = ["CDLClassifier", "CDLRegressor", "TabularClassifier", "TabularRegressor"]
 
 
 def __getattr__(name: str) -> Any:

@@ -78,7 +78,7 @@ class Perceptron(BaseEstimator, Hinting):
             from sklearn.utils import column_or_1d
 
             y = column_or_1d(y, warn=True)
-        weight = _sample_weights(type(self).__name__, sample_weight, x.shape[0])
+        weight = sample_weights(type(self).__name__, sample_weight, x.shape[0])
         of_classes = self._weights_of_classes(y, incremental)
         if of_classes is not None:
             weight = of_classes if weight is None else weight * of_classes
@@ -243,7 +243,7 @@ _AS_SCIKIT_LEARN_SAYS = {
 }
 
 
-def _sample_weights(owner: str, given: Any, rows: int) -> NDArray[np.float64] | None:
+def sample_weights(owner: str, given: Any, rows: int) -> NDArray[np.float64] | None:
     """Sample weights, none below 0 and not all 0; None for none, or for one for all."""
     if given is None:
         return None

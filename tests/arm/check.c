@@ -285,7 +285,9 @@ static size_t train(const char *isa, int threads, float *to) {
         .outputs = outputs,
         .trained = trained,
         .n_groups = 1,
-        .groups = {{.optimizer = CDL_OPTIMIZER_adam, .hypers = {0.9, 0.999, 1e-7}}},
+        .groups = {{.optimizer = CDL_OPTIMIZER_adam,
+                    .rate_factor = 1.0,
+                    .hypers = {0.9, 0.999, 1e-7}}},
     };
     struct cdl_program *program = NULL;
     struct cdl_misfit misfit;

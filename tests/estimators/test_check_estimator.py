@@ -7,7 +7,7 @@ pytest.importorskip("sklearn")
 from estimators.nets import net
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cdl.sklearn import CDLClassifier, CDLRegressor
+from cdl.sklearn import CDLClassifier, CDLRegressor, TabularClassifier, TabularRegressor
 from cdl.wrappers import SKLearnClassifier, SKLearnRegressor, SKLearnTransformer
 
 # Estimators whose interfaces are checked: with defaults, and with values that reach the rest.
@@ -27,9 +27,17 @@ WRAPPED = [
     SKLearnRegressor(net, model_kwargs={"loss": "mse", "activation": "linear"}, fit_kwargs=SILENT),
     SKLearnTransformer(net, model_kwargs={"loss": "mse"}, fit_kwargs=SILENT),
 ]
+# Small and short, for speed: some hundred fits.
+SMALL = {"hidden_layer_sizes": (32,), "max_epochs": 60}
+TABULAR = [
+    TabularClassifier(**SMALL),
+    TabularRegressor(**SMALL),
+    TabularClassifier("tabm", n_members=4, learning_rate=0.01, **SMALL),
+    TabularRegressor("mlp", n_bags=2, learning_rate=0.01, **SMALL),
+]
 
 
-@parametrize_with_checks([*FLAT, *WRAPPED])
+@parametrize_with_checks([*FLAT, *WRAPPED, *TABULAR])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_estimators_pass(estimator, check):
     check(estimator)

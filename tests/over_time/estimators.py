@@ -79,6 +79,14 @@ def setting(**options):
     return lambda estimator: estimator.set_params(**options)
 
 
+# Arguments with which a table's net trains for two epochs.
+TABLE = {"hidden_layer_sizes": (4,), "max_epochs": 2, "random_state": 1}
+
+
+def of_tables(cls):
+    return lambda: cls(**TABLE)
+
+
 CHANGES = {
     "layers": setting(hidden_layer_sizes=(5, 2)),
     "alpha": setting(alpha=3.0),
@@ -135,4 +143,28 @@ ROWS += [
         (cdl.wrappers.SKLearnTransformer,),
         fails={"rows": wrong},
     ),
+]
+TABULAR = {
+    "tabular classifier": cdl.sklearn.TabularClassifier,
+    "tabular regressor": cdl.sklearn.TabularRegressor,
+}
+ROWS += [
+    row
+    for name, cls in TABULAR.items()
+    for row in (
+        Thing(
+            f"{name} that is fitted anew",
+            of_tables(cls),
+            fit_again,
+            (cls,),
+            {
+                "layers": setting(hidden_layer_sizes=(5, 2)),
+                "recipe": setting(recipe="mlp"),
+                "seed": setting(random_state=2),
+            },
+            {**COPIES, "clone": cloned},
+            fails={"rows": wrong},
+        ),
+        Thing(f"{name} that predicts", fitted(of_tables(cls)), predict, (cls,), shared=True),
+    )
 ]

@@ -1,0 +1,1 @@
+"""Estimators for tables as they come: columns, recipes, nets, training."""

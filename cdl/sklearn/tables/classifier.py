@@ -1,0 +1,162 @@
+"""TabularClassifier: classes of rows of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.sklearn.tables import scoring
+from cdl.sklearn.tables.tabular import Tabular
+from cdl.sklearn.versions import ClassifierMixin
+
+Array = NDArray[Any]
+
+
+class TabularClassifier(ClassifierMixin, Tabular):
+    """Classifier of tables as they come, by a net with the recipe of RealMLP, TabM or a plain MLP.
+
+    Numbers are scaled; booleans and categories of up to nine values have a flag each, larger ones
+    embeddings; dates become days, months, days of the week and hours; a missing number becomes the
+    median, with a flag. A category that `fit` has not seen, or seen once, is like none. Text is
+    refused by the column's name.
+
+    Args:
+        recipe: "realmlp" (Holzmüller, Grinsztajn and Steinwart, 2024), "tabm" (Gorishniy,
+            Kotelnikov and Babenko, 2024) or "mlp"; None in what follows is the recipe's constant.
+        hidden_layer_sizes: units of the hidden layers.
+        learning_rate: of Adam, the largest one of a schedule.
+        weight_decay: of kernels, times the rate.
+        dropout: behind each hidden layer.
+        n_members: of TabM.
+        batch_size: rows of a step.
+        max_epochs: epochs, with early stopping at most.
+        patience: epochs without a better validation score until the end.
+        early_stopping: whether a part of the rows, or `eval_set`, tells the best epoch, whose
+            weights are kept.
+        validation_fraction: that part, up to 0.5.
+        scoring: of the epochs: a name of scikit-learn's scorers, or a function of (estimator, X,
+            y) whose estimator knows the predictions for y, and whose X is empty; None is the
+            accuracy.
+        n_bags: nets, whose probabilities are averaged; each leaves out another part of the rows.
+        text: "refuse" for an error that names columns of text, "hash" to count their words in 64
+            columns.
+        random_state: an int, a RandomState, or None for NumPy's.
+        n_jobs: threads in which bags are trained, as of joblib.
+        verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
+        class_weight: {label: weight}, "balanced", or None.
+
+    Attributes:
+        classes_: the labels, sorted.
+        models_: the nets, one a bag, which give probabilities.
+        best_epochs_: the epoch whose weights each has.
+        validation_scores_: scores of each by epoch.
+        loss_curves_: losses of each by epoch.
+        feature_importances_: by permutation, on rows for validation.
+        n_features_in_: columns of X.
+        feature_names_in_: their names, if X had names.
+    """
+
+    _classes = True
+
+    def __init__(
+        self,
+        recipe: str = "realmlp",
+        *,
+        hidden_layer_sizes: Any = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        n_members: int | None = None,
+        batch_size: int | None = None,
+        max_epochs: int | None = None,
+        patience: int | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.2,
+        scoring: Any = None,
+        n_bags: int = 1,
+        text: str = "refuse",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        class_weight: Any = None,
+    ) -> None:
+        super().__init__(
+            recipe,
+            hidden_layer_sizes=hidden_layer_sizes,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            n_members=n_members,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            patience=patience,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            scoring=scoring,
+            n_bags=n_bags,
+            text=text,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def predict(self, X: Any) -> Array:
+        """Most probable label of each row."""
+        outputs = self._outputs(X)
+        labels: Array = self.classes_[outputs.argmax(1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probability of each class, in the order of `classes_`."""
+        outputs = self._outputs(X)
+        probabilities: Array = outputs / outputs.sum(1, keepdims=True)
+        return probabilities
+
+    def _targets(self, y: Array) -> Array:
+        from sklearn.utils.multiclass import check_classification_targets
+
+        if y.ndim != 1:
+            raise ValueError(
+                f"TabularClassifier: y must be a label for each row, got shape {y.shape}: use "
+                "sklearn.multioutput.MultiOutputClassifier for several"
+            )
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "TabularClassifier: y must have two classes or more, got one class, "
+                f"{self.classes_[0]!r}"
+            )
+        return codes
+
+    def _known_targets(self, y: Array) -> Array:
+        new = np.setdiff1d(y, self.classes_)
+        if y.ndim != 1 or len(new):
+            raise ValueError(
+                f"TabularClassifier: y of eval_set must be of the classes "
+                f"{self.classes_.tolist()}, got {new.tolist()[:5]}"
+            )
+        return np.searchsorted(self.classes_, y)
+
+    def _class_weights(self, y: Array) -> Array | None:
+        if self.class_weight is None:
+            return None
+        from sklearn.utils.class_weight import compute_sample_weight
+
+        weight: Array = compute_sample_weight(self.class_weight, self.classes_[y])
+        return weight
+
+    def _groups(self, y: Array) -> Array | None:
+        return y
+
+    def _for_loss(self, y: Array, weight: Array | None) -> Array:
+        return np.eye(len(self.classes_), dtype=np.float32)[y]
+
+    def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
+        if self.scoring is None:
+            return float(np.average(outputs.argmax(1) == y, weights=weight))
+        told = scoring.Classes(self.classes_, outputs)
+        return scoring.score(self.scoring, told, self.classes_[y], weight)

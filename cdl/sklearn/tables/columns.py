@@ -1,0 +1,180 @@
+"""Columns of a frame or array, of one of four kinds, with missing values marked."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.data.frames import is_frame
+from cdl.sklearn.versions import validated
+
+Array = NDArray[Any]
+
+
+class Column(NamedTuple):
+    """Column of a table.
+
+    Attributes:
+        name: in messages, the name in the frame or "column 3".
+        kind: "number", "date" or "text".
+        values: float64 of numbers, and of dates seconds since 1970, NaN for missing ones; else
+            objects, None for missing ones.
+    """
+
+    name: str
+    kind: str
+    values: Array
+
+    def rows(self, at: Any) -> Column:
+        """Column of some rows."""
+        return self._replace(values=self.values[at])
+
+
+def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Column]:
+    """Columns of X, whose names and number scikit-learn checks.
+
+    Args:
+        estimator: whose `n_features_in_` and `feature_names_in_` are set or compared.
+        x: a frame of pandas, Polars or PyArrow, or what becomes an array of two axes.
+        reset: whether they are set.
+        options: of `validated` for arrays.
+
+    Raises:
+        ValueError: other columns than in `fit`, no column or row, infinite numbers.
+        TypeError: values of a kind that no table has.
+    """
+    owner = type(estimator).__name__
+    if is_frame(x) and len(getattr(x, "shape", ())) == 2:
+        validated(estimator, x, reset=reset, skip_check_array=True)
+        found = [_read(owner, str(name), each) for name, each in _named(x)]
+        rows, least = len(found[0].values) if found else 0, options.get("ensure_min_samples", 1)
+        if not found or rows < least:
+            raise ValueError(
+                f"{owner}: X must have a column and at least {least} rows, got n_samples = {rows} "
+                f"of {len(found)} columns"
+            )
+    else:
+        array = validated(
+            estimator, x, reset=reset, dtype=None, ensure_all_finite="allow-nan", **options
+        )
+        found = [_read(owner, f"column {i}", each) for i, each in enumerate(array.T)]
+    _refuse_infinite(owner, found)
+    return found
+
+
+def _named(x: Any) -> Iterable[tuple[Any, Any]]:
+    """Labels of a frame and its columns."""
+    if hasattr(x, "iloc"):
+        return ((label, x.iloc[:, i]) for i, label in enumerate(x.columns))
+    if hasattr(x, "column_names"):
+        return ((label, x.column(i)) for i, label in enumerate(x.column_names))
+    if hasattr(x, "get_columns"):
+        return ((each.name, each) for each in x.get_columns())
+    raise TypeError(
+        f"X must be a frame of pandas, Polars or PyArrow, or an array, got {type(x).__name__}"
+    )
+
+
+def _read(owner: str, name: str, values: Any) -> Column:
+    """Column of a library's values."""
+    array = _as_array(values)
+    if array.dtype.kind in "biuf":
+        return Column(name, "number", array.astype(np.float64))
+    if array.dtype.kind in "Mm":
+        return Column(name, "date", _seconds(array))
+    if array.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
+    return _of_objects(owner, name, array.astype(object))
+
+
+def _as_array(values: Any) -> Array:
+    """NumPy's form of a column: of its own kind if all values are there, else of objects."""
+    if isinstance(values, np.ndarray):
+        return values
+    if hasattr(values, "to_pylist"):  # of PyArrow
+        if values.null_count or "dictionary" in str(values.type) or "string" in str(values.type):
+            return _objects(values.to_pylist())
+        array: Array = np.asarray(values.to_numpy(zero_copy_only=False))
+        return array
+    if hasattr(values, "null_count"):  # of Polars
+        return _objects(values.to_list()) if values.null_count() else np.asarray(values.to_numpy())
+    dtype = values.dtype  # of pandas
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return np.asarray(values)
+    kind = getattr(dtype, "kind", "O")
+    if kind in "biuf" and str(dtype) != "category":
+        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+    if kind == "M":
+        return np.asarray(values.dt.tz_convert(None) if values.dt.tz is not None else values)
+    return _objects(values.tolist())
+
+
+def _objects(items: list[Any]) -> Array:
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
+
+
+def _seconds(dates: Array) -> Array:
+    """Seconds since 1970, or of a time difference; NaN for NaT."""
+    unit = "datetime64[us]" if dates.dtype.kind == "M" else "timedelta64[us]"
+    whole = dates.astype(unit).astype(np.int64)
+    return np.where(np.isnat(dates), np.nan, whole / 1e6)
+
+
+def _of_objects(owner: str, name: str, values: Array) -> Column:
+    """Column of Python objects, by what all of them are that are not missing."""
+    missing = np.array([_is_missing(each) for each in values], bool)
+    known = values[~missing].tolist()
+    found = np.full(len(values), np.nan)
+    if all(isinstance(each, Real | np.bool_) for each in known):
+        found[~missing] = [float(each) for each in known]
+        return Column(name, "number", found)
+    if all(isinstance(each, datetime.date | datetime.timedelta | np.datetime64) for each in known):
+        kind = "m" if isinstance(known[0], datetime.timedelta) else "M"
+        plain = [_without_zone(each) for each in known]
+        found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
+        return Column(name, "date", found)
+    other = next((each for each in known if not isinstance(each, str | bytes | Real)), None)
+    if other is not None:
+        raise TypeError(
+            f"{owner}: X: {name}: argument must be a string or a real number, or a date, got "
+            f"{type(other).__name__}"
+        )
+    texts = np.full(len(values), None, object)
+    texts[~missing] = [_text(each) for each in known]
+    return Column(name, "text", texts)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _without_zone(date: Any) -> Any:
+    """Date in UTC without its time zone."""
+    if getattr(date, "tzinfo", None) is None:
+        return date
+    return date.astimezone(datetime.UTC).replace(tzinfo=None)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT or pandas' NA."""
+    if value is None:
+        return True
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return not isinstance(value, str) and str(value) in ("<NA>", "NaT")
+
+
+def _refuse_infinite(owner: str, columns: list[Column]) -> None:
+    bad = [each.name for each in columns if each.kind != "text" and np.isinf(each.values).any()]
+    if bad:
+        raise ValueError(
+            f"Input X contains infinity: {owner}: {', '.join(bad[:5])}; clip such values, or make "
+            "them NaN, which counts as missing"
+        )

@@ -1,0 +1,178 @@
+"""Nets of the recipes: built, with first weights by data, and compiled."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl import losses, ops
+from cdl.layers import (
+    Activation,
+    ColumnScaling,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    EnsembleDense,
+    Flatten,
+    GlobalAveragePooling1D,
+    Input,
+    ParametricActivation,
+    PeriodicEmbedding,
+    Softmax,
+)
+from cdl.models import Model
+from cdl.optimizers import Adam
+from cdl.optimizers.schedules import LogCosineCycles
+from cdl.sklearn.tables.recipes import Recipe
+from cdl.sklearn.tables.table import Encoded, Table
+
+Array = NDArray[Any]
+
+_SAMPLE = 1000  # rows by which first weights are chosen
+
+
+class Net(NamedTuple):
+    """Net for training, and the one that shares its weights and predicts.
+
+    Attributes:
+        trained: gives logits or numbers, of all members.
+        predicts: gives probabilities or numbers, means of members.
+        first: pairs of a Dense layer and its input, in order, for first weights by data.
+    """
+
+    trained: Any
+    predicts: Any
+    first: list[tuple[Any, Any]]
+
+
+def built(recipe: Recipe, table: Table, outputs: int, classes: bool) -> Net:
+    """Net of a recipe for the inputs of a table."""
+    numbers, flags, codes = (
+        Input((width,), dtype=dtype, name=name)
+        for width, dtype, name in zip(
+            table.widths, ("float32", "float32", "int32"), Encoded._fields, strict=True
+        )
+    )
+    inputs = [each for each in (numbers, flags, codes) if each.shape[1]]
+    parts = []
+    if numbers.shape[1] and recipe.realmlp:
+        pbld = PeriodicEmbedding(4, 16, 0.1, None, phases=True, skip=True, name="pbld")
+        parts.append(Flatten()(pbld(numbers)))
+    elif numbers.shape[1]:
+        parts.append(numbers)
+    if flags.shape[1]:
+        parts.append(flags)
+    if codes.shape[1]:
+        vectors = Embedding(table.embedded, recipe.embedding, "normal", name="categories")
+        parts.append(Flatten()(vectors(codes)))
+    x = Concatenate()(parts) if len(parts) > 1 else parts[0]
+    body = _ensemble if recipe.members else _one
+    y, first = body(recipe, x, outputs)
+    z = Softmax()(y) if classes else y
+    if recipe.members:
+        z = GlobalAveragePooling1D()(z)
+    return Net(Model(inputs, y), Model(inputs, z), first)
+
+
+def _one(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, Any]]]:
+    if recipe.realmlp:
+        x = ColumnScaling(name="front")(x)
+    first = []
+    for i, units in enumerate((*recipe.hidden, outputs)):
+        last = i == len(recipe.hidden)
+        layer = Dense(units, name="last" if last else f"hidden{i}")
+        first.append((layer, x))
+        x = layer(x)
+        if last:
+            break
+        kind = ParametricActivation if recipe.realmlp else Activation
+        x = kind(recipe.activation, name=f"activation{i}")(x)
+        x = Dropout(recipe.dropout)(x) if recipe.dropout else x
+    return x, first
+
+
+def _ensemble(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, Any]]]:
+    for i, units in enumerate(recipe.hidden):
+        scale = "random_sign" if i == 0 else "ones"
+        dense = EnsembleDense(
+            units, recipe.members, recipe.activation, input_scale_initializer=scale
+        )
+        x = dense(x)
+        x = Dropout(recipe.dropout)(x) if recipe.dropout else x
+    return EnsembleDense(outputs, recipe.members, shared=False)(x), []
+
+
+def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
+    """Choose first weights of RealMLP by data, layer after layer.
+
+    Each unit's product gets deviation 1 on a sample of rows, and its bias is minus a random mixture
+    of five of its values (he+5; Steinwart, 2019).
+    """
+    rows = random.permutation(len(inputs[0]))[:_SAMPLE]
+    sample = [each[rows] for each in inputs]
+    for layer, before in net.first:
+        x = Model(net.trained.inputs, before).predict(sample, verbose=0).astype(np.float64)
+        kernel = random.normal(size=layer.kernel.shape)
+        y = x @ kernel
+        kernel /= np.maximum(y.std(0), 1e-6 * max(1.0, float(np.abs(y).max(initial=0.0))))
+        y = x @ kernel
+        units = y.shape[1]
+        at = random.randint(len(y), size=(5, units))
+        mixture = random.exponential(size=(5, units))
+        bias = -(y[at, np.arange(units)] * mixture / mixture.sum(0)).sum(0)
+        layer.set_weights([kernel, bias])
+
+
+def compiled(net: Net, recipe: Recipe, classes: bool, steps: int) -> None:
+    """Compile the net that is trained, for so many steps in all."""
+    rate: Any = recipe.rate
+    if recipe.schedule == "coslog4":
+        rate = LogCosineCycles(recipe.rate, decay_steps=steps)
+    optimizer = Adam(
+        rate,
+        beta_2=recipe.beta_2,
+        epsilon=1e-8,
+        weight_decay=recipe.weight_decay or None,
+        rate_factors=_factors(net) if recipe.realmlp else None,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "phase"])
+    loss: Any
+    if recipe.members:
+        loss = mean_crossentropy if classes else mean_squares
+    elif classes:
+        loss = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing)
+    else:
+        loss = "mse"
+    net.trained.compile(optimizer, loss)
+
+
+def _factors(net: Net) -> dict[str, float]:
+    """Parts of the rate by weight, as in RealMLP-TD.
+
+    Its kernels are kept times the root of their inputs: a step of Adam changes what they are here
+    by so much less.
+    """
+    kernels = {
+        f"^{layer.name}/kernel": 1.0 / math.sqrt(layer.kernel.shape[0]) for layer, _ in net.first
+    }
+    return {"^front": 6.0, "^pbld|bias|^activation": 0.1, **kernels}
+
+
+def mean_crossentropy(y: Any, logits: Any) -> Any:
+    """Cross-entropy of the members' logits, of shape (rows, members, classes), each by itself."""
+    each = ops.sum(_for_each(y, logits) * ops.log_softmax(logits, axis=-1), axis=-1)
+    return -ops.mean(each, axis=-1)
+
+
+def _for_each(y: Any, outputs: Any) -> Any:
+    """Targets of shape (rows, 1, width), the same for all members."""
+    return ops.reshape(y, (-1, 1, outputs.shape[-1]))
+
+
+def mean_squares(y: Any, outputs: Any) -> Any:
+    """Squared error of the members' outputs, of shape (rows, members, targets)."""
+    return ops.mean(ops.square(outputs - _for_each(y, outputs)), axis=(1, 2))

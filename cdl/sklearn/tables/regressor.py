@@ -1,0 +1,115 @@
+"""TabularRegressor: numbers for rows of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.sklearn.tables import scoring
+from cdl.sklearn.tables.tabular import Tabular
+from cdl.sklearn.versions import RegressorMixin
+
+Array = NDArray[Any]
+
+
+class TabularRegressor(RegressorMixin, Tabular):
+    """Regressor of tables as they come, by a net with the recipe of RealMLP, TabM or a plain MLP.
+
+    Columns are read as `TabularClassifier` does. Targets are standardized for training, and
+    predictions are kept within those that it saw. y may have several columns.
+
+    Args:
+        recipe: as of `TabularClassifier`, like all that follow.
+        hidden_layer_sizes: units of the hidden layers.
+        learning_rate: of Adam, the largest one of a schedule.
+        weight_decay: of kernels, times the rate.
+        dropout: behind each hidden layer.
+        n_members: of TabM.
+        batch_size: rows of a step.
+        max_epochs: epochs, with early stopping at most.
+        patience: epochs without a better validation score until the end.
+        early_stopping: whether a part of the rows, or `eval_set`, tells the best epoch.
+        validation_fraction: that part, up to 0.5.
+        scoring: of the epochs, as of `TabularClassifier`; None is minus the mean squared error of
+            standardized targets.
+        n_bags: nets, whose predictions are averaged.
+        text: "refuse" or "hash".
+        random_state: an int, a RandomState, or None for NumPy's.
+        n_jobs: threads in which bags are trained, as of joblib.
+        verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
+
+    Attributes:
+        models_: the nets, one a bag, which give standardized targets.
+        best_epochs_: the epoch whose weights each has.
+        validation_scores_: scores of each by epoch.
+        loss_curves_: losses of each by epoch.
+        feature_importances_: by permutation, on rows for validation.
+        n_features_in_: columns of X.
+        feature_names_in_: their names, if X had names.
+    """
+
+    _mean: Array
+    _deviation: Array
+    _range: tuple[Array, Array]
+
+    def predict(self, X: Any) -> Array:
+        """Prediction for each row, with a column for each target if y had columns."""
+        return self._as_targets(self._outputs(X))
+
+    def _as_targets(self, outputs: Array) -> Array:
+        y: Array = np.clip(outputs * self._deviation + self._mean, *self._range)
+        return y if self._has_columns else y[:, 0]
+
+    def _targets(self, y: Array) -> Array:
+        found = self._numbers(y)
+        self._has_columns = found.ndim == 2
+        return found
+
+    def _learn_targets(self, y: Array, weight: Array | None) -> None:
+        columns = y.reshape(len(y), -1)
+        self._mean = np.average(columns, 0, weight)
+        deviation = np.sqrt(np.average(np.square(columns - self._mean), 0, weight))
+        self._deviation = np.where(deviation > 0, deviation, 1.0)
+        self._range = columns.min(0), columns.max(0)
+
+    def _numbers(self, y: Array) -> Array:
+        if y.dtype.kind not in "biuf":
+            try:
+                return y.astype(np.float64)
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"TabularRegressor: y must be numbers, got {y.dtype} with {y.flat[0]!r}"
+                ) from None
+        return y.astype(np.float64)
+
+    def _known_targets(self, y: Array) -> Array:
+        found = self._numbers(y)
+        if found.shape[1:] != (self._mean.shape if self._has_columns else ()):
+            raise ValueError(
+                "TabularRegressor: y of eval_set must have the columns of y, got shape "
+                f"{found.shape}"
+            )
+        return found
+
+    def _for_loss(self, y: Array, weight: Array | None) -> Array:
+        columns = y.reshape(len(y), -1)
+        found: Array = ((columns - self._mean) / self._deviation).astype(np.float32)
+        return found
+
+    def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
+        if self.scoring is None:
+            wrong = np.square(outputs - self._for_loss(y, None)).mean(1)
+            return -float(np.average(wrong, weights=weight))
+        told = scoring.Numbers(self._as_targets(outputs.astype(np.float64)))
+        return scoring.score(self.scoring, told, y, weight)
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {**super()._more_tags(), "multioutput": True}
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of scikit-learn: also several targets."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

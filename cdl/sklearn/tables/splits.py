@@ -1,0 +1,57 @@
+"""Splits of rows into folds, and few rows in an order that does not depend on how they came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.sklearn.tables.columns import Column
+
+Array = NDArray[Any]
+
+FEW = 200
+"""Rows up to which equal ones are merged: weight 2 is then the same as the row twice."""
+
+
+def folds(n: int, k: int, groups: Array | None, random: np.random.RandomState) -> Array:
+    """Fold of each of n rows, from 0 to k - 1, of about equal size, also within each group.
+
+    The only row of a group has fold -1: it is always trained on.
+    """
+    drawn = random.permutation(n)
+    order = drawn if groups is None else drawn[np.argsort(groups[drawn], kind="stable")]
+    found = np.empty(n, np.int64)
+    found[order] = np.arange(n) % k
+    if groups is not None:
+        found[np.bincount(groups)[groups] == 1] = -1
+    return found
+
+
+def canonical(
+    columns: list[Column], y: Array, weight: Array | None
+) -> tuple[list[Column], Array, Array | None]:
+    """Rows without those of weight 0; few of them sorted, and equal ones merged."""
+    if weight is not None and not weight.all():
+        kept = weight > 0
+        columns, y, weight = [each.rows(kept) for each in columns], y[kept], weight[kept]
+    if len(y) > FEW:
+        return columns, y, weight
+    parts = [_sortable(each.values) for each in columns] + list(y.reshape(len(y), -1).T)
+    key = np.stack([part.astype(np.float64) for part in parts], 1)
+    # -0.0 is 0.0, and a missing number any one.
+    key = np.where(np.isnan(key), -np.inf, key) + 0.0
+    _, first, which = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    sums = np.bincount(which.ravel(), weight)
+    columns = [each.rows(first) for each in columns]
+    return columns, y[first], None if (sums == sums[0]).all() else sums
+
+
+def _sortable(values: Array) -> Array:
+    """Numbers whose order is that of values."""
+    if values.dtype.kind == "f":
+        return values
+    texts = np.array(["" if each is None else f"={each}" for each in values.tolist()])
+    codes: Array = np.unique(texts, return_inverse=True)[1].reshape(-1)
+    return codes

@@ -1,0 +1,220 @@
+"""Table: columns as arrays for a net, by what `fit` has seen of them."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl.sklearn.tables.columns import Column
+
+Array = NDArray[Any]
+
+RARE = 2
+"""Rows below which a category counts as rare, and is read as one that `fit` has not seen."""
+
+HASHES = 64
+"""Columns that words of a text column are counted in."""
+
+
+class Encoded(NamedTuple):
+    """Inputs of a net.
+
+    Attributes:
+        numbers: float32 of shape (rows, columns), scaled.
+        flags: float32: indicators of categories and of missing values.
+        codes: int32: rows of a table of embeddings, one for each column with many categories.
+    """
+
+    numbers: Array
+    flags: Array
+    codes: Array
+
+    def rows(self, at: Any) -> Encoded:
+        """Inputs of some rows."""
+        return Encoded(*(each[at] for each in self))
+
+
+class Table:
+    """Encoder of columns, learned from rows for training.
+
+    Args:
+        owner: what messages begin with.
+        most_flags: the most categories that have a column each; above, an embedding.
+        scaling: "robust" (medians, quartiles, a smooth clip) or "quantile" (to a normal
+            distribution).
+        text: "refuse" for an error that names columns of text, "hash" to count their words.
+
+    Attributes:
+        widths: sizes of numbers, flags and codes.
+        embedded: rows of the table of embeddings.
+    """
+
+    def __init__(self, owner: str, most_flags: int, scaling: str, text: str) -> None:
+        self._owner, self._most_flags = owner, most_flags
+        self._scaling, self._text = scaling, text
+
+    def fit(self, columns: list[Column], seed: int) -> Table:
+        """Learn medians, scales and categories of columns.
+
+        Raises:
+            ValueError: a column of text, with text="refuse".
+        """
+        empty = [each.name for each in columns if _missing(each.values).all()]
+        if empty:
+            warnings.warn(
+                f"{self._owner}: X: {', '.join(empty[:5])} held missing values only, and count as "
+                "constant",
+                UserWarning,
+                stacklevel=4,
+            )
+        self._kinds = [each.kind for each in columns]
+        self._categories: dict[int, dict[str, int]] = {}
+        self._hashed: set[int] = set()
+        for i, each in enumerate(columns):
+            if each.kind == "text":
+                self._learn_texts(i, each)
+        numbers = self._numbers(columns)
+        self._with_gaps = np.isnan(numbers).any(0)
+        known = [column[~np.isnan(column)] for column in numbers.T]
+        self._median = np.array([np.median(each) if each.size else 0.0 for each in known])
+        self._varies = np.array([each.size > 0 and each.min() < each.max() for each in known], bool)
+        filled = self._filled(numbers)[:, self._varies]
+        self._learn_scaling(filled, seed)
+        self._first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
+        encoded = self.transform(columns)
+        self.widths = tuple(each.shape[1] for each in encoded)
+        self.embedded = int(self._first_code[-1])
+        return self
+
+    def _learn_texts(self, i: int, column: Column) -> None:
+        known = column.values[~_missing(column.values)].astype(str)
+        names, counts = np.unique(known, return_counts=True)
+        # Names and sentences have nearly as many values as rows: none learns from another.
+        if len(known) >= 20 and len(names) > 0.5 * len(known):
+            if self._text == "refuse":
+                raise ValueError(
+                    f"{self._owner}: X: {column.name} must be of numbers, dates or categories, got "
+                    f"text: {len(names)} different values in {len(known)} rows, such as "
+                    f"{names[0]!r}; leave it out, or give text='hash'"
+                )
+            self._hashed.add(i)
+            return
+        kept = names[counts >= RARE] if len(known) > 20 else names
+        self._categories[i] = {name: k for k, name in enumerate(kept.tolist(), 1)}
+
+    def _embedded(self) -> list[dict[str, int]]:
+        most = self._most_flags
+        return [each for each in self._categories.values() if len(each) > most]
+
+    def _learn_scaling(self, x: Array, seed: int) -> None:
+        if self._scaling == "quantile" and x.shape[1]:
+            from sklearn.preprocessing import QuantileTransformer
+
+            parts = min(max(len(x) // 30, 10), 1000, len(x))
+            noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * x.std(0)
+            self._quantiles = QuantileTransformer(
+                n_quantiles=parts, output_distribution="normal", random_state=seed
+            ).fit(x + noise)
+            return
+        low, high = np.percentile(x, [25, 75], axis=0) if len(x) else np.zeros((2, x.shape[1]))
+        spread = np.where(high > low, high - low, (x.max(0) - x.min(0)) / 2)
+        self._scale = 1.0 / np.where(spread > 0, spread, 1.0)
+
+    def transform(self, columns: list[Column]) -> Encoded:
+        """Inputs of a net.
+
+        A missing number is the median, with a flag if `fit` has seen a missing one in its column; a
+        category that `fit` has not seen has no flag, or the first row of its embeddings.
+
+        Raises:
+            ValueError: a column of another kind than in `fit`.
+        """
+        self._check_kinds(columns)
+        numbers = self._numbers(columns)
+        flags = [np.isnan(numbers[:, self._with_gaps])]
+        x = self._filled(numbers)[:, self._varies]
+        if self._scaling == "quantile" and x.shape[1]:
+            x = self._quantiles.transform(x)
+        elif x.shape[1]:
+            x = (x - self._median[self._varies]) * self._scale
+            x = x / np.sqrt(1.0 + np.square(x / 3.0))
+        codes: list[Array] = []
+        for i, known in self._categories.items():
+            found = _codes(columns[i].values, known)
+            if len(known) > self._most_flags:
+                codes.append(found + self._first_code[len(codes)])
+            else:
+                flags.append(found[:, None] == np.arange(1, len(known) + 1))
+        rows = len(numbers)
+        each_code = np.stack(codes, 1) if codes else np.zeros((rows, 0))
+        each_flag = np.concatenate(flags, 1)
+        if not x.shape[1] + each_flag.shape[1] + each_code.shape[1]:
+            each_flag = np.zeros((rows, 1))  # for a net must have an input
+        return Encoded(
+            x.astype(np.float32), each_flag.astype(np.float32), each_code.astype(np.int32)
+        )
+
+    def _check_kinds(self, columns: list[Column]) -> None:
+        for each, kind in zip(columns, self._kinds, strict=True):
+            if each.kind != kind and not _missing(each.values).all():
+                raise ValueError(
+                    f"{self._owner}: X: {each.name} must hold values of the kind {kind!r}, as in "
+                    f"fit, got {each.kind!r}"
+                )
+
+    def _numbers(self, columns: list[Column]) -> Array:
+        """Numbers in float64, NaN for missing ones: of numbers, dates, and hashed texts."""
+        rows = len(columns[0].values)
+        parts = [np.zeros((rows, 0))]
+        for i, (column, kind) in enumerate(zip(columns, self._kinds, strict=True)):
+            if i in self._hashed:
+                parts.append(_counted(column.values))
+            elif kind == "date":
+                parts.append(_of_dates(_floats(column.values)))
+            elif kind == "number":
+                parts.append(_floats(column.values)[:, None])
+        return np.concatenate(parts, 1)
+
+    def _filled(self, numbers: Array) -> Array:
+        return np.where(np.isnan(numbers), self._median, numbers)
+
+
+def _missing(values: Array) -> Array:
+    """Where values are missing."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    return np.array([each is None for each in values], bool)
+
+
+def _floats(values: Array) -> Array:
+    """Numbers of a column, all missing if it is of missing objects."""
+    return values if values.dtype.kind == "f" else np.full(len(values), np.nan)
+
+
+def _codes(values: Array, known: dict[str, int]) -> Array:
+    """Numbers of categories; 0 for those that are not known."""
+    return np.array([known.get(each, 0) for each in values.tolist()], np.int64)
+
+
+def _of_dates(seconds: Array) -> Array:
+    """Days since 1970, the month, the day of the week, and the hour."""
+    there = ~np.isnan(seconds)
+    found = np.full((len(seconds), 4), np.nan)
+    dates = seconds[there].astype("datetime64[s]")
+    days = seconds[there] / 86400
+    months = dates.astype("datetime64[M]").astype(np.int64) % 12
+    found[there] = np.stack([days, months, (np.floor(days) + 3) % 7, (days % 1) * 24], 1)
+    return found
+
+
+def _counted(values: Array) -> Array:
+    """Logarithms of counts of hashed words."""
+    found = np.zeros((len(values), HASHES))
+    for row, text in zip(found, values, strict=True):
+        for word in str(text or "").lower().split():
+            row[zlib.crc32(word.encode()) % HASHES] += 1
+    return np.log1p(found)

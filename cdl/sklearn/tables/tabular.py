@@ -1,0 +1,340 @@
+"""Tabular: base of TabularClassifier and TabularRegressor, from a frame to trained nets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._common.errors import Hinting
+from cdl._common.validation import expected, flag, number, one_of, positive_int
+from cdl.sklearn.base import sample_weights
+from cdl.sklearn.tables import splits
+from cdl.sklearn.tables.columns import Column, columns_of
+from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
+from cdl.sklearn.tables.table import Table
+from cdl.sklearn.tables.training import Rows, Trained, given, trained
+from cdl.sklearn.thread_share import shared_threads
+from cdl.sklearn.versions import BaseEstimator
+
+Array = NDArray[Any]
+
+_KEPT = 2000  # rows for validation that are kept for importances
+
+
+class Tabular(BaseEstimator, Hinting):
+    """Base of the two estimators; a subclass has the form of targets and the score."""
+
+    _classes = False  # whether targets are classes
+
+    def __init__(
+        self,
+        recipe: str = "realmlp",
+        *,
+        hidden_layer_sizes: Any = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        n_members: int | None = None,
+        batch_size: int | None = None,
+        max_epochs: int | None = None,
+        patience: int | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.2,
+        scoring: Any = None,
+        n_bags: int = 1,
+        text: str = "refuse",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.recipe = recipe
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.n_members = n_members
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.n_bags = n_bags
+        self.text = text
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    _tables: list[Table]
+    _trained: list[Trained]
+    _held_out: tuple[list[Column], Array, Array | None] | None
+    _importances: Array | None
+
+    # Methods of subclasses
+
+    def _targets(self, y: Any) -> Array:
+        """Labels as numbers of classes, or numbers in columns; their kind is stored."""
+        raise NotImplementedError
+
+    def _learn_targets(self, y: Array, weight: Array | None) -> None:
+        """Learn from targets what predictions need."""
+
+    def _known_targets(self, y: Any) -> Array:
+        """Targets of other rows, by what is stored."""
+        raise NotImplementedError
+
+    def _for_loss(self, y: Array, weight: Array | None) -> Array:
+        """Targets as the loss takes them, of rows for training."""
+        raise NotImplementedError
+
+    def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
+        """Score of a net's outputs, the larger the better."""
+        raise NotImplementedError
+
+    def _class_weights(self, y: Array) -> Array | None:
+        return None
+
+    def _groups(self, y: Array) -> Array | None:
+        """Numbers of classes, by which rows are split, or None."""
+        return None
+
+    # Fitting
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+        """Train on rows X with targets y.
+
+        Args:
+            X: frame of pandas, Polars or PyArrow, or an array: numbers, booleans, dates and
+                categories, any of which may be missing.
+            y: a target for each row.
+            sample_weight: a weight for each row; 2 is the same as the row twice.
+            eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
+
+        Raises:
+            ValueError: a parameter or data that do not fit.
+        """
+        owner = type(self).__name__
+        recipe = self._checked()
+        columns = columns_of(self, X, True, ensure_min_samples=2)
+        codes = self._targets(self._checked_y(y, len(columns[0].values)))
+        weight = sample_weights(owner, sample_weight, len(codes))
+        by_class = self._class_weights(codes)
+        if by_class is not None:
+            weight = by_class if weight is None else weight * by_class
+        columns, codes, weight = splits.canonical(columns, codes, weight)
+        self._learn_targets(codes, weight)
+        outside = None if eval_set is None else self._outside(eval_set)
+        if self.n_bags > len(codes):
+            raise ValueError(
+                f"{owner}: n_bags must be at most the number of rows, got {self.n_bags} for "
+                f"n_samples = {len(codes)}"
+            )
+        from sklearn.utils import check_random_state
+
+        random = check_random_state(self.random_state)
+        folds = self._folds(codes, random)
+        seeds = random.randint(2**31 - 1, size=self.n_bags).tolist()
+
+        def bag(number: int) -> tuple[Table, Trained]:
+            inside = np.ones(len(codes), bool)
+            held: Any = outside
+            if held is None and self.early_stopping:
+                inside = folds != number
+                # Where each class has one row alone, these tell the best epoch.
+                held = _rows(columns, codes, weight, inside if inside.all() else ~inside)
+            elif self.n_bags > 1:  # a bag of the rows drawn with replacement needs no validation
+                inside = folds != number
+            part = _rows(columns, codes, weight, inside)
+            return self._one(recipe, part, held, int(seeds[number]))
+
+        found = _parallel(bag, self.n_bags, self.n_jobs)
+        self._tables, self._trained = [list(each) for each in zip(*found, strict=True)]
+        self._held_out = outside
+        if outside is None and self.early_stopping:
+            at = np.flatnonzero(folds == 0) if (folds == 0).any() else np.arange(len(codes))
+            self._held_out = _rows(columns, codes, weight, at[:_KEPT])
+        self.models_ = [each.model for each in self._trained]
+        self.best_epochs_ = [each.best_epoch for each in self._trained]
+        self.validation_scores_ = [each.scores for each in self._trained]
+        self.loss_curves_ = [each.losses for each in self._trained]
+        self._importances = None
+        return self
+
+    def _one(self, recipe: Recipe, part: Any, held: Any, seed: int) -> tuple[Table, Trained]:
+        """Table and net of a bag."""
+        columns, codes, weight = part
+        owner = type(self).__name__
+        table = Table(owner, MOST_FLAGS, recipe.scaling, self.text).fit(columns, seed)
+        rows = Rows(
+            table.transform(columns),
+            self._for_loss(codes, weight),
+            None if weight is None else (weight / weight.mean()).astype(np.float32),
+        )
+        recipe = dataclasses.replace(recipe, batch=min(recipe.batch, len(codes)))
+        validation = None if held is None else table.transform(held[0])
+
+        def score(outputs: Array) -> float:
+            return self._score_of(outputs, held[1], held[2])
+
+        verbose = int(self.verbose) if self.n_bags == 1 else 0
+        result = trained(recipe, table, rows, validation, score, self._classes, seed, verbose)
+        if not all(np.isfinite(each).all() for each in result.model.get_weights()):
+            raise ValueError(
+                f"{owner}: training ended with weights that are not finite: give a smaller "
+                "learning_rate"
+            )
+        return table, result
+
+    def _folds(self, codes: Array, random: np.random.RandomState) -> Array:
+        """Fold of each row; that of a bag's number is left out of its training."""
+        n = max(self.n_bags, round(1.0 / self.validation_fraction))
+        return splits.folds(len(codes), min(n, len(codes)), self._groups(codes), random)
+
+    def _outside(self, eval_set: Any) -> tuple[list[Column], Array, Array | None]:
+        pairs = eval_set if isinstance(eval_set, list) else [eval_set]
+        if len(pairs) != 1 or not isinstance(pairs[0], tuple) or len(pairs[0]) not in (2, 3):
+            what = "a pair (X, y), or a list of one"
+            raise expected(type(self).__name__, "eval_set", what, type(eval_set))
+        x, y, *more = pairs[0]
+        columns = columns_of(self, x, False)
+        y = self._known_targets(self._checked_y(y, len(columns[0].values)))
+        weight = sample_weights(type(self).__name__, more[0] if more else None, len(y))
+        return columns, y, weight
+
+    def _checked(self) -> Recipe:
+        """Recipe with the parameters that replace its constants, all checked."""
+        owner = type(self).__name__
+        one_of(owner, "recipe", self.recipe, tuple(RECIPES))
+        one_of(owner, "text", self.text, ("refuse", "hash"))
+        flag(owner, "early_stopping", self.early_stopping)
+        positive_int(owner, "n_bags", self.n_bags)
+        number(owner, "validation_fraction", self.validation_fraction, above=0.0, high=0.5)
+        if isinstance(self.verbose, (str, float)) or self.verbose not in (0, 1, 2):
+            raise expected(owner, "verbose", "0, 1 or 2", self.verbose)
+        if isinstance(self.scoring, str):
+            from sklearn.metrics import get_scorer_names
+
+            one_of(owner, "scoring", self.scoring, get_scorer_names())
+        elif self.scoring is not None and not callable(self.scoring):
+            what = "a scorer's name, a function of (estimator, X, y), or None"
+            raise expected(owner, "scoring", what, self.scoring)
+        recipe = RECIPES[self.recipe][0 if self._classes else 1]
+        changes: dict[str, Any] = {}
+        if self.hidden_layer_sizes is not None:
+            sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, object)).tolist()
+            changes["hidden"] = tuple(
+                positive_int(owner, "hidden_layer_sizes", each) for each in sizes
+            )
+        for name, field in (
+            ("max_epochs", "epochs"),
+            ("batch_size", "batch"),
+            ("patience", "patience"),
+        ):
+            if getattr(self, name) is not None:
+                changes[field] = positive_int(owner, name, getattr(self, name))
+        if self.n_members is not None:
+            changes["members"] = positive_int(owner, "n_members", self.n_members)
+            if not recipe.members:
+                raise expected(owner, "n_members", "None but with recipe='tabm'", self.n_members)
+        if self.learning_rate is not None:
+            changes["rate"] = number(owner, "learning_rate", self.learning_rate, above=0.0)
+        if self.weight_decay is not None:
+            changes["weight_decay"] = number(owner, "weight_decay", self.weight_decay, low=0.0)
+        if self.dropout is not None:
+            changes["dropout"] = number(owner, "dropout", self.dropout, 0.0, below=1.0)
+        return dataclasses.replace(recipe, **changes)
+
+    def _checked_y(self, y: Any, rows: int) -> Array:
+        """Targets as an array, one or more for each of so many rows."""
+        from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(np.empty(rows), y)
+        return np.asarray(y)
+
+    # Predictions
+
+    def _outputs(self, x: Any) -> Array:
+        """Means of the bags' outputs for rows, in float64."""
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        return self._outputs_of(columns_of(self, x, False))
+
+    def _outputs_of(self, columns: list[Column]) -> Array:
+        with shared_threads():
+            sums: Any = 0.0
+            for table, net in zip(self._tables, self._trained, strict=True):
+                inputs = given(table.transform(columns))
+                sums = sums + net.model.predict(inputs, verbose=0).astype(np.float64)
+        mean: Array = sums / len(self._tables)
+        return mean
+
+    @property
+    def feature_importances_(self) -> Array:
+        """Importance of each column: what the validation score loses when its values are permuted.
+
+        The mean of five permutations, on at most 2,000 rows for validation of the first bag.
+
+        Raises:
+            AttributeError: not fitted, or fitted without rows for validation.
+        """
+        held = getattr(self, "_held_out", None)
+        if held is None:
+            raise AttributeError(
+                f"{type(self).__name__} has feature_importances_ after a fit with rows for "
+                "validation: early_stopping=True or eval_set"
+            )
+        if self._importances is None:
+            columns, y, weight = held
+            random = np.random.RandomState(0)
+            whole = self._score_of(self._outputs_of(columns), y, weight)
+            found = np.zeros(len(columns))
+            for i, column in enumerate(columns):
+                for _ in range(5):
+                    mixed = [*columns]
+                    mixed[i] = column.rows(random.permutation(len(column.values)))
+                    found[i] += (whole - self._score_of(self._outputs_of(mixed), y, weight)) / 5
+            self._importances = found
+        return self._importances.copy()
+
+    def _more_tags(self) -> dict[str, Any]:
+        return {"allow_nan": True, "X_types": ["2darray", "string", "categorical"]}
+
+    def __sklearn_tags__(self) -> Any:
+        """Tags of scikit-learn: missing values, texts and categories are taken."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _rows(columns: list[Column], y: Array, weight: Array | None, at: Array) -> Any:
+    return (
+        [each.rows(at) for each in columns],
+        y[at],
+        None if weight is None else weight[at],
+    )
+
+
+def _parallel(task: Callable[[int], Any], n: int, n_jobs: int | None) -> list[Any]:
+    """Results of a task for each number, by threads of joblib's if there are several."""
+    if n == 1:
+        return [task(0)]
+    from sklearn.utils.parallel import Parallel, delayed
+
+    found: list[Any] = Parallel(n_jobs=n_jobs, require="sharedmem")(
+        delayed(task)(i) for i in range(n)
+    )
+    return found
