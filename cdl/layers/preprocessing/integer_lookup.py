@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl._common.validation import expected, whole
+from cdl._common.validation import expected, given, whole
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.hashing import decimals
@@ -72,22 +72,7 @@ class IntegerLookup(IndexLookup):
                 "IntegerLookup: salt must be None unless oov_method is 'farmhash', got "
                 f"{salt!r} with oov_method={oov_method!r}"
             )
-        super().__init__(
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            mask_token=mask_token,
-            oov_token=oov_token,
-            vocabulary=vocabulary,
-            idf_weights=idf_weights,
-            invert=invert,
-            output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens,
-            sparse=sparse,
-            oov_method=oov_method,
-            salt=salt,
-            name=name,
-            **kwargs,
-        )
+        super().__init__(**given(locals(), "vocabulary_dtype"))
 
     def _token(self, value: Any, name: str) -> int:
         return whole(self._kind(), name, value)

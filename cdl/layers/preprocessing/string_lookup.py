@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdl._common.validation import expected
+from cdl._common.validation import expected, given
 from cdl.data.texts import as_texts, decoded, encoded, known_encoding
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
@@ -63,22 +63,8 @@ class StringLookup(IndexLookup):
         **kwargs: Any,
     ) -> None:
         self.encoding = known_encoding(self._kind(), encoding)
-        super().__init__(
-            max_tokens=max_tokens,
-            num_oov_indices=num_oov_indices,
-            mask_token=mask_token,
-            oov_token=oov_token,
-            vocabulary=vocabulary,
-            idf_weights=idf_weights,
-            invert=invert,
-            output_mode=output_mode,
-            pad_to_max_tokens=pad_to_max_tokens,
-            sparse=sparse,
-            oov_method=kwargs.pop("oov_method", "floormod"),
-            salt=salt,
-            name=name,
-            **kwargs,
-        )
+        kwargs.setdefault("oov_method", "floormod")
+        super().__init__(**given(locals(), "encoding"))
 
     def _token(self, value: Any, name: str) -> bytes:
         if not isinstance(value, (str, bytes)):

@@ -78,6 +78,24 @@ class Colored(RandomImage):
         return {**super().get_config(), **own}
 
 
+class ColoredByFactor(Colored):
+    """Base of color layers whose first argument is a factor within `_bounds`."""
+
+    _bounds = (-1.0, 1.0)
+
+    def __init__(
+        self,
+        factor: float,
+        value_range: Any = (0, 255),
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Unpack[LayerArguments],
+    ) -> None:
+        super().__init__(value_range, seed, data_format, **kwargs)
+        self.factor = checked_range(self, "factor", factor, *self._bounds)
+        self.value_range = list(self._values)
+
+
 @registry.add()
 class RandomBrightness(Colored):
     """Random brightness of images, in training.
@@ -145,7 +163,7 @@ class RandomContrast(Colored):
 
 
 @registry.add()
-class RandomSaturation(Colored):
+class RandomSaturation(ColoredByFactor):
     """Random saturation of images, times ``u / (1 - u)``, in training.
 
     Args:
@@ -159,18 +177,6 @@ class RandomSaturation(Colored):
     Raises:
         ValueError: a factor beyond -1 to 1, or an invalid range.
     """
-
-    def __init__(
-        self,
-        factor: float,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(value_range, seed, data_format, **kwargs)
-        self.factor = checked_range(self, "factor", factor, -1.0, 1.0)
-        self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """Images with changed saturation."""
@@ -301,7 +307,7 @@ class RandomInvert(Colored):
 
 
 @registry.add()
-class RandomColorDegeneration(Colored):
+class RandomColorDegeneration(ColoredByFactor):
     """Random blend of images with their grayscale, in training.
 
     Args:
@@ -314,18 +320,6 @@ class RandomColorDegeneration(Colored):
     Raises:
         ValueError: a factor beyond -1 to 1, or an invalid range.
     """
-
-    def __init__(
-        self,
-        factor: float,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(value_range, seed, data_format, **kwargs)
-        self.factor = checked_range(self, "factor", factor, -1.0, 1.0)
-        self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """Images with duller colors."""

@@ -11,7 +11,7 @@ from cdl._common.validation import expected, is_real, per_axis
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl.layers import rules
 from cdl.layers.layer import registry
-from cdl.layers.preprocessing.image.coloring import Colored
+from cdl.layers.preprocessing.image.coloring import Colored, ColoredByFactor
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
 from cdl.layers.preprocessing.image.random_image import (
     RandomImage,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
-class RandomSharpness(Colored):
+class RandomSharpness(ColoredByFactor):
     """Random sharpening or blurring of images, in training.
 
     Args:
@@ -56,17 +56,7 @@ class RandomSharpness(Colored):
         ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
-    def __init__(
-        self,
-        factor: float,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(value_range, seed, data_format, **kwargs)
-        self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
-        self.value_range = list(self._values)
+    _bounds = (0.0, 1.0)
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """Images blurred or sharpened."""
@@ -80,7 +70,7 @@ class RandomSharpness(Colored):
 
 
 @registry.add()
-class RandomPosterization(Colored):
+class RandomPosterization(ColoredByFactor):
     """Random posterization: only the first of each number's eight bits are kept, in training.
 
     Args:
@@ -95,17 +85,7 @@ class RandomPosterization(Colored):
         ValueError: a factor beyond 1 to 8, or an invalid range.
     """
 
-    def __init__(
-        self,
-        factor: float,
-        value_range: Any = (0, 255),
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(value_range, seed, data_format, **kwargs)
-        self.factor = checked_range(self, "factor", factor, 1.0, 8.0)
-        self.value_range = list(self._values)
+    _bounds = (1.0, 8.0)
 
     def draws(self, images: Any) -> Any:
         """Number of kept bits of each image."""
