@@ -7,7 +7,7 @@ as in the layers; one that is computed is taken apart tap by tap (cdl/_ir/taps.p
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,18 +28,21 @@ if TYPE_CHECKING:
     from cdl._ir.program import Value
 
 Emit = Callable[[Any, Any, Any], Any]  # of a program, an image and a kernel
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Kind(NamedTuple):
-    """Lowering of a kind of convolution.
+    """Convolution of given arguments: the shape of its result, and its lowering.
 
     Attributes:
+        shape: of the result, batch axis included.
         data_format: of the images.
         matrix: whether a weight of it is kept as a matrix.
         at_once: emits the one instruction that reads a weight.
         by_taps: emits what a kernel needs that is a value of the program.
     """
 
+    shape: tuple[Any, ...]
     data_format: str
     matrix: bool
     at_once: Emit
@@ -199,11 +202,29 @@ def _convolved(program: Any, inputs: ArrayLike, kernel: ArrayLike, kind: _Kind) 
     return on_images(program, inputs, kind.data_format, emit)
 
 
-def _on_arrays(inputs: ArrayLike, kernel: ArrayLike, shape: Any, kind: _Kind) -> Any:
+def _on_arrays(inputs: ArrayLike, kernel: ArrayLike, kind: _Kind) -> Any:
     """Convolution of arrays by an array, at once."""
     weight = frozen(kernel, kind.matrix)
-    return run_on_images(
-        inputs, shape, kind.data_format, lambda program, x: kind.at_once(program, x, weight)
+
+    def emit(program: Lowering, x: Value) -> Any:
+        return kind.at_once(program, x, weight)
+
+    return run_on_images(inputs, kind.shape, kind.data_format, emit)
+
+
+def _convolution(name: str, kind_of: Callable[..., _Kind]) -> Callable[[F], F]:
+    """Decorator of a convolution, by its kind for the arguments of a call."""
+
+    def lower(
+        program: Lowering, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
+    ) -> Value:
+        return _convolved(program, inputs, kernel, kind_of(inputs, kernel, *rest))
+
+    return operation(
+        lower,
+        prepare=_prepared(name),
+        untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
+        shape=lambda inputs, *rest: symbolic(inputs, kind_of(inputs, *rest).shape),
     )
 
 
@@ -227,20 +248,7 @@ def run_on_images(inputs: ArrayLike, shape: tuple[Any, ...], data_format: str, e
 # --- the functions ---
 
 
-def _conv_shape(
-    inputs: ArrayLike,
-    kernel: ArrayLike,
-    strides: int | Sequence[int],
-    padding: str,
-    data_format: str,
-    dilation_rate: int | Sequence[int],
-) -> tuple[Any, ...]:
-    _channels("conv", inputs, kernel, data_format)
-    window = _window("conv", kernel, strides, padding, dilation_rate)
-    return spec_of("conv", inputs, data_format, window.map, shape_of(kernel)[-1])
-
-
-def _conv_kind(
+def _conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
     strides: int | Sequence[int],
@@ -248,9 +256,10 @@ def _conv_kind(
     data_format: str,
     dilation_rate: int | Sequence[int],
 ) -> _Kind:
-    window = _window("conv", kernel, strides, padding, dilation_rate)
     groups = _channels("conv", inputs, kernel, data_format) // shape_of(kernel)[-2]
+    window = _window("conv", kernel, strides, padding, dilation_rate)
     return _Kind(
+        spec_of("conv", inputs, data_format, window.map, shape_of(kernel)[-1]),
         data_format,
         True,
         lambda p, x, weight: windows.conv(p, x, weight, None, window, groups),
@@ -258,18 +267,7 @@ def _conv_kind(
     )
 
 
-def _conv(
-    program: Lowering, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
-) -> Value:
-    return _convolved(program, inputs, kernel, _conv_kind(inputs, kernel, *rest))
-
-
-@operation(
-    _conv,
-    prepare=_prepared("conv"),
-    untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
-    shape=lambda inputs, *rest: symbolic(inputs, _conv_shape(inputs, *rest)),
-)
+@_convolution("conv", _conv)
 def conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
@@ -288,69 +286,35 @@ def conv(
         data_format: "channels_last" or "channels_first"; None is the configured one.
         dilation_rate: how far apart the numbers are that a window sees, as `strides`.
     """
-    given = (inputs, kernel, strides, padding, str(data_format), dilation_rate)
-    return _on_arrays(inputs, kernel, _conv_shape(*given), _conv_kind(*given))
+    kind = _conv(inputs, kernel, strides, padding, str(data_format), dilation_rate)
+    return _on_arrays(inputs, kernel, kind)
 
 
-def _transposed(
+def _conv_transpose(
+    inputs: ArrayLike,
     kernel: ArrayLike,
     strides: int | Sequence[int],
     padding: str,
     output_padding: Any,
-    dilation_rate: int | Sequence[int],
-) -> Transposed:
-    name = "conv_transpose"
-    window = _window(name, kernel, strides, padding, dilation_rate)
-    if output_padding is None:
-        return Transposed(window)
-    sizes = per_axis(name, "output_padding", output_padding, len(window.size), least=0)
-    return Transposed(window, sizes)
-
-
-def _transpose_shape(
-    inputs: ArrayLike,
-    kernel: ArrayLike,
-    strides: int | Sequence[int],
-    padding: str,
-    output_padding: int | Sequence[int],
     data_format: str,
     dilation_rate: int | Sequence[int],
-) -> tuple[Any, ...]:
-    _channels("conv_transpose", inputs, kernel, data_format, -1)
-    window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
-    return spec_of("conv_transpose", inputs, data_format, window.map, shape_of(kernel)[-2])
-
-
-def _transpose_kind(window: Transposed, data_format: str) -> _Kind:
+) -> _Kind:
+    name = "conv_transpose"
+    _channels(name, inputs, kernel, data_format, -1)
+    window = _window(name, kernel, strides, padding, dilation_rate)
+    if output_padding is not None:
+        output_padding = per_axis(name, "output_padding", output_padding, len(window.size), least=0)
+    transposed = Transposed(window, output_padding)
     return _Kind(
+        spec_of(name, inputs, data_format, transposed.map, shape_of(kernel)[-2]),
         data_format,
         True,
-        lambda p, x, weight: windows.conv_transpose(p, x, weight, None, window),
-        lambda p, x, value: taps.conv_transpose(p, x, value, window),
+        lambda p, x, weight: windows.conv_transpose(p, x, weight, None, transposed),
+        lambda p, x, value: taps.conv_transpose(p, x, value, transposed),
     )
 
 
-def _conv_transpose(
-    program: Lowering,
-    spec: KerasTensor,
-    inputs: ArrayLike,
-    kernel: ArrayLike,
-    strides: int | Sequence[int],
-    padding: str,
-    output_padding: int | Sequence[int],
-    data_format: str,
-    dilation_rate: int | Sequence[int],
-) -> Value:
-    window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
-    return _convolved(program, inputs, kernel, _transpose_kind(window, data_format))
-
-
-@operation(
-    _conv_transpose,
-    prepare=_prepared("conv_transpose"),
-    untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
-    shape=lambda inputs, *rest: symbolic(inputs, _transpose_shape(inputs, *rest)),
-)
+@_convolution("conv_transpose", _conv_transpose)
 def conv_transpose(
     inputs: ArrayLike,
     kernel: ArrayLike,
@@ -371,28 +335,11 @@ def conv_transpose(
         data_format: as of `conv`.
         dilation_rate: as of `conv`.
     """
-    shape = _transpose_shape(
-        inputs, kernel, strides, padding, output_padding, str(data_format), dilation_rate
-    )
-    window = _transposed(kernel, strides, padding, output_padding, dilation_rate)
-    return _on_arrays(inputs, kernel, shape, _transpose_kind(window, str(data_format)))
+    rest = (strides, padding, output_padding, str(data_format), dilation_rate)
+    return _on_arrays(inputs, kernel, _conv_transpose(inputs, kernel, *rest))
 
 
-def _depthwise_shape(
-    inputs: ArrayLike,
-    kernel: ArrayLike,
-    strides: int | Sequence[int],
-    padding: str,
-    data_format: str,
-    dilation_rate: int | Sequence[int],
-) -> tuple[Any, ...]:
-    channels = _channels("depthwise_conv", inputs, kernel, data_format)
-    window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
-    filters = channels * shape_of(kernel)[-1]
-    return spec_of("depthwise_conv", inputs, data_format, window.map, filters)
-
-
-def _depthwise_kind(
+def _depthwise_conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
     strides: int | Sequence[int],
@@ -400,8 +347,10 @@ def _depthwise_kind(
     data_format: str,
     dilation_rate: int | Sequence[int],
 ) -> _Kind:
+    filters = _channels("depthwise_conv", inputs, kernel, data_format) * shape_of(kernel)[-1]
     window = _window("depthwise_conv", kernel, strides, padding, dilation_rate)
     return _Kind(
+        spec_of("depthwise_conv", inputs, data_format, window.map, filters),
         data_format,
         False,
         lambda p, x, weight: windows.depthwise_conv(p, x, weight, None, window),
@@ -409,18 +358,7 @@ def _depthwise_kind(
     )
 
 
-def _depthwise_conv(
-    program: Lowering, spec: KerasTensor, inputs: ArrayLike, kernel: ArrayLike, *rest: Any
-) -> Value:
-    return _convolved(program, inputs, kernel, _depthwise_kind(inputs, kernel, *rest))
-
-
-@operation(
-    _depthwise_conv,
-    prepare=_prepared("depthwise_conv"),
-    untraced=lambda inputs, kernel, *_: _samples_first(inputs, kernel),
-    shape=lambda inputs, *rest: symbolic(inputs, _depthwise_shape(inputs, *rest)),
-)
+@_convolution("depthwise_conv", _depthwise_conv)
 def depthwise_conv(
     inputs: ArrayLike,
     kernel: ArrayLike,
@@ -439,8 +377,8 @@ def depthwise_conv(
         data_format: as of `conv`.
         dilation_rate: as of `conv`.
     """
-    given = (inputs, kernel, strides, padding, str(data_format), dilation_rate)
-    return _on_arrays(inputs, kernel, _depthwise_shape(*given), _depthwise_kind(*given))
+    kind = _depthwise_conv(inputs, kernel, strides, padding, str(data_format), dilation_rate)
+    return _on_arrays(inputs, kernel, kind)
 
 
 @operation()
