@@ -251,15 +251,17 @@ def seeded(seed: int | None, core: int | None = None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    before = _thread.bits, _thread.seeds, _thread.kept, _thread.core_seed, _thread.spare
-    if _thread.bits is not None:
+    before = _thread.bits, _thread.seeds, _thread.kept, _thread.core_seed
+    used = _thread.spare if _thread.bits is not None else None
+    if used is not None:
         _thread.spare = None  # it is in use, and goes on afterwards
     draw_from(seed)
     _thread.core_seed = seed if core is None else core
     try:
         yield
     finally:
-        _thread.bits, _thread.seeds, _thread.kept, _thread.core_seed, _thread.spare = before
+        _thread.bits, _thread.seeds, _thread.kept, _thread.core_seed = before
+        _thread.spare = used or _thread.spare  # which the next one need not make
 
 
 def core_seed() -> int:

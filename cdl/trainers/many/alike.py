@@ -8,6 +8,7 @@ itself, so that only models that share it are alike.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from cdl._tracing.variable import Variable
 from cdl._variables.state import State
 from cdl.initializers import Initializer
 from cdl.layers import Layer
+from cdl.optimizers import Optimizer
 from cdl.random import SeedGenerator
 from cdl.trainers import arguments
 from cdl.trainers.compile_arguments import leaves
@@ -146,6 +148,9 @@ class _Walk:
         elif id(thing) in self._seen:
             parts += ("seen", self._seen[id(thing)])
         elif isinstance(thing, (tuple, list)):
+            if all(type(each) in _PLAIN for each in thing):  # as shapes
+                parts += (kind, repr(thing))
+                return
             parts += (kind, len(thing))
             for each in thing:
                 self.add(each)
@@ -183,16 +188,25 @@ class _Walk:
             parts += ("id", id(thing))
 
     def _add_attributes(self, kind: type, thing: Any) -> None:
-        left_out = _NAMES
-        if isinstance(thing, Layer):
-            left_out = _NAMES | thing._passing | (_OF_STACKS if hasattr(thing, "_stack") else set())
-            if type(getattr(thing, "seed_generator", None)) is SeedGenerator:
-                left_out |= {"seed"}  # which is the generator's
-        elif hasattr(thing, "_slots"):
-            left_out = _NAMES | _OF_OPTIMIZERS
-        self.parts.append(kind)
-        for name, value in vars(thing).items():
-            if name not in left_out:
-                self.parts.append(name)
+        parts, there = self.parts, vars(thing)
+        left_out = _left_out(kind, "_stack" in there)
+        if type(there.get("seed_generator")) is SeedGenerator:
+            left_out |= {"seed"}  # which is the generator's
+        parts.append(kind)
+        for name, value in there.items():
+            if name in left_out:
+                continue
+            parts.append(name)
+            if (of := type(value)) in _PLAIN:  # as most are
+                parts += (of, value)
+            else:
                 self.add(value)
-        self.parts.append("end")
+        parts.append("end")
+
+
+@functools.lru_cache(256)
+def _left_out(kind: type, is_stack: bool) -> frozenset[str]:
+    """Attributes of a class of layers, optimizers or others that do not count."""
+    if issubclass(kind, Layer):
+        return _NAMES | kind._passing | (_OF_STACKS if is_stack else frozenset())
+    return _NAMES | (_OF_OPTIMIZERS if issubclass(kind, Optimizer) else frozenset())
