@@ -216,7 +216,7 @@ cdef extern from "cdl.h" nogil:
         const cdl_seed_place *seeds
         size_t n_seeds
     enum cdl_member_state:
-        pass
+        CDL_IS_IN
     struct cdl_member:
         cdl_param **params
         const int64_t *seeds
@@ -228,6 +228,8 @@ cdef extern from "cdl.h" nogil:
         cdl_member_state state
     void cdl_train_members(cdl_program *program, const cdl_host_params *host, cdl_member **members,
                            size_t n, double seconds)
+    void cdl_member_enters(const cdl_program *program, const cdl_host_params *host,
+                           cdl_member *member)
     void cdl_member_leaves(const cdl_host_params *host, cdl_member *member)
     size_t cdl_forward(cdl_program *program, cdl_epoch *where, bint training)
     void cdl_backward(cdl_program *program, cdl_epoch *where, const float **gradients)

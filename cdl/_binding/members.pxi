@@ -93,6 +93,29 @@ cdef class Members:
         for each in members:
             cdl_member_leaves(&self.host, &each.member)
 
+    def take_in(self, list parameters, seeds):
+        """Copy a member's weights to the program, for runs by the Executor's own calls."""
+        cdef cdl_member member
+        cdef _Params params = self._of_member(parameters, seeds)
+        cdef int64_t[::1] numbers = np.array([*seeds, 0], np.int64)
+        member.params, member.seeds = params.params, &numbers[0]
+        cdl_member_enters(self.executor.program, &self.host, &member)
+
+    def write_back(self, list parameters):
+        """Copy the program's weights to the member that was taken in."""
+        cdef cdl_member member
+        cdef _Params params = self._of_member(parameters, self.places)
+        member.params, member.state = params.params, CDL_IS_IN
+        cdl_member_leaves(&self.host, &member)
+
+    cdef _Params _of_member(self, list parameters, seeds):
+        """Its parameters, checked."""
+        cdef _Params params = _Params(parameters)
+        params.check_like(self.params)
+        if len(seeds) != len(self.places):
+            raise ValueError(f"seeds: expected {len(self.places)}, got {len(seeds)}")
+        return params
+
 
 cdef class Member:
     """A model alike the one of an Executor: its weights, data, orders, seeds and steps.
@@ -112,15 +135,13 @@ cdef class Member:
         cdef const int64_t[:, ::1] order = orders
         cdef int64_t[::1] numbers = np.array([*seeds, 0], np.int64)
         cdef double[:, ::1] found
-        self.executor, self.held, self.params = of.executor, _Arrays(arrays), _Params(parameters)
+        self.executor, self.held = of.executor, _Arrays(arrays)
+        self.params = of._of_member(parameters, seeds)
         of.executor._check(self.held)
-        self.params.check_like(of.params)
         if batch < 1 or batch > of.executor.rows:
             raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
         if not orders.size or not _all_below(orders, self.held.rows):
             raise ValueError("orders: expected row numbers of the arrays")
-        if len(seeds) != len(of.places):
-            raise ValueError(f"seeds: expected {len(of.places)}, got {len(seeds)}")
         self.found = np.zeros((len(orders), cdl_found_doubles(of.executor.program)))
         found = self.found
         self.orders, self.seeds, self.rate = order, numbers, rate

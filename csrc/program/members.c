@@ -17,8 +17,8 @@ static void copy_params(struct cdl_param *const *from, struct cdl_param *const *
     }
 }
 
-static void enter(const struct cdl_program *program, const struct cdl_host_params *host,
-                  struct cdl_member *member) {
+void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_params *host,
+                       struct cdl_member *member) {
     copy_params(member->params, host->params, host->n_params);
     for (size_t i = 0; i < host->n_seeds; i++) {
         const struct cdl_seed_place *place = &host->seeds[i];
@@ -66,7 +66,7 @@ void cdl_train_members(struct cdl_program *program, const struct cdl_host_params
     for (size_t i = 0; i < n; i++) {
         struct cdl_member *member = members[i];
         if (member->state == CDL_ENDED || member->state == CDL_LOST) continue;
-        if (member->state == CDL_WAITS) enter(program, host, member);
+        if (member->state == CDL_WAITS) cdl_member_enters(program, host, member);
         const bool goes_on = run_member(program, member, end);
         if (member->done == member->epochs) cdl_member_leaves(host, member);
         if (!goes_on) return;

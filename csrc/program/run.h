@@ -60,6 +60,9 @@ struct cdl_member {
 void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *const *members, size_t n, double seconds);
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member);
+/* For runs by other calls: only the weights and seeds of the member are read. */
+void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_params *host,
+                       struct cdl_member *member);
 
 /* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
  */

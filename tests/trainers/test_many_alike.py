@@ -1,5 +1,7 @@
 """Alike jobs of train_many train with one program, each to the bits of training alone."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from cdl import layers
 from cdl.trainers.many import group
 from cdl.trainers.many import train_many as module
 from cdl.trainers.many.ended_run import EndedRun
+from cdl.trainers.many.own_callbacks import OwnCallbacks
 
 RNG = np.random.default_rng(0)
 N = 5
@@ -209,7 +212,7 @@ def test_unlike_jobs_and_those_with_callbacks_go_on_beside_groups(monkeypatch):
     def build(i):
         return dense("relu" if i % 4 else "tanh")
 
-    stop = cdl.callbacks.EarlyStopping("loss", patience=1, min_delta=1.0)
+    stop = cdl.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
     data = [(*each, {"callbacks": [stop]} if i == 5 else {}) for i, each in enumerate(rows(4, n=9))]
     assert both_ways(monkeypatch, build, data, workers=1, epochs=4) == 8
 
@@ -235,7 +238,7 @@ def test_an_interrupt_leaves_each_model_at_a_whole_epoch(monkeypatch):
     jobs = []
     for i, (net, (x, y)) in enumerate(zip(nets, data, strict=True)):
         given = {"x": x, "y": y, **options}
-        jobs.append(group.Job(i, net, given, group.plan_of(net, given, False), 7 + i))
+        jobs.append(group.Job(i, net, given, group.plan_of(net, given, ()), (), 7 + i))
     told = []
     group.train_alike(jobs, {}, 5, _AfterSome(4), lambda number, history: told.append(number))
     assert told == [0]
@@ -248,3 +251,49 @@ def test_an_interrupt_leaves_each_model_at_a_whole_epoch(monkeypatch):
             assert state(nets[i]) == state(other)
         else:
             assert nets[i].get_weights()[0].tobytes() == other.get_weights()[0].tobytes()
+
+
+def test_validation_early_stopping_and_rates_of_each_model(monkeypatch):
+    def build(i):
+        stack = [layers.Input((4,)), layers.Dense(16, "tanh"), layers.Dropout(0.2)]
+        stack += [layers.BatchNormalization(), layers.Dense(1)]
+        return compiled(stack, cdl.optimizers.Adam(0.003 * (i + 1)), metrics=["mae"])
+
+    def watch(i):
+        made = [
+            cdl.callbacks.EarlyStopping(patience=i, restore_best_weights=True),
+            cdl.callbacks.ReduceLROnPlateau(patience=1, factor=0.5),
+            cdl.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+        ]
+        watchers.append(made[0])
+        return made
+
+    watchers = []
+    data = [each for count in (60, 50, 60) for each in rows(4, n=3, count=count)]
+    options = {"validation_split": 0.3, "epochs": 8, "callbacks": watch}
+    assert both_ways(monkeypatch, build, data, workers=1, **options) == len(data)
+    told = [(each.best, each.best_epoch, each.stopped_epoch) for each in watchers]
+    assert told[: len(data)] == told[len(data) :]
+    assert len({each.stopped_epoch for each in watchers}) > 1
+    assert len({id(each.model) for each in watchers}) == 2 * len(data)
+    held_out = rows(4, n=1, count=20)[0]
+    options = {"validation_data": held_out, "validation_freq": 2}
+    assert both_ways(monkeypatch, build, data, **options) >= len(data) - 3
+    assert both_ways(monkeypatch, build, rows(4), validation_split=0.2, shuffle=False) == N
+
+
+def test_an_interrupt_ends_what_stands_in_at_a_whole_epoch():
+    given = {"epochs": 50, "validation_split": 0.5}
+    nets = [dense() for _ in range(3)]
+    halt, jobs, told = threading.Event(), [], []
+    stop = cdl.callbacks.LearningRateScheduler(
+        lambda epoch, rate: (epoch == 2 and halt.set()) or rate
+    )
+    for i, (net, (x, y)) in enumerate(zip(nets, rows_of_seed(), strict=False)):
+        options = {**given, "x": x, "y": y}
+        own = OwnCallbacks([stop], set(), [])
+        jobs.append(group.Job(i, net, options, group.plan_of(net, options, [stop]), own, i))
+    group.train_alike(jobs, {}, 5, halt, lambda number, history: told.append(history.epoch))
+    assert told == [[0, 1, 2]]
+    assert [int(net.optimizer.iterations) for net in nets] == [3, 0, 0]
+    assert nets[0].stop_training

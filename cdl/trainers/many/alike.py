@@ -9,7 +9,7 @@ itself, so that only models that share it are alike.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from cdl import metrics
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
+from cdl.callbacks import EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
 from cdl.initializers import Initializer
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
@@ -38,6 +39,11 @@ _OF_OPTIMIZERS = frozenset(
 _OPTIONS = frozenset(
     ("x", "y", "batch_size", "epochs", "verbose", "shuffle", "sample_weight", "class_weight")
 )
+_VALIDATION = frozenset(
+    f"validation_{name}" for name in ("split", "data", "batch_size", "freq", "steps")
+)
+# Callbacks that only look at the values of an epoch, and set weights or the rate.
+_CALLBACKS = frozenset((EarlyStopping, ReduceLROnPlateau, LearningRateScheduler))
 
 
 class Description(NamedTuple):
@@ -58,47 +64,63 @@ class Plan(NamedTuple):
     """Arguments of a simple `fit`.
 
     Attributes:
+        rows: of training.
         batch: rows of a batch.
         epochs: how many.
         shuffle: whether rows are taken in a new order in each.
+        is_plain: whether nothing is to be done between epochs: no validation, no callback.
     """
 
+    rows: int
     batch: int
     epochs: int
     shuffle: bool
+    is_plain: bool
 
 
-def plan_of(model: Any, options: Mapping[str, Any], callbacks: bool) -> Plan | None:
+def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) -> Plan | None:
     """Arguments of a job that may run in a group; None for any other.
 
     Args:
         model: the model.
         options: of `fit`.
-        callbacks: whether the job has some.
+        callbacks: of the job.
     """
     is_stack = hasattr(model, "_stack") and not is_users(type(model))
-    if callbacks or not is_stack or not _OPTIONS.issuperset(options):
+    more = options.keys() - _OPTIONS
+    if not is_stack or not _VALIDATION.issuperset(more):
         return None
-    given = [options.get(name) for name in ("x", "y", "sample_weight")]
-    x, y, weight = given
+    if not _CALLBACKS.issuperset(map(type, callbacks)):
+        return None
+    x, y, weight = (options.get(name) for name in ("x", "y", "sample_weight"))
     if type(x) is not np.ndarray or type(y) is not np.ndarray or not x.ndim or not y.ndim:
         return None
     if not len(x) or len(x) != len(y) or type(weight) not in (np.ndarray, type(None)):
         return None
-    batch, epochs = options.get("batch_size"), options.get("epochs", 1)
     shuffle = options.get("shuffle", True)
     if type(shuffle) is not bool or options.get("verbose", 0) != 0:
         return None
     try:
-        batch = arguments.optional_whole(batch, "fit: batch_size") or DEFAULT_BATCH
-        epochs = arguments.epochs(epochs, "fit: epochs")
+        given = options.get("batch_size"), options.get("epochs", 1)
+        batch = arguments.optional_whole(given[0], "fit: batch_size") or DEFAULT_BATCH
+        epochs = arguments.epochs(given[1], "fit: epochs")
+        rows = _rows_of_training(options, len(x))
     except (TypeError, ValueError):  # `fit` is to say so
         return None
-    if not 0 < epochs * len(x) <= MOST_ORDERED:
+    if not 0 < epochs * rows <= MOST_ORDERED:
         return None
     if not model.built or model._compiled is None or model._host is not None:
         return None
-    return Plan(min(batch, len(x)), epochs, shuffle)
+    return Plan(rows, min(batch, rows), epochs, shuffle, not (more or callbacks))
+
+
+def _rows_of_training(options: Mapping[str, Any], rows: int) -> int:
+    """Rows that validation leaves; 0 for data of validation that are no arrays."""
+    held_out = options.get("validation_data")
+    if held_out is None:
+        return arguments.split_point(options.get("validation_split", 0.0), rows, "fit")
+    is_plain = isinstance(held_out, tuple) and all(type(each) is np.ndarray for each in held_out)
+    return rows if is_plain else 0
 
 
 def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description | None:
@@ -113,7 +135,7 @@ def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description
     if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
         return None
     found = _Walk()
-    found.add(plan.batch)
+    found.add([plan.batch, plan.is_plain])
     for name in ("x", "y", "sample_weight"):
         array = options.get(name)
         found.add(None if array is None else (array.shape[1:], str(array.dtype)))

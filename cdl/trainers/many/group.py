@@ -4,7 +4,8 @@ A copy of the first model of a group lowers and builds the program. For each job
 weights, and what the optimizer keeps, into its memory and, after the last epoch, back; only data,
 orders, seeds and rates are the job's own. A job that meets anything out of the ordinary, such as a
 label that is no class or a loss that is not finite, trains by `fit` instead, from the start: what
-that says and leaves is what the job alone would.
+that says and leaves is what the job alone would. Where there is validation or a callback the copy
+stands in for the model in a whole `fit`, which finds its programs made.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cdl import _core
-from cdl.callbacks import History
+from cdl.callbacks import Callback, History
 from cdl.random import core_seed, permutation, seeded
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
@@ -27,6 +28,8 @@ from cdl.utils.job import job
 
 if TYPE_CHECKING:
     import threading
+
+    from cdl.trainers.many.own_callbacks import OwnCallbacks
 
 _MOST_HOSTS = 8  # of a thread; each has the memory of a model and of its program
 
@@ -39,6 +42,7 @@ class Job(NamedTuple):
         model: to be trained.
         options: of `fit`.
         plan: the simple ones among them.
+        callbacks: its own.
         seed: of its generator.
     """
 
@@ -46,6 +50,7 @@ class Job(NamedTuple):
     model: Any
     options: Mapping[str, Any]
     plan: Plan
+    callbacks: OwnCallbacks
     seed: int
 
 
@@ -63,7 +68,7 @@ class _Host:
         self._model = copy.deepcopy(first.model)
         found = described(self._model, first.options, first.plan)
         compiled = self._model._compiled
-        arrays = self.data(first)
+        arrays = self.data(first).rows(0, first.plan.rows)
         self.train = self._model._train_function(compiled, "train", arrays, first.plan.batch)
         assert found is not None
         program, seeds = self.train.plan.program, [each.seed for each in found.generators]
@@ -116,35 +121,84 @@ class _Host:
 
     def ended(self, one: Job, member: _core.Member) -> History:
         """History of a job whose epochs are done; its model is as `fit` leaves it."""
-        model, compiled = one.model, one.model._compiled
+        compiled = one.model._compiled
         self.count(one, member)
         if compiled.optimizer.use_ema:
-            compiled.optimizer.finalize_variable_values(model._trained())
-        if compiled.resolved is None:
-            shapes = [(None, *one.options["y"].shape[1:])]
-            compiled.resolved = compiled.resolve(
-                model._graph_of_model.output_infos(), shapes, model._graph_of_model.output_nest()
-            )
+            compiled.optimizer.finalize_variable_values(one.model._trained())
         logs: dict[str, Any] = {}
         history = History()
         for epoch, (states, penalty) in enumerate(member.passes):
             logs = self.train.logs_of(states, penalty)
             history.on_epoch_end(epoch, in_order(logs))
-        rows, batch = len(one.options["x"]), one.plan.batch
-        steps = -(-rows // batch)
+        steps = -(-one.plan.rows // one.plan.batch)
         params = {"verbose": 0, "epochs": one.plan.epochs, "steps": steps, "job": one.number}
         history.set_params(params)
-        model.stop_training, model._initial_epoch, model._random_state = False, None, None
-        compiled.told_not_finite, compiled.stamps = False, None
-        kept = dict(zip(self.train.plan.reports, states, strict=True))
-        model._last_train_function = EndedRun(logs, kept, compiled.resolved)
-        model.history = history
+        _leave(one, history, logs, dict(zip(self.train.plan.reports, states, strict=True)))
+        one.model.stop_training = False
         return history
+
+    def fit(self, one: Job, found: Description, core: int) -> History | None:
+        """History of a job for which the copy stands in; None if it must train by itself.
+
+        What is done between epochs is done with the copy.
+        """
+        host, model, plan = self._model, one.model, one.plan
+        theirs, own = host._compiled.optimizer, model._compiled.optimizer
+        model._executors._agree_on_variables(model)
+        parameters = _parameters(found, model)
+        callbacks = one.callbacks.made()
+        idle = host._executors._idle.values()
+        if not all(each.finite for each in parameters) or all(e is not self.train for e in idle):
+            return None
+        self.members.take_in(parameters, [found.generators[place].seed for place in self._places])
+        theirs.step, theirs.learning_rate = own.step, float(own.learning_rate)
+        with seeded(one.seed, core):
+            if plan.shuffle and model._compiled.resolved is None:
+                permutation(plan.rows)  # as a first `fit` does
+            history: History = host.fit(**one.options, callbacks=[*callbacks, _Halts()])
+        if not all(np.isfinite(values).all() for values in history.history.values()):
+            return None
+        self.members.write_back(parameters)
+        own.step = theirs.step
+        if float(own.learning_rate) != float(theirs.learning_rate):
+            own.learning_rate = float(theirs.learning_rate)
+        last = host._last_train_function
+        states = dict(zip(last.plan.reports, last.executor.states(), strict=True))
+        for each in (*callbacks, history):
+            each.set_model(model)
+        _leave(one, history, last.results(), states)
+        model.stop_training = host.stop_training
+        return history
+
+    def give_back(self) -> None:
+        """Let the copy's own `fit` use the train function."""
+        self._model._give_back(self.train)
 
     @staticmethod
     def count(one: Job, member: _core.Member) -> None:
         """Write down the steps that the optimizer of a job has made."""
         one.model._compiled.optimizer.counter[0] = member.iteration
+
+
+class _Halts(Callback):
+    """End of a stand-in's run once its job is to end."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if job.halted:
+            self.model.stop_training = True
+
+
+def _leave(one: Job, history: History, logs: dict[str, Any], states: dict[Any, Any]) -> None:
+    """Leave a model as `fit` does."""
+    model, compiled = one.model, one.model._compiled
+    if compiled.resolved is None:
+        graph = model._graph_of_model
+        shapes = [(None, *one.options["y"].shape[1:])]
+        compiled.resolved = compiled.resolve(graph.output_infos(), shapes, graph.output_nest())
+    model._initial_epoch = model._random_state = None
+    compiled.told_not_finite, compiled.stamps = False, None
+    model._last_train_function = EndedRun(logs, states, compiled.resolved)
+    model.history = history
 
 
 def _parameters(found: Description, model: Any) -> list[_core.Parameter]:
@@ -186,9 +240,11 @@ def train_alike(
                 del hosts[next(iter(hosts))]
             hosts[key] = _host(group[0][0])
         host = hosts.get(key)
-        if host is not None:
+        if host is not None and group[0][0].plan.is_plain:
             for some in _members(host, group, core):
                 _run(host, some, halt, tell)
+        elif host is not None:
+            _stand_in(host, group, core, halt, tell)
 
 
 def _host(first: Job) -> _Host | None:
@@ -198,6 +254,26 @@ def _host(first: Job) -> _Host | None:
     except Exception:  # which `fit` is to tell
         return None
     return host if host.fits else None
+
+
+def _stand_in(
+    host: _Host,
+    group: Sequence[tuple[Job, Description]],
+    core: int,
+    halt: threading.Event,
+    tell: Callable[[int, History], object],
+) -> None:
+    """Run members for which there is something to do between epochs, one after the other."""
+    job.halt = halt
+    host.give_back()
+    for one, found in group:
+        history = None
+        job.number, job.stands_in = one.number, True
+        with suppress(Exception):  # which `fit` is to tell
+            history = None if halt.is_set() else host.fit(one, found, core)
+        job.number, job.stands_in = None, False
+        if history is not None:
+            tell(one.number, history)
 
 
 def _members(
@@ -210,7 +286,7 @@ def _members(
         job.number = one.number
         with suppress(Exception):  # which `fit` is to tell
             some.append((one, host.member(one, found, core)))
-            ordered += one.plan.epochs * len(one.options["x"])
+            ordered += one.plan.epochs * one.plan.rows
         job.number = None
         if ordered >= MOST_ORDERED:
             yield some

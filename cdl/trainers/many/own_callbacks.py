@@ -35,9 +35,10 @@ class OwnCallbacks:
         self._shared = [id(each) in shared for each in given]
         self._kept = kept
 
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self._given)
+    @property
+    def given(self) -> Sequence[Callback]:
+        """Callbacks as they came."""
+        return self._given
 
     def made(self) -> list[Callback]:
         """The callbacks, shared ones as copies; TypeError for one that cannot be copied."""
