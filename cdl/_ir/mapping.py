@@ -72,24 +72,28 @@ def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]
     return made[id(expression)]
 
 
-def _clipped(x: Expression, low: float, high: float) -> Expression:
-    """Expression between bounds, at which the gradient is 0; NaN stays NaN."""
-    above = apply("where", apply("greater_equal", x, high), high, x)
-    return apply("where", apply("less_equal", x, low), low, above)
+def _relu6(x: Expression) -> Expression:
+    """Expression between 0 and 6, at which the gradient is 0, as at NaN, which stays NaN."""
+    above = apply("relu", x)
+    return apply("where", apply("greater_equal", above, 6.0), 6.0, above)
+
+
+def _where_above(size: Expression, limit: float, x: Expression, other: float) -> Expression:
+    """Expression where a size is above a limit, else a number; NaN stays NaN, with gradient 0."""
+    rest = apply("where", apply("isnan", x), math.nan, other)
+    return apply("where", apply("greater", size, limit), x, rest)
 
 
 # Activations of a few comparisons, as expressions: a pass over memory takes longer than they do.
 # Of others the map would compute an exponential again for the gradient.
 _ACTIVATIONS: dict[str, Callable[..., Expression]] = {
     "plain_relu": lambda x: apply("relu", x),
-    "relu6": lambda x: _clipped(x, 0.0, 6.0),
+    "relu6": _relu6,
     "leaky_relu": lambda x, slope: apply("where", apply("less", x, 0.0), x * slope, x),
-    "hard_sigmoid": lambda x: _clipped(x + 3.0, 0.0, 6.0) * (1.0 / 6.0),
-    "hard_silu": lambda x: x * (_clipped(x + 3.0, 0.0, 6.0) * (1.0 / 6.0)),
-    "hard_shrink": lambda x, size: apply(
-        "where", apply("less_equal", apply("abs", x), size), 0.0, x
-    ),
-    "threshold": lambda x, least, other: apply("where", apply("less_equal", x, least), other, x),
+    "hard_sigmoid": lambda x: _relu6(x + 3.0) * (1.0 / 6.0),
+    "hard_silu": lambda x: x * (_relu6(x + 3.0) * (1.0 / 6.0)),
+    "hard_shrink": lambda x, size: _where_above(apply("abs", x), size, x, 0.0),
+    "threshold": lambda x, least, other: _where_above(x, least, x, other),
 }
 
 

@@ -162,8 +162,8 @@ CDL_INLINE float d_hard_sigmoid(float x, float y, const float *p) {
 
 CDL_INLINE float f_hard_silu(float x, const float *p) { return x * f_hard_sigmoid(x, p); }
 CDL_INLINE float d_hard_silu(float x, float y, const float *p) {
-    const float gate = f_hard_sigmoid(x, p);
-    return (void)y, fma_f(x, d_hard_sigmoid(x, gate, p), gate);
+    const float gate = f_hard_sigmoid(x, p), slope = d_hard_sigmoid(x, gate, p);
+    return (void)y, slope == 0.0f ? gate : fma_f(x, slope, gate); /* also of an infinite x */
 }
 
 CDL_INLINE float f_hard_tanh(float x, const float *p) { return (void)p, within_f(x, -1.0f, 1.0f); }
