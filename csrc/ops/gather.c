@@ -53,6 +53,11 @@ static float number_at(const struct cdl_node *node, size_t i) {
     return cdl_is_int(index) ? (float)((const int32_t *)(void *)index->data)[at] : index->data[at];
 }
 
+/* Some 8 flops a number: it waits for memory, and learns where it was read. */
+static double flops(const struct cdl_node *node) {
+    return 8.0 * (double)(node->out[0]->lines * node->out[0]->width);
+}
+
 /* Of the indices [first, first + count), those with a negative `rows` are outside the table. */
 static void note_faults(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                         size_t count, const int32_t *rows) {
@@ -198,6 +203,7 @@ const struct cdl_op cdl_op_gather = {
     .role = CDL_TABLE,
     .check = check,
     .scratch_floats = scratch_floats,
+    .flops = flops,
     .forward = forward,
     .backward = {{wait}, {backward, CDL_THREADS}},
     .update = update,

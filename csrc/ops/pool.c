@@ -57,6 +57,18 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
+/* Some 2 flops a number in a window, which may overlap. */
+static double flops(const struct cdl_node *node) {
+    const struct cdl_tensor *y = node->out[0];
+    const struct cdl_window window = cdl_window_of(node, node->in[0], y);
+    double numbers = 2.0 * (double)(y->lines * y->width);
+    for (int d = 0; d < CDL_AXES; d++) {
+        const struct cdl_window_axis *axis = &window.axis[d];
+        numbers *= axis->taps ? (double)axis->taps : (double)axis->image / (double)axis->map;
+    }
+    return numbers;
+}
+
 /* Floats of small images that are walked together, so that a row of them is worth a call. */
 enum { AT_A_TIME = 32768 };
 
@@ -193,6 +205,7 @@ const struct cdl_op cdl_op_pool = {
     .check = check,
     .code_bytes = code_bytes,
     .derive = derive,
+    .flops = flops,
     .forward = forward,
     .backward = backward,
     .pieces = pieces,

@@ -12,6 +12,11 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
+/* Some 12 flops an element: an exponential, and waits for memory. */
+static double flops(const struct cdl_node *node) {
+    return 12.0 * (double)(node->in[0]->lines * node->in[0]->width);
+}
+
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -36,6 +41,7 @@ const struct cdl_op cdl_op_activation = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
+    .flops = flops,
     .forward = forward,
     .backward = backward,
     .any_samples = true,
@@ -46,14 +52,24 @@ const struct cdl_op cdl_op_activation = {
 const struct cdl_op cdl_op_softmax = {
     .row = CDL_ROWWISE_softmax,
     .check = check,
+    .flops = flops,
     .forward = forward,
     .backward = backward,
     .any_samples = true,
     .parts = CDL_BY_MICRO_BATCHES,
 };
-const struct cdl_op cdl_op_log_softmax = {
-    .row = CDL_ROWWISE_log_softmax, .check = check, .forward = forward, .backward = backward};
-const struct cdl_op cdl_op_sparsemax = {
-    .row = CDL_ROWWISE_sparsemax, .check = check, .forward = forward, .backward = backward};
-const struct cdl_op cdl_op_glu = {
-    .row = CDL_ROWWISE_glu, .check = check, .forward = forward, .backward = backward};
+const struct cdl_op cdl_op_log_softmax = {.row = CDL_ROWWISE_log_softmax,
+                                          .check = check,
+                                          .flops = flops,
+                                          .forward = forward,
+                                          .backward = backward};
+const struct cdl_op cdl_op_sparsemax = {.row = CDL_ROWWISE_sparsemax,
+                                        .check = check,
+                                        .flops = flops,
+                                        .forward = forward,
+                                        .backward = backward};
+const struct cdl_op cdl_op_glu = {.row = CDL_ROWWISE_glu,
+                                  .check = check,
+                                  .flops = flops,
+                                  .forward = forward,
+                                  .backward = backward};

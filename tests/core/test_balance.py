@@ -77,6 +77,36 @@ def test_normalizations_of_lines_alone_are_worth_threads():
     assert [threads for _, threads, *_ in found][:4] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.BatchNormalization(),
+        layers.Activation("tanh"),
+        layers.Softmax(),
+        layers.MaxPooling2D(2, 1),
+        layers.Embedding(9, 128),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_other_layers_of_numbers_are_worth_threads(layer):
+    """The dense layer behind them alone is worth one."""
+    shape = (64,) if isinstance(layer, layers.Embedding) else (4, 16, 128)
+    x = keras.Input(shape)
+    model = keras.Model(x, layers.Dense(1)(layer(x)))
+    program, optimizer = trained(model, np.zeros((1, *shape), np.float32))
+    found = list(balances(program, optimizer, 64))
+    assert [found[available - 1][1] for available in (1, 2, 4)] == [1, 2, 4]
+    assert all(passes <= 1.25 for *_, passes, _ in found)
+
+
+def trained(model, x):
+    """Program of a model's training, after a step, and the optimizer."""
+    model.compile("sgd", "mse")
+    model.train_on_batch(x, np.zeros((1, *model.output_shape[1:])))
+    program = model._last_train_function.plan.program
+    return program, model.optimizer.groups(model.trainable_variables)
+
+
 def test_images_and_sequences_are_shared_as_evenly():
     image, steps = keras.Input((28, 28, 1)), keras.Input((20, 16))
     convolved = layers.Conv2D(16, 3, activation="relu")(image)
@@ -86,11 +116,7 @@ def test_images_and_sequences_are_shared_as_evenly():
         steps: layers.Dense(10)(layers.LSTM(64)(steps)),
     }
     for x, y in nets.items():
-        model = keras.Model(x, y)
-        model.compile("sgd", "mse")
-        model.train_on_batch(np.zeros((1, *x.shape[1:]), np.float32), np.zeros((1, 10)))
-        program = model._last_train_function.plan.program
-        optimizer = model.optimizer.groups(model.trainable_variables)
+        program, optimizer = trained(keras.Model(x, y), np.zeros((1, *x.shape[1:]), np.float32))
         for rows in BATCHES:
             for available, threads, _, passes, _ in balances(program, optimizer, rows):
                 assert passes <= 1.25, (x.shape, rows, available, threads, passes)
