@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import initializers
-from cdl._common.validation import not_yet, number, whole
+from cdl._common.validation import given, not_yet, number, whole
 from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
@@ -101,16 +101,17 @@ class BatchNormalization(Scaled):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            beta_regularizer,
-            gamma_regularizer,
-            beta_constraint,
-            gamma_constraint,
-            **kwargs,
+            **given(
+                locals(),
+                "axis",
+                "momentum",
+                "moving_mean_initializer",
+                "moving_variance_initializer",
+                "renorm",
+                "renorm_clipping",
+                "renorm_momentum",
+                "synchronized",
+            )
         )
         owner = "BatchNormalization"
         self.axis = whole(owner, "axis", axis)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import whole
+from cdl._common.validation import given, whole
 from cdl.layers.axes import along, permuted, reshaped
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
@@ -68,18 +68,7 @@ class GroupNormalization(Scaled):
             raise ValueError(
                 f"GroupNormalization: groups must be a positive int or -1, got {groups}"
             )
-        super().__init__(
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            beta_regularizer,
-            gamma_regularizer,
-            beta_constraint,
-            gamma_constraint,
-            **kwargs,
-        )
+        super().__init__(**given(locals(), "groups", "axis"))
         self.autocast = False
         self.groups = groups
         self.axis = whole("GroupNormalization", "axis", axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cdl._common.validation import axes, flag, number
+from cdl._common.validation import axes, flag, given, number
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.normalization.scaled import Scaled
@@ -89,18 +89,7 @@ class LayerNormalization(AlongLines, Scaled):
         self.rms_scaling = flag(
             "LayerNormalization", "rms_scaling", kwargs.pop("rms_scaling", False)
         )
-        super().__init__(
-            epsilon,
-            center,
-            scale,
-            beta_initializer,
-            gamma_initializer,
-            beta_regularizer,
-            gamma_regularizer,
-            beta_constraint,
-            gamma_constraint,
-            **kwargs,
-        )
+        super().__init__(**given(locals(), "axis"))
         self.axis = _int_or_list("LayerNormalization", axis)
         self.autocast = False
 

@@ -40,6 +40,7 @@ class Scaled(SameShape):
 
     def __init__(
         self,
+        *,
         epsilon: float,
         center: bool,
         scale: bool,
