@@ -34,6 +34,7 @@ NAMES = (
     "startup",
     "memory",
     "concurrency",
+    "many",
     "one_model",
     "estimators",
     "growth",

@@ -12,6 +12,7 @@ NAMES = (
     *(
         "memory",
         "concurrency",
+        "many",
         "distribution",
         "one_model",
         "estimators",

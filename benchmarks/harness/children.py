@@ -27,7 +27,10 @@ class Child:
         env = machine.environment(int(str(settings["threads"])))
         env |= {str(k): str(v) for k, v in dict(settings.get("env") or {}).items()}  # type: ignore
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.harness.worker", json.dumps(settings)],
+            [
+                str(settings.get("python") or sys.executable),
+                *("-m", "benchmarks.harness.worker", json.dumps(settings)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
