@@ -37,6 +37,7 @@ NAMES = (
     "many",
     "one_model",
     "estimators",
+    "tables",
     "growth",
     "builds",
 )

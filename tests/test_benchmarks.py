@@ -16,6 +16,7 @@ NAMES = (
         "distribution",
         "one_model",
         "estimators",
+        "tables",
         "growth",
         "builds",
         "quick",

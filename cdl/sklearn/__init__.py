@@ -13,6 +13,7 @@ from cdl._common.public_names import publish
 
 if TYPE_CHECKING:
     from cdl.sklearn.classifier import CDLClassifier as CDLClassifier
+    from cdl.sklearn.conformal import Conformal as Conformal
     from cdl.sklearn.regressor import CDLRegressor as CDLRegressor
     from cdl.sklearn.tables.classifier import TabularClassifier as TabularClassifier
     from cdl.sklearn.tables.regressor import TabularRegressor as TabularRegressor
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "CDLClassifier": "classifier",
     "CDLRegressor": "regressor",
+    "Conformal": "conformal",
     "TabularClassifier": "tables.classifier",
     "TabularRegressor": "tables.regressor",
 }
 
-__all__ = ["CDLClassifier", "CDLRegressor", "TabularClassifier", "TabularRegressor"]
+__all__ = ["CDLClassifier", "CDLRegressor", "Conformal", "TabularClassifier", "TabularRegressor"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,9 +5,10 @@ import pytest
 pytest.importorskip("sklearn")
 
 from estimators.nets import net
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cdl.sklearn import CDLClassifier, CDLRegressor, TabularClassifier, TabularRegressor
+from cdl.sklearn import CDLClassifier, CDLRegressor, Conformal, TabularClassifier, TabularRegressor
 from cdl.wrappers import SKLearnClassifier, SKLearnRegressor, SKLearnTransformer
 
 # Estimators whose interfaces are checked: with defaults, and with values that reach the rest.
@@ -35,9 +36,15 @@ TABULAR = [
     TabularClassifier("tabm", n_members=4, learning_rate=0.01, **SMALL),
     TabularRegressor("mlp", n_bags=2, learning_rate=0.01, **SMALL),
 ]
+# A large alpha, since the checks have few rows.
+CONFORMAL = [
+    Conformal(Ridge(), alpha=0.6),
+    Conformal(LogisticRegression(), alpha=0.6),
+    Conformal(Ridge(), alpha=0.6, method="cv+"),
+]
 
 
-@parametrize_with_checks([*FLAT, *WRAPPED, *TABULAR])
+@parametrize_with_checks([*FLAT, *WRAPPED, *TABULAR, *CONFORMAL])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_estimators_pass(estimator, check):
     check(estimator)

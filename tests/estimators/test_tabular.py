@@ -261,6 +261,62 @@ def test_the_same_seed_gives_the_same_bits_whatever_numpy_draws():
     assert not np.array_equal(other, found[0])
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_quantiles_are_learned_and_do_not_cross(recipe):
+    x = RNG.normal(size=(600, 3))
+    y = 10 * x[:, 0] + (1 + np.abs(x[:, 1])) * RNG.normal(size=600)
+    more = {"n_members": 4} if recipe == "tabm" else {}
+    rate = {} if recipe == "realmlp" else {"learning_rate": 0.02}
+    options = {**QUICK, "max_epochs": 60, **rate, **more}
+    model = TabularRegressor(recipe, quantiles=(0.1, 0.5, 0.9), **options).fit(x, y)
+    found = model.predict_quantiles(x)
+    assert found.shape == (600, 3)
+    assert (np.diff(model.predict_quantiles(50 * x), axis=1) >= 0).all()
+    np.testing.assert_array_equal(model.predict(x), found[:, 1])
+    parts = (y[:, None] <= found).mean(0)
+    np.testing.assert_allclose(parts, [0.1, 0.5, 0.9], atol=0.08)
+    assert not hasattr(TabularRegressor(recipe), "predict_quantiles")
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "y", "message"),
+    [
+        ((0.5, 0.1), np.arange(9.0), "quantiles must be ascending numbers"),
+        ((0.0, 0.5), np.arange(9.0), "quantiles must be ascending numbers"),
+        ("all", np.arange(9.0), "quantiles must be ascending numbers"),
+        ((0.1, 0.5), np.ones((9, 2)), "y must be one target with quantiles"),
+    ],
+)
+def test_wrong_quantiles_are_refused(quantiles, y, message):
+    with pytest.raises(ValueError, match=message):
+        TabularRegressor(**QUICK, quantiles=quantiles).fit(np.ones((9, 2)), y)
+
+
+def test_a_temperature_makes_the_log_loss_of_validation_rows_the_smallest():
+    x = RNG.normal(size=(400, 3))
+    y = (x[:, 0] + RNG.normal(size=400) > 0).astype(int)
+    rows = RNG.normal(size=(300, 3))
+    held = rows, (rows[:, 0] + RNG.normal(size=300) > 0).astype(int)
+
+    def loss(p):
+        return -np.log(p[np.arange(300), held[1]]).mean()
+
+    options = {**QUICK, "max_epochs": 60}
+    plain = TabularClassifier(**options).fit(x, y, eval_set=held)
+    model = TabularClassifier(**options, calibrate=True).fit(x, y, eval_set=held)
+    assert plain.temperature_ == 1.0
+    assert model.temperature_ != 1.0
+    np.testing.assert_array_equal(model.predict(x), plain.predict(x))
+    best = loss(model.predict_proba(rows))
+    assert best < loss(plain.predict_proba(rows))
+    logits = np.log(plain.predict_proba(rows))
+    for factor in (0.9, 1.1):
+        p = np.exp(logits / (model.temperature_ * factor))
+        assert best <= loss(p / p.sum(1, keepdims=True)) + 1e-9
+    with pytest.raises(ValueError, match="calibrate=True needs rows for validation"):
+        TabularClassifier(**QUICK, calibrate=True, early_stopping=False).fit(x, y)
+
+
 def test_several_targets_are_learned_together():
     x = RNG.normal(size=(300, 4))
     y = np.stack([x[:, 0] * 100, x[:, 1] + x[:, 2], np.full(300, 2.0)], 1)

@@ -149,6 +149,17 @@ TABULAR = {
     "tabular regressor": cdl.sklearn.TabularRegressor,
 }
 ROWS += [
+    Thing(
+        "conformal regressor",
+        lambda: cdl.sklearn.Conformal(regressor(), alpha=0.5, random_state=0),
+        lambda each: [each.fit(X, Y).predict_interval(X)],
+        (cdl.sklearn.Conformal,),
+        {"alpha": setting(alpha=0.4), "split": setting(random_state=1)},
+        {**COPIES, "clone": cloned},
+        fails={"rows": wrong},
+    ),
+]
+ROWS += [
     row
     for name, cls in TABULAR.items()
     for row in (

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.validation import flag
 from cdl.sklearn.tables import scoring
-from cdl.sklearn.tables.tabular import Tabular
+from cdl.sklearn.tables.tabular import Tabular, outputs_of
 from cdl.sklearn.versions import ClassifierMixin
 
 Array = NDArray[Any]
@@ -46,10 +47,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
         n_jobs: threads in which bags are trained, as of joblib.
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
         class_weight: {label: weight}, "balanced", or None.
+        calibrate: whether the logarithms of probabilities are divided by a temperature, that of the
+            smallest log loss on rows for validation (Guo, Pleiss, Sun and Weinberger, 2017).
 
     Attributes:
         classes_: the labels, sorted.
         models_: the nets, one a bag, which give probabilities.
+        temperature_: what `calibrate` found; else 1.
         best_epochs_: the epoch whose weights each has.
         validation_scores_: scores of each by epoch.
         loss_curves_: losses of each by epoch.
@@ -81,6 +85,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         n_jobs: int | None = None,
         verbose: int = 0,
         class_weight: Any = None,
+        calibrate: bool = False,
     ) -> None:
         super().__init__(
             recipe,
@@ -102,6 +107,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             verbose=verbose,
         )
         self.class_weight = class_weight
+        self.calibrate = calibrate
 
     def predict(self, X: Any) -> Array:
         """Most probable label of each row."""
@@ -111,9 +117,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def predict_proba(self, X: Any) -> Array:
         """Probability of each class, in the order of `classes_`."""
-        outputs = self._outputs(X)
-        probabilities: Array = outputs / outputs.sum(1, keepdims=True)
-        return probabilities
+        return _tempered(self._outputs(X), self.temperature_)
 
     def _targets(self, y: Array) -> Array:
         from sklearn.utils.multiclass import check_classification_targets
@@ -152,6 +156,30 @@ class TabularClassifier(ClassifierMixin, Tabular):
     def _groups(self, y: Array) -> Array | None:
         return y
 
+    def _after(self, bags: Any) -> None:
+        self.temperature_ = 1.0
+        if not flag("TabularClassifier", "calibrate", self.calibrate):
+            return
+        if any(held is None for *_, held in bags):
+            raise ValueError(
+                "TabularClassifier: calibrate=True needs rows for validation: early_stopping=True "
+                "or eval_set"
+            )
+        from scipy.optimize import minimize_scalar
+
+        outputs = [outputs_of(table, net, held[0]) for table, net, held in bags]
+        codes = np.concatenate([held[1] for *_, held in bags])
+        weights = [held[2] for *_, held in bags]
+        weight = None if weights[0] is None else np.concatenate(weights)
+        found = np.concatenate(outputs)
+
+        def loss(logarithm: float) -> float:
+            p = _tempered(found, np.exp(logarithm))[np.arange(len(codes)), codes]
+            return -float(np.average(np.log(np.maximum(p, 1e-300)), weights=weight))
+
+        best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+        self.temperature_ = float(np.exp(best.x))
+
     def _for_loss(self, y: Array, weight: Array | None) -> Array:
         return np.eye(len(self.classes_), dtype=np.float32)[y]
 
@@ -160,3 +188,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
             return float(np.average(outputs.argmax(1) == y, weights=weight))
         told = scoring.Classes(self.classes_, outputs)
         return scoring.score(self.scoring, told, self.classes_[y], weight)
+
+
+def _tempered(probabilities: Array, temperature: float) -> Array:
+    """Probabilities whose logarithms are divided by a temperature."""
+    logits = np.log(np.maximum(probabilities, 1e-45)) / temperature
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    found: Array = powers / powers.sum(1, keepdims=True)
+    return found

@@ -19,6 +19,7 @@ from cdl.layers import (
     EnsembleDense,
     Flatten,
     GlobalAveragePooling1D,
+    Increasing,
     Input,
     ParametricActivation,
     PeriodicEmbedding,
@@ -35,6 +36,18 @@ Array = NDArray[Any]
 _SAMPLE = 1000  # rows by which first weights are chosen
 
 
+class Task(NamedTuple):
+    """Kind of targets: classes, quantiles of one number, or means of numbers.
+
+    Attributes:
+        classes: whether targets are classes.
+        quantiles: from low to high; None for none.
+    """
+
+    classes: bool
+    quantiles: tuple[float, ...] | None = None
+
+
 class Net(NamedTuple):
     """Net for training, and the one that shares its weights and predicts.
 
@@ -49,7 +62,7 @@ class Net(NamedTuple):
     first: list[tuple[Any, Any]]
 
 
-def built(recipe: Recipe, table: Table, outputs: int, classes: bool) -> Net:
+def built(recipe: Recipe, table: Table, outputs: int, task: Task) -> Net:
     """Net of a recipe for the inputs of a table."""
     numbers, flags, codes = (
         Input((width,), dtype=dtype, name=name)
@@ -72,7 +85,8 @@ def built(recipe: Recipe, table: Table, outputs: int, classes: bool) -> Net:
     x = Concatenate()(parts) if len(parts) > 1 else parts[0]
     body = _ensemble if recipe.members else _one
     y, first = body(recipe, x, outputs)
-    z = Softmax()(y) if classes else y
+    y = Increasing()(y) if task.quantiles else y
+    z = Softmax()(y) if task.classes else y
     if recipe.members:
         z = GlobalAveragePooling1D()(z)
     return Net(Model(inputs, y), Model(inputs, z), first)
@@ -127,7 +141,7 @@ def begin(net: Net, inputs: list[Array], random: np.random.RandomState) -> None:
         layer.set_weights([kernel, bias])
 
 
-def compiled(net: Net, recipe: Recipe, classes: bool, steps: int) -> None:
+def compiled(net: Net, recipe: Recipe, task: Task, steps: int) -> None:
     """Compile the net that is trained, for so many steps in all."""
     rate: Any = recipe.rate
     if recipe.schedule == "coslog4":
@@ -141,9 +155,11 @@ def compiled(net: Net, recipe: Recipe, classes: bool, steps: int) -> None:
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "phase"])
     loss: Any
-    if recipe.members:
-        loss = mean_crossentropy if classes else mean_squares
-    elif classes:
+    if task.quantiles:
+        loss = pinball(task.quantiles)
+    elif recipe.members:
+        loss = mean_crossentropy if task.classes else mean_squares
+    elif task.classes:
         loss = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.smoothing)
     else:
         loss = "mse"
@@ -176,3 +192,15 @@ def _for_each(y: Any, outputs: Any) -> Any:
 def mean_squares(y: Any, outputs: Any) -> Any:
     """Squared error of the members' outputs, of shape (rows, members, targets)."""
     return ops.mean(ops.square(outputs - _for_each(y, outputs)), axis=(1, 2))
+
+
+def pinball(quantiles: tuple[float, ...]) -> Any:
+    """Loss of quantiles, the last axis of outputs, of one net or of each member."""
+    q = np.array(quantiles, np.float32)
+
+    def loss(y: Any, outputs: Any) -> Any:
+        wrong = ops.reshape(y, (-1, *(1,) * (len(outputs.shape) - 1))) - outputs
+        each = ops.maximum(q * wrong, (q - 1.0) * wrong)
+        return ops.mean(each, axis=tuple(range(1, len(outputs.shape))))
+
+    return loss

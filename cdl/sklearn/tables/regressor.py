@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.validation import expected
 from cdl.sklearn.tables import scoring
+from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.tabular import Tabular
-from cdl.sklearn.versions import RegressorMixin
+from cdl.sklearn.versions import RegressorMixin, available_if
 
 Array = NDArray[Any]
+
+
+def _has_quantiles(estimator: Any) -> bool:
+    """Whether an estimator was given quantiles."""
+    return estimator.quantiles is not None
 
 
 class TabularRegressor(RegressorMixin, Tabular):
@@ -39,6 +47,9 @@ class TabularRegressor(RegressorMixin, Tabular):
         random_state: an int, a RandomState, or None for NumPy's.
         n_jobs: threads in which bags are trained, as of joblib.
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
+        quantiles: ascending numbers between 0 and 1, such as (0.05, 0.5, 0.95), to learn in place
+            of the mean, for `predict_quantiles`; they do not cross. `predict` gives the one that is
+            nearest to 0.5, and epochs are compared by the loss of all. For one target.
 
     Attributes:
         models_: the nets, one a bag, which give standardized targets.
@@ -50,6 +61,49 @@ class TabularRegressor(RegressorMixin, Tabular):
         feature_names_in_: their names, if X had names.
     """
 
+    def __init__(
+        self,
+        recipe: str = "realmlp",
+        *,
+        hidden_layer_sizes: Any = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        dropout: float | None = None,
+        n_members: int | None = None,
+        batch_size: int | None = None,
+        max_epochs: int | None = None,
+        patience: int | None = None,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.2,
+        scoring: Any = None,
+        n_bags: int = 1,
+        text: str = "refuse",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        quantiles: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            recipe,
+            hidden_layer_sizes=hidden_layer_sizes,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            n_members=n_members,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            patience=patience,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            scoring=scoring,
+            n_bags=n_bags,
+            text=text,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+        )
+        self.quantiles = quantiles
+
     _mean: Array
     _deviation: Array
     _range: tuple[Array, Array]
@@ -58,13 +112,41 @@ class TabularRegressor(RegressorMixin, Tabular):
         """Prediction for each row, with a column for each target if y had columns."""
         return self._as_targets(self._outputs(X))
 
+    @available_if(_has_quantiles)
+    def predict_quantiles(self, X: Any) -> Array:
+        """Quantiles for each row, of shape (rows, quantiles)."""
+        return self._in_units(self._outputs(X))
+
+    def _task(self) -> Task:
+        return Task(False, self._checked_quantiles())
+
+    def _checked_quantiles(self) -> tuple[float, ...] | None:
+        if self.quantiles is None:
+            return None
+        given = np.asarray(self.quantiles)
+        inside = given.ndim == 1 and given.size > 0 and given.dtype.kind == "f"
+        if not inside or (given <= 0).any() or (given >= 1).any() or (np.diff(given) <= 0).any():
+            what = "ascending numbers between 0 and 1"
+            raise expected("TabularRegressor", "quantiles", what, self.quantiles)
+        return tuple(given.tolist())
+
     def _as_targets(self, outputs: Array) -> Array:
-        y: Array = np.clip(outputs * self._deviation + self._mean, *self._range)
+        y = self._in_units(outputs)
+        if self.quantiles is not None:
+            found: Array = y[:, np.abs(np.asarray(self.quantiles) - 0.5).argmin()]
+            return found
         return y if self._has_columns else y[:, 0]
+
+    def _in_units(self, outputs: Array) -> Array:
+        """Outputs in the units of y, within its range."""
+        y: Array = np.clip(outputs * self._deviation + self._mean, *self._range)
+        return y
 
     def _targets(self, y: Array) -> Array:
         found = self._numbers(y)
         self._has_columns = found.ndim == 2
+        if self._checked_quantiles() is not None and self._has_columns:
+            raise expected("TabularRegressor", "y", "one target with quantiles", found.shape)
         return found
 
     def _learn_targets(self, y: Array, weight: Array | None) -> None:
@@ -100,7 +182,12 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
         if self.scoring is None:
-            wrong = np.square(outputs - self._for_loss(y, None)).mean(1)
+            wrong = self._for_loss(y, None) - outputs
+            if self.quantiles is None:
+                wrong = np.square(wrong).mean(1)
+            else:
+                q = np.asarray(self.quantiles)
+                wrong = np.maximum(q * wrong, (q - 1) * wrong).mean(1)
             return -float(np.average(wrong, weights=weight))
         told = scoring.Numbers(self._as_targets(outputs.astype(np.float64)))
         return scoring.score(self.scoring, told, y, weight)

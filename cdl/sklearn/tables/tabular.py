@@ -14,6 +14,7 @@ from cdl._common.validation import expected, flag, number, one_of, positive_int
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import splits
 from cdl.sklearn.tables.columns import Column, columns_of
+from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
 from cdl.sklearn.tables.table import Table
 from cdl.sklearn.tables.training import Rows, Trained, given, trained
@@ -75,6 +76,12 @@ class Tabular(BaseEstimator, Hinting):
     _importances: Array | None
 
     # Methods of subclasses
+
+    def _task(self) -> Task:
+        return Task(self._classes)
+
+    def _after(self, bags: list[tuple[Table, Trained, Any]]) -> None:
+        """Learn from bags and the rows that they were validated on."""
 
     def _targets(self, y: Any) -> Array:
         """Labels as numbers of classes, or numbers in columns; their kind is stored."""
@@ -139,7 +146,7 @@ class Tabular(BaseEstimator, Hinting):
         folds = self._folds(codes, random)
         seeds = random.randint(2**31 - 1, size=self.n_bags).tolist()
 
-        def bag(number: int) -> tuple[Table, Trained]:
+        def bag(number: int) -> tuple[Table, Trained, Any]:
             inside = np.ones(len(codes), bool)
             held: Any = outside
             if held is None and self.early_stopping:
@@ -149,10 +156,11 @@ class Tabular(BaseEstimator, Hinting):
             elif self.n_bags > 1:  # a bag of the rows drawn with replacement needs no validation
                 inside = folds != number
             part = _rows(columns, codes, weight, inside)
-            return self._one(recipe, part, held, int(seeds[number]))
+            return *self._one(recipe, part, held, int(seeds[number])), held
 
         found = _parallel(bag, self.n_bags, self.n_jobs)
-        self._tables, self._trained = [list(each) for each in zip(*found, strict=True)]
+        self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
+        self._after(found)
         self._held_out = outside
         if outside is None and self.early_stopping:
             at = np.flatnonzero(folds == 0) if (folds == 0).any() else np.arange(len(codes))
@@ -181,7 +189,7 @@ class Tabular(BaseEstimator, Hinting):
             return self._score_of(outputs, held[1], held[2])
 
         verbose = int(self.verbose) if self.n_bags == 1 else 0
-        result = trained(recipe, table, rows, validation, score, self._classes, seed, verbose)
+        result = trained(recipe, table, rows, validation, score, self._task(), seed, verbose)
         if not all(np.isfinite(each).all() for each in result.model.get_weights()):
             raise ValueError(
                 f"{owner}: training ended with weights that are not finite: give a smaller "
@@ -272,12 +280,8 @@ class Tabular(BaseEstimator, Hinting):
         return self._outputs_of(columns_of(self, x, False))
 
     def _outputs_of(self, columns: list[Column]) -> Array:
-        with shared_threads():
-            sums: Any = 0.0
-            for table, net in zip(self._tables, self._trained, strict=True):
-                inputs = given(table.transform(columns))
-                sums = sums + net.model.predict(inputs, verbose=0).astype(np.float64)
-        mean: Array = sums / len(self._tables)
+        pairs = zip(self._tables, self._trained, strict=True)
+        mean: Array = np.mean([outputs_of(*pair, columns) for pair in pairs], axis=0)
         return mean
 
     @property
@@ -318,6 +322,13 @@ class Tabular(BaseEstimator, Hinting):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def outputs_of(table: Table, net: Trained, columns: list[Column]) -> Array:
+    """Outputs of a bag's net for rows, in float64."""
+    with shared_threads():
+        found: Array = net.model.predict(given(table.transform(columns)), verbose=0)
+    return found.astype(np.float64)
 
 
 def _rows(columns: list[Column], y: Array, weight: Array | None, at: Array) -> Any:

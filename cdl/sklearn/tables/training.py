@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cdl.callbacks import Callback
 from cdl.random import seeded
 from cdl.sklearn.tables import nets
+from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, Table
 from cdl.sklearn.thread_share import shared_threads
@@ -80,7 +81,7 @@ def trained(
     rows: Rows,
     validation: Encoded | None,
     score: Callable[[Array], float],
-    classes: bool,
+    task: Task,
     seed: int,
     verbose: int,
 ) -> Trained:
@@ -92,18 +93,19 @@ def trained(
         rows: for training.
         validation: inputs for validation, or None.
         score: of predictions for these, the larger the better.
-        classes: whether targets are classes.
+        task: what targets are.
         seed: of weights, dropout and the order of rows.
         verbose: as in `fit` of models.
     """
     with seeded(seed), shared_threads():
         random = np.random.RandomState(seed)
-        net = nets.built(recipe, table, rows.targets.shape[1], classes)
+        outputs = len(task.quantiles) if task.quantiles else rows.targets.shape[1]
+        net = nets.built(recipe, table, outputs, task)
         inputs = given(rows.inputs)
         if recipe.realmlp:
             nets.begin(net, inputs, random)
         steps = math.ceil(len(rows.targets) / recipe.batch) * recipe.epochs
-        nets.compiled(net, recipe, classes, steps)
+        nets.compiled(net, recipe, task, steps)
         keeps = (
             None if validation is None else _Best(net.predicts, score, given(validation), recipe)
         )
