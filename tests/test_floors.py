@@ -157,7 +157,7 @@ def test_the_map_of_contributing_is_the_tree(name):
         more = {
             "trainers": 22,
             "_ir": 17,
-            "_tracing": 15,
+            "_tracing": 16,
             "saving": 16,
             "_common": 18,
             "export": 15,

@@ -26,6 +26,14 @@ cdef dict _defined(program):
     return given
 
 
+cdef size_t _joined(program):
+    """Number of samples of a batch whose values the program joins; 0 for none."""
+    for i in program.instructions:
+        if i.op in ("join_batch", "split_batch"):
+            return (i.outputs if i.op == "join_batch" else i.inputs)[0].shape[0]
+    return 0
+
+
 cdef _check_gradients(program):
     """ValueError where a value gets a gradient more than once: a fork must stand between."""
     given = {id(v): 0 for i in program.instructions for v in i.outputs}

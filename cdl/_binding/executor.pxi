@@ -57,6 +57,7 @@ cdef class Executor(_Reports):
         self.made_of = program, rows, {"isa": isa, "threads": threads, "lockstep": lockstep}
         self.source = [v.storage for v in program.variables], optimizer, rules
         self.rows = rows
+        self.joined = _joined(program)
         self.threads = cdl_program_threads(self.program)
         self.isa = cdl_program_isa(self.program).decode()
         self.shapes = [v.shape for v in program.outputs]
@@ -163,6 +164,7 @@ cdef class Executor(_Reports):
         try:
             held = _Arrays(arrays)
             self._check(held)
+            self._check_joined(self.rows, held.rows)
             if self.has_shared:
                 outputs = [self._empty(i, held.rows) for i in range(len(self.shapes))]
             else:
@@ -222,6 +224,7 @@ cdef class Executor(_Reports):
             order = np.array(order, np.int64, order="C")  # ours: what is checked here stays true
             if not _all_below(order, held.rows):
                 raise ValueError("order: expected row numbers of the arrays")
+        self._check_joined(batch, held.rows if order is None else order.size)
         self._enter()
         try:
             self._hold(held, batch, order)
@@ -263,6 +266,7 @@ cdef class Executor(_Reports):
             self._check_training()
         if held.rows < 1 or held.rows > self.rows:
             raise ValueError(f"rows must be in [1, {self.rows}], got {held.rows}")
+        self._check_joined(held.rows, held.rows)
         self._enter()
         try:
             self._hold(held, held.rows, None)

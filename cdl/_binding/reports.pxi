@@ -5,6 +5,13 @@ cdef class _Reports:
 
     cdef cdl_program *program
     cdef list report_rows  # of each report, its number in the core's order
+    cdef size_t joined  # of how many samples each batch must be, where the program joins them; or 0
+
+    cdef int _check_joined(self, size_t batch, size_t rows) except -1:
+        if self.joined and (batch != self.joined or rows % batch):
+            raise ValueError(f"batch: expected {self.joined} samples, whose values the program "
+                             f"joins, got batches of {batch} out of {rows}")
+        return 0
 
     def balance(self):
         """(threads, lockstep, largest share over the mean of the passes' work, of the step's)."""

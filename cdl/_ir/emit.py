@@ -390,6 +390,22 @@ def attention(
     return program.emit("attention", values, shape, (), shared=False, **numbers, **floats)
 
 
+def join_batch(program: Lowering, value: Value, samples: int) -> Value:
+    """Shared value of all samples of a batch, along a new axis 0.
+
+    Args:
+        program: what it is appended to.
+        value: of a sample.
+        samples: how many each batch has; no other one may run.
+    """
+    return program.emit("join_batch", (value,), (samples, *value.shape), shared=True)
+
+
+def split_batch(program: Lowering, value: Value) -> Value:
+    """Value that gives each sample its row along axis 0 of a shared value."""
+    return program.emit("split_batch", (value,), value.shape[1:], shared=False)
+
+
 def stop(program: Program, value: Value) -> Value:
     """Value without a gradient (stop_gradient)."""
     return program.emit("stop", [value], value.shape)

@@ -28,7 +28,7 @@ _ACTIVATIONS = {
 }
 
 # Ops of one output that depends on nothing but the operands, which functions by hand repeat.
-_PURE = ("batch_reduce", "broadcast", "broadcast_batch", "map", "permute", "product",
+_PURE = ("batch_reduce", "broadcast", "broadcast_batch", "join_batch", "map", "permute", "product",
          "reduce", "reshape")  # fmt: skip
 
 

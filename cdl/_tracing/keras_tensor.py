@@ -7,7 +7,10 @@ that shows the user's line.
 from __future__ import annotations
 
 import itertools
+import operator
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cdl._common.errors import Listed
@@ -276,6 +279,25 @@ def is_keras_tensor(x: Any) -> bool:
     return isinstance(x, KerasTensor)
 
 
+_local = threading.local()
+
+
+def known_samples() -> int | None:
+    """Number of samples for which this thread traces code that couples them; None for any."""
+    return getattr(_local, "samples", None)
+
+
+@contextmanager
+def knowing_samples(samples: int | None) -> Iterator[None]:
+    """Context in which code is traced for batches of so many samples, and may couple them."""
+    before = known_samples()
+    _local.samples = samples
+    try:
+        yield
+    finally:
+        _local.samples = before
+
+
 class SymbolicBatch:
     """Symbolic batch size, times a number.
 
@@ -304,22 +326,25 @@ class SymbolicBatch:
         if isinstance(other, SymbolicBatch):
             return self.times == other.times
         if isinstance(other, int) and other > 0:
-            raise self._unknown()
+            return int(self) == other
         return False
 
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
-        raise self._unknown()
+        return int(self) > 0
 
     def __int__(self) -> int:
-        raise self._unknown()
+        samples = known_samples()
+        if samples is None:
+            raise self._unknown()
+        return self.times * samples
 
     def __index__(self) -> int:
-        raise self._unknown()
+        return int(self)
 
     def __float__(self) -> float:
-        raise self._unknown()
+        return float(int(self))
 
     def __repr__(self) -> str:
         return "<number of samples>" if self.times == 1 else f"<{self.times} x number of samples>"
@@ -336,6 +361,9 @@ def _give_arithmetic() -> None:
 
     def method(name: str, swapped: bool) -> Any:
         def compute(self: Any, other: Any) -> Any:
+            if known_samples() is not None and isinstance(other, (int, float, SymbolicBatch)):
+                pair = int(self), int(other) if isinstance(other, SymbolicBatch) else other
+                return getattr(operator, name)(*(pair[::-1] if swapped else pair))
             return operator_of(name)(*((other, self) if swapped else (self, other)))
 
         return compute

@@ -40,8 +40,8 @@ from cdl import tree
 from cdl._common import dtypes
 from cdl._common.errors import cause, hint, step_aside
 from cdl._common.naming import snake_case, unique
-from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
+from cdl._tracing import graph, joining
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
 from cdl._tracing.known_sizes import keep_sizes
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
 from cdl._tracing.shape_inference import (
@@ -316,10 +316,43 @@ def call(
         return keep_sizes(row.name, args, appended(program, row, args, kwargs))
     if not row.draws and not is_symbolic(args, kwargs):
         return _computed(row, args, kwargs)
-    _refuse_untraced(row, args, kwargs)
-    made = made or Operation(row)
-    result = graph.record(made, args, kwargs, infer(row, args, kwargs))
+    args, kwargs, spec = _fitted(row, args, kwargs)
+    if not row.draws and not is_symbolic(args, kwargs):
+        return _computed(row, args, kwargs)
+    result = graph.record(made or Operation(row), args, kwargs, spec)
     return keep_sizes(row.name, args, result)
+
+
+def _fitted(
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
+    """Arguments that a definition can take, and its symbolic results.
+
+    They are those that were given, or with samples joined where code that couples them is traced.
+    """
+    try:
+        _refuse_untraced(row, args, kwargs)
+        return args, kwargs, infer(row, args, kwargs)
+    except (TypeError, ValueError):
+        for some, named in joining.forms(args, kwargs):
+            try:
+                of_args, of_kwargs = map_args(_form_of, some), map_kwargs(_form_of, named)
+                if not _has_terms(of_args, of_kwargs) and not is_symbolic(of_args, of_kwargs):
+                    return of_args, of_kwargs, None
+                _refuse_untraced(row, of_args, of_kwargs)
+                spec = infer(row, of_args, of_kwargs)
+            except (TypeError, ValueError):
+                continue
+            return map_args(_made, some), map_kwargs(_made, named), spec
+        raise
+
+
+def _form_of(leaf: Any) -> Any:
+    return leaf.spec if isinstance(leaf, joining.Joined) else leaf
+
+
+def _made(leaf: Any) -> Any:
+    return leaf.made() if isinstance(leaf, joining.Joined) else leaf
 
 
 def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -393,8 +426,10 @@ def appended(
         spec: the symbolic results; None if they are to be found.
     """
     if spec is None:
-        _refuse_untraced(row, args, kwargs)
-        spec = infer(row, args, kwargs)
+        with appending_to(program):
+            args, kwargs, spec = _fitted(row, args, kwargs)
+        if not _has_terms(args, kwargs):
+            return _computed(row, args, kwargs)
 
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):
@@ -437,6 +472,8 @@ def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
         value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
     else:
         value = result.value if isinstance(result, LoweredTensor) else result
+    if known_samples() is not None and isinstance(result, LoweredTensor):
+        value = _rejoined(program, value, result.spec, spec)
     if value.shared and spec.rows_per_sample:
         value = program.broadcast_batch(value)
     if spec.dtype in dtypes.LOW or value.dtype in dtypes.LOW:
@@ -449,3 +486,13 @@ def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
             "program; this is a fault of cdl"
         )
     return LoweredTensor(value, spec)
+
+
+def _rejoined(program: Lowering, value: Value, found: KerasTensor, spec: KerasTensor) -> Value:
+    """Value with the samples joined, or apart, as a result's symbolic tensor has them."""
+    if found.rows_per_sample and not spec.rows_per_sample:
+        return joining.joined(program, value, found)
+    if spec.rows_per_sample and not found.rows_per_sample:
+        whole = joining.whole_spec(spec).shape
+        return joining.as_parted(program, value, spec) if found.shape == whole else value
+    return value

@@ -326,8 +326,8 @@ def _spec(row: OpDef, tried: tuple[Any, ...], batch: int | None, to: str | None)
             raise symbolic_error(
                 f"{row.name}: the samples must stay along one axis, got results of shape "
                 f"{shapes[0]} for 2 samples and {shapes[1]} for 3",
-                "work on each sample, sum over them, or compare samples in a loss given to "
-                "compile() or in a compute_loss that reads no weights, which see whole batches",
+                "work on each sample, sum over them, or compare samples in a loss, or in the "
+                "call() of a layer",
             )
         rows_per_sample, at = two // 2, axis
         sizes[axis] = None if batch is None else batch * rows_per_sample

@@ -51,6 +51,8 @@ REASONS = {
     ),
     "host": "it is Python code (a Lambda, or an activation of the user's)",
     "batch_reduce": "it mixes the samples of a batch",
+    "join_batch": "it mixes the samples of a batch",
+    "split_batch": "it mixes the samples of a batch",
     "draw": "it draws random numbers",
     "recall": "it reads what the batch before has left, as stateful layers do",
     "retain": "it leaves something to the next batch, as stateful layers do",

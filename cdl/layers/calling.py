@@ -19,6 +19,9 @@ import numpy as np
 from cdl import tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.joining import parts_of
+from cdl._tracing.keras_tensor import knowing_samples, known_samples
+from cdl._tracing.shape_inference import map_args, map_kwargs
 from cdl._tracing.variable import autocast, autocast_to
 from cdl.layers import masks
 from cdl.layers.building import WeightOfOpenSizeError
@@ -61,6 +64,8 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     else:
         args, kwargs = _by_name(layer, args, kwargs)
     _check_no_texts(layer, args, kwargs)
+    if known_samples() is not None:
+        args, kwargs = map_args(parts_of, args), map_kwargs(parts_of, kwargs)
     rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
     with undone_on_failure(layer):
         prepare(layer, args, kwargs)
@@ -192,13 +197,44 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """Symbolic tensors like the outputs, from a trace of the call."""
     is_open = any(tensor.is_open for tensor in graphs.tensors_of(args, kwargs))
     if layer._scripts(args, kwargs) and not (is_open and layer.tells_open_shapes):
-        outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
+        try:
+            outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
+        except (TypeError, ValueError) as error:
+            outputs = _traced_coupled(layer, args, kwargs, error)
         return tree.map_structure(_like, outputs)
     shapes = layer.compute_output_shape(shapes_of(args[0]))
     dtype = layer._symbolic_dtype()
     if layer._moves and "float" not in getattr(args[0], "dtype", dtype):
         dtype = args[0].dtype
     return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
+
+
+_SAMPLES = 97  # for which a call that couples samples is traced, where shapes alone are asked for
+
+
+def _traced_coupled(
+    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+) -> Any:
+    """Symbolic outputs of a call that couples samples; the error if it fails for another reason."""
+    if known_samples() is not None:
+        raise error
+    with knowing_samples(_SAMPLES):
+        try:
+            of_args = map_args(lambda leaf: _of_samples(leaf, _SAMPLES), args)
+            named = map_kwargs(lambda leaf: _of_samples(leaf, _SAMPLES), kwargs)
+            outputs = trace_open(layer, of_args, named, _training_of(kwargs)).outputs
+        except (TypeError, ValueError):
+            raise error from None
+    return tree.map_structure(lambda leaf: _of_samples(leaf, None), outputs)
+
+
+def _of_samples(leaf: Any, samples: int | None) -> Any:
+    """Tensor of so many samples, if it has a batch axis."""
+    if not isinstance(leaf, KerasTensor) or not leaf.rows_per_sample:
+        return leaf
+    sizes, at = list(leaf.shape), leaf.batch_axis
+    sizes[at] = None if samples is None else samples * leaf.rows_per_sample
+    return leaf.like(sizes)
 
 
 def _training_of(kwargs: dict[str, Any]) -> bool:
@@ -233,7 +269,7 @@ def trace_call(
     given |= no_masks(layer, args, given)
     reading = autocast_to(layer._autocast_dtype(autocast()))
     with _entered(layer), name_scope(layer), reading, graphs.scope(training, merged) as current:
-        outputs = layer.call(*args, **given)
+        outputs = parts_of(layer.call(*args, **given))
     return graphs.Graph(graphs.tensors_of(args, kwargs), outputs, current)
 
 

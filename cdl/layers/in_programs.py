@@ -13,6 +13,7 @@ from cdl import tree
 from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.variable import autocast_to
 from cdl.layers import masks
 from cdl.layers.activities import penalized
@@ -139,7 +140,7 @@ def _spec(leaf: Any) -> Any:
     dtype = "int32" if leaf.is_whole else leaf.dtype
     if leaf.shared:
         return KerasTensor(leaf.shape, dtype, rows_per_sample=0)
-    return KerasTensor((None, *leaf.shape), dtype)
+    return KerasTensor((known_samples(), *leaf.shape), dtype)
 
 
 def _append_script(layer: Layer, program: Lowering, specs: Any, args: Any, kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ from cdl import _core
 from cdl._common.naming import unique
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, operator_of
+from cdl._tracing.joining import aligned
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -86,6 +87,7 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
             f"{type(loss).__name__}: y_true must have shape {shape} to fit the predictions, got "
             f"{y.shape}"
         )
+    y, p = aligned(y, p)
     result = KerasTensor(p.shape[:-1], rows_per_sample=p.rows_per_sample)
     return graph.record(LinesOf(loss), (y, p), {}, result)
 

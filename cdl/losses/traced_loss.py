@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from cdl._common.overriding import cdl_base, is_users
+from cdl._ir.emit import split_batch
 from cdl._tracing.graph import Graph, KerasTensor, trace
+from cdl._tracing.joining import is_whole
+from cdl._tracing.keras_tensor import knowing_samples, known_samples
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.losses.core_loss import CompiledLoss, is_compiled
 from cdl.losses.loss import MEANS, Loss
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Instruction, Value
 
 _MOST = 64  # graphs for predictions of several sizes
+_SOME = 7  # samples, for which it is tried whether a loss that compares them can be traced
 
 
 class TracedLoss(Loss):
@@ -34,18 +38,21 @@ class TracedLoss(Loss):
     Args:
         loss: the user's.
         graph: what it does, from targets and predictions to losses.
+        couples: whether it compares samples, so that it has a graph for each size of a batch.
 
     Attributes:
+        couples: see the argument.
         ignores_targets: whether the losses are those of the predictions alone.
     """
 
     wants = "traced"
     ignore_class = None
 
-    def __init__(self, loss: Loss, graph: Graph) -> None:
+    def __init__(self, loss: Loss, graph: Graph, couples: bool = False) -> None:
         super().__init__(loss.name, loss.reduction)
         self.loss = loss
         self.graph = graph
+        self.couples = couples
         self._others: dict[Any, Graph] = {}  # for targets and predictions of other sizes
         given = {id(each) for node in graph.nodes for each in node.inputs}
         self.ignores_targets = id(graph.inputs[0]) not in given | {id(graph.outputs)}
@@ -55,7 +62,12 @@ class TracedLoss(Loss):
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a sample's losses."""
-        result = self._graph_for(None, tuple(shape)).outputs
+        with knowing_samples(_SOME if self.couples else None):
+            result = self._graph_for(None, tuple(shape)).outputs
+            whole = is_whole(result.shape) and not result.rows_per_sample
+        if whole:
+            lines: tuple[int, ...] = result.shape[1:]
+            return lines
         return result.sample_shape if result.rows_per_sample else ()
 
     def _graph_for(self, target: tuple[int, ...] | None, prediction: tuple[int, ...]) -> Graph:
@@ -66,7 +78,8 @@ class TracedLoss(Loss):
             prediction: shape of a sample's predictions.
         """
         own_target, own = (tensor.sample_shape for tensor in self.graph.inputs)
-        if prediction == own:
+        samples = known_samples()
+        if prediction == own and not self.couples:
             return self.graph
         if target is None:
             there = list(zip(own, prediction, strict=False))
@@ -74,17 +87,19 @@ class TracedLoss(Loss):
                 there[i][1] if i < len(there) and there[i][0] == n else n
                 for i, n in enumerate(own_target)
             )
-        if (target, prediction) not in self._others:
-            graph, reason = follow(self.loss.call, (None, *target), (None, *prediction))
+        key = samples, target, prediction
+        if key not in self._others:
+            graph, reason = follow(self.loss.call, (samples, *target), (samples, *prediction))
             if graph is None:
+                batch = "" if samples is None else f" in batches of {samples} samples"
                 raise ValueError(
                     f"loss {self.name!r} could be traced for predictions of shape {own}, but not "
-                    f"for {prediction}: {reason}"
+                    f"for {prediction}{batch}: {reason}"
                 )
             if len(self._others) >= _MOST:
                 self._others.clear()
-            self._others[target, prediction] = graph
-        return self._others[target, prediction]
+            self._others[key] = graph
+        return self._others[key]
 
     def lower(
         self,
@@ -101,6 +116,8 @@ class TracedLoss(Loss):
         if target.shape != wanted and not self.ignores_targets:
             target = program.emit("reshape", (target,), wanted)
         values = graph.lower(program, [target, prediction])
+        if is_whole(values.shape) and values.shared:
+            values = split_batch(program, values)
         if values.shared and (weight is not None or mask is not None):
             values = program.broadcast_batch(values)  # each sample weighs the one number
             mask = None
@@ -152,6 +169,11 @@ def traced(
     else:
         own = isinstance(function, FunctionType) and not is_users(function)
         graph, reason = follow(loss.call, y_shape, output_shape, own)
+        if graph is None and None not in (*y_shape[1:], *output_shape[1:]):
+            with knowing_samples(_SOME):
+                graph, _ = follow(loss.call, (_SOME, *y_shape[1:]), (_SOME, *output_shape[1:]))
+            if graph is not None:
+                return TracedLoss(loss, graph, couples=True)
     if graph is not None:
         return TracedLoss(loss, graph)
     cost = ", and its gradient is measured by calling it over and over"
@@ -180,7 +202,8 @@ def follow(
         y.append(1)
     elif len(y) == len(p) + 1 and y[-1] == 1:
         y.pop()
-    tensors = (KerasTensor((None, *y[1:])), KerasTensor((None, *p[1:])))
+    samples = known_samples()
+    tensors = (KerasTensor((samples, *y[1:])), KerasTensor((samples, *p[1:])))
     if own:
         return trace(function, tensors, {}, True), ""
     return attempt(trace, function, tensors, {}, True)

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from cdl import losses, metrics, optimizers, tree
 from cdl._common.naming import FreeNames
 from cdl.trainers.compile_arguments import (
@@ -43,6 +45,11 @@ class Logged(NamedTuple):
     def key(self) -> int | str:
         """Key of the metric among the reports of a program."""
         return self.name if self.output >= 0 else self.output
+
+
+def plain_value(value: Any) -> Any:
+    """Value of a metric in logs: a float, or an array for several numbers."""
+    return float(value) if np.ndim(value) == 0 else value
 
 
 class OutputLoss(NamedTuple):

@@ -1,5 +1,7 @@
 """ExecutorCache: the train functions of a compiled model, reused from run to run."""
 
+import functools
+import weakref
 from typing import Any
 
 from cdl._common.errors import warn
@@ -8,10 +10,11 @@ from cdl._variables.program_caches import register_cache
 from cdl.distribution import ranks
 from cdl.layers.weighted import changes
 from cdl.trainers.compile_utils import Compiled, Resolved
+from cdl.trainers.custom.coupled import CoupledFunction, plan_of
 from cdl.trainers.custom.steps import names_of
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
-from cdl.trainers.lowering import lower_training
+from cdl.trainers.lowering import Plan
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Form, form_of, trim
 from cdl.trainers.train_function import TrainFunction
@@ -81,24 +84,19 @@ class ExecutorCache:
         kind = key[1]
         training = kind == "train"
         scale = getattr(self._compiled.optimizer, "dynamic_scale", None) if training else None
-        plan = lower_training(model, resolved, form, training, scale)
+        plan = plan_of(model, resolved, form, training, scale, rows)
         only = names_of(model.metrics) if overrides(type(model), "metrics") else None
         agreed = self._compiled.variables if training else None
         variables = model.trainable_variables if agreed is None else agreed
         layers = model._flatten_layers() if training else []
         prepared = [each._before_step for each in layers if hasattr(each, "_before_step")]
-        train_function = TrainFunction(
-            plan,
-            resolved,
-            self._compiled,
-            variables,
-            rows,
-            training,
-            key,
-            only,
-            prepared,
-            key[4],
-        )
+        given = resolved, self._compiled, variables, rows, training, key, only, prepared, key[4]
+        if plan.rows is None:
+            train_function = TrainFunction(plan, *given)
+        else:
+            known = weakref.ref(model)
+            plans = functools.partial(_plan_for, known, resolved, form, training, scale)
+            train_function = CoupledFunction(plan, plans, *given)
         if self._compiled.given["jit_compile"] is True and train_function.untraced:
             parts = "\n".join(map(str, train_function.untraced))
             raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")
@@ -158,7 +156,7 @@ class ExecutorCache:
         form = self._form(model, arrays, resolved)
         key = (rows, form.key, [id(v) for v in variables])
         if self._gradients is None or self._gradients[0] != key:
-            plan = lower_training(model, resolved, form)
+            plan = plan_of(model, resolved, form, rows=rows)
             model._watch_layers()
             self._gradients = key, Gradients(plan, resolved, variables)
         return self._gradients[1]
@@ -192,6 +190,20 @@ class ExecutorCache:
                 "compile() again"
             )
         self._agreed_at = changes()
+
+
+def _plan_for(
+    model: weakref.ref[Any],
+    resolved: Resolved,
+    form: Form,
+    training: bool,
+    scale: Any,
+    rows: int,
+) -> Plan:
+    """Plan of a model that is still there, for batches of `rows`."""
+    known = model()
+    assert known is not None
+    return plan_of(known, resolved, form, training, scale, rows)
 
 
 def _warn_of_nothing(model: TrainableModel) -> None:

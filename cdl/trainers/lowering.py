@@ -5,25 +5,24 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cdl import _core, losses, metrics, regularizers, tree
 from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
 from cdl._ir import emit
 from cdl._ir.lowering import Lowering, Recorder
 from cdl._ir.program import Program, Value
+from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
 from cdl.layers.in_programs import cast_value
 from cdl.optimizers.scaled_gradients import has_float16, scale_gradients
-from cdl.trainers.compile_utils import Compiled, Logged, OutputLoss, Resolved
+from cdl.trainers.compile_utils import Logged, OutputLoss, Resolved
 from cdl.trainers.custom.eager_step import Calls
-from cdl.trainers.custom.losses import ModelLoss, Place, given_to_loss, lower_custom_loss
+from cdl.trainers.custom.losses import given_to_loss, lower_custom_loss
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.signature import TrainableModel
-from cdl.trainers.sizes import Form, Rows, outputs_of, own_rows
+from cdl.trainers.sizes import Form, Rows, own_rows
 
 
 class Slot(NamedTuple):
@@ -87,8 +86,8 @@ class Plan(NamedTuple):
         penalized: ids of the weights whose regularizers are left to the program.
         untraced: regularizers that are not.
         observed: metrics that traced code shows values to.
-        model_loss: a loss of the model's own that sees whole batches, if it has such.
         calls: the user's layers, if they are to see the numbers of each batch.
+        rows: how many samples each batch has, for code that couples them; None for any number.
     """
 
     program: Program
@@ -98,8 +97,8 @@ class Plan(NamedTuple):
     penalized: frozenset[int] = frozenset()
     untraced: tuple[Untraced, ...] = ()
     observed: tuple[Logged, ...] = ()
-    model_loss: ModelLoss | None = None
     calls: Calls | None = None
+    rows: int | None = None
 
     def fed(self, arrays: Arrays) -> list[Any]:
         """Arrays for the program's inputs."""
@@ -166,29 +165,6 @@ def _has_value(metric: Any) -> bool:
     except Exception:
         return False
     return True
-
-
-def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
-    """Program of a model for printing: of `predict`, or of a compiled training step.
-
-    Before the first data targets are taken to have the shapes of the outputs, or to be class
-    numbers where the loss wants them.
-    """
-    made = model._predictors_made
-    rows = None if made is None else made.rows
-    if compiled is None:
-        return lower_inference(model, rows=rows)
-    inputs, graph = rows or own_rows(model), model._graph_of_model
-    outputs = outputs_of(model, graph, [np.empty((0, *row)) for row in inputs])
-    shapes, nest = [info.shape for info in outputs], graph.output_nest()
-    resolved = compiled.resolved or compiled.resolve(outputs, shapes, nest)
-    if compiled.resolved is None:
-        for i, target in enumerate(resolved.targets):
-            if any(want == "classes" for _, want in target.readers):
-                shapes[i] = shapes[i][:-1]
-        resolved = compiled.resolve(outputs, shapes, nest)
-    form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
-    return lower_training(model, resolved, form).program
 
 
 def lower_inference(
@@ -293,7 +269,6 @@ class _Step:
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
         self._penalized: frozenset[int] = frozenset()
         self._untraced: tuple[Untraced, ...] = ()
-        self._model_loss: ModelLoss | None = None
 
     def _as_scored(self, output: Value) -> Value:
         """Output as losses and metrics see it: in float32, one number a sample along an axis."""
@@ -369,38 +344,17 @@ class _Step:
         if self._recorder.calls is not None:
             given = given_to_loss(model, batch, self.program.training)
             self._recorder.calls.append((model, type(model).compute_loss, given))
-        before = list(self.program.instructions)
-        try:
-            loss, asked = lower_custom_loss(model, self.program, batch, self.program.training)
-        except TypeError as error:
-            if self.program.instructions != before:  # layers add to the loss
-                raise
-            self._model_loss = self._traced_model_loss(batch, error)
-            self.program.external_grads = list(self._outputs)
-            return False
+        self._check_no_slip()
+        loss, asked = lower_custom_loss(model, self.program, batch, self.program.training)
         self._keys[id(loss)] = MODEL_LOSS
         self.program.external_grads = []
         return asked
 
-    def _traced_model_loss(self, batch: list[Any], error: TypeError) -> ModelLoss:
-        """Custom loss of whole batches; the error if it cannot be traced so.
-
-        Where numbers (n,) stand beside predictions (n, 1) it is a slip that compares the samples.
-        """
-        if () in self._form.targets and any(y.shape == (1,) for y in self._outputs):
-            raise error
-        inputs = {id(value): Place(False, i) for i, value in enumerate(self._inputs.values)}
-        places = inputs | {id(y): Place(True, i) for i, y in enumerate(self._scored)}
-        batch = tree.map_structure(lambda leaf: None if leaf is None else places[id(leaf)], batch)
-        loss = ModelLoss(self._model, batch, self.program.training)
-        fed, given = self._inputs.values, self._outputs
-        values = [given if place.is_output else fed for place in loss.places]
-        pairs = zip(loss.places, values, strict=True)
-        try:
-            loss.of([np.ones((2, *each[place.number].shape), np.float32) for place, each in pairs])
-        except Exception:
-            raise error from None
-        return loss
+    def _check_no_slip(self) -> None:
+        """Refuse to couple samples where numbers (n,) stand beside predictions (n, 1)."""
+        numbers = () in self._form.targets and any(y.shape == (1,) for y in self._outputs)
+        if known_samples() is not None and numbers:
+            raise TypeError("compute_loss: y_true and y_pred must be of one rank")
 
     def add_metrics(self) -> None:
         """Append those metrics of `compile` that the core has."""
@@ -437,7 +391,7 @@ class _Step:
         observed = with_others(observed, self._model._held_metrics(), taken)
         program = self.program.fused(self.program.training, penalties)
         slots = self._inputs.slots
-        parts = (self._penalized, self._untraced, observed, self._model_loss, calls)
+        parts = (self._penalized, self._untraced, observed, calls)
         return Plan(program, slots, reports, seen, *parts)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from cdl._common.dtypes import LOW
 from cdl._common.validation import check_batches
 from cdl._core import Executor
 from cdl._tracing.eager import Runner, in_dtypes
+from cdl._tracing.keras_tensor import knowing_samples
 from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
 from cdl.distribution import ranks
@@ -37,6 +39,7 @@ from cdl.trainers.window_iterator import inputs_of, source_of
 from cdl.utils.display import is_watched
 
 if TYPE_CHECKING:
+    from cdl._ir.program import Program
     from cdl.callbacks.callback import Callback
 
 
@@ -79,9 +82,14 @@ class Predictors:
         self.rows = rows
         self.outdated = False  # whether a layer computes otherwise by now
         self._merged: list[Merged] = []
-        self.program, self._watching = lower_with_calls(
-            model, False, model.run_eagerly, rows, self._merged
-        )
+        self._model = weakref.ref(model)
+        self.coupled = False  # whether the samples of a batch are
+        try:
+            self.program, self._watching = lower_with_calls(
+                model, False, model.run_eagerly, rows, self._merged
+            )
+        except (TypeError, ValueError) as error:
+            self.program, self._watching = self._lowered_coupled(error)
         self.training_by_default = model._training_by_default()
         graph = model._graph_of_model
         self._own = len(graph.output_infos())
@@ -90,6 +98,8 @@ class Predictors:
         self.at_once = range(1, MANY + 1)
         if self._batch is not None:
             self.at_once = range(self._batch, min(self._batch, FEW) + 1)
+        if self.coupled:
+            self.at_once = range(0)
         self._draws = self.program.draws
         # Shape of a row of the one input of a model that gives one array; None for others, which
         # pack theirs, and for those that draw numbers, other ones in each call.
@@ -118,6 +128,21 @@ class Predictors:
             each.tell()
         self.watch = Watch(model)  # type: ignore[arg-type] # a model is a layer
         register_cache(self)
+
+    def _lowered_coupled(self, error: Exception) -> tuple[Program, Calls | None]:
+        """Program of a model that couples samples; the error if it cannot be lowered either."""
+        self.coupled, self._merged = True, []
+        try:
+            return self._lowered_for(FEW)
+        except (TypeError, ValueError):
+            raise error from None
+
+    def _lowered_for(self, samples: int) -> tuple[Program, Calls | None]:
+        """Program for batches of so many samples, which it may couple."""
+        model = self._model()
+        assert model is not None
+        with knowing_samples(samples):
+            return lower_with_calls(model, False, model.run_eagerly, self.rows)
 
     def forget(self) -> None:
         """Invalidate these, so that the model makes others."""
@@ -160,7 +185,10 @@ class Predictors:
         return executor
 
     def _executor(self, rows: int) -> Executor | _Merging:
-        executor = Executor(self.program, rows, predicts=True)
+        program = self.program
+        if self.coupled and rows != FEW:
+            program, _ = self._lowered_for(rows)
+        executor = Executor(program, rows, predicts=True)
         return _Merging(executor, self._merged) if self._merged else executor
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
@@ -179,6 +207,8 @@ class Predictors:
         if self._watching is not None:
             return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
+        if self.coupled:
+            return self._run_coupled(x, min(batch_size or FEW, n))
         if self._batch is not None:
             check_batches("predict", self._batch, min(self._batch, n), n)
             batch_size = self._batch
@@ -194,6 +224,20 @@ class Predictors:
         outputs = outputs if len(self.program.outputs) > 1 else [outputs]
         return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
 
+    def _run_coupled(self, x: list[Array], batch: int) -> list[Array]:
+        """Outputs for all rows in batches, of which the last may have its own executor."""
+        n, parts = len(x[0]), []
+        whole = n // batch * batch
+        for at, end in ((0, whole), (whole, n)):
+            if at == end:
+                continue
+            self._calls += self._draws
+            executor = self.of(min(batch, end - at))
+            found = executor.predict([each[at:end] for each in x], core_seed(), self._calls)
+            parts.append(found if len(self.program.outputs) > 1 else [found])
+        outputs = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
+
     def run_shared(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """Outputs for all rows of checked inputs, each rank computing a part.
 
@@ -201,7 +245,7 @@ class Predictors:
         """
         shared = ranks.with_same_data()
         n = len(x[0])
-        parted = not (self._draws or self._batch or self._watching) and all(
+        parted = not (self._draws or self._batch or self._watching or self.coupled) and all(
             not each.shared for each in self.program.outputs
         )
         if shared is None or not parted or n < MANY * shared.size:
@@ -214,19 +258,21 @@ class Predictors:
 
     def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
         """Outputs of checked inputs, taken as one batch of training."""
-        watching = None
+        watching, samples = None, len(x[0]) if self.coupled else None
         if model.run_eagerly:
-            program, watching = lower_with_calls(model, True, True, self.rows)
+            with knowing_samples(samples):
+                program, watching = lower_with_calls(model, True, True, self.rows)
             model._watch_layers()
             runner = Runner(program, training=True)
         else:
 
             def make() -> Runner:
-                made = Runner(lower_inference(model, True, self.rows), training=True)
+                with knowing_samples(samples):
+                    made = Runner(lower_inference(model, True, self.rows), training=True)
                 model._watch_layers()  # a `call` of the user's may have set attributes
                 return made
 
-            runner = self._kept.get(model, None, make)
+            runner = self._kept.get(model, samples, make)
         if model._place is None:
             step, self._steps = self._steps, self._steps + 1
         else:
@@ -242,7 +288,8 @@ class Predictors:
         for at in range(0, len(x[0]), rows):
             self._calls += 1
             batch = [each[at : at + rows] for each in x]
-            found = self.of(rows).predict(batch, core_seed(), self._calls)
+            few = len(batch[0]) if self.coupled else rows
+            found = self.of(few).predict(batch, core_seed(), self._calls)
             watching.run(found.__getitem__)
             own = self.program.output_dtypes[: self._own]
             parts.append(in_dtypes(found[: self._own], own))
@@ -310,6 +357,14 @@ def predict(
     return _watched(
         model, _trimmed(parts, mapped), each, -(-rows // batch), verbose, callbacks, custom
     )
+
+
+def on_batch(model: Any, x: Any) -> Any:
+    """Predict outputs of one batch: all of `Model.predict_on_batch`."""
+    found, made = model.predict(x, verbose=0), model._predictors_made
+    if made is None or not made.coupled:
+        return found
+    return model.predict(x, batch_size=len(tree.flatten(x)[0]), verbose=0)
 
 
 def _in_windows(

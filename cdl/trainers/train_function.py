@@ -18,7 +18,7 @@ from cdl._tracing.untraced import Untraced
 from cdl._tracing.variable import Variable
 from cdl.distribution.ranks import Ranks, check_no_own_data
 from cdl.random import core_seed
-from cdl.trainers.compile_utils import Compiled, Logged, Resolved
+from cdl.trainers.compile_utils import Compiled, Logged, Resolved, plain_value
 from cdl.trainers.custom.host_functions import HostFunctions
 from cdl.trainers.custom.weight_rules import WeightRules
 from cdl.trainers.data_adapter import Arrays
@@ -112,7 +112,7 @@ class TrainFunction:
         one = len(resolved.targets) == 1
         self._plain_metrics = [m for m in resolved.metrics if one or m.name == m.metric.name]
         self._front_metrics = [m for m in resolved.metrics if m not in self._plain_metrics]
-        whole = MODEL_LOSS in plan.reports or plan.model_loss is not None
+        whole = MODEL_LOSS in plan.reports
         self._compiled = compiled
         self._custom_loss = compiled.custom_loss
         self._scaled = not whole  # losses are reported as they count in the whole
@@ -130,6 +130,7 @@ class TrainFunction:
         alone = plan.reports == (0,) and resolved.losses[0].is_whole
         self._is_bare = alone and not (self.in_python or self.metrics or whole or only is not None)
         wants_all = self.in_python or plan.program.hosted or plan.program.batch_of_states
+        wants_all = wants_all or plan.rows is not None
         if wants_all:
             check_no_own_data("the losses, metrics or layers")
         self.ranks = None if wants_all else ranks
@@ -140,6 +141,10 @@ class TrainFunction:
         self.batch_of_states = plan.program.batch_of_states
         self._make_executor(rows)
         self._forget()
+
+    def _capacity(self, rows: int) -> int:
+        """Rows of an executor that runs batches of so many."""
+        return max(rows, self.executor.rows)
 
     def _make_executor(self, rows: int) -> None:
         self.grew = True  # its memory, since a cache looked at it
@@ -168,8 +173,8 @@ class TrainFunction:
             ValueError: layers keep states from batch to batch, of another number of samples.
         """
         check_batches("a run", self.batch_of_states, batch, arrays.samples)
-        if batch > self.executor.rows or self._is_outdated:
-            self._remake_executor(max(batch, self.executor.rows))
+        if self._capacity(batch) != self.executor.rows or self._is_outdated:
+            self._remake_executor(self._capacity(batch))
         if self.in_python:
             self.parts.learn_dtypes(arrays.y)
         fed = self._fed(arrays)
@@ -242,8 +247,8 @@ class TrainFunction:
                 return self.results()
             finally:
                 self.release()
-        if rows > self.executor.rows or self._is_outdated:
-            self._remake_executor(max(rows, self.executor.rows))
+        if self._capacity(rows) != self.executor.rows or self._is_outdated:
+            self._remake_executor(self._capacity(rows))
         self._forget()
         for each in self._traced:
             each.reset()
@@ -457,9 +462,9 @@ class TrainFunction:
             if isinstance(value, float):
                 logs[each.name] = float(value)
             elif isinstance(value, Mapping):
-                logs.update({str(key): _plain(part) for key, part in value.items()})
+                logs.update({str(key): plain_value(part) for key, part in value.items()})
             else:
-                logs[each.name] = _plain(value)
+                logs[each.name] = plain_value(value)
 
     def _penalty(self, total: float, rows: float) -> float:
         """Mean over all rows of the regularizers' penalty of their batch."""
@@ -493,8 +498,3 @@ class TrainFunction:
 
 def _mean(total: float, rows: float) -> float:
     return float(total / rows) if rows else 0.0
-
-
-def _plain(value: Any) -> Any:
-    """Value of a metric in logs: a float, or an array for several numbers."""
-    return float(value) if np.ndim(value) == 0 else value

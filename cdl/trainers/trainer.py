@@ -17,11 +17,11 @@ from cdl.compat import renamed
 from cdl.distribution import ranks
 from cdl.trainers import arguments, fit_loop, predict
 from cdl.trainers.compile_utils import Compiled
+from cdl.trainers.custom.coupled import program_of
 from cdl.trainers.custom.steps import flat_logs, results_of, steps_itself
 from cdl.trainers.data_adapter import training_data
 from cdl.trainers.epoch_iterator import in_order
 from cdl.trainers.executor_cache import ExecutorCache
-from cdl.trainers.lowering import program_of
 from cdl.trainers.state import CompiledState
 from cdl.utils import display
 from cdl.utils.tuples import unpack_x_y_sample_weight
@@ -523,4 +523,4 @@ class Trainer(CompiledState):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predict the outputs for one batch."""
-        return self.predict(x, verbose=0)
+        return predict.on_batch(self, x)

@@ -29,6 +29,14 @@ def broadcast_batch_backward(o, i):
     o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]].sum(0)
 
 
+def join_batch_forward(o, i):
+    o.values[i.outputs[0]] = o.values[i.inputs[0]]
+
+
+def join_batch_backward(o, i):
+    o.value_gradients[i.inputs[0]] += o.value_gradients[i.outputs[0]]
+
+
 def batch_reduce_forward(o, i):
     o.values[i.outputs[0]] = getattr(np, i.attributes["kind"])(o.values[i.inputs[0]], axis=0)
 
@@ -82,6 +90,8 @@ FORWARD = {
     "param": param_forward,
     "constant": constant_forward,
     "broadcast_batch": broadcast_batch_forward,
+    "join_batch": join_batch_forward,
+    "split_batch": join_batch_forward,
     "batch_reduce": batch_reduce_forward,
     "assign": lambda o, i: None,
     "objective": objective_forward,
@@ -92,6 +102,8 @@ BACKWARD = {
     "param": param_backward,
     "constant": lambda o, i: None,
     "broadcast_batch": broadcast_batch_backward,
+    "join_batch": join_batch_backward,
+    "split_batch": join_batch_backward,
     "batch_reduce": batch_reduce_backward,
     "assign": lambda o, i: None,
     "objective": objective_backward,

@@ -132,12 +132,36 @@ class WithPenalties(Contrastive):
         return ops.mean(similarity(*y_pred)) + sum(self.losses)
 
 
-@pytest.mark.parametrize("cls", [LearnedTemperature, Showing, WithPenalties])
-def test_what_would_be_lost_there_is_refused(cls):
-    model = cls()
-    model.compile("sgd")
-    with pytest.raises(TypeError, match="the samples must stay along one axis"):
-        model.fit([A, B], verbose=0)
+def test_it_may_read_weights_that_learn_with_it():
+    model = built(LearnedTemperature, [A, B])
+    gradient = model.gradients([A, B])[model.temperature.path]
+    found = []
+    for step in (0.01, -0.01):
+        model.temperature.assign(1.0 + step)
+        found.append(model.evaluate([A, B], batch_size=22, verbose=0))
+    assert gradient == pytest.approx((found[0] - found[1]) / 0.02, rel=1e-3)
+    model.temperature.assign(1.0)
+    model.fit([A, B], batch_size=22, verbose=0)
+    assert model.temperature.numpy() == pytest.approx(1.0 - 0.1 * gradient, rel=1e-5)
+
+
+def test_it_may_show_values_to_metrics():
+    model = built(Showing, [A, B])
+    logs = model.evaluate([A, B], batch_size=22, verbose=0, return_dict=True)
+    assert logs["shown"] == pytest.approx(logs["loss"], rel=1e-6)
+    first, second = model.predict([A, B], verbose=0)
+    scores = ops.normalize(first, axis=1) @ ops.normalize(second, axis=1).T / 0.5
+    assert logs["loss"] == pytest.approx(scores.mean(), abs=1e-6)
+
+
+def test_it_may_ask_for_the_losses_of_layers():
+    model = built(WithPenalties, [A, B])
+    kernel = model.encoder.layers[0].kernel
+    before = model.evaluate([A, B], batch_size=22, verbose=0)
+    kernel.regularizer = cdl.regularizers.L2(0.5)
+    model.compile(SGD(0.1))
+    found = model.evaluate([A, B], batch_size=22, verbose=0)
+    assert found - before == pytest.approx(0.5 * np.square(kernel.numpy()).sum(), rel=1e-4)
 
 
 def test_numbers_beside_predictions_of_one_column_are_a_slip():

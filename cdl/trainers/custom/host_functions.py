@@ -14,8 +14,8 @@ from cdl import losses, metrics
 from cdl._core import Executor
 from cdl._tracing.untraced import Untraced
 from cdl.trainers.compile_utils import Resolved
-from cdl.trainers.custom.losses import BatchLoss, ModelLoss
-from cdl.trainers.lowering import MODEL_LOSS, Plan, PythonInputs
+from cdl.trainers.custom.losses import BatchLoss
+from cdl.trainers.lowering import Plan, PythonInputs
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ class HostFunctions:
         plan: where these are found in the program.
 
     Attributes:
-        losses: numbers of those in Python; MODEL_LOSS for one that sees all outputs.
+        losses: numbers of those in Python.
         metrics: those in Python.
         untraced: those that could not be traced.
         untold: those of them that have run and have not been told of yet.
@@ -43,13 +43,8 @@ class HostFunctions:
             for i, entry in enumerate(resolved.losses)
             if entry.names is None and not losses.is_compiled(entry.loss)
         ]
-        self._model_loss = plan.model_loss
-        if self._model_loss is not None:
-            self.losses = [MODEL_LOSS]
         self.metrics = [each for each in resolved.metrics if not metrics.is_compiled(each.runs)]
-        self._batch_losses = {
-            i: BatchLoss(resolved.losses[i].loss) for i in self.losses if i != MODEL_LOSS
-        }
+        self._batch_losses = {i: BatchLoss(resolved.losses[i].loss) for i in self.losses}
         user_code = [resolved.losses[i].loss for i in self._batch_losses] + self.metrics
         self.untraced: list[Untraced] = [
             each.untraced for each in user_code if each.untraced is not None
@@ -74,8 +69,6 @@ class HostFunctions:
 
         Gradients are in the order of the program's `external_grads`.
         """
-        if self._model_loss is not None:
-            return self._of_model_loss(self._model_loss, executor, rows)
         gradients: dict[int, Any] = {}  # by output
         for i in self.losses:
             entry = self._losses[i]
@@ -98,21 +91,6 @@ class HostFunctions:
                 gradient = (entry.scale * gradient).astype(np.float32)
                 gradients[entry.output] = gradients.get(entry.output, 0) + gradient
         return list(gradients.values())
-
-    def _of_model_loss(self, loss: ModelLoss, executor: Executor, rows: int) -> list[Array]:
-        arrays = [
-            executor.output(place.number, rows)
-            if place.is_output
-            else executor.batch(place.number, rows)
-            for place in loss.places
-        ]
-        value, derivatives = loss.of(arrays)
-        total, count = self.totals[MODEL_LOSS]
-        self.totals[MODEL_LOSS] = total + rows * value, count + rows
-        return [
-            derivatives[i] if i in derivatives else np.zeros_like(executor.output(i, rows))
-            for i in range(self._n_outputs)
-        ]
 
     def update_metrics(self, executor: Executor) -> None:
         """Update the metrics by the finished batch."""

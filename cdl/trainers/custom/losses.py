@@ -4,12 +4,11 @@ A model's `compute_loss` runs once on symbolic values and becomes instructions. 
 the structure of the model's inputs and outputs, and gives one number. What layers add to the loss
 is part of it only if it asks for `self.losses`, or calls that of its base.
 
-In a model's program samples are independent, so a similarity between samples, as contrastive losses
-need it, cannot be a value there. But a whole batch can be the single sample of a second program,
-which gives the exact gradient: `BatchLoss`, `ModelLoss`.
+A loss in Python that is called on each batch, since its model runs eagerly, may still be one that
+can be traced. A whole batch is then the single sample of a second program, which gives the exact
+gradient: `BatchLoss`.
 """
 
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +21,7 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.program import Instruction, Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
+from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.untraced import attempt
 from cdl.data import brief
 from cdl.layers.call_arguments import parameters_of
@@ -142,7 +142,7 @@ def trace_custom_loss(
 def _like(value: Value) -> KerasTensor:
     if value.shared:
         return KerasTensor(value.shape, rows_per_sample=0)
-    return KerasTensor((None, *value.shape))
+    return KerasTensor((known_samples(), *value.shape))
 
 
 def _take_added(program: Lowering) -> list[Value]:
@@ -251,67 +251,3 @@ def _gradients_of(graph: graphs.Graph, shapes: list[tuple[int, ...]]) -> Vjp:
         return program.broadcast_batch(graph.lower(program, whole))
 
     return Vjp(append, shapes)
-
-
-class Place:
-    """Position of a part of a batch.
-
-    Args:
-        is_output: whether it is an output of the model, and not an input of its program.
-        number: which.
-    """
-
-    def __init__(self, is_output: bool, number: int) -> None:
-        self.is_output, self.number = is_output, number
-
-
-class ModelLoss:
-    """Custom `compute_loss` that sees whole batches.
-
-    It may not read trainable weights, since their gradients would be lost, nor show values to
-    metrics, nor read the losses that layers add.
-
-    Args:
-        model: whose loss it is.
-        batch: x, y, the outputs and the sample weights, nested, with a Place for each leaf.
-        training: whether it is a loss of training.
-    """
-
-    def __init__(self, model: TrainableModel, batch: list[Any], training: bool) -> None:
-        self._model = weakref.ref(model)
-        self._batch = batch
-        self._training = training
-        self.places = [leaf for leaf in tree.flatten(batch) if leaf is not None]
-        self._made: dict[Any, Vjp] = {}  # by the shapes of a batch
-
-    def of(self, arrays: Sequence[Array]) -> tuple[float, dict[int, Array]]:
-        """Loss, and its gradient by each output of the model, by its number.
-
-        Args:
-            arrays: what is at `places`.
-
-        Raises:
-            TypeError: the loss cannot be traced.
-        """
-        shapes = tuple(each.shape for each in arrays)
-        if shapes not in self._made:
-            self._made[shapes] = self._trace(shapes)
-        whole = [each[None].astype(np.float32) for each in arrays]
-        value, gradients = self._made[shapes].of(whole)
-        pairs = zip(self.places, gradients, strict=True)
-        return float(value[0]), {p.number: s[0] for p, s in pairs if p.is_output}
-
-    def _trace(self, shapes: tuple[tuple[int, ...], ...]) -> Vjp:
-        model = self._model()
-        specs = iter([KerasTensor(shape, rows_per_sample=0) for shape in shapes])
-        assert model is not None
-        losses = Added([], [])
-        parts = tree.map_structure(lambda leaf: None if leaf is None else next(specs), self._batch)
-        graph = trace_custom_loss(model, parts, losses, self._training)
-        if losses.asked or any(getattr(node.operation, "acts", False) for node in graph.nodes):
-            raise TypeError("compute_loss asks for losses of layers or shows values to metrics")
-        gradients = _gradients_of(graph, list(shapes))
-        trained = set(model.trainable_variables)
-        if trained & set(gradients.variables):
-            raise TypeError("compute_loss reads weights that are trained")
-        return gradients

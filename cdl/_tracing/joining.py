@@ -1,0 +1,205 @@
+"""Joined batches: the samples along an axis like others.
+
+Programs compute each sample apart as long as they can. Where code couples samples, as a matrix of
+samples by samples does, it is traced for a batch of so many samples, and what cannot be computed
+sample by sample reads joined values: shared ones, of which the batch is an axis. How many samples
+there are is known then, so a program of that kind is for batches of one size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._ir import emit
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
+from cdl._tracing.lowered_tensor import LoweredTensor, current_program
+
+if TYPE_CHECKING:
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
+
+# Form of a leaf among the arguments of a call: what stands for it, or the leaf itself.
+Form = Callable[[Any], Any]
+
+
+class Joined:
+    """Place of a tensor whose samples are to be joined, or of a value that is to be split.
+
+    Args:
+        leaf: a tensor, a term, or an array.
+        spec: the symbolic tensor in its place.
+    """
+
+    def __init__(self, leaf: Any, spec: KerasTensor) -> None:
+        self.leaf, self.spec = leaf, spec
+
+    def made(self) -> Any:
+        """Tensor in its place, recorded; or term, appended to the program."""
+        leaf = self.leaf
+        if isinstance(leaf, LoweredTensor):
+            program = current_program()
+            assert program is not None
+            if self.spec.rows_per_sample:
+                return LoweredTensor(emit.split_batch(program, leaf.value), self.spec)
+            return LoweredTensor(joined(program, leaf.value, leaf.spec), self.spec)
+        made = _Split() if self.spec.rows_per_sample else _Join(leaf)
+        return graph.record(made, (leaf,), {}, self.spec)
+
+
+class _Join:
+    """Node operation that joins the samples of a tensor."""
+
+    name = "join_batch"
+
+    def __init__(self, spec: KerasTensor) -> None:
+        self._spec = spec.like()
+
+    def append_to(self, program: Lowering, value: Value) -> Value:
+        """Append the joining of all samples."""
+        return joined(program, value, self._spec)
+
+
+class _Split:
+    """Node operation that gives each sample its row of a shared value, or of an array."""
+
+    name = "split_batch"
+
+    def append_to(self, program: Lowering, x: Any) -> Value:
+        """Append the splitting into samples."""
+        return emit.split_batch(program, program.constant(x) if isinstance(x, np.ndarray) else x)
+
+
+def joined(program: Lowering, value: Value, spec: KerasTensor) -> Value:
+    """Shared value of all samples, in the shape that Python code sees.
+
+    Args:
+        program: to which it is appended.
+        value: of a sample.
+        spec: the tensor that it is the value of.
+    """
+    samples = known_samples()
+    assert samples is not None
+    whole = emit.join_batch(program, value, samples)
+    if spec.rows_per_sample > 1:
+        return emit.reshape(program, whole, (samples * value.shape[0], *value.shape[1:]))
+    order = list(range(1, len(whole.shape)))
+    order.insert(spec.batch_axis, 0)
+    return emit.permute(program, whole, order)
+
+
+def as_parted(program: Lowering, value: Value, spec: KerasTensor) -> Value:
+    """Rows of a shared value as values of the samples.
+
+    Args:
+        program: to which it is appended.
+        value: shared, in the shape of the tensor.
+        spec: a tensor with a batch axis.
+    """
+    if spec.rows_per_sample > 1:
+        samples = value.shape[0] // spec.rows_per_sample
+        value = emit.reshape(program, value, (samples, spec.rows_per_sample, *value.shape[1:]))
+    at = spec.batch_axis
+    order = [at, *(axis for axis in range(len(value.shape)) if axis != at)]
+    return emit.split_batch(program, emit.permute(program, value, order))
+
+
+def whole_spec(spec: KerasTensor) -> KerasTensor:
+    """Symbolic tensor of the joined samples of a tensor."""
+    samples, shape = known_samples(), list(spec.shape)
+    assert samples is not None
+    shape[spec.batch_axis] = samples * spec.rows_per_sample
+    return KerasTensor(shape, spec.dtype, rows_per_sample=0)
+
+
+def is_whole(shape: tuple[Any, ...]) -> bool:
+    """Whether a shape begins with the number of samples."""
+    return bool(shape) and shape[0] is not None and shape[0] == known_samples()
+
+
+def forms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Arguments of a call that couples samples, with `Joined` in some places.
+
+    The first that the operation can take is the best: rows of what has its samples first stay
+    apart, so that threads share them.
+    """
+    if known_samples() is None:
+        return
+    before = None
+    for choose in (_joins_others, _splits_rows, _joins_all):
+        found = _mapped(choose, args), {name: _mapped(choose, arg) for name, arg in kwargs.items()}
+        kinds: list[Any] = [
+            type(leaf) is Joined and leaf.spec.shape for leaf in tree.flatten(found)
+        ]
+        kinds += [type(leaf) is SymbolicBatch for leaf in tree.flatten((args, kwargs))]
+        if any(kinds) and kinds != before:
+            yield found
+        before = kinds
+
+
+def _mapped(choose: Form, structure: Any) -> Any:
+    def replaced(leaf: Any) -> Any:
+        if isinstance(leaf, SymbolicBatch):
+            return int(leaf)
+        if isinstance(leaf, slice):
+            return slice(*map(replaced, (leaf.start, leaf.stop, leaf.step)))
+        return choose(leaf)
+
+    return tree.map_structure(replaced, structure)
+
+
+def _spec_of(leaf: Any) -> KerasTensor | None:
+    if isinstance(leaf, LoweredTensor):
+        return leaf.spec
+    return leaf if isinstance(leaf, KerasTensor) else None
+
+
+def _joins_all(leaf: Any) -> Any:
+    spec = _spec_of(leaf)
+    return leaf if spec is None or not spec.rows_per_sample else Joined(leaf, whole_spec(spec))
+
+
+def _joins_others(leaf: Any) -> Any:
+    spec = _spec_of(leaf)
+    first = spec is None or (spec.rows_per_sample == 1 and not spec.batch_axis)
+    return leaf if first else _joins_all(leaf)
+
+
+def _splits_rows(leaf: Any) -> Any:
+    spec = _spec_of(leaf)
+    if spec is not None and spec.rows_per_sample:
+        return _joins_others(leaf)
+    if spec is None and not (isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiub"):
+        return leaf
+    dtype = leaf.dtype.name if isinstance(leaf, np.ndarray) else leaf.dtype
+    return Joined(leaf, KerasTensor(leaf.shape, dtype)) if is_whole(leaf.shape) else leaf
+
+
+def aligned(*leaves: Any) -> tuple[Any, ...]:
+    """Tensors and arrays with the samples along axis 0 of all, or joined in all.
+
+    Args:
+        leaves: operands that go together line by line.
+    """
+    specs = [spec for spec in map(_spec_of, leaves) if spec is not None and spec.rows_per_sample]
+    if known_samples() is None or not specs:
+        return leaves
+    first = all(spec.rows_per_sample == 1 and not spec.batch_axis for spec in specs)
+    found = map(_splits_rows if first else _joins_all, leaves)
+    return tuple(leaf.made() if isinstance(leaf, Joined) else leaf for leaf in found)
+
+
+def parts_of(structure: Any) -> Any:
+    """Structure with the samples of its tensors apart, as layers take and give them."""
+
+    def parted(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor) or leaf.rows_per_sample:
+            return leaf
+        found = _splits_rows(leaf)
+        return found.made() if isinstance(found, Joined) else found
+
+    return structure if known_samples() is None else tree.map_structure(parted, structure)

@@ -1,0 +1,151 @@
+"""Programs of models whose code couples samples: one for each number of samples of a batch.
+
+What each sample needs for itself runs in batches of any size. A loss over pairs, or a layer that
+compares samples, is traced for batches of so many samples; a last shorter batch has a program of
+its own. All share the weights, the optimizer's slots and its counter of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cdl._ir.program import Program
+from cdl._tracing.keras_tensor import knowing_samples
+from cdl._tracing.variable import Variable
+from cdl.trainers.compile_utils import Compiled, Resolved
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.lowering import Plan, lower_inference, lower_training
+from cdl.trainers.signature import TrainableModel
+from cdl.trainers.sizes import Form, outputs_of, own_rows
+from cdl.trainers.train_function import TrainFunction
+
+_MOST = 4  # sizes of batches whose executors are kept
+_SHOWN = 32  # samples of a batch in a program that is printed
+
+
+def plan_of(
+    model: TrainableModel,
+    resolved: Resolved,
+    form: Form,
+    training: bool = True,
+    scale: Variable | None = None,
+    rows: int = _SHOWN,
+) -> Plan:
+    """Plan of a training or evaluation step, for batches of `rows` if its code couples samples.
+
+    Args:
+        model: the model, built.
+        resolved: its losses and metrics.
+        form: of the data.
+        training: whether dropout and the like are part of it.
+        scale: see `lower_training`.
+        rows: how many samples each batch has.
+
+    Raises:
+        TypeError, ValueError: see `lower_training`.
+    """
+    refusal: Exception | None = None
+    if not any(getattr(entry.loss, "couples", False) for entry in resolved.losses):
+        try:
+            return lower_training(model, resolved, form, training, scale)
+        except (TypeError, ValueError) as error:
+            refusal = error
+    try:
+        with knowing_samples(rows):
+            return lower_training(model, resolved, form, training, scale)._replace(rows=rows)
+    except (TypeError, ValueError) as error:
+        raise refusal or error from None
+
+
+def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
+    """Program of a model for printing: of `predict`, or of a compiled training step.
+
+    Before the first data targets are taken to have the shapes of the outputs, or to be class
+    numbers where the loss wants them.
+    """
+    made = model._predictors_made
+    rows = None if made is None else made.rows
+    if compiled is None:
+        return lower_inference(model, rows=rows)
+    inputs, graph = rows or own_rows(model), model._graph_of_model
+    outputs = outputs_of(model, graph, [np.empty((0, *row)) for row in inputs])
+    shapes, nest = [info.shape for info in outputs], graph.output_nest()
+    resolved = compiled.resolved or compiled.resolve(outputs, shapes, nest)
+    if compiled.resolved is None:
+        for i, target in enumerate(resolved.targets):
+            if any(want == "classes" for _, want in target.readers):
+                shapes[i] = shapes[i][:-1]
+        resolved = compiled.resolve(outputs, shapes, nest)
+    form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
+    return plan_of(model, resolved, form, rows=_SHOWN).program
+
+
+class CoupledFunction(TrainFunction):
+    """Runner of batches whose samples are coupled, with an executor for each number of samples.
+
+    Args:
+        plan: for the first batches.
+        plans: gives the plan for batches of so many samples.
+        given: see `TrainFunction`.
+    """
+
+    def __init__(self, plan: Plan, plans: Callable[[int], Plan], *given: Any) -> None:
+        self._plans = plans
+        self._of_rows: dict[int, tuple[Plan, Any]] = {}
+        self._rest: tuple[Arrays, NDArray[np.int64] | None] | None = None
+        self._left = 0  # batches of the part of the pass that is under way
+        super().__init__(plan, *given)
+
+    def _capacity(self, rows: int) -> int:
+        return rows
+
+    def _make_executor(self, rows: int) -> None:
+        if self._of_rows and self._is_outdated:
+            self._of_rows.clear()
+        if rows in self._of_rows:
+            self.plan, self.executor = self._of_rows[rows]
+            self.executor.reset()
+            return
+        if self.plan.rows != rows:
+            self.plan = self._plans(rows)
+        super()._make_executor(rows)
+        if len(self._of_rows) >= _MOST:
+            del self._of_rows[next(iter(self._of_rows))]
+        self._of_rows[rows] = self.plan, self.executor
+
+    def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
+        rows = arrays.samples if order is None else len(order)
+        whole = rows // batch * batch
+        self._rest = None
+        if not whole:
+            whole = batch = rows
+        elif whole < rows and order is None:
+            self._rest = arrays.each(lambda each: each[whole:]), None
+            arrays = arrays.each(lambda each: each[:whole])
+        elif whole < rows and order is not None:
+            self._rest, order = (arrays, order[whole:]), order[:whole]
+        super().begin(arrays, batch, order)
+        self._left = whole // batch
+
+    def run(self, steps: int, seconds: float) -> int:
+        if not self._left and self._rest is not None:
+            arrays, order = self._rest
+            self.begin(arrays, arrays.samples if order is None else len(order), order)
+        ran = super().run(min(steps, self._left), seconds)
+        self._left -= ran
+        return ran
+
+    def release(self) -> None:
+        self._rest = None
+        for _, executor in self._of_rows.values():
+            if executor is not self.executor:
+                executor.release()
+        super().release()
+
+    @property
+    def runs_fused(self) -> bool:
+        return False
