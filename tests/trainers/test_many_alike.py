@@ -7,7 +7,7 @@ import pytest
 
 import cdl
 from cdl import layers
-from cdl.trainers.many import group
+from cdl.trainers.many import alike, group
 from cdl.trainers.many import train_many as module
 from cdl.trainers.many.ended_run import EndedRun
 from cdl.trainers.many.own_callbacks import OwnCallbacks
@@ -297,3 +297,87 @@ def test_an_interrupt_ends_what_stands_in_at_a_whole_epoch():
     assert told == [[0, 1, 2]]
     assert [int(net.optimizer.iterations) for net in nets] == [3, 0, 0]
     assert nets[0].stop_training
+
+
+def test_what_layers_have_seen_of_their_own_data_makes_models_unlike(monkeypatch):
+    data = rows(4)
+
+    def build(i):
+        norm, given = layers.Normalization(), layers.Normalization(mean=float(i), variance=2.0)
+        norm.adapt(data[i][0] * (i + 1))
+        return compiled([layers.Input((4,)), norm, given, layers.Dense(3, "elu"), layers.Dense(1)])
+
+    both_ways(monkeypatch, build, data)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda i: cdl.optimizers.Muon(0.01, exclude_layers=["odd"]),
+        lambda i: cdl.optimizers.Adam(0.01, rate_factors={"odd": 0.1}),
+        lambda i: cdl.optimizers.LossScaleOptimizer(cdl.optimizers.Adam(0.01 * i + 0.01)),
+        lambda i: cdl.optimizers.Adam(cdl.optimizers.schedules.ExponentialDecay(0.1, 2 + i, 0.5)),
+    ],
+)
+def test_optimizers_that_go_by_names_wrap_others_or_follow_a_schedule(monkeypatch, optimizer):
+    def build(i):
+        kind = "odd" if i % 2 else "even"
+        stack = [layers.Input((4,)), layers.Dense(5, "tanh", name=f"{kind}_{i}"), layers.Dense(1)]
+        return compiled(stack, optimizer(i))
+
+    both_ways(monkeypatch, build, rows(4))
+
+
+def test_layers_of_bfloat16(monkeypatch):
+    def build(i):
+        stack = [layers.Input((40,)), layers.Dense(64, "relu", dtype="mixed_bfloat16")]
+        return compiled([*stack, layers.Dense(1, dtype="mixed_bfloat16")])
+
+    assert both_ways(monkeypatch, build, rows(40)) == N
+
+
+def varied(*middle, optimizer="adam", loss="mse", **first):
+    stack = [layers.Input((4,)), layers.Dense(4, **first), *middle, layers.Dense(1)]
+    return compiled(stack, optimizer, loss)
+
+
+VARIED = {
+    "loss": (lambda v: varied(loss=cdl.losses.Huber(v)), 0.3, 0.7),
+    "reduction": (lambda v: varied(loss=cdl.losses.Huber(reduction=v)), "sum", "mean"),
+    "smoothing": (
+        lambda v: varied(loss=cdl.losses.BinaryCrossentropy(label_smoothing=v)),
+        0.1,
+        0.2,
+    ),
+    "penalty": (lambda v: varied(kernel_regularizer=cdl.regularizers.L2(v)), 0.1, 0.2),
+    "activity": (lambda v: varied(activity_regularizer=cdl.regularizers.L1(v)), 0.1, 0.2),
+    "constraint": (lambda v: varied(kernel_constraint=cdl.constraints.MaxNorm(v)), 1, 2),
+    "optimizer": (lambda v: varied(optimizer=cdl.optimizers.Adam(epsilon=v)), 1e-7, 1e-6),
+    "activation": (lambda v: varied(activation=v), "gelu", "selu"),
+    "policy": (lambda v: varied(dtype=v), "float32", "mixed_bfloat16"),
+    "frozen": (lambda v: varied(trainable=v), True, False),
+    "slope": (lambda v: varied(layers.LeakyReLU(v)), 0.1, 0.2),
+    "dropout": (lambda v: varied(layers.Dropout(v)), 0.1, 0.2),
+    "given seed": (lambda v: varied(layers.Dropout(0.1, seed=v)), None, 3),
+    "normalization": (lambda v: varied(layers.BatchNormalization(momentum=v)), 0.9, 0.8),
+    "array": (lambda v: varied(layers.Rescaling(np.arange(4) * v)), 1.0, 2.0),
+    "shape": (lambda v: varied(layers.Reshape(v), layers.Flatten()), (2, 2), (4, 1)),
+    "inner model": (lambda v: varied(cdl.Sequential([layers.Dense(3, v)])), "relu", "tanh"),
+    "path": (
+        lambda v: varied(name=v, optimizer=cdl.optimizers.Adam(rate_factors={"b": 2.0})),
+        "a",
+        "b",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_models_are_alike_if_all_arguments_are(name):
+    build, one, other = VARIED[name]
+    options = {"x": np.zeros((20, 4)), "y": np.zeros((20, 1))}
+    keys = []
+    for value in (one, one, other):
+        net = build(value)
+        keys.append(alike.described(net, options, alike.plan_of(net, options, ())).key)
+    assert keys[0] == keys[1]
+    assert keys[0] != keys[2]

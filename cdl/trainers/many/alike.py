@@ -22,6 +22,7 @@ from cdl.callbacks import EarlyStopping, LearningRateScheduler, ReduceLROnPlatea
 from cdl.initializers import Initializer
 from cdl.layers import Layer
 from cdl.optimizers import Optimizer
+from cdl.optimizers.rate_factors import factor_of
 from cdl.random import SeedGenerator
 from cdl.trainers import arguments
 from cdl.trainers.compile_arguments import leaves
@@ -131,6 +132,8 @@ def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description
         return None
     if optimizer.is_written or optimizer._excluded or optimizer._excluded_names is not None:
         return None
+    if hasattr(optimizer, "inner_optimizer") or hasattr(optimizer, "optimizers"):
+        return None
     listed = leaves(given["metrics"]) + leaves(given["weighted_metrics"])
     if any(isinstance(each, metrics.Metric) for each in listed):  # which the user may ask
         return None
@@ -145,6 +148,12 @@ def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description
     found.add(optimizer)
     found.add([(info.shape, info.dtype) for info in model._infos])
     found.add(model)
+    # Paths of weights count where patterns name them.
+    trained = [each for each in found.variables if each.trainable]
+    factors = optimizer.rate_factors
+    found.add([(optimizer.row_of(each), optimizer.decay_of(each)) for each in trained])
+    found.add([factor_of(factors, each) for each in trained])
+    found.reads_states = False  # of metrics
     found.add(compiled.resolved)
     seeds = [each.seed for each in found.generators]
     found.add([seeds.index(seed) for seed in seeds])  # which of them are equal
@@ -158,6 +167,7 @@ class _Walk:
         self.parts: list[Any] = []
         self.variables: list[Variable] = []
         self.generators: list[SeedGenerator] = []
+        self.reads_states = True  # whether their values are constants of a program
         self._seen: dict[int, int] = {}
 
     def add(self, thing: Any) -> None:
@@ -192,7 +202,13 @@ class _Walk:
             self.generators.append(thing)
             parts += (kind, thing.was_given)
         elif kind is State:
-            parts += (kind, str(thing.dtype), tuple(thing.shape))
+            value = thing.numpy()
+            parts += (
+                kind,
+                str(value.dtype),
+                value.shape,
+                value.tobytes() if self.reads_states else 0,
+            )
         elif isinstance(thing, Initializer):  # the weights are there
             parts.append(Initializer)
         elif kind is dict:
@@ -231,4 +247,4 @@ def _left_out(kind: type, is_stack: bool) -> frozenset[str]:
     """Attributes of a class of layers, optimizers or others that do not count."""
     if issubclass(kind, Layer):
         return _NAMES | kind._passing | (_OF_STACKS if is_stack else frozenset())
-    return _NAMES | (_OF_OPTIMIZERS if issubclass(kind, Optimizer) else frozenset())
+    return _NAMES | _OF_OPTIMIZERS if issubclass(kind, Optimizer) else frozenset()
