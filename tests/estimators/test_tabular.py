@@ -1,6 +1,7 @@
 """`cdl.sklearn.TabularClassifier` and `TabularRegressor`: frames of every kind, and bad input."""
 
 import datetime
+import decimal
 import pickle
 
 import numpy as np
@@ -119,6 +120,46 @@ def test_dates_become_days_months_weekdays_and_hours():
     np.testing.assert_allclose(
         table._numbers([column]), [[19782.5, 1, 3, 12], [-1, 11, 2, 0], [np.nan] * 4]
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([decimal.Decimal("1.5"), None], "number", [1.5, np.nan]),
+        ([datetime.time(1, 30), datetime.time(0, 0, 1)], "number", [5400.0, 1.0]),
+        ([datetime.timedelta(hours=1), None], "number", [3600.0, np.nan]),
+        (np.array([90, 0], "timedelta64[m]"), "number", [5400.0, 0.0]),
+        ([datetime.date(1970, 1, 2), None], "date", [86400.0, np.nan]),
+        (
+            [
+                datetime.datetime(
+                    1970, 1, 2, tzinfo=datetime.timezone(datetime.timedelta(hours=2))
+                ),
+                datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
+            ],
+            "date",
+            [86400.0 - 7200.0, 0.0],
+        ),
+        ([True, None], "number", [1.0, np.nan]),
+        (["a", b"b", 3, np.nan], "text", ["a", "b", "3", None]),
+    ],
+)
+def test_python_objects_are_columns_of_their_kind(values, kind, expected):
+    array = np.empty((len(values), 1), object)
+    array[:, 0] = values
+    (column,) = columns_of(TabularRegressor(), array, True)
+    assert column.kind == kind
+    np.testing.assert_array_equal(column.values, np.array(expected, column.values.dtype))
+
+
+def test_labels_of_pandas_dtypes_stay_what_they_are():
+    pandas = pytest.importorskip("pandas")
+    x = np.arange(20.0)[:, None]
+    for values, dtype in (([True, False], "boolean"), ([3, 7], "Int64"), (["a", "b"], "string")):
+        y = pandas.Series(values * 10, dtype=dtype)
+        model = TabularClassifier(**QUICK | {"max_epochs": 1}).fit(x, y)
+        assert model.classes_.tolist() == sorted(values)
+        assert model.predict(x)[0] in values
 
 
 @pytest.mark.parametrize("make", FRAMES)

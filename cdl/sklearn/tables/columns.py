@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -15,6 +16,14 @@ from cdl.sklearn.versions import validated
 
 Array = NDArray[Any]
 
+_FIRST = datetime.date(1970, 1, 1)
+_MIDNIGHT = datetime.datetime(1970, 1, 1)
+_TIMES: dict[str, Any] = {
+    "m": datetime.timedelta | np.timedelta64,
+    "M": datetime.date | np.datetime64,
+}
+_OF_TIMES = {"m": "number", "M": "date"}
+
 
 class Column(NamedTuple):
     """Column of a table.
@@ -22,8 +31,8 @@ class Column(NamedTuple):
     Attributes:
         name: in messages, the name in the frame or "column 3".
         kind: "number", "date" or "text".
-        values: float64 of numbers, and of dates seconds since 1970, NaN for missing ones; else
-            objects, None for missing ones.
+        values: float64 of numbers, of times and their differences in seconds, of dates in seconds
+            since 1970, NaN for missing ones; else objects, None for missing ones.
     """
 
     name: str
@@ -86,7 +95,7 @@ def _read(owner: str, name: str, values: Any) -> Column:
     if array.dtype.kind in "biuf":
         return Column(name, "number", array.astype(np.float64))
     if array.dtype.kind in "Mm":
-        return Column(name, "date", _seconds(array))
+        return Column(name, _OF_TIMES[array.dtype.kind], _seconds(array))
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported\n{owner}: X: {name} has complex numbers")
     return _of_objects(owner, name, array.astype(object))
@@ -132,14 +141,16 @@ def _of_objects(owner: str, name: str, values: Array) -> Column:
     missing = np.array([_is_missing(each) for each in values], bool)
     known = values[~missing].tolist()
     found = np.full(len(values), np.nan)
-    if all(isinstance(each, Real | np.bool_) for each in known):
+    if all(isinstance(each, Real | np.bool_ | Decimal) for each in known):
         found[~missing] = [float(each) for each in known]
         return Column(name, "number", found)
-    if all(isinstance(each, datetime.date | datetime.timedelta | np.datetime64) for each in known):
-        kind = "m" if isinstance(known[0], datetime.timedelta) else "M"
-        plain = [_without_zone(each) for each in known]
-        found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
-        return Column(name, "date", found)
+    if all(isinstance(each, datetime.time) for each in known):
+        known = [datetime.datetime.combine(_FIRST, each) - _MIDNIGHT for each in known]
+    for kind, types in _TIMES.items():
+        if all(isinstance(each, types) for each in known):
+            plain = [_without_zone(each) for each in known]
+            found[~missing] = _seconds(np.array(plain, f"{kind}8[us]"))
+            return Column(name, _OF_TIMES[kind], found)
     other = next((each for each in known if not isinstance(each, str | bytes | Real)), None)
     if other is not None:
         raise TypeError(
@@ -160,6 +171,16 @@ def _without_zone(date: Any) -> Any:
     if getattr(date, "tzinfo", None) is None:
         return date
     return date.astimezone(datetime.UTC).replace(tzinfo=None)
+
+
+def plain_labels(y: Any) -> Any:
+    """Target with NumPy's dtype, where pandas has one of its own for what it holds."""
+    dtype: Any = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
+        return y
+    if not hasattr(dtype, "numpy_dtype") or y.isna().any():
+        return y
+    return y.to_numpy(dtype=dtype.numpy_dtype)
 
 
 def _is_missing(value: Any) -> bool:

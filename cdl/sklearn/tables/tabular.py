@@ -13,7 +13,7 @@ from cdl._common.errors import Hinting
 from cdl._common.validation import expected, flag, number, one_of, positive_int
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import splits
-from cdl.sklearn.tables.columns import Column, columns_of
+from cdl.sklearn.tables.columns import Column, columns_of, plain_labels
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
 from cdl.sklearn.tables.table import Table
@@ -264,7 +264,9 @@ class Tabular(BaseEstimator, Hinting):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True)
+        y = check_array(
+            plain_labels(y), ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True
+        )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(rows), y)
