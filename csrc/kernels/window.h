@@ -311,14 +311,13 @@ static void window_weights_gradient(size_t n, const struct cdl_taps *taps, const
 #undef EACH_TAP
 
 /* One line: rows go up, so that what is written behind one is written again. */
-CDL_INLINE void unroll_line(const struct cdl_unrolling *s, const float *x, float *y) {
+CDL_INLINE void unroll_line(const struct cdl_unrolling *s, const bool narrow, const float *x,
+                            float *y) {
     const size_t rows = s->rows, places = s->places;
-    if (s->place_step == 1 && places <= CDL_VLEN) {
-        for (size_t r = 0; r < rows; r++, x += s->row_step, y += places) vf_store(y, vf_load(x));
-        return;
-    }
     for (size_t r = 0; r < rows; r++, x += s->row_step, y += places) {
-        if (s->place_step == 1) {
+        if (narrow) {
+            vf_store(y, vf_load(x));
+        } else if (s->place_step == 1) {
             for (size_t i = 0; i < places; i += CDL_VLEN) vf_store(y + i, vf_load(x + i));
         } else {
             for (size_t i = 0; i < places; i++) y[i] = x[i * s->place_step];
@@ -327,14 +326,27 @@ CDL_INLINE void unroll_line(const struct cdl_unrolling *s, const float *x, float
 }
 
 /* Out of a copy of what is asked for, which stays in registers whatever is written. */
-static void unroll(const struct cdl_unrolling *job) {
-    const struct cdl_unrolling s = *job;
-    assert(s.x && s.y && s.ldy >= s.rows * s.places);
+CDL_INLINE void unroll_taps(const struct cdl_unrolling s, const bool narrow) {
     float *y = s.y;
     for (size_t u = 0; u < s.taps[0]; u++) {
         for (size_t v = 0; v < s.taps[1]; v++) {
-            for (size_t w = 0; w < s.taps[2]; w++, y += s.ldy)
-                unroll_line(&s, s.x + u * s.tap_step[0] + v * s.tap_step[1] + w * s.tap_step[2], y);
+            const float *x = s.x + u * s.tap_step[0] + v * s.tap_step[1];
+            for (size_t w = 0; w < s.taps[2]; w++, x += s.tap_step[2], y += s.ldy)
+                unroll_line(&s, narrow, x, y);
         }
     }
+}
+
+/* Narrow rows, of one register, take as long as the loops around them. */
+static void unroll(const struct cdl_unrolling *job) {
+    assert(job->x && job->y && job->ldy >= job->rows * job->places);
+    struct cdl_unrolling s = *job;
+    if (s.taps[2] == 1) { /* a single column: the innermost loop is over taps */
+        s.taps[2] = s.taps[1], s.taps[1] = s.taps[0], s.taps[0] = 1;
+        s.tap_step[2] = s.tap_step[1], s.tap_step[1] = s.tap_step[0];
+    }
+    if (s.place_step == 1 && s.places <= CDL_VLEN)
+        unroll_taps(s, true);
+    else
+        unroll_taps(s, false);
 }
