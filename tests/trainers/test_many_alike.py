@@ -297,6 +297,7 @@ def test_an_interrupt_ends_what_stands_in_at_a_whole_epoch():
     assert told == [[0, 1, 2]]
     assert [int(net.optimizer.iterations) for net in nets] == [3, 0, 0]
     assert nets[0].stop_training
+    assert not module.job.halted
 
 
 def test_what_layers_have_seen_of_their_own_data_makes_models_unlike(monkeypatch):

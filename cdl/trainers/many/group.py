@@ -264,7 +264,7 @@ def _stand_in(
     tell: Callable[[int, History], object],
 ) -> None:
     """Run members for which there is something to do between epochs, one after the other."""
-    job.halt = halt
+    before, job.halt = job.halt, halt
     host.give_back()
     for one, found in group:
         history = None
@@ -274,6 +274,7 @@ def _stand_in(
         job.number, job.stands_in = None, False
         if history is not None:
             tell(one.number, history)
+    job.halt = before
 
 
 def _members(
