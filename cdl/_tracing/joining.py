@@ -130,7 +130,8 @@ def forms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, 
     if known_samples() is None:
         return
     before = None
-    for choose in (_joins_others, _splits_rows, _joins_all):
+    rest = _joins_rest(tree.flatten((args, kwargs)))
+    for choose in (_joins_others, _splits_rows, rest, _joins_all):
         found = _mapped(choose, args), {name: _mapped(choose, arg) for name, arg in kwargs.items()}
         kinds: list[Any] = [
             type(leaf) is Joined and leaf.spec.shape for leaf in tree.flatten(found)
@@ -167,6 +168,21 @@ def _joins_others(leaf: Any) -> Any:
     spec = _spec_of(leaf)
     first = spec is None or (spec.rows_per_sample == 1 and not spec.batch_axis)
     return leaf if first else _joins_all(leaf)
+
+
+def _joins_rest(leaves: list[Any]) -> Form:
+    """Form in which the first tensor keeps its rows, as the left factor of a product can."""
+    with_samples = (s for s in map(_spec_of, leaves) if s is not None and s.rows_per_sample)
+    first = next(with_samples, None)
+    taken: list[Any] = []
+
+    def choose(leaf: Any) -> Any:
+        if _spec_of(leaf) is first and not taken:
+            taken.append(leaf)
+            return _joins_others(leaf)
+        return _joins_all(leaf)
+
+    return choose
 
 
 def _splits_rows(leaf: Any) -> Any:

@@ -19,6 +19,7 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.program import Program
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor
+from cdl._tracing.joining import parts_of
 from cdl._tracing.symbolic import operator_of
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tupl
     """Graph of a step, and the values it reads of the code around it."""
     with graphs.scope(training) as current:
         carried, results = step(inputs[:n_carried], inputs[n_carried:])
-        outputs = [[as_tensor(leaf) for leaf in part] for part in (carried, results)]
+        outputs = [[parts_of(as_tensor(leaf)) for leaf in part] for part in (carried, results)]
     own = {id(node) for node in current.nodes}
     known = {id(tensor) for tensor in inputs}
     read = [tensor for node in current.nodes for tensor in node.inputs]

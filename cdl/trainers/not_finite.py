@@ -19,6 +19,7 @@ from cdl._common.errors import warn
 from cdl._core import Executor, Sparse
 from cdl._ir.lowering import Lowering, Recorder
 from cdl._ir.program import Value
+from cdl._tracing.keras_tensor import knowing_samples
 from cdl._tracing.variable import Variable
 from cdl.layers import Layer
 from cdl.trainers.compile_utils import Compiled, Resolved
@@ -254,10 +255,14 @@ def _lost_values(array: Any) -> Iterator[tuple[Array, Array, Array]]:
 
 def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str | None:
     """Text about the first layer or loss whose output is not finite; else None."""
-    given: list[tuple[Any, Value]] = []  # outputs, each by its layer
-    program = Lowering(recorder=Recorder(watched=given))
-    values = [program.input(each.shape[1:], role="x") for each in arrays.x]
-    outputs = list(model.append_all(program, values))
+    at_a_time, rows = _AT_A_TIME, min(arrays.samples, _MOST)
+    try:
+        program, given, outputs = _watched_program(model, arrays)
+    except (TypeError, ValueError):  # it couples samples
+        at_a_time = min(at_a_time, rows)
+        rows -= rows % at_a_time
+        with knowing_samples(at_a_time):
+            program, given, outputs = _watched_program(model, arrays)
     pairs = _first_givers(given)
     watched = [
         _called(each, [other for other, _ in pairs[i:]]) for i, (each, _) in enumerate(pairs)
@@ -265,15 +270,15 @@ def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str
     outputs += [value for _, value in pairs]
     for value in outputs:
         program.output(value)
-    executor = Executor(program.fused(False, penalties=False), _AT_A_TIME)
+    executor = Executor(program.fused(False, penalties=False), at_a_time)
     kept = [(each, np.asarray(each)) for each in model.weights]
     lost = [(each, array) for each, array in kept if not (np.abs(array) < _LOST).all()]
     try:
         for seed in range(_DRAWS if lost else 1):
             for variable, array in lost:
                 variable.assign(_fresh(variable.name, array.shape, np.random.default_rng(seed)))
-            for start in range(0, min(arrays.samples, _MOST), _AT_A_TIME):
-                batch = arrays.rows(start, start + _AT_A_TIME)
+            for start in range(0, rows, at_a_time):
+                batch = arrays.rows(start, start + at_a_time)
                 reason = _in_batch(executor, batch, resolved, watched)
                 if reason is not None:
                     return reason
@@ -281,6 +286,16 @@ def _in_layers(model: TrainableModel, arrays: Arrays, resolved: Resolved) -> str
         for variable, array in lost:
             variable.assign(array)
     return None
+
+
+def _watched_program(
+    model: TrainableModel, arrays: Arrays
+) -> tuple[Lowering, list[tuple[Any, Value]], list[Value]]:
+    """Program of a model, the outputs of its layers, each by its layer, and its own."""
+    given: list[tuple[Any, Value]] = []
+    program = Lowering(recorder=Recorder(watched=given))
+    values = [program.input(each.shape[1:], role="x") for each in arrays.x]
+    return program, given, list(model.append_all(program, values))
 
 
 def _first_givers(watched: list[tuple[Any, Value]]) -> list[tuple[Any, Value]]:

@@ -250,6 +250,33 @@ def test_a_layer_that_compares_samples_learns(model):
     assert not model._last_train_function.in_python
 
 
+def test_rows_of_a_product_of_two_values_of_samples_stay_apart(model):
+    program = model.program()
+    assert sum(each.op == "join_batch" for each in program.instructions) == 1
+    assert not any(each.op == "split_batch" for each in program.instructions)
+
+
+def test_a_loss_that_is_not_finite_is_told_of_as_elsewhere(model):
+    model.compile(SGD(1e30), "mse")
+    with pytest.warns(UserWarning, match="the loss has become"):
+        model.fit(X, Y, batch_size=8, epochs=3, verbose=0)
+
+
+def test_a_step_of_a_sequence_may_compare_samples():
+    model = cdl.Sequential(
+        [cdl.Input((3, 5)), layers.TimeDistributed(Attending()), layers.Dense(2)]
+    )
+    model.compile(SGD(0.1), "mse")
+    x = RNG.normal(size=(7, 3, 5)).astype(np.float32)
+    y = RNG.normal(size=(7, 3, 2)).astype(np.float32)
+    history = model.fit(x, y, batch_size=4, epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    steps = [attended(x[:, k].astype(float)) for k in range(3)]
+    kernel, bias = model.get_weights()
+    expected = np.stack(steps, axis=1) @ kernel + bias
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("function", [in_batch, both_ways, one_number])
 def test_a_layer_may_add_a_loss_over_pairs(function):
     model = cdl.Sequential(

@@ -70,7 +70,11 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     made = model._predictors_made
     rows = None if made is None else made.rows
     if compiled is None:
-        return lower_inference(model, rows=rows)
+        try:
+            return lower_inference(model, rows=rows)
+        except (TypeError, ValueError):
+            with knowing_samples(_SHOWN):
+                return lower_inference(model, rows=rows)
     inputs, graph = rows or own_rows(model), model._graph_of_model
     outputs = outputs_of(model, graph, [np.empty((0, *row)) for row in inputs])
     shapes, nest = [info.shape for info in outputs], graph.output_nest()
