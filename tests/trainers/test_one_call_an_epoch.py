@@ -87,6 +87,7 @@ MADE = {
     "Layer": None,
     "Embedding": None,
     "ReversibleEmbedding": None,
+    "ParametricActivation": ("mish",),
     "Pipeline": ([layers.Rescaling(0.5), layers.Activation("tanh")],),
     "EinsumDense": ("ab,bc->ac", 5),
     # Layers of several values: see tests/layers/test_merging.py
@@ -114,6 +115,12 @@ ALONG_TIME = {
     "Bidirectional": lambda made: made(layers.LSTM(3)),
     "TimeDistributed": lambda made: made(layers.Dense(3)),
     **dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells")),
+}
+# Layers of tables that make lines of columns.
+OF_COLUMNS = {
+    "EnsembleDense": {"units": 2, "members": 3},
+    "PeriodicEmbedding": {"units": 2, "frequencies": 3},
+    "PiecewiseLinearEncoding": {"bins": [[-1.0, 0.0, 1.0]] * 6},
 }
 # Layers of texts and keys: arguments, and the input.
 TEXTS, KEYS = np.array(["a b", "b", "c a"] * 16)[:, None], np.arange(48)[:, None] % 5
@@ -162,6 +169,10 @@ def stack_of(name):
         layer = made()
         layer.adapt(X)
         return [layer], (6,), X
+    if name in OF_COLUMNS:
+        return [made(**OF_COLUMNS[name]), *lines], (6,), X
+    if name == "ColumnDense":
+        return [made(2), *lines], (4, 6), LINES
     if name.endswith("Attention"):
         arguments = {"MultiHeadAttention": (2, 3), "GroupQueryAttention": (3, 4, 2)}
         arguments["GroupedQueryAttention"] = arguments["GroupQueryAttention"]
