@@ -82,6 +82,16 @@ MAKERS = {
         lambda: layers.MultiHeadAttention(2, 4, dropout=0.2, seed=1),
         STEPS,
     ),
+    "ColumnDense": (lambda: layers.ColumnDense(3, "tanh"), STEPS),
+    "ColumnScaling": (layers.ColumnScaling, LINE),
+    "EnsembleDense": (lambda: layers.EnsembleDense(4, 3, "relu"), LINE),
+    "EnsembleDense, apart": (lambda: layers.EnsembleDense(4, 3, shared=False), LINE),
+    "ParametricActivation": (lambda: layers.ParametricActivation("mish"), STEPS),
+    "PeriodicEmbedding": (lambda: layers.PeriodicEmbedding(4, 6, 0.3), LINE),
+    "PeriodicEmbedding, PBLD": (
+        lambda: layers.PeriodicEmbedding(4, 6, 0.3, None, True, True),
+        LINE,
+    ),
     "PReLU": (layers.PReLU, STEPS),
     "RMSNormalization": (layers.RMSNormalization, STEPS),
     "RNN": (lambda: layers.RNN(layers.SimpleRNNCell(5)), STEPS),
@@ -216,7 +226,7 @@ def test_fit_is_train_on_batch_is_fit_with_a_callback(name, mode, team, teams):
 # Layers without weights, and image and text layers, whose statistics `fit` leaves alone.
 WITHOUT = (
     *("activations.rectifiers", "activations.softmax", "activations.increasing", "identity"),
-    *("input", "input_spec"),
+    *("input", "input_spec", "numerical.piecewise_linear"),
     *("lambda_layer", "masking", "merging", "pooling", "preprocessing", "reshaping"),
     *("layer", "wrapper", "regularization.activity_regularization"),
 )

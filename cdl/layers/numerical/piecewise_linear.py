@@ -115,7 +115,8 @@ class PiecewiseLinearEncoding(Layer):
     def call(self, inputs: Any) -> Any:
         """The encodings, of shape (samples, columns, bins)."""
         low, factor, least, most = self._tables()
-        return ops.minimum(ops.maximum((inputs[..., None] - low) * factor, least), most)
+        y = ops.minimum(ops.maximum((inputs[..., None] - low) * factor, least), most)
+        return ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the input with a last axis of bins."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,6 +108,21 @@ class TabularClassifier(ClassifierMixin, Tabular):
         )
         self.class_weight = class_weight
         self.calibrate = calibrate
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+        """Train on rows X with labels y.
+
+        Args:
+            X: frame of pandas, Polars or PyArrow, or an array: numbers, booleans, dates and
+                categories, any of which may be missing.
+            y: a label for each row, of any dtype.
+            sample_weight: a weight for each row; 2 is the same as the row twice.
+            eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
+
+        Raises:
+            ValueError: a parameter or data that do not fit.
+        """
+        return self._fit(X, y, sample_weight, eval_set)
 
     def predict(self, X: Any) -> Array:
         """Most probable label of each row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +107,21 @@ class TabularRegressor(RegressorMixin, Tabular):
     _mean: Array
     _deviation: Array
     _range: tuple[Array, Array]
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+        """Train on rows X with targets y.
+
+        Args:
+            X: frame of pandas, Polars or PyArrow, or an array: numbers, booleans, dates and
+                categories, any of which may be missing.
+            y: a target for each row.
+            sample_weight: a weight for each row; 2 is the same as the row twice.
+            eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
+
+        Raises:
+            ValueError: a parameter or data that do not fit.
+        """
+        return self._fit(X, y, sample_weight, eval_set)
 
     def predict(self, X: Any) -> Array:
         """Prediction for each row, with a column for each target if y had columns."""

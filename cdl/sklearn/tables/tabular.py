@@ -111,19 +111,8 @@ class Tabular(BaseEstimator, Hinting):
 
     # Fitting
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
-        """Train on rows X with targets y.
-
-        Args:
-            X: frame of pandas, Polars or PyArrow, or an array: numbers, booleans, dates and
-                categories, any of which may be missing.
-            y: a target for each row.
-            sample_weight: a weight for each row; 2 is the same as the row twice.
-            eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
-
-        Raises:
-            ValueError: a parameter or data that do not fit.
-        """
+    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
+        """Train on rows X with targets y; see `fit` of the subclasses."""
         owner = type(self).__name__
         recipe = self._checked()
         columns = columns_of(self, X, True, ensure_min_samples=2)
