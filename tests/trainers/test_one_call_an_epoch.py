@@ -165,16 +165,6 @@ def stack_of(name):
         rank = int(name[-2]) - 1
         x = LINES.reshape(48, *([2] * rank), -1, 3)
         return [made(0.3), *lines], x.shape[1:], x
-    if name == "ColumnDense":
-        return [made(2), *lines], (4, 6), LINES
-    if name in ("EnsembleDense", "PeriodicEmbedding"):
-        return [made(4, 3), *lines], (6,), X
-    if name == "ParametricActivation":
-        return [made("mish")], (6,), X
-    if name == "PiecewiseLinearEncoding":
-        layer = made(4)
-        layer.adapt(X)
-        return [layer, *lines], (6,), X
     if name == "Normalization":
         layer = made()
         layer.adapt(X)
