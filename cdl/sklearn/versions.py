@@ -40,5 +40,9 @@ def validated(estimator: Any, *arrays: Any, **options: Any) -> Any:
     try:  # scikit-learn 1.6 and later
         from sklearn.utils.validation import validate_data
     except ImportError:
+        if "ensure_all_finite" in options:
+            options["force_all_finite"] = options.pop("ensure_all_finite")
+        if "skip_check_array" in options:
+            options["cast_to_ndarray"] = not options.pop("skip_check_array")
         return estimator._validate_data(*arrays, **options)
     return validate_data(estimator, *arrays, **options)

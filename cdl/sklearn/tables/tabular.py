@@ -253,9 +253,7 @@ class Tabular(BaseEstimator, Hinting):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
-        y = check_array(
-            plain_labels(y), ensure_2d=False, dtype=None, input_name="y", ensure_all_finite=True
-        )
+        y = check_array(plain_labels(y), ensure_2d=False, dtype=None, input_name="y")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(rows), y)
