@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Inputs that are no numbers to compute with: rows of a table, places along an axis.
 PLACES = {"gather": 0, "take_along": 1}
+_OF_NOTHING = {"sum": 0.0, "prod": 1.0, "mean": math.nan}
 MOVING = 2  # the first weight of a batch_norm that follows the batch: it is the weight, no copy
 
 
@@ -60,7 +61,8 @@ def reduce(
 ) -> Value:
     """Sum, mean, max, min or prod over axes, or over all of them.
 
-    Axes that are no neighbours are reduced one after the other, the last first.
+    Axes that are no neighbours are reduced one after the other, the last first. What is reduced of
+    nothing, as the pairs of neighbours in a batch of one sample, is a constant.
     """
     rank = len(value.shape)
     left = sorted({a % rank for a in (range(rank) if axes is None else axes)})
@@ -70,7 +72,11 @@ def reduce(
         while left and left[-1] == start - 1:
             start = left.pop()
         sizes, shape = _cut(value.shape, start, end + 1, keepdims)
-        value = program.emit("reduce", [value], shape, kind=kind, **sizes)
+        if not sizes["n"] and value.shared and kind in _OF_NOTHING:
+            data = [_OF_NOTHING[kind]] * math.prod(shape)
+            value = program.emit("constant", (), shape, shared=True, data=data)
+        else:
+            value = program.emit("reduce", [value], shape, kind=kind, **sizes)
     return value
 
 

@@ -47,8 +47,18 @@ class Joined:
             if self.spec.rows_per_sample:
                 return LoweredTensor(emit.split_batch(program, leaf.value), self.spec)
             return LoweredTensor(joined(program, leaf.value, leaf.spec), self.spec)
-        made = _Split() if self.spec.rows_per_sample else _Join(leaf)
-        return graph.record(made, (leaf,), {}, self.spec)
+        kind = _Split() if self.spec.rows_per_sample else _Join(leaf)
+        return graph.record(kind, (leaf,), {}, self.spec)
+
+
+def form_of(leaf: Any) -> Any:
+    """Symbolic tensor in the place of a joined one; any other leaf as it is."""
+    return leaf.spec if isinstance(leaf, Joined) else leaf
+
+
+def made(leaf: Any) -> Any:
+    """Joined tensor, recorded or appended to the program; any other leaf as it is."""
+    return leaf.made() if isinstance(leaf, Joined) else leaf
 
 
 class _Join:
@@ -142,6 +152,31 @@ def forms(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[Any, 
         before = kinds
 
 
+def prepared(prepare: Callable[..., tuple[Any, ...]], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments as an operation prepares them, with the number of samples where it needs one.
+
+    Args:
+        prepare: the operation's own function of all arguments.
+        args: these.
+    """
+    try:
+        return prepare(*args)
+    except (TypeError, ValueError):
+        if known_samples() is None:
+            raise
+        return prepare(*(_mapped(lambda leaf: leaf, arg) for arg in args))
+
+
+def wholes(structure: Any) -> Any:
+    """Structure with the samples of all terms joined; None if that changes nothing."""
+    if known_samples() is None:
+        return None
+    found = _mapped(_joins_all, structure)
+    if not any(isinstance(leaf, Joined) for leaf in tree.flatten(found)):
+        return None
+    return tree.map_structure(made, found)
+
+
 def _mapped(choose: Form, structure: Any) -> Any:
     def replaced(leaf: Any) -> Any:
         if isinstance(leaf, SymbolicBatch):
@@ -206,7 +241,7 @@ def aligned(*leaves: Any) -> tuple[Any, ...]:
         return leaves
     first = all(spec.rows_per_sample == 1 and not spec.batch_axis for spec in specs)
     found = map(_splits_rows if first else _joins_all, leaves)
-    return tuple(leaf.made() if isinstance(leaf, Joined) else leaf for leaf in found)
+    return tuple(map(made, found))
 
 
 def parts_of(structure: Any) -> Any:
@@ -216,6 +251,23 @@ def parts_of(structure: Any) -> Any:
         if not isinstance(leaf, KerasTensor) or leaf.rows_per_sample:
             return leaf
         found = _splits_rows(leaf)
-        return found.made() if isinstance(found, Joined) else found
+        return made(found)
 
     return structure if known_samples() is None else tree.map_structure(parted, structure)
+
+
+def rejoined(program: Lowering, value: Value, found: KerasTensor, spec: KerasTensor) -> Value:
+    """Value with the samples joined, or apart, as a result's symbolic tensor has them.
+
+    Args:
+        program: to which it is appended.
+        value: the result.
+        found: the tensor that it is the value of.
+        spec: the symbolic tensor of the result.
+    """
+    if found.rows_per_sample and not spec.rows_per_sample:
+        return joined(program, value, found)
+    if spec.rows_per_sample and not found.rows_per_sample:
+        whole = whole_spec(spec).shape
+        return as_parted(program, value, spec) if found.shape == whole else value
+    return value

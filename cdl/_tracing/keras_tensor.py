@@ -313,14 +313,20 @@ class SymbolicBatch:
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, int) and other > 0:
             return SymbolicBatch(self.times * other)
-        return operator_of("mul")(self, other)
+        return _computed("mul", self, other)
 
     __rmul__ = __mul__
+
+    def __neg__(self) -> Any:
+        return self * -1
 
     def __floordiv__(self, other: Any) -> Any:
         if isinstance(other, int) and other > 0 and self.times % other == 0:
             return SymbolicBatch(self.times // other)
-        return operator_of("floordiv")(self, other)
+        return _computed("floordiv", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _computed("floordiv", other, self)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SymbolicBatch):
@@ -356,15 +362,20 @@ class SymbolicBatch:
         )
 
 
+def _computed(name: str, *pair: Any) -> Any:
+    """Result of an operator: a number where that of samples is known, or a symbolic one."""
+    if known_samples() is None or not all(isinstance(x, (int, float, SymbolicBatch)) for x in pair):
+        return operator_of(name)(*pair)
+    numbers = [int(x) if isinstance(x, SymbolicBatch) else x for x in pair]
+    return getattr(operator, name)(*numbers)
+
+
 def _give_arithmetic() -> None:
     """Add the operators that make a symbolic number of it."""
 
     def method(name: str, swapped: bool) -> Any:
         def compute(self: Any, other: Any) -> Any:
-            if known_samples() is not None and isinstance(other, (int, float, SymbolicBatch)):
-                pair = int(self), int(other) if isinstance(other, SymbolicBatch) else other
-                return getattr(operator, name)(*(pair[::-1] if swapped else pair))
-            return operator_of(name)(*((other, self) if swapped else (self, other)))
+            return _computed(name, *((other, self) if swapped else (self, other)))
 
         return compute
 

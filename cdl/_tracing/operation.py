@@ -310,7 +310,7 @@ def call(
             bound.apply_defaults()
         args, kwargs = bound.args, bound.kwargs  # a node holds them by place, as far as that goes
     if row.prepare is not None:
-        args = row.prepare(*args)
+        args = joining.prepared(row.prepare, args)
     program = current_program()
     if program is not None and _has_terms(args, kwargs):
         return keep_sizes(row.name, args, appended(program, row, args, kwargs))
@@ -336,23 +336,18 @@ def _fitted(
     except (TypeError, ValueError):
         for some, named in joining.forms(args, kwargs):
             try:
-                of_args, of_kwargs = map_args(_form_of, some), map_kwargs(_form_of, named)
+                of_args, of_kwargs = (
+                    map_args(joining.form_of, some),
+                    map_kwargs(joining.form_of, named),
+                )
                 if not _has_terms(of_args, of_kwargs) and not is_symbolic(of_args, of_kwargs):
                     return of_args, of_kwargs, None
                 _refuse_untraced(row, of_args, of_kwargs)
                 spec = infer(row, of_args, of_kwargs)
             except (TypeError, ValueError):
                 continue
-            return map_args(_made, some), map_kwargs(_made, named), spec
+            return map_args(joining.made, some), map_kwargs(joining.made, named), spec
         raise
-
-
-def _form_of(leaf: Any) -> Any:
-    return leaf.spec if isinstance(leaf, joining.Joined) else leaf
-
-
-def _made(leaf: Any) -> Any:
-    return leaf.made() if isinstance(leaf, joining.Joined) else leaf
 
 
 def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -442,13 +437,29 @@ def appended(
         widen = functools.partial(_widened, program)
         args, kwargs = map_args(widen, args), map_kwargs(widen, kwargs)
     with appending_to(program):
-        if row.lower is None:
-            result = row.eager(*args, **kwargs)
-        else:
-            bound = signature_of(row.eager).bind(*args, **kwargs)
-            bound.apply_defaults()
-            result = row.lower(program, spec, *bound.args, **bound.kwargs)
+        try:
+            result = _lowered(program, row, args, kwargs, spec)
+        except (TypeError, ValueError):
+            whole = joining.wholes((args, kwargs))
+            if whole is None:
+                raise
+            args, kwargs = whole
+            of_all = infer(row, args, kwargs)
+            result = _lowered(program, row, args, kwargs, of_all)
+            finished = functools.partial(_finished, program, row)
+            result = tree.map_structure(finished, of_all, result)
     return tree.map_structure(functools.partial(_finished, program, row), spec, result)
+
+
+def _lowered(
+    program: Lowering, row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any
+) -> Any:
+    """Results of a definition on terms: values, terms or numbers."""
+    if row.lower is None:
+        return row.eager(*args, **kwargs)
+    bound = signature_of(row.eager).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return row.lower(program, spec, *bound.args, **bound.kwargs)
 
 
 def _is_float(spec: Any) -> bool:
@@ -473,7 +484,7 @@ def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
     else:
         value = result.value if isinstance(result, LoweredTensor) else result
     if known_samples() is not None and isinstance(result, LoweredTensor):
-        value = _rejoined(program, value, result.spec, spec)
+        value = joining.rejoined(program, value, result.spec, spec)
     if value.shared and spec.rows_per_sample:
         value = program.broadcast_batch(value)
     if spec.dtype in dtypes.LOW or value.dtype in dtypes.LOW:
@@ -486,13 +497,3 @@ def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
             "program; this is a fault of cdl"
         )
     return LoweredTensor(value, spec)
-
-
-def _rejoined(program: Lowering, value: Value, found: KerasTensor, spec: KerasTensor) -> Value:
-    """Value with the samples joined, or apart, as a result's symbolic tensor has them."""
-    if found.rows_per_sample and not spec.rows_per_sample:
-        return joining.joined(program, value, found)
-    if spec.rows_per_sample and not found.rows_per_sample:
-        whole = joining.whole_spec(spec).shape
-        return joining.as_parted(program, value, spec) if found.shape == whole else value
-    return value

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 
 from cdl import tree
 from cdl._tracing.graph import KerasTensor, current_scope
+from cdl._tracing.joining import wholes
+from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.loop import as_tensor, record_loop
 from cdl._tracing.operation import is_symbolic
 from cdl._tracing.symbolic import symbolic_error
@@ -60,14 +62,33 @@ def _first_axis(elements: Any) -> int:
     """
     sizes = set()
     for leaf in tree.flatten(elements):
-        if along_samples(leaf, 0):
-            raise symbolic_error(
-                "a loop over samples", "work on all of them at once, or loop over another axis"
-            )
+        _check_apart(leaf, 0)
         sizes.add(shape_of(leaf)[0])
     if len(sizes) != 1:
         raise ValueError(f"a loop must be over first axes of one size, got sizes {sorted(sizes)}")
     return int(sizes.pop())
+
+
+def _check_apart(leaf: Any, axis: int) -> None:
+    """Refuse a loop over the samples of a batch."""
+    if along_samples(leaf, axis):
+        raise symbolic_error(
+            "a loop over samples", "work on all of them at once, or loop over another axis"
+        )
+
+
+def _with_samples(elements: Any, axis: int) -> Any:
+    """Elements along an axis; the samples of a batch joined where their number is known.
+
+    Raises:
+        TypeError: it is not, and they are along that axis.
+    """
+    if not any(along_samples(leaf, axis) for leaf in tree.flatten(elements)):
+        return elements
+    for leaf in tree.flatten(elements):
+        if known_samples() is None:
+            _check_apart(leaf, axis)
+    return wholes(elements)
 
 
 def _element(elements: Any, i: int) -> Any:
@@ -133,6 +154,7 @@ def scan(
         raise TypeError(f"scan: f must be a function, got {f!r}")
     del unroll
     if xs is not None:
+        xs = _with_samples(xs, 0)
         n = _first_axis(xs)
     elif length is not None:
         n = int(length)
@@ -207,6 +229,7 @@ def associative_scan(
     """
     from cdl.ops.numpy.joining import concatenate
 
+    elems = _with_samples(elems, axis)
     n = shape_of(tree.flatten(elems)[0])[axis]
     if not n:
         return elems

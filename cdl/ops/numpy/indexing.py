@@ -44,12 +44,17 @@ def _expanded(key: ArrayLike, ndim: int) -> list[Any]:
     return [*parts[:at], *[slice(None)] * (ndim - used), *parts[at + 1 :]]
 
 
-def _is_whole(part: Any, n: int | None) -> bool:
-    """Whether a part of a key is all of an axis."""
+def _is_whole(part: Any, x: Any, axis: int) -> bool:
+    """Whether a part of a key is all of an axis of x, for every number of samples."""
     if not isinstance(part, slice) or part.step not in (None, 1) or part.start not in (None, 0):
         return False
-    stop = part.stop
-    return stop is None or isinstance(stop, SymbolicBatch) or (n is not None and stop == n)
+    stop, rows = part.stop, getattr(x, "rows_per_sample", 0)
+    if stop is None or not rows or axis != x.batch_axis:
+        return stop is None
+    if isinstance(stop, SymbolicBatch):
+        return bool(stop.times >= rows)
+    n = x.shape[axis]
+    return n is not None and n > 2 and stop == n  # of two samples it is no more for a third one
 
 
 def keyed_apart(x: Any, key: Any) -> str:
@@ -62,7 +67,7 @@ def keyed_apart(x: Any, key: Any) -> str:
             return "how many are true is not known: use cdl.ops.where"
     indices = [part for part in parts if part is not None]
     at = getattr(x, "batch_axis", 0)
-    if getattr(x, "rows_per_sample", 0) and not _is_whole(indices[at], x.shape[at]):
+    if getattr(x, "rows_per_sample", 0) and not _is_whole(indices[at], x, at):
         return "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
     if any(isinstance(part, _SYMBOLIC) for part in indices):
         return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
@@ -81,12 +86,13 @@ def _get_item(program: Lowering, spec: KerasTensor, x: Any, key: ArrayLike) -> A
         return _take(program, spec, x, key, 0)
     parts = _expanded(key, x.ndim)
     indices = [part for part in parts if part is not None]
+    indices = [slice(None) if _is_whole(each, x, i) else each for i, each in enumerate(indices)]
     if getattr(x, "rows_per_sample", 0) == 1:
         indices.pop(x.batch_axis)
     value = value_of(program, x)
     for axis, part in enumerate(indices):
         if isinstance(part, slice):
-            if not _is_whole(part, None):
+            if part != slice(None):
                 value = cut(program, value, axis, *_bounds(part))
         elif isinstance(part, (list, np.ndarray)) and np.ndim(part):
             places = np.asarray(part)

@@ -41,8 +41,8 @@ def _apart(xs: Any, axis: int | Sequence[int]) -> str:
 
 
 def _concatenate(program: Lowering, spec: KerasTensor, xs: Any, axis: int) -> Any:
-    values = [value_of(program, x) for x in xs]
-    return concat(program, values, sample_axis(spec, axis))
+    values, at = [value_of(program, x) for x in xs], sample_axis(spec, axis)
+    return concat(program, [value for value in values if value.shape[at]] or values, at)
 
 
 @operation(_concatenate, untraced=_apart)
@@ -271,9 +271,12 @@ def _roll(
     spec: KerasTensor,
     x: Any,
     shift: int | Sequence[int],
-    axis: int | Sequence[int],
+    axis: int | Sequence[int] | None,
 ) -> Any:
     value = x.value
+    if axis is None:
+        x, axis = ravel(x), 0
+        return reshaped(program, _roll(program, spec, x, shift, axis), value.shape)
     for n, each in zip(shape_arg(shift), shape_arg(axis), strict=True):
         at = sample_axis(x, each)
         size = value.shape[at]

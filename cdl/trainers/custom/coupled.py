@@ -132,6 +132,8 @@ class CoupledFunction(TrainFunction):
             arrays = arrays.each(lambda each: each[:whole])
         elif whole < rows and order is not None:
             self._rest, order = (arrays, order[whole:]), order[:whole]
+        if whole < rows and rows - whole not in self._of_rows:  # an error in it comes before a step
+            self._remake_executor(rows - whole)
         super().begin(arrays, batch, order)
         self._left = whole // batch
 
