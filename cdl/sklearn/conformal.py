@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, number, one_of
+from cdl.sklearn.tables.keeping import kept_on_error
 from cdl.sklearn.versions import BaseEstimator
 
 Array = NDArray[Any]
@@ -78,7 +79,8 @@ class Conformal(BaseEstimator, Hinting):
         if targets.ndim != 1:
             raise expected("Conformal", "y", "one target for each row", targets.shape)
         X, y = indexable(X, y)
-        self._calibrate(X, y, targets)
+        with kept_on_error(self):
+            self._calibrate(X, y, targets)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
@@ -89,6 +91,7 @@ class Conformal(BaseEstimator, Hinting):
         from sklearn.base import clone, is_classifier
         from sklearn.model_selection import train_test_split
 
+        self._models: list[Any] = []
         if self.method == "cv+":
             self._by_folds(X, y, targets)
             return
@@ -153,8 +156,8 @@ class Conformal(BaseEstimator, Hinting):
         if is_classifier(self.estimator) or getattr(self.estimator, "quantiles", None) is not None:
             what = "'split' or 'prefit' for classifiers and for quantiles"
             raise expected("Conformal", "method", what, self.method)
-        self._level(len(targets))
-        self._models, residuals, folds = [], np.empty(len(targets)), np.empty(len(targets), int)
+        self._of_folds = self._level(len(targets))
+        residuals, folds = np.empty(len(targets)), np.empty(len(targets), int)
         splits = KFold(5, shuffle=True, random_state=self.random_state).split(targets)
         for k, (inside, outside) in enumerate(splits):
             model = clone(self.estimator).fit(_safe_indexing(x, inside), _safe_indexing(y, inside))
@@ -162,7 +165,7 @@ class Conformal(BaseEstimator, Hinting):
             residuals[outside], folds[outside] = np.abs(targets[outside] - predicted), k
             self._models.append(model)
         self._residuals, self._folds = residuals, folds
-        self.threshold_ = float(np.sort(residuals)[self._level(len(targets)) - 1])
+        self.threshold_ = float(np.sort(residuals)[self._of_folds - 1])
         self.estimator_ = clone(self.estimator).fit(x, y)
 
     def predict(self, X: Any) -> Array:
@@ -179,7 +182,7 @@ class Conformal(BaseEstimator, Hinting):
 
         if is_classifier(self._fitted()):
             raise AttributeError("Conformal: a classifier has predict_set, no intervals")
-        if self.method == "cv+":
+        if self._models:
             return self._intervals_of_folds(X)
         low, high = self._ends(X)
         ends = np.stack([low - self.threshold_, high + self.threshold_], 1)
@@ -203,7 +206,7 @@ class Conformal(BaseEstimator, Hinting):
     def _intervals_of_folds(self, x: Any) -> Array:
         predicted = np.stack([each.predict(x) for each in self._models])
         n = len(self._residuals)
-        level = self._level(n)
+        level = self._of_folds
         ends = np.empty((predicted.shape[1], 2))
         step = max(1, _BLOCK // n)
         for first in range(0, len(ends), step):

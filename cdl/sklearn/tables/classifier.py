@@ -7,8 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._common.validation import flag
+from cdl._common.validation import expected, flag
 from cdl.sklearn.tables import scoring
+from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.tabular import Tabular, outputs_of
 from cdl.sklearn.versions import ClassifierMixin
 
@@ -134,6 +135,16 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Probability of each class, in the order of `classes_`."""
         return _tempered(self._outputs(X), self.temperature_)
 
+    def _checked(self, eval_set: Any) -> Recipe:
+        recipe = super()._checked(eval_set)
+        calibrate = flag("TabularClassifier", "calibrate", self.calibrate)
+        if calibrate and eval_set is None and not self.early_stopping:
+            raise ValueError(
+                "TabularClassifier: calibrate=True needs rows for validation: early_stopping=True "
+                "or eval_set"
+            )
+        return recipe
+
     def _targets(self, y: Array) -> Array:
         from sklearn.utils.multiclass import check_classification_targets
 
@@ -147,7 +158,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         if len(self.classes_) < 2:
             raise ValueError(
                 "TabularClassifier: y must have two classes or more, got one class, "
-                f"{self.classes_[0]!r}"
+                f"{self.classes_.tolist()[0]!r}"
             )
         return codes
 
@@ -166,6 +177,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         from sklearn.utils.class_weight import compute_sample_weight
 
         weight: Array = compute_sample_weight(self.class_weight, self.classes_[y])
+        if not (np.isfinite(weight) & (weight >= 0)).all():
+            what = "finite numbers of at least 0 by label"
+            raise expected("TabularClassifier", "class_weight", what, self.class_weight)
         return weight
 
     def _groups(self, y: Array) -> Array | None:
@@ -173,13 +187,8 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def _after(self, bags: Any) -> None:
         self.temperature_ = 1.0
-        if not flag("TabularClassifier", "calibrate", self.calibrate):
+        if not self.calibrate:
             return
-        if any(held is None for *_, held in bags):
-            raise ValueError(
-                "TabularClassifier: calibrate=True needs rows for validation: early_stopping=True "
-                "or eval_set"
-            )
         from scipy.optimize import minimize_scalar
 
         outputs = [outputs_of(table, net, held[0]) for table, net, held in bags]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
@@ -68,6 +69,7 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
                 f"of {len(found)} columns"
             )
     else:
+        x = np.array(x, object) if isinstance(x, list | tuple) else x  # 1.5 beside "a" stays 1.5
         array = validated(
             estimator, x, reset=reset, dtype=None, ensure_all_finite="allow-nan", **options
         )
@@ -106,17 +108,25 @@ def _as_array(values: Any) -> Array:
     if isinstance(values, np.ndarray):
         return values
     if hasattr(values, "to_pylist"):  # of PyArrow
-        if values.null_count or "dictionary" in str(values.type) or "string" in str(values.type):
+        if str(values.type).startswith("dictionary"):
+            return _objects([None if each is None else _text(each) for each in values.to_pylist()])
+        if values.null_count or "string" in str(values.type):
             return _objects(values.to_pylist())
         array: Array = np.asarray(values.to_numpy(zero_copy_only=False))
         return array
     if hasattr(values, "null_count"):  # of Polars
         return _objects(values.to_list()) if values.null_count() else np.asarray(values.to_numpy())
     dtype = values.dtype  # of pandas
+    if hasattr(values, "cat"):
+        names = _objects([*map(_text, values.cat.categories), None])
+        coded: Array = names[values.cat.codes.to_numpy()]
+        return coded
+    if hasattr(dtype, "pyarrow_dtype"):
+        return _as_array(values.array.__arrow_array__())
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return np.asarray(values)
     kind = getattr(dtype, "kind", "O")
-    if kind in "biuf" and str(dtype) != "category":
+    if kind in "biuf":
         return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
     if kind == "M":
         return np.asarray(values.dt.tz_convert(None) if values.dt.tz is not None else values)
@@ -138,11 +148,11 @@ def _seconds(dates: Array) -> Array:
 
 def _of_objects(owner: str, name: str, values: Array) -> Column:
     """Column of Python objects, by what all of them are that are not missing."""
-    missing = np.array([_is_missing(each) for each in values], bool)
+    missing = np.array([is_missing(each) for each in values], bool)
     known = values[~missing].tolist()
     found = np.full(len(values), np.nan)
     if all(isinstance(each, Real | np.bool_ | Decimal) for each in known):
-        found[~missing] = [float(each) for each in known]
+        found[~missing] = [_float(each) for each in known]
         return Column(name, "number", found)
     if all(isinstance(each, datetime.time) for each in known):
         known = [datetime.datetime.combine(_FIRST, each) - _MIDNIGHT for each in known]
@@ -163,7 +173,17 @@ def _of_objects(owner: str, name: str, values: Array) -> Column:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, float | np.floating) and value.is_integer():
+        return str(int(value))  # 1.0 is 1, which becomes a float beside missing values
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _float(value: Any) -> float:
+    """Number in float64, infinite if it is too large."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _without_zone(date: Any) -> Any:
@@ -183,7 +203,7 @@ def plain_labels(y: Any) -> Any:
     return y.to_numpy(dtype=dtype.numpy_dtype)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether a value is None, NaN, NaT or pandas' NA."""
     if value is None:
         return True

@@ -104,6 +104,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         )
         self.quantiles = quantiles
 
+    _quantiles: tuple[float, ...] | None
     _mean: Array
     _deviation: Array
     _range: tuple[Array, Array]
@@ -130,10 +131,13 @@ class TabularRegressor(RegressorMixin, Tabular):
     @available_if(_has_quantiles)
     def predict_quantiles(self, X: Any) -> Array:
         """Quantiles for each row, of shape (rows, quantiles)."""
-        return self._in_units(self._outputs(X))
+        outputs = self._outputs(X)
+        if self._quantiles is None:
+            raise ValueError("TabularRegressor: quantiles must be given before fit, got None in it")
+        return self._in_units(outputs)
 
     def _task(self) -> Task:
-        return Task(False, self._checked_quantiles())
+        return Task(False, self._quantiles)
 
     def _checked_quantiles(self) -> tuple[float, ...] | None:
         if self.quantiles is None:
@@ -147,8 +151,8 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _as_targets(self, outputs: Array) -> Array:
         y = self._in_units(outputs)
-        if self.quantiles is not None:
-            found: Array = y[:, np.abs(np.asarray(self.quantiles) - 0.5).argmin()]
+        if self._quantiles is not None:
+            found: Array = y[:, np.abs(np.asarray(self._quantiles) - 0.5).argmin()]
             return found
         return y if self._has_columns else y[:, 0]
 
@@ -160,7 +164,8 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _targets(self, y: Array) -> Array:
         found = self._numbers(y)
         self._has_columns = found.ndim == 2
-        if self._checked_quantiles() is not None and self._has_columns:
+        self._quantiles = self._checked_quantiles()
+        if self._quantiles is not None and self._has_columns:
             raise expected("TabularRegressor", "y", "one target with quantiles", found.shape)
         return found
 
@@ -176,8 +181,9 @@ class TabularRegressor(RegressorMixin, Tabular):
             try:
                 return y.astype(np.float64)
             except (TypeError, ValueError):
+                first = y.ravel().tolist()[0]
                 raise ValueError(
-                    f"TabularRegressor: y must be numbers, got {y.dtype} with {y.flat[0]!r}"
+                    f"TabularRegressor: y must be numbers, got {y.dtype} with {first!r}"
                 ) from None
         return y.astype(np.float64)
 
@@ -198,10 +204,10 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
         if self.scoring is None:
             wrong = self._for_loss(y, None) - outputs
-            if self.quantiles is None:
+            if self._quantiles is None:
                 wrong = np.square(wrong).mean(1)
             else:
-                q = np.asarray(self.quantiles)
+                q = np.asarray(self._quantiles)
                 wrong = np.maximum(q * wrong, (q - 1) * wrong).mean(1)
             return -float(np.average(wrong, weights=weight))
         told = scoring.Numbers(self._as_targets(outputs.astype(np.float64)))

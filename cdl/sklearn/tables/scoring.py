@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ class Classes(ClassifierMixin, BaseEstimator):
 
     def __init__(self, labels: Array, probabilities: Array) -> None:
         self.labels = self.classes_ = labels
-        self.probabilities = probabilities
+        self.probabilities = probabilities.astype(np.float64)
 
     def predict(self, X: Any) -> Array:
         """Labels of those rows, whatever X is."""
@@ -26,7 +28,8 @@ class Classes(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of those rows."""
-        return self.probabilities.astype(np.float64)
+        found: Array = self.probabilities / self.probabilities.sum(1, keepdims=True)
+        return found
 
 
 class Numbers(RegressorMixin, BaseEstimator):
@@ -47,4 +50,9 @@ def score(scoring: Any, told: Any, y: Array, weight: Array | None) -> float:
     scorer = get_scorer(scoring)
     weighs = weight is not None and hasattr(scorer, "_score_func")
     more = {"sample_weight": weight} if weighs else {}
+    of_chances = "predict_proba" in str(getattr(scorer, "_response_method", ""))
+    if of_chances and "labels" in inspect.signature(scorer._score_func).parameters:
+        # Rows for validation need not have a row of each class.
+        scorer = copy.copy(scorer)
+        scorer._kwargs = {**scorer._kwargs, "labels": told.classes_}
     return float(scorer(told, np.zeros((len(y), 1)), y, **more))

@@ -18,14 +18,14 @@ FEW = 200
 def folds(n: int, k: int, groups: Array | None, random: np.random.RandomState) -> Array:
     """Fold of each of n rows, from 0 to k - 1, of about equal size, also within each group.
 
-    The only row of a group has fold -1: it is always trained on.
+    The only row of all or of a group has fold -1: it is always trained on.
     """
     drawn = random.permutation(n)
     order = drawn if groups is None else drawn[np.argsort(groups[drawn], kind="stable")]
     found = np.empty(n, np.int64)
     found[order] = np.arange(n) % k
-    if groups is not None:
-        found[np.bincount(groups)[groups] == 1] = -1
+    rows_of = np.bincount(groups)[groups] if groups is not None else np.array(n)
+    found[np.broadcast_to(rows_of == 1, n)] = -1
     return found
 
 

@@ -99,7 +99,7 @@ class Table:
                 raise ValueError(
                     f"{self._owner}: X: {column.name} must be of numbers, dates or categories, got "
                     f"text: {len(names)} different values in {len(known)} rows, such as "
-                    f"{names[0]!r}; leave it out, or give text='hash'"
+                    f"{str(names[0])!r}; leave it out, or give text='hash'"
                 )
             self._hashed.add(i)
             return

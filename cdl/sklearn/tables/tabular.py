@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -13,7 +14,8 @@ from cdl._common.errors import Hinting
 from cdl._common.validation import expected, flag, number, one_of, positive_int
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import splits
-from cdl.sklearn.tables.columns import Column, columns_of, plain_labels
+from cdl.sklearn.tables.columns import Column, columns_of, is_missing, plain_labels
+from cdl.sklearn.tables.keeping import kept_on_error
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
 from cdl.sklearn.tables.table import Table
@@ -113,8 +115,12 @@ class Tabular(BaseEstimator, Hinting):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
         """Train on rows X with targets y; see `fit` of the subclasses."""
+        with kept_on_error(self):
+            return self._fit_all(X, y, sample_weight, eval_set)
+
+    def _fit_all(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
         owner = type(self).__name__
-        recipe = self._checked()
+        recipe = self._checked(eval_set)
         columns = columns_of(self, X, True, ensure_min_samples=2)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
         weight = sample_weights(owner, sample_weight, len(codes))
@@ -126,7 +132,8 @@ class Tabular(BaseEstimator, Hinting):
         outside = None if eval_set is None else self._outside(eval_set)
         if self.n_bags > len(codes):
             raise ValueError(
-                f"{owner}: n_bags must be at most the number of rows, got {self.n_bags} for "
+                f"{owner}: n_bags must be at most the number of rows that differ, got "
+                f"{self.n_bags} for "
                 f"n_samples = {len(codes)}"
             )
         from sklearn.utils import check_random_state
@@ -175,7 +182,13 @@ class Tabular(BaseEstimator, Hinting):
         validation = None if held is None else table.transform(held[0])
 
         def score(outputs: Array) -> float:
-            return self._score_of(outputs, held[1], held[2])
+            found = self._score_of(outputs, held[1], held[2])
+            if math.isnan(found) and np.isfinite(outputs).all():
+                raise ValueError(
+                    f"{owner}: scoring must give a number on the rows for validation, got nan: "
+                    f"these may have one class alone for {self.scoring!r}"
+                )
+            return found
 
         verbose = int(self.verbose) if self.n_bags == 1 else 0
         result = trained(recipe, table, rows, validation, score, self._task(), seed, verbose)
@@ -194,15 +207,17 @@ class Tabular(BaseEstimator, Hinting):
     def _outside(self, eval_set: Any) -> tuple[list[Column], Array, Array | None]:
         pairs = eval_set if isinstance(eval_set, list) else [eval_set]
         if len(pairs) != 1 or not isinstance(pairs[0], tuple) or len(pairs[0]) not in (2, 3):
-            what = "a pair (X, y), or a list of one"
-            raise expected(type(self).__name__, "eval_set", what, type(eval_set))
+            raise ValueError(
+                f"{type(self).__name__}: eval_set must be a pair (X, y), or a list of one, got a "
+                f"{type(eval_set).__name__} of {len(pairs)}"
+            )
         x, y, *more = pairs[0]
         columns = columns_of(self, x, False)
         y = self._known_targets(self._checked_y(y, len(columns[0].values)))
         weight = sample_weights(type(self).__name__, more[0] if more else None, len(y))
         return columns, y, weight
 
-    def _checked(self) -> Recipe:
+    def _checked(self, eval_set: Any) -> Recipe:
         """Recipe with the parameters that replace its constants, all checked."""
         owner = type(self).__name__
         one_of(owner, "recipe", self.recipe, tuple(RECIPES))
@@ -254,6 +269,10 @@ class Tabular(BaseEstimator, Hinting):
                 f"{type(self).__name__} requires y to be passed, but the target y is None"
             )
         y = check_array(plain_labels(y), ensure_2d=False, dtype=None, input_name="y")
+        if y.dtype.kind == "O" and any(map(is_missing, y.ravel())):
+            raise ValueError(
+                f"{type(self).__name__}: y must have a target for each row, got missing ones (None)"
+            )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty(rows), y)

@@ -1,0 +1,113 @@
+"""Estimators of tables: odd categories, equal rows, scores, and errors in `fit`."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from cdl.sklearn import Conformal, TabularClassifier, TabularRegressor
+from cdl.sklearn.tables.columns import columns_of
+
+QUICK = {"recipe": "mlp", "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+X = np.random.default_rng(0).normal(size=(60, 2))
+Y = (X[:, 0] > 0).astype(int)
+NAMES = np.where(Y, "yes", "no")
+
+
+def test_categories_of_pandas_are_categories_whatever_they_hold():
+    pandas = pytest.importorskip("pandas")
+    whole = pandas.DataFrame({"a": pandas.Categorical([3, 1, 3], ordered=True)})
+    gaps = pandas.DataFrame({"a": pandas.Categorical([3.0, np.nan, 1.0])})
+    flags = pandas.DataFrame({"a": pandas.Categorical([True, False, None])})
+    for frame, expected in (
+        (whole, ["3", "1", "3"]),
+        (gaps, ["3", None, "1"]),
+        (flags, ["True", "False", None]),
+    ):
+        (column,) = columns_of(TabularRegressor(), frame, True)
+        assert column.kind == "text"
+        assert column.values.tolist() == expected
+
+
+def test_columns_of_arrow_are_read_as_they_are_in_pandas():
+    pandas = pytest.importorskip("pandas")
+    arrow = pytest.importorskip("pyarrow")
+    coded = arrow.array([7, None, 7]).dictionary_encode()
+    days = arrow.array([0, None, 1], arrow.date32())
+    table = arrow.table({"coded": coded, "days": days})
+    for frame in (table, table.to_pandas(types_mapper=pandas.ArrowDtype)):
+        codes, dates = columns_of(TabularRegressor(), frame, True)
+        assert (codes.kind, codes.values.tolist()) == ("text", ["7", None, "7"])
+        assert dates.kind == "date"
+        np.testing.assert_array_equal(dates.values, [0.0, np.nan, 86400.0])
+
+
+def test_numbers_in_lists_beside_texts_stay_numbers():
+    numbers, texts = columns_of(TabularRegressor(), [[1.5, "a"], [2, "b"]], True)
+    assert (numbers.kind, numbers.values.tolist()) == ("number", [1.5, 2.0])
+    assert texts.kind == "text"
+
+
+def test_rows_that_are_equal_or_have_the_only_weight_train():
+    assert TabularRegressor(**QUICK).fit([[1.0], [1.0]], [4.0, 4.0]).predict([[2.0]]) == 4.0
+    model = TabularRegressor(**QUICK).fit(X, X[:, 0], sample_weight=np.arange(60) == 7)
+    np.testing.assert_allclose(model.predict(X), X[7, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "message"),
+    [
+        ({}, ["a"] * 60, "got one class, 'a'"),
+        ({}, np.where(Y, "a", None), "y must have a target for each row, got missing ones"),
+        ({"class_weight": {0: -2.0, 1: 1.0}}, Y, "class_weight must be finite numbers of at least"),
+        ({"scoring": "roc_auc"}, np.arange(60) == 0, "scoring must give a number on the rows for"),
+        ({"calibrate": "yes"}, Y, "calibrate must be True or False"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Only one class")
+def test_wrong_targets_and_scores_are_refused_by_name(options, y, message):
+    with pytest.raises(ValueError, match=message):
+        TabularClassifier(**QUICK, **options).fit(X, y)
+
+
+def test_messages_show_plain_values():
+    with pytest.raises(ValueError, match=r"got <U3 with '(yes|no)'"):
+        TabularRegressor().fit(X, NAMES)
+    with pytest.raises(ValueError, match="such as 'name0'"):
+        TabularClassifier().fit(np.array([[f"name{i}"] for i in range(60)], object), Y)
+    with pytest.raises(ValueError, match=r"eval_set must be a pair .*, got a list of 2$"):
+        TabularClassifier().fit(X, Y, eval_set=[X, Y])
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc_ovr"])
+def test_scores_of_probabilities_know_classes_that_validation_lacks(scoring):
+    y = np.where(np.arange(60) == 5, 2, Y)
+    model = TabularClassifier(**QUICK, scoring=scoring)
+    if scoring == "neg_log_loss":
+        assert np.isfinite(model.fit(X, y).validation_scores_).all()
+    assert np.isfinite(model.fit(X, Y, eval_set=(X, Y)).validation_scores_).all()
+
+
+def test_an_error_in_fit_leaves_the_model_as_it_was():
+    model = TabularClassifier(**QUICK).fit(X, NAMES)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match="y of eval_set must be of the classes"):
+        model.fit(X[:, :1], np.where(Y, "b", "a"), eval_set=(X[:, :1], NAMES))
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert (model.predict(X) == before).all()
+    conformal = Conformal(TabularRegressor(**QUICK), method="cv+").fit(X, X[:, 0])
+    kept = conformal.predict_interval(X)
+    with pytest.raises(ValueError, match=r"alpha=0\.001 needs"):
+        conformal.set_params(alpha=0.001, method="split").fit(X, X[:, 0])
+    np.testing.assert_array_equal(conformal.predict_interval(X), kept)
+
+
+def test_parameters_that_are_set_after_fit_wait_for_the_next():
+    model = TabularRegressor(**QUICK).fit(X, X[:, 0])
+    before = model.predict(X)
+    model.set_params(quantiles=(0.1, 0.9))
+    np.testing.assert_array_equal(model.predict(X), before)
+    with pytest.raises(ValueError, match="quantiles must be given before fit"):
+        model.predict_quantiles(X)
+    model.fit(X, X[:, 0]).set_params(quantiles=None)
+    assert model.predict(X).shape == (60,)
