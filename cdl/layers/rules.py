@@ -41,9 +41,13 @@ def add(layer: Any, kind: str, shape: Sequence[Any], **options: Any) -> Variable
     return weight
 
 
-def uniform_within(size: int) -> Any:
-    """Initializer of uniform values within ``1 / sqrt(size)``, for size terms of a sum."""
-    return initializers.RandomUniform(-1.0 / math.sqrt(size), 1.0 / math.sqrt(size))
+def uniform_within(size: int | None) -> Any:
+    """Initializer of uniform values within ``1 / sqrt(size)``, for size terms of a sum.
+
+    A size that is not known is one that `add_weight` refuses by the weight's name.
+    """
+    limit = 1.0 / math.sqrt(size or 1)
+    return initializers.RandomUniform(-limit, limit)
 
 
 def config(layer: Any, names: str) -> dict[str, Any]:

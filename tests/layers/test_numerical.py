@@ -244,3 +244,59 @@ def test_bins_are_quantiles_of_each_column():
 def test_wrong_arguments_are_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("value", [1e9, -1.7e9, 1e38, 0.0])
+def test_bins_of_a_column_of_one_value_ascend_whatever_it_is(value):
+    layer = PiecewiseLinearEncoding(4)
+    layer.adapt(np.full((9, 1), value))
+    assert layer(np.array([[value]])).item() == 0.0
+    assert layer(np.array([[value * 0.5 - 9.0], [value * 2 + 9.0]])).shape == (2, 1, 1)
+    (edges,) = PiecewiseLinearEncoding.from_config(layer.get_config()).bins
+    assert edges[0] < edges[1]
+
+
+def test_numbers_closer_than_float32_divides_by_give_no_nan():
+    x = np.array([[0.0], [1e-42], [2e-42]])
+    for layer in (PiecewiseLinearEncoding(2), RobustScaling()):
+        layer.adapt(x)
+        assert np.isfinite(layer(x)).all()
+
+
+def test_infinite_numbers_leave_the_bins_that_a_column_lacks_zero():
+    y = np.asarray(PiecewiseLinearEncoding(bins=BINS)(np.full((1, 3), np.inf)))
+    most = np.finfo(np.float32).max
+    np.testing.assert_array_equal(y[0], [[1, 1, most], [most, 0, 0], [1, most, 0]])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        ColumnScaling(),
+        ParametricActivation("selu"),
+        RobustScaling(),
+        PiecewiseLinearEncoding(bins=BINS),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_other_columns_than_built_for_are_refused_by_name(layer):
+    layer.build((None, 3))
+    for columns in (1, 4):
+        with pytest.raises(ValueError, match="last axis must have size 3"):
+            layer(np.ones((2, columns)))
+    if hasattr(layer, "adapt"):
+        with pytest.raises(ValueError, match=r"adapt: data must be|last axis must have size 3"):
+            layer.adapt(np.ones((5, 2)))
+
+
+@pytest.mark.parametrize("layer", [ColumnDense(2), EnsembleDense(2), ColumnScaling()])
+def test_an_axis_without_a_size_is_refused_by_name(layer):
+    shape = (None, 3, None) if isinstance(layer, ColumnDense) else (None, None)
+    with pytest.raises(ValueError, match="must be fully-defined"):
+        layer.build(shape)
+
+
+@pytest.mark.parametrize("bins", [5, [], "ab"])
+def test_wrong_bins_are_refused_by_name(bins):
+    with pytest.raises(ValueError, match="bins must be ascending numbers"):
+        PiecewiseLinearEncoding(bins=bins)

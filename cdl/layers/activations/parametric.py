@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import activations
 from cdl.layers import rules
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
@@ -56,6 +57,7 @@ class ParametricActivation(SameShape):
     def build(self, input_shape: Shape) -> None:
         """Create an alpha for each element of the last axis."""
         self.alpha = rules.add(self, "alpha", (input_shape[-1],))
+        self.input_spec = InputSpec(axes={-1: input_shape[-1]})
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdl.layers import rules
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
@@ -51,6 +52,7 @@ class ColumnScaling(SameShape):
     def build(self, input_shape: Shape) -> None:
         """Create a factor for each element of the last axis."""
         self.scale = rules.add(self, "scale", (input_shape[-1],))
+        self.input_spec = InputSpec(axes={-1: input_shape[-1]})
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:

@@ -87,7 +87,6 @@ class EnsembleDense(Layer):
         """Create the kernel, and the factors and biases of the members."""
         shape = self._checked(input_shape)
         inputs, k = shape[-1], self.members
-        assert inputs is not None
         self.kernel = self.add_weight(
             (inputs, self.units) if self.shared else (k, inputs, self.units),
             self.kernel_initializer or rules.uniform_within(inputs),

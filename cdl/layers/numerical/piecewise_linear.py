@@ -55,7 +55,7 @@ class PiecewiseLinearEncoding(Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.num_bins = positive_int("PiecewiseLinearEncoding", "num_bins", num_bins)
-        self.bins = None if bins is None else [_edges(each) for each in bins]
+        self.bins = None if bins is None else _all_edges(bins)
         self.input_spec = InputSpec(ndim=2)
 
     def adapt(self, data: Any) -> None:
@@ -72,6 +72,8 @@ class PiecewiseLinearEncoding(Layer):
         x = missing.read(data)
         if x.ndim != 2 or not len(x):
             raise expected(owner, "data", "an array of shape (samples, columns)", np.shape(x))
+        if self.built and self.bins and x.shape[1] != len(self.bins):
+            raise expected(owner, "data", f"an array of {len(self.bins)} columns", np.shape(x))
         parts = np.linspace(0.0, 1.0, self.num_bins + 1)
         found = []
         for i, column in enumerate(np.asarray(x.T, np.float64)):
@@ -79,9 +81,9 @@ class PiecewiseLinearEncoding(Layer):
             if not known.size:
                 raise expected(owner, f"column {i} of data", "numbers", "only missing ones (NaN)")
             edges = np.unique(np.quantile(known, parts).astype(np.float32))
-            found.append(
-                edges.tolist() if len(edges) > 1 else [edges[0].item(), edges[0].item() + 1]
-            )
+            if len(edges) == 1:  # one value: the next that float32 has, at least 1 above
+                edges = np.array([edges[0], max(edges[0] + 1, np.nextafter(edges[0], _NO_LIMIT))])
+            found.append(edges.tolist())
         missing.tell()
         self.bins = found
 
@@ -93,11 +95,13 @@ class PiecewiseLinearEncoding(Layer):
                 "by adapt(), before it is used"
             )
         shape = (len(self.bins), max(map(len, self.bins)) - 1)
-        low, factor, least, most = (np.zeros(shape, np.float32) for _ in range(4))
+        low, least, most = (np.zeros(shape, np.float32) for _ in range(3))
+        factor = np.ones(shape, np.float32)
         for i, edges in enumerate(self.bins):
             n = len(edges) - 1
             low[i, :n] = edges[:-1]
-            factor[i, :n] = 1.0 / np.diff(np.asarray(edges, np.float32).astype(np.float64))
+            sizes = np.diff(np.asarray(edges, np.float32).astype(np.float64))
+            factor[i, :n] = np.minimum(1.0 / sizes, _NO_LIMIT)
             most[i, :n] = 1.0
             least[i, 0], most[i, n - 1] = -_NO_LIMIT, _NO_LIMIT
         return low, factor, least, most
@@ -110,6 +114,7 @@ class PiecewiseLinearEncoding(Layer):
                 f"PiecewiseLinearEncoding {self.name!r}: inputs must have {columns} columns, as "
                 f"bins has, got shape {tuple(input_shape)}"
             )
+        self.input_spec = InputSpec(ndim=2, axes={-1: columns})
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:
@@ -125,6 +130,14 @@ class PiecewiseLinearEncoding(Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict; the edges also if they are learned."""
         return {**super().get_config(), **rules.config(self, "num_bins bins")}
+
+
+def _all_edges(given: Any) -> list[list[float]]:
+    """Edges of all columns, checked."""
+    if isinstance(given, str) or not hasattr(given, "__len__") or not len(given):
+        what = "ascending numbers for each of one or more columns"
+        raise expected("PiecewiseLinearEncoding", "bins", what, given)
+    return [_edges(each) for each in given]
 
 
 def _edges(given: Any) -> list[float]:

@@ -10,6 +10,7 @@ from cdl import ops
 from cdl._common.validation import expected, number
 from cdl._tracing.variable import Variable
 from cdl.layers import rules
+from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.missing import Missing
 from cdl.layers.preprocessing.normalization import batches_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from cdl.layers.arguments import LayerArguments
     from cdl.layers.shapes import Shape
+
+_MOST = float(np.finfo(np.float32).max)
 
 
 @registry.add()
@@ -70,6 +73,7 @@ class RobustScaling(SameShape):
         kept: dict[str, Any] = {"trainable": False, "matrix": False}
         self.center = self.add_weight(input_shape[-1:], "zeros", name="center", **kept)
         self.scale = self.add_weight(input_shape[-1:], "ones", name="scale", **kept)
+        self.input_spec = InputSpec(axes={-1: input_shape[-1]})
         super().build(input_shape)
 
     def adapt(self, data: Any) -> None:
@@ -113,9 +117,8 @@ class RobustScaling(SameShape):
         least, low, center, high, most = np.percentile(
             x, (0.0, self.quantile_range[0], 50.0, self.quantile_range[1], 100.0)
         )
-        if high > low:
-            return center, 1.0 / (high - low)
-        return center, 2.0 / (most - least) if most > least else 0.0
+        spread = high - low if high > low else (most - least) / 2
+        return center, float(min(1.0 / spread, _MOST)) if spread else 0.0
 
     def call(self, inputs: Any) -> Any:
         """The scaled inputs, of their shape."""
