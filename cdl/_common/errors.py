@@ -6,8 +6,9 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
@@ -157,8 +158,40 @@ def is_cdls(path: str) -> bool:
     return path.startswith(_INNER)
 
 
+class StandsInError(Exception):
+    """End of a run that stands in for another one, as that is to warn of something."""
+
+
+class _Runs(threading.local):
+    stand_in = False
+
+
+_runs = _Runs()
+
+
+@contextlib.contextmanager
+def standing_in() -> Iterator[None]:
+    """Context of a run that is done again, from the start, if there is anything to warn of."""
+    _runs.stand_in = True
+    try:
+        yield
+    finally:
+        _runs.stand_in = False
+
+
+def leave_to_other(message: str) -> None:
+    """StandsInError with that message if this run stands in for one that is to warn."""
+    if _runs.stand_in:
+        raise StandsInError(message)
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """A warning that shows the nearest line which is not cdl's."""
+    """A warning that shows the nearest line which is not cdl's.
+
+    Raises:
+        StandsInError: a run that stands in for the one that is to warn.
+    """
+    leave_to_other(message)
     level, frame = 2, sys._getframe(1)
     while is_cdls(frame.f_code.co_filename) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back

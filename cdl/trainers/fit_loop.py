@@ -221,8 +221,7 @@ def watched(
     """Return the logs, with one report of the cause of a loss that is not finite."""
     loss, compiled = logs.get("loss", 0.0), model._compiled
     assert compiled is not None
-    told = compiled.told_not_finite or job.stands_in
-    if isinstance(loss, float) and not math.isfinite(loss) and not told:
+    if isinstance(loss, float) and not math.isfinite(loss) and not compiled.told_not_finite:
         in_batches = isinstance(iterator, epoch_iterator.StreamIterator)
         not_finite.tell(model, compiled, iterator.arrays, loss, call, in_batches)
     return logs

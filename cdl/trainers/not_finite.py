@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cdl import _core
 from cdl._common.dtypes import FLOATS
-from cdl._common.errors import warn
+from cdl._common.errors import leave_to_other, warn
 from cdl._core import Executor, Sparse
 from cdl._ir.lowering import Lowering, Recorder
 from cdl._ir.program import Value
@@ -53,7 +53,11 @@ def tell(
         loss: the value.
         call: the place, such as "fit".
         in_batches: whether there were other batches, of which nothing is left.
+
+    Raises:
+        StandsInError: a run that stands in for the one that is to warn.
     """
+    leave_to_other(call)  # without a search
     resolved = compiled.resolved
     lost = (
         _lost(_looked_at(model, False)) if call in ("evaluate", "test_on_batch") else compiled.lost
@@ -99,9 +103,20 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
         compiled.unlooked = not again
         if not again or _core.versions(parameters) == versions:
             return
-    compiled.unlooked = False
     variables = _looked_at(model, True)
-    compiled.lost = _lost(variables)
+    _note(compiled, _lost(variables), variables)
+
+
+def note_sound(model: TrainableModel) -> None:
+    """Record that a run whose loss was finite has begun with finite weights."""
+    assert model._compiled is not None
+    _note(model._compiled, [], _looked_at(model, True))
+
+
+def _note(
+    compiled: Compiled, lost: list[tuple[str, str, str]], variables: list[tuple[str, Any]]
+) -> None:
+    compiled.unlooked, compiled.lost = False, lost
     parameters = [each.storage for _, each in variables if isinstance(each, Variable)]
     compiled.stamps = parameters, _core.versions(parameters)
 

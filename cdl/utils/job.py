@@ -9,13 +9,10 @@ class Job(threading.local):
     Attributes:
         number: of the job, from 0; None elsewhere.
         halt: the event that tells of an interrupt.
-        stands_in: whether it trains a model that stands in for the job's, and warns of nothing that
-            the job itself is to warn of.
     """
 
     number: int | None = None
     halt: threading.Event | None = None
-    stands_in = False
 
     @property
     def halted(self) -> bool:

@@ -1,7 +1,5 @@
 """Alike jobs of train_many train with one program, each to the bits of training alone."""
 
-import threading
-
 import numpy as np
 import pytest
 
@@ -285,10 +283,8 @@ def test_validation_early_stopping_and_rates_of_each_model(monkeypatch):
 def test_an_interrupt_ends_what_stands_in_at_a_whole_epoch():
     given = {"epochs": 50, "validation_split": 0.5}
     nets = [dense() for _ in range(3)]
-    halt, jobs, told = threading.Event(), [], []
-    stop = cdl.callbacks.LearningRateScheduler(
-        lambda epoch, rate: (epoch == 2 and halt.set()) or rate
-    )
+    halt, jobs, told = _AfterSome(4), [], []  # asked for before, at the begin and each epoch
+    stop = cdl.callbacks.LearningRateScheduler(lambda epoch, rate: rate)
     for i, (net, (x, y)) in enumerate(zip(nets, rows_of_seed(), strict=False)):
         options = {**given, "x": x, "y": y}
         own = OwnCallbacks([stop], set(), [])

@@ -1,7 +1,7 @@
 """Training of many models at once.
 
 train_many.py runs the jobs on threads, by_joblib.py on workers of an engine; group.py trains those
-that are alike with one program, alike.py says which are, and ended_run.py is what is left then;
-own_callbacks.py gives each job callbacks of its own, shared_parts.py refuses what jobs cannot
-share, progress.py is the bar over all of them.
+that are alike with one program, alike.py and plain_functions.py say which are, and ended_run.py is
+what is left then; own_callbacks.py gives each job callbacks of its own, shared_parts.py refuses
+what jobs cannot share, progress.py is the bar over all of them.
 """

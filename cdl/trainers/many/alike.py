@@ -9,6 +9,7 @@ itself, so that only models that share it are alike.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from cdl.random import SeedGenerator
 from cdl.trainers import arguments
 from cdl.trainers.compile_arguments import leaves
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH
+from cdl.trainers.many.plain_functions import is_plain
 
 MOST_ORDERED = 2**20
 """Row numbers of all epochs of the members that run in one call, 8 MB; a job of more goes alone."""
@@ -43,6 +45,9 @@ _OPTIONS = frozenset(
 _VALIDATION = frozenset(
     f"validation_{name}" for name in ("split", "data", "batch_size", "freq", "steps")
 )
+MOST_WEIGHTS = 2**18
+"""Weights of a model of a group; a larger one takes longer to copy than its program to make."""
+
 # Callbacks that only look at the values of an epoch, and set weights or the rate.
 _CALLBACKS = frozenset((EarlyStopping, ReduceLROnPlateau, LearningRateScheduler))
 
@@ -91,7 +96,7 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     more = options.keys() - _OPTIONS
     if not is_stack or not _VALIDATION.issuperset(more):
         return None
-    if not _CALLBACKS.issuperset(map(type, callbacks)):
+    if not all(map(_is_simple, callbacks)):
         return None
     x, y, weight = (options.get(name) for name in ("x", "y", "sample_weight"))
     if type(x) is not np.ndarray or type(y) is not np.ndarray or not x.ndim or not y.ndim:
@@ -113,6 +118,15 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     if not model.built or model._compiled is None or model._host is not None:
         return None
     return Plan(rows, min(batch, rows), epochs, shuffle, not (more or callbacks))
+
+
+def _is_simple(callback: Any) -> bool:
+    """Whether a callback acts on the model that it is given, and may begin anew unnoticed."""
+    if type(callback) not in _CALLBACKS or callback.verbose:
+        return False
+    if any(name.startswith("on_") for name in vars(callback)):  # a hook of the user's
+        return False
+    return type(callback) is not LearningRateScheduler or is_plain(callback.schedule)
 
 
 def _rows_of_training(options: Mapping[str, Any], rows: int) -> int:
@@ -148,6 +162,8 @@ def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description
     found.add(optimizer)
     found.add([(info.shape, info.dtype) for info in model._infos])
     found.add(model)
+    if sum(math.prod(each.shape) for each in found.variables) > MOST_WEIGHTS:
+        return None
     # Paths of weights count where patterns name them.
     trained = [each for each in found.variables if each.trainable]
     factors = optimizer.rate_factors

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cdl import _core
+from cdl._common.errors import StandsInError, standing_in
 from cdl.callbacks import Callback, History
 from cdl.random import core_seed, permutation, seeded
+from cdl.trainers import not_finite
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.alike import MOST_ORDERED, Description, Plan, described, plan_of
@@ -100,7 +102,7 @@ class _Host:
         optimizer, rows = compiled.optimizer, len(one.options["x"])
         with seeded(one.seed, core):
             arrays = self.data(one)
-            model._executors._agree_on_variables(model)
+            parameters = _begun(found, model)
             if plan.shuffle and compiled.resolved is None:
                 permutation(rows)  # as a first `fit` does
             orders = np.empty((plan.epochs, rows), np.int64)
@@ -109,7 +111,7 @@ class _Host:
             step, drawn = optimizer.step, core_seed()
         return _core.Member(
             self.members,
-            _parameters(found, model),
+            parameters,
             self.train._fed(arrays),
             orders,
             plan.batch,
@@ -144,21 +146,17 @@ class _Host:
         """
         host, model, plan = self._model, one.model, one.plan
         theirs, own = host._compiled.optimizer, model._compiled.optimizer
-        model._executors._agree_on_variables(model)
-        parameters = _parameters(found, model)
-        callbacks = one.callbacks.made()
-        idle = host._executors._idle.values()
-        if not all(each.finite for each in parameters) or all(e is not self.train for e in idle):
+        if all(each is not self.train for each in host._executors._idle.values()):
             return None
-        self.members.take_in(parameters, [found.generators[place].seed for place in self._places])
-        theirs.step, theirs.learning_rate = own.step, float(own.learning_rate)
+        callbacks = one.callbacks.made()
+        begin = _Begin(lambda: self._take_in(one, found))
         with seeded(one.seed, core):
             if plan.shuffle and model._compiled.resolved is None:
                 permutation(plan.rows)  # as a first `fit` does
-            history: History = host.fit(**one.options, callbacks=[*callbacks, _Halts()])
+            history: History = host.fit(**one.options, callbacks=[begin, *callbacks])
         if not all(np.isfinite(values).all() for values in history.history.values()):
             return None
-        self.members.write_back(parameters)
+        self.members.write_back(_parameters(found, model))
         own.step = theirs.step
         if float(own.learning_rate) != float(theirs.learning_rate):
             own.learning_rate = float(theirs.learning_rate)
@@ -170,6 +168,13 @@ class _Host:
         model.stop_training = host.stop_training
         return history
 
+    def _take_in(self, one: Job, found: Description) -> None:
+        """Take over weights, seeds, step and rate of a job whose arguments are checked."""
+        theirs, own = self._model._compiled.optimizer, one.model._compiled.optimizer
+        parameters = _begun(found, one.model)
+        self.members.take_in(parameters, [found.generators[place].seed for place in self._places])
+        theirs.step, theirs.learning_rate = own.step, float(own.learning_rate)
+
     def give_back(self) -> None:
         """Let the copy's own `fit` use the train function."""
         self._model._give_back(self.train)
@@ -180,8 +185,15 @@ class _Host:
         one.model._compiled.optimizer.counter[0] = member.iteration
 
 
-class _Halts(Callback):
-    """End of a stand-in's run once its job is to end."""
+class _Begin(Callback):
+    """Begin of a stand-in's run, by a function, and its end once its job is to end."""
+
+    def __init__(self, begin: Callable[[], object]) -> None:
+        super().__init__()
+        self._begin = begin
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begin()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if job.halted:
@@ -196,9 +208,19 @@ def _leave(one: Job, history: History, logs: dict[str, Any], states: dict[Any, A
         shapes = [(None, *one.options["y"].shape[1:])]
         compiled.resolved = compiled.resolve(graph.output_infos(), shapes, graph.output_nest())
     model._initial_epoch = model._random_state = None
-    compiled.told_not_finite, compiled.stamps = False, None
+    compiled.told_not_finite = False
+    not_finite.note_sound(model)
     model._last_train_function = EndedRun(logs, states, compiled.resolved)
     model.history = history
+
+
+def _begun(found: Description, model: Any) -> list[_core.Parameter]:
+    """Memory as by `_parameters`, from a model's first step on; StandsInError for one with NaN."""
+    model._executors._agree_on_variables(model)
+    parameters = _parameters(found, model)
+    if not all(each.finite for each in parameters):
+        raise StandsInError("weights")
+    return parameters
 
 
 def _parameters(found: Description, model: Any) -> list[_core.Parameter]:
@@ -218,7 +240,8 @@ def train_alike(
     core: int,
     halt: threading.Event,
     tell: Callable[[int, History], object],
-) -> None:
+    is_over: Callable[[], bool] = lambda: False,
+) -> set[int]:
     """Train those of the jobs that are alike, and leave the others.
 
     Args:
@@ -227,7 +250,12 @@ def train_alike(
         core: seed of the core's draws.
         halt: set by an interrupt.
         tell: called with the number and the History of each that has ended.
+        is_over: whether no further job is to begin.
+
+    Returns:
+        The numbers of those that have not begun.
     """
+    waiting: set[int] = set()
     groups: dict[Any, list[tuple[Job, Description]]] = {}
     for one in jobs:
         with suppress(Exception):  # of something unheard of within a model, which goes alone
@@ -235,6 +263,9 @@ def train_alike(
             if found is not None:
                 groups.setdefault(found.key, []).append((one, found))
     for key, group in groups.items():
+        if is_over():
+            waiting |= {one.number for one, _ in group}
+            continue
         if key not in hosts and len(group) > 1:
             while len(hosts) >= _MOST_HOSTS:
                 del hosts[next(iter(hosts))]
@@ -242,18 +273,29 @@ def train_alike(
         host = hosts.get(key)
         if host is not None and group[0][0].plan.is_plain:
             for some in _members(host, group, core):
-                _run(host, some, halt, tell)
+                waiting |= _run(host, some, halt, tell, is_over)
         elif host is not None:
-            _stand_in(host, group, core, halt, tell)
+            waiting |= _stand_in(host, group, core, halt, tell, is_over)
+    return waiting
 
 
 def _host(first: Job) -> _Host | None:
     """Host of a group; None if its program cannot be shared, or the first job has an error."""
-    try:
+    host = None
+    with _standing_in(first.number):
         host = _Host(first)
-    except Exception:  # which `fit` is to tell
-        return None
-    return host if host.fits else None
+    return host if host is not None and host.fits else None
+
+
+@contextmanager
+def _standing_in(number: int) -> Iterator[None]:
+    """Context of what stands in for a job, whose warnings and errors are left to its `fit`."""
+    job.number = number
+    try:
+        with suppress(Exception), standing_in():
+            yield
+    finally:
+        job.number = None
 
 
 def _stand_in(
@@ -262,19 +304,27 @@ def _stand_in(
     core: int,
     halt: threading.Event,
     tell: Callable[[int, History], object],
-) -> None:
-    """Run members for which there is something to do between epochs, one after the other."""
+    is_over: Callable[[], bool],
+) -> set[int]:
+    """Run members for which there is something to do between epochs, one after the other.
+
+    Returns:
+        The numbers of those that have not begun.
+    """
     before, job.halt = job.halt, halt
     host.give_back()
+    waiting: set[int] = set()
     for one, found in group:
+        if is_over():
+            waiting.add(one.number)
+            continue
         history = None
-        job.number, job.stands_in = one.number, True
-        with suppress(Exception):  # which `fit` is to tell
+        with _standing_in(one.number):
             history = None if halt.is_set() else host.fit(one, found, core)
-        job.number, job.stands_in = None, False
         if history is not None:
             tell(one.number, history)
     job.halt = before
+    return waiting
 
 
 def _members(
@@ -284,11 +334,9 @@ def _members(
     some: list[tuple[Job, _core.Member]] = []
     ordered = 0
     for one, found in group:
-        job.number = one.number
-        with suppress(Exception):  # which `fit` is to tell
+        with _standing_in(one.number):
             some.append((one, host.member(one, found, core)))
             ordered += one.plan.epochs * one.plan.rows
-        job.number = None
         if ordered >= MOST_ORDERED:
             yield some
             some, ordered = [], 0
@@ -300,9 +348,18 @@ def _run(
     some: list[tuple[Job, _core.Member]],
     halt: threading.Event,
     tell: Callable[[int, History], object],
-) -> None:
-    """Run members in slices of time, between which an interrupt is heard."""
+    is_over: Callable[[], bool],
+) -> set[int]:
+    """Run members in slices of time, between which an interrupt is heard.
+
+    Returns:
+        The numbers of those that have not begun.
+    """
+    waiting: set[int] = set()
     while some and not halt.is_set():
+        if is_over():
+            waiting |= {one.number for one, member in some if member.state == "waits"}
+            some = [(one, member) for one, member in some if member.state == "is in"]
         host.members.train([member for _, member in some], SLICE)
         for one, member in some:
             if member.state == "ended":
@@ -312,6 +369,7 @@ def _run(
         if member.state == "is in":
             host.members.leave([member])
             host.count(one, member)
+    return waiting
 
 
 __all__ = ["Job", "plan_of", "train_alike"]

@@ -6,6 +6,7 @@ Python's lock for whole epochs, so threads are enough: no process, no copy of th
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cdl import _core
+from cdl._common import clock
 from cdl.random import core_seed, numpys, seeded
 from cdl.trainers import arguments
 from cdl.trainers.many import own_callbacks
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _SEEDS = 2**32
 _TASKS = 4  # for each worker: fewer, and some would be idle in the end
 _FEW, _MANY = 8, 64  # jobs of a task, if there are as many
+_TURN = 0.05  # seconds of a task, after which jobs that have not begun are other workers', too
 _WAKES = 0.5
 """Seconds after which a waiting main thread wakes, to hear a Ctrl-C that did not wake it."""
 
@@ -50,9 +53,9 @@ def train_many(
 
     Each model trains on one thread. Its shuffling is drawn from a generator of its own, seeded from
     NumPy's global one in the order of the jobs: the results do not depend on which job ran when.
-    Jobs that are alike, each a Sequential and arrays without callbacks other than EarlyStopping,
-    ReduceLROnPlateau and LearningRateScheduler, train with one program, to the same bits: small
-    nets in half of the time.
+    Jobs that are alike, each a small Sequential and arrays without callbacks other than silent
+    EarlyStopping, ReduceLROnPlateau and LearningRateScheduler, train with one program, to the same
+    bits: in half of the time.
 
     A callback that several jobs are given, by `callbacks=` here or in their options, is copied for
     each of them as by `copy.deepcopy`, and stays as it is; what functions it calls is shared. To
@@ -155,27 +158,35 @@ def _by_threads(
     ended: SimpleQueue[int] = SimpleQueue()
     futures: list[Future[Any]] = [Future() for _ in calls]
     simple = _simple(calls, callbacks, seeds)
-    hosts = threading.local()  # of each worker
+    hosts = _Hosts()
 
     def tell(number: int, history: Any) -> None:
         futures[number].set_result(history)
 
     def run(numbers: Sequence[int]) -> None:
         begin.wait()
+        end, later = clock.now() + _TURN, set[int]()
+
+        def is_over() -> bool:  # not before one has ended, so that there is an end of tasks
+            return clock.now() >= end and any(futures[number].done() for number in numbers)
+
         try:
-            if len(numbers) > 1:
-                hosts.kept = getattr(hosts, "kept", {})
-                group = [simple[number] for number in numbers]
-                train_alike(group, hosts.kept, core, halt, tell)
-            for number in numbers:
+            group = [simple[number] for number in numbers if number in simple]
+            if len(group) > 1 or (group and hosts.kept):
+                later = train_alike(group, hosts.kept, core, halt, tell, is_over)
+            for number in sorted({*numbers} - later):
                 if not futures[number].done():
-                    own = callbacks[number], seeds[number]
-                    with _settled(futures[number]):
-                        tell(number, _run(number, *calls[number], *own, core, halt))
+                    simple.pop(number, None)  # which has been tried
+                    if is_over():
+                        later.add(number)
+                    else:
+                        own = callbacks[number], seeds[number]
+                        with _settled(futures[number]):
+                            tell(number, _run(number, *calls[number], *own, core, halt))
+            for part in _parts(sorted(later), most):
+                pool.submit(run, part)
         finally:
-            for number in numbers:  # none is waited for in vain
-                if not futures[number].done():
-                    futures[number].set_exception(RuntimeError("train_many: a worker has failed"))
+            _fail([futures[number] for number in {*numbers} - later])
 
     with ThreadPoolExecutor(most, "cdl-train-many", _core.limit_threads, (1,)) as pool:
         try:
@@ -203,6 +214,13 @@ def _by_threads(
     return cast("list[History]", [future.result() for future in futures])
 
 
+class _Hosts(threading.local):
+    """Hosts of each worker, by key."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Any, Any] = {}
+
+
 def _simple(
     calls: Sequence[tuple[Any, dict[str, Any]]],
     callbacks: Sequence[OwnCallbacks],
@@ -221,13 +239,22 @@ def _tasks(count: int, simple: Collection[int], workers: int) -> list[list[int]]
     """Numbers of the jobs of each task: several simple ones, or one other."""
     several = list(simple)
     each = min(-(-len(several) // workers), max(_FEW, -(-len(several) // (_TASKS * workers))))
-    size = max(1, min(each, _MANY))
-    parts = -(-len(several) // size)
-    tasks = [
-        several[i * len(several) // parts : (i + 1) * len(several) // parts] for i in range(parts)
-    ]
+    tasks = _parts(several, max(1, -(-len(several) // max(1, min(each, _MANY)))))
     tasks += [[number] for number in range(count) if number not in simple]
     return sorted(tasks)
+
+
+def _parts(numbers: list[int], count: int) -> list[list[int]]:
+    """Numbers in so many parts, or in fewer, of which none is empty."""
+    ends = [i * len(numbers) // count for i in range(count + 1)]
+    return [numbers[a:b] for a, b in itertools.pairwise(ends) if a < b]
+
+
+def _fail(futures: Iterable[Future[Any]]) -> None:
+    """Settle those that no worker has settled, so that none is waited for in vain."""
+    for future in futures:
+        if not future.done():
+            future.set_exception(RuntimeError("train_many: a worker has failed"))
 
 
 @contextmanager
