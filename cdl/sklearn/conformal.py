@@ -16,6 +16,7 @@ from cdl.sklearn.versions import BaseEstimator
 Array = NDArray[Any]
 
 _METHODS = ("split", "cv+", "prefit")
+_FOLDS = 5  # of CV+
 _BLOCK = 1 << 22  # differences of CV+ in memory at a time
 
 
@@ -68,6 +69,7 @@ class Conformal(BaseEstimator, Hinting):
         Raises:
             ValueError: a parameter that does not fit, or too few rows for alpha.
         """
+        from sklearn.base import is_classifier
         from sklearn.utils import indexable
 
         number("Conformal", "alpha", self.alpha, above=0.0, below=1.0)
@@ -78,6 +80,11 @@ class Conformal(BaseEstimator, Hinting):
         targets = np.asarray(y)
         if targets.ndim != 1:
             raise expected("Conformal", "y", "one target for each row", targets.shape)
+        if not hasattr(self.estimator, "fit") or not hasattr(self.estimator, "predict"):
+            what = "a regressor or classifier of scikit-learn's kind"
+            raise expected("Conformal", "estimator", what, self.estimator)
+        if not is_classifier(self.estimator):
+            targets = _finite(targets)
         X, y = indexable(X, y)
         with kept_on_error(self):
             self._calibrate(X, y, targets)
@@ -157,8 +164,13 @@ class Conformal(BaseEstimator, Hinting):
             what = "'split' or 'prefit' for classifiers and for quantiles"
             raise expected("Conformal", "method", what, self.method)
         self._of_folds = self._level(len(targets))
+        if len(targets) < _FOLDS:
+            raise ValueError(
+                f"Conformal: method='cv+' needs at least {_FOLDS} rows, got n_samples = "
+                f"{len(targets)}"
+            )
         residuals, folds = np.empty(len(targets)), np.empty(len(targets), int)
-        splits = KFold(5, shuffle=True, random_state=self.random_state).split(targets)
+        splits = KFold(_FOLDS, shuffle=True, random_state=self.random_state).split(targets)
         for k, (inside, outside) in enumerate(splits):
             model = clone(self.estimator).fit(_safe_indexing(x, inside), _safe_indexing(y, inside))
             predicted = model.predict(_safe_indexing(x, outside))
@@ -230,3 +242,17 @@ class Conformal(BaseEstimator, Hinting):
         tags.input_tags = get_tags(self.estimator).input_tags
         tags.target_tags.required = True
         return tags
+
+
+def _finite(targets: Array) -> Array:
+    """Targets of a regressor as numbers."""
+    if targets.dtype.kind == "c":
+        raise ValueError("Complex data not supported: Conformal: y has complex numbers")
+    try:
+        found: Array = np.asarray(targets, np.float64)
+    except (TypeError, ValueError):
+        first = targets.ravel().tolist()[:1]
+        raise expected("Conformal", "y", "numbers for a regressor", first) from None
+    if not np.isfinite(found).all():
+        raise expected("Conformal", "y", "finite numbers", "NaN or infinite ones")
+    return found

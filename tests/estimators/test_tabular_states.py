@@ -111,3 +111,45 @@ def test_parameters_that_are_set_after_fit_wait_for_the_next():
         model.predict_quantiles(X)
     model.fit(X, X[:, 0]).set_params(quantiles=None)
     assert model.predict(X).shape == (60,)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.2, 0.35, 0.45, 0.5])
+def test_the_part_of_rows_for_validation_is_the_one_asked_for(part):
+    model = TabularClassifier(**QUICK, validation_fraction=part).fit(X, Y)
+    assert abs(len(model._held_out[1]) - part * 60) <= 1
+    assert len(TabularRegressor(**QUICK, validation_fraction=part).fit(X, Y)._held_out[1]) == round(
+        part * 60
+    )
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_targets_of_any_size_are_standardized(scale):
+    small = TabularRegressor(**QUICK).fit(X, X[:, 0]).predict(X)
+    np.testing.assert_allclose(
+        TabularRegressor(**QUICK).fit(X, X[:, 0] * scale).predict(X), small * scale, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("n_jobs", ["two", 0, 1.5])
+def test_threads_that_are_no_number_are_refused(n_jobs):
+    with pytest.raises(ValueError, match="n_jobs must be"):
+        TabularRegressor(n_jobs=n_jobs).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("options", "y", "message"),
+    [
+        ({"method": "prefit"}, np.where(Y, np.nan, 1.0), "y must be finite numbers"),
+        ({}, NAMES, "y must be numbers for a regressor"),
+        (
+            {"method": "cv+", "alpha": 0.6},
+            [1.0, 2.0, 3.0],
+            "needs at least 5 rows, got n_samples = 3",
+        ),
+        ({"estimator": None}, Y, "estimator must be a regressor or classifier"),
+    ],
+)
+def test_what_conformal_cannot_calibrate_is_refused_by_name(options, y, message):
+    fitted = TabularRegressor(**QUICK).fit(X, Y)
+    with pytest.raises(ValueError, match=message):
+        Conformal(**{"estimator": fitted, **options}).fit(X[: len(y)], y)

@@ -172,7 +172,9 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _learn_targets(self, y: Array, weight: Array | None) -> None:
         columns = y.reshape(len(y), -1)
         self._mean = np.average(columns, 0, weight)
-        deviation = np.sqrt(np.average(np.square(columns - self._mean), 0, weight))
+        around = columns - self._mean
+        most = np.maximum(np.abs(around).max(0), np.finfo(np.float64).tiny)
+        deviation = most * np.sqrt(np.average(np.square(around / most), 0, weight))
         self._deviation = np.where(deviation > 0, deviation, 1.0)
         self._range = columns.min(0), columns.max(0)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._common.errors import Hinting
-from cdl._common.validation import expected, flag, number, one_of, positive_int
+from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import splits
 from cdl.sklearn.tables.columns import Column, columns_of, is_missing, plain_labels
@@ -201,8 +201,11 @@ class Tabular(BaseEstimator, Hinting):
 
     def _folds(self, codes: Array, random: np.random.RandomState) -> Array:
         """Fold of each row; that of a bag's number is left out of its training."""
+        groups = self._groups(codes)
+        if self.n_bags == 1:
+            return splits.parted(len(codes), self.validation_fraction, groups, random)
         n = max(self.n_bags, round(1.0 / self.validation_fraction))
-        return splits.folds(len(codes), min(n, len(codes)), self._groups(codes), random)
+        return splits.folds(len(codes), min(n, len(codes)), groups, random)
 
     def _outside(self, eval_set: Any) -> tuple[list[Column], Array, Array | None]:
         pairs = eval_set if isinstance(eval_set, list) else [eval_set]
@@ -225,6 +228,8 @@ class Tabular(BaseEstimator, Hinting):
         flag(owner, "early_stopping", self.early_stopping)
         positive_int(owner, "n_bags", self.n_bags)
         number(owner, "validation_fraction", self.validation_fraction, above=0.0, high=0.5)
+        if self.n_jobs is not None and not whole(owner, "n_jobs", self.n_jobs):
+            raise expected(owner, "n_jobs", "an int that is not 0, or None", self.n_jobs)
         if isinstance(self.verbose, (str, float)) or self.verbose not in (0, 1, 2):
             raise expected(owner, "verbose", "0, 1 or 2", self.verbose)
         if isinstance(self.scoring, str):
