@@ -221,12 +221,9 @@ static void take_over(struct cdl_kernels *kernels) { (void)kernels; }
 #endif
 
 #if defined(__x86_64__)
-static bool runs; /* set once, at import, as is the table */
-
-bool cdl_amx_runs(void) { return runs; }
+bool cdl_amx_runs(void) { return may_use_tiles(); }
 
 void cdl_amx_make(void) {
-    runs = may_use_tiles();
     cdl_kernels_amx = cdl_kernels_avx512;
     cdl_kernels_amx.isa = "amx";
     take_over(&cdl_kernels_amx);
