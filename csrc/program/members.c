@@ -12,7 +12,10 @@
 
 static void copy_params(struct cdl_param *const *from, struct cdl_param *const *to, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        memcpy(to[i]->w, from[i]->w, cdl_param_floats(to[i]) * sizeof(float));
+        const size_t bytes = cdl_param_floats(to[i]) * sizeof(float);
+        /* A frozen weight stays: members of other threads may have it, too. */
+        if (memcmp(to[i]->w, from[i]->w, bytes) == 0) continue;
+        memcpy(to[i]->w, from[i]->w, bytes);
         cdl_param_changes(to[i]);
     }
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cdl
-from cdl import layers
+from cdl import _core, layers
 from cdl.trainers.many import alike
 from cdl.trainers.many import train_many as module
 from cdl.trainers.many.ended_run import EndedRun
@@ -233,3 +233,44 @@ def test_a_worker_that_is_free_takes_jobs_of_another_ones_task(monkeypatch):
     monkeypatch.setattr(module, "_run", meets)
     kinds = ("relu", "tanh", "gelu", "elu", "selu", "silu")
     train([net(activation=kind) for kind in kinds], workers=2, epochs=1)
+
+
+def test_frozen_layers_that_models_share_are_not_written(monkeypatch):
+    def run():
+        base = layers.Dense(6, "relu", trainable=False)
+        nets = []
+        for _ in range(8):
+            nets.append(cdl.Sequential([layers.Input((4,)), base, layers.Dense(1)]))
+            nets[-1].compile("adam", "mse")
+        storages = [each.storage for each in base.weights]
+        before = _core.versions(storages)
+        found = train(nets, workers=2), state(nets)
+        assert _core.versions(storages) == before
+        return found, in_groups(nets) > 0
+
+    grouped, alone = ways(monkeypatch, run)
+    assert grouped[0][0] == alone[0][0]
+    assert grouped[0][1] > alone[0][1]
+
+
+class _Locked(cdl.losses.Loss):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def call(self, y_true, y_pred):
+        with self.lock:
+            return cdl.ops.mean(cdl.ops.square(y_pred - y_true), axis=-1)
+
+
+def test_objects_that_models_share_are_not_copied(monkeypatch):
+    def run():
+        loss, seen = _Locked(), np.zeros(10**5)
+        nets = [net(loss) for _ in range(N)]
+        for each in nets:
+            each.seen = seen
+        return train(nets), state(nets), in_groups(nets)
+
+    grouped, alone = ways(monkeypatch, run)
+    assert grouped[0][:2] == alone[0][:2]
+    assert grouped[0][2] == N

@@ -33,6 +33,8 @@ from cdl.trainers.many.plain_functions import is_plain
 MOST_ORDERED = 2**20
 """Row numbers of all epochs of the members that run in one call, 8 MB; a job of more goes alone."""
 
+_MOST_BYTES = 2**16  # of an array that is compared by value
+
 _PLAIN = frozenset((bool, int, str, bytes, type(None)))
 _NAMES = frozenset(("name", "_path", "_made"))
 _OF_STACKS = frozenset(("_infos", "_places", "_model_graph", "_executors", "_compiled"))
@@ -59,11 +61,13 @@ class Description(NamedTuple):
         key: equal for jobs of equal programs.
         variables: weights of the model, in the order in which they were found.
         generators: seed generators of its layers, likewise.
+        kept: objects that stand for themselves, which a copy of the model shares.
     """
 
     key: tuple[Any, ...]
     variables: list[Variable]
     generators: list[SeedGenerator]
+    kept: list[Any]
 
 
 class Plan(NamedTuple):
@@ -173,7 +177,7 @@ def described(model: Any, options: Mapping[str, Any], plan: Plan) -> Description
     found.add(compiled.resolved)
     seeds = [each.seed for each in found.generators]
     found.add([seeds.index(seed) for seed in seeds])  # which of them are equal
-    return Description(tuple(found.parts), found.variables, found.generators)
+    return Description(tuple(found.parts), found.variables, found.generators, found.kept)
 
 
 class _Walk:
@@ -183,6 +187,7 @@ class _Walk:
         self.parts: list[Any] = []
         self.variables: list[Variable] = []
         self.generators: list[SeedGenerator] = []
+        self.kept: list[Any] = []
         self.reads_states = True  # whether their values are constants of a program
         self._seen: dict[int, int] = {}
 
@@ -234,12 +239,13 @@ class _Walk:
                 self.add(value)
         elif kind is set and all(id(each) in self._seen for each in thing):
             parts += (kind, *sorted(self._seen[id(each)] for each in thing))
-        elif kind is np.ndarray:
+        elif kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
             parts += (kind, thing.shape, str(thing.dtype), thing.tobytes())
         elif kind.__module__.startswith("cdl.") and hasattr(thing, "__dict__"):
             self._add_attributes(kind, thing)
         else:
             parts += ("id", id(thing))
+            self.kept.append(thing)
 
     def _add_attributes(self, kind: type, thing: Any) -> None:
         parts, there = self.parts, vars(thing)

@@ -61,13 +61,14 @@ class _Host:
 
     Args:
         first: the first job of the group.
+        kept: objects of its model that the copy shares.
 
     Attributes:
         fits: whether the program is one that members can share.
     """
 
-    def __init__(self, first: Job) -> None:
-        self._model = copy.deepcopy(first.model)
+    def __init__(self, first: Job, kept: Sequence[Any]) -> None:
+        self._model = copy.deepcopy(first.model, {id(each): each for each in kept})
         found = described(self._model, first.options, first.plan)
         compiled = self._model._compiled
         arrays = self.data(first).rows(0, first.plan.rows)
@@ -269,7 +270,7 @@ def train_alike(
         if key not in hosts and len(group) > 1:
             while len(hosts) >= _MOST_HOSTS:
                 del hosts[next(iter(hosts))]
-            hosts[key] = _host(group[0][0])
+            hosts[key] = _host(group[0][0], group[0][1].kept)
         host = hosts.get(key)
         if host is not None and group[0][0].plan.is_plain:
             for some in _members(host, group, core):
@@ -279,11 +280,11 @@ def train_alike(
     return waiting
 
 
-def _host(first: Job) -> _Host | None:
+def _host(first: Job, kept: Sequence[Any]) -> _Host | None:
     """Host of a group; None if its program cannot be shared, or the first job has an error."""
     host = None
     with _standing_in(first.number):
-        host = _Host(first)
+        host = _Host(first, kept)
     return host if host is not None and host.fits else None
 
 
