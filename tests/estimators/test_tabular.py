@@ -160,6 +160,9 @@ def test_labels_of_pandas_dtypes_stay_what_they_are():
         model = TabularClassifier(**QUICK | {"max_epochs": 1}).fit(x, y)
         assert model.classes_.tolist() == sorted(values)
         assert model.predict(x)[0] in values
+        coded = TabularClassifier(**QUICK | {"max_epochs": 1}).fit(x, y.astype("category"))
+        assert coded.classes_.tolist() == sorted(values)
+        assert type(coded.classes_.tolist()[0]) is type(values[0])
 
 
 @pytest.mark.parametrize("make", FRAMES)

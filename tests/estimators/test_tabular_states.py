@@ -153,3 +153,9 @@ def test_what_conformal_cannot_calibrate_is_refused_by_name(options, y, message)
     fitted = TabularRegressor(**QUICK).fit(X, Y)
     with pytest.raises(ValueError, match=message):
         Conformal(**{"estimator": fitted, **options}).fit(X[: len(y)], y)
+
+
+@pytest.mark.parametrize("kind", ["datetime64[s]", "timedelta64[s]"])
+def test_times_as_targets_of_a_regressor_are_refused_by_name(kind):
+    with pytest.raises(ValueError, match=r"y must be numbers, got (datetime|timedelta)64"):
+        TabularRegressor(**QUICK).fit(X, np.arange(60).astype(kind))

@@ -238,6 +238,21 @@ def test_classes_of_users_may_have_attributes_of_these_names(name, ahead):
         assert getattr(own, name) == 3.0
 
 
+@pytest.mark.parametrize(
+    ("base", "args", "name"),
+    [
+        (layers.Conv2D, (4, 3), "_weight_names"),
+        (layers.SeparableConv2D, (4, 3), "_weight_names"),
+        (layers.RandomSharpness, (0.5,), "_bounds"),
+        (layers.RandomSaturation, (0.5,), "_bounds"),
+    ],
+)
+def test_classes_of_users_may_have_constants_of_these_names(base, args, name):
+    layer = type("Own", (base,), {name: ("mine",)})(*args)
+    assert layer(np.ones((1, 8, 8, 3), "float32")).shape[0] == 1
+    assert getattr(layer, name) == ("mine",)
+
+
 @pytest.mark.parametrize("name", OWN_NAMES)
 def test_classes_of_users_may_have_properties_and_methods_of_these_names(name):
     def own(base):

@@ -36,12 +36,12 @@ class BaseConv(Layer):
         activation: a name, one of `cdl.activations`, or None for none.
         use_bias: whether a bias is added.
         activity_regularizer: a penalty on the output; see `Layer`.
-        kwargs: initializers, regularizers and constraints of the weights in `_weight_names`, by
+        kwargs: initializers, regularizers and constraints of the weights in `_ruled_weights`, by
             their names; what is left as in `Layer`.
     """
 
     activation = Activated()
-    _weight_names: tuple[str, ...] = ("kernel", "bias")
+    _ruled_weights: tuple[str, ...] = ("kernel", "bias")
     rank: int  # of the images, without the axes of samples and channels
     bias: Variable | None
     bias_initializer: Any
@@ -61,7 +61,7 @@ class BaseConv(Layer):
         activity_regularizer: Identifier,
         **kwargs: Any,
     ) -> None:
-        ruled = {name: kwargs.pop(name) for name in rules.names(*self._weight_names)}
+        ruled = {name: kwargs.pop(name) for name in rules.names(*self._ruled_weights)}
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         rules.keep(self, **ruled)
         owner = type(self).__name__

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class DepthwiseConv(BaseConv):
     """Base of the depthwise convolutions, with the arguments of `DepthwiseConv2D`."""
 
-    _weight_names = ("depthwise", "bias")
+    _ruled_weights = ("depthwise", "bias")
     depthwise_initializer: Any
     depthwise_regularizer: Any
     depthwise_constraint: Any

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class SeparableConv(BaseConv):
     """Base of the separable convolutions, with the arguments of `SeparableConv2D`."""
 
-    _weight_names = ("depthwise", "pointwise", "bias")
+    _ruled_weights = ("depthwise", "pointwise", "bias")
     depthwise_kernel: Variable
     pointwise_kernel: Variable
     depthwise_initializer: Any

@@ -196,6 +196,8 @@ def _without_zone(date: Any) -> Any:
 def plain_labels(y: Any) -> Any:
     """Target with NumPy's dtype, where pandas has one of its own for what it holds."""
     dtype: Any = getattr(y, "dtype", None)
+    if hasattr(dtype, "categories") and hasattr(y, "isna") and not y.isna().any():
+        return np.asarray(y)
     if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
         return y
     if not hasattr(dtype, "numpy_dtype") or y.isna().any():

@@ -179,6 +179,11 @@ class TabularRegressor(RegressorMixin, Tabular):
         self._range = columns.min(0), columns.max(0)
 
     def _numbers(self, y: Array) -> Array:
+        if y.dtype.kind in "mM":
+            raise ValueError(
+                f"TabularRegressor: y must be numbers, got {y.dtype}: give seconds or days since "
+                "some date"
+            )
         if y.dtype.kind not in "biuf":
             try:
                 return y.astype(np.float64)

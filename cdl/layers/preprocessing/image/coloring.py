@@ -79,9 +79,9 @@ class Colored(RandomImage):
 
 
 class ColoredByFactor(Colored):
-    """Base of color layers whose first argument is a factor within `_bounds`."""
+    """Base of color layers whose first argument is a factor within `_factor_bounds`."""
 
-    _bounds = (-1.0, 1.0)
+    _factor_bounds = (-1.0, 1.0)
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class ColoredByFactor(Colored):
         **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(value_range, seed, data_format, **kwargs)
-        self.factor = checked_range(self, "factor", factor, *self._bounds)
+        self.factor = checked_range(self, "factor", factor, *self._factor_bounds)
         self.value_range = list(self._values)
 
 

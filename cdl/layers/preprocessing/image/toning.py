@@ -56,7 +56,7 @@ class RandomSharpness(ColoredByFactor):
         ValueError: a factor beyond 0 to 1, or an invalid range.
     """
 
-    _bounds = (0.0, 1.0)
+    _factor_bounds = (0.0, 1.0)
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """Images blurred or sharpened."""
@@ -85,7 +85,7 @@ class RandomPosterization(ColoredByFactor):
         ValueError: a factor beyond 1 to 8, or an invalid range.
     """
 
-    _bounds = (1.0, 8.0)
+    _factor_bounds = (1.0, 8.0)
 
     def draws(self, images: Any) -> Any:
         """Number of kept bits of each image."""
