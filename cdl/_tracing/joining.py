@@ -9,19 +9,23 @@ there are is known then, so a program of that kind is for batches of one size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from cdl import tree
 from cdl._ir import emit
 from cdl._tracing import graph
-from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, knowing_samples, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor, current_program
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
     from cdl._ir.program import Value
+
+T = TypeVar("T")
+
+SAMPLES = 97  # for which code that couples samples is traced, where shapes alone are asked for
 
 # Form of a leaf among the arguments of a call: what stands for it, or the leaf itself.
 Form = Callable[[Any], Any]
@@ -82,6 +86,28 @@ class _Split:
     def append_to(self, program: Lowering, x: Any) -> Value:
         """Append the splitting into samples."""
         return emit.split_batch(program, program.constant(x) if isinstance(x, np.ndarray) else x)
+
+
+def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
+    """Result of a function that traces code, which may couple the samples of a batch.
+
+    Args:
+        make: the function; called again if it fails, for a known number of samples.
+        samples: how many.
+
+    Raises:
+        TypeError, ValueError: what `make` raised at first.
+    """
+    try:
+        return make()
+    except (TypeError, ValueError) as error:
+        if known_samples() is not None:
+            raise
+        try:
+            with knowing_samples(samples):
+                return make()
+        except (TypeError, ValueError):
+            raise error from None
 
 
 def joined(program: Lowering, value: Value, spec: KerasTensor) -> Value:

@@ -19,7 +19,7 @@ import numpy as np
 from cdl import tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import parts_of
+from cdl._tracing.joining import SAMPLES, parts_of
 from cdl._tracing.keras_tensor import knowing_samples, known_samples
 from cdl._tracing.shape_inference import map_args, map_kwargs
 from cdl._tracing.variable import autocast, autocast_to
@@ -200,7 +200,7 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         try:
             outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
         except (TypeError, ValueError) as error:
-            outputs = _traced_coupled(layer, args, kwargs, error)
+            outputs = trace_coupled(layer, args, kwargs, error).outputs
         return tree.map_structure(_like, outputs)
     shapes = layer.compute_output_shape(shapes_of(args[0]))
     dtype = layer._symbolic_dtype()
@@ -209,23 +209,28 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
 
-_SAMPLES = 97  # for which a call that couples samples is traced, where shapes alone are asked for
-
-
-def _traced_coupled(
+def trace_coupled(
     layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
-) -> Any:
-    """Symbolic outputs of a call that couples samples; the error if it fails for another reason."""
+) -> graphs.Graph:
+    """Trace of a call that couples samples, with outputs for any number of them.
+
+    Args:
+        layer: whose call it is.
+        args: with symbolic tensors.
+        kwargs: likewise.
+        error: of a trace in which samples are apart; raised if this one fails too.
+    """
     if known_samples() is not None:
         raise error
-    with knowing_samples(_SAMPLES):
+    with knowing_samples(SAMPLES):
         try:
-            of_args = map_args(lambda leaf: _of_samples(leaf, _SAMPLES), args)
-            named = map_kwargs(lambda leaf: _of_samples(leaf, _SAMPLES), kwargs)
-            outputs = trace_open(layer, of_args, named, _training_of(kwargs)).outputs
+            of_args = map_args(lambda leaf: _of_samples(leaf, SAMPLES), args)
+            named = map_kwargs(lambda leaf: _of_samples(leaf, SAMPLES), kwargs)
+            graph = trace_open(layer, of_args, named, _training_of(kwargs))
         except (TypeError, ValueError):
             raise error from None
-    return tree.map_structure(lambda leaf: _of_samples(leaf, None), outputs)
+    graph.outputs = tree.map_structure(lambda leaf: _of_samples(leaf, None), graph.outputs)
+    return graph
 
 
 def _of_samples(leaf: Any, samples: int | None) -> Any:

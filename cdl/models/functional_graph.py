@@ -19,11 +19,12 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.joining import apart_or_joined
 from cdl.data import as_numeric, brief, frames
 from cdl.data.named_columns import by_name
 from cdl.data.texts import holds_texts
 from cdl.layers import Layer
-from cdl.layers.calling import is_scripted, prepare, trace_open, undone_on_failure
+from cdl.layers.calling import is_scripted, prepare, trace_coupled, trace_open, undone_on_failure
 from cdl.layers.in_programs import append, cast_value
 from cdl.models.graph import check_samples_first
 from cdl.models.host_part import HostPart, has_host_layers
@@ -136,6 +137,9 @@ class FunctionalGraph(GraphOfModel):
         known = [info.row for info in self.output_infos()]
         if not self.takes_any_size() and all(None not in row for row in known):
             return known  # no open axis of an input goes on to an output
+        return apart_or_joined(lambda: self._lowered_rows(rows))
+
+    def _lowered_rows(self, rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         program = Lowering()
         values = self.append_all(program, [program.input(row, role="x") for row in rows])
         return [value.shape for value in values]
@@ -397,7 +401,10 @@ class FunctionalGraph(GraphOfModel):
     def _first_trace(self, specs: Any) -> graphs.Graph:
         with undone_on_failure(self.model):
             prepare(self.model, (specs,), {})
-            graph = trace_open(self.model, (specs,), {}, False)
+            try:
+                graph = trace_open(self.model, (specs,), {}, False)
+            except (TypeError, ValueError) as error:
+                graph = trace_coupled(self.model, (specs,), {}, error)
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
                 f"{self._owner}: call() must return symbolic values, got {brief(graph.outputs)}"

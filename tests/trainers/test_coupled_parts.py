@@ -106,3 +106,54 @@ def test_an_error_in_the_last_batch_comes_before_any_step():
         model.fit(X, Y, batch_size=4, verbose=0)
     np.testing.assert_array_equal(model.get_weights()[0], before)
     model.fit(X[:8], Y[:8], batch_size=4, verbose=0)
+
+
+class Attending(layers.Layer):
+    def call(self, x):
+        return ops.softmax(x @ ops.transpose(x), axis=-1) @ x
+
+
+class OfLayers(cdl.Model):
+    """A model written as a class, with a layer that compares samples."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense, self.attending = layers.Dense(3), Attending()
+
+    def call(self, x):
+        return self.attending(self.dense(x))
+
+
+class OfItself(OfLayers):
+    """A model that compares samples in its own `call`."""
+
+    def call(self, x):
+        x = self.dense(x)
+        return ops.softmax(x @ ops.transpose(x), axis=-1) @ x
+
+
+def of_open_sizes():
+    x = cdl.Input((None, 3))
+    return cdl.Model(x, Attending()(layers.GlobalAveragePooling1D()(layers.Dense(3)(x))))
+
+
+@pytest.mark.parametrize("make", [OfLayers, OfItself, of_open_sizes])
+def test_models_that_find_their_sizes_in_the_data_may_compare_samples(make):
+    x = X[:, None] if make is of_open_sizes else X
+    model = make()
+    model.compile("sgd", "mse")
+    history = model.fit(x, Y, batch_size=6, epochs=2, verbose=0).history["loss"]
+    assert history[1] < history[0]
+    dense = next(each for each in model.layers if isinstance(each, layers.Dense))
+    kernel, bias = (each.astype(float) for each in dense.get_weights())
+    parts = []
+    for at in (0, 6):
+        z = X[at : at + 6] @ kernel + bias
+        scores = np.exp(z @ z.T)
+        parts.append(scores / scores.sum(-1, keepdims=True) @ z)
+    expected = np.concatenate(parts)
+    np.testing.assert_allclose(model.predict(x, batch_size=6, verbose=0), expected, rtol=1e-4)
+    loss = model.evaluate(x, Y, batch_size=6, verbose=0)
+    assert loss == pytest.approx(np.mean(np.square(expected - Y)), rel=1e-4)
+    if make is OfItself:
+        assert model.output_shape == (None, 3)
