@@ -194,6 +194,21 @@ def test_plain_functions_read_numbers_and_change_nothing():
     assert not any(map(is_plain, others))
 
 
+def test_limits_of_config_are_those_of_each_job(monkeypatch):
+    def run():
+        nets = [net() for _ in range(N)]
+        return train(nets, batch_size=8), state(nets)
+
+    for limit in (cdl.config.set_max_epochs, cdl.config.set_max_steps_per_epoch):
+        limit(2)
+        try:
+            grouped, alone = ways(monkeypatch, run)
+        finally:
+            limit(None)
+        assert grouped == alone
+        assert len(grouped[1]) == N
+
+
 def test_large_models_are_not_copied():
     options = {"x": np.zeros((9, 4)), "y": np.zeros((9, 1))}
     for width, is_alike in ((20, True), (alike.MOST_WEIGHTS, False)):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cdl import metrics
+from cdl._common.errors import StandsInError, standing_in
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
@@ -113,9 +114,11 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     try:
         given = options.get("batch_size"), options.get("epochs", 1)
         batch = arguments.optional_whole(given[0], "fit: batch_size") or DEFAULT_BATCH
-        epochs = arguments.epochs(given[1], "fit: epochs")
+        with standing_in():  # limits of `config` are told of
+            epochs = arguments.epochs(given[1], "fit: epochs")
+            arguments.steps(None, "fit: steps_per_epoch")
         rows = _rows_of_training(options, len(x))
-    except (TypeError, ValueError):  # `fit` is to say so
+    except (TypeError, ValueError, StandsInError):  # `fit` is to say so
         return None
     if not 0 < epochs * rows <= MOST_ORDERED:
         return None
