@@ -62,6 +62,8 @@ def test_rows_that_are_equal_or_have_the_only_weight_train():
         ({"class_weight": {0: -2.0, 1: 1.0}}, Y, "class_weight must be finite numbers of at least"),
         ({"scoring": "roc_auc"}, np.arange(60) == 0, "scoring must give a number on the rows for"),
         ({"calibrate": "yes"}, Y, "calibrate must be True or False"),
+        ({"class_weight": {0: 0, 1: 0}}, Y, "class_weight must leave a row"),
+        ({"verbose": np.array([1, 2])}, Y, "verbose must be 0, 1 or 2"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Only one class")
@@ -159,3 +161,21 @@ def test_what_conformal_cannot_calibrate_is_refused_by_name(options, y, message)
 def test_times_as_targets_of_a_regressor_are_refused_by_name(kind):
     with pytest.raises(ValueError, match=r"y must be numbers, got (datetime|timedelta)64"):
         TabularRegressor(**QUICK).fit(X, np.arange(60).astype(kind))
+
+
+@pytest.mark.parametrize("quantiles", [(np.nan, 0.5), [[0.1], [0.2, 0.3]], ("0.1",), (0, 1), 0.5])
+def test_quantiles_that_are_no_ascending_numbers_are_refused(quantiles):
+    with pytest.raises(ValueError, match="quantiles must be ascending numbers between 0 and 1"):
+        TabularRegressor(**QUICK, quantiles=quantiles).fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("recipe", ["realmlp", "mlp"])
+@pytest.mark.parametrize("scale", [1e200, 1e-310])
+def test_columns_of_any_size_train_and_outliers_stay_outliers(recipe, scale):
+    options = {**QUICK, "recipe": recipe, "max_epochs": 30}
+    model = TabularRegressor(**options).fit(X * scale, X[:, 0])
+    assert np.isfinite(model.predict(X * scale)).all()
+    if recipe == "realmlp" and scale > 1:
+        (table,) = model._tables
+        far = columns_of(model, np.array([[1e308, -1e308]]), False)
+        np.testing.assert_allclose(table.transform(far).numbers, [[3, -3]])

@@ -300,3 +300,14 @@ def test_an_axis_without_a_size_is_refused_by_name(layer):
 def test_wrong_bins_are_refused_by_name(bins):
     with pytest.raises(ValueError, match="bins must be ascending numbers"):
         PiecewiseLinearEncoding(bins=bins)
+
+
+def test_outliers_of_any_size_are_scaled_to_the_limit():
+    for policy, far in (("float32", [1e20, -3e38, np.inf]), ("mixed_float16", [800.0, -6e4, 1e3])):
+        layer = RobustScaling(dtype=policy)
+        layer.adapt(np.array([[-1.0], [1.0]]))
+        x = np.array(far, "float32")[:, None]
+        expected = 3 * np.sign(x)
+        np.testing.assert_allclose(np.float32(layer(x)), expected, rtol=1e-3)
+        model = cdl.Sequential([Input((1,)), layer])
+        np.testing.assert_allclose(np.float32(model.predict(x, verbose=0)), expected, rtol=1e-3)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdl import ops
+from cdl import activations
 from cdl._common.validation import expected, number
 from cdl._tracing.variable import Variable
 from cdl.layers import rules
@@ -123,9 +123,7 @@ class RobustScaling(SameShape):
     def call(self, inputs: Any) -> Any:
         """The scaled inputs, of their shape."""
         z = (inputs - self.center) * self.scale
-        if self.limit is None:
-            return z
-        return z / ops.sqrt(1.0 + ops.square(z * (1.0 / self.limit)))
+        return z if self.limit is None else activations.smooth_clip(z, self.limit)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **rules.config(self, "quantile_range limit")}

@@ -142,12 +142,12 @@ class TabularRegressor(RegressorMixin, Tabular):
     def _checked_quantiles(self) -> tuple[float, ...] | None:
         if self.quantiles is None:
             return None
-        given = np.asarray(self.quantiles)
-        inside = given.ndim == 1 and given.size > 0 and given.dtype.kind == "f"
-        if not inside or (given <= 0).any() or (given >= 1).any() or (np.diff(given) <= 0).any():
+        given = self.quantiles if isinstance(self.quantiles, Sequence | np.ndarray) else ()
+        inside = len(given) > 0 and all(isinstance(each, float | np.floating) for each in given)
+        if not inside or not (np.diff(given, prepend=0.0, append=1.0) > 0).all():
             what = "ascending numbers between 0 and 1"
             raise expected("TabularRegressor", "quantiles", what, self.quantiles)
-        return tuple(given.tolist())
+        return tuple(map(float, given))
 
     def _as_targets(self, outputs: Array) -> Array:
         y = self._in_units(outputs)

@@ -20,6 +20,9 @@ HASHES = 64
 """Columns that words of a text column are counted in."""
 
 
+_LEAST = np.finfo(np.float64).tiny  # of numbers that are divided by
+
+
 class Encoded(NamedTuple):
     """Inputs of a net.
 
@@ -81,7 +84,7 @@ class Table:
         self._with_gaps = np.isnan(numbers).any(0)
         known = [column[~np.isnan(column)] for column in numbers.T]
         self._median = np.array([np.median(each) if each.size else 0.0 for each in known])
-        self._varies = np.array([each.size > 0 and each.min() < each.max() for each in known], bool)
+        self._varies = np.array([each.size > 0 and np.ptp(each) > _LEAST for each in known], bool)
         filled = self._filled(numbers)[:, self._varies]
         self._learn_scaling(filled, seed)
         self._first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
@@ -115,14 +118,16 @@ class Table:
             from sklearn.preprocessing import QuantileTransformer
 
             parts = min(max(len(x) // 30, 10), 1000, len(x))
-            noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * x.std(0)
+            most = np.maximum(np.abs(x).max(0), _LEAST)
+            deviation = most * (x / most).std(0)
+            noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
             self._quantiles = QuantileTransformer(
                 n_quantiles=parts, output_distribution="normal", random_state=seed
             ).fit(x + noise)
             return
         low, high = np.percentile(x, [25, 75], axis=0) if len(x) else np.zeros((2, x.shape[1]))
         spread = np.where(high > low, high - low, (x.max(0) - x.min(0)) / 2)
-        self._scale = 1.0 / np.where(spread > 0, spread, 1.0)
+        self._scale = 1.0 / np.where(spread > _LEAST, spread, 1.0)
 
     def transform(self, columns: list[Column]) -> Encoded:
         """Inputs of a net.
@@ -141,7 +146,7 @@ class Table:
             x = self._quantiles.transform(x)
         elif x.shape[1]:
             x = (x - self._median[self._varies]) * self._scale
-            x = x / np.sqrt(1.0 + np.square(x / 3.0))
+            x = x / np.hypot(1.0, x / 3.0)
         codes: list[Array] = []
         for i, known in self._categories.items():
             found = _codes(columns[i].values, known)

@@ -127,6 +127,11 @@ class Tabular(BaseEstimator, Hinting):
         by_class = self._class_weights(codes)
         if by_class is not None:
             weight = by_class if weight is None else weight * by_class
+            if not weight.any():
+                raise ValueError(
+                    f"{owner}: class_weight must leave a row with a weight above 0, got weights of "
+                    "0 alone"
+                )
         columns, codes, weight = splits.canonical(columns, codes, weight)
         self._learn_targets(codes, weight)
         outside = None if eval_set is None else self._outside(eval_set)
@@ -230,7 +235,7 @@ class Tabular(BaseEstimator, Hinting):
         number(owner, "validation_fraction", self.validation_fraction, above=0.0, high=0.5)
         if self.n_jobs is not None and not whole(owner, "n_jobs", self.n_jobs):
             raise expected(owner, "n_jobs", "an int that is not 0, or None", self.n_jobs)
-        if isinstance(self.verbose, (str, float)) or self.verbose not in (0, 1, 2):
+        if not isinstance(self.verbose, int | np.integer) or self.verbose not in (0, 1, 2):
             raise expected(owner, "verbose", "0, 1 or 2", self.verbose)
         if isinstance(self.scoring, str):
             from sklearn.metrics import get_scorer_names
