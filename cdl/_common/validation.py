@@ -219,6 +219,9 @@ def not_yet(owner: str, **given: tuple[Any, Any]) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} of shape {value.shape}"
+    if isinstance(value, np.generic):  # np.float64(0.5) is 0.5
+        value, shown = value.item(), type(value).__name__
+        return repr(value) if isinstance(value, str) else f"{value!r} of type {shown}"
     return f"{value!r} of type {type(value).__name__}" if not _plain(value) else repr(value)
 
 

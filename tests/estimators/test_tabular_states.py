@@ -73,6 +73,10 @@ def test_wrong_targets_and_scores_are_refused_by_name(options, y, message):
 
 
 def test_messages_show_plain_values():
+    with pytest.raises(ValueError, match="must be a number > 0, got 0.0 of type float64"):
+        TabularRegressor(learning_rate=np.float64(0)).fit(X, Y)
+    with pytest.raises(ValueError, match="'mlp', got 'mpl'$"):
+        TabularRegressor(np.str_("mpl")).fit(X, Y)
     with pytest.raises(ValueError, match=r"got <U3 with '(yes|no)'"):
         TabularRegressor().fit(X, NAMES)
     with pytest.raises(ValueError, match="such as 'name0'"):
@@ -118,10 +122,9 @@ def test_parameters_that_are_set_after_fit_wait_for_the_next():
 @pytest.mark.parametrize("part", [0.1, 0.2, 0.35, 0.45, 0.5])
 def test_the_part_of_rows_for_validation_is_the_one_asked_for(part):
     model = TabularClassifier(**QUICK, validation_fraction=part).fit(X, Y)
-    assert abs(len(model._held_out[1]) - part * 60) <= 1
-    assert len(TabularRegressor(**QUICK, validation_fraction=part).fit(X, Y)._held_out[1]) == round(
-        part * 60
-    )
+    assert abs(len(model._held_out[0][1]) - part * 60) <= 1
+    other = TabularRegressor(**QUICK, validation_fraction=part).fit(X, Y)
+    assert len(other._held_out[0][1]) == round(part * 60)
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e-300])
@@ -179,3 +182,43 @@ def test_columns_of_any_size_train_and_outliers_stay_outliers(recipe, scale):
         (table,) = model._tables
         far = columns_of(model, np.array([[1e308, -1e308]]), False)
         np.testing.assert_allclose(table.transform(far).numbers, [[3, -3]])
+
+
+def test_columns_without_a_value_in_fit_may_have_any_later():
+    x = np.array([[None, float(i)] for i in range(60)], object)
+    with pytest.warns(UserWarning, match="column 0 held missing values only"):
+        model = TabularClassifier(**QUICK).fit(x, Y)
+    other = x.copy()
+    for other[:, 0] in ("a", 1.0, None):
+        np.testing.assert_array_equal(model.predict_proba(other), model.predict_proba(x))
+
+
+def test_batches_of_arrow_are_read_by_name_and_columns_of_columns_refused():
+    arrow = pytest.importorskip("pyarrow")
+    polars = pytest.importorskip("polars")
+    batch = arrow.record_batch({"a": X[:, 0], "b": X[:, 1]})
+    model = TabularClassifier(**QUICK).fit(batch, Y)
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(batch.select(["b", "a"]))
+    pairs = polars.DataFrame({"p": [{"q": 1, "r": 2}] * 60})
+    with pytest.raises(TypeError, match=r"X: p must have one value a row, got \(2,\)"):
+        TabularClassifier(**QUICK).fit(pairs, Y)
+    with pytest.raises(TypeError, match=r"got a LazyFrame: collect\(\) it"):
+        model.predict(pairs.lazy())
+
+
+def test_importances_are_of_rows_that_the_net_has_not_seen():
+    noise = np.random.default_rng(1).normal(size=(400, 1))
+    y = np.sort(np.random.default_rng(2).normal(size=400))
+    net = TabularRegressor("mlp", hidden_layer_sizes=(64,), n_bags=2, random_state=0)
+    model = net.fit(noise, y)
+    assert model.feature_importances_ < 0.02  # nothing can be learned but by heart
+    kept = np.concatenate([held[1] for held in model._held_out])
+    assert len(np.unique(kept)) == len(kept) == 160
+
+
+def test_rows_for_importances_are_from_all_over_the_table():
+    x = np.arange(12000.0)[:, None]
+    model = TabularClassifier(**QUICK | {"max_epochs": 1}).fit(x, np.arange(12000) // 4000)
+    assert np.bincount(model._held_out[0][1]).min() > 500

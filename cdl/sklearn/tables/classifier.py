@@ -49,7 +49,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
         class_weight: {label: weight}, "balanced", or None.
         calibrate: whether the logarithms of probabilities are divided by a temperature, that of the
-            smallest log loss on rows for validation (Guo, Pleiss, Sun and Weinberger, 2017).
+            smallest log loss on rows for validation (Guo, Pleiss, Sun and Weinberger, 2017). These
+            rows chose the epoch too; `sklearn.calibration.CalibratedClassifierCV` around the
+            estimator sets others apart.
 
     Attributes:
         classes_: the labels, sorted.
@@ -58,7 +60,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         best_epochs_: the epoch whose weights each has.
         validation_scores_: scores of each by epoch.
         loss_curves_: losses of each by epoch.
-        feature_importances_: by permutation, on rows for validation.
+        feature_importances_: by permutation, on rows for validation of each net.
         n_features_in_: columns of X.
         feature_names_in_: their names, if X had names.
     """

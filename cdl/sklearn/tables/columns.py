@@ -59,6 +59,14 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         TypeError: values of a kind that no table has.
     """
     owner = type(estimator).__name__
+    if type(x).__name__ == "RecordBatch":  # whose names scikit-learn does not read
+        import pyarrow
+
+        x = pyarrow.Table.from_batches([x])
+    if type(x).__name__ == "LazyFrame":
+        raise TypeError(
+            f"{owner}: X must be a frame with its values, got a LazyFrame: collect() it"
+        )
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
         validated(estimator, x, reset=reset, skip_check_array=True)
         found = [_read(owner, str(name), each) for name, each in _named(x)]
@@ -94,6 +102,10 @@ def _named(x: Any) -> Iterable[tuple[Any, Any]]:
 def _read(owner: str, name: str, values: Any) -> Column:
     """Column of a library's values."""
     array = _as_array(values)
+    if array.ndim != 1:
+        raise TypeError(
+            f"{owner}: X: {name} must have one value a row, got {array[0].shape} in the first"
+        )
     if array.dtype.kind in "biuf":
         return Column(name, "number", array.astype(np.float64))
     if array.dtype.kind in "Mm":

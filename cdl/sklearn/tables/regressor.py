@@ -56,7 +56,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         best_epochs_: the epoch whose weights each has.
         validation_scores_: scores of each by epoch.
         loss_curves_: losses of each by epoch.
-        feature_importances_: by permutation, on rows for validation.
+        feature_importances_: by permutation, on rows for validation of each net.
         n_features_in_: columns of X.
         feature_names_in_: their names, if X had names.
     """

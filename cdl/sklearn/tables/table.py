@@ -66,7 +66,8 @@ class Table:
         Raises:
             ValueError: a column of text, with text="refuse".
         """
-        empty = [each.name for each in columns if _missing(each.values).all()]
+        self._kinds = [None if _missing(c.values).all() else c.kind for c in columns]
+        empty = [c.name for c, kind in zip(columns, self._kinds, strict=True) if kind is None]
         if empty:
             warnings.warn(
                 f"{self._owner}: X: {', '.join(empty[:5])} held missing values only, and count as "
@@ -74,11 +75,10 @@ class Table:
                 UserWarning,
                 stacklevel=4,
             )
-        self._kinds = [each.kind for each in columns]
         self._categories: dict[int, dict[str, int]] = {}
         self._hashed: set[int] = set()
-        for i, each in enumerate(columns):
-            if each.kind == "text":
+        for i, (each, kind) in enumerate(zip(columns, self._kinds, strict=True)):
+            if kind == "text":
                 self._learn_texts(i, each)
         numbers = self._numbers(columns)
         self._with_gaps = np.isnan(numbers).any(0)
@@ -165,7 +165,7 @@ class Table:
 
     def _check_kinds(self, columns: list[Column]) -> None:
         for each, kind in zip(columns, self._kinds, strict=True):
-            if each.kind != kind and not _missing(each.values).all():
+            if kind and each.kind != kind and not _missing(each.values).all():
                 raise ValueError(
                     f"{self._owner}: X: {each.name} must hold values of the kind {kind!r}, as in "
                     f"fit, got {each.kind!r}"

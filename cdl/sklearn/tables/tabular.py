@@ -74,7 +74,7 @@ class Tabular(BaseEstimator, Hinting):
 
     _tables: list[Table]
     _trained: list[Trained]
-    _held_out: tuple[list[Column], Array, Array | None] | None
+    _held_out: list[tuple[list[Column], Array, Array | None]]
     _importances: Array | None
 
     # Methods of subclasses
@@ -162,10 +162,7 @@ class Tabular(BaseEstimator, Hinting):
         found = _parallel(bag, self.n_bags, self.n_jobs)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
         self._after(found)
-        self._held_out = outside
-        if outside is None and self.early_stopping:
-            at = np.flatnonzero(folds == 0) if (folds == 0).any() else np.arange(len(codes))
-            self._held_out = _rows(columns, codes, weight, at[:_KEPT])
+        self._held_out = [_few(held, _KEPT // self.n_bags) for *_, held in found if held]
         self.models_ = [each.model for each in self._trained]
         self.best_epochs_ = [each.best_epoch for each in self._trained]
         self.validation_scores_ = [each.scores for each in self._trained]
@@ -306,29 +303,35 @@ class Tabular(BaseEstimator, Hinting):
     def feature_importances_(self) -> Array:
         """Importance of each column: what the validation score loses when its values are permuted.
 
-        The mean of five permutations, on at most 2,000 rows for validation of the first bag.
+        The mean of five permutations, on at most 2,000 rows for validation: of each bag's net on
+        rows that it was not trained on.
 
         Raises:
             AttributeError: not fitted, or fitted without rows for validation.
         """
-        held = getattr(self, "_held_out", None)
-        if held is None:
+        if not getattr(self, "_held_out", None):
             raise AttributeError(
                 f"{type(self).__name__} has feature_importances_ after a fit with rows for "
                 "validation: early_stopping=True or eval_set"
             )
         if self._importances is None:
-            columns, y, weight = held
-            random = np.random.RandomState(0)
-            whole = self._score_of(self._outputs_of(columns), y, weight)
-            found = np.zeros(len(columns))
-            for i, column in enumerate(columns):
-                for _ in range(5):
-                    mixed = [*columns]
-                    mixed[i] = column.rows(random.permutation(len(column.values)))
-                    found[i] += (whole - self._score_of(self._outputs_of(mixed), y, weight)) / 5
+            bags = zip(self._tables, self._trained, self._held_out, strict=True)
+            found = np.mean([self._importances_of(*bag) for bag in bags], axis=0)
             self._importances = found
         return self._importances.copy()
+
+    def _importances_of(self, table: Table, net: Trained, held: Any) -> Array:
+        columns, y, weight = held
+        random = np.random.RandomState(0)
+        whole = self._score_of(outputs_of(table, net, columns), y, weight)
+        found = np.zeros(len(columns))
+        for i, column in enumerate(columns):
+            for _ in range(5):
+                mixed = [*columns]
+                mixed[i] = column.rows(random.permutation(len(column.values)))
+                score = self._score_of(outputs_of(table, net, mixed), y, weight)
+                found[i] += (whole - score) / 5
+        return found
 
     def _more_tags(self) -> dict[str, Any]:
         return {"allow_nan": True, "X_types": ["2darray", "string", "categorical"]}
@@ -355,6 +358,13 @@ def _rows(columns: list[Column], y: Array, weight: Array | None, at: Array) -> A
         y[at],
         None if weight is None else weight[at],
     )
+
+
+def _few(held: Any, most: int) -> Any:
+    """At most so many of some rows, from all over them: they may be sorted."""
+    columns, y, weight = held
+    kept = min(len(y), max(most, 1))
+    return _rows(columns, y, weight, np.arange(kept) * len(y) // kept)
 
 
 def _parallel(task: Callable[[int], Any], n: int, n_jobs: int | None) -> list[Any]:
