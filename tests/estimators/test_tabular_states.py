@@ -73,9 +73,9 @@ def test_wrong_targets_and_scores_are_refused_by_name(options, y, message):
 
 
 def test_messages_show_plain_values():
-    with pytest.raises(ValueError, match="must be a number > 0, got 0.0 of type float64"):
+    with pytest.raises(ValueError, match=r"must be a number > 0, got 0\.0 of type float64"):
         TabularRegressor(learning_rate=np.float64(0)).fit(X, Y)
-    with pytest.raises(ValueError, match="'mlp', got 'mpl'$"):
+    with pytest.raises(ValueError, match=r"'mlp', got 'mpl'$"):
         TabularRegressor(np.str_("mpl")).fit(X, Y)
     with pytest.raises(ValueError, match=r"got <U3 with '(yes|no)'"):
         TabularRegressor().fit(X, NAMES)
