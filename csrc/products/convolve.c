@@ -184,6 +184,7 @@ struct mapping {
     struct product p;
     const float *bias, *wide; /* wide: the only column of the weights, padded */
     float *lines;             /* lines of unrolled windows */
+    size_t samples;
 };
 
 /* Prepares the slice that begins at column `at`. */
@@ -202,7 +203,7 @@ static void set_slice(struct mapping *m, size_t at) {
 static void multiply_box(void *who, const struct cdl_box *box) {
     struct mapping *m = who;
     const struct cdl_convolution *job = m->job;
-    cdl_unroll(job->window, m->p.ctx->kernels, &job->image, box, m->lines);
+    cdl_unroll(job->window, m->p.ctx->kernels, &job->image, m->samples, box, m->lines);
     const struct cdl_places row = {.taps = {.n = {1, 1, 1}, .k = job->w->rows},
                                    .n = cdl_box_places(box),
                                    .from = m->lines,
@@ -253,7 +254,8 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
                         .p = product_of(ctx, &job->map, epilogue, direct, scratch),
                         .bias = bias,
                         .wide = w->cols == 1 ? wide : NULL,
-                        .lines = wide + wide_floats(w)};
+                        .lines = wide + wide_floats(w),
+                        .samples = samples};
     if (w->cols == 1) widen(w, wide);
     if (unrolls(job)) {
         m.p.unrolled = true;

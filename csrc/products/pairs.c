@@ -15,11 +15,11 @@
 /* Blocks of 64 x 64 weights that a thread sums at a time, as blocking.h says. */
 enum { BLOCKS = CDL_MOST_PAIR_BLOCKS, BLOCK_FLOATS = CDL_CHUNK * CDL_PANEL };
 
-/* Sums of one thread: blocks [first, first + n). */
+/* Sums of one thread over all samples: blocks [first, first + n). */
 struct pair_sums {
     const struct cdl_convolution *job;
     const struct cdl_kernels *kernels;
-    size_t first, n;
+    size_t first, n, samples;
     bool w, bias;                                /* what learns */
     float *g, *by_column, *block, *wide, *lines; /* lines: of unrolled windows, or NULL */
     struct cdl_field map; /* map of the box: lines begin at its first number */
@@ -111,7 +111,8 @@ static void add_box(void *who, const struct cdl_box *box) {
     struct pair_sums *sums = who;
     const struct cdl_field *map = &sums->job->map;
     if (sums->lines && sums->w)
-        cdl_unroll(sums->job->window, sums->kernels, &sums->job->image, box, sums->lines);
+        cdl_unroll(sums->job->window, sums->kernels, &sums->job->image, sums->samples, box,
+                   sums->lines);
     if (map->columns == 1)
         widen(sums, box);
     else
@@ -144,8 +145,12 @@ size_t cdl_pairs_floats(const struct cdl_convolution *job) {
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
                      size_t samples, const struct cdl_sink *to, struct cdl_trained *w,
                      struct cdl_trained *bias) {
-    struct pair_sums sums = {
-        .job = job, .kernels = ctx->kernels, .w = w != NULL, .bias = bias != NULL, .map = job->map};
+    struct pair_sums sums = {.job = job,
+                             .kernels = ctx->kernels,
+                             .samples = samples,
+                             .w = w != NULL,
+                             .bias = bias != NULL,
+                             .map = job->map};
     sums.g = ctx->scratch;
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;
     sums.block = sums.by_column + BLOCKS * CDL_PANEL;

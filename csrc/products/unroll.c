@@ -108,14 +108,15 @@ static struct rows rows_in_place(const struct cdl_window *window, const struct c
 
 /* Reads of whole registers: a sample that is read in place must have another one behind it. */
 void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
-                const struct cdl_field *image, const struct cdl_box *box, float *room) {
+                const struct cdl_field *image, size_t samples, const struct cdl_box *box,
+                float *room) {
     const struct cdl_window_axis *axis = window->axis;
     float *copy = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
     const bool in_place = is_readable_in_place(window, image, box);
     for (size_t s = 0; s < box->n[0]; s++) {
         struct rows rows = {copy, {reach(&axis[1], box->n[2]) * row, row}};
-        if (in_place && s + 1 < box->n[0])
+        if (in_place && box->first[0] + s + 1 < samples)
             rows = rows_in_place(window, image, box, box->first[0] + s);
         else
             copy_rows(window, kernels, image, box, box->first[0] + s, copy);

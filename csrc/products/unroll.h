@@ -19,8 +19,9 @@ bool cdl_unrolls(const struct cdl_window *window, size_t columns);
 /* Size of `room` in floats. */
 size_t cdl_unrolled_floats(const struct cdl_window *window, size_t columns);
 
-/* Writes the lines of a box, taps outermost, to `room`. */
+/* Writes the lines of a box, taps outermost, to `room`; the image is of so many samples. */
 void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
-                const struct cdl_field *image, const struct cdl_box *box, float *room);
+                const struct cdl_field *image, size_t samples, const struct cdl_box *box,
+                float *room);
 
 #endif
