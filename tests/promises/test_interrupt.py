@@ -12,6 +12,7 @@ from programs import activation, dense, learner, mlp, random_weight, weight
 from cdl import _core
 from cdl._ir import emit
 from cdl._ir.loops import Loop
+from cdl._ir.lowering import Lowering
 from cdl._ir.program import Instruction, Program
 
 ROWS = 256
@@ -287,7 +288,7 @@ def test_a_half_of_a_step_that_is_cut_short_has_changed_nothing(halves, looks):
 
 def test_a_fault_brings_the_moving_statistics_back_too():
     rng = np.random.default_rng(0)
-    program = Program()
+    program = Lowering()
     y, learning = normalized(program, program.input((8,)), rng)
     rows = emit.gather(program, program.input((1,)), weight(rng.normal(size=(3, 8))), label="r")
     program.output(y)
