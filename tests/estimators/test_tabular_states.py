@@ -7,6 +7,7 @@ pytest.importorskip("sklearn")
 
 from cdl.sklearn import Conformal, TabularClassifier, TabularRegressor
 from cdl.sklearn.tables.columns import columns_of
+from cdl.sklearn.tables.table import Normal
 
 QUICK = {"recipe": "mlp", "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 2))
@@ -222,3 +223,65 @@ def test_rows_for_importances_are_from_all_over_the_table():
     x = np.arange(12000.0)[:, None]
     model = TabularClassifier(**QUICK | {"max_epochs": 1}).fit(x, np.arange(12000) // 4000)
     assert np.bincount(model._held_out[0][1]).min() > 500
+
+
+def odd_rows():
+    """Rows of every kind, with pandas' dtypes of its own, of NumPy's and objects."""
+    pandas = pytest.importorskip("pandas")
+    n = 40
+    frame = pandas.DataFrame(
+        {
+            "whole": np.arange(n),
+            "part": np.where(np.arange(n) % 7, np.arange(n) / 3, np.nan),
+            "truth": np.arange(n) % 2 == 0,
+            "words": [("a", "b", None, "d")[i % 4] for i in range(n)],
+            "objects": np.array([(1, None, 2.5)[i % 3] for i in range(n)], object),
+            "coded": pandas.Categorical([i % 3 for i in range(n)]),
+            "gaps": pandas.array([None, 1, 2, 3] * (n // 4), "Int64"),
+            "days": pandas.date_range("2024-01-30", periods=n),
+        }
+    )
+    return frame
+
+
+def test_one_row_is_read_as_it_is_among_many():
+    frame = odd_rows()
+    for x in (frame, frame[["whole", "part", "truth"]], frame[["words", "days"]]):
+        many = columns_of(TabularRegressor(), x, True)
+        for i in (0, 1, 2, 39):
+            one = columns_of(TabularRegressor(), x[i : i + 1], True)
+            for a, b in zip(many, one, strict=True):
+                assert a.name == b.name
+                assert a.kind == b.kind or b.values.tolist() == [None] or np.isnan(b.values).all()
+                if a.kind == b.kind:
+                    np.testing.assert_array_equal(a.values[i : i + 1], b.values)
+
+
+@pytest.mark.parametrize("recipe", ["realmlp", "mlp"])
+def test_predictions_of_a_row_are_those_of_it_among_many(recipe):
+    x = np.random.default_rng(2).normal(size=(90, 3))
+    x[::2, 1] = np.nan
+    with_gaps, without = x, np.nan_to_num(x)
+    for rows in (with_gaps, without, without.astype(np.float32), np.asfortranarray(without)):
+        model = TabularRegressor(**QUICK | {"recipe": recipe}).fit(rows, x[:, 0])
+        by_objects = model.predict(rows.astype(object))
+        np.testing.assert_array_equal(model.predict(rows), by_objects)
+        for i in (0, 1):
+            np.testing.assert_allclose(model.predict(rows[i : i + 1]), by_objects[i], 1e-6)
+    with pytest.raises(ValueError, match="X has 2 features, but TabularRegressor is expecting 3"):
+        model.predict(without[:1, :2])
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(np.full((1, 3), np.inf))
+    with pytest.raises(ValueError, match="Found array with 0 sample"):
+        model.predict(without[:0])
+
+
+def test_numbers_become_normal_as_those_of_scikit_learn():
+    from sklearn.preprocessing import QuantileTransformer
+
+    random = np.random.default_rng(0)
+    x = np.stack([random.lognormal(0, 2, 300), random.integers(0, 4, 300)], 1).astype(float)
+    theirs = QuantileTransformer(n_quantiles=50, output_distribution="normal").fit(x)
+    ours = Normal(theirs.quantiles_, theirs.references_)
+    other = np.concatenate([x, 3 * random.normal(size=(100, 2)), theirs.quantiles_])
+    np.testing.assert_array_equal(ours(other), theirs.transform(other))

@@ -17,6 +17,7 @@ from cdl.sklearn.versions import validated
 
 Array = NDArray[Any]
 
+_FEW = 32  # rows of frames that become one array
 _FIRST = datetime.date(1970, 1, 1)
 _MIDNIGHT = datetime.datetime(1970, 1, 1)
 _TIMES: dict[str, Any] = {
@@ -67,9 +68,14 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         raise TypeError(
             f"{owner}: X must be a frame with its values, got a LazyFrame: collect() it"
         )
+    if not reset and (numbers := plain_numbers(estimator, x)) is not None:
+        return numbered(numbers)
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
-        validated(estimator, x, reset=reset, skip_check_array=True)
-        found = [_read(owner, str(name), each) for name, each in _named(x)]
+        if reset or not _has_names(estimator, x):
+            validated(estimator, x, reset=reset, skip_check_array=True)
+        few = hasattr(x, "iloc") and 0 < len(x) <= _FEW
+        read = _of_few(owner, x) if few else (_read(owner, str(n), each) for n, each in _named(x))
+        found = list(read)
         rows, least = len(found[0].values) if found else 0, options.get("ensure_min_samples", 1)
         if not found or rows < least:
             raise ValueError(
@@ -86,6 +92,30 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
     return found
 
 
+def plain_numbers(estimator: Any, x: Any) -> Array | None:
+    """Array of finite floats as float64, if it has the columns that an estimator without names has.
+
+    None says that X must be read column by column.
+    """
+    if type(x) is not np.ndarray or x.dtype.char not in "fd" or x.ndim != 2 or not len(x):
+        return None
+    if x.shape[1] != estimator.n_features_in_ or hasattr(estimator, "feature_names_in_"):
+        return None
+    found: Array = x.astype(np.float64, copy=False)
+    return None if np.isinf(found).any() else found
+
+
+def numbered(x: Array) -> list[Column]:
+    """Columns of an array of numbers."""
+    return [Column(f"column {i}", "number", each) for i, each in enumerate(x.T)]
+
+
+def _has_names(estimator: Any, x: Any) -> bool:
+    """Whether the columns of a frame of pandas or Polars have the names that `fit` has seen."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return names is not None and list(getattr(x, "columns", ())) == names.tolist()
+
+
 def _named(x: Any) -> Iterable[tuple[Any, Any]]:
     """Labels of a frame and its columns."""
     if hasattr(x, "iloc"):
@@ -97,6 +127,18 @@ def _named(x: Any) -> Iterable[tuple[Any, Any]]:
     raise TypeError(
         f"X must be a frame of pandas, Polars or PyArrow, or an array, got {type(x).__name__}"
     )
+
+
+def _of_few(owner: str, x: Any) -> Iterable[Column]:
+    """Columns of a frame of pandas with few rows, whose values are read at once."""
+    values = x.to_numpy()
+    for i, (label, dtype) in enumerate(zip(x.columns, x.dtypes, strict=True)):
+        if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and values.dtype.kind != "c":
+            yield Column(str(label), "number", values[:, i].astype(np.float64))
+        elif values.dtype.kind == "O" and dtype.type in (np.object_, str):
+            yield _of_objects(owner, str(label), values[:, i])
+        else:
+            yield _read(owner, str(label), x.iloc[:, i])
 
 
 def _read(owner: str, name: str, values: Any) -> Column:

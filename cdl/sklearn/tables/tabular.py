@@ -14,7 +14,14 @@ from cdl._common.errors import Hinting
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import splits
-from cdl.sklearn.tables.columns import Column, columns_of, is_missing, plain_labels
+from cdl.sklearn.tables.columns import (
+    Column,
+    columns_of,
+    is_missing,
+    numbered,
+    plain_labels,
+    plain_numbers,
+)
 from cdl.sklearn.tables.keeping import kept_on_error
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
@@ -22,6 +29,7 @@ from cdl.sklearn.tables.table import Table
 from cdl.sklearn.tables.training import Rows, Trained, given, trained
 from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator
+from cdl.trainers.predict import FEW
 
 Array = NDArray[Any]
 
@@ -291,13 +299,12 @@ class Tabular(BaseEstimator, Hinting):
         """Means of the bags' outputs for rows, in float64."""
         from sklearn.utils.validation import check_is_fitted
 
-        check_is_fitted(self)
-        return self._outputs_of(columns_of(self, x, False))
-
-    def _outputs_of(self, columns: list[Column]) -> Array:
-        pairs = zip(self._tables, self._trained, strict=True)
-        mean: Array = np.mean([outputs_of(*pair, columns) for pair in pairs], axis=0)
-        return mean
+        if not hasattr(self, "_tables"):
+            check_is_fitted(self)
+        rows: Any = plain_numbers(self, x)
+        rows = columns_of(self, x, False) if rows is None else rows
+        found = [outputs_of(*each, rows) for each in zip(self._tables, self._trained, strict=True)]
+        return found[0] if len(found) == 1 else np.asarray(np.mean(found, axis=0))
 
     @property
     def feature_importances_(self) -> Array:
@@ -345,10 +352,20 @@ class Tabular(BaseEstimator, Hinting):
         return tags
 
 
-def outputs_of(table: Table, net: Trained, columns: list[Column]) -> Array:
-    """Outputs of a bag's net for rows, in float64."""
+def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
+    """Outputs of a bag's net for rows, columns or an array of numbers, in float64."""
+    inputs: Any = table.of_numbers(rows) if isinstance(rows, np.ndarray) else None
+    if inputs is None:
+        columns = rows if isinstance(rows, list) else numbered(rows)
+        inputs = given(table.transform(columns))
+        inputs = inputs[0] if len(inputs) == 1 else inputs  # which `predict` takes faster
     with shared_threads():
-        found: Array = net.model.predict(given(table.transform(columns)), verbose=0)
+        found: Array
+        if isinstance(inputs, list) and len(inputs[0]) <= FEW:  # the checks take longer than these
+            net.model._heed_changes()
+            found = net.model._predictors().run(inputs)[0]
+        else:
+            found = net.model.predict(inputs, verbose=0)
     return found.astype(np.float64)
 
 
