@@ -412,6 +412,11 @@ def split_batch(program: Lowering, value: Value) -> Value:
     return program.emit("split_batch", (value,), value.shape[1:], shared=False)
 
 
+def leaf(program: Program, value: Value) -> Value:
+    """Another value of the same numbers, to differentiate by."""
+    return program.emit("reshape", [value], value.shape, dtype=value.dtype)
+
+
 def stop(program: Program, value: Value) -> Value:
     """Value without a gradient (stop_gradient)."""
     return program.emit("stop", [value], value.shape)

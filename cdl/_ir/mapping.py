@@ -8,10 +8,11 @@ broadcast for a map are its operands as they are: ``read_repeated`` leaves the b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cdl import _core
+from cdl._ir.activation_maps import ACTIVATIONS
 from cdl._ir.bytecode import TooLongError, compiled, is_of_lines, read
 from cdl._ir.elementwise import (
     Expression,
@@ -39,11 +40,19 @@ def emit(program: Program, expression: Expression | str, inputs: Sequence[Value]
     expression, inputs = tidied(expression, inputs)
     if expression.primitive == "argument":
         return inputs[0]
+    if len(inputs) > MOST_INPUTS:
+        return _in_pieces(program, expression, inputs)
     try:
         numbers, constants = compiled(expression, len(inputs))
     except TooLongError:
         return _in_pieces(program, expression, inputs)
     return program.emit("map", inputs, inputs[0].shape, numbers=numbers, data=constants)
+
+
+def compiled_map(primitive: str, inputs: Sequence[Value], outputs: Sequence[Value]) -> Instruction:
+    """Instruction that computes a primitive of values of one shape into another value."""
+    expression = apply(primitive, *arguments(len(inputs)))
+    return Instruction("map", inputs, outputs, (), {}, *compiled(expression, len(inputs)))
 
 
 def tidied(expression: Expression, inputs: Sequence[Value]) -> tuple[Expression, list[Value]]:
@@ -72,29 +81,12 @@ def _in_pieces(program: Program, expression: Expression, inputs: Sequence[Value]
     return made[id(expression)]
 
 
-def _relu6(x: Expression) -> Expression:
-    """Expression between 0 and 6, at which the gradient is 0, as at NaN, which stays NaN."""
-    above = apply("relu", x)
-    return apply("where", apply("greater_equal", above, 6.0), 6.0, above)
-
-
-def _where_above(size: Expression, limit: float, x: Expression, other: float) -> Expression:
-    """Expression where a size is above a limit, else a number; NaN stays NaN, with gradient 0."""
-    rest = apply("where", apply("isnan", x), math.nan, other)
-    return apply("where", apply("greater", size, limit), x, rest)
-
-
-# Activations of a few comparisons, as expressions: a pass over memory takes longer than they do.
+# Activations of a few comparisons, which become maps: a pass over memory takes longer than they do.
 # Of others the map would compute an exponential again for the gradient.
-_ACTIVATIONS: dict[str, Callable[..., Expression]] = {
-    "plain_relu": lambda x: apply("relu", x),
-    "relu6": _relu6,
-    "leaky_relu": lambda x, slope: apply("where", apply("less", x, 0.0), x * slope, x),
-    "hard_sigmoid": lambda x: _relu6(x + 3.0) * (1.0 / 6.0),
-    "hard_silu": lambda x: x * (_relu6(x + 3.0) * (1.0 / 6.0)),
-    "hard_shrink": lambda x, size: _where_above(apply("abs", x), size, x, 0.0),
-    "threshold": lambda x, least, other: _where_above(x, least, x, other),
-}
+_CHEAP = (
+    *("plain_relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_silu", "hard_shrink"),
+    "threshold",
+)
 
 
 def name_expressions(program: Rewriter) -> None:
@@ -102,7 +94,7 @@ def name_expressions(program: Rewriter) -> None:
     for i in program.instructions.of("activation"):
         kind = str(i.attributes["kind"])
         (x,), (y,) = i.inputs, i.outputs
-        if kind not in _ACTIVATIONS or {x.dtype, y.dtype} != {"float32"} or y.rounded_to:
+        if kind not in _CHEAP or {x.dtype, y.dtype} != {"float32"} or y.rounded_to:
             continue
         source, reader = program.producer(x), program.instructions.only_reader(y)
         behind = source is not None and source.op == "map" and program.read_once(x)
@@ -110,7 +102,7 @@ def name_expressions(program: Rewriter) -> None:
         if not behind and not (ahead and reader and reader.outputs[0].shape == y.shape):
             continue
         parameters = (float(i.attributes[name]) for name in _core.ACTIVATIONS[kind])
-        code = compiled(_ACTIVATIONS[kind](argument(0), *parameters), 1)
+        code = compiled(ACTIVATIONS[kind](argument(0), *parameters), 1)
         program.swap(i, Instruction("map", [x], [y], (), {}, *code))
 
 

@@ -17,11 +17,12 @@ from cdl._ir.program import Program
 from cdl._ir.windows import Sizes, Transposed, Window
 
 
-def _taps(window: Window) -> Iterator[tuple[int, ...]]:
+def taps_of(window: Window) -> Iterator[tuple[int, ...]]:
+    """Places of a window, each a number along each axis, in order."""
     return every(*map(range, window.size))
 
 
-def _seen(
+def seen_by(
     program: Program, x: Value, window: Window, before: Sizes, sizes: Sizes, tap: Sizes, first: int
 ) -> Value:
     """Part of an image that a tap sees from each place of the map; axes begin with `first`."""
@@ -33,10 +34,10 @@ def _seen(
     return x
 
 
-def _given(
+def given_to(
     program: Program, x: Value, window: Window, before: Sizes, sizes: Sizes, tap: Sizes, first: int
 ) -> Value:
-    """Image of which a tap sees these places: the transpose of `_seen`."""
+    """Image of which a tap sees these places: the transpose of `seen_by`."""
     for axis, (k, n) in enumerate(zip(tap, sizes, strict=True)):
         stride, start = window.stride[axis], before[axis] - k * window.dilation[axis]
         limit = x.shape[first + axis] * stride
@@ -60,11 +61,12 @@ def _columns(program: Program, x: Value, start: int, n: int) -> Value:
     return pick(program, x, -1, range(start, start + n))
 
 
-def _total(program: Program, values: Sequence[Value]) -> Value:
-    total = values[0]
+def total(program: Program, values: Sequence[Value]) -> Value:
+    """Sum of values of one shape, in their order."""
+    found = values[0]
     for value in values[1:]:
-        total = program.map("add", [total, value])
-    return total
+        found = program.map("add", [found, value])
+    return found
 
 
 def conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
@@ -74,7 +76,7 @@ def conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
     *taps, each, filters = kernel.shape
     rows, groups = prod(taps) * each, x.shape[-1] // each
     kernel = reshape(program, kernel, (rows, filters))
-    seen = [_seen(program, x, window, before, sizes, tap, first) for tap in _taps(window)]
+    seen = [seen_by(program, x, window, before, sizes, tap, first) for tap in taps_of(window)]
     outputs = []
     for group in range(groups):
         columns = [_columns(program, part, group * each, each) for part in seen]
@@ -92,10 +94,10 @@ def conv_transpose(program: Program, x: Value, kernel: Value, transposed: Transp
     kernel = reshape(program, kernel, (prod(taps) * filters, columns))
     every_tap = product(program, x, kernel, transpose_b=True)
     parts = []
-    for i, tap in enumerate(_taps(window)):
+    for i, tap in enumerate(taps_of(window)):
         part = _columns(program, every_tap, i * filters, filters)
-        parts.append(_given(program, part, window, before, sizes, tap, first))
-    return _total(program, parts)
+        parts.append(given_to(program, part, window, before, sizes, tap, first))
+    return total(program, parts)
 
 
 def depthwise_conv(program: Program, x: Value, kernel: Value, window: Window) -> Value:
@@ -106,11 +108,11 @@ def depthwise_conv(program: Program, x: Value, kernel: Value, window: Window) ->
     x = pick(program, x, -1, [j for j in range(columns) for _ in range(multiplier)])
     kernel = reshape(program, kernel, (prod(taps), columns * multiplier))
     parts = []
-    for i, tap in enumerate(_taps(window)):
-        seen = _seen(program, x, window, before, sizes, tap, first)
+    for i, tap in enumerate(taps_of(window)):
+        seen = seen_by(program, x, window, before, sizes, tap, first)
         row = reshape(program, pick(program, kernel, 0, [i]), (columns * multiplier,))
         factor = broadcast(program, row, seen.shape)
         if not seen.shared:
             factor = program.broadcast_batch(factor)
         parts.append(program.map("multiply", [seen, factor]))
-    return _total(program, parts)
+    return total(program, parts)

@@ -61,6 +61,12 @@ class Window(NamedTuple):
         axes = zip(self.size, self.stride, self.dilation, before, strict=True)
         return [number for axis in axes for number in axis]
 
+    @staticmethod
+    def of_numbers(numbers: Sequence[int]) -> tuple[Window, Sizes]:
+        """Window of an instruction with such numbers, and the padding before the image."""
+        size, stride, dilation, before = (tuple(numbers[k::4]) for k in range(4))
+        return Window(size, stride, dilation), before
+
 
 class Transposed(NamedTuple):
     """Window of a transposed convolution.

@@ -17,6 +17,7 @@ from cdl._common.locks import new_rlock
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
+from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
@@ -198,6 +199,8 @@ class _Differentiated:
         key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])
         found = self._compiled.get(key)
         if found is None or not found.takes_plain or not found.holds():
+            if any(isinstance(a, KerasTensor) for a in args):
+                return self._of_symbols(args)
             arguments = Arguments(args)
             arrays = arguments.arrays
             found = self._compiled_for(arguments)
@@ -205,6 +208,17 @@ class _Differentiated:
         if self._variables is not None:
             return value, gradients
         return value, gradients[0] if self._is_one else tuple(gradients)
+
+    def _of_symbols(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        """Value and gradient for symbolic arguments, in traced code."""
+        if self._variables is not None:
+            raise ValueError(
+                "value_and_grad: in code that is traced, such as a loss or a function that is "
+                "differentiated, gradients are by arguments, not by variables"
+            )
+        numbers = self._numbers(len(args))
+        value, found = value_and_gradients(self._function, args, numbers, self._has_aux)
+        return value, found[0] if self._is_one else tuple(found)
 
     def _compiled_for(self, arguments: Arguments) -> _Compiled:
         key = arguments.key

@@ -136,12 +136,6 @@ class Arguments:
 
 def _array_of(value: Any) -> Array:
     """Argument as an array, one without axes if it is a single number."""
-    if isinstance(value, KerasTensor):
-        raise NotImplementedError(
-            "grad: derivatives cannot be nested yet: a function that is traced, such as one that "
-            "is differentiated or a loss, cannot ask for a derivative. Carry derivatives forward "
-            "by hand, or take differences"
-        )
     if getattr(value, "shape", None) == () or isinstance(value, (bool, int, float)):
         array = np.asarray(value)
         if array.dtype.kind not in "buif":

@@ -236,21 +236,3 @@ def test_others_are_those_of_each_call_by_weights():
 def test_what_is_no_pair_is_refused(function, has_aux, text):
     with pytest.raises(ValueError, match=text):
         cdl.value_and_grad(function, has_aux=has_aux)(X)
-
-
-# --- within one another ---
-
-
-@pytest.mark.parametrize(
-    "outer",
-    [
-        lambda inner: cdl.grad(lambda x: ops.sum(inner(x)))(X),
-        lambda inner: cdl.value_and_grad(
-            lambda x: ops.sum(inner(x)), variables=net().trainable_variables
-        )(X),
-        lambda inner: cdl.grad(cdl.grad(net()))(X),
-    ],
-)
-def test_derivatives_within_derivatives_are_refused_by_name(outer):
-    with pytest.raises(NotImplementedError, match="derivatives cannot be nested yet"):
-        outer(cdl.grad(net()))

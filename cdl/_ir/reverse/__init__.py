@@ -1,0 +1,1 @@
+"""Reverse mode as instructions of a program, for derivatives of any order."""

@@ -1,0 +1,109 @@
+"""Derivatives within traced code: nodes that give the gradient of one tensor by others.
+
+A program has the instructions from the ones to the other when such a node is lowered, and the
+backward pass is appended to them (cdl/_ir/reverse/), so that it can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl._ir import emit
+from cdl._ir.program import Value
+from cdl._ir.reverse import walk
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.variable import Variable
+
+if TYPE_CHECKING:
+    from cdl._ir.lowering import Lowering
+
+
+class _Leaf:
+    """Node operation that gives a tensor of the same numbers, to differentiate by."""
+
+    name = "leaf"
+
+    def append_to(self, program: Lowering, x: Any) -> Value:
+        """Append the tensor, a weight or a constant as a value of its own."""
+        if isinstance(x, Variable):
+            x = program.param(x)
+        return emit.leaf(program, x if isinstance(x, Value) else program.constant(x))
+
+    def infer(self, x: Any) -> KerasTensor:
+        """Symbolic tensor like the one given."""
+        return _spec_of(x).like()
+
+
+class _Gradients:
+    """Node operation that gives gradients of the sum of a tensor's elements."""
+
+    name = "gradients"
+
+    def append_to(self, program: Lowering, y: Value, xs: list[Value]) -> list[Value]:
+        """Append the backward pass."""
+        return walk.gradients(program, [y], xs, [walk.full(program, 1.0, y)])
+
+    def infer(self, y: KerasTensor, xs: list[KerasTensor]) -> list[KerasTensor]:
+        """Symbolic tensors like those differentiated by."""
+        return [x.like() for x in xs]
+
+
+def _spec_of(x: Any) -> KerasTensor:
+    if isinstance(x, KerasTensor):
+        return x
+    dtype = x.dtype if isinstance(x, Variable) else "float32"
+    return KerasTensor(np.shape(x), dtype, rows_per_sample=0)
+
+
+def leaf(x: Any, name: str) -> KerasTensor:
+    """Symbolic tensor of the same numbers, on which nothing depends yet.
+
+    Args:
+        x: a symbolic tensor, a weight, an array or a number.
+        name: of the function that asks, for errors.
+
+    Raises:
+        TypeError: it has no floats.
+    """
+    if not isinstance(x, (KerasTensor, Variable)):
+        x = np.asarray(x)
+        x = x.astype(np.float32) if x.dtype.kind == "f" or not x.ndim else x
+    spec = _spec_of(x)
+    dtype = spec.dtype if isinstance(x, (KerasTensor, Variable)) else str(x.dtype)
+    if "float" not in dtype:
+        raise TypeError(f"{name}: a derivative is by floats, got {dtype}")
+    return graph.record(_Leaf(), (x,), {}, spec.like())
+
+
+def value_and_gradients(
+    function: Callable[..., Any], args: Sequence[Any], numbers: Sequence[int], has_aux: bool
+) -> tuple[Any, list[KerasTensor]]:
+    """Result of a function of symbolic tensors, and gradients of the sum of its first tensor.
+
+    Args:
+        function: the user's.
+        args: its arguments.
+        numbers: of those to differentiate by.
+        has_aux: whether the function gives (value, aux).
+
+    Raises:
+        TypeError: no code is traced.
+    """
+    if graph.current_scope() is None:
+        raise graph.symbolic_error(
+            "the derivative of a symbolic tensor is known in traced code alone",
+            "ask for it in the call() of a layer or a model, in a loss, or by arrays",
+        )
+    given = list(args)
+    for k in set(numbers):
+        given[k] = leaf(args[k], "grad")
+    result = function(*given)
+    value = result[0] if has_aux else result
+    xs = [given[k] for k in numbers]
+    if not isinstance(value, KerasTensor):  # it depends on none of the arguments
+        value = leaf(value, "grad")
+    return result, graph.record(_Gradients(), (value, xs), {}, [x.like() for x in xs])
