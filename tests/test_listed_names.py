@@ -48,7 +48,17 @@ OWN = {  # public beside what Keras has
     },
     "losses": {"axis", "delta", "ignore_class", "quantiles"},
     "metrics": {"axis", "from_logits", "heeds_masks", "threshold"},
-    "optimizers": {"decay", "dynamic_scale", "lr", "rate_factors", "step_counter"},
+    "optimizers": {
+        "decay",
+        "dynamic_scale",
+        "history_size",
+        "lr",
+        "max_line_search_steps",
+        "rate_factors",
+        "step_counter",
+        "tolerance_change",
+        "tolerance_grad",
+    },
     "optimizers.schedules": {"cycles", "m_mul", "max_learning_rate", "t_mul"},
     "random": {"seed"},
 }

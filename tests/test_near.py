@@ -94,7 +94,7 @@ def test_all_names_are_told_only_where_none_is_near():
         (lambda: cdl.jacobian, "first derivatives of one number. Near: grad and value_and_grad"),
         (lambda: cdl.hessian, "first derivatives of one number"),
         (lambda: cdl.vmap, r"ops\.vectorized_map"),
-        (lambda: optimizers.LBFGS, r"sklearn\.CDLRegressor\(solver='lbfgs'\)"),
+        (lambda: optimizers.L_BFGS_B, r"optimizers\.LBFGS"),
     ],
 )
 def test_names_of_other_libraries_are_told_what_is_near(ask, text):
@@ -103,10 +103,9 @@ def test_names_of_other_libraries_are_told_what_is_near(ask, text):
     assert not hasattr(optimizers.Adam(), "minimize")
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "LBFGS", "l_bfgs"])
-def test_the_solver_of_the_estimators_is_named(name):
-    with pytest.raises(ValueError, match=r"Could not find optimizer '.*CDLRegressor\(solver="):
-        cdl.Sequential([cdl.layers.Dense(1)]).compile(name, "mse")
+def test_lbfgs_is_named_where_it_is_spelled_as_in_scipy():
+    with pytest.raises(ValueError, match=r"Could not find optimizer '.*optimizers\.LBFGS"):
+        cdl.Sequential([cdl.layers.Dense(1)]).compile("l_bfgs_b", "mse")
 
 
 def test_kinds_of_features_are_told():

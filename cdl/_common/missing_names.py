@@ -64,11 +64,7 @@ OF_OTHERS = {
         "grad and value_and_grad, once for each output",
     ),
     r"(ops\.)?[vp]map": ("", "ops.vectorized_map; functions are compiled for all samples anyway"),
-    r"optimizers\.l_?bfgs\w*": (
-        "an optimizer takes a step for each batch",
-        "sklearn.CDLRegressor(solver='lbfgs') and CDLClassifier; value_and_grad(loss, "
-        "variables=weights) for an optimizer of SciPy",
-    ),
+    r"optimizers\.l_bfgs\w*": ("", "optimizers.LBFGS"),
     r"layers\.(Linear|FullyConnected)": ("", "layers.Dense"),
     r"preprocessing\.text(\..*)?": ("", "layers.TextVectorization"),
     r"optim": ("", "optimizers, layers, activations and losses"),

@@ -15,6 +15,7 @@ from cdl.optimizers.adamax import Adamax
 from cdl.optimizers.base_optimizer import Optimizer, registry
 from cdl.optimizers.ftrl import Ftrl
 from cdl.optimizers.lamb import Lamb
+from cdl.optimizers.lbfgs import LBFGS
 from cdl.optimizers.lion import Lion
 from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
 from cdl.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
@@ -32,6 +33,7 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Ftrl",
+    "LBFGS",
     "Lamb",
     "Lion",
     "LossScaleOptimizer",

@@ -103,9 +103,10 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
     """
 
     _inner: tuple[str, ...] = (
-        "averages", "by_step", "changes", "counter", "decay_of", "decays", "first_values", "follow",
-        "groups", "has_one_rate", "hypers", "is_written", "late_slots", "extra_arguments", "rate",
-        "rates", "row", "row_of", "rules", "slots", "step",
+        "averages", "by_step", "changes", "converged", "counter", "decay_of", "decays",
+        "first_values", "follow", "groups", "has_one_rate", "hypers", "is_written", "late_slots",
+        "extra_arguments", "rate", "rates", "row", "row_of", "rules", "slots", "step",
+        "whole_batch",
     )  # fmt: skip
     row = ""  # of the core's table; if weights do not all learn alike `row_of` is overridden
     # Slots that come after all the others in `variables`, one after the other, as Keras has them.

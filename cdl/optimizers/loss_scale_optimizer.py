@@ -84,6 +84,11 @@ class LossScaleOptimizer(Optimizer):
         owner = _OWNER
         if not isinstance(inner_optimizer, Optimizer):
             raise expected(owner, "inner_optimizer", "an Optimizer", inner_optimizer)
+        if inner_optimizer.whole_batch:
+            raise ValueError(
+                f"{owner}: inner_optimizer must not be {type(inner_optimizer).__name__}, which "
+                "compares losses; compile with auto_scale_loss=False leaves the scale out"
+            )
         if kwargs.pop("dynamic", True) is not True:
             raise ValueError(
                 f"{owner}: dynamic must be True; for a scale that stays, set `loss_scale_factor` "

@@ -121,7 +121,7 @@ serialization.register_public("keras.optimizers", OptimizerMap)
 def _checked(owner: str, optimizer: Any) -> Any:
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"{owner} must be an Optimizer instance, got {optimizer!r}")
-    if isinstance(optimizer, (LossScaleOptimizer, MultiOptimizer)):
+    if optimizer.whole_batch or isinstance(optimizer, (LossScaleOptimizer, MultiOptimizer)):
         raise ValueError(f"{owner} cannot be {type(optimizer).__name__}.")
     return optimizer
 

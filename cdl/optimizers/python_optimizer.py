@@ -161,6 +161,8 @@ class OwnOptimizer:
 
     is_written = False  # whether a class of the user's makes the steps
     by_step = False  # whether `follow` is to be called after each batch
+    whole_batch = False  # whether it has an `iterate`, which computes the loss several times
+    converged = False  # whether its last iteration was the last that changes anything
 
     name: str
     clipnorm: float | None

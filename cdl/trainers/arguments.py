@@ -121,10 +121,19 @@ def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, (bool, float)) else brief(value)
 
 
+def one_batch(optimizer: Any, batches: int | None) -> None:
+    """ValueError for an optimizer that wants all samples at once, and several batches an epoch."""
+    if optimizer.whole_batch and batches != 1:
+        raise ValueError(
+            f"fit: {type(optimizer).__name__} must have all samples in one batch an epoch, got "
+            f"{batches or 'an unknown number of'} batches: leave batch_size out, and hand in arrays"
+        )
+
+
 def batch_of_states(
     model: TrainableModel, batch_size: int | None, samples: int, call: str
 ) -> int | None:
-    """Batch size fixed by layers that keep states from batch to batch.
+    """Batch size, also if layers that keep states or an optimizer on whole batches fix it.
 
     Args:
         model: the model.
@@ -141,6 +150,7 @@ def batch_of_states(
         wanted = next((n for n in found if n), None)
         model._states_of = now, wanted
     if wanted is None:
-        return batch_size
+        whole = call == "fit" and batch_size is None and model.optimizer is not None
+        return samples if whole and model.optimizer.whole_batch else batch_size
     check_batches(call, wanted, min(batch_size or wanted, samples), samples)
     return wanted

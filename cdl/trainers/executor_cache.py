@@ -12,6 +12,7 @@ from cdl.layers.weighted import changes
 from cdl.trainers.compile_utils import Compiled, Resolved
 from cdl.trainers.custom.coupled import CoupledFunction, plan_of
 from cdl.trainers.custom.steps import names_of
+from cdl.trainers.custom.whole_batch import CoupledWholeBatchFunction, WholeBatchFunction
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.gradients import Gradients
 from cdl.trainers.lowering import Plan
@@ -91,12 +92,14 @@ class ExecutorCache:
         layers = model._flatten_layers() if training else []
         prepared = [each._before_step for each in layers if hasattr(each, "_before_step")]
         given = resolved, self._compiled, variables, rows, training, key, only, prepared, key[4]
+        searches = training and self._compiled.optimizer.whole_batch
         if plan.rows is None:
-            train_function = TrainFunction(plan, *given)
+            train_function = (WholeBatchFunction if searches else TrainFunction)(plan, *given)
         else:
             known = weakref.ref(model)
             plans = functools.partial(_plan_for, known, resolved, form, training, scale)
-            train_function = CoupledFunction(plan, plans, *given)
+            coupled = CoupledWholeBatchFunction if searches else CoupledFunction
+            train_function = coupled(plan, plans, *given)
         if self._compiled.given["jit_compile"] is True and train_function.untraced:
             parts = "\n".join(map(str, train_function.untraced))
             raise ValueError(f"compile: jit_compile=True must be left out, since {parts}")

@@ -65,7 +65,7 @@ def fit(
     validation_steps = arguments.steps(validation_steps, "fit: validation_steps")
     validation_batch = arguments.optional_whole(validation_batch_size, "fit: validation_batch_size")
     frequency = arguments.validation_epochs(validation_freq, "fit: validation_freq")
-    shuffle = arguments.shuffling(shuffle, "fit: shuffle")
+    shuffle = arguments.shuffling(shuffle, "fit: shuffle") and not compiled.optimizer.whole_batch
     callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
 
     compiled.told_not_finite = False
@@ -130,8 +130,8 @@ def fit(
             validation_batch or batch_size or DEFAULT_BATCH,
             validation_steps,
         )
-    params = {"verbose": verbose, "epochs": epochs, "steps": iterator.target}
-    with callbacks.taken(model, params):
+    arguments.one_batch(compiled.optimizer, iterator.target)
+    with callbacks.taken(model, {"verbose": verbose, "epochs": epochs, "steps": iterator.target}):
         _run_epochs(model, iterator, callbacks, range(initial_epoch, epochs), validation, frequency)
     history: History = callbacks.history
     return history

@@ -76,11 +76,13 @@ def begin_evaluation(model: TrainableModel, iterator: EpochIterator) -> None:
 
 
 def is_stopped(model: TrainableModel, epoch: int) -> bool:
-    """Whether a callback or another thread has ended the run since the last check.
+    """Whether a callback, another thread or the optimizer has ended the run since the last check.
 
     Of several ranks that of any; and they see that their weights are alike.
     """
     shared = ranks.current()
+    if getattr(model.optimizer, "converged", False):
+        model.stop_training = True
     if shared is not None:
         shared.check_alike(model.weights, epoch)
         model.stop_training = shared.any(model.stop_training)

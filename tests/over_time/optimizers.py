@@ -31,7 +31,7 @@ MADE = {
     "Adafactor": lambda: optimizers.Adafactor(0.9),
     "RMSprop": lambda: optimizers.RMSprop(0.1, momentum=0.9),
 }
-BASES = {"Optimizer", "OptimizerMap"}
+BASES = {"Optimizer", "OptimizerMap", "LBFGS"}  # LBFGS has a row of its own, of whole batches
 PUBLIC = [each for each in classes(cdl, "optimizers") if each.__name__ not in BASES]
 
 
@@ -161,27 +161,53 @@ def wrong_gradient(applied):
     applied.optimizer.apply(GRADIENTS[:1] * 3, applied.weights)
 
 
+def net_of_whole_batches():
+    model = Sequential([layers.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2)])
+    model.compile(optimizers.LBFGS(history_size=2), "mse")
+    return model
+
+
+def fit_whole(model):
+    model.fit(X, Y, epochs=3, verbose=0)
+    return [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
+
+
+WHOLE_BATCHES = Thing(
+    "fit by LBFGS",
+    net_of_whole_batches,
+    fit_whole,
+    (optimizers.LBFGS,),
+    {
+        name: lambda model, n=name, v=value: setattr(model.optimizer, n, v)
+        for name, value in {"learning_rate": 0.1, "tolerance_grad": 9.0, "decay": 0.5}.items()
+    },
+    {**COPIES, "file": by_file},
+    fails={"targets": lambda model: model.fit(X, Y[:, :1].repeat(3, 1), verbose=0)},
+)
 ROWS = [
-    row
-    for cls in PUBLIC
-    for row in (
-        Thing(
-            f"fit by {cls.__name__}",
-            partial(net, cls),
-            fit,
-            (cls,),
-            changes(cls, of_fit),
-            {**COPIES, "file": by_file},
-            fails={"targets": lambda model: model.fit(X, Y[:, :1].repeat(3, 1), verbose=0)},
-        ),
-        Thing(
-            f"steps of {cls.__name__}",
-            partial(Applied, cls),
-            Applied.use,
-            (cls,),
-            changes(cls, of_applied),
-            {**COPIES, "config": by_config},
-            fails={"gradient": wrong_gradient},
-        ),
-    )
+    WHOLE_BATCHES,
+    *(
+        row
+        for cls in PUBLIC
+        for row in (
+            Thing(
+                f"fit by {cls.__name__}",
+                partial(net, cls),
+                fit,
+                (cls,),
+                changes(cls, of_fit),
+                {**COPIES, "file": by_file},
+                fails={"targets": lambda model: model.fit(X, Y[:, :1].repeat(3, 1), verbose=0)},
+            ),
+            Thing(
+                f"steps of {cls.__name__}",
+                partial(Applied, cls),
+                Applied.use,
+                (cls,),
+                changes(cls, of_applied),
+                {**COPIES, "config": by_config},
+                fails={"gradient": wrong_gradient},
+            ),
+        )
+    ),
 ]
