@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cdl.metrics import Metric as Metric
     from cdl.models import Model as Model
     from cdl.models import Sequential as Sequential
+    from cdl.models import replicate as replicate
     from cdl.models import train_many as train_many
     from cdl.optimizers import Optimizer as Optimizer
     from cdl.quantizers import Quantizer as Quantizer
@@ -68,6 +69,7 @@ _NAMES = {
     "Sequential": "cdl.models",
     "Model": "cdl.models",
     "train_many": "cdl.models",
+    "replicate": "cdl.models",
     "grad": "cdl.trainers.derivatives",
     "value_and_grad": "cdl.trainers.derivatives",
     "KerasTensor": "cdl._tracing.keras_tensor",
@@ -97,6 +99,7 @@ __all__ = [
     "Sequential",
     "Model",
     "train_many",
+    "replicate",
     "grad",
     "value_and_grad",
     "KerasTensor",

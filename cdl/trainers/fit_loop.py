@@ -62,7 +62,7 @@ def fit(
     verbose = arguments.verbosity(verbose, "fit: verbose")
     initial_epoch = arguments.whole(initial_epoch, "fit: initial_epoch", 0)
     steps = arguments.steps(steps_per_epoch, "fit: steps_per_epoch")
-    validation_steps = arguments.steps(validation_steps, "fit: validation_steps")
+    validation_steps = arguments.optional_whole(validation_steps, "fit: validation_steps")
     validation_batch = arguments.optional_whole(validation_batch_size, "fit: validation_batch_size")
     frequency = arguments.validation_epochs(validation_freq, "fit: validation_freq")
     shuffle = arguments.shuffling(shuffle, "fit: shuffle") and not compiled.optimizer.whole_batch
@@ -128,7 +128,7 @@ def fit(
             compiled,
             held_out if validation_data is None else validation_data,
             validation_batch or batch_size or DEFAULT_BATCH,
-            validation_steps,
+            arguments.steps(validation_steps, "fit: validation_steps"),
         )
     arguments.one_batch(compiled.optimizer, iterator.target)
     with callbacks.taken(model, {"verbose": verbose, "epochs": epochs, "steps": iterator.target}):

@@ -116,7 +116,7 @@ def of_jobs(
     shared = {key for key, count in times.items() if count > 1}
     if not callable(common.get("callbacks")) or isinstance(common.get("callbacks"), Callback):
         shared |= {id(each) for each in CallbackList(common.get("callbacks")).callbacks}
-    _check_places(lists)
+    check_places(lists, "train_many")
     kept = [part for model, options in calls for part in _of_job(model, options)]
     found = [OwnCallbacks(given, shared, kept) for given in lists]
     tried: set[tuple[int, ...]] = set()
@@ -163,7 +163,7 @@ def _of_job(model: Any, options: Mapping[str, Any]) -> list[Any]:
     return [part for part in parts if part is not None]
 
 
-def _check_places(lists: Sequence[Sequence[Callback]]) -> None:
+def check_places(lists: Sequence[Sequence[Callback]], owner: str) -> None:
     """Check that no two jobs write to one place."""
     writers: dict[str, int] = {}
     for number, given in enumerate(lists):
@@ -174,7 +174,7 @@ def _check_places(lists: Sequence[Sequence[Callback]]) -> None:
             first = writers.setdefault(place, number)
             if first != number:
                 raise ValueError(
-                    f"train_many: callbacks: jobs {first} and {number} would both write to "
+                    f"{owner}: callbacks: jobs {first} and {number} would both write to "
                     f"{place!r} of {type(callback).__name__}: have {{job}}, the number of the "
                     "job, in the path"
                 )

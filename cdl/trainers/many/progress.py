@@ -23,10 +23,12 @@ class Progress:
     Args:
         jobs: how many there are.
         shown: whether to show anything.
+        unit: what each is called.
     """
 
-    def __init__(self, jobs: int, shown: bool) -> None:
+    def __init__(self, jobs: int, shown: bool, unit: str = "job") -> None:
         self._jobs = jobs
+        self._unit = unit
         self._done = 0
         self._start = clock.now()
         self._best: dict[str, float] = {}
@@ -71,5 +73,5 @@ class Progress:
 
     def _line(self) -> Any:
         return display.line(
-            self._done, self._jobs, self._start, self._best, bar=self._as_bar, unit="job"
+            self._done, self._jobs, self._start, self._best, bar=self._as_bar, unit=self._unit
         )

@@ -6,7 +6,6 @@ Python's lock for whole epochs, so threads are enough: no process, no copy of th
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from cdl.trainers.many.group import Job, plan_of, train_alike
 from cdl.trainers.many.own_callbacks import OwnCallbacks
 from cdl.trainers.many.progress import Progress
 from cdl.trainers.many.shared_parts import check_shared
+from cdl.trainers.many.workers import WAKES, cores, parts, wait_for
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _SEEDS = 2**32
 _TASKS = 4  # for each worker: fewer, and some would be idle in the end
 _FEW, _MANY = 8, 64  # jobs of a task, if there are as many
 _TURN = 0.05  # seconds of a task, after which jobs that have not begun are other workers', too
-_WAKES = 0.5
-"""Seconds after which a waiting main thread wakes, to hear a Ctrl-C that did not wake it."""
 
 
 def train_many(
@@ -98,7 +96,7 @@ def train_many(
     calls = [_call(number, given, common) for number, given in enumerate(jobs)]
     check_shared(calls)
     if workers is None:
-        most = _cores()
+        most = cores()
     elif isinstance(workers, bool) or not isinstance(workers, (int, np.integer)) or workers < 1:
         raise ValueError(f"train_many: workers must be a positive int or None, got {workers!r}")
     else:
@@ -112,14 +110,6 @@ def train_many(
         return _by_threads(calls, callbacks, seeds, most, progress, on_done)
     finally:
         progress.close()
-
-
-def _cores() -> int:
-    """Number of cores for the calling thread: all of the process, or its given share."""
-    share = _core.limit_threads(0)
-    _core.limit_threads(share)
-    cores: int = _core.info()["cores"]
-    return min(cores, share) if share else cores
 
 
 def _call(number: int, given: Any, common: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -183,7 +173,7 @@ def _by_threads(
                         own = callbacks[number], seeds[number]
                         with _settled(futures[number]):
                             tell(number, _run(number, *calls[number], *own, core, halt))
-            for part in _parts(sorted(later), most):
+            for part in parts(sorted(later), most):
                 pool.submit(run, part)
         finally:
             _fail([futures[number] for number in {*numbers} - later])
@@ -202,7 +192,7 @@ def _by_threads(
                     if on_done is not None and history is not None:
                         on_done(number, calls[number][0], history)
             begin.set()
-            _await(futures)
+            wait_for(futures)
         except BaseException:  # Ctrl-C: what has not begun does not begin
             halt.set()  # before the flags, which a fit that begins takes back
             begin.set()
@@ -239,15 +229,9 @@ def _tasks(count: int, simple: Collection[int], workers: int) -> list[list[int]]
     """Numbers of the jobs of each task: several simple ones, or one other."""
     several = list(simple)
     each = min(-(-len(several) // workers), max(_FEW, -(-len(several) // (_TASKS * workers))))
-    tasks = _parts(several, max(1, -(-len(several) // max(1, min(each, _MANY)))))
+    tasks = parts(several, max(1, -(-len(several) // max(1, min(each, _MANY)))))
     tasks += [[number] for number in range(count) if number not in simple]
     return sorted(tasks)
-
-
-def _parts(numbers: list[int], count: int) -> list[list[int]]:
-    """Numbers in so many parts, or in fewer, of which none is empty."""
-    ends = [i * len(numbers) // count for i in range(count + 1)]
-    return [numbers[a:b] for a, b in itertools.pairwise(ends) if a < b]
 
 
 def _fail(futures: Iterable[Future[Any]]) -> None:
@@ -266,25 +250,13 @@ def _settled(future: Future[Any]) -> Iterator[None]:
         future.set_exception(error)
 
 
-def _await(futures: Sequence[Future[Any]]) -> None:
-    """Wait until all jobs have ended, in one sleep for all: each waking takes a worker's turn.
-
-    Python runs the handler of Ctrl-C in the main thread once that wakes, and a signal that came
-    just before the sleep, or to another thread, does not wake it: hence `_WAKES`.
-    """
-    from concurrent.futures import wait
-
-    while wait(futures, _WAKES).not_done:
-        pass
-
-
 def _next(ended: SimpleQueue[int]) -> int:
-    """Number of the next job that ends; Ctrl-C is heard as in `_await`."""
+    """Number of the next job that ends; Ctrl-C is heard as in `wait_for`."""
     from queue import Empty
 
     while True:
         with suppress(Empty):
-            return ended.get(timeout=_WAKES)
+            return ended.get(timeout=WAKES)
 
 
 def _report_each(futures: Sequence[Future[Any]], ended: Any) -> None:

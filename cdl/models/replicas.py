@@ -1,0 +1,446 @@
+"""Replicas: many models of one architecture as one object."""
+
+from __future__ import annotations
+
+import copy
+import io
+import operator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cdl import tree
+from cdl._common import dtypes
+from cdl.models.cloning import clone_model
+from cdl.models.model import Model
+from cdl.random import checked_seed, draw_seed, numpys, seeded
+from cdl.saving import atomic, load_model, save_model
+from cdl.trainers.many.member_data import MemberData, of_members, option
+from cdl.trainers.many.members_fit import MembersFit
+from cdl.trainers.many.stand_in import Stacks, StandIn, has_begun, stacked, variables_of
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+_SEEDS = 2**32
+_MODEL = "model.keras"  # in a file: the architecture; then stacked arrays by number and path
+
+
+class Histories(NamedTuple):
+    """Values of each epoch of each member.
+
+    Attributes:
+        history: name -> array (members, epochs), NaN behind a member's last epoch.
+        epochs: how many epochs each member has trained, an array (members,).
+    """
+
+    history: dict[str, Array]
+    epochs: Array
+
+
+class Replicas:
+    """Models of one architecture, of which only weights and optimizer states are kept n times.
+
+    Made by `cdl.replicate`. ``many[k]`` is an ordinary model with copies of a member's weights,
+    `len` and iteration go over these.
+
+    Args:
+        model: a built model; compiled, if members are to be trained. It is copied.
+        n: how many members there are; each begins with the model's weights.
+
+    Raises:
+        TypeError: not a model, or n is no int.
+        ValueError: a model that is not built, or n below 1.
+    """
+
+    def __init__(self, model: Any, n: int) -> None:
+        if not isinstance(model, Model):
+            raise TypeError(f"replicate: model must be a Model, got {type(model).__name__}")
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+            raise TypeError(f"replicate: n must be an int, got {n!r}")
+        if n < 1:
+            raise ValueError(f"replicate: n must be at least 1, got {n}")
+        if not model.built:
+            raise ValueError(
+                f"replicate: model must be built, got {model.name!r}, which is not: begin it with "
+                "an Input, or call build"
+            )
+        layers = model._flatten_layers(include_self=False)
+        keeping = [each.name for each in layers if getattr(each, "stateful", False)]
+        if keeping:
+            raise ValueError(
+                f"replicate: layer {keeping[0]!r} must not be stateful: members share its states"
+            )
+        self._idle: list[StandIn] = []
+        self._model = copy.deepcopy(model)
+        self._stacks = stacked(variables_of(self._model), int(n))
+
+    def __len__(self) -> int:
+        """Number of the members here."""
+        return len(self._stacks[0])
+
+    def __getitem__(self, number: int) -> Any:
+        """Member as an ordinary model of its own, with copies of its weights and states.
+
+        Raises:
+            IndexError: there is no such member.
+        """
+        at = operator.index(number)
+        if not -len(self) <= at < len(self):
+            raise IndexError(f"Replicas: member must be below {len(self)}, got {number}")
+        made = StandIn(self._model)
+        made.put(self._stacks, at)
+        return made.model
+
+    def __iter__(self) -> Iterator[Any]:
+        """Members as ordinary models, one after the other."""
+        return (self[number] for number in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Number of members, and what each is."""
+        kind = type(self._model).__name__
+        return f"<Replicas n={len(self)} of {kind} {self._model.name!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Attributes for a copy or a pickle, without the programs."""
+        return {**vars(self), "_idle": []}
+
+    @property
+    def learning_rate(self) -> Array:
+        """Learning rate of each member, an array (n,); to be set to one number or n of them."""
+        return self._stacks[self._place_of_rate("learning_rate")].copy()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        self._set_rates(value, "learning_rate")
+
+    def get_weights(self) -> list[Array]:
+        """Weights of all members: arrays (n, ...) in the order of `model.get_weights()`."""
+        return [each.copy() for each in self._stacks[: len(self._model.weights)]]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the weights of all members.
+
+        Args:
+            weights: arrays (n, ...) in the order of `get_weights`.
+
+        Raises:
+            ValueError: another number of arrays, or one of another shape.
+        """
+        own = self._model.weights
+        if len(weights) != len(own):
+            raise ValueError(f"set_weights: expected {len(own)} arrays, got {len(weights)}")
+        arrays = [np.asarray(each) for each in weights]
+        for variable, array, stack in zip(own, arrays, self._stacks, strict=False):
+            if array.shape != stack.shape:
+                raise ValueError(
+                    f"set_weights: {variable.path} must have shape {stack.shape}, got {array.shape}"
+                )
+        for variable, array, stack in zip(own, arrays, self._stacks, strict=False):
+            stack[...] = dtypes.rounded(array, str(variable.dtype))
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        seeds: Any = None,
+        learning_rate: Any = None,
+        workers: int | None = None,
+        verbose: int | str = 0,
+        callbacks: Any = None,
+        **fit: Any,
+    ) -> Histories:
+        """Train all members, one after the other on each core.
+
+        Each ends with the bits that ``cdl.utils.set_random_seed(seeds[k])`` and
+        ``many[k].fit(...)`` alone would have.
+
+        Args:
+            x: samples: a list of the rows of each member or an array ``(n, rows, ...)``; or
+                ``(rows, ...)`` for all.
+            y: targets, likewise.
+            seeds: n ints, from which a member's orders and dropout are drawn; None draws them
+                from NumPy's global generator.
+            learning_rate: one number or n of them, set before; None leaves what is there.
+            workers: how many members train at a time; None for one a core.
+            verbose: 1 shows a bar over all members, 0 nothing.
+            callbacks: copied for each member, as by `copy.deepcopy`, with hooks that see the
+                member as an ordinary model; or a function of a member's number that makes them.
+            fit: further arguments of `Model.fit`, such as `epochs`, `batch_size`,
+                `validation_split`: a list or an array of one axis has one for each member, all
+                else is of all. Rows of `validation_data` and `sample_weight` are as those of x.
+
+        Returns:
+            Histories: ``history`` has an array (n, epochs) for each name, NaN behind the last
+            epoch of a member that ended early, and ``epochs`` how many each has trained.
+
+        Raises:
+            ValueError: lists of other lengths than n, rows of several shapes, or what `fit`
+                raises, which is raised once the other members have ended, with the number of its
+                member; that one is as before.
+        """
+        self._check_compiled("fit")
+        n = len(self)
+        data = self._rows_of((x, y, fit.pop("sample_weight", None)), "fit")
+        held_out = self._held_out(fit.pop("validation_data", None))
+        options = {name: option(value, n, f"fit: {name}") for name, value in fit.items()}
+        starts = self._seeds_of_fit(seeds)
+        if learning_rate is not None:
+            self._set_rates(learning_rate, "fit: learning_rate")
+        run = MembersFit(self._model, self._stacks, self._idle, data, held_out, options, starts)
+        histories = run.train(callbacks, workers, verbose)
+        self._settle()
+        epochs = np.array([len(each.epoch) for each in histories])
+        names = dict.fromkeys(name for each in histories for name in each.history)
+        values = {name: np.full((n, epochs.max()), np.nan) for name in names}
+        for number, each in enumerate(histories):
+            for name, found in each.history.items():
+                values[name][number, : len(found)] = found
+        return Histories(values, epochs)
+
+    def predict(self, x: Any, **predict: Any) -> Any:
+        """Predictions of all members.
+
+        Args:
+            x: samples: ``(rows, ...)`` for all; or a list of the rows of each, or an array
+                ``(n, rows, ...)``.
+            predict: further arguments of `Model.predict`.
+
+        Returns:
+            Array ``(n, rows, ...)``, nested as the outputs are; a list of n if the members have
+            several numbers of rows. Their mean over the first axis is that of an ensemble.
+        """
+        of_each = self._rows_of((x,), "predict").x
+        predict.setdefault("verbose", 0)
+        with self._stand_in() as stand_in:
+            found = []
+            for number in range(len(self)):
+                stand_in.put_weights(self._stacks, number)
+                found.append(stand_in.model.predict(of_each(number), **predict))
+        shapes = [[each.shape for each in tree.flatten(result)] for result in found]
+        if any(each != shapes[0] for each in shapes):
+            return found
+        return tree.map_structure(lambda *each: np.stack(each), *found)
+
+    def evaluate(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **evaluate: Any
+    ) -> dict[str, Array]:
+        """Losses and metrics of all members.
+
+        Args:
+            x: samples, as those of `predict`.
+            y: targets, likewise.
+            sample_weight: weights of the samples, likewise.
+            evaluate: further arguments of `Model.evaluate`.
+
+        Returns:
+            An array (n,) for each name.
+        """
+        self._check_compiled("evaluate")
+        data = self._rows_of((x, y, sample_weight), "evaluate")
+        options = {"verbose": 0, **evaluate, "return_dict": True}
+        with self._stand_in() as stand_in:
+            found = []
+            for number in range(len(self)):
+                stand_in.put_weights(self._stacks, number)
+                rows = data.x(number), data.y(number)
+                weight = data.weight(number)
+                found.append(stand_in.model.evaluate(*rows, sample_weight=weight, **options))
+        self._settle()
+        return {name: np.array([each[name] for each in found]) for name in found[0]}
+
+    def save(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write all members to one file, which is there whole or not at all.
+
+        It is an archive of NumPy's: the bytes of a `.keras` file of the architecture, and an
+        array for each weight and state.
+
+        Args:
+            filepath: where; best with the suffix `.npz`.
+            overwrite: whether a file there is written over without asking.
+        """
+        path = atomic.checked_path(filepath, "Replicas.save")
+        file = io.BytesIO()
+        save_model(self._model, file)
+        paths = [each.path for each in variables_of(self._model)]
+        arrays = {
+            f"{i}/{name}": a for i, (name, a) in enumerate(zip(paths, self._stacks, strict=True))
+        }
+        whole: dict[str, Any] = {_MODEL: np.frombuffer(file.getvalue(), np.uint8), **arrays}
+        if atomic.may_write(path, overwrite, "Replicas.save"):
+            with atomic.replacing(path) as to:
+                np.savez(to, **whole)
+
+    @classmethod
+    def load(cls, filepath: Any, custom_objects: Any = None) -> Self:
+        """Load the members that `save` wrote; they go on to learn with the same bits.
+
+        Args:
+            filepath: the file.
+            custom_objects: classes and functions of the user's own, by name.
+
+        Raises:
+            ValueError: no such file, or one that is damaged.
+        """
+        path = atomic.checked_path(filepath, "Replicas.load")
+        atomic.check_regular(path, "Replicas.load")
+        arrays = _arrays_in(path)
+        if not arrays or arrays[0].dtype != np.uint8 or len(arrays) < 2 or not arrays[1].ndim:
+            raise ValueError(f"Replicas.load: {path} must be a file of Replicas.save")
+        loaded = load_model(io.BytesIO(arrays[0].tobytes()), custom_objects)
+        made = cls(loaded, max(1, len(arrays[1])))
+        shapes = [each.shape for each in arrays[1:]]
+        if shapes != [each.shape for each in made._stacks]:
+            raise ValueError(f"Replicas.load: {path} has arrays of other shapes than its model")
+        for stack, array in zip(made._stacks, arrays[1:], strict=True):
+            stack[...] = array
+        return made
+
+    def _check_compiled(self, call: str) -> None:
+        if not self._model.compiled:
+            raise ValueError(f"{call}: the model that was given to replicate must be compiled")
+
+    def _rows_of(self, given: Sequence[Any], call: str) -> MemberData:
+        axes = _only_shape(self._model.input_shape), _only_shape(self._model.output_shape)
+        rank = None if axes[0] is None else len(axes[0])
+        row = None if axes[1] is None else axes[1][1:]
+        return of_members(given, len(self), (rank, row), call)
+
+    def _held_out(self, given: Any) -> MemberData | None:
+        """Rows of validation by member."""
+        if given is None:
+            return None
+        if not isinstance(given, tuple) or len(given) not in (2, 3):
+            raise ValueError(
+                "fit: validation_data must be a tuple (x, y) or (x, y, sample_weight), "
+                f"got {type(given).__name__}"
+            )
+        return self._rows_of(given, "fit: validation_data")
+
+    def _seeds_of_fit(self, seeds: Any) -> list[int]:
+        if seeds is None:
+            return [int(each) for each in numpys().randint(0, _SEEDS, len(self), np.uint64)]
+        return seeds_of(seeds, len(self), "fit")
+
+    def _place_of_rate(self, name: str) -> int:
+        self._check_compiled(name)
+        optimizer = self._model.optimizer
+        if optimizer is not None and optimizer.has_one_rate:
+            for place, each in enumerate(variables_of(self._model)):
+                if each is optimizer.learning_rate:
+                    return place
+        raise ValueError(
+            f"{name} must be left out: the optimizer of the model has no constant rate"
+        )
+
+    def _set_rates(self, value: Any, name: str) -> None:
+        place = self._place_of_rate(name)
+        rates = np.asarray(value, np.float64)
+        if rates.shape not in ((), (len(self),)) or not (np.isfinite(rates) & (rates >= 0)).all():
+            raise ValueError(f"{name} must be a number >= 0 or {len(self)} of them, got {value!r}")
+        self._stacks[place][...] = rates
+
+    def _stand_in(self) -> _Borrowed:
+        return _Borrowed(self._idle, self._model)
+
+    def _settle(self) -> None:
+        """Let the model be one that has trained, once a stand-in has, for members to come."""
+        for each in self._idle:
+            if has_begun(each.model) and not has_begun(self._model):
+                self._model = copy.deepcopy(each.model)
+
+
+class _Borrowed:
+    """Context with a stand-in that is nobody else's meanwhile."""
+
+    def __init__(self, idle: list[StandIn], model: Any) -> None:
+        self._idle, self._model = idle, model
+
+    def __enter__(self) -> StandIn:
+        try:
+            self._stand_in = self._idle.pop()
+        except IndexError:
+            self._stand_in = StandIn(self._model)
+        return self._stand_in
+
+    def __exit__(self, *error: object) -> None:
+        self._idle.append(self._stand_in)
+
+
+def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") -> Replicas:
+    """Many models of one architecture as one object, trained by one program.
+
+    Thousands of small nets, one for each store, sensor, patient, fold or seed: they take the
+    memory of their weights and optimizer states alone. `train_many` is for models that differ.
+
+    Args:
+        model: a built model; compiled, if members are to be trained. It is copied.
+        n: how many members there are.
+        seeds: n ints: member k begins with the weights of ``cdl.models.clone_model(model)`` after
+            ``cdl.utils.set_random_seed(seeds[k])``; None draws them from Python's generator.
+        weights: "new" for weights of their own, "same" for those of the model, in all members.
+
+    Returns:
+        Replicas: with `fit`, `predict`, `evaluate` and `save`; ``many[k]`` is an ordinary model.
+
+    Raises:
+        TypeError: not a model, or n is no int.
+        ValueError: a model that is not built, n below 1, seeds of another number, or another word
+            for `weights`.
+    """
+    if weights not in ("new", "same"):
+        raise ValueError(f"replicate: weights must be 'new' or 'same', got {weights!r}")
+    if seeds is not None and weights == "same":
+        raise ValueError("replicate: seeds must be None for weights that are the same")
+    made = Replicas(model, n)
+    if weights == "new":
+        first = [draw_seed() for _ in range(n)] if seeds is None else None
+        _draw(model, made._stacks, first or seeds_of(seeds, n, "replicate"))
+    return made
+
+
+def _draw(model: Any, stacks: Stacks, seeds: Sequence[int]) -> None:
+    """Draw weights of the members."""
+    for number, seed in enumerate(seeds):
+        with seeded(seed):
+            weights = clone_model(model).weights
+        for stack, weight in zip(stacks, weights, strict=False):
+            stack[number] = weight.numpy()
+
+
+def seeds_of(seeds: Any, n: int, call: str) -> list[int]:
+    """Seeds of n members, checked."""
+    try:
+        given = [each.item() if isinstance(each, np.integer) else each for each in seeds]
+    except TypeError:
+        raise TypeError(f"{call}: seeds must be {n} ints or None, got {seeds!r}") from None
+    if len(given) != n:
+        raise ValueError(f"{call}: seeds must be {n} ints, one for each member, got {len(given)}")
+    checked = [checked_seed(call, each) for each in given]
+    if None in checked:
+        raise ValueError(f"{call}: seeds must be {n} ints, got None among them")
+    return [each for each in checked if each is not None]
+
+
+def _only_shape(shape: Any) -> tuple[int | None, ...] | None:
+    """Shape of a model's one input or output; None for one of several."""
+    is_one = isinstance(shape, tuple) and all(each is None or type(each) is int for each in shape)
+    return shape if is_one else None
+
+
+def _arrays_in(path: Path) -> list[Array]:
+    """Arrays of a file in their order, the model's bytes first."""
+    import zipfile
+
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return [file[name] for name in file.files]
+    except (zipfile.BadZipFile, ValueError, EOFError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"Replicas.load: {path} must be a file of Replicas.save: {error}"
+        ) from error

@@ -1,0 +1,149 @@
+"""Data of members: which rows are of one member, and which are of all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ByMember = Callable[[int], Any]
+
+
+class MemberData(NamedTuple):
+    """Rows of the members, each by a member's number.
+
+    Attributes:
+        x: samples.
+        y: targets, or None.
+        weight: sample weights, or None.
+    """
+
+    x: ByMember
+    y: ByMember
+    weight: ByMember
+
+    def rows(self, number: int) -> int:
+        """Number of rows that a member has."""
+        return _rows(self.x(number))
+
+
+def option(value: Any, n: int, name: str) -> ByMember:
+    """An option by member: a list or an array of one axis has one for each, all else is of all.
+
+    Raises:
+        ValueError: a list of another length.
+    """
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        each = value if isinstance(value, list) else value.tolist()
+        return _listed(each, n, name)
+    return lambda number: value
+
+
+def of_members(
+    given: Sequence[Any], n: int, axes: tuple[int | None, tuple[int | None, ...] | None], call: str
+) -> MemberData:
+    """Rows of all members, checked.
+
+    A list has the rows of each; so has an array with an axis of members before its rows.
+
+    Args:
+        given: x, y and sample weights.
+        n: how many members there are.
+        axes: axes of the samples of one member, with the rows; and the shape of a row of the
+            output. None for a model of several.
+        call: how errors call the place, such as "fit".
+
+    Raises:
+        ValueError: lists of other lengths, rows of several shapes, or x and y of other lengths.
+    """
+    x, y, weight = (*given, None, None)[:3]
+    of_x = _samples(x, n, axes[0], f"{call}: x")
+    of_y = _beside(y, n, of_x, axes[1], f"{call}: y")
+    of_weight = _beside(weight, n, of_x, None, f"{call}: sample_weight")
+    return MemberData(of_x, of_y, of_weight)
+
+
+def _samples(x: Any, n: int, axes: int | None, name: str) -> ByMember:
+    if isinstance(x, list):
+        return _listed(_alike(x, name), n, name)
+    if isinstance(x, np.ndarray) and axes is not None and x.ndim == axes + 1:
+        return _stacked(x, n, name)
+    _rows(x, name)
+    return lambda number: x
+
+
+def _beside(y: Any, n: int, x: ByMember, row: tuple[int | None, ...] | None, name: str) -> ByMember:
+    """Targets or weights, of which an array has an axis of members if x has as many rows."""
+    if isinstance(y, list):
+        found = _listed(_alike(y, name), n, name)
+    elif isinstance(y, np.ndarray) and y.ndim > 1 and _is_stacked(y, n, x, row):
+        found = _stacked(y, n, name)
+    else:
+        return _checked_shared(y, n, x, name)
+    for number in range(n):
+        _check_rows(found(number), x(number), name, number)
+    return found
+
+
+def _is_stacked(
+    y: np.ndarray[Any, Any], n: int, x: ByMember, row: tuple[int | None, ...] | None
+) -> bool:
+    rows = _rows(x(0))
+    return y.shape[:2] == (n, rows) and not (n == rows and y.shape[1:] == row)
+
+
+def _checked_shared(y: Any, n: int, x: ByMember, name: str) -> ByMember:
+    if hasattr(y, "shape"):
+        for number in range(n):
+            _check_rows(y, x(number), name, number)
+    return lambda number: y
+
+
+def _check_rows(y: Any, x: Any, name: str, number: int) -> None:
+    if _rows(y) != _rows(x):
+        raise ValueError(
+            f"{name} must have as many rows as x, {_rows(x)} for member {number}, got {_rows(y)}"
+        )
+
+
+def _listed(given: list[Any], n: int, name: str) -> ByMember:
+    if len(given) != n:
+        raise ValueError(f"{name} must have an element for each of {n} members, got {len(given)}")
+    return given.__getitem__
+
+
+def _stacked(given: np.ndarray[Any, Any], n: int, name: str) -> ByMember:
+    if len(given) != n:
+        raise ValueError(
+            f"{name} must have shape ({n}, rows, ...), the rows of each of {n} members, "
+            f"got {given.shape}"
+        )
+    return given.__getitem__
+
+
+def _alike(given: list[Any], name: str) -> list[Any]:
+    """Arrays of a list, whose rows have one shape."""
+    arrays = [
+        each if each is None or hasattr(each, "shape") or isinstance(each, (dict, list, tuple))
+        else np.asarray(each)
+        for each in given
+    ]  # fmt: skip
+    shapes = [getattr(each, "shape", ())[1:] for each in arrays]
+    for number, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(
+                f"{name} must have rows of one shape, got {shapes[0]} for member 0 and {shape} for "
+                f"member {number}"
+            )
+    return arrays
+
+
+def _rows(x: Any, name: str = "x") -> int:
+    """Number of rows of an array, or of the first of several."""
+    while isinstance(x, (dict, list, tuple)) and x:
+        x = next(iter(x.values())) if isinstance(x, dict) else x[0]
+    shape = getattr(x, "shape", None)
+    if not shape:
+        raise ValueError(f"{name} must be arrays, got {type(x).__name__}")
+    return int(shape[0])

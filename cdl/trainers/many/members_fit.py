@@ -1,0 +1,147 @@
+"""MembersFit: training of the members of a `Replicas`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cdl.callbacks import Callback, CallbackList, History
+from cdl.random import permutation, seeded
+from cdl.trainers import arguments
+from cdl.trainers.epoch_iterator import DEFAULT_BATCH
+from cdl.trainers.many import own_callbacks
+from cdl.trainers.many.member_data import ByMember, MemberData
+from cdl.trainers.many.progress import Progress
+from cdl.trainers.many.stand_in import Stacks, StandIn, has_begun
+from cdl.trainers.many.workers import cores, on_threads
+from cdl.utils.job import job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class MembersFit:
+    """One `fit` of all members.
+
+    Args:
+        model: of which they are.
+        stacks: their weights and states.
+        idle: stand-ins that nobody uses; they come back there.
+        data: rows of each.
+        held_out: likewise for validation, or None.
+        options: further arguments of `fit` by member.
+        seeds: of their orders.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        stacks: Stacks,
+        idle: list[StandIn],
+        data: MemberData,
+        held_out: MemberData | None,
+        options: Mapping[str, ByMember],
+        seeds: Sequence[int],
+    ) -> None:
+        self._model, self._stacks, self._idle = model, stacks, idle
+        self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
+        self._is_fresh = not has_begun(model)
+
+    def train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History]:
+        """Train them; the History of each."""
+        make = self._callbacks(callbacks)
+        most = cores() if workers is None else arguments.whole(workers, "fit: workers", 1)
+        n = len(self._seeds)
+        found: list[Any] = [None] * n
+        shown = arguments.verbosity(verbose, "fit: verbose")
+        progress = Progress(n, shown != 0, "member")
+        halt = threading.Event()
+
+        def run(numbers: Sequence[int]) -> None:
+            stand_in = self._idle.pop() if self._idle else StandIn(self._model)
+            try:
+                for number in numbers:
+                    if not halt.is_set():
+                        found[number] = self._one(stand_in, number, make(number), halt)
+                        told(number)
+            finally:
+                self._idle.append(stand_in)
+
+        lock = threading.Lock()
+
+        def told(number: int) -> None:
+            with lock:
+                failed = isinstance(found[number], Exception)
+                progress.ended(None if failed else found[number])
+
+        try:
+            on_threads(run, n, most, halt)
+        finally:
+            progress.close()
+        for number, each in enumerate(found):
+            if isinstance(each, Exception):
+                each.add_note(f"fit: of member {number} of {n}")
+                raise each
+        return found
+
+    def _one(
+        self, stand_in: StandIn, number: int, callbacks: list[Callback], halt: threading.Event
+    ) -> Any:
+        """History of a member, or its error."""
+        model = stand_in.model
+        options = {name: of(number) for name, of in self._options.items()}
+        before = job.number, job.halt
+        stand_in.put(self._stacks, number)
+        job.number, job.halt = number, halt
+        try:
+            with seeded(self._seeds[number]):
+                self._discard(model, number, options)
+                history = model.fit(
+                    self._data.x(number),
+                    self._data.y(number),
+                    sample_weight=self._data.weight(number),
+                    validation_data=self._validation(number),
+                    verbose=0,
+                    callbacks=callbacks,
+                    **options,
+                )
+        except Exception as error:
+            return error
+        except BaseException:  # at a whole batch
+            stand_in.take(self._stacks, number)
+            raise
+        finally:
+            job.number, job.halt = before
+        stand_in.take(self._stacks, number)
+        return history
+
+    def _validation(self, number: int) -> Any:
+        held_out = self._held_out
+        if held_out is None:
+            return None
+        weight = held_out.weight(number)
+        rows = held_out.x(number), held_out.y(number)
+        return rows if weight is None else (*rows, weight)
+
+    def _discard(self, model: Any, number: int, options: Mapping[str, Any]) -> None:
+        """Discard an order, as the first `fit` of a model does: here the stand-in's was before."""
+        shuffle = options.get("shuffle", True)
+        if not self._is_fresh or not has_begun(model) or not shuffle:
+            return
+        rows = self._data.rows(number)
+        if self._held_out is None:
+            rows = arguments.split_point(options.get("validation_split", 0.0), rows, "fit")
+        batch = options.get("batch_size") or DEFAULT_BATCH
+        permutation(min(batch, rows) if shuffle == "batch" else rows)
+
+    @staticmethod
+    def _callbacks(given: Any) -> Callable[[int], list[Callback]]:
+        """Callbacks by member: copies, or made by a function."""
+        if callable(given) and not isinstance(given, (Callback, type)):
+            return lambda number: CallbackList(given(number)).callbacks
+        listed = CallbackList(given).callbacks
+        own_callbacks.check_places([listed, listed], "fit")
+        if listed:
+            own_callbacks.copies(listed, [], "fit")  # before anything trains
+        return lambda number: own_callbacks.copies(listed, [], "fit") if listed else []

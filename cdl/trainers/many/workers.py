@@ -1,0 +1,77 @@
+"""Threads that run tasks of many trainings, and what of Ctrl-C reaches them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from cdl import _core
+
+_TASKS = 8  # for each worker: fewer, and some would be idle in the end
+_MANY = 256  # numbers of a task, at most
+WAKES = 0.5
+"""Seconds after which a waiting main thread wakes, to hear a Ctrl-C that did not wake it."""
+
+
+def cores() -> int:
+    """Number of cores for the calling thread: all of the process, or its given share."""
+    share = _core.limit_threads(0)
+    _core.limit_threads(share)
+    found: int = _core.info()["cores"]
+    return min(found, share) if share else found
+
+
+def parts(numbers: list[int], count: int) -> list[list[int]]:
+    """Numbers in so many parts, or in fewer, of which none is empty."""
+    ends = [i * len(numbers) // count for i in range(count + 1)]
+    return [numbers[a:b] for a, b in itertools.pairwise(ends) if a < b]
+
+
+def wait_for(futures: Sequence[Future[Any]]) -> None:
+    """Wait until all have ended, in one sleep for all: each waking takes a worker's turn.
+
+    Python runs the handler of Ctrl-C in the main thread once that wakes, and a signal that came
+    just before the sleep, or to another thread, does not wake it: hence `WAKES`.
+    """
+    from concurrent.futures import wait
+
+    while wait(futures, WAKES).not_done:
+        pass
+
+
+def on_threads(
+    run: Callable[[Sequence[int]], None], n: int, workers: int, halt: threading.Event
+) -> None:
+    """Run numbers 0 to n - 1 in tasks of several, each on one core.
+
+    Args:
+        run: of the numbers of a task.
+        n: how many numbers there are.
+        workers: how many run at a time; one runs in the calling thread.
+        halt: set by an interrupt; tasks that have begun end then, and no other begins.
+    """
+    workers = min(workers, n)
+    tasks = parts(list(range(n)), max(workers * _TASKS, -(-n // _MANY)))
+    if workers == 1:
+        before = _core.limit_threads(1)
+        try:
+            for numbers in tasks:
+                run(numbers)
+        finally:
+            _core.limit_threads(before)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers, "cdl-members", _core.limit_threads, (1,)) as pool:
+        try:
+            futures = [pool.submit(run, numbers) for numbers in tasks]
+            wait_for(futures)
+        except BaseException:  # Ctrl-C
+            halt.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    for future in futures:
+        future.result()
