@@ -11,6 +11,7 @@ from cdl._common.dtypes import LOW
 from cdl._common.naming import unique
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor, operator_of
+from cdl._tracing.joining import between_inputs, is_tried, record_coupled
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -36,12 +37,19 @@ class Applied:
         y: Value = self.activation.lower(program, x, **self.options)
         return y
 
+    def __call__(self, x: KerasTensor) -> KerasTensor:
+        """Record the activation of another value."""
+        if between_inputs() and is_tried((x,), {}):
+            found: KerasTensor = record_coupled(self, self, (x,), {})
+            return found
+        shape = self.activation.output_shape(x.shape)
+        result = x.like(shape, x.dtype if x.dtype in LOW else "float32")
+        return graphs.record(self, (x,), {}, result)
+
 
 def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTensor:
     """Activation of a symbolic value, along its last axis if along any."""
-    shape = activation.output_shape(x.shape)
-    result = x.like(shape, x.dtype if x.dtype in LOW else "float32")
-    return graphs.record(Applied(activation, options), (x,), {}, result)
+    return Applied(activation, options)(x)
 
 
 def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
@@ -54,6 +62,8 @@ def along(activation: Any, x: KerasTensor, options: dict[str, Any]) -> Any:
     axis = options.pop("axis")
     if not isinstance(axis, int) or not -len(x.shape) <= axis < len(x.shape):
         raise ValueError(f"{activation.name}: axis must be one of {len(x.shape)} axes, got {axis}")
+    if x.rows_per_sample and axis % len(x.shape) == x.batch_axis:
+        return operator_of(activation.name)(x, axis=axis)
     move = operator_of("moveaxis")
     if axis in (-1, len(x.shape) - 1):
         return applied(activation, x, options)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from cdl import tree
@@ -61,6 +61,7 @@ class Node:
         inputs: the tensors among the arguments, in order.
         serial: its number; a node's inputs have smaller ones.
         index: its place among the calls of the operation; 0 in traced code.
+        couples: whether it is a call between Inputs that couples their samples.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Node:
         self.inputs = tensors_of(args, kwargs)
         self.serial = next(_serials)
         self.index = 0
+        self.couples = False
         for i, tensor in enumerate(tree.flatten(outputs)):
             if isinstance(tensor, KerasTensor):
                 tensor.node, tensor.tensor_index = self, i
@@ -117,10 +119,30 @@ def tensors_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[KerasTenso
     return tensors_in((args, kwargs))
 
 
-def record(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: T) -> T:
-    """Record a call; returns its outputs."""
+def record(
+    operation: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    outputs: T,
+    couples: bool = False,
+) -> T:
+    """Record a call; returns its outputs.
+
+    Args:
+        operation: see `Node`.
+        args: likewise.
+        kwargs: likewise.
+        outputs: likewise.
+        couples: likewise.
+    """
     node = Node(operation, args, kwargs, outputs)
+    node.couples = couples
     scope = current_scope()
+    if not couples and scope is None and any(tensor.tried for tensor in node.inputs):
+        raise symbolic_error(
+            f"{operation.name}: the axes of a symbolic value may not depend on the samples",
+            "compare samples in the call() of a layer",
+        )
     if scope is not None:
         scope.nodes.append(node)
     else:
@@ -217,6 +239,9 @@ class Call(NamedTuple):
 
 Called = Node | Call
 
+# From a node and other arguments to the results of such a call.
+Again = Callable[[Node, tuple[Any, ...], dict[str, Any]], Any]
+
 
 class Recall:
     """Node operation that reads the values that samples of the last batch stored in a weight."""
@@ -276,24 +301,35 @@ class Graph:
         if traced is not None:  # code has an order of its own, and effects come in it
             self.nodes.sort(key=lambda node: node.serial)
         self._is_open = any(tensor.is_open for tensor in inputs)
+        self.couples = any(node.couples for node in self.nodes)
 
     @property
     def is_open(self) -> bool:
         """Whether inputs have axes of unknown size."""
         return self._is_open
 
-    def outputs_for(self, tensors: list[KerasTensor]) -> Any:
-        """Symbolic tensors like the outputs, nested alike, for inputs of other shapes."""
+    def outputs_for(self, tensors: list[KerasTensor], again: Again | None = None) -> Any:
+        """Symbolic tensors like the outputs, nested alike, for inputs of other shapes.
+
+        Args:
+            tensors: the inputs.
+            again: makes a node's call for other arguments; None: by shapes alone, in a scope of
+                its own.
+        """
         known = {id(t): tensor for t, tensor in zip(self.inputs, tensors, strict=True)}
 
         def known_or_same(leaf: Any) -> Any:
             return known.get(id(leaf), leaf)
 
-        with scope(training=False):  # where the calls are recorded, and then forgotten
+        # Where the calls are recorded, and then forgotten.
+        with scope(training=False) if again is None else nullcontext():
             for node in self.nodes:
                 args: Any = tree.map_structure(known_or_same, node.args) if node.args else ()
                 kwargs: Any = tree.map_structure(known_or_same, node.kwargs) if node.kwargs else {}
-                found = getattr(node.operation, "infer", node.operation)(*args, **kwargs)
+                if again is not None:
+                    found = again(node, args, kwargs)
+                else:
+                    found = getattr(node.operation, "infer", node.operation)(*args, **kwargs)
                 pairs = zip(tree.flatten(node.outputs), tree.flatten(found), strict=True)
                 known.update({id(old): new for old, new in pairs})
         return tree.map_structure(known_or_same, self.outputs)

@@ -54,8 +54,8 @@ class KerasTensor(Listed, ArrayMethods):
     """
 
     _inner: tuple[str, ...] = (
-        "batch_axis", "is_open", "like", "node", "rows_per_sample", "sample_shape", "sized",
-        "sizes", "tensor_index",
+        "batch_axis", "is_open", "like", "node", "of_samples", "rows_per_sample", "sample_shape",
+        "sized", "sizes", "tensor_index", "tried", "twin",
     )  # fmt: skip
 
     is_true: bool | None = None  # of a comparison of two tensors: see `_comparison`
@@ -85,6 +85,8 @@ class KerasTensor(Listed, ArrayMethods):
         self.node: Node | None = None
         self.tensor_index = 0
         self.sizes: Any = None  # what it holds, if that is known: see `known_sizes`
+        # For some numbers of samples what stands for it, if its shape alone does not say.
+        self.tried: tuple[tuple[int, Any], ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -152,6 +154,27 @@ class KerasTensor(Listed, ArrayMethods):
         return KerasTensor(
             shape, dtype, rows_per_sample=self.rows_per_sample, batch_axis=self.batch_axis
         )
+
+    def twin(self, dtype: str | None = None) -> KerasTensor:
+        """New tensor of this one's shape, for any number of samples.
+
+        Args:
+            dtype: None for this one's.
+        """
+        made = self.like(dtype=dtype)
+        made.tried = self.tried
+        return made
+
+    def of_samples(self, samples: int | None) -> KerasTensor:
+        """New tensor for batches of so many samples, if it has a batch axis.
+
+        Args:
+            samples: None for any number.
+        """
+        sizes, at = list(self.shape), self.batch_axis
+        if self.rows_per_sample:
+            sizes[at] = None if samples is None else samples * self.rows_per_sample
+        return self.like(sizes)
 
     @property
     def _keras_history(self) -> History:

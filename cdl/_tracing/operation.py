@@ -18,9 +18,9 @@ Its shape is found by trying it on ones (cdl/_tracing/shape_inference.py).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-import inspect
 from collections.abc import Callable
 from typing import (
     TYPE_CHECKING,
@@ -38,25 +38,22 @@ import numpy as np
 
 from cdl import tree
 from cdl._common import dtypes
-from cdl._common.errors import cause, hint, step_aside
+from cdl._common.errors import step_aside
 from cdl._common.naming import snake_case, unique
 from cdl._tracing import graph, joining
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
 from cdl._tracing.known_sizes import keep_sizes
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
 from cdl._tracing.shape_inference import (
-    as_array,
-    dtype_of_floats,
+    bound_arguments,
+    computed,
     infer,
     map_args,
     map_kwargs,
-    narrowed,
+    refuse_untraced,
     signature_of,
-    unfit,
 )
-from cdl._tracing.symbolic import symbolic_error
-from cdl._tracing.variable import Variable, in_calls
-from cdl._variables.low_array import lowered
+from cdl._tracing.variable import Variable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,9 +79,6 @@ class Saved(NamedTuple):
     known_as: str = ""
     statics: tuple[str, ...] = ()
     by_name: tuple[str, ...] = ()
-
-
-_MOST = float(np.finfo(np.float16).max)
 
 
 class OpDef:
@@ -172,6 +166,15 @@ class Operation:
             return call(self.row, args, kwargs, self)
         named = dict(zip(left, args, strict=False))
         return call(self.row, (), {**self.statics, **named, **kwargs}, self)
+
+    def again(self, *args: Any, **kwargs: Any) -> Any:
+        """Record a node's call for other arguments.
+
+        Args:
+            args: all of the node, with other tensors.
+            kwargs: likewise.
+        """
+        return call(self.row, args, kwargs, self)
 
     def infer(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the results of a node's call.
@@ -304,8 +307,32 @@ def call(
     row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None = None
 ) -> Any:
     """Run a definition on arrays, record it on symbolic tensors, or append it to a program."""
+    try:
+        return _called(row, args, kwargs, made)
+    except (TypeError, ValueError):
+        if joining.between_inputs() and is_symbolic(args, kwargs):
+            with contextlib.suppress(TypeError, ValueError):
+                return _coupled(row, args, kwargs, made)
+        raise
+
+
+def _coupled(
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None
+) -> Any:
+    """Record a definition on Inputs whose samples it couples."""
+    bound = bound_arguments(row, args, kwargs)
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        return call(row, args, kwargs)
+
+    return joining.record_coupled(made or Operation(row), make, bound.args, bound.kwargs)
+
+
+def _called(
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any], made: Operation | None
+) -> Any:
     if kwargs or row.prepare is not None:
-        bound = _bound(row, args, kwargs)
+        bound = bound_arguments(row, args, kwargs)
         if row.prepare is not None:
             bound.apply_defaults()
         args, kwargs = bound.args, bound.kwargs  # a node holds them by place, as far as that goes
@@ -315,10 +342,12 @@ def call(
     if program is not None and _has_terms(args, kwargs):
         return keep_sizes(row.name, args, appended(program, row, args, kwargs))
     if not row.draws and not is_symbolic(args, kwargs):
-        return _computed(row, args, kwargs)
+        return computed(row, args, kwargs)
+    if joining.between_inputs() and joining.is_tried(args, kwargs):
+        return _coupled(row, args, kwargs, made)
     args, kwargs, spec = _fitted(row, args, kwargs)
     if not row.draws and not is_symbolic(args, kwargs):
-        return _computed(row, args, kwargs)
+        return computed(row, args, kwargs)
     result = graph.record(made or Operation(row), args, kwargs, spec)
     return keep_sizes(row.name, args, result)
 
@@ -331,7 +360,7 @@ def _fitted(
     They are those that were given, or with samples joined where code that couples them is traced.
     """
     try:
-        _refuse_untraced(row, args, kwargs)
+        refuse_untraced(row, args, kwargs)
         return args, kwargs, infer(row, args, kwargs)
     except (TypeError, ValueError):
         for some, named in joining.forms(args, kwargs):
@@ -342,61 +371,12 @@ def _fitted(
                 )
                 if not _has_terms(of_args, of_kwargs) and not is_symbolic(of_args, of_kwargs):
                     return of_args, of_kwargs, None
-                _refuse_untraced(row, of_args, of_kwargs)
+                refuse_untraced(row, of_args, of_kwargs)
                 spec = infer(row, of_args, of_kwargs)
             except (TypeError, ValueError):
                 continue
             return map_args(joining.made, some), map_kwargs(joining.made, named), spec
         raise
-
-
-def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Results of a definition on arrays."""
-    to, args, kwargs = dtype_of_floats(row, args, kwargs)
-    args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
-    try:
-        with np.errstate(all="ignore"):
-            result = row.eager(*args, **kwargs)
-    except ValueError as error:
-        if type(error) is not ValueError:  # LinAlgError says what it is
-            raise
-        raise unfit(row, args, kwargs, error) from cause(error)
-    if to is None:
-        return tree.map_structure(narrowed, result)
-    if to == "float16" and row.saturates:
-        result = tree.map_structure(lambda leaf: np.clip(leaf, -_MOST, _MOST), result)
-    return tree.map_structure(lambda leaf: in_calls(lowered(narrowed(leaf), to)), result)
-
-
-def _bound(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> inspect.BoundArguments:
-    """Arguments of a call by name; TypeError that names the operation for others."""
-    signature = signature_of(row.eager)
-    try:
-        return signature.bind(*args, **kwargs)
-    except TypeError as error:
-        unknown = [name for name in kwargs if name not in signature.parameters]
-        near = hint(unknown, signature.parameters)
-        raise TypeError(f"{row.name}() {error}{near}") from cause(error)
-
-
-def _refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Error for arguments with which a definition cannot be traced."""
-    hint = row.untraced
-    if callable(hint):
-        bound = signature_of(row.eager).bind(
-            *map_args(_spec_of, args), **map_kwargs(_spec_of, kwargs)
-        )
-        bound.apply_defaults()
-        hint = hint(*bound.args, **bound.kwargs)
-    if hint:
-        raise symbolic_error(f"{row.name} of a symbolic value", hint)
-
-
-def _spec_of(leaf: Any) -> Any:
-    """Tensor that stands for a weight in traced code: shared by all samples."""
-    if not isinstance(leaf, Variable):
-        return leaf
-    return KerasTensor(leaf.shape, leaf.dtype, rows_per_sample=0)
 
 
 def _has_terms(*structures: Any) -> bool:
@@ -424,7 +404,7 @@ def appended(
         with appending_to(program):
             args, kwargs, spec = _fitted(row, args, kwargs)
         if not _has_terms(args, kwargs):
-            return _computed(row, args, kwargs)
+            return computed(row, args, kwargs)
 
     def term(leaf: Any) -> Any:
         if not isinstance(leaf, Variable):

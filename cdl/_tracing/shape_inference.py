@@ -20,14 +20,14 @@ import numpy as np
 from cdl import tree
 from cdl._common import dtypes
 from cdl._common.dtypes import standardize_dtype
-from cdl._common.errors import cause
+from cdl._common.errors import cause, hint
 from cdl._common.validation import unfit_matrices
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import symbolic_error
-from cdl._tracing.variable import Variable
-from cdl._variables.low_array import low_of, widened
+from cdl._tracing.variable import Variable, in_calls
+from cdl._variables.low_array import low_of, lowered, widened
 from cdl.config import image_data_format
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _SIZES = ((5, 7), (120, 240))
 _NARROWED = {"float64": "float32", "int64": "int32", "uint64": "uint32", "longdouble": "float32"}
 _ONES = {kind: np.ones((), "float32") for kind in dtypes.FLOATS}
+_MOST = float(np.finfo(np.float16).max)
 _ONES["string"] = np.full((), "", object)
 # Operations on texts, ahead of a layer that makes numbers of them.
 _OF_TEXTS = (
@@ -206,6 +207,81 @@ def _guesses(
         for which in itertools.combinations(sorted(places, reverse=True), count):
             for each in itertools.product(known, repeat=count):
                 yield dict(zip(which, each, strict=True)), _SIZES[0]
+
+
+def computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Results of a definition on arrays.
+
+    Args:
+        row: of `cdl.ops`.
+        args: without symbolic tensors.
+        kwargs: likewise.
+
+    Raises:
+        ValueError: the arguments do not fit each other.
+    """
+    to, args, kwargs = dtype_of_floats(row, args, kwargs)
+    args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
+    try:
+        with np.errstate(all="ignore"):
+            result = row.eager(*args, **kwargs)
+    except ValueError as error:
+        if type(error) is not ValueError:  # LinAlgError says what it is
+            raise
+        raise unfit(row, args, kwargs, error) from cause(error)
+    if to is None:
+        return tree.map_structure(narrowed, result)
+    if to == "float16" and row.saturates:
+        result = tree.map_structure(lambda leaf: np.clip(leaf, -_MOST, _MOST), result)
+    return tree.map_structure(lambda leaf: in_calls(lowered(narrowed(leaf), to)), result)
+
+
+def bound_arguments(
+    row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> inspect.BoundArguments:
+    """Arguments of a call by name; TypeError that names the operation for others.
+
+    Args:
+        row: of `cdl.ops`.
+        args: of the call.
+        kwargs: likewise.
+    """
+    signature = signature_of(row.eager)
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        near = hint(unknown, signature.parameters)
+        raise TypeError(f"{row.name}() {error}{near}") from cause(error)
+
+
+def refuse_untraced(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Error for arguments with which a definition cannot be traced.
+
+    Args:
+        row: of `cdl.ops`.
+        args: with symbolic tensors.
+        kwargs: likewise.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    why = row.untraced
+    if callable(why):
+        bound = signature_of(row.eager).bind(
+            *map_args(_shared_spec, args), **map_kwargs(_shared_spec, kwargs)
+        )
+        bound.apply_defaults()
+        why = why(*bound.args, **bound.kwargs)
+    if why:
+        raise symbolic_error(f"{row.name} of a symbolic value", why)
+
+
+def _shared_spec(leaf: Any) -> Any:
+    """Tensor that stands for a weight in traced code: shared by all samples."""
+    if not isinstance(leaf, Variable):
+        return leaf
+    return KerasTensor(leaf.shape, leaf.dtype, rows_per_sample=0)
 
 
 def map_args(function: Callable[[Any], Any], args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -19,8 +19,8 @@ import numpy as np
 from cdl import tree
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import SAMPLES, parts_of
-from cdl._tracing.keras_tensor import knowing_samples, known_samples
+from cdl._tracing.joining import between_inputs, coupled_outputs, is_tried, parts_of, record_coupled
+from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.shape_inference import map_args, map_kwargs
 from cdl._tracing.variable import autocast, autocast_to
 from cdl.layers import masks
@@ -64,6 +64,8 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     else:
         args, kwargs = _by_name(layer, args, kwargs)
     _check_no_texts(layer, args, kwargs)
+    if between_inputs() and is_tried(args, kwargs):
+        return _record_coupled(layer, args, kwargs)
     if known_samples() is not None:
         args, kwargs = map_args(parts_of, args), map_kwargs(parts_of, kwargs)
     rows_per_sample = _rows_per_sample_of(layer, args, kwargs)
@@ -77,6 +79,17 @@ def record_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
             (*first, *outputs.shape[len(first) :]), outputs.dtype, rows_per_sample=rows_per_sample
         )
     return graphs.record(layer, args, kwargs, outputs)
+
+
+def _record_coupled(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Record a call on tensors whose shapes depend on the samples; the symbolic results."""
+    with undone_on_failure(layer):
+        prepare(layer, args, kwargs)
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            return record_call(layer, args, kwargs)
+
+        return record_coupled(layer, make, args, kwargs)
 
 
 def _check_no_texts(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -197,10 +210,7 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     """Symbolic tensors like the outputs, from a trace of the call."""
     is_open = any(tensor.is_open for tensor in graphs.tensors_of(args, kwargs))
     if layer._scripts(args, kwargs) and not (is_open and layer.tells_open_shapes):
-        try:
-            outputs = trace_open(layer, args, kwargs, _training_of(kwargs)).outputs
-        except (TypeError, ValueError) as error:
-            outputs = trace_coupled(layer, args, kwargs, error).outputs
+        outputs = trace_any(layer, args, kwargs, _training_of(kwargs)).outputs
         return tree.map_structure(_like, outputs)
     shapes = layer.compute_output_shape(shapes_of(args[0]))
     dtype = layer._symbolic_dtype()
@@ -209,37 +219,35 @@ def outputs_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     return tree.map_shape_structure(lambda shape: KerasTensor(shape, dtype), shapes)
 
 
-def trace_coupled(
-    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
+def trace_any(
+    layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
 ) -> graphs.Graph:
-    """Trace of a call that couples samples, with outputs for any number of them.
+    """Trace of a call, which may couple samples, with outputs for any number of them.
 
     Args:
         layer: whose call it is.
         args: with symbolic tensors.
         kwargs: likewise.
-        error: of a trace in which samples are apart; raised if this one fails too.
+        training: for which it is traced.
+
+    Raises:
+        TypeError, ValueError: of a trace in which samples are apart.
     """
-    if known_samples() is not None:
-        raise error
-    with knowing_samples(SAMPLES):
-        try:
-            of_args = map_args(lambda leaf: _of_samples(leaf, SAMPLES), args)
-            named = map_kwargs(lambda leaf: _of_samples(leaf, SAMPLES), kwargs)
-            graph = trace_open(layer, of_args, named, _training_of(kwargs))
-        except (TypeError, ValueError):
-            raise error from None
-    graph.outputs = tree.map_structure(lambda leaf: _of_samples(leaf, None), graph.outputs)
-    return graph
+    try:
+        return trace_open(layer, args, kwargs, training)
+    except (TypeError, ValueError):
+        if known_samples() is not None:
+            raise
+        found: list[graphs.Graph] = []
 
+        def make(*args: Any, **kwargs: Any) -> Any:
+            found.append(trace_open(layer, args, kwargs, training))
+            return found[-1].outputs
 
-def _of_samples(leaf: Any, samples: int | None) -> Any:
-    """Tensor of so many samples, if it has a batch axis."""
-    if not isinstance(leaf, KerasTensor) or not leaf.rows_per_sample:
-        return leaf
-    sizes, at = list(leaf.shape), leaf.batch_axis
-    sizes[at] = None if samples is None else samples * leaf.rows_per_sample
-    return leaf.like(sizes)
+        with contextlib.suppress(TypeError, ValueError):
+            found[0].outputs = coupled_outputs(make, args, kwargs)
+            return found[0]
+        raise
 
 
 def _training_of(kwargs: dict[str, Any]) -> bool:
@@ -403,7 +411,7 @@ def _like(leaf: Any, to: str | None = None) -> Any:
     """New tensor of the same shape, floats in that dtype; other leaves as they are."""
     if not isinstance(leaf, KerasTensor):
         return leaf
-    return leaf.like(dtype=to if "float" in leaf.dtype else None)
+    return leaf.twin(to if "float" in leaf.dtype else None)
 
 
 def _all_like(arguments: Any, to: str | None) -> Any:

@@ -17,11 +17,11 @@ from cdl._common.validation import expected
 from cdl._configs import custom_objects as registered
 from cdl._configs import serialization
 from cdl._ir import emit
-from cdl._tracing.graph import tensors_in, tensors_of
+from cdl._tracing.graph import KerasTensor, tensors_in, tensors_of
 from cdl._tracing.untraced import Untraced, attempt
 from cdl.data import as_numeric
 from cdl.layers.call_arguments import takes
-from cdl.layers.calling import trace_open
+from cdl.layers.calling import trace_any
 from cdl.layers.layer import Layer, registry
 from cdl.layers.running import in_dtype
 
@@ -96,7 +96,7 @@ class Lambda(Layer):
         """Whether the function can be traced for such symbolic arguments."""
         key = tuple((t.shape, t.dtype) for t in tensors_of(args, kwargs))
         if key not in self._untraced_why:
-            _, self._untraced_why[key] = attempt(trace_open, self, args, kwargs, False)
+            _, self._untraced_why[key] = attempt(trace_any, self, args, kwargs, False)
         return not self._untraced_why[key]
 
     def _looks_at(self, name: str) -> bool:
@@ -132,6 +132,10 @@ class Lambda(Layer):
             shape = next(iter(shape.values() if isinstance(shape, dict) else shape))
         if self._output_shape is not None:
             return (shape[0], *self._output_shape)
+        tensors = tree.map_shape_structure(KerasTensor, given)
+        if self._scripts((tensors,), {}):
+            found: Shape = trace_any(self, (tensors,), {}, False).outputs.shape
+            return found
         owner = f"Lambda {self.name!r}"
         if several:
             raise NotImplementedError(

@@ -11,7 +11,7 @@ from cdl import _core
 from cdl._common.naming import unique
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor, operator_of
-from cdl._tracing.joining import aligned
+from cdl._tracing.joining import aligned, between_inputs, is_tried, record_coupled
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -36,6 +36,32 @@ class LinesOf:
         self.loss = loss
         self.name = unique(loss.name)
         self._inbound_nodes: list[graph.Node] = []
+
+    def __call__(self, y_true: Any, y_pred: Any) -> Any:
+        """Record the losses of other lines; see `lines_of`."""
+        loss, given = self.loss, (y_true, y_pred)
+        if between_inputs() and is_tried(given, {}):
+            return record_coupled(self, self, given, {})
+        row = loss.row
+        if loss.wants != "values" and row not in _DENSE:
+            raise ValueError(f"{type(loss).__name__} cannot be called on symbolic values")
+        y, p = y_true, y_pred
+        classes = row in _DENSE
+        shape = p.shape[:-1] if classes and len(y.shape) < len(p.shape) else p.shape
+        if classes and len(y.shape) == len(p.shape):
+            shape = (*p.shape[:-1], 1)
+        if not classes and len(y.shape) == len(p.shape) - 1 and p.shape[-1] == 1:
+            y = operator_of("expand_dims")(y, -1)
+        if len(y.shape) != len(shape) or any(
+            None not in pair and pair[0] != pair[1] for pair in zip(y.shape, shape, strict=True)
+        ):
+            raise ValueError(
+                f"{type(loss).__name__}: y_true must have shape {shape} to fit the predictions, "
+                f"got {y.shape}"
+            )
+        y, p = aligned(y, p)
+        result = KerasTensor(p.shape[:-1], rows_per_sample=p.rows_per_sample)
+        return graph.record(self, (y, p), {}, result)
 
     def append_to(self, program: Lowering, target: Any, prediction: Any) -> Value:
         """Append the instruction that computes them; either may be an array."""
@@ -70,26 +96,8 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     Raises:
         ValueError: shapes that do not fit, or a loss that cannot be a part of another.
     """
-    row = loss.row
-    if loss.wants != "values" and row not in _DENSE:
-        raise ValueError(f"{type(loss).__name__} cannot be called on symbolic values")
-    y, p = y_true, y_pred
-    classes = row in _DENSE
-    shape = p.shape[:-1] if classes and len(y.shape) < len(p.shape) else p.shape
-    if classes and len(y.shape) == len(p.shape):
-        shape = (*p.shape[:-1], 1)
-    if not classes and len(y.shape) == len(p.shape) - 1 and p.shape[-1] == 1:
-        y = operator_of("expand_dims")(y, -1)
-    if len(y.shape) != len(shape) or any(
-        None not in pair and pair[0] != pair[1] for pair in zip(y.shape, shape, strict=True)
-    ):
-        raise ValueError(
-            f"{type(loss).__name__}: y_true must have shape {shape} to fit the predictions, got "
-            f"{y.shape}"
-        )
-    y, p = aligned(y, p)
-    result = KerasTensor(p.shape[:-1], rows_per_sample=p.rows_per_sample)
-    return graph.record(LinesOf(loss), (y, p), {}, result)
+    found: KerasTensor = LinesOf(loss)(y_true, y_pred)
+    return found
 
 
 def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:

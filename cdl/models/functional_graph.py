@@ -19,12 +19,12 @@ from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import apart_or_joined
+from cdl._tracing.joining import apart_or_joined, outputs_for, replayed
 from cdl.data import as_numeric, brief, frames
 from cdl.data.named_columns import by_name
 from cdl.data.texts import holds_texts
 from cdl.layers import Layer
-from cdl.layers.calling import is_scripted, prepare, trace_coupled, trace_open, undone_on_failure
+from cdl.layers.calling import is_scripted, prepare, trace_any, undone_on_failure
 from cdl.layers.in_programs import append, cast_value
 from cdl.models.graph import check_samples_first
 from cdl.models.host_part import HostPart, has_host_layers
@@ -289,7 +289,10 @@ class FunctionalGraph(GraphOfModel):
         given = tree.flatten(self.nested_inputs(x))
         pairs = zip(given, self.model._model_graph.graph.inputs, strict=True)
         values = [cast_value(program, v, t.dtype) if "float" in t.dtype else v for v, t in pairs]
-        y = self.model._model_graph.graph.lower(program, values)
+        graph = self.model._model_graph.graph
+        if graph.couples:
+            graph = replayed(graph, program, values)
+        y = graph.lower(program, values)
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
     def nested_inputs(self, x: Any) -> Any:
@@ -322,8 +325,10 @@ class FunctionalGraph(GraphOfModel):
         def like(t: KerasTensor) -> KerasTensor:
             return t.like((*rows, *t.shape[1:]) if t.rows_per_sample == 1 else None)
 
-        if wired.graph.is_open and given and args:
-            spec = wired.graph.outputs_for(tree.flatten(self.nested_inputs(args[0])))
+        graph = wired.graph
+        if (graph.is_open or graph.couples) and given and args:
+            tensors = tree.flatten(self.nested_inputs(args[0]))
+            spec = outputs_for(graph, tensors) if graph.couples else graph.outputs_for(tensors)
         else:
             spec = tree.map_structure(like, self.model._outputs_struct)
         return spec[0] if isinstance(spec, (list, tuple)) and len(spec) == 1 else spec
@@ -401,10 +406,7 @@ class FunctionalGraph(GraphOfModel):
     def _first_trace(self, specs: Any) -> graphs.Graph:
         with undone_on_failure(self.model):
             prepare(self.model, (specs,), {})
-            try:
-                graph = trace_open(self.model, (specs,), {}, False)
-            except (TypeError, ValueError) as error:
-                graph = trace_coupled(self.model, (specs,), {}, error)
+            graph = trace_any(self.model, (specs,), {}, False)
         if not graphs.tensors_in(graph.outputs):
             raise ValueError(
                 f"{self._owner}: call() must return symbolic values, got {brief(graph.outputs)}"

@@ -121,14 +121,15 @@ def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
     for node in graph.nodes:
         args: Any = tree.map_structure(swap, node.args) if node.args else ()
         kwargs: Any = tree.map_structure(swap, node.kwargs) if node.kwargs else {}
-        copies = tree.map_structure(
-            lambda t: t.like() if isinstance(t, KerasTensor) else t,
-            node.outputs,
-        )
-        graphs.record(node.operation, args, kwargs, copies)
+        copies = tree.map_structure(_copied, node.outputs)
+        graphs.record(node.operation, args, kwargs, copies, node.couples)
         pairs = zip(tree.flatten(node.outputs), tree.flatten(copies), strict=True)
         fresh.update({id(old): new for old, new in pairs if isinstance(old, KerasTensor)})
     return tree.map_structure(swap, inputs), tree.map_structure(swap, outputs)
+
+
+def _copied(leaf: Any) -> Any:
+    return leaf.twin() if isinstance(leaf, KerasTensor) else leaf
 
 
 def _ordered(inputs: list[KerasTensor], outputs: list[KerasTensor], nodes: list[Node]) -> list[Any]:

@@ -28,6 +28,7 @@ from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merged
 from cdl.random import core_seed
 from cdl.trainers import arguments
+from cdl.trainers.custom.coupled import in_batches
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
@@ -226,16 +227,15 @@ class Predictors:
 
     def _run_coupled(self, x: list[Array], batch: int) -> list[Array]:
         """Outputs for all rows in batches, of which the last may have its own executor."""
-        n, parts = len(x[0]), []
-        whole = n // batch * batch
-        for at, end in ((0, whole), (whole, n)):
-            if at == end:
-                continue
+
+        def run(part: list[Array]) -> list[Array]:
             self._calls += self._draws
-            executor = self.of(min(batch, end - at))
-            found = executor.predict([each[at:end] for each in x], core_seed(), self._calls)
-            parts.append(found if len(self.program.outputs) > 1 else [found])
-        outputs = [np.concatenate(each) for each in zip(*parts, strict=True)]
+            executor = self.of(min(batch, len(part[0])))
+            found = executor.predict(part, core_seed(), self._calls)
+            return found if len(self.program.outputs) > 1 else [found]
+
+        has_shared = any(each.shared for each in self.program.outputs)
+        outputs = in_batches(run, x, batch, one_by_one=has_shared)
         return in_dtypes(outputs, self.program.output_dtypes) if self._is_low else outputs
 
     def run_shared(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
@@ -493,5 +493,6 @@ def call(model: TrainableModel, x: Any, training: bool) -> Any:
     graph, arrays = inputs(model, x, "call")
     predictors = model._predictors(rows_of(graph, arrays))
     if not training:
-        return graph.packed_outputs(predictors.run(arrays))
+        whole = len(arrays[0]) if predictors.coupled else None
+        return graph.packed_outputs(predictors.run(arrays, whole))
     return graph.packed_outputs(predictors.in_training(model, arrays))

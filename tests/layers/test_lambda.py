@@ -144,7 +144,7 @@ def test_the_output_shape_is_tried_given_or_computed():
     assert Lambda(double).compute_output_shape((None, None)) == (None, None)
     assert Lambda(halves).compute_output_shape((None, None, 4)) == (None, 2, 4)
     with pytest.raises(ValueError, match="as many samples"):
-        Lambda(lambda x: x[:1]).compute_output_shape((None, 3))
+        Lambda(lambda x: np.asarray(x)[:1]).compute_output_shape((None, 3))
 
 
 class FailureError(Exception):

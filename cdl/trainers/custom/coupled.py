@@ -7,6 +7,7 @@ its own. All share the weights, the optimizer's slots and its counter of steps.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,35 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
         resolved = compiled.resolve(outputs, shapes, nest)
     form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
     return plan_of(model, resolved, form, rows=_SHOWN).program
+
+
+def in_batches(
+    run: Callable[[list[Any]], list[Any]], x: list[Any], batch: int, one_by_one: bool
+) -> list[NDArray[Any]]:
+    """Outputs for all rows in batches of one size, and a last shorter one.
+
+    Args:
+        run: from inputs of whole batches, or from those of the last one, to the outputs.
+        x: the inputs.
+        batch: rows of a batch.
+        one_by_one: whether each batch is run by itself, as for outputs without a batch axis: they
+            come one behind the other, as in Keras.
+
+    Raises:
+        ValueError: outputs of batches that do not go together.
+    """
+    n = len(x[0])
+    cuts = {0, n // batch * batch, n} | set(range(0, n, batch) if one_by_one else ())
+    parts = [run([each[at:end] for each in x]) for at, end in itertools.pairwise(sorted(cuts))]
+    try:
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+    except ValueError:
+        shapes = [tuple(each.shape for each in part) for part in (parts[0], parts[-1])]
+        raise ValueError(
+            f"predict: batch_size must cut {n} samples into batches of one size, since outputs of "
+            f"{batch} samples have shapes {shapes[0]}, and those of the last batch {shapes[1]}, "
+            f"got batch_size={batch}"
+        ) from None
 
 
 class CoupledFunction(TrainFunction):
