@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from cdl.regularizers import Regularizer as Regularizer
     from cdl.trainers.derivatives import grad as grad
     from cdl.trainers.derivatives import value_and_grad as value_and_grad
+    from cdl.trainers.jvp import hessian as hessian
+    from cdl.trainers.jvp import jvp as jvp
     from cdl.variables import Variable as Variable
 
     __version__: str
@@ -72,6 +74,8 @@ _NAMES = {
     "replicate": "cdl.models",
     "grad": "cdl.trainers.derivatives",
     "value_and_grad": "cdl.trainers.derivatives",
+    "jvp": "cdl.trainers.jvp",
+    "hessian": "cdl.trainers.jvp",
     "KerasTensor": "cdl._tracing.keras_tensor",
     "Input": "cdl.layers",
     "InputSpec": "cdl.layers",
@@ -102,6 +106,8 @@ __all__ = [
     "replicate",
     "grad",
     "value_and_grad",
+    "jvp",
+    "hessian",
     "KerasTensor",
     "Input",
     "InputSpec",

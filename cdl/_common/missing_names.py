@@ -42,7 +42,7 @@ REASONS = {
         "it has no complex numbers",
         "ops.fft, ops.rfft and ops.stft, which give real and imaginary parts",
     ),
-    r"ops\.(custom_gradient|(linalg\.)?jvp)": (
+    r"ops\.custom_gradient": (
         "the gradients are the core's own",
         "ops.stop_gradient, grad and value_and_grad",
     ),
@@ -59,10 +59,11 @@ OF_OTHERS = {
         "it has no tape, and gradients are the core's own",
         _GRADIENTS,
     ),
-    r"((backend|ops)\.)?(jacobian|jac(fwd|rev)|jacobian_vector_product|hessian|hvp|jvp|vjp)": (
-        "it has first derivatives of one number",
-        "grad and value_and_grad, once for each output",
+    r"((backend|ops)\.)?(jacobian|jac(fwd|rev)|jacobian_vector_product|hvp|vjp)": (
+        "it has derivatives of one number, and those in a direction",
+        "grad, jvp, jvp of grad, and hessian",
     ),
+    r"(backend|ops)\.hessian|backend\.jvp": ("", "hessian and jvp"),
     r"(ops\.)?[vp]map": ("", "ops.vectorized_map; functions are compiled for all samples anyway"),
     r"optimizers\.l_bfgs\w*": ("", "optimizers.LBFGS"),
     r"layers\.(Linear|FullyConnected)": ("", "layers.Dense"),

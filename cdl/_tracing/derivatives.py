@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl import tree
 from cdl._ir import emit
 from cdl._ir.program import Value
 from cdl._ir.reverse import walk
-from cdl._tracing import graph
+from cdl._tracing import graph, joining
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.variable import Variable
 
@@ -52,6 +53,24 @@ class _Gradients:
         return [x.like() for x in xs]
 
 
+class _Tangents:
+    """Node operation that gives derivatives of tensors in a direction of others."""
+
+    name = "tangents"
+
+    def append_to(
+        self, program: Lowering, ys: list[Value], xs: list[Value], directions: list[Value]
+    ) -> list[Value]:
+        """Append the tangents of the results."""
+        return walk.tangents(program, ys, xs, directions)
+
+    def infer(
+        self, ys: list[KerasTensor], xs: list[KerasTensor], directions: list[KerasTensor]
+    ) -> list[KerasTensor]:
+        """Symbolic tensors like the results."""
+        return [y.like() for y in ys]
+
+
 def _spec_of(x: Any) -> KerasTensor:
     if isinstance(x, KerasTensor):
         return x
@@ -79,6 +98,15 @@ def leaf(x: Any, name: str) -> KerasTensor:
     return graph.record(_Leaf(), (x,), {}, spec.like())
 
 
+def _check_traced() -> None:
+    """Error where no code is traced."""
+    if graph.current_scope() is None:
+        raise graph.symbolic_error(
+            "the derivative of a symbolic tensor is known in traced code alone",
+            "ask for it in the call() of a layer or a model, in a loss, or by arrays",
+        )
+
+
 def value_and_gradients(
     function: Callable[..., Any], args: Sequence[Any], numbers: Sequence[int], has_aux: bool
 ) -> tuple[Any, list[KerasTensor]]:
@@ -93,11 +121,7 @@ def value_and_gradients(
     Raises:
         TypeError: no code is traced.
     """
-    if graph.current_scope() is None:
-        raise graph.symbolic_error(
-            "the derivative of a symbolic tensor is known in traced code alone",
-            "ask for it in the call() of a layer or a model, in a loss, or by arrays",
-        )
+    _check_traced()
     given = list(args)
     for k in set(numbers):
         given[k] = leaf(args[k], "grad")
@@ -107,3 +131,42 @@ def value_and_gradients(
     if not isinstance(value, KerasTensor):  # it depends on none of the arguments
         value = leaf(value, "grad")
     return result, graph.record(_Gradients(), (value, xs), {}, [x.like() for x in xs])
+
+
+def _direction(x: KerasTensor, tangent: Any) -> KerasTensor:
+    """Tangent as a tensor like x; an array is that of all samples, or one for each of them."""
+    zeros = graph.operator_of("zeros_like")(x)
+    _, found = joining.aligned(x, graph.operator_of("add")(zeros, tangent))
+    if not isinstance(found, KerasTensor):
+        found = leaf(found, "jvp")
+    if (found.sample_shape, found.rows_per_sample) != (x.sample_shape, x.rows_per_sample):
+        raise ValueError(
+            f"jvp: a tangent must have the shape of its primal, {x.shape}, got {np.shape(tangent)}"
+        )
+    return found
+
+
+def jvp(
+    function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
+) -> tuple[Any, Any]:
+    """Result of a function of symbolic tensors, and its derivative in a direction, nested alike.
+
+    Args:
+        function: the user's.
+        primals: its arguments.
+        tangents: the direction, a leaf for each of these.
+
+    Raises:
+        TypeError: no code is traced.
+        ValueError: a tangent has not the shape of its primal.
+    """
+    _check_traced()
+    xs = [leaf(x, "jvp") for x in primals]
+    result = function(*xs)
+    ys = graph.tensors_in(result)
+    directions = [_direction(*pair) for pair in zip(xs, tangents, strict=True)]
+    outputs = [y.like() for y in ys]
+    moved = iter(graph.record(_Tangents(), (ys, xs, directions), {}, outputs))
+    return result, tree.map_structure(
+        lambda y: next(moved) if isinstance(y, KerasTensor) else np.zeros_like(y), result
+    )

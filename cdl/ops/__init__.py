@@ -4,6 +4,9 @@ On arrays they compute at once, by NumPy, in float32. On symbolic tensors, such 
 of a layer is given while a model is made, they are recorded, and run compiled.
 """
 
+import importlib as _importlib
+import typing as _typing
+
 from cdl._common.public_names import publish as _publish
 from cdl.ops import image as image
 from cdl.ops import operators as operators
@@ -339,4 +342,14 @@ from cdl.ops.numpy.statistics import median as median
 from cdl.ops.numpy.statistics import percentile as percentile
 from cdl.ops.numpy.statistics import quantile as quantile
 
-_publish(globals(), "image", "linalg", "nn", "numpy")
+if _typing.TYPE_CHECKING:
+    from cdl.trainers.jvp import jvp as jvp
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name != "jvp":
+        raise AttributeError(name)
+    return getattr(_importlib.import_module("cdl.trainers.jvp"), name)  # from floors above
+
+
+_publish(globals(), "image", "linalg", "nn", "numpy", "jvp")

@@ -278,4 +278,15 @@ def lu_factor(x: ArrayLike) -> Any:
     return factors.reshape(*outer, m, n), swaps.reshape(*outer, -1)
 
 
+__all__ += ["jvp"]  # noqa: F822 - of a floor above
+
+
+def __getattr__(name: str) -> Any:
+    if name != "jvp":
+        raise AttributeError(name)
+    from cdl import ops
+
+    return ops.jvp
+
+
 publish(globals())

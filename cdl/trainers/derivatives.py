@@ -96,6 +96,27 @@ def _tensors(structure: Any) -> list[KerasTensor]:
     return [each for each in tree.flatten(structure) if isinstance(each, KerasTensor)]
 
 
+def _traced_and_lowered(
+    arguments: Arguments,
+    function: Callable[..., Any],
+    has_aux: bool,
+    numbers: Sequence[int],
+    variables: list[Variable] | None,
+) -> tuple[_Traced, Vjp]:
+    """Function of arguments of one form, and what runs it; see `_Compiled`."""
+    with arguments.tracing():
+        traced = _Traced(function, arguments, has_aux)
+        vjp = Vjp(
+            traced.append,
+            [each.shape[1:] for each in arguments.arrays],
+            program=SeveralRows(training=variables is not None),
+            by=numbers,
+            variables=variables or (),
+            weighted=False,
+        )
+    return traced, vjp
+
+
 class _Compiled:
     """Function compiled for arguments of one form, with its derivatives.
 
@@ -124,15 +145,15 @@ class _Compiled:
     ) -> None:
         reads = Reads(function, is_strict=variables is None) if stays is None else None
         self.holds: Callable[[], bool] = (lambda: bool(stays)) if reads is None else reads.hold
-        self._traced = _Traced(function, arguments, has_aux)
-        self._vjp = Vjp(
-            self._traced.append,
-            [each.shape[1:] for each in arguments.arrays],
-            program=SeveralRows(training=variables is not None),
-            by=numbers,
-            variables=variables or (),
-            weighted=False,
-        )
+        parts = (function, has_aux, numbers, variables)
+        try:
+            self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
+        except (TypeError, ValueError) as error:
+            arguments = arguments.whole()
+            try:
+                self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
+            except (TypeError, ValueError):
+                raise error from None
         if reads is not None:
             reads.close()
         self.is_known = reads is None or reads.is_known

@@ -3,14 +3,16 @@
 A program has one batch. A single number is its first row, whose sum over the batch it is; arguments
 that have fewer rows than others are repeated up to the rows of the batch, and sums over samples
 leave the repetitions out. What has rows of one count cannot be combined with another's sample by
-sample, but what each gives in sum or in mean can.
+sample, but what each gives in sum or in mean can. Where that does not do, arguments are whole: what
+compares samples reads them joined, and those of fewer rows are shared by all samples of the batch.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +22,8 @@ from cdl import ops
 from cdl._ir import emit
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Instruction, Value
-from cdl._tracing.graph import KerasTensor
+from cdl._tracing import joining
+from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_samples
 from cdl.data import as_numeric, brief
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Arguments:
                 "grad: arguments must be numbers and arrays with at least one row, got shapes "
                 f"{[each.shape for each in self._given]}"
             )
+        self._is_whole = False
         counts = [len(each) if each.ndim else _NUMBER for each in self._given]
         self.rows = max(*counts, 1)
         self._counts = counts
@@ -79,13 +83,26 @@ class Arguments:
         """Symbolic arguments for tracing; their tensors are `specs`."""
         return [self._symbol(*each) for each in zip(self.specs, self._counts, strict=True)]
 
+    def whole(self) -> Arguments:
+        """Arguments of which code may compare the rows, traced for so many of them."""
+        found = copy.copy(self)
+        found._is_whole = True
+        return found
+
+    @contextmanager
+    def tracing(self) -> Iterator[None]:
+        """Context in which code of these arguments is traced and lowered."""
+        with knowing_samples(self.rows if self._is_whole else known_samples()):
+            yield
+
     @functools.cached_property
     def specs(self) -> list[KerasTensor]:
         """The arguments as symbolic tensors with samples, for tracing."""
         return [KerasTensor((None, *each.shape[1:]), each.dtype.name) for each in self._given]
 
-    @staticmethod
-    def _symbol(spec: KerasTensor, count: int) -> Any:
+    def _symbol(self, spec: KerasTensor, count: int) -> Any:
+        if self._is_whole and count not in (_NUMBER, self.rows):
+            return joining.made(joining.Joined(spec, joining.whole_spec(spec)))[:count]
         if count != _NUMBER:
             return spec
         number = ops.sum(spec)
@@ -100,7 +117,8 @@ class Arguments:
             values: the program's inputs, one for each of `arrays`.
         """
         given, masks = values[: len(self._given)], values[len(self._given) :]
-        program.tell(given, self._counts, dict(zip(self._fewer, masks, strict=True)))
+        if not self._is_whole:
+            program.tell(given, self._counts, dict(zip(self._fewer, masks, strict=True)))
         return graph.lower(program, given)
 
     def without_arrays(self) -> Arguments:

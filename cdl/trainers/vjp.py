@@ -21,6 +21,7 @@ from cdl.trainers.signature import TrainableModel
 
 Array = NDArray[np.float32]
 _MOST = 1024  # rows of a batch
+_MIXES = ("batch_reduce", "join_batch")  # ops of which all rows are one batch
 _MOST_BYTES = 2**23  # of an executor that is kept for gradients by inputs
 STEPS = 2**30 - 1  # numbers of steps that are told apart; so many batches make no step
 
@@ -152,7 +153,7 @@ class Vjp:
         results = found if isinstance(found, list) else [found]
         y = total = results[0]
         self.shape = None if y.shared else y.shape
-        mixes = any(each.op == "batch_reduce" for each in program.instructions)
+        mixes = any(each.op in _MIXES for each in program.instructions)
         self._mixes = mixes or program.draws
         self._weighted = weighted and not y.shared
         if self._weighted:

@@ -3,7 +3,8 @@
 The core runs the backward pass of a program by itself. Where a program itself reads a derivative,
 as a loss that penalizes gradients does, `gradients` appends the instructions of that backward pass,
 by a rule an op (rules.py). What it appends is made of ops that have rules, so derivatives
-of any order follow.
+of any order follow. `tangents` is forward mode: gradients are linear in what they begin with, and
+the gradient of a linear function is its transpose; what only served to find it is dead code.
 """
 
 from __future__ import annotations
@@ -60,6 +61,21 @@ def gradients(
             if gradient is not None and k in places:
                 _add(program, found, i.inputs[k], gradient)
     return [found[id(x)] if id(x) in found else full(program, 0.0, x) for x in xs]
+
+
+def tangents(
+    program: Lowering, ys: Sequence[Value], xs: Sequence[Value], directions: Sequence[Value]
+) -> list[Value]:
+    """Derivatives of ys where each x moves in its direction: the Jacobian times these.
+
+    Args:
+        program: as of `gradients`.
+        ys: as of `gradients`.
+        xs: as of `gradients`.
+        directions: of the shape of each x.
+    """
+    seeds = [emit.leaf(program, full(program, 0.0, y)) for y in ys]
+    return gradients(program, gradients(program, ys, xs, seeds), seeds, directions)
 
 
 def full(program: Lowering, number: float, like: Value) -> Value:

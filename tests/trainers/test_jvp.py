@@ -1,0 +1,199 @@
+"""Derivatives in a direction, Hessians, and derivatives of functions that mix rows."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import layers, ops
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(10, 3)).astype("float32")
+Y = (X @ np.array([1.0, 2.0, 3.0])).astype("float32")
+W = np.array([0.1, 0.2, 0.3], "float32")
+
+
+def net():
+    cdl.utils.set_random_seed(0)
+    return cdl.Sequential([layers.Input((3,)), layers.Dense(8, "tanh"), layers.Dense(2)])
+
+
+def misfit(w, x=X, y=Y):
+    return ops.mean(ops.square(ops.matmul(x, w) - y))
+
+
+# --- jvp ---
+
+
+def test_jvp_of_arrays_is_the_jacobian_times_the_direction():
+    model, v = net(), RNG.normal(size=X.shape).astype("float32")
+    value, tangent = cdl.jvp(model, (X,), (v,))
+    np.testing.assert_allclose(value, model(X), rtol=1e-6)
+    for k in range(2):  # each row of the Jacobian by the core's own backward pass
+        rows = cdl.grad(lambda x, k=k: model(x)[:, k])(X)
+        np.testing.assert_allclose(tangent[:, k], np.sum(rows * v, 1), rtol=1e-4, atol=1e-6)
+
+
+def test_jvp_takes_and_gives_nested_values():
+    def fun(pair, scale):
+        return {"product": pair["a"] * pair["b"] * scale, "kept": [pair["a"], 3.0]}
+
+    primals = ({"a": W, "b": 2 * W}, 3.0)
+    tangents = ({"a": np.ones_like(W), "b": np.zeros_like(W)}, 1.0)
+    value, tangent = cdl.jvp(fun, primals, tangents)
+    np.testing.assert_allclose(value["product"], 6 * W * W, rtol=1e-6)
+    np.testing.assert_allclose(tangent["product"], 6 * W + 2 * W * W, rtol=1e-6)
+    np.testing.assert_array_equal(tangent["kept"][0], np.ones(3))
+    assert value["kept"][1] == 3.0
+    assert tangent["kept"][1] == 0.0
+
+
+def test_jvp_of_keras_is_the_same_function():
+    assert ops.jvp is ops.linalg.jvp is cdl.jvp
+    assert "jvp" in dir(ops)
+    assert "jvp" in dir(ops.linalg)
+    value, tangent, aux = ops.jvp(lambda x: (x**2, x + 1), [3.0], [1.0], has_aux=True)
+    assert (value, tangent, aux) == (9.0, 6.0, 4.0)
+
+
+def test_jvp_of_a_jvp_is_the_second_derivative_in_a_direction():
+    model, v = net(), RNG.normal(size=X.shape).astype("float32")
+
+    def along(x):
+        return cdl.jvp(model, (x,), (v,))[1]
+
+    def at(t):
+        return np.asarray(along(X + np.float32(t) * v), "float64")
+
+    _, found = cdl.jvp(along, (X,), (v,))
+    np.testing.assert_allclose(found, (at(0.01) - at(-0.01)) / 0.02, rtol=0.01, atol=1e-3)
+
+
+def test_jvp_in_a_loss_has_gradients_by_weights():
+    model, way = net(), np.array([1.0, 0.0, 0.0], "float32")
+
+    def by_jvp(x):
+        return ops.mean(ops.square(cdl.jvp(model, (x,), (way,))[1]))
+
+    def by_grad(x):
+        slopes = [cdl.grad(lambda x, k=k: model(x)[:, k])(x)[:, 0] for k in range(2)]
+        return ops.mean(ops.square(slopes[0]) + ops.square(slopes[1])) / 2
+
+    results = [cdl.value_and_grad(f, variables=model.weights)(X) for f in (by_jvp, by_grad)]
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-5)
+    for found, expected in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_jvp_of_whole_arrays_of_other_shapes():
+    value, tangent = cdl.jvp(ops.matmul, (X, W), (0 * X, W))
+    np.testing.assert_allclose(value, X @ W, rtol=1e-5)
+    np.testing.assert_allclose(tangent, X @ W, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "text"),
+    [
+        ((3, (W,), (W,)), TypeError, "jvp: fun must be a function or a model, got 3"),
+        ((ops.sin, W, W), TypeError, "jvp: primals must be a list or tuple"),
+        ((ops.sin, (W,), (X,)), ValueError, r"must have the shapes of primals, \[\(3,\)\]"),
+        ((ops.add, (W, W), (W,)), ValueError, "must have the shapes of primals"),
+        ((ops.sin, (), ()), ValueError, "there must be some"),
+        ((ops.sin, (W,), (W,), True), ValueError, r"must give \(value, aux\)"),
+    ],
+)
+def test_bad_arguments_of_jvp_are_refused(args, error, text):
+    with pytest.raises(error, match=text):
+        cdl.jvp(*args)
+
+
+def test_direction_of_another_shape_in_traced_code_is_refused():
+    with pytest.raises(ValueError, match=r"must (have the shape|go together)"):
+        cdl.grad(lambda x: ops.sum(cdl.jvp(ops.sin, (x,), (np.ones(7, "float32"),))[1]))(X)
+
+
+# --- hessian ---
+
+
+def test_hessian_is_the_matrix_of_second_derivatives():
+    expected = 2 / len(X) * X.T @ X
+    np.testing.assert_allclose(cdl.hessian(misfit)(W), expected, rtol=1e-5)
+    assert np.isclose(cdl.hessian(lambda x: x**3)(2.0), 12.0)
+
+
+def test_hessian_of_several_arguments_is_nested():
+    found = cdl.hessian(lambda a, b: ops.sum(a**2) * ops.sum(b), (0, 1))(W, Y)
+    assert [[each.shape for each in row] for row in found] == [
+        [(3, 3), (3, 10)],
+        [(10, 3), (10, 10)],
+    ]
+    np.testing.assert_allclose(found[0][0], 2 * np.sum(Y) * np.eye(3), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[0][1], np.tile(2 * W[:, None], 10), rtol=1e-5)
+    np.testing.assert_allclose(found[1][0], found[0][1].T, rtol=1e-6)
+    assert not found[1][1].any()
+
+
+def test_hessian_of_a_net_by_its_input():
+    model = net()
+    x = X[:1]
+
+    def value(x):
+        return ops.sum(ops.square(model(x)))
+
+    found = cdl.hessian(value)(x).reshape(3, 3)
+    step, expected = 1e-2, []
+    for k in range(3):
+        way = np.eye(3, dtype="float32")[[k]] * step
+        expected.append((cdl.grad(value)(x + way) - cdl.grad(value)(x - way))[0] / (2 * step))
+    np.testing.assert_allclose(found, expected, rtol=0.01, atol=1e-3)
+    np.testing.assert_allclose(found, found.T, rtol=1e-4, atol=1e-6)
+
+
+def test_hessian_sees_what_has_changed():
+    scale = {"by": 1.0}
+    matrix = cdl.hessian(lambda x: ops.sum(x**2) * scale["by"])
+    before = matrix(W)
+    scale["by"] = 3.0
+    np.testing.assert_allclose(matrix(W), 3 * before)
+
+
+@pytest.mark.parametrize(
+    ("run", "error", "text"),
+    [
+        (lambda: cdl.hessian(3), TypeError, "fun must be a function or a model, got 3"),
+        (lambda: cdl.hessian(ops.sin)(W), ValueError, "must give one number, got shape"),
+        (lambda: cdl.hessian(ops.sum, 1)(W), ValueError, "argnums must be numbers of the"),
+        (
+            lambda: cdl.grad(lambda x: ops.sum(cdl.hessian(ops.sum)(x)))(W),
+            TypeError,
+            "take products with vectors instead",
+        ),
+    ],
+)
+def test_bad_arguments_of_hessian_are_refused(run, error, text):
+    with pytest.raises(error, match=text):
+        run()
+
+
+# --- functions that mix rows ---
+
+
+def test_gradients_of_functions_that_mix_rows():
+    expected = 2 / len(X) * X.T @ (X @ W - Y)
+    np.testing.assert_allclose(cdl.grad(misfit)(W), expected, rtol=1e-5)
+    by_all = cdl.grad(misfit, (0, 1, 2))(W, X, Y)
+    np.testing.assert_allclose(by_all[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(by_all[1], 2 / len(X) * np.outer(X @ W - Y, W), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(by_all[2], -2 / len(X) * (X @ W - Y), rtol=1e-4, atol=1e-7)
+    gram = cdl.grad(lambda a: ops.sum(ops.matmul(a, ops.transpose(a))))(X)
+    np.testing.assert_allclose(gram, 2 * np.tile(X.sum(0), (10, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_of_more_rows_than_a_batch_of_programs():
+    x = RNG.normal(size=(1500, 2)).astype("float32")
+    found = cdl.grad(lambda x: ops.sum(ops.square(x - ops.flip(x, 0))))(x)
+    np.testing.assert_allclose(found, 4 * (x - x[::-1]), rtol=1e-4, atol=1e-5)
+
+
+def test_number_of_rows_is_known_where_there_are_several():
+    total = cdl.grad(lambda x, w: ops.sum(x) + ops.sum(w**2) / ops.shape(w)[0], 1)(X, W)
+    np.testing.assert_allclose(total, 2 * W / 3, rtol=1e-6)
