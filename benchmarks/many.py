@@ -2,10 +2,10 @@
 
     python -m benchmarks.many [--peers cdl jax ...] [--threads 1] [--python jax=/bin/python ...]
 
-`cdl.train_many`, also with a program for each (`cdl alone`), beside JAX's `jit(vmap(scan))` and
-PyTorch's `vmap(grad)` over stacked weights. A round trains fresh nets for ten epochs of ten
-batches. To make the nets, and what JAX compiles, is outside the clock; all else is within: orders,
-programs, what Adam keeps. A peer may live in another Python, which `--python` names.
+`cdl.replicate` and `cdl.train_many`, also with a program for each (`cdl alone`), beside JAX's
+`jit(vmap(scan))` and PyTorch's `vmap(grad)` over stacked weights. A round trains fresh nets for ten
+epochs of ten batches. To make the nets, and what JAX compiles, is outside the clock; all else is
+within: orders, programs, what Adam keeps. A peer may be in another Python, which `--python` names.
 """
 
 from __future__ import annotations
@@ -43,6 +43,18 @@ def targets(data: Data) -> np.ndarray:
     return data.y if data.classes is None else data.classes
 
 
+def compiled(case: Case, classes: bool):
+    import cdl
+
+    *hidden, last = case.sizes[1:]
+    stack = [cdl.Input((case.sizes[0],))]
+    stack += [cdl.layers.Dense(n, case.activation) for n in hidden]
+    net = cdl.Sequential([*stack, cdl.layers.Dense(last, "softmax" if classes else None)])
+    loss = "sparse_categorical_crossentropy" if classes else "mse"
+    net.compile(cdl.optimizers.Adam(cases.RATE), loss)
+    return net
+
+
 class Ours:
     """`train_many` over models that were built and compiled before."""
 
@@ -54,17 +66,9 @@ class Ours:
             train_many._simple = lambda *jobs: {}
 
     def reset(self) -> None:
-        import cdl
-
         self.jobs = []
         for data in self.datas:
-            *hidden, last = self.case.sizes[1:]
-            stack = [cdl.Input((self.case.sizes[0],))]
-            stack += [cdl.layers.Dense(n, self.case.activation) for n in hidden]
-            classes = data.classes is not None
-            net = cdl.Sequential([*stack, cdl.layers.Dense(last, "softmax" if classes else None)])
-            loss = "sparse_categorical_crossentropy" if classes else "mse"
-            net.compile(cdl.optimizers.Adam(cases.RATE), loss)
+            net = compiled(self.case, data.classes is not None)
             net.set_weights(data.weights)
             self.jobs.append((net, data.x, targets(data)))
 
@@ -73,6 +77,28 @@ class Ours:
 
         options = {"epochs": EPOCHS, "batch_size": self.case.batch, "workers": self.threads}
         cdl.train_many(self.jobs, **options)
+
+
+class Replicas:
+    """All nets as one object of stacked weights."""
+
+    def __init__(self, case: Case, datas: list[Data], threads: int, variant: str) -> None:
+        self.case, self.threads = case, threads
+        self.net = compiled(case, datas[0].classes is not None)
+        self.x = stacked([data.x for data in datas])
+        self.y = stacked([targets(data) for data in datas])
+        pairs = zip(*(data.weights for data in datas), strict=True)
+        self.weights = [stacked(list(each)) for each in pairs]
+
+    def reset(self) -> None:
+        import cdl
+
+        self.nets = cdl.replicate(self.net, len(self.x), weights="same")
+        self.nets.set_weights(self.weights)
+
+    def train(self) -> None:
+        options = {"epochs": EPOCHS, "batch_size": self.case.batch, "workers": self.threads}
+        self.nets.fit(self.x, self.y, **options)
 
 
 class Jax:
@@ -157,6 +183,7 @@ class Torch:
 
 PEERS: dict[str, tuple[Callable, str]] = {
     "cdl": (Ours, ""),
+    "cdl replicas": (Replicas, ""),
     "cdl alone": (Ours, "alone"),
     "jax": (Jax, ""),
     "torch": (Torch, ""),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +41,26 @@ def changes() -> int:
 def _has_changed() -> None:
     global _changes  # noqa: PLW0603 - one number for all layers, since they know no model
     _changes += 1
+
+
+class _Noted(threading.local):
+    """Weights that the current thread creates, with their initializers, where they are noted."""
+
+    found: list[tuple[Variable, Any]] | None = None
+
+
+_noted = _Noted()
+
+
+@contextmanager
+def noting_initializers() -> Iterator[list[tuple[Variable, Any]]]:
+    """Context that gives each weight which `add_weight` creates, with its initializer."""
+    before, found = _noted.found, list[tuple[Variable, Any]]()
+    _noted.found = found
+    try:
+        yield found
+    finally:
+        _noted.found = before
 
 
 def _without_names(owner: str, args: tuple[Any, ...], given: dict[str, Any]) -> list[Any]:
@@ -168,6 +190,8 @@ class Weighted(Tracking):
         _has_changed()
         if not trainable:
             self._frozen.add(weight)
+        if _noted.found is not None:
+            _noted.found.append((weight, first))
         return weight
 
     def add_variable(self, shape: Sequence[int], initializer: Any, **options: Any) -> Variable:

@@ -15,11 +15,12 @@ from cdl import tree
 from cdl._common import dtypes
 from cdl.models.cloning import clone_model
 from cdl.models.model import Model
-from cdl.random import checked_seed, draw_seed, numpys, seeded
+from cdl.random import checked_seed, draw_seed, numpys
 from cdl.saving import atomic, load_model, save_model
+from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
-from cdl.trainers.many.stand_in import Stacks, StandIn, has_begun, stacked, variables_of
+from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, variables_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -400,17 +401,11 @@ def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") ->
     made = Replicas(model, n)
     if weights == "new":
         first = [draw_seed() for _ in range(n)] if seeds is None else None
-        _draw(model, made._stacks, first or seeds_of(seeds, n, "replicate"))
+        bare = copy.deepcopy(model)
+        bare._compiled = None  # a clone is not to be compiled
+        given = first or seeds_of(seeds, n, "replicate")
+        first_weights.draw(lambda: clone_model(bare), made._stacks, given)
     return made
-
-
-def _draw(model: Any, stacks: Stacks, seeds: Sequence[int]) -> None:
-    """Draw weights of the members."""
-    for number, seed in enumerate(seeds):
-        with seeded(seed):
-            weights = clone_model(model).weights
-        for stack, weight in zip(stacks, weights, strict=False):
-            stack[number] = weight.numpy()
 
 
 def seeds_of(seeds: Any, n: int, call: str) -> list[int]:

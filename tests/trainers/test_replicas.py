@@ -150,6 +150,36 @@ def test_members_are_ordinary_models_with_copies():
         assert (each == own).all()
 
 
+@cdl.saving.register_keras_serializable()
+def own_weights(shape, dtype=None):
+    return np.random.default_rng(3).normal(size=shape)
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        lambda: layers.Dense(3, kernel_initializer="orthogonal", bias_initializer="ones"),
+        lambda: layers.Dropout(0.5),
+        lambda: layers.Dense(3, kernel_initializer=cdl.initializers.HeNormal(seed=4)),
+        lambda: layers.Dense(3, kernel_initializer=own_weights),
+        lambda: layers.Dense(3, bias_initializer=cdl.initializers.RandomUniform(seed=None)),
+        lambda: layers.BatchNormalization(gamma_initializer=cdl.initializers.RandomNormal(1.0)),
+    ],
+)
+def test_first_weights_are_those_of_a_clone(middle):
+    model = net(middle())
+    found = cdl.replicate(model, N, seeds=SEEDS).get_weights()
+    stack = [layers.Input((4, 1)), layers.LSTM(3), layers.Dense(2)]
+    recurrent = cdl.Sequential(stack)
+    for each, weights in ((model, found), (recurrent, cdl.replicate(recurrent, N, seeds=SEEDS))):
+        weights = weights if each is model else weights.get_weights()
+        for k, seed in enumerate(SEEDS):
+            cdl.utils.set_random_seed(seed)
+            expected = cdl.models.clone_model(each).get_weights()
+            for own, stack in zip(expected, weights, strict=True):
+                assert np.array_equal(own, stack[k])
+
+
 def test_weights_are_set_for_all():
     many = cdl.replicate(net(), N, seeds=range(N))
     weights = [RNG.normal(size=each.shape).astype(np.float32) for each in many.get_weights()]

@@ -5,6 +5,7 @@ that are alike with one program, alike.py and plain_functions.py say which are, 
 what is left then; own_callbacks.py gives each job callbacks of its own, shared_parts.py refuses
 what jobs cannot share, progress.py is the bar over all of them, workers.py has the threads.
 
-Members of a `Replicas`: member_data.py says which rows are of one, stand_in.py is the model that
-takes the place of one after the other, members_fit.py trains them.
+Members of a `Replicas`: first_weights.py draws their weights, member_data.py says which rows are
+of one, stand_in.py is the model that takes the place of one after the other, and members_fit.py
+trains them.
 """

@@ -1,0 +1,86 @@
+"""First weights of members: what clones of a model begin with, drawn without making them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl.initializers import Initializer
+from cdl.initializers.random import RandomInitializer
+from cdl.layers.weighted import noting_initializers
+from cdl.random import draw_seed, seeded
+from cdl.trainers.many.stand_in import Stacks
+
+_MOST_SEEDS = 1000  # that the layers of a model draw, of their initializers, dropout and others
+
+
+def draw(clone: Callable[[], Any], stacks: Stacks, seeds: Sequence[int]) -> None:
+    """Set weights of members to those of a clone after `set_random_seed` of each one's seed.
+
+    Args:
+        clone: makes a clone.
+        stacks: the arrays of the weights.
+        seeds: of each member.
+    """
+    initializers = _Initializers(clone, seeds[0])
+    values = initializers.values if initializers.are_known else initializers.of_clone
+    for number, seed in enumerate(seeds):
+        for stack, value in zip(stacks, values(seed), strict=False):
+            stack[number] = value
+
+
+class _Initializers:
+    """Initializers of the weights of a clone, and which of the seeds drawn is whose.
+
+    Attributes:
+        are_known: whether `values` are those `of_clone`: not where a layer sets its weights itself.
+    """
+
+    def __init__(self, clone: Callable[[], Any], seed: int) -> None:
+        self._clone = clone
+        with seeded(seed):
+            drawn = [draw_seed() for _ in range(_MOST_SEEDS)]
+        with seeded(seed), noting_initializers() as found:
+            made = clone()
+        of_weights = {id(weight): first for weight, first in found}
+        self._each: list[tuple[Any, Any]] = [
+            (of_weights.get(id(each)), each) for each in made.weights
+        ]
+        self._places = {
+            id(first): drawn.index(first.seed)
+            for first, _ in self._each
+            if isinstance(first, RandomInitializer) and first.seed in drawn
+        }
+        self._last = max(self._places.values(), default=-1)
+        self.are_known = all(_is_plain(first, each) for first, each in self._each) and all(
+            self._agrees(each) for each in (seed, seed // 2 + 1)
+        )
+
+    def of_clone(self, seed: int) -> list[Any]:
+        """Weights of a clone."""
+        with seeded(seed):
+            return [each.numpy() for each in self._clone().weights]
+
+    def values(self, seed: int) -> list[Any]:
+        """Values of the initializers that a clone would have."""
+        with seeded(seed):
+            drawn = [draw_seed() for _ in range(self._last + 1)]
+        found = []
+        for first, weight in self._each:
+            place = self._places.get(id(first))
+            if place is not None:
+                first.seed = drawn[place]
+            found.append(first(weight.shape, dtype="float32"))
+        return found
+
+    def _agrees(self, seed: int) -> bool:
+        pairs = zip(self.values(seed), self.of_clone(seed), strict=True)
+        return all(np.array_equal(a, b) for a, b in pairs)
+
+
+def _is_plain(first: Any, weight: Any) -> bool:
+    """Whether an initializer is cdl's, and of a weight that keeps its values as they are."""
+    is_own = isinstance(first, Initializer) and type(first).__module__.startswith("cdl.")
+    return is_own and weight.kept_dtype == "float32"
