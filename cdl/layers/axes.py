@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from cdl._ir.emit import permute
+from cdl._ir.emit import join_batch, permute, split_batch
+from cdl._tracing.keras_tensor import known_samples
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -38,9 +39,14 @@ def along(
     Args:
         program: where the instructions go.
         x: the input.
-        axes: the axes that are to be the last one, in ascending order.
+        axes: the axes that are to be the last one, in ascending order; that of the samples too,
+            where their number is known.
         emit: appends an op whose output has its input's shape.
     """
+    samples = known_samples()
+    if 0 in axes and samples is not None:  # an axis like others of all samples
+        whole = join_batch(program, x, samples)
+        return split_batch(program, along(program, whole, [axis + 1 for axis in axes], emit))
     every = range(1, len(x.shape) + 1)
     others = [axis for axis in every if axis not in axes]
     order = [*others, *axes]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._tracing.keras_tensor import knowing_samples
+from cdl.layers.in_programs import runner_of
 from cdl.layers.layer import Layer
 from cdl.layers.shapes import Shape, axes_within
 
@@ -63,3 +65,13 @@ class AlongLines(SameShape):
     def by_lines(self) -> bool:  # type: ignore[override]
         """Whether it works on each line, along the last axis, by itself."""
         return self.axis in (-1, [-1])
+
+    def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
+        """Output for an array; of all samples at once where they are along an axis of the lines."""
+        x = arrays[0]
+        if 0 not in axes_within(f"{type(self).__name__} {self.name!r}", self.axis, x.shape):
+            return super()._run(arrays, training)
+        with knowing_samples(len(x)):
+            batch = runner_of(self, arrays, training).batch(arrays, 0, 0)
+        self._activity = batch.penalty
+        return batch.outputs[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdl._common.validation import expected, is_int, positive_int
+from cdl._tracing.keras_tensor import known_samples
 
 Shape = tuple[int | None, ...]
 
@@ -60,6 +61,21 @@ def sizes_of(owner: str, axes: tuple[int, ...], shape: Shape) -> tuple[int, ...]
     if None in sizes:
         raise ValueError(f"{owner}: axis must have a size that is known, got shape {shape}")
     return tuple(int(size) for size in sizes if size is not None)
+
+
+def lines_within(owner: str, axis: Any, shape: Shape) -> tuple[int, ...]:
+    """Sorted axes of a shape, as `axes_within` gives them, all of known sizes.
+
+    Raises:
+        ValueError: an axis that the shape does not have, or has without a size: that of the samples
+            has one in programs for batches of so many.
+    """
+    axes = axes_within(owner, axis, shape)
+    if axes[:1] != (0,) or known_samples() is None:
+        sizes_of(owner, axes, shape)
+    else:
+        sizes_of(owner, axes[1:], shape)
+    return axes
 
 
 def image_of(shape: Shape, data_format: str) -> tuple[Shape, int | None]:

@@ -185,6 +185,18 @@ def is_compiled(loss: Any) -> bool:
     return not overrides(type(loss), "call", "__call__")
 
 
+def is_over_samples(loss: Any, rank: int) -> bool:
+    """Whether a loss of the core's table runs over the samples of predictions.
+
+    Args:
+        loss: any loss.
+        rank: the number of axes of the predictions, that of the samples included.
+    """
+    if not is_compiled(loss) or not isinstance(loss, CompiledLoss) or loss.wants != "values":
+        return False
+    return loss.axis in (0, -rank) and rank > 1
+
+
 def overrides_none(thing: Any, base: type, *methods: str) -> bool:
     """Whether no custom class between `thing` and `base` overrides one of `methods`."""
     classes = type(thing).__mro__

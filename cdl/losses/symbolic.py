@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from cdl import _core
 from cdl._common.naming import unique
 from cdl._tracing import graph
-from cdl._tracing.graph import KerasTensor, operator_of
+from cdl._tracing.graph import KerasTensor, operator_of, symbolic_error
 from cdl._tracing.joining import aligned, between_inputs, is_tried, record_coupled
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class LinesOf:
                 f"got {y.shape}"
             )
         y, p = aligned(y, p)
+        if p.rows_per_sample and p.batch_axis:
+            raise symbolic_error(
+                f"{type(loss).__name__} of a symbolic value", "the samples must be along axis 0"
+            )
         result = KerasTensor(p.shape[:-1], rows_per_sample=p.rows_per_sample)
         return graph.record(self, (y, p), {}, result)
 
@@ -96,6 +101,11 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     Raises:
         ValueError: shapes that do not fit, or a loss that cannot be a part of another.
     """
+    axis = loss.axis % len(y_pred.shape)
+    if axis != len(y_pred.shape) - 1 and loss.wants == "values":
+        move, loss = operator_of("moveaxis"), copy.copy(loss)
+        loss.axis = -1
+        y_true, y_pred = move(y_true, axis, -1), move(y_pred, axis, -1)
     found: KerasTensor = LinesOf(loss)(y_true, y_pred)
     return found
 

@@ -18,7 +18,7 @@ from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.joining import is_whole
 from cdl._tracing.keras_tensor import knowing_samples, known_samples
 from cdl._tracing.untraced import Untraced, attempt
-from cdl.losses.core_loss import CompiledLoss, is_compiled
+from cdl.losses.core_loss import CompiledLoss, is_compiled, is_over_samples
 from cdl.losses.loss import MEANS, Loss
 from cdl.losses.python_loss import CalledLoss
 
@@ -115,6 +115,11 @@ class TracedLoss(Loss):
         wanted = graph.inputs[0].sample_shape
         if target.shape != wanted and not self.ignores_targets:
             target = program.emit("reshape", (target,), wanted)
+        if weight is not None and is_over_samples(self.loss, len(prediction.shape) + 1):
+            raise ValueError(
+                f"loss {self.name!r}: sample_weight must be None, since its axis is that of the "
+                "samples"
+            )
         values = graph.lower(program, [target, prediction])
         if is_whole(values.shape) and values.shared:
             values = split_batch(program, values)
@@ -155,7 +160,8 @@ def traced(
         output_shape: shape of the predictions, batch axis included.
         traces: whether a loss of the user's is tried.
     """
-    if is_compiled(loss) or hasattr(loss, "gradients"):
+    over_samples = is_over_samples(loss, len(output_shape))
+    if (is_compiled(loss) and not over_samples) or hasattr(loss, "gradients"):
         return loss
     if not traces and not isinstance(loss, CompiledLoss):
         return loss
@@ -163,11 +169,12 @@ def traced(
     if isinstance(loss, CalledLoss):
         function = type(loss.loss).__call__
         reason = "it overrides __call__: override call(y_true, y_pred) instead"
-    elif isinstance(loss, CompiledLoss) and not loss.by_formula:
+    elif isinstance(loss, CompiledLoss) and not (loss.by_formula or over_samples):
         base = cdl_base(type(loss)).__name__
         reason = f"its class is derived from {base}: derive it from Loss instead"
     else:
         own = isinstance(function, FunctionType) and not is_users(function)
+        own = own and not over_samples
         graph, reason = follow(loss.call, y_shape, output_shape, own)
         if graph is None and None not in (*y_shape[1:], *output_shape[1:]):
             with knowing_samples(_SOME):

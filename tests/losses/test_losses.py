@@ -289,8 +289,8 @@ def test_instruction_names_the_row_and_its_parameters(loss):
 @pytest.mark.parametrize(
     ("loss", "text"),
     [
-        (losses.CategoricalCrossentropy(axis=0), "axis must be one of a sample's 2 axes, from 1 t"),
-        (losses.CategoricalCrossentropy(axis=-3), "axis must be one of a sample's 2 axes"),
+        (losses.CategoricalCrossentropy(axis=4), "axis must be one of a sample's 2 axes, from 1 t"),
+        (losses.CategoricalCrossentropy(axis=-4), "axis must be one of a sample's 2 axes"),
         (losses.CosineSimilarity(axis=3), "axis must be one of a sample's 2 axes"),
         (losses.SparseCategoricalCrossentropy(axis=1), "axis must be the last one in training"),
     ],

@@ -17,7 +17,7 @@ from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.running import in_dtype
 from cdl.layers.same_shape import AlongLines
-from cdl.layers.shapes import axes_within, sizes_of
+from cdl.layers.shapes import axes_within, lines_within
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -91,8 +91,7 @@ class Softmax(AlongLines):
     def lower(self, program: Lowering, x: Value, mask: Any = None) -> Value:
         """Append the softmax of lines that have the axis as their last; `mask` as on arrays."""
         owner, shape = f"Softmax {self.name!r}", (None, *x.shape)
-        axes = axes_within(owner, self.axis, shape)
-        sizes_of(owner, axes, shape)
+        axes = lines_within(owner, self.axis, shape)
         if x.shape == (1,):
             activations.softmax.warn_of_one(shape, -1)
         if mask is not None:

@@ -10,7 +10,7 @@ from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.same_shape import AlongLines, SameShape
-from cdl.layers.shapes import Shape, axes_within, sizes_of
+from cdl.layers.shapes import Shape, axes_within, lines_within, sizes_of
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -41,10 +41,7 @@ def normalized(
 
 
 def _normalized_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
-    owner = f"{type(layer).__name__} {layer.name!r}"
-    axes = axes_within(owner, layer.axis, shape)
-    sizes_of(owner, axes, shape)
-    return axes
+    return lines_within(f"{type(layer).__name__} {layer.name!r}", layer.axis, shape)
 
 
 @registry.add()
@@ -95,13 +92,14 @@ class LayerNormalization(AlongLines, Scaled):
 
     def build(self, input_shape: Shape) -> None:
         """Create the weights for inputs with those sizes of the axes."""
-        shape = tuple(input_shape)
-        axes = _normalized_axes(self, shape)
+        shape, owner = tuple(input_shape), f"LayerNormalization {self.name!r}"
+        axes = axes_within(owner, self.axis, shape)
         self.axis = sorted(self.axis) if isinstance(self.axis, list) else [self.axis]
         center, scale = self.center, self.scale
         if self.rms_scaling:
             self.center, self.scale = False, True
-        self.add_scale(sizes_of(self.name, axes, shape))
+        weighted = self.center or self.scale
+        self.add_scale(sizes_of(owner, axes, shape) if weighted else ())
         self.center, self.scale = center, scale
         super().build(input_shape)
 
@@ -147,10 +145,10 @@ class RMSNormalization(AlongLines):
     def build(self, input_shape: Shape) -> None:
         """Create the scale for inputs with those sizes of the axes."""
         shape = tuple(input_shape)
-        axes = _normalized_axes(self, shape)
+        axes = axes_within(f"RMSNormalization {self.name!r}", self.axis, shape)
         several = isinstance(self.axis, (list, tuple))
         self.axis = sorted(self.axis) if several else [self.axis]
-        sizes = sizes_of(self.name, axes, shape)
+        sizes = sizes_of(f"RMSNormalization {self.name!r}", axes, shape)
         self.scale = self.add_weight(sizes, "ones", name="scale", matrix=False)
         super().build(input_shape)
 
