@@ -42,10 +42,6 @@ REASONS = {
         "it has no complex numbers",
         "ops.fft, ops.rfft and ops.stft, which give real and imaginary parts",
     ),
-    r"ops\.custom_gradient": (
-        "the gradients are the core's own",
-        "ops.stop_gradient, grad and value_and_grad",
-    ),
 }
 
 # Reasons for names that TensorFlow and PyTorch have, but Keras does not.

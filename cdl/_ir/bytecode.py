@@ -164,16 +164,23 @@ def _step(primitive: str, to: int, operands: Sequence[int], mask: int) -> int:
     return step
 
 
-def compiled(root: Expression, n: int) -> tuple[Numbers, Constants]:
+def compiled(
+    root: Expression, n: int, wanted: Sequence[Expression | None] | None = None
+) -> tuple[Numbers, Constants]:
     """Bytecode and constants of an expression of n arguments, with those of its gradients.
+
+    Args:
+        root: the expression.
+        n: how many arguments there are.
+        wanted: gradient of each of the first arguments, None for none; without it, derivatives.
 
     Raises:
         TooLongError: if it has more steps, constants or values at a time than the core takes.
     """
     constants: list[float] = []
     forward = _Code({0: root}, constants).steps()
-    found = {k: g for k, g in enumerate(gradients(root, n)) if g is not None}
-    backward = _Code(found, constants).steps()
+    by_argument = gradients(root, n) if wanted is None else wanted
+    backward = _Code({k: g for k, g in enumerate(by_argument) if g is not None}, constants).steps()
     if max(len(forward), len(backward)) > _core.MAP_STEPS or len(constants) > _core.MAP_CONSTANTS:
         raise TooLongError(
             f"expected at most {_core.MAP_STEPS} steps and {_core.MAP_CONSTANTS} constants, got "
@@ -221,12 +228,27 @@ def _operands(step: int) -> list[int]:
 
 def read(numbers: Numbers, constants: Constants) -> Expression:
     """Expression of a bytecode and its constants."""
+    return _read(numbers[1 : 1 + numbers[0]], constants)[OUTPUT]
+
+
+def read_gradients(numbers: Numbers, constants: Constants, n: int) -> list[Expression | None]:
+    """Gradient of each of n arguments, by a bytecode and its constants; None for none."""
+    values = _read(numbers[1 + numbers[0] :], constants)
+    return [values.get(OUTPUT + k) for k in range(n)]
+
+
+def _read(steps: Sequence[int], constants: Constants) -> dict[int, Expression]:
+    """Values of registers and outputs after some steps."""
     values = {CONSTANT + k: constant(c) for k, c in enumerate(constants)}
-    for step in numbers[1 : 1 + numbers[0]]:
+    leaves = {_DY: DY, _Y: Y}
+    for step in steps:
         primitive, to = _PRIMITIVES[step & 255], step >> 8 & 255
-        args = [argument(o - INPUT) if INPUT <= o < OUTPUT else values[o] for o in _operands(step)]
+        args = [
+            argument(leaves.get(o, o - INPUT)) if INPUT <= o < OUTPUT else values[o]
+            for o in _operands(step)
+        ]
         values[to] = args[0] if primitive == "spread" else apply(primitive, *args)
-    return values[OUTPUT]
+    return values
 
 
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "equal": "==",

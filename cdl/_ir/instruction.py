@@ -128,7 +128,8 @@ class Instruction:
     def gives(self, k: int) -> bool:
         """Whether input k gets a gradient, where the output has one."""
         row = _core.OPS[self.op]
-        if self.op == "map" and not bytecode.derivatives(self.numbers) >> k & 1:
+        by_code = self.op in ("map", "custom_gradient")
+        if by_code and not bytecode.derivatives(self.numbers) >> k & 1:
             return False
         if self.op == "gather" and k == 0:  # the numbers of the rows
             return False

@@ -322,15 +322,15 @@ class Program:
         products with bias, activation and, in inference, normalization; reshapes of inputs with the
         gather; chains of maps, and reductions of their lines; products, sums and means by hand as
         in layers. Dead code is dropped.
-        Without ``training`` dropout and noise are nothing; with it a value that gets gradients from
-        several readers is forked. Outputs of bfloat16 or float16 are rounded after fusion, so not
-        within a pass. Without ``penalties`` those on activities are not computed, and nothing is
-        assigned.
+        Without ``training`` dropout, noise and gradients of one's own are nothing; with it a value
+        that gets gradients from several readers is forked. Outputs of bfloat16 or float16 are
+        rounded after fusion, so not within a pass. Without ``penalties`` those on activities are
+        not computed, and nothing is assigned.
         """
         program = Rewriter(self)
         program.cut_dead_of_loops()
         if not training:
-            program.drop(*emit.NOISES, "stop")
+            program.drop(*emit.NOISES, "stop", "custom_gradient")
         if not penalties:
             program.drop("activity")
             program.remove("assign", "objective")

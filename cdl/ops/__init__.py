@@ -11,6 +11,7 @@ from cdl._common.public_names import publish as _publish
 from cdl.ops import image as image
 from cdl.ops import operators as operators
 from cdl.ops import random as random
+from cdl.ops.core.custom_gradient import custom_gradient as custom_gradient
 from cdl.ops.core.loops import associative_scan as associative_scan
 from cdl.ops.core.loops import cond as cond
 from cdl.ops.core.loops import fori_loop as fori_loop

@@ -336,17 +336,12 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-const struct cdl_op cdl_op_map = {
-    .check = check,
-    .code_bytes = code_bytes,
-    .derive = derive,
-    .flops = flops,
-    .forward = forward,
-    .backward = backward,
-    .any_samples = true,
-    .gives = gives,
-    .reads_back = reads_back,
-    .all_inputs = true,
-    .bf16 = CDL_BF16_THROUGH_FLOATS,
-    .parts = CDL_BY_MICRO_BATCHES,
-};
+#define BY_CODE                                                                                    \
+    .check = check, .code_bytes = code_bytes, .derive = derive, .flops = flops,                    \
+    .forward = forward, .backward = backward, .any_samples = true, .gives = gives,                 \
+    .reads_back = reads_back, .all_inputs = true, .bf16 = CDL_BF16_THROUGH_FLOATS,                 \
+    .parts = CDL_BY_MICRO_BATCHES
+const struct cdl_op cdl_op_map = {BY_CODE};
+
+/* The steps backward are not the derivatives of those forward, but what the user wants instead. */
+const struct cdl_op cdl_op_custom_gradient = {BY_CODE};

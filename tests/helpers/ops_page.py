@@ -152,7 +152,8 @@ def op_rows():
     rows = []
     for name, row in _core.OPS.items():
         gives = "all inputs" if row.all_inputs else "the first input"
-        gives = {"map": "inputs with a gradient", "gather": "the table"}.get(name, gives)
+        chosen = dict.fromkeys(("map", "custom_gradient"), "inputs with a gradient")
+        gives = {**chosen, "gather": "the table"}.get(name, gives)
         rows.append((f"`{name}`", told[name], gives if row.gives_gradient else "none"))
     return rows
 

@@ -49,6 +49,7 @@ OPS = {
     "conv_transpose": (built(layers.Conv2DTranspose(2, 3, strides=2), 3, 2, 3), (3, 2, 3)),
     "cumulate": (lambda x: ops.cumsum(x**2, 1), (3, 2)),
     "dense": (built(layers.Dense(4), 3), (3,)),
+    "custom_gradient": (ops.custom_gradient(lambda x: (x**3, lambda g: g * 3.0 * x**2)), (3,)),
     "depthwise_conv": (built(layers.DepthwiseConv2D(3, padding="same"), 4, 4, 2), (4, 4, 2)),
     "feature_norm": (layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0]), (3,)),
     "gather": (lambda x: ops.take(ops.mean(x, 0) ** 2, ops.argsort(x)[:, :2], axis=0), (3,)),

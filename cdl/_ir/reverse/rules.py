@@ -30,18 +30,29 @@ def _through(
     p: Lowering, expression: Expression, inputs: Sequence[Value], y: Value, g: Value
 ) -> list[Value | None]:
     """Gradients of a map's inputs."""
+    return _as_expressions(p, gradients(expression, len(inputs)), inputs, y, g)
+
+
+def _as_expressions(
+    p: Lowering, found: list[Expression | None], inputs: Sequence[Value], y: Value, g: Value
+) -> list[Value | None]:
     values = [g, y, *inputs]
     places = {DY: 0, Y: 1}
     return [
         None
         if e is None
         else p.map(substituted(e, lambda k: argument(places.get(k, k + 2))), values)
-        for e in gradients(expression, len(inputs))
+        for e in found
     ]
 
 
 def _map(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
     return _through(p, bytecode.read(i.numbers, i.data), i.inputs, i.outputs[0], g)
+
+
+def _custom_gradient(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
+    found = bytecode.read_gradients(i.numbers, i.data, len(i.inputs))
+    return _as_expressions(p, found, i.inputs, i.outputs[0], g)
 
 
 def _activation(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
@@ -258,6 +269,7 @@ RULES: dict[str, Rule] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "cumulate": _cumulate,
+    "custom_gradient": _custom_gradient,
     "dense": _dense,
     "dropout": _noise,
     "gather": _gather,

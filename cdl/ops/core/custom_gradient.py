@@ -1,0 +1,151 @@
+"""Functions whose gradient is the user's own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cdl._ir.program import Value
+from cdl._ir.reverse import custom_gradient as instruction
+from cdl._tracing import graph
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.operation import is_symbolic
+from cdl._tracing.variable import Variable
+
+if TYPE_CHECKING:
+    from cdl._ir.lowering import Lowering
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def custom_gradient(f: F) -> F:
+    """Decorator of a function that says its gradient itself.
+
+    In training, `value_and_grad` and everywhere else that gradients are taken the function's own
+    counts, in place of the derivative of what it computes: for rounding that lets gradients pass
+    (straight-through estimators), gradients that are clipped, reversed or stable. Both are traced,
+    and computed by the core. ::
+
+        @cdl.ops.custom_gradient
+        def rounded(x):
+            return cdl.ops.round(x), lambda upstream: upstream
+
+    Args:
+        f: takes arrays, tensors or weights, and returns a pair: the value, one tensor, and a
+            function of the gradient by it (`upstream`), which gives that by each argument, nested
+            as one or a list; None for none. Other tensors that `f` reads get no gradient. That
+            function must compute element by element (arithmetic, `where`, `clip`, `exp` and the
+            like), and arguments with a gradient must have the shape of the value.
+
+    Returns:
+        The function of the value alone.
+
+    Raises:
+        TypeError: in a call, `f` returns no such pair.
+        ValueError: in a call, another number of gradients than arguments; or, when it is compiled,
+            a gradient that is not computed element by element.
+    """
+    name = getattr(f, "__name__", type(f).__name__)
+
+    @functools.wraps(f)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        found = f(*args, **kwargs)
+        if not isinstance(found, (tuple, list)) or len(found) != 2 or not callable(found[1]):
+            raise TypeError(
+                f"custom_gradient: {name!r} must return its value and a function of the gradient, "
+                f"got {type(found).__name__}"
+            )
+        value, gradient = found
+        if not isinstance(value, KerasTensor):
+            if is_symbolic(value):
+                raise TypeError(f"custom_gradient: the value of {name!r} must be one tensor")
+            return value
+        around = graph.current_scope()
+        if around is None:
+            raise TypeError(
+                f"custom_gradient: {name!r} must be called in the call of a layer or model, in a "
+                "Lambda or a loss, got a tensor of a functional model"
+            )
+        upstream = value.like()
+        with graph.scope(around.training) as within:
+            by = gradient(upstream)
+            by = list(by) if isinstance(by, (tuple, list)) else [by]
+            gradients = [
+                each if each is None or isinstance(each, KerasTensor) else upstream * 0.0 + each
+                for each in by
+            ]
+        if len(gradients) != len(args):
+            raise ValueError(
+                f"custom_gradient: the gradient of {name!r} must be one for each of {len(args)} "
+                f"arguments, got {len(gradients)}"
+            )
+        pairs = [
+            (each, by)
+            for each, by in zip(args, gradients, strict=True)
+            if by is not None and isinstance(each, (KerasTensor, Variable))
+        ]
+        wanted = [by for _, by in pairs]
+        forward, others = _split(within.nodes, upstream, wanted)
+        around.nodes += forward
+        of_upstream = graph.Graph([upstream, *others], wanted)
+        operation = _CustomGradient(name, of_upstream, len(pairs))
+        operands = [each for each, _ in pairs]
+        return graph.record(operation, (value, *operands, *others), {}, value.like())
+
+    return run  # type: ignore[return-value]
+
+
+def _split(
+    nodes: Sequence[graph.Node], upstream: KerasTensor, gradients: Sequence[KerasTensor]
+) -> tuple[list[graph.Node], list[KerasTensor]]:
+    """Calls that do not depend on `upstream`, and tensors that the others and gradients read."""
+    behind = {id(upstream)}
+    found: dict[int, KerasTensor] = {}
+    forward: list[graph.Node] = []
+    for node in nodes:
+        if any(id(each) in behind for each in node.inputs):
+            behind |= set(map(id, node.output_tensors))
+            found |= {id(each): each for each in node.inputs}
+        else:
+            forward.append(node)
+    found |= {id(each): each for each in gradients}
+    return forward, [each for key, each in found.items() if key not in behind]
+
+
+class _CustomGradient:
+    """Node operation of a value with a gradient of its own.
+
+    Args:
+        function: name of the user's function, for errors.
+        gradient: from the gradient by the value, and other tensors, to those by the operands.
+        n: how many operands there are.
+    """
+
+    name = "custom_gradient"
+
+    def __init__(self, function: str, gradient: graph.Graph, n: int) -> None:
+        self._function = function
+        self._gradient = gradient
+        self._n = n
+
+    def infer(self, value: KerasTensor, *_: Any) -> KerasTensor:
+        """Symbolic result of a call."""
+        return value.like()
+
+    def append_to(self, program: Lowering, value: Value, *given: Any) -> Value:
+        """Append the instruction, with the gradient as its code."""
+        values = [each if isinstance(each, Value) else program.param(each) for each in given]
+        operands, others = values[: self._n], values[self._n :]
+
+        def gradient(upstream: Value) -> list[Value | None]:
+            found: list[Value | None] = self._gradient.lower(program, [upstream, *others])
+            return found
+
+        try:
+            return instruction.emit(program, value, operands, gradient)
+        except ValueError as error:
+            raise ValueError(
+                f"custom_gradient: the gradient of {self._function!r} must be computed element by "
+                f"element, with arguments of the shape of its value: {error}"
+            ) from None
