@@ -47,7 +47,7 @@ CDL_INLINE void multiply(panel_fn *const *panels, const struct cdl_product *p) {
 
 static void gemm(const struct cdl_product *p) { multiply(panels_PLAIN, p); }
 static void gemm_places(const struct cdl_product *p) {
-    assert(is_whole(p->n) && p->taps);
+    assert(is_whole(p->n) && p->taps && !p->transposed);
     multiply(panels_PLACES, p);
 }
 

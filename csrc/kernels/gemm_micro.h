@@ -12,7 +12,7 @@
  * falls in: how rows are split among tiles and threads never changes a bit.
  */
 /* Flags of a product. Without any: c = init + a b. PLACES: k comes in runs, rows of a are places of
- * a window, and what is negative becomes 0 if it `cuts`. PAIRS: k is places of a window, c += a b;
+ * a window. PAIRS: k is places of a window, c += a b;
  * the sum begins at 0, so that its error does not grow with what c holds. AHEAD: what taps->ahead
  * says is prefetched. FETCHES: a line from p->prefetch on is, at each step of k. TRANSPOSED: a is.
  */
@@ -64,7 +64,7 @@ CDL_INLINE void tile(const size_t mr, const size_t nv, const int form,
         accumulate_taps(mr, nv, form, p, acc);
     else
         accumulate(mr, nv, form, p, p->k, p->a.at, p->b.at, acc);
-    if ((form & PLACES) && p->cuts) {
+    if (!(form & PAIRS) && p->cuts) {
         CDL_UNROLL for (size_t i = 0; i < mr; i++) {
             CDL_UNROLL for (size_t j = 0; j < nv; j++) acc[i][j] =
                 vf_select(acc[i][j] < vf_splat(0), vf_splat(0), acc[i][j]);
@@ -112,7 +112,7 @@ CDL_INLINE void panel(const size_t nv, const int form, const struct cdl_product 
     for (; tiles && lower >= tiles; lower -= tiles) most--;
     for (size_t t = 0; t < tiles; t++) {
         const size_t mr = most - (t + lower >= tiles);
-        if (p.transposed)
+        if (form != PLACES && p.transposed)
             tile_of(mr, nv, form | TRANSPOSED, &p);
         else
             tile_of(mr, nv, form, &p);

@@ -62,7 +62,7 @@ struct cdl_product {
     struct cdl_output c;
     const float *prefetch;       /* gemm_prefetch: memory for the next product */
     const struct cdl_taps *taps; /* in place of k, for products of windows */
-    bool cuts;                   /* of places: what is negative becomes 0 (relu) */
+    bool cuts;                   /* but of pairs: what is negative becomes 0 (relu) */
 };
 
 /* A product c[m, n] = init + a b of bfloat16. a: m rows of k numbers, a multiple of CDL_BF16_LINE;

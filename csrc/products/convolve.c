@@ -61,6 +61,7 @@ static void multiply_places(void *who, const struct cdl_places *row) {
     const struct cdl_kernels *kernels = p->ctx->kernels;
     const struct cdl_taps *taps = &row->taps;
     const size_t width = p->slice.width;
+    const bool in_one_run = taps->n[0] * taps->n[1] * taps->n[2] == 1;
     p->work +=
         2.0 * (double)(taps->n[0] * taps->n[1] * taps->n[2] * taps->k) * (double)(row->n * width);
     if (p->work >= LOOK_FLOPS) {
@@ -77,8 +78,12 @@ static void multiply_places(void *who, const struct cdl_places *row) {
                                         p->unrolled ? CDL_UNROLLED_LINE : row->from_step};
         product.b = (struct cdl_matrix){p->b + row->weights, p->ldb};
         product.init = (struct cdl_matrix){p->begins ? p->init : to, p->begins ? 0 : ld};
-        product.taps = taps, product.cuts = p->cuts && p->ends;
-        kernels->gemm_places(&product);
+        product.cuts = p->cuts && p->ends;
+        if (in_one_run)
+            product.k = taps->k;
+        else
+            product.taps = taps;
+        (in_one_run ? kernels->gemm : kernels->gemm_places)(&product);
         if (p->ends && !p->late) finish(p, m, width, first, to, ld, row->to_step);
         if (!p->slice.direct)
             kernels->copy_columns(m, p->slice.live, to + p->slice.skip, ld, first, row->to_step);
@@ -118,11 +123,10 @@ static bool all_direct(const struct cdl_field *field, size_t groups, bool packed
 
 static struct product product_of(const struct cdl_context *ctx, const struct cdl_field *to,
                                  const struct cdl_epilogue *epilogue, bool direct, float *block) {
-    const bool relu = epilogue->activation == CDL_ACTIVATION_plain_relu;
     return (struct product){.ctx = ctx,
                             .begins = true,
                             .ends = true,
-                            .cuts = relu && !epilogue->gradient,
+                            .cuts = cdl_cuts(epilogue),
                             .late = epilogue->gradient && !direct,
                             .epilogue = epilogue,
                             .to = to->lines,

@@ -29,6 +29,7 @@ static void add_rows(const struct cdl_kernels *kernels, struct cdl_product *p, s
                      const struct cdl_epilogue *epilogue, size_t column, bool uncached) {
     const size_t width = p->b.ld;
     const float *prefetch = p->prefetch;
+    p->cuts = epilogue && cdl_cuts(epilogue);
     for (size_t row = 0; row < m; row += p->m) {
         const size_t left = m - row;
         p->m = uncached ? cdl_min(left, UNCACHED_GROUP) : cdl_rows_together(kernels, left);
@@ -40,7 +41,7 @@ static void add_rows(const struct cdl_kernels *kernels, struct cdl_product *p, s
         } else {
             kernels->gemm(p);
         }
-        if (epilogue)
+        if (epilogue && !p->cuts)
             cdl_finish(kernels, epilogue, p->m, width, row * epilogue->ldy + column, p->c.at,
                        p->c.ld, epilogue->ldy);
         p->a.at += p->m * p->a.ld, p->init.at += p->m * p->init.ld, p->c.at += p->m * p->c.ld;

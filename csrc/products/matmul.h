@@ -18,6 +18,11 @@ struct cdl_epilogue {
     const float *params;
 };
 
+/* Is an epilogue relu, which tiles of the kernel apply? */
+static inline bool cdl_cuts(const struct cdl_epilogue *epilogue) {
+    return epilogue->activation == CDL_ACTIVATION_plain_relu && !epilogue->gradient;
+}
+
 /* Applies an epilogue to a block of c, where y begins at y + offset. */
 static inline void cdl_finish(const struct cdl_kernels *kernels,
                               const struct cdl_epilogue *epilogue, size_t rows, size_t width,

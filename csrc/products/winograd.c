@@ -216,8 +216,7 @@ void cdl_winograd(const struct cdl_convolution *conv, bool back, const struct cd
                                .to = back ? &conv->image : &conv->map,
                                .epilogue = epilogue,
                                .init = init,
-                               .cuts = epilogue->activation == CDL_ACTIVATION_plain_relu &&
-                                       !epilogue->gradient,
+                               .cuts = cdl_cuts(epilogue),
                                .ld = cdl_stride(read),
                                .together = blocks_of(read)};
     for (int d = 0; d < 2; d++) {
