@@ -2,7 +2,10 @@
 
 import copy
 import gc
+import os
 import pickle
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -84,6 +87,17 @@ def test_each_member_has_the_bits_of_training_alone(make, fit, watched, workers)
         )
         check(many, found, expected)
     assert len({each.tobytes() for each in many.get_weights()[0]}) == N
+
+
+def test_members_train_without_a_fit_of_their_own(monkeypatch):
+    def fit(self, *args, **kwargs):
+        raise AssertionError("fit of a member")
+
+    many = cdl.replicate(noisy(), N)
+    monkeypatch.setattr(cdl.Model, "fit", fit)
+    assert many.fit(X, Y, epochs=2, batch_size=8).history["mae"].shape == (N, 2)
+    with pytest.raises(AssertionError, match="fit of a member"):
+        many.fit(X, Y, epochs=2, shuffle=False)
 
 
 def test_rows_of_each_and_rows_of_all():
@@ -320,6 +334,21 @@ def test_ctrl_c_leaves_members_at_whole_batches(workers):
     if workers == 1:
         assert state(many[4]) == first
     many.fit(X, Y)  # it goes on
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("callbacks", [None, cdl.callbacks.EarlyStopping("loss", patience=10**9)])
+def test_a_signal_ends_long_fits(workers, callbacks):
+    many = cdl.replicate(net(), N, seeds=range(N))
+    many.fit(X, Y, workers=workers)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        many.fit(X, Y, epochs=10**7, workers=workers, callbacks=callbacks)
+    steps = [int(each.optimizer.iterations) for each in many]
+    assert min(steps[:workers]) > 1
+    assert steps[workers:] == [1] * (N - workers)
+    assert np.isfinite(many.predict(X)).all()
 
 
 def test_callbacks_may_be_made_for_each_member():

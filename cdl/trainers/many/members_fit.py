@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cdl import config
 from cdl.callbacks import Callback, CallbackList, History
 from cdl.random import permutation, seeded
 from cdl.trainers import arguments
@@ -19,6 +20,9 @@ from cdl.utils.job import job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+_PLAIN = frozenset(("batch_size", "epochs"))
 
 
 class MembersFit:
@@ -56,16 +60,18 @@ class MembersFit:
         found: list[Any] = [None] * n
         shown = arguments.verbosity(verbose, "fit: verbose")
         progress = Progress(n, shown != 0, "member")
-        halt = threading.Event()
+        halt, busy = threading.Event(), list[StandIn]()
 
         def run(numbers: Sequence[int]) -> None:
             stand_in = self._idle.pop() if self._idle else StandIn(self._model)
+            busy.append(stand_in)
             try:
                 for number in numbers:
                     if not halt.is_set():
                         found[number] = self._one(stand_in, number, make(number), halt)
                         told(number)
             finally:
+                busy.remove(stand_in)
                 self._idle.append(stand_in)
 
         lock = threading.Lock()
@@ -75,8 +81,13 @@ class MembersFit:
                 failed = isinstance(found[number], Exception)
                 progress.ended(None if failed else found[number])
 
+        def stop() -> None:
+            halt.set()  # before the flags, which a fit that begins takes back
+            for each in busy:
+                each.model.stop_training = True
+
         try:
-            on_threads(run, n, most, halt)
+            on_threads(run, n, most, stop)
         finally:
             progress.close()
         for number, each in enumerate(found):
@@ -95,17 +106,19 @@ class MembersFit:
         stand_in.put(self._stacks, number)
         job.number, job.halt = number, halt
         try:
-            with seeded(self._seeds[number]):
-                self._discard(model, number, options)
-                history = model.fit(
-                    self._data.x(number),
-                    self._data.y(number),
-                    sample_weight=self._data.weight(number),
-                    validation_data=self._validation(number),
-                    verbose=0,
-                    callbacks=callbacks,
-                    **options,
-                )
+            history = None if callbacks else self._plain(stand_in, number, options, halt)
+            if history is None:
+                stand_in.put(self._stacks, number)
+                with seeded(self._seeds[number]):
+                    self._discard(model, number, options)
+                    history = model.fit(
+                        *self._rows(number)[:2],
+                        sample_weight=self._rows(number)[2],
+                        validation_data=self._validation(number),
+                        verbose=0,
+                        callbacks=callbacks,
+                        **options,
+                    )
         except Exception as error:
             return error
         except BaseException:  # at a whole batch
@@ -115,6 +128,26 @@ class MembersFit:
             job.number, job.halt = before
         stand_in.take(self._stacks, number)
         return history
+
+    def _plain(
+        self, stand_in: StandIn, number: int, options: Mapping[str, Any], halt: threading.Event
+    ) -> History | None:
+        """History of a member between whose epochs there is nothing to do; None for others."""
+        if self._held_out is not None or not _PLAIN.issuperset(options):
+            return None
+        batch, epochs = options.get("batch_size"), options.get("epochs", 1)
+        limits = config.max_epochs(), config.max_steps_per_epoch()
+        if limits != (None, None) or type(epochs) is not int or type(batch or 1) is not int:
+            return None
+        if epochs < 1 or (batch is not None and batch < 1):  # `fit` is to say so
+            return None
+        with seeded(self._seeds[number]):
+            self._discard(stand_in.model, number, options)
+            return stand_in.train(self._rows(number), batch or DEFAULT_BATCH, epochs, halt)
+
+    def _rows(self, number: int) -> tuple[Any, Any, Any]:
+        data = self._data
+        return data.x(number), data.y(number), data.weight(number)
 
     def _validation(self, number: int) -> Any:
         held_out = self._held_out

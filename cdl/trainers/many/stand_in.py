@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import copy
+import math
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from cdl._common import clock
+from cdl._common.errors import standing_in
+from cdl._common.overriding import is_users
+from cdl._tracing.variable import Variable
+from cdl.callbacks import History
+from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.epoch_iterator import array_iterator, for_step
+from cdl.trainers.fit_loop import SLICE
+
+_MOST_ROWS = 2**14  # of an epoch that runs in one call, which an interrupt waits for
 Stacks = list[np.ndarray[Any, Any]]
 
 
@@ -33,12 +46,17 @@ class StandIn:
 
     def __init__(self, model: Any) -> None:
         self.model = copy.deepcopy(model)
-        self._variables = variables_of(self.model)
+        self._variables = [(each, _storage_of(each)) for each in variables_of(self.model)]
+        optimizer = self.model.optimizer if self.model.compiled else None
+        self._is_plain = not is_users(type(model)) and not getattr(optimizer, "use_ema", True)
 
     def put(self, stacks: Stacks, number: int) -> None:
         """Take over what a member has."""
-        for variable, stack in zip(self._variables, stacks, strict=True):
-            variable.assign(stack[number])
+        for (variable, storage), stack in zip(self._variables, stacks, strict=True):
+            if storage is None:
+                variable.assign(stack[number])
+            else:
+                storage.set(stack[number])
 
     def put_weights(self, stacks: Stacks, number: int) -> None:
         """Take over a member's weights alone."""
@@ -47,8 +65,59 @@ class StandIn:
 
     def take(self, stacks: Stacks, number: int) -> None:
         """Write a member's state back."""
-        for variable, stack in zip(self._variables, stacks, strict=True):
-            stack[number] = variable.numpy()
+        for (variable, storage), stack in zip(self._variables, stacks, strict=True):
+            stack[number] = variable.numpy() if storage is None else storage.get()
+
+    def train(
+        self, data: tuple[Any, Any, Any], batch: int, epochs: int, halt: threading.Event
+    ) -> History | None:
+        """Train for epochs between which there is nothing to do, as `fit` does.
+
+        Args:
+            data: x, y and sample weights.
+            batch: rows of a batch.
+            epochs: how many.
+            halt: set by an interrupt, after which no further slice of epochs begins.
+
+        Returns:
+            The History; None for what only `fit` can do or say, which is to begin anew.
+        """
+        if not self._is_plain:
+            return None
+        passes: list[dict[str, float]] = []
+        with suppress(Exception), standing_in():
+            compiled, fresh = self.model._compiled, not has_begun(self.model)
+            arrays = for_step(self.model, compiled, "train", data, None, "fit", batch)
+            if not isinstance(arrays, Arrays) or arrays.samples > _MOST_ROWS:
+                return None
+            whole = array_iterator(
+                self.model, compiled, arrays, "train", batch, None, shuffle=True, discard=fresh
+            )
+            try:
+                most = 1
+                while whole.runs_fused and len(passes) < epochs and not halt.is_set():
+                    start, before = clock.now(), len(passes)
+                    whole.run_epochs(min(most, epochs - before), passes)
+                    took = max(clock.now() - start, 1e-9) / (len(passes) - before)
+                    most = max(1, int(SLICE / took))
+            finally:
+                whole.close()
+                self.model._release(whole.train_function)
+            if len(passes) < epochs and not halt.is_set():
+                return None
+            if not all(math.isfinite(logs["loss"]) for logs in passes):
+                return None
+            history = History()
+            for epoch, logs in enumerate(passes):
+                history.on_epoch_end(epoch, logs)
+            return history
+        return None
+
+
+def _storage_of(variable: Any) -> Any:
+    """Memory of a weight of float32 in the core; None for any other."""
+    is_float = type(variable) is Variable and variable.kept_dtype == "float32"
+    return variable.storage if is_float else None
 
 
 def stacked(variables: Sequence[Any], n: int) -> Stacks:

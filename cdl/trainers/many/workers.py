@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -43,7 +42,7 @@ def wait_for(futures: Sequence[Future[Any]]) -> None:
 
 
 def on_threads(
-    run: Callable[[Sequence[int]], None], n: int, workers: int, halt: threading.Event
+    run: Callable[[Sequence[int]], None], n: int, workers: int, stop: Callable[[], None]
 ) -> None:
     """Run numbers 0 to n - 1 in tasks of several, each on one core.
 
@@ -51,7 +50,7 @@ def on_threads(
         run: of the numbers of a task.
         n: how many numbers there are.
         workers: how many run at a time; one runs in the calling thread.
-        halt: set by an interrupt; tasks that have begun end then, and no other begins.
+        stop: called after an interrupt, so that tasks which have begun end; no other begins.
     """
     workers = min(workers, n)
     tasks = parts(list(range(n)), max(workers * _TASKS, -(-n // _MANY)))
@@ -70,7 +69,7 @@ def on_threads(
             futures = [pool.submit(run, numbers) for numbers in tasks]
             wait_for(futures)
         except BaseException:  # Ctrl-C
-            halt.set()
+            stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     for future in futures:
