@@ -153,6 +153,21 @@ def test_gradient_goes_through_what_was_kept(op):
     np.testing.assert_allclose(by_weight, np.sum(y * slope, (0, 1)), rtol=1e-5)
 
 
+def test_gradient_goes_through_statistics_of_the_batch():
+    layer, scale = (
+        built(layers.BatchNormalization(), 2, 3),
+        cdl.Variable(np.ones((2, 3), "float32")),
+    )
+    total = weighted(lambda x: layer(x, training=True))
+    x = normal(4, 2, 3)
+
+    def loss(x):
+        return total(x * scale), cdl.grad(total)(x)
+
+    ((_, slope), (by_core,)) = cdl.value_and_grad(loss, variables=[scale], has_aux=True)(x)
+    np.testing.assert_allclose(np.sum(x * slope, 0), by_core, rtol=1e-4, atol=1e-4)
+
+
 # --- expressions: activations and primitives ---
 
 PARAMETERS = {"alpha": 1.5, "b": 3.0, "limit": 2.0, "threshold": 0.4, "default_value": 0.1}

@@ -116,7 +116,7 @@ def batch_norm(p: Lowering, i: Instruction) -> Value:
             "grad: within code that is traced no derivative goes through a batch normalization "
             "with a mask or renormalization"
         )
-    if p.training and not i.attributes["frozen"]:
+    if p.mode.trains and not i.attributes["frozen"]:
 
         def mean_of(value: Value) -> Value:
             axes = range(len(x.shape) - 1)
@@ -169,7 +169,7 @@ def prelu(p: Lowering, i: Instruction) -> Value:
 def attention(p: Lowering, i: Instruction) -> Value:
     """Softmax of scores times values, head by head."""
     numbers = i.attributes
-    if numbers["rate"] and (p.is_noisy or numbers["always"]):
+    if numbers["rate"] and (p.mode.trains or numbers["always"]):
         raise ValueError(
             "grad: within code that is traced no derivative goes through dropout of the weights "
             "of an attention"
