@@ -65,6 +65,11 @@ class LinesOf:
             raise symbolic_error(
                 f"{type(loss).__name__} of a symbolic value", "the samples must be along axis 0"
             )
+        if isinstance(y, np.ndarray) and len(y) > 1 and p.rows_per_sample:
+            raise ValueError(
+                f"{type(loss).__name__}: y_true has {len(y)} rows, where predictions are traced "
+                "sample by sample: hand it in as predictions' inputs are, as an argument"
+            )
         result = KerasTensor(p.shape[:-1], rows_per_sample=p.rows_per_sample)
         return graph.record(self, (y, p), {}, result)
 

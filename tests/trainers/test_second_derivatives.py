@@ -11,6 +11,7 @@ from cdl._ir.elementwise import argument
 from cdl._ir.lowering import Lowering
 from cdl._ir.reverse import walk
 from cdl._ir.reverse.composed import COMPOSED
+from cdl._ir.reverse.loss_lines import ELEMENTS, LINES, line_loss
 from cdl._ir.reverse.rules import RULES
 from cdl._tracing import eager
 from cdl.trainers.vjp import Vjp
@@ -83,7 +84,7 @@ NOISES = {
     "noise": layers.GaussianDropout(0.5),
     "patterned_dropout": layers.SpatialDropout1D(0.5),
 }
-APART = {"activity", "probe", "join_batch", "split_batch", *NOISES}
+APART = {"activity", "line_loss", "probe", "join_batch", "split_batch", *NOISES}
 
 
 def test_every_op_with_a_rule_is_tested():
@@ -94,7 +95,7 @@ def test_every_op_with_a_rule_is_tested():
 # Ops with gradients through which no derivative within traced code goes.
 REFUSED = {
     *("dense_int", "recurrent", "resample", "loop", "carried", "carry", "element", "captured"),
-    *("collect", "host", "loss", "objective", "ctc", "line_loss", "mask", "fork", "signs"),
+    *("collect", "host", "loss", "objective", "ctc", "mask", "fork", "signs"),
 }
 
 
@@ -194,6 +195,58 @@ def test_activation_as_a_map_is_that_of_the_core(kind):
 
     _, (by_core,) = Vjp(append, [(1,)]).of([x])
     np.testing.assert_allclose(slope, by_core, rtol=1e-3, atol=1e-5)
+
+
+LOSS_NUMBERS = {"label_smoothing": 0.1, "delta": 0.7, "alpha": 0.3, "gamma": 1.5, "balancing": 1.0}
+
+
+@pytest.mark.parametrize("kind", [*ELEMENTS, *LINES])
+def test_loss_of_lines_made_of_others_is_that_of_the_core(kind):
+    rng, shape = np.random.default_rng(7), (2, 4)
+    y, t = (rng.uniform(0.05, 0.95, (5, *shape)).astype("float32") for _ in range(2))
+    t = t / t.sum(-1, keepdims=True)
+    numbers = {name: LOSS_NUMBERS[name] for name in _core.LOSSES[kind].params}
+
+    def append(program, values):
+        return program.emit("line_loss", values, (2, 1), kind=kind, **numbers)
+
+    program = Lowering()
+    values = [program.emit("probe", [program.input(shape)], shape), program.input(shape)]
+    value = append(program, values)
+    (slope,) = walk.gradients(program, [value], values[:1], [walk.full(program, 1.0, value)])
+    made = line_loss(program, program.instructions[1])
+    for each in (made, slope):
+        program.output(each)
+    found, by_rule = eager.run(program, [y, t])
+    expected, (by_core,) = Vjp(append, [shape, shape], by=[0]).of([y, t])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(by_rule, by_core, rtol=1e-3, atol=1e-5)
+
+
+def test_every_loss_of_lines_is_known_or_refused():
+    sparse = {"sparse_categorical_crossentropy", "softmax_sparse_categorical_crossentropy"}
+    refused = {"categorical_generalized_crossentropy"}
+    assert set(_core.LOSSES) == {*ELEMENTS, *LINES} | sparse | refused
+
+
+def test_attack_by_the_gradient_of_a_loss_is_learned_from():
+    """Loss at inputs moved along the sign of its gradient (Goodfellow et al., 2015)."""
+    net, x = critic(layers.Dense(8, "tanh")), normal(16, 3)
+    y = (normal(16, 1, seed=4) > 0).astype("float32")
+    net(x)
+    loss = cdl.losses.BinaryCrossentropy(from_logits=True)
+
+    def attacked(x, y):
+        moved = x + 0.1 * ops.sign(cdl.grad(lambda x: loss(y, net(x)))(x))
+        return loss(y, net(ops.stop_gradient(moved)))
+
+    value, found = cdl.value_and_grad(attacked, variables=net.trainable_variables)(x, y)
+    moved = x + 0.1 * np.sign(cdl.grad(lambda x: loss(y, net(x)))(x))
+    expected = cdl.value_and_grad(lambda x: loss(y, net(x)), variables=net.trainable_variables)
+    value_there, there = expected(moved)
+    assert np.isclose(value, value_there, rtol=1e-5)
+    for a, b in zip(found, there, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 
 def test_relu_has_no_second_derivative():

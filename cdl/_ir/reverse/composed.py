@@ -15,8 +15,8 @@ import numpy as np
 from cdl._ir import emit, taps
 from cdl._ir.elementwise import apply, argument
 from cdl._ir.instruction import Instruction, Value
-from cdl._ir.mapping import compiled_map
-from cdl._ir.program import Program
+from cdl._ir.reverse.loss_lines import line_loss
+from cdl._ir.reverse.parts import alike, line_sum
 from cdl._ir.windows import Window
 
 if TYPE_CHECKING:
@@ -25,53 +25,6 @@ if TYPE_CHECKING:
 _A, _B, _C = map(argument, range(3))
 _BY_VARIANCE, _BY_MEAN_SQUARE = 0, 1  # measures of `normalize`; the other one is a norm
 _HIDDEN = -2.1e38  # scores of attention below this one count for nothing
-
-
-def alike(p: Lowering, value: Value, like: Value) -> Value:
-    """Value repeated to the shape of another one, and for each sample if that one is of samples."""
-    value = emit.broadcast(p, value, like.shape)
-    return value if like.shared else p.broadcast_batch(value)
-
-
-def line_sum(p: Lowering, value: Value, kind: str = "sum") -> Value:
-    """Sum, or another reduction, of each line, in the shape of the lines."""
-    return emit.broadcast(p, emit.reduce(p, kind, value, [-1], keepdims=True), value.shape)
-
-
-def one_hot(p: Lowering, value: Value, axis: int) -> Value:
-    """1 where a number is its place along an axis, else 0; negative ones count from the end."""
-    n = value.shape[axis]
-    shape = [n if k == axis else 1 for k in range(len(value.shape))]
-    places = alike(p, p.constant(np.arange(n).reshape(shape)), value)
-    from_start = apply("where", apply("less", _A, 0.0), _A + float(n), _A)
-    return p.map(apply("equal", from_start, _B), [value, places])
-
-
-def product_of_others(p: Lowering, cube: Value) -> Value:
-    """Product of all other numbers along axis 1 of three."""
-    n = cube.shape[1]
-    others = []
-    for k in range(n):
-        rest = emit.pick(p, cube, 1, [j for j in range(n) if j != k])
-        others.append(emit.reduce(p, "prod", rest, [1], keepdims=True))
-    return emit.concat(p, others, 1)
-
-
-def drawn_factor(p: Lowering, i: Instruction) -> Value:
-    """Factor by which noise multiplies its input, in place of the instruction, now a product."""
-    if i.attributes.get("shift") or i.attributes.get("dropped"):
-        raise ValueError(
-            "grad: within code that is traced no derivative goes through noise that shifts its "
-            "input, as alpha dropout does"
-        )
-    n, (x,) = len(p.instructions), i.inputs
-    ones = alike(p, p.constant(1.0), x)
-    factor = Program.emit(p, i.op, [ones], x.shape, **i.attributes)
-    new = p.instructions[n:]
-    del p.instructions[n:]
-    at = next(k for k, each in enumerate(p.instructions) if each is i)
-    p.instructions[at : at + 1] = [*new, compiled_map("multiply", [x, factor], i.outputs)]
-    return factor
 
 
 # ------------------------------------------------------------------------------ normalizations
@@ -289,6 +242,7 @@ COMPOSED: dict[str, Callable[[Lowering, Instruction], Value]] = {
     "depthwise_conv": depthwise_conv,
     "feature_norm": feature_norm,
     "glu": glu,
+    "line_loss": line_loss,
     "normalize": normalize,
     "pool": pool,
     "prelu": prelu,

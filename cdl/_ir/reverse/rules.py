@@ -17,8 +17,8 @@ from cdl._ir.activation_maps import ACTIVATIONS
 from cdl._ir.elementwise import DY, Expression, Y, apply, argument, substituted
 from cdl._ir.elementwise_grad import gradients
 from cdl._ir.instruction import Instruction, Value
-from cdl._ir.reverse import composed
-from cdl._ir.reverse.composed import alike, line_sum
+from cdl._ir.reverse.composed import grouped_transpose
+from cdl._ir.reverse.parts import alike, drawn_factor, line_sum, one_hot, product_of_others
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -105,7 +105,7 @@ def _conv(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
         dtypes = (i.param_dtype(0), None)
         yield p.emit("conv_transpose", (g,), x.shape, parts, numbers=i.numbers, param_dtypes=dtypes)
         return
-    yield composed.grouped_transpose(p, g, p.param(kernel, i.param_dtype(0)), i.numbers, x, groups)
+    yield grouped_transpose(p, g, p.param(kernel, i.param_dtype(0)), i.numbers, x, groups)
 
 
 def _conv_transpose(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
@@ -161,7 +161,7 @@ def _reduce(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
         count = emit.broadcast(p, emit.reduce(p, "sum", equal, [1], keepdims=True), whole.shape)
         g = p.map(argument(0) * argument(1) / argument(2), [g, equal, count])
     elif kind == "prod":
-        g = p.map("multiply", [g, composed.product_of_others(p, whole)])
+        g = p.map("multiply", [g, product_of_others(p, whole)])
     return (emit.reshape(p, g, x.shape),)
 
 
@@ -203,7 +203,7 @@ def _take_along(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]
     places = _cube(p, i, index)
     shape = (places.shape[0], places.shape[1], n, places.shape[2])
     each = emit.reshape(p, places, (shape[0], shape[1], 1, shape[3]))
-    chosen = composed.one_hot(p, emit.broadcast(p, each, shape), 2)
+    chosen = one_hot(p, emit.broadcast(p, each, shape), 2)
     each = emit.reshape(p, _cube(p, i, g), (shape[0], shape[1], 1, shape[3]))
     read = p.map("multiply", [emit.broadcast(p, each, shape), chosen])
     return (emit.reshape(p, emit.reduce(p, "sum", read, [1]), x.shape), None)
@@ -217,7 +217,7 @@ def _gather(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
     shape = (lines, rows)
     each = emit.broadcast(p, emit.reshape(p, index, (lines, 1)), shape)
     lines_of_g = emit.reshape(p, g, (lines, *table.shape[1:]))
-    return (None, emit.product(p, composed.one_hot(p, each, 1), lines_of_g, transpose_a=True))
+    return (None, emit.product(p, one_hot(p, each, 1), lines_of_g, transpose_a=True))
 
 
 # ------------------------------------------------------------------------------ places
@@ -251,7 +251,7 @@ def _noise(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
     """Gradient where the numbers drawn are a factor; the instruction is made that product."""
     if i.op == "noise" and not i.attributes["multiplies"]:
         return (g,)
-    return (p.map("multiply", [g, composed.drawn_factor(p, i)]),)
+    return (p.map("multiply", [g, drawn_factor(p, i)]),)
 
 
 def _same(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from cdl._ir import emit
 from cdl._ir.instruction import Instruction, Value
-from cdl._ir.reverse.composed import COMPOSED, alike
+from cdl._ir.reverse.composed import COMPOSED
+from cdl._ir.reverse.parts import alike
 from cdl._ir.reverse.rules import RULES
 
 if TYPE_CHECKING:

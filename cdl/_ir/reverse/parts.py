@@ -1,0 +1,65 @@
+"""Parts of rules and compositions: values repeated, summed along lines, chosen by number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdl._ir import emit
+from cdl._ir.elementwise import apply, argument
+from cdl._ir.instruction import Instruction, Value
+from cdl._ir.mapping import compiled_map
+from cdl._ir.program import Program
+
+if TYPE_CHECKING:
+    from cdl._ir.lowering import Lowering
+
+_A, _B = argument(0), argument(1)
+
+
+def alike(p: Lowering, value: Value, like: Value) -> Value:
+    """Value repeated to the shape of another one, and for each sample if that one is of samples."""
+    value = emit.broadcast(p, value, like.shape)
+    return value if like.shared else p.broadcast_batch(value)
+
+
+def line_sum(p: Lowering, value: Value, kind: str = "sum") -> Value:
+    """Sum, or another reduction, of each line, in the shape of the lines."""
+    return emit.broadcast(p, emit.reduce(p, kind, value, [-1], keepdims=True), value.shape)
+
+
+def one_hot(p: Lowering, value: Value, axis: int) -> Value:
+    """1 where a number is its place along an axis, else 0; negative ones count from the end."""
+    n = value.shape[axis]
+    shape = [n if k == axis else 1 for k in range(len(value.shape))]
+    places = alike(p, p.constant(np.arange(n).reshape(shape)), value)
+    from_start = apply("where", apply("less", _A, 0.0), _A + float(n), _A)
+    return p.map(apply("equal", from_start, _B), [value, places])
+
+
+def product_of_others(p: Lowering, cube: Value) -> Value:
+    """Product of all other numbers along axis 1 of three."""
+    n = cube.shape[1]
+    others = []
+    for k in range(n):
+        rest = emit.pick(p, cube, 1, [j for j in range(n) if j != k])
+        others.append(emit.reduce(p, "prod", rest, [1], keepdims=True))
+    return emit.concat(p, others, 1)
+
+
+def drawn_factor(p: Lowering, i: Instruction) -> Value:
+    """Factor by which noise multiplies its input, in place of the instruction, now a product."""
+    if i.attributes.get("shift") or i.attributes.get("dropped"):
+        raise ValueError(
+            "grad: within code that is traced no derivative goes through noise that shifts its "
+            "input, as alpha dropout does"
+        )
+    n, (x,) = len(p.instructions), i.inputs
+    ones = alike(p, p.constant(1.0), x)
+    factor = Program.emit(p, i.op, [ones], x.shape, **i.attributes)
+    new = p.instructions[n:]
+    del p.instructions[n:]
+    at = next(k for k, each in enumerate(p.instructions) if each is i)
+    p.instructions[at : at + 1] = [*new, compiled_map("multiply", [x, factor], i.outputs)]
+    return factor
