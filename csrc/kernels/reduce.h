@@ -195,7 +195,7 @@ static void reduce_lines_backward(enum cdl_reduction kind, size_t count, size_t 
 CDL_INLINE void few_columns_backward(enum cdl_reduction kind, size_t rows, size_t width,
                                      const float *x, size_t ld, const float *y, const float *dy,
                                      float *dx) {
-    float equal[CDL_LINE] = {0}, before[CDL_LINE], after[CDL_LINE];
+    float equal[CDL_LINE] = {0}, share[CDL_LINE], before[CDL_LINE], after[CDL_LINE];
     if (kind == CDL_REDUCTION_prod) {
         for (size_t j = 0; j < width; j++) before[j] = dy[j], after[j] = 1.0f;
         for (size_t r = 0; r < rows; r++) {
@@ -215,9 +215,9 @@ CDL_INLINE void few_columns_backward(enum cdl_reduction kind, size_t rows, size_
     for (size_t r = 0; r < rows; r++) {
         for (size_t j = 0; j < width; j++) equal[j] += x[r * ld + j] == y[j] ? 1.0f : 0.0f;
     }
+    for (size_t j = 0; j < width; j++) share[j] = dy[j] / equal[j];
     for (size_t r = 0; r < rows; r++) {
-        for (size_t j = 0; j < width; j++)
-            dx[r * ld + j] = x[r * ld + j] == y[j] ? dy[j] / equal[j] : 0.0f;
+        for (size_t j = 0; j < width; j++) dx[r * ld + j] = x[r * ld + j] == y[j] ? share[j] : 0.0f;
     }
 }
 
@@ -232,10 +232,10 @@ static void reduce_columns_backward(enum cdl_reduction kind, size_t rows, size_t
         }
         return;
     }
-    for (size_t j = 0; j < width; j += CDL_LINE) {
-        const size_t some = cdl_min(width - j, CDL_LINE);
-        few_columns_backward(kind, rows, some, x + j, ld, y + j, dy + j, dx + j);
-    }
+    size_t j = 0;
+    for (; j + CDL_LINE <= width; j += CDL_LINE)
+        few_columns_backward(kind, rows, CDL_LINE, x + j, ld, y + j, dy + j, dx + j);
+    if (j < width) few_columns_backward(kind, rows, width - j, x + j, ld, y + j, dy + j, dx + j);
 }
 
 #endif
