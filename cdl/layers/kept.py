@@ -204,7 +204,10 @@ class Watch:
     Attributes:
         steady: true while no attribute was set since the last look, so that `holds` is true; False
             if layers of the user's are to be compared each time.
+        trained: the weights that training changes, if somebody has asked since.
     """
+
+    trained: Any = None
 
     def __init__(self, layer: Layer) -> None:
         now = attributes_set()

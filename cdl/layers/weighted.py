@@ -43,6 +43,24 @@ def _has_changed() -> None:
     _changes += 1
 
 
+class _Trained:
+    """Weights of a model that training changes, while layers and flags are as they were.
+
+    Args:
+        weights: all of the model.
+        found: those that are trained.
+    """
+
+    def __init__(self, weights: list[Any], found: list[Variable]) -> None:
+        self.found = found
+        self._weights, self._flags = weights, [each.trainable for each in weights]
+        self._at = _changes
+
+    def is_current(self) -> bool:
+        """Whether no layer has got another weight, and no weight another flag."""
+        return self._at == _changes and self._flags == [each.trainable for each in self._weights]
+
+
 class _Noted(threading.local):
     """Weights that the current thread creates, with their initializers, where they are noted."""
 
@@ -213,6 +231,14 @@ class Weighted(Tracking):
         """Weights that training changes; none if the layer is not trainable."""
         if not self._trainable:
             return []
+        watch = vars(self).get("_watch")  # of a model for which programs were made
+        if watch is None or not watch.holds():
+            return self._weights_to_train()
+        if watch.trained is None or not watch.trained.is_current():
+            watch.trained = _Trained(self.weights, self._weights_to_train())
+        return list(watch.trained.found)
+
+    def _weights_to_train(self) -> list[Variable]:
         trained, _ = self._sorted_variables()
         return self._gathered("trainable_weights", [each for each in trained if each.trainable])
 

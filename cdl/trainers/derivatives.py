@@ -6,7 +6,11 @@ reads beside them is the same (`custom/reads.py`).
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+import operator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -210,6 +214,11 @@ class _Differentiated:
         self._lock = new_rlock()  # threads may call one function
         register_cache(self)
 
+    def is_of(self, function: Callable[..., Any], variables: list[Variable] | None) -> bool:
+        """Whether this is the derivative of such a function by these weights."""
+        alike = _is_same(self._function, function) and _are_same(self._variables, variables)
+        return alike and (variables is None) == (self._variables is None)
+
     def forget(self) -> None:
         """Forget all programs, since a weight or a layer has changed."""
         self._compiled = {}
@@ -296,7 +305,61 @@ def derivative_of(
         if not isinstance(each, Variable):
             raise TypeError(f"grad: variables must be weights of layers, got {brief(each)}")
     weights = None if variables is None else list(variables)
-    return _Differentiated(function, argnums, weights, has_aux, is_fixed).of
+    if _kept.of_run is None or is_fixed:
+        return _Differentiated(function, argnums, weights, has_aux, is_fixed).of
+    chosen = argnums if isinstance(argnums, int) else tuple(argnums)
+    key = getattr(function, "__code__", None), chosen, has_aux
+    known = _kept.of_run.get(key)
+    if known is None or not known.is_of(function, weights):
+        known = _kept.of_run[key] = _Differentiated(function, argnums, weights, has_aux, is_fixed)
+    return known.of
+
+
+class _Kept(threading.local):
+    """Differentiated functions of the run of a custom step that this thread is in, by code."""
+
+    of_run: dict[Any, _Differentiated] | None = None
+
+
+_kept = _Kept()
+
+
+@contextmanager
+def kept_in(functions: dict[Any, Any]) -> Iterator[None]:
+    """Context in which functions that are differentiated are kept, and found when made again."""
+    before, _kept.of_run = _kept.of_run, functions
+    try:
+        yield
+    finally:
+        _kept.of_run = before
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two functions are made of the same code and read the same objects."""
+    if isinstance(one, MethodType) and isinstance(other, MethodType):
+        return one.__self__ is other.__self__ and _is_same(one.__func__, other.__func__)
+    if one is other or not (type(one) is type(other) is FunctionType):
+        return one is other
+    return (
+        one.__code__ is other.__code__
+        and one.__globals__ is other.__globals__
+        and not (vars(one) or vars(other) or one.__kwdefaults__ or other.__kwdefaults__)
+        and _are_same(one.__defaults__, other.__defaults__)
+        and _are_same(*(map(_content, each.__closure__ or ()) for each in (one, other)))
+    )
+
+
+def _are_same(ones: Iterable[Any] | None, others: Iterable[Any] | None) -> bool:
+    ones, others = list(ones or ()), list(others or ())
+    return len(ones) == len(others) and all(map(operator.is_, ones, others))
+
+
+def _content(cell: Any) -> Any:
+    """Content of a cell; the cell itself if it is empty."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return cell
 
 
 def value_and_grad(
@@ -319,7 +382,8 @@ def value_and_grad(
     each call, in about a millisecond; by arguments so is one with methods or objects of your own.
     By `variables` these are looked through, but not all that they read is seen, such as what a
     static method reads: hand on as an argument what changes from step to step. Effects of Python
-    code, such as `print`, happen in a trace.
+    code, such as `print`, happen in a trace. In a `train_step` that `fit` runs it may be made anew
+    in each step: it is the same as long as the function's code and what that closes over are.
 
     Args:
         function: of such arguments, of functions of `cdl.ops` or NumPy, layers and models; it gives

@@ -20,6 +20,7 @@ from cdl._common.overriding import overrides
 from cdl.data import brief
 from cdl.data.texts import array_of, holds_texts
 from cdl.distribution.ranks import check_no_own_data
+from cdl.trainers.derivatives import kept_in
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
 
@@ -132,12 +133,17 @@ class CustomSteps:
         self._name = f"{kind}_step"
         check_no_own_data(f"{type(model).__name__}.{self._name}")
         self._logs: dict[str, Any] = {}
+        self._differentiated: dict[Any, Any] = {}  # functions whose gradients the steps take
         self._arrays: Nested | None = None
         self._order: Any = None
         self._batch, self._next = 1, 0
 
     def begin(self, arrays: Nested, batch: int, order: Any = None) -> None:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
+        model = self._model()
+        if model is not None and not model._is_unchanged():
+            model._heed_changes()
+            model._watch_layers()  # so that `trainable_variables` is found once
         self._arrays, self._batch, self._order, self._next = arrays, batch, order, 0
 
     def run(self, steps: int, seconds: float) -> int:
@@ -158,7 +164,8 @@ class CustomSteps:
         """Run one batch, given as the step takes it."""
         model = self._model()
         try:
-            logs = getattr(model, self._name)(batch)
+            with kept_in(self._differentiated):
+                logs = getattr(model, self._name)(batch)
         except AttributeError as error:
             if not _OF_TAPES.search(str(error)):
                 raise
