@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from cdl._common.dtypes import LOW
 from cdl._common.naming import unique
 from cdl._tracing import graph as graphs
+from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor, operator_of
-from cdl._tracing.joining import between_inputs, is_tried, record_coupled
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering

@@ -18,7 +18,6 @@ from cdl._ir import emit
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, knowing_samples, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor, current_program
-from cdl._tracing.shape_inference import narrowed
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SAMPLES = 97  # for which code that couples samples is traced, where shapes alone are asked for
-_OTHERS = 89  # likewise, to see what depends on it
 
 # Form of a leaf among the arguments of a call: what stands for it, or the leaf itself.
 Form = Callable[[Any], Any]
@@ -110,130 +108,6 @@ def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
                 return make()
         except (TypeError, ValueError):
             raise error from None
-
-
-def between_inputs() -> bool:
-    """Whether calls are recorded between Inputs: not in traced code, nor in a program."""
-    outside = graph.current_scope() is None and known_samples() is None
-    return outside and current_program() is None
-
-
-def is_tried(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether the shape of a tensor among the arguments of a call depends on the samples.
-
-    Only a batch axis may do that by itself.
-    """
-    return any(tensor.tried for tensor in graph.tensors_of(args, kwargs))
-
-
-def record_coupled(
-    operation: Any, make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Record a call between Inputs that couples their samples; its outputs.
-
-    The call is tried for two numbers of samples: what differs between the two has no known size.
-
-    Args:
-        operation: of the node.
-        make: the call.
-        args: its arguments.
-        kwargs: likewise.
-
-    Raises:
-        TypeError, ValueError: what `make` raises.
-    """
-    outputs = coupled_outputs(make, args, kwargs)
-    return graph.record(operation, args, kwargs, outputs, couples=True)
-
-
-def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Symbolic tensors like the results of a call, for any number of samples."""
-    tensors = graph.tensors_of(args, kwargs)
-    numbers = next(([n for n, _ in t.tried] for t in tensors if t.tried), None)
-    if numbers is None:
-        sizes = [t.shape[t.batch_axis] for t in tensors if t.rows_per_sample == 1]
-        fixed = next((size for size in sizes if size is not None), None)
-        numbers = [SAMPLES, _OTHERS] if fixed is None else [fixed, fixed]
-    results = []
-    for which, samples in enumerate(numbers):
-
-        def tried(leaf: Any, which: int = which, samples: int = samples) -> Any:
-            if not isinstance(leaf, KerasTensor):
-                return leaf
-            return leaf.tried[which][1] if leaf.tried else leaf.of_samples(samples)
-
-        with graph.scope(training=False), knowing_samples(samples):
-            given = tuple(tree.map_structure(tried, arg) for arg in args)
-            named = {name: tree.map_structure(tried, arg) for name, arg in kwargs.items()}
-            results.append(make(*given, **named))
-    one, other = results
-    return tree.map_structure(lambda *pair: _any_of(*zip(numbers, pair, strict=True)), one, other)
-
-
-def _any_of(one: tuple[int, Any], other: tuple[int, Any]) -> Any:
-    """Symbolic tensor for any number of samples, from what two numbers of them give."""
-    (n, a), (m, b) = one, other
-    if a is None:
-        return None
-    is_tensor = isinstance(a, KerasTensor)
-    if not is_tensor:
-        a, b = narrowed(np.asarray(a)), narrowed(np.asarray(b))
-    rows, at = (a.rows_per_sample, a.batch_axis) if is_tensor else (0, 0)
-    if not rows and a.shape and (a.shape[0], b.shape[0]) == (n, m):
-        rows = 1
-    places = [axis for axis in range(len(a.shape)) if a.shape[axis] != b.shape[axis]]
-    sizes = [None if axis in places else size for axis, size in enumerate(a.shape)]
-    dtype = a.dtype if is_tensor else a.dtype.name
-    found = KerasTensor(sizes, dtype, rows_per_sample=rows, batch_axis=at)
-    alike = not is_tensor or a.rows_per_sample == b.rows_per_sample
-    if not alike or any(not rows or axis != at for axis in places):
-        found.tried = one, other
-    return found
-
-
-def replayed(given: graph.Graph, program: Lowering, values: list[Value]) -> graph.Graph:
-    """Graph of the calls between Inputs, traced for as many samples as are known.
-
-    Args:
-        given: whose calls couple samples.
-        program: for which they are traced.
-        values: of the inputs.
-
-    Raises:
-        TypeError: that number is not known.
-    """
-    pairs = zip(given.inputs, values, strict=True)
-    sized = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]
-    tensors = [tensor.of_samples(known_samples()) for tensor in sized]
-    with graph.scope(program.is_noisy, program.recorder.merged) as current:
-        outputs = parts_of(given.outputs_for(tensors, _again))
-    return graph.Graph(tensors, outputs, current)
-
-
-def outputs_for(given: graph.Graph, tensors: list[KerasTensor]) -> Any:
-    """Symbolic tensors like the outputs of a graph, nested alike, for inputs of other shapes.
-
-    Args:
-        given: whose calls couple samples.
-        tensors: the inputs.
-    """
-
-    def make(tensors: list[KerasTensor]) -> Any:
-        with graph.scope(training=False):
-            return parts_of(given.outputs_for(tensors, _again))
-
-    return coupled_outputs(make, (tensors,), {}) if between_inputs() else make(tensors)
-
-
-def _again(node: graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Results of a node's call, recorded for other arguments."""
-    call = getattr(node.operation, "again", node.operation)
-    if callable(call):
-        return call(*args, **kwargs)
-    args = tuple(map(parts_of, args))
-    samples = known_samples()
-    outputs = tree.map_structure(lambda leaf: leaf.of_samples(samples), node.outputs)
-    return graph.record(node.operation, args, kwargs, outputs)
 
 
 def joined(program: Lowering, value: Value, spec: KerasTensor) -> Value:

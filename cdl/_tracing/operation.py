@@ -18,7 +18,6 @@ Its shape is found by trying it on ones (cdl/_tracing/shape_inference.py).
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 from collections.abc import Callable
@@ -41,6 +40,13 @@ from cdl._common import dtypes
 from cdl._common.errors import step_aside
 from cdl._common.naming import snake_case, unique
 from cdl._tracing import graph, joining
+from cdl._tracing.between_inputs import (
+    between_inputs,
+    is_other,
+    is_tried,
+    record_coupled,
+    suppressed,
+)
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
 from cdl._tracing.known_sizes import keep_sizes
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
@@ -310,8 +316,8 @@ def call(
     try:
         return _called(row, args, kwargs, made)
     except (TypeError, ValueError):
-        if joining.between_inputs() and is_symbolic(args, kwargs):
-            with contextlib.suppress(TypeError, ValueError):
+        if between_inputs() and is_symbolic(args, kwargs):
+            with suppressed(graph.tensors_of(args, kwargs)):
                 return _coupled(row, args, kwargs, made)
         raise
 
@@ -321,11 +327,14 @@ def _coupled(
 ) -> Any:
     """Record a definition on Inputs whose samples it couples."""
     bound = bound_arguments(row, args, kwargs)
+    return record_coupled(made or Operation(row), _call_of(row), bound.args, bound.kwargs)
 
+
+def _call_of(row: OpDef) -> Callable[..., Any]:
     def make(*args: Any, **kwargs: Any) -> Any:
         return call(row, args, kwargs)
 
-    return joining.record_coupled(made or Operation(row), make, bound.args, bound.kwargs)
+    return make
 
 
 def _called(
@@ -343,11 +352,14 @@ def _called(
         return keep_sizes(row.name, args, appended(program, row, args, kwargs))
     if not row.draws and not is_symbolic(args, kwargs):
         return computed(row, args, kwargs)
-    if joining.between_inputs() and joining.is_tried(args, kwargs):
+    if between_inputs() and is_tried(args, kwargs):
         return _coupled(row, args, kwargs, made)
+    given = args, kwargs
     args, kwargs, spec = _fitted(row, args, kwargs)
     if not row.draws and not is_symbolic(args, kwargs):
         return computed(row, args, kwargs)
+    if is_other(_call_of(row), *given, spec):
+        return _coupled(row, *given, made)
     result = graph.record(made or Operation(row), args, kwargs, spec)
     return keep_sizes(row.name, args, result)
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from cdl import tree
 from cdl._tracing import graph as graphs
+from cdl._tracing.between_inputs import between_inputs, coupled_outputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import between_inputs, coupled_outputs, is_tried, parts_of, record_coupled
+from cdl._tracing.joining import parts_of
 from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.shape_inference import map_args, map_kwargs
 from cdl._tracing.variable import autocast, autocast_to

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 from cdl import _core
 from cdl._common.naming import unique
 from cdl._tracing import graph
+from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor, operator_of, symbolic_error
-from cdl._tracing.joining import aligned, between_inputs, is_tried, record_coupled
+from cdl._tracing.joining import aligned
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering

@@ -18,8 +18,9 @@ from cdl._common.errors import warn
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
+from cdl._tracing.between_inputs import outputs_for, replayed
 from cdl._tracing.graph import KerasTensor
-from cdl._tracing.joining import apart_or_joined, outputs_for, replayed
+from cdl._tracing.joining import apart_or_joined
 from cdl.data import as_numeric, brief, frames
 from cdl.data.named_columns import by_name
 from cdl.data.texts import holds_texts

@@ -28,7 +28,7 @@ from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merged
 from cdl.random import core_seed
 from cdl.trainers import arguments
-from cdl.trainers.custom.coupled import in_batches
+from cdl.trainers.custom.coupled import batch_of, in_batches
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
@@ -84,7 +84,7 @@ class Predictors:
         self.outdated = False  # whether a layer computes otherwise by now
         self._merged: list[Merged] = []
         self._model = weakref.ref(model)
-        self.coupled = False  # whether the samples of a batch are
+        self.coupled, self._size = False, FEW  # whether samples are; rows of a batch of them
         try:
             self.program, self._watching = lower_with_calls(
                 model, False, model.run_eagerly, rows, self._merged
@@ -120,7 +120,7 @@ class Predictors:
             self.row_shape = None
         self._by_shape: dict[tuple[int, ...], Executor | _Merging] = {}  # of arrays that fit
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
-        self.few = self._executor(FEW)
+        self.few = self._executor(self._size)
         self._others: dict[int, Executor | _Merging] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
@@ -131,10 +131,11 @@ class Predictors:
         register_cache(self)
 
     def _lowered_coupled(self, error: Exception) -> tuple[Program, Calls | None]:
-        """Program of a model that couples samples; the error if it cannot be lowered either."""
+        """Program of a model that couples samples; or the error."""
         self.coupled, self._merged = True, []
         try:
-            return self._lowered_for(FEW)
+            self._size = batch_of(self._model(), FEW)
+            return self._lowered_for(self._size)
         except (TypeError, ValueError):
             raise error from None
 
@@ -174,7 +175,7 @@ class Predictors:
 
     def of(self, rows: int) -> Executor | _Merging:
         """Executor for batches of `rows` rows."""
-        if rows == FEW:
+        if rows == self._size:
             return self.few
         executor = self._others.get(rows)
         if executor is None:
@@ -187,7 +188,7 @@ class Predictors:
 
     def _executor(self, rows: int) -> Executor | _Merging:
         program = self.program
-        if self.coupled and rows != FEW:
+        if self.coupled and rows != self._size:
             program, _ = self._lowered_for(rows)
         executor = Executor(program, rows, predicts=True)
         return _Merging(executor, self._merged) if self._merged else executor
@@ -209,7 +210,7 @@ class Predictors:
             return self._run_eagerly(self._watching, x, batch_size or FEW)
         n = len(x[0])
         if self.coupled:
-            return self._run_coupled(x, min(batch_size or FEW, n))
+            return self._run_coupled(x, min(batch_size or self._size, n))
         if self._batch is not None:
             check_batches("predict", self._batch, min(self._batch, n), n)
             batch_size = self._batch

@@ -74,7 +74,7 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
         try:
             return lower_inference(model, rows=rows)
         except (TypeError, ValueError):
-            with knowing_samples(_SHOWN):
+            with knowing_samples(batch_of(model, _SHOWN)):
                 return lower_inference(model, rows=rows)
     inputs, graph = rows or own_rows(model), model._graph_of_model
     outputs = outputs_of(model, graph, [np.empty((0, *row)) for row in inputs])
@@ -86,7 +86,19 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
                 shapes[i] = shapes[i][:-1]
         resolved = compiled.resolve(outputs, shapes, nest)
     form = Form((None,) * len(outputs), tuple(info.row for info in outputs), inputs=rows)
-    return plan_of(model, resolved, form, rows=_SHOWN).program
+    return plan_of(model, resolved, form, rows=batch_of(model, _SHOWN)).program
+
+
+def batch_of(model: TrainableModel | None, default: int) -> int:
+    """Number of samples that the inputs of a model were given, or a default.
+
+    Args:
+        model: the model, built.
+        default: for one whose batches may have any size.
+    """
+    assert model is not None
+    sizes = [info.shape[0] for info in model._graph_of_model.input_infos()]
+    return next((size for size in sizes if size), default)
 
 
 def in_batches(

@@ -1,0 +1,245 @@
+"""Calls between Inputs that couple samples, and tensors whose batch has a given size.
+
+A graph between Inputs keeps calls as they were made. One that couples samples is tried for two
+numbers of them, which tells what of its shapes depends on it; a program traces all of the graph
+anew for the samples that it is for. A batch of a given size is an axis like others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._tracing import graph
+from cdl._tracing.joining import SAMPLES, parts_of
+from cdl._tracing.keras_tensor import KerasTensor, knowing_samples, known_samples
+from cdl._tracing.lowered_tensor import current_program
+from cdl._tracing.shape_inference import narrowed
+
+if TYPE_CHECKING:
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
+
+_OTHERS = 89  # samples for which a call is tried beside `SAMPLES`
+
+
+def between_inputs() -> bool:
+    """Whether calls are recorded between Inputs: not in traced code, nor in a program."""
+    outside = graph.current_scope() is None and known_samples() is None
+    return outside and current_program() is None
+
+
+def is_tried(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether the shape of a tensor among the arguments of a call depends on the samples.
+
+    Only a batch axis may do that by itself.
+    """
+    return any(tensor.tried for tensor in graph.tensors_of(args, kwargs))
+
+
+def is_fixed(tensor: KerasTensor) -> bool:
+    """Whether a tensor has a batch axis of a given size, which may be an axis like others.
+
+    Args:
+        tensor: any.
+    """
+    return bool(tensor.rows_per_sample) and tensor.shape[tensor.batch_axis] is not None
+
+
+@contextmanager
+def suppressed(tensors: list[KerasTensor]) -> Iterator[None]:
+    """Context in which a call is tried again, as one that couples samples; it may fail.
+
+    Args:
+        tensors: of the call.
+
+    Raises:
+        ValueError: the sizes of all tensors are known, and do not go together.
+    """
+    try:
+        yield
+    except TypeError:
+        pass
+    except ValueError:
+        if not any(None in tensor.shape for tensor in tensors):
+            raise
+
+
+def is_other(
+    make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], spec: Any
+) -> bool:
+    """Whether a call has other shapes where a batch of a given size is an axis like others.
+
+    Args:
+        make: the call.
+        args: its arguments.
+        kwargs: likewise.
+        spec: its symbolic results with samples apart.
+
+    Raises:
+        ValueError: the arguments have batches of several sizes, which do not go together.
+    """
+    tensors = graph.tensors_of(args, kwargs)
+    if not (between_inputs() and any(map(is_fixed, tensors))):
+        return False
+    shapes = [getattr(leaf, "shape", ()) for leaf in tree.flatten(spec)]
+    lost = any(None in shape for shape in shapes)
+    found = shapes
+    with suppressed(tensors if lost else [KerasTensor((None,))]):
+        outputs = coupled_outputs(make, args, kwargs)
+        found = [getattr(leaf, "shape", ()) for leaf in tree.flatten(outputs)]
+    return found != shapes
+
+
+def record_coupled(
+    operation: Any, make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Record a call between Inputs that couples their samples; its outputs.
+
+    The call is tried for two numbers of samples: what differs between the two has no known size.
+
+    Args:
+        operation: of the node.
+        make: the call.
+        args: its arguments.
+        kwargs: likewise.
+
+    Raises:
+        TypeError, ValueError: what `make` raises.
+    """
+    outputs = coupled_outputs(make, args, kwargs)
+    return graph.record(operation, args, kwargs, outputs, couples=True)
+
+
+def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Symbolic tensors like the results of a call, for any number of samples.
+
+    Args:
+        make: the call.
+        args: its arguments.
+        kwargs: likewise.
+
+    Raises:
+        TypeError, ValueError: what `make` raises.
+    """
+    refusal: Exception | None = None
+    for numbers in _numbers_for(graph.tensors_of(args, kwargs)):
+        try:
+            one, other = (
+                _result_for(which, samples, make, args, kwargs)
+                for which, samples in enumerate(numbers)
+            )
+        except (TypeError, ValueError) as error:
+            refusal = refusal or error
+            continue
+        return tree.map_structure(
+            lambda *pair, numbers=numbers: _any_of(*zip(numbers, pair, strict=True)), one, other
+        )
+    assert refusal is not None
+    raise refusal
+
+
+def _numbers_for(tensors: list[KerasTensor]) -> Iterator[tuple[int, int]]:
+    """Pairs of numbers of samples to try a call of tensors with; the same twice if it is given."""
+    for tensor in tensors:
+        if tensor.tried:
+            (one, _), (other, _) = tensor.tried
+            yield one, other
+            return
+    fixed = next((t.shape[t.batch_axis] for t in tensors if is_fixed(t)), None)
+    if fixed is None or any(t.rows_per_sample and not is_fixed(t) for t in tensors):
+        yield SAMPLES, _OTHERS
+    if fixed is not None:
+        yield fixed, fixed
+
+
+def _result_for(
+    which: int,
+    samples: int,
+    make: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Result of a call for so many samples."""
+
+    def tried(leaf: Any) -> Any:
+        if not isinstance(leaf, KerasTensor):
+            return leaf
+        if is_fixed(leaf):
+            return KerasTensor(leaf.shape, leaf.dtype, rows_per_sample=0)
+        return leaf.tried[which][1] if leaf.tried else leaf.of_samples(samples)
+
+    with graph.scope(training=False), knowing_samples(samples):
+        given = tuple(tree.map_structure(tried, arg) for arg in args)
+        named = {name: tree.map_structure(tried, arg) for name, arg in kwargs.items()}
+        return make(*given, **named)
+
+
+def _any_of(one: tuple[int, Any], other: tuple[int, Any]) -> Any:
+    """Symbolic tensor for any number of samples, from what two numbers of them give."""
+    (n, a), (m, b) = one, other
+    if a is None:
+        return None
+    is_tensor = isinstance(a, KerasTensor)
+    if not is_tensor:
+        a, b = narrowed(np.asarray(a)), narrowed(np.asarray(b))
+    rows, at = (a.rows_per_sample, a.batch_axis) if is_tensor else (0, 0)
+    if not rows and a.shape and (n == m or (a.shape[0], b.shape[0]) == (n, m)):
+        rows = 1
+    places = [axis for axis in range(len(a.shape)) if a.shape[axis] != b.shape[axis]]
+    sizes = [None if axis in places else size for axis, size in enumerate(a.shape)]
+    dtype = a.dtype if is_tensor else a.dtype.name
+    found = KerasTensor(sizes, dtype, rows_per_sample=rows, batch_axis=at)
+    alike = not is_tensor or a.rows_per_sample == b.rows_per_sample
+    if not alike or any(not rows or axis != at for axis in places):
+        found.tried = one, other
+    return found
+
+
+def replayed(given: graph.Graph, program: Lowering, values: list[Value]) -> graph.Graph:
+    """Graph of the calls between Inputs, traced for as many samples as are known.
+
+    Args:
+        given: whose calls couple samples.
+        program: for which they are traced.
+        values: of the inputs.
+
+    Raises:
+        TypeError: that number is not known.
+    """
+    pairs = zip(given.inputs, values, strict=True)
+    sized = [tensor.sized(value.shape, value.shared) for tensor, value in pairs]
+    tensors = [tensor.of_samples(known_samples()) for tensor in sized]
+    with graph.scope(program.is_noisy, program.recorder.merged) as current:
+        outputs = parts_of(given.outputs_for(tensors, _again))
+    return graph.Graph(tensors, outputs, current)
+
+
+def outputs_for(given: graph.Graph, tensors: list[KerasTensor]) -> Any:
+    """Symbolic tensors like the outputs of a graph, nested alike, for inputs of other shapes.
+
+    Args:
+        given: whose calls couple samples.
+        tensors: the inputs.
+    """
+
+    def make(tensors: list[KerasTensor]) -> Any:
+        with graph.scope(training=False):
+            return parts_of(given.outputs_for(tensors, _again))
+
+    return coupled_outputs(make, (tensors,), {}) if between_inputs() else make(tensors)
+
+
+def _again(node: graph.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Results of a node's call, recorded for other arguments."""
+    call = getattr(node.operation, "again", node.operation)
+    if callable(call):
+        return call(*args, **kwargs)
+    args = tuple(map(parts_of, args))
+    samples = known_samples()
+    outputs = tree.map_structure(lambda leaf: leaf.of_samples(samples), node.outputs)
+    return graph.record(node.operation, args, kwargs, outputs)
