@@ -7,7 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import ops
 from cdl._common.validation import expected, flag
+from cdl.layers import Softmax
 from cdl.sklearn.tables import scoring
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.tabular import Tabular, outputs_of
@@ -205,6 +207,11 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
         best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
         self.temperature_ = float(np.exp(best.x))
+
+    def _finish(self, outputs: Any) -> Any:
+        if self.temperature_ == 1.0:
+            return outputs
+        return Softmax()(ops.log(ops.maximum(outputs, 1e-37)) / self.temperature_)
 
     def _for_loss(self, y: Array, weight: Array | None) -> Array:
         return np.eye(len(self.classes_), dtype=np.float32)[y]

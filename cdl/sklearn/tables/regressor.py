@@ -8,10 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl import ops
 from cdl._common.validation import expected
 from cdl.sklearn.tables import scoring
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.tabular import Tabular
+from cdl.sklearn.tables.whole import in_float32
 from cdl.sklearn.versions import RegressorMixin, available_if
 
 Array = NDArray[Any]
@@ -202,6 +204,11 @@ class TabularRegressor(RegressorMixin, Tabular):
                 f"{found.shape}"
             )
         return found
+
+    def _finish(self, outputs: Any) -> Any:
+        facts = in_float32("TabularRegressor", "y", self._deviation, self._mean, *self._range)
+        deviation, mean, low, high = facts
+        return ops.clip(outputs * deviation + mean, low, high)
 
     def _for_loss(self, y: Array, weight: Array | None) -> Array:
         columns = y.reshape(len(y), -1)

@@ -20,7 +20,7 @@ HASHES = 64
 """Columns that words of a text column are counted in."""
 
 
-_EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
+EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
 _LEAST = np.finfo(np.float64).tiny  # of numbers that are divided by
 
 
@@ -55,11 +55,23 @@ class Table:
     Attributes:
         widths: sizes of numbers, flags and codes.
         embedded: rows of the table of embeddings.
+        owner: as given.
+        kinds: of columns: "number", "date", "text", or None for one without a value.
+        categories: of columns of text, by their numbers: the codes of values, from 1.
+        hashed: numbers of columns whose words are counted.
+        most_flags: as given.
+        scaling: as given.
+        median: of each number; a date has four.
+        with_gaps: whether each had missing ones.
+        varies: whether each is an input.
+        scale: of those that vary, with "robust".
+        normal: map of those that vary, with "quantile".
+        first_code: of each column with embeddings, the row of its code 0.
     """
 
     def __init__(self, owner: str, most_flags: int, scaling: str, text: str) -> None:
-        self._owner, self._most_flags = owner, most_flags
-        self._scaling, self._text = scaling, text
+        self.owner, self.most_flags = owner, most_flags
+        self.scaling, self._text = scaling, text
 
     def fit(self, columns: list[Column], seed: int) -> Table:
         """Learn medians, scales and categories of columns.
@@ -67,31 +79,31 @@ class Table:
         Raises:
             ValueError: a column of text, with text="refuse".
         """
-        self._kinds = [None if _missing(c.values).all() else c.kind for c in columns]
-        empty = [c.name for c, kind in zip(columns, self._kinds, strict=True) if kind is None]
+        self.kinds = [None if _missing(c.values).all() else c.kind for c in columns]
+        empty = [c.name for c, kind in zip(columns, self.kinds, strict=True) if kind is None]
         if empty:
             warnings.warn(
-                f"{self._owner}: X: {', '.join(empty[:5])} held missing values only, and count as "
+                f"{self.owner}: X: {', '.join(empty[:5])} held missing values only, and count as "
                 "constant",
                 UserWarning,
                 stacklevel=4,
             )
-        self._categories: dict[int, dict[str, int]] = {}
-        self._hashed: set[int] = set()
-        for i, (each, kind) in enumerate(zip(columns, self._kinds, strict=True)):
+        self.categories: dict[int, dict[str, int]] = {}
+        self.hashed: set[int] = set()
+        for i, (each, kind) in enumerate(zip(columns, self.kinds, strict=True)):
             if kind == "text":
                 self._learn_texts(i, each)
         numbers = self._numbers(columns)
-        self._with_gaps = np.isnan(numbers).any(0)
+        self.with_gaps = np.isnan(numbers).any(0)
         known = [column[~np.isnan(column)] for column in numbers.T]
-        self._median = np.array([np.median(each) if each.size else 0.0 for each in known])
-        self._varies = np.array([each.size > 0 and np.ptp(each) > _LEAST for each in known], bool)
-        filled = np.where(np.isnan(numbers), self._median, numbers)[:, self._varies]
+        self.median = np.array([np.median(each) if each.size else 0.0 for each in known])
+        self.varies = np.array([each.size > 0 and np.ptp(each) > _LEAST for each in known], bool)
+        filled = np.where(np.isnan(numbers), self.median, numbers)[:, self.varies]
         self._learn_scaling(filled, seed)
-        self._first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
+        self.first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
         encoded = self.transform(columns)
         self.widths = tuple(each.shape[1] for each in encoded)
-        self.embedded = int(self._first_code[-1])
+        self.embedded = int(self.first_code[-1])
         return self
 
     def _learn_texts(self, i: int, column: Column) -> None:
@@ -101,21 +113,21 @@ class Table:
         if len(known) >= 20 and len(names) > 0.5 * len(known):
             if self._text == "refuse":
                 raise ValueError(
-                    f"{self._owner}: X: {column.name} must be of numbers, dates or categories, got "
+                    f"{self.owner}: X: {column.name} must be of numbers, dates or categories, got "
                     f"text: {len(names)} different values in {len(known)} rows, such as "
                     f"{str(names[0])!r}; leave it out, or give text='hash'"
                 )
-            self._hashed.add(i)
+            self.hashed.add(i)
             return
         kept = names[counts >= RARE] if len(known) > 20 else names
-        self._categories[i] = {name: k for k, name in enumerate(kept.tolist(), 1)}
+        self.categories[i] = {name: k for k, name in enumerate(kept.tolist(), 1)}
 
     def _embedded(self) -> list[dict[str, int]]:
-        most = self._most_flags
-        return [each for each in self._categories.values() if len(each) > most]
+        most = self.most_flags
+        return [each for each in self.categories.values() if len(each) > most]
 
     def _learn_scaling(self, x: Array, seed: int) -> None:
-        if self._scaling == "quantile" and x.shape[1]:
+        if self.scaling == "quantile" and x.shape[1]:
             from sklearn.preprocessing import QuantileTransformer
 
             parts = min(max(len(x) // 30, 10), 1000, len(x))
@@ -123,11 +135,11 @@ class Table:
             deviation = most * (x / most).std(0)
             noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
             found = QuantileTransformer(n_quantiles=parts, random_state=seed).fit(x + noise)
-            self._normal = Normal(found.quantiles_, found.references_)
+            self.normal = Normal(found.quantiles_, found.references_)
             return
         low, high = np.percentile(x, [25, 75], axis=0) if len(x) else np.zeros((2, x.shape[1]))
         spread = np.where(high > low, high - low, (x.max(0) - x.min(0)) / 2)
-        self._scale = 1.0 / np.where(spread > _LEAST, spread, 1.0)
+        self.scale = 1.0 / np.where(spread > _LEAST, spread, 1.0)
 
     def transform(self, columns: list[Column]) -> Encoded:
         """Inputs of a net.
@@ -141,45 +153,45 @@ class Table:
         self._check_kinds(columns)
         numbers = self._numbers(columns)
         codes: list[Array] = []
-        flags = [np.isnan(numbers[:, self._with_gaps])]
-        for i, known in self._categories.items():
+        flags = [np.isnan(numbers[:, self.with_gaps])]
+        for i, known in self.categories.items():
             found = _codes(columns[i].values, known)
-            if len(known) > self._most_flags:
-                codes.append(found + self._first_code[len(codes)])
+            if len(known) > self.most_flags:
+                codes.append(found + self.first_code[len(codes)])
             else:
                 flags.append(found[:, None] == np.arange(1, len(known) + 1))
         rows = len(numbers)
         each_code = np.stack(codes, 1) if codes else np.zeros((rows, 0))
         each_flag = np.concatenate(flags, 1)
-        x = self._scaled(numbers)
+        x = self.scaled(numbers)
         if not x.shape[1] + each_flag.shape[1] + each_code.shape[1]:
             each_flag = np.zeros((rows, 1))  # for a net must have an input
         return Encoded(x, each_flag.astype(np.float32), each_code.astype(np.int32))
 
     def of_numbers(self, x: Array) -> Array | None:
         """Numbers for the net of float64 columns; None if it has other inputs than numbers."""
-        plain = self.widths[1:] == (0, 0) and all(kind == "number" for kind in self._kinds)
-        return self._scaled(x) if plain else None
+        plain = self.widths[1:] == (0, 0) and all(kind == "number" for kind in self.kinds)
+        return self.scaled(x) if plain else None
 
-    def _scaled(self, numbers: Array) -> Array:
+    def scaled(self, numbers: Array) -> Array:
         """Numbers of columns that vary, scaled, in float32."""
         gaps = np.isnan(numbers)
-        x = np.where(gaps, self._median, numbers) if gaps.any() else numbers
-        median = self._median
-        if not self._varies.all():
-            x, median = x[:, self._varies], median[self._varies]
-        if self._scaling == "quantile" and x.shape[1]:
-            x = self._normal(x)
+        x = np.where(gaps, self.median, numbers) if gaps.any() else numbers
+        median = self.median
+        if not self.varies.all():
+            x, median = x[:, self.varies], median[self.varies]
+        if self.scaling == "quantile" and x.shape[1]:
+            x = self.normal(x)
         elif x.shape[1]:
-            x = (x - median) * self._scale
+            x = (x - median) * self.scale
             x = x / np.hypot(1.0, x / 3.0)
         return x.astype(np.float32)
 
     def _check_kinds(self, columns: list[Column]) -> None:
-        for each, kind in zip(columns, self._kinds, strict=True):
+        for each, kind in zip(columns, self.kinds, strict=True):
             if kind and each.kind != kind and not _missing(each.values).all():
                 raise ValueError(
-                    f"{self._owner}: X: {each.name} must hold values of the kind {kind!r}, as in "
+                    f"{self.owner}: X: {each.name} must hold values of the kind {kind!r}, as in "
                     f"fit, got {each.kind!r}"
                 )
 
@@ -187,8 +199,8 @@ class Table:
         """Numbers in float64, NaN for missing ones: of numbers, dates, and hashed texts."""
         rows = len(columns[0].values)
         parts = [np.zeros((rows, 0))]
-        for i, (column, kind) in enumerate(zip(columns, self._kinds, strict=True)):
-            if i in self._hashed:
+        for i, (column, kind) in enumerate(zip(columns, self.kinds, strict=True)):
+            if i in self.hashed:
                 parts.append(_counted(column.values))
             elif kind == "date":
                 parts.append(_of_dates(_floats(column.values)))
@@ -219,10 +231,10 @@ class Normal(NamedTuple):
         for i, (column, q) in enumerate(zip(x.T, self.quantiles.T, strict=True)):
             up = np.interp(column, q, self.references)
             part[:, i] = 0.5 * (up - np.interp(-column, -q[::-1], down))
-        part[x + _EDGE > self.quantiles[-1]] = 1.0
-        part[x - _EDGE < self.quantiles[0]] = 0.0
-        most = ndtri(1.0 - (_EDGE - np.spacing(1)))
-        found: Array = np.clip(ndtri(part), ndtri(_EDGE - np.spacing(1)), most)
+        part[x + EDGE > self.quantiles[-1]] = 1.0
+        part[x - EDGE < self.quantiles[0]] = 0.0
+        most = ndtri(1.0 - (EDGE - np.spacing(1)))
+        found: Array = np.clip(ndtri(part), ndtri(EDGE - np.spacing(1)), most)
         return found
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.base import sample_weights
-from cdl.sklearn.tables import splits
+from cdl.sklearn.tables import exporting, splits
 from cdl.sklearn.tables.columns import (
     Column,
     columns_of,
@@ -27,6 +27,7 @@ from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
 from cdl.sklearn.tables.table import Table
 from cdl.sklearn.tables.training import Rows, Trained, given, trained
+from cdl.sklearn.tables.whole import Bag
 from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator
 from cdl.trainers.predict import FEW
@@ -110,6 +111,10 @@ class Tabular(BaseEstimator, Hinting):
 
     def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
         """Score of a net's outputs, the larger the better."""
+        raise NotImplementedError
+
+    def _finish(self, outputs: Any) -> Any:
+        """What is predicted, from the mean of the bags' outputs, on symbolic tensors."""
         raise NotImplementedError
 
     def _class_weights(self, y: Array) -> Array | None:
@@ -305,6 +310,32 @@ class Tabular(BaseEstimator, Hinting):
         rows = columns_of(self, x, False) if rows is None else rows
         found = [outputs_of(*each, rows) for each in zip(self._tables, self._trained, strict=True)]
         return found[0] if len(found) == 1 else np.asarray(np.mean(found, axis=0))
+
+    def export(self, filepath: Any) -> None:
+        """Write what is predicted to a file that takes columns as they are, by its suffix.
+
+        `.keras` is for `cdl.saving.load_model`, and `.onnx` for its runtimes: an input a column, of
+        its name (with _ for / in `.keras`), float32 or strings of shape (rows, 1). `.c` and the
+        header beside it have one array with a number a column, a category as its code, which a
+        function of theirs tells. A column of dates is four numbers, its days since 1970, month (0
+        to 11), day of the week (Monday is 0) and hour. A missing number is NaN, a missing category
+        "" or any unknown one.
+        Outputs are those of `predict_proba`, `predict` or `predict_quantiles`, a column each;
+        columns that are not exact in float32 make them differ a little from these.
+
+        Args:
+            filepath: the file.
+
+        Raises:
+            ValueError: another suffix, text="hash" with such columns, or scales beyond float32.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        given = getattr(self, "feature_names_in_", [""] * self.n_features_in_)
+        names = [str(name) or f"column {i}" for i, name in enumerate(given)]
+        bags = [Bag(*pair) for pair in zip(self._tables, self._trained, strict=True)]
+        exporting.export(type(self).__name__, filepath, names, bags, self._finish)
 
     @property
     def feature_importances_(self) -> Array:
