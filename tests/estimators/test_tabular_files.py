@@ -36,7 +36,7 @@ LABELS = np.where(NUMBERS["carat"] * (TEXTS["cut"] == "fair") > 0.5, "dear", "ch
 
 
 def inputs():
-    """What files take for the rows of FRAME: numbers and texts by name."""
+    """Inputs of files for the rows of FRAME: numbers and texts, by name."""
     dates = DAYS.astype("datetime64[D]")
     parts = (DAYS, dates.astype("datetime64[M]").astype(int) % 12, (DAYS + 3) % 7, 0 * DAYS)
     days = dict(zip(("days", "month", "weekday", "hour"), parts, strict=True))
@@ -45,7 +45,7 @@ def inputs():
 
 
 def by_c(path, rows, outputs):
-    """What a C file predicts, whose function tells the codes of categories."""
+    """Outputs of a C file, whose function tells the codes of categories."""
     numbers, texts = rows
     library = path.with_suffix(".so")
     subprocess.run(["gcc", *STRICT, str(path), "-o", str(library), "-lm"], check=True)
@@ -64,7 +64,7 @@ def by_c(path, rows, outputs):
 
 
 def by_onnx(path, rows):
-    """What onnxruntime predicts."""
+    """Outputs of a file in onnxruntime."""
     runtime = pytest.importorskip("onnxruntime")
     return runtime.InferenceSession(str(path)).run(None, rows[0] | rows[1])[0]
 

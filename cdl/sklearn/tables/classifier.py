@@ -137,7 +137,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
 
     def predict_proba(self, X: Any) -> Array:
         """Probability of each class, in the order of `classes_`."""
-        return _tempered(self._outputs(X), self.temperature_)
+        return self._final(self._outputs(X))
+
+    def _final(self, outputs: Array) -> Array:
+        return _tempered(outputs, self.temperature_)
 
     def _checked(self, eval_set: Any) -> Recipe:
         recipe = super()._checked(eval_set)

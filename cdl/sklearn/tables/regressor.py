@@ -158,6 +158,9 @@ class TabularRegressor(RegressorMixin, Tabular):
             return found
         return y if self._has_columns else y[:, 0]
 
+    def _final(self, outputs: Array) -> Array:
+        return self._as_targets(outputs).reshape(len(outputs), -1)
+
     def _in_units(self, outputs: Array) -> Array:
         """Outputs in the units of y, within its range."""
         y: Array = np.clip(outputs * self._deviation + self._mean, *self._range)

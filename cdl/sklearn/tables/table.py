@@ -187,6 +187,20 @@ class Table:
             x = x / np.hypot(1.0, x / 3.0)
         return x.astype(np.float32)
 
+    def owners(self) -> tuple[Array, Array, Array]:
+        """Number of the column that each input comes from, of numbers, flags and codes."""
+        sizes = {i: 4 if kind == "date" else 1 for i, kind in enumerate(self.kinds)
+                 if kind in ("number", "date")}  # fmt: skip
+        sizes |= dict.fromkeys(self.hashed, HASHES)
+        slots = np.array([i for i in sorted(sizes) for _ in range(sizes[i])], np.int64)
+        most = self.most_flags
+        few = [i for i, known in self.categories.items() if len(known) <= most for _ in known]
+        many = [i for i, known in self.categories.items() if len(known) > most]
+        flags = np.array([*slots[self.with_gaps], *few], np.int64)
+        if self.widths == (0, 1, 0) and not len(flags):
+            flags = np.array([-1])
+        return slots[self.varies], flags, np.array(many, np.int64)
+
     def _check_kinds(self, columns: list[Column]) -> None:
         for each, kind in zip(columns, self.kinds, strict=True):
             if kind and each.kind != kind and not _missing(each.values).all():

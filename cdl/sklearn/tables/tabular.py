@@ -22,6 +22,7 @@ from cdl.sklearn.tables.columns import (
     plain_labels,
     plain_numbers,
 )
+from cdl.sklearn.tables.contributions import Contributions, Mixtures, contributions
 from cdl.sklearn.tables.keeping import kept_on_error
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
@@ -34,6 +35,7 @@ from cdl.trainers.predict import FEW
 
 Array = NDArray[Any]
 
+_BACKGROUND = 100  # rows that explanations compare with
 _KEPT = 2000  # rows for validation that are kept for importances
 
 
@@ -113,8 +115,12 @@ class Tabular(BaseEstimator, Hinting):
         """Score of a net's outputs, the larger the better."""
         raise NotImplementedError
 
+    def _final(self, outputs: Array) -> Array:
+        """Prediction of `explain`, from the mean of the bags' outputs, as (rows, outputs)."""
+        raise NotImplementedError
+
     def _finish(self, outputs: Any) -> Any:
-        """What is predicted, from the mean of the bags' outputs, on symbolic tensors."""
+        """Prediction from the mean of the bags' outputs, on symbolic tensors."""
         raise NotImplementedError
 
     def _class_weights(self, y: Array) -> Array | None:
@@ -308,8 +314,50 @@ class Tabular(BaseEstimator, Hinting):
             check_is_fitted(self)
         rows: Any = plain_numbers(self, x)
         rows = columns_of(self, x, False) if rows is None else rows
-        found = [outputs_of(*each, rows) for each in zip(self._tables, self._trained, strict=True)]
-        return found[0] if len(found) == 1 else np.asarray(np.mean(found, axis=0))
+        pairs = zip(self._tables, self._trained, strict=True)
+        return _mean([outputs_of(*each, rows) for each in pairs])
+
+    def explain(self, X: Any, background: Any = None) -> Contributions:
+        """Contributions of columns to each prediction: interventional Shapley values.
+
+        A column's is what the prediction changes as the row's value replaces those of the
+        background, averaged over all ways in which other columns are replaced before: exactly if
+        at most 12 columns differ, else over two orders by chance for each row of the background.
+        Classifiers' are of probabilities, regressors' of `predict`. Correlated columns are mixed as
+        if they were not (Lundberg and Lee, 2017; Janzing, Minorics and Blöbaum, 2020).
+
+        Args:
+            X: rows to explain, as of `fit`.
+            background: rows to compare with; None takes at most 100 of those for validation.
+
+        Returns:
+            The contributions, `values` and `base`.
+
+        Raises:
+            ValueError: no background, and no rows for validation in `fit`.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        if background is not None:
+            behind = columns_of(self, background, False)
+        elif self._held_out:
+            behind = _few(self._held_out[0], _BACKGROUND)[0]
+        else:
+            raise ValueError(
+                f"{type(self).__name__}: explain: background must be rows where fit had none for "
+                "validation, got None"
+            )
+
+        def run(inputs: list[Any]) -> Array:
+            pairs = zip(self._trained, inputs, strict=True)
+            return self._final(_mean([_run(*each) for each in pairs]))
+
+        rows = columns_of(self, X, False)
+        found = contributions(Mixtures(self._tables, run, rows, behind), len(rows))
+        if self._classes or getattr(self, "_has_columns", False):
+            return found
+        return Contributions(found.values[..., 0], found.base[0])
 
     def export(self, filepath: Any) -> None:
         """Write what is predicted to a file that takes columns as they are, by its suffix.
@@ -386,10 +434,18 @@ class Tabular(BaseEstimator, Hinting):
 def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
     """Outputs of a bag's net for rows, columns or an array of numbers, in float64."""
     inputs: Any = table.of_numbers(rows) if isinstance(rows, np.ndarray) else None
-    if inputs is None:
-        columns = rows if isinstance(rows, list) else numbered(rows)
-        inputs = given(table.transform(columns))
-        inputs = inputs[0] if len(inputs) == 1 else inputs  # which `predict` takes faster
+    if inputs is not None:
+        return _run(net, [inputs])
+    return _run(net, given(table.transform(rows if isinstance(rows, list) else numbered(rows))))
+
+
+def _mean(outputs: list[Array]) -> Array:
+    return outputs[0] if len(outputs) == 1 else np.asarray(np.mean(outputs, axis=0))
+
+
+def _run(net: Trained, inputs: Any) -> Array:
+    """Outputs of a net for its inputs, in float64."""
+    inputs = inputs[0] if len(inputs) == 1 else inputs  # which `predict` takes faster
     with shared_threads():
         found: Array
         if isinstance(inputs, list) and len(inputs[0]) <= FEW:  # the checks take longer than these
