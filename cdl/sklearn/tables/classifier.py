@@ -11,6 +11,7 @@ from cdl import ops
 from cdl._common.validation import expected, flag
 from cdl.layers import Softmax
 from cdl.sklearn.tables import scoring
+from cdl.sklearn.tables.columns import Column
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.tabular import Tabular, outputs_of
 from cdl.sklearn.versions import ClassifierMixin
@@ -49,6 +50,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         random_state: an int, a RandomState, or None for NumPy's.
         n_jobs: threads in which bags are trained, as of joblib.
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
+        monotone: {column: 1} for predictions that never fall as this number rises while all others
+            stay, -1 for such that never rise, by names or numbers of columns, or a sign for each
+            column: of two classes the probability of the second. Not with "tabm".
         class_weight: {label: weight}, "balanced", or None.
         calibrate: whether the logarithms of probabilities are divided by a temperature, that of the
             smallest log loss on rows for validation (Guo, Pleiss, Sun and Weinberger, 2017). These
@@ -89,6 +93,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        monotone: Any = None,
         class_weight: Any = None,
         calibrate: bool = False,
     ) -> None:
@@ -110,6 +115,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
             random_state=random_state,
             n_jobs=n_jobs,
             verbose=verbose,
+            monotone=monotone,
         )
         self.class_weight = class_weight
         self.calibrate = calibrate
@@ -168,6 +174,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
                 f"{self.classes_.tolist()[0]!r}"
             )
         return codes
+
+    def _checked_signs(self, columns: list[Column]) -> dict[int, int]:
+        found = super()._checked_signs(columns)
+        if found and len(self.classes_) > 2:
+            what = f"None with more than two classes, {len(self.classes_)}"
+            raise expected("TabularClassifier", "monotone", what, self.monotone)
+        return found
 
     def _known_targets(self, y: Array) -> Array:
         new = np.setdiff1d(y, self.classes_)

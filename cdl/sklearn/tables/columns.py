@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.validation import expected
 from cdl.data.frames import is_frame
 from cdl.sklearn.versions import validated
 
@@ -275,3 +276,37 @@ def _refuse_infinite(owner: str, columns: list[Column]) -> None:
             f"Input X contains infinity: {owner}: {', '.join(bad[:5])}; clip such values, or make "
             "them NaN, which counts as missing"
         )
+
+
+def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]:
+    """Signs, 1 or -1, of columns by their numbers.
+
+    Args:
+        owner: what messages begin with.
+        monotone: {column: sign} with names or numbers of columns, a sign for each column, or None.
+        columns: of X.
+
+    Raises:
+        ValueError: a column that X does not have or that is not of numbers, or another sign.
+    """
+    names = [each.name for each in columns]
+    if monotone is None:
+        return {}
+    if not isinstance(monotone, Mapping):
+        given = np.asarray(monotone)
+        if given.shape != (len(names),):
+            what = f"{{column: sign}}, or a sign for each of {len(names)} columns"
+            raise expected(owner, "monotone", what, monotone)
+        monotone = dict(enumerate(given.tolist()))
+    found: dict[int, int] = {}
+    for key, sign in monotone.items():
+        at = names.index(key) if key in names else key
+        if isinstance(at, bool | str) or at not in range(len(names)):
+            raise expected(owner, "monotone", f"of columns of X, {names[:8]}", key)
+        if isinstance(sign, bool) or sign not in (-1, 0, 1):
+            raise expected(owner, f"monotone of {key!r}", "1, -1 or 0", sign)
+        if sign and columns[at].kind != "number":
+            what = f"of numbers, {names[at]} holds values of the kind {columns[at].kind!r}"
+            raise ValueError(f"{owner}: monotone must be {what}")
+        found |= {int(at): int(sign)} if sign else {}
+    return found

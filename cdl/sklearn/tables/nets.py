@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdl import losses, ops
+from cdl.initializers import RandomUniform
 from cdl.layers import (
     Activation,
     ColumnScaling,
@@ -23,6 +26,7 @@ from cdl.layers import (
     Input,
     ParametricActivation,
     PeriodicEmbedding,
+    PiecewiseLinearEncoding,
     Softmax,
 )
 from cdl.models import Model
@@ -33,6 +37,8 @@ from cdl.sklearn.tables.table import Encoded, Table
 
 Array = NDArray[Any]
 
+_GROUPS, _PLANES = 3, 3  # of a monotone output
+_EDGES = np.linspace(-2.5, 2.5, 11).tolist()  # of bins of a monotone input
 _SAMPLE = 1000  # rows by which first weights are chosen
 
 
@@ -42,10 +48,13 @@ class Task(NamedTuple):
     Attributes:
         classes: whether targets are classes.
         quantiles: from low to high; None for none.
+        signs: of columns by their numbers, 1 where outputs must not fall as the column rises, -1
+            where they must not rise; of classes the output is the probability of the second.
     """
 
     classes: bool
     quantiles: tuple[float, ...] | None = None
+    signs: Mapping[int, int] = MappingProxyType({})
 
 
 class Net(NamedTuple):
@@ -72,6 +81,7 @@ def built(recipe: Recipe, table: Table, outputs: int, task: Task) -> Net:
     )
     inputs = [each for each in (numbers, flags, codes) if each.shape[1]]
     parts = []
+    numbers, rising = _apart(numbers, table, task.signs)
     if numbers.shape[1] and recipe.realmlp:
         pbld = PeriodicEmbedding(4, 16, 0.1, None, phases=True, skip=True, name="pbld")
         parts.append(Flatten()(pbld(numbers)))
@@ -82,14 +92,54 @@ def built(recipe: Recipe, table: Table, outputs: int, task: Task) -> Net:
     if codes.shape[1]:
         vectors = Embedding(table.embedded, recipe.embedding, "normal", name="categories")
         parts.append(Flatten()(vectors(codes)))
-    x = Concatenate()(parts) if len(parts) > 1 else parts[0]
-    body = _ensemble if recipe.members else _one
-    y, first = body(recipe, x, outputs)
+    x = Concatenate()(parts) if len(parts) > 1 else parts[0] if parts else None
+    if rising is not None:
+        y, first = _monotone(recipe, x, rising, 1 if task.classes else outputs)
+        y = Concatenate()([ops.zeros_like(y), y]) if task.classes else y
+    else:
+        body = _ensemble if recipe.members else _one
+        y, first = body(recipe, x, outputs)
     y = Increasing()(y) if task.quantiles else y
     z = Softmax()(y) if task.classes else y
     if recipe.members:
         z = GlobalAveragePooling1D()(z)
     return Net(Model(inputs, y), Model(inputs, z), first)
+
+
+def _apart(numbers: Any, table: Table, signs: Mapping[int, int]) -> tuple[Any, Any]:
+    """Numbers without those of monotone columns, and these, times their signs, or None."""
+    owners = table.owners()[0]
+    sign = np.array([signs.get(int(column), 0) for column in owners], np.float32)
+    if not sign.any():
+        return numbers, None
+    at = np.flatnonzero(sign)
+    return ops.take(numbers, np.flatnonzero(sign == 0), axis=1), (
+        ops.take(numbers, at, axis=1) * sign[at]
+    )
+
+
+def _monotone(recipe: Recipe, x: Any, rising: Any, outputs: int) -> tuple[Any, Any]:
+    """Outputs that do not fall as an input of `rising` rises, whatever the other inputs.
+
+    Each such input becomes itself and what it fills of bins, none of which falls. A net of the
+    other inputs gives a positive factor for each of these, and the height of planes, whose slopes
+    are not negative. Outputs are the smooth minimum of planes within groups and the smooth maximum
+    over groups: no step of these can make them fall (min-max networks; Sill, 1997; smooth: Igel,
+    2023).
+    """
+    bins = PiecewiseLinearEncoding(bins=[_EDGES] * rising.shape[1], name="bins")
+    steps = Concatenate()([rising, Flatten()(bins(rising))])
+    planes, width = outputs * _GROUPS * _PLANES, steps.shape[1]
+    start = RandomUniform(0.0, 1.0 / math.sqrt(width))
+    slopes = Dense(planes, kernel_constraint="non_neg", kernel_initializer=start, name="monotone")
+    first: list[Any] = []
+    if x is None:
+        y = slopes(steps)
+    else:
+        z, first = _one(recipe, x, width + planes)
+        y = slopes(steps * ops.softplus(z[:, :width])) + z[:, width:]
+    y = ops.reshape(y, (-1, outputs, _GROUPS, _PLANES))
+    return ops.logsumexp(-ops.logsumexp(-y, axis=-1), axis=-1), first
 
 
 def _one(recipe: Recipe, x: Any, outputs: int) -> tuple[Any, list[tuple[Any, Any]]]:
@@ -175,7 +225,7 @@ def _factors(net: Net) -> dict[str, float]:
     kernels = {
         f"^{layer.name}/kernel": 1.0 / math.sqrt(layer.kernel.shape[0]) for layer, _ in net.first
     }
-    return {"^front": 6.0, "^pbld|bias|^activation": 0.1, **kernels}
+    return {"^front": 6.0, "^pbld|bias|^activation|^monotone": 0.1, **kernels}
 
 
 def mean_crossentropy(y: Any, logits: Any) -> Any:

@@ -49,6 +49,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         random_state: an int, a RandomState, or None for NumPy's.
         n_jobs: threads in which bags are trained, as of joblib.
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
+        monotone: as of `TabularClassifier`; each target and quantile is so.
         quantiles: ascending numbers between 0 and 1, such as (0.05, 0.5, 0.95), to learn in place
             of the mean, for `predict_quantiles`; they do not cross. `predict` gives the one that is
             nearest to 0.5, and epochs are compared by the loss of all. For one target.
@@ -83,6 +84,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        monotone: Any = None,
         quantiles: Sequence[float] | None = None,
     ) -> None:
         super().__init__(
@@ -103,6 +105,7 @@ class TabularRegressor(RegressorMixin, Tabular):
             random_state=random_state,
             n_jobs=n_jobs,
             verbose=verbose,
+            monotone=monotone,
         )
         self.quantiles = quantiles
 
@@ -139,7 +142,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         return self._in_units(outputs)
 
     def _task(self) -> Task:
-        return Task(False, self._quantiles)
+        return Task(False, self._quantiles, self._signs)
 
     def _checked_quantiles(self) -> tuple[float, ...] | None:
         if self.quantiles is None:

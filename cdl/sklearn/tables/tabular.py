@@ -21,6 +21,7 @@ from cdl.sklearn.tables.columns import (
     numbered,
     plain_labels,
     plain_numbers,
+    signs_of,
 )
 from cdl.sklearn.tables.contributions import Contributions, Mixtures, contributions
 from cdl.sklearn.tables.keeping import kept_on_error
@@ -64,6 +65,7 @@ class Tabular(BaseEstimator, Hinting):
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
+        monotone: Any = None,
     ) -> None:
         self.recipe = recipe
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -82,7 +84,9 @@ class Tabular(BaseEstimator, Hinting):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.monotone = monotone
 
+    _signs: dict[int, int]
     _tables: list[Table]
     _trained: list[Trained]
     _held_out: list[tuple[list[Column], Array, Array | None]]
@@ -91,7 +95,7 @@ class Tabular(BaseEstimator, Hinting):
     # Methods of subclasses
 
     def _task(self) -> Task:
-        return Task(self._classes)
+        return Task(self._classes, None, self._signs)
 
     def _after(self, bags: list[tuple[Table, Trained, Any]]) -> None:
         """Learn from bags and the rows that they were validated on."""
@@ -142,6 +146,7 @@ class Tabular(BaseEstimator, Hinting):
         recipe = self._checked(eval_set)
         columns = columns_of(self, X, True, ensure_min_samples=2)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
+        self._signs = self._checked_signs(columns)
         weight = sample_weights(owner, sample_weight, len(codes))
         by_class = self._class_weights(codes)
         if by_class is not None:
@@ -285,6 +290,13 @@ class Tabular(BaseEstimator, Hinting):
         if self.dropout is not None:
             changes["dropout"] = number(owner, "dropout", self.dropout, 0.0, below=1.0)
         return dataclasses.replace(recipe, **changes)
+
+    def _checked_signs(self, columns: list[Column]) -> dict[int, int]:
+        owner = type(self).__name__
+        found = signs_of(owner, self.monotone, columns)
+        if found and self.recipe == "tabm":
+            raise expected(owner, "monotone", "None with recipe='tabm'", self.monotone)
+        return found
 
     def _checked_y(self, y: Any, rows: int) -> Array:
         """Targets as an array, one or more for each of so many rows."""
