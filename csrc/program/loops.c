@@ -86,14 +86,14 @@ static void keep(const struct cdl_node *node) {
     }
 }
 
-/* Does a carried value get a gradient from behind the loop? */
+/* Does a carried value get a gradient from behind the loop, such as from the next loop? */
 static bool has_outside_gradient(const struct cdl_program *program, const struct cdl_tensor *left) {
     bool any = left->external_grad;
     for (int i = 0; i < program->n_nodes; i++) {
         const struct cdl_node *node = &program->nodes[i];
         for (int k = 0; k < node->n_in && !node->loop; k++)
             any |= node->needs[k] && node->in[k] == left;
-        any |= node->loop && node->op->role != CDL_CARRIED && node->needs[0] && node->in[0] == left;
+        any |= node->loop && node->needs[0] && node->in[0] == left;
     }
     return any;
 }

@@ -331,3 +331,18 @@ def test_convolutions_run_in_loops(options, trainable, monkeypatch):
         return layers.ConvLSTM2D(3, 3, trainable=trainable, **options)
 
     both(monkeypatch, make, x, shape=x.shape[1:])
+
+
+def test_gradient_goes_through_a_loop_whose_end_another_one_begins_with(monkeypatch):
+    """Decay by two loops is that by one number, in the core and step by step."""
+
+    def step(total, element):
+        return total * (0.9 + 0.0 * element), None
+
+    def twice(x):
+        rows = ops.stack([x] * 5)
+        return ops.scan(step, ops.scan(step, x, rows)[0], rows)[0]
+
+    for least in (2, 10**6):
+        monkeypatch.setattr(loop, "LEAST_ITERATIONS", least)
+        np.testing.assert_allclose(cdl.grad(twice)(X[:, 0]), 0.9**10, rtol=1e-5)

@@ -30,6 +30,19 @@ def built(layer, *shape):
     return layer
 
 
+def through_loop(x):
+    """Steps forth, and back through what they gave."""
+
+    def step(total, element):
+        total = 0.9 * total + 0.1 * ops.sin(total + element)
+        return total, total * element
+
+    rows = ops.stack([ops.cos(x * (k / 20)) for k in range(1, 41)])
+    last, each = ops.scan(step, x, rows)
+    back, _ = ops.scan(step, last, each, reverse=True)
+    return back
+
+
 def attention(x):
     q = ops.reshape(x, (-1, 4, 2, 3))
     return ops.dot_product_attention(q, q * 0.5 + 1, ops.sin(q), is_causal=True)
@@ -55,7 +68,9 @@ OPS = {
     "feature_norm": (layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0]), (3,)),
     "gather": (lambda x: ops.take(ops.mean(x, 0) ** 2, ops.argsort(x)[:, :2], axis=0), (3,)),
     "glu": (ops.glu, (4,)),
+    "loop": (through_loop, (3,)),
     "log_softmax": (ops.log_softmax, (3,)),
+    "mask": (cdl.Sequential([layers.Masking(0.0), layers.LSTM(3)]), (3, 2)),
     "map": (lambda x: ops.sin(x) * x, (3,)),
     "normalize": (built(layers.LayerNormalization(), 4), (4,)),
     "permute": (lambda x: ops.transpose(x, (0, 2, 3, 1)) ** 2, (2, 3, 4)),
@@ -69,6 +84,7 @@ OPS = {
     ),
     "prelu": (built(layers.PReLU(), 3), (3,)),
     "product": (lambda x: ops.matmul(x, ops.sin(ops.transpose(x, (0, 2, 1)))), (2, 3)),
+    "recurrent": (built(layers.LSTM(3, return_sequences=True), 4, 2), (4, 2)),
     "reduce": (lambda x: ops.prod(x, 1) + ops.max(x, 1) + ops.mean(x**2, 1), (3, 2)),
     "reshape": (lambda x: ops.reshape(x**2, (-1, 3, 2)), (2, 3)),
     "softmax": (ops.softmax, (3,)),
@@ -94,8 +110,8 @@ def test_every_op_with_a_rule_is_tested():
 
 # Ops with gradients through which no derivative within traced code goes.
 REFUSED = {
-    *("dense_int", "recurrent", "resample", "loop", "carried", "carry", "element", "captured"),
-    *("collect", "host", "loss", "objective", "ctc", "mask", "fork", "signs"),
+    *("dense_int", "resample", "carried", "carry", "element", "captured"),
+    *("collect", "host", "loss", "objective", "ctc", "fork", "signs"),
 }
 
 
@@ -167,6 +183,48 @@ def test_gradient_goes_through_statistics_of_the_batch():
 
     ((_, slope), (by_core,)) = cdl.value_and_grad(loss, variables=[scale], has_aux=True)(x)
     np.testing.assert_allclose(np.sum(x * slope, 0), by_core, rtol=1e-4, atol=1e-4)
+
+
+RECURRENT = {
+    "simple": layers.SimpleRNN(3),
+    "lstm": layers.LSTM(3, go_backwards=True, return_sequences=True),
+    "gru": layers.GRU(3, return_sequences=True),
+    "reset first": layers.GRU(3, reset_after=False),
+    "without bias": layers.GRU(3, use_bias=False, activation="silu", recurrent_activation="relu6"),
+    "masked": cdl.Sequential([layers.Masking(0.0), layers.LSTM(3)]),
+    "states": None,
+}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_gradient_goes_through_recurrent_layers(name):
+    layer, x = RECURRENT[name], normal(4, 5, 2)
+    x[1, 2] = 0
+
+    if name == "states":
+        lstm = built(layers.LSTM(3, return_state=True), 5, 2)
+
+        def layer(x):
+            y, h, c = lstm(x, initial_state=[ops.sin(x[:, 0, :1]) * np.ones(3, "float32")] * 2)
+            return y * h + c
+
+    else:
+        layer(x)
+        for weight in layer.weights:
+            weight.assign(weight.numpy() + 0.3 * normal(*weight.shape, seed=5))
+    total, v = weighted(layer), normal(4, 5, 2, seed=1)
+    (_, found), second = cdl.value_and_grad(
+        lambda x, v: (ops.sum((slope := cdl.grad(total)(x)) * v), slope), has_aux=True
+    )(x, v)
+    np.testing.assert_allclose(found, cdl.grad(total)(x), rtol=2e-4, atol=2e-5)
+    if name == "masked":
+        v[1, 2] = 0
+        second[1, 2] = 0
+    above, below = (cdl.grad(total)(x + s * v) for s in (4e-3, -4e-3))
+    expected = (above - below) / 8e-3
+    if name == "masked":
+        expected[1, 2] = 0
+    np.testing.assert_allclose(second, expected, rtol=0.02, atol=0.02)
 
 
 # --- expressions: activations and primitives ---
@@ -312,10 +370,15 @@ def test_gradient_by_an_array_or_weight_and_of_what_depends_on_neither():
 
 
 def test_what_has_no_derivative_of_a_derivative_is_refused_by_name():
-    x = normal(4, 5, 3)
-    lstm = built(layers.LSTM(2), 5, 3)
-    with pytest.raises(ValueError, match="no derivative goes through 'recurrent'"):
-        cdl.grad(lambda x: ops.sum(cdl.grad(lstm)(x)))(x)
+    x, way = normal(4, 5, 5, 3), np.array([1, 0.1, 0.5, 0, 1, 0.5, 0, 0], "float32")
+
+    def moved(x):
+        return ops.sum(ops.image.affine_transform(x, way, data_format="channels_last"))
+
+    with pytest.raises(ValueError, match="no derivative goes through 'resample'"):
+        cdl.grad(lambda x: ops.sum(cdl.grad(moved)(x)))(x)
+    with pytest.raises(ValueError, match="no derivative goes through a cumulative product"):
+        cdl.grad(lambda x: ops.sum(cdl.grad(lambda x: ops.cumprod(x, -1))(x)))(x)
     with pytest.raises(TypeError, match="a derivative is by floats, got int32"):
         cdl.grad(lambda x: ops.sum(cdl.grad(ops.sum)(ops.argmax(x, -1))))(x)
     model = cdl.Sequential([layers.Input((3,)), layers.Dense(1)])

@@ -17,11 +17,14 @@ from cdl._ir.elementwise import apply, argument
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.reverse.loss_lines import line_loss
 from cdl._ir.reverse.parts import alike, line_sum
+from cdl._ir.reverse.recurrent import recurrent
+from cdl._ir.reverse.unrolled import loop
 from cdl._ir.windows import Window
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
 
+Composition = Callable[["Lowering", Instruction], list[Value]]
 _A, _B, _C = map(argument, range(3))
 _BY_VARIANCE, _BY_MEAN_SQUARE = 0, 1  # measures of `normalize`; the other one is a norm
 _HIDDEN = -2.1e38  # scores of attention below this one count for nothing
@@ -234,16 +237,24 @@ def grouped_transpose(
     return emit.concat(p, found, -1)
 
 
-# Functions that append what an op computes by other ops; of the op they read the inputs alone.
-COMPOSED: dict[str, Callable[[Lowering, Instruction], Value]] = {
-    "affine": affine,
-    "attention": attention,
-    "batch_norm": batch_norm,
-    "depthwise_conv": depthwise_conv,
-    "feature_norm": feature_norm,
-    "glu": glu,
-    "line_loss": line_loss,
-    "normalize": normalize,
-    "pool": pool,
-    "prelu": prelu,
+def _one(make: Callable[[Lowering, Instruction], Value]) -> Composition:
+    """Composition of an op that has one output."""
+    return lambda p, i: [make(p, i)]
+
+
+# Functions that append what an op computes, output by output, by other ops; of the op they read
+# the inputs alone.
+COMPOSED: dict[str, Composition] = {
+    "affine": _one(affine),
+    "attention": _one(attention),
+    "batch_norm": _one(batch_norm),
+    "depthwise_conv": _one(depthwise_conv),
+    "feature_norm": _one(feature_norm),
+    "glu": _one(glu),
+    "line_loss": _one(line_loss),
+    "loop": loop,
+    "normalize": _one(normalize),
+    "pool": _one(pool),
+    "prelu": _one(prelu),
+    "recurrent": recurrent,
 }

@@ -276,6 +276,7 @@ RULES: dict[str, Rule] = {
     "join_batch": lambda p, i, g: (emit.split_batch(p, g),),
     "log_softmax": _log_softmax,
     "map": _map,
+    "mask": _same,
     "noise": _noise,
     "patterned_dropout": _noise,
     "permute": _permute,

@@ -41,17 +41,17 @@ def gradients(
     for y, seed in zip(ys, seeds, strict=True):
         _add(program, found, y, seed)
     for i, places in reversed(path):
-        given = found.get(id(i.outputs[0]))
-        if given is None:
+        given = [found.get(id(v)) for v in i.outputs]
+        if not any(given):
             continue
         by_inputs: Iterable[Value | None]
         if i.op in COMPOSED:
             leaves = [emit.leaf(program, v) for v in i.inputs]
-            by_inputs = gradients(
-                program, [COMPOSED[i.op](program, i.reading(leaves))], leaves, [given]
-            )
-        elif i.op in RULES:
-            by_inputs = RULES[i.op](program, i, given)
+            made = zip(COMPOSED[i.op](program, i.reading(leaves)), given, strict=True)
+            pairs = [(value, seed) for value, seed in made if seed is not None]
+            by_inputs = gradients(program, [v for v, _ in pairs], leaves, [g for _, g in pairs])
+        elif i.op in RULES and given[0] is not None:
+            by_inputs = RULES[i.op](program, i, given[0])
         else:
             raise ValueError(
                 f"grad: within code that is traced, such as a loss or a function that is "
