@@ -258,21 +258,27 @@ class MultiOptimizer(Optimizer):
                 f"{self.name}: apply: Gradients must match trainable variables one-to-one, got "
                 f"{len(grads)} gradients for {len(self._owner_of)} variables"
             )
-        owners = [self._owner_of[self._foreign.mirror_of(each)] for each in variables]
-        for optimizer in self._optimizers:
-            pairs = zip(grads, variables, owners, strict=True)
-            of_one = [(gradient, each) for gradient, each, owner in pairs if owner is optimizer]
-            if of_one:
-                optimizer.apply_gradients(of_one)
+        self._make_steps(grads, variables)
         self.step += 1
+
+    def _make_steps(self, grads: Sequence[Any], variables: Sequence[Any]) -> None:
+        pairs: dict[int, list[Any]] = {}
+        for gradient, variable in zip(grads, variables, strict=True):
+            owner = self._owner_of[self._foreign.mirror_of(variable)]
+            pairs.setdefault(id(owner), []).append((gradient, variable))
+        for optimizer in self._optimizers:
+            if id(optimizer) in pairs:
+                optimizer.apply_gradients(pairs[id(optimizer)])
 
     def follow(self, learned: bool) -> None:
         """Make the steps after a training batch, by the gradients that the core has accumulated."""
         gradients = self._python.taken()
-        if learned:
-            self.step -= 1  # the core has counted the batch
-            factor = np.float32(self.loss_scale_factor or 1.0)  # the loss was not multiplied by it
-            self.apply([each * factor for each in gradients.values()], list(gradients))
+        if learned:  # the core has counted the batch
+            factor = self.loss_scale_factor
+            given = list(gradients.values())
+            if factor is not None:  # the loss was not multiplied by it
+                given = [each * np.float32(factor) for each in given]
+            self._make_steps(given, list(gradients))
 
     def finalize_variable_values(self, var_list: Iterable[Variable]) -> None:
         """Finalize each optimizer's weights."""

@@ -15,6 +15,7 @@ from cdl import initializers
 from cdl._common.dtypes import FLOATS, standardize_dtype
 from cdl._common.overriding import overrides
 from cdl._common.validation import not_yet, one_of
+from cdl._core import clear_all
 from cdl._tracing.variable import Variable
 from cdl.optimizers.rate_factors import factor_of
 from cdl.optimizers.slots import storages_of
@@ -58,8 +59,7 @@ class PythonSteps:
     def taken(self) -> Gradients:
         """Gradients accumulated since the last call."""
         gradients = {each: mirror.numpy() for each, mirror in self.gathered.items()}
-        for mirror in self.gathered.values():
-            mirror.assign(np.zeros(mirror.shape, np.float32))
+        clear_all([mirror.storage for mirror in self.gathered.values()])
         return gradients
 
     def follow(self, optimizer: Optimizer, learned: bool) -> None:
