@@ -168,6 +168,14 @@ def test_frozen_layers_stay():
     same(model.layers[0].get_weights(), before)
 
 
+def test_a_model_without_weights_to_train_stays():
+    model = net()
+    model.trainable = False
+    with pytest.warns(UserWarning, match="no weight is trainable"):
+        assert len(fit(model)) == 1
+    assert model.optimizer.converged
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
 def test_low_precision_learns(policy):
     cdl.utils.set_random_seed(3)

@@ -4,6 +4,7 @@ An iteration computes loss and gradient at several weights. What else a batch ch
 averages of layers, sums of metrics, the counter of steps) is that of the last of them alone.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,6 @@ class _Searching(TrainFunction):
             raise ValueError(f"{owner}: the weights must be those that it was built with")
         program = self.plan.program
         self._others = [each for each in program.variables if id(each) not in learns]
-        self._ends = np.cumsum([np.prod(each.shape, dtype=int) for each in self._variables])[:-1]
         # Whether the same weights have the same loss in the next iteration.
         draws = any("seed" in each.attributes for each in program.flat(True).instructions)
         self._repeats = not (draws or program.hosted or self._before_step)
@@ -119,19 +119,19 @@ class _Searching(TrainFunction):
 
     def _weights(self) -> Vector:
         """Weights as a vector."""
-        parts = [each.numpy().ravel() for each in self._variables]
-        return np.concatenate(parts).astype(np.float64)
+        return _joined([each.numpy() for each in self._variables])
 
     def _assign(self, weights: Vector) -> None:
-        parts = np.split(weights, self._ends)
-        for variable, part in zip(self._variables, parts, strict=True):
-            variable.assign(part.reshape(variable.shape))
+        start = 0
+        for variable in self._variables:
+            end = start + math.prod(variable.shape)
+            variable.assign(weights[start:end].reshape(variable.shape))
+            start = end
 
     def _gradient(self) -> Vector:
         """Gradient of the last batch as a vector; the core's sums are zeros then."""
         gradients = self.optimizer._python.taken()
-        parts = [gradients[each].ravel() for each in self._variables]
-        return np.concatenate(parts).astype(np.float64)
+        return _joined([gradients[each] for each in self._variables])
 
     def _loss(self) -> float:
         only, self._only = self._only, None
@@ -139,6 +139,10 @@ class _Searching(TrainFunction):
             return float(self.results()["loss"])
         finally:
             self._only = only
+
+
+def _joined(arrays: list[NDArray[np.float32]]) -> Vector:
+    return np.concatenate([np.zeros(0), *(each.ravel() for each in arrays)])
 
 
 class WholeBatchFunction(_Searching):
