@@ -102,7 +102,12 @@ class MonitorCallback(Callback):
         self._set_monitor_op()
         rises = self.monitor_op in (operator_of("greater"), np.greater)
         delta = self.min_delta if rises else -self.min_delta
-        return bool(self.monitor_op(monitor_value - delta, reference_value))
+        value = monitor_value - delta
+        if type(value) is type(reference_value) is float and (
+            rises or self.monitor_op is operator_of("less")
+        ):  # as that says, in a hundredth of its time
+            return value > reference_value if rises else value < reference_value
+        return bool(self.monitor_op(value, reference_value))
 
     def _set_monitor_op(self) -> None:
         """Determine the direction once per mode and name; ValueError if it is unknown."""

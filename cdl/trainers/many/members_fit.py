@@ -175,6 +175,8 @@ class MembersFit:
             return lambda number: CallbackList(given(number)).callbacks
         listed = CallbackList(given).callbacks
         own_callbacks.check_places([listed, listed], "fit")
-        if listed:
-            own_callbacks.copies(listed, [], "fit")  # before anything trains
-        return lambda number: own_callbacks.copies(listed, [], "fit") if listed else []
+        if not listed:
+            return lambda number: []
+        made = own_callbacks.copier(listed, [], "fit")
+        made()  # refused before anything trains
+        return lambda number: made()

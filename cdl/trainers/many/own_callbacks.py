@@ -64,19 +64,28 @@ def copies(given: list[Callback], kept: Sequence[Any], owner: str) -> list[Callb
     Raises:
         TypeError: with the attribute that cannot be copied.
     """
+    return copier(given, kept, owner)()
+
+
+def copier(given: list[Callback], kept: Sequence[Any], owner: str) -> Callable[[], list[Callback]]:
+    """Function that makes the copies of `copies`, each time anew."""
     # Modules and models of earlier runs are the same ones for a copy, too.
     kept = [*sys.modules.values(), *kept]
     kept += [each.model for each in given if each.model is not None]
     memo: dict[int, Any] = {id(each): each for each in kept}
-    try:
-        made = copy.deepcopy(given, dict(memo))
-    except Exception as error:
-        raise TypeError(f"{owner}: {_refusal(given, memo, error)}") from error
-    for each in made:
-        if id(each) not in memo:
-            each._thread = None
-            if isinstance(each, History):  # which adds up over the fits of one model
-                each.history, each.epoch = {}, []
+
+    def made() -> list[Callback]:
+        try:
+            found = copy.deepcopy(given, dict(memo))
+        except Exception as error:
+            raise TypeError(f"{owner}: {_refusal(given, memo, error)}") from error
+        for each in found:
+            if id(each) not in memo:
+                each._thread = None
+                if isinstance(each, History):  # which adds up over the fits of one model
+                    each.history, each.epoch = {}, []
+        return found
+
     return made
 
 

@@ -47,21 +47,20 @@ class StandIn:
     def __init__(self, model: Any) -> None:
         self.model = copy.deepcopy(model)
         self._variables = [(each, _storage_of(each)) for each in variables_of(self.model)]
+        self._weights = len(self.model.weights)
         optimizer = self.model.optimizer if self.model.compiled else None
         self._is_plain = not is_users(type(model)) and not getattr(optimizer, "use_ema", True)
 
     def put(self, stacks: Stacks, number: int) -> None:
         """Take over what a member has."""
         for (variable, storage), stack in zip(self._variables, stacks, strict=True):
-            if storage is None:
-                variable.assign(stack[number])
-            else:
-                storage.set(stack[number])
+            _write(variable, storage, stack[number])
 
     def put_weights(self, stacks: Stacks, number: int) -> None:
         """Take over a member's weights alone."""
-        for variable, stack in zip(self.model.weights, stacks, strict=False):
-            variable.assign(stack[number])
+        weights = self._variables[: self._weights]
+        for (variable, storage), stack in zip(weights, stacks, strict=False):
+            _write(variable, storage, stack[number])
 
     def take(self, stacks: Stacks, number: int) -> None:
         """Write a member's state back."""
@@ -112,6 +111,13 @@ class StandIn:
                 history.on_epoch_end(epoch, logs)
             return history
         return None
+
+
+def _write(variable: Any, storage: Any, value: Any) -> None:
+    if storage is None:
+        variable.assign(value)
+    else:
+        storage.set(value)
 
 
 def _storage_of(variable: Any) -> Any:
