@@ -384,7 +384,8 @@ def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") ->
         n: how many members there are.
         seeds: n ints: member k begins with the weights of ``cdl.models.clone_model(model)`` after
             ``cdl.utils.set_random_seed(seeds[k])``; None draws them from Python's generator.
-        weights: "new" for weights of their own, "same" for those of the model, in all members.
+        weights: "new" for trainable weights of their own and an optimizer that has made no step;
+            frozen ones and statistics are the model's. "same" for all that the model has.
 
     Returns:
         Replicas: with `fit`, `predict`, `evaluate` and `save`; ``many[k]`` is an ordinary model.
@@ -404,7 +405,11 @@ def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") ->
         bare = copy.deepcopy(model)
         bare._compiled = None  # a clone is not to be compiled
         given = first or seeds_of(seeds, n, "replicate")
-        first_weights.draw(lambda: clone_model(bare), made._stacks, given)
+        first_weights.draw(made._model, lambda: clone_model(bare), made._stacks, given)
+        if model.compiled and model.optimizer is not None and model.optimizer.step:
+            fresh = variables_of(clone_model(model))[len(model.weights) :]
+            for stack, each in zip(made._stacks[len(model.weights) :], fresh, strict=True):
+                stack[...] = each.numpy()
     return made
 
 

@@ -194,6 +194,30 @@ def test_first_weights_are_those_of_a_clone(middle):
                 assert np.array_equal(own, stack[k])
 
 
+def test_new_weights_are_those_that_train():
+    scaled = layers.Normalization()
+    scaled.adapt(X[0])
+    model = cdl.Sequential([layers.Input((4,)), scaled, layers.Dense(3), layers.Dense(1)])
+    model.layers[1].trainable = False
+    model.compile(cdl.optimizers.Adam(0.5), "mse")
+    model.fit(X[0], Y[0], verbose=0)
+    many = cdl.replicate(model, N, seeds=SEEDS)
+    for own, each in zip(model.weights, many.get_weights(), strict=True):
+        is_first = [np.array_equal(own.numpy(), value) for value in each]
+        assert is_first == [not own.trainable] * N
+    assert [int(each.optimizer.iterations) for each in many] == [0] * N
+    assert many.learning_rate.tolist() == [0.5] * N
+    fresh = cdl.models.clone_model(model)
+    fresh.set_weights(many[3].get_weights())
+    many.fit(X[0], Y[0], seeds=SEEDS, epochs=2)
+    cdl.utils.set_random_seed(SEEDS[3])
+    fresh._compiled.resolved = model._compiled.resolved  # no order is drawn in vain
+    fresh.fit(X[0], Y[0], epochs=2, verbose=0)
+    assert state(fresh) == state(many[3])
+    same = cdl.replicate(model, 2, weights="same")
+    assert state(same[1]) == state(model)
+
+
 def test_weights_are_set_for_all():
     many = cdl.replicate(net(), N, seeds=range(N))
     weights = [RNG.normal(size=each.shape).astype(np.float32) for each in many.get_weights()]

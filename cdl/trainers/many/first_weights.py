@@ -16,19 +16,25 @@ from cdl.trainers.many.stand_in import Stacks
 _MOST_SEEDS = 1000  # that the layers of a model draw, of their initializers, dropout and others
 
 
-def draw(clone: Callable[[], Any], stacks: Stacks, seeds: Sequence[int]) -> None:
-    """Set weights of members to those of a clone after `set_random_seed` of each one's seed.
+def draw(model: Any, clone: Callable[[], Any], stacks: Stacks, seeds: Sequence[int]) -> None:
+    """Set trained weights of members to those of a clone after `set_random_seed` of each seed.
 
     Args:
-        clone: makes a clone.
+        model: the model, which says what trains.
+        clone: makes a clone of it.
         stacks: the arrays of the weights.
         seeds: of each member.
     """
+    trained = set(map(id, model.trainable_weights))
+    to = [
+        stack if id(w) in trained else None for w, stack in zip(model.weights, stacks, strict=False)
+    ]
     initializers = _Initializers(clone, seeds[0])
     values = initializers.values if initializers.are_known else initializers.of_clone
     for number, seed in enumerate(seeds):
-        for stack, value in zip(stacks, values(seed), strict=False):
-            stack[number] = value
+        for stack, value in zip(to, values(seed), strict=True):
+            if stack is not None:
+                stack[number] = value
 
 
 class _Initializers:
