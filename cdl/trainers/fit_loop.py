@@ -123,7 +123,7 @@ def fit(
 
     validation = None
     if validation_data is not None or held_out is not None:
-        validation = _Validation(
+        validation = Validation(
             model,
             compiled,
             held_out if validation_data is None else validation_data,
@@ -142,7 +142,7 @@ def _run_epochs(
     iterator: EpochIterator,
     callbacks: CallbackList,
     epochs: range,
-    validation: _Validation | None,
+    validation: Validation | None,
     frequency: int | frozenset[int],
 ) -> None:
     """Run the epochs of a fit, with their hooks."""
@@ -227,7 +227,7 @@ def watched(
     return logs
 
 
-class _Validation:
+class Validation:
     """Data of validation, and the passes over them; a stream is read when first needed."""
 
     def __init__(

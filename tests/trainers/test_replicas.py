@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import cdl
 from cdl import layers
 from cdl.models import Replicas
+from cdl.trainers.many.stand_in import StandIn
 
 N = 5
 SEEDS = [11, 12, 13, 14, 15]
@@ -96,6 +98,8 @@ def test_members_train_without_a_fit_of_their_own(monkeypatch):
     many = cdl.replicate(noisy(), N)
     monkeypatch.setattr(cdl.Model, "fit", fit)
     assert many.fit(X, Y, epochs=2, batch_size=8).history["mae"].shape == (N, 2)
+    assert many.fit(X, Y, validation_split=0.2, callbacks=early()).epochs.tolist() == [1] * N
+    assert "val_mae" in many.fit(X, Y, validation_data=(X[0], Y[0])).history
     with pytest.raises(AssertionError, match="fit of a member"):
         many.fit(X, Y, epochs=2, shuffle=False)
 
@@ -329,12 +333,15 @@ def test_an_error_names_its_member_and_the_others_end(workers):
 
 
 @pytest.mark.filterwarnings("ignore:.*nan")
-def test_nan_in_one_leaves_the_others():
+@pytest.mark.parametrize("watched", [False, True])
+def test_nan_in_one_leaves_the_others(watched):
     x = X.copy()
     x[1, 4, 2] = np.nan
+    fit = {"epochs": 2, "validation_split": 0.2 * watched}
+    callbacks = early() if watched else None
     many = cdl.replicate(net(), N, seeds=range(N))
-    expected = alone(many, x, Y, epochs=2)
-    found = many.fit(x, Y, seeds=SEEDS, learning_rate=RATES, epochs=2)
+    expected = alone(many, x, Y, early if watched else lambda: None, **fit)
+    found = many.fit(x, Y, seeds=SEEDS, learning_rate=RATES, callbacks=callbacks, **fit)
     check(many, found, expected)
     assert np.isnan(found.history["loss"]).any(1).tolist() == [False, True, False, False, False]
 
@@ -362,13 +369,26 @@ def test_ctrl_c_leaves_members_at_whole_batches(workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("callbacks", [None, cdl.callbacks.EarlyStopping("loss", patience=10**9)])
-def test_a_signal_ends_long_fits(workers, callbacks):
+def test_a_signal_ends_long_fits(monkeypatch, workers, callbacks):
     many = cdl.replicate(net(), N, seeds=range(N))
     many.fit(X, Y, workers=workers)
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    begun, put = threading.Semaphore(0), StandIn.put
+
+    def telling(*args):
+        put(*args)
+        begun.release()
+
+    def interrupt():
+        for _ in range(workers):
+            begun.acquire()
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(StandIn, "put", telling)
+    threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         many.fit(X, Y, epochs=10**7, workers=workers, callbacks=callbacks)
+    monkeypatch.undo()
     steps = [int(each.optimizer.iterations) for each in many]
     assert min(steps[:workers]) > 1
     assert steps[workers:] == [1] * (N - workers)

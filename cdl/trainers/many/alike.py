@@ -101,7 +101,7 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     more = options.keys() - _OPTIONS
     if not is_stack or not _VALIDATION.issuperset(more):
         return None
-    if not all(map(_is_simple, callbacks)):
+    if not all(map(is_simple, callbacks)):
         return None
     x, y, weight = (options.get(name) for name in ("x", "y", "sample_weight"))
     if type(x) is not np.ndarray or type(y) is not np.ndarray or not x.ndim or not y.ndim:
@@ -127,7 +127,7 @@ def plan_of(model: Any, options: Mapping[str, Any], callbacks: Sequence[Any]) ->
     return Plan(rows, min(batch, rows), epochs, shuffle, not (more or callbacks))
 
 
-def _is_simple(callback: Any) -> bool:
+def is_simple(callback: Any) -> bool:
     """Whether a callback acts on the model that it is given, and may begin anew unnoticed."""
     if type(callback) not in _CALLBACKS or callback.verbose:
         return False

@@ -12,9 +12,10 @@ from cdl.random import permutation, seeded
 from cdl.trainers import arguments
 from cdl.trainers.epoch_iterator import DEFAULT_BATCH
 from cdl.trainers.many import own_callbacks
+from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData
 from cdl.trainers.many.progress import Progress
-from cdl.trainers.many.stand_in import Stacks, StandIn, has_begun
+from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun
 from cdl.trainers.many.workers import cores, on_threads
 from cdl.utils.job import job
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_PLAIN = frozenset(("batch_size", "epochs"))
+_PLAIN = frozenset(("batch_size", "epochs", "validation_split"))
 
 
 class MembersFit:
@@ -106,7 +107,7 @@ class MembersFit:
         stand_in.put(self._stacks, number)
         job.number, job.halt = number, halt
         try:
-            history = None if callbacks else self._plain(stand_in, number, options, halt)
+            history = self._plain(stand_in, number, callbacks, options, halt)
             if history is None:
                 stand_in.put(self._stacks, number)
                 with seeded(self._seeds[number]):
@@ -130,10 +131,15 @@ class MembersFit:
         return history
 
     def _plain(
-        self, stand_in: StandIn, number: int, options: Mapping[str, Any], halt: threading.Event
+        self,
+        stand_in: StandIn,
+        number: int,
+        callbacks: list[Callback],
+        options: Mapping[str, Any],
+        halt: threading.Event,
     ) -> History | None:
-        """History of a member between whose epochs there is nothing to do; None for others."""
-        if self._held_out is not None or not _PLAIN.issuperset(options):
+        """History of a member that trains without a `fit` of its own; None for others."""
+        if not _PLAIN.issuperset(options) or not all(map(is_simple, callbacks)):
             return None
         batch, epochs = options.get("batch_size"), options.get("epochs", 1)
         limits = config.max_epochs(), config.max_steps_per_epoch()
@@ -141,9 +147,11 @@ class MembersFit:
             return None
         if epochs < 1 or (batch is not None and batch < 1):  # `fit` is to say so
             return None
+        split = options.get("validation_split", 0.0)
+        given = self._rows(number), batch or DEFAULT_BATCH, epochs, self._validation(number)
         with seeded(self._seeds[number]):
             self._discard(stand_in.model, number, options)
-            return stand_in.train(self._rows(number), batch or DEFAULT_BATCH, epochs, halt)
+            return stand_in.train(Run(*given, split, callbacks), halt)
 
     def _rows(self, number: int) -> tuple[Any, Any, Any]:
         data = self._data

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from cdl._common import clock
 from cdl._common.errors import standing_in
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
-from cdl.callbacks import History
+from cdl.callbacks import Callback, CallbackList, History
+from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
-from cdl.trainers.epoch_iterator import array_iterator, for_step
-from cdl.trainers.fit_loop import SLICE
+from cdl.trainers.epoch_iterator import ArrayIterator, array_iterator, for_step, in_order
+from cdl.trainers.fit_loop import SLICE, Validation
 
 _MOST_ROWS = 2**14  # of an epoch that runs in one call, which an interrupt waits for
 Stacks = list[np.ndarray[Any, Any]]
@@ -35,6 +36,26 @@ def variables_of(model: Any) -> list[Any]:
 def has_begun(model: Any) -> bool:
     """Whether a model has been trained or evaluated since `compile`, which settles its losses."""
     return model._compiled is not None and model._compiled.resolved is not None
+
+
+class Run(NamedTuple):
+    """What is asked for of a plain `fit`.
+
+    Attributes:
+        data: x, y and sample weights.
+        batch: rows of a batch.
+        epochs: how many.
+        held_out: x, y and perhaps weights of validation, or None.
+        split: the part of the rows that is held out, else.
+        callbacks: of the member.
+    """
+
+    data: tuple[Any, Any, Any]
+    batch: int
+    epochs: int
+    held_out: tuple[Any, ...] | None
+    split: float
+    callbacks: list[Callback]
 
 
 class StandIn:
@@ -67,15 +88,11 @@ class StandIn:
         for (variable, storage), stack in zip(self._variables, stacks, strict=True):
             stack[number] = variable.numpy() if storage is None else storage.get()
 
-    def train(
-        self, data: tuple[Any, Any, Any], batch: int, epochs: int, halt: threading.Event
-    ) -> History | None:
-        """Train for epochs between which there is nothing to do, as `fit` does.
+    def train(self, run: Run, halt: threading.Event) -> History | None:
+        """Train as `fit` does, without what it asks and checks anew for each model.
 
         Args:
-            data: x, y and sample weights.
-            batch: rows of a batch.
-            epochs: how many.
+            run: what is asked for.
             halt: set by an interrupt, after which no further slice of epochs begins.
 
         Returns:
@@ -83,34 +100,76 @@ class StandIn:
         """
         if not self._is_plain:
             return None
-        passes: list[dict[str, float]] = []
         with suppress(Exception), standing_in():
             compiled, fresh = self.model._compiled, not has_begun(self.model)
-            arrays = for_step(self.model, compiled, "train", data, None, "fit", batch)
+            arrays = for_step(self.model, compiled, "train", run.data, None, "fit", run.batch)
             if not isinstance(arrays, Arrays) or arrays.samples > _MOST_ROWS:
                 return None
+            held_out: Any = run.held_out
+            if run.split and held_out is None:
+                point = arguments.split_point(run.split, arrays.samples, "fit: validation_split")
+                held_out, arrays = arrays.rows(point, arrays.samples), arrays.rows(0, point)
+            options = {"shuffle": True, "discard": fresh}
             whole = array_iterator(
-                self.model, compiled, arrays, "train", batch, None, shuffle=True, discard=fresh
+                self.model, compiled, arrays, "train", run.batch, None, **options
             )
+            validation = None
             try:
-                most = 1
-                while whole.runs_fused and len(passes) < epochs and not halt.is_set():
-                    start, before = clock.now(), len(passes)
-                    whole.run_epochs(min(most, epochs - before), passes)
-                    took = max(clock.now() - start, 1e-9) / (len(passes) - before)
-                    most = max(1, int(SLICE / took))
+                if held_out is not None:
+                    validation = Validation(self.model, compiled, held_out, run.batch, None)
+                if not whole.runs_fused:
+                    return None
+                if validation is None and not run.callbacks:
+                    return _unwatched(whole, run.epochs, halt)
+                return self._watched(whole, validation, run, halt)
             finally:
                 whole.close()
                 self.model._release(whole.train_function)
-            if len(passes) < epochs and not halt.is_set():
-                return None
-            if not all(math.isfinite(logs["loss"]) for logs in passes):
-                return None
-            history = History()
-            for epoch, logs in enumerate(passes):
-                history.on_epoch_end(epoch, logs)
-            return history
+                if validation is not None:
+                    validation.close()
         return None
+
+    def _watched(
+        self, whole: ArrayIterator, validation: Validation | None, run: Run, halt: threading.Event
+    ) -> History | None:
+        """History of epochs with validation and callbacks between them."""
+        model = self.model
+        callbacks = CallbackList(run.callbacks, add_history=True, model=model)
+        callbacks.set_params({"verbose": 0, "epochs": run.epochs, "steps": whole.target})
+        model.stop_training, logs = False, dict[str, Any]()
+        callbacks.on_train_begin()
+        for epoch in range(run.epochs):
+            callbacks.on_epoch_begin(epoch)
+            passes: list[dict[str, float]] = []
+            whole.run_epochs(1, passes)
+            logs = passes[0]
+            if not math.isfinite(logs["loss"]):
+                return None
+            if validation is not None:
+                logs = in_order(logs | validation.run(callbacks, 1))
+            callbacks.on_epoch_end(epoch, dict(logs))
+            if model.stop_training or halt.is_set():
+                break
+        callbacks.on_train_end(logs)
+        history: History = callbacks.history
+        return history
+
+
+def _unwatched(whole: ArrayIterator, epochs: int, halt: threading.Event) -> History | None:
+    """History of epochs between which there is nothing to do; None after a loss that is lost."""
+    passes: list[dict[str, float]] = []
+    most = 1
+    while len(passes) < epochs and not halt.is_set():
+        start, before = clock.now(), len(passes)
+        whole.run_epochs(min(most, epochs - before), passes)
+        took = max(clock.now() - start, 1e-9) / (len(passes) - before)
+        most = max(1, int(SLICE / took))
+    if not all(math.isfinite(logs["loss"]) for logs in passes):
+        return None
+    history = History()
+    for epoch, logs in enumerate(passes):
+        history.on_epoch_end(epoch, logs)
+    return history
 
 
 def _write(variable: Any, storage: Any, value: Any) -> None:
