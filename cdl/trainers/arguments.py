@@ -62,14 +62,12 @@ def verbosity(value: Any, name: str) -> int | str:
     return int(value)
 
 
-def shuffling(value: Any, name: str) -> bool | str:
-    """Check True, False or 'batch'."""
-    if value is True or value is False:
-        return value
-    if isinstance(value, str) and value == "batch":
-        return value
+def shuffling(value: Any, name: str, whole_batch: bool = False) -> bool | str:
+    """Check True, False or 'batch'; False where all rows are one batch."""
+    if value is True or value is False or (isinstance(value, str) and value == "batch"):
+        return value if not whole_batch else False
     if isinstance(value, (bool, np.bool_, int)) and value in (0, 1):
-        return bool(value)
+        return bool(value) and not whole_batch
     raise ValueError(f"{name} must be True, False or 'batch', got {_shown(value)}")
 
 

@@ -65,7 +65,7 @@ def fit(
     validation_steps = arguments.optional_whole(validation_steps, "fit: validation_steps")
     validation_batch = arguments.optional_whole(validation_batch_size, "fit: validation_batch_size")
     frequency = arguments.validation_epochs(validation_freq, "fit: validation_freq")
-    shuffle = arguments.shuffling(shuffle, "fit: shuffle") and not compiled.optimizer.whole_batch
+    shuffle = arguments.shuffling(shuffle, "fit: shuffle", compiled.optimizer.whole_batch)
     callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0)
 
     compiled.told_not_finite = False

@@ -75,7 +75,10 @@ def early():
         (noisy, {"epochs": 3, "batch_size": 8}, False),
         (net, {"epochs": [1, 4, 2, 3, 1], "batch_size": [8, 7, 30, 64, 9]}, False),
         (net, {"epochs": 8, "batch_size": 8, "validation_split": 0.3}, True),
-        (net, {"epochs": 2, "shuffle": "batch", "sample_weight": [np.arange(30.0)] * N}, False),
+        (net, {"epochs": 2, "shuffle": "batch", "batch_size": 8}, False),
+        (net, {"epochs": 2, "shuffle": False, "batch_size": 8}, False),
+        (net, {"epochs": 2, "batch_size": 7, "sample_weight": [np.arange(30.0)] * N}, False),
+        (lambda: net(optimizer=cdl.optimizers.LBFGS()), {"epochs": 2}, False),
         (lambda: net(optimizer=cdl.optimizers.SGD(0.1, momentum=0.9, use_ema=True)), {}, False),
     ],
 )
@@ -334,12 +337,16 @@ def test_an_error_names_its_member_and_the_others_end(workers):
 
 @pytest.mark.filterwarnings("ignore:.*nan")
 @pytest.mark.parametrize("watched", [False, True])
-def test_nan_in_one_leaves_the_others(watched):
+@pytest.mark.parametrize("optimizer", ["adam", "adafactor"])
+def test_nan_in_one_leaves_the_others(watched, optimizer):
     x = X.copy()
     x[1, 4, 2] = np.nan
     fit = {"epochs": 2, "validation_split": 0.2 * watched}
     callbacks = early() if watched else None
-    many = cdl.replicate(net(), N, seeds=range(N))
+    stack = [layers.Input((4,)), layers.Dropout(0.1), layers.Dense(3), layers.Dense(1)]
+    model = cdl.Sequential(stack)
+    model.compile(optimizer, "mse")
+    many = cdl.replicate(model, N, seeds=range(N))
     expected = alone(many, x, Y, early if watched else lambda: None, **fit)
     found = many.fit(x, Y, seeds=SEEDS, learning_rate=RATES, callbacks=callbacks, **fit)
     check(many, found, expected)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cdl import config
 from cdl.callbacks import Callback, CallbackList, History
 from cdl.random import permutation, seeded
@@ -71,6 +73,8 @@ class MembersFit:
                     if not halt.is_set():
                         found[number] = self._one(stand_in, number, make(number), halt)
                         told(number)
+                        if _is_lost(found[number]):  # the core may keep its NaN
+                            stand_in.take_model(self._model)
             finally:
                 busy.remove(stand_in)
                 self._idle.append(stand_in)
@@ -170,6 +174,8 @@ class MembersFit:
         shuffle = options.get("shuffle", True)
         if not self._is_fresh or not has_begun(model) or not shuffle:
             return
+        if model.optimizer is not None and model.optimizer.whole_batch:
+            return
         rows = self._data.rows(number)
         if self._held_out is None:
             rows = arguments.split_point(options.get("validation_split", 0.0), rows, "fit")
@@ -188,3 +194,8 @@ class MembersFit:
         made = own_callbacks.copier(listed, [], "fit")
         made()  # refused before anything trains
         return lambda number: made()
+
+
+def _is_lost(history: Any) -> bool:
+    """Whether a loss of a History is not finite."""
+    return isinstance(history, History) and not np.isfinite(history.history.get("loss", 0.0)).all()

@@ -39,7 +39,7 @@ def has_begun(model: Any) -> bool:
 
 
 class Run(NamedTuple):
-    """What is asked for of a plain `fit`.
+    """Arguments of a plain `fit`.
 
     Attributes:
         data: x, y and sample weights.
@@ -66,11 +66,16 @@ class StandIn:
     """
 
     def __init__(self, model: Any) -> None:
+        self.take_model(model)
+
+    def take_model(self, model: Any) -> None:
+        """Become the copy of a model, and forget all that was before."""
         self.model = copy.deepcopy(model)
         self._variables = [(each, _storage_of(each)) for each in variables_of(self.model)]
         self._weights = len(self.model.weights)
         optimizer = self.model.optimizer if self.model.compiled else None
-        self._is_plain = not is_users(type(model)) and not getattr(optimizer, "use_ema", True)
+        ends = getattr(optimizer, "use_ema", True) or getattr(optimizer, "whole_batch", True)
+        self._is_plain = not is_users(type(model)) and not ends
 
     def put(self, stacks: Stacks, number: int) -> None:
         """Take over what a member has."""
