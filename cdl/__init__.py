@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from cdl.optimizers import Optimizer as Optimizer
     from cdl.quantizers import Quantizer as Quantizer
     from cdl.regularizers import Regularizer as Regularizer
+    from cdl.taping import GradientTape as GradientTape
     from cdl.trainers.derivatives import grad as grad
     from cdl.trainers.derivatives import value_and_grad as value_and_grad
     from cdl.trainers.jvp import hessian as hessian
@@ -72,6 +73,7 @@ _NAMES = {
     "Model": "cdl.models",
     "train_many": "cdl.models",
     "replicate": "cdl.models",
+    "GradientTape": "cdl.taping",
     "grad": "cdl.trainers.derivatives",
     "value_and_grad": "cdl.trainers.derivatives",
     "jvp": "cdl.trainers.jvp",
@@ -104,6 +106,7 @@ __all__ = [
     "Model",
     "train_many",
     "replicate",
+    "GradientTape",
     "grad",
     "value_and_grad",
     "jvp",

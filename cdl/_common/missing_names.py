@@ -46,13 +46,13 @@ REASONS = {
 
 # Reasons for names that TensorFlow and PyTorch have, but Keras does not.
 _GRADIENTS = (
-    "value_and_grad and grad; model.gradients(x, y) in a train_step, or value_and_grad(loss, "
-    "variables=weights)"
+    "GradientTape, value_and_grad and grad; model.gradients(x, y) in a train_step, or "
+    "value_and_grad(loss, variables=weights)"
 )
 OF_OTHERS = {
     r"layers\.CuDNN(LSTM|GRU)": ("there is no GPU", "layers.LSTM and layers.GRU"),
     r"((backend|ops)\.)?(GradientTape|gradients?)|(backend|ops)\.grad": (
-        "it has no tape, and gradients are the core's own",
+        "gradients are the core's own",
         _GRADIENTS,
     ),
     r"((backend|ops)\.)?(jacobian|jac(fwd|rev)|jacobian_vector_product|hvp|vjp)": (

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from cdl import KerasTensor
-from cdl.scripts import taped
 from cdl.scripts.tensor import Tensor, TensorShape, tensors
 from cdl.scripts.tf_data import Dataset, as_dataset
 from cdl.scripts.tf_elements import element_of
+from cdl.taping.recorded import Taped
 
 
 class _Attribute:
@@ -97,71 +97,6 @@ def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _noted_method(
-    method: Callable[..., Any], kind: str, gives: Callable[[Any], Any] = tensors
-) -> Callable[..., Any]:
-    """Wrap a method to return tensors and to be recorded by tapes."""
-
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not taped.is_noting():
-            return gives(method(self, *args, **kwargs))
-        key: tuple[Any, ...] = (kind, type(self))
-        owner: Any = self
-        if kind == "loss":  # a loss function makes a new object for each call
-            key, owner = (kind, type(self), repr(self.get_config())), None
-        run = functools.partial(method, self)
-        return taped.noted(lambda *args, **kwargs: gives(run(*args, **kwargs)), key, owner)(
-            *args, **kwargs
-        )
-
-    return call
-
-
-def _noted_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the eager evaluation of `cdl.ops` to be recorded by tapes."""
-    from cdl._tracing import operation
-
-    def call(row: Any, args: Any, kwargs: Any) -> Any:
-        if not taped.is_noting():
-            return computed(row, args, kwargs)
-        run = functools.partial(operation.call, row)
-        return taped.noted(lambda *args, **kwargs: run(args, kwargs), ("ops", row.name))(
-            *args, **kwargs
-        )
-
-    return call
-
-
-def _noted_operator(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap NumPy's protocol methods of variables, which run `w * x`, to be recorded by tapes."""
-
-    @functools.wraps(method)
-    def call(self: Any, function: Any, how: Any, *args: Any, **kwargs: Any) -> Any:
-        if not taped.is_noting():
-            return tensors(method(self, function, how, *args, **kwargs))
-        if isinstance(how, str):  # a method of a ufunc
-            run, given, named, kind = getattr(function, how), args, kwargs, how
-        else:
-            run, (given, named), kind = function, args, "function"
-        return taped.noted(run, ("numpy", function.__name__, kind))(*given, **named)
-
-    return call
-
-
-class _Penalties:
-    """A descriptor of `losses` that records regularization losses of layers on open tapes."""
-
-    def __init__(self, losses: Any) -> None:
-        self._losses = losses
-
-    def __get__(self, thing: Any, cls: type) -> Any:
-        if thing is None:
-            return self
-        found = self._losses.__get__(thing, cls)
-        return taped.penalties(found) if found and taped.is_noting() else found
-
-
 class _Shape:
     """A descriptor that returns the shape of a symbolic tensor as a `TensorShape`."""
 
@@ -181,7 +116,6 @@ def have_tensors() -> None:
     Results of layers, models, losses and metrics, and the arguments of custom losses and training
     steps, are tensors. Shapes of symbolic tensors are `TensorShape`.
     """
-    from cdl._tracing import operation
     from cdl._tracing.variable import Variable as TracedVariable
     from cdl._variables.state import State
     from cdl.layers import Layer, Normalization
@@ -190,7 +124,9 @@ def have_tensors() -> None:
     from cdl.losses.python_loss import LossFunctionWrapper
     from cdl.metrics import Metric
     from cdl.models import Model
+    from cdl.taping import hooks
     from cdl.trainers.custom.steps import CustomSteps
+    from cdl.trainers.trainer import Trainer
 
     have_data_sets()
     symbolic: Any = KerasTensor
@@ -200,30 +136,23 @@ def have_tensors() -> None:
     of_users: tuple[tuple[Any, str], ...] = ((LossFunctionWrapper, "call"), (CustomSteps, "step"))
     for cls, name in of_users:
         setattr(cls, name, _given_tensors(getattr(cls, name)))
+    hooks.install()
     called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)
     for cls in called:
-        cls.__call__ = _noted_method(cls.__call__, "call")
-    for sub in _below(Loss):
-        if "call" in vars(sub):
-            sub.call = _noted_method(vars(sub)["call"], "loss", gives=lambda found: found)
-    Model.compute_loss = _noted_method(Model.compute_loss, "compute_loss")  # type: ignore[method-assign]
-    for cls in (Layer, Model):
-        cls.losses = _Penalties(cls.losses)  # type: ignore[assignment]
-    rows: Any = operation
-    rows._computed = _noted_rows(rows._computed)
+        cls.__call__ = _giving_tensors(cls.__call__)
+    Trainer.compute_loss = _giving_tensors(Trainer.compute_loss)  # type: ignore[method-assign]
     variables: tuple[Any, ...] = (TracedVariable, State)
     for cls in variables:
         cls.__getitem__ = _giving_slices(cls.__getitem__)
     for name in ("__array_ufunc__", "__array_function__"):
-        setattr(TracedVariable, name, _noted_operator(getattr(TracedVariable, name)))
+        setattr(TracedVariable, name, _giving_tensors(getattr(TracedVariable, name)))
     for name in ("mean", "variance"):
         setattr(Normalization, name, _Attribute(name))
     bases: tuple[Any, ...] = (Loss, Metric)
     for each in bases:
         for sub in _below(each):
             for name in {"__call__", "result"} & vars(sub).keys():
-                giving = functools.partial(_noted_method, kind="call") if each is Loss else None
-                setattr(sub, name, (giving or _giving_tensors)(vars(sub)[name]))
+                setattr(sub, name, _giving_tensors(vars(sub)[name]))
 
 
 def _below(cls: Any) -> list[Any]:
@@ -257,6 +186,8 @@ def _giving_slices(get: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(get)
     def call(self: Any, key: Any) -> Any:
         found = get(self, key)
+        if isinstance(found, Taped):
+            return found
         if not isinstance(found, (np.ndarray, np.generic)):
             return found
         part = np.asarray(found).view(Slice)

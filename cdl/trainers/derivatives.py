@@ -106,6 +106,7 @@ def _traced_and_lowered(
     has_aux: bool,
     numbers: Sequence[int],
     variables: list[Variable] | None,
+    penalties: Sequence[str],
 ) -> tuple[_Traced, Vjp]:
     """Function of arguments of one form, and what runs it; see `_Compiled`."""
     with arguments.tracing():
@@ -117,6 +118,7 @@ def _traced_and_lowered(
             by=numbers,
             variables=variables or (),
             weighted=False,
+            penalties=penalties,
         )
     return traced, vjp
 
@@ -131,6 +133,7 @@ class _Compiled:
         variables: weights to differentiate by in place of arguments, or None.
         has_aux: whether the function gives (value, aux).
         stays: whether all that the function reads stays as it is; None to compare it in each call.
+        penalties: see `Vjp`.
 
     Attributes:
         holds: tells whether what the function has read beside its arguments is as it was.
@@ -146,10 +149,11 @@ class _Compiled:
         variables: list[Variable] | None,
         has_aux: bool,
         stays: bool | None,
+        penalties: Sequence[str],
     ) -> None:
         reads = Reads(function, is_strict=variables is None) if stays is None else None
         self.holds: Callable[[], bool] = (lambda: bool(stays)) if reads is None else reads.hold
-        parts = (function, has_aux, numbers, variables)
+        parts = (function, has_aux, numbers, variables, penalties)
         try:
             self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
         except (TypeError, ValueError) as error:
@@ -194,6 +198,7 @@ class _Differentiated:
         variables: weights to differentiate by in place of arguments, or None.
         has_aux: whether the function gives (value, aux).
         is_fixed: whether all that the function reads stays as it is.
+        penalties: see `Vjp`.
     """
 
     def __init__(
@@ -203,8 +208,10 @@ class _Differentiated:
         variables: list[Variable] | None,
         has_aux: bool,
         is_fixed: bool,
+        penalties: Sequence[str],
     ) -> None:
         self._function, self._variables = function, variables
+        self._penalties = penalties
         self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
         self._has_aux = has_aux
         self._stays = True if is_fixed else None  # False once it cannot be told
@@ -267,6 +274,7 @@ class _Differentiated:
                     self._variables,
                     self._has_aux,
                     self._stays,
+                    self._penalties,
                 )
                 if not found.is_known:
                     self._stays = False
@@ -289,6 +297,7 @@ def derivative_of(
     variables: Sequence[Variable] | None = None,
     has_aux: bool = False,
     is_fixed: bool = False,
+    penalties: Sequence[str] = ("weights", "outputs"),
 ) -> Callable[..., tuple[Any, Any]]:
     """`value_and_grad` of a function that may be known to read nothing that changes.
 
@@ -298,6 +307,7 @@ def derivative_of(
         variables: as there.
         has_aux: as there.
         is_fixed: whether all that the function reads beside weights stays as it is.
+        penalties: see `Vjp`.
     """
     if not callable(function):
         raise TypeError(f"grad: function must be a function or a model, got {function!r}")
@@ -306,12 +316,13 @@ def derivative_of(
             raise TypeError(f"grad: variables must be weights of layers, got {brief(each)}")
     weights = None if variables is None else list(variables)
     if _kept.of_run is None or is_fixed:
-        return _Differentiated(function, argnums, weights, has_aux, is_fixed).of
+        return _Differentiated(function, argnums, weights, has_aux, is_fixed, penalties).of
     chosen = argnums if isinstance(argnums, int) else tuple(argnums)
     key = getattr(function, "__code__", None), chosen, has_aux
     known = _kept.of_run.get(key)
     if known is None or not known.is_of(function, weights):
-        known = _kept.of_run[key] = _Differentiated(function, argnums, weights, has_aux, is_fixed)
+        made = _Differentiated(function, argnums, weights, has_aux, is_fixed, penalties)
+        known = _kept.of_run[key] = made
     return known.of
 
 

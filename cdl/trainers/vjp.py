@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdl._common.locks import new_rlock
 from cdl._core import Executor, Parameter, clear_all, get_all
 from cdl._ir.lowering import Lowering
-from cdl._ir.program import Program, Value
+from cdl._ir.program import Instruction, Program, Value
 from cdl._tracing.variable import Variable
 from cdl.random import core_seed
 from cdl.trainers.custom.weight_rules import WeightRules
@@ -124,6 +124,8 @@ class Vjp:
         by: numbers of the inputs to differentiate by; None for all.
         variables: weights to differentiate by.
         weighted: whether elements of the output can have factors.
+        penalties: what adds to the derivative: "weights" are the regularizers of these, "outputs"
+            those of activities and what layers add.
 
     Attributes:
         shape: of one sample of the output; None if it is one number for all samples.
@@ -140,6 +142,7 @@ class Vjp:
         by: Sequence[int] | None = None,
         variables: Sequence[Variable] = (),
         weighted: bool = True,
+        penalties: Collection[str] = ("weights", "outputs"),
     ) -> None:
         program = Lowering() if program is None else program
         program.recorder.probed = None if layer is None else (layer, [])
@@ -150,6 +153,8 @@ class Vjp:
             probes.append(values[i])
         with program.fixed(training=False):
             found = append(program, values)
+        if "outputs" not in penalties:
+            program.instructions = [e for e in program.instructions if not _is_penalty(e)]
         results = found if isinstance(found, list) else [found]
         y = total = results[0]
         self.shape = None if y.shared else y.shape
@@ -170,7 +175,8 @@ class Vjp:
         self.variables = fused.variables
         read = set(map(id, self.variables))
         self.learning = list(dict.fromkeys(v for v in variables if id(v) in read))
-        self._executor = GradientExecutor(fused, self.learning)
+        penalized = () if "weights" in penalties else set(map(id, self.learning))
+        self._executor = GradientExecutor(fused, self.learning, penalized)
 
     def of(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, list[Array]]:
         """Output, and the derivative by each input, of the input's shape.
@@ -253,6 +259,13 @@ class Vjp:
         return [
             np.concatenate(each) if each[0].ndim else each[0] for each in zip(*parts, strict=True)
         ]
+
+
+def _is_penalty(instruction: Instruction) -> bool:
+    """Whether an instruction is about a penalty alone; activities go on without theirs."""
+    if instruction.op == "activity":
+        instruction.attributes.update(l1=0.0, l2=0.0)
+    return instruction.op == "objective" and not instruction.attributes["counts"]
 
 
 def of_model(

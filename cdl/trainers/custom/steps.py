@@ -171,10 +171,10 @@ class CustomSteps:
                 raise
             raise AttributeError(
                 f"{self._name}: cdl computes on arrays, which no other framework can differentiate "
-                f"({error}): self.gradients(x, y) gives the gradient of the compiled loss by each "
-                "weight, as a dict whose values() go with self.trainable_variables in "
-                "self.optimizer.apply_gradients; cdl.value_and_grad(function, variables=weights) "
-                "gives that of any function"
+                f"({error}): cdl.GradientTape records what is called on them; self.gradients(x, y) "
+                "gives the gradient of the compiled loss by each weight, as a dict whose values() "
+                "go with self.trainable_variables in self.optimizer.apply_gradients; "
+                "cdl.value_and_grad(function, variables=weights) gives that of any function"
             ) from error
         if logs is not None and not isinstance(logs, Mapping):
             raise TypeError(

@@ -1,0 +1,291 @@
+"""`GradientTape`: record calls on arrays, then trace and differentiate them.
+
+While a tape is open, layers, losses and functions of `cdl.ops` return arrays that know the call
+that made them. `gradient` replays these calls on symbolic tensors, which `value_and_grad`
+compiles; the program is cached for the next step with the same calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._common.validation import one_of
+from cdl._tracing.graph import current_scope
+from cdl._tracing.variable import Variable
+from cdl.data import brief
+from cdl.taping import hooks
+from cdl.taping.recorded import CLASS, Node, Taped, origin_of, plain, state
+from cdl.taping.replay import gradients_of, variables_of
+
+
+class GradientTape:
+    """Record of the calls made while it is open, for gradients of their results.
+
+    In the `with` block, layers, models, losses, activations and functions of `cdl.ops` are called
+    on arrays; they return NumPy arrays of a class that records arithmetic and NumPy's functions
+    too. What `np.asarray` makes of such an array is a constant. `gradient` then compiles the
+    recorded calls and differentiates them in the core; the same calls in the next step take the
+    same program.
+
+    Random layers, such as Dropout, draw again when the gradient is computed. An array whose first
+    axis is not that of the batch is part of the program: one that changes from step to step costs
+    a compilation each time. `value_and_grad` runs each step once, where a tape runs it twice.
+
+    Args:
+        persistent: whether `gradient` can be called more than once. Otherwise the record is
+            released by the first call.
+        watch_accessed_variables: whether all trainable variables that the calls read are sources;
+            False: those given to `watch`.
+
+    Example:
+        >>> w = cdl.Variable([1.0, 2.0])
+        >>> with cdl.GradientTape() as tape:
+        ...     loss = cdl.ops.sum(w**3)
+        >>> tape.gradient(loss, w)
+        array([ 3., 12.], dtype=float32)
+    """
+
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None:
+        hooks.install()
+        self._persistent = persistent
+        self._accessed = watch_accessed_variables
+        self._is_used = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all that was recorded and watched."""
+        self._nodes: dict[int, Node] = {}
+        self._watched: dict[int, Any] = {}  # arrays and variables, by id
+
+    def __enter__(self) -> GradientTape:
+        if current_scope() is not None:
+            raise NotImplementedError(
+                "GradientTape: a tape must be opened outside of code that is traced, such as the "
+                "`call` of a layer in training or a function that is differentiated: derivatives "
+                "cannot be nested yet"
+            )
+        if self in state.tapes:
+            raise ValueError("GradientTape: the tape is open, and cannot be opened again")
+        self._is_used = False
+        state.tapes.append(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self in state.tapes:
+            state.tapes.remove(self)
+
+    def watch(self, tensor: Any) -> Any:
+        """Make an array, or nested arrays, possible sources of `gradient`.
+
+        Args:
+            tensor: arrays of floats, variables, or a nested structure of them.
+
+        Returns:
+            The structure with arrays that record: go on with these, since no NumPy array of the
+            ordinary class can be followed.
+
+        Raises:
+            TypeError: an array that is not of floats.
+        """
+        return tree.map_structure(self._watch, tensor)
+
+    def _watch(self, each: Any) -> Any:
+        found = each if isinstance(each, Variable) else self._recording(each)
+        self._watched[id(found)] = found
+        return found
+
+    def _recording(self, each: Any) -> Any:
+        """An array that records arithmetic, with the values of another one."""
+        array = each if isinstance(each, np.ndarray) else np.asarray(each)
+        if isinstance(each, (float, list)):
+            array = array.astype(np.float32)
+        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+            raise TypeError(f"GradientTape: tensor must be an array of floats, got {brief(each)}")
+        return array if isinstance(array, Taped) else array.view(CLASS[-1])
+
+    def watched_variables(self) -> tuple[Any, ...]:
+        """The variables that `gradient` can differentiate by, in the order of their first use."""
+        found = variables_of(self._nodes.values()) if self._accessed else []
+        found = [each for each in found if each.trainable and id(each) not in self._watched]
+        return (*(e for e in self._watched.values() if isinstance(e, Variable)), *found)
+
+    @contextlib.contextmanager
+    def stop_recording(self) -> Iterator[None]:
+        """A context in which no call is recorded; what it computes are constants.
+
+        Raises:
+            ValueError: the tape is not open.
+        """
+        if self not in state.tapes:
+            raise ValueError("GradientTape: the tape is not open, so it records nothing to stop")
+        state.tapes.remove(self)
+        try:
+            yield
+        finally:
+            state.tapes.append(self)
+
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: str | None = "none",
+    ) -> Any:
+        """The gradient of the sum of `target` by each source, in the structure of `sources`.
+
+        Args:
+            target: an array or nested arrays, computed while the tape was open.
+            sources: nested variables, arrays that `watch` has returned, and results in between.
+            output_gradients: a factor for each element of `target`, in its structure; None is 1.
+            unconnected_gradients: what stands for a source that `target` does not depend on or
+                that the tape has not seen: "none" is None, "zero" an array of zeros.
+
+        Returns:
+            float32 arrays of the shapes of the sources, and None.
+
+        Raises:
+            NotImplementedError: another tape is open: derivatives cannot be nested yet.
+            RuntimeError: a second call, without `persistent=True`.
+            TypeError: a source that is a NumPy array that `watch` has not returned.
+            ValueError: `target` was not recorded, or its computation cannot be compiled.
+        """
+        fill = one_of("GradientTape", "unconnected_gradients", unconnected_gradients, _FILLS)
+        targets = [each for each in tree.flatten(target) if each is not None]
+        flat = self._begin(targets, sources)
+        if output_gradients is not None:
+            alone = isinstance(target, np.ndarray)
+            factors = [output_gradients] if alone else tree.flatten(output_gradients)
+            targets = self._weighted(targets, factors)
+        try:
+            found = self._of(targets, flat)
+        finally:
+            self._end()
+        if fill == "zero":
+            found = [
+                np.zeros(np.shape(source), np.float32) if each is None else each
+                for each, source in zip(found, flat, strict=True)
+            ]
+        return tree.pack_sequence_as(sources, found)
+
+    def jacobian(self, target: Any, sources: Any) -> Any:
+        """The derivative of each element of `target`, by as many gradients.
+
+        Args:
+            target: an array, computed while the tape was open.
+            sources: as in `gradient`.
+
+        Returns:
+            float32 arrays of shape ``target.shape + source.shape``, in the structure of `sources`.
+
+        Raises:
+            ValueError: as in `gradient`.
+        """
+        flat = self._begin([target], sources)
+        shape = np.shape(target)
+        factors = np.eye(max(1, np.size(target)), dtype=np.float32).reshape(-1, *shape)
+        try:
+            rows = [self._of(self._weighted([target], [each]), flat) for each in factors]
+        finally:
+            self._end()
+        found = [
+            None if parts[0] is None else np.reshape(parts, (*shape, *np.shape(parts[0])))
+            for parts in zip(*rows, strict=True)
+        ]
+        return tree.pack_sequence_as(sources, found)
+
+    def batch_jacobian(self, target: Any, source: Any) -> Any:
+        """The derivative of each element of a row of `target` by the same row of `source`.
+
+        Args:
+            target: an array whose rows depend on the same rows of `source` alone.
+            source: an array, as in `gradient`.
+
+        Returns:
+            A float32 array of shape ``(rows, *target.shape[1:], *source.shape[1:])``.
+
+        Raises:
+            ValueError: other numbers of rows, or as in `gradient`.
+        """
+        if np.ndim(target) < 1 or np.ndim(source) < 1 or len(target) != len(source):
+            raise ValueError(
+                "GradientTape: target and source must have as many rows, got shapes "
+                f"{tuple(np.shape(target))} and {tuple(np.shape(source))}"
+            )
+        flat = self._begin([target], source)
+        rows, shape = len(target), np.shape(target)[1:]
+        columns = []
+        try:
+            for one in np.eye(max(1, int(np.prod(shape))), dtype=np.float32):
+                factor = np.tile(one.reshape(1, *shape), (rows, *(1 for _ in shape)))
+                columns += self._of(self._weighted([target], [factor]), flat)
+        finally:
+            self._end()
+        if columns[0] is None:
+            return None
+        joined = np.stack(columns, 1)
+        return joined.reshape(rows, *shape, *np.shape(source)[1:])
+
+    def _begin(self, targets: list[Any], sources: Any) -> list[Any]:
+        """The sources as a flat list; errors for what cannot be differentiated."""
+        if any(tape is not self for tape in state.tapes):
+            raise NotImplementedError(
+                "GradientTape: cdl has no gradients of gradients, so no other tape may be open "
+                "when a gradient is asked for"
+            )
+        if self._is_used:
+            raise RuntimeError(
+                "GradientTape: a tape that is not persistent gives gradients once: "
+                "GradientTape(persistent=True), or one call with a list of sources"
+            )
+        if not targets or not all(isinstance(each, Taped) for each in targets):
+            raise ValueError(
+                "GradientTape: target must be computed while the tape is open, by layers, losses "
+                "and functions of cdl.ops; what np.asarray(x) gives is not recorded"
+            )
+        flat = tree.flatten(sources)
+        for each in flat:
+            self._check_source(each)
+        return flat
+
+    def _check_source(self, each: Any) -> None:
+        if not isinstance(each, (Taped, Variable)):
+            raise TypeError(
+                "GradientTape: sources must be variables, or arrays that `watch` has returned, as "
+                f"in x = tape.watch(x), got {brief(each)}"
+            )
+
+    def _weighted(self, targets: list[Any], factors: list[Any]) -> list[Any]:
+        """Targets times factors, recorded on this tape alone."""
+        before, state.tapes = state.tapes, [self]
+        try:
+            return [a * np.asarray(plain(b)) for a, b in zip(targets, factors, strict=True)]
+        finally:
+            state.tapes = before
+
+    def _of(self, targets: list[Any], sources: list[Any]) -> list[Any]:
+        """The gradient by each source; None for what is not connected or not watched."""
+        seen = [each for each in sources if self._has_seen(each)]
+        found = gradients_of(self._nodes, targets, seen)
+        return [found.get(id(each)) for each in sources]
+
+    def _has_seen(self, source: Any) -> bool:
+        if id(source) in self._watched:
+            return True
+        if isinstance(source, Variable):
+            return self._accessed and source.trainable
+        return origin_of(source, self._nodes) is not None
+
+    def _end(self) -> None:
+        """Release the record after the only gradient of a tape that is not persistent."""
+        if not self._persistent:
+            self._is_used = True
+            self.__exit__()
+            self.reset()
+
+
+_FILLS = ("none", "zero", None)

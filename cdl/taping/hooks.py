@@ -1,0 +1,132 @@
+"""Calls that tapes record: of layers, models, losses, activations, penalties and `cdl.ops`.
+
+The methods are wrapped when the first tape of the process is made, so that a program without tapes
+pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from cdl._tracing import operation
+from cdl._tracing.variable import Variable
+from cdl.activations import ActivationFunction
+from cdl.layers import Layer
+from cdl.layers.preprocessing.host_layer import HostLayer
+from cdl.losses import Loss
+from cdl.models import Model
+from cdl.regularizers import Regularizer
+from cdl.taping.recorded import is_recording, recorded, recorded_item, state
+from cdl.trainers.trainer import Trainer
+
+
+@functools.cache
+def install() -> None:
+    """Have open tapes record calls, for the rest of the process."""
+    called: tuple[Any, ...] = (Layer, HostLayer, Model)
+    for cls in (*called, *_with_below(Loss, ActivationFunction, Regularizer)):
+        _wrap(cls, "__call__", "call")
+    for cls in _with_below(Loss):
+        _wrap(cls, "call", "loss")
+    _wrap(Trainer, "compute_loss", "compute_loss")
+    variable, rows = cast(Any, Variable), cast(Any, operation)
+    item = variable.__getitem__
+    variable.__getitem__ = lambda self, key: recorded_item(item, self, key)
+    having: tuple[Any, ...] = (Layer, Trainer)
+    for cls in having:
+        cls.losses = _Penalties(cls.losses)
+    rows.computed = _recorded_rows(rows.computed)
+    for name in ("__array_ufunc__", "__array_function__"):
+        setattr(Variable, name, _recorded_operator(getattr(Variable, name)))
+
+
+def _with_below(*classes: Any) -> Iterator[Any]:
+    """Classes and all those derived from them."""
+    for cls in classes:
+        yield cls
+        yield from _with_below(*cls.__subclasses__())
+
+
+def _wrap(cls: Any, name: str, kind: str) -> None:
+    """Have a method recorded where a class defines it."""
+    if name not in vars(cls):
+        return
+    method = vars(cls)[name]
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_recording():
+            return method(self, *args, **kwargs)
+        key: tuple[Any, ...] = (kind, type(self))
+        owner = self
+        if kind == "loss":  # a loss function makes a new object for each call
+            key, owner = (*key, repr(self.get_config())), None
+        return recorded(functools.partial(method, self), key, owner, args, kwargs)
+
+    setattr(cls, name, call)
+
+
+def _recorded_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the evaluation of `cdl.ops` on arrays."""
+
+    def call(row: Any, args: Any, kwargs: Any) -> Any:
+        if not is_recording():
+            return computed(row, args, kwargs)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            return operation.call(row, args, kwargs)
+
+        return recorded(run, ("ops", row.name), None, args, kwargs)
+
+    return call
+
+
+def _recorded_operator(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap NumPy's protocol methods of variables, which run `w * x`."""
+
+    @functools.wraps(method)
+    def call(self: Any, function: Any, how: Any, *args: Any, **kwargs: Any) -> Any:
+        if not is_recording():
+            return method(self, function, how, *args, **kwargs)
+        if isinstance(how, str):  # a method of a ufunc
+            run, given, named, kind = getattr(function, how), args, kwargs, how
+        else:
+            run, (given, named), kind = function, args, "function"
+        return recorded(run, ("numpy", function.__name__, kind), None, given, named)
+
+    return call
+
+
+class _Penalties:
+    """A descriptor of `losses` that records the penalties of layers.
+
+    Done again, those of weights are symbolic, and others 0: the program counts these itself.
+    """
+
+    def __init__(self, losses: Any) -> None:
+        self._losses = losses
+
+    def __get__(self, thing: Any, cls: type) -> Any:
+        if thing is None:
+            return self
+        if state.replays:
+            return _of_weights(thing)
+        found = self._losses.__get__(thing, cls)
+        if not found or not is_recording():
+            return found
+
+        def run() -> Any:
+            if not state.replays:
+                return found
+            again = _of_weights(thing)
+            return [0.0] * (len(found) - len(again)) + again
+
+        return recorded(run, ("penalties", len(found)), thing, (), {})
+
+
+def _of_weights(layer: Any) -> list[Any]:
+    """Penalties of the weights of a layer, symbolic in code that is traced."""
+    weights = layer.trainable_weights
+    return [each.regularizer(each) for each in weights if each.regularizer is not None]

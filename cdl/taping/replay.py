@@ -1,0 +1,378 @@
+"""Compiled gradients of recorded calls: the calls replayed on symbolic tensors."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cdl import ops, tree
+from cdl._common.locks import new_rlock
+from cdl._tracing.variable import Variable
+from cdl.models import Model
+from cdl.taping.recorded import Node, Taped, origin_of, plain, state
+from cdl.trainers.derivatives import derivative_of
+
+_KEPT = 16  # size of each cache: of programs, and of parts of models
+_PLAIN = (bool, int, float, str, type(None))
+
+
+class _Input(NamedTuple):
+    number: int
+
+
+class _Result(NamedTuple):
+    step: int
+    place: int
+
+
+class Record(NamedTuple):
+    """Recorded calls, and what gradients are asked of.
+
+    Attributes:
+        nodes: the recorded calls, by serial number.
+        targets: the results.
+        sources: the arrays to differentiate by, by id.
+    """
+
+    nodes: dict[int, Node]
+    targets: list[Any]
+    sources: dict[int, Any]
+
+
+class _Plan:
+    """The calls that lead to the targets, as one function of arrays.
+
+    Args:
+        record: the calls and the results.
+        calls: those that lead to the targets, in the order of execution.
+        rows: batch size; arrays of as many rows are inputs of the function, others constants. 0:
+            all arrays of floats are inputs, and the function does not know of samples.
+    """
+
+    def __init__(self, record: Record, calls: list[Node], rows: int) -> None:
+        self._nodes, self._sources, self.rows = record.nodes, record.sources, rows
+        self.inputs: list[Any] = []
+        self._numbers: dict[int, int] = {}
+        self.calls, self.templates = calls, []
+        self._places = {node.serial: i for i, node in enumerate(calls)}
+        key: list[Any] = [rows]
+        for node in calls:
+            leaves = [self._template(leaf) for leaf in node.leaves]
+            self.templates.append(leaves)
+            key.append((node.key, id(node.owner), node.form, *map(_token, leaves)))
+        self.ends = [self._template(each) for each in record.targets]
+        self.numbers = [self._numbers.get(each) for each in record.sources]
+        shapes = () if rows else (each.shape for each in self.inputs)
+        self.key = (*key, *map(_token, self.ends), *self.numbers, *shapes)
+
+    def _template(self, leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray):
+            return leaf
+        if id(leaf) in self._sources or id(leaf) in self._numbers:
+            return self._input(leaf)
+        origin = origin_of(leaf, self._nodes)
+        if origin is not None and origin[0].serial in self._places:
+            return _Result(self._places[origin[0].serial], origin[1])
+        is_input = leaf.ndim and len(leaf) == self.rows if self.rows else leaf.dtype.kind == "f"
+        return self._input(leaf) if is_input else plain(leaf)
+
+    def _input(self, leaf: Any) -> _Input:
+        number = self._numbers.setdefault(id(leaf), len(self.inputs))
+        if number == len(self.inputs):
+            self.inputs.append(leaf)
+        return _Input(number)
+
+    def draws(self) -> bool:
+        """Whether results may differ between calls, or include regularization losses."""
+        keys = {node.key[0] for node in self.calls}
+        trains = any(node.args[1].get("training") for node in self.calls)
+        return trains or "penalties" in keys or "compute_loss" in keys
+
+    def function(self, shared: list[Any] | None) -> Callable[..., Any]:
+        """A function that replays the calls on its arguments, and holds no array of the batch.
+
+        Args:
+            shared: variables in place of the inputs; the only argument then has no meaning.
+        """
+        shown = [tree.map_structure(lambda leaf: 0, node.args) for node in self.calls]
+        steps = list(zip([node.call for node in self.calls], shown, self.templates, strict=True))
+        ends, depends = self.ends, bool(self.inputs) and shared is None
+
+        def run(*arguments: Any) -> Any:
+            inputs = arguments if shared is None else shared
+            results: list[list[Any]] = []
+
+            def given(leaf: Any) -> Any:
+                if isinstance(leaf, _Input):
+                    return inputs[leaf.number]
+                return results[leaf.step][leaf.place] if isinstance(leaf, _Result) else leaf
+
+            before, state.replays = state.replays, True
+            try:
+                for call, form, leaves in steps:
+                    args, kwargs = tree.pack_sequence_as(form, list(map(given, leaves)))
+                    results.append(tree.flatten(call(*args, **kwargs)))
+            finally:
+                state.replays = before
+            found = [given(end) for end in ends]
+            total = found[0] if len(found) == 1 else sum(map(ops.sum, found))
+            return total if depends else total + 0.0 * ops.sum(arguments[0])
+
+        return run
+
+
+def calls_before(record: Record) -> list[Node]:
+    """All calls between sources and targets, in the order of execution."""
+    found: dict[int, Node] = {}
+    open_ends: list[Any] = list(record.targets)
+    while open_ends:
+        leaf = open_ends.pop()
+        if not isinstance(leaf, Taped) or id(leaf) in record.sources:
+            continue
+        origin = origin_of(leaf, record.nodes)
+        if origin is not None and origin[0].serial not in found:
+            found[origin[0].serial] = origin[0]
+            open_ends += origin[0].leaves
+    return [found[serial] for serial in sorted(found)]
+
+
+_parts: dict[Any, Any] = {}  # models from one output of a model to its others, oldest use first
+_programs: dict[Any, Any] = {}  # compiled gradients, likewise
+_whole: dict[Any, Any] = {}  # keys of plans that need whole arrays, likewise
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Put a value at the end of a cache, and evict the least recently used ones."""
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > _KEPT:
+        del kept[next(iter(kept))]
+
+
+def _rest(part: Model, place: int, source: Any) -> list[Any]:
+    """The outputs of a model from one of them on, with None in its place."""
+    outputs = tree.flatten(part(source))
+    outputs.insert(place, None)
+    return outputs
+
+
+def _cut(record: Record) -> Record:
+    """The record with calls of the later part of a model where a source is one of its outputs."""
+    found: dict[int, Node] = {}
+    for source in record.sources.values():
+        origin = origin_of(source, record.nodes)
+        outputs = [] if origin is None else tree.flatten(getattr(origin[0].owner, "outputs", None))
+        if origin is None or len(outputs) < 2:
+            continue
+        (node, place), others = origin, [*outputs]
+        del others[place]
+        key = (id(node.owner), place)
+        kept = _parts.get(key) or (Model(outputs[place], others), node.owner)
+        _keep(_parts, key, kept)
+        call = functools.partial(_rest, kept[0], place)
+        args: Any = ((source,), {})
+        found[node.serial] = Node(call, ("part", place), kept[0], args, [source], node.serial)
+    return record._replace(nodes={**record.nodes, **found}) if found else record
+
+
+def _token(leaf: Any) -> Any:
+    """A hashable key of an argument."""
+    kind = type(leaf)
+    if kind in (_Input, _Result):
+        return leaf
+    if kind in _PLAIN:
+        return kind, leaf
+    if isinstance(leaf, np.ndarray):
+        return leaf.dtype.str, leaf.shape, leaf.tobytes()
+    return id(leaf) if isinstance(leaf, Variable) or callable(leaf) else repr(leaf)
+
+
+def _rows_of(calls: list[Node]) -> int:
+    """The batch size: rows of the first layer's input, else of the first array."""
+    for node in sorted(calls, key=lambda node: node.owner is None):
+        for leaf in node.leaves:
+            if isinstance(leaf, np.ndarray) and leaf.ndim:
+                return len(leaf)
+    return 0
+
+
+class _Program:
+    """The compiled gradient of a plan.
+
+    Args:
+        plan: the calls.
+        variables: to differentiate by.
+
+    Attributes:
+        variables: those among them that the calls read.
+        agrees: whether the first run gave the recorded value; None before it.
+    """
+
+    def __init__(self, plan: _Plan, variables: list[Any]) -> None:
+        self._shared: list[Any] | None = None
+        if not plan.rows:
+            self._shared = [Variable(np.shape(each)) for each in plan.inputs]
+        run = plan.function(self._shared)
+        read = {id(each) for each in variables_of(plan.calls)}
+        self.variables = [each for each in variables if id(each) in read]
+        owners = {id(node.owner): node.owner for node in plan.calls}.values()
+        self._held = run, owners  # alive, since ids of its layers are in the key
+        self._moved = {  # such as moving averages, which the recorded call has moved
+            id(each): each
+            for owner in owners
+            for each in getattr(owner, "non_trainable_variables", ())
+        }.values()
+        self._numbers = [n for n in plan.numbers if n is not None]
+        by_variables = [*self.variables, *self._places()]
+        counted = {"penalties", "compute_loss"} & {node.key[0] for node in plan.calls}
+        penalties = ("outputs",) if counted else ()
+        # A plan's key has the weights that `run` reads, and not what layers and losses are set to.
+        self._by_weights = by_variables and derivative_of(
+            run, variables=by_variables, is_fixed=True, penalties=penalties
+        )
+        numbers = self._numbers if self._shared is None else []
+        self._by_arrays = numbers and derivative_of(run, numbers, penalties=penalties)
+        self.draws = plan.draws()
+        self.agrees: bool | None = None
+        self._lock = new_rlock()
+
+    def _places(self) -> list[Any]:
+        """The variables that stand for arrays to differentiate by."""
+        return [] if self._shared is None else [self._shared[n] for n in self._numbers]
+
+    def of(self, inputs: list[Any]) -> tuple[float | None, dict[int, Any], dict[int, Any]]:
+        """The value, the gradients by variables, by id, and those by inputs, by position."""
+        with self._lock:
+            kept = [(each, each.numpy()) for each in self._moved]
+            arrays = [np.atleast_1d(plain(each)) for each in inputs]
+            if self._shared is not None:
+                for each, array in zip(self._shared, inputs, strict=True):
+                    each.assign(plain(array))
+                arrays = []
+            try:
+                return self._of(arrays or [np.zeros(1, np.float32)])
+            finally:
+                for each, before in kept:
+                    each.assign(before)
+
+    def _of(self, arrays: list[Any]) -> tuple[float | None, dict[int, Any], dict[int, Any]]:
+        value: Any = None
+        weights: list[Any] = []
+        others: Any = ()
+        if self._by_weights:
+            value, weights = self._by_weights(*arrays)
+        if self._by_arrays:
+            value, others = self._by_arrays(*arrays)
+        total = None if value is None else float(np.sum(value) if np.ndim(value) else value)
+        n = len(self.variables)
+        by_variables = dict(zip(map(id, self.variables), weights[:n], strict=True))
+        return total, by_variables, dict(zip(self._numbers, (*weights[n:], *others), strict=True))
+
+
+def _run(plan: _Plan, variables: list[Any], value: float) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Gradients by the program of a plan, kept if its value agrees with the recorded one.
+
+    Raises:
+        ValueError: the plan cannot be compiled, or its value differs from the recorded one.
+    """
+    key = (*plan.key, *map(id, variables))
+    kept = _programs.get(key)
+    for program in (kept, None):
+        made = program or _Program(plan, variables)
+        try:
+            total, weights, others = made.of(plan.inputs)
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise ValueError(
+                "GradientTape: what was computed cannot be differentiated as a program: "
+                f"{error}; self.gradients(x, y) and cdl.value_and_grad(function, "
+                "variables=weights) take a function instead"
+            ) from error
+        agrees = total is None or _close(total, value)
+        if made.agrees is None:
+            made.agrees = agrees
+        if agrees or program is None or not made.agrees:
+            break
+    if not made.agrees and not made.draws and made.of(plan.inputs)[0] == total:
+        raise ValueError(
+            "GradientTape: what was computed cannot be done again on a batch: that gives "
+            f"{total}, where it gave {value}"
+        )
+    _keep(_programs, key, made)
+    return weights, others
+
+
+def _close(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-3, abs_tol=1e-4) or (math.isnan(a) and math.isnan(b))
+
+
+def gradients_of(nodes: dict[int, Node], targets: list[Any], sources: list[Any]) -> dict[int, Any]:
+    """The gradient of the sum of the targets by each source, by id; none for unconnected ones.
+
+    Args:
+        nodes: the recorded calls, by serial number.
+        targets: recorded results.
+        sources: variables and arrays.
+
+    Raises:
+        ValueError: the calls cannot be compiled.
+    """
+    first = [e for e in sources if isinstance(e, Variable) or origin_of(e, nodes) is None]
+    later = [each for each in sources if not any(each is other for other in first)]
+    found: dict[int, Any] = {}
+    for group in (first, *([each] for each in later)):  # a source may lead to another one
+        if group:
+            found.update(_of_group(nodes, targets, group))
+    return found
+
+
+def _differentiated(
+    record: Record, calls: list[Node], variables: list[Any], value: float
+) -> tuple[_Plan, dict[int, Any], dict[int, Any]]:
+    """A plan, and the gradients by variables and by its inputs.
+
+    It goes by samples if it can, as layers and losses do; otherwise by whole arrays.
+    """
+    plan = _Plan(record, calls, _rows_of(calls))
+    key, error = (*plan.key, *map(id, variables)), None
+    if plan.rows and key not in _whole:
+        try:
+            return plan, *_run(plan, variables, value)
+        except ValueError as by_samples:
+            error = by_samples
+    plan = _Plan(record, calls, 0)
+    try:
+        found = _run(plan, variables, value)
+    except ValueError as by_arrays:
+        raise error or by_arrays from by_arrays.__cause__
+    _keep(_whole, key, None)
+    return plan, *found
+
+
+def _of_group(nodes: dict[int, Node], targets: list[Any], sources: list[Any]) -> dict[int, Any]:
+    """Gradients by id, of sources none of which was computed from another one."""
+    arrays = {id(each): each for each in sources if not isinstance(each, Variable)}
+    record = Record(nodes, targets, arrays)
+    if arrays:
+        record = _cut(record)
+    calls = calls_before(record)
+    value = sum(float(np.sum(plain(each), dtype=np.float64)) for each in targets)
+    variables = [each for each in sources if isinstance(each, Variable)]
+    plan, found, by_arrays = _differentiated(record, calls, variables, value)
+    for (number, array), place in zip(arrays.items(), plan.numbers, strict=True):
+        if place is not None:
+            found[number] = np.reshape(by_arrays[place], np.shape(array))
+    return found
+
+
+def variables_of(calls: Iterable[Node]) -> list[Any]:
+    """The variables that calls read, in the order of their first use."""
+    found: dict[int, Any] = {}
+    for node in calls:
+        for each in (*getattr(node.owner, "variables", ()), *node.leaves):
+            if isinstance(each, Variable):
+                found.setdefault(id(each), each)
+    return list(found.values())
