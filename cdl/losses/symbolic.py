@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from cdl import _core
 from cdl._common.naming import unique
+from cdl._ir import emit
 from cdl._tracing import graph
 from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor, operator_of, symbolic_error
@@ -25,6 +26,17 @@ _DENSE = {
     "sparse_categorical_crossentropy": "categorical_crossentropy",
     "softmax_sparse_categorical_crossentropy": "softmax_categorical_crossentropy",
 }
+
+# Rows that are means of the elements of a line.
+_MEANS = (
+    "binary_crossentropy", "sigmoid_binary_crossentropy", "binary_focal_crossentropy",
+    "sigmoid_binary_focal_crossentropy", "hinge", "huber", "log_cosh", "mean_absolute_error",
+    "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
+    "poisson", "squared_hinge",
+)  # fmt: skip
+
+# Rows in which targets and predictions may change places.
+_SYMMETRIC = ("cosine_similarity", "huber", "log_cosh", "mean_absolute_error", "mean_squared_error")
 
 
 class LinesOf:
@@ -97,8 +109,35 @@ class LinesOf:
         parameters: Any = loss.parameters()
         if row != loss.row:
             parameters = dict.fromkeys(_core.LOSSES[row].params, 0.0)  # label_smoothing
-        y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
-        return program.emit("reshape", (y,), lines) if lines else y
+
+        def losses(prediction: Value, target: Value) -> Value:
+            y = program.emit("line_loss", (prediction, target), shape, kind=row, **parameters)
+            return program.emit("reshape", (y,), lines) if lines else y
+
+        found = losses(prediction, target)
+        if row not in _SYMMETRIC or not _has_gradient(program, target):
+            return found
+        # The op differentiates by predictions alone: here once more, and once to be taken off.
+        p, t = emit.stop(program, prediction), emit.stop(program, target)
+        other = program.map("subtract", [losses(target, p), losses(p, t)])
+        return program.map("add", [found, other])
+
+
+def _has_gradient(program: Lowering, value: Value) -> bool:
+    """Whether a value depends on a weight that learns, or on what is differentiated by."""
+    makers = {id(y): each for each in program.instructions for y in each.outputs}
+    waiting, seen = [value], set()
+    while waiting:
+        each = makers.get(id(waiting.pop()))
+        if each is None or each.op == "stop" or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if each.op == "probe" or any(
+            weight is not None and weight.trainable for weight in each.params
+        ):
+            return True
+        waiting += each.inputs
+    return False
 
 
 def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
@@ -112,8 +151,23 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
         move, loss = operator_of("moveaxis"), copy.copy(loss)
         loss.axis = -1
         y_true, y_pred = move(y_true, axis, -1), move(y_pred, axis, -1)
-    found: KerasTensor = LinesOf(loss)(y_true, y_pred)
+    found: KerasTensor
+    if any(isinstance(each, KerasTensor) and _is_a_line(each) for each in (y_true, y_pred)):
+        if loss.row not in _MEANS:
+            raise ValueError(
+                f"{type(loss).__name__}: y_pred must have an axis beside that of the samples, got "
+                f"shape {tuple(np.shape(y_pred))}"
+            )
+        widen = operator_of("expand_dims")
+        found = operator_of("mean")(LinesOf(loss)(widen(y_true, -1), widen(y_pred, -1)))
+        return found
+    found = LinesOf(loss)(y_true, y_pred)
     return found
+
+
+def _is_a_line(x: KerasTensor) -> bool:
+    """Whether samples are numbers, so that the line of a batch are its samples."""
+    return len(x.shape) == 1 and bool(x.rows_per_sample)
 
 
 def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:

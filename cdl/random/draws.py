@@ -145,8 +145,11 @@ def _traced(
 
 
 def _shape(owner: str, shape: Any) -> tuple[int, ...]:
+    if isinstance(shape, np.ndarray) and shape.ndim == 1:
+        shape = tuple(shape.tolist())
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise expected(owner, "shape", "a tuple of sizes", shape)
+    shape = tuple(n.item() if isinstance(n, np.ndarray) and not n.ndim else n for n in shape)
     if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
         raise expected(owner, "shape", "a tuple of sizes >= 0", shape)
     return tuple(int(n) for n in shape)

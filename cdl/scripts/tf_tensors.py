@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,23 @@ def _given_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _giving_tensors_outside(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what evaluates functions of `cdl.ops` to return tensors, but to one another."""
+    local = threading.local()
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if getattr(local, "is_within", False):
+            return function(*args, **kwargs)
+        local.is_within = True
+        try:
+            return tensors(function(*args, **kwargs))
+        finally:
+            local.is_within = False
+
+    return call
+
+
 class _Shape:
     """A descriptor that returns the shape of a symbolic tensor as a `TensorShape`."""
 
@@ -116,6 +134,7 @@ def have_tensors() -> None:
     Results of layers, models, losses and metrics, and the arguments of custom losses and training
     steps, are tensors. Shapes of symbolic tensors are `TensorShape`.
     """
+    from cdl._tracing import operation
     from cdl._tracing.variable import Variable as TracedVariable
     from cdl._variables.state import State
     from cdl.layers import Layer, Normalization
@@ -137,6 +156,8 @@ def have_tensors() -> None:
     for cls, name in of_users:
         setattr(cls, name, _given_tensors(getattr(cls, name)))
     hooks.install()
+    rows: Any = operation
+    rows.call = _giving_tensors_outside(rows.call)
     called: tuple[Any, ...] = (Layer, HostLayer, Model, Loss)
     for cls in called:
         cls.__call__ = _giving_tensors(cls.__call__)

@@ -20,7 +20,7 @@ from cdl._tracing.variable import Variable
 from cdl.data import brief
 from cdl.taping import hooks
 from cdl.taping.recorded import CLASS, Node, Taped, origin_of, plain, state
-from cdl.taping.replay import gradients_of, variables_of
+from cdl.taping.replay import gradients_of, gradients_recorded, variables_of
 
 
 class GradientTape:
@@ -149,7 +149,7 @@ class GradientTape:
             float32 arrays of the shapes of the sources, and None.
 
         Raises:
-            NotImplementedError: another tape is open: derivatives cannot be nested yet.
+            NotImplementedError: by a variable, while another tape is open.
             RuntimeError: a second call, without `persistent=True`.
             TypeError: a source that is a NumPy array that `watch` has not returned.
             ValueError: `target` was not recorded, or its computation cannot be compiled.
@@ -232,11 +232,6 @@ class GradientTape:
 
     def _begin(self, targets: list[Any], sources: Any) -> list[Any]:
         """The sources as a flat list; errors for what cannot be differentiated."""
-        if any(tape is not self for tape in state.tapes):
-            raise NotImplementedError(
-                "GradientTape: cdl has no gradients of gradients, so no other tape may be open "
-                "when a gradient is asked for"
-            )
         if self._is_used:
             raise RuntimeError(
                 "GradientTape: a tape that is not persistent gives gradients once: "
@@ -250,7 +245,15 @@ class GradientTape:
         flat = tree.flatten(sources)
         for each in flat:
             self._check_source(each)
+        if self._others() and any(isinstance(each, Variable) for each in flat):
+            raise NotImplementedError(
+                "GradientTape: sources must be arrays while another tape is open: gradients of "
+                "gradients are by arrays first; close the other tape if it does not need this one"
+            )
         return flat
+
+    def _others(self) -> list[GradientTape]:
+        return [tape for tape in state.tapes if tape is not self]
 
     def _check_source(self, each: Any) -> None:
         if not isinstance(each, (Taped, Variable)):
@@ -271,6 +274,12 @@ class GradientTape:
         """The gradient by each source; None for what is not connected or not watched."""
         seen = [each for each in sources if self._has_seen(each)]
         found = gradients_of(self._nodes, targets, seen)
+        if others := self._others():
+            before, state.tapes = state.tapes, others
+            try:
+                found = gradients_recorded(self._nodes, targets, seen, found)
+            finally:
+                state.tapes = before
         return [found.get(id(each)) for each in sources]
 
     def _has_seen(self, source: Any) -> bool:

@@ -33,10 +33,10 @@ def install() -> None:
     _wrap(Trainer, "compute_loss", "compute_loss")
     variable, rows = cast(Any, Variable), cast(Any, operation)
     item = variable.__getitem__
-    variable.__getitem__ = lambda self, key: recorded_item(item, self, key)
+    variable.__getitem__ = functools.wraps(item)(lambda self, key: recorded_item(item, self, key))
     having: tuple[Any, ...] = (Layer, Trainer)
     for cls in having:
-        cls.losses = _Penalties(cls.losses)
+        cls.losses = _Penalties(cls.losses.fget)
     rows.computed = _recorded_rows(rows.computed)
     for name in ("__array_ufunc__", "__array_function__"):
         setattr(Variable, name, _recorded_operator(getattr(Variable, name)))
@@ -99,21 +99,18 @@ def _recorded_operator(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class _Penalties:
-    """A descriptor of `losses` that records the penalties of layers.
+class _Penalties(property):
+    """The property `losses`, which records the penalties of layers.
 
     Done again, those of weights are symbolic, and others 0: the program counts these itself.
     """
 
-    def __init__(self, losses: Any) -> None:
-        self._losses = losses
-
-    def __get__(self, thing: Any, cls: type) -> Any:
+    def __get__(self, thing: Any, cls: type | None = None) -> Any:
         if thing is None:
             return self
         if state.replays:
             return _of_weights(thing)
-        found = self._losses.__get__(thing, cls)
+        found = super().__get__(thing, cls)
         if not found or not is_recording():
             return found
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cdl import ops, tree
 from cdl._common.locks import new_rlock
+from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl.models import Model
-from cdl.taping.recorded import Node, Taped, origin_of, plain, state
+from cdl.taping.recorded import Node, Taped, origin_of, plain, recorded, state
+from cdl.trainers.custom.reads import Reads
 from cdl.trainers.derivatives import derivative_of
 
 _KEPT = 16  # size of each cache: of programs, and of parts of models
@@ -43,7 +45,7 @@ class Record(NamedTuple):
     sources: dict[int, Any]
 
 
-class _Plan:
+class Plan:
     """The calls that lead to the targets, as one function of arrays.
 
     Args:
@@ -51,9 +53,13 @@ class _Plan:
         calls: those that lead to the targets, in the order of execution.
         rows: batch size; arrays of as many rows are inputs of the function, others constants. 0:
             all arrays of floats are inputs, and the function does not know of samples.
+        is_inner: whether another tape is open; what it may have recorded are inputs, too.
     """
 
-    def __init__(self, record: Record, calls: list[Node], rows: int) -> None:
+    def __init__(
+        self, record: Record, calls: list[Node], rows: int, is_inner: bool = False
+    ) -> None:
+        self._is_inner = is_inner
         self._nodes, self._sources, self.rows = record.nodes, record.sources, rows
         self.inputs: list[Any] = []
         self._numbers: dict[int, int] = {}
@@ -78,7 +84,8 @@ class _Plan:
         if origin is not None and origin[0].serial in self._places:
             return _Result(self._places[origin[0].serial], origin[1])
         is_input = leaf.ndim and len(leaf) == self.rows if self.rows else leaf.dtype.kind == "f"
-        return self._input(leaf) if is_input else plain(leaf)
+        is_recorded = self._is_inner and isinstance(leaf, Taped)
+        return self._input(leaf) if is_input or is_recorded else plain(leaf)
 
     def _input(self, leaf: Any) -> _Input:
         number = self._numbers.setdefault(id(leaf), len(self.inputs))
@@ -90,7 +97,8 @@ class _Plan:
         """Whether results may differ between calls, or include regularization losses."""
         keys = {node.key[0] for node in self.calls}
         trains = any(node.args[1].get("training") for node in self.calls)
-        return trains or "penalties" in keys or "compute_loss" in keys
+        inner = any(getattr(node.call, "draws", False) for node in self.calls)
+        return trains or inner or "penalties" in keys or "compute_loss" in keys
 
     def function(self, shared: list[Any] | None) -> Callable[..., Any]:
         """A function that replays the calls on its arguments, and holds no array of the batch.
@@ -212,14 +220,14 @@ class _Program:
         agrees: whether the first run gave the recorded value; None before it.
     """
 
-    def __init__(self, plan: _Plan, variables: list[Any]) -> None:
+    def __init__(self, plan: Plan, variables: list[Any]) -> None:
         self._shared: list[Any] | None = None
         if not plan.rows:
             self._shared = [Variable(np.shape(each)) for each in plan.inputs]
         run = plan.function(self._shared)
         read = {id(each) for each in variables_of(plan.calls)}
         self.variables = [each for each in variables if id(each) in read]
-        owners = {id(node.owner): node.owner for node in plan.calls}.values()
+        owners = {id(node.owner): node.owner for node in _with_inner(plan.calls)}.values()
         self._held = run, owners  # alive, since ids of its layers are in the key
         self._moved = {  # such as moving averages, which the recorded call has moved
             id(each): each
@@ -231,14 +239,24 @@ class _Program:
         counted = {"penalties", "compute_loss"} & {node.key[0] for node in plan.calls}
         penalties = ("outputs",) if counted else ()
         # A plan's key has the weights that `run` reads, and not what layers and losses are set to.
+        functions = [e for node in plan.calls for e in node.leaves if callable(e)]
+        self._reads = Reads([*owners, *functions], is_strict=False)
+        self._reads.close()
+        is_fixed = self._reads.is_known
         self._by_weights = by_variables and derivative_of(
             run, variables=by_variables, is_fixed=True, penalties=penalties
         )
         numbers = self._numbers if self._shared is None else []
-        self._by_arrays = numbers and derivative_of(run, numbers, penalties=penalties)
+        self._by_arrays = numbers and derivative_of(
+            run, numbers, is_fixed=is_fixed, penalties=penalties
+        )
         self.draws = plan.draws()
         self.agrees: bool | None = None
         self._lock = new_rlock()
+
+    def holds(self) -> bool:
+        """Whether layers and losses are what they were, as far as that can be told."""
+        return self._reads.hold() or not self._reads.is_known
 
     def _places(self) -> list[Any]:
         """The variables that stand for arrays to differentiate by."""
@@ -273,7 +291,7 @@ class _Program:
         return total, by_variables, dict(zip(self._numbers, (*weights[n:], *others), strict=True))
 
 
-def _run(plan: _Plan, variables: list[Any], value: float) -> tuple[dict[int, Any], dict[int, Any]]:
+def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any], dict[int, Any]]:
     """Gradients by the program of a plan, kept if its value agrees with the recorded one.
 
     Raises:
@@ -281,6 +299,8 @@ def _run(plan: _Plan, variables: list[Any], value: float) -> tuple[dict[int, Any
     """
     key = (*plan.key, *map(id, variables))
     kept = _programs.get(key)
+    if kept is not None and not kept.holds():
+        kept = None
     for program in (kept, None):
         made = program or _Program(plan, variables)
         try:
@@ -320,34 +340,98 @@ def gradients_of(nodes: dict[int, Node], targets: list[Any], sources: list[Any])
     Raises:
         ValueError: the calls cannot be compiled.
     """
-    first = [e for e in sources if isinstance(e, Variable) or origin_of(e, nodes) is None]
-    later = [each for each in sources if not any(each is other for other in first)]
     found: dict[int, Any] = {}
-    for group in (first, *([each] for each in later)):  # a source may lead to another one
-        if group:
-            found.update(_of_group(nodes, targets, group))
+    for group in _groups(nodes, sources):
+        found.update(_of_group(nodes, targets, group))
     return found
+
+
+def _groups(nodes: dict[int, Node], sources: list[Any]) -> list[list[Any]]:
+    """Sources of which none was computed from another one of the same list."""
+    first = [e for e in sources if isinstance(e, Variable) or origin_of(e, nodes) is None]
+    later = [[each] for each in sources if not any(each is other for other in first)]
+    return [first, *later] if first else later
+
+
+class _GradientCall:
+    """A gradient by arrays as a call that an outer tape records.
+
+    Args:
+        plan: the calls of the inner tape.
+        found: the gradients on arrays, for the first call.
+
+    Attributes:
+        calls: those of the plan, without their arrays.
+        draws: as of the plan.
+    """
+
+    def __init__(self, plan: Plan, found: list[Any]) -> None:
+        self._found: list[Any] | None = found
+        self._run, self._numbers = plan.function(None), plan.numbers
+        self.calls = [
+            node._replace(args=((), {}), leaves=[e for e in node.leaves if isinstance(e, Variable)])
+            for node in plan.calls
+        ]
+        self.draws = plan.draws()
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        if not state.replays:
+            found, self._found = self._found, None  # which a program that is kept must not hold
+            return found or []
+        numbers: Any = self._numbers
+        return value_and_gradients(self._run, inputs, numbers, False)[1]
+
+
+def gradients_recorded(
+    nodes: dict[int, Node], targets: list[Any], sources: list[Any], found: dict[int, Any]
+) -> dict[int, Any]:
+    """Gradients by arrays that the open tapes have recorded, by id.
+
+    Args:
+        nodes: of the inner tape.
+        targets: as in `gradients_of`.
+        sources: arrays.
+        found: the gradients by id.
+    """
+    recorded_ones: dict[int, Any] = {}
+    for group in _groups(nodes, [each for each in sources if id(each) in found]):
+        record = _cut(Record(nodes, targets, {id(each): each for each in group}))
+        calls = calls_before(record)
+        plan = Plan(record, calls, _rows_of(calls), is_inner=True)
+        call = _GradientCall(plan, [found[id(each)] for each in group])
+        key = ("gradient", plan.key)
+        results = recorded(call, key, None, tuple(plan.inputs), {})
+        recorded_ones.update(zip(map(id, group), results, strict=True))
+    return recorded_ones
+
+
+def _with_inner(calls: Iterable[Node]) -> Iterator[Node]:
+    """Calls, and those of inner tapes that lead to gradients among them."""
+    for node in calls:
+        yield node
+        yield from _with_inner(getattr(node.call, "calls", ()))
 
 
 def _differentiated(
     record: Record, calls: list[Node], variables: list[Any], value: float
-) -> tuple[_Plan, dict[int, Any], dict[int, Any]]:
+) -> tuple[Plan, dict[int, Any], dict[int, Any]]:
     """A plan, and the gradients by variables and by its inputs.
 
-    It goes by samples if it can, as layers and losses do; otherwise by whole arrays.
+    The calls go by samples if they can; else by whole arrays, which no layer takes.
     """
-    plan = _Plan(record, calls, _rows_of(calls))
-    key, error = (*plan.key, *map(id, variables)), None
-    if plan.rows and key not in _whole:
+    by_rows = Plan(record, calls, _rows_of(calls))
+    key = (*by_rows.key, *map(id, variables))
+    error: ValueError | None = None
+    if by_rows.rows and key not in _whole:
         try:
-            return plan, *_run(plan, variables, value)
-        except ValueError as by_samples:
-            error = by_samples
-    plan = _Plan(record, calls, 0)
+            return by_rows, *_run(by_rows, variables, value)
+        except ValueError as failed:
+            error = failed
+    plan = Plan(record, calls, 0)
     try:
         found = _run(plan, variables, value)
-    except ValueError as by_arrays:
-        raise error or by_arrays from by_arrays.__cause__
+    except ValueError as failed:
+        raise error or failed from failed.__cause__
     _keep(_whole, key, None)
     return plan, *found
 
@@ -371,7 +455,7 @@ def _of_group(nodes: dict[int, Node], targets: list[Any], sources: list[Any]) ->
 def variables_of(calls: Iterable[Node]) -> list[Any]:
     """The variables that calls read, in the order of their first use."""
     found: dict[int, Any] = {}
-    for node in calls:
+    for node in _with_inner(calls):
         for each in (*getattr(node.owner, "variables", ()), *node.leaves):
             if isinstance(each, Variable):
                 found.setdefault(id(each), each)
