@@ -35,6 +35,7 @@ def stateless_call(
                 f"got {len(values)}"
             )
         for variable, value in zip(variables, values, strict=True):
+            _check_has_numbers(owner, variable, value)
             if np.shape(value) != tuple(variable.shape):
                 raise ValueError(
                     f"{owner}: the value of {variable.path!r} must have shape "
@@ -59,6 +60,21 @@ def stateless_call(
         for each, count in zip(within, calls, strict=True):
             each._calls, each._place = count, None
     return (outputs, after, losses) if return_losses else (outputs, after)
+
+
+def _check_has_numbers(owner: str, variable: Any, value: Any) -> None:
+    """Refuse what stands for an array while another framework differentiates or compiles."""
+    if type(value).__module__.partition(".")[0] not in ("jax", "jaxlib", "torch"):
+        return
+    try:
+        np.asarray(value)
+    except Exception as error:
+        raise TypeError(
+            f"{owner}: the value of {variable.path!r} must have numbers, got a "
+            f"{type(value).__name__}, which another framework differentiates or compiles; write "
+            "gradients = cdl.value_and_grad(function, variables=model.trainable_variables)(x, y)[1]"
+            " with a function that calls the model, or cdl.GradientTape"
+        ) from error
 
 
 def _place(generators: list[Any], states: list[Any]) -> int:

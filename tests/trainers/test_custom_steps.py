@@ -266,3 +266,25 @@ def test_compute_loss_of_arrays_is_the_loss_of_compile():
     value = model.compute_loss(X, ONE_HOT, model(X), WEIGHTS)
     expected = model.test_on_batch(X, ONE_HOT, WEIGHTS)[0]
     np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def of_torch(self, data):
+    self.compute_loss(*data, self(data[0])).backward()
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "text"),
+    [
+        (of_torch, AttributeError, "no attribute 'backward'"),
+        (lambda self, data: self.zero_grad(), AttributeError, "no attribute 'zero_grad'"),
+        (lambda self, data: self.trainable_variables[0].grad, AttributeError, "attribute 'grad'"),
+        (lambda self, state, data: ({}, state), TypeError, r"got \(state, data\): .* are for JAX"),
+    ],
+    ids=["backward", "zero_grad", "grad", "state"],
+)
+def test_steps_of_other_backends_are_told_what_to_write(step, error, text):
+    model = model_of(type("Foreign", (Sequential,), {"train_step": step}))
+    before = model.get_weights()
+    with pytest.raises(error, match=f"train_step: .*{text}.*cdl.GradientTape.. as tape"):
+        model.fit(X, ONE_HOT, verbose=0)
+    assert same_weights(model, before)

@@ -5,6 +5,7 @@ arrays, and says itself what becomes of them. What runs it stands in the place o
 so that epochs, hooks and validation are the same for it.
 """
 
+import inspect
 import re
 import weakref
 from collections.abc import Mapping, Sequence
@@ -31,8 +32,13 @@ _STEP_METHODS = {
     "test": ("test_step", "compute_metrics"),
     "predict": ("predict_step",),
 }
-# Attributes that TensorFlow's GradientTape and PyTorch's autograd look for in a step's arrays.
-_OF_TAPES = re.compile("has no attribute '(_id|backward|requires_grad_?)'")
+# Attributes that TensorFlow's GradientTape and PyTorch's autograd look for in a step.
+_OF_TAPES = re.compile("has no attribute '(_id|backward|grad|requires_grad_?|zero_grad)'")
+_WAY = (
+    "with cdl.GradientTape() as tape: loss = self.compute_loss(x, y, self(x, training=True)); then "
+    "self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables);"
+    " cdl.value_and_grad(function, variables=weights) takes half the time"
+)
 
 
 def steps_itself(cls: type, kind: str) -> bool:
@@ -132,11 +138,23 @@ class CustomSteps:
         self._model = weakref.ref(model)
         self._name = f"{kind}_step"
         check_no_own_data(f"{type(model).__name__}.{self._name}")
+        self._check_signature(getattr(model, self._name))
         self._logs: dict[str, Any] = {}
         self._differentiated: dict[Any, Any] = {}  # functions whose gradients the steps take
         self._arrays: Nested | None = None
         self._order: Any = None
         self._batch, self._next = 1, 0
+
+    def _check_signature(self, step: Any) -> None:
+        """Refuse the form of Keras's steps on JAX, which take and return all states."""
+        parameters = inspect.signature(step).parameters.values()
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        names = [p.name for p in parameters if p.kind in kinds and p.default is p.empty]
+        if len(names) > 1:
+            raise TypeError(
+                f"{self._name}: must take (data), got ({', '.join(names)}): steps that take a "
+                f"state and return it are for JAX, while here weights are assigned: {_WAY}"
+            )
 
     def begin(self, arrays: Nested, batch: int, order: Any = None) -> None:
         """Start a pass over `arrays` in batches of `batch` rows, in the given order of rows."""
@@ -171,10 +189,7 @@ class CustomSteps:
                 raise
             raise AttributeError(
                 f"{self._name}: cdl computes on arrays, which no other framework can differentiate "
-                f"({error}): cdl.GradientTape records what is called on them; self.gradients(x, y) "
-                "gives the gradient of the compiled loss by each weight, as a dict whose values() "
-                "go with self.trainable_variables in self.optimizer.apply_gradients; "
-                "cdl.value_and_grad(function, variables=weights) gives that of any function"
+                f"({error}): {_WAY}"
             ) from error
         if logs is not None and not isinstance(logs, Mapping):
             raise TypeError(
