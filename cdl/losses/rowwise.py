@@ -5,13 +5,14 @@ A line is what a loss or metric takes at a time: the last axis. The formulas are
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import _core
 from cdl._ir.lowering import Lowering
-from cdl._tracing import eager
+from cdl._tracing.eager import Runner
 from cdl.losses.loss import same_rank
 
 if TYPE_CHECKING:
@@ -37,13 +38,21 @@ def values_of(
     kind = (_core.METRICS if op == "metric" else _core.LOSSES)[row].target
     shape = (width,) if kind == "values" else (1,)
     targets = y_true.reshape(-1, *shape)
+    runner = _runner(op, row, width, tuple(parameters.items()))
+    values: NDArray[np.float32] = runner.rows([targets, predictions])
+    return values.reshape(y_pred.shape[:-1])
+
+
+@functools.lru_cache(maxsize=16)
+def _runner(op: str, row: str, width: int, parameters: tuple[tuple[str, float], ...]) -> Runner:
+    """Program of a row for lines of that width."""
+    kind = (_core.METRICS if op == "metric" else _core.LOSSES)[row].target
     program = Lowering()
+    shape = (width,) if kind == "values" else (1,)
     y = program.input(shape, "int32" if kind == "classes" else "float32", role="y")
     p = program.input((width,))
-    value = program.emit(op, (p, y), (), (), kind=row, **parameters)
-    program.output(value)
-    values: NDArray[np.float32] = eager.run(program, [targets, predictions])
-    return values.reshape(y_pred.shape[:-1])
+    program.output(program.emit(op, (p, y), (), (), kind=row, **dict(parameters)))
+    return Runner(program.fused(training=False))
 
 
 def aligned(owner: str, kind: str, y_true: Array, y_pred: Array) -> tuple[Array, Array]:

@@ -37,7 +37,7 @@ _OF_TAPES = re.compile("has no attribute '(_id|backward|grad|requires_grad_?|zer
 _WAY = (
     "with cdl.GradientTape() as tape: loss = self.compute_loss(x, y, self(x, training=True)); then "
     "self.optimizer.apply(tape.gradient(loss, self.trainable_variables), self.trainable_variables);"
-    " cdl.value_and_grad(function, variables=weights) takes half the time"
+    " cdl.value_and_grad(function, variables=weights) takes less time"
 )
 
 
