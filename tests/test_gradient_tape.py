@@ -290,6 +290,11 @@ def test_losses_of_numbers_and_rows_by_their_place_are_differentiated():
     with cdl.GradientTape(persistent=True) as tape:
         out = model(X)
         parts = [out[2, 0] * 3.0, ops.sum(out @ out.T), huber(Y[:, 0], ops.squeeze(out, 1))]
+        labels = ops.argmax(x := tape.watch(X), axis=1)
+        parts.append(cdl.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, x))
+    of_scores = tape.gradient(parts.pop(), x)
+    scores = np.exp(X) / np.exp(X).sum(1, keepdims=True)
+    near(of_scores, (scores - np.eye(3)[X.argmax(1)]) / 8)
     out, kernel = np.asarray(out, np.float64), model.layers[-1].bias
     rest = np.clip(out - Y, -1, 1).mean()
     for part, expected in zip(parts, [3.0, 2 * out.sum() * 8, rest], strict=True):

@@ -152,7 +152,7 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
         loss.axis = -1
         y_true, y_pred = move(y_true, axis, -1), move(y_pred, axis, -1)
     found: KerasTensor
-    if any(isinstance(each, KerasTensor) and _is_a_line(each) for each in (y_true, y_pred)):
+    if _are_numbers(y_true, y_pred):
         if loss.row not in _MEANS:
             raise ValueError(
                 f"{type(loss).__name__}: y_pred must have an axis beside that of the samples, got "
@@ -165,9 +165,10 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     return found
 
 
-def _is_a_line(x: KerasTensor) -> bool:
-    """Whether samples are numbers, so that the line of a batch are its samples."""
-    return len(x.shape) == 1 and bool(x.rows_per_sample)
+def _are_numbers(y_true: Any, y_pred: Any) -> bool:
+    """Whether each sample has one prediction, so that all samples are one line."""
+    samples = any(getattr(each, "rows_per_sample", 0) for each in (y_true, y_pred))
+    return samples and len(getattr(y_pred, "shape", ())) == 1
 
 
 def reduced(reduction: str | None, values: ArrayLike, sample_weight: Any) -> Any:
