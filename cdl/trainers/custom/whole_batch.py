@@ -114,7 +114,6 @@ class _Searching(TrainFunction):
             raise
         same = self._repeats and all(np.array_equal(each.numpy(), value) for each, value in kept)
         self._last = (self._arrays, end) if same else None
-        optimizer.step = first + 1
         return 1
 
     def _weights(self) -> Vector:
