@@ -20,7 +20,7 @@ from cdl.saving import atomic, load_model, save_model
 from cdl.trainers.many import first_weights
 from cdl.trainers.many.member_data import MemberData, of_members, option
 from cdl.trainers.many.members_fit import MembersFit
-from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, variables_of
+from cdl.trainers.many.stand_in import StandIn, has_begun, stacked, taken, variables_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -363,10 +363,7 @@ class _Borrowed:
         self._idle, self._model = idle, model
 
     def __enter__(self) -> StandIn:
-        try:
-            self._stand_in = self._idle.pop()
-        except IndexError:
-            self._stand_in = StandIn(self._model)
+        self._stand_in = taken(self._idle, self._model)
         return self._stand_in
 
     def __exit__(self, *error: object) -> None:

@@ -107,6 +107,16 @@ def test_members_train_without_a_fit_of_their_own(monkeypatch):
         many.fit(X, Y, epochs=2, shuffle=False)
 
 
+def test_a_prediction_beside_the_first_fit_changes_no_later_one():
+    many = cdl.replicate(net(), N, seeds=range(N))
+    with many._stand_in() as stand_in:  # as another thread has it meanwhile
+        many.fit(X, Y)
+        stand_in.model.predict(X[0], verbose=0)
+    expected = alone(many, X, Y, epochs=2, batch_size=8)
+    options = {"epochs": 2, "batch_size": 8, "workers": 1}
+    check(many, many.fit(X, Y, seeds=SEEDS, learning_rate=RATES, **options), expected)
+
+
 def test_rows_of_each_and_rows_of_all():
     many = cdl.replicate(net(), N, seeds=range(N))
     ragged = [each[: 10 + k] for k, each in enumerate(X)], [e[: 10 + k] for k, e in enumerate(Y)]

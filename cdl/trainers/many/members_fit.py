@@ -17,7 +17,7 @@ from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData
 from cdl.trainers.many.progress import Progress
-from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun
+from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
 from cdl.trainers.many.workers import cores, on_threads
 from cdl.utils.job import job
 
@@ -66,7 +66,7 @@ class MembersFit:
         halt, busy = threading.Event(), list[StandIn]()
 
         def run(numbers: Sequence[int]) -> None:
-            stand_in = self._idle.pop() if self._idle else StandIn(self._model)
+            stand_in = taken(self._idle, self._model)
             busy.append(stand_in)
             try:
                 for number in numbers:

@@ -190,6 +190,17 @@ def _storage_of(variable: Any) -> Any:
     return variable.storage if is_float else None
 
 
+def taken(idle: list[StandIn], model: Any) -> StandIn:
+    """Idle stand-in of a model, or a new one where there is none that has begun as that has."""
+    while True:
+        try:
+            found = idle.pop()
+        except IndexError:
+            return StandIn(model)
+        if has_begun(found.model) or not has_begun(model):
+            return found
+
+
 def stacked(variables: Sequence[Any], n: int) -> Stacks:
     """Arrays of n times the values of variables."""
     values = [np.asarray(each.numpy()) for each in variables]
