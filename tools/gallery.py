@@ -32,7 +32,7 @@ GROUPS = {
     "Tabular data": "workflow diamonds quantiles flights doctors taxis diabetes breast_cancer wine",
     "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
     "Text and time series": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
-    "Hyperparameter search, MPI, export to C": "sweep tuner digits_ranks without_python",
+    "Hyperparameter search, MPI, export to C": "shops sweep tuner digits_ranks without_python",
 }
 COMMAND = re.compile(r"(pip install|python |mpiexec )")
 
