@@ -253,29 +253,23 @@ static void outer(size_t m, size_t n, const float *d, const float *w, float *res
     }
 }
 
-/* Whole panels of up to four registers keep their sums in registers while all rows pass. */
+/* Sums of nv registers of columns stay in registers while all rows pass. */
+CDL_INLINE void some_column_sums(const size_t nv, size_t rows, const float *y, size_t ldy,
+                                 float *restrict g) {
+    vf sum[4];
+    CDL_UNROLL for (size_t v = 0; v < nv; v++) sum[v] = vf_splat(0);
+    for (size_t r = 0; r < rows; r++, y += ldy) {
+        CDL_UNROLL for (size_t v = 0; v < nv; v++) sum[v] += vf_load(y + v * CDL_VLEN);
+    }
+    CDL_UNROLL for (size_t v = 0; v < nv; v++) vf_store(g + v * CDL_VLEN, sum[v]);
+}
+
 static void column_sums(size_t rows, size_t n, const float *y, size_t ldy, float *restrict g) {
     assert(are_rows(rows, n, y, ldy) && g);
     size_t j = 0;
-    for (; j + 4 * CDL_VLEN <= n; j += 4 * CDL_VLEN) {
-        vf sum[4] = {vf_splat(0), vf_splat(0), vf_splat(0), vf_splat(0)};
-        for (size_t r = 0; r < rows; r++) {
-            CDL_UNROLL for (size_t v = 0; v < 4; v++) sum[v] +=
-                vf_load(y + r * ldy + j + v * CDL_VLEN);
-        }
-        CDL_UNROLL for (size_t v = 0; v < 4; v++) vf_store(g + j + v * CDL_VLEN, sum[v]);
-    }
-    for (; j + CDL_LINE <= n; j += CDL_LINE) {
-        vf sum[PARTS] = {{0}};
-        for (size_t r = 0; r < rows; r++)
-            EACH_PART(v) sum[v] += vf_load(y + r * ldy + j + v * CDL_VLEN);
-        EACH_PART(v) vf_store(g + j + v * CDL_VLEN, sum[v]);
-    }
-    for (; j + CDL_VLEN <= n; j += CDL_VLEN) {
-        vf sum = vf_splat(0);
-        for (size_t r = 0; r < rows; r++) sum += vf_load(y + r * ldy + j);
-        vf_store(g + j, sum);
-    }
+    for (; j + 4 * CDL_VLEN <= n; j += 4 * CDL_VLEN) some_column_sums(4, rows, y + j, ldy, g + j);
+    for (; j + 2 * CDL_VLEN <= n; j += 2 * CDL_VLEN) some_column_sums(2, rows, y + j, ldy, g + j);
+    for (; j + CDL_VLEN <= n; j += CDL_VLEN) some_column_sums(1, rows, y + j, ldy, g + j);
     for (; j < n; j++) {
         float sum = 0.0f;
         for (size_t r = 0; r < rows; r++) sum += y[r * ldy + j];

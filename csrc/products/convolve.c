@@ -172,14 +172,9 @@ static size_t wide_floats(const struct cdl_param *w) {
     return w->cols == 1 ? w->rows * CDL_LINE : 0;
 }
 
-static bool unrolls(const struct cdl_convolution *job) {
-    return job->groups == 1 && cdl_unrolls(job->window, job->image.columns);
-}
-
 size_t cdl_map_floats(const struct cdl_convolution *job) {
     if (cdl_winograds(job, false)) return cdl_winograd_floats(job, false);
-    const size_t lines = unrolls(job) ? cdl_unrolled_floats(job->window, job->image.columns) : 0;
-    return BLOCK_FLOATS + wide_floats(job->w) + lines;
+    return BLOCK_FLOATS + wide_floats(job->w) + cdl_unrolled_floats(job);
 }
 
 /* Job of a product of images and weights. */
@@ -207,7 +202,7 @@ static void set_slice(struct mapping *m, size_t at) {
 static void multiply_box(void *who, const struct cdl_box *box) {
     struct mapping *m = who;
     const struct cdl_convolution *job = m->job;
-    cdl_unroll(job->window, m->p.ctx->kernels, &job->image, m->samples, box, m->lines);
+    cdl_unroll(job, m->p.ctx->kernels, m->samples, box, m->lines);
     const struct cdl_places row = {.taps = {.n = {1, 1, 1}, .k = job->w->rows},
                                    .n = cdl_box_places(box),
                                    .from = m->lines,
@@ -261,7 +256,7 @@ void cdl_convolve(const struct cdl_convolution *job, const struct cdl_context *c
                         .lines = wide + wide_floats(w),
                         .samples = samples};
     if (w->cols == 1) widen(w, wide);
-    if (unrolls(job)) {
+    if (cdl_unrolls(job)) {
         m.p.unrolled = true;
         cdl_each_box(job->window, ctx, samples, job->band, multiply_box, &m);
     } else {

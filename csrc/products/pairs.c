@@ -111,8 +111,7 @@ static void add_box(void *who, const struct cdl_box *box) {
     struct pair_sums *sums = who;
     const struct cdl_field *map = &sums->job->map;
     if (sums->lines && sums->w)
-        cdl_unroll(sums->job->window, sums->kernels, &sums->job->image, sums->samples, box,
-                   sums->lines);
+        cdl_unroll(sums->job, sums->kernels, sums->samples, box, sums->lines);
     if (map->columns == 1)
         widen(sums, box);
     else
@@ -133,13 +132,9 @@ static void clear_pads(const struct cdl_convolution *job, struct cdl_block block
     }
 }
 
-static bool unrolls(const struct cdl_convolution *job) {
-    return job->groups == 1 && cdl_unrolls(job->window, job->image.columns);
-}
-
 size_t cdl_pairs_floats(const struct cdl_convolution *job) {
-    const size_t lines = unrolls(job) ? cdl_unrolled_floats(job->window, job->image.columns) : 0;
-    return (BLOCKS + 1) * BLOCK_FLOATS + BLOCKS * CDL_PANEL + CDL_BOX_PLACES * CDL_LINE + lines;
+    return (BLOCKS + 1) * BLOCK_FLOATS + BLOCKS * CDL_PANEL + CDL_BOX_PLACES * CDL_LINE +
+           cdl_unrolled_floats(job);
 }
 
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
@@ -155,7 +150,7 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;
     sums.block = sums.by_column + BLOCKS * CDL_PANEL;
     sums.wide = sums.block + BLOCK_FLOATS;
-    if (unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
+    if (cdl_unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
     if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(job->w));
     for (sums.first = own.first; sums.first < own.last; sums.first += sums.n) {

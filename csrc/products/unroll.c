@@ -8,8 +8,10 @@
  * too large for a cache. */
 enum { MOST_COLUMNS = 4, MOST_LINES = 160 };
 
-bool cdl_unrolls(const struct cdl_window *window, size_t columns) {
-    return columns <= MOST_COLUMNS && cdl_window_taps(window) <= MOST_LINES / columns;
+bool cdl_unrolls(const struct cdl_convolution *job) {
+    const size_t columns = job->image.columns;
+    return job->groups == 1 && columns <= MOST_COLUMNS &&
+           cdl_window_taps(job->window) <= MOST_LINES / columns;
 }
 
 /* Elements of an axis that a number of neighbouring places see. */
@@ -28,9 +30,11 @@ static size_t rows_floats(const struct cdl_window *window, size_t columns) {
            line_floats(window, box.n[3]);
 }
 
-size_t cdl_unrolled_floats(const struct cdl_window *window, size_t columns) {
-    if (!cdl_unrolls(window, columns)) return 0;
-    return cdl_window_taps(window) * columns * CDL_UNROLLED_LINE + rows_floats(window, columns);
+size_t cdl_unrolled_floats(const struct cdl_convolution *job) {
+    const size_t columns = job->image.columns;
+    if (!cdl_unrolls(job)) return 0;
+    return cdl_window_taps(job->window) * columns * CDL_UNROLLED_LINE +
+           rows_floats(job->window, columns);
 }
 
 /* Copies numbers [first, first + n) of the last axis, each column by itself; zeros outside the
@@ -107,9 +111,10 @@ static struct rows rows_in_place(const struct cdl_window *window, const struct c
 }
 
 /* Reads of whole registers: a sample that is read in place must have another one behind it. */
-void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
-                const struct cdl_field *image, size_t samples, const struct cdl_box *box,
-                float *room) {
+void cdl_unroll(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
+                size_t samples, const struct cdl_box *box, float *room) {
+    const struct cdl_window *window = job->window;
+    const struct cdl_field *image = &job->image;
     const struct cdl_window_axis *axis = window->axis;
     float *copy = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;

@@ -9,19 +9,19 @@
 #define CDL_PRODUCTS_UNROLL_H
 
 #include "products/boxes.h"
+#include "products/convolve.h"
 
 /* Stride of the lines in floats: a box, and a register or more that is written behind it. */
 enum { CDL_UNROLLED_LINE = CDL_BOX_PLACES + CDL_LINE };
 
-/* Are windows of an image with so many columns laid out? */
-bool cdl_unrolls(const struct cdl_window *window, size_t columns);
+/* Are the windows of an image laid out? */
+bool cdl_unrolls(const struct cdl_convolution *job);
 
-/* Size of `room` in floats. */
-size_t cdl_unrolled_floats(const struct cdl_window *window, size_t columns);
+/* Size of `room` in floats; 0 if they are not. */
+size_t cdl_unrolled_floats(const struct cdl_convolution *job);
 
 /* Writes the lines of a box, taps outermost, to `room`; the image is of so many samples. */
-void cdl_unroll(const struct cdl_window *window, const struct cdl_kernels *kernels,
-                const struct cdl_field *image, size_t samples, const struct cdl_box *box,
-                float *room);
+void cdl_unroll(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
+                size_t samples, const struct cdl_box *box, float *room);
 
 #endif
