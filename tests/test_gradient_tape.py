@@ -207,6 +207,20 @@ def test_a_kept_loss_holds_no_batch_and_programs_are_kept_for_equal_calls():
     assert len(replay._programs) in (before + 1, replay._KEPT)
 
 
+def test_losses_and_penalties_made_anew_take_the_same_program():
+    model, kept = small(), len(replay._programs)
+    for _ in range(4):
+        with cdl.GradientTape() as tape:
+            loss = cdl.losses.MeanSquaredError()(Y, model(X, training=True))
+            loss += cdl.regularizers.L2(0.5)(model.layers[0].kernel)
+        found = tape.gradient(loss, model.layers[0].kernel)
+    near(found, by_hand(model, X.astype(np.float64), Y)[0][0] + model.layers[0].kernel.numpy())
+    assert len(replay._programs) in (kept + 1, replay._KEPT)
+    with cdl.GradientTape() as tape:
+        loss = cdl.regularizers.L2(2.0)(model.layers[0].kernel)
+    near(tape.gradient(loss, model.layers[0].kernel), 4 * model.layers[0].kernel.numpy())
+
+
 def test_a_change_between_steps_counts():
     class Scaled(layers.Layer):
         factor = 2.0

@@ -10,12 +10,14 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+from cdl._common.overriding import is_users
 from cdl._tracing import operation
 from cdl._tracing.variable import Variable
 from cdl.activations import ActivationFunction
 from cdl.layers import Layer
 from cdl.layers.preprocessing.host_layer import HostLayer
 from cdl.losses import Loss
+from cdl.losses.core_loss import CompiledLoss
 from cdl.models import Model
 from cdl.regularizers import Regularizer
 from cdl.taping.recorded import is_recording, recorded, recorded_item, state
@@ -61,8 +63,9 @@ def _wrap(cls: Any, name: str, kind: str) -> None:
             return method(self, *args, **kwargs)
         key: tuple[Any, ...] = (kind, type(self))
         owner = self
-        if kind == "loss":  # a loss function makes a new object for each call
-            key, owner = (*key, repr(self.get_config())), None
+        if isinstance(self, (CompiledLoss, Regularizer)) and not is_users(type(self)):
+            # A new one in each step, as loss functions make it, is the same by its arguments.
+            key, owner = (*key, repr({**self.get_config(), "name": None})), None
         return recorded(functools.partial(method, self), key, owner, args, kwargs)
 
     setattr(cls, name, call)

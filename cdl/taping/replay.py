@@ -348,8 +348,11 @@ def gradients_of(nodes: dict[int, Node], targets: list[Any], sources: list[Any])
 
 def _groups(nodes: dict[int, Node], sources: list[Any]) -> list[list[Any]]:
     """Sources of which none was computed from another one of the same list."""
-    first = [e for e in sources if isinstance(e, Variable) or origin_of(e, nodes) is None]
-    later = [[each] for each in sources if not any(each is other for other in first)]
+    first, later = [], []
+    for each in sources:
+        computed = origin_of(each, nodes) is not None
+        later += [[each]] if computed else []
+        first += [] if computed else [each]
     return [first, *later] if first else later
 
 
