@@ -199,6 +199,9 @@ class _Differentiated:
         has_aux: whether the function gives (value, aux).
         is_fixed: whether all that the function reads stays as it is.
         penalties: see `Vjp`.
+
+    Attributes:
+        function: as given.
     """
 
     def __init__(
@@ -210,7 +213,7 @@ class _Differentiated:
         is_fixed: bool,
         penalties: Sequence[str],
     ) -> None:
-        self._function, self._variables = function, variables
+        self.function, self._variables = function, variables
         self._penalties = penalties
         self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
         self._has_aux = has_aux
@@ -223,7 +226,7 @@ class _Differentiated:
 
     def is_of(self, function: Callable[..., Any], variables: list[Variable] | None) -> bool:
         """Whether this is the derivative of such a function by these weights."""
-        alike = _is_same(self._function, function) and _are_same(self._variables, variables)
+        alike = _is_same(self.function, function) and _are_same(self._variables, variables)
         return alike and (variables is None) == (self._variables is None)
 
     def forget(self) -> None:
@@ -254,7 +257,7 @@ class _Differentiated:
                 "differentiated, gradients are by arguments, not by variables"
             )
         numbers = self._numbers(len(args))
-        value, found = value_and_gradients(self._function, args, numbers, self._has_aux)
+        value, found = value_and_gradients(self.function, args, numbers, self._has_aux)
         return value, found[0] if self._is_one else tuple(found)
 
     def _compiled_for(self, arguments: Arguments) -> _Compiled:
@@ -268,7 +271,7 @@ class _Differentiated:
                     del compiled[next(iter(compiled))]
                 numbers = self._numbers(len(key)) if self._variables is None else []
                 found = _Compiled(
-                    self._function,
+                    self.function,
                     arguments,
                     numbers,
                     self._variables,

@@ -5,6 +5,7 @@ import pytest
 
 import cdl
 from cdl import layers, ops
+from cdl.trainers import derivatives
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(10, 3)).astype("float32")
@@ -197,3 +198,31 @@ def test_gradient_of_more_rows_than_a_batch_of_programs():
 def test_number_of_rows_is_known_where_there_are_several():
     total = cdl.grad(lambda x, w: ops.sum(x) + ops.sum(w**2) / ops.shape(w)[0], 1)(X, W)
     np.testing.assert_allclose(total, 2 * W / 3, rtol=1e-6)
+
+
+# --- traced once, and again where something changes ---
+
+
+COMPOSED = {
+    "grad in code": lambda f: cdl.grad(lambda x: ops.sum(cdl.grad(f)(x))),
+    "grad of grad": lambda f: cdl.grad(cdl.grad(f)),
+    "jvp in code": lambda f: cdl.grad(lambda x: ops.sum(cdl.jvp(f, (x,), (x * 0 + 1,))[1])),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_second_derivatives_are_traced_once_and_again_after_a_change(name, monkeypatch):
+    traces, trace = [], derivatives.graphs.trace
+    monkeypatch.setattr(derivatives.graphs, "trace", lambda *args: traces.append(1) or trace(*args))
+    scale = 1.0
+
+    def f(x):
+        return ops.sum(x**3) * scale
+
+    second = COMPOSED[name](f)
+    for _ in range(3):
+        np.testing.assert_allclose(second(W), 6 * W, rtol=1e-5)
+    assert len(traces) == 1
+    scale = 2.0
+    np.testing.assert_allclose(second(W), 12 * W, rtol=1e-5)
+    assert len(traces) == 2

@@ -14,7 +14,6 @@ Else they make a function unknown too, since no walk through bytecode sees all t
 from __future__ import annotations
 
 import builtins
-import dis
 import functools
 import inspect
 import types
@@ -35,6 +34,7 @@ from cdl.layers import Layer
 from cdl.layers.kept import Watch
 from cdl.losses import Loss
 from cdl.random import SeedGenerator
+from cdl.trainers.custom.bytecode import chains
 
 _LARGE = 2**16  # bytes of an array, and
 _LONG = 256  # elements of a list, that are compared
@@ -50,6 +50,8 @@ _BUILTINS = frozenset((
 ))  # fmt: skip
 # Modules whose functions give the same for the same arguments.
 _PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
+# Functions that give derivatives of what they are given, and the module of what these are.
+_DERIVING = ("cdl.trainers.derivatives", "cdl.trainers.jvp")
 _IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
 _MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
 
@@ -189,6 +191,8 @@ class Reads:
     def _is_own(self, value: Any) -> bool:
         """Whether all that a value does is known: of cdl, NumPy or Python, or a plain function."""
         kind = type(value)
+        if kind is types.MethodType and type(value.__self__).__module__ in _DERIVING:
+            return True
         if isinstance(value, Layer):
             return self._is_own_layer(value)
         if isinstance(value, Loss):
@@ -258,6 +262,9 @@ class Reads:
                 self._look_at_method(thing, inspect.getattr_static(kind, name))
 
     def _look_at_method(self, owner: Any, method: Any) -> None:
+        if type(owner).__module__ in _DERIVING:
+            self._look_at(owner.function)
+            return
         if isinstance(owner, types.ModuleType) or not isinstance(method, types.FunctionType):
             raise _UnknownError
         self._look_at_function(method, owner)
@@ -286,7 +293,7 @@ class Reads:
         first: str | None,
         owner: Any,
     ) -> None:
-        for opname, name, attributes in _chains(code):
+        for opname, name, attributes in chains(code):
             if opname.startswith(_EFFECTS + (_TEXTS_AND_SUPER if self._is_strict else ())):
                 raise _UnknownError
             if opname == "STORE_ATTR" and not isinstance(owner, Layer):
@@ -407,29 +414,14 @@ class Reads:
 _FUNCTIONS = (types.FunctionType, property, staticmethod, classmethod, functools.cached_property)
 
 
-def _chains(code: types.CodeType) -> list[tuple[str, Any, list[str]]]:
-    """Instructions as (operation, name, attributes that are read from what it loads)."""
-    found: list[tuple[str, Any, list[str]]] = []
-    for each in dis.get_instructions(code):
-        if each.opname in ("CACHE", "EXTENDED_ARG", "PRECALL", "NOP"):
-            continue
-        is_pair = isinstance(each.argval, tuple) and "_FAST" in each.opname
-        names = each.argval if is_pair else [each.argval]
-        loads = bool(found) and found[-1][0].startswith("LOAD_")
-        if each.opname in _READS_ATTRIBUTE[:2] and loads and not each.is_jump_target:
-            found[-1][2].append(each.argval)
-            continue
-        for name in names if each.opname.startswith(("LOAD_", "STORE_", "DELETE_")) else [None]:
-            found.append((each.opname, name, []))
-    return found
-
-
 def _is_pure(function: Any) -> bool:
     """Whether a function is known to depend on its arguments alone."""
     if getattr(function, "__name__", "") in ("get", "deserialize"):  # of what users registered
         return False
     if isinstance(function, types.FunctionType):
         is_ours = not _is_users_function(function)  # a wrapper has the module of what it wraps
+        if function.__module__ in _DERIVING:
+            return is_ours and function.__closure__ is None
         return is_ours and str(function.__module__).startswith(_PURE_MODULES)
     name = getattr(function, "__name__", "")
     if type(function).__module__.startswith(_PURE_MODULES):

@@ -1,0 +1,22 @@
+"""Bytecode of functions, by what is loaded and which attributes are read from it."""
+
+import dis
+import types
+from typing import Any
+
+
+def chains(code: types.CodeType) -> list[tuple[str, Any, list[str]]]:
+    """Instructions as (operation, name, attributes that are read from what it loads)."""
+    found: list[tuple[str, Any, list[str]]] = []
+    for each in dis.get_instructions(code):
+        if each.opname in ("CACHE", "EXTENDED_ARG", "PRECALL", "NOP"):
+            continue
+        is_pair = isinstance(each.argval, tuple) and "_FAST" in each.opname
+        names = each.argval if is_pair else [each.argval]
+        loads = bool(found) and found[-1][0].startswith("LOAD_")
+        if each.opname in ("LOAD_ATTR", "LOAD_METHOD") and loads and not each.is_jump_target:
+            found[-1][2].append(each.argval)
+            continue
+        for name in names if each.opname.startswith(("LOAD_", "STORE_", "DELETE_")) else [None]:
+            found.append((each.opname, name, []))
+    return found
