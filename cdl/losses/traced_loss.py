@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cdl._ir.program import Instruction, Value
 
 _MOST = 64  # graphs for predictions of several sizes
-_SOME = 7  # samples, for which it is tried whether a loss that compares them can be traced
+SOME = 7  # samples, for which it is tried whether a loss that compares them can be traced
 
 
 class TracedLoss(Loss):
@@ -62,7 +62,7 @@ class TracedLoss(Loss):
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of a sample's losses."""
-        with knowing_samples(_SOME if self.couples else None):
+        with knowing_samples(SOME if self.couples else None):
             result = self._graph_for(None, tuple(shape)).outputs
             whole = is_whole(result.shape) and not result.rows_per_sample
         if whole:
@@ -177,8 +177,8 @@ def traced(
         own = own and not over_samples
         graph, reason = follow(loss.call, y_shape, output_shape, own)
         if graph is None and None not in (*y_shape[1:], *output_shape[1:]):
-            with knowing_samples(_SOME):
-                graph, _ = follow(loss.call, (_SOME, *y_shape[1:]), (_SOME, *output_shape[1:]))
+            with knowing_samples(SOME):
+                graph, _ = follow(loss.call, (SOME, *y_shape[1:]), (SOME, *output_shape[1:]))
             if graph is not None:
                 return TracedLoss(loss, graph, couples=True)
     if graph is not None:

@@ -11,12 +11,15 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from cdl._common.overriding import cdl_base, is_users
+from cdl._ir.emit import split_batch
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import KerasTensor
+from cdl._tracing.joining import is_whole
+from cdl._tracing.keras_tensor import knowing_samples, known_samples
 from cdl._tracing.untraced import DRAWS, Untraced, reason_of, same_numbers
 from cdl._tracing.variable import Variable
 from cdl._variables.state import State
-from cdl.losses.traced_loss import follow
+from cdl.losses.traced_loss import SOME, follow
 from cdl.metrics.core_metric import Compiled, is_compiled
 from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric
 
@@ -63,9 +66,23 @@ class TracedStates:
         self._pairs = [(s, Variable(s.shape, name=s.name, trainable=False)) for s in states]
         weighted = "sample_weight" in inspect.signature(metric.update_state).parameters
         usual: list[Any] = [None, ()] if weighted else [None]  # shapes of a sample's weights
-        self._graphs = {
-            (weight, *self._shapes): self._follow(weight, *self._shapes) for weight in usual
-        }
+        self._couples = False  # whether it compares samples, whose number must be known then
+        try:
+            self._graphs = self._followed(usual)
+        except NotFollowedError:
+            with knowing_samples(SOME + 1):
+                more = self._followed(usual)
+            with knowing_samples(SOME):
+                self._graphs = self._followed(usual)
+            pairs = zip(self._graphs.values(), more.values(), strict=True)
+            if any(len(some.nodes) != len(others.nodes) for some, others in pairs):
+                raise
+            self._couples = True
+
+    def _followed(self, usual: list[Any]) -> dict[Any, graphs.Graph]:
+        """Graphs for weights of such shapes, and as many samples as are known."""
+        keys = [(known_samples(), weight, *self._shapes) for weight in usual]
+        return {key: self._follow(*key[1:]) for key in keys}
 
     def __getstate__(self) -> dict[str, Any]:
         """Attributes without the graphs, which a copy traces again with its own weights."""
@@ -81,10 +98,11 @@ class TracedStates:
         Raises:
             NotFollowedError: it cannot be told, or something else than a state has changed.
         """
-        tensors = tuple(KerasTensor((None, *shape)) for shape in shapes)
+        samples = known_samples()
+        tensors = tuple(KerasTensor((samples, *shape)) for shape in shapes)
         metric, given = self.metric, dict[str, Any]()
         if weight is not None:
-            given["sample_weight"] = KerasTensor((None, *weight))
+            given["sample_weight"] = KerasTensor((samples, *weight))
         kept = dict(vars(metric))
         try:
             vars(metric).update({name: self._swapped(value) for name, value in kept.items()})
@@ -126,6 +144,7 @@ class TracedStates:
         self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
         """Append the traced `update_state`, and a report that names the metric."""
+        _check_samples(self._couples, self.name)
         shapes = self._shapes
         if prediction.shape != shapes[1]:  # of another size
             shapes = target.shape, prediction.shape
@@ -137,11 +156,12 @@ class TracedStates:
                 weight = program.emit("reshape", (weight,), weight.shape[:-1])
             values.append(weight)
         shape = None if weight is None else weight.shape
-        if (shape, *shapes) not in self._graphs:
+        key = known_samples() if self._couples else None, shape, *shapes
+        if key not in self._graphs:
             if len(self._graphs) >= _MOST:
                 self._graphs.clear()
-            self._graphs[(shape, *shapes)] = self._follow(shape, *shapes)
-        self._graphs[(shape, *shapes)].lower(program, values)
+            self._graphs[key] = self._follow(shape, *shapes)
+        self._graphs[key].lower(program, values)
         return program.score("observe", [program.constant(0.0)])
 
     def reset(self) -> None:
@@ -160,6 +180,12 @@ class TracedStates:
         """The metric's value for a state of the core."""
         self.load(state)
         return self.metric.result()
+
+
+def _check_samples(couples: bool, name: str) -> None:
+    """Refuse to lower a metric that compares samples where their number is not known."""
+    if couples and known_samples() is None:
+        raise TypeError(f"metric {name!r} compares the samples of a batch")
 
 
 def _sizes(value: Any) -> Any:
@@ -198,33 +224,39 @@ class TracedMean(MeanMetricWrapper, Compiled):
     Args:
         metric: the function's mean as Python code would keep it.
         graph: what the function does, from targets and predictions to values.
+        couples: whether it compares samples, so that it has a graph for each size of a batch.
     """
 
     op = "observe"
     wants = "traced"
 
-    def __init__(self, metric: MeanMetricWrapper, graph: Graph) -> None:
+    def __init__(self, metric: MeanMetricWrapper, graph: Graph, couples: bool = False) -> None:
         super().__init__(metric.fn, metric.name, metric.dtype, **metric.kwargs)
         if hasattr(metric, "_direction"):
             self._direction = metric._direction
         self.graph = graph
+        self._couples = couples
 
     def lower(
         self, program: Lowering, target: Value, prediction: Value, weight: Value | None = None
     ) -> Instruction:
+        _check_samples(self._couples, self.name)
         graph = self._graph_for(target.shape, prediction.shape)
         wanted = graph.inputs[0].sample_shape
         if target.shape != wanted:
             target = program.emit("reshape", (target,), wanted)
         values = graph.lower(program, [target, prediction])
+        if values.shared and is_whole(values.shape):
+            values = split_batch(program, values)
         inputs = [values] if weight is None or values.shared else [values, weight]
         return program.score("observe", inputs)
 
     def _graph_for(self, target: tuple[int, ...], prediction: tuple[int, ...]) -> Graph:
         """The function's graph for a sample's targets and predictions of those shapes."""
-        if prediction == self.graph.inputs[1].sample_shape:
+        if prediction == self.graph.inputs[1].sample_shape and not self._couples:
             return self.graph
-        graph, reason = _followed(self, (None, *target), (None, *prediction))
+        samples = known_samples() if self._couples else None
+        graph, reason = _followed(self, (samples, *target), (samples, *prediction))
         if graph is None:
             raise ValueError(
                 f"metric {self.name!r} could not be traced for predictions of shape {prediction}: "
@@ -246,6 +278,14 @@ def traced(
     graph, reason = _followed(metric, y_shape, output_shape)
     if graph is not None and not graph.losses:
         return TracedMean(metric, graph)
+    coupled = []
+    for samples in (SOME, SOME + 1):
+        with knowing_samples(samples):
+            coupled.append(_followed(metric, (samples, *y_shape[1:]), (samples, *output_shape[1:])))
+    few, more = (each for each, _ in coupled)
+    # With other numbers of nodes, Python loops over samples.
+    if few and more and not few.losses and len(few.nodes) == len(more.nodes):
+        return TracedMean(metric, few, couples=True)
     reason = reason or "it adds to the loss"
     metric.untraced = Untraced(f"metric {metric.name!r}", metric.fn, reason)
     return metric
