@@ -73,7 +73,7 @@ OPS = {
     "log_softmax": (ops.log_softmax, (3,)),
     "mask": (built(cdl.Sequential([layers.Masking(0.0), layers.LSTM(3)]), 3, 2), (3, 2)),
     "map": (lambda x: ops.sin(x) * x, (3,)),
-    "normalize": (built(layers.LayerNormalization(), 4), (4,)),
+    "normalize": (built(layers.LayerNormalization((1, 2)), 2, 3), (2, 3)),
     "permute": (lambda x: ops.transpose(x, (0, 2, 3, 1)) ** 2, (2, 3, 4)),
     "pick": (lambda x: ops.take(x**2, [0, 2, 2], axis=-1) * x[:, ::-1], (3,)),
     "pool": (
@@ -83,7 +83,7 @@ OPS = {
         ),
         (4, 4, 3),
     ),
-    "prelu": (built(layers.PReLU(), 3), (3,)),
+    "prelu": (built(layers.PReLU(), 3, 2), (3, 2)),
     "product": (lambda x: ops.matmul(x, ops.sin(ops.transpose(x, (0, 2, 1)))), (2, 3)),
     "recurrent": (built(layers.LSTM(3, return_sequences=True), 4, 2), (4, 2)),
     "reduce": (lambda x: ops.prod(x, 1) + ops.max(x, 1) + ops.mean(x**2, 1), (3, 2)),

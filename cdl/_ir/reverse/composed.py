@@ -34,10 +34,12 @@ _HIDDEN = -2.1e38  # scores of attention below this one count for nothing
 
 
 def _columns(p: Lowering, i: Instruction, k: int, x: Value, default: float) -> Value:
-    """Weight k, a number for each column of x, in its shape."""
+    """Weight k, of any shape with a number for each column of x, in the shape of x."""
     weight = i.params[k] if k < len(i.params) else None
-    value = p.constant(default) if weight is None else p.param(weight, i.param_dtype(k))
-    return alike(p, value, x)
+    if weight is None:
+        return alike(p, p.constant(default), x)
+    value = p.param(weight, i.param_dtype(k))
+    return alike(p, emit.reshape(p, value, (math.prod(value.shape),)), x)
 
 
 def _scaled(p: Lowering, i: Instruction, u: Value, first: int) -> Value:
