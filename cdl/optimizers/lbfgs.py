@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -34,7 +35,8 @@ class Point(NamedTuple):
 
 def dot(a: Vector, b: Vector) -> float:
     """Inner product that has the same bits at any number of threads of a BLAS."""
-    return float(np.add.reduce(a * b))
+    with np.errstate(all="ignore"):  # a trial may be where nothing is finite
+        return float(np.add.reduce(a * b))
 
 
 def _largest(a: Vector) -> float:
@@ -156,7 +158,7 @@ class LBFGS(Optimizer):
             evaluate: gives the point of weights, which it may round.
             start: where to begin.
         """
-        flat = _largest(start.gradient) <= self.tolerance_grad
+        flat = not self.tolerance_grad < _largest(start.gradient) < math.inf
         end = evaluate(start.weights) if flat else self._searched(evaluate, start)
         still = _largest(end.weights - start.weights) <= self.tolerance_change
         self.converged = still or _largest(end.gradient) <= self.tolerance_grad

@@ -158,6 +158,37 @@ def test_weights_that_a_callback_sets_and_other_data_are_seen():
     same(state(model), state(parts))
 
 
+def test_weights_that_are_not_trained_may_change_between_epochs():
+    class Scaled(layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight((), "ones", trainable=False)
+
+        def call(self, x):
+            return x * self.scale
+
+    model, falls = net(None, Scaled()), []
+    scale = model.layers[1].scale
+
+    def change(epoch, logs):
+        scale.assign([1.0, -3.0, 2.0, 0.1, 5.0, 1.0][epoch])
+        falls.append(model.evaluate(X, Y, verbose=0))
+
+    history = fit(model, 6, callbacks=[cdl.callbacks.LambdaCallback(on_epoch_begin=change)])
+    assert len(history) == 6
+    assert all(after < before for after, before in zip(history, falls, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:fit. the loss has become")
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_changes_no_weight(number):
+    model, target = net(), Y.copy()
+    target[3] = number
+    before = model.get_weights()
+    model.fit(X, target, epochs=3, verbose=0)
+    same(model.get_weights(), before)
+    assert model.optimizer.converged
+
+
 def test_early_stopping_and_rates_of_callbacks_count():
     stop = cdl.callbacks.EarlyStopping("loss", patience=0, min_delta=0.05)
     assert len(fit(net(), 50, callbacks=[stop])) < 15

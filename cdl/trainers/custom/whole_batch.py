@@ -45,7 +45,8 @@ class _Searching(TrainFunction):
         # Whether the same weights have the same loss in the next iteration.
         draws = any("seed" in each.attributes for each in program.flat(True).instructions)
         self._repeats = not (draws or program.hosted or self._before_step)
-        self._last: tuple[Arrays, Point] | None = None
+        # Data, where the last iteration ended, and the values of all variables for that.
+        self._last: tuple[Arrays, Point, list[NDArray[Any]]] | None = None
 
     def begin(self, arrays: Arrays, batch: int, order: NDArray[np.int64] | None = None) -> None:
         rows = arrays.samples if order is None else len(order)
@@ -101,10 +102,12 @@ class _Searching(TrainFunction):
             return Point(self._weights(), self._loss(), self._gradient())
 
         try:
-            last = None if self._last is None else self._last[1]
-            if last is None or not np.array_equal(last.weights, weights):
-                last = evaluate(weights)
-            end = optimizer.iterate(evaluate, last)
+            last, others = self._last, [value for _, value in kept]
+            if last is None or not all(map(np.array_equal, last[2], [weights, *others])):
+                start = evaluate(weights)
+            else:
+                start = last[1]
+            end = optimizer.iterate(evaluate, start)
         except BaseException:
             self._assign(weights)
             for variable, value in kept:
@@ -112,8 +115,7 @@ class _Searching(TrainFunction):
             self._gradient()
             optimizer.step = first
             raise
-        same = self._repeats and all(np.array_equal(each.numpy(), value) for each, value in kept)
-        self._last = (self._arrays, end) if same else None
+        self._last = (self._arrays, end, [end.weights, *others]) if self._repeats else None
         return 1
 
     def _weights(self) -> Vector:
