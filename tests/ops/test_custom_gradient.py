@@ -196,6 +196,22 @@ def test_losses_and_steps_of_scan_have_it():
     assert losses == sorted(losses)
 
 
+def test_nested_arguments_have_nested_gradients():
+    @ops.custom_gradient
+    def product(pair, options, size):
+        a, b = pair
+        return a * b * options["scale"], lambda u: ([u * 3, u * b], {"scale": u}, None)
+
+    by = cdl.grad(lambda a, b, c: ops.sum(product([a, b], {"scale": c}, (4, 3))), (0, 1, 2))
+    for found, expected in zip(by(X, 2 * X, X), (3.0 + 0 * X, 2 * X, 1.0 + 0 * X), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    wrong = ops.custom_gradient(lambda pair: (pair[0] * pair[1], lambda u: [[u]]))
+    with pytest.raises(ValueError, match="one for each of 2 tensors of an argument, got 1"):
+        cdl.grad(lambda x: ops.sum(wrong((x, x))))(X)
+    with pytest.raises(TypeError, match="f must be a function, got 3"):
+        ops.custom_gradient(3)
+
+
 BAD = {
     "no pair": (lambda x: x, TypeError, "'<lambda>' must return its value and a function"),
     "too many": (lambda x: (x, lambda u: (u, u)), ValueError, "one for each of 1 arguments, got 2"),

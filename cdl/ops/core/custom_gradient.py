@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cdl import tree
 from cdl._ir.program import Value
 from cdl._ir.reverse import custom_gradient as instruction
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import is_symbolic
 from cdl._tracing.variable import Variable
+from cdl.data import brief
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -33,19 +35,22 @@ def custom_gradient(f: F) -> F:
 
     Args:
         f: takes arrays, tensors or weights, and returns a pair: the value, one tensor, and a
-            function of the gradient by it (`upstream`), which gives that by each argument, nested
-            as one or a list; None for none. Other tensors that `f` reads get no gradient. That
-            function must compute element by element (arithmetic, `where`, `clip`, `exp` and the
-            like), and arguments with a gradient must have the shape of the value.
+            function of the gradient by it (`upstream`), which gives that by each argument: one, or
+            a list, nested as the arguments are; None for none. Arguments by keyword and other
+            tensors that `f` reads get no gradient. That function must compute element by element
+            (arithmetic, `where`, `clip`, `exp` and the like), and arguments with a gradient must
+            have the shape of the value.
 
     Returns:
         The function of the value alone.
 
     Raises:
-        TypeError: in a call, `f` returns no such pair.
+        TypeError: `f` cannot be called; or, in a call, it returns no such pair.
         ValueError: in a call, another number of gradients than arguments; or, when it is compiled,
             a gradient that is not computed element by element.
     """
+    if not callable(f):
+        raise TypeError(f"custom_gradient: f must be a function, got {brief(f)}")
     name = getattr(f, "__name__", type(f).__name__)
 
     @functools.wraps(f)
@@ -70,21 +75,18 @@ def custom_gradient(f: F) -> F:
         upstream = value.like()
         with graph.scope(around.training) as within:
             by = gradient(upstream)
-            by = list(by) if isinstance(by, (tuple, list)) else [by]
-            gradients = [
-                each if each is None or isinstance(each, KerasTensor) else upstream * 0.0 + each
-                for each in by
-            ]
-        if len(gradients) != len(args):
-            raise ValueError(
-                f"custom_gradient: the gradient of {name!r} must be one for each of {len(args)} "
-                f"arguments, got {len(gradients)}"
-            )
-        pairs = [
-            (each, by)
-            for each, by in zip(args, gradients, strict=True)
-            if by is not None and isinstance(each, (KerasTensor, Variable))
-        ]
+            gradients = list(by) if isinstance(by, (tuple, list)) else [by]
+            _check_count(name, "arguments", args, gradients)
+            pairs = []
+            for argument, found in zip(args, gradients, strict=True):
+                leaves, by_leaves = tree.flatten(argument), tree.flatten(found)
+                if found is None:
+                    continue
+                _check_count(name, "tensors of an argument", leaves, by_leaves)
+                for each, by in zip(leaves, by_leaves, strict=True):
+                    if by is not None and isinstance(each, (KerasTensor, Variable)):
+                        by = by if isinstance(by, KerasTensor) else upstream * 0.0 + by
+                        pairs.append((each, by))
         wanted = [by for _, by in pairs]
         forward, others = _split(within.nodes, upstream, wanted)
         around.nodes += forward
@@ -94,6 +96,14 @@ def custom_gradient(f: F) -> F:
         return graph.record(operation, (value, *operands, *others), {}, value.like())
 
     return run  # type: ignore[return-value]
+
+
+def _check_count(name: str, what: str, given: Sequence[Any], gradients: Sequence[Any]) -> None:
+    if len(given) != len(gradients):
+        raise ValueError(
+            f"custom_gradient: the gradient of {name!r} must be one for each of {len(given)} "
+            f"{what}, got {len(gradients)}"
+        )
 
 
 def _split(
