@@ -17,24 +17,15 @@
 enum { ACTIVATION, GROUPS, WINDOW };                /* numbers of conv */
 enum { TRANSPOSE_ACTIVATION, TRANSPOSE_WINDOW };    /* numbers of conv_transpose */
 enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE }; /* params, the last four to fold (op.h) */
-enum { PLAIN, TRANSPOSED };                         /* rows */
-
-static bool is_transposed(const struct cdl_node *node) { return node->op->row == TRANSPOSED; }
 
 static size_t groups_of(const struct cdl_node *node) {
-    return is_transposed(node) ? 1 : (size_t)node->numbers[GROUPS];
-}
-
-static struct cdl_window window_of(const struct cdl_node *node) {
-    const struct cdl_tensor *in = node->in[0], *out = node->out[0];
-    const bool transposed = is_transposed(node);
-    return cdl_window_of(node, transposed ? out : in, transposed ? in : out);
+    return cdl_writes_image(node) ? 1 : (size_t)node->numbers[GROUPS];
 }
 
 static const char *check_transposed(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_CHECK(cdl_check_window(node, y, x, TRANSPOSE_WINDOW));
-    const struct cdl_window window = window_of(node);
+    CDL_CHECK(cdl_check_window(node, TRANSPOSE_WINDOW));
+    const struct cdl_window window = cdl_window_of(node);
     CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, y->width, x->width));
     return cdl_check_row(node->param[BIAS], y->width,
                          "bias: expected a number for each column of the output");
@@ -42,11 +33,11 @@ static const char *check_transposed(const struct cdl_node *node) {
 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    CDL_CHECK(cdl_check_window(node, x, y, WINDOW));
+    CDL_CHECK(cdl_check_window(node, WINDOW));
     const size_t g = groups_of(node);
     CDL_EXPECT(g >= 1 && x->width % g == 0 && y->width % g == 0,
                "groups: expected a divisor of the columns of x and of the output");
-    const struct cdl_window window = window_of(node);
+    const struct cdl_window window = cdl_window_of(node);
     CDL_CHECK(cdl_check_kernel(node->param[KERNEL], &window, x->width / g, y->width));
     const bool bf16 = cdl_is_bf16(x);
     CDL_EXPECT(bf16 == cdl_is_bf16(y) && bf16 == (node->param[KERNEL]->pairs != NULL),
@@ -58,12 +49,8 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static double flops(const struct cdl_node *node) {
-    const struct cdl_tensor *map = is_transposed(node) ? node->in[0] : node->out[0];
+    const struct cdl_tensor *map = cdl_writes_image(node) ? node->in[0] : node->out[0];
     return 2.0 * (double)map->lines * (double)node->param[KERNEL]->rows * (double)map->width;
-}
-
-static size_t code_bytes(const struct cdl_node *node) {
-    return cdl_windowing_bytes(node, is_transposed(node));
 }
 
 /* The node's convolution of arrays that stand for its input and its output from sample `first` on.
@@ -73,7 +60,7 @@ static struct cdl_convolution convolution_of(const struct cdl_node *node,
                                              const float *out, size_t first) {
     const struct cdl_field x = cdl_field_of(node->in[0], in, first);
     const struct cdl_field y = cdl_field_of(node->out[0], out, first);
-    const bool transposed = is_transposed(node);
+    const bool transposed = cdl_writes_image(node);
     return (struct cdl_convolution){.window = window,
                                     .image = transposed ? y : x,
                                     .map = transposed ? x : y,
@@ -84,15 +71,15 @@ static struct cdl_convolution convolution_of(const struct cdl_node *node,
 /* Winograd's weights; a kernel that learns has others in each step. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     (void)rows;
-    if (is_transposed(node) || node->trained[KERNEL] || cdl_is_bf16(node->in[0])) return 0;
-    const struct cdl_window window = window_of(node);
+    if (cdl_writes_image(node) || node->trained[KERNEL] || cdl_is_bf16(node->in[0])) return 0;
+    const struct cdl_window window = cdl_window_of(node);
     const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
     return cdl_winograd_weights_floats(&job);
 }
 
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     struct cdl_windowing *code = node->code;
-    cdl_fill_windowing(node, is_transposed(node));
+    cdl_derive_windowing(node, kernels);
     code->keeps_winograd = scratch_floats(node, 1) > 0;
     if (!code->keeps_winograd) return;
     const struct cdl_convolution job = convolution_of(node, &code->window, NULL, NULL, 0);
@@ -157,11 +144,11 @@ static void convolve_bf16(const struct cdl_node *node, const struct cdl_context 
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     (void)rows;
-    const struct cdl_window window = window_of(node);
+    const struct cdl_window window = cdl_window_of(node);
     if (cdl_is_bf16(node->in[0])) return bf16_floats(node, &window, training);
     const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
     const size_t map = cdl_map_floats(&job), image = cdl_image_floats(&job);
-    if (!training) return is_transposed(node) ? image : map;
+    if (!training) return cdl_writes_image(node) ? image : map;
     return cdl_max(cdl_max(map, image), cdl_pairs_floats(&job));
 }
 
@@ -177,7 +164,7 @@ struct convolution_pass {
 
 static struct convolution_pass pass_of(const struct cdl_node *node, const struct cdl_context *ctx,
                                        bool back) {
-    return (struct convolution_pass){node, ctx, !back, back != is_transposed(node)};
+    return (struct convolution_pass){node, ctx, !back, back != cdl_writes_image(node)};
 }
 
 static void convolve(const void *who, size_t first, size_t last, const struct cdl_band *band) {
@@ -260,7 +247,7 @@ static void update(const struct cdl_node *node, const struct cdl_context *ctx, s
                              &node->trained[KERNEL]);
         return;
     }
-    const bool transposed = is_transposed(node);
+    const bool transposed = cdl_writes_image(node);
     const struct cdl_convolution job =
         convolution_of(node, &code->window, node->in[0]->data, y->grad, rows.first);
     struct cdl_trained *kernel = node->trained[KERNEL], *bias = node->trained[BIAS];
@@ -274,7 +261,7 @@ const struct cdl_op cdl_op_conv = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
-    .code_bytes = code_bytes,
+    .code_bytes = cdl_windowing_bytes,
     .derive = derive,
     .follows = follows,
     .scratch_floats = scratch_floats,
@@ -299,11 +286,11 @@ const struct cdl_op cdl_op_conv = {
 
 const struct cdl_op cdl_op_conv_transpose = {
     .role = CDL_WINDOWS,
-    .row = TRANSPOSED,
+    .row = CDL_TO_IMAGE,
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check_transposed,
-    .code_bytes = code_bytes,
+    .code_bytes = cdl_windowing_bytes,
     .derive = derive,
     .folds = CDL_FOLDS_ROWS,
     .flops = flops,

@@ -17,9 +17,9 @@ enum { KERNEL, BIAS, GAMMA, BETA, MEAN, VARIANCE }; /* params, the last four to 
 static const char *check(const struct cdl_node *node) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *w = node->param[KERNEL];
-    CDL_CHECK(cdl_check_window(node, x, y, WINDOW));
+    CDL_CHECK(cdl_check_window(node, WINDOW));
     CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
-    const struct cdl_window window = cdl_window_of(node, x, y);
+    const struct cdl_window window = cdl_window_of(node);
     double numbers = (double)x->width;
     for (int d = 0; d < CDL_AXES; d++) numbers *= (double)window.axis[d].taps;
     CDL_EXPECT(w && !w->matrix && numbers >= 1.0 && (double)w->cols == numbers,
@@ -30,13 +30,6 @@ static const char *check(const struct cdl_node *node) {
 
 static double flops(const struct cdl_node *node) {
     return 2.0 * (double)node->out[0]->lines * (double)node->param[KERNEL]->cols;
-}
-
-static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
-
-static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
-    cdl_fill_windowing(node, false);
 }
 
 static size_t taps_of(const struct cdl_node *node) {
@@ -61,15 +54,7 @@ struct depthwise_job {
 
 /* `rows` lines of n numbers. */
 static void finish(const struct depthwise_job *job, size_t rows, size_t n, float *line, size_t ld) {
-    const struct cdl_kernels *kernels = job->ctx->kernels;
-    const int f = job->epilogue.activation;
-    if (job->epilogue.gradient) {
-        const struct cdl_matrix y = {job->epilogue.y + (line - job->to), ld};
-        kernels->activation_gradient[f](rows, n, y, y, (struct cdl_matrix){line, ld},
-                                        (struct cdl_output){line, ld}, job->epilogue.params);
-    } else {
-        kernels->activation[f](rows, n, line, ld, line, ld, job->epilogue.params);
-    }
+    cdl_finish(job->ctx->kernels, &job->epilogue, rows, n, (size_t)(line - job->to), line, ld, ld);
 }
 
 static void multiply(void *who, const struct cdl_places *row) {
@@ -241,8 +226,8 @@ const struct cdl_op cdl_op_depthwise_conv = {
     .table = "activations",
     .table_rows = CDL_N_ACTIVATIONS,
     .check = check,
-    .code_bytes = code_bytes,
-    .derive = derive,
+    .code_bytes = cdl_windowing_bytes,
+    .derive = cdl_derive_windowing,
     .folds = CDL_FOLDS_COLUMNS,
     .flops = flops,
     .thread_floats = thread_floats,

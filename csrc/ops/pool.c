@@ -11,13 +11,6 @@
 
 enum { KIND, WINDOW }; /* numbers: a row of kernels/reduce.h, but for min and prod */
 
-static size_t code_bytes(const struct cdl_node *node) { return cdl_windowing_bytes(node, false); }
-
-static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
-    cdl_fill_windowing(node, false);
-}
-
 /* Whether a number may lie in several windows; whether one may lie in none. */
 static bool overlap(const struct cdl_window *window) {
     bool any = false;
@@ -49,9 +42,9 @@ static const char *check(const struct cdl_node *node) {
     CDL_EXPECT(x->width == y->width, "output: expected as many columns as x");
     CDL_EXPECT(cdl_is_bf16(x) == cdl_is_bf16(y),
                "x, output: expected both to be of bfloat16, or none");
-    CDL_CHECK(cdl_check_window(node, x, y, WINDOW));
+    CDL_CHECK(cdl_check_window(node, WINDOW));
     if (!cdl_is_bf16(x)) return NULL;
-    const struct cdl_window window = cdl_window_of(node, x, y);
+    const struct cdl_window window = cdl_window_of(node);
     CDL_EXPECT(kind == CDL_REDUCTION_max && !overlap(&window),
                "kind, window: expected max, and none that overlap, of bfloat16");
     return NULL;
@@ -60,7 +53,7 @@ static const char *check(const struct cdl_node *node) {
 /* Some 2 flops a number in a window, which may overlap. */
 static double flops(const struct cdl_node *node) {
     const struct cdl_tensor *y = node->out[0];
-    const struct cdl_window window = cdl_window_of(node, node->in[0], y);
+    const struct cdl_window window = cdl_window_of(node);
     double numbers = 2.0 * (double)(y->lines * y->width);
     for (int d = 0; d < CDL_AXES; d++) {
         const struct cdl_window_axis *axis = &window.axis[d];
@@ -203,8 +196,8 @@ const struct cdl_op cdl_op_pool = {
     .table = "reductions",
     .table_rows = CDL_N_REDUCTIONS,
     .check = check,
-    .code_bytes = code_bytes,
-    .derive = derive,
+    .code_bytes = cdl_windowing_bytes,
+    .derive = cdl_derive_windowing,
     .flops = flops,
     .forward = forward,
     .backward = backward,

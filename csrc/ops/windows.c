@@ -13,8 +13,15 @@ static const int64_t *axis_of(const struct cdl_node *node, int axes, int axis) {
     return node->numbers + node->n_numbers - (size_t)(axes - axis) * CDL_AXIS_NUMBERS;
 }
 
-const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
-                             const struct cdl_tensor *map, size_t first) {
+static const struct cdl_tensor *image_of(const struct cdl_node *node) {
+    return cdl_writes_image(node) ? node->out[0] : node->in[0];
+}
+static const struct cdl_tensor *map_of(const struct cdl_node *node) {
+    return cdl_writes_image(node) ? node->in[0] : node->out[0];
+}
+
+const char *cdl_check_window(const struct cdl_node *node, size_t first) {
+    const struct cdl_tensor *image = image_of(node), *map = map_of(node);
     const int axes = image->n_dims - 1;
     CDL_EXPECT(!cdl_is_int(image) && !cdl_is_int(map), "x, output: expected floats");
     CDL_EXPECT(axes >= 1 && axes <= CDL_AXES, "x: expected one to three axes and columns");
@@ -33,8 +40,8 @@ const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tenso
     return NULL;
 }
 
-struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
-                                const struct cdl_tensor *map) {
+struct cdl_window cdl_window_of(const struct cdl_node *node) {
+    const struct cdl_tensor *image = image_of(node), *map = map_of(node);
     struct cdl_window window;
     const int axes = image->n_dims - 1;
     for (int d = 0; d < CDL_AXES; d++) {
@@ -90,20 +97,16 @@ struct cdl_epilogue cdl_activation_gradient_of(const struct cdl_node *node, size
                                  .params = node->dx_row_param};
 }
 
-static struct cdl_window window_of(const struct cdl_node *node, bool back) {
-    const struct cdl_tensor *in = node->in[0], *out = node->out[0];
-    return cdl_window_of(node, back ? out : in, back ? in : out);
-}
-
-size_t cdl_windowing_bytes(const struct cdl_node *node, bool back) {
-    const struct cdl_window window = window_of(node, back);
+size_t cdl_windowing_bytes(const struct cdl_node *node) {
+    const struct cdl_window window = cdl_window_of(node);
     const size_t spans = cdl_count_spans(&window, false) + cdl_count_spans(&window, true);
     return sizeof(struct cdl_windowing) + spans * sizeof(struct cdl_span);
 }
 
-void cdl_fill_windowing(const struct cdl_node *node, bool back) {
+void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     struct cdl_windowing *windowing = node->code;
-    windowing->window = window_of(node, back);
+    (void)kernels;
+    windowing->window = cdl_window_of(node);
     const struct cdl_window *window = &windowing->window;
     cdl_find_spans(window, false, windowing->spans, &windowing->to_map);
     cdl_find_spans(window, true, windowing->spans + cdl_count_spans(window, false),

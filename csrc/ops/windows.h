@@ -11,12 +11,16 @@
 
 enum { CDL_SIZE, CDL_STRIDE, CDL_DILATION, CDL_BEFORE, CDL_AXIS_NUMBERS };
 
-/* Of a node whose numbers from `first` on are a window between two values of as many axes. */
-const char *cdl_check_window(const struct cdl_node *node, const struct cdl_tensor *image,
-                             const struct cdl_tensor *map, size_t first);
+/* Rows of an op with windows: its output is the map, or the image. */
+enum { CDL_TO_MAP, CDL_TO_IMAGE };
+static inline bool cdl_writes_image(const struct cdl_node *node) {
+    return node->op->row == CDL_TO_IMAGE;
+}
 
-struct cdl_window cdl_window_of(const struct cdl_node *node, const struct cdl_tensor *image,
-                                const struct cdl_tensor *map);
+/* Of a node whose numbers from `first` on are a window between two values of as many axes. */
+const char *cdl_check_window(const struct cdl_node *node, size_t first);
+
+struct cdl_window cdl_window_of(const struct cdl_node *node);
 
 /* A value from sample `first` on, or its gradient; of bfloat16 in floats' worth of memory. */
 struct cdl_field cdl_field_of(const struct cdl_tensor *value, const float *data, size_t first);
@@ -39,9 +43,9 @@ struct cdl_windowing {
     struct cdl_span spans[];
 };
 
-/* code_bytes() and derive() of an op; `back` if its output is the image, and not the map. */
-size_t cdl_windowing_bytes(const struct cdl_node *node, bool back);
-void cdl_fill_windowing(const struct cdl_node *node, bool back);
+/* code_bytes() and derive() of an op. */
+size_t cdl_windowing_bytes(const struct cdl_node *node);
+void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels *kernels);
 
 /* Calls visit() for what pieces [first, last) cover: whole samples, or (band) a band of one. */
 typedef void cdl_band_fn(const void *who, size_t first, size_t last, const struct cdl_band *band);
