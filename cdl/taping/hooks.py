@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from cdl._common.overriding import is_users
-from cdl._tracing import operation
+from cdl._tracing import graph, operation
 from cdl._tracing.variable import Variable
 from cdl.activations import ActivationFunction
 from cdl.layers import Layer
@@ -19,6 +19,7 @@ from cdl.layers.preprocessing.host_layer import HostLayer
 from cdl.losses import Loss
 from cdl.losses.core_loss import CompiledLoss
 from cdl.models import Model
+from cdl.ops.core import custom_gradient
 from cdl.regularizers import Regularizer
 from cdl.taping.recorded import is_recording, recorded, recorded_item, state
 from cdl.trainers.trainer import Trainer
@@ -40,6 +41,8 @@ def install() -> None:
     for cls in having:
         cls.losses = _Penalties(cls.losses.fget)
     rows.computed = _recorded_rows(rows.computed)
+    own = cast(Any, custom_gradient)
+    own.called = _recorded_whole(own.called)
     for name in ("__array_ufunc__", "__array_function__"):
         setattr(Variable, name, _recorded_operator(getattr(Variable, name)))
 
@@ -82,6 +85,17 @@ def _recorded_rows(computed: Callable[..., Any]) -> Callable[..., Any]:
             return operation.call(row, args, kwargs)
 
         return recorded(run, ("ops", row.name), None, args, kwargs)
+
+    return call
+
+
+def _recorded_whole(called: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap calls of functions with a gradient of their own."""
+
+    def call(function: Any, args: Any, kwargs: Any) -> Any:
+        if not is_recording() or graph.tensors_of(args, kwargs):
+            return called(function, args, kwargs)
+        return recorded(function, ("custom_gradient", function), None, args, kwargs)
 
     return call
 

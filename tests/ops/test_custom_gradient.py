@@ -104,6 +104,18 @@ def test_second_derivatives_are_those_of_the_own_gradient():
     np.testing.assert_allclose(cdl.grad(lambda x: ops.sum(inner(x)))(X), 10 * X, rtol=1e-5)
 
 
+def test_tapes_take_it_by_arrays_and_weights():
+    weight = cdl.Variable(X[0], name="w")
+    for _ in range(2):
+        with cdl.GradientTape(persistent=True) as tape:
+            x = tape.watch(X)
+            y = ops.sum(rounded(x * 2.0) * 3.0) + ops.sum(limited(weight) * np.float32(5.0))
+            z = ops.sum(product(x, x))
+        np.testing.assert_allclose(tape.gradient(y, x), np.full_like(X, 6.0))
+        np.testing.assert_allclose(tape.gradient(y, weight), np.full(3, 0.1), rtol=1e-6)
+        np.testing.assert_allclose(tape.gradient(z, x), 2 * X, rtol=1e-6)
+
+
 class Whole(layers.Layer):
     """A product with whole numbers, which are learned straight through."""
 
@@ -111,7 +123,7 @@ class Whole(layers.Layer):
         self.kernel = self.add_weight((shape[-1], 2), "glorot_uniform")
 
     def call(self, x):
-        return limited(x @ rounded(self.kernel * 4.0) / 4.0)
+        return limited(x @ rounded(limited(self.kernel) * 4.0) / 4.0)
 
 
 def net(part, dtype="float32"):
@@ -134,7 +146,8 @@ def test_a_layer_learns_by_it_in_fit():
     whole = np.round(before[2] * 4)
     error = (h @ whole / 4) @ before[3] + before[4] - X[:, :1]
     dy = np.clip(2 / 8 * error @ before[3].T, -0.1, 0.1)
-    np.testing.assert_allclose(kernel, before[2] - 0.1 * h.T @ dy, rtol=1e-4, atol=1e-6)
+    dw = np.clip(h.T @ dy, -0.1, 0.1)
+    np.testing.assert_allclose(kernel, before[2] - 0.1 * dw, rtol=1e-4, atol=1e-6)
     dh = dy @ whole.T / 4
     np.testing.assert_allclose(hidden, before[0] - 0.1 * X.T @ dh, rtol=1e-4, atol=1e-6)
 

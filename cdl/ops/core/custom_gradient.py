@@ -53,7 +53,6 @@ def custom_gradient(f: F) -> F:
         raise TypeError(f"custom_gradient: f must be a function, got {brief(f)}")
     name = getattr(f, "__name__", type(f).__name__)
 
-    @functools.wraps(f)
     def run(*args: Any, **kwargs: Any) -> Any:
         found = f(*args, **kwargs)
         if not isinstance(found, (tuple, list)) or len(found) != 2 or not callable(found[1]):
@@ -62,6 +61,8 @@ def custom_gradient(f: F) -> F:
                 f"got {type(found).__name__}"
             )
         value, gradient = found
+        if isinstance(value, Variable):  # a weight itself
+            value = graph.operator_of("convert_to_tensor")(value)
         if not isinstance(value, KerasTensor):
             if is_symbolic(value):
                 raise TypeError(f"custom_gradient: the value of {name!r} must be one tensor")
@@ -95,7 +96,16 @@ def custom_gradient(f: F) -> F:
         operands = [each for each, _ in pairs]
         return graph.record(operation, (value, *operands, *others), {}, value.like())
 
-    return run  # type: ignore[return-value]
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return called(run, args, kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Result of a function with a gradient of its own; tapes record the call as a whole."""
+    return function(*args, **kwargs)
 
 
 def _check_count(name: str, what: str, given: Sequence[Any], gradients: Sequence[Any]) -> None:
