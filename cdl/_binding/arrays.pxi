@@ -197,8 +197,12 @@ def permutation(Py_ssize_t n, bits):
     cdef Py_buffer view
     order = np.empty(n, np.int64)
     PyObject_GetBuffer(order, &view, PyBUF_WRITABLE)
-    with bits.lock, nogil:
-        cdl_shuffle(n, <int64_t *>view.buf, drawn)
+    with bits.lock:
+        if n < 4096:  # to hand Python's lock over takes longer
+            cdl_shuffle(n, <int64_t *>view.buf, drawn)
+        else:
+            with nogil:
+                cdl_shuffle(n, <int64_t *>view.buf, drawn)
     PyBuffer_Release(&view)
     return order
 

@@ -66,6 +66,7 @@ class StandIn:
     """
 
     def __init__(self, model: Any) -> None:
+        self._most = 1  # epochs that run in a call: a slice of time, as the last member was fast
         self.take_model(model)
 
     def take_model(self, model: Any) -> None:
@@ -125,7 +126,7 @@ class StandIn:
                 if not whole.runs_fused:
                     return None
                 if validation is None and not run.callbacks:
-                    return _unwatched(whole, run.epochs, halt)
+                    return self._unwatched(whole, run.epochs, halt)
                 return self._watched(whole, validation, run, halt)
             finally:
                 whole.close()
@@ -159,22 +160,22 @@ class StandIn:
         history: History = callbacks.history
         return history
 
-
-def _unwatched(whole: ArrayIterator, epochs: int, halt: threading.Event) -> History | None:
-    """History of epochs between which there is nothing to do; None after a loss that is lost."""
-    passes: list[dict[str, float]] = []
-    most = 1
-    while len(passes) < epochs and not halt.is_set():
-        start, before = clock.now(), len(passes)
-        whole.run_epochs(min(most, epochs - before), passes)
-        took = max(clock.now() - start, 1e-9) / (len(passes) - before)
-        most = max(1, int(SLICE / took))
-    if not all(math.isfinite(logs["loss"]) for logs in passes):
-        return None
-    history = History()
-    for epoch, logs in enumerate(passes):
-        history.on_epoch_end(epoch, logs)
-    return history
+    def _unwatched(
+        self, whole: ArrayIterator, epochs: int, halt: threading.Event
+    ) -> History | None:
+        """History of epochs between which there is nothing to do; None if a loss is not finite."""
+        passes: list[dict[str, float]] = []
+        while len(passes) < epochs and not halt.is_set():
+            start, before = clock.now(), len(passes)
+            whole.run_epochs(min(self._most, epochs - before), passes)
+            took = max(clock.now() - start, 1e-9) / (len(passes) - before)
+            self._most = max(1, int(SLICE / took))
+        if not all(math.isfinite(logs["loss"]) for logs in passes):
+            return None
+        history = History()
+        for epoch, logs in enumerate(passes):
+            history.on_epoch_end(epoch, logs)
+        return history
 
 
 def _write(variable: Any, storage: Any, value: Any) -> None:
