@@ -40,6 +40,14 @@ def bench(options: argparse.Namespace) -> int:
     return bench_command.run(options.seconds, options.beside, options.html)
 
 
+def table(options: argparse.Namespace) -> int:
+    """Train a net for a column of a CSV."""
+    from cdl._cli import table as table_command
+
+    given = options.data, options.target, options.task, options.recipe, options.output
+    return table_command.run(*given)
+
+
 def parser() -> argparse.ArgumentParser:
     """Parser of the commands and their options."""
     top = argparse.ArgumentParser(
@@ -73,6 +81,25 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--html", metavar="PAGE", help="a page to write, with plots")
     command.set_defaults(run=bench)
+
+    command = commands.add_parser("table", help="train a net for a column of a CSV")
+    command.add_argument("data", type=Path, metavar="CSV", help="a file with names of columns")
+    command.add_argument("--target", required=True, metavar="COLUMN", help="what to predict")
+    command.add_argument(
+        "--task",
+        choices=("classes", "numbers"),
+        help="default: classes for text, truth values and up to 20 different whole numbers",
+    )
+    command.add_argument(
+        "--recipe",
+        choices=("realmlp", "tabm", "mlp"),
+        default="realmlp",
+        help="default: %(default)s",
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="a .pickle, .keras, .onnx or .c to write"
+    )
+    command.set_defaults(run=table)
     return top
 
 

@@ -26,7 +26,7 @@ PYTHON_FLOORS = """
     | backend callbacks datasets legacy losses mixed_precision ops visualization
     | metrics quantizers | layers
     | saving trainers | explain export | models
-    | _cli applications distillation preprocessing serving sklearn taping | wrappers
+    | applications distillation preprocessing serving sklearn taping | _cli wrappers
     | __init__
     | scripts
     | __main__

@@ -1,5 +1,6 @@
 """Commands of `python -m cdl`, as typed into a shell."""
 
+import pickle
 import re
 from html.parser import HTMLParser
 
@@ -125,13 +126,63 @@ def test_bench_writes_a_page_that_needs_nothing_beside_it(tmp_path, monkeypatch)
     assert "<td>small 100-64-10</td><td>32</td><td>10</td>" in text
 
 
+@pytest.fixture
+def some_csv(tmp_path):
+    """CSV of 90 rows: numbers, a category, what follows from them, and a target with a gap."""
+    random = np.random.default_rng(0)
+    size, color = random.normal(size=90), random.choice(["red", "blue"], 90)
+    lines = ["size,color,kind,price"]
+    for i, (a, b) in enumerate(zip(size.tolist(), color.tolist(), strict=True)):
+        kind = "dear" if a + (b == "red") > 0.5 else "cheap"
+        lines.append(f"{a},{b},{'' if i == 3 else kind},{100 * a}")
+    (tmp_path / "some.csv").write_text("\n".join(lines))
+    return "some.csv"
+
+
+def test_table_prints_a_score_and_writes_the_estimator(run_python, some_csv, tmp_path):
+    pytest.importorskip("pandas")
+    told = ("-m", "cdl", "table", some_csv, "--target", "kind", "--recipe", "mlp")
+    lines = run_python(*told, "--output", "m.pickle").stdout.splitlines()
+    assert lines[0] == "1 rows without kind are left out"
+    score = re.match(r"accuracy (\d\.\d{3}), .* of five folds, 89 rows x 3 columns", lines[1])
+    assert float(score.group(1)) > 0.8
+    assert {line.split()[0] for line in lines[3:6]} == {"size", "color", "price"}
+    assert lines[6] == "m.pickle written"
+    model = pickle.loads((tmp_path / "m.pickle").read_bytes())
+    assert model.classes_.tolist() == ["cheap", "dear"]
+
+
+def test_table_of_numbers_is_exported(run_python, some_csv, tmp_path):
+    pytest.importorskip("pandas")
+    told = ("-m", "cdl", "table", some_csv, "--target", "price", "--output", "m.c")
+    assert run_python(*told).stdout.startswith("R2 0.9")
+    assert "m_predict" in (tmp_path / "m.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--target", "cost"], "--target must be one of ['size', 'color', 'kind', 'price']"),
+        (["--target", "kind", "--output", "m.pb"], "--output must end in .pickle, .keras"),
+        (["--target", "kind", "--task", "numbers"], "y must be numbers"),
+    ],
+)
+def test_table_says_what_does_not_fit_in_a_line(run_python, some_csv, more, said):
+    pytest.importorskip("pandas")
+    done = run_python("-m", "cdl", "table", some_csv, *more, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("cdl table: ")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_without_arguments_it_says_what_it_can_do(run_python):
     assert run_python("-m", "cdl").stdout == run_python("-m", "cdl", "--help").stdout
 
 
 def test_help_shows_the_commands_and_that_scripts_run(run_python):
     text = run_python("-m", "cdl", "--help").stdout
-    assert re.findall(r"^    (\w+)  ", text, re.M) == ["info", "demo", "bench"]
+    assert re.findall(r"^    (\w+)  ", text, re.M) == ["info", "demo", "bench", "table"]
     assert "python -m cdl SCRIPT.py" in text
     assert "import cdl as keras" in text
     done = run_python("-m", "cdl", "benhc", check=False)
