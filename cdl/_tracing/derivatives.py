@@ -107,6 +107,29 @@ def _check_traced() -> None:
         )
 
 
+def value_and_aux(result: Any, has_aux: bool) -> tuple[Any, Any]:
+    """Value that is differentiated of what a function gives, and what is beside it, or None.
+
+    Raises:
+        ValueError: it is not one value, or no pair with `has_aux`.
+    """
+    value, aux = result, None
+    if has_aux:
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise ValueError(
+                "grad: with has_aux=True the function must give (value, aux), got an object of "
+                f"type {type(result).__name__}"
+            )
+        value, aux = result
+    if isinstance(value, (tuple, list, dict)):
+        hint = "; has_aux=True is for others beside it" if isinstance(value, tuple) else ""
+        raise ValueError(
+            "grad: the function must give one value that depends on its arguments, got an object "
+            f"of type {type(value).__name__}{hint}"
+        )
+    return value, aux
+
+
 def value_and_gradients(
     function: Callable[..., Any], args: Sequence[Any], numbers: Sequence[int], has_aux: bool
 ) -> tuple[Any, list[KerasTensor]]:
@@ -120,13 +143,14 @@ def value_and_gradients(
 
     Raises:
         TypeError: no code is traced.
+        ValueError: the function does not give one value.
     """
     _check_traced()
     given = list(args)
     for k in set(numbers):
         given[k] = leaf(args[k], "grad")
     result = function(*given)
-    value = result[0] if has_aux else result
+    value, _ = value_and_aux(result, has_aux)
     xs = [given[k] for k in numbers]
     if not isinstance(value, KerasTensor):  # it depends on none of the arguments
         value = leaf(value, "grad")
@@ -135,14 +159,17 @@ def value_and_gradients(
 
 def _direction(x: KerasTensor, tangent: Any) -> KerasTensor:
     """Tangent as a tensor like x; an array is that of all samples, or one for each of them."""
+    shape = tangent.shape if isinstance(tangent, KerasTensor) else np.shape(tangent)
+    wrong = ValueError(f"jvp: a tangent must have the shape of its primal, {x.shape}, got {shape}")
     zeros = graph.operator_of("zeros_like")(x)
-    _, found = joining.aligned(x, graph.operator_of("add")(zeros, tangent))
+    try:
+        _, found = joining.aligned(x, graph.operator_of("add")(zeros, tangent))
+    except ValueError:
+        raise wrong from None
     if not isinstance(found, KerasTensor):
         found = leaf(found, "jvp")
     if (found.sample_shape, found.rows_per_sample) != (x.sample_shape, x.rows_per_sample):
-        raise ValueError(
-            f"jvp: a tangent must have the shape of its primal, {x.shape}, got {np.shape(tangent)}"
-        )
+        raise wrong
     return found
 
 

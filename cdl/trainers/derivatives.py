@@ -21,7 +21,7 @@ from cdl._common.locks import new_rlock
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
-from cdl._tracing.derivatives import value_and_gradients
+from cdl._tracing.derivatives import value_and_aux, value_and_gradients
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
@@ -57,19 +57,11 @@ class _Traced:
             return function(*arguments.symbols())
 
         self.graph = graphs.trace(of_samples, tuple(arguments.specs), {}, False)
-        value, self._aux = self.graph.outputs, None
-        if has_aux:
-            if not isinstance(value, (tuple, list)) or len(value) != 2:
-                raise ValueError(
-                    "grad: with has_aux=True the function must give (value, aux), got "
-                    f"{brief(value)}"
-                )
-            value, self._aux = value
+        value, self._aux = value_and_aux(self.graph.outputs, has_aux)
         if not isinstance(value, KerasTensor):
-            hint = "; has_aux=True is for others beside it" if isinstance(value, tuple) else ""
             raise ValueError(
                 "grad: the function must give one value that depends on its arguments, got "
-                f"{brief(value)}{hint}"
+                f"{brief(value)}"
             )
         self._has_aux = has_aux
         self._tensors = [value, *_tensors(self._aux)]  # those that a program gives
@@ -215,10 +207,9 @@ class _Differentiated:
     ) -> None:
         self.function, self._variables = function, variables
         self._penalties = penalties
-        self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
+        self._argnums, self._is_one = argument_numbers("grad", argnums)
         self._has_aux = has_aux
         self._stays = True if is_fixed else None  # False once it cannot be told
-        self._is_one = isinstance(argnums, int)
         self._compiled: dict[Any, _Compiled] = {}
         self._steps = itertools.count()
         self._lock = new_rlock()  # threads may call one function
@@ -285,13 +276,28 @@ class _Differentiated:
             return found
 
     def _numbers(self, n: int) -> list[int]:
-        argnums = [self._argnums] if isinstance(self._argnums, int) else self._argnums
-        for number in argnums:
+        for number in self._argnums:
             if not -n <= number < n:
                 raise ValueError(
                     f"grad: argnums must be numbers of the {n} arguments, got {self._argnums}"
                 )
-        return [number % n for number in argnums]
+        return [number % n for number in self._argnums]
+
+
+def argument_numbers(name: str, argnums: Any) -> tuple[list[int], bool]:
+    """Numbers of arguments as a list, and whether one was given.
+
+    Raises:
+        TypeError: it is no number and no list of them.
+    """
+    is_one = not isinstance(argnums, (list, tuple))
+    try:
+        return [operator.index(each) for each in ([argnums] if is_one else argnums)], is_one
+    except TypeError:
+        raise TypeError(
+            f"{name}: argnums must be the number of an argument or a list of them, got "
+            f"{brief(argnums)}"
+        ) from None
 
 
 def derivative_of(

@@ -12,7 +12,7 @@ from cdl import ops, tree
 from cdl._tracing import derivatives
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl.data import brief
-from cdl.trainers.derivatives import derivative_of, grad
+from cdl.trainers.derivatives import argument_numbers, derivative_of, grad
 
 Array = NDArray[Any]
 
@@ -52,7 +52,7 @@ def jvp(
             raise TypeError(
                 f"jvp: {name} must be a list or tuple of arguments of fun, got {brief(given)}"
             )
-    xs, directions = tree.flatten(list(primals)), tree.flatten(list(tangents))
+    xs, directions = _floats(tree.flatten(list(primals))), tree.flatten(list(tangents))
     is_traced = any(isinstance(each, KerasTensor) for each in (*xs, *directions))
     shapes, of_tangents = (list(map(np.shape, each)) for each in (xs, directions))
     is_alike = len(shapes) == len(of_tangents) if is_traced else shapes == of_tangents
@@ -85,6 +85,11 @@ def jvp(
     return found
 
 
+def _floats(values: Sequence[Any]) -> list[Any]:
+    """Values to differentiate by, of which whole numbers are meant as floats."""
+    return [float(each) if type(each) is int else each for each in values]
+
+
 def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """Function that returns the matrix of second derivatives of `fun`.
 
@@ -102,13 +107,14 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
         ``(*s, *s)``; for several a tuple of tuples, of arrays of shapes ``(*s_i, *s_j)``.
 
     Raises:
-        TypeError: `fun` cannot be called.
-        ValueError: when the result is called: `fun` does not give one number, or no second
-            derivative of something on the way is known, which is named.
+        TypeError: `fun` cannot be called, or `argnums` is no number and no list of them; or, when
+            the result is called, an argument to differentiate by has no floats.
+        ValueError: when the result is called: `fun` does not give one number, an argument has no
+            rows, or no second derivative of something on the way is known, which is named.
     """
     if not callable(fun):
         raise TypeError(f"hessian: fun must be a function or a model, got {brief(fun)}")
-    asked = [argnums] if isinstance(argnums, int) else list(argnums)
+    asked, is_one = argument_numbers("hessian", argnums)
 
     def matrix(*args: Any) -> Any:
         if not all(-len(args) <= k < len(args) for k in asked):
@@ -116,6 +122,7 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
                 f"hessian: argnums must be numbers of the {len(args)} arguments, got {argnums}"
             )
         numbers = [k % len(args) for k in asked]
+        args = tuple(_floats([a])[0] if k in numbers else a for k, a in enumerate(args))
         if any(isinstance(each, KerasTensor) for each in args):
             raise TypeError(
                 "hessian: in traced code take products with vectors instead, cdl.jvp of cdl.grad"
@@ -128,12 +135,15 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
 
         def one_number(*values: Any) -> Any:
             value = fun(*values)
-            if np.shape(value) != ():
-                raise ValueError(f"hessian: fun must give one number, got shape {value.shape}")
+            if isinstance(value, (tuple, list, dict)) or np.shape(value) != ():
+                got = f"shape {value.shape}" if hasattr(value, "shape") else brief(value)
+                raise ValueError(f"hessian: fun must give one number, got {got}")
             return value
 
         run = derivative_of(product, numbers, is_fixed=True)
         shapes = [np.shape(args[k]) for k in numbers]
+        if any(0 in shape for shape in shapes):
+            raise ValueError(f"hessian: arguments must have numbers in them, got shapes {shapes}")
         zeros = [np.zeros(shape, np.float32) for shape in shapes]
         rows = []
         for k, shape in enumerate(shapes):
@@ -146,6 +156,6 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
             columns = zip(*found, strict=True)
             pairs = zip(columns, shapes, strict=True)
             rows.append(tuple(np.reshape(each, (*shape, *other)) for each, other in pairs))
-        return rows[0][0] if isinstance(argnums, int) else tuple(rows)
+        return rows[0][0] if is_one else tuple(rows)
 
     return matrix

@@ -56,6 +56,10 @@ def test_jvp_of_keras_is_the_same_function():
     assert (value, tangent, aux) == (9.0, 6.0, 4.0)
 
 
+def test_jvp_of_whole_numbers_is_that_of_floats():
+    assert cdl.jvp(lambda a, b: a * b**2, (3, 2), (1, 1.0)) == (12.0, 16.0)
+
+
 def test_jvp_of_a_jvp_is_the_second_derivative_in_a_direction():
     model, v = net(), RNG.normal(size=X.shape).astype("float32")
 
@@ -108,7 +112,7 @@ def test_bad_arguments_of_jvp_are_refused(args, error, text):
 
 
 def test_direction_of_another_shape_in_traced_code_is_refused():
-    with pytest.raises(ValueError, match=r"must (have the shape|go together)"):
+    with pytest.raises(ValueError, match=r"jvp: a tangent must have the shape .* got \(7,\)"):
         cdl.grad(lambda x: ops.sum(cdl.jvp(ops.sin, (x,), (np.ones(7, "float32"),))[1]))(X)
 
 
@@ -118,7 +122,7 @@ def test_direction_of_another_shape_in_traced_code_is_refused():
 def test_hessian_is_the_matrix_of_second_derivatives():
     expected = 2 / len(X) * X.T @ X
     np.testing.assert_allclose(cdl.hessian(misfit)(W), expected, rtol=1e-5)
-    assert np.isclose(cdl.hessian(lambda x: x**3)(2.0), 12.0)
+    assert cdl.hessian(lambda x: x**3)(2.0) == cdl.hessian(lambda x: x**3)(2) == 12.0
 
 
 def test_hessian_of_several_arguments_is_nested():
@@ -163,6 +167,14 @@ def test_hessian_sees_what_has_changed():
         (lambda: cdl.hessian(3), TypeError, "fun must be a function or a model, got 3"),
         (lambda: cdl.hessian(ops.sin)(W), ValueError, "must give one number, got shape"),
         (lambda: cdl.hessian(ops.sum, 1)(W), ValueError, "argnums must be numbers of the"),
+        (lambda: cdl.hessian(ops.sum, "x")(W), TypeError, "hessian: argnums must be .* got 'x'"),
+        (lambda: cdl.grad(ops.sum, 0.0)(W), TypeError, "grad: argnums must be .* got 0.0"),
+        (
+            lambda: cdl.hessian(lambda x: (ops.sum(x), 1))(W),
+            ValueError,
+            "must give one number, got",
+        ),
+        (lambda: cdl.hessian(ops.sum)(W[:0]), ValueError, r"numbers in them, got shapes \[\(0,\)"),
         (
             lambda: cdl.grad(lambda x: ops.sum(cdl.hessian(ops.sum)(x)))(W),
             TypeError,
@@ -173,6 +185,26 @@ def test_hessian_sees_what_has_changed():
 def test_bad_arguments_of_hessian_are_refused(run, error, text):
     with pytest.raises(error, match=text):
         run()
+
+
+def test_numbers_of_arguments_may_be_those_of_numpy():
+    found = cdl.hessian(lambda a, b: ops.sum(a * b**2), np.int64(1))(W, W)
+    np.testing.assert_allclose(found, np.diag(2 * W), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("function", "has_aux", "text"),
+    [
+        (lambda x: (ops.sum(x), x), False, "must give one value .*; has_aux=True is for others"),
+        (lambda x: [x], False, "must give one value"),
+        (ops.sum, True, r"with has_aux=True the function must give \(value, aux\)"),
+    ],
+)
+def test_what_is_not_one_value_is_refused_in_traced_code_too(function, has_aux, text):
+    inner = cdl.value_and_grad(function, has_aux=has_aux)
+    for each in (inner, cdl.grad(lambda x: ops.sum(inner(x)[1]))):
+        with pytest.raises(ValueError, match=text):
+            each(W)
 
 
 # --- functions that mix rows ---
