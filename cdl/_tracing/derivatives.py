@@ -98,6 +98,12 @@ def leaf(x: Any, name: str) -> KerasTensor:
     return graph.record(_Leaf(), (x,), {}, spec.like())
 
 
+def are_traced(values: Sequence[Any]) -> bool:
+    """Whether there is a symbolic tensor among values, or a weight where code is traced."""
+    kinds = (KerasTensor,) if graph.current_scope() is None else (KerasTensor, Variable)
+    return any(isinstance(each, kinds) for each in values)
+
+
 def _check_traced() -> None:
     """Error where no code is traced."""
     if graph.current_scope() is None:

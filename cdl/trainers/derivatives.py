@@ -21,7 +21,7 @@ from cdl._common.locks import new_rlock
 from cdl._ir.lowering import Lowering
 from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
-from cdl._tracing.derivatives import value_and_aux, value_and_gradients
+from cdl._tracing.derivatives import are_traced, value_and_aux, value_and_gradients
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
@@ -230,7 +230,7 @@ class _Differentiated:
         key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])
         found = self._compiled.get(key)
         if found is None or not found.takes_plain or not found.holds():
-            if any(isinstance(a, KerasTensor) for a in args):
+            if are_traced(args):
                 return self._of_symbols(args)
             arguments = Arguments(args)
             arrays = arguments.arrays

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cdl import ops, tree
 from cdl._tracing import derivatives
-from cdl._tracing.keras_tensor import KerasTensor
 from cdl.data import brief
 from cdl.trainers.derivatives import argument_numbers, derivative_of, grad
 
@@ -53,7 +52,7 @@ def jvp(
                 f"jvp: {name} must be a list or tuple of arguments of fun, got {brief(given)}"
             )
     xs, directions = _floats(tree.flatten(list(primals))), tree.flatten(list(tangents))
-    is_traced = any(isinstance(each, KerasTensor) for each in (*xs, *directions))
+    is_traced = derivatives.are_traced((*xs, *directions))
     shapes, of_tangents = (list(map(np.shape, each)) for each in (xs, directions))
     is_alike = len(shapes) == len(of_tangents) if is_traced else shapes == of_tangents
     if not xs or not is_alike:
@@ -123,7 +122,7 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
             )
         numbers = [k % len(args) for k in asked]
         args = tuple(_floats([a])[0] if k in numbers else a for k, a in enumerate(args))
-        if any(isinstance(each, KerasTensor) for each in args):
+        if derivatives.are_traced(args):
             raise TypeError(
                 "hessian: in traced code take products with vectors instead, cdl.jvp of cdl.grad"
             )

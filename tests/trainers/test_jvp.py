@@ -207,6 +207,40 @@ def test_what_is_not_one_value_is_refused_in_traced_code_too(function, has_aux, 
             each(W)
 
 
+class Stepped(layers.Layer):
+    """Products with a weight after a step along a derivative by it, as in meta-learning."""
+
+    def build(self, shape):
+        self.w = self.add_weight((3,), "ones")
+
+    def call(self, x):
+        def f(w):
+            return ops.sum(ops.square(x * w))
+
+        return x * (self.w - 0.01 * self.slope(f, self.w))
+
+    slope = staticmethod(lambda f, w: cdl.grad(f)(w))
+
+
+class Moved(Stepped):
+    slope = staticmethod(lambda f, w: cdl.jvp(f, (w,), (np.ones(3, "float32"),))[1])
+
+
+@pytest.mark.parametrize("kind", [Stepped, Moved])
+def test_derivatives_by_weights_alone_in_traced_code(kind):
+    model = cdl.Sequential([cdl.Input((3,)), kind()])
+    model.compile(cdl.optimizers.SGD(1.0), "mse")
+
+    def loss(w):
+        slope = 2 * np.sum(X**2, 0) * w
+        return np.mean((X * (w - 0.01 * (slope if kind is Stepped else slope.sum()))) ** 2)
+
+    steps = 1e-5 * np.eye(3)
+    expected = [(loss(1 + e) - loss(1 - e)) / 2e-5 for e in steps]
+    model.train_on_batch(X, 0 * X)
+    np.testing.assert_allclose(1 - model.get_weights()[0], expected, rtol=1e-4, atol=1e-6)
+
+
 # --- functions that mix rows ---
 
 
