@@ -266,6 +266,7 @@ def test_loss_of_lines_made_of_others_is_that_of_the_core(kind):
     rng, shape = np.random.default_rng(7), (2, 4)
     y, t = (rng.uniform(0.05, 0.95, (5, *shape)).astype("float32") for _ in range(2))
     t = t / t.sum(-1, keepdims=True)
+    y[0, 0], y[1, 0] = [-100, 100, 0, 1], [-17, 17, 1e-9, 1 - 1e-6]  # beyond limits too
     numbers = {name: LOSS_NUMBERS[name] for name in _core.LOSSES[kind].params}
 
     def append(program, values):

@@ -60,7 +60,9 @@ def _focal(y: E, t: E, alpha: float, gamma: float, smoothing: float, balancing: 
 
 def _sigmoid_focal(y: E, t: E, alpha: float, gamma: float, smoothing: float, balancing: float) -> E:
     target, s = t * (1.0 - smoothing) + 0.5 * smoothing, apply("sigmoid", y)
-    return _focus(target, s, _sigmoid_binary(y, t, smoothing), alpha, gamma, balancing)
+    log_s = _clipped(apply("softplus", -y), 2.0**-23, 16.118095)  # where s would be clipped
+    log_r = _clipped(apply("softplus", y), _TINY, 15.942385)
+    return _focus(target, s, target * log_s + (1.0 - target) * log_r, alpha, gamma, balancing)
 
 
 def _huber(y: E, t: E, delta: float) -> E:
