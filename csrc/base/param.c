@@ -78,9 +78,14 @@ void cdl_param_read(const struct cdl_param *param, size_t width, float *to, size
 }
 
 void cdl_param_write(struct cdl_param *param, size_t width, const float *from, size_t ld) {
-    if (param->matrix) write_matrix(param, from, ld);
-    for (size_t at = 0; at < param->cols && !param->matrix; at += width, from += ld)
-        memcpy(param->w + at, from, width * sizeof(float));
+    if (param->matrix) {
+        write_matrix(param, from, ld);
+    } else {
+        for (size_t at = 0; at < param->cols; at += width, from += ld)
+            memcpy(param->w + at, from, width * sizeof(float));
+        /* What learns by norms sums pads too, and they are NaN after a step with NaN. */
+        for (size_t at = param->cols; at < cdl_param_floats(param); at++) param->w[at] = 0.0f;
+    }
     cdl_param_changes(param);
 }
 
@@ -122,7 +127,6 @@ void cdl_param_set(struct cdl_param *param, const float *array) {
 }
 
 void cdl_param_clear(struct cdl_param *param) {
-    const size_t n = param->matrix ? cdl_param_floats(param) : param->cols;
-    memset(param->w, 0, n * sizeof(float));
+    memset(param->w, 0, cdl_param_floats(param) * sizeof(float));
     cdl_param_changes(param);
 }

@@ -117,11 +117,18 @@ static void gather(const struct cdl_node *node, const struct cdl_context *ctx, i
         cdl_gather_blocks(ctx, block_sums(node, ctx, kind, 0), sums_floats(node));
 }
 
-/* Adds up the blocks of one kind, in order. */
+/* Part of the columns that are not padding; nothing where all of it is. */
+static struct cdl_range live(const struct cdl_node *node, struct cdl_range part) {
+    const size_t last = cdl_min(part.last, node->in[0]->width);
+    return (struct cdl_range){part.first, last > part.first ? last : part.first};
+}
+
+/* Adds up the blocks of one kind, in order; pads are 0, also where those of a block are NaN. */
 static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx,
                        struct cdl_range part, int kind, float factor, float *sum) {
-    const size_t blocks = blocks_of(node, ctx).all, n = part.last - part.first;
-    memset(sum + part.first, 0, n * sizeof *sum);
+    const size_t blocks = blocks_of(node, ctx).all;
+    const size_t n = live(node, part).last - part.first;
+    memset(sum + part.first, 0, (part.last - part.first) * sizeof *sum);
     for (size_t b = 0; b < blocks; b++)
         ctx->kernels->add(n, block_sums(node, ctx, kind, b) + part.first, sum + part.first);
     ctx->kernels->scale(n, factor, sum + part.first);
@@ -146,11 +153,6 @@ static void set_map(const struct cdl_node *node, struct cdl_range part, const fl
         column(node, FACTOR)[j] = node->param[GAMMA] ? node->param[GAMMA]->w[j] * inverse : inverse;
         column(node, SHIFT)[j] = node->param[BETA] ? node->param[BETA]->w[j] : 0.0f;
     }
-}
-
-/* Part of the columns that are not padding. */
-static struct cdl_range live(const struct cdl_node *node, struct cdl_range part) {
-    return (struct cdl_range){part.first, cdl_min(part.last, node->in[0]->width)};
 }
 
 static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
