@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import config
+from cdl._common.locks import new_lock
 from cdl.callbacks import Callback, CallbackList, History
 from cdl.random import permutation, seeded
 from cdl.trainers import arguments
@@ -79,7 +80,7 @@ class MembersFit:
                 busy.remove(stand_in)
                 self._idle.append(stand_in)
 
-        lock = threading.Lock()
+        lock = new_lock()
 
         def told(number: int) -> None:
             with lock:
