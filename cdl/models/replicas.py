@@ -35,7 +35,8 @@ class Histories(NamedTuple):
     """Values of each epoch of each member.
 
     Attributes:
-        history: name -> array (members, epochs), NaN behind a member's last epoch.
+        history: name -> array (members, epochs), NaN behind a member's last epoch; of a metric
+            of several numbers their axes follow.
         epochs: how many epochs each member has trained, an array (members,).
     """
 
@@ -117,11 +118,13 @@ class Replicas:
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        self._set_rates(value, "learning_rate")
+        place, rates = self._rates(value, "learning_rate")
+        self._stacks[place][...] = rates
 
     def get_weights(self) -> list[Array]:
         """Weights of all members: arrays (n, ...) in the order of `model.get_weights()`."""
-        return [each.copy() for each in self._stacks[: len(self._model.weights)]]
+        pairs = zip(self._model.weights, self._stacks, strict=False)
+        return [dtypes.astype(stack, str(each.dtype)).copy() for each, stack in pairs]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Set the weights of all members.
@@ -191,17 +194,22 @@ class Replicas:
         held_out = self._held_out(fit.pop("validation_data", None))
         options = {name: option(value, n, f"fit: {name}") for name, value in fit.items()}
         starts = self._seeds_of_fit(seeds)
+        begin = [*self._stacks]
         if learning_rate is not None:
-            self._set_rates(learning_rate, "fit: learning_rate")
-        run = MembersFit(self._model, self._stacks, self._idle, data, held_out, options, starts)
+            place, rates = self._rates(learning_rate, "fit: learning_rate")
+            begin[place] = rates
+        run = MembersFit(
+            self._model, self._stacks, begin, self._idle, data, held_out, options, starts
+        )
         histories = run.train(callbacks, workers, verbose)
         self._settle()
         epochs = np.array([len(each.epoch) for each in histories])
-        names = dict.fromkeys(name for each in histories for name in each.history)
-        values = {name: np.full((n, epochs.max()), np.nan) for name in names}
+        values: dict[str, Array] = {}
         for number, each in enumerate(histories):
-            for name, found in each.history.items():
-                values[name][number, : len(found)] = found
+            for name, listed in each.history.items():
+                found = np.asarray(listed, np.float64)
+                shape = n, epochs.max(), *found.shape[1:]
+                values.setdefault(name, np.full(shape, np.nan))[number, : len(found)] = found
         return Histories(values, epochs)
 
     def predict(self, x: Any, **predict: Any) -> Any:
@@ -279,7 +287,7 @@ class Replicas:
 
     @classmethod
     def load(cls, filepath: Any, custom_objects: Any = None) -> Self:
-        """Load the members that `save` wrote; they go on to learn with the same bits.
+        """Load the members that `save` wrote; they go on to learn as models that are loaded do.
 
         Args:
             filepath: the file.
@@ -339,12 +347,19 @@ class Replicas:
             f"{name} must be left out: the optimizer of the model has no constant rate"
         )
 
-    def _set_rates(self, value: Any, name: str) -> None:
+    def _rates(self, value: Any, name: str) -> tuple[int, Array]:
+        """Place of the rates among the stacks, and those given, one for each member."""
         place = self._place_of_rate(name)
-        rates = np.asarray(value, np.float64)
-        if rates.shape not in ((), (len(self),)) or not (np.isfinite(rates) & (rates >= 0)).all():
+        rates = np.empty_like(self._stacks[place])
+        try:
+            with np.errstate(over="ignore"):
+                given = np.asarray(value, rates.dtype)
+        except (TypeError, ValueError):
+            given = np.array([np.nan])  # neither a number nor several
+        if given.shape not in ((), rates.shape) or not (np.isfinite(given) & (given >= 0)).all():
             raise ValueError(f"{name} must be a number >= 0 or {len(self)} of them, got {value!r}")
-        self._stacks[place][...] = rates
+        rates[...] = given
+        return place, rates
 
     def _stand_in(self) -> _Borrowed:
         return _Borrowed(self._idle, self._model)

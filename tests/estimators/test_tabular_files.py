@@ -126,6 +126,26 @@ def test_an_export_leaves_the_estimator_as_it_was(tmp_path):
     np.testing.assert_array_equal(again.predict_proba(x), before)
 
 
+def test_categories_may_be_called_as_unknown_ones(tmp_path):
+    x = pandas.DataFrame({"cut": np.where(LABELS == "dear", "[UNK]", "fair").astype(object)})
+    model = small(TabularClassifier, "mlp").fit(x, LABELS)
+    model.export(tmp_path / "m.keras")
+    found = load_model(tmp_path / "m.keras").predict({"cut": x.to_numpy()}, verbose=0)
+    np.testing.assert_allclose(found, model.predict_proba(x), atol=1e-6)
+
+
+def test_columns_may_be_named_as_parts_of_onnx(tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    names = {"carat": "cdl/columns", "cut": "cdl/code0", "v1/v2": "predictions"}
+    x = FRAME[[*names]].rename(columns=names)
+    model = small(TabularClassifier, "realmlp").fit(x, LABELS)
+    model.export(tmp_path / "m.onnx")
+    rows = {new: (NUMBERS | TEXTS)[old][:, None] for old, new in names.items()}
+    found = runtime.InferenceSession(str(tmp_path / "m.onnx")).run(None, rows)[0]
+    np.testing.assert_allclose(found, model.predict_proba(x), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("columns", [["shop"], ["same"], ["same", "cut"]])
 def test_files_of_tables_with_few_kinds_of_columns(columns, tmp_path):
     model = small(TabularClassifier, "realmlp").fit(FRAME[columns], LABELS)

@@ -295,6 +295,10 @@ def test_other_files_are_refused(tmp_path):
         ({"validation_data": X}, "validation_data must be a tuple"),
         ({"validation_data": (X[:2], Y)}, r"validation_data: x must have shape \(5, rows"),
         ({"x": iter(X)}, "fit: x must be arrays"),
+        ({"learning_rate": "high"}, "learning_rate must be a number >= 0 or 5 of them, got 'high'"),
+        ({"learning_rate": 1e300}, "learning_rate must be a number >= 0 or 5 of them, got 1e"),
+        ({"learning_rate": 0.5, "workers": 0}, "fit: workers must be a positive int, got 0"),
+        ({"learning_rate": 0.5, "batch_size": 0}, "fit: batch_size must be a positive int, got 0"),
     ],
 )
 def test_wrong_arguments_are_named_and_change_nothing(arguments, message):
@@ -327,6 +331,39 @@ def test_models_that_cannot_be_replicated():
         ValueError, match="fit: the model that was given to replicate must be compiled"
     ):
         plain.fit(X[:2], Y[:2])
+
+
+def test_metrics_of_several_numbers_have_their_axes():
+    model = cdl.Sequential([layers.Input((4,)), layers.Dense(3)])
+    model.compile("sgd", "mse", metrics=[cdl.metrics.R2Score(class_aggregation=None)])
+    many = cdl.replicate(model, N, seeds=range(N))
+    y = RNG.normal(size=(30, 3)).astype(np.float32)
+    found = many.fit(X, y, seeds=SEEDS, epochs=[1, 2, 2, 2, 2]).history["r2_score"]
+    assert found.shape == (N, 2, 3)
+    assert np.isnan(found[0, 1]).all()
+    assert np.isfinite(found[1:]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_weights_of_few_digits_go_on_with_the_same_bits(dtype, tmp_path):
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    stack = [layers.Input((4,)), layers.Dense(6, "tanh", dtype=dtype), layers.Dense(1, dtype=dtype)]
+    model = cdl.Sequential(stack)
+    model.compile("adam", "mse")
+    many = cdl.replicate(model, N, seeds=range(N))
+    models = list(many)
+    for _ in range(2):
+        many.fit(X, Y, seeds=SEEDS, epochs=3)
+        for each, x, y, seed in zip(models, X, Y, SEEDS, strict=True):
+            cdl.utils.set_random_seed(seed)
+            each.fit(x, y, epochs=3, verbose=0)
+    assert [state(a) for a in many] == [state(b) for b in models]
+    weights = many.get_weights()
+    assert {str(each.dtype) for each in weights} == {dtype}
+    many.save(tmp_path / "many.npz")
+    for a, b in zip(Replicas.load(tmp_path / "many.npz").get_weights(), weights, strict=True):
+        assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -57,7 +57,11 @@ def _by_columns(model: bytes, layout: Layout) -> bytes:
     onnx = needed("onnx", "onnx", "export to ONNX")
     compose = needed("onnx.compose", "onnx", "export to ONNX")
     helper = onnx.helper
-    found = compose.add_prefix(onnx.load_from_string(model), "cdl/")
+    names = [*layout.numbers, *layout.categories]
+    prefix = "cdl/"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    found = compose.add_prefix(onnx.load_from_string(model), prefix)
     graph = found.graph
     (columns,), (output,) = graph.input, graph.output
     inputs, nodes, parts = [], [], []
@@ -66,7 +70,7 @@ def _by_columns(model: bytes, layout: Layout) -> bytes:
         parts.append(name)
     for k, (name, values) in enumerate(layout.categories.items()):
         inputs.append(helper.make_tensor_value_info(name, onnx.TensorProto.STRING, ["N", 1]))
-        parts.append(f"cdl/code{k}")
+        parts.append(f"{prefix}code{k}")
         nodes.append(
             helper.make_node(
                 "LabelEncoder",
@@ -82,7 +86,7 @@ def _by_columns(model: bytes, layout: Layout) -> bytes:
     kept = [*nodes, *graph.node]
     shown = helper.make_tensor_value_info("predictions", onnx.TensorProto.FLOAT, ["N", None])
     shown.type.CopyFrom(output.type)
-    while shown.name in parts or shown.name in layout.categories:
+    while shown.name in names:
         shown.name += "_"
     kept.append(helper.make_node("Identity", [output.name], [shown.name]))
     for field, values in ((graph.node, kept), (graph.input, inputs), (graph.output, [shown])):

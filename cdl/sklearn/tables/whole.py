@@ -116,11 +116,16 @@ def of_columns(layout: Layout, bags: Sequence[Bag], finish: Any, name: str) -> M
     names = [each.replace("/", "_") for each in layout.categories]
     texts = [Input((1,), dtype="string", name=each) for each in names]
     codes = [
-        StringLookup(vocabulary=values, num_oov_indices=1, mask_token=None)(text)
+        StringLookup(vocabulary=values, mask_token=None, oov_token=_other_than(values))(text)
         for text, values in zip(texts, layout.categories.values(), strict=True)
     ]
     outputs = _mean(layout, bags, _joined(numbers), _joined(codes))
     return Model([*numbers, *texts], finish(outputs), name=name)
+
+
+def _other_than(values: Sequence[str]) -> str:
+    """Text that is none of the values."""
+    return "?" * (1 + max(map(len, values)))
 
 
 def _joined(parts: list[Any]) -> Any:

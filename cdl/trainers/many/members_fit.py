@@ -34,7 +34,8 @@ class MembersFit:
 
     Args:
         model: of which they are.
-        stacks: their weights and states.
+        stacks: their weights and states, where those go that have trained.
+        begin: what they begin with, likewise.
         idle: stand-ins that nobody uses; they come back there.
         data: rows of each.
         held_out: likewise for validation, or None.
@@ -46,13 +47,14 @@ class MembersFit:
         self,
         model: Any,
         stacks: Stacks,
+        begin: Stacks,
         idle: list[StandIn],
         data: MemberData,
         held_out: MemberData | None,
         options: Mapping[str, ByMember],
         seeds: Sequence[int],
     ) -> None:
-        self._model, self._stacks, self._idle = model, stacks, idle
+        self._model, self._stacks, self._begin, self._idle = model, stacks, begin, idle
         self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
         self._is_fresh = not has_begun(model)
 
@@ -109,12 +111,12 @@ class MembersFit:
         model = stand_in.model
         options = {name: of(number) for name, of in self._options.items()}
         before = job.number, job.halt
-        stand_in.put(self._stacks, number)
+        stand_in.put(self._begin, number)
         job.number, job.halt = number, halt
         try:
             history = self._plain(stand_in, number, callbacks, options, halt)
             if history is None:
-                stand_in.put(self._stacks, number)
+                stand_in.put(self._begin, number)
                 with seeded(self._seeds[number]):
                     self._discard(model, number, options)
                     history = model.fit(

@@ -186,9 +186,8 @@ def _write(variable: Any, storage: Any, value: Any) -> None:
 
 
 def _storage_of(variable: Any) -> Any:
-    """Memory of a weight of float32 in the core; None for any other."""
-    is_float = type(variable) is Variable and variable.kept_dtype == "float32"
-    return variable.storage if is_float else None
+    """Memory of a weight in the core, in float32 whatever its dtype; None for other variables."""
+    return variable.storage if type(variable) is Variable else None
 
 
 def taken(idle: list[StandIn], model: Any) -> StandIn:
@@ -204,5 +203,9 @@ def taken(idle: list[StandIn], model: Any) -> StandIn:
 
 def stacked(variables: Sequence[Any], n: int) -> Stacks:
     """Arrays of n times the values of variables."""
-    values = [np.asarray(each.numpy()) for each in variables]
+    storages = map(_storage_of, variables)
+    values = [
+        np.asarray(each.numpy()) if storage is None else storage.get()
+        for each, storage in zip(variables, storages, strict=True)
+    ]
     return [np.repeat(each[None], n, axis=0) for each in values]
