@@ -40,7 +40,7 @@ def learned(optimizer, kind, between):
     return losses, [v.numpy().tobytes() for v in model.weights]
 
 
-# Those that sum over a weight read the pads behind its lines too, which NaN had reached.
+# Optimizers that sum over a weight read the pads behind its lines too, which NaN had reached.
 @pytest.mark.parametrize("optimizer", ["lamb", "adafactor", "muon", "adam"])
 @pytest.mark.parametrize("kind", NETS)
 def test_weights_set_after_nan_learn_as_before(optimizer, kind):
