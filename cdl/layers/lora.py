@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl._core import Executor
     from cdl._ir.lowering import Lowering
     from cdl._ir.program import Value
     from cdl.layers.plain_weight import Linear
@@ -155,6 +156,26 @@ class Merged(Variable):
                 frozen, a, b = (each.numpy() for each in self._parts)
                 self.assign(frozen + np.matmul(a, b) * np.float32(self._scale))
                 self._versions = versions
+
+
+class MergingExecutor:
+    """Executor of a model with LoRA, which updates merged weights when they are stale.
+
+    Args:
+        executor: of the model's predictions.
+        merged: the weights.
+    """
+
+    def __init__(self, executor: Executor, merged: list[Merged]) -> None:
+        self._executor = executor
+        self._merged = merged
+        self.memory = executor.memory
+
+    def predict(self, arrays: Sequence[NDArray[Any]], seed: int = 0, call: int = 0) -> Any:
+        """Predict by the executor, with up-to-date merged weights."""
+        for each in self._merged:
+            each.refresh()
+        return self._executor.predict(arrays, seed, call)
 
 
 class _PartOfSum:

@@ -169,6 +169,11 @@ class FunctionalGraph(GraphOfModel):
     def output_nest(self) -> Any:
         return self.signature().output_nest
 
+    def merges_rows(self) -> bool:
+        """Whether an output has several rows for each sample."""
+        outputs = tree.flatten(self.model._outputs_struct)
+        return any(getattr(each, "rows_per_sample", 0) > 1 for each in outputs)
+
     def packed_outputs(self, outputs: list[Any]) -> Any:
         for i, tensor in enumerate(tree.flatten(self.model._outputs_struct)):
             rows_per_sample = getattr(tensor, "rows_per_sample", 0)

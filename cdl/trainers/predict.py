@@ -25,10 +25,10 @@ from cdl._variables.program_caches import register_cache
 from cdl.callbacks import CallbackList
 from cdl.distribution import ranks
 from cdl.layers.kept import KeptPrograms, Watch
-from cdl.layers.lora import Merged
+from cdl.layers.lora import Merged, MergingExecutor
 from cdl.random import core_seed
 from cdl.trainers import arguments
-from cdl.trainers.custom.coupled import batch_of, in_batches
+from cdl.trainers.custom.coupled import batch_of, in_batches, mixes_samples
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
@@ -54,21 +54,6 @@ MANY = 256  # rows of the executor for many rows, if no callback sees the batche
 _PART = 32 * MANY  # rows of files that are read between two looks at the memory
 
 
-class _Merging:
-    """Executor of a model with LoRA, which updates merged weights when they are stale."""
-
-    def __init__(self, executor: Executor, merged: list[Merged]) -> None:
-        self._executor = executor
-        self._merged = merged
-        self.memory = executor.memory
-
-    def predict(self, arrays: Sequence[Array], seed: int = 0, call: int = 0) -> Any:
-        """Predict by the executor, with up-to-date merged weights."""
-        for each in self._merged:
-            each.refresh()
-        return self._executor.predict(arrays, seed, call)
-
-
 class Predictors:
     """Executors of a model's predictions, by the rows per batch.
 
@@ -85,6 +70,7 @@ class Predictors:
         self._merged: list[Merged] = []
         self._model = weakref.ref(model)
         self.coupled, self._size = False, FEW  # whether samples are; rows of a batch of them
+        self._is_sized = False  # whether the program is for batches of one size
         try:
             self.program, self._watching = lower_with_calls(
                 model, False, model.run_eagerly, rows, self._merged
@@ -99,8 +85,10 @@ class Predictors:
         self.at_once = range(1, MANY + 1)
         if self._batch is not None:
             self.at_once = range(self._batch, min(self._batch, FEW) + 1)
-        if self.coupled:
+        elif self._is_sized:
             self.at_once = range(0)
+        elif mixes_samples(self.program):
+            self.coupled, self.at_once = True, range(1, FEW + 1)
         self._draws = self.program.draws
         # Shape of a row of the one input of a model that gives one array; None for others, which
         # pack theirs, and for those that draw numbers, other ones in each call.
@@ -109,7 +97,8 @@ class Predictors:
         if len(self.program.inputs) == len(self.program.outputs) == 1 and takes_arrays:
             packed = graph.packed_outputs(self.program.outputs)
             custom = steps_itself(type(model), "predict")
-            if packed is self.program.outputs[0] and not custom:
+            as_it_is = packed is self.program.outputs[0] and not graph.merges_rows()
+            if as_it_is and not custom:
                 self.row_shape = rows[0] if rows is not None else graph.input_infos()[0].row
         self._is_low = any(name in LOW for name in self.program.output_dtypes)
         self._integers = [
@@ -118,10 +107,10 @@ class Predictors:
         ]
         if self._is_low or any(self._integers):  # they are given in their dtypes
             self.row_shape = None
-        self._by_shape: dict[tuple[int, ...], Executor | _Merging] = {}  # of arrays that fit
+        self._by_shape: dict[tuple[int, ...], Executor | MergingExecutor] = {}  # of arrays that fit
         self.grew = True  # the memory of the executors, since `Sizes` looked at it
         self.few = self._executor(self._size)
-        self._others: dict[int, Executor | _Merging] = {}
+        self._others: dict[int, Executor | MergingExecutor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
         self._calls = 0  # predictions, each with random numbers of its own
@@ -132,7 +121,8 @@ class Predictors:
 
     def _lowered_coupled(self, error: Exception) -> tuple[Program, Calls | None]:
         """Program of a model that couples samples; or the error."""
-        self.coupled, self._merged = True, []
+        self.coupled = self._is_sized = True
+        self._merged = []
         try:
             self._size = batch_of(self._model(), FEW)
             return self._lowered_for(self._size)
@@ -155,25 +145,25 @@ class Predictors:
         """Memory of the executors in bytes."""
         return sum(each.memory()[0] for each in (self.few, *self._others.values()))
 
-    def executor_for(self, x: Any) -> Executor | _Merging | None:
+    def executor_for(self, x: Any) -> Executor | MergingExecutor | None:
         """Executor that takes x as it is and gives what `predict` does; None if there is none."""
         if type(x) is not ndarray or x.dtype not in _REAL:
             return None
-        executor: Executor | _Merging | None
+        executor: Executor | MergingExecutor | None
         try:
             executor = self._by_shape[x.shape]
         except KeyError:
             executor = self._first_for(x.shape)
         return executor if self.watch.steady or self.watch.holds() else None
 
-    def _first_for(self, shape: tuple[int, ...]) -> Executor | _Merging | None:
+    def _first_for(self, shape: tuple[int, ...]) -> Executor | MergingExecutor | None:
         by_shape = self._by_shape  # that of another thread's `forget` is a new dict
         if not shape or shape[1:] != self.row_shape or shape[0] not in self.at_once:
             return None
         found = by_shape[shape] = self.few if shape[0] <= FEW else self.of(MANY)
         return found
 
-    def of(self, rows: int) -> Executor | _Merging:
+    def of(self, rows: int) -> Executor | MergingExecutor:
         """Executor for batches of `rows` rows."""
         if rows == self._size:
             return self.few
@@ -186,12 +176,12 @@ class Predictors:
             executor = self._others[rows] = self._executor(rows)
         return executor
 
-    def _executor(self, rows: int) -> Executor | _Merging:
+    def _executor(self, rows: int) -> Executor | MergingExecutor:
         program = self.program
-        if self.coupled and rows != self._size:
+        if self._is_sized and rows != self._size:
             program, _ = self._lowered_for(rows)
         executor = Executor(program, rows, predicts=True)
-        return _Merging(executor, self._merged) if self._merged else executor
+        return MergingExecutor(executor, self._merged) if self._merged else executor
 
     def run(self, x: list[Array], batch_size: int | None = None) -> list[Array]:
         """Outputs for all rows of checked inputs."""
@@ -228,10 +218,13 @@ class Predictors:
 
     def _run_coupled(self, x: list[Array], batch: int) -> list[Array]:
         """Outputs for all rows in batches, of which the last may have its own executor."""
+        rows = (
+            FEW if batch == len(x[0]) <= FEW else batch
+        )  # that a program of any size runs at once
 
         def run(part: list[Array]) -> list[Array]:
             self._calls += self._draws
-            executor = self.of(min(batch, len(part[0])))
+            executor = self.of(min(batch, len(part[0])) if self._is_sized else rows)
             found = executor.predict(part, core_seed(), self._calls)
             return found if len(self.program.outputs) > 1 else [found]
 

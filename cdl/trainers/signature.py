@@ -112,6 +112,9 @@ class GraphOfModel(Protocol):
     def output_nest(self) -> Any:
         """Names of the outputs, nested as `packed_outputs` nests these."""
 
+    def merges_rows(self) -> bool:
+        """Whether an output has several rows for each sample."""
+
     def packed_outputs(self, outputs: list[Any]) -> Any:
         """Outputs in the user's structure: one array, a list, or a dict."""
 

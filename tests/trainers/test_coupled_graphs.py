@@ -174,6 +174,36 @@ def test_a_call_takes_all_samples_as_one_batch():
         np.testing.assert_allclose(model(many, training=training), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("of", [lambda z: z - ops.mean(z, axis=0), lambda z: ops.sum(z, axis=0)])
+def test_reductions_over_samples_are_those_of_each_batch(of):
+    x = cdl.Input((5,))
+    model = cdl.Model(x, of(x))
+    many = np.tile(X, (14, 1))[:300]
+    for rows in (None, 32, 8, 300):
+        parts = [of(many[at : at + (rows or 32)]) for at in range(0, 300, rows or 32)]
+        found = model.predict(many, batch_size=rows, verbose=0)
+        np.testing.assert_allclose(found, np.concatenate(parts), rtol=1e-4, atol=1e-4)
+    for found in (model(many), model.predict_on_batch(many)):
+        np.testing.assert_allclose(found, of(many), rtol=1e-4, atol=1e-4)
+    for _ in range(2):
+        np.testing.assert_allclose(model(X), of(X), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(model.predict(X, verbose=0), of(X), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        model.predict(X, batch_size=11, verbose=0),
+        np.concatenate([of(X[:11]), of(X[11:])]),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_a_model_gives_several_rows_for_each_sample_in_each_call():
+    x = cdl.Input((5,))
+    model = cdl.Model(x, ops.repeat(x, 2, axis=0))
+    for _ in range(2):
+        for found in (model(X), model.predict(X, verbose=0)):
+            np.testing.assert_array_equal(found, np.repeat(X, 2, axis=0))
+
+
 def test_matrices_of_samples_by_samples_have_shapes_as_in_keras():
     x = cdl.Input((3,))
     z = scores(x)
@@ -223,7 +253,7 @@ def test_outputs_that_no_sample_has_come_batch_by_batch():
     assert square.output_shape == (None, None)
     assert square.predict(given, verbose=0).shape == (22, 22)
     assert square.predict(given, batch_size=11, verbose=0).shape == (22, 11)
-    with pytest.raises(ValueError, match=r"of 8 samples have shapes \(\(16, 8\),\)"):
+    with pytest.raises(ValueError, match=r"last batch have shapes \(\(16, 8\),\)"):
         square.predict(given, batch_size=8, verbose=0)
 
 

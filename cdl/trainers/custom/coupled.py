@@ -89,6 +89,19 @@ def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:
     return plan_of(model, resolved, form, rows=batch_of(model, _SHOWN)).program
 
 
+def mixes_samples(program: Program) -> bool:
+    """Whether a program computes a value of all samples of a batch, as their mean is.
+
+    Args:
+        program: the program, whose batches may have any size.
+    """
+    return any(
+        any(not each.shared for each in instruction.inputs)
+        and any(each.shared for each in instruction.outputs)
+        for instruction in program.instructions
+    )
+
+
 def batch_of(model: TrainableModel | None, default: int) -> int:
     """Number of samples that the inputs of a model were given, or a default.
 
@@ -119,13 +132,15 @@ def in_batches(
     n = len(x[0])
     cuts = {0, n // batch * batch, n} | set(range(0, n, batch) if one_by_one else ())
     parts = [run([each[at:end] for each in x]) for at, end in itertools.pairwise(sorted(cuts))]
+    if len(parts) == 1:
+        return parts[0]
     try:
         return [np.concatenate(each) for each in zip(*parts, strict=True)]
     except ValueError:
         shapes = [tuple(each.shape for each in part) for part in (parts[0], parts[-1])]
         raise ValueError(
-            f"predict: batch_size must cut {n} samples into batches of one size, since outputs of "
-            f"{batch} samples have shapes {shapes[0]}, and those of the last batch {shapes[1]}, "
+            f"predict: batch_size must cut {n} samples into batches of one size, since all "
+            f"outputs before the last batch have shapes {shapes[0]}, and its own {shapes[1]}, "
             f"got batch_size={batch}"
         ) from None
 
