@@ -315,6 +315,73 @@ def test_losses_of_numbers_and_rows_by_their_place_are_differentiated():
         near(tape.gradient(part, kernel), [expected])
 
 
+METHODS = {
+    "copy": lambda x: x.copy() ** 2,
+    "take": lambda x: x.take([0, 2], axis=1) ** 2,
+    "trace": lambda x: x.trace() ** 2,
+    "diagonal": lambda x: (x @ x.T).diagonal(),
+    "cumprod": lambda x: x.cumprod(1),
+    "mT": lambda x: x.mT @ x,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_of_arrays_are_recorded(name):
+    function = METHODS[name]
+    with cdl.GradientTape() as tape:
+        x = tape.watch(X)
+        found = function(x)
+    expected = np.zeros(X.shape)
+    for at in np.ndindex(*X.shape):
+        for step in (1e-5, -1e-5):
+            moved = X.astype(float)
+            moved[at] += step
+            expected[at] += function(moved).sum() / (2 * step)
+    near(tape.gradient(found, x), expected)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: x.sort(),
+        lambda x: x.fill(2.0),
+        lambda x: np.add.at(x, [0], 1.0),
+        lambda x: np.copyto(x, 0.0),
+        lambda x: np.add(x, 1.0, out=np.empty_like(X)),
+    ],
+)
+def test_recorded_arrays_are_not_written_into(write):
+    with cdl.GradientTape() as tape:
+        x = tape.watch(X.copy())
+        with pytest.raises(TypeError, match="GradientTape: "):
+            write(x)
+    np.testing.assert_array_equal(x, X)
+
+
+def test_lists_are_targets_of_losses():
+    model, loss = small(), cdl.losses.MeanSquaredError()
+    expected, _ = by_hand(model, X.astype(float), Y)
+    for y in (Y, Y.tolist(), (2 * Y - Y).tolist()):
+        with cdl.GradientTape() as tape:
+            found = loss(y, model(X))
+        for one, other in zip(
+            tape.gradient(found, model.trainable_variables), expected, strict=True
+        ):
+            near(one, other)
+    by_scores = cdl.grad(lambda p: cdl.losses.CategoricalCrossentropy()([[0.0, 1.0]], p))
+    near(by_scores(np.array([[0.5, 0.5]])), [[1.0, -1.0]])
+
+
+def test_what_cannot_be_compiled_is_named():
+    with cdl.GradientTape(persistent=True) as tape:
+        x = tape.watch(X)
+        spread = x.std(0, ddof=1)
+    with pytest.raises(ValueError, match="std of a symbolic tensor with ddof="):
+        tape.gradient(spread, x)
+    with pytest.raises(ValueError, match=r"output_gradients must have the shapes of target, \[\(3"):
+        tape.gradient(spread, x, output_gradients=np.ones((5, 3)))
+
+
 def test_errors_say_what_to_write():
     v = cdl.Variable([1.0])
     with cdl.GradientTape(persistent=True) as tape:

@@ -146,6 +146,8 @@ def lines_of(loss: CompiledLoss, y_true: Any, y_pred: Any) -> KerasTensor:
     Raises:
         ValueError: shapes that do not fit, or a loss that cannot be a part of another.
     """
+    if isinstance(y_true, (list, tuple)):
+        y_true = np.asarray(y_true)
     axis = loss.axis % len(y_pred.shape)
     if axis != len(y_pred.shape) - 1 and loss.wants == "values":
         move, loss = operator_of("moveaxis"), copy.copy(loss)

@@ -160,6 +160,12 @@ class GradientTape:
         if output_gradients is not None:
             alone = isinstance(target, np.ndarray)
             factors = [output_gradients] if alone else tree.flatten(output_gradients)
+            shapes = [list(map(np.shape, each)) for each in (targets, factors)]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    "GradientTape: output_gradients must have the shapes of target, "
+                    f"{shapes[0]}, got {shapes[1]}"
+                )
             targets = self._weighted(targets, factors)
         try:
             found = self._of(targets, flat)

@@ -10,6 +10,9 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
+import numpy as np
+
+from cdl import tree
 from cdl._common.overriding import is_users
 from cdl._tracing import graph, operation
 from cdl._tracing.variable import Variable
@@ -21,7 +24,7 @@ from cdl.losses.core_loss import CompiledLoss
 from cdl.models import Model
 from cdl.ops.core import custom_gradient
 from cdl.regularizers import Regularizer
-from cdl.taping.recorded import is_recording, recorded, recorded_item, state
+from cdl.taping.recorded import Taped, is_recording, recorded, recorded_item, state
 from cdl.trainers.trainer import Trainer
 
 
@@ -64,6 +67,8 @@ def _wrap(cls: Any, name: str, kind: str) -> None:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not is_recording():
             return method(self, *args, **kwargs)
+        if isinstance(self, Loss):
+            args = tuple(map(_as_array, args))
         key: tuple[Any, ...] = (kind, type(self))
         owner = self
         if isinstance(self, (CompiledLoss, Regularizer)) and not is_users(type(self)):
@@ -72,6 +77,13 @@ def _wrap(cls: Any, name: str, kind: str) -> None:
         return recorded(functools.partial(method, self), key, owner, args, kwargs)
 
     setattr(cls, name, call)
+
+
+def _as_array(given: Any) -> Any:
+    """A list of numbers as an array, so that the tape sees its rows; any other value unchanged."""
+    if not isinstance(given, list) or any(isinstance(e, Taped) for e in tree.flatten(given)):
+        return given
+    return np.asarray(given)
 
 
 def _recorded_rows(computed: Callable[..., Any]) -> Callable[..., Any]:

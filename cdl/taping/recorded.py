@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -22,6 +22,9 @@ _METHODS = (
     "sum", "mean", "max", "min", "prod", "std", "var", "reshape", "astype", "transpose", "flatten",
     "ravel", "squeeze", "clip", "cumsum", "dot", "round", "swapaxes", "repeat", "argmax", "argmin",
 )  # fmt: skip
+_FUNCTIONS = ("all", "any", "argsort", "copy", "cumprod", "diagonal", "take", "trace")
+_IN_PLACE = ("fill", "itemset", "partition", "put", "resize", "sort")
+_WRITING = ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask")
 _NESTED = (list, tuple, dict)
 _serials = itertools.count()
 
@@ -81,7 +84,13 @@ class Taped(np.ndarray[Any, np.dtype[Any]]):
     origin: tuple[int, int] | None = None
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        kwargs.pop("out", None)  # `x += y` gives a new array
+        out = kwargs.pop("out", (None,))[0]
+        if method == "at":
+            self._refuse_writing()
+        if out is not None and out is not inputs[0]:  # `x += y` gives a new array
+            raise TypeError(
+                f"GradientTape: {ufunc.__name__} of an array that it has recorded takes no out="
+            )
 
         def run(*inputs: Any, **kwargs: Any) -> Any:
             return getattr(ufunc, method)(*map(plain, inputs), **kwargs)
@@ -90,6 +99,9 @@ class Taped(np.ndarray[Any, np.dtype[Any]]):
         return self.unrecorded(recorded(run, key, None, inputs, kwargs))
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func.__name__ in _WRITING and args and isinstance(args[0], Taped):
+            self._refuse_writing()
+
         def run(*args: Any, **kwargs: Any) -> Any:
             return func(*tree.map_structure(plain, args), **tree.map_structure(plain, kwargs))
 
@@ -100,6 +112,10 @@ class Taped(np.ndarray[Any, np.dtype[Any]]):
         return self.unrecorded(recorded_item(lambda x, key: plain(x)[key], self, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        self._refuse_writing()
+
+    def _refuse_writing(self, *given: Any, **named: Any) -> NoReturn:
+        """What methods that write into the array do."""
         raise TypeError(
             "GradientTape: an array that it has recorded must stay as it is: np.array(x) is a copy "
             "to write into, without gradients; ops.where and ops.scatter_update give new arrays"
@@ -109,6 +125,11 @@ class Taped(np.ndarray[Any, np.dtype[Any]]):
     def T(self) -> Any:  # noqa: N802
         """The transpose: axes in reverse order."""
         return self.transpose()
+
+    @property
+    def mT(self) -> Any:  # noqa: N802
+        """The transposes of matrices: the last two axes change places."""
+        return self.swapaxes(-2, -1)
 
     def __repr__(self) -> str:
         return repr(self.view(np.ndarray))
@@ -120,8 +141,12 @@ class Taped(np.ndarray[Any, np.dtype[Any]]):
 
 
 def _method(name: str) -> Callable[..., Any]:
+    function = getattr(np, name) if name in _FUNCTIONS else None
+
     def method(self: Taped, *args: Any, **kwargs: Any) -> Any:
         def run(x: Any, *args: Any, **kwargs: Any) -> Any:
+            if function is not None:
+                return function(plain(x), *args, **kwargs)
             return getattr(plain(x), name)(*args, **kwargs)
 
         return self.unrecorded(recorded(run, ("method", name), None, (self, *args), kwargs))
@@ -130,8 +155,10 @@ def _method(name: str) -> Callable[..., Any]:
     return method
 
 
-for _name in _METHODS:
+for _name in (*_METHODS, *_FUNCTIONS):
     setattr(Taped, _name, _method(_name))
+for _name in _IN_PLACE:
+    setattr(Taped, _name, Taped._refuse_writing)
 
 CLASS: list[type[Taped]] = [Taped]  # its last: the class of the arrays that calls give
 

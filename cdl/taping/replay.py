@@ -305,7 +305,7 @@ def _run(plan: Plan, variables: list[Any], value: float) -> tuple[dict[int, Any]
         made = program or _Program(plan, variables)
         try:
             total, weights, others = made.of(plan.inputs)
-        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 "GradientTape: what was computed cannot be differentiated as a program: "
                 f"{error}; self.gradients(x, y) and cdl.value_and_grad(function, "
