@@ -115,7 +115,7 @@ class Taped(np.ndarray[Any, np.dtype[Any]]):
         self._refuse_writing()
 
     def _refuse_writing(self, *given: Any, **named: Any) -> NoReturn:
-        """What methods that write into the array do."""
+        """Error of methods that write into the array."""
         raise TypeError(
             "GradientTape: an array that it has recorded must stay as it is: np.array(x) is a copy "
             "to write into, without gradients; ops.where and ops.scatter_update give new arrays"

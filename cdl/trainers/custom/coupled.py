@@ -135,7 +135,7 @@ def in_batches(
     if len(parts) == 1:
         return parts[0]
     try:
-        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return [np.concatenate(list(map(np.atleast_1d, each))) for each in zip(*parts, strict=True)]
     except ValueError:
         shapes = [tuple(each.shape for each in part) for part in (parts[0], parts[-1])]
         raise ValueError(
