@@ -160,7 +160,7 @@ class LBFGS(Optimizer):
         """
         flat = not self.tolerance_grad < _largest(start.gradient) < math.inf
         end = evaluate(start.weights) if flat else self._searched(evaluate, start)
-        still = _largest(end.weights - start.weights) <= self.tolerance_change
+        still = flat or _largest(end.weights - start.weights) <= self.tolerance_change
         self.converged = still or _largest(end.gradient) <= self.tolerance_grad
         return end
 

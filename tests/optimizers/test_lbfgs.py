@@ -187,6 +187,8 @@ def test_a_loss_that_is_not_finite_changes_no_weight(number):
     model.fit(X, target, epochs=3, verbose=0)
     same(model.get_weights(), before)
     assert model.optimizer.converged
+    model.set_weights([np.full_like(each, number) for each in before])
+    assert len(fit(model, 3)) == 1
 
 
 def test_early_stopping_and_rates_of_callbacks_count():
