@@ -292,3 +292,23 @@ def test_second_derivatives_are_traced_once_and_again_after_a_change(name, monke
     scale = 2.0
     np.testing.assert_allclose(second(W), 12 * W, rtol=1e-5)
     assert len(traces) == 2
+
+
+SCALE = [1.0]
+
+
+def scaled(x):
+    return x * 1.0, lambda upstream: upstream * SCALE[0]
+
+
+class Scaled:
+    def __call__(self, x):
+        return scaled(x)
+
+
+@pytest.mark.parametrize("function", [scaled, Scaled()])
+def test_gradients_of_ones_own_are_traced_again_after_a_change(function):
+    own = ops.custom_gradient(function)
+    slope = cdl.grad(lambda x: ops.sum(own(x)))
+    for SCALE[0] in (1.0, 2.0):
+        np.testing.assert_array_equal(slope(W), np.full(3, SCALE[0], "float32"))
