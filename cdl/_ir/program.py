@@ -122,8 +122,8 @@ class Program:
         given = np.asarray(array, np.float32)
         return self.emit("constant", (), given.shape, shared=True, data=given.ravel().tolist())
 
-    def broadcast_batch(self, value: Value) -> Value:
-        """Shared value repeated for each sample; any other as it is."""
+    def broadcast_batch(self, value: Value, like: Value | None = None) -> Value:
+        """Shared value repeated for each sample, of another value if given; others as they are."""
         if not value.shared:
             return value
         return self.emit("broadcast_batch", (value,), value.shape, shared=False)

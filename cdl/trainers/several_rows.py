@@ -185,11 +185,14 @@ class SeveralRows(Lowering):
 
     def count(self, value: Value) -> int | None:
         """Rows of a value; None if it has none or those of the whole batch."""
+        self._follow_all()
+        found = self._counts.get(id(value))
+        return found if found in self._masks else None
+
+    def _follow_all(self) -> None:
         for instruction in self.instructions[self._followed :]:
             self._follow(instruction)
         self._followed = len(self.instructions)
-        found = self._counts.get(id(value))
-        return found if found in self._masks else None
 
     def _follow(self, instruction: Instruction) -> None:
         counts = sorted({self._counts[id(v)] for v in instruction.inputs if id(v) in self._counts})
@@ -206,6 +209,14 @@ class SeveralRows(Lowering):
                 f"all have as many rows, got {counts[0]} rows in a batch with more"
             )
         self._counts |= {id(v): counts[0] for v in instruction.outputs if not v.shared}
+
+    def broadcast_batch(self, value: Value, like: Value | None = None) -> Value:
+        """Shared value repeated for each sample, whose rows count as those of another value."""
+        repeated = super().broadcast_batch(value)
+        self._follow_all()
+        if like is not None and value.shared and id(like) in self._counts:
+            self._counts[id(repeated)] = self._counts[id(like)]
+        return repeated
 
     def masked(self, value: Value) -> Value:
         """Value with 0 in the rows that do not count."""

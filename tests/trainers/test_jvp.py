@@ -266,6 +266,27 @@ def test_number_of_rows_is_known_where_there_are_several():
     np.testing.assert_allclose(total, 2 * W / 3, rtol=1e-6)
 
 
+def test_means_of_arrays_of_other_rows_have_second_derivatives():
+    few = X[:4] * np.float32(0.5)
+    same = cdl.Sequential(
+        [cdl.Input((3,)), layers.Identity()]
+    )  # models take samples, not whole arrays
+
+    def f(a, b, k):
+        return ops.mean(same(a) ** 2) * ops.mean(same(b) ** 3) * k**2
+
+    ones, cubes, squares = np.ones_like(few), np.mean(few**3), np.mean(X**2)
+    value, tangent = cdl.jvp(f, (X, few, 2.0), (0 * X, ones, 1.0))
+    assert np.isclose(value, 4 * squares * cubes, rtol=1e-5)
+    assert np.isclose(tangent, squares * (4 * np.mean(3 * few**2) + 4 * cubes), rtol=1e-5)
+    by_few = cdl.grad(cdl.grad(f, 2), 1)(X, few, 2.0)
+    np.testing.assert_allclose(by_few, squares * 4 * few**2 * 3 / few.size, rtol=1e-5)
+    found = cdl.hessian(f, (0, 1))(X, few, 2.0)
+    expected = np.multiply.outer(2 * X / X.size, 4 * 3 * few**2 / few.size)
+    np.testing.assert_allclose(found[0][1], expected, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found[1][1].sum((2, 3)), 24 * few / few.size * squares, rtol=1e-5)
+
+
 # --- traced once, and again where something changes ---
 
 

@@ -21,7 +21,7 @@ _A, _B = argument(0), argument(1)
 def alike(p: Lowering, value: Value, like: Value) -> Value:
     """Value repeated to the shape of another one, and for each sample if that one is of samples."""
     value = emit.broadcast(p, value, like.shape)
-    return value if like.shared else p.broadcast_batch(value)
+    return value if like.shared else p.broadcast_batch(value, like)
 
 
 def line_sum(p: Lowering, value: Value, kind: str = "sum") -> Value:
