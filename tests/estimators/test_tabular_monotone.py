@@ -89,6 +89,8 @@ def test_files_and_contributions_of_monotone_nets_are_those_of_the_estimator(tmp
         ({"other": 1}, r"monotone must be of columns of X, \['up', 'down'"),
         ({7: 1}, "monotone must be of columns of X"),
         ({"up": 2}, "monotone of 'up' must be 1, -1 or 0, got 2"),
+        ({"up": np.ones(2)}, "monotone of 'up' must be 1, -1 or 0, got an array"),
+        ({"up": 1, 0: -1}, "monotone must have each column once, got 'up' twice"),
         ({"place": 1}, "monotone must be of numbers, place holds values of the kind 'text'"),
         ([1, 0], "or a sign for each of 4 columns"),
         ("up", "or a sign for each of 4 columns"),
@@ -97,6 +99,12 @@ def test_files_and_contributions_of_monotone_nets_are_those_of_the_estimator(tmp
 def test_wrong_signs_are_refused_by_name(monotone, message):
     with pytest.raises(ValueError, match=message):
         TabularRegressor(monotone=monotone, **QUICK).fit(FRAME, Y)
+
+
+def test_signs_of_a_series_are_of_its_labels():
+    x, signs = FRAME[["up", "down"]], pandas.Series({"down": -1, "up": 1})
+    models = [TabularRegressor("mlp", monotone=m, **QUICK).fit(x, Y) for m in (signs, SIGNS)]
+    np.testing.assert_array_equal(*(model.predict(x) for model in models))
 
 
 def test_monotone_is_refused_where_it_cannot_hold():

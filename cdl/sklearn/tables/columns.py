@@ -292,6 +292,8 @@ def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]
     names = [each.name for each in columns]
     if monotone is None:
         return {}
+    if hasattr(monotone, "to_dict"):  # a Series by columns
+        monotone = monotone.to_dict()
     if not isinstance(monotone, Mapping):
         given = np.asarray(monotone)
         if given.shape != (len(names),):
@@ -303,10 +305,14 @@ def signs_of(owner: str, monotone: Any, columns: list[Column]) -> dict[int, int]
         at = names.index(key) if key in names else key
         if isinstance(at, bool | str) or at not in range(len(names)):
             raise expected(owner, "monotone", f"of columns of X, {names[:8]}", key)
-        if isinstance(sign, bool) or sign not in (-1, 0, 1):
+        if isinstance(sign, bool) or not isinstance(sign, Real) or sign not in (-1, 0, 1):
             raise expected(owner, f"monotone of {key!r}", "1, -1 or 0", sign)
+        if at in found:
+            raise ValueError(
+                f"{owner}: monotone must have each column once, got {names[at]!r} twice"
+            )
         if sign and columns[at].kind != "number":
             what = f"of numbers, {names[at]} holds values of the kind {columns[at].kind!r}"
             raise ValueError(f"{owner}: monotone must be {what}")
-        found |= {int(at): int(sign)} if sign else {}
-    return found
+        found[int(at)] = int(float(sign))
+    return {at: sign for at, sign in found.items() if sign}
