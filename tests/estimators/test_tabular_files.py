@@ -174,4 +174,8 @@ def test_what_no_file_can_have_is_refused(tmp_path):
         small(TabularClassifier, "mlp").fit(FRAME[["nothing"]], LABELS).export(tmp_path / "m.c")
     with pytest.raises(ValueError, match="y must have values and ranges that float32 has"):
         small(TabularRegressor, "mlp").fit(x, 1e300 * DAYS).export(tmp_path / "m.c")
+    for recipe in ("mlp", "realmlp"):
+        huge = small(TabularClassifier, recipe).fit(1e300 * x[["carat"]].astype(float), LABELS)
+        with pytest.raises(ValueError, match="X must have values and ranges that float32 has"):
+            huge.export(tmp_path / "m.c")
     assert not list(tmp_path.iterdir())

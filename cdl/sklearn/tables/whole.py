@@ -179,6 +179,7 @@ def _encoded(layout: Layout, table: Table, numbers: Any, codes: Any) -> Any:
 
 def _scaled(table: Table, x: Any) -> Any:
     if table.scaling == "quantile":
+        in_float32(table.owner, "X", np.abs(table.normal.quantiles).max(0))
         return _normal(table.normal, x)
     median = table.median[table.varies]
     scale, _ = in_float32(table.owner, "X", table.scale, median)
