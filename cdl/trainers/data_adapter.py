@@ -114,7 +114,7 @@ def checked_targets(
         elif wants == "classes":
             y = data.fit_classes(y, output, name, why)
             if not checked:
-                check_classes(y, output[-1], name, why, ignored)
+                check_classes(y, output[-1] or len(y), name, why, ignored)  # or they are samples
                 checked = True
         elif wants == "labels":
             if y.ndim != 2:

@@ -257,6 +257,30 @@ def test_outputs_that_no_sample_has_come_batch_by_batch():
         square.predict(given, batch_size=8, verbose=0)
 
 
+def test_samples_of_a_batch_are_classes_of_a_compiled_loss():
+    x = cdl.Input((5,))
+    model = cdl.Model(x, scores(layers.Dense(4, use_bias=False)(x)))
+    model.set_weights([KERNEL])
+    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    z = X[:16].reshape(2, 8, 5).astype(float) @ KERNEL
+    z = z @ z.swapaxes(1, 2)
+    numbers = np.arange(16) % 8
+    expected = -np.log(np.diagonal(softmax(z), axis1=1, axis2=2)).mean()
+    found = model.evaluate(X[:16], numbers, batch_size=8, verbose=0)
+    np.testing.assert_allclose(found, [expected, np.mean(z.argmax(2).ravel() == numbers)], 1e-5)
+    assert model.train_on_batch(X[:8], numbers[:8])
+    with pytest.raises(ValueError, match=r"from 0 to 7 for the loss .*, got 8 in row 7"):
+        model.train_on_batch(X[:8], numbers[:8] + 1)
+
+
+def test_outputs_of_one_number_come_batch_by_batch():
+    x = cdl.Input((5,))
+    model = cdl.Model(x, ops.max(x))
+    assert model.predict(X, verbose=0) == X.max()
+    found = model.predict(X, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(found, [X[:8].max(), X[8:16].max(), X[16:].max()])
+
+
 def test_what_does_not_fit_is_told_as_ever():
     x = cdl.Input((3,))
     with pytest.raises(ValueError, match=r"add: .* \(None, 3\) and \(4,\)"):
