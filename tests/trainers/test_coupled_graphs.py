@@ -261,7 +261,9 @@ def test_samples_of_a_batch_are_classes_of_a_compiled_loss():
     x = cdl.Input((5,))
     model = cdl.Model(x, scores(layers.Dense(4, use_bias=False)(x)))
     model.set_weights([KERNEL])
-    model.compile("sgd", losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    model.compile(
+        "sgd", losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
     z = X[:16].reshape(2, 8, 5).astype(float) @ KERNEL
     z = z @ z.swapaxes(1, 2)
     numbers = np.arange(16) % 8

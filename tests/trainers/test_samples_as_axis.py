@@ -53,6 +53,15 @@ def test_layers_work_along_the_samples_of_arrays_and_batches(make, formula, axis
     assert loss == pytest.approx(np.mean(np.square(expected - Y)), rel=1e-5)
 
 
+@every_layer
+def test_layers_along_the_samples_give_their_dtype(make, formula):
+    make = layers.LayerNormalization if make is plain_normalization else make
+    options = {"center": False, "scale": False} if make is layers.LayerNormalization else {}
+    found = make(axis=0, dtype="float16", **options)(X)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, formula(X.astype(float), 0), rtol=2e-3, atol=2e-3)
+
+
 @pytest.mark.parametrize("axis", [0, (0, 1)])
 @every_layer
 def test_layers_along_the_samples_learn_and_come_back(make, formula, axis, tmp_path):

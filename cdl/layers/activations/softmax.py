@@ -17,7 +17,7 @@ from cdl.layers.axes import along
 from cdl.layers.layer import registry
 from cdl.layers.running import in_dtype
 from cdl.layers.same_shape import AlongLines
-from cdl.layers.shapes import axes_within, lines_within
+from cdl.layers.shapes import lines_within
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -63,7 +63,7 @@ class Softmax(AlongLines):
         owner = f"Softmax {self.name!r}"
         x = as_numeric(inputs, f"{owner}: inputs")
         if mask is None:
-            return self._of(x)
+            return super()._on_arrays(x)
         counts = np.asarray(mask)
         counts = counts if counts.dtype == bool else counts > 0.5
         try:
@@ -77,16 +77,9 @@ class Softmax(AlongLines):
             )
         (read,) = in_dtype([x], self._input_dtype())
         shown = np.where(counts, np.asarray(read, np.float32), np.float32(_MASKED))
-        y = np.where(counts, np.asarray(self._of(shown), np.float32), np.float32(0))
+        y = np.where(counts, np.asarray(super()._on_arrays(shown), np.float32), np.float32(0))
         (found,) = in_dtype([y], str(read.dtype) if is_float(str(read.dtype)) else None)
         return found  # type: ignore[no-any-return]
-
-    def _of(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Softmax of arrays, where the axis may be that of the samples."""
-        if 0 in axes_within(f"Softmax {self.name!r}", self.axis, x.shape):
-            y: NDArray[Any] = activations.softmax(x, axis=self.axis)
-            return y
-        return super()._on_arrays(x)
 
     def lower(self, program: Lowering, x: Value, mask: Any = None) -> Value:
         """Append the softmax of lines that have the axis as their last; `mask` as on arrays."""
