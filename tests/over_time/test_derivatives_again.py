@@ -15,6 +15,7 @@ from over_time.changing_functions import (
     WEIGHT,
     X,
     of_generator,
+    of_own_loss,
     of_sign,
 )
 
@@ -63,6 +64,17 @@ def test_what_a_function_reads_counts_in_each_call(make, by_weights, monkeypatch
     assert np.any(after[0] != before[0]) or make in (of_sign, of_generator)
     for found, wanted in zip(after, expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_what_tapes_have_wrapped_is_traced_once_too(monkeypatch, traces):
+    cdl.GradientTape()
+    function, change = of_own_loss(monkeypatch)
+    pair = cdl.value_and_grad(lambda x: function(x) + ops.sum(WEIGHT), variables=[WEIGHT])
+    before = pair(X)[0]
+    assert pair(X)[0] == before
+    assert len(traces) == 1
+    change()
+    assert pair(X)[0] != before
 
 
 @pytest.mark.parametrize("seed", [None, 3])
