@@ -333,6 +333,12 @@ def test_models_that_cannot_be_replicated():
         plain.fit(X[:2], Y[:2])
 
 
+def test_values_of_evaluate_have_their_names():
+    many = cdl.replicate(net(), 2)
+    with pytest.raises(ValueError, match="evaluate: return_dict must be True for replicas, got F"):
+        many.evaluate(X[0], Y[0], return_dict=False)
+
+
 def test_metrics_of_several_numbers_have_their_axes():
     model = cdl.Sequential([layers.Input((4,)), layers.Dense(3)])
     model.compile("sgd", "mse", metrics=[cdl.metrics.R2Score(class_aggregation=None)])
