@@ -295,6 +295,7 @@ def test_other_files_are_refused(tmp_path):
         ({"validation_data": X}, "validation_data must be a tuple"),
         ({"validation_data": (X[:2], Y)}, r"validation_data: x must have shape \(5, rows"),
         ({"x": iter(X)}, "fit: x must be arrays"),
+        ({"sample_weight": [1, 2, 3, 4, 5]}, "fit: sample_weight must be arrays, got a number"),
         ({"learning_rate": "high"}, "learning_rate must be a number >= 0 or 5 of them, got 'high'"),
         ({"learning_rate": 1e300}, "learning_rate must be a number >= 0 or 5 of them, got 1e"),
         ({"learning_rate": 0.5, "workers": 0}, "fit: workers must be a positive int, got 0"),
