@@ -164,6 +164,7 @@ class Scope:
         nodes: the calls it made, in order.
         losses: what it added to the loss.
         merged: of the program that it is traced for; see there.
+        sought: ids of the weights that it is traced to be differentiated by, as far as known.
     """
 
     def __init__(self, training: bool, merged: list[Any] | None = None) -> None:
@@ -171,6 +172,7 @@ class Scope:
         self.merged = merged
         self.nodes: list[Node] = []
         self.losses: list[KerasTensor] = []
+        self.sought: frozenset[int] = frozenset()
 
 
 def current_scope() -> Scope | None:
@@ -185,6 +187,8 @@ def scope(training: bool, merged: list[Any] | None = None) -> Iterator[Scope]:
     if merged is None and before is not None:
         merged = before.merged
     _local.scope = current = Scope(training, merged)
+    if before is not None:
+        current.sought = before.sought
     try:
         yield current
     finally:

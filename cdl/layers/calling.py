@@ -114,6 +114,12 @@ def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return graphs.current_scope() is not None and (not layer.built or bool(layer.weights))
 
 
+def learns_here(model: Layer) -> bool:
+    """Whether code is traced that is to be differentiated by weights of a model."""
+    scope = graphs.current_scope()
+    return scope is not None and any(id(each) in scope.sought for each in model.weights)
+
+
 def check_arguments(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a call by name, for a layer of cdl; TypeError for others."""
     owner, names = f"{type(layer).__name__}.call()", list(layer._arguments())

@@ -66,8 +66,8 @@ class GradientTape:
         if current_scope() is not None:
             raise NotImplementedError(
                 "GradientTape: a tape must be opened outside of code that is traced, such as the "
-                "`call` of a layer in training or a function that is differentiated: derivatives "
-                "cannot be nested yet"
+                "`call` of a layer in training or a function that is differentiated: "
+                "cdl.grad gives derivatives there"
             )
         if self in state.tapes:
             raise ValueError("GradientTape: the tape is open, and cannot be opened again")

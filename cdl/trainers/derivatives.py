@@ -41,6 +41,7 @@ class _Traced:
         function: the user's.
         arguments: of the call.
         has_aux: whether it gives (value, aux).
+        variables: by which it is differentiated.
 
     Attributes:
         arguments: as given.
@@ -50,10 +51,19 @@ class _Traced:
         ValueError: it does not give one value of its arguments.
     """
 
-    def __init__(self, function: Callable[..., Any], arguments: Arguments, has_aux: bool) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Arguments,
+        has_aux: bool,
+        variables: Sequence[Variable],
+    ) -> None:
         self.arguments = arguments
 
         def of_samples(*specs: KerasTensor) -> Any:
+            scope = graphs.current_scope()
+            assert scope is not None
+            scope.sought = frozenset(map(id, variables))
             return function(*arguments.symbols())
 
         self.graph = graphs.trace(of_samples, tuple(arguments.specs), {}, False)
@@ -102,7 +112,7 @@ def _traced_and_lowered(
 ) -> tuple[_Traced, Vjp]:
     """Function of arguments of one form, and what runs it; see `_Compiled`."""
     with arguments.tracing():
-        traced = _Traced(function, arguments, has_aux)
+        traced = _Traced(function, arguments, has_aux, variables or ())
         vjp = Vjp(
             traced.append,
             [each.shape[1:] for each in arguments.arrays],
