@@ -164,6 +164,7 @@ def test_table_of_numbers_is_exported(run_python, some_csv, tmp_path):
     [
         (["--target", "cost"], "--target must be one of ['size', 'color', 'kind', 'price']"),
         (["--target", "kind", "--output", "m.pb"], "--output must end in .pickle, .keras"),
+        (["--target", "kind", "--output", "none/m.c"], "--output must be in a folder that exists"),
         (["--target", "kind", "--task", "numbers"], "y must be numbers"),
     ],
 )

@@ -34,6 +34,8 @@ def run(data: Path, target: str, task: str | None, recipe: str, output: Path | N
         return _failed(f"{missing}; try: pip install pandas 'cdl-nn[sklearn]'")
     if output is not None and output.suffix not in _FILES:
         return _failed(f"--output must end in {', '.join(_FILES)}, got {output.name!r}")
+    if output is not None and not output.parent.is_dir():
+        return _failed(f"--output must be in a folder that exists, got {str(output)!r}")
     try:
         table = pandas.read_csv(data)
         if target not in table:

@@ -169,7 +169,8 @@ class Replicas:
                 ``(rows, ...)`` for all.
             y: targets, likewise.
             seeds: n ints, from which a member's orders and dropout are drawn; None draws them
-                from NumPy's global generator.
+                from NumPy's global generator. Code of your own that draws from `numpy.random`
+                is not seeded by them.
             learning_rate: one number or n of them, set before; None leaves what is there.
             workers: how many members train at a time; None for one a core.
             verbose: 1 shows a bar over all members, 0 nothing.
@@ -249,8 +250,13 @@ class Replicas:
 
         Returns:
             An array (n,) for each name.
+
+        Raises:
+            ValueError: `return_dict=False`, as values always have their names.
         """
         self._check_compiled("evaluate")
+        if not evaluate.get("return_dict", True):
+            raise ValueError("evaluate: return_dict must be True for replicas, got False")
         data = self._rows_of((x, y, sample_weight), "evaluate")
         options = {"verbose": 0, **evaluate, "return_dict": True}
         with self._stand_in() as stand_in:
@@ -395,7 +401,8 @@ def replicate(model: Any, n: int, *, seeds: Any = None, weights: str = "new") ->
         model: a built model; compiled, if members are to be trained. It is copied.
         n: how many members there are.
         seeds: n ints: member k begins with the weights of ``cdl.models.clone_model(model)`` after
-            ``cdl.utils.set_random_seed(seeds[k])``; None draws them from Python's generator.
+            ``cdl.utils.set_random_seed(seeds[k])``; None draws them from Python's generator. An
+            initializer of your own that draws from `numpy.random` is not seeded by them.
         weights: "new" for trainable weights of their own and an optimizer that has made no step;
             frozen ones and statistics are the model's. "same" for all that the model has.
 

@@ -295,6 +295,7 @@ def test_other_files_are_refused(tmp_path):
         ({"validation_data": X}, "validation_data must be a tuple"),
         ({"validation_data": (X[:2], Y)}, r"validation_data: x must have shape \(5, rows"),
         ({"x": iter(X)}, "fit: x must be arrays"),
+        ({"sample_weight": [1, 2, 3, 4, 5]}, "fit: sample_weight must be arrays, got a number"),
         ({"learning_rate": "high"}, "learning_rate must be a number >= 0 or 5 of them, got 'high'"),
         ({"learning_rate": 1e300}, "learning_rate must be a number >= 0 or 5 of them, got 1e"),
         ({"learning_rate": 0.5, "workers": 0}, "fit: workers must be a positive int, got 0"),
@@ -331,6 +332,12 @@ def test_models_that_cannot_be_replicated():
         ValueError, match="fit: the model that was given to replicate must be compiled"
     ):
         plain.fit(X[:2], Y[:2])
+
+
+def test_values_of_evaluate_have_their_names():
+    many = cdl.replicate(net(), 2)
+    with pytest.raises(ValueError, match="evaluate: return_dict must be True for replicas, got F"):
+        many.evaluate(X[0], Y[0], return_dict=False)
 
 
 def test_metrics_of_several_numbers_have_their_axes():

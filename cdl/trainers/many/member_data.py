@@ -101,9 +101,10 @@ def _checked_shared(y: Any, n: int, x: ByMember, name: str) -> ByMember:
 
 
 def _check_rows(y: Any, x: Any, name: str, number: int) -> None:
-    if _rows(y) != _rows(x):
+    rows = _rows(y, name)
+    if rows != _rows(x):
         raise ValueError(
-            f"{name} must have as many rows as x, {_rows(x)} for member {number}, got {_rows(y)}"
+            f"{name} must have as many rows as x, {_rows(x)} for member {number}, got {rows}"
         )
 
 
@@ -145,5 +146,6 @@ def _rows(x: Any, name: str = "x") -> int:
         x = next(iter(x.values())) if isinstance(x, dict) else x[0]
     shape = getattr(x, "shape", None)
     if not shape:
-        raise ValueError(f"{name} must be arrays, got {type(x).__name__}")
+        kind = "a number" if shape == () else type(x).__name__
+        raise ValueError(f"{name} must be arrays, got {kind}")
     return int(shape[0])
