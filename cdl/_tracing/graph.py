@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ from cdl._tracing.symbolic import operator_of, symbolic_error
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
     from cdl._ir.program import Value
+    from cdl._tracing.variable import Variable
 
 __all__ = [
     "Graph",
@@ -44,7 +45,13 @@ __all__ = [
 ]
 
 _serials = itertools.count()
-_local = threading.local()
+
+
+class _Local(threading.local):
+    scope: Scope | None = None
+
+
+_local = _Local()
 
 T = TypeVar("T")
 
@@ -164,7 +171,8 @@ class Scope:
         nodes: the calls it made, in order.
         losses: what it added to the loss.
         merged: of the program that it is traced for; see there.
-        sought: ids of the weights that it is traced to be differentiated by, as far as known.
+        sought: ids of the weights that it is traced to be differentiated by; None where that is not
+            known, as in programs of models, which trainable weights then may be.
     """
 
     def __init__(self, training: bool, merged: list[Any] | None = None) -> None:
@@ -172,12 +180,18 @@ class Scope:
         self.merged = merged
         self.nodes: list[Node] = []
         self.losses: list[KerasTensor] = []
-        self.sought: frozenset[int] = frozenset()
+        self.sought: frozenset[int] | None = None
+
+    def learns(self, weights: Iterable[Variable]) -> bool:
+        """Whether the code may be differentiated by some of the weights."""
+        if self.sought is None:
+            return any(each.trainable for each in weights)
+        return any(id(each) in self.sought for each in weights)
 
 
 def current_scope() -> Scope | None:
     """Innermost scope of this thread; None outside of all."""
-    return getattr(_local, "scope", None)
+    return _local.scope
 
 
 @contextmanager

@@ -115,9 +115,11 @@ def is_recorded(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def learns_here(model: Layer) -> bool:
-    """Whether code is traced that is to be differentiated by weights of a model."""
+    """Whether code is traced that may be differentiated by weights of a model."""
     scope = graphs.current_scope()
-    return scope is not None and any(id(each) in scope.sought for each in model.weights)
+    if scope is None:
+        return False
+    return scope.learns(model.weights) or (scope.sought is None and not model.built)
 
 
 def check_arguments(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -161,9 +163,10 @@ def _rows_per_sample_of(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, A
     by_lines = layer.by_lines and layer.activity_regularizer is None
     wrong = [t for t in tensors if t.batch_axis or not (t.rows_per_sample == 1 or by_lines)]
     if wrong or not (tensors or by_lines):
+        array = "an array in code that is traced: hand it on as an input or an argument"
         raise ValueError(
             f"{type(layer).__name__} {layer.name!r}: inputs must have the samples as their first "
-            f"axis, got {wrong[0] if wrong else 'an array in code that is traced'}"
+            f"axis, got {wrong[0] if wrong else array}"
         )
     return rows_per_sample
 

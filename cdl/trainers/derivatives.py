@@ -141,6 +141,7 @@ class _Compiled:
         holds: tells whether what the function has read beside its arguments is as it was.
         is_known: whether that can be told.
         takes_plain: whether arrays are read as they are given.
+        weights: that are read.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class _Compiled:
         self._places = [places.get(v) for v in variables or ()]
         self._as_given = self._places == list(range(len(places)))
         self.takes_plain = arguments.is_plain
+        self.weights = self._vjp.variables
         self._traced.arguments = arguments.without_arrays()
 
     def of(self, arrays: Sequence[Array], step: int) -> tuple[Any, list[Array]]:
@@ -245,6 +247,9 @@ class _Differentiated:
             arguments = Arguments(args)
             arrays = arguments.arrays
             found = self._compiled_for(arguments)
+        around = graphs.current_scope()
+        if around is not None and around.learns(found.weights):  # so it is no constant
+            return self._of_symbols(args)
         value, gradients = found.of(arrays, next(self._steps))
         if self._variables is not None:
             return value, gradients

@@ -241,6 +241,69 @@ def test_derivatives_by_weights_alone_in_traced_code(kind):
     np.testing.assert_allclose(1 - model.get_weights()[0], expected, rtol=1e-4, atol=1e-6)
 
 
+AT = {
+    "values": lambda net, x: net(x),
+    "grad": lambda net, x: cdl.grad(net)(x),
+    "value and grad": lambda net, x: cdl.value_and_grad(lambda x: net(x) ** 2)(x)[0],
+    "jvp": lambda net, x: cdl.jvp(net, (x,), (x * 0 + 1,))[1],
+}
+
+
+class Curve(cdl.Model):
+    """Net whose loss reads something of it, at given rows or at those of the batch."""
+
+    def __init__(self, reads, rows=None):
+        super().__init__()
+        self.reads, self.rows = reads, rows
+        self.hidden, self.last = layers.Dense(4, "tanh"), layers.Dense(1)
+
+    def call(self, x):
+        return self.last(self.hidden(x))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return ops.mean(ops.square(self.reads(self, x if self.rows is None else self.rows) - 1.0))
+
+
+@pytest.mark.parametrize("name", AT)
+def test_losses_learn_from_what_a_net_gives_at_fixed_arrays(name):
+    ends = []
+    for rows in (None, X):
+        cdl.utils.set_random_seed(0)
+        model = Curve(AT[name], rows)
+        model.compile(cdl.optimizers.SGD(0.1))
+        model(X)
+        before = model.get_weights()
+        model.train_on_batch(X, Y)
+        ends.append(model.get_weights())
+        assert np.any(ends[-1][0] != before[0])
+    for end, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(end, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", AT)
+def test_nets_of_layers_at_fixed_arrays_are_refused_unless_they_stay(name):
+    model = net()
+    loss = cdl.value_and_grad(lambda k: k * ops.sum(AT[name](model, X)), variables=model.weights)
+    with pytest.raises(ValueError, match="must have the samples as their first axis"):
+        loss(2.0)
+    model.trainable = False
+    fixed = cdl.grad(lambda k: k * ops.sum(AT[name](model, X)))
+    assert np.isclose(fixed(2.0), np.sum(AT[name](model, X)), rtol=1e-4)
+
+
+def test_loss_of_a_sequential_at_fixed_arrays_is_refused():
+    class Kept(cdl.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(ops.square(y_pred)) + ops.mean(ops.square(self(X)))
+
+    model = Kept([cdl.Input((3,)), layers.Dense(1)])
+    model.compile("sgd")
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="hand it on as an input or an argument"):
+        model.train_on_batch(X, Y)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
 # --- functions that mix rows ---
 
 
