@@ -236,8 +236,8 @@ OPTIMIZERS = sorted(
     for name, value in vars(optimizers).items()
     if inspect.isclass(value)
     and issubclass(value, optimizers.Optimizer)
-    # Optimizers but for the base, and two that look at every batch.
-    and name not in {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
+    # Optimizers but for the base, two that look at every batch, and one that takes no batches.
+    and name not in {"Optimizer", "LossScaleOptimizer", "MultiOptimizer", "LBFGS"}
 )
 
 
