@@ -19,7 +19,7 @@ import reference
 import cdl
 
 # Names that are public by spelling only: users import these elsewhere, or they are commands.
-NOT_SHOWN = {"scripts", "data", "trainers", "variables", "scopes", "__main__"}
+NOT_SHOWN = {"scripts", "taping", "data", "trainers", "variables", "scopes", "__main__"}
 ENTRIES = {entry.whole: entry for entry in reference.entries()}
 METHODS = {
     f"{name}.{method}": getattr(entry.thing, method)

@@ -261,7 +261,6 @@ def test_limits_cut_runs_short(limits):
     assert [str(each.message) for each in caught] == [
         "Limiting epochs to 2",
         "Limiting steps_per_epoch to 2",
-        "Limiting steps_per_epoch to 2",
     ]
     assert history.epoch == [0, 1]
     assert history.params["steps"] == 2

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl._common.errors import Hinting
+from cdl._common.errors import Hinting, name_plainly
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.base import sample_weights
 from cdl.sklearn.tables import exporting, splits
@@ -493,3 +493,6 @@ def _parallel(task: Callable[[int], Any], n: int, n_jobs: int | None) -> list[An
         delayed(task)(i) for i in range(n)
     )
     return found
+
+
+name_plainly(Tabular)
