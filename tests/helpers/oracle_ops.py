@@ -10,8 +10,8 @@ import ml_dtypes
 import numpy as np
 from reference_elementwise import ELEMENTWISE
 
-from cdl._ir.bytecode import read
-from cdl._ir.elementwise import in_order
+from cdl._ir.bytecode import read, read_gradients
+from cdl._ir.elementwise import DY, Y, in_order
 
 LINEWISE = {
     "line_sum": lambda a: a.sum(-1, keepdims=True),
@@ -68,6 +68,18 @@ def map_backward(o, i):
         ]
         g = o.value_gradients[out] * (moved[0] - moved[1]) / (2 * step)
         o.value_gradients[v] += added_up(g, v, out).reshape(o.value_gradients[v].shape)
+
+
+def custom_gradient_backward(o, i):
+    """The gradients by the instruction's own expressions, of that by the result and of inputs."""
+    (out,) = i.outputs
+    arrays = {k: repeated(o, v, out) for k, v in enumerate(i.inputs)}
+    arrays |= {DY: o.value_gradients[out], Y: o.values[out]}
+    expressions = read_gradients(i.numbers, i.data, len(i.inputs))
+    for v, expression in zip(i.inputs, expressions, strict=True):
+        if expression is not None:
+            g = added_up(map_value(expression, arrays), v, out)
+            o.value_gradients[v] += g.reshape(o.value_gradients[v].shape)
 
 
 def with_batch(value, shape):
@@ -334,6 +346,7 @@ def cast_backward(o, i):
 
 FORWARD = {
     "map": map_forward,
+    "custom_gradient": map_forward,
     "broadcast": broadcast_forward,
     "reduce": reduce_forward,
     "product": product_forward,
@@ -351,6 +364,7 @@ FORWARD = {
 }
 BACKWARD = {
     "map": map_backward,
+    "custom_gradient": custom_gradient_backward,
     "broadcast": broadcast_backward,
     "reduce": reduce_backward,
     "product": product_backward,
