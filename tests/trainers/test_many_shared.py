@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from counting_callback import Counting
 
 import cdl
 from cdl import callbacks, metrics
@@ -129,18 +130,6 @@ def test_a_history_of_an_earlier_fit_begins_anew_in_each_job():
 def test_shared_callbacks_are_copied_by_workers_of_joblib_too(backend):
     pytest.importorskip("joblib")
     assert trained(False, 2, MADE["early"], backend=backend) == trained(False, 2, MADE["early"])
-
-
-class Counting(callbacks.Callback):
-    """A callback that logs how many epochs it has seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = 0
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seen += 1
-        logs["seen"] = self.seen
 
 
 @pytest.mark.parametrize("backend", [None, "threading", "loky"])
