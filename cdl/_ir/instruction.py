@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 
 # Dtypes whose numbers are kept as floats that have been rounded to them.
+REDUCTIONS = ("mean", "sum", "none")  # of losses, by their numbers in the core
 LOW_DTYPES = ("bfloat16", "float16")
 
 

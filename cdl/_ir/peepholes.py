@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cdl import _core
 from cdl._ir.bytecode import read
-from cdl._ir.instruction import LOW_DTYPES, Instruction, Value
+from cdl._ir.instruction import LOW_DTYPES, REDUCTIONS, Instruction, Value
 
 if TYPE_CHECKING:
     from cdl._ir.fusion import Rewriter
@@ -225,7 +225,7 @@ def _fuse_means(program: Rewriter) -> None:
     """Fuse means of means of equally many numbers, and sums as n times a mean."""
     for i in program.instructions.of("objective"):
         loss = program.current(i)
-        while True:
+        while loss.attributes["reduction"] != REDUCTIONS.index("none"):
             source = program.producer(loss.inputs[0])
             if source is None or source.op not in ("reduce", "reshape"):
                 break

@@ -14,7 +14,7 @@ import numpy as np
 from cdl import _core
 from cdl._ir import emit, line_fusion, mapping, rounding
 from cdl._ir.fusion import Rewriter
-from cdl._ir.instruction import LOW_DTYPES, Instruction, Shape, Value
+from cdl._ir.instruction import LOW_DTYPES, REDUCTIONS, Instruction, Shape, Value
 
 if TYPE_CHECKING:
     from cdl._ir.elementwise import Expression
@@ -174,9 +174,12 @@ class Program:
         reduction: str = "mean",
         **row_params: float,
     ) -> Instruction:
-        """Append a loss; ``reduction`` is "mean" (over samples and leading axes) or "sum"."""
+        """Append a loss; ``reduction`` is "mean" (over samples and leading axes), "sum" or "none".
+
+        Without one the report is the mean, and the gradient that of the sum.
+        """
         attributes: dict[str, float | str] = {"kind": kind, "scale": float(scale)}
-        attributes["reduction"] = {"mean": 0, "sum": 1}[reduction]
+        attributes["reduction"] = REDUCTIONS.index(reduction)
         attributes.update(row_params)
         return self._score("loss", target, prediction, weight, attributes)
 
@@ -195,12 +198,12 @@ class Program:
             weight: one a sample, one a line or one an element; the mean divides by the number of
                 elements whatever it is.
             scale: what the loss is multiplied by.
-            reduction: "mean" or "sum".
+            reduction: "mean", "sum" or "none"; see `loss`.
             counts: whether it is a report; else it is part of the total as penalties are.
         """
         attributes = {
             "scale": float(scale),
-            "reduction": {"mean": 0, "sum": 1}[reduction],
+            "reduction": REDUCTIONS.index(reduction),
             "counts": int(counts),
         }
         inputs = (value,) if weight is None else (value, weight)

@@ -16,7 +16,7 @@ from cdl._ir.emit import permute
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
 from cdl.losses import rowwise, symbolic
-from cdl.losses.loss import Loss, as_array
+from cdl.losses.loss import MEANS, Loss, as_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,8 +93,7 @@ class CompiledLoss(Loss):
     ) -> Instruction:
         """The instruction that computes it in training, appended to a program.
 
-        A loss that is not reduced counts as its mean: evaluation shows that, and training asks
-        for a reduction before it begins.
+        A loss that is not reduced shows its mean, and has the gradient of its sum.
 
         Args:
             program: what it is appended to.
@@ -113,9 +112,8 @@ class CompiledLoss(Loss):
             )
         weight = self._mask_weights(program, target, prediction, weight, mask)
         target, prediction = self.operands(program, target, prediction)
-        reduction = "sum" if self.reduction == "sum" else "mean"
         return program.loss(
-            self.row, target, prediction, weight, scale, reduction, **self.parameters()
+            self.row, target, prediction, weight, scale, self.in_programs, **self.parameters()
         )
 
     def operands(self, program: Lowering, target: Value, prediction: Value) -> tuple[Value, Value]:
@@ -162,7 +160,7 @@ class CompiledLoss(Loss):
         by_weight = self.reduction == "mean_with_sample_weight"
         if not given or (list(given) == [1] and not by_weight):
             return weight
-        mean = 0 if self.reduction == "sum" else 2 if by_weight else 1
+        mean = 2 if by_weight else int(self.reduction in MEANS)
         ignored = int(self.ignore_class or 0)
         shape = (*self.lines(prediction.shape), 1)
         reads = sum(given)

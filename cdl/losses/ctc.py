@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import _core
+from cdl._ir.instruction import REDUCTIONS
 from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
 from cdl.losses.core_loss import CompiledLoss
@@ -106,7 +107,7 @@ class CTC(CompiledLoss):
         if self.reduction == "mean_with_sample_weight" and weight is not None:
             weight = program.emit("mask_weights", (weight,), (1,), reads=1, ignored=0, mean=2)
         inputs = (prediction, target) if weight is None else (prediction, target, weight)
-        reduction = int(self.reduction == "sum")
+        reduction = REDUCTIONS.index(self.in_programs)
         return program.score("ctc", inputs, scale=float(scale), reduction=reduction)
 
     def lines(self, shape: Sequence[int]) -> tuple[int, ...]:

@@ -56,7 +56,8 @@ class Loss(Hinting):
         name: of the loss; None makes one from the class.
         reduction: how values of samples become one number: "sum_over_batch_size" or "mean" divides
             their weighted sum by their count, "mean_with_sample_weight" by the sum of the weights,
-            "sum" by nothing; None or "none" leaves them as they are.
+            "sum" by nothing; None or "none" leaves them as they are: training then goes down the
+            gradient of their sum, and shows their mean.
         dtype: of what a call gives, a float or a policy, whose `compute_dtype` it is; None is
             `config.floatx()`. Losses compute in float32.
     """
@@ -64,6 +65,7 @@ class Loss(Hinting):
     _inner: tuple[str, ...] = (
         "divisor",
         "in_dtype",
+        "in_programs",
         "masked",
         "reduce",
         "shares",
@@ -135,11 +137,18 @@ class Loss(Hinting):
         total, divisor = values.sum(dtype=np.float64), self.divisor(values, weight)
         return dtype.type(total / divisor if divisor else 0.0)
 
+    @property
+    def in_programs(self) -> str:
+        """Reduction of the weighted values of a batch in a program."""
+        if self.reduction in (None, "none"):
+            return "none"
+        return "sum" if self.reduction == "sum" else "mean"
+
     def divisor(self, values: Array, weight: Array | None) -> float:
         """Divisor of the sum of weighted values."""
         if self.reduction == "mean_with_sample_weight" and weight is not None:
             return float(weight.sum(dtype=np.float64))
-        return 1.0 if self.reduction == "sum" else float(values.size)
+        return float(values.size) if self.in_programs == "mean" else 1.0
 
     def masked(self, values: ArrayLike, counted: Array, sample_weight: Any) -> Array:
         """Weights that are 0 for values that do not count; a mean is over the others.
@@ -165,7 +174,7 @@ class Loss(Hinting):
             sample_weight: a factor for each value, or None.
         """
         if values.ndim == 0:
-            return np.asarray(self.reduce(np.ones(()), sample_weight))
+            return np.asarray(self.reduce(np.ones(()), sample_weight).sum())
         ones = np.ones(values.shape)
         if sample_weight is None:
             return ones / self.divisor(ones, None)

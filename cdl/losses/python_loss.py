@@ -149,12 +149,12 @@ def numeric_gradient(
     per_sample = (
         first.ndim > 0
         and len(first) == len(p)
-        and whole.reduction not in ("none", None)
         and keeps_samples_apart(lambda moved: whole.call(y, moved), p, first, h)
     )
     shares = whole.shares(first, sample_weight) if per_sample else None
     if shares is not None:
         gradients = by_sample(lambda moved: whole.call(y, moved), p, h, shares)
     else:
-        gradients = by_element(lambda p: whole.reduce(whole.call(y, p), sample_weight), p, h)
+        total = lambda p: np.sum(whole.reduce(whole.call(y, p), sample_weight))  # noqa: E731
+        gradients = by_element(total, p, h)
     return gradients.astype(np.float32)

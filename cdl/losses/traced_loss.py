@@ -142,8 +142,7 @@ class TracedLoss(Loss):
             weight = program.emit(
                 "mask_weights", tuple(read.values()), shape, reads=sum(read), ignored=0, mean=mean
             )
-        reduction = "sum" if self.reduction == "sum" else "mean"
-        return program.objective(values, weight, scale, reduction)
+        return program.objective(values, weight, scale, self.in_programs)
 
 
 def traced(

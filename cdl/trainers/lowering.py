@@ -9,6 +9,7 @@ from cdl import _core, losses, metrics, regularizers, tree
 from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
 from cdl._ir import emit
+from cdl._ir.instruction import REDUCTIONS, Instruction
 from cdl._ir.lowering import Lowering, Recorder
 from cdl._ir.program import Program, Value
 from cdl._tracing.keras_tensor import known_samples
@@ -17,7 +18,7 @@ from cdl._tracing.variable import Variable
 from cdl.layers.call_arguments import takes
 from cdl.layers.in_programs import cast_value
 from cdl.optimizers.scaled_gradients import has_float16, scale_gradients
-from cdl.trainers.compile_utils import Logged, OutputLoss, Resolved
+from cdl.trainers.compile_utils import Logged, Resolved
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.losses import given_to_loss, lower_custom_loss
 from cdl.trainers.data_adapter import Arrays
@@ -227,13 +228,12 @@ def lower_training(
     """
     custom, penalties = overrides(type(model), "compute_loss"), True
     custom = custom or any(entry.names is not None for entry in resolved.losses)
-    for entry in resolved.losses if training and not custom else ():
-        _check_reduces(entry)
     step = _Step(model, resolved, form, training)
     if custom:
         penalties = step.add_custom_loss()
     else:
         step.add_losses()
+        step.check_apart()
         if training and not step.has_loss():
             raise ValueError("the model must be compiled with a loss to be trained, got loss=None")
     step.add_metrics()
@@ -267,6 +267,7 @@ class _Step:
             self.program.output(value)
         self._scored = [self._as_scored(value) for value in self._outputs]
         self._keys: dict[int, int | str] = {}  # of reports, by their ids
+        self._apart: dict[int, bool] = {}  # whether values of a loss stay apart, by its number
         self._penalized: frozenset[int] = frozenset()
         self._untraced: tuple[Untraced, ...] = ()
 
@@ -304,6 +305,7 @@ class _Step:
         for number, entry in enumerate(self._losses):
             i = entry.output
             if not losses.is_compiled(entry.loss):
+                self._apart[number] = entry.loss.in_programs == "none"
                 external_grads[i] = self._outputs[i]
                 continue
             scale, target, y = entry.scale, self._target(i, entry.loss.wants), self._scored[i]
@@ -311,9 +313,19 @@ class _Step:
                 scale, y = 1.0, _stopped(self.program, y)
             loss = entry.loss.lower(self.program, target, y, self._weight(i), scale, y.mask)
             self._keys[id(loss)] = number
+            self._apart[number] = _is_apart(loss)
         self.program.external_grads = list(external_grads.values())
         weights = self._model.trainable_variables
         self._penalized, self._untraced = _lower_penalties(self.program, weights)
+
+    def check_apart(self) -> None:
+        """Refuse losses of which one is a number and another has values that stay apart."""
+        if self.program.training and len(set(self._apart.values())) > 1:
+            names = [self._losses[i].loss.name for i, apart in self._apart.items() if apart]
+            raise ValueError(
+                "losses: reduction must be None of all losses or of none, since each number counts "
+                f"once for all values that stay apart; got None of {names} alone"
+            )
 
     def has_loss(self) -> bool:
         """Whether there is a loss to train by, of `compile` or of layers."""
@@ -430,13 +442,11 @@ def _stopped(program: Lowering, value: Value) -> Value:
     return stopped
 
 
-def _check_reduces(entry: OutputLoss) -> None:
-    loss = entry.loss
-    if loss.reduction in (None, "none"):
-        raise ValueError(
-            f"loss {loss.name!r} must make one number of a batch to be trained with, "
-            "such as with reduction='sum_over_batch_size', got reduction=None"
-        )
+def _is_apart(loss: Instruction) -> bool:
+    """Whether a loss is no number but the values of samples, without a reduction."""
+    value = loss.inputs[0]
+    is_number = value.shared and not value.shape
+    return loss.attributes["reduction"] == REDUCTIONS.index("none") and not is_number
 
 
 def _masked(program: Lowering, weight: Value | None, mask: Value | None) -> Value | None:

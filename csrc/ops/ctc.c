@@ -8,7 +8,7 @@
 
 #include "kernels/ctc.h"
 
-enum { REDUCTION }; /* numbers: 0 mean over samples, 1 sum */
+enum { REDUCTION }; /* numbers: 0 mean over samples, 1 sum, 2 apart */
 enum { SCALE };     /* attributes */
 
 static const char *check(const struct cdl_node *node) {
@@ -50,7 +50,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     cdl_report_total(node, ctx, cdl_line_values(node), 1, (double)node->attribute[SCALE],
-                     node->numbers[REDUCTION] != 0, state);
+                     node->numbers[REDUCTION] == 1, state);
 }
 
 const struct cdl_op cdl_op_ctc = {

@@ -7,7 +7,7 @@
  */
 #include "ops/scoring.h"
 
-enum { KIND, REDUCTION }; /* numbers; REDUCTION: 0 mean over samples and lines, 1 sum */
+enum { KIND, REDUCTION }; /* numbers; REDUCTION: 0 mean over samples and lines, 1 sum, 2 apart */
 enum { SCALE };           /* attributes */
 
 static const char *check(const struct cdl_node *node) {
@@ -35,7 +35,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 
 static void report(const struct cdl_node *node, const struct cdl_context *ctx, double *state) {
     cdl_report_total(node, ctx, node->scratch, node->in[0]->lines, (double)node->attribute[SCALE],
-                     node->numbers[REDUCTION] != 0, state);
+                     node->numbers[REDUCTION] == 1, state);
 }
 
 const struct cdl_op cdl_op_loss = {

@@ -2,12 +2,13 @@
  *
  * Inputs: a value of any shape, a sample's or shared, and (optionally) weights: one a sample, one a
  * line, or one an element. The total of a batch is scale * sum of w x / (elements or 1). One that
- * does not count has no report of its own: it is part of the loss as penalties are.
+ * does not count has no report of its own: it is part of the loss as penalties are. Where elements
+ * stay apart, the report is their mean, and the gradient that of their sum.
  */
 #include "ops/lines.h"
 
 enum { TOGETHER = 256 };    /* lines */
-enum { REDUCTION, COUNTS }; /* numbers; REDUCTION: 0 mean over all elements, 1 sum */
+enum { REDUCTION, COUNTS }; /* numbers; REDUCTION: 0 mean over all elements, 1 sum, 2 apart */
 enum { SCALE };             /* attributes */
 
 static bool weights_fit(const struct cdl_tensor *x, const struct cdl_tensor *w) {
@@ -33,9 +34,8 @@ static float weight_of(const struct cdl_node *node, size_t line) {
     return w->data[w->lines == x->lines ? line : line / x->lines];
 }
 
-static double count_of(const struct cdl_node *node, const struct cdl_context *ctx) {
+static double count_of(const struct cdl_node *node, const struct cdl_context *ctx, bool sums) {
     const struct cdl_tensor *x = node->in[0];
-    const bool sums = node->numbers[REDUCTION] != 0;
     return sums ? 1.0 : cdl_samples_joined(node, ctx) * (double)(x->lines * x->width);
 }
 
@@ -43,7 +43,8 @@ static double count_of(const struct cdl_node *node, const struct cdl_context *ct
 static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                     size_t last) {
     const struct cdl_tensor *x = node->in[0];
-    float gradient = (float)((double)node->attribute[SCALE] / count_of(node, ctx));
+    float gradient = (float)((double)node->attribute[SCALE] /
+                             count_of(node, ctx, node->numbers[REDUCTION] != 0));
     if (node->shared && !cdl_counts_shared(ctx)) gradient = 0.0f;
     if (!ctx->training || !node->needs[0]) return;
     float *dx = cdl_grad_rows(x, first);
@@ -90,7 +91,8 @@ static double sum_of(const struct cdl_node *node, const struct cdl_context *ctx)
 }
 
 static double loss_of(const struct cdl_node *node, const struct cdl_context *ctx) {
-    return (double)node->attribute[SCALE] * sum_of(node, ctx) / count_of(node, ctx);
+    return (double)node->attribute[SCALE] * sum_of(node, ctx) /
+           count_of(node, ctx, node->numbers[REDUCTION] == 1);
 }
 
 /* n_b L_b of this batch, whose sum over the batches divided by the samples is the logged loss. */

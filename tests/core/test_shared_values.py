@@ -176,7 +176,7 @@ def objective(weights=None, shape=(5,), **options):
     return program, arrays
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize(
     ("shape", "weights"),
     [((5,), None), ((5,), ()), ((5,), (5,)), ((2, 5), (2, 1)), ((2, 5), ()), ((2, 1), (2, 1))],

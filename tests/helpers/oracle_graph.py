@@ -61,6 +61,8 @@ def objective_forward(o, i):
     o.kept[i] = np.broadcast_to(w * factor, x.shape)
     loss = (o.kept[i] * x).sum()
     o.loss += loss
+    if i.attributes["reduction"] == 2:
+        loss /= x.size
     if i.attributes["counts"]:
         o.totals.append((loss * o.rows, o.rows))
 

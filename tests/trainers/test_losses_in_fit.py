@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from oracle import central_differences
 
-from cdl import losses
+from cdl import losses, ops
 from cdl.layers import Dense, Input
-from cdl.models import Sequential
-from cdl.optimizers import SGD
+from cdl.models import Model, Sequential
+from cdl.optimizers import LBFGS, SGD
 
 RNG = np.random.default_rng(7)
 ROWS, BATCH = 22, 8
@@ -100,22 +100,68 @@ def test_step_goes_down_the_gradient(case):
     np.testing.assert_allclose(bias - moved_bias, by_bias, rtol=1e-2, atol=2e-3)
 
 
-@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
-@pytest.mark.parametrize("reduction", [None, "none"])
-def test_loss_that_is_not_reduced_is_evaluated_by_its_mean_and_not_trained(reduction):
-    class Mine(losses.Loss):
-        def call(self, y_true, y_pred):
-            return ((np.asarray(y_true) - y_pred) ** 2).mean(-1)
+class Traced(losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred), -1)
 
-    model = net((5,))
+
+class Slow(losses.Loss):
+    def call(self, y_true, y_pred):
+        return ((np.asarray(y_true) - y_pred) ** 2).mean(-1)
+
+
+# name: maker of a loss with a reduction, x, y, weights
+APART = {
+    "a row": (losses.MeanSquaredError, X, NUMBERS, None),
+    "weights": (losses.MeanSquaredError, LONG, LONG_NUMBERS, EACH_LINE),
+    "ignored": (lambda reduction: sparse(ignore_class=-1, reduction=reduction), X, CLASSES, EACH),
+    "ctc": (losses.CTC, LONG, LONG_CLASSES[:, :2] % 2 + 1, EACH),
+    "traced": (lambda reduction: Traced("traced", reduction), X, NUMBERS, EACH),
+    "traced lines": (lambda reduction: Traced("traced", reduction), LONG, LONG_NUMBERS, None),
+    "in Python": (lambda reduction: Slow("slow", reduction), X, NUMBERS, EACH),
+}
+
+
+@pytest.mark.filterwarnings("ignore::cdl.UntracedWarning")
+@pytest.mark.parametrize("case", APART)
+def test_loss_without_a_reduction_shows_the_mean_and_goes_down_the_gradient_of_the_sum(case):
+    make, x, y, w = APART[case]
+    means, sums, apart = [], [], []
+    for reduction, found in ((None, apart), ("sum", sums)):
+        model = net(x.shape[1:])
+        model.compile(SGD(0.01, momentum=0.5), make(reduction))
+        model.fit(x, y, BATCH, epochs=2, sample_weight=w, shuffle=False, verbose=0)
+        found.append(np.concatenate([each.ravel() for each in model.get_weights()]))
+    np.testing.assert_allclose(apart[0], sums[0], rtol=1e-6, atol=1e-6)
+    for reduction in (None, "sum_over_batch_size" if case != "ignored" else None):
+        model = net(x.shape[1:])
+        model.compile(SGD(0.0), make(reduction))
+        means += model.fit(x, y, BATCH, sample_weight=w, verbose=0).history["loss"]
+        means.append(model.evaluate(x, y, BATCH, sample_weight=w, verbose=0))
+    np.testing.assert_allclose(means, means[0], rtol=2e-6)
+
+
+def test_loss_of_a_batch_trains_without_a_reduction():
     found = []
-    for loss in (losses.MeanSquaredError(reduction), Mine("mine", reduction), "mse"):
-        model.compile(SGD(0.1), loss)
-        found.append(model.evaluate(X, NUMBERS, verbose=0))
-        if loss != "mse":
-            with pytest.raises(ValueError, match=r"loss '\w+' must make one number"):
-                model.fit(X, NUMBERS, verbose=0)
-    np.testing.assert_allclose(found, found[-1], rtol=1e-6)
+    for reduction in (None, "sum_over_batch_size"):
+        model = net((5,))
+        model.compile(SGD(0.1), losses.Dice(reduction))
+        history = model.fit(X, BITS, BATCH, shuffle=False, verbose=0).history
+        found.append((history, [each.tolist() for each in model.get_weights()]))
+    assert found[0] == found[1]
+
+
+def test_losses_with_and_without_a_reduction_are_refused_together():
+    x = Input((5,))
+    model = Model(x, [Dense(3)(x), Dense(3)(x)])
+    model.compile(SGD(0.1), [losses.MeanSquaredError(None), "mae"])
+    before = [each.tolist() for each in model.get_weights()]
+    with pytest.raises(ValueError, match=r"reduction must be None of all .*'mean_squared_error'"):
+        model.fit(X, [NUMBERS, NUMBERS], verbose=0)
+    assert [each.tolist() for each in model.get_weights()] == before
+    model.compile(LBFGS(), [losses.MeanSquaredError(None)] * 2)
+    with pytest.raises(ValueError, match="LBFGS: losses must have a reduction"):
+        model.fit(X, [NUMBERS, NUMBERS], verbose=0)
 
 
 def test_ignored_classes_are_allowed_and_others_are_not():

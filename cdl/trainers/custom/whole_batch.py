@@ -38,6 +38,12 @@ class _Searching(TrainFunction):
             raise ValueError(
                 f"{owner}: regularizers must be traced, since it searches along a line"
             )
+        if not self._custom_loss and any(
+            each.loss.in_programs == "none" for each in self.resolved.losses
+        ):
+            raise ValueError(
+                f"{owner}: losses must have a reduction, since it searches along a line"
+            )
         if learns != set(map(id, self.optimizer._python.gathered)):
             raise ValueError(f"{owner}: the weights must be those that it was built with")
         program = self.plan.program
