@@ -80,16 +80,16 @@ CDL_INLINE float d_leaky_relu(float x, float y, const float *p) {
     return (void)y, x < 0.0f ? p[0] : 1.0f;
 }
 
-CDL_INLINE float f_elu(float x, const float *p) { return x > 0.0f ? x : p[0] * expm1_f(x); }
+CDL_INLINE float f_elu(float x, const float *p) { return x <= 0.0f ? p[0] * expm1_down_f(x) : x; }
 CDL_INLINE float d_elu(float x, float y, const float *p) {
-    return (void)y, x > 0.0f ? 1.0f : p[0] * exp_f(x);
+    return (void)y, x > 0.0f ? 1.0f : p[0] * exp_down_f(x);
 }
 
 /* Klambauer et al., "Self-normalizing neural networks", 2017. */
 #define SELU_SCALE 1.05070098735548049342f
 #define SELU_ALPHA 1.67326324235437728482f
 CDL_INLINE float f_selu(float x, const float *p) {
-    return (void)p, x > 0.0f ? SELU_SCALE * x : SELU_SCALE * SELU_ALPHA * expm1_f(x);
+    return (void)p, x <= 0.0f ? SELU_SCALE * SELU_ALPHA * expm1_down_f(x) : SELU_SCALE * x;
 }
 CDL_INLINE float d_selu(float x, float y, const float *p) {
     return (void)x, (void)p, y > 0.0f ? SELU_SCALE : y + SELU_SCALE * SELU_ALPHA;
@@ -138,9 +138,11 @@ CDL_INLINE float d_silu(float x, float y, const float *p) {
 }
 
 /* Barron, 2017: elu with a slope that is continuous for every alpha. */
-CDL_INLINE float f_celu(float x, const float *p) { return x > 0.0f ? x : p[0] * expm1_f(x / p[0]); }
+CDL_INLINE float f_celu(float x, const float *p) {
+    return x <= 0.0f ? p[0] * expm1_down_f(x / p[0]) : x;
+}
 CDL_INLINE float d_celu(float x, float y, const float *p) {
-    return (void)y, x > 0.0f ? 1.0f : exp_f(x / p[0]);
+    return (void)y, x > 0.0f ? 1.0f : exp_down_f(x / p[0]);
 }
 
 CDL_INLINE float f_exponential(float x, const float *p) { return (void)p, exp_f(x); }
@@ -180,7 +182,7 @@ CDL_INLINE float d_log_sigmoid(float x, float y, const float *p) {
 /* Misra, 2019. With e = e^x, tanh(softplus(x)) = n / (n + 2) for n = e (e + 2); beyond x = 20 it
  * is 1, before n overflows. */
 CDL_INLINE float mish_gate_f(float x) {
-    const float e = exp_f(min_f(x, 20.0f));
+    const float e = exp_down_f(min_f(x, 20.0f));
     const float n = e * (e + 2.0f);
     return n / (n + 2.0f);
 }
