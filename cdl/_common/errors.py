@@ -108,7 +108,7 @@ def _say(
     if not text.startswith(start):
         return
     shown = f"{type(args[0]).__name__}.__init__" if name == "__init__" and args else name
-    near = _near(function, given) if "; did you" not in text else ""
+    near = "" if "; " in text else _elsewhere(args, given) or _near(function, given)
     error.args = (f"{shown}() {text.removeprefix(start)}{near}",)
 
 
@@ -142,6 +142,13 @@ def shown_as(shown: Callable[P, R]) -> Callable[[Callable[..., Any]], Callable[P
         return function
 
     return decorate
+
+
+def _elsewhere(args: tuple[Any, ...], given: Mapping[str, Any]) -> str:
+    """`; for 'a' give 'b'` for names that other libraries have for what the class takes."""
+    names = getattr(type(args[0]), "_names_elsewhere", {}) if args else {}
+    told = [f"for {each!r} give {names[each]}" for each in given if each in names]
+    return f"; {', '.join(told)}" if told else ""
 
 
 def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
@@ -224,6 +231,9 @@ class Hinting:
     """Mixin: the constructors of cdl's own subclasses say which argument is near; see `Listed`."""
 
     _inner: tuple[str, ...] = ()
+    _names_elsewhere: ClassVar[
+        Mapping[str, str]
+    ] = {}  # what to give for other libraries' arguments
     __dir__ = _listed
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cdl._common.errors import Hinting
 from cdl._common.validation import expected, number, one_of
-from cdl.sklearn.tables.keeping import kept_on_error
+from cdl.sklearn.tables.watching import kept_on_error
 from cdl.sklearn.versions import BaseEstimator
 
 Array = NDArray[Any]

@@ -13,7 +13,9 @@ from cdl.layers import Softmax
 from cdl.sklearn.tables import scoring
 from cdl.sklearn.tables.columns import Column
 from cdl.sklearn.tables.recipes import Recipe
-from cdl.sklearn.tables.tabular import Tabular, outputs_of
+from cdl.sklearn.tables.tabular import Tabular
+from cdl.sklearn.tables.training import outputs_of
+from cdl.sklearn.tables.watching import Watched
 from cdl.sklearn.versions import ClassifierMixin
 
 Array = NDArray[Any]
@@ -120,7 +122,16 @@ class TabularClassifier(ClassifierMixin, Tabular):
         self.class_weight = class_weight
         self.calibrate = calibrate
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        eval_set: Any = None,
+        *,
+        eval_metric: Any = None,
+        callbacks: Any = None,
+    ) -> Self:
         """Train on rows X with labels y.
 
         Args:
@@ -129,14 +140,28 @@ class TabularClassifier(ClassifierMixin, Tabular):
             y: a label for each row, of any dtype.
             sample_weight: a weight for each row; 2 is the same as the row twice.
             eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
+            eval_metric: score of the epochs by its name in LightGBM, such as "auc", in place
+                of `scoring`.
+            callbacks: callbacks of cdl, and functions that take LightGBM's environment after each
+                epoch, such as its `early_stopping(20)` and `log_evaluation(10)`. Not with bags.
 
         Raises:
             ValueError: a parameter or data that do not fit.
         """
-        return self._fit(X, y, sample_weight, eval_set)
+        return self._fit(X, y, sample_weight, Watched(eval_set, eval_metric, callbacks))
 
-    def predict(self, X: Any) -> Array:
-        """Most probable label of each row."""
+    def predict(self, X: Any, *, pred_contrib: bool = False) -> Array:
+        """Most probable label of each row.
+
+        Args:
+            X: rows, as of `fit`.
+            pred_contrib: whether to give what `explain` does as LightGBM gives it: (rows, columns +
+                1), contributions to the probability of the second of two classes, and its mean in
+                the last column; of more classes these blocks side by side. LightGBM's are of
+                logits.
+        """
+        if flag("TabularClassifier", "pred_contrib", pred_contrib):
+            return self._contributed(X)
         outputs = self._outputs(X)
         labels: Array = self.classes_[outputs.argmax(1)]
         return labels
@@ -233,10 +258,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
         return np.eye(len(self.classes_), dtype=np.float32)[y]
 
     def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
-        if self.scoring is None:
+        if self._scoring is None:
             return float(np.average(outputs.argmax(1) == y, weights=weight))
         told = scoring.Classes(self.classes_, outputs)
-        return scoring.score(self.scoring, told, self.classes_[y], weight)
+        return scoring.score(self._scoring, told, self.classes_[y], weight)
 
 
 def _tempered(probabilities: Array, temperature: float) -> Array:

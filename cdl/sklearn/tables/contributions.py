@@ -33,6 +33,14 @@ class Contributions(NamedTuple):
     base: Any
 
 
+def joined(found: Contributions) -> Array:
+    """Contributions with `base` as a last column; of several outputs one behind the other."""
+    values = found.values.reshape(*found.values.shape[:2], -1)
+    base = np.broadcast_to(found.base, (len(values), 1, values.shape[2]))
+    each = np.concatenate([values, base], 1)
+    return np.ascontiguousarray(each.transpose(0, 2, 1)).reshape(len(each), -1)
+
+
 class Mixtures:
     """Predictions for rows some of whose columns come from rows of a background.
 

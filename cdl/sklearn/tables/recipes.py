@@ -79,3 +79,17 @@ Both by the table of defaults in the package pytabkit, but for `epochs` of
 TabM, which has no limit there. MLP: widths and scaling of the plain net in "Better by default".
 Rate and patience of the MLP and the 1,000 epochs of TabM are chosen here, on no data.
 """
+
+OF_TREES = {
+    "boosting_type": "recipe",
+    "early_stopping_rounds": "patience",
+    "max_depth": "hidden_layer_sizes",
+    "monotone_constraints": "monotone",
+    "n_estimators": "max_epochs",
+    "num_leaves": "hidden_layer_sizes",
+    "objective": "quantiles, or nothing",
+    "reg_lambda": "weight_decay",
+    "subsample": "batch_size",
+    "verbosity": "verbose",
+}
+"""What to give for arguments of boosted trees."""

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl import ops
-from cdl._common.validation import expected
+from cdl._common.validation import expected, flag
 from cdl.sklearn.tables import scoring
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.tabular import Tabular
+from cdl.sklearn.tables.watching import Watched
 from cdl.sklearn.tables.whole import in_float32
 from cdl.sklearn.versions import RegressorMixin, available_if
 
@@ -114,7 +115,16 @@ class TabularRegressor(RegressorMixin, Tabular):
     _deviation: Array
     _range: tuple[Array, Array]
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, eval_set: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        eval_set: Any = None,
+        *,
+        eval_metric: Any = None,
+        callbacks: Any = None,
+    ) -> Self:
         """Train on rows X with targets y.
 
         Args:
@@ -123,14 +133,27 @@ class TabularRegressor(RegressorMixin, Tabular):
             y: a target for each row.
             sample_weight: a weight for each row; 2 is the same as the row twice.
             eval_set: rows that tell the best epoch, a pair (X, y), in place of a part of the rows.
+            eval_metric: score of the epochs by its name in LightGBM, such as "mae", in place
+                of `scoring`.
+            callbacks: callbacks of cdl, and functions that take LightGBM's environment after each
+                epoch, such as its `early_stopping(20)` and `log_evaluation(10)`. Not with bags.
 
         Raises:
             ValueError: a parameter or data that do not fit.
         """
-        return self._fit(X, y, sample_weight, eval_set)
+        return self._fit(X, y, sample_weight, Watched(eval_set, eval_metric, callbacks))
 
-    def predict(self, X: Any) -> Array:
-        """Prediction for each row, with a column for each target if y had columns."""
+    def predict(self, X: Any, *, pred_contrib: bool = False) -> Array:
+        """Prediction for each row, with a column for each target if y had columns.
+
+        Args:
+            X: rows, as of `fit`.
+            pred_contrib: whether to give what `explain` does as LightGBM gives it: (rows, columns +
+                1), contributions, and the mean prediction in the last column; of several targets
+                these blocks side by side.
+        """
+        if flag("TabularRegressor", "pred_contrib", pred_contrib):
+            return self._contributed(X)
         return self._as_targets(self._outputs(X))
 
     @available_if(_has_quantiles)
@@ -222,7 +245,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         return found
 
     def _score_of(self, outputs: Array, y: Array, weight: Array | None) -> float:
-        if self.scoring is None:
+        if self._scoring is None:
             wrong = self._for_loss(y, None) - outputs
             if self._quantiles is None:
                 wrong = np.square(wrong).mean(1)
@@ -231,7 +254,7 @@ class TabularRegressor(RegressorMixin, Tabular):
                 wrong = np.maximum(q * wrong, (q - 1) * wrong).mean(1)
             return -float(np.average(wrong, weights=weight))
         told = scoring.Numbers(self._as_targets(outputs.astype(np.float64)))
-        return scoring.score(self.scoring, told, y, weight)
+        return scoring.score(self._scoring, told, y, weight)
 
     def _more_tags(self) -> dict[str, Any]:
         return {**super()._more_tags(), "multioutput": True}

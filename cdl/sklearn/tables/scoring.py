@@ -4,14 +4,74 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl._common.validation import one_of
 from cdl.sklearn.versions import BaseEstimator, ClassifierMixin, RegressorMixin
 
 Array = NDArray[Any]
+
+METRICS = {
+    True: {
+        "accuracy": "accuracy",
+        "auc": "roc_auc",
+        "average_precision": "average_precision",
+        "binary_error": "accuracy",
+        "binary_logloss": "neg_log_loss",
+        "multi_error": "accuracy",
+        "multi_logloss": "neg_log_loss",
+    },
+    False: {
+        "l1": "neg_mean_absolute_error",
+        "l2": "neg_mean_squared_error",
+        "mae": "neg_mean_absolute_error",
+        "mape": "neg_mean_absolute_percentage_error",
+        "mse": "neg_mean_squared_error",
+        "rmse": "neg_root_mean_squared_error",
+    },
+}
+"""Scorers of scikit-learn by LightGBM's names of metrics: of classes, and of numbers."""
+
+
+class Shown(NamedTuple):
+    """Form in which callbacks are told a score.
+
+    Attributes:
+        name: of the score.
+        offset: of the value.
+        sign: of the score in it, 1 where a larger value is better, else -1.
+    """
+
+    name: str
+    offset: float = 0.0
+    sign: int = 1
+
+    def __call__(self, score: float) -> tuple[str, float, bool]:
+        """Name, value, and whether a larger one is better."""
+        return self.name, self.offset + self.sign * score, self.sign > 0
+
+
+def chosen(owner: str, metric: Any, scoring: Any, classes: bool) -> tuple[Any, Shown]:
+    """Scoring of epochs, and how it is told, by a metric of LightGBM's or else `scoring`.
+
+    Raises:
+        ValueError: another metric.
+    """
+    if metric is not None:
+        name = one_of(owner, "eval_metric", metric, tuple(METRICS[classes]))
+        scorer = METRICS[classes][name]
+        if name.endswith("_error"):
+            return scorer, Shown(name, 1.0, -1)
+        return scorer, Shown(name, 0.0, -1 if scorer.startswith("neg_") else 1)
+    if scoring is None:
+        return None, Shown("accuracy") if classes else Shown("loss", 0.0, -1)
+    named = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+    if named.startswith("neg_"):
+        return scoring, Shown(named.removeprefix("neg_"), 0.0, -1)
+    return scoring, Shown(named)
 
 
 class Classes(ClassifierMixin, BaseEstimator):

@@ -13,26 +13,23 @@ from numpy.typing import NDArray
 from cdl._common.errors import Hinting, name_plainly
 from cdl._common.validation import expected, flag, number, one_of, positive_int, whole
 from cdl.sklearn.base import sample_weights
-from cdl.sklearn.tables import exporting, splits
+from cdl.sklearn.tables import exporting, scoring, splits
 from cdl.sklearn.tables.columns import (
     Column,
     columns_of,
     is_missing,
-    numbered,
     plain_labels,
     plain_numbers,
     signs_of,
 )
-from cdl.sklearn.tables.contributions import Contributions, Mixtures, contributions
-from cdl.sklearn.tables.keeping import kept_on_error
+from cdl.sklearn.tables.contributions import Contributions, Mixtures, contributions, joined
 from cdl.sklearn.tables.nets import Task
-from cdl.sklearn.tables.recipes import MOST_FLAGS, RECIPES, Recipe
+from cdl.sklearn.tables.recipes import MOST_FLAGS, OF_TREES, RECIPES, Recipe
 from cdl.sklearn.tables.table import Table
-from cdl.sklearn.tables.training import Rows, Trained, given, trained
+from cdl.sklearn.tables.training import Course, Rows, Trained, mean, outputs_of, run_net, trained
+from cdl.sklearn.tables.watching import Watched, as_callbacks, kept_on_error
 from cdl.sklearn.tables.whole import Bag
-from cdl.sklearn.thread_share import shared_threads
 from cdl.sklearn.versions import BaseEstimator
-from cdl.trainers.predict import FEW
 
 Array = NDArray[Any]
 
@@ -44,6 +41,7 @@ class Tabular(BaseEstimator, Hinting):
     """Base of the two estimators; a subclass has the form of targets and the score."""
 
     _classes = False  # whether targets are classes
+    _names_elsewhere = OF_TREES
 
     def __init__(
         self,
@@ -86,6 +84,7 @@ class Tabular(BaseEstimator, Hinting):
         self.verbose = verbose
         self.monotone = monotone
 
+    _scoring: Any  # of the epochs: `scoring`, or that of eval_metric
     _signs: dict[int, int]
     _tables: list[Table]
     _trained: list[Trained]
@@ -136,14 +135,19 @@ class Tabular(BaseEstimator, Hinting):
 
     # Fitting
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
+    def _fit(self, X: Any, y: Any, sample_weight: Any, watched: Watched) -> Self:
         """Train on rows X with targets y; see `fit` of the subclasses."""
         with kept_on_error(self):
-            return self._fit_all(X, y, sample_weight, eval_set)
+            return self._fit_all(X, y, sample_weight, watched)
 
-    def _fit_all(self, X: Any, y: Any, sample_weight: Any, eval_set: Any) -> Self:
+    def _fit_all(self, X: Any, y: Any, sample_weight: Any, watched: Watched) -> Self:
         owner = type(self).__name__
+        eval_set = watched.eval_set
         recipe = self._checked(eval_set)
+        self._scoring, shown = scoring.chosen(
+            owner, watched.eval_metric, self.scoring, self._classes
+        )
+        callbacks = as_callbacks(owner, watched.callbacks, self.n_bags, shown)
         columns = columns_of(self, X, True, ensure_min_samples=2)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
         self._signs = self._checked_signs(columns)
@@ -181,7 +185,9 @@ class Tabular(BaseEstimator, Hinting):
             elif self.n_bags > 1:  # a bag of the rows drawn with replacement needs no validation
                 inside = folds != number
             part = _rows(columns, codes, weight, inside)
-            return *self._one(recipe, part, held, int(seeds[number])), held
+            verbose = int(self.verbose) if self.n_bags == 1 else 0
+            course = Course(self._task(), int(seeds[number]), verbose, callbacks)
+            return *self._one(recipe, part, held, course), held
 
         found = _parallel(bag, self.n_bags, self.n_jobs)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
@@ -194,11 +200,11 @@ class Tabular(BaseEstimator, Hinting):
         self._importances = None
         return self
 
-    def _one(self, recipe: Recipe, part: Any, held: Any, seed: int) -> tuple[Table, Trained]:
+    def _one(self, recipe: Recipe, part: Any, held: Any, course: Course) -> tuple[Table, Trained]:
         """Table and net of a bag."""
         columns, codes, weight = part
         owner = type(self).__name__
-        table = Table(owner, MOST_FLAGS, recipe.scaling, self.text).fit(columns, seed)
+        table = Table(owner, MOST_FLAGS, recipe.scaling, self.text).fit(columns, course.seed)
         rows = Rows(
             table.transform(columns),
             self._for_loss(codes, weight),
@@ -212,12 +218,11 @@ class Tabular(BaseEstimator, Hinting):
             if math.isnan(found) and np.isfinite(outputs).all():
                 raise ValueError(
                     f"{owner}: scoring must give a number on the rows for validation, got nan: "
-                    f"these may have one class alone for {self.scoring!r}"
+                    f"these may have one class alone for {self._scoring!r}"
                 )
             return found
 
-        verbose = int(self.verbose) if self.n_bags == 1 else 0
-        result = trained(recipe, table, rows, validation, score, self._task(), seed, verbose)
+        result = trained(recipe, table, rows, validation, score, course)
         if not all(np.isfinite(each).all() for each in result.model.get_weights()):
             raise ValueError(
                 f"{owner}: training ended with weights that are not finite: give a smaller "
@@ -327,7 +332,7 @@ class Tabular(BaseEstimator, Hinting):
         rows: Any = plain_numbers(self, x)
         rows = columns_of(self, x, False) if rows is None else rows
         pairs = zip(self._tables, self._trained, strict=True)
-        return _mean([outputs_of(*each, rows) for each in pairs])
+        return mean([outputs_of(*each, rows) for each in pairs])
 
     def explain(self, X: Any, background: Any = None) -> Contributions:
         """Contributions of columns to each prediction: interventional Shapley values.
@@ -363,13 +368,20 @@ class Tabular(BaseEstimator, Hinting):
 
         def run(inputs: list[Any]) -> Array:
             pairs = zip(self._trained, inputs, strict=True)
-            return self._final(_mean([_run(*each) for each in pairs]))
+            return self._final(mean([run_net(*each) for each in pairs]))
 
         rows = columns_of(self, X, False)
         found = contributions(Mixtures(self._tables, run, rows, behind), len(rows))
         if self._classes or getattr(self, "_has_columns", False):
             return found
         return Contributions(found.values[..., 0], found.base[0])
+
+    def _contributed(self, X: Any) -> Array:
+        """Contributions and the mean prediction of each row, as `predict` of LightGBM has them."""
+        found = self.explain(X)
+        if self._classes and found.values.shape[2] == 2:
+            found = Contributions(found.values[..., 1], found.base[1])
+        return joined(found)
 
     def export(self, filepath: Any) -> None:
         """Write what is predicted to a file that takes columns as they are, by its suffix.
@@ -441,31 +453,6 @@ class Tabular(BaseEstimator, Hinting):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
-
-
-def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
-    """Outputs of a bag's net for rows, columns or an array of numbers, in float64."""
-    inputs: Any = table.of_numbers(rows) if isinstance(rows, np.ndarray) else None
-    if inputs is not None:
-        return _run(net, [inputs])
-    return _run(net, given(table.transform(rows if isinstance(rows, list) else numbered(rows))))
-
-
-def _mean(outputs: list[Array]) -> Array:
-    return outputs[0] if len(outputs) == 1 else np.asarray(np.mean(outputs, axis=0))
-
-
-def _run(net: Trained, inputs: Any) -> Array:
-    """Outputs of a net for its inputs, in float64."""
-    inputs = inputs[0] if len(inputs) == 1 else inputs  # which `predict` takes faster
-    with shared_threads():
-        found: Array
-        if isinstance(inputs, list) and len(inputs[0]) <= FEW:  # the checks take longer than these
-            net.model._heed_changes()
-            found = net.model._predictors().run(inputs)[0]
-        else:
-            found = net.model.predict(inputs, verbose=0)
-    return found.astype(np.float64)
 
 
 def _rows(columns: list[Column], y: Array, weight: Array | None, at: Array) -> Any:

@@ -12,12 +12,31 @@ from numpy.typing import NDArray
 from cdl.callbacks import Callback
 from cdl.random import seeded
 from cdl.sklearn.tables import nets
+from cdl.sklearn.tables.columns import numbered
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, Table
+from cdl.sklearn.tables.watching import Best
 from cdl.sklearn.thread_share import shared_threads
+from cdl.trainers.predict import FEW
 
 Array = NDArray[Any]
+
+
+class Course(NamedTuple):
+    """How a net trains.
+
+    Attributes:
+        task: what targets are.
+        seed: of weights, dropout and the order of rows.
+        verbose: as in `fit` of models.
+        callbacks: of the user.
+    """
+
+    task: Task
+    seed: int
+    verbose: int
+    callbacks: list[Callback]
 
 
 class Rows(NamedTuple):
@@ -50,40 +69,13 @@ class Trained(NamedTuple):
     losses: list[float]
 
 
-class _Best(Callback):
-    """Keeper of the best epoch, which ends training once no epoch has been better for long."""
-
-    def __init__(
-        self, model: Any, score: Callable[[Array], float], inputs: list[Array], recipe: Recipe
-    ) -> None:
-        super().__init__()
-        self._predicts, self._score, self._inputs = model, score, inputs
-        self._patience = recipe.patience
-        self.scores: list[float] = []
-        self.best = 0
-        self.weights: list[Array] | None = None
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Score the validation rows."""
-        score = self._score(self._predicts.predict(self._inputs, verbose=0))
-        self.scores.append(score)
-        if isinstance(logs, dict):
-            logs["val_score"] = score
-        if self.weights is None or score >= self.scores[self.best]:
-            self.best, self.weights = epoch, self._predicts.get_weights()
-        elif self._patience is not None and epoch - self.best >= self._patience:
-            self.model.stop_training = True
-
-
 def trained(
     recipe: Recipe,
     table: Table,
     rows: Rows,
     validation: Encoded | None,
     score: Callable[[Array], float],
-    task: Task,
-    seed: int,
-    verbose: int,
+    course: Course,
 ) -> Trained:
     """Net trained by a recipe; what it draws is drawn from the seed.
 
@@ -93,10 +85,9 @@ def trained(
         rows: for training.
         validation: inputs for validation, or None.
         score: of predictions for these, the larger the better.
-        task: what targets are.
-        seed: of weights, dropout and the order of rows.
-        verbose: as in `fit` of models.
+        course: task, seed, and who watches.
     """
+    task, seed = course.task, course.seed
     with seeded(seed), shared_threads():
         random = np.random.RandomState(seed)
         outputs = len(task.quantiles) if task.quantiles else rows.targets.shape[1]
@@ -106,17 +97,17 @@ def trained(
             nets.begin(net, inputs, random)
         steps = math.ceil(len(rows.targets) / recipe.batch) * recipe.epochs
         nets.compiled(net, recipe, task, steps)
-        keeps = (
-            None if validation is None else _Best(net.predicts, score, given(validation), recipe)
-        )
+        keeps = None
+        if validation is not None:
+            keeps = Best(net.predicts, score, given(validation), recipe.patience)
         history = net.trained.fit(
             inputs,
             rows.targets,
             sample_weight=rows.weight,
             batch_size=recipe.batch,
             epochs=recipe.epochs,
-            callbacks=[] if keeps is None else [keeps],
-            verbose=verbose,
+            callbacks=[*([] if keeps is None else [keeps]), *course.callbacks],
+            verbose=course.verbose,
         ).history
         losses = [float(each) for each in history["loss"]]
         if keeps is None:
@@ -129,3 +120,29 @@ def trained(
 def given(inputs: Encoded) -> list[Array]:
     """Inputs that a net has, in the order of its inputs."""
     return [each for each in inputs if each.shape[1]]
+
+
+def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
+    """Outputs of a bag's net for rows, columns or an array of numbers, in float64."""
+    inputs: Any = table.of_numbers(rows) if isinstance(rows, np.ndarray) else None
+    if inputs is not None:
+        return run_net(net, [inputs])
+    return run_net(net, given(table.transform(rows if isinstance(rows, list) else numbered(rows))))
+
+
+def mean(outputs: list[Array]) -> Array:
+    """Mean of the bags' outputs."""
+    return outputs[0] if len(outputs) == 1 else np.asarray(np.mean(outputs, axis=0))
+
+
+def run_net(net: Trained, inputs: Any) -> Array:
+    """Outputs of a net for its inputs, in float64."""
+    inputs = inputs[0] if len(inputs) == 1 else inputs  # which `predict` takes faster
+    with shared_threads():
+        found: Array
+        if isinstance(inputs, list) and len(inputs[0]) <= FEW:  # the checks take longer than these
+            net.model._heed_changes()
+            found = net.model._predictors().run(inputs)[0]
+        else:
+            found = net.model.predict(inputs, verbose=0)
+    return found.astype(np.float64)

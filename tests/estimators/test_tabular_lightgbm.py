@@ -1,0 +1,180 @@
+"""What scripts for LightGBM ask of estimators of tables: callbacks, metrics, contributions."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+from sklearn.datasets import load_breast_cancer, load_iris
+
+import cdl
+from cdl.sklearn import TabularClassifier, TabularRegressor
+
+QUICK = {"recipe": "mlp", "hidden_layer_sizes": (16,), "max_epochs": 12, "random_state": 0}
+X, Y = load_breast_cancer(return_X_y=True)
+X, Y = X[:200, :4], Y[:200]
+
+
+class EarlyStopException(Exception):  # noqa: N818 - its name
+    """As LightGBM's, which is known by its name."""
+
+
+class Notes:
+    """Callback in LightGBM's form, which ends training after so many epochs."""
+
+    def __init__(self, end=1000, order=10):
+        self.end, self.order, self.seen = end, order, []
+
+    def __call__(self, env):
+        self.seen.append(env)
+        if env.iteration + 1 == self.end:
+            raise EarlyStopException
+
+
+def test_functions_for_lightgbm_are_told_each_epoch_and_end_training():
+    notes, pair = Notes(end=5), (X[150:], Y[150:])
+    model = TabularClassifier(**QUICK)
+    model.fit(X[:150], Y[:150], eval_set=[pair], eval_metric="auc", callbacks=[notes])
+    assert [env.iteration for env in notes.seen] == [0, 1, 2, 3, 4]
+    assert {(env.begin_iteration, env.end_iteration) for env in notes.seen} == {(0, 12)}
+    told = [env.evaluation_result_list for env in notes.seen]
+    assert [tuple(each[0]) for each in told] == [
+        ("valid_0", "auc", score, True) for score in model.validation_scores_[0]
+    ]
+    assert len(model.validation_scores_[0]) == 5
+
+
+def test_functions_are_called_in_the_order_that_they_ask_for():
+    calls = []
+    first, last = Notes(order=1), Notes(order=30)
+    for each in (first, last):
+        each.seen = type("Seen", (), {"append": lambda _, env, each=each: calls.append(each)})()
+    TabularClassifier(**QUICK | {"max_epochs": 1}).fit(X, Y, callbacks=(last, first))
+    assert calls == [first, last]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("binary_error", lambda model: 1 - model.score(X[150:], Y[150:])),
+        ("binary_logloss", None),
+    ],
+)
+def test_errors_and_losses_are_told_as_such(metric, value):
+    notes = Notes()
+    model = TabularClassifier(**QUICK)
+    model.fit(X[:150], Y[:150], None, (X[150:], Y[150:]), eval_metric=metric, callbacks=notes)
+    best = notes.seen[model.best_epochs_[0]].evaluation_result_list[0]
+    least = min(env.evaluation_result_list[0].metric_value for env in notes.seen)
+    assert (best.metric_name, best.maximize) == (metric, False)
+    assert best.metric_value == least > 0
+    assert value is None or best.metric_value == pytest.approx(value(model))
+
+
+def test_metrics_of_numbers_choose_the_epoch():
+    x, y = load_iris(return_X_y=True)
+    notes = Notes()
+    model = TabularRegressor(**QUICK)
+    y = y + x[:, 0]
+    pair = x[1::2], y[1::2]
+    model.fit(x[::2], y[::2], eval_set=pair, eval_metric="mae", callbacks=[notes])
+    wrong = np.abs(model.predict(pair[0]) - pair[1]).mean()
+    told = [env.evaluation_result_list[0].metric_value for env in notes.seen]
+    assert min(told) == pytest.approx(wrong, rel=1e-6)
+
+
+def test_callbacks_of_cdl_go_along_and_change_no_bit():
+    history = cdl.callbacks.History()
+    plain = TabularClassifier(**QUICK).fit(X, Y)
+    watched = TabularClassifier(**QUICK).fit(X, Y, callbacks=[history, Notes()])
+    assert history.history["loss"] == watched.loss_curves_[0] == plain.loss_curves_[0]
+    assert np.array_equal(watched.predict_proba(X), plain.predict_proba(X))
+
+
+def test_without_rows_for_validation_functions_are_told_no_score():
+    notes = Notes(end=2)
+    TabularClassifier(**QUICK, early_stopping=False).fit(X, Y, callbacks=[notes])
+    assert [env.evaluation_result_list for env in notes.seen] == [[], []]
+
+
+def test_an_error_in_a_callback_leaves_the_estimator_as_before():
+    model = TabularClassifier(**QUICK).fit(X, Y)
+    before = model.predict_proba(X)
+
+    def fails(env):
+        raise RuntimeError("full disk")
+
+    with pytest.raises(RuntimeError, match="full disk"):
+        model.fit(X, 1 - Y, callbacks=[fails])
+    assert np.array_equal(model.predict_proba(X), before)
+
+
+def before(env):
+    """Callback that runs ahead of an epoch, as LightGBM's reset_parameter."""
+
+
+before.before_iteration = True
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "message"),
+    [
+        ({}, {"callbacks": [before]}, "callbacks .* give learning_rate"),
+        ({}, {"callbacks": ["stop"]}, "callbacks must be of callbacks of cdl"),
+        ({"n_bags": 2}, {"callbacks": []}, "callbacks must be None with n_bags > 1"),
+        ({}, {"eval_metric": "rmse"}, "eval_metric must be .*'auc'.* 'rmse'"),
+        ({}, {"eval_metric": ["auc"]}, "eval_metric must be"),
+    ],
+)
+def test_what_a_net_cannot_take_is_refused_by_name(options, given, message):
+    with pytest.raises(ValueError, match=f"TabularClassifier: {message}"):
+        TabularClassifier(**QUICK, **options).fit(X, Y, **given)
+
+
+def test_arguments_of_trees_are_told_what_to_give():
+    with pytest.raises(TypeError, match="; for 'n_estimators' give max_epochs, for 'num_leaves'"):
+        TabularClassifier(n_estimators=500, num_leaves=31)
+    with pytest.raises(TypeError, match="; did you mean 'verbose'"):
+        TabularRegressor(verbos=1)
+
+
+def test_contributions_come_with_the_mean_prediction_behind_them():
+    model = TabularClassifier(**QUICK).fit(X, Y)
+    found = model.predict(X[:3], pred_contrib=True)
+    assert found.shape == (3, 5)
+    assert np.allclose(found.sum(1), model.predict_proba(X[:3])[:, 1], atol=1e-6)
+    assert np.array_equal(found[:, :-1], model.explain(X[:3]).values[..., 1])
+
+
+def test_contributions_to_several_outputs_lie_side_by_side():
+    x, y = load_iris(return_X_y=True)
+    model = TabularClassifier(**QUICK).fit(x, y)
+    found = model.predict(x[::50], pred_contrib=True)
+    assert found.shape == (3, 3 * 5)
+    sums = found.reshape(3, 3, 5).sum(2)
+    assert np.allclose(sums, model.predict_proba(x[::50]), atol=1e-6)
+
+    numbers = TabularRegressor(**QUICK).fit(x, x[:, :2])
+    found = numbers.predict(x[::50], pred_contrib=True)
+    assert np.allclose(found.reshape(3, 2, 5).sum(2), numbers.predict(x[::50]), atol=1e-6)
+    one = TabularRegressor(**QUICK).fit(x, x[:, 0]).predict(x[:1], pred_contrib=True)
+    assert one.shape == (1, 5)
+
+
+@pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
+def test_pred_contrib_is_a_truth_value(kind):
+    model = kind(**QUICK | {"max_epochs": 1}).fit(X, Y)
+    with pytest.raises(ValueError, match="pred_contrib must be"):
+        model.predict(X, pred_contrib="yes")
+
+
+def test_callbacks_of_lightgbm_itself_run():
+    lightgbm = pytest.importorskip("lightgbm")
+    record = {}
+    calls = [lightgbm.early_stopping(3), lightgbm.log_evaluation(2)]
+    calls.append(lightgbm.record_evaluation(record))
+    model = TabularClassifier(**QUICK | {"max_epochs": 100})
+    options = {"eval_metric": "binary_logloss", "callbacks": calls}
+    model.fit(X[:150], Y[:150], eval_set=[(X[150:], Y[150:])], **options)
+    told = record["valid_0"]["binary_logloss"]
+    assert told == [-score for score in model.validation_scores_[0]]
+    assert int(np.argmin(told)) == model.best_epochs_[0]
