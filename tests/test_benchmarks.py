@@ -1,5 +1,6 @@
 """The benchmarks still start, and what they compare does the same work."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -82,3 +83,32 @@ def test_nets_of_convolutions_predict_alike_in_cdl_and_onnx_runtime(run_python, 
     done = run_python("-m", "benchmarks.images", *words, "--peers", "cdl", "onnxruntime", cwd=root)
     assert "differ" not in done.stdout, done.stdout
     assert "cdl / best peer" in done.stdout, done.stdout
+
+
+def test_a_stopped_run_of_tables_goes_on(run_python, root, tmp_path):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    told = ["-m", "benchmarks.tables", "--cases", "iris", "--output", str(tmp_path / "r.jsonl")]
+    told += ["--methods", "HistGradientBoosting", "sklearn MLP", "--resume", "--splits"]
+    run_python(*told, "1", cwd=root)
+    first = (tmp_path / "r.jsonl").read_text()
+    done = run_python(*told, "2", cwd=root)
+    lines = (tmp_path / "r.jsonl").read_text().splitlines()
+    assert first == "".join(f"{line}\n" for line in lines[:3])
+    assert [json.loads(line).get("split") for line in lines] == [None, 0, 0, 1, 1]
+    assert re.search(r"^\| iris +\| +112 x 4 \| +2 \| +0\.9\d\d ±", done.stdout, re.MULTILINE)
+
+
+def test_scores_of_tables_are_normalized_split_by_split():
+    pytest.importorskip("scipy")
+    from benchmarks.harness import scores
+
+    given = {"a": [0.9, 0.5], "b": [0.8, 0.7], "c": [0.7, 0.5, 0.1]}
+    found = [
+        {"case": "pima", "method": name, "split": i, "accuracy": value}
+        for name, values in given.items()
+        for i, value in enumerate(values)
+    ]
+    each = scores.normalized(found, list(given), scores.score)
+    assert each["pima"] == pytest.approx({"a": 0.5, "b": 0.75, "c": 0.0})
+    assert scores.half_width([0.0, 1.0]) == pytest.approx(12.7062 * 0.5, rel=1e-4)

@@ -20,12 +20,12 @@ def save(benchmark: str, facts: dict, records: Sequence[dict], path: Path | None
             file.write(json.dumps(line) + "\n")
 
 
-def recent(benchmark: str) -> list[tuple[dict, list[dict]]]:
+def recent(benchmark: str, path: Path | None = None) -> list[tuple[dict, list[dict]]]:
     """Facts and measurements of the last kept run of each case, oldest first.
 
     A run may have measured some cases only; an older one counts if none of its cases came again.
     """
-    path = RESULTS / f"{benchmark}.jsonl"
+    path = path or RESULTS / f"{benchmark}.jsonl"
     runs: list[tuple[dict, list[dict]]] = []
     for line in map(json.loads, path.read_text().splitlines() if path.exists() else ()):
         if "run" in line:

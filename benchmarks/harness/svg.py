@@ -90,6 +90,41 @@ def ratios(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     return document(parts, bottom + 24)
 
 
+def points(title: str, given: Mapping[str, tuple[float, float, float]]) -> str:
+    """Marks with their names at (x, y), x on a logarithmic scale, and an error of y as a line."""
+    right, top, bottom = WIDTH - 30, 40, 320
+    xs = [x for x, _, _ in given.values()]
+    first, last = math.floor(math.log10(min(xs))), math.ceil(math.log10(max(xs)))
+    low = min(y - e for _, y, e in given.values())
+    high = max(y + e for _, y, e in given.values())
+
+    def across(x: float) -> float:
+        return 50 + (math.log10(x) - first) / (last - first) * (right - 50)
+
+    def up(y: float) -> float:
+        return bottom - 20 - (y - low) / (high - low) * (bottom - top - 40)
+
+    parts = [text(0, 16, title, extra=' font-weight="600"')]
+    line = '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" stroke-opacity="{}"/>'
+    for power in range(first, last + 1):
+        x = across(10.0**power)
+        parts.append(line.format(x, top, x, bottom, "currentColor", 0.25))
+        parts.append(text(x, bottom + 16, f"{10.0**power:g} s", "middle", ' font-size="12"'))
+    for y in (each / 10 for each in range(11) if low <= each / 10 <= high):
+        parts.append(line.format(50, up(y), right, up(y), "currentColor", 0.25))
+        parts.append(text(42, up(y) + 4, f"{y:g}", "end", ' font-size="12"'))
+    for name, (x, y, error) in given.items():
+        ours = name.startswith("cdl")
+        colour = MARKS["cdl"][0] if ours else "#8a8f98"
+        parts.append(line.format(across(x), up(y - error), across(x), up(y + error), colour, 1))
+        parts.append(f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="5" fill="{colour}"/>')
+        is_right = across(x) > right - 130
+        at, anchor = (across(x) - 9, "end") if is_right else (across(x) + 9, "start")
+        weight = ' font-size="12" font-weight="700"' if ours else ' font-size="12"'
+        parts.append(text(at, up(y) + 4, name, anchor, weight))
+    return document(parts, bottom + 24)
+
+
 def times(found: Sequence[dict], key: str) -> dict:
     """Multiples of cdl's time by row and peer, of records with the row's name under a key."""
     rows: dict[str, dict[str, float]] = {}
@@ -109,6 +144,10 @@ def times(found: Sequence[dict], key: str) -> dict:
 
 def chart(benchmark: str, runs: Sequence[tuple[dict, list[dict]]]) -> str | None:
     """The chart of a benchmark's last runs, or None if it has none: of one thread."""
+    if benchmark == "tables":
+        from benchmarks.harness import scores
+
+        return scores.chart(runs[-1][1])
     found = [record for _, records in runs for record in records if record.get("threads") == 1]
     if benchmark == "workflow" and found:
         ours = found[0]["s"]

@@ -68,7 +68,8 @@ def versions() -> dict[str, str]:
     """Versions of all distributions that a peer may come from, as far as installed."""
     names = ["numpy", "torch", "jax", "jaxlib", "keras", "tensorflow", "scikit-learn"]
     found = {}
-    for name in [*names, "onnxruntime", "scipy"]:
+    trees = ["lightgbm", "xgboost", "xgboost-cpu", "catboost", "pytabkit"]
+    for name in [*names, "onnxruntime", "scipy", *trees]:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
