@@ -171,6 +171,41 @@ def test_it_says_what_each_argument_is(name):
     assert not missing, f"Args lacks {missing}"
 
 
+def test_arguments_that_a_base_describes_are_shown_by_those_below_it_in_their_order():
+    lines = section(inspect.getdoc(cdl.losses.Huber), "Args").splitlines()
+    names = [line.split(":")[0].strip() for line in lines if re.match(r"    \w+:", line)]
+    assert names == ["delta", "reduction", "name", "dtype"]
+    assert all(line in inspect.getdoc(cdl.losses.Loss) for line in lines if "delta" not in line)
+
+
+def test_arguments_are_described_once_in_a_family():
+    def described(cls):
+        text = section(inspect.cleandoc(vars(cls).get("__doc__") or ""), "Args")
+        return set(re.split(r"\n(?=    \w)", text.rstrip("\n"))) - {""}
+
+    classes = [thing for thing in THINGS.values() if inspect.isclass(thing)]
+    pairs = [(cls, base) for cls in classes for base in cls.__mro__[1:]]
+    found = [(cls, line) for cls, base in pairs for line in described(cls) & described(base)]
+    again = [
+        f"{cls.__name__}: {line}"
+        for cls, line in found
+        if re.match(r" *(\w*)", line)[1] in inspect.signature(cls).parameters
+    ]
+    assert not again, "\n".join(again)
+
+
+def test_a_class_of_a_user_keeps_its_docstring():
+    class Mine(cdl.layers.Dense):
+        """Dense layer of my own.
+
+        Args:
+            units: mine.
+        """
+
+    assert inspect.getdoc(Mine) == "Dense layer of my own.\n\nArgs:\n    units: mine."
+    assert Mine.__doc__.count("units") == 1
+
+
 @pytest.mark.parametrize("name", sorted(THINGS))
 def test_it_says_what_it_raises(name):
     thing = THINGS[name]

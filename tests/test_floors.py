@@ -160,7 +160,7 @@ def test_the_map_of_contributing_is_the_tree(name):
             "_ir": 18,
             "_tracing": 18,
             "saving": 16,
-            "_common": 18,
+            "_common": 19,
             "export": 15,
             "models": 15,
         }

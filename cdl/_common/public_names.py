@@ -12,6 +12,7 @@ from cdl._common.errors import name_plainly
 from cdl._common.missing_names import explained
 from cdl._common.near_names import nearest
 from cdl._common.overriding import is_users
+from cdl._common.shared_arguments import share_arguments
 
 # Where a name is looked for that another module was asked for.
 _OTHERS = (
@@ -44,23 +45,25 @@ def publish(there: dict[str, Any], *modules: str) -> None:
     def get(name: str) -> Any:
         if find is not None:
             try:
-                return find(name)
+                return share_arguments(find(name))
             except AttributeError as error:
                 if str(error) != name:
                     raise
         raise missing(module, name, there["__dir__"], sys._getframe(1))
 
     there["__getattr__"] = get
-    _name_mixins_plainly(there)
+    _describe(there)
     for name, value in there.items():
         if isinstance(value, ModuleType) and value.__name__ == f"{module}.{name}":
             value.__class__ = _Submodule
 
 
-def _name_mixins_plainly(there: dict[str, Any]) -> None:
-    """Leave the names of bases that are not public out of Python's errors."""
+def _describe(there: dict[str, Any]) -> None:
+    """Complete docstrings of classes; leave bases that are not public out of Python's errors."""
     names = there["__dir__"]()
     classes = [each for name, each in there.items() if isinstance(each, type) and name in names]
+    for each in set(classes) - _CLASSES:
+        share_arguments(each)
     _CLASSES.update(classes)
     for base in {base for each in classes for base in each.__mro__} - _CLASSES:
         if not is_users(base):

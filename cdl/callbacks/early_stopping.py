@@ -13,7 +13,6 @@ class EarlyStopping(MonitorCallback):
 
     Args:
         monitor: the value to watch.
-        min_delta: the least change that counts as better.
         patience: epochs without improvement to wait for.
         verbose: 1 to say so when it stops.
         mode: "min", "max", or "auto" to tell by the name.

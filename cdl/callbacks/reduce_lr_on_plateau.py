@@ -22,7 +22,6 @@ class ReduceLROnPlateau(MonitorCallback):
         patience: epochs without improvement to wait for.
         verbose: 1 to say so.
         mode: "min", "max", or "auto" to tell by the metric.
-        min_delta: the least change that counts as better.
         cooldown: epochs after a reduction in which none is counted.
         min_lr: the rate is never reduced below it.
         kwargs: `epsilon`, the older name of `min_delta`.

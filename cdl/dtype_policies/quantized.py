@@ -165,7 +165,6 @@ class AWQDTypePolicy(GPTQDTypePolicy):
 
     Args:
         mode: "awq/4/128": 4 bits, and the size of groups or -1.
-        source_name: as in `QuantizedDTypePolicy`.
 
     Raises:
         ValueError: `mode` has another form.

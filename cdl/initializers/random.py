@@ -93,7 +93,6 @@ class TruncatedNormal(RandomNormal):
     Args:
         mean: mean of the normal distribution.
         stddev: its standard deviation before the cut.
-        seed: an int, a SeedGenerator, or None for one drawn now.
     """
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:

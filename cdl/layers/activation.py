@@ -25,7 +25,6 @@ class Activation(SameShape):
 
     Args:
         activation: a name, one of `cdl.activations`, or None for none.
-        kwargs: see `Layer`.
     """
 
     activation = Activated()

@@ -37,7 +37,6 @@ class Dense(KernelLayer):
         bias_initializer: initial values of the bias, of shape (units,).
         kernel_regularizer: a penalty on the kernel.
         bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the output; see `Layer`.
         kernel_constraint: what the kernel must be after each update.
         bias_constraint: what the bias must be after each update.
         lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
@@ -45,7 +44,6 @@ class Dense(KernelLayer):
             `enable_lora` takes another one.
         quantization_config: a `cdl.quantizers.QuantizationConfig`, if the layer shall be built of
             integers, as its dtype says: "int8_from_float32"; see `quantize`.
-        kwargs: see `Layer`.
 
     Examples:
         >>> layer = cdl.layers.Dense(2, kernel_initializer="ones")

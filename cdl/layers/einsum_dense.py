@@ -55,7 +55,6 @@ class EinsumDense(KernelLayer):
         lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
         lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
         quantization_config: as in `Dense`.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid equation; when built, shapes that do not fit it.

@@ -41,7 +41,6 @@ class Embedding(KernelLayer):
         lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
             `enable_lora` takes another one.
         quantization_config: as in `Dense`.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid size; when called, a number that the table has no row for.

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Identity(SameShape):
-    """Identity layer, ``y = x``: a placeholder.
-
-    Args:
-        kwargs: see `Layer`.
-    """
+    """Identity layer, ``y = x``: a placeholder."""
 
     _moves = True
     by_lines = True

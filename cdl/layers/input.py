@@ -35,7 +35,6 @@ class InputLayer(Layer):
         input_tensor: a symbolic tensor that the layer is to stand for; the other arguments must
             agree with it.
         optional: whether None may be handed in instead; layers that are called on it then see None.
-        name: unique in a model; None makes one from the class.
         kwargs: see `Layer`; `input_shape` is an older name of `shape`.
 
     Raises:

@@ -57,7 +57,6 @@ class Lambda(Layer):
         mask: the mask of the result: a function of the inputs and their mask (or
             None), or an array.
         arguments: further arguments of the function, by name.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: `function` cannot be called.

@@ -77,8 +77,9 @@ class Layer(Weighted, Building, Hinting):
         autocast: whether floats that it is called with, and weights that `call` reads, are cast to
             the dtype that it computes in.
         name: unique in a model; None makes one from the class.
-        kwargs: `input_shape`, the shape of one sample, or `input_dim`, its only axis: the older
-            way to say what an Input in front of the layer says.
+        kwargs: `trainable`, `dtype`, `autocast` and `name`, as any `Layer` has them, and
+            `input_shape`, the shape of one sample, or `input_dim`, its only axis: the older way to
+            say what an Input in front of the layer says.
 
     Raises:
         ValueError: an argument that is not known, or has a wrong value.

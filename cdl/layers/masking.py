@@ -29,7 +29,6 @@ class Masking(SameShape):
 
     Args:
         mask_value: the number.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a mask value that is no number.

@@ -38,16 +38,13 @@ class ReversibleEmbedding(Embedding):
 
     Args:
         input_dim: the number of rows.
-        output_dim: the length of a row.
         tie_weights: whether both ways share the table; else the way back has a matrix of its own,
             of shape (output_dim, input_dim).
         embeddings_initializer: of the table, and of that matrix.
         embeddings_regularizer: a penalty on the table.
         embeddings_constraint: what the table must be after each update.
-        mask_zero: whether 0 stands for "nothing here": what comes after does not count it.
         reverse_dtype: the dtype that the way back computes in; None: that of the layer.
         logit_soft_cap: None, or c, by which the way back becomes ``c tanh(y / c)``.
-        kwargs: see `Embedding`.
     """
 
     _quantizes = True

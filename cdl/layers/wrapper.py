@@ -20,7 +20,6 @@ class Wrapper(Layer):
 
     Args:
         layer: the layer.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: no layer.

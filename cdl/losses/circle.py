@@ -39,9 +39,6 @@ class Circle(Loss):
         gamma: the factor of the exponents.
         margin: m, how far a distance may be from the best one.
         remove_diagonal: whether a sample is no pair with itself.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
 
     Raises:
         ValueError: an argument that is not a number, or not True or False.

@@ -58,9 +58,6 @@ class BinaryCrossentropy(_Smoothed):
         from_logits: whether predictions are raw scores; p is then their sigmoid.
         label_smoothing: s in ``y (1 - s) + s / 2``, from 0 to 1.
         axis: the axis that the mean is over.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
 
     Examples:
         >>> loss = cdl.losses.BinaryCrossentropy(from_logits=True)
@@ -111,9 +108,6 @@ class CategoricalCrossentropy(_Smoothed):
         from_logits: whether predictions are raw scores; p is then their softmax.
         label_smoothing: s in ``y (1 - s) + s / classes``, from 0 to 1.
         axis: the axis of the classes.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
     """
 
     _on_probabilities = "categorical_crossentropy"
@@ -158,10 +152,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
     Args:
         from_logits: whether predictions are raw scores; p is then their softmax.
         ignore_class: a class number whose samples have loss 0 and do not count, such as -1.
-        reduction: see `Loss`.
         axis: the axis of the classes.
-        name: of the loss.
-        dtype: "float32" or None.
 
     Examples:
         >>> loss = cdl.losses.SparseCategoricalCrossentropy()

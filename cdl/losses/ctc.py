@@ -34,11 +34,6 @@ class CTC(CompiledLoss):
     Targets have the shape (n, labels) and are class numbers, padded by 0 at the end; predictions
     are raw scores (n, steps, classes).
 
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-
     Raises:
         ValueError: when called, for shapes or classes that do not fit.
     """

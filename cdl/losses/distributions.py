@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class KLDivergence(CompiledLoss):
-    """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1].
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1]."""
 
     row = "kl_divergence"
 
@@ -55,9 +49,6 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
 
     Args:
         q: between crossentropy (towards 0) and absolute error (1); above 0 and below 1.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
     """
 
     row = "categorical_generalized_crossentropy"
@@ -138,9 +129,6 @@ class BinaryFocalCrossentropy(_Focal):
         from_logits: whether predictions are raw scores; p is then their sigmoid.
         label_smoothing: s in ``y (1 - s) + s / 2``, from 0 to 1.
         axis: the axis that the mean is over.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
     """
 
     _on_probabilities = "binary_focal_crossentropy"
@@ -211,9 +199,6 @@ class CategoricalFocalCrossentropy(_Focal):
         from_logits: whether predictions are raw scores; p is then their softmax.
         label_smoothing: s in ``y (1 - s) + s / classes``, from 0 to 1.
         axis: the axis of the classes.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
     """
 
     _on_probabilities = "categorical_focal_crossentropy"

@@ -31,13 +31,7 @@ class _Signed(CompiledLoss):
 
 @registry.add()
 class Hinge(_Signed):
-    """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
 
     row = "hinge"
 
@@ -63,13 +57,7 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class SquaredHinge(_Signed):
-    """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
 
     row = "squared_hinge"
 
@@ -95,13 +83,7 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class CategoricalHinge(CompiledLoss):
-    """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``."""
 
     row = "categorical_hinge"
 

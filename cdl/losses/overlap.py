@@ -57,10 +57,7 @@ class Dice(_Overlap):
     """Dice loss, ``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
     Args:
-        reduction: see `Loss`.
-        name: of the loss.
         axis: the axes that the sums run over; None for all.
-        dtype: "float32" or None.
     """
 
     def __init__(
@@ -97,10 +94,7 @@ class Tversky(_Overlap):
     Args:
         alpha: weight of ``fp = sum(y (1 - p))``; Keras names the two this way round.
         beta: weight of ``fn = sum((1 - y) p)``.
-        reduction: see `Loss`.
-        name: of the loss.
         axis: the axes that the sums run over; None for all.
-        dtype: "float32" or None.
     """
 
     def __init__(

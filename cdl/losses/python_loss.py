@@ -35,9 +35,7 @@ class LossFunctionWrapper(Loss):
 
     Args:
         fn: gives the loss of each sample, or one number.
-        reduction: see `Loss`.
         name: of the loss; the function's unless given.
-        dtype: "float32" or None.
         kwargs: further arguments of `fn`.
     """
 

@@ -28,9 +28,6 @@ class Quantile(Loss):
 
     Args:
         quantiles: between 0 and 1; or one number, for predictions that have the targets' shape.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
 
     Raises:
         ValueError: a quantile that is none, or shapes that do not fit.

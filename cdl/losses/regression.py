@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 class MeanSquaredError(CompiledLoss):
     """Mean squared error, ``mean((y_true - y_pred)^2)`` over the last axis.
 
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-
     Examples:
         >>> loss = cdl.losses.MeanSquaredError()
         >>> float(loss(np.array([[0.0], [1.0]]), np.array([[2.0], [1.0]])))
@@ -54,13 +49,7 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float
 
 @registry.add()
 class MeanAbsoluteError(CompiledLoss):
-    """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis."""
 
     row = "mean_absolute_error"
 
@@ -86,13 +75,7 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.floa
 
 @registry.add()
 class MeanAbsolutePercentageError(CompiledLoss):
-    """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``."""
 
     row = "mean_absolute_percentage_error"
 
@@ -118,13 +101,7 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDAr
 
 @registry.add()
 class MeanSquaredLogarithmicError(CompiledLoss):
-    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7."""
 
     row = "mean_squared_logarithmic_error"
 
@@ -150,13 +127,7 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDAr
 
 @registry.add()
 class LogCosh(CompiledLoss):
-    """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``."""
 
     row = "log_cosh"
 
@@ -182,13 +153,7 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 @registry.add()
 class Poisson(CompiledLoss):
-    """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
-
-    Args:
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
-    """
+    """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
 
     row = "poisson"
 
@@ -218,9 +183,6 @@ class Huber(CompiledLoss):
 
     Args:
         delta: where the parabola ends.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
     """
 
     row = "huber"
@@ -259,9 +221,6 @@ class CosineSimilarity(CompiledLoss):
 
     Args:
         axis: the axis of the vectors.
-        reduction: see `Loss`.
-        name: of the loss.
-        dtype: "float32" or None.
     """
 
     row = "cosine_similarity"

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 @registry.add()
 class Accuracy(ElementMetric):
-    """Accuracy: the fraction of predictions that equal their targets as numbers.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Accuracy: the fraction of predictions that equal their targets as numbers."""
 
     row = "accuracy"
     _direction = "up"
@@ -36,8 +31,6 @@ class BinaryAccuracy(ElementMetric):
     """Binary accuracy: the fraction of ``y_pred > threshold`` equal to ``y_true``, 0 or 1.
 
     Args:
-        name: of the metric.
-        dtype: "float32" or None.
         threshold: what a prediction must exceed to count as 1.
 
     Examples:
@@ -62,12 +55,7 @@ class BinaryAccuracy(ElementMetric):
 
 @registry.add()
 class CategoricalAccuracy(CompiledMetric):
-    """Accuracy with one-hot targets: the fraction of samples whose argmax matches the target's.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Accuracy with one-hot targets: the fraction of samples whose argmax matches the target's."""
 
     row = "categorical_accuracy"
     _direction = "up"
@@ -78,12 +66,7 @@ class CategoricalAccuracy(CompiledMetric):
 
 @registry.add()
 class SparseCategoricalAccuracy(CompiledMetric):
-    """Accuracy with integer class labels: the fraction of samples whose argmax is the label.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Accuracy with integer class labels: the fraction of samples whose argmax is the label."""
 
     row = "sparse_categorical_accuracy"
     _direction = "up"
@@ -100,8 +83,6 @@ class TopKCategoricalAccuracy(CompiledMetric):
 
     Args:
         k: how many predictions are looked at.
-        name: of the metric.
-        dtype: "float32" or None.
     """
 
     row = "top_k_categorical_accuracy"
@@ -123,8 +104,6 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
 
     Args:
         k: how many predictions are looked at.
-        name: of the metric.
-        dtype: "float32" or None.
         from_sorted_ids: whether predictions are class numbers, the likeliest first, not scores.
     """
 

@@ -35,8 +35,6 @@ class AUC(Confusion):
         summation_method: the height of a step: "interpolation" (the middle; for PR the integral of
             precision where true positives are linear in positives), "minoring" (the lower side) or
             "majoring" (the higher one).
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
         thresholds: the inner thresholds themselves instead of even ones.
         multi_label: whether each column is a label with a curve of its own; the result is the mean
             of their areas. Otherwise all predictions are on one curve.

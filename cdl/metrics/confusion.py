@@ -154,7 +154,12 @@ def are_even(thresholds: Sequence[float]) -> bool:
 
 
 class _Count(Confusion):
-    """Base of the four confusion counts: number, or sum of weights, of one kind of prediction."""
+    """Base of the four confusion counts: number, or sum of weights, of one kind of prediction.
+
+    Args:
+        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
+            for as many results; None is 0.5.
+    """
 
     condition: str
 
@@ -182,62 +187,41 @@ class _Count(Confusion):
 
 @registry.add()
 class TruePositives(_Count):
-    """Number, or sum of sample weights, of positive predictions with a nonzero target.
-
-    Args:
-        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
-            for as many results; None is 0.5.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
-    """
+    """Number, or sum of sample weights, of positive predictions with a nonzero target."""
 
     condition = TP
 
 
 @registry.add()
 class TrueNegatives(_Count):
-    """Number, or sum of sample weights, of negative predictions with a zero target.
-
-    Args:
-        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
-            for as many results; None is 0.5.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
-    """
+    """Number, or sum of sample weights, of negative predictions with a zero target."""
 
     condition = TN
 
 
 @registry.add()
 class FalsePositives(_Count):
-    """Number, or sum of sample weights, of positive predictions with a zero target.
-
-    Args:
-        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
-            for as many results; None is 0.5.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
-    """
+    """Number, or sum of sample weights, of positive predictions with a zero target."""
 
     condition = FP
 
 
 @registry.add()
 class FalseNegatives(_Count):
-    """Number, or sum of sample weights, of negative predictions with a nonzero target.
-
-    Args:
-        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
-            for as many results; None is 0.5.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
-    """
+    """Number, or sum of sample weights, of negative predictions with a nonzero target."""
 
     condition = FN
 
 
 class _Share(Confusion):
-    """Base of precision and recall: true positives divided by predicted or actual positives."""
+    """Base of precision and recall: true positives divided by predicted or actual positives.
+
+    Args:
+        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
+            for as many results. None is 0.5, or no threshold at all with `top_k`.
+        top_k: only the k largest predictions of a line may be positive.
+        class_id: the column of predictions and targets that counts; None for all.
+    """
 
     _direction = "up"
     missed: str
@@ -278,16 +262,7 @@ class _Share(Confusion):
 
 @registry.add()
 class Precision(_Share):
-    """Precision, ``true_positives / (true_positives + false_positives)``.
-
-    Args:
-        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
-            for as many results. None is 0.5, or no threshold at all with `top_k`.
-        top_k: only the k largest predictions of a line may be positive.
-        class_id: the column of predictions and targets that counts; None for all.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
-    """
+    """Precision, ``true_positives / (true_positives + false_positives)``."""
 
     missed = FP
     false_positives: State
@@ -295,16 +270,7 @@ class Precision(_Share):
 
 @registry.add()
 class Recall(_Share):
-    """Recall (sensitivity), ``true_positives / (true_positives + false_negatives)``.
-
-    Args:
-        thresholds: what a prediction must exceed to be positive, from 0 to 1: a number, or a list
-            for as many results. None is 0.5, or no threshold at all with `top_k`.
-        top_k: only the k largest predictions of a line may be positive.
-        class_id: the column of predictions and targets that counts; None for all.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
-    """
+    """Recall (sensitivity), ``true_positives / (true_positives + false_negatives)``."""
 
     missed = FN
     false_negatives: State

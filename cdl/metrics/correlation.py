@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class AlongAxis(CompiledMetric):
     """Base of correlation metrics with an `axis`; the core computes those of the last one.
 
-    Attributes:
-        axis: the one that a line runs along.
+    Args:
+        axis: the one that a line runs along: the columns of each sample, unless it is 0.
     """
 
     def __init__(self, name: str | None, dtype: DTypeLike, axis: int) -> None:
@@ -43,8 +43,6 @@ class CosineSimilarity(AlongAxis):
     """Mean cosine similarity, ``sum(y_true y_pred) / (|y_true| |y_pred|)``, from -1 to 1.
 
     Args:
-        name: of the metric.
-        dtype: "float32" or None.
         axis: the one that vectors lie along.
     """
 
@@ -59,13 +57,7 @@ class CosineSimilarity(AlongAxis):
 
 @registry.add()
 class PearsonCorrelation(AlongAxis):
-    """Mean Pearson correlation, ``covariance / (deviation of y_true * deviation of y_pred)``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-        axis: the one that a line runs along: the columns of each sample, unless it is 0.
-    """
+    """Mean Pearson correlation, ``covariance / (deviation of y_true * deviation of y_pred)``."""
 
     row = "pearson_correlation"
     _direction = "up"
@@ -81,13 +73,7 @@ class PearsonCorrelation(AlongAxis):
 
 @registry.add()
 class ConcordanceCorrelation(AlongAxis):
-    """Mean of Lin's concordance, ``2 covariance / (variances + (difference of means)^2)``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-        axis: the one that a line runs along: the columns of each sample, unless it is 0.
-    """
+    """Mean of Lin's concordance, ``2 covariance / (variances + (difference of means)^2)``."""
 
     row = "concordance_correlation"
     _direction = "up"

@@ -34,8 +34,6 @@ class FBetaScore(Tally):
         beta: how many times recall counts as much as precision, a float above 0.
         threshold: what a prediction must exceed to be positive, a float above 0 and at most 1.
             None: the largest of a row is positive, and its equals.
-        name: of the metric.
-        dtype: "float32" or None.
 
     Raises:
         ValueError: an invalid argument.
@@ -135,14 +133,7 @@ class FBetaScore(Tally):
 
 @registry.add()
 class F1Score(FBetaScore):
-    """F1 score of each label: ``2 precision recall / (precision + recall)``.
-
-    Args:
-        average: see FBetaScore.
-        threshold: see FBetaScore.
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """F1 score of each label: ``2 precision recall / (precision + recall)``."""
 
     def __init__(
         self,

@@ -48,7 +48,6 @@ class IoU(Tally):
     Args:
         num_classes: the number of classes; other numbers do not count.
         target_class_ids: the classes to take the mean over.
-        name: of the metric; None makes one from the class.
         dtype: of the counts, int32 unless given, which cuts off weights to whole numbers; "float32"
             does not.
         ignore_class: a class whose targets do not count, or None.
@@ -198,8 +197,6 @@ class BinaryIoU(IoU):
     Args:
         target_class_ids: the classes to take the mean over: of 0 and 1.
         threshold: what makes a prediction class 1.
-        name: of the metric; None makes one from the class.
-        dtype: see IoU.
     """
 
     _fixed = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
@@ -220,17 +217,7 @@ class BinaryIoU(IoU):
 
 @registry.add()
 class MeanIoU(IoU):
-    """Mean intersection over union of all classes.
-
-    Args:
-        num_classes: see IoU.
-        name: of the metric; None makes one from the class.
-        dtype: see IoU.
-        ignore_class: see IoU.
-        sparse_y_true: see IoU.
-        sparse_y_pred: see IoU.
-        axis: see IoU.
-    """
+    """Mean intersection over union of all classes."""
 
     _fixed: tuple[str, ...] = ("target_class_ids",)
 
@@ -250,17 +237,7 @@ class MeanIoU(IoU):
 
 @registry.add()
 class OneHotIoU(IoU):
-    """Intersection over union for one-hot targets and predictions that are class scores.
-
-    Args:
-        num_classes: see IoU.
-        target_class_ids: see IoU.
-        name: of the metric; None makes one from the class.
-        dtype: see IoU.
-        ignore_class: see IoU.
-        sparse_y_pred: see IoU.
-        axis: see IoU.
-    """
+    """Intersection over union for one-hot targets and predictions that are class scores."""
 
     _fixed = ("sparse_y_true",)
 
@@ -281,16 +258,7 @@ class OneHotIoU(IoU):
 
 @registry.add()
 class OneHotMeanIoU(MeanIoU):
-    """Mean intersection over union for one-hot targets and predictions that are class scores.
-
-    Args:
-        num_classes: see IoU.
-        name: of the metric; None makes one from the class.
-        dtype: see IoU.
-        ignore_class: see IoU.
-        sparse_y_pred: see IoU.
-        axis: see IoU.
-    """
+    """Mean intersection over union for one-hot targets and predictions that are class scores."""
 
     _fixed = ("target_class_ids", "sparse_y_true")
 

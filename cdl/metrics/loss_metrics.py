@@ -25,9 +25,9 @@ class MeanOfLoss(CompiledMetric):
 
     Args:
         loss: the loss; its reduction does not matter.
-        name: of the metric.
-        dtype: "float32" or None.
         shown: the loss's arguments that `get_config` shows.
+        from_logits: whether predictions are raw scores.
+        axis: the axis of the classes.
     """
 
     op = "measure"
@@ -69,9 +69,6 @@ class BinaryCrossentropy(MeanOfLoss):
     """Mean binary crossentropy, as `losses.BinaryCrossentropy` computes it.
 
     Args:
-        name: of the metric.
-        dtype: "float32" or None.
-        from_logits: whether predictions are raw scores.
         label_smoothing: from 0 to 1.
     """
 
@@ -93,11 +90,7 @@ class CategoricalCrossentropy(MeanOfLoss):
     """Mean crossentropy with one-hot targets, as `losses.CategoricalCrossentropy` computes it.
 
     Args:
-        name: of the metric.
-        dtype: "float32" or None.
-        from_logits: whether predictions are raw scores.
         label_smoothing: from 0 to 1.
-        axis: the axis of the classes.
     """
 
     def __init__(
@@ -119,12 +112,8 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
     """Mean crossentropy with integer labels, by `losses.SparseCategoricalCrossentropy`.
 
     Args:
-        name: of the metric.
-        dtype: "float32" or None.
-        from_logits: whether predictions are raw scores.
         ignore_class: a class number whose samples have the value 0; with sample weights they do
             not count at all.
-        axis: the axis of the classes.
     """
 
     def __init__(
@@ -158,12 +147,7 @@ class SparseCategoricalCrossentropy(MeanOfLoss):
 
 @registry.add("mape", "MAPE")
 class MeanAbsolutePercentageError(MeanOfLoss):
-    """Mean absolute percentage error, ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean absolute percentage error, ``100 |y_true - y_pred| / max(|y_true|, 1e-7)``."""
 
     def __init__(
         self, name: str | None = "mean_absolute_percentage_error", dtype: Any = None
@@ -173,12 +157,7 @@ class MeanAbsolutePercentageError(MeanOfLoss):
 
 @registry.add("msle", "MSLE")
 class MeanSquaredLogarithmicError(MeanOfLoss):
-    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7."""
 
     def __init__(
         self, name: str | None = "mean_squared_logarithmic_error", dtype: Any = None
@@ -188,12 +167,7 @@ class MeanSquaredLogarithmicError(MeanOfLoss):
 
 @registry.add()
 class LogCoshError(MeanOfLoss):
-    """Mean logarithm of the hyperbolic cosine of the error, ``log(cosh(y_pred - y_true))``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean logarithm of the hyperbolic cosine of the error, ``log(cosh(y_pred - y_true))``."""
 
     def __init__(self, name: str | None = "logcosh", dtype: Any = None) -> None:
         super().__init__(losses.LogCosh(), name, dtype)
@@ -201,12 +175,7 @@ class LogCoshError(MeanOfLoss):
 
 @registry.add()
 class KLDivergence(MeanOfLoss):
-    """Mean Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1].
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, within [1e-7, 1]."""
 
     def __init__(self, name: str | None = "kl_divergence", dtype: Any = None) -> None:
         super().__init__(losses.KLDivergence(), name, dtype)
@@ -214,12 +183,7 @@ class KLDivergence(MeanOfLoss):
 
 @registry.add()
 class Poisson(MeanOfLoss):
-    """Mean Poisson loss, ``y_pred - y_true log(y_pred + 1e-7)``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean Poisson loss, ``y_pred - y_true log(y_pred + 1e-7)``."""
 
     def __init__(self, name: str | None = "poisson", dtype: Any = None) -> None:
         super().__init__(losses.Poisson(), name, dtype)
@@ -227,12 +191,7 @@ class Poisson(MeanOfLoss):
 
 @registry.add()
 class Hinge(MeanOfLoss):
-    """Mean hinge loss, ``max(1 - y_true y_pred, 0)``; labels 0 count as -1.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean hinge loss, ``max(1 - y_true y_pred, 0)``; labels 0 count as -1."""
 
     def __init__(self, name: str | None = "hinge", dtype: Any = None) -> None:
         super().__init__(losses.Hinge(), name, dtype)
@@ -240,12 +199,7 @@ class Hinge(MeanOfLoss):
 
 @registry.add()
 class SquaredHinge(MeanOfLoss):
-    """Mean squared hinge loss, ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean squared hinge loss, ``max(1 - y_true y_pred, 0)^2``; labels 0 count as -1."""
 
     def __init__(self, name: str | None = "squared_hinge", dtype: Any = None) -> None:
         super().__init__(losses.SquaredHinge(), name, dtype)
@@ -253,12 +207,7 @@ class SquaredHinge(MeanOfLoss):
 
 @registry.add()
 class CategoricalHinge(MeanOfLoss):
-    """Mean categorical hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean multiclass hinge, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``."""
 
     def __init__(self, name: str | None = "categorical_hinge", dtype: Any = None) -> None:
         super().__init__(losses.CategoricalHinge(), name, dtype)

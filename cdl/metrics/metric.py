@@ -188,12 +188,7 @@ class Metric(Hinting):
 
 @registry.add()
 class Sum(Metric):
-    """Sum, weighted by sample weights, of all values.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Sum, weighted by sample weights, of all values."""
 
     def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
         super().__init__(dtype, name)
@@ -217,10 +212,6 @@ class Sum(Metric):
 @registry.add()
 class Mean(Metric):
     """Mean, weighted by sample weights, of all values; each sample's values are averaged first.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
 
     Examples:
         >>> metric = cdl.metrics.Mean()
@@ -283,8 +274,6 @@ class MeanMetricWrapper(Mean):
 
     Args:
         fn: a function of ``(y_true, y_pred)``.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
         kwargs: further arguments of `fn`.
 
     Raises:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 class _TradeOff(Confusion):
-    """Base: the largest `wanted` rate over thresholds whose `held` rate is at least a value."""
+    """Base: the largest `wanted` rate over thresholds whose `held` rate is at least a value.
+
+    Args:
+        num_thresholds: how many thresholds to try, evenly from 0 to 1; 1 is 0.5.
+        class_id: the column of predictions and targets that counts; None for all.
+    """
 
     _inner: tuple[str, ...] = (
         "argument",
@@ -94,10 +99,6 @@ class SensitivityAtSpecificity(_TradeOff):
 
     Args:
         specificity: the least share of negative targets that are predicted so, from 0 to 1.
-        num_thresholds: how many thresholds to try, evenly from 0 to 1; 1 is 0.5.
-        class_id: the column of predictions and targets that counts; None for all.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
     """
 
     argument = "specificity"
@@ -122,10 +123,6 @@ class SpecificityAtSensitivity(_TradeOff):
 
     Args:
         sensitivity: the least share of positive targets that are predicted so, from 0 to 1.
-        num_thresholds: how many thresholds to try, evenly from 0 to 1; 1 is 0.5.
-        class_id: the column of predictions and targets that counts; None for all.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
     """
 
     argument = "sensitivity"
@@ -150,10 +147,6 @@ class PrecisionAtRecall(_TradeOff):
 
     Args:
         recall: the least share of positive targets that are predicted so, from 0 to 1.
-        num_thresholds: how many thresholds to try, evenly from 0 to 1; 1 is 0.5.
-        class_id: the column of predictions and targets that counts; None for all.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
     """
 
     argument = "recall"
@@ -178,10 +171,6 @@ class RecallAtPrecision(_TradeOff):
 
     Args:
         precision: the least share of positive predictions that are right, from 0 to 1.
-        num_thresholds: how many thresholds to try, evenly from 0 to 1; 1 is 0.5.
-        class_id: the column of predictions and targets that counts; None for all.
-        name: of the metric; None makes one from the class.
-        dtype: "float32" or None.
     """
 
     argument = "precision"

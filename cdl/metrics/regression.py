@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 @registry.add("mse", "MSE")
 class MeanSquaredError(CompiledMetric):
-    """Mean squared error, ``(y_true - y_pred)^2``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean squared error, ``(y_true - y_pred)^2``."""
 
     row = "mean_squared_error"
     _direction = "down"
@@ -38,12 +33,7 @@ class MeanSquaredError(CompiledMetric):
 
 @registry.add()
 class RootMeanSquaredError(ElementMetric):
-    """Root mean squared error: ``sqrt(mean((y_true - y_pred)^2))`` over all batches.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Root mean squared error: ``sqrt(mean((y_true - y_pred)^2))`` over all batches."""
 
     row = "mean_squared_error"
     _direction = "down"
@@ -60,12 +50,7 @@ class RootMeanSquaredError(ElementMetric):
 
 @registry.add("mae", "MAE")
 class MeanAbsoluteError(CompiledMetric):
-    """Mean absolute error, ``|y_true - y_pred|``.
-
-    Args:
-        name: of the metric.
-        dtype: "float32" or None.
-    """
+    """Mean absolute error, ``|y_true - y_pred|``."""
 
     row = "mean_absolute_error"
     _direction = "down"
@@ -84,8 +69,6 @@ class R2Score(Tally):
         class_aggregation: what becomes of the outputs' scores: None leaves them, "uniform_average"
             is their mean, "variance_weighted_average" that by the targets' variances.
         num_regressors: how many independent variables the score is adjusted for; 0 for none.
-        name: of the metric.
-        dtype: "float32" or None.
 
     Raises:
         ValueError: an invalid argument.

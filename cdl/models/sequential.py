@@ -37,7 +37,6 @@ class Sequential(Model):
 
     Args:
         layers: the layers, in order.
-        trainable: whether training changes the weights.
         name: of the model; `sequential`, `sequential_1` ... if None.
 
     Raises:

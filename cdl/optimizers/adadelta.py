@@ -21,11 +21,8 @@ class Adadelta(Optimizer):
     ``b = rho * b + (1 - rho) * d^2; w -= rate * d``. The paper's own rate is 1.
 
     Args:
-        learning_rate: see `Optimizer`.
         rho: how slowly a and b follow, from 0 to 1.
         epsilon: where the steps begin, and keeps the division finite; at least 0.
-
-    The further arguments are those of `Optimizer`.
     """
 
     rho: float = hyper(0.0, 1.0)

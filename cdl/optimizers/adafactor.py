@@ -27,14 +27,11 @@ class Adafactor(Optimizer):
     More than two axes are matrices of the last two.
 
     Args:
-        learning_rate: see `Optimizer`.
         beta_2_decay: a number below 0.
         epsilon_1: at least 0.
         epsilon_2: at least 0.
         clip_threshold: above 0.
         relative_step: has no effect, as in Keras: the rate is never above 1 / sqrt(t).
-
-    The further arguments are those of `Optimizer`.
     """
 
     beta_2_decay: float = hyper()

@@ -25,11 +25,8 @@ class Adagrad(Optimizer):
     ``a += g^2; w -= rate * g / sqrt(a + epsilon)``
 
     Args:
-        learning_rate: see `Optimizer`.
         initial_accumulator_value: what a begins with, at least 0.
         epsilon: keeps the division finite, at least 0.
-
-    The further arguments are those of `Optimizer`.
     """
 
     initial_accumulator_value: float = hyper(0.0)

@@ -22,13 +22,10 @@ class Adam(Optimizer):
     ``w -= rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon)`` for t = 1, 2 ...
 
     Args:
-        learning_rate: see `Optimizer`.
         beta_1: how slowly m follows, from 0 to below 1.
         beta_2: how slowly v follows, from 0 to below 1.
         epsilon: keeps the division finite, at least 0.
         amsgrad: whether the largest v so far takes its place (Reddi et al., 2018).
-
-    The further arguments are those of `Optimizer`.
 
     Examples:
         >>> model = cdl.Sequential([cdl.Input((3,)), cdl.layers.Dense(1)])
@@ -78,14 +75,8 @@ class AdamW(Adam):
     `exclude_from_weight_decay` does not name.
 
     Args:
-        learning_rate: see `Optimizer`.
         weight_decay: a number.
-        beta_1: how slowly m follows, from 0 to below 1.
-        beta_2: how slowly v follows, from 0 to below 1.
-        epsilon: keeps the division finite, at least 0.
         amsgrad: whether the largest v so far takes its place.
-
-    The further arguments are those of `Optimizer`.
 
     Raises:
         ValueError: a weight decay of None, or what `Optimizer` refuses.

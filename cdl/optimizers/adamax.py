@@ -21,12 +21,9 @@ class Adamax(Optimizer):
     ``w -= rate / (1 - beta_1^t) * m / (u + epsilon)`` for t = 1, 2 ...
 
     Args:
-        learning_rate: see `Optimizer`.
         beta_1: how slowly m follows, from 0 to below 1.
         beta_2: how slowly u falls, from 0 to 1.
         epsilon: keeps the division finite, at least 0.
-
-    The further arguments are those of `Optimizer`.
     """
 
     beta_1: float = hyper(0.0, below=1.0)

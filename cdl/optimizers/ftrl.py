@@ -28,7 +28,6 @@ class Ftrl(Optimizer):
     divisor is 0, w is 0.
 
     Args:
-        learning_rate: see `Optimizer`.
         learning_rate_power: at most 0; -0.5 is the paper's.
         initial_accumulator_value: what a begins with, at least 0.
         l1_regularization_strength: at least 0; makes weights exactly 0.
@@ -36,8 +35,6 @@ class Ftrl(Optimizer):
         l2_shrinkage_regularization_strength: at least 0; added to the gradient, not to
             its square.
         beta: a number added to the root.
-
-    The further arguments are those of `Optimizer`.
     """
 
     row = "ftrl"

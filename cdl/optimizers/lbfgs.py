@@ -66,7 +66,6 @@ class LBFGS(Optimizer):
         tolerance_grad: training ends where no element of the gradient is larger.
         tolerance_change: training ends with an iteration that changes no weight by more.
         max_line_search_steps: the most computations of the loss in a line search, at least 1.
-        name: of the optimizer; None makes one from the class.
         kwargs: `lr` and `decay`, see `Optimizer`.
 
     Raises:

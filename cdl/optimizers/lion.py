@@ -23,8 +23,6 @@ class Lion(Optimizer):
         learning_rate: see `Optimizer`; a tenth of Adam's is usual.
         beta_1: how much of the step m is, above 0 and at most 1.
         beta_2: how slowly m follows, from 0 to 1.
-
-    The further arguments are those of `Optimizer`.
     """
 
     beta_1: float = hyper(above=0.0, high=1.0)

@@ -59,7 +59,6 @@ class LossScaleOptimizer(Optimizer):
         inner_optimizer: an Optimizer; its own `loss_scale_factor` becomes None.
         initial_scale: the scale at first, above 0.
         dynamic_growth_steps: after how many good batches the scale is doubled.
-        name: of the optimizer; None makes one from the class.
         kwargs: the shared arguments of optimizers with their default values, which older configs
             have, and `dynamic=True`.
 

@@ -140,7 +140,6 @@ class MultiOptimizer(Optimizer):
         optimizer_map: an OptimizerMap, or a function of a weight that gives its Optimizer, the
             same one for all weights that learn together.
         loss_scale_factor: becomes that of all the optimizers.
-        name: of the optimizer; None makes one from the class.
 
     Raises:
         ValueError: in `build`, if it gives no Optimizer, a LossScaleOptimizer or a MultiOptimizer.

@@ -30,7 +30,6 @@ class Muon(Optimizer):
     ``w -= rate * rms_rate * sqrt(longer side) * X``. All that is no matrix learns by Adam.
 
     Args:
-        learning_rate: see `Optimizer`.
         adam_beta_1: see `Adam`.
         adam_beta_2: see `Adam`.
         adam_weight_decay: of the weights that learn by Adam, or None.
@@ -46,8 +45,6 @@ class Muon(Optimizer):
         ns_steps: rounds, at least 0.
         nesterov: whether the momentum is Nesterov's.
         rms_rate: the size of an element of a step at rate 1; None leaves X as it is.
-
-    The further arguments are those of `Optimizer`.
     """
 
     adam_beta_1: float = hyper(0.0, below=1.0)

@@ -26,12 +26,9 @@ class Nadam(Optimizer):
     ``w -= rate * d / (sqrt(v / (1 - beta_2^t)) + epsilon)`` for t = 1, 2 ...
 
     Args:
-        learning_rate: see `Optimizer`.
         beta_1: how slowly m follows, from 0 to below 1.
         beta_2: how slowly v follows, from 0 to below 1.
         epsilon: keeps the division finite, at least 0.
-
-    The further arguments are those of `Optimizer`.
     """
 
     beta_1: float = hyper(0.0, below=1.0)

@@ -23,13 +23,10 @@ class RMSprop(Optimizer):
     with momentum ``m = momentum * m + step; w -= m``.
 
     Args:
-        learning_rate: see `Optimizer`.
         rho: how slowly v and a follow, from 0 to 1.
         momentum: from 0, for none, to 1.
         epsilon: keeps the division finite, at least 0.
         centered: whether the variance of the gradients takes the place of their mean square.
-
-    The further arguments are those of `Optimizer`.
     """
 
     rho: float = hyper(0.0, 1.0)

@@ -27,13 +27,10 @@ class ScheduleFreeAdamW(Optimizer):
     the first `warmup_steps` steps the rate is multiplied by ``t / warmup_steps``.
 
     Args:
-        learning_rate: see `Optimizer`.
         beta_1: how near to the mean the gradients are taken, above 0 and at most 1.
         beta_2: how slowly v follows, from 0 to below 1.
         epsilon: keeps the division finite, at least 0.
         warmup_steps: at least 0.
-
-    The further arguments are those of `Optimizer`.
     """
 
     beta_1: float = hyper(above=0.0, high=1.0)

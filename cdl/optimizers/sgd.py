@@ -28,11 +28,8 @@ class SGD(Optimizer):
     ``w += momentum * m - rate * g`` for the new m.
 
     Args:
-        learning_rate: see `Optimizer`.
         momentum: a float from 0.0, for none, to 1.0.
         nesterov: whether the momentum is Nesterov's.
-
-    The further arguments are those of `Optimizer`.
 
     Raises:
         ValueError: a momentum that is no such float, or what `Optimizer` refuses.

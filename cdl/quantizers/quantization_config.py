@@ -102,7 +102,6 @@ class Int4QuantizationConfig(QuantizationConfig):
     """Config of 4-bit weight quantization.
 
     Args:
-        weight_quantizer: makes integers of weights; None is the layer's own.
         activation_quantizer: makes integers of inputs; None or "default" leaves them floats.
         block_size: rows of the kernel that share a scale and a zero in each column; None or -1:
             a column has one scale.

@@ -26,10 +26,6 @@ class SKLearnClassifier(ClassifierMixin, Wrapper):
         model: a compiled Model, of which `fit` trains a clone, or a function
             ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
         warm_start: whether `fit` goes on with the model of the last `fit`.
-        model_kwargs: arguments of the function.
-        fit_kwargs: arguments of `Model.fit`; those that `fit` is given go before them.
-        random_state: seed or generator of initial weights, dropout and shuffling; None takes what
-            `set_random_seed` has seeded. Keras has no such argument.
 
     Attributes:
         classes_: the sorted labels.
@@ -98,10 +94,6 @@ class SKLearnRegressor(RegressorMixin, Wrapper):
         model: a compiled Model, of which `fit` trains a clone, or a function
             ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
         warm_start: whether `fit` goes on with the model of the last `fit`.
-        model_kwargs: arguments of the function.
-        fit_kwargs: arguments of `Model.fit`; those that `fit` is given go before them.
-        random_state: seed or generator of initial weights, dropout and shuffling; None takes what
-            `set_random_seed` has seeded. Keras has no such argument.
 
     Attributes:
         model_: the fitted model.
@@ -146,10 +138,6 @@ class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrap
         model: a compiled Model, of which `fit` trains a clone, or a function
             ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
         warm_start: whether `fit` goes on with the model of the last `fit`.
-        model_kwargs: arguments of the function.
-        fit_kwargs: arguments of `Model.fit`; those that `fit` is given go before them.
-        random_state: seed or generator of initial weights, dropout and shuffling; None takes what
-            `set_random_seed` has seeded. Keras has no such argument.
 
     Attributes:
         model_: the fitted model.

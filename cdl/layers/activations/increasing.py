@@ -20,9 +20,6 @@ class Increasing(Layer):
     Behind a `Dense` of one unit for each quantile: its outputs do not cross, whatever the inputs
     are. For `losses.Quantile`, whose quantiles should be given from low to high, and for thresholds
     of ordinal classes.
-
-    Args:
-        kwargs: see `Layer`.
     """
 
     def __init__(self, **kwargs: Unpack[LayerArguments]) -> None:

@@ -32,7 +32,6 @@ class ParametricActivation(SameShape):
             itself, 0 the identity.
         alpha_regularizer: a penalty on alpha.
         alpha_constraint: what alpha must be after each update.
-        kwargs: see `Layer`.
     """
 
     alpha: Variable

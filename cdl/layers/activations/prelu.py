@@ -34,7 +34,6 @@ class PReLU(SameShape):
         alpha_constraint: what alpha must be after each update.
         shared_axes: axes, counted from 1, along which alpha is the same: `[1, 2]` for images whose
             channels come last. None for none.
-        kwargs: see `Layer`.
     """
 
     alpha: Variable

@@ -29,7 +29,6 @@ class ReLU(SameShape):
         max_value: the largest output, None for no limit.
         negative_slope: at least 0.
         threshold: at least 0.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: one of the three is negative or no number.
@@ -101,7 +100,6 @@ class ELU(SameShape):
 
     Args:
         alpha: what the output tends to, with a minus, for large negative x.
-        kwargs: see `Layer`.
     """
 
     by_lines = True

@@ -37,7 +37,6 @@ class Softmax(AlongLines):
 
     Args:
         axis: an axis, or several, over all of which together the probabilities sum to 1.
-        kwargs: see `Layer`.
     """
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Unpack[LayerArguments]) -> None:

@@ -51,7 +51,6 @@ class Attention(Layer):
             another weight w.
         dropout: the part of the weights that is 0 in training.
         seed: of the dropout, an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: a dropout that is no number.
@@ -202,7 +201,6 @@ class AdditiveAttention(Attention):
 
     Args:
         use_scale: whether there is a weight `scale` for each of the d numbers of a key.
-        dropout: the part of the weights that is 0 in training.
         kwargs: `seed`, and see `Layer`.
     """
 

@@ -38,21 +38,6 @@ class GroupQueryAttention(ProjectedAttention):
         head_dim: the width of each head.
         num_query_heads: the number of heads of queries.
         num_key_value_heads: that of heads of keys and of values, a divisor of `num_query_heads`.
-        dropout: the part of the weights that is 0 in training.
-        use_bias: whether the projections have biases.
-        sliding_window: a key must be less than so many places away; None for no limit.
-        flash_attention: None, True or False, which give the same; see `MultiHeadAttention`.
-        kernel_initializer: of the kernels; each projection has a copy.
-        bias_initializer: of the biases.
-        kernel_regularizer: a penalty on each kernel.
-        bias_regularizer: a penalty on each bias.
-        activity_regularizer: a penalty on what each projection, and the layer, gives.
-        kernel_constraint: what each kernel must be after each update.
-        bias_constraint: what each bias must be after each update.
-        use_gate: whether the heads' results are multiplied by ``sigmoid(gate(query))``, another
-            projection, before the last one.
-        seed: of the dropout, an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: a dropout that is no number.

@@ -48,25 +48,10 @@ class MultiHeadAttention(ProjectedAttention):
         num_heads: the number of heads.
         key_dim: the width of queries and keys by head.
         value_dim: the width of values by head; None for `key_dim`.
-        dropout: the part of the weights that is 0 in training.
-        use_bias: whether the projections have biases.
         output_shape: the last axes of the output, an int or a tuple; None for the query's last one.
         attention_axes: the axes that attend together, an int or several; None for all but the first
             and the last. The others are treated as the batch axis is.
-        sliding_window: a key must be less than so many places away; None for no limit.
-        flash_attention: None, True or False, which give the same: the scores of many queries and
-            keys are never all in memory, unless something asks for them.
-        kernel_initializer: of the kernels; each projection has a copy.
-        bias_initializer: of the biases.
-        kernel_regularizer: a penalty on each kernel.
-        bias_regularizer: a penalty on each bias.
         activity_regularizer: a penalty on what each projection gives.
-        kernel_constraint: what each kernel must be after each update.
-        bias_constraint: what each bias must be after each update.
-        use_gate: whether the heads' results are multiplied by ``sigmoid(gate(query))``, another
-            projection, before the last one.
-        seed: of the dropout, an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: a dropout that is no number.

@@ -34,7 +34,21 @@ class ProjectedAttention(Layer):
     """Base of layers that project query, key and value, attend by heads, and project the result.
 
     Args:
-        kwargs: of all projections, and see `Layer`.
+        dropout: the part of the weights that is 0 in training.
+        use_bias: whether the projections have biases.
+        sliding_window: a key must be less than so many places away; None for no limit.
+        flash_attention: None, True or False, which give the same: the scores of many queries and
+            keys are never all in memory, unless something asks for them.
+        kernel_initializer: of the kernels; each projection has a copy.
+        bias_initializer: of the biases.
+        kernel_regularizer: a penalty on each kernel.
+        bias_regularizer: a penalty on each bias.
+        activity_regularizer: a penalty on what each projection, and the layer, gives.
+        kernel_constraint: what each kernel must be after each update.
+        bias_constraint: what each bias must be after each update.
+        use_gate: whether the heads' results are multiplied by ``sigmoid(gate(query))``, another
+            projection, before the last one.
+        seed: of the dropout, an int, or None for one drawn now.
     """
 
     _inner: tuple[str, ...] = ("holds",)

@@ -26,18 +26,23 @@ if TYPE_CHECKING:
 class BaseConv(Layer):
     """Base of convolutions over `rank` axes of an image, with bias and activation.
 
+    It takes initializers, regularizers and constraints of `_ruled_weights` by their names.
+
     Args:
         kernel_size: the size of the window, an int or one for each axis.
-        strides: how far apart windows are, likewise.
-        padding: "valid", "same" or, for one axis, "causal"; see `Window`.
-        data_format: "channels_last" for inputs of shape (n, sizes..., channels), "channels_first"
-            for (n, channels, sizes...); None is the configured one.
+        strides: how far apart the windows of neighbouring outputs are, likewise.
+        padding: "valid": all windows lie within the input; "same": there are size / stride of
+            them, rounded up, and zeros around the input, one more behind it where they are odd.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, sizes...), for which the axes are moved; None is the configured one.
         dilation_rate: how far apart the numbers are that a window sees, as `strides`.
         activation: a name, one of `cdl.activations`, or None for none.
         use_bias: whether a bias is added.
-        activity_regularizer: a penalty on the output; see `Layer`.
-        kwargs: initializers, regularizers and constraints of the weights in `_ruled_weights`, by
-            their names; what is left as in `Layer`.
+        bias_initializer: initial values of the bias, a number for each channel of the output.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
     """
 
     activation = Activated()

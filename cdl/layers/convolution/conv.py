@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 
 class Conv(KernelLayer, BaseConv):
-    """Base of the convolutions, with the arguments of `Conv2D`."""
+    """Base of the convolutions.
+
+    Args:
+        filters: how many channels the output has.
+        groups: into how many runs the channels of the input and of the output fall, of which each
+            sees its own alone.
+        kernel_initializer: initial values of the kernel, of shape (window..., channels / groups,
+            filters).
+        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
+        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
+    """
 
     _matrix_by_default = True
     kernel = weight_property("kernel", "Kernel; with LoRA the sum with A B, a new array.")
@@ -159,8 +169,8 @@ class Conv(KernelLayer, BaseConv):
 class Conv1D(Conv):
     """1D (temporal) convolution: (n, steps, channels) becomes (n, steps, filters).
 
-    Arguments as in `Conv2D`, with one number in the place of two. With ``padding="causal"`` no
-    output sees later steps than its own.
+    Args:
+        padding: "valid" or "same", as of `Conv2D`, or "causal": no output sees steps after its own.
     """
 
     rank = 1
@@ -172,31 +182,6 @@ class Conv2D(Conv):
 
     ``y[i, j] = activation(sum(x[i s + k r, j s + l r] @ kernel[k, l]) + bias)``, over k and l,
     with strides s and dilation r.
-
-    Args:
-        filters: how many channels the output has.
-        kernel_size: the height and the width of the window, or an int for both.
-        strides: how far apart the windows of neighbouring outputs are, likewise.
-        padding: "valid": all windows lie within the input; "same": there are size / stride of
-            them, rounded up, and zeros around the input, one more behind it where they are odd.
-        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
-            channels, height, width), for which the axes are moved; None is the configured one.
-        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
-        groups: into how many runs the channels of the input and of the output fall, of which each
-            sees its own alone.
-        activation: a name, one of `cdl.activations`, or None for none.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (height, width, channels /
-            groups, filters).
-        bias_initializer: initial values of the bias, of shape (filters,).
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the output; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
-        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an argument with a wrong value, strides together with dilation, or groups that
@@ -214,10 +199,7 @@ class Conv2D(Conv):
 
 @registry.add("Convolution3D")
 class Conv3D(Conv):
-    """3D convolution of volumes: (n, a, b, c, channels) becomes (n, a, b, c, filters).
-
-    Arguments as in `Conv2D`, with three numbers in the place of two.
-    """
+    """3D convolution of volumes: (n, a, b, c, channels) becomes (n, a, b, c, filters)."""
 
     rank = 3
 

@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
 
 class ConvTranspose(BaseConv):
-    """Base of the transposed convolutions, with the arguments of `Conv2DTranspose`."""
+    """Base of the transposed convolutions.
+
+    Args:
+        filters: how many channels the output has.
+        strides: how far apart the windows of neighbouring numbers of the input are, likewise.
+        padding: "valid" or "same".
+        output_padding: how much is added to each size, less than the strides, where sizes are
+            counted as (size - 1) * strides + reach with "valid" and as (size - 1) * strides plus 1
+            for an odd reach with "same"; None for the sizes above.
+        dilation_rate: how far apart the places are that a window sees, as `strides`.
+        kernel_initializer: initial values of the kernel, of shape (window..., filters, channels).
+    """
 
     _matrix_by_default = True
     kernel_initializer: Any
@@ -100,7 +111,7 @@ class ConvTranspose(BaseConv):
 class Conv1DTranspose(ConvTranspose):
     """1D transposed convolution: (n, steps, channels) becomes (n, steps', filters).
 
-    Arguments as in `Conv2DTranspose`, with one number in the place of two.
+    Sizes are those of `Conv2DTranspose`.
     """
 
     rank = 1
@@ -115,29 +126,6 @@ class Conv2DTranspose(ConvTranspose):
     widen: sizes become size * strides with "same", (size - 1) * strides + max(reach of the
     window, strides) with "valid".
 
-    Args:
-        filters: how many channels the output has.
-        kernel_size: the height and the width of the window, or an int for both.
-        strides: how far apart the windows of neighbouring numbers are, likewise.
-        padding: "valid" or "same".
-        output_padding: how much is added to each size, less than the strides, where sizes are
-            counted as (size - 1) * strides + reach with "valid" and as (size - 1) * strides plus 1
-            for an odd reach with "same"; None for the sizes above.
-        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
-            channels, height, width), for which the axes are moved; None is the configured one.
-        dilation_rate: how far apart the places are that a window sees, as `strides`.
-        activation: a name, one of `cdl.activations`, or None for none.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (height, width, filters,
-            channels).
-        bias_initializer: initial values of the bias, of shape (filters,).
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the output; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        kwargs: see `Layer`.
-
     Raises:
         ValueError: an argument with a wrong value, strides together with dilation, or an
             `output_padding` that is not less than the strides.
@@ -150,8 +138,8 @@ class Conv2DTranspose(ConvTranspose):
 class Conv3DTranspose(ConvTranspose):
     """3D transposed convolution: (n, a, b, c, channels) becomes (n, ..., filters).
 
-    Arguments as in `Conv2DTranspose`, with three numbers in the place of two, and with
-    `data_format` before `output_padding`.
+    Sizes are those of `Conv2DTranspose`, and so are the arguments from `dilation_rate` on;
+    `data_format` comes before `output_padding`.
     """
 
     rank = 3

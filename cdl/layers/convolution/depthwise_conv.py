@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 
 class DepthwiseConv(BaseConv):
-    """Base of the depthwise convolutions, with the arguments of `DepthwiseConv2D`."""
+    """Base of the depthwise convolutions.
+
+    Args:
+        depth_multiplier: m, how many outputs each channel has.
+        depthwise_initializer: initial values of the kernel, of shape (window..., c, m).
+        depthwise_regularizer: a penalty on the kernel.
+        depthwise_constraint: what the kernel must be after each update.
+    """
 
     _ruled_weights = ("depthwise", "bias")
     depthwise_initializer: Any
@@ -72,10 +79,7 @@ class DepthwiseConv(BaseConv):
 
 @registry.add()
 class DepthwiseConv1D(DepthwiseConv):
-    """1D depthwise convolution of each channel: (n, steps, c) becomes (n, steps, c * m).
-
-    Arguments as in `DepthwiseConv2D`, with one number in the place of two.
-    """
+    """1D depthwise convolution of each channel: (n, steps, c) becomes (n, steps, c * m)."""
 
     rank = 1
 
@@ -87,25 +91,6 @@ class DepthwiseConv2D(DepthwiseConv):
     (n, height, width, c) becomes (n, height, width, c * m), of which channel ``j * m + k`` is
     channel j of the input with kernel ``kernel[:, :, j, k]``. Strides and dilation may both be
     above 1.
-
-    Args:
-        kernel_size: the height and the width of the window, or an int for both.
-        strides: how far apart the windows of neighbouring outputs are, likewise.
-        padding: "valid" or "same", as in `Conv2D`.
-        depth_multiplier: m, how many outputs each channel has.
-        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
-            channels, height, width), for which the axes are moved; None is the configured one.
-        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
-        activation: a name, one of `cdl.activations`, or None for none.
-        use_bias: whether a bias is added.
-        depthwise_initializer: initial values of the kernel, of shape (height, width, c, m).
-        bias_initializer: initial values of the bias, of shape (c * m,).
-        depthwise_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the output; see `Layer`.
-        depthwise_constraint: what the kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an argument with a wrong value; when built, an input that is smaller than the

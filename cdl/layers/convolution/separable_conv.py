@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 
 class SeparableConv(BaseConv):
-    """Base of the separable convolutions, with the arguments of `SeparableConv2D`."""
+    """Base of the separable convolutions.
+
+    Args:
+        filters: how many channels the output has.
+        depth_multiplier: m, how many channels between each channel of the input has.
+        depthwise_initializer: initial values of the first kernel, of shape (window..., channels,
+            m).
+        pointwise_initializer: initial values of the second kernel, of shape (1, ..., channels * m,
+            filters).
+        depthwise_regularizer: a penalty on the first kernel.
+        pointwise_regularizer: a penalty on the second kernel.
+        depthwise_constraint: what the first kernel must be after each update.
+        pointwise_constraint: what the second kernel must be after each update.
+    """
 
     _ruled_weights = ("depthwise", "pointwise", "bias")
     depthwise_kernel: Variable
@@ -90,10 +103,7 @@ class SeparableConv(BaseConv):
 
 @registry.add("SeparableConvolution1D")
 class SeparableConv1D(SeparableConv):
-    """1D depthwise separable convolution: (n, steps, channels) becomes (n, steps, filters).
-
-    Arguments as in `SeparableConv2D`, with one number in the place of two.
-    """
+    """1D depthwise separable convolution: (n, steps, channels) becomes (n, steps, filters)."""
 
     rank = 1
 
@@ -104,31 +114,6 @@ class SeparableConv2D(SeparableConv):
 
     (n, height, width, channels) becomes (n, height, width, filters). Bias and activation come
     behind both. Strides and dilation may both be above 1.
-
-    Args:
-        filters: how many channels the output has.
-        kernel_size: the height and the width of the window, or an int for both.
-        strides: how far apart the windows of neighbouring outputs are, likewise.
-        padding: "valid" or "same", as in `Conv2D`.
-        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
-            channels, height, width), for which the axes are moved; None is the configured one.
-        dilation_rate: how far apart the numbers are that a window sees, as `strides`.
-        depth_multiplier: m, how many channels between each channel of the input has.
-        activation: a name, one of `cdl.activations`, or None for none.
-        use_bias: whether a bias is added.
-        depthwise_initializer: initial values of the first kernel, of shape (height, width,
-            channels, m).
-        pointwise_initializer: initial values of the second kernel, of shape (1, 1, channels * m,
-            filters).
-        bias_initializer: initial values of the bias, of shape (filters,).
-        depthwise_regularizer: a penalty on the first kernel.
-        pointwise_regularizer: a penalty on the second kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the output; see `Layer`.
-        depthwise_constraint: what the first kernel must be after each update.
-        pointwise_constraint: what the second kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an argument with a wrong value; when built, an input that is smaller than the

@@ -23,7 +23,6 @@ class Concatenate(Merge):
 
     Args:
         axis: the axis, not that of the samples; all others must agree.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: when called on shapes that do not fit.

@@ -26,7 +26,6 @@ class Dot(Merge):
         axes: the axis of both, or one for each; not that of the samples.
         normalize: whether both are divided by their Euclidean norm along the axis first, so that
             the product is the cosine of their angle.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: axes that are no numbers.

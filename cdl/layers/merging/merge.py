@@ -26,9 +26,6 @@ class Merge(Layer):
 
     What has fewer axes gets axes of size 1 behind that of the samples. Masks are joined as in
     Keras: a line counts if it counts in one of the inputs, and all count where one has no mask.
-
-    Args:
-        kwargs: see `Layer`.
     """
 
     _inner: tuple[str, ...] = ("most",)

@@ -41,23 +41,14 @@ class BatchNormalization(Scaled):
         axis: the axis of the channels.
         momentum: how much of the moving statistics stays at a step.
         epsilon: keeps the root away from 0.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: initial values of beta.
-        gamma_initializer: initial values of gamma.
         moving_mean_initializer: initial values of the moving mean.
         moving_variance_initializer: initial values of the moving variance.
-        beta_regularizer: a penalty on beta.
-        gamma_regularizer: a penalty on gamma.
-        beta_constraint: what beta must be after each update.
-        gamma_constraint: what gamma must be after each update.
         renorm: whether to renormalize (Ioffe, 2017): in training x, brought to mean 0 and
             variance 1, becomes ``r x + d``, where ``r = stddev / renorm_stddev`` and ``d = (mean -
             renorm_mean) / renorm_stddev`` come from the batch and from those before.
         renorm_clipping: with `renorm`: a dict of bounds, "rmin" and "rmax" of r, "dmax" of |d|.
         renorm_momentum: with `renorm`: how much of renorm_mean and renorm_stddev stays at a step.
         synchronized: False; there is one device.
-        kwargs: see `Layer`.
 
     Weights: gamma, beta, then moving_mean, moving_variance, which are never trained; each of the
     shape (channels,). With `renorm` also moving_stddev, renorm_mean, renorm_stddev.

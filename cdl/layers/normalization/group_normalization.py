@@ -33,15 +33,6 @@ class GroupNormalization(Scaled):
         groups: how many groups, a divisor of the number of channels; -1 for a group a channel.
         axis: the axis of the channels.
         epsilon: keeps the root away from 0.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: initial values of beta.
-        gamma_initializer: initial values of gamma.
-        beta_regularizer: a penalty on beta.
-        gamma_regularizer: a penalty on gamma.
-        beta_constraint: what beta must be after each update.
-        gamma_constraint: what gamma must be after each update.
-        kwargs: see `Layer`.
 
     Weights: gamma, beta, each of the shape (channels,).
 

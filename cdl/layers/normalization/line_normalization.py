@@ -51,14 +51,6 @@ class LayerNormalization(AlongLines, Scaled):
     Args:
         axis: an axis, or several that are normalized together.
         epsilon: keeps the root away from 0.
-        center: whether there is a beta.
-        scale: whether there is a gamma.
-        beta_initializer: initial values of beta.
-        gamma_initializer: initial values of gamma.
-        beta_regularizer: a penalty on beta.
-        gamma_regularizer: a penalty on gamma.
-        beta_constraint: what beta must be after each update.
-        gamma_constraint: what gamma must be after each update.
         kwargs: see `Layer`; also `rms_scaling`, which Keras calls deprecated: x itself is divided,
             not ``x - mean``, and there is no beta.
 
@@ -122,7 +114,6 @@ class RMSNormalization(AlongLines):
     Args:
         axis: an axis, or several that are normalized together.
         epsilon: keeps the root away from 0.
-        kwargs: see `Layer`.
 
     Weights: scale, first all 1, of the sizes of the axes in ascending order.
     """
@@ -168,7 +159,6 @@ class UnitNormalization(AlongLines):
 
     Args:
         axis: an axis, or several that are normalized together.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: `axis` is neither an int nor a list of them.

@@ -30,7 +30,6 @@ class Scaled(SameShape):
         gamma_regularizer: a penalty on gamma.
         beta_constraint: what beta must be after each update.
         gamma_constraint: what gamma must be after each update.
-        kwargs: see `Layer`.
     """
 
     _in_float32 = True

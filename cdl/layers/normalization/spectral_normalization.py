@@ -31,7 +31,6 @@ class SpectralNormalization(Wrapper):
     Args:
         layer: with a `kernel` or `embeddings`.
         power_iterations: steps of the iteration each time.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: no positive `power_iterations`; when built, a layer without such a weight.

@@ -34,7 +34,6 @@ class ColumnDense(Layer):
             uniform within ``1 / sqrt(size)``, that of the bias too, as in "On embeddings for
             numerical features in tabular deep learning" (Gorishniy, Rubachev and Babenko, 2022).
         bias_initializer: initial values of the bias, of shape (columns, units).
-        kwargs: see `Layer`.
     """
 
     kernel: Variable

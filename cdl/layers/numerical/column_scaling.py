@@ -29,7 +29,6 @@ class ColumnScaling(SameShape):
         scale_initializer: initial values of the factors, one for each element of the last axis.
         scale_regularizer: a penalty on them.
         scale_constraint: what they must be after each update.
-        kwargs: see `Layer`.
     """
 
     scale: Variable

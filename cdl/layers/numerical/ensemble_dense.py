@@ -46,7 +46,6 @@ class EnsembleDense(Layer):
             ``1 / sqrt(inputs)``.
         bias_initializer: initial values of the biases, of shape (k, units); None likewise.
         kernel_regularizer: a penalty on the kernel.
-        kwargs: see `Layer`.
     """
 
     kernel: Variable

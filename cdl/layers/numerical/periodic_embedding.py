@@ -42,7 +42,6 @@ class PeriodicEmbedding(ColumnDense):
         use_bias: whether the dense layer has a bias.
         kernel_initializer: of the dense layer, as in `ColumnDense`.
         bias_initializer: likewise.
-        kwargs: see `Layer`.
     """
 
     frequency: Variable

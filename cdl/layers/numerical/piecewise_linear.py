@@ -39,7 +39,6 @@ class PiecewiseLinearEncoding(Layer):
         num_bins: how many bins `adapt` makes of the quantiles of each column; equal ones count
             once.
         bins: the edges instead: for each column ascending numbers, one more than it has bins.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: edges that are fewer than two, or do not ascend.

@@ -28,9 +28,8 @@ class AdaptivePooling(Layer):
 
     Args:
         output_size: how many windows there are along an axis, an int or one for each axis.
-        data_format: "channels_last" for inputs of shape (n, sizes..., channels), "channels_first"
-            for (n, channels, sizes...); None is the configured one.
-        kwargs: see `Layer`.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, sizes...), for which the axes are moved; None is the configured one.
 
     Raises:
         TypeError: an `output_size` that is neither an int nor a tuple.
@@ -99,12 +98,6 @@ class AdaptiveAveragePooling2D(AdaptiveAveragePooling):
 
     Window i of m along an axis of n places begins with place floor(i n / m) and ends before place
     ceil((i + 1) n / m): windows may overlap, and differ by one in size.
-
-    Args:
-        output_size: how many windows there are along height and width, an int or two.
-        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
-            channels, height, width), for which the axes are moved; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: an `output_size` that is neither an int nor two of them.

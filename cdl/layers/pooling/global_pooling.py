@@ -26,7 +26,6 @@ class GlobalPooling(Layer):
         data_format: "channels_last" for inputs of shape (n, ..., channels), "channels_first" for
             (n, channels, ...); None is the configured one.
         keepdims: whether the reduced axes stay, with size 1: (n, 1, channels) for (n, channels).
-        kwargs: see `Layer`.
     """
 
     _inner: tuple[str, ...] = ("kind", "places")
@@ -72,12 +71,6 @@ class GlobalAveragePooling1D(GlobalPooling):
 
     With a mask it is the mean over the steps that count, 0 where none does; the result has no
     mask.
-
-    Args:
-        data_format: "channels_last", or "channels_first" for inputs of shape (n, channels, steps);
-            None is the configured one.
-        keepdims: whether the axis of the steps stays, with size 1.
-        kwargs: see `Layer`.
     """
 
     places, kind = 1, "mean"

@@ -28,9 +28,8 @@ class WindowPooling(Layer):
         strides: how far apart windows are, likewise; None for `pool_size`.
         padding: "valid": all windows lie within the input; "same": there are size / stride of
             them, rounded up, of which what lies outside the input counts for nothing.
-        data_format: "channels_last" for inputs of shape (n, sizes..., channels), "channels_first"
-            for (n, channels, sizes...); None is the configured one.
-        kwargs: see `Layer`.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, sizes...), for which the axes are moved; None is the configured one.
     """
 
     _inner: tuple[str, ...] = ("kind", "places")
@@ -117,10 +116,7 @@ class AveragePooling(WindowPooling):
 
 @registry.add("MaxPool1D")
 class MaxPooling1D(MaxPooling):
-    """1D max pooling over windows of steps.
-
-    Arguments as in `MaxPooling2D`, with one number in the place of two.
-    """
+    """1D max pooling over windows of steps."""
 
     places = 1
 
@@ -130,16 +126,6 @@ class MaxPooling2D(MaxPooling):
     """2D max pooling over windows of (n, height, width, channels).
 
     A gradient goes to the first of the numbers of a window that are equal.
-
-    Args:
-        pool_size: the height and the width of the window, or an int for both.
-        strides: how far apart windows are, likewise; None for `pool_size`.
-        padding: "valid": all windows lie within the input; "same": there are size / stride of
-            them, rounded up, of which what lies outside the input counts for nothing.
-        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
-            channels, height, width), for which the axes are moved; None is the configured one.
-        name: see `Layer`.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an argument with a wrong value; when called, an input that is smaller than the
@@ -151,40 +137,28 @@ class MaxPooling2D(MaxPooling):
 
 @registry.add("MaxPool3D")
 class MaxPooling3D(MaxPooling):
-    """3D max pooling over windows of three axes.
-
-    Arguments as in `MaxPooling2D`, with three numbers in the place of two.
-    """
+    """3D max pooling over windows of three axes."""
 
     places = 3
 
 
 @registry.add("AvgPool1D")
 class AveragePooling1D(AveragePooling):
-    """1D average pooling over windows of steps.
-
-    Arguments as in `MaxPooling2D`, with one number in the place of two and no default size.
-    """
+    """1D average pooling over windows of steps."""
 
     places = 1
 
 
 @registry.add("AvgPool2D")
 class AveragePooling2D(AveragePooling):
-    """2D average pooling over windows of (n, height, width, channels).
-
-    Arguments as in `MaxPooling2D`, with no default size.
-    """
+    """2D average pooling over windows of (n, height, width, channels)."""
 
     places = 2
 
 
 @registry.add("AvgPool3D")
 class AveragePooling3D(AveragePooling):
-    """3D average pooling over windows of three axes.
-
-    Arguments as in `MaxPooling2D`, with three numbers in the place of two and no default size.
-    """
+    """3D average pooling over windows of three axes."""
 
     places = 3
 

@@ -35,7 +35,6 @@ class CategoryEncoding(Layer):
             for each token that is in it: ``(n, k)`` becomes ``(n, tokens)``; "count", the same with
             how often it is.
         sparse: not supported.
-        kwargs: see `Layer`.
 
     Numbers that are no token's leave zeros.
 

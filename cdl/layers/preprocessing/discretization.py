@@ -38,7 +38,6 @@ class Discretization(Layer):
             as of `CategoryEncoding`.
         sparse: not supported.
         dtype: "float32", which is also what None means.
-        name: unique in a model; None makes one.
 
     Raises:
         ValueError: neither or both of `bin_boundaries` and `num_bins`, or another wrong argument.

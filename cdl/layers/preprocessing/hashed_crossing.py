@@ -24,7 +24,6 @@ class HashedCrossing(HostLayer):
         num_bins: how many bins there are.
         output_mode: "int", the bin, or "one_hot", a vector for each.
         sparse: not supported.
-        name: unique in a model; None makes one.
         dtype: "int64", which None means, or "int32" with output_mode "int", else "float32".
         kwargs: `trainable`, which is without a meaning here.
 

@@ -86,6 +86,15 @@ class HostLayer(Layer):
 class VocabularyLayer(HostLayer):
     """Layer with a vocabulary, a text file beside the weights in a `.keras` file.
 
+    Args:
+        max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
+        vocabulary: the tokens as a list or array, or the path of a file with one a line; None if
+            they are to be learned.
+        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
+        pad_to_max_tokens: whether vectors have `max_tokens` elements in any case.
+        sparse: not supported.
+        encoding: of texts that are bytes: a str is the same text as its bytes in that encoding.
+
     Attributes:
         _assets: the names that this file may have, of which it has one.
     """

@@ -49,17 +49,16 @@ class IndexLookup(VocabularyLayer):
 
     Subclasses say what tokens are: `_tokens_of` makes them of inputs, `_token` of one value,
     `_shown` gives them back.
+
+    Args:
+        kwargs: the other entries of a config, such as `vocabulary_size`; `dtype` and `trainable`
+            have no effect, as in Keras.
     """
 
     vocabulary_dtype = "string"
     _inner: tuple[str, ...] = (
-        "encoded",
-        "encoded_rows",
-        "indices",
-        "indices_by_row",
-        "known",
-        "learn_rows",
-    )
+        "encoded", "encoded_rows", "indices", "indices_by_row", "known", "learn_rows",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -22,24 +22,16 @@ class IntegerLookup(IndexLookup):
     """Vocabulary of integers, learned by `adapt` or given: the index of each.
 
     Args:
-        max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
         num_oov_indices: how many indices are for numbers that are not in the vocabulary; with 0
             such a number is an error.
         mask_token: the number that is 0 with output_mode "int", and leaves no mark with others.
         oov_token: the number that indices of unknown ones become with `invert`.
-        vocabulary: the numbers as a list or array, or the path of a file with one a line.
         vocabulary_dtype: "int64".
-        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
         invert: whether it makes numbers of indices instead.
         output_mode: "int", "one_hot", "multi_hot", "count" or "tf_idf".
-        sparse: not supported.
-        pad_to_max_tokens: whether vectors have `max_tokens` elements in any case.
         oov_method: which of several indices an unknown number has: "floormod", the remainder;
             "farmhash", a hash of its decimal text.
         salt: an int or two of them, with "farmhash": the key of SipHash.
-        name: unique in a model; None makes one.
-        kwargs: the other entries of a config, such as `vocabulary_size`; `dtype` and `trainable`
-            have no effect, as in Keras.
 
     Raises:
         ValueError: a wrong argument.

@@ -38,7 +38,6 @@ class Normalization(SameShape):
             sizes of `axis`.
         variance: likewise; both or neither.
         invert: whether the map goes the other way: ``x * max(sqrt(variance), 1e-7) + mean``.
-        kwargs: see `Layer`.
 
     Weights, unless mean and variance are given: mean, variance, count, none of which is trained.
 

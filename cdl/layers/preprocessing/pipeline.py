@@ -21,7 +21,6 @@ class Pipeline(Layer):
 
     Args:
         layers: a list of layers.
-        name: of the layer; made from the class if None.
 
     Raises:
         ValueError: something else than a list of layers.

@@ -29,7 +29,6 @@ class Rescaling(SameShape):
     Args:
         scale: a number, or an array that broadcasts to the input: one a channel, for example.
         offset: likewise.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: what is no number and no array of numbers.

@@ -40,7 +40,6 @@ class RobustScaling(SameShape):
     Args:
         quantile_range: low and high in percent: of the last axis' elements each, over all others.
         limit: of the smooth clip; None for no clip.
-        kwargs: see `Layer`.
 
     Weights: center and scale, the factor, none of which is trained.
 

@@ -56,7 +56,6 @@ class STFTSpectrogram(Layer):
             (n, frames, frequencies, channels).
         data_format: "channels_last", or "channels_first" for (n, channels, time), and frames last,
             or (n, channels, frames, frequencies); None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid argument, or an input that has not three axes.
@@ -201,7 +200,6 @@ class MelSpectrogram(Layer):
         mag_exp: power of the magnitude, 2 for power and 1 for energy.
         min_power: what is below becomes as much, in decibels.
         ref_power: the power of 0 decibels.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a window that does not fit, or longer than `fft_length`.

@@ -16,28 +16,18 @@ class StringLookup(IndexLookup):
     """Vocabulary of texts, learned by `adapt` or given: the index of each.
 
     Args:
-        max_tokens: the most tokens of the vocabulary, special ones included; None for any number.
         num_oov_indices: how many indices are for texts that are not in it: of several a hash
             chooses one; with 0 such a text is an error.
         mask_token: the text that is 0 with output_mode "int", and leaves no mark with others; None
             for none.
         oov_token: what the indices of unknown texts are called.
-        vocabulary: the tokens as a list or array, or the path of a file with one a line; None if
-            they are to be learned.
-        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
         invert: whether it makes texts of indices instead: an array of str.
         output_mode: "int", the index; "one_hot", a vector for each text, after a last axis of size
             1 is dropped; "multi_hot", a vector for each row, with 1 for each token in it; "count",
             the same with how often it is; "tf_idf", the same times `log(1 + n / (1 + rows with
             it))`.
-        pad_to_max_tokens: whether these vectors have `max_tokens` elements in any case.
-        sparse: not supported.
-        encoding: of texts that are bytes: a str is the same text as its bytes in that encoding.
-        name: unique in a model; None makes one.
         salt: an int or two of them: unknown texts are then hashed by SipHash with that key, else
             by FarmHash64.
-        kwargs: the other entries of a config, such as `vocabulary_size`; `dtype` and `trainable`
-            have no effect, as in Keras.
 
     Indices are int64, as are the vectors but for "tf_idf".
 

@@ -61,15 +61,7 @@ class TextVectorization(VocabularyLayer):
             a vector for each text: see `StringLookup`.
         output_sequence_length: how many indices of a text there are, cut or padded; None for as
             many as the longest of the call has. A model whose first layer this is needs it.
-        pad_to_max_tokens: whether vectors have `max_tokens` elements in any case.
-        vocabulary: the tokens as a list or array, or the path of a file with one a line; None if
-            they are to be learned.
-        idf_weights: for "tf_idf" a number for each token of `vocabulary`.
-        sparse: not supported.
         ragged: not supported: rows of several lengths are no array.
-        encoding: of texts that are bytes: a str is the same text as its bytes in that encoding.
-        name: unique in a model; None makes one.
-        kwargs: see `Layer`.
 
     Called on an array or list of texts of shape (n,) or (n, 1) it gives int64, or float32 for
     "tf_idf".

@@ -41,7 +41,6 @@ class Bidirectional(Layer):
         weights: initial weights of both layers, those of the first one first.
         backward_layer: a layer to be used in place of the second copy: one with the other
             `go_backwards`, and the same `stateful`, `return_sequences` and `return_state`.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: a layer that is not recurrent.

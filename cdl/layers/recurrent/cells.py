@@ -141,7 +141,26 @@ def _times(x: Any, mask: Any, count: int | None) -> list[Any]:
 
 
 class WeightedCell(DropoutCell):
-    """Cell with two kernels and an optional bias."""
+    """Cell with two kernels and an optional bias.
+
+    It takes initializers, regularizers and constraints of its weights by their names, and `_owner`,
+    whom errors speak of where it is not the cell.
+
+    Args:
+        activation: a name, one of `cdl.activations`, or None for none.
+        recurrent_activation: the same for the gates.
+        use_bias: whether a bias is added.
+        unit_forget_bias: whether the bias of the gate to forget begins with ones.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: what the kernel must be after each update.
+        recurrent_constraint: what the recurrent kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        dropout: which share of the inputs is dropped in training; the same ones in all steps.
+        recurrent_dropout: which share of the states, likewise.
+        seed: an int, or None for one drawn now.
+    """
 
     kernel: Variable
     recurrent_kernel: Variable
@@ -167,14 +186,8 @@ class UnitsCell(WeightedCell):
 
     Args:
         units: the size of the output and of each state.
-        activation: of the units.
-        use_bias: whether there is a bias.
-        dropout: rate for the input.
-        recurrent_dropout: rate for the state.
-        seed: of both.
-        kwargs: initializers, regularizers and constraints of the weights, by their names; of a cell
-            with gates `recurrent_activation` and `implementation`; `_owner`, whom errors speak of,
-            where it is not the cell; what is left as in `Layer`.
+        kwargs: `implementation` of a cell with gates: 1 for masks of dropout of their own for each
+            gate, as with `recurrent_dropout`, 2 for common ones; see `Layer`.
     """
 
     gates = 1  # how many times `units` columns the kernels have

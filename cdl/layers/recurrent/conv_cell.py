@@ -25,19 +25,16 @@ class ConvLSTMCell(WeightedCell):
     Args:
         rank: how many axes the images have.
         filters: how many channels the output and each state have.
-        kernel_size: of both kernels.
-        strides: of the convolution of the input; that of the state has none.
-        padding: of the same, "valid" or "same".
-        data_format: of all images.
-        dilation_rate: of the convolution of the input.
-        activation: of the units.
-        recurrent_activation: of the gates.
-        use_bias: whether there is a bias.
-        unit_forget_bias: whether the bias of the gate to forget begins with ones.
-        dropout: rate for the input.
-        recurrent_dropout: rate for the state.
-        seed: of both.
-        kwargs: initializers, regularizers and constraints of the weights; see `Layer`.
+        kernel_size: the size of the window, an int or one for each axis.
+        strides: how far apart the windows of the input are, likewise; of the state there is one at
+            each place.
+        padding: "valid" or "same", for the input; that of the state is "same".
+        data_format: "channels_last" or "channels_first"; None is the configured one.
+        dilation_rate: how far apart the numbers are that a window of the input sees, as `strides`.
+        kernel_initializer: initial values of the kernel, of shape (window..., channels, 4 filters).
+        recurrent_initializer: initial values of the recurrent kernel, of shape (window..., filters,
+            4 filters).
+        bias_initializer: initial values of the bias, of shape (4 filters,).
     """
 
     gates = 4

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class ConvLSTM(LayerOfCell):
     """Base of `ConvLSTM1D` to `ConvLSTM3D`: a `ConvLSTMCell` along time.
 
+    Args:
+        kwargs: `unroll`, `zero_output_for_mask` as in `RNN`; see `Layer`.
+
     Attributes:
         rank: how many axes the images have.
     """
@@ -88,45 +91,9 @@ class ConvLSTM(LayerOfCell):
 class ConvLSTM1D(ConvLSTM):
     """1D convolutional LSTM, for sequences of images of one axis.
 
-    Inputs have shape (samples, steps, size, channels), all sizes of the images
-    being known. The output has the shape (samples, size, filters), with the sizes
-    that the convolution of the input has, and with `return_sequences` (samples, steps, ...). See
-    `RNN` for masks, states and what a call takes.
+    (samples, steps, size, channels) becomes (samples, size', filters), as in `ConvLSTM2D`.
 
-    Args:
-        filters: how many channels the output and each state have.
-        kernel_size: the size of the window, an int or one for each axis.
-        strides: how far apart the windows of the input are, likewise; of the state there is one at
-            each place.
-        padding: "valid" or "same", for the input; that of the state is "same".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        dilation_rate: how far apart the numbers are that a window of the input sees, as `strides`.
-        activation: a name, one of `cdl.activations`, or None for none.
-        recurrent_activation: the same for the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (window..., channels, 4 filters).
-        recurrent_initializer: initial values of the recurrent kernel, of shape (window..., filters,
-            4 filters).
-        bias_initializer: initial values of the bias, of shape (4 filters,).
-        unit_forget_bias: whether the bias of the gate to forget begins with ones.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        seed: an int, or None for one drawn now.
-        return_sequences: whether the outputs of all steps are given.
-        return_state: whether the states after the last step, h and c, are given too.
-        go_backwards: whether to begin with the last step.
-        stateful: whether states go on from batch to batch.
-        kwargs: `unroll`, `zero_output_for_mask` as in `RNN`; see `Layer`.
-
-    Raises:
-        ValueError: a wrong argument, or strides beside a dilation rate.
+    The further arguments are those of `ConvLSTMCell`.
     """
 
     rank = 1
@@ -141,37 +108,7 @@ class ConvLSTM2D(ConvLSTM):
     that the convolution of the input has, and with `return_sequences` (samples, steps, ...). See
     `RNN` for masks, states and what a call takes.
 
-    Args:
-        filters: how many channels the output and each state have.
-        kernel_size: the size of the window, an int or one for each axis.
-        strides: how far apart the windows of the input are, likewise; of the state there is one at
-            each place.
-        padding: "valid" or "same", for the input; that of the state is "same".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        dilation_rate: how far apart the numbers are that a window of the input sees, as `strides`.
-        activation: a name, one of `cdl.activations`, or None for none.
-        recurrent_activation: the same for the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (window..., channels, 4 filters).
-        recurrent_initializer: initial values of the recurrent kernel, of shape (window..., filters,
-            4 filters).
-        bias_initializer: initial values of the bias, of shape (4 filters,).
-        unit_forget_bias: whether the bias of the gate to forget begins with ones.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        seed: an int, or None for one drawn now.
-        return_sequences: whether the outputs of all steps are given.
-        return_state: whether the states after the last step, h and c, are given too.
-        go_backwards: whether to begin with the last step.
-        stateful: whether states go on from batch to batch.
-        kwargs: `unroll`, `zero_output_for_mask` as in `RNN`; see `Layer`.
+    The further arguments are those of `ConvLSTMCell`.
 
     Raises:
         ValueError: a wrong argument, or strides beside a dilation rate.
@@ -184,45 +121,9 @@ class ConvLSTM2D(ConvLSTM):
 class ConvLSTM3D(ConvLSTM):
     """3D convolutional LSTM, for sequences of images of three axes.
 
-    Inputs have shape (samples, steps, depth, height, width, channels), all sizes of the images
-    being known. The output has the shape (samples, depth, height, width, filters), with the sizes
-    that the convolution of the input has, and with `return_sequences` (samples, steps, ...). See
-    `RNN` for masks, states and what a call takes.
+    (samples, steps, a, b, c, channels) becomes (samples, a', b', c', filters), as in `ConvLSTM2D`.
 
-    Args:
-        filters: how many channels the output and each state have.
-        kernel_size: the size of the window, an int or one for each axis.
-        strides: how far apart the windows of the input are, likewise; of the state there is one at
-            each place.
-        padding: "valid" or "same", for the input; that of the state is "same".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        dilation_rate: how far apart the numbers are that a window of the input sees, as `strides`.
-        activation: a name, one of `cdl.activations`, or None for none.
-        recurrent_activation: the same for the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (window..., channels, 4 filters).
-        recurrent_initializer: initial values of the recurrent kernel, of shape (window..., filters,
-            4 filters).
-        bias_initializer: initial values of the bias, of shape (4 filters,).
-        unit_forget_bias: whether the bias of the gate to forget begins with ones.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        seed: an int, or None for one drawn now.
-        return_sequences: whether the outputs of all steps are given.
-        return_state: whether the states after the last step, h and c, are given too.
-        go_backwards: whether to begin with the last step.
-        stateful: whether states go on from batch to batch.
-        kwargs: `unroll`, `zero_output_for_mask` as in `RNN`; see `Layer`.
-
-    Raises:
-        ValueError: a wrong argument, or strides beside a dilation rate.
+    The further arguments are those of `ConvLSTMCell`.
     """
 
     rank = 3

@@ -28,25 +28,9 @@ class LSTMCell(UnitsCell):
     (samples, units), and gives the output, h, and a list of the next h and c.
 
     Args:
-        units: the size of the output and of each state.
-        activation: a name, one of `cdl.activations`, or None for none.
-        recurrent_activation: the same for the gates.
-        use_bias: whether a bias is added.
         kernel_initializer: initial values of the kernel, of shape (size of x, 4 * units).
         recurrent_initializer: initial values of the recurrent kernel, of shape (units, 4 * units).
         bias_initializer: initial values of the bias, of shape (4 * units,).
-        unit_forget_bias: whether the bias of the gate to forget begins with ones.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        seed: an int, or None for one drawn now.
-        kwargs: `implementation`: 1 for masks of dropout of their own for each gate, as with
-            `recurrent_dropout`, 2 for common ones; see `Layer`.
     """
 
     gates = 4
@@ -124,31 +108,9 @@ class LSTM(LayerOfCell):
     recurrent_kernel and bias, are those of `cell`.
 
     Args:
-        units: the size of the output and of each state.
-        activation: a name, one of `cdl.activations`, or None for none.
-        recurrent_activation: the same for the gates.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (size of x, 4 * units).
-        recurrent_initializer: initial values of the recurrent kernel, of shape (units, 4 * units).
-        bias_initializer: initial values of the bias, of shape (4 * units,).
-        unit_forget_bias: whether the bias of the gate to forget begins with ones.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        seed: an int, or None for one drawn now.
-        return_sequences: whether the outputs of all steps are given.
-        return_state: whether the states after the last step are given too.
-        go_backwards: whether to begin with the last step.
-        stateful: whether states go on from batch to batch.
-        unroll: see `RNN`.
-        use_cudnn: "auto" or False; there is no GPU.
         kwargs: `zero_output_for_mask` as in `RNN`, `implementation` as of the cell; see `Layer`.
+
+    The further arguments are those of `LSTMCell`.
 
     Raises:
         ValueError: a wrong argument.

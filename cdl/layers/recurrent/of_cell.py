@@ -43,6 +43,7 @@ class LayerOfCell(RNN):
         arguments: of the layer: those of the cell, which the class has as `FromCell`, `use_cudnn`
             if there is such an argument, and those of `RNN`.
         more: further arguments of the cell.
+        use_cudnn: "auto" or False; there is no GPU.
     """
 
     _of_cell: tuple[str, ...] = ("seed",)  # arguments; names of attributes come by themselves

@@ -65,7 +65,6 @@ class RNN(Layer):
         unroll: whether the outputs at hidden steps before the first shown one are 0; it changes
             nothing else.
         zero_output_for_mask: whether the output of a hidden step is 0.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: what is given is no cell; when called, states or a mask that do not fit, or

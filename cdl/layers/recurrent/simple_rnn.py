@@ -24,21 +24,9 @@ class SimpleRNNCell(UnitsCell):
     and gives the output and a list of the next state, which is the same.
 
     Args:
-        units: the size of the output and of each state.
-        activation: a name, one of `cdl.activations`, or None for none.
-        use_bias: whether a bias is added.
         kernel_initializer: initial values of the kernel, of shape (size of x, units).
         recurrent_initializer: initial values of the recurrent kernel, of shape (units, units).
         bias_initializer: initial values of the bias, of shape (units,).
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        seed: an int, or None for one drawn now.
         kwargs: see `Layer`.
     """
 
@@ -94,28 +82,9 @@ class SimpleRNN(LayerOfCell):
     kernel, recurrent_kernel and bias, are those of `cell`.
 
     Args:
-        units: the size of the output and of each state.
-        activation: a name, one of `cdl.activations`, or None for none.
-        use_bias: whether a bias is added.
-        kernel_initializer: initial values of the kernel, of shape (size of x, units).
-        recurrent_initializer: initial values of the recurrent kernel, of shape (units, units).
-        bias_initializer: initial values of the bias, of shape (units,).
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on all that a call gives; see `Layer`.
-        kernel_constraint: what the kernel must be after each update.
-        recurrent_constraint: what the recurrent kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        dropout: which share of the inputs is dropped in training; the same ones in all steps.
-        recurrent_dropout: which share of the states, likewise.
-        return_sequences: whether the outputs of all steps are given.
-        return_state: whether the states after the last step are given too.
-        go_backwards: whether to begin with the last step.
-        stateful: whether states go on from batch to batch.
-        unroll: see `RNN`.
-        seed: an int, or None for one drawn now.
         kwargs: `zero_output_for_mask` as in `RNN`; see `Layer`.
+
+    The further arguments are those of `SimpleRNNCell`.
 
     Raises:
         ValueError: a wrong argument.

@@ -51,7 +51,6 @@ class StackedRNNCells(Layer):
 
     Args:
         cells: a list of at least one cell; see `RNN`.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: one of them is no cell, or there is none.

@@ -28,7 +28,6 @@ class TimeDistributed(Wrapper):
 
     Args:
         layer: the layer, for inputs of shape (samples, ...).
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: no layer; in a call inputs of less than 3 axes, or a mask that does not fit.

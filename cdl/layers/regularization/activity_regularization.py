@@ -23,7 +23,6 @@ class ActivityRegularization(SameShape):
     Args:
         l1: factor of the absolute values, at least 0.
         l2: factor of the squares, at least 0.
-        kwargs: see `Layer`.
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Unpack[CommonArguments]) -> None:

@@ -114,8 +114,6 @@ class Dropout(_Patterned):
         noise_shape: the shape in which is drawn what is dropped, batch axis included: along an
             axis with a 1 all share a draw; None stands for the input's size. None for a draw a
             number.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a rate outside the limits, or an invalid noise shape.
@@ -160,8 +158,6 @@ class AlphaDropout(_Patterned):
     Args:
         rate: the probability, from 0 to 1.
         noise_shape: as of `Dropout`.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
     """
 
     @renamed(p="rate")
@@ -220,14 +216,7 @@ class _SpatialDropout(Dropout):
 
 @registry.add()
 class SpatialDropout1D(_SpatialDropout):
-    """Spatial dropout of whole channels of inputs of shape ``(samples, steps, channels)``.
-
-    Args:
-        rate: the probability, from 0 to 1.
-        seed: an int, or None for one drawn now.
-        name: unique in a model; None makes one.
-        dtype: "float32", which is also what None means.
-    """
+    """Spatial dropout of whole channels of inputs of shape ``(samples, steps, channels)``."""
 
     ndim = 3
 
@@ -243,11 +232,7 @@ class SpatialDropout2D(_SpatialDropout):
     """Spatial dropout of whole channels of inputs of shape ``(samples, rows, columns, channels)``.
 
     Args:
-        rate: the probability, from 0 to 1.
         data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        name: unique in a model; None makes one.
-        dtype: "float32", which is also what None means.
     """
 
     ndim = 4
@@ -267,14 +252,6 @@ class SpatialDropout2D(_SpatialDropout):
 
 @registry.add()
 class SpatialDropout3D(SpatialDropout2D):
-    """Spatial dropout of whole channels of inputs of shape ``(samples, a, b, c, channels)``.
-
-    Args:
-        rate: the probability, from 0 to 1.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        name: unique in a model; None makes one.
-        dtype: "float32", which is also what None means.
-    """
+    """Spatial dropout of whole channels of inputs of shape ``(samples, a, b, c, channels)``."""
 
     ndim = 5

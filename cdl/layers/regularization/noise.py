@@ -27,8 +27,6 @@ class GaussianNoise(Random):
 
     Args:
         stddev: from 0 to 1.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a standard deviation outside the limits.
@@ -65,8 +63,6 @@ class GaussianDropout(Random):
 
     Args:
         rate: as of `Dropout`, whose mean and variance this has; from 0 to 1.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a rate outside the limits.

@@ -19,7 +19,6 @@ class Random(SameShape):
 
     Args:
         seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
     """
 
     training_by_default = False

@@ -54,7 +54,6 @@ class Cropping1D(Cropping):
 
     Args:
         cropping: how many at each end, an int or two.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: when called, an input of which nothing would be left.
@@ -78,9 +77,6 @@ class Cropping2D(Cropping):
     Args:
         cropping: how wide they are: an int; two, for height and width; or two pairs, ``((top,
             bottom), (left, right))``.
-        data_format: "channels_last", or "channels_first" for (n, channels, height, width); None is
-            the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: when called, an input of which nothing would be left.
@@ -103,9 +99,6 @@ class Cropping3D(Cropping):
 
     Args:
         cropping: how wide they are: an int, three, or three pairs.
-        data_format: "channels_last", or "channels_first" for (n, channels, a, b, c); None is the
-            configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: when called, an input of which nothing would be left.

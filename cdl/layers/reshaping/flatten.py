@@ -26,7 +26,6 @@ class Flatten(Layer):
     Args:
         data_format: "channels_last", or "channels_first", with which the first axis of a sample is
             moved to the end before; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     _moves = True

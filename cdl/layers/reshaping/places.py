@@ -27,9 +27,8 @@ class Places(Layer):
     """Base of layers that rearrange an image along each of its `places` axes.
 
     Args:
-        data_format: "channels_last" for inputs of shape (n, sizes..., channels), "channels_first"
-            for (n, channels, sizes...); None is the configured one.
-        kwargs: see `Layer`.
+        data_format: "channels_last", or "channels_first" for inputs and outputs of shape (n,
+            channels, sizes...); None is the configured one.
     """
 
     _moves = True

@@ -27,7 +27,6 @@ class Reshape(Layer):
 
     Args:
         target_shape: the shape of a sample; one size may be -1, which then is what fits.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: no shape, or more than one -1.
@@ -87,7 +86,6 @@ class Permute(Layer):
     Args:
         dims: which axis of the input each axis of the output is, counted from 1: ``(2, 1)`` makes
             ``(n, b, a)`` of ``(n, a, b)``.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: `dims` is no permutation of 1, 2, ...
@@ -122,7 +120,6 @@ class RepeatVector(Layer):
 
     Args:
         n: how many times, a positive int.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: `n` is no int.

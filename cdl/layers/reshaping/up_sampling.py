@@ -48,7 +48,6 @@ class UpSampling1D(UpSampling):
 
     Args:
         size: how often.
-        kwargs: see `Layer`.
 
     Raises:
         TypeError: `size` is no int.
@@ -82,11 +81,8 @@ class UpSampling2D(UpSampling):
 
     Args:
         size: how many times as many, an int or two.
-        data_format: "channels_last", or "channels_first" for (n, channels, height, width); None is
-            the configured one.
         interpolation: what stands at the new places: "nearest" repeats, "bilinear", "bicubic",
             "lanczos3" and "lanczos5" weigh the places around.
-        kwargs: see `Layer`.
     """
 
     places = 2
@@ -125,9 +121,6 @@ class UpSampling3D(UpSampling):
 
     Args:
         size: how often, an int or three.
-        data_format: "channels_last", or "channels_first" for (n, channels, a, b, c); None is the
-            configured one.
-        kwargs: see `Layer`.
     """
 
     places = 3

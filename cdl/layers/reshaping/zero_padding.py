@@ -47,9 +47,6 @@ class ZeroPadding1D(ZeroPadding):
 
     Args:
         padding: how many steps at each end, an int or two.
-        data_format: "channels_last", or "channels_first" for (n, channels, steps); None is the
-            configured one.
-        kwargs: see `Layer`.
     """
 
     places = 1
@@ -67,9 +64,6 @@ class ZeroPadding2D(ZeroPadding):
     Args:
         padding: how many at each end: an int; two, for height and width; or two pairs, ``((top,
             bottom), (left, right))``.
-        data_format: "channels_last", or "channels_first" for (n, channels, height, width); None is
-            the configured one.
-        kwargs: see `Layer`.
     """
 
     places = 2
@@ -89,9 +83,6 @@ class ZeroPadding3D(ZeroPadding):
 
     Args:
         padding: how many at each end: an int, three, or three pairs.
-        data_format: "channels_last", or "channels_first" for (n, channels, a, b, c); None is the
-            configured one.
-        kwargs: see `Layer`.
     """
 
     places = 3

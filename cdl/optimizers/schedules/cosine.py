@@ -24,10 +24,8 @@ class CosineDecay(Formula):
     ``start * ((1 - alpha) * (1 + cos(pi * step / decay_steps)) / 2 + alpha)``.
 
     Args:
-        initial_learning_rate: the rate of step 0.
         decay_steps: steps of the decay, without those of the warm-up.
         alpha: the last rate as a part of the start.
-        name: of the schedule.
         warmup_target: the rate at the end of the warm-up, from which the cosine starts; None for no
             warm-up.
         warmup_steps: steps in which the rate goes straight from the first to `warmup_target`.
@@ -84,12 +82,10 @@ class CosineDecayRestarts(Formula):
     """Cosine decay with warm restarts (SGDR; Loshchilov and Hutter, 2017).
 
     Args:
-        initial_learning_rate: the rate of step 0.
         first_decay_steps: steps of the first period.
         t_mul: how much longer each period is than the one before.
         m_mul: how much higher its start is.
         alpha: the last rate of a period as a part of the initial rate.
-        name: of the schedule.
     """
 
     _arguments = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")

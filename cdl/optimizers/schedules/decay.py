@@ -23,11 +23,9 @@ class ExponentialDecay(Formula):
     """Exponential decay, ``initial_learning_rate * decay_rate ^ (step / decay_steps)``.
 
     Args:
-        initial_learning_rate: the rate of step 0.
         decay_steps: after how many steps the rate is `decay_rate` times what it was.
         decay_rate: the factor.
         staircase: whether the exponent is rounded down.
-        name: of the schedule.
     """
 
     _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
@@ -65,11 +63,9 @@ class InverseTimeDecay(Formula):
     """Inverse time decay, ``initial_learning_rate / (1 + decay_rate * step / decay_steps)``.
 
     Args:
-        initial_learning_rate: the rate of step 0.
         decay_steps: steps of one unit of time.
         decay_rate: how fast the divisor grows.
         staircase: whether the time is rounded down.
-        name: of the schedule.
     """
 
     _arguments = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
@@ -105,12 +101,10 @@ class PolynomialDecay(Formula):
     """Polynomial decay, ``(initial - end) * (1 - step / decay_steps) ^ power + end``.
 
     Args:
-        initial_learning_rate: the rate of step 0.
         decay_steps: the step from which the rate is `end_learning_rate`.
         end_learning_rate: the last rate.
         power: of the polynomial.
         cycle: whether `decay_steps` is doubled, tripled ... once it is passed, instead.
-        name: of the schedule.
     """
 
     _arguments = (
@@ -163,7 +157,6 @@ class PiecewiseConstantDecay(Formula):
     Args:
         boundaries: rising step numbers.
         values: rates, one more than boundaries.
-        name: of the schedule.
 
     Raises:
         ValueError: another number of values, or boundaries that do not rise.

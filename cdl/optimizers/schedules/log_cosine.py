@@ -27,7 +27,6 @@ class LogCosineCycles(Formula):
         max_learning_rate: the rate in the middle of each cycle.
         decay_steps: the steps of all cycles; the rate is 0 afterwards.
         cycles: how many cycles there are, at most 30.
-        name: of the schedule.
 
     Raises:
         ValueError: an argument that is no number, or not above 0 where it counts.

@@ -55,7 +55,12 @@ def checked_name(owner: str, name: Any) -> str:
 
 
 class Formula(LearningRateSchedule):
-    """Base of schedules whose `rate` is a formula over an array of steps."""
+    """Base of schedules whose `rate` is a formula over an array of steps.
+
+    Args:
+        initial_learning_rate: the rate of step 0.
+        name: of the schedule.
+    """
 
     _inner: tuple[str, ...] = ("check", "rate")
     _arguments: tuple[str, ...]

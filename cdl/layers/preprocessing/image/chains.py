@@ -77,8 +77,6 @@ class Equalization(_OnBatches):
     Args:
         value_range: the lowest and the highest number of images.
         bins: into how many numbers are counted.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid range or number of bins.
@@ -140,9 +138,6 @@ class _Chained(_OnBatches):
         value_range: the lowest and the highest number of images.
         factor: how much the others change: two numbers from 0 to 1, or one, f, for 0 to f.
         interpolation: "bilinear" or "nearest", of those that move places.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     def __init__(
@@ -229,13 +224,8 @@ class RandAugment(_Chained):
     arrays: images, or a dict with "images", "labels" and "segmentation_masks".
 
     Args:
-        value_range: the lowest and the highest number of images.
         num_ops: how many layers; 0 leaves images as they are.
         factor: how much they change: two numbers from 0 to 1, or one, f, for 0 to f.
-        interpolation: "bilinear" or "nearest", of those that move places.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or an invalid range.
@@ -297,10 +287,6 @@ class AugMix(_Chained):
         alpha: of the distributions that the weights of chains and images are drawn from.
         all_ops: whether layers that change brightness, colours, contrast and sharpness are among
             them.
-        interpolation: "bilinear" or "nearest", of those that move places.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or other arguments out of their range.

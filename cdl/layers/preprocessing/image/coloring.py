@@ -36,9 +36,6 @@ class Colored(RandomImage):
 
     Args:
         value_range: the lowest and the highest number of images.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     factor: Any
@@ -103,8 +100,6 @@ class RandomBrightness(Colored):
     Args:
         factor: what is added, as a part of the range of values: a number f for -f to f, or two.
         value_range: the lowest and the highest number of images; what is beyond is cut.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond -1 to 1, or an invalid range.
@@ -134,8 +129,6 @@ class RandomContrast(Colored):
         factor: of a pair (a, b), q is drawn between 1 - a and 1 + b; a number f means (0, f), so
             that contrast only grows.
         value_range: the lowest and the highest number of images; what is beyond is cut.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or an invalid range.
@@ -169,10 +162,6 @@ class RandomSaturation(ColoredByFactor):
     Args:
         factor: u: 0 for grey, 0.5 for no change, towards 1 for stronger; two numbers, or one, f,
             for -f to f, where what is below 0 counts as 0.
-        value_range: the lowest and the highest number of images.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond -1 to 1, or an invalid range.
@@ -193,10 +182,6 @@ class RandomHue(Colored):
     Args:
         factor: how far, as a part of half of the circle, one way or the other: two numbers, or one,
             f, for 0 to f.
-        value_range: the lowest and the highest number of images.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or an invalid range.
@@ -235,9 +220,6 @@ class RandomGrayscale(RandomImage):
 
     Args:
         factor: how probable that is for an image, from 0 to 1.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1.
@@ -277,10 +259,6 @@ class RandomInvert(Colored):
     Args:
         factor: how probable that is: the probability is drawn between 0 and a number, or between
             two; (1, 1) means always.
-        value_range: the lowest and the highest number of images.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or an invalid range.
@@ -313,9 +291,6 @@ class RandomColorDegeneration(ColoredByFactor):
     Args:
         factor: how far: 0 for no change, 1 for grey; two numbers, or one, f, for -f to f.
         value_range: the lowest and the highest number of images; what is beyond is cut.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond -1 to 1, or an invalid range.
@@ -337,9 +312,6 @@ class RandomColorJitter(RandomImage):
         contrast_factor: as of `RandomContrast`.
         saturation_factor: as of `RandomSaturation`.
         hue_factor: as of `RandomHue`.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     def __init__(

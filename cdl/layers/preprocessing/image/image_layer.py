@@ -36,7 +36,6 @@ class ImageLayer(Transformations):
         data_format: "channels_last" for images of shape (height, width, channels),
             "channels_first" for (channels, height, width); None is the configured one.
         bounding_box_format: of the boxes of a dict: see `utils.bounding_boxes`.
-        kwargs: see `Layer`.
     """
 
     _inner: tuple[str, ...] = ("draws", "transform", "transform_masks")

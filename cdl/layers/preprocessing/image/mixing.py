@@ -129,9 +129,6 @@ class MixUp(Mixed):
 
     Args:
         alpha: of the beta distribution that weights are drawn from.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
     """
 
     def __init__(
@@ -168,9 +165,6 @@ class CutMix(Mixed):
 
     Args:
         factor: of the beta distribution of areas, drawn for a batch: a number f for 0 to f, or two.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1.

@@ -39,9 +39,6 @@ class RandomFlip(RandomImage):
 
     Args:
         mode: "horizontal" (left becomes right), "vertical" or "horizontal_and_vertical".
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     def __init__(
@@ -92,9 +89,6 @@ class Moved(RandomImage):
             (the image again), "constant" or "nearest" (the last place).
         interpolation: "bilinear", or "nearest".
         fill_value: what stands there with "constant".
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         NotImplementedError: another fill mode or interpolation.
@@ -158,12 +152,6 @@ class RandomRotation(Moved):
 
     Args:
         factor: by how much of a whole turn, counter-clockwise: a number f for -f to f, or two.
-        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
-        interpolation: "bilinear", or "nearest".
-        seed: an int, or None for one drawn now.
-        fill_value: what stands there with "constant".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         NotImplementedError: another fill mode or interpolation.
@@ -202,12 +190,6 @@ class RandomTranslation(Moved):
     Args:
         height_factor: how far down, as a part of the height: a number f for -f to f, or two.
         width_factor: how far to the right, likewise.
-        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
-        interpolation: "bilinear", or "nearest".
-        seed: an int, or None for one drawn now.
-        fill_value: what stands there with "constant".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         NotImplementedError: another fill mode or interpolation.
@@ -249,12 +231,6 @@ class RandomZoom(Moved):
         height_factor: by how much more of the image is seen from top to bottom: 0.2 shows a fifth
             more, so all is smaller, -0.2 less. A number f for -f to f, or two.
         width_factor: the same from left to right; None for the number drawn for the height.
-        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
-        interpolation: "bilinear", or "nearest".
-        seed: an int, or None for one drawn now.
-        fill_value: what stands there with "constant".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         NotImplementedError: another fill mode or interpolation.
@@ -301,12 +277,6 @@ class RandomShear(Moved):
         x_factor: how far rows are moved for each row down, a number f for -f to f, or two; of
             both factors the sign is changed for half of the images.
         y_factor: how far columns are moved for each column to the right, likewise.
-        interpolation: "bilinear", or "nearest".
-        fill_mode: what stands beyond the borders: "reflect", "wrap", "constant" or "nearest".
-        fill_value: what stands there with "constant".
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         NotImplementedError: another fill mode or interpolation.
@@ -355,11 +325,7 @@ class RandomPerspective(Moved):
         factor: how probable that is: the probability is drawn between 0 and a number, or between
             two; (1, 1) means always.
         scale: how far corners are moved, from 0 to 1.
-        interpolation: "bilinear", or "nearest".
         fill_value: what stands beyond the borders.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         NotImplementedError: another interpolation.

@@ -29,13 +29,6 @@ class RandomCrop(RandomImage, OfSize):
 
     Images that are not larger than the part, on both axes, are cut to its shape as far as they go
     and brought to its size (bilinear).
-
-    Args:
-        height: of the output.
-        width: of the output.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     def __init__(

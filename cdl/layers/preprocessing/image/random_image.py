@@ -33,8 +33,6 @@ class RandomImage(ImageLayer):
 
     Args:
         seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `ImageLayer`.
     """
 
     training_by_default = True

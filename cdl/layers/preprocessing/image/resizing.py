@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 class OfSize(ImageLayer):
-    """Base of layers that output images of one size."""
+    """Base of layers that output images of one size.
+
+    Args:
+        height: of the output.
+        width: of the output.
+    """
 
     height: int
     width: int
@@ -65,8 +70,6 @@ class Resizing(OfSize):
     Whole numbers stay whole where the layer is called on arrays.
 
     Args:
-        height: of the output.
-        width: of the output.
         interpolation: "bilinear", "nearest", "bicubic", "lanczos3" or "lanczos5".
         crop_to_aspect_ratio: whether the largest part in the middle that has the new shape is
             taken, so that nothing is distorted.
@@ -74,8 +77,6 @@ class Resizing(OfSize):
         fill_mode: "constant".
         fill_value: what is put around.
         antialias: whether shrinking weighs all that a new place covers.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid size or name, or both ways to keep the shape.
@@ -166,12 +167,6 @@ class CenterCrop(OfSize):
 
     Of images that are smaller, along either axis, the largest part in the middle that has the
     output's shape, in the output's size (bilinear).
-
-    Args:
-        height: of the output.
-        width: of the output.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
     """
 
     def __init__(

@@ -48,9 +48,6 @@ class RandomSharpness(ColoredByFactor):
         factor: 0 for the smooth version, 0.5 for no change, 1 for as far beyond; two numbers, or
             one, f, for 0 to f.
         value_range: the lowest and the highest number of images; what is beyond is cut.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or an invalid range.
@@ -76,10 +73,6 @@ class RandomPosterization(ColoredByFactor):
     Args:
         factor: how many bits: a number f for 1 to f, or two; the higher one is drawn only where
             both are equal.
-        value_range: the lowest and the highest number of images.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 1 to 8, or an invalid range.
@@ -108,8 +101,6 @@ class Solarization(RandomImage):
             f, or two.
         threshold_factor: the threshold, likewise.
         value_range: the lowest and the highest number of images.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor beyond 0 to 1, or an invalid range.
@@ -152,7 +143,6 @@ class AutoContrast(ImageLayer):
 
     Args:
         value_range: the lowest and the highest number of images.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: an invalid range.
@@ -187,9 +177,6 @@ class RandomGaussianBlur(Colored):
         kernel_size: of the window, across and down: an odd number, or two.
         sigma: width of the Gaussian: a number s for 0 to s, or two.
         value_range: the lowest and the highest number of images; what is beyond is cut.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        seed: an int, or None for one drawn now.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor or a sigma beyond 0 to 1, or a size that is not odd.
@@ -241,10 +228,6 @@ class RandomErasing(Colored):
         scale: how large the rectangle is: each side is the root of a number between these, as a
             part of the image's side.
         fill_value: what is there then: a number, or three; None for normal noise.
-        value_range: the lowest and the highest number of images.
-        seed: an int, or None for one drawn now.
-        data_format: "channels_last" or "channels_first"; None is the configured one.
-        kwargs: see `Layer`.
 
     Raises:
         ValueError: a factor or a scale beyond 0 to 1, or an invalid fill.
