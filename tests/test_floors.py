@@ -158,7 +158,7 @@ def test_the_map_of_contributing_is_the_tree(name):
         more = {
             "trainers": 23,
             "_ir": 18,
-            "_tracing": 18,
+            "_tracing": 19,
             "saving": 16,
             "_common": 19,
             "export": 15,

@@ -92,8 +92,9 @@ cdef class _Host:
         if call.dy == NULL:
             out = self.function.forward(x, bool(call.training))
         else:
+            y = _copy_of(call.y, (call.rows, *self.y_shape))
             dy = _copy_of(call.dy, (call.rows, *self.y_shape))
-            out = self.function.backward(x, dy, bool(call.training))
+            out = self.function.backward(x, y, dy, bool(call.training))
         out = np.ascontiguousarray(out, np.float32)
         if out.shape != (call.rows, *shape):
             raise ValueError(f"expected an array of shape {(call.rows, *shape)}, got {out.shape}")

@@ -79,6 +79,7 @@ cdef extern from "cdl.h" nogil:
         size_t rows
         bint training
         const float *x
+        const float *y
         const float *dy
         float *out
     ctypedef int cdl_host_fn(void *who, const cdl_host_call *call) noexcept

@@ -157,7 +157,13 @@ class Program:
     @property
     def hosted(self) -> list[Any]:
         """Untraced functions of the user that the core calls."""
-        return [i.attributes["function"].untraced for i in self.instructions if i.op == "host"]
+        functions = [i.attributes["function"] for i in self.instructions if i.op == "host"]
+        return [each.untraced for each in functions if each.untraced is not None]
+
+    @property
+    def calls_python(self) -> bool:
+        """Whether the core calls functions in Python."""
+        return any(i.op == "host" for i in self.instructions)
 
     def output(self, value: Value) -> None:
         """Mark a value as an output, which the caller reads."""

@@ -40,6 +40,7 @@ from cdl._common import dtypes
 from cdl._common.errors import step_aside
 from cdl._common.naming import snake_case, unique
 from cdl._tracing import graph, joining
+from cdl._tracing.array_call import ArrayForm, append_call
 from cdl._tracing.between_inputs import (
     between_inputs,
     is_other,
@@ -80,11 +81,13 @@ class Saved(NamedTuple):
         known_as: its class, if not the name in camel case.
         statics: arguments kept with the operation, though others of that name are operands.
         by_name: operands that a call passes by name.
+        submodule: of Keras's operations that has it, if not that of its module.
     """
 
     known_as: str = ""
     statics: tuple[str, ...] = ()
     by_name: tuple[str, ...] = ()
+    submodule: str = ""
 
 
 class OpDef:
@@ -96,7 +99,7 @@ class OpDef:
         lower: appends it: `lower(program, spec, *args, **kwargs)`, with all arguments of `eager`:
             a `LoweredTensor` for each tensor and weight, arrays and plain values as they come;
             `spec` are the results' symbolic tensors. It gives the values, nested likewise. None:
-            `eager` is made of other rows.
+            `eager` is made of other rows. An `ArrayForm`: programs call `eager`.
         untraced: what to do instead, if it cannot be traced; else "". Or a function that says so
             for some arguments.
         draws: whether it gives something else each time, so that it is recorded in any case.
@@ -114,7 +117,7 @@ class OpDef:
         self,
         name: str,
         eager: Callable[..., Any],
-        lower: Callable[..., Any] | None,
+        lower: Callable[..., Any] | ArrayForm | None,
         untraced: str | Callable[..., str] = "",
         draws: bool = False,
         prepare: Callable[..., tuple[Any, ...]] | None = None,
@@ -126,12 +129,14 @@ class OpDef:
         self.saturates = saturates
         self.eager = eager
         self.lower = lower
+        self.calls_eager = isinstance(lower, ArrayForm)
         self.untraced = untraced
         self.draws = draws
         parts = eager.__module__.split(".")
-        self.submodule = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.SUBMODULE
         self.prepare = prepare
         self.saved = saved or Saved()
+        here = parts[2] if len(parts) > 2 else "numpy"  # cdl.ops.SUBMODULE
+        self.submodule = self.saved.submodule or here
         self.shape = shape
         self.known_as = self.saved.known_as or "".join(map(str.capitalize, name.split("_")))
 
@@ -216,7 +221,7 @@ class Operation:
 
 
 def operation(
-    lower: Callable[..., Any] | None = None,
+    lower: Callable[..., Any] | ArrayForm | None = None,
     *,
     untraced: str | Callable[..., str] = "",
     draws: bool = False,
@@ -451,6 +456,8 @@ def _lowered(
         return row.eager(*args, **kwargs)
     bound = signature_of(row.eager).bind(*args, **kwargs)
     bound.apply_defaults()
+    if isinstance(row.lower, ArrayForm):
+        return append_call(program, row, spec, bound.args, bound.kwargs)
     return row.lower(program, spec, *bound.args, **bound.kwargs)
 
 

@@ -49,7 +49,7 @@ REASONS = {
         "it rounds to bfloat16 or float16, or back; set each layer's dtype_policy to 'float32' "
         "first"
     ),
-    "host": "it is Python code (a Lambda, or an activation of the user's)",
+    "host": "it is Python code",
     "batch_reduce": "it mixes the samples of a batch",
     "join_batch": "it mixes the samples of a batch",
     "split_batch": "it mixes the samples of a batch",
@@ -79,12 +79,19 @@ def input_dtypes(program: Any, model: TrainableModel) -> list[str]:
     return found or ["float32" for _ in program.inputs]
 
 
-def refusal(op: str, format: str) -> ValueError:
-    """Error for an op that a format cannot express."""
+def refusal(op: str, format: str, function: Any = None) -> ValueError:
+    """Error for an op that a format cannot express.
+
+    Args:
+        op: its name.
+        format: C or ONNX.
+        function: what an op of Python code calls, or None.
+    """
     why = REASONS.get(
         op, "it has integers of few bits" if op in INTEGERS else "it is not known there"
     )
-    return ValueError(f"export: the op {op!r} has no place in {format}: {why}")
+    called = "" if function is None else f" of {function!r}"
+    return ValueError(f"export: the op {op!r} has no place in {format}: {why}{called}")
 
 
 class Folded:

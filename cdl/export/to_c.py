@@ -205,7 +205,7 @@ def source_of(
     text = Text(program)
     for i in program.instructions:
         if i.op not in c_ops.ROWS:
-            raise numbers.refusal(i.op, "C")
+            raise numbers.refusal(i.op, "C", i.attributes.get("function"))
         for v in i.outputs:
             if i.op in numbers.SAME:
                 text.name(v, text.ref(i.inputs[0]))

@@ -199,7 +199,7 @@ def _graph_of(program: Any, model: TrainableModel, rows: Any) -> tuple[Graph, En
     graph.ops += ["reshape"] * len(graph.nodes)
     for i in program.instructions:
         if i.op not in ROWS:
-            raise numbers.refusal(i.op, "ONNX")
+            raise numbers.refusal(i.op, "ONNX", i.attributes.get("function"))
         ROWS[i.op](graph, i)
         graph.ops += [i.op] * (len(graph.nodes) - len(graph.ops))
     for v, name in zip(program.outputs, outputs, strict=True):

@@ -303,14 +303,14 @@ class _Hosted:
         """Output y of a batch."""
         return np.asarray(self._call(x, training))
 
-    def backward(self, x: Array, dy: Array, training: bool) -> Array:
+    def backward(self, x: Array, y: Array, dy: Array, training: bool) -> Array:
         """Gradient by x of sum(dy * y)."""
 
         def function(x: Array) -> Any:
             return self._call(x, training)
 
         wide = x.astype(np.float64)
-        y = np.asarray(function(wide))
+        y = np.asarray(function(wide))  # in float64
         h = steps(wide, y, 1.0)
         if not keeps_samples_apart(function, wide, y, h):
             raise ValueError(

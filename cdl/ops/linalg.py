@@ -1,8 +1,11 @@
-"""Linear algebra: norms, also traced; decompositions and solvers, on arrays only."""
+"""Linear algebra: norms, decompositions and solvers, of arrays by NumPy's LAPACK.
+
+Programs call the functions of whole matrices back; their gradients are in linalg_gradients.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +13,34 @@ from numpy.typing import ArrayLike
 
 from cdl._common.public_names import publish
 from cdl._common.validation import expected
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.config import floatx
-from cdl.ops.arrays import axes_of, axis_arg, real, shape_of
+from cdl.ops.arrays import axes_of, axis_arg, real, samples_apart, shape_of
 from cdl.ops.core.tensors import cast
+from cdl.ops.linalg_gradients import (
+    of_cholesky,
+    of_det,
+    of_eigh,
+    of_inv,
+    of_logdet,
+    of_lstsq,
+    of_lu_factor,
+    of_pinv,
+    of_qr,
+    of_slogdet,
+    of_solve,
+    of_svd,
+)
 from cdl.ops.numpy.arithmetic import abs as size
 from cdl.ops.numpy.arithmetic import power, sqrt, square
 from cdl.ops.numpy.comparisons import not_equal
+from cdl.ops.numpy.diagonals import tril, triu
+from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import min as smallest
 from cdl.ops.numpy.reductions import sum as total
-from cdl.ops.numpy.shapes import squeeze
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, squeeze, swapaxes
 
 __all__ = [
     "cholesky",
@@ -41,7 +61,6 @@ __all__ = [
 ]
 
 _INFINITY = float("inf")
-_MATRICES = "it is of whole matrices, which programs do not work on: compute it beforehand"
 
 
 def _vector_norm(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> Any:
@@ -70,14 +89,15 @@ def _matrix_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool
     return found if keepdims else squeeze(found, axis)
 
 
-def _of_spectrum(x: ArrayLike, order: Any, axis: Any, keepdims: bool) -> str:
-    pair = axis is not None and len(axes_of(axis, len(shape_of(x)))) == 2
-    if (pair or (axis is None and len(shape_of(x)) == 2)) and order in (2, -2, "nuc"):
-        return "it takes singular values, which programs do not have: use ord=None"
-    return ""
+def _spectral_norm(x: ArrayLike, order: Any, axis: tuple[int, int], keepdims: bool) -> Any:
+    """Norms of matrices that are of their singular values."""
+    found = {2: largest, -2: smallest, "nuc": total}[order](
+        svd(moveaxis(x, axis, (-2, -1)), compute_uv=False), -1
+    )
+    return expand_dims(found, axis) if keepdims else found
 
 
-@tensor_operation(untraced=_of_spectrum)
+@tensor_operation()
 def norm(
     x: ArrayLike, ord: Any = None, axis: int | Sequence[int] | None = None, keepdims: bool = False
 ) -> Any:
@@ -106,8 +126,7 @@ def norm(
     if axes[0] % n == axes[1] % n:
         raise ValueError(f"norm: axis must be two different axes, got {axis}")
     if ord in (2, -2, "nuc"):
-        order: Any = ord
-        return np.linalg.norm(real(x), order, axes, keepdims=keepdims)
+        return _spectral_norm(x, ord, (axes[0] % n, axes[1] % n), keepdims)
     if ord not in (None, "fro", 1, -1, _INFINITY, -_INFINITY):
         raise ValueError(f"norm: ord must be one of the norms of matrices, got {ord!r}")
     return _matrix_norm(x, ord, (axes[0] % n, axes[1] % n), keepdims)
@@ -116,14 +135,50 @@ def norm(
 # --- of whole matrices ---
 
 
+def _matrices(x: ArrayLike, *_: Any) -> str:
+    """Advice where the samples are rows or columns."""
+    return samples_apart(x, (-2, -1)) if len(shape_of(x)) > 1 else ""
+
+
+def _squares(name: str) -> Callable[..., str]:
+    """Advice as of `_matrices`; ValueError where rows and columns need not be as many."""
+
+    def advice(x: ArrayLike, *_: Any) -> str:
+        _check_square(name, x)
+        return _matrices(x)
+
+    return advice
+
+
+def _systems(a: ArrayLike, b: ArrayLike, *_: Any) -> str:
+    """Advice where the samples are equations; ValueError as of `_squares`."""
+    _check_square("solve", a)
+    n, m = shape_of(a), shape_of(b)
+    rows = m[-1] if len(m) == len(n) - 1 else m[-2] if len(m) > 1 else n[-1]
+    if rows != n[-1]:
+        raise ValueError(f"solve: b must have the rows of a, got shapes {n} and {m}")
+    return _equations(a, b)
+
+
+def _equations(a: ArrayLike, b: ArrayLike, *_: Any) -> str:
+    n, m = len(shape_of(a)), len(shape_of(b))
+    return _matrices(a) or (samples_apart(b, -1 if m == n - 1 else -2) if m > 1 else "")
+
+
+def _check_square(name: str, x: ArrayLike) -> None:
+    """Check for square matrices; ValueError."""
+    shape = shape_of(x)
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"{name}: x must be square matrices, got shape {shape}")
+
+
 def _square(name: str, x: ArrayLike) -> Any:
-    matrix = real(x)
-    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"{name}: x must be square matrices, got shape {matrix.shape}")
-    return matrix
+    """Square matrices of floats."""
+    _check_square(name, x)
+    return real(x)
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(on_arrays(of_cholesky), untraced=_squares("cholesky"))
 def cholesky(x: ArrayLike, upper: bool = False) -> Any:
     """Cholesky factor of a positive definite x: the triangular l with l l^T = x.
 
@@ -135,51 +190,53 @@ def cholesky(x: ArrayLike, upper: bool = False) -> Any:
     return np.swapaxes(lower, -1, -2) if upper else lower
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(untraced=_squares("cholesky_inverse"))
 def cholesky_inverse(x: ArrayLike, upper: bool = False) -> Any:
     """Inverse of the matrix whose `cholesky` factor is x."""
-    whole = _square("cholesky_inverse", x)
-    factor = np.swapaxes(np.triu(whole), -1, -2) if upper else np.tril(whole)
-    return np.linalg.inv(factor @ np.swapaxes(factor, -1, -2))
+    _check_square("cholesky_inverse", x)
+    factor = swapaxes(triu(x), -1, -2) if upper else tril(x)
+    return inv(matmul(factor, swapaxes(factor, -1, -2)))
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(on_arrays(of_det), untraced=_squares("det"))
 def det(x: ArrayLike) -> Any:
     """Determinants of square matrices."""
     return np.linalg.det(_square("det", x))
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(of_slogdet), untraced=_squares("slogdet"), saved=Saved(submodule="numpy"))
 def slogdet(x: ArrayLike) -> Any:
     """Signs and log absolute values of the determinants."""
     return tuple(np.linalg.slogdet(_square("slogdet", x)))
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(on_arrays(of_logdet), untraced=_squares("logdet"), saved=Saved(submodule="math"))
 def logdet(x: ArrayLike) -> Any:
     """Log determinants of positive definite matrices."""
     return np.linalg.slogdet(_square("logdet", x))[1]
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(on_arrays(of_inv), untraced=_squares("inv"))
 def inv(x: ArrayLike) -> Any:
     """Inverses of square matrices."""
     return np.linalg.inv(_square("inv", x))
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(on_arrays(of_pinv), untraced=_matrices)
 def pinv(x: ArrayLike, rcond: Any = None) -> Any:
     """Pseudo-inverses of matrices; singular values up to `rcond` of the largest count as 0."""
     return np.linalg.pinv(real(x)) if rcond is None else np.linalg.pinv(real(x), rcond)
 
 
-@tensor_operation(untraced=_MATRICES)
+@tensor_operation(on_arrays(), untraced=_matrices)
 def matrix_rank(x: ArrayLike, tol: Any = None) -> Any:
     """Rank of matrices: the number of singular values above `tol`."""
+    if np.ndim(x) < 2:
+        raise expected("matrix_rank", "x", "matrices, of at least two axes", np.shape(x))
     return np.linalg.matrix_rank(real(x), tol)
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(of_solve), untraced=_systems)
 def solve(a: Any, b: ArrayLike) -> Any:
     """Solution x of the linear equations a x = b.
 
@@ -193,14 +250,14 @@ def solve(a: Any, b: ArrayLike) -> Any:
     return np.linalg.solve(a, b)
 
 
-@operation(untraced=_MATRICES)
+@operation(untraced=_systems)
 def solve_triangular(a: ArrayLike, b: ArrayLike, lower: bool = False) -> Any:
     """Solution x of a x = b for the upper or lower triangle of a."""
-    a = _square("solve_triangular", a)
-    return solve(np.tril(a) if lower else np.triu(a), b)
+    _check_square("solve_triangular", a)
+    return solve(tril(a) if lower else triu(a), b)
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(of_lstsq), untraced=_equations)
 def lstsq(a: ArrayLike, b: ArrayLike, rcond: Any = None) -> Any:
     """Least-squares solution x of a x = b, of smallest norm.
 
@@ -212,7 +269,7 @@ def lstsq(a: ArrayLike, b: ArrayLike, rcond: Any = None) -> Any:
     return np.linalg.lstsq(real(a), real(b), rcond)[0]
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(of_qr), untraced=_matrices)
 def qr(x: ArrayLike, mode: Any = "reduced") -> Any:
     """QR decomposition: q orthogonal, r triangular.
 
@@ -225,7 +282,7 @@ def qr(x: ArrayLike, mode: Any = "reduced") -> Any:
     return tuple(np.linalg.qr(real(x), mode))
 
 
-@operation(untraced=_MATRICES, saved=Saved("SVD"))
+@operation(on_arrays(of_svd), untraced=_matrices, saved=Saved("SVD"))
 def svd(x: ArrayLike, full_matrices: Any = True, compute_uv: Any = True) -> Any:
     """Singular value decomposition u diag(s) v.
 
@@ -238,20 +295,20 @@ def svd(x: ArrayLike, full_matrices: Any = True, compute_uv: Any = True) -> Any:
     return tuple(found) if compute_uv else found
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(of_eigh), untraced=_squares("eigh"))
 def eigh(x: ArrayLike) -> Any:
     """Eigenvalues, in ascending order, and eigenvectors of symmetric matrices."""
     return tuple(np.linalg.eigh(_square("eigh", x)))
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(), untraced=_squares("eig"))
 def eig(x: ArrayLike) -> Any:
     """Eigenvalues and eigenvectors of square matrices, as complex numbers."""
     values, vectors = np.linalg.eig(_square("eig", x))
     return values.astype(np.complex64), vectors.astype(np.complex64)
 
 
-@operation(untraced=_MATRICES)
+@operation(on_arrays(of_lu_factor), untraced=_matrices)
 def lu_factor(x: ArrayLike) -> Any:
     """LU decomposition of a matrix: both triangles in one, and the pivots.
 

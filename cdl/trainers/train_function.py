@@ -129,7 +129,7 @@ class TrainFunction:
         self.in_python |= (training and optimizer.by_step) or plan.calls is not None
         alone = plan.reports == (0,) and resolved.losses[0].is_whole
         self._is_bare = alone and not (self.in_python or self.metrics or whole or only is not None)
-        wants_all = self.in_python or plan.program.hosted or plan.program.batch_of_states
+        wants_all = self.in_python or plan.program.calls_python or plan.program.batch_of_states
         wants_all = wants_all or plan.rows is not None
         if wants_all:
             check_no_own_data("the losses, metrics or layers")
@@ -283,7 +283,7 @@ class TrainFunction:
             and not self.in_python
             and self.optimizer.has_one_rate
             and not self._traced
-            and not self.plan.program.hosted
+            and not self.plan.program.calls_python
         )
 
     def run_epochs(

@@ -1,7 +1,8 @@
-/* host.c - y = f(x), where f is a function of the caller's (host.h), called once a batch.
+/* host.c - y = f(x), where f is a function of the caller's (host.h), called once a batch, or once
+ * for shared values.
  *
  * A program with such an op runs on one thread, so that all samples of the batch are there. Scratch
- * holds x, y or dy, and dx, each without pads. After a failure values and gradients are 0.
+ * holds x, dx, y and dy, each without pads. After a failure values and gradients are 0.
  */
 #include "ops/op.h"
 
@@ -12,7 +13,7 @@
 static size_t sample_floats(const struct cdl_tensor *value) { return value->lines * value->width; }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    return rows * (2 * sample_floats(node->in[0]) + sample_floats(node->out[0]));
+    return 2 * rows * (sample_floats(node->in[0]) + sample_floats(node->out[0]));
 }
 
 static const char *check(const struct cdl_node *node) {
@@ -47,9 +48,9 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                     size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t rows = last - first;
-    float *packed = node->scratch, *out = packed + 2 * ctx->rows * sample_floats(x);
+    float *packed = node->scratch, *out = packed + rows * sample_floats(x);
     pack(x, cdl_rows(x, first), rows * x->lines, packed);
-    const struct cdl_host_call wanted = {rows, ctx->training, packed, NULL, out};
+    const struct cdl_host_call wanted = {rows, ctx->training, packed, NULL, NULL, out};
     call(node, &wanted, rows * sample_floats(y));
     unpack(y, out, rows * y->lines, cdl_rows(y, first));
 }
@@ -57,13 +58,15 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
                      size_t last) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
-    const size_t rows = last - first, floats = ctx->rows * sample_floats(x);
-    float *packed = node->scratch, *out = packed + floats, *dy = packed + 2 * floats;
+    const size_t rows = last - first, x_floats = rows * sample_floats(x);
+    float *packed = node->scratch, *out = packed + x_floats, *known = out + x_floats;
+    float *dy = known + rows * sample_floats(y);
     if (!node->needs[0]) return;
     pack(x, cdl_rows(x, first), rows * x->lines, packed);
+    pack(y, cdl_rows(y, first), rows * y->lines, known);
     pack(y, cdl_grad_rows(y, first), rows * y->lines, dy);
-    const struct cdl_host_call wanted = {rows, ctx->training, packed, dy, out};
-    call(node, &wanted, rows * sample_floats(x));
+    const struct cdl_host_call wanted = {rows, ctx->training, packed, known, dy, out};
+    call(node, &wanted, x_floats);
     unpack(x, out, rows * x->lines, cdl_grad_rows(x, first));
 }
 

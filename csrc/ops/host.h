@@ -10,8 +10,8 @@
 struct cdl_host_call {
     size_t rows;
     bool training;
-    const float *x;  /* rows samples, no pads */
-    const float *dy; /* NULL: y is wanted; else the gradient by x */
+    const float *x;      /* rows samples, no pads */
+    const float *y, *dy; /* NULL: y is wanted; else the gradient by x */
     float *out;
 };
 

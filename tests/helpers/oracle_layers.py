@@ -186,7 +186,9 @@ def host_forward(o, i):
 
 def host_backward(o, i):
     dy = o.value_gradients[i.outputs[0]]
-    o.value_gradients[i.inputs[0]] += i.attributes["function"].backward(o.kept[i], dy, o.training)
+    o.value_gradients[i.inputs[0]] += i.attributes["function"].backward(
+        o.kept[i], o.values[i.outputs[0]], dy, o.training
+    )
 
 
 def ctc_forward(o, i):

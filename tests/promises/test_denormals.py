@@ -121,7 +121,7 @@ class Modes:
         self.look()
         return x
 
-    def backward(self, x, dy, training):
+    def backward(self, x, y, dy, training):
         self.look()
         return dy
 

@@ -123,7 +123,7 @@ class Gate:
         assert self.open.wait(500)
         return x
 
-    def backward(self, x, dy, training):
+    def backward(self, x, y, dy, training):
         return dy
 
 

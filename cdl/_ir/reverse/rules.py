@@ -254,6 +254,10 @@ def _noise(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
     return (p.map("multiply", [g, drawn_factor(p, i)]),)
 
 
+def _host(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
+    return (i.attributes["function"].reverse(p, i, g),)
+
+
 def _same(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
     return (g,)
 
@@ -273,6 +277,7 @@ RULES: dict[str, Rule] = {
     "dense": _dense,
     "dropout": _noise,
     "gather": _gather,
+    "host": _host,
     "join_batch": lambda p, i, g: (emit.split_batch(p, g),),
     "log_softmax": _log_softmax,
     "map": _map,
@@ -291,3 +296,10 @@ RULES: dict[str, Rule] = {
     "split_batch": lambda p, i, g: (emit.join_batch(p, g, i.inputs[0].shape[0]),),
     "take_along": _take_along,
 }
+
+
+def rule_of(i: Instruction) -> Rule | None:
+    """Rule of an instruction; None if its op, or the function in Python that it calls, has none."""
+    if i.op == "host" and not hasattr(i.attributes["function"], "reverse"):
+        return None
+    return RULES.get(i.op)

@@ -16,7 +16,7 @@ from cdl._ir import emit
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.reverse.composed import COMPOSED
 from cdl._ir.reverse.parts import alike
-from cdl._ir.reverse.rules import RULES
+from cdl._ir.reverse.rules import rule_of
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -50,8 +50,8 @@ def gradients(
             made = zip(COMPOSED[i.op](program, i.reading(leaves)), given, strict=True)
             pairs = [(value, seed) for value, seed in made if seed is not None]
             by_inputs = gradients(program, [v for v, _ in pairs], leaves, [g for _, g in pairs])
-        elif i.op in RULES and given[0] is not None:
-            by_inputs = RULES[i.op](program, i, given[0])
+        elif (rule := rule_of(i)) is not None and given[0] is not None:
+            by_inputs = rule(program, i, given[0])
         else:
             raise ValueError(
                 f"grad: within code that is traced, such as a loss or a function that is "

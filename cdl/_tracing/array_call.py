@@ -1,0 +1,292 @@
+"""Operations that a program computes by their functions on arrays, called back once a batch.
+
+What the core has no instruction for, such as the inverse of a matrix, becomes an instruction
+`host`: its function gets the values as NumPy arrays, in the shapes and dtypes that Python code
+sees, and the program waits. Its gradient is a rule in NumPy, beside the function::
+
+    @tensor_operation(on_arrays(lambda dy, y, x: -y.mT @ dy @ y.mT), untraced=...)
+    def inv(x): ...
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from cdl import tree
+from cdl._ir import emit
+from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
+from cdl._tracing.shape_inference import as_array
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cdl._ir.instruction import Instruction
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
+    from cdl._tracing.operation import OpDef
+
+    Array = NDArray[Any]
+
+_MOST_WHOLE = 2**24  # up to which float32 holds all integers
+
+
+class ArrayForm(NamedTuple):
+    """Lowering of an operation to a call of its function on arrays.
+
+    Attributes:
+        gradient: from the gradients by the results, the results and all arguments, arrays of
+            float64, to the gradients by the first tensors among the arguments: one, or a tuple in
+            which None is no gradient. None: no gradient goes through.
+    """
+
+    gradient: Callable[..., Any] | None
+
+
+def on_arrays(gradient: Callable[..., Any] | None = None) -> ArrayForm:
+    """Form of an operation that programs compute by its function on arrays; see `ArrayForm`."""
+    return ArrayForm(gradient)
+
+
+class _Place(NamedTuple):
+    """Tensor among the arguments or results of a call.
+
+    Attributes:
+        shape: as Python code sees it, without the batch axis.
+        dtype: likewise.
+        rows_per_sample: see `KerasTensor`; 0 for one that all samples share.
+        batch_axis: likewise.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    rows_per_sample: int
+    batch_axis: int
+
+    @classmethod
+    def of(cls, spec: KerasTensor) -> _Place:
+        """Place of a symbolic tensor."""
+        return cls(spec.sample_shape, spec.dtype, spec.rows_per_sample, spec.batch_axis)
+
+    @property
+    def size(self) -> int:
+        """Number of elements of a sample."""
+        return math.prod(self.shape)
+
+    def array(self, flat: Array) -> Array:
+        """Array as Python code sees it, of a line a sample."""
+        found: Array = flat[0].reshape(self.shape) if not self.rows_per_sample else flat
+        if self.rows_per_sample > 1:
+            found = flat.reshape(-1, *self.shape[1:])
+        elif self.rows_per_sample:
+            found = np.moveaxis(flat.reshape(-1, *self.shape), 0, self.batch_axis)
+        return found
+
+    def flat(self, array: Array, rows: int) -> Array:
+        """Line a sample; what is shared is in the first one, and the others are 0."""
+        if not self.rows_per_sample:
+            lines = np.zeros((rows, self.size), array.dtype)
+            lines[0] = array.reshape(-1)
+            return lines
+        at = self.batch_axis if self.rows_per_sample == 1 else 0
+        found: Array = np.moveaxis(array, at, 0).reshape(rows, self.size)
+        return found
+
+
+def append_call(
+    program: Lowering, row: OpDef, spec: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Append a call of an operation's function on arrays; the results' values, nested.
+
+    Args:
+        program: to which it is appended.
+        row: of `cdl.ops`; its form is an `ArrayForm`.
+        spec: the symbolic results.
+        args: all arguments, with terms for the tensors.
+        kwargs: likewise.
+    """
+    terms = [leaf for leaf in tree.flatten((args, kwargs)) if isinstance(leaf, LoweredTensor)]
+    if any("complex" in each.dtype for each in (*terms, *tree.flatten(spec))):
+        raise TypeError(f"{row.name}: a program has no complex numbers: compute them on arrays")
+    apart = not all(term.value.shared for term in terms)
+    flat = []
+    for term in terms:
+        value = program.cast(term.value, "float32")
+        if apart and value.shared:
+            value = program.broadcast_batch(value)
+        flat.append(emit.reshape(program, value, (math.prod(value.shape),)))
+    call = ArrayCall(row, (args, kwargs), spec)
+    x = emit.concat(program, flat, 0)
+    y = program.emit("host", (x,), (sum(place.size for place in call.results),), function=call)
+    assert isinstance(row.lower, ArrayForm)
+    if row.lower.gradient is None:
+        y = emit.stop(program, y)
+    values = [
+        emit.reshape(program, part, place.shape)
+        for part, place in zip(_parted(program, y, call.results), call.results, strict=True)
+    ]
+    return tree.pack_sequence_as(spec, values)
+
+
+def _parted(program: Lowering, value: Value, places: list[_Place]) -> list[Value]:
+    """Parts of a value in which tensors lie one behind the other."""
+    ends = np.cumsum([place.size for place in places]).tolist()
+    starts = (0, *ends[:-1])
+    return [emit.pick(program, value, 0, range(a, b)) for a, b in zip(starts, ends, strict=True)]
+
+
+class ArrayCall:
+    """Call of an operation's function within a program, as the core makes it.
+
+    Args:
+        row: of `cdl.ops`.
+        arguments: of the call, by place and by name, with terms for the tensors.
+        spec: the symbolic results.
+    """
+
+    untraced = None  # no code of the user's
+
+    def __init__(self, row: OpDef, arguments: Any, spec: Any) -> None:
+        def place(leaf: Any) -> Any:
+            return _Place.of(leaf.spec) if isinstance(leaf, LoweredTensor) else as_array(leaf)
+
+        self.row = row
+        self._leaves = [place(leaf) for leaf in tree.flatten(arguments)]
+        self._nest = tree.map_structure(lambda _: 0, arguments)
+        self._results_nest = tree.map_structure(lambda _: 0, spec)
+        self.operands = [leaf for leaf in self._leaves if isinstance(leaf, _Place)]
+        self.results = [_Place.of(each) for each in tree.flatten(spec)]
+
+    def __repr__(self) -> str:
+        return self.row.name
+
+    def _arguments(self, tensors: list[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Arguments of a call with tensors in their places."""
+        rest = iter(tensors)
+        leaves = [next(rest) if isinstance(leaf, _Place) else leaf for leaf in self._leaves]
+        found: tuple[tuple[Any, ...], dict[str, Any]] = tree.pack_sequence_as(self._nest, leaves)
+        return found
+
+    def forward(self, x: Array, training: bool) -> Array:
+        """Results of a batch, a line a sample; of float64 in float64.
+
+        Raises:
+            ValueError: an integer that float32 does not hold.
+        """
+        del training
+        args, kwargs = self._arguments(_arrays(x, self.operands))
+        with np.errstate(all="ignore"):
+            found = tree.flatten(self.row.eager(*args, **kwargs))
+        pairs = zip(map(np.asarray, found), self.results, strict=True)
+        lines = np.concatenate([place.flat(y, len(x)) for y, place in pairs], axis=1)
+        for y in found:
+            self._check_whole(np.asarray(y))
+        return lines
+
+    def _check_whole(self, y: Array) -> None:
+        """Check that float32 holds the integers of a result; ValueError."""
+        lost = y.dtype.kind in "iu" and y.astype(np.float32).astype(np.float64) != y
+        if np.any(lost):
+            raise ValueError(
+                f"{self.row.name}: integers within a program must be such as float32 holds, as all "
+                f"up to {_MOST_WHOLE} in size, got {y[lost].flat[0]}: compute them on arrays"
+            )
+
+    def backward(self, x: Array, y: Array, dy: Array, training: bool) -> Array:
+        """Gradient by x of sum(dy * y)."""
+        del training
+        wide = _arrays(x.astype(np.float64), self.operands)
+        results, upstream = (
+            tree.pack_sequence_as(self._results_nest, _arrays(v.astype(np.float64), self.results))
+            for v in (y, dy)
+        )
+        with np.errstate(all="ignore"):
+            gradients = self._gradients(upstream, results, wide)
+        flat = [
+            np.zeros((len(x), place.size))
+            if gradient is None
+            else place.flat(_summed_to(np.asarray(gradient), each.shape), len(x))
+            for gradient, each, place in zip(gradients, wide, self.operands, strict=True)
+        ]
+        return np.concatenate(flat, axis=1)
+
+    def _gradients(self, upstream: Any, results: Any, tensors: list[Any]) -> list[Any]:
+        """Gradients by all tensors among the arguments; None where none goes through."""
+        args, kwargs = self._arguments(tensors)
+        form = self.row.lower
+        assert isinstance(form, ArrayForm)
+        assert form.gradient is not None
+        found = form.gradient(upstream, results, *args, **kwargs)
+        given = list(found) if isinstance(found, tuple) else [found]
+        given += [None] * (len(self._leaves) - len(given))
+        pairs = zip(self._leaves, given, strict=False)
+        return [gradient for leaf, gradient in pairs if isinstance(leaf, _Place)]
+
+    def reverse(self, program: Lowering, i: Instruction, g: Value) -> Value:
+        """Append the gradient by the input: the rule, run on symbolic values.
+
+        Args:
+            program: to which it is appended.
+            i: the instruction of this call.
+            g: the gradient by its output.
+
+        Raises:
+            TypeError: the rule has what cannot be traced.
+        """
+
+        def terms(value: Value, places: list[_Place]) -> list[Any]:
+            return [
+                LoweredTensor(emit.reshape(program, part, place.shape), _spec(place, value.shared))
+                for part, place in zip(_parted(program, value, places), places, strict=True)
+            ]
+
+        tensors = terms(i.inputs[0], self.operands)
+        results, upstream = (
+            tree.pack_sequence_as(self._results_nest, terms(v, self.results))
+            for v in (i.outputs[0], g)
+        )
+        with appending_to(program):
+            found = self._gradients(upstream, results, tensors)
+        flat = [
+            program.constant(np.zeros(place.size, np.float32))
+            if each is None
+            else emit.reshape(program, each.value, (place.size,))
+            for each, place in zip(found, self.operands, strict=True)
+        ]
+        if not i.inputs[0].shared:
+            flat = [program.broadcast_batch(each) if each.shared else each for each in flat]
+        return emit.concat(program, flat, 0)
+
+
+def _arrays(lines: Array, places: list[_Place]) -> list[Array]:
+    """Arrays that lie one behind the other in a line a sample, in their dtypes."""
+    ends = np.cumsum([place.size for place in places])[:-1]
+    parts = zip(np.split(lines, ends, axis=1), places, strict=True)
+    return [
+        place.array(part).astype(part.dtype if "float" in place.dtype else place.dtype)
+        for part, place in parts
+    ]
+
+
+def _spec(place: _Place, shared: bool) -> KerasTensor:
+    """Symbolic tensor of a place; what was shared is given to each sample within a call."""
+    if place.rows_per_sample > 1:
+        shape: tuple[int | None, ...] = (None, *place.shape[1:])
+        return KerasTensor(shape, place.dtype, rows_per_sample=place.rows_per_sample)
+    if not place.rows_per_sample and shared:
+        return KerasTensor(place.shape, place.dtype, rows_per_sample=0)
+    at = place.batch_axis if place.rows_per_sample else 0
+    shape = (*place.shape[:at], None, *place.shape[at:])
+    return KerasTensor(shape, place.dtype, batch_axis=at)
+
+
+def _summed_to(gradient: Array, shape: tuple[int, ...]) -> Array:
+    """Sum over the axes along which an operand of a shape has been repeated."""
+    more = gradient.ndim - len(shape)
+    repeated = [a + more for a, n in enumerate(shape) if n == 1 < gradient.shape[a + more]]
+    axes = (*range(more), *repeated)
+    return gradient.sum(axis=axes, keepdims=True).reshape(shape) if axes else gradient
