@@ -19,7 +19,7 @@ Found = Sequence[dict]
 
 
 def score(record: dict) -> float:
-    """Accuracy, or R2."""
+    """Accuracy, or R2, of one column."""
     return record.get("accuracy", record.get("r2"))
 
 
@@ -138,7 +138,7 @@ def differences(found: Found) -> str:
 
 
 def tables(found: Found) -> str:
-    """All tables."""
+    """Tables of all data sets."""
     names = names_of(found)
     most = {name: len({r["case"] for r in found if r["method"] == name}) for name in names}
     usual = [name for name in names if most[name] == max(most.values())]

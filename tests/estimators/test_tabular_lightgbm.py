@@ -1,4 +1,4 @@
-"""What scripts for LightGBM ask of estimators of tables: callbacks, metrics, contributions."""
+"""Arguments of scripts for LightGBM in estimators of tables: callbacks, metrics, contributions."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ X, Y = X[:200, :4], Y[:200]
 
 
 class EarlyStopException(Exception):  # noqa: N818 - its name
-    """As LightGBM's, which is known by its name."""
+    """Stand-in for LightGBM's, which is known by its name."""
 
 
 class Notes:

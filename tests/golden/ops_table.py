@@ -269,7 +269,7 @@ add("svd", c(W, compute_uv=False))
 add("qr", c(W))
 add("lu_factor", c(W[:3]))
 add("matrix_rank", c(W))
-# Of a matrix for each sample: programs call these functions back.
+# Functions of a matrix for each sample, which programs call back.
 M, TALL = Samples(numbers(N, 3, 3, seed=66) + 3 * np.eye(3, dtype="float32")), Samples(T.array.mT)
 DEFINITE = Samples(M.array @ M.array.mT)
 for _name in ("det", "inv", "pinv", "slogdet", "matrix_rank", "lu_factor"):

@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 class Course(NamedTuple):
-    """How a net trains.
+    """Course of the training of a net.
 
     Attributes:
         task: what targets are.

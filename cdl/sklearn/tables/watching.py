@@ -1,4 +1,4 @@
-"""What goes along with a fit: the best epoch, callbacks of users, and the state before an error."""
+"""Companions of a fit: the best epoch, callbacks of users, and the state before an error."""
 
 from __future__ import annotations
 
