@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl.scopes import StatelessScope
 
 if TYPE_CHECKING:
@@ -63,7 +64,13 @@ def stateless_call(
 
 
 def _check_has_numbers(owner: str, variable: Any, value: Any) -> None:
-    """Refuse what stands for an array while another framework differentiates or compiles."""
+    """Refuse what stands for an array while cdl or another framework differentiates or compiles."""
+    if isinstance(value, KerasTensor):
+        raise TypeError(
+            f"{owner}: the value of {variable.path!r} must have numbers, got a symbolic tensor: "
+            "differentiate by the layer's own weights, with cdl.value_and_grad(function, "
+            "variables=model.trainable_variables) and a function that calls the model"
+        )
     if type(value).__module__.partition(".")[0] not in ("jax", "jaxlib", "torch"):
         return
     try:

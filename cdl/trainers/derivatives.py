@@ -27,6 +27,7 @@ from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
 from cdl.data import brief
 from cdl.trainers.custom.reads import Reads
+from cdl.trainers.custom.structures import FunctionOfLeaves, form_of, is_nested, leaves_of
 from cdl.trainers.several_rows import Arguments, SeveralRows
 from cdl.trainers.vjp import Vjp
 
@@ -223,6 +224,7 @@ class _Differentiated:
         self._has_aux = has_aux
         self._stays = True if is_fixed else None  # False once it cannot be told
         self._compiled: dict[Any, _Compiled] = {}
+        self._of_leaves: dict[str, tuple[_Differentiated, FunctionOfLeaves]] = {}
         self._steps = itertools.count()
         self._lock = new_rlock()  # threads may call one function
         register_cache(self)
@@ -242,6 +244,8 @@ class _Differentiated:
         key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])
         found = self._compiled.get(key)
         if found is None or not found.takes_plain or not found.holds():
+            if any(map(is_nested, args)):
+                return self._of_nested(args)
             if are_traced(args):
                 return self._of_symbols(args)
             arguments = Arguments(args)
@@ -254,6 +258,25 @@ class _Differentiated:
         if self._variables is not None:
             return value, gradients
         return value, gradients[0] if self._is_one else tuple(gradients)
+
+    def _of_nested(self, args: Sequence[Any]) -> tuple[Any, Any]:
+        """Value and gradient for lists and dicts of arrays, by a function of what is in them."""
+        form = form_of(args)
+        key = repr(form)
+        asked = self._numbers(len(args)) if self._variables is None else []
+        if key not in self._of_leaves:
+            function = FunctionOfLeaves(self.function, form)
+            made = copy.copy(self)
+            made.function, made._argnums, made._is_one = function.of, function.numbers(asked), False
+            made._compiled, made._of_leaves = {}, {}
+            register_cache(made)
+            self._of_leaves[key] = made, function
+        made, function = self._of_leaves[key]
+        value, gradients = made.of(*leaves_of(args))
+        if self._variables is not None:
+            return value, gradients
+        found = function.packed(gradients, asked)
+        return value, found[0] if self._is_one else tuple(found)
 
     def _of_symbols(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """Value and gradient for symbolic arguments, in traced code."""
@@ -409,7 +432,7 @@ def value_and_grad(
     that is annealed: these are traced as well, so another number takes no other program. Arrays of
     as many rows go together sample by sample; those of other rows, such as points within and points
     on the boundary, each have their own, and what the function makes of them is combined once it is
-    numbers, as by `ops.mean`.
+    numbers, as by `ops.mean`. An argument may be a list or dict of arrays, such as weights by name.
 
     The function is traced and compiled once for each shape and dtype of its arguments, and again
     when something that it reads has changed: closures, globals, attributes, layers. One that reads
@@ -433,7 +456,8 @@ def value_and_grad(
 
     Returns:
         A function of the same arguments that returns (value, gradient), or ((value, aux), gradient)
-        with `has_aux`: the gradient has the shape of the argument, and is a tuple for several; for
+        with `has_aux`: the gradient has the structure and shape of the argument, and is a tuple for
+        several; for
         `variables` a list, in their order, which an optimizer's `apply` takes.
 
     Raises:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cdl import ops, tree
 from cdl._tracing import derivatives
 from cdl.data import brief
+from cdl.trainers.custom.structures import is_nested
 from cdl.trainers.derivatives import argument_numbers, derivative_of, grad
 
 Array = NDArray[Any]
@@ -107,7 +108,7 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
 
     Raises:
         TypeError: `fun` cannot be called, or `argnums` is no number and no list of them; or, when
-            the result is called, an argument to differentiate by has no floats.
+            the result is called, an argument to differentiate by has no floats or is a structure.
         ValueError: when the result is called: `fun` does not give one number, an argument has no
             rows, or no second derivative of something on the way is known, which is named.
     """
@@ -121,6 +122,11 @@ def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callab
                 f"hessian: argnums must be numbers of the {len(args)} arguments, got {argnums}"
             )
         numbers = [k % len(args) for k in asked]
+        for nested in [args[k] for k in numbers if is_nested(args[k])]:
+            raise TypeError(
+                "hessian: an argument to differentiate by must be one array, got "
+                f"{brief(nested)}; give each array as an argument, with argnums"
+            )
         args = tuple(_floats([a])[0] if k in numbers else a for k, a in enumerate(args))
         if derivatives.are_traced(args):
             raise TypeError(

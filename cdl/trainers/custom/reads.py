@@ -51,7 +51,7 @@ _BUILTINS = frozenset((
 # Modules whose functions give the same for the same arguments.
 _PURE_MODULES = ("cdl.ops", "cdl.random.draws", "cdl.activations", "cdl.losses", "cdl.tree")
 # Functions that give derivatives of what they are given, and the module of what these are.
-_DERIVING = ("cdl.trainers.derivatives", "cdl.trainers.jvp")
+_DERIVING = ("cdl.trainers.derivatives", "cdl.trainers.jvp", "cdl.trainers.custom.structures")
 _IMPURE_NUMPY = ("load", "save", "from", "genfrom", "memmap", "mem", "get", "set", "put", "copyto")
 _MADE_BY_NUMPY = ("array", "asarray", "zeros", "ones", "full", "arange", "eye", "linspace")
 
