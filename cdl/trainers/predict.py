@@ -5,6 +5,7 @@ Outputs are lists with one array an output of the model, until the model packs t
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import weakref
@@ -28,12 +29,12 @@ from cdl.layers.kept import KeptPrograms, Watch
 from cdl.layers.lora import Merged, MergingExecutor
 from cdl.random import core_seed
 from cdl.trainers import arguments
-from cdl.trainers.custom.coupled import batch_of, in_batches, mixes_samples
+from cdl.trainers.custom.coupled import batch_of, in_batches, mixes_samples, of_rows
 from cdl.trainers.custom.eager_step import Calls
 from cdl.trainers.custom.steps import nested, steps_itself
 from cdl.trainers.data_adapter import inputs
 from cdl.trainers.epoch_iterator import refuse_beside_stream, warn_out_of_data
-from cdl.trainers.lowering import lower_inference, lower_with_calls
+from cdl.trainers.lowering import lower_with_calls
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Rows, rows_of
 from cdl.trainers.window_iterator import inputs_of, source_of
@@ -112,6 +113,7 @@ class Predictors:
         self.few = self._executor(self._size)
         self._others: dict[int, Executor | MergingExecutor] = {}
         self._kept = KeptPrograms()  # of forward passes in training mode
+        self._trains_coupled = False  # whether samples are in these
         self._steps = 0  # forward passes in training mode, each with a dropout of its own
         self._calls = 0  # predictions, each with random numbers of its own
         for each in self.program.hosted:
@@ -252,21 +254,25 @@ class Predictors:
 
     def in_training(self, model: TrainableModel, x: list[Array]) -> list[Array]:
         """Outputs of checked inputs, taken as one batch of training."""
-        watching, samples = None, len(x[0]) if self.coupled else None
-        if model.run_eagerly:
-            with knowing_samples(samples):
-                program, watching = lower_with_calls(model, True, True, self.rows)
+        coupled, eager, watching = self.coupled or self._trains_coupled, model.run_eagerly, None
+
+        def lowered() -> tuple[Program, Calls | None]:
+            lower = functools.partial(lower_with_calls, model, True, eager, self.rows)
+            found, self._trains_coupled = of_rows(lower, len(x[0]), coupled)
+            return found
+
+        if eager:
+            program, watching = lowered()
             model._watch_layers()
             runner = Runner(program, training=True)
         else:
 
             def make() -> Runner:
-                with knowing_samples(samples):
-                    made = Runner(lower_inference(model, True, self.rows), training=True)
+                made = Runner(lowered()[0], training=True)
                 model._watch_layers()  # a `call` of the user's may have set attributes
                 return made
 
-            runner = self._kept.get(model, samples, make)
+            runner = self._kept.get(model, len(x[0]) if coupled else None, make)
         if model._place is None:
             step, self._steps = self._steps, self._steps + 1
         else:

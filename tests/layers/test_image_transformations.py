@@ -212,9 +212,13 @@ def test_labels_of_a_mixing_subclass_are_its_own():
     expected = layers.MixUp(seed=1)({"images": PICTURES, "labels": LABELS})
     np.testing.assert_allclose(found["labels"], 10 * expected["labels"], rtol=1e-6)
     np.testing.assert_allclose(found["images"], expected["images"], rtol=1e-6)
-    model = cdl.Sequential([cdl.Input((8, 9, 3)), Mixed()])
-    with pytest.raises(ValueError, match=r"Mixed.*must be called on arrays"):
-        model(PICTURES, training=True)
+    given = {
+        "images": cdl.Input((8, 9, 3), name="images"),
+        "labels": cdl.Input((2,), name="labels"),
+    }
+    model = cdl.Model(given, Mixed(seed=1)(given))
+    found = model({"images": PICTURES, "labels": LABELS}, training=True)["labels"]
+    np.testing.assert_allclose(found.sum(1), 10 * LABELS.sum(1), rtol=1e-5)
 
 
 def test_boxes_need_a_format_and_labels():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from cdl.trainers.lowering import Plan, lower_inference, lower_training
 from cdl.trainers.signature import TrainableModel
 from cdl.trainers.sizes import Form, outputs_of, own_rows
 from cdl.trainers.train_function import TrainFunction
+
+T = TypeVar("T")
 
 _MOST = 4  # sizes of batches whose executors are kept
 _SHOWN = 32  # samples of a batch in a program that is printed
@@ -49,15 +51,34 @@ def plan_of(
     Raises:
         TypeError, ValueError: see `lower_training`.
     """
+    plan, couples = of_rows(
+        lambda: lower_training(model, resolved, form, training, scale),
+        rows,
+        any(getattr(entry.loss, "couples", False) for entry in resolved.losses),
+    )
+    return plan._replace(rows=rows) if couples else plan
+
+
+def of_rows(lower: Callable[[], T], rows: int, couples: bool) -> tuple[T, bool]:
+    """Result of lowering, and whether it is for batches of `rows`, since it couples samples.
+
+    Args:
+        lower: gives it.
+        rows: how many samples each batch has.
+        couples: whether it is known to couple them.
+
+    Raises:
+        TypeError, ValueError: what `lower` raised at first.
+    """
     refusal: Exception | None = None
-    if not any(getattr(entry.loss, "couples", False) for entry in resolved.losses):
+    if not couples:
         try:
-            return lower_training(model, resolved, form, training, scale)
+            return lower(), False
         except (TypeError, ValueError) as error:
             refusal = error
     try:
         with knowing_samples(rows):
-            return lower_training(model, resolved, form, training, scale)._replace(rows=rows)
+            return lower(), True
     except (TypeError, ValueError) as error:
         raise refusal or error from None
 

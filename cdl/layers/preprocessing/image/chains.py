@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import random
 from cdl._common.validation import expected, flag, is_int, number, positive_int
+from cdl._ir import emit
 from cdl.data import as_numeric
 from cdl.layers import rules
 from cdl.layers.layer import registry
@@ -28,20 +30,49 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
     from cdl.random import SeedGenerator
 
 
 class _OnBatches(RandomImage):
-    """Layer that changes batches of arrays in training; refused in a model's training."""
+    """Layer that changes whole batches in training; in a model's training it runs in Python."""
 
     def draws(self, images: Any) -> Any:
         """Nothing is drawn here.
 
         Raises:
-            ValueError: in the training of a model.
+            ValueError: it is asked for its draws in traced code.
         """
-        raise self._only_on_arrays("it is of a whole batch")
+        raise ValueError(
+            f"{type(self).__name__} {self.name!r}: get_random_transformation must be given arrays, "
+            "since it runs in Python on whole batches"
+        )
+
+    def _lower_parts(self, program: Lowering, values: dict[str, Value]) -> dict[str, Value]:
+        if not self._changes(program.is_noisy):
+            return values
+        moved = {name: value for name, value in values.items() if name != "labels"}
+        sizes = [prod(value.shape) for value in moved.values()]
+        flat = [
+            emit.reshape(program, value, (size,))
+            for value, size in zip(moved.values(), sizes, strict=True)
+        ]
+        x = emit.concat(program, flat, 0)
+        function = _Hosted(self, {name: value.shape for name, value in moved.items()})
+        y = program.emit("host", (x,), x.shape, (), function=function)
+        found, at = dict(values), 0
+        for (name, value), size in zip(moved.items(), sizes, strict=True):
+            part = emit.pick(program, y, 0, range(at, at + size))
+            found[name], at = emit.reshape(program, part, value.shape), at + size
+        return found
+
+    def _changed(self, parts: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Images and masks of a batch of training."""
+        drawn = self._drawn(parts["images"], True)
+        of_parts = {"images": self.transform, "segmentation_masks": self.transform_masks}
+        return {name: of_parts[name](x, drawn) for name, x in parts.items()}
 
     def _on_arrays(
         self, inputs: Any, training: bool | None = None, mask: Any = None
@@ -53,26 +84,71 @@ class _OnBatches(RandomImage):
             return self._by_methods(owner, inputs, training)  # type: ignore[no-any-return]
         parts = parts_of(owner, inputs)
         names = [name for name in ("images", "segmentation_masks") if name in parts]
-        given = {name: as_numeric(parts[name], f"{owner}: {name}") for name in names}
+        given: dict[str, NDArray[Any]] = {
+            name: as_numeric(parts[name], f"{owner}: {name}") for name in names
+        }
         alone = given["images"].ndim == 3
         given = {name: x[None] if alone else x for name, x in given.items()}
         for x in given.values():
             self.check_input(x.shape)
         given["images"] = given["images"].astype(np.float32)
         if training:
-            drawn = self._drawn(given["images"], training)
-            of_parts = {"images": self.transform, "segmentation_masks": self.transform_masks}
-            given = {name: of_parts[name](x, drawn) for name, x in given.items()}
+            given = self._changed(given)
         (given["images"],) = in_dtype([given["images"]], self._input_dtype())
         parts |= {name: x[0] if alone else x for name, x in given.items()}
         return parts if isinstance(inputs, dict) else parts["images"]  # type: ignore[return-value]
+
+
+class _Hosted:
+    """Layer as the core calls it, on images and masks side by side.
+
+    Args:
+        layer: the layer.
+        shapes: of a sample of each part.
+    """
+
+    untraced = None
+
+    def __init__(self, layer: _OnBatches, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.layer, self.shapes = layer, shapes
+
+    def __repr__(self) -> str:
+        return self.layer.name
+
+    def forward(self, x: NDArray[Any], training: bool) -> NDArray[Any]:
+        """Changed images and masks of a batch."""
+        del training  # it is in programs of training alone
+        ends = np.cumsum([prod(shape) for shape in self.shapes.values()])[:-1]
+        parts = {
+            name: part.reshape(len(x), *shape)
+            for part, (name, shape) in zip(
+                np.split(x, ends, axis=1), self.shapes.items(), strict=True
+            )
+        }
+        found = [y.reshape(len(x), -1) for y in self.layer._changed(parts).values()]
+        return np.concatenate(found, axis=1)
+
+    def backward(self, *given: Any) -> NDArray[Any]:
+        """Refuse to be differentiated.
+
+        Args:
+            given: input, output, gradient and mode of a batch.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"{type(self.layer).__name__} {self.layer.name!r}: no layer in front of it may have "
+            "weights that are trained, since it has no derivative"
+        )
 
 
 @registry.add()
 class Equalization(_OnBatches):
     """Histogram equalization of each channel of a batch, in training.
 
-    Called on arrays: images, or a dict with "images", "labels" and "segmentation_masks".
+    Called on images, or a dict with "images", "labels" and "segmentation_masks". In a model's
+    training it runs in Python, on one thread.
 
     Args:
         value_range: the lowest and the highest number of images.
@@ -221,7 +297,8 @@ class RandAugment(_Chained):
     """RandAugment: random layers one after the other, in training (Cubuk et al., 2020).
 
     They shear, move, turn, brighten, pale, posterize, invert, sharpen or equalize. Called on
-    arrays: images, or a dict with "images", "labels" and "segmentation_masks".
+    images, or a dict with "images", "labels" and "segmentation_masks". In a model's training it
+    runs in Python, on one thread.
 
     Args:
         num_ops: how many layers; 0 leaves images as they are.
@@ -276,8 +353,8 @@ class RandAugment(_Chained):
 class AugMix(_Chained):
     """AugMix: images mixed with chains of augmentations, in training (Hendrycks et al., 2020).
 
-    Called on arrays: images, or a dict with "images", "labels" and "segmentation_masks", which are
-    mixed by the same weights.
+    Called on images, or a dict with "images", "labels" and "segmentation_masks", which are mixed by
+    the same weights. In a model's training it runs in Python, on one thread.
 
     Args:
         value_range: the lowest and the highest number of images; what is beyond is cut.

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 from cdl._common.overriding import overrides
 from cdl._ir.lowering import Lowering
 from cdl._tracing.eager import Runner
-from cdl._tracing.keras_tensor import KerasTensor
-from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
+from cdl._tracing.joining import aligned
+from cdl._tracing.lowered_tensor import appending_to
 from cdl.config import standardize_data_format
 from cdl.data import as_numeric
-from cdl.layers.preprocessing.image.transformations import METHODS, Transformations, parts_of
+from cdl.layers.preprocessing.image.transformations import (
+    METHODS,
+    Transformations,
+    parts_of,
+    terms_of,
+)
 from cdl.layers.shapes import batch_of, image_of
 from cdl.random import core_seed
 
@@ -22,7 +27,6 @@ if TYPE_CHECKING:
 
     from cdl._ir.program import Value
     from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
 
 
 class ImageLayer(Transformations):
@@ -52,35 +56,56 @@ class ImageLayer(Transformations):
         self.bounding_box_format = bounding_box_format
         self._build_at_init()
 
-    def lower(self, program: Lowering, x: Value) -> Value:
+    def lower(self, program: Lowering, x: Any) -> Any:
         """Append `transform`, or the methods of a subclass.
+
+        Args:
+            program: to which it is appended.
+            x: images, or a dict of them and what belongs to them.
 
         Raises:
             ValueError: the methods of a subclass that cannot be traced.
         """
-        if overrides(type(self), *METHODS):
-            return self._lower_methods(program, x)
-        return self._lower_all(program, [x])[0]
+        own = overrides(type(self), *METHODS)
+        lower = self._lower_methods if own else self._lower_parts
+        return lower(program, x) if isinstance(x, dict) else lower(program, {"images": x})["images"]
 
-    def _lower_all(self, program: Lowering, values: list[Value]) -> list[Value]:
-        """Append the layer for images and, if there are any, their masks."""
+    def _lower_parts(self, program: Lowering, values: dict[str, Value]) -> dict[str, Value]:
+        """Append the layer for images and, if there are any, their masks and labels."""
         if not self._changes(program.is_noisy):
             return values
-        terms = [LoweredTensor(v, KerasTensor((None, *v.shape))) for v in values]
+        terms = terms_of(values)
+        ways = {"images": self.transform, "segmentation_masks": self.transform_masks}
         with appending_to(program):
-            drawn = self.draws(terms[0])
-            outputs = [self.transform(terms[0], drawn)]
-            outputs += [self.transform_masks(term, drawn) for term in terms[1:]]
-        return [term.value for term in outputs]
+            drawn = self.draws(terms["images"])
+            found = {
+                name: aligned(ways.get(name, self._labels)(term, drawn), term)[0].value
+                for name, term in terms.items()
+            }
+        return found
+
+    def _labels(self, labels: Any, drawn: Any) -> Any:
+        """Labels of transformed images."""
+        del drawn
+        return labels
 
     # --- shapes ---
 
-    def check_input(self, shape: Shape) -> None:
-        """Check for a batch of images; ValueError.
+    def check_input(self, shape: Any) -> None:
+        """Check for a batch of images, or a dict of them and what belongs to them.
 
         Raises:
-            ValueError: it has not four axes.
+            ValueError: images have not four axes, or a dict has boxes or another name.
         """
+        if isinstance(shape, dict):
+            owner = f"{type(self).__name__} {self.name!r}"
+            if "bounding_boxes" in parts_of(owner, shape):
+                raise ValueError(
+                    f"{owner}: inputs must have no 'bounding_boxes' in a model: call it on arrays"
+                )
+            for name in shape.keys() - {"labels"}:
+                self.check_input(shape[name])
+            return
         super().check_input(shape)
         if len(shape) != 4:
             raise ValueError(
@@ -152,8 +177,11 @@ class ImageLayer(Transformations):
 
         def make() -> Runner:
             program = Lowering(training)
-            values = [program.input(x.shape[1:]) for x in arrays]
-            for value in self._lower_all(program, values):
+            names = ("images", "segmentation_masks")
+            values = {
+                name: program.input(x.shape[1:]) for name, x in zip(names, arrays, strict=True)
+            }
+            for value in self._lower_parts(program, values).values():
                 program.output(value)
             return Runner(program.fused(training), training)
 

@@ -8,37 +8,83 @@ import numpy as np
 
 from cdl import random
 from cdl._common.validation import number
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl.data import as_numeric
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range
 from cdl.layers.preprocessing.image.transformations import parts_of
 from cdl.layers.running import in_dtype
+from cdl.ops.nn.activations import sigmoid
+from cdl.ops.numpy.arithmetic import maximum, sqrt
+from cdl.ops.numpy.comparisons import where
+from cdl.ops.numpy.elementary import log
+from cdl.ops.numpy.indexing import take, take_along_axis
+from cdl.ops.numpy.sorting import argmax, argsort
+from cdl.ops.random import random_normal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Unpack
 
     from numpy.typing import NDArray
 
     from cdl.layers.arguments import LayerArguments
 
+_TRIES = 8  # of a number of a gamma distribution in a program
+_LEAST = 1e-30  # above which a number has a logarithm
+
 
 class Mixed(RandomImage):
-    """Base of layers that mix each sample of a batch with another one, on arrays.
-
-    In a model's training it is refused: labels are not there, so that they could not be mixed.
-    """
+    """Base of layers that mix each sample of a batch with another one."""
 
     def draws(self, images: Any) -> Any:
-        """Nothing is drawn here.
+        """Shares of the images and of their labels, and the partners, in a program.
 
         Raises:
-            ValueError: in the training of a model.
+            TypeError: the number of samples is not known.
         """
-        raise self._only_on_arrays("in a model the labels cannot be mixed with the images")
+        if known_samples() is None:
+            raise TypeError(
+                f"{type(self).__name__} {self.name!r}: inputs must be of batches whose size is "
+                "known, since it mixes their samples"
+            )
+        weights, share = self._shares(images, self._of_program)
+        other = argsort(self._uniform(0.0, 1.0, 1), axis=0)[:, 0]
+        return {"weights": weights, "share": share, "other": other}
 
-    def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Shares of each image's places, (n, 1 or ..., 1), and of its label."""
+    def _shares(self, images: Any, drawn: Callable[..., Any]) -> tuple[Any, Any]:
+        """Shares of each image's places, (n, 1 or ..., 1), and of its label, (n, 1).
+
+        Args:
+            images: a batch, arrays or symbolic.
+            drawn: gives numbers (n, 1) of a distribution, or one for all, by name.
+        """
         raise NotImplementedError
+
+    def _of_program(self, kind: str, first: Any, last: Any = None) -> Any:
+        """Random numbers of a program; see `_shares`."""
+        if kind == "uniform":
+            return self._uniform(first, last, 1)
+        if kind == "one":
+            return first + (last - first) * self._shared()
+        return sigmoid(self._log_gamma(first) - self._log_gamma(first))
+
+    def _log_gamma(self, alpha: Any) -> Any:
+        """Logarithms of numbers (n, 1) of a gamma distribution (Marsaglia and Tsang, 2000).
+
+        Each takes the first of eight tries that is accepted, as 95 % at least are.
+        """
+        sizes: Any = (SymbolicBatch(), _TRIES)
+        normal = random_normal(sizes, seed=self.seed_generator)
+        uniform = self._uniform(_LEAST, 1.0, _TRIES)
+        d = alpha + 2.0 / 3.0
+        cube = (1.0 + normal / sqrt(9.0 * d)) ** 3
+        of_cube = log(maximum(cube, _LEAST))
+        fits = (cube > 0.0) & (log(uniform) < normal * normal / 2.0 + d * (1.0 - cube + of_cube))
+        first = argmax(fits, axis=-1, keepdims=True)
+        of_more = take_along_axis(of_cube, first, axis=-1) + log(d)  # of alpha + 1
+        return of_more + log(self._uniform(_LEAST, 1.0, 1)) / alpha
 
     def _on_arrays(
         self, inputs: Any, training: bool | None = None, mask: Any = None
@@ -79,14 +125,22 @@ class Mixed(RandomImage):
         shape = np.shape(images)
         batch = np.asarray(images) if len(shape) == 4 else np.asarray(images)[None]
         self.check_input(batch.shape)
-        weights, share = self._shares(batch)
-        other = random.shuffle(np.arange(len(batch)), seed=self.seed_generator)
+        n, seed = len(batch), self.seed_generator
+
+        def numbers(kind: str, first: Any, last: Any = None) -> Any:
+            if kind == "beta":
+                return random.beta((n, 1), first, first, seed=seed)
+            return random.uniform((n, 1) if kind == "uniform" else (), first, last, seed=seed)
+
+        weights, share = self._shares(batch, numbers)
+        other = random.shuffle(np.arange(n), seed=seed)
         return {"weights": weights, "share": share, "other": other}
 
-    def _of_both(self, part: NDArray[Any], drawn: Any, by_share: bool = False) -> NDArray[Any]:
-        own = drawn["share"][:, None] if by_share else drawn["weights"]
-        both: NDArray[Any] = own * part + (1.0 - own) * part[drawn["other"]]
-        return both.astype(np.float32)
+    def _of_both(self, part: Any, drawn: Any, by_share: bool = False) -> Any:
+        own, other = drawn["share" if by_share else "weights"], drawn["other"]
+        if isinstance(part, np.ndarray):
+            return (own * part + (1.0 - own) * part[other]).astype(np.float32)
+        return own * part + (1.0 - own) * take(part, other, axis=0)
 
     def transform(self, images: Any, drawn: Any) -> Any:
         """Images mixed with their partners."""
@@ -95,6 +149,23 @@ class Mixed(RandomImage):
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         """Masks mixed by the same weights."""
         return self._of_both(masks, drawn)
+
+    def check_input(self, shape: Any) -> None:
+        """Check for images, or a dict of them with one-hot labels.
+
+        Raises:
+            ValueError: see `ImageLayer`; or labels of another number of axes.
+        """
+        super().check_input(shape)
+        labels = shape.get("labels") if isinstance(shape, dict) else None
+        if labels is not None and len(labels) != 2:
+            raise ValueError(
+                f"{type(self).__name__} {self.name!r}: labels must be one-hot numbers (n, classes),"
+                f" got shape {tuple(labels)}"
+            )
+
+    def _labels(self, labels: Any, drawn: Any) -> Any:
+        return self._of_both(labels, drawn, by_share=True)
 
     def transform_labels(self, labels: Any, transformation: Any, training: bool = True) -> Any:
         """One-hot labels (n, classes), mixed by the same shares.
@@ -107,6 +178,9 @@ class Mixed(RandomImage):
         Raises:
             ValueError: labels of another shape.
         """
+        if isinstance(labels, (LoweredTensor, KerasTensor)):
+            idle = transformation is None or not training
+            return labels if idle else self._labels(labels, self._part_of(transformation, "drawn"))
         owner = f"{type(self).__name__} {self.name!r}"
         x = as_numeric(labels, f"{owner}: labels").astype(np.float32)
         if transformation is not None and training:
@@ -124,8 +198,8 @@ class Mixed(RandomImage):
 class MixUp(Mixed):
     """MixUp: weighted means of images of a batch, and of their labels.
 
-    Called on arrays: images, or a dict with "images", one-hot "labels" and "segmentation_masks"
-    (Zhang et al., 2018).
+    Called on images, or a dict with "images", one-hot "labels" and "segmentation_masks"; on arrays
+    or in a model (Zhang et al., 2018).
 
     Args:
         alpha: of the beta distribution that weights are drawn from.
@@ -142,9 +216,9 @@ class MixUp(Mixed):
         number("MixUp", "alpha", alpha, above=0.0)
         self.alpha = alpha
 
-    def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        share = random.beta((len(images),), self.alpha, self.alpha, seed=self.seed_generator)
-        return share[:, None, None, None], share
+    def _shares(self, images: Any, drawn: Callable[..., Any]) -> tuple[Any, Any]:
+        share = drawn("beta", self.alpha)
+        return share[:, :, None, None], share
 
     def _moved_boxes(
         self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]
@@ -160,8 +234,8 @@ class MixUp(Mixed):
 class CutMix(Mixed):
     """CutMix: images with a rectangle of others of the batch, and labels mixed by its area.
 
-    Called on arrays: images, or a dict with "images", one-hot "labels" and "segmentation_masks"
-    (Yun et al., 2019).
+    Called on images, or a dict with "images", one-hot "labels" and "segmentation_masks"; on arrays
+    or in a model (Yun et al., 2019).
 
     Args:
         factor: of the beta distribution of areas, drawn for a batch: a number f for 0 to f, or two.
@@ -180,23 +254,21 @@ class CutMix(Mixed):
         super().__init__(seed, data_format, **kwargs)
         self.factor = checked_range(self, "factor", factor, 0.0, 1.0)
 
-    def _shares(self, images: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        n, seed = len(images), self.seed_generator
+    def _shares(self, images: Any, drawn: Callable[..., Any]) -> tuple[Any, Any]:
         first = 1 if self.data_format == "channels_last" else 2
-        low, high = map(float, self.factor)
-        alpha = float(random.uniform((), low, high, seed=seed)) + 1e-6
-        side = np.sqrt(1.0 - random.beta((n,), alpha, alpha, seed=seed))
-        inside: Any = np.ones((n, 1, 1, 1), bool)
+        alpha = drawn("one", *map(float, self.factor)) + 1e-6
+        side = sqrt(1.0 - drawn("beta", alpha))
+        within = []
         for axis in (first, first + 1):
             size = images.shape[axis]
-            length = side * size
-            start = random.uniform((n,), seed=seed) * (size - length)
+            start = drawn("uniform", 0.0, 1.0) * (size - side * size)
             shape = [1, 1, 1, 1]
             shape[axis] = size
-            places = np.arange(size).reshape(shape)
-            begin, end = (each[:, None, None, None] for each in (start, start + length))
-            inside = inside & (places >= begin) & (places < end)
-        return 1.0 - inside.astype(np.float32), 1.0 - side * side
+            places = np.arange(size, dtype=np.float32).reshape(shape)
+            begin, end = (each[:, :, None, None] for each in (start, start + side * size))
+            within.append((places >= begin) & (places < end))
+        inside = within[0] & within[1]
+        return where(inside, 0.0, 1.0), 1.0 - side * side
 
     def _moved_boxes(
         self, boxes: Any, labels: Any, drawn: Any, size: tuple[int, int]

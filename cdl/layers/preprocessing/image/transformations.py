@@ -11,7 +11,8 @@ from cdl._common.overriding import overrides
 from cdl._common.validation import one_of
 from cdl._ir.lowering import Lowering
 from cdl._tracing.eager import Runner
-from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.joining import aligned
+from cdl._tracing.keras_tensor import KerasTensor, known_samples
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl.data import as_numeric
 from cdl.layers.layer import Layer
@@ -257,13 +258,6 @@ class Transformations(Layer):
         boxes = isinstance(inputs, dict) and "bounding_boxes" in inputs
         return boxes or overrides(type(self), *METHODS)
 
-    def _only_on_arrays(self, why: str) -> ValueError:
-        """Error of a layer that needs a whole batch of arrays, in the training of a model."""
-        return ValueError(
-            f"{type(self).__name__} {self.name!r}: it must be called on arrays, as in a "
-            f"utils.PyDataset, since {why}"
-        )
-
     def _by_methods(self, owner: str, inputs: Any, training: bool) -> Any:
         """Result for images, or a dict with boxes, masks and labels, by the methods."""
         parts = parts_of(owner, inputs)
@@ -309,31 +303,47 @@ class Transformations(Layer):
             for name, each in boxes.items()
         }
 
-    def _lower_methods(self, program: Lowering, x: Value) -> Value:
-        """Append the methods of a subclass for the images of a model."""
+    def _lower_methods(self, program: Lowering, values: dict[str, Value]) -> dict[str, Value]:
+        """Append the methods of a subclass for the images of a model, and what belongs to them."""
         owner = f"{type(self).__name__} {self.name!r}"
-        images, training = LoweredTensor(x, KerasTensor((None, *x.shape))), program.is_noisy
-        sizes = tuple(self.compute_output_shape((None, *x.shape)))
+        terms, training = terms_of(values), program.is_noisy
+        data = terms if len(terms) > 1 else terms["images"]
         with appending_to(program):
             try:
-                drawn = self.get_random_transformation(images, training=training)
-                found = self.transform_images(images, transformation=drawn, training=training)
+                drawn = self.get_random_transformation(data, training=training)
+                found = {
+                    name: getattr(self, f"transform_{name}")(
+                        term, transformation=drawn, training=training
+                    )
+                    for name, term in terms.items()
+                }
             except Exception as error:
                 raise ValueError(
                     f"{owner}: get_random_transformation and transform_images must be of cdl.ops "
                     f"and cdl.random where the layer is in a model, else call it on arrays: {error}"
                 ) from error
-        if not isinstance(found, LoweredTensor):
-            raise ValueError(
-                f"{owner}: transform_images must be of cdl.ops where the layer is in a model, got "
-                f"{type(found).__name__}"
-            )
-        if tuple(found.value.shape) != sizes[1:]:
-            raise ValueError(
-                f"{owner}: transform_images must give the sizes of compute_output_shape, "
-                f"{sizes[1:]}, got {tuple(found.value.shape)}"
-            )
-        return found.value
+            for name, each in found.items():
+                if not isinstance(each, LoweredTensor):
+                    raise ValueError(
+                        f"{owner}: transform_{name} must be of cdl.ops where the layer is in a "
+                        f"model, got {type(each).__name__}"
+                    )
+            done = {name: aligned(found[name], term)[0].value for name, term in terms.items()}
+        shapes: Any = {name: (None, *value.shape) for name, value in values.items()}
+        sizes: Any = self.compute_output_shape(shapes)
+        for name, size in sizes.items():
+            if tuple(done[name].shape) != tuple(size)[1:]:
+                raise ValueError(
+                    f"{owner}: transform_{name} must give the sizes of compute_output_shape, "
+                    f"{tuple(size)[1:]}, got {tuple(done[name].shape)}"
+                )
+        return done
+
+
+def terms_of(values: dict[str, Value]) -> dict[str, LoweredTensor]:
+    """Symbolic images, masks and labels of values of a program."""
+    samples = known_samples()
+    return {name: LoweredTensor(v, KerasTensor((samples, *v.shape))) for name, v in values.items()}
 
 
 def parts_of(owner: str, inputs: Any) -> dict[str, Any]:
