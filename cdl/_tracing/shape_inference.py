@@ -28,6 +28,7 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable, in_calls
 from cdl._variables.low_array import low_of, lowered, widened
+from cdl._variables.stepping import recorded
 from cdl.config import image_data_format
 
 if TYPE_CHECKING:
@@ -220,6 +221,10 @@ def computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     Raises:
         ValueError: the arguments do not fit each other.
     """
+    return recorded(_computed, row, args, kwargs)
+
+
+def _computed(row: OpDef, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     to, args, kwargs = dtype_of_floats(row, args, kwargs)
     args, kwargs = map_args(as_array, args), map_kwargs(as_array, kwargs)
     try:

@@ -21,6 +21,7 @@ from cdl._variables.array_like import Operators
 from cdl._variables.low_array import low, plain
 from cdl._variables.program_caches import invalidate_programs
 from cdl._variables.state import scopes
+from cdl._variables.stepping import recorded, touched
 
 Array = np.ndarray[Any, np.dtype[Any]]
 # The `get` of regularizers and that of constraints, entered by these modules: they import this one.
@@ -154,6 +155,7 @@ class Variable(Operators, Listed):
 
     def numpy(self) -> Array:
         """Copy of the values, in C order."""
+        touched("the values of a weight are read")
         dtype, array = self.dtype, self.storage.get()
         if dtype == "float32":
             return array
@@ -206,13 +208,13 @@ class Variable(Operators, Listed):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if current_scope() is None and not any(isinstance(each, KerasTensor) for each in inputs):
-            return super().__array_ufunc__(ufunc, method, *inputs, **kwargs)
+            return recorded(super().__array_ufunc__, ufunc, method, *inputs, **kwargs)
         return ufunc_of_symbols(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if current_scope() is not None:
             return function_of_symbols(function, args, kwargs)
-        return super().__array_function__(function, types, args, kwargs)
+        return recorded(super().__array_function__, function, types, args, kwargs)
 
     def __getitem__(self, key: Any) -> Any:
         return (

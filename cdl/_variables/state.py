@@ -14,6 +14,7 @@ import numpy as np
 from cdl._common import html
 from cdl._common.dtypes import numpy_dtype
 from cdl._variables.array_like import Operators
+from cdl._variables.stepping import touched
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -26,6 +27,9 @@ class _Scopes(threading.local):
 
 
 scopes = _Scopes()
+
+
+_READ = "the value of a variable is read"
 
 
 class State(Operators):
@@ -65,10 +69,12 @@ class State(Operators):
     @property
     def value(self) -> NDArray[Any]:
         """Copy of the value."""
+        touched(_READ)
         return self._array.copy()
 
     def numpy(self) -> NDArray[Any]:
         """Copy of the value, as `value`."""
+        touched(_READ)
         return self._array.copy()
 
     def assign(self, value: Any) -> NDArray[Any]:
@@ -98,15 +104,19 @@ class State(Operators):
         return self.assign(self._array - np.asarray(value))
 
     def __float__(self) -> float:
+        touched(_READ)
         return float(self._array)
 
     def __int__(self) -> int:
+        touched(_READ)
         return int(self._array)
 
     def __index__(self) -> int:
+        touched(_READ)
         return self._array.__index__()
 
     def __bool__(self) -> bool:
+        touched(_READ)
         return bool(self._array)
 
     _repr_html_ = html.of_weight

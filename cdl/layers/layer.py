@@ -21,6 +21,7 @@ from cdl._configs.identifiers import Registry
 from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
+from cdl._variables.stepping import recorded
 from cdl.data import as_numeric, brief
 from cdl.layers import calling, in_programs, on_arrays
 from cdl.layers.building import Building, given_config
@@ -285,10 +286,10 @@ class Layer(Weighted, Building, Hinting):
         if calling.is_recorded(self, args, kwargs):
             return calling.record_call(self, args, kwargs)
         if is_scripted(type(self)):
-            return on_arrays.run_script(self, args, kwargs)
+            return recorded(on_arrays.run_script, self, args, kwargs)
         if len(args) < 2:
             kwargs.setdefault("training", training_around())
-        return self._on_arrays(*args, **kwargs)
+        return recorded(self._on_arrays, *args, **kwargs)
 
     def stateless_call(
         self,

@@ -18,6 +18,7 @@ from cdl._ir.program import Value
 from cdl._tracing import graph
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.symbolic import operator_of
+from cdl._variables.stepping import recorded
 from cdl.layers import Layer, calling
 from cdl.layers.call_arguments import parameters_of
 from cdl.layers.on_arrays import run_script
@@ -301,8 +302,8 @@ class Model(Trainer):
             calling.check_arguments(self, args, kwargs)
             more = any(not isinstance(each, bool) and each is not None for each in args[1:])
             if (more or kwargs.keys() - _OF_MODELS.keys()) and calling.is_scripted(type(self)):
-                return run_script(self, args, kwargs, build=False)
-        return self._on_data(*args, **kwargs)
+                return recorded(run_script, self, args, kwargs, build=False)
+        return recorded(self._on_data, *args, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Symbolic tensors like the outputs, with as many samples as the symbolic inputs have."""
@@ -391,8 +392,7 @@ class Model(Trainer):
 
         What is around the call comes first.
         """
-        around = training_around()
-        if around is not None:
+        if (around := training_around()) is not None:
             return around
         made = self._predictors_made
         return self._training_by_default() if made is None else made.training_by_default

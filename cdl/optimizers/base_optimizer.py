@@ -27,6 +27,7 @@ from cdl._configs.identifiers import Registry
 from cdl._tracing.variable import Variable
 from cdl._variables.assigning import assign_all
 from cdl._variables.state import State
+from cdl._variables.stepping import recorded
 from cdl.optimizers import rate_factors, schedules
 from cdl.optimizers.apply import ForeignWeights, Steps, apply, stateless_apply
 from cdl.optimizers.learning_rate import LearningRate
@@ -417,7 +418,7 @@ class Optimizer(Settings, OwnOptimizer, Hinting):
             ValueError: another number of gradients than weights, another shape, no gradient at all,
                 or weights that the optimizer does not know.
         """
-        apply(self, grads, trainable_variables)
+        recorded(apply, self, grads, trainable_variables)
 
     def stateless_apply(
         self,

@@ -24,6 +24,7 @@ from cdl._tracing.known_sizes import sizes_in
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.symbolic import operator_of
 from cdl._variables.state import State
+from cdl._variables.stepping import recorded
 from cdl.random.sources import draw_seed
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _undone_on_error(draw: F) -> F:
         given = [each for each in (*args, *kwargs.values()) if isinstance(each, SeedGenerator)]
         before = [each.state.numpy() for each in given]
         try:
-            return draw(*args, **kwargs)
+            return recorded(draw, *args, **kwargs)
         except BaseException:
             for each, state in zip(given, before, strict=True):
                 each.state.assign(state)

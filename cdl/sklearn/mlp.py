@@ -20,7 +20,7 @@ from cdl.models import Sequential
 from cdl.optimizers import SGD, Adam
 from cdl.sklearn.batches import Epoch
 from cdl.sklearn.parameters import Settings
-from cdl.trainers.train_function import learner
+from cdl.trainers.learner import learner
 
 _SLICE = 0.05  # seconds that the core may keep to itself: then Ctrl-C has its turn
 

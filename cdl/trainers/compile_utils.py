@@ -116,6 +116,7 @@ class Compiled:
         lost: kind, path and value of weights that were not finite before the last run of training.
         unlooked: whether weights may have been set since they were last looked at.
         passed: what is known of data of some shapes and dtypes; see data_adapter.
+        chains: of the model's own steps; see chains/step_chains.
         stamps: the weights and their versions when they were last finite, or looked at; or None.
     """
 
@@ -148,11 +149,12 @@ class Compiled:
         self.stamps: tuple[list[Any], list[int]] | None = None
         self.passed: dict[Any, Any] = {}
         self.variables: list[Any] | None = None  # what training changes, once it has begun
+        self.chains: Any = None  # StepChains, once a step of the model's own has run
         self._check_names()
 
     def __getstate__(self) -> dict[str, Any]:
         """Attributes to pickle and copy: all but this process's stamps of weights."""
-        return {**vars(self), "stamps": None, "passed": {}}
+        return {**vars(self), "stamps": None, "passed": {}, "chains": None}
 
     def _check_names(self) -> None:
         """Check for unknown names now, before the first data."""

@@ -16,182 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdl import tree
 from cdl._common.locks import new_rlock
-from cdl._ir.lowering import Lowering
-from cdl._ir.program import Value
 from cdl._tracing import graph as graphs
-from cdl._tracing.derivatives import are_traced, value_and_aux, value_and_gradients
-from cdl._tracing.graph import KerasTensor
+from cdl._tracing.derivatives import are_traced, value_and_gradients
 from cdl._tracing.variable import Variable
 from cdl._variables.program_caches import register_cache
+from cdl._variables.stepping import recorded
 from cdl.data import brief
-from cdl.trainers.custom.reads import Reads
+from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.custom.structures import FunctionOfLeaves, form_of, is_nested, leaves_of
-from cdl.trainers.several_rows import Arguments, SeveralRows
-from cdl.trainers.vjp import Vjp
+from cdl.trainers.several_rows import Arguments
 
 Array = NDArray[Any]
 _KEPT = 8  # programs, by shapes of arguments
-
-
-class _Traced:
-    """Function, traced for the arguments of one call.
-
-    Args:
-        function: the user's.
-        arguments: of the call.
-        has_aux: whether it gives (value, aux).
-        variables: by which it is differentiated.
-
-    Attributes:
-        arguments: as given.
-        graph: what it does.
-
-    Raises:
-        ValueError: it does not give one value of its arguments.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        arguments: Arguments,
-        has_aux: bool,
-        variables: Sequence[Variable],
-    ) -> None:
-        self.arguments = arguments
-
-        def of_samples(*specs: KerasTensor) -> Any:
-            scope = graphs.current_scope()
-            assert scope is not None
-            scope.sought = frozenset(map(id, variables))
-            return function(*arguments.symbols())
-
-        self.graph = graphs.trace(of_samples, tuple(arguments.specs), {}, False)
-        value, self._aux = value_and_aux(self.graph.outputs, has_aux)
-        if not isinstance(value, KerasTensor):
-            raise ValueError(
-                "grad: the function must give one value that depends on its arguments, got "
-                f"{brief(value)}"
-            )
-        self._has_aux = has_aux
-        self._tensors = [value, *_tensors(self._aux)]  # those that a program gives
-        self._counts: list[int | None] = []
-
-    def append(self, program: Lowering, values: list[Value]) -> list[Value]:
-        """Append the function to a program of `SeveralRows`; 0 in rows that do not count."""
-        assert isinstance(program, SeveralRows)
-        lowered = self.arguments.append(self.graph, program, values)
-        value, aux = lowered if self._has_aux else (lowered, None)
-        others = [each for each in tree.flatten(aux) if isinstance(each, Value)]
-        self._counts = [program.count(each) for each in (value, *others)]
-        return [program.masked(value), *others]
-
-    def result(self, arrays: Sequence[Array]) -> Any:
-        """Result of the function, from the outputs of the program."""
-        parts = zip(self._tensors, arrays, self._counts, strict=True)
-        value, *found = [self.arguments.own_rows(*each) for each in parts]
-        if not self._has_aux:
-            return value
-        left = iter(found)
-        return value, tree.map_structure(
-            lambda leaf: next(left) if isinstance(leaf, KerasTensor) else copy.copy(leaf), self._aux
-        )
-
-
-def _tensors(structure: Any) -> list[KerasTensor]:
-    return [each for each in tree.flatten(structure) if isinstance(each, KerasTensor)]
-
-
-def _traced_and_lowered(
-    arguments: Arguments,
-    function: Callable[..., Any],
-    has_aux: bool,
-    numbers: Sequence[int],
-    variables: list[Variable] | None,
-    penalties: Sequence[str],
-) -> tuple[_Traced, Vjp]:
-    """Function of arguments of one form, and what runs it; see `_Compiled`."""
-    with arguments.tracing():
-        traced = _Traced(function, arguments, has_aux, variables or ())
-        vjp = Vjp(
-            traced.append,
-            [each.shape[1:] for each in arguments.arrays],
-            program=SeveralRows(training=variables is not None),
-            by=numbers,
-            variables=variables or (),
-            weighted=False,
-            penalties=penalties,
-        )
-    return traced, vjp
-
-
-class _Compiled:
-    """Function compiled for arguments of one form, with its derivatives.
-
-    Args:
-        function: the user's.
-        arguments: of a call.
-        numbers: of the arguments to differentiate by, from 0.
-        variables: weights to differentiate by in place of arguments, or None.
-        has_aux: whether the function gives (value, aux).
-        stays: whether all that the function reads stays as it is; None to compare it in each call.
-        penalties: see `Vjp`.
-
-    Attributes:
-        holds: tells whether what the function has read beside its arguments is as it was.
-        is_known: whether that can be told.
-        takes_plain: whether arrays are read as they are given.
-        weights: that are read.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        arguments: Arguments,
-        numbers: Sequence[int],
-        variables: list[Variable] | None,
-        has_aux: bool,
-        stays: bool | None,
-        penalties: Sequence[str],
-    ) -> None:
-        reads = Reads(function, is_strict=variables is None) if stays is None else None
-        self.holds: Callable[[], bool] = (lambda: bool(stays)) if reads is None else reads.hold
-        parts = (function, has_aux, numbers, variables, penalties)
-        try:
-            self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
-        except (TypeError, ValueError) as error:
-            arguments = arguments.whole()
-            try:
-                self._traced, self._vjp = _traced_and_lowered(arguments, *parts)
-            except (TypeError, ValueError):
-                raise error from None
-        if reads is not None:
-            reads.close()
-        self.is_known = reads is None or reads.is_known
-        self._numbers, self._variables = numbers, variables
-        places = {v: i for i, v in enumerate(self._vjp.learning)}
-        self._places = [places.get(v) for v in variables or ()]
-        self._as_given = self._places == list(range(len(places)))
-        self.takes_plain = arguments.is_plain
-        self.weights = self._vjp.variables
-        self._traced.arguments = arguments.without_arrays()
-
-    def of(self, arrays: Sequence[Array], step: int) -> tuple[Any, list[Array]]:
-        """Result, and gradient by each argument or weight; 0 for a weight that is not read."""
-        if self._variables is None:
-            results, found = self._vjp.of_all(arrays, step=step)
-            self._vjp.trim()
-            arguments = self._traced.arguments
-            pairs = zip(self._numbers, found, strict=True)
-            return self._traced.result(results), [arguments.gradient(*each) for each in pairs]
-        results, found = self._vjp.by_weights(arrays, step)
-        if not self._as_given:
-            found = [
-                np.zeros(v.shape, np.float32) if place is None else found[place].copy()
-                for place, v in zip(self._places, self._variables, strict=True)
-            ]
-        return self._traced.result(results), found
 
 
 class _Differentiated:
@@ -223,7 +60,7 @@ class _Differentiated:
         self._argnums, self._is_one = argument_numbers("grad", argnums)
         self._has_aux = has_aux
         self._stays = True if is_fixed else None  # False once it cannot be told
-        self._compiled: dict[Any, _Compiled] = {}
+        self.compiled: dict[Any, Compiled] = {}
         self._of_leaves: dict[str, tuple[_Differentiated, FunctionOfLeaves]] = {}
         self._steps = itertools.count()
         self._lock = new_rlock()  # threads may call one function
@@ -236,13 +73,17 @@ class _Differentiated:
 
     def forget(self) -> None:
         """Forget all programs, since a weight or a layer has changed."""
-        self._compiled = {}
+        self.compiled = {}
 
     def of(self, *args: Any) -> tuple[Any, Any]:
         """Value and gradient for such arguments."""
+        found: tuple[Any, Any] = recorded(self._of, *args)
+        return found
+
+    def _of(self, *args: Any) -> tuple[Any, Any]:
         arrays: Sequence[Any] = args
         key = tuple([(a.shape, a.dtype) if type(a) is np.ndarray else None for a in args])
-        found = self._compiled.get(key)
+        found = self.compiled.get(key)
         if found is None or not found.takes_plain or not found.holds():
             if any(map(is_nested, args)):
                 return self._of_nested(args)
@@ -268,7 +109,7 @@ class _Differentiated:
             function = FunctionOfLeaves(self.function, form)
             made = copy.copy(self)
             made.function, made._argnums, made._is_one = function.of, function.numbers(asked), False
-            made._compiled, made._of_leaves = {}, {}
+            made.compiled, made._of_leaves = {}, {}
             register_cache(made)
             self._of_leaves[key] = made, function
         made, function = self._of_leaves[key]
@@ -289,17 +130,17 @@ class _Differentiated:
         value, found = value_and_gradients(self.function, args, numbers, self._has_aux)
         return value, found[0] if self._is_one else tuple(found)
 
-    def _compiled_for(self, arguments: Arguments) -> _Compiled:
+    def _compiled_for(self, arguments: Arguments) -> Compiled:
         key = arguments.key
         with self._lock:
-            compiled = self._compiled
+            compiled = self.compiled
             found = compiled.get(key)
             if found is None or not found.holds():
                 compiled.pop(key, None)
                 while len(compiled) >= _KEPT:
                     del compiled[next(iter(compiled))]
                 numbers = self._numbers(len(key)) if self._variables is None else []
-                found = _Compiled(
+                found = Compiled(
                     self.function,
                     arguments,
                     numbers,
@@ -486,3 +327,14 @@ def grad(
         return (found, given[1]) if has_aux else found
 
     return gradient
+
+
+def compiled_of(function: Any, kinds: tuple[Any, ...]) -> Compiled | None:
+    """Compiled derivative that a function has for arrays; None for any other function.
+
+    Args:
+        function: a method that a recorded call has called.
+        kinds: shape and dtype of each array.
+    """
+    owner = getattr(function, "__self__", None)
+    return owner.compiled.get(kinds) if isinstance(owner, _Differentiated) else None

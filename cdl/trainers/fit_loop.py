@@ -394,8 +394,7 @@ def _custom_on_batch(
     batch = nested(*parts, class_weight, f"{kind}_on_batch")
     steps = CustomSteps(model, kind)
     steps.reset()
-    steps.begin(batch, batch.samples)
-    steps.run(1, 0.0)
+    steps.once(batch)
     model._last_train_function = steps
     return returned(steps.results(), return_dict, steps)
 

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from cdl._common import clock
 from cdl._common.validation import check_batches
 from cdl._core import Executor
-from cdl._ir.program import Program
 from cdl._tracing.untraced import Untraced
-from cdl._tracing.variable import Variable
 from cdl.distribution.ranks import Ranks, check_no_own_data
 from cdl.random import core_seed
 from cdl.trainers.compile_utils import Compiled, Logged, Resolved, plain_value
 from cdl.trainers.custom.host_functions import HostFunctions
 from cdl.trainers.custom.weight_rules import WeightRules
 from cdl.trainers.data_adapter import Arrays
+from cdl.trainers.learner import learner
 from cdl.trainers.lowering import MODEL_LOSS, Plan
 from cdl.trainers.sizes import Form, form_of
 
@@ -31,44 +30,6 @@ _RATES = 8192
 
 _Pass = tuple[Any, int, NDArray[np.int64] | None]
 _NOTHING: _Pass = [], 1, None  # a pass without data
-
-
-def learner(
-    program: Program,
-    rows: int,
-    optimizer: Any,
-    variables: Sequence[Variable],
-    rules: Mapping[str, Any],
-    after: Executor | None = None,
-    splits: bool = False,
-    ranks: Ranks | None = None,
-) -> Executor:
-    """Executor that trains weights by an optimizer, whose steps it counts.
-
-    Args:
-        program: with a loss, or with gradients that are handed to `backward`.
-        rows: the most rows of a batch.
-        optimizer: built for the weights.
-        variables: the weights that are trained.
-        rules: what is done around the update, beside the optimizer's arguments.
-        after: a program that runs on the weights after each step.
-        splits: whether only `train` and `test` are called.
-        ranks: the processes that share the rows of each batch.
-    """
-    if program.loss_scale is not None:
-        rules = {**rules, "loss_scale": program.loss_scale.storage}
-    executor = Executor(
-        program,
-        rows,
-        training=True,
-        optimizer=optimizer.groups(variables),
-        rules={**rules, **optimizer.rules(variables)},
-        after=after,
-        splits=splits,
-        ranks=ranks,
-    )
-    executor.count_in(optimizer.counter)
-    return executor
 
 
 class TrainFunction:

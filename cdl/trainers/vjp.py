@@ -69,6 +69,16 @@ class GradientExecutor:
             )
         return self._executor
 
+    @property
+    def learning(self) -> tuple[Program, dict[str, Any]] | None:
+        """The program and the rules of its update; None if it draws, or if Python runs in it."""
+        program, rules = self._program, self._weight_rules
+        parts = program.flat(False).instructions
+        draws = any(each.draws or "seed" in each.attributes for each in parts)
+        if draws or rules.in_python or program.hosted or program.batch_of_states:
+            return None
+        return program, rules.rules
+
     def trim(self) -> None:
         """Free an executor that takes much memory: another one is made sooner than it runs."""
         if self._executor is not None and self._executor.memory()[0] > _MOST_BYTES:
@@ -131,6 +141,7 @@ class Vjp:
         shape: of one sample of the output; None if it is one number for all samples.
         variables: the weights that are read.
         learning: those among them to differentiate by.
+        gradients: the executor.
     """
 
     def __init__(
@@ -168,7 +179,7 @@ class Vjp:
             probes += program.recorder.probed[1]
         for value in results + probes:
             program.output(value)
-        self._results = range(len(results))
+        self.results = range(len(results))
         self._inputs = range(len(results), len(results) + len(shapes if by is None else by))
         self._calls = range(self._inputs.stop, len(program.outputs))
         fused = program.fused(training=True)
@@ -176,7 +187,7 @@ class Vjp:
         read = set(map(id, self.variables))
         self.learning = list(dict.fromkeys(v for v in variables if id(v) in read))
         penalized = () if "weights" in penalties else set(map(id, self.learning))
-        self._executor = GradientExecutor(fused, self.learning, penalized)
+        self.gradients = GradientExecutor(fused, self.learning, penalized)
 
     def of(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, list[Array]]:
         """Output, and the derivative by each input, of the input's shape.
@@ -198,8 +209,8 @@ class Vjp:
             factor: as in `of`.
             step: what is drawn at random depends on it.
         """
-        joined = self._run(arrays, factor, self._results, self._inputs, step)
-        return joined[: len(self._results)], joined[len(self._results) :]
+        joined = self._run(arrays, factor, self.results, self._inputs, step)
+        return joined[: len(self.results)], joined[len(self.results) :]
 
     def by_weights(self, arrays: Sequence[Any], step: int) -> tuple[list[Array], list[Array]]:
         """All results, and the derivative by each weight of `learning`; inputs are one batch.
@@ -208,7 +219,7 @@ class Vjp:
             arrays: the inputs.
             step: what is drawn at random depends on it.
         """
-        return self._executor.once(arrays, step, self._results)
+        return self.gradients.once(arrays, step, self.results)
 
     def of_layer(self, arrays: Sequence[Any], factor: Any = None) -> tuple[Array, Array]:
         """Output of the layer, and the derivative by it.
@@ -229,8 +240,8 @@ class Vjp:
 
     def trim(self) -> None:
         """Free memory that is worth more than the time to take it anew."""
-        with self._executor.lock:
-            self._executor.trim()
+        with self.gradients.lock:
+            self.gradients.trim()
 
     def _run(
         self,
@@ -247,10 +258,10 @@ class Vjp:
             arrays = [*arrays, ones if factor is None else factor]
         batch = rows if self._mixes else max(1, min(rows, _MOST))
         parts: list[list[Array]] = []
-        with self._executor.lock:
-            executor = self._executor.begin(arrays, batch)
+        with self.gradients.lock:
+            executor = self.gradients.begin(arrays, batch)
             for _ in range(-(-rows // batch)):
-                self._executor.train(step)
+                self.gradients.train(step)
                 found = [executor.output(i) for i in values]
                 parts.append(found + [executor.gradient(i) for i in gradients])
             executor.release()

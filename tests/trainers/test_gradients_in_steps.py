@@ -5,7 +5,7 @@ import pytest
 
 import cdl
 from cdl import layers, ops
-from cdl.trainers import derivatives
+from cdl.trainers import compiled_function
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 Y = X.sum(1, keepdims=True)
@@ -67,8 +67,10 @@ def fit(model, *more, x=X, y=Y, **options):
 
 @pytest.mark.parametrize("way", ["method", "closure"])
 def test_a_function_made_in_each_step_is_traced_once_a_fit(way, monkeypatch):
-    traced, trace = [], derivatives._Traced
-    monkeypatch.setattr(derivatives, "_Traced", lambda *args: traced.append(1) or trace(*args))
+    traced, trace = [], compiled_function._Traced
+    monkeypatch.setattr(
+        compiled_function, "_Traced", lambda *args: traced.append(1) or trace(*args)
+    )
     model = net(way)
     assert len(fit(model, epochs=3)) == 12
     assert len(traced) == 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from cdl._common.validation import expected
 from cdl._tracing.keras_tensor import KerasTensor
+from cdl._variables.stepping import touched
 from cdl.data import brief
 from cdl.data.arrays import NoArrayError
 from cdl.data.texts import array_of, decoded
@@ -42,6 +43,7 @@ class HostLayer(Layer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Output of the layer; for a list or array at once, without a look at each element."""
         if len(args) == 1 and not kwargs and hasattr(self, "_inbound_nodes"):
+            touched("a layer that runs ahead of programs is called")
             x = args[0]
             if type(x) is np.ndarray or (type(x) is list and x and isinstance(x[0], (str, bytes))):
                 if type(self).call is Layer.call:

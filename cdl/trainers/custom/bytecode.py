@@ -5,9 +5,9 @@ import types
 from typing import Any
 
 
-def chains(code: types.CodeType) -> list[tuple[str, Any, list[str]]]:
-    """Instructions as (operation, name, attributes that are read from what it loads)."""
-    found: list[tuple[str, Any, list[str]]] = []
+def chains(code: types.CodeType) -> list[tuple[str, Any, list[str], str]]:
+    """Instructions as (operation, name, attributes that are read from what it loads, place)."""
+    found: list[tuple[str, Any, list[str], str]] = []
     for each in dis.get_instructions(code):
         if each.opname in ("CACHE", "EXTENDED_ARG", "PRECALL", "NOP"):
             continue
@@ -18,5 +18,6 @@ def chains(code: types.CodeType) -> list[tuple[str, Any, list[str]]]:
             found[-1][2].append(each.argval)
             continue
         for name in names if each.opname.startswith(("LOAD_", "STORE_", "DELETE_")) else [None]:
-            found.append((each.opname, name, []))
+            line = each.positions.lineno if each.positions else None
+            found.append((each.opname, name, [], f"{code.co_filename}:{line}"))
     return found

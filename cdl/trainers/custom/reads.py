@@ -36,8 +36,7 @@ from cdl.losses import Loss
 from cdl.random import SeedGenerator
 from cdl.trainers.custom.bytecode import chains
 
-_LARGE = 2**16  # bytes of an array, and
-_LONG = 256  # elements of a list, that are compared
+_LARGE, _LONG = 2**16, 256  # bytes of an array, and elements of a list, that are compared
 _PLAIN: frozenset[Any] = frozenset(
     (bool, int, float, complex, str, bytes, type(None), type(...), slice, np.dtype)
 )
@@ -94,10 +93,13 @@ class Reads:
 
     Attributes:
         is_known: whether all that it reads can be compared later.
+        place: file and line that was looked at last, where it is not known.
     """
 
+    _storing: Any = Layer  # whose methods may set attributes
+
     def __init__(self, function: Any, is_strict: bool) -> None:
-        self._is_strict = is_strict
+        self._is_strict, self.place = is_strict, ""
         self._reads: tuple[Any, ...] = ()  # triples of a dict or an object, a name, and its value
         self._contents: list[tuple[Any, Any]] = []
         self._seen: dict[Any, Any] = {}  # by id, and what is held so that ids stay its own
@@ -295,10 +297,10 @@ class Reads:
         first: str | None,
         owner: Any,
     ) -> None:
-        for opname, name, attributes in chains(code):
-            if opname.startswith(_EFFECTS + (_TEXTS_AND_SUPER if self._is_strict else ())):
-                raise _UnknownError
-            if opname == "STORE_ATTR" and not isinstance(owner, Layer):
+        for opname, name, attributes, self.place in chains(code):
+            if opname.startswith(_EFFECTS + (_TEXTS_AND_SUPER if self._is_strict else ())) or (
+                opname == "STORE_ATTR" and not isinstance(owner, self._storing)
+            ):
                 raise _UnknownError
             if opname.startswith("STORE_") and (name in cells or name == first):
                 raise _UnknownError
@@ -451,8 +453,7 @@ def _is_called(thing: Any) -> bool:
 
 
 def _is_of_users(thing: Any) -> bool:
-    kind = type(thing)
-    is_ours = not all(is_users(each) for each in kind.__mro__[:-1])
+    is_ours = not all(map(is_users, type(thing).__mro__[:-1]))
     return not (is_ours or isinstance(thing, (*_NESTING, np.ndarray, np.generic, *_CALLABLES)))
 
 

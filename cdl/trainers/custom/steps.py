@@ -21,6 +21,8 @@ from cdl._common.overriding import overrides
 from cdl.data import brief
 from cdl.data.texts import array_of, holds_texts
 from cdl.distribution.ranks import check_no_own_data
+from cdl.trainers.chains.chain import Chain
+from cdl.trainers.chains.step_chains import StepChains
 from cdl.trainers.derivatives import kept_in
 from cdl.trainers.signature import TrainableModel
 from cdl.utils.tuples import pack_x_y_sample_weight
@@ -68,10 +70,36 @@ class Nested:
         """Data in which all samples weigh 1."""
         return Nested((*self._parts[:2], None))
 
+    def form(self) -> Any:
+        """Structure, shapes and dtypes without rows; None if some are no arrays of numbers."""
+        leaves = tree.flatten(self._whole())
+        if not all(_is_plain(leaf) for leaf in leaves):
+            return None
+        structure = repr(tree.map_structure(lambda leaf: 0, self._whole()))
+        return structure, tuple([(leaf.shape[1:], leaf.dtype) for leaf in leaves])
+
+    def leaves(self, start: int, stop: int, cut: bool) -> list[Array]:
+        """Arrays in the order of a step's argument.
+
+        Args:
+            start: first row.
+            stop: behind the last one.
+            cut: whether other rows are left out.
+        """
+        leaves = tree.flatten(self._whole())
+        return [leaf[start:stop] for leaf in leaves] if cut else leaves
+
+    def _whole(self) -> Any:
+        return self._parts[: self._length] if self._length else pack_x_y_sample_weight(*self._parts)
+
     def step(self, rows: Any) -> Any:
         """Argument of a step: those rows, as x, (x, y) or (x, y, sample_weight)."""
         parts = _mapped(lambda leaf: _float32(leaf[rows]), self._parts)
         return parts[: self._length] if self._length else pack_x_y_sample_weight(*parts)
+
+
+def _is_plain(leaf: Any) -> bool:
+    return type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"
 
 
 def _mapped(function: Any, structure: Any) -> Any:
@@ -144,6 +172,11 @@ class CustomSteps:
         self._arrays: Nested | None = None
         self._order: Any = None
         self._batch, self._next = 1, 0
+        self._form: Any = None  # of the data, if steps of them may be recorded
+        self._key: Any = None  # of the chain for the current batches
+        self._chain: Chain | None = None
+        self._chains = StepChains()
+        self._is_fed = False  # whether the chain has the data
 
     def _check_signature(self, step: Any) -> None:
         """Refuse the form of Keras's steps on JAX, which take and return all states."""
@@ -163,27 +196,79 @@ class CustomSteps:
             model._heed_changes()
             model._watch_layers()  # so that `trainable_variables` is found once
         self._arrays, self._batch, self._order, self._next = arrays, batch, order, 0
+        self._form = arrays.form() if self._name == "train_step" else None
+        self._is_fed = False
 
     def run(self, steps: int, seconds: float) -> int:
         """Run up to `steps` batches or for about `seconds`; the number run."""
         assert self._arrays is not None
         end = clock.now() + seconds
         done = 0
+        self._give_back()
         while done < steps and (not done or clock.now() < end):
-            rows: Any = slice(self._next, self._next + self._batch)
-            if self._order is not None:
-                rows = self._order[rows]
-            self._next += self._batch
-            self.step(self._arrays.step(rows))
-            done += 1
+            rows = min(self._batch, self._arrays.samples - self._next)
+            self._take(rows)
+            if self._chain is not None and self._chain.is_fed:
+                done += self._run_fed(self._chain, rows, steps - done, end - clock.now())
+            else:
+                part: Any = slice(self._next, self._next + rows)
+                if self._order is not None:
+                    part = self._order[part]
+                self._next += rows
+                self.step(self._arrays.step(part))
+                done += 1
         return done
+
+    def once(self, arrays: Nested) -> None:
+        """Run one batch alone."""
+        try:
+            self.begin(arrays, arrays.samples)
+            self.run(1, 0.0)
+        finally:
+            self.release()
+
+    def _take(self, rows: int) -> None:
+        """Take the chain for batches of so many rows, if there is one."""
+        model = self._model()
+        compiled = None if model is None else model._compiled
+        if self._form is None or compiled is None or compiled.given["run_eagerly"]:
+            return
+        key = self._name, self._form, rows
+        if self._chain is not None and key == self._key:
+            return
+        self._give_back()
+        compiled.chains = self._chains = compiled.chains or StepChains()
+        self._key, self._chain, self._is_fed = key, self._chains.take(key), False
+
+    def _give_back(self) -> None:
+        if self._chain is not None:
+            self._chains.give_back(self._key, self._chain)
+        self._key = self._chain = None
+
+    def _run_fed(self, chain: Chain, rows: int, steps: int, seconds: float) -> int:
+        """Run batches of a size in the core; the number run."""
+        assert self._arrays is not None
+        left = (self._arrays.samples - self._next) // rows
+        if not self._is_fed or chain.is_outdated():
+            end = self._next + left * rows
+            order = None if self._order is None else self._order[self._next : end]
+            chain.begin(self._arrays.leaves(self._next, end, order is None), order)
+            self._is_fed = True
+        before = chain.done
+        try:
+            chain.train(min(steps, left), seconds)
+        finally:
+            ran = chain.done - before
+            self._next += ran * rows
+        self._logs = flat_logs(chain.logs())
+        return ran
 
     def step(self, batch: Any) -> None:
         """Run one batch, given as the step takes it."""
         model = self._model()
         try:
             with kept_in(self._differentiated):
-                logs = getattr(model, self._name)(batch)
+                logs = self._stepped(model, batch)
         except AttributeError as error:
             if not _OF_TAPES.search(str(error)):
                 raise
@@ -197,6 +282,12 @@ class CustomSteps:
                 f"{brief(logs)}"
             )
         self._logs = flat_logs(logs or {})
+
+    def _stepped(self, model: Any, batch: Any) -> Any:
+        if self._chain is not None:
+            return self._chain.once(tree.flatten(batch))
+        step = getattr(model, self._name)
+        return step(batch) if self._key is None else self._chains.run(self._key, model, step, batch)
 
     def results(self, here: bool = False) -> dict[str, Any]:
         """Result of the last step, in the order in which `evaluate` lists it.
@@ -218,6 +309,9 @@ class CustomSteps:
     def release(self) -> None:
         """Release the data of the pass."""
         self._arrays = self._order = None
+        if self._chain is not None:
+            self._chain.release()
+        self._give_back()
 
     def share_totals(self, only_held: bool = False) -> None:
         """Do nothing: the Metric objects have counted themselves."""

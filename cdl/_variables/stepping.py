@@ -1,0 +1,279 @@
+"""Recording of a training step: which calls it makes, and which of their arrays come from where.
+
+The step runs as always, on arrays that stand for those of the batch and for results of calls. They
+know their numbers, so that the same calls can be made for another batch without the step's code.
+What a recording cannot see, such as a decision by a value, refuses it, with the line and a reason.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from cdl import tree
+from cdl._common.errors import is_cdls
+
+_METHODS = frozenset((
+    "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum",
+    "diagonal", "dot", "flatten", "max", "mean", "min", "prod", "ravel", "repeat", "reshape",
+    "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var",
+))  # fmt: skip
+_WRITING = frozenset(
+    ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask", "shares_memory")
+)
+
+
+class Ref(NamedTuple):
+    """Number of an array among those of a step, in place of the array."""
+
+    number: int
+
+
+class Call(NamedTuple):
+    """A call that was recorded.
+
+    Attributes:
+        function: the function.
+        args: positional arguments, with a Ref for each array that comes from the batch.
+        kwargs: likewise.
+        first: number of the first leaf of its result.
+        size: how many leaves that has.
+        kinds: shape and dtype of each positional argument, None for one that is no array.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    first: int
+    size: int
+    kinds: tuple[Any, ...]
+
+
+class _State(threading.local):
+    """The recording of a thread that is in the code of a step."""
+
+    recording: Recording | None = None
+
+
+state = _State()
+
+
+def recorded(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Result of a call, which is recorded if a step's code makes it."""
+    recording = state.recording
+    if recording is None:
+        return function(*args, **kwargs)
+    return recording.call(function, args, kwargs)
+
+
+def touched(what: str) -> None:
+    """Refuse the recording that there is, since its code does something that cannot be replayed.
+
+    Args:
+        what: it does, such as "reads a weight".
+    """
+    if state.recording is not None:
+        state.recording.refuse(what)
+
+
+class Recording:
+    """Calls of a step, made with the arrays of a batch.
+
+    Attributes:
+        calls: in their order.
+        reason: why the calls are not all that the step does, with the line; or "".
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.reason = ""
+        self._count = 0
+
+    def run(self, step: Callable[[Any], Any], batch: Any) -> tuple[Any, Any]:
+        """Result of the step, and the same with a Ref for each array that comes from the batch."""
+        given = self._wrapped(batch)
+        before, state.recording = state.recording, self
+        try:
+            result = step(given)
+        finally:
+            state.recording = before
+        return tree.map_structure(plain, result), tree.map_structure(self._ref, result)
+
+    def refuse(self, what: str) -> None:
+        """Note why there is no replay, and where; the first reason stays."""
+        if self.reason:
+            return
+        frame = sys._getframe(1)
+        while frame.f_back is not None and is_cdls(frame.f_code.co_filename):
+            frame = frame.f_back
+        self.reason = f"{frame.f_code.co_filename}:{frame.f_lineno}: {what}"
+
+    def call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Result of a call on arrays, with stand-ins for the arrays in it."""
+        given = tree.map_structure(plain, (args, kwargs))
+        refs = tree.map_structure(self._ref, (args, kwargs))
+        state.recording = None
+        try:
+            result = function(*given[0], **given[1])
+        finally:
+            state.recording = self
+        first, wrapped = self._count, self._wrapped(result)
+        kinds = tuple([(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in given[0]])
+        self.calls.append(Call(function, refs[0], refs[1], first, self._count - first, kinds))
+        return wrapped
+
+    def _wrapped(self, structure: Any) -> Any:
+        leaves = tree.flatten(structure)
+        first, self._count = self._count, self._count + len(leaves)
+        return tree.pack_sequence_as(
+            structure,
+            [
+                StepArray(leaf, n, self) if isinstance(leaf, (np.ndarray, np.generic)) else leaf
+                for n, leaf in enumerate(leaves, first)
+            ],
+        )
+
+    def _ref(self, leaf: Any) -> Any:
+        """The number of an array of this recording; a constant as it is."""
+        if isinstance(leaf, StepArray):
+            if leaf.recording is not self:
+                self.refuse("an array of an earlier step is used")
+            return Ref(leaf.number)
+        if isinstance(leaf, (np.ndarray, np.generic)) and not _is_uniform(leaf):
+            self.refuse("an array that is not of the batch is used: let it be part of the data")
+        return leaf
+
+
+def _is_uniform(array: Any) -> bool:
+    """Whether all of some numbers are the same, as those of ones and zeros."""
+    if array.size < 2 or array.dtype.kind not in "biuf":
+        return not array.size
+    return bool((array == array.flat[0]).all())
+
+
+def plain(leaf: Any) -> Any:
+    """The array that a stand-in stands for; any other value as it is."""
+    return leaf.array if isinstance(leaf, StepArray) else leaf
+
+
+class StepArray(NDArrayOperatorsMixin):
+    """Stand-in for an array of a step, with its number in the recording.
+
+    NumPy's functions, operators and methods of arrays are recorded; what needs the numbers gets
+    them, and refuses the recording.
+    """
+
+    __slots__ = ("array", "number", "recording")
+    __hash__ = object.__hash__
+
+    def __init__(self, array: Any, number: int, recording: Recording) -> None:
+        self.array, self.number, self.recording = array, number, recording
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes, in order."""
+        return tuple(self.array.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Dtype of the array's elements."""
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of the array."""
+        return int(self.array.ndim)
+
+    @property
+    def size(self) -> int:
+        """Number of elements of the array."""
+        return int(self.array.size)
+
+    @property
+    def T(self) -> Any:  # noqa: N802
+        """The transpose: axes in reverse order."""
+        return recorded(np.transpose, self)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, key: Any) -> Any:
+        return recorded(operator.getitem, self, key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.array)))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if "out" in kwargs or method == "at":
+            return self._numbers("an array is written to", getattr(ufunc, method), inputs, kwargs)
+        return recorded(getattr(ufunc, method), *inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if "out" in kwargs or function.__name__ in _WRITING:
+            return self._numbers("an array is written to", function, args, kwargs)
+        return recorded(function, *args, **kwargs)
+
+    def _numbers(self, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Result of a call that is not recorded, which is refused."""
+        self.recording.refuse(what)
+        args, kwargs = tree.map_structure(plain, (args, kwargs))
+        return function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.array, name)
+        if name not in _METHODS:
+            self.recording.refuse(f"{name} of an array is used")
+            return method
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return recorded(_method, name, self, *args, **kwargs)
+
+        return call
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._numbers("an array is written to", operator.setitem, (self.array, key, value), {})
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        self.recording.refuse("the numbers of an array are read")
+        return np.asarray(self.array, dtype)
+
+    def _one(self, kind: Callable[..., Any], *args: Any) -> Any:
+        return self._numbers(f"{kind.__name__}() of an array is used", kind, (self, *args), {})
+
+    def __bool__(self) -> bool:
+        self.recording.refuse("what comes next depends on a number")
+        return bool(self.array)
+
+    def __float__(self) -> float:
+        return float(self._one(float))
+
+    def __int__(self) -> int:
+        return int(self._one(int))
+
+    def __index__(self) -> int:
+        return int(self._one(operator.index))
+
+    def __round__(self, digits: int = 0) -> Any:
+        return self._one(round, digits)
+
+    def __format__(self, spec: str) -> str:
+        return str(self._one(format, spec))
+
+    def __str__(self) -> str:
+        return str(self._one(str))
+
+    def __repr__(self) -> str:
+        return str(self._one(repr))
+
+
+def _method(name: str, array: Any, *args: Any, **kwargs: Any) -> Any:
+    """Result of a method of an array."""
+    return getattr(array, name)(*args, **kwargs)

@@ -1,0 +1,265 @@
+"""Chain of the calls that a training step makes, made again for other batches without its code.
+
+A gradient by weights that goes to an optimizer as it is becomes a link: one program that learns, as
+that of `fit`. A step of links alone that read the batch as it comes runs within the core.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._common import clock
+from cdl._variables.program_caches import register_cache
+from cdl._variables.stepping import Call, Ref
+from cdl.optimizers.apply import apply
+from cdl.random import core_seed
+from cdl.trainers.chains.step_reads import StepReads
+from cdl.trainers.compiled_function import Compiled
+from cdl.trainers.derivatives import compiled_of
+
+Values = list[Any]
+_RATES = 8192  # steps for which rates are computed at once
+
+
+def _of_values(structure: Any) -> Callable[[Values], Any]:
+    """Function that puts values in the places of Refs in nested arguments."""
+    if isinstance(structure, Ref):
+        number = structure.number
+        return lambda values: values[number]
+    if not _refs(structure):
+        return lambda values: structure
+    if isinstance(structure, dict):
+        named = {key: _of_values(each) for key, each in structure.items()}
+        return lambda values: {key: each(values) for key, each in named.items()}
+    parts = [_of_values(each) for each in structure]
+    if isinstance(structure, list):
+        return lambda values: [each(values) for each in parts]
+    return lambda values: tuple([each(values) for each in parts])
+
+
+def _refs(structure: Any) -> list[int]:
+    """Numbers of the Refs in nested arguments."""
+    if isinstance(structure, Ref):
+        return [structure.number]
+    if isinstance(structure, (list, tuple, dict)):
+        parts = structure.values() if isinstance(structure, dict) else structure
+        return [number for each in parts for number in _refs(each)]
+    return []
+
+
+class _Repeated:
+    """A call, made again."""
+
+    def __init__(self, call: Call) -> None:
+        self._function, self._first = call.function, call.first
+        self._args, self._kwargs = _of_values(call.args), _of_values(call.kwargs)
+
+    def run(self, values: Values) -> None:
+        """Make the call with values, and put its results among them."""
+        result = self._function(*self._args(values), **self._kwargs(values))
+        leaves = tree.flatten(result)
+        values[self._first : self._first + len(leaves)] = leaves
+
+
+class _Link:
+    """Gradient of a loss and the step of an optimizer by it, as one program.
+
+    Args:
+        compiled: the loss with its gradient.
+        call: of the gradient.
+        optimizer: makes the step.
+        rows: of a batch.
+
+    Attributes:
+        inputs: numbers of the arrays that the loss reads.
+        executor: runs the program.
+    """
+
+    def __init__(self, compiled: Compiled, call: Call, optimizer: Any, rows: int) -> None:
+        self._compiled, self._optimizer, self._rows = compiled, optimizer, rows
+        self.inputs: list[int] = [each.number for each in call.args]
+        self._first = call.first
+        self._changes = -1
+        self.heed()
+
+    def heed(self) -> bool:
+        """Take over attributes of the optimizer that were set; whether there were some."""
+        if self._changes == self._optimizer.changes:
+            return False
+        self._changes = self._optimizer.changes
+        self.executor = self._compiled.learner(self._optimizer, self._rows)
+        return True
+
+    @property
+    def holds(self) -> bool:
+        """Whether the loss is what it was."""
+        return self._compiled.holds()
+
+    def run(self, values: Values) -> None:
+        """Learn from one batch."""
+        step = self._optimizer.step
+        rate = self._optimizer.rate(step)
+        self.executor.once([values[n] for n in self.inputs], rate, step, core_seed())
+        self.show(values)
+
+    def train(self, steps: int, seconds: float) -> None:
+        """Learn from the next batches of arrays that the executor has."""
+        step = self._optimizer.step
+        rates = self._optimizer.rates(step, min(steps, _RATES))
+        steps = len(rates) if len(rates) > 1 else steps
+        self.executor.train(steps, seconds, rates, step, core_seed())
+
+    def show(self, values: Values) -> None:
+        """Put the values of the last batch's loss among the others."""
+        leaves = tree.flatten(self._compiled.shown(self.executor, self._rows))
+        values[self._first : self._first + len(leaves)] = leaves
+
+
+class Chain:
+    """Calls of a step, in their order.
+
+    Args:
+        calls: that were recorded.
+        logs: what the step returned, with Refs.
+        rows: of a batch.
+        inputs: arrays of a batch.
+        reads: of the step.
+
+    Attributes:
+        is_fed: whether it consists of links that read the batch alone.
+        learns: whether it has a link.
+    """
+
+    def __init__(
+        self, calls: Sequence[Call], logs: Any, rows: int, inputs: int, reads: StepReads
+    ) -> None:
+        self._reads, self._rows, self._is_stale = reads, rows, False
+        register_cache(self)
+        self._logs = _of_values(logs)
+        self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
+        linked = _linked(calls, _refs(logs))
+        parts: list[_Repeated | _Link] = []
+        for i, call in enumerate(calls):
+            if i in linked:
+                parts.append(_Link(*linked[i], rows))
+            elif i - 1 not in linked:
+                parts.append(_Repeated(call))
+        self._parts = parts
+        self._links = [each for each in parts if isinstance(each, _Link)]
+        read = [number for each in self._links for number in each.inputs]
+        self.learns = bool(self._links)
+        self.is_fed = self.learns and len(self._links) == len(parts) and max(read) < inputs
+
+    def forget(self) -> None:
+        """Hold no longer, since a rule of a weight has changed."""
+        self._is_stale = True
+
+    def holds(self) -> bool:
+        """Whether the step, and the losses in it, are what they were."""
+        as_read = not self._is_stale and self._reads.hold()
+        return as_read and all(each.holds for each in self._links)
+
+    def once(self, arrays: Sequence[Any]) -> Any:
+        """Result of the step for the arrays of one batch."""
+        values = self._values
+        values[: len(arrays)] = arrays
+        for link in self._links:
+            link.heed()
+        for part in self._parts:
+            part.run(values)
+        logs = self._logs(values)
+        values[:] = [None] * len(values)
+        return logs
+
+    def begin(self, arrays: Sequence[Any], order: Any) -> None:
+        """Start a pass over arrays in whole batches, in the given order of rows."""
+        for link in self._links:
+            link.heed()
+            link.executor.begin([arrays[n] for n in link.inputs], self._rows, order)
+
+    def train(self, steps: int, seconds: float) -> None:
+        """Run up to `steps` batches of the pass, or for about `seconds`."""
+        if len(self._links) == 1:
+            self._links[0].train(steps, seconds)
+            return
+        end = clock.now() + seconds
+        for _ in range(steps):
+            for link in self._links:
+                link.train(1, 0.0)
+            if clock.now() >= end:
+                break
+
+    @property
+    def done(self) -> int:
+        """Batches of the pass that were run."""
+        return self._links[-1].executor.done
+
+    def is_outdated(self) -> bool:
+        """Whether an optimizer has been given other settings since the pass began."""
+        return any([link.heed() for link in self._links])
+
+    def logs(self) -> Any:
+        """Result of the step for the last batch."""
+        for link in self._links:
+            link.show(self._values)
+        return self._logs(self._values)
+
+    def release(self) -> None:
+        """Release the data of the pass."""
+        for link in self._links:
+            link.executor.release()
+
+
+def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled, Call, Any]]:
+    """Gradients that the next call hands to an optimizer as they are, by the place of their call.
+
+    Args:
+        calls: of a step.
+        shown: numbers of arrays in its logs.
+    """
+    found = {}
+    for i, (call, after) in enumerate(itertools.pairwise(calls)):
+        compiled = compiled_of(call.function, call.kinds)
+        if compiled is None or not compiled.learns or after.function is not apply:
+            continue
+        optimizer, gradients, variables = after.args
+        weights = compiled.by_weights
+        own = list(range(call.first + call.size - len(weights), call.first + call.size))
+        elsewhere = [e for e in calls if e is not call and e is not after]
+        others = {*shown, *(n for e in elsewhere for n in _refs((e.args, e.kwargs)))}
+        is_whole = _refs(gradients) == own and len(gradients) == len(own)
+        is_whole &= list(map(id, variables or ())) == list(map(id, weights))
+        if is_whole and not others.intersection(own) and _is_plain(optimizer, weights):
+            found[i] = compiled, call, optimizer
+    return found
+
+
+def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
+    """Whether the core makes the whole step of an optimizer, as `apply` does."""
+    in_core = not (optimizer.is_written or optimizer.by_step or optimizer.whole_batch)
+    limits = [each for each in variables if each.constraint is not None]
+    return in_core and optimizer.loss_scale_factor is None and not limits
+
+
+def applied(calls: Sequence[Call]) -> list[Any]:
+    """Optimizers that make steps in some calls."""
+    return [each.args[0] for each in calls if each.function is apply]
+
+
+_PURE = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
+
+
+def can_repeat(call: Call) -> bool:
+    """Whether a call does nothing but learn and compute from what it is given."""
+    function = call.function
+    if function is apply or isinstance(getattr(function, "__self__", None), np.ufunc):
+        return True
+    compiled = compiled_of(function, call.kinds)
+    if compiled is not None:
+        return compiled.learns
+    return str(getattr(function, "__module__", "")).startswith(_PURE)

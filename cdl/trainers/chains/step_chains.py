@@ -1,0 +1,165 @@
+"""Chains of a model's step by the form of batches: when they are made, and whether they are right.
+
+The first batch of a form runs as it is, since it may build layers and optimizers. The second one is
+recorded, and done again by the chain from the same weights: a chain that does not give the same
+bits is not used.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._variables.stepping import Recording
+from cdl.optimizers import Optimizer
+from cdl.trainers.chains.chain import Chain, applied, can_repeat
+from cdl.trainers.chains.step_reads import StepReads
+
+if TYPE_CHECKING:
+    from cdl.trainers.signature import TrainableModel
+
+_KEPT = 8  # forms
+_NEW, _TAKEN, _REFUSED = "new", "taken", "refused"
+
+
+class StepChains:
+    """Chains of one compiled model.
+
+    A chain that is in use is not here, so a callback that trains within `fit` runs its steps as
+    they are.
+
+    Attributes:
+        reasons: why steps run in Python, by the name of the step.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[Any, Chain | str] = {}
+        self.reasons: dict[str, str] = {}
+
+    def take(self, key: Any) -> Chain | None:
+        """The chain for batches of a form, to be given back; None if there is none now."""
+        found = self._states.get(key)
+        if not isinstance(found, Chain):
+            return None
+        if not found.holds():
+            self._states[key] = _NEW
+            return None
+        self._states[key] = _TAKEN
+        return found
+
+    def give_back(self, key: Any, chain: Chain) -> None:
+        """Keep a chain for later passes."""
+        self._states[key] = chain if chain.holds() else _NEW
+
+    def run(self, key: Any, model: TrainableModel, step: Callable[[Any], Any], batch: Any) -> Any:
+        """Run a step on a batch; the second one of its form makes a chain.
+
+        Args:
+            key: the form.
+            model: the model.
+            step: its method.
+            batch: as the step takes it.
+        """
+        state = self._states.get(key)
+        if state != _NEW:
+            if state is None and step.__name__ not in self.reasons:
+                while len(self._states) >= _KEPT:
+                    del self._states[next(iter(self._states))]
+                self._states[key] = _NEW
+            return step(batch)
+        if not _optimizers_of(model):  # the first step of a model that is not built
+            return step(batch)
+        self._states[key] = _REFUSED
+        if any(type(each) is not np.ndarray for each in tree.flatten(batch)):
+            return step(batch)
+        reads = StepReads(step)  # type: ignore[arg-type]
+        if not reads.is_known:
+            self.reasons[step.__name__] = reads.reason
+            return step(batch)
+        logs, found = _recorded(model, step, batch, reads)
+        if isinstance(found, Chain):
+            self._states[key] = found
+        else:
+            self.reasons[step.__name__] = found
+        return logs
+
+
+def _recorded(
+    model: Any, step: Callable[[Any], Any], batch: Any, reads: StepReads
+) -> tuple[Any, Chain | str]:
+    """Result of a step, and its chain or the reason why there is none."""
+    arrays = tree.flatten(batch)
+    optimizers = _optimizers_of(model)
+    state = _State([*model.variables, *(v for each in optimizers for v in each.variables)])
+    draws = _drawn()
+    recording = Recording()
+    logs, shown = recording.run(step, batch)
+    reads.note_optimizer(model)
+    reads.close()
+    if recording.reason:
+        return logs, recording.reason
+    if not reads.hold() or draws != _drawn():
+        return logs, "it changes what it reads, or draws at random: draw by cdl.random"
+    calls = recording.calls
+    if not all(map(can_repeat, calls)):
+        return logs, "it does more than learn and compute"
+    if not all(any(each is one for one in optimizers) for each in applied(calls)):
+        return logs, "an optimizer of it is no attribute of the model"
+    chain = Chain(calls, shown, len(arrays[0]), len(arrays), reads)
+    if not chain.learns:
+        return logs, "no optimizer takes a gradient as it is"
+    after = state.again()
+    state.restore()
+    is_right = False
+    try:
+        again = chain.once(arrays)
+        is_right = after.is_now() and _bits(logs) == _bits(again)
+    finally:
+        after.restore()
+    return logs, chain if is_right else "done again, its calls give other numbers"
+
+
+def _optimizers_of(model: TrainableModel) -> list[Any]:
+    """Optimizers of a model that have begun: that of `compile`, and those in attributes."""
+    held = [model.optimizer, *tree.flatten(list(vars(model).values()))]
+    found = {id(each): each for each in held if isinstance(each, Optimizer) and each.built}
+    return list(found.values())
+
+
+def _drawn() -> Any:
+    """State of NumPy's and Python's generators."""
+    name, numbers, *rest = np.random.get_state(legacy=True)
+    return name, np.asarray(numbers).tobytes(), rest, random.getstate()
+
+
+def _bits(structure: Any) -> list[Any]:
+    return [np.asarray(leaf).tobytes() for leaf in tree.flatten(structure)]
+
+
+class _State:
+    """Values of variables at one time."""
+
+    def __init__(self, variables: Iterable[Any]) -> None:
+        self._variables = list({id(each): each for each in variables}.values())
+        self._values = [each.numpy() for each in self._variables]
+
+    def again(self) -> _State:
+        """Values that the variables have now."""
+        return _State(self._variables)
+
+    def _changed(self) -> list[tuple[Any, Any]]:
+        pairs = zip(self._variables, self._values, strict=True)
+        return [(v, value) for v, value in pairs if v.numpy().tobytes() != value.tobytes()]
+
+    def is_now(self) -> bool:
+        """Whether the variables have these values."""
+        return not self._changed()
+
+    def restore(self) -> None:
+        """Assign the values to the variables."""
+        for variable, value in self._changed():
+            variable.assign(value)
