@@ -114,7 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().print_help()
         return 0
     options = parser().parse_args(given)
-    status: int = options.run(options)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads the output, `head` say, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 

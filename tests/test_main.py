@@ -1,7 +1,10 @@
 """Commands of `python -m cdl`, as typed into a shell."""
 
+import os
 import pickle
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -17,6 +20,16 @@ def test_info_names_what_a_bug_report_needs(run_python):
     assert " ".join(names) == "version python machine isa threads openmp compiler caches"
     assert re.search(r"\d+\.\d+\.\d+", lines[0])
     assert re.search(r"threads:\s+\d+ \(.+\)", lines[4])
+
+
+def test_a_command_ends_quietly_where_nobody_reads_on():
+    read, write = os.pipe()
+    os.close(read)  # as `python -m cdl info | head -1` does, sooner or later
+    call = [sys.executable, "-m", "cdl", "info"]
+    done = subprocess.run(call, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert done.stderr == b""
+    assert done.returncode == 1
 
 
 def test_info_shows_the_caches_that_were_given_or_found(run_python, monkeypatch):

@@ -48,28 +48,27 @@ class SwapEMAWeights(Callback):
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Mark the run as a `fit`."""
+        self._averaging_optimizer()
         self._in_fit = True
 
-    def _averages(self) -> dict[Any, Any]:
-        """Moving average of each weight."""
+    def _averaging_optimizer(self, built: bool = False) -> Any:
+        """Optimizer that keeps the averages, or is about to."""
         optimizer = self.model.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         several = getattr(optimizer, "optimizers", [optimizer])
         uses = any(getattr(each, "use_ema", False) for each in several)
-        if not uses or not optimizer.built:
+        if not uses or (built and not optimizer.built):
             raise ValueError(
                 "SwapEMAWeights must be used when `use_ema=True` is set on the optimizer, and it "
-                f"has learned: got use_ema={uses}, "
-                f"built={optimizer.built}"
+                f"has learned: got use_ema={uses}, built={optimizer.built}"
             )
-        averages: dict[Any, Any] = optimizer.averages
-        return averages
+        return optimizer
 
     def _swap_to(self, averages_in_model: bool) -> None:
         if averages_in_model == (self._raw is not None):
             return
         if self._raw is None:
-            averages = self._averages()
+            averages = self._averaging_optimizer(built=True).averages
             self._raw = {weight: weight.numpy() for weight in averages}
             for weight, average in averages.items():
                 weight.assign(average.numpy())

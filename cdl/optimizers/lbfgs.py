@@ -55,7 +55,8 @@ class LBFGS(Optimizer):
     ends by itself where nothing more can be gained; in float32 that is where the loss no longer
     tells two points apart.
 
-    `batch_size` must hold all samples, and does so by default; they stay as they are during `fit`.
+    `batch_size` must hold all samples, and does so by default; they stay as they are during `fit`,
+    and in their order, since that does not matter: `shuffle` changes nothing.
     `train_on_batch` is an iteration on its batch. Dropout and noise are drawn anew in each
     iteration, and stay during its line search.
 

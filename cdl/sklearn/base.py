@@ -22,7 +22,35 @@ FORMATS = ("csr",)  # of sparse matrices, into which scikit-learn makes all othe
 
 
 class Perceptron(BaseEstimator, Hinting):
-    """Base of the two estimators; a subclass has the form of targets and the loss."""
+    """Base of the two estimators; a subclass has the form of targets and the loss.
+
+    Args:
+        hidden_layer_sizes: widths of the hidden layers; () for none.
+        activation: of the hidden layers: "identity", "logistic", "tanh", "relu", or any name of
+            `cdl.activations`.
+        solver: "adam", "sgd" or "lbfgs".
+        alpha: strength of the penalty.
+        batch_size: rows of a batch; "auto" is 200, or all if there are fewer.
+        learning_rate: how "sgd" changes the rate: "constant"; "invscaling", divided by
+            ``(t_ + 1) ** power_t`` after each epoch; "adaptive", divided by 5 where training would
+            otherwise end.
+        learning_rate_init: the first rate of "adam" and "sgd".
+        power_t: see `learning_rate`.
+        max_iter: the most epochs, or iterations of "lbfgs".
+        shuffle: whether each epoch takes the rows in a new order.
+        random_state: seed or generator of initial weights, orders and rows for validation.
+        tol: how much better loss or score must get, for training to go on.
+        verbose: whether to print the loss of each epoch.
+        warm_start: whether `fit` goes on from the weights that are there.
+        momentum: of "sgd".
+        nesterovs_momentum: whether that is Nesterov's.
+        validation_fraction: which part of the rows to hold out.
+        beta_1: of "adam".
+        beta_2: of "adam".
+        epsilon: of "adam".
+        n_iter_no_change: after how many epochs that were not better training ends.
+        max_fun: the most calls of the loss by "lbfgs".
+    """
 
     model_: Any
     n_features_in_: int

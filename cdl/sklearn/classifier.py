@@ -12,7 +12,7 @@ from cdl.losses import BinaryCrossentropy, SparseCategoricalCrossentropy
 from cdl.sklearn.base import FORMATS, Perceptron
 from cdl.sklearn.labels import Labels
 from cdl.sklearn.mlp import Objective
-from cdl.sklearn.parameters import has_partial_fit
+from cdl.sklearn.parameters import has_partial_fit, keep
 from cdl.sklearn.versions import ClassifierMixin, available_if, validated
 
 
@@ -25,32 +25,7 @@ class CDLClassifier(ClassifierMixin, Perceptron):
     in float32.
 
     Args:
-        hidden_layer_sizes: widths of the hidden layers; () for none.
-        activation: of the hidden layers: "identity", "logistic", "tanh", "relu", or any name of
-            `cdl.activations`.
-        solver: "adam", "sgd" or "lbfgs".
-        alpha: strength of the penalty.
-        batch_size: rows of a batch; "auto" is 200, or all if there are fewer.
-        learning_rate: how "sgd" changes the rate: "constant"; "invscaling", divided by
-            ``(t_ + 1) ** power_t`` after each epoch; "adaptive", divided by 5 where training would
-            otherwise end.
-        learning_rate_init: the first rate of "adam" and "sgd".
-        power_t: see `learning_rate`.
-        max_iter: the most epochs, or iterations of "lbfgs".
-        shuffle: whether each epoch takes the rows in a new order.
-        random_state: seed or generator of initial weights, orders and rows for validation.
-        tol: how much better loss or score must get, for training to go on.
-        verbose: whether to print the loss of each epoch.
-        warm_start: whether `fit` goes on from the weights that are there.
-        momentum: of "sgd".
-        nesterovs_momentum: whether that is Nesterov's.
         early_stopping: whether to hold out rows, and to stop, and go back, by the accuracy there.
-        validation_fraction: which part of the rows to hold out.
-        beta_1: of "adam".
-        beta_2: of "adam".
-        epsilon: of "adam".
-        n_iter_no_change: after how many epochs that were not better training ends.
-        max_fun: the most calls of the loss by "lbfgs".
         class_weight: {label: weight}, "balanced" or None; not a parameter of MLPClassifier.
 
     Attributes:
@@ -100,30 +75,7 @@ class CDLClassifier(ClassifierMixin, Perceptron):
         max_fun: int = 15000,
         class_weight: Any = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.class_weight = class_weight
+        keep(locals())
 
     _labels: Labels
 

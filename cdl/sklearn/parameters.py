@@ -44,6 +44,17 @@ class Settings(NamedTuple):
     max_fun: int
 
 
+def keep(scope: dict[str, Any]) -> None:
+    """Set an attribute for each argument of an estimator's constructor, as scikit-learn wants.
+
+    Args:
+        scope: what `locals()` is in its only line.
+    """
+    estimator = scope.pop("self")
+    for name, value in scope.items():
+        setattr(estimator, name, value)
+
+
 def checked(estimator: Any) -> Settings:
     """Checked parameters of an estimator.
 

@@ -12,7 +12,7 @@ from cdl._common.validation import one_of
 from cdl.losses import MeanSquaredError, Poisson
 from cdl.sklearn.base import FORMATS, Perceptron
 from cdl.sklearn.mlp import Objective
-from cdl.sklearn.parameters import has_partial_fit
+from cdl.sklearn.parameters import has_partial_fit, keep
 from cdl.sklearn.versions import RegressorMixin, available_if, validated
 
 
@@ -25,29 +25,7 @@ class CDLRegressor(RegressorMixin, Perceptron):
 
     Args:
         loss: "squared_error" or "poisson"; the latter is for counts, and predicts ``exp(z)``.
-        hidden_layer_sizes: as in `CDLClassifier`, and so are all the others.
-        activation: of the hidden layers.
-        solver: "adam", "sgd" or "lbfgs".
-        alpha: strength of the penalty.
-        batch_size: rows of a batch; "auto" is 200, or all if there are fewer.
-        learning_rate: "constant", "invscaling" or "adaptive".
-        learning_rate_init: the first rate.
-        power_t: exponent of "invscaling".
-        max_iter: the most epochs.
-        shuffle: whether each epoch takes the rows in a new order.
-        random_state: seed or generator.
-        tol: how much better loss or score must get, for training to go on.
-        verbose: whether to print the loss of each epoch.
-        warm_start: whether `fit` goes on from the weights that are there.
-        momentum: of "sgd".
-        nesterovs_momentum: whether that is Nesterov's.
         early_stopping: whether to hold out rows, and to stop, and go back, by R2 there.
-        validation_fraction: which part of the rows to hold out.
-        beta_1: of "adam".
-        beta_2: of "adam".
-        epsilon: of "adam".
-        n_iter_no_change: after how many epochs that were not better training ends.
-        max_fun: the most calls of the loss by "lbfgs".
 
     Attributes:
         model_: the net; this and all others are those of `CDLClassifier`, but for `classes_`.
@@ -81,30 +59,7 @@ class CDLRegressor(RegressorMixin, Perceptron):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
     ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
+        keep(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train on rows X with targets y.

@@ -220,6 +220,14 @@ def test_averages_are_needed_for_a_swap(use_ema):
         model.evaluate(X, VALUES, verbose=0, callbacks=[callbacks.SwapEMAWeights()])
 
 
+def test_training_without_averages_does_not_begin():
+    model = compiled(optimizers.SGD(0.1))
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"must be used when `use_ema=True`.*got use_ema=False"):
+        fit(model, callbacks=[callbacks.SwapEMAWeights()])
+    assert same_weights(model, before)
+
+
 def test_prediction_with_averages():
     model = compiled(optimizers.SGD(0.3, use_ema=True, ema_momentum=0.5))
     fit(model, epochs=3)

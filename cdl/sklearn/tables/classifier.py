@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cdl import ops
 from cdl._common.validation import expected, flag
 from cdl.layers import Softmax
+from cdl.sklearn.parameters import keep
 from cdl.sklearn.tables import scoring
 from cdl.sklearn.tables.columns import Column
 from cdl.sklearn.tables.recipes import Recipe
@@ -30,28 +31,10 @@ class TabularClassifier(ClassifierMixin, Tabular):
     refused by the column's name.
 
     Args:
-        recipe: "realmlp" (Holzmüller, Grinsztajn and Steinwart, 2024), "tabm" (Gorishniy,
-            Kotelnikov and Babenko, 2024) or "mlp"; None in what follows is the recipe's constant.
-        hidden_layer_sizes: units of the hidden layers.
-        learning_rate: of Adam, the largest one of a schedule.
-        weight_decay: of kernels, times the rate.
-        dropout: behind each hidden layer.
-        n_members: of TabM.
-        batch_size: rows of a step.
-        max_epochs: epochs, with early stopping at most.
-        patience: epochs without a better validation score until the end.
-        early_stopping: whether a part of the rows, or `eval_set`, tells the best epoch, whose
-            weights are kept.
-        validation_fraction: that part, up to 0.5.
         scoring: of the epochs: a name of scikit-learn's scorers, or a function of (estimator, X,
             y) whose estimator knows the predictions for y, and whose X is empty; None is the
             accuracy.
         n_bags: nets, whose probabilities are averaged; each leaves out another part of the rows.
-        text: "refuse" for an error that names columns of text, "hash" to count their words in 64
-            columns.
-        random_state: an int, a RandomState, or None for NumPy's.
-        n_jobs: threads in which bags are trained, as of joblib.
-        verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
         monotone: {column: 1} for predictions that never fall as this number rises while all others
             stay, -1 for such that never rise, by names or numbers of columns, or a sign for each
             column: of two classes the probability of the second. Not with "tabm".
@@ -99,28 +82,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         class_weight: Any = None,
         calibrate: bool = False,
     ) -> None:
-        super().__init__(
-            recipe,
-            hidden_layer_sizes=hidden_layer_sizes,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            n_members=n_members,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            patience=patience,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            scoring=scoring,
-            n_bags=n_bags,
-            text=text,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            monotone=monotone,
-        )
-        self.class_weight = class_weight
-        self.calibrate = calibrate
+        keep(locals())
 
     def fit(
         self,

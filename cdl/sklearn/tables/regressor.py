@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cdl import ops
 from cdl._common.validation import expected, flag
+from cdl.sklearn.parameters import keep
 from cdl.sklearn.tables import scoring
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.tabular import Tabular
@@ -32,24 +33,9 @@ class TabularRegressor(RegressorMixin, Tabular):
     predictions are kept within those that it saw. y may have several columns.
 
     Args:
-        recipe: as of `TabularClassifier`, like all that follow.
-        hidden_layer_sizes: units of the hidden layers.
-        learning_rate: of Adam, the largest one of a schedule.
-        weight_decay: of kernels, times the rate.
-        dropout: behind each hidden layer.
-        n_members: of TabM.
-        batch_size: rows of a step.
-        max_epochs: epochs, with early stopping at most.
-        patience: epochs without a better validation score until the end.
-        early_stopping: whether a part of the rows, or `eval_set`, tells the best epoch.
-        validation_fraction: that part, up to 0.5.
         scoring: of the epochs, as of `TabularClassifier`; None is minus the mean squared error of
             standardized targets.
         n_bags: nets, whose predictions are averaged.
-        text: "refuse" or "hash".
-        random_state: an int, a RandomState, or None for NumPy's.
-        n_jobs: threads in which bags are trained, as of joblib.
-        verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
         monotone: as of `TabularClassifier`; each target and quantile is so.
         quantiles: ascending numbers between 0 and 1, such as (0.05, 0.5, 0.95), to learn in place
             of the mean, for `predict_quantiles`; they do not cross. `predict` gives the one that is
@@ -88,27 +74,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         monotone: Any = None,
         quantiles: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(
-            recipe,
-            hidden_layer_sizes=hidden_layer_sizes,
-            learning_rate=learning_rate,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            n_members=n_members,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            patience=patience,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            scoring=scoring,
-            n_bags=n_bags,
-            text=text,
-            random_state=random_state,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            monotone=monotone,
-        )
-        self.quantiles = quantiles
+        keep(locals())
 
     _quantiles: tuple[float, ...] | None
     _mean: Array

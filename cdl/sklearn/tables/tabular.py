@@ -38,53 +38,32 @@ _KEPT = 2000  # rows for validation that are kept for importances
 
 
 class Tabular(BaseEstimator, Hinting):
-    """Base of the two estimators; a subclass has the form of targets and the score."""
+    """Base of the two estimators; a subclass has the form of targets and the score.
+
+    Args:
+        recipe: "realmlp" (Holzmüller, Grinsztajn and Steinwart, 2024), "tabm" (Gorishniy,
+            Kotelnikov and Babenko, 2024) or "mlp"; None in what follows is the recipe's constant.
+        hidden_layer_sizes: units of the hidden layers.
+        learning_rate: of Adam, the largest one of a schedule.
+        weight_decay: of kernels, times the rate.
+        dropout: behind each hidden layer.
+        n_members: of TabM.
+        batch_size: rows of a step.
+        max_epochs: epochs, with early stopping at most.
+        patience: epochs without a better validation score until the end.
+        early_stopping: whether a part of the rows, or `eval_set`, tells the best epoch, whose
+            weights are kept.
+        validation_fraction: that part, up to 0.5.
+        text: "refuse" for an error that names columns of text, "hash" to count their words in 64
+            columns.
+        random_state: an int, a RandomState, or None for NumPy's.
+        n_jobs: threads in which bags are trained, as of joblib.
+        verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
+    """
 
     _classes = False  # whether targets are classes
     _names_elsewhere = OF_TREES
 
-    def __init__(
-        self,
-        recipe: str = "realmlp",
-        *,
-        hidden_layer_sizes: Any = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        dropout: float | None = None,
-        n_members: int | None = None,
-        batch_size: int | None = None,
-        max_epochs: int | None = None,
-        patience: int | None = None,
-        early_stopping: bool = True,
-        validation_fraction: float = 0.2,
-        scoring: Any = None,
-        n_bags: int = 1,
-        text: str = "refuse",
-        random_state: Any = None,
-        n_jobs: int | None = None,
-        verbose: int = 0,
-        monotone: Any = None,
-    ) -> None:
-        self.recipe = recipe
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.dropout = dropout
-        self.n_members = n_members
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.n_bags = n_bags
-        self.text = text
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.monotone = monotone
-
-    _scoring: Any  # of the epochs: `scoring`, or that of eval_metric
     _signs: dict[int, int]
     _tables: list[Table]
     _trained: list[Trained]
@@ -351,13 +330,17 @@ class Tabular(BaseEstimator, Hinting):
             The contributions, `values` and `base`.
 
         Raises:
-            ValueError: no background, and no rows for validation in `fit`.
+            ValueError: a background without rows; none, and no rows for validation in `fit`.
         """
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
         if background is not None:
-            behind = columns_of(self, background, False)
+            behind = columns_of(self, background, False, ensure_min_samples=0)
+            if not len(behind[0].values):
+                raise ValueError(
+                    f"{type(self).__name__}: explain: background must have rows, got 0"
+                )
         elif self._held_out:
             behind = _few(self._held_out[0], _BACKGROUND)[0]
         else:
