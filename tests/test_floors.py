@@ -157,7 +157,7 @@ def test_the_map_of_contributing_is_the_tree(name):
     for folder, count in Counter(path.parent for path in paths).items():
         more = {
             "trainers": 25,
-            "_ir": 18,
+            "_ir": 19,
             "_tracing": 19,
             "saving": 16,
             "_common": 19,

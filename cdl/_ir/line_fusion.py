@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cdl import _core
-from cdl._ir import elementwise
+from cdl._ir import elementwise, normalizing
 from cdl._ir.bytecode import TooLongError, compiled, floats_of_lines, is_of_lines, read
 from cdl._ir.elementwise import Expression, argument, in_order, substituted, unified
 from cdl._ir.instruction import Instruction, Value
@@ -42,6 +42,7 @@ def apply(program: Rewriter, training: bool) -> None:
             for region in sorted(regions, key=lambda region: -len(region.members)):
                 if region.fuse():
                     break
+    program.cut_dead(training)  # weights of normalizations, which were broadcast
 
 
 def _steps_again(program: Rewriter, most: int) -> dict[int, int]:
@@ -102,25 +103,33 @@ class _Region:
         self._shrink()
 
     def fuse(self) -> bool:
-        """Replace the members by one map; False if there is no reduction, or no room for it."""
+        """Replace the members by one instruction; False if there is no reduction, or no room."""
         if all(i.op != "reduce" for i in self.members.values()):
             return False
         expression, inputs = tidied(unified(self._expression(self.result, {})), self.inputs)
-        width, n_repeated = self.shape[-1], sum(v.shape != self.shape for v in inputs)
-        if len(inputs) > MOST_INPUTS or n_repeated == len(inputs):  # one has the result's shape
-            return False
-        try:
-            code = compiled(expression, len(inputs))
-        except TooLongError:
-            return False
-        if floats_of_lines(code[0], width, n_repeated) > _core.MAP_ROOM_OF_LINES:
+        fused = normalizing.instruction(self.program, self.root, expression, inputs)
+        if fused is None:
+            fused = self._as_map(expression, inputs)
+        if fused is None:
             return False
         for i in self.members.values():
             if i is not self.root:
                 self.program.instructions.remove(i)
-        fused = Instruction("map", inputs, self.root.outputs, (), {}, *code)
         self.program.swap(self.root, fused)
         return True
+
+    def _as_map(self, expression: Expression, inputs: list[Value]) -> Instruction | None:
+        """Map of an expression, or None where the core has no room for it."""
+        width, n_repeated = self.shape[-1], sum(v.shape != self.shape for v in inputs)
+        if len(inputs) > MOST_INPUTS or n_repeated == len(inputs):  # one has the result's shape
+            return None
+        try:
+            code = compiled(expression, len(inputs))
+        except TooLongError:
+            return None
+        if floats_of_lines(code[0], width, n_repeated) > _core.MAP_ROOM_OF_LINES:
+            return None
+        return Instruction("map", inputs, self.root.outputs, (), {}, *code)
 
     def _grow(self) -> None:
         """Add what only members read, as long as there is any."""

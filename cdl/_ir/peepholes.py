@@ -100,7 +100,7 @@ def _fuse_biases(program: Rewriter) -> None:
         if not _is_sum_of_two(i):
             continue
         for x, other in (i.inputs, i.inputs[::-1]):
-            bias = _bias(program, other)
+            bias = repeated_weight(program, other)
             dense = None if bias is None else _product_in(program, x)
             if dense is None:
                 continue
@@ -139,7 +139,7 @@ def _product_in(program: Rewriter, x: Value) -> Instruction | None:
     return source if plain and source.params[1] is None else None
 
 
-def _bias(program: Rewriter, value: Value) -> Variable | None:
+def repeated_weight(program: Rewriter, value: Value) -> Variable | None:
     """Weight of one axis that a value repeats for each sample and line, or None."""
     source = program.producer(value)
     if source is not None and source.op == "broadcast":

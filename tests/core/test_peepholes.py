@@ -6,6 +6,8 @@ from oracle import Oracle, difference_gradients
 from programs import activation, dense, gradients, predict, pull_back, random_weight, weight
 
 from cdl._ir import emit as ir_emit
+from cdl._ir.elementwise import apply as ir_apply
+from cdl._ir.elementwise import argument
 from cdl._ir.lowering import Lowering
 
 RNG = np.random.default_rng(0)
@@ -219,3 +221,84 @@ def test_equal_maps_that_one_map_reads_are_computed_in_it_once():
     assert [i.op for i in fused.instructions] == ["map"]
     values = RNG.normal(size=(3, 5)).astype(np.float32)
     np.testing.assert_allclose(predict(fused, [values]), np.exp(values) ** 2, rtol=1e-6)
+
+
+def mean_of_lines(program, x):
+    mean = ir_emit.reduce(program, "mean", x, [-1], keepdims=True)
+    return ir_emit.broadcast(program, mean, x.shape)
+
+
+def normalized_by_hand(program, x, weights, *, order, centered=True, to_root=lambda v: v + 0.125):
+    """A normalization by ops: a product in some order of the line, its factor and weights."""
+    d = program.map("subtract", [x, mean_of_lines(program, x)]) if centered else x
+    variance = mean_of_lines(program, program.map("square", [d]))
+    factor = program.map(ir_apply("rsqrt", to_root(argument(0))), [variance])
+    row = [
+        ir_emit.broadcast(program, program.broadcast_batch(program.param(w)), x.shape)
+        for w in weights
+    ]
+    y, *rest = [{"d": d, "f": factor, "g": row[0] if row else None}[name] for name in order]
+    for other in rest:
+        y = program.map("multiply", [y, other])
+    return program.map("add", [y, row[1]]) if len(row) > 1 else y
+
+
+@pytest.mark.parametrize("shape", [(16,), (3, 24), (2, 3, 64)], ids=str)
+@pytest.mark.parametrize(
+    ("order", "n", "centered"),
+    [("dfg", 2, True), ("gdf", 2, True), ("fdg", 1, True), ("df", 0, True), ("dfg", 1, False)],
+)
+def test_a_normalization_of_lines_by_hand_is_that_of_the_layers(order, n, centered, shape):
+    weights = [weight(RNG.normal(size=shape[-1])) for _ in range(n)]
+    how = {"measure": int(not centered), "subtracts_mean": int(centered), "epsilon": 0.125}
+    params = (*weights, None, None)[:2]
+    same_as_built_in(
+        lambda program, x: normalized_by_hand(program, x, weights, order=order, centered=centered),
+        lambda program, x: program.emit("normalize", (x,), x.shape, params, **how),
+        shape,
+        row_ops=["normalize"],
+    )
+
+
+def test_a_sum_that_is_normalized_by_hand_is_a_map_before():
+    weights = [weight(RNG.normal(size=8)) for _ in range(2)]
+    program = Lowering()
+    x = program.map("add", [program.input((3, 8)), program.input((3, 8))])
+    program.output(normalized_by_hand(program, x, weights, order="dfg"))
+    oracle = Oracle(program)
+    inputs = [RNG.normal(size=(5, 24)) for _ in range(2)]
+    y = oracle.forward(inputs)[0]
+    fused = program.fused()
+    assert [i.op for i in fused.instructions] == ["map", "normalize"]
+    value, found = pull_back(fused, inputs, 1.0)
+    np.testing.assert_allclose(value, y, rtol=2e-5, atol=2e-6)
+    for v, gradient in oracle.backward(np.ones((5, 3, 8))).items():
+        np.testing.assert_allclose(found[v], gradient, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda program, x, w: normalized_by_hand(program, x, [w, w], order="dfg"),
+        lambda program, x, w: normalized_by_hand(
+            program, x, [w], order="dfg", to_root=lambda v: v * 2 + 0.125
+        ),
+        lambda program, x, w: normalized_by_hand(program, x, [w], order="dfg", to_root=lambda v: v),
+        lambda program, x, w: normalized_by_hand(program, x, [w], order="dffg"),
+        lambda program, x, w: normalized_by_hand(program, x, [w], order="dfgg"),
+    ],
+    ids=["one weight twice", "twice the variance", "no epsilon", "divided twice", "scaled twice"],
+)
+@pytest.mark.parametrize("n", [8, 12])
+def test_what_only_looks_like_a_normalization_is_computed_as_written(change, n):
+    program = Lowering()
+    program.output(change(program, program.input((3, n)), weight(RNG.normal(size=n))))
+    oracle = Oracle(program)
+    x = RNG.normal(size=(5, 3 * n))
+    y = oracle.forward([x])[0]
+    fused = program.fused()
+    assert "normalize" not in [i.op for i in fused.instructions]
+    value, found = pull_back(fused, [x], 1.0)
+    np.testing.assert_allclose(value, y, rtol=2e-5, atol=2e-5)
+    for v, gradient in oracle.backward(np.ones((5, 3, n))).items():
+        np.testing.assert_allclose(found[v], gradient, rtol=2e-4, atol=2e-4)
