@@ -44,8 +44,8 @@ def table(options: argparse.Namespace) -> int:
     """Train a net for a column of a CSV."""
     from cdl._cli import table as table_command
 
-    given = options.data, options.target, options.task, options.recipe, options.output
-    return table_command.run(*given)
+    given = {name: getattr(options, name) for name in table_command.Job._fields}
+    return table_command.run(table_command.Job(**given))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,6 +98,18 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--output", type=Path, metavar="FILE", help="a .pickle, .keras, .onnx or .c to write"
+    )
+    command.add_argument(
+        "--text",
+        choices=("refuse", "hash"),
+        default="refuse",
+        help="columns of text: an error, or counts of hashed words; default: %(default)s",
+    )
+    command.add_argument(
+        "--report",
+        type=Path,
+        metavar="HTML",
+        help="a page to write: curves, importance, calibration",
     )
     command.set_defaults(run=table)
     return top

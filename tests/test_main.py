@@ -5,10 +5,13 @@ import pickle
 import re
 import subprocess
 import sys
+from datetime import date
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
+from cdl.__main__ import main
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
@@ -172,9 +175,76 @@ def test_table_of_numbers_is_exported(run_python, some_csv, tmp_path):
     assert "m_predict" in (tmp_path / "m.h").read_text()
 
 
+def test_table_writes_a_page_that_needs_nothing_beside_it(some_csv, tmp_path, capsys):
+    pytest.importorskip("pandas")
+    told = ["table", str(tmp_path / some_csv), "--target", "kind", "--recipe", "mlp"]
+    assert main([*told, "--report", str(tmp_path / "r.html")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith("r.html written")
+    text = (tmp_path / "r.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.elements}
+    assert not re.search(r"https?:|url\(|@import", text)
+    assert f"<p>{date.today()}. A{lines[1][1:]}.</p>" in text
+    rows = [int(each) for each in re.findall(r"<td>[\d.]+</td><td>[\d.]+</td><td>(\d+)</td>", text)]
+    assert sum(rows) == 89  # in the bins of probabilities
+    table = re.search(r"<td>cheap</td><td>(\d+)</td>.*\n.*<td>dear</td><td>\d+</td><td>(\d+)", text)
+    right = re.match(r"accuracy ([\d.]+)", lines[1]).group(1)
+    assert abs(sum(map(int, table.groups())) / 89 - float(right)) < 0.01  # folds of 17 and 18 rows
+    bars = [float(values["width"]) for tag, values in page.elements if tag == "rect"]
+    assert len(bars) == 3 and bars == sorted(bars, reverse=True) and bars[0] == 240
+    assert sum(tag == "polyline" for tag, _ in page.elements) == 2
+
+
+def test_the_page_of_numbers_shows_predictions_for_rows_left_out(tmp_path):
+    pytest.importorskip("pandas")
+    from cdl._cli import table_page
+
+    class Model:
+        feature_importances_ = np.array([-0.1, 0.0])
+        loss_curves_, validation_scores_, best_epochs_ = [[2.0, 1.0]], [[-1.0, -3.0]], [0]
+
+        def get_params(self):
+            return {"recipe": "<b>", "monotone": None}
+
+    y = np.array([1.0, 2.0, 5.0])
+    report = table_page.Report(
+        "t", "R2 0.5", [0.5], Model(), ["a<", "b"], y, np.array([1.0, 2.0, 7.0])
+    )
+    table_page.write(tmp_path / "r.html", report)
+    text = (tmp_path / "r.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert "a&lt;" in text and "Model(recipe=&#x27;&lt;b&gt;&#x27;)" in text
+    assert "<td>99 %</td><td>1.96</td>" in text and "from 1 to 7" in text
+    circles = [values for tag, values in page.elements if tag == "circle"]
+    assert [(c["cx"], c["cy"]) for c in circles] == [
+        ("8.0", "252.0"),
+        ("48.7", "211.3"),
+        ("252.0", "89.3"),
+    ]
+
+
+def test_table_hashes_text_if_told(tmp_path, capsys):
+    pytest.importorskip("pandas")
+    random = np.random.default_rng(0)
+    words = [f"{random.choice(['fine', 'poor'])} item number {i}" for i in range(60)]
+    rows = [f"{each},{each.split()[0]}" for each in words]
+    (tmp_path / "texts.csv").write_text("\n".join(["said,kind", *rows]))
+    told = ["table", str(tmp_path / "texts.csv"), "--target", "kind", "--recipe", "mlp"]
+    assert main(told) == 1
+    assert "text='hash'" in capsys.readouterr().err
+    assert main([*told, "--text", "hash"]) == 0
+    score = re.match(r"accuracy (\d\.\d{3})", capsys.readouterr().out)
+    assert float(score.group(1)) > 0.8
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (["--target", "kind", "--report", "r.htm"], "--report must end in .html, got 'r.htm'"),
+        (["--target", "kind", "--report", "no/r.html"], "--report must be in a folder that"),
         (["--target", "cost"], "--target must be one of ['size', 'color', 'kind', 'price']"),
         (["--target", "kind", "--output", "m.pb"], "--output must end in .pickle, .keras"),
         (["--target", "kind", "--output", "none/m.c"], "--output must be in a folder that exists"),

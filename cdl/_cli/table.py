@@ -1,32 +1,50 @@
-"""`python -m cdl table`: a net for a column of a CSV, its score, and a file of it."""
+"""`python -m cdl table`: a net for a column of a CSV, its score, and files of it."""
 
 from __future__ import annotations
 
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from cdl._cli import table_page
 
 _FILES = (".pickle", ".keras", ".onnx", ".c")
 _CLASSES = 20  # different whole numbers up to which a target is of classes
 _SHOWN = 10  # columns whose importance is printed
 
 
-def run(data: Path, target: str, task: str | None, recipe: str, output: Path | None) -> int:
-    """Print the score of a net by cross validation, train it on all rows, write it.
+class Job(NamedTuple):
+    """Arguments of the command.
 
-    Args:
+    Attributes:
         data: a CSV with names of columns.
         target: name of the column to predict.
         task: "classes" or "numbers"; None tells it by the column.
         recipe: of the estimator.
+        text: "refuse" or "hash", of the estimator.
         output: .pickle, .keras, .onnx or .c, or None.
+        report: .html, or None.
+    """
+
+    data: Path
+    target: str
+    task: str | None
+    recipe: str
+    text: str
+    output: Path | None
+    report: Path | None
+
+
+def run(job: Job) -> int:
+    """Print the score of a net by cross validation, train it on all rows, write it.
 
     Returns:
         The shell's exit status: 1 with a line on stderr for data that do not fit.
     """
+    data, target, output, report = job.data, job.target, job.output, job.report
     try:
         import pandas
         import sklearn  # noqa: F401 - to say what is missing
@@ -34,8 +52,11 @@ def run(data: Path, target: str, task: str | None, recipe: str, output: Path | N
         return _failed(f"{missing}; try: pip install pandas 'cdl-nn[sklearn]'")
     if output is not None and output.suffix not in _FILES:
         return _failed(f"--output must end in {', '.join(_FILES)}, got {output.name!r}")
-    if output is not None and not output.parent.is_dir():
-        return _failed(f"--output must be in a folder that exists, got {str(output)!r}")
+    if report is not None and report.suffix != ".html":
+        return _failed(f"--report must end in .html, got {report.name!r}")
+    for option, path in (("--output", output), ("--report", report)):
+        if path is not None and not path.parent.is_dir():
+            return _failed(f"{option} must be in a folder that exists, got {str(path)!r}")
     try:
         table = pandas.read_csv(data)
         if target not in table:
@@ -44,10 +65,13 @@ def run(data: Path, target: str, task: str | None, recipe: str, output: Path | N
         if not known.all():
             print(f"{(~known).sum():,} rows without {target} are left out")
         x, y = table[known].drop(columns=target), table[target][known]
-        model = _scored(x, y, task or _task_of(y), recipe)
+        found = _scored(x, y, job)
         if output is not None:
-            _write(model, output)
+            _write(found.model, output)
             print(f"{output} written")
+        if report is not None:
+            table_page.write(report, found)
+            print(f"{report} written")
     except (OSError, ValueError, ImportError) as error:
         return _failed(str(error))
     return 0
@@ -65,28 +89,41 @@ def _task_of(y: Any) -> str:
     return "classes" if (y % 1 == 0).all() and y.nunique() <= _CLASSES else "numbers"
 
 
-def _scored(x: Any, y: Any, task: str, recipe: str) -> Any:
+def _scored(x: Any, y: Any, job: Job) -> table_page.Report:
     """Estimator trained on all rows, after its score and its importances are printed."""
-    from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+    from sklearn.base import clone
+    from sklearn.model_selection import KFold, StratifiedKFold
 
     from cdl.sklearn import TabularClassifier, TabularRegressor
 
-    is_classes = task == "classes"
+    is_classes = (job.task or _task_of(y)) == "classes"
     kind: Any = TabularClassifier if is_classes else TabularRegressor
-    model = kind(recipe, random_state=0)
+    model = kind(job.recipe, text=job.text, random_state=0)
     folds = (StratifiedKFold if is_classes else KFold)(5, shuffle=True, random_state=0)
-    scores = cross_val_score(model, x, y, cv=folds, error_score="raise")
-    print(
-        f"{'accuracy' if is_classes else 'R2'} {scores.mean():.3f}, standard deviation "
-        f"{scores.std(ddof=1):.3f} of five folds, {len(x):,} rows x {x.shape[1]} columns"
+    labels = np.unique(y) if is_classes else None
+    scores, outputs = [], np.zeros((len(y), 1 if labels is None else len(labels)))
+    for inside, outside in folds.split(x, y):
+        net = clone(model).fit(x.iloc[inside], y.iloc[inside])
+        scores.append(float(net.score(x.iloc[outside], y.iloc[outside])))
+        if labels is None:
+            outputs[outside, 0] = net.predict(x.iloc[outside])
+        else:  # a fold may lack a class
+            at = np.searchsorted(labels, net.classes_)
+            outputs[np.ix_(outside, at)] = net.predict_proba(x.iloc[outside])
+    sentence = (
+        f"{'accuracy' if is_classes else 'R2'} {np.mean(scores):.3f}, standard deviation "
+        f"{np.std(scores, ddof=1):.3f} of five folds, {len(x):,} rows x {x.shape[1]} columns"
     )
+    print(sentence)
     model.fit(x, y)
     print("importance of columns, by permutation:")
-    width = max(map(len, map(str, x.columns)))
+    names = [*map(str, x.columns)]
+    width = max(map(len, names))
     order = np.argsort(-model.feature_importances_, kind="stable")[:_SHOWN]
     for i in order:
-        print(f"  {x.columns[i]:<{width}}  {model.feature_importances_[i]:.3f}")
-    return model
+        print(f"  {names[i]:<{width}}  {model.feature_importances_[i]:.3f}")
+    title, found = f"{job.target} of {job.data.name}", outputs if is_classes else outputs[:, 0]
+    return table_page.Report(title, sentence, scores, model, names, y.to_numpy(), found)
 
 
 def _write(model: Any, path: Path) -> None:
