@@ -82,7 +82,6 @@ class MaxNorm(Constraint):
         self.axis = axes("MaxNorm", "axis", axis)
 
     def __call__(self, w: ArrayLike) -> Any:
-        """Weight scaled where its norm is too large."""
         weight, norm = _norm(w, self.axis)
         return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
 
@@ -95,7 +94,6 @@ class NonNeg(Constraint):
     """Nonnegativity of all elements: ``max(w, 0)``."""
 
     def __call__(self, w: ArrayLike) -> Any:
-        """Weight with 0 in place of negative elements."""
         return np.maximum(_weight(w), np.float32(0))
 
 
@@ -111,7 +109,6 @@ class UnitNorm(Constraint):
         self.axis = axes("UnitNorm", "axis", axis)
 
     def __call__(self, w: ArrayLike) -> Any:
-        """Weight with norms of 1."""
         weight, norm = _norm(w, self.axis)
         return weight / _divisor(norm)
 
@@ -148,7 +145,6 @@ class MinMaxNorm(Constraint):
         self.axis = axes("MinMaxNorm", "axis", axis)
 
     def __call__(self, w: ArrayLike) -> Any:
-        """Weight with norms nearer to the bounds."""
         weight, norm = _norm(w, self.axis)
         inside = np.clip(norm, np.float32(self.min_value), np.float32(self.max_value))
         rate = np.float32(self.rate)

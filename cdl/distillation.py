@@ -354,7 +354,6 @@ class Distiller(models.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
-        """Create a distiller from the dict that `get_config` returned."""
         config = dict(config)
         for name in ("teacher", "student", "distillation_losses"):
             config[name] = deserialize(config[name], custom_objects)

@@ -79,7 +79,6 @@ class L1L2(Regularizer):
         self.l2 = number("L1L2", "l2", 0.0 if l2 is None else l2, low=0.0)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """Penalty of a weight, a scalar."""
         w = _weight(x)
         return _number(self.l1 * np.sum(np.abs(w)) + self.l2 * np.sum(np.square(w)))
 
@@ -99,7 +98,6 @@ class L1(Regularizer):
         self.l1 = number("L1", "l1", 0.01 if l1 is None else l1, low=0.0)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """Penalty of a weight, a scalar."""
         return _number(self.l1 * np.sum(np.abs(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:
@@ -118,7 +116,6 @@ class L2(Regularizer):
         self.l2 = number("L2", "l2", 0.01 if l2 is None else l2, low=0.0)
 
     def __call__(self, x: ArrayLike) -> Any:
-        """Penalty of a weight, a scalar."""
         return _number(self.l2 * np.sum(np.square(_weight(x))))
 
     def get_config(self) -> dict[str, Any]:

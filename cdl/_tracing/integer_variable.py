@@ -54,7 +54,6 @@ class WholeNumbers(Variable):
             self.assign(initializer(self.shape))
 
     def numpy(self) -> Array:
-        """Copy of the values, in C order."""
         return self.storage.get().astype(self.kept_dtype)
 
     def assign(self, value: Any) -> Array | Any:
@@ -237,7 +236,6 @@ class TransposedTable(IntegerVariable):
         self.shape = self.shape[::-1]
 
     def numpy(self) -> Array:
-        """Copy of the values, int8, in C order."""
         return np.ascontiguousarray(super().numpy().T)
 
     def _keep(self, array: Array) -> None:

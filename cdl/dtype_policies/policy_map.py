@@ -124,12 +124,6 @@ class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create a map from the dict that `get_config` returned.
-
-        Args:
-            config: what `get_config` gave.
-            custom_objects: classes of the user's own, by name.
-        """
         given = {k: serialization.deserialize(v, custom_objects) for k, v in config.items()}
         return cls(**given)
 

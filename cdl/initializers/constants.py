@@ -23,7 +23,6 @@ class Zeros(Initializer):
     """Initializer of all zeros."""
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """Array of zeros of that shape."""
         return np.zeros(checked_shape(self, shape), numpy_dtype(standardize_dtype(dtype)))
 
 
@@ -32,7 +31,6 @@ class Ones(Initializer):
     """Initializer of all ones."""
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """Array of ones of that shape."""
         return np.ones(checked_shape(self, shape), numpy_dtype(standardize_dtype(dtype)))
 
 
@@ -48,7 +46,6 @@ class Constant(Initializer):
         self.value = value
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """Array of that shape, filled with the value."""
         return astype(np.full(checked_shape(self, shape), self.value), standardize_dtype(dtype))
 
     def get_config(self) -> dict[str, Any]:
@@ -56,7 +53,6 @@ class Constant(Initializer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create an initializer from the dict that `get_config` returned."""
         return cls(**{name: deserialize(value) for name, value in config.items()})
 
 
@@ -72,7 +68,6 @@ class Identity(Initializer):
         self.gain = number("Identity", "gain", gain)
 
     def __call__(self, shape: int | Sequence[int], dtype: Any = None) -> NDArray[Any]:
-        """Matrix of that shape, which need not be square."""
         sizes = checked_shape(self, shape)
         if len(sizes) != 2:
             raise ValueError(f"Identity: shape must have 2 axes, got {sizes}")
@@ -90,7 +85,6 @@ class Values(Initializer):
         self.values = values
 
     def __call__(self, shape: Any, dtype: Any = None) -> NDArray[Any]:
-        """The array, if it has that shape."""
         if checked_shape(self, shape) != self.values.shape:
             raise ValueError(
                 f"an array as an initializer must have the weight's shape {tuple(shape)}, "

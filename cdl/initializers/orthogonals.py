@@ -35,7 +35,6 @@ class Orthogonal(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a fresh generator."""
         if len(shape) < 2:
             raise ValueError(f"Orthogonal: shape must have at least 2 axes, got {shape}")
         rows, columns = math.prod(shape[:-1]), shape[-1]

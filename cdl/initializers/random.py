@@ -79,7 +79,6 @@ class RandomNormal(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a fresh generator."""
         return scaled(rng.standard_normal(shape, np.float32), self.stddev, self.mean)
 
     def get_config(self) -> dict[str, Any]:
@@ -96,7 +95,6 @@ class TruncatedNormal(RandomNormal):
     """
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a fresh generator."""
         return scaled(cut_normal(rng, shape), self.stddev, self.mean)
 
 
@@ -118,7 +116,6 @@ class RandomUniform(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a fresh generator."""
         return scaled(rng.random(shape, np.float32), self.maxval - self.minval, self.minval)
 
     def get_config(self) -> dict[str, Any]:
@@ -137,7 +134,6 @@ class RandomSign(RandomInitializer):
         super().__init__(seed)
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Float32 values from a fresh generator."""
         return rng.choice(np.array([-1.0, 1.0], np.float32), shape)
 
 

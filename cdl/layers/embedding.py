@@ -102,7 +102,6 @@ class Embedding(KernelLayer):
             self.enable_lora(self.lora_rank)
 
     def get_build_config(self) -> dict[str, Any] | None:
-        """Arguments of `build` as a dict, for configs; None before it was called."""
         found = super().get_build_config()
         return {"shapes_dict": {}} if found is None and self.built else found
 

@@ -196,7 +196,6 @@ class QuantizedWeight(PlainWeight):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the weight as the layer sees it."""
         return self._shape
 
     def product(

@@ -50,7 +50,6 @@ class LoraWeight(PlainWeight):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the weight as the layer sees it."""
         return self._base.shape
 
     @property

@@ -42,19 +42,12 @@ class Wrapper(Layer):
         return found if self.layer in found else [self.layer, *found]
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, the layer as its config."""
         return {**super().get_config(), "layer": serialize(self.layer)}
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create a layer around a new one, from the dict that `get_config` returned.
-
-        Args:
-            config: what `get_config` gave.
-            custom_objects: classes of the user's own, by name.
-        """
         config = dict(config)
         layer = deserialize(config.pop("layer"), custom_objects)
         return cls(layer, **config)

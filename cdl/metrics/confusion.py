@@ -95,16 +95,6 @@ class Confusion(Tally):
             raise expected(owner, "top_k", f"at most {width}, the number of columns,", self.top_k)
 
     def update_state(self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: Any = None) -> None:
-        """Add a batch.
-
-        Args:
-            y_true: targets: 0 or not.
-            y_pred: predictions, of the same shape.
-            sample_weight: one number a sample, a line or a prediction; or None.
-
-        Raises:
-            ValueError: shapes that do not fit.
-        """
         if isinstance(y_pred, KerasTensor):
             score(self, y_true, y_pred, sample_weight)
             return

@@ -133,16 +133,6 @@ class IoU(Tally):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch.
-
-        Args:
-            y_true: targets, class numbers or one-hot.
-            y_pred: predictions, class numbers or scores.
-            sample_weight: one number, or one a target; or None.
-
-        Raises:
-            ValueError: shapes that do not fit.
-        """
         owner = type(self).__name__
         y, p = as_array(owner, "y_true", y_true), as_array(owner, "y_pred", y_pred)
         y = (y if self.sparse_y_true else np.argmax(y, self.axis)).reshape(-1)

@@ -128,7 +128,15 @@ class Metric(Hinting):
             state.assign(np.zeros(state.shape))
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        """Add a batch to the states; to be overridden."""
+        """Add a batch to the states; to be overridden.
+
+        Args:
+            args: targets, predictions and weights of samples, or values and their weights.
+            kwargs: the same by name.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
         raise NotImplementedError(f"{type(self).__name__} must override update_state")
 
     def result(self) -> Any:

@@ -116,16 +116,6 @@ class R2Score(Tally):
     def update_state(
         self, y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> None:
-        """Add a batch.
-
-        Args:
-            y_true: targets, of shape (n, outputs).
-            y_pred: predictions, of the same shape.
-            sample_weight: one number a row or a target, or None.
-
-        Raises:
-            ValueError: shapes that do not fit.
-        """
         y, p = self.of_one_shape(y_true, y_pred)
         self.check_shape(p.shape[1:])
         if sample_weight is not None and np.ndim(sample_weight) == 1:

@@ -170,7 +170,6 @@ class FunctionalGraph(GraphOfModel):
         return self.signature().output_nest
 
     def merges_rows(self) -> bool:
-        """Whether an output has several rows for each sample."""
         outputs = tree.flatten(self.model._outputs_struct)
         return any(getattr(each, "rows_per_sample", 0) > 1 for each in outputs)
 

@@ -298,6 +298,5 @@ class MultiOptimizer(Optimizer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create an optimizer from the dict that `get_config` returned."""
         of_paths = serialization.deserialize(config["optimizer_map"], custom_objects)
         return cls(**{**config, "optimizer_map": of_paths})

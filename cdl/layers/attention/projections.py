@@ -248,7 +248,6 @@ class ProjectedAttention(Layer):
         training: bool | None = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        """Symbolic tensors like the outputs, for symbolic inputs."""
         del query_mask, value_mask, key_mask, attention_mask, training, use_causal_mask
         key_shape = None if key is None else key.shape
         shape = self.compute_output_shape(query.shape, value.shape, key_shape)

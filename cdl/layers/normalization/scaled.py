@@ -72,7 +72,6 @@ class Scaled(SameShape):
             self.beta = rules.add(self, "beta", shape, autocast=False)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments of scale and shift as a dict."""
         names = (
             "epsilon center scale beta_initializer gamma_initializer beta_regularizer "
             "gamma_regularizer beta_constraint gamma_constraint"

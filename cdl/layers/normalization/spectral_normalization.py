@@ -95,7 +95,6 @@ class SpectralNormalization(Wrapper):
         return self.layer.compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, the layer as its config."""
         return {**super().get_config(), "power_iterations": self.power_iterations}
 
 

@@ -85,7 +85,6 @@ class PeriodicEmbedding(ColumnDense):
         super(ColumnDense, self).build(input_shape)
 
     def call(self, inputs: Any) -> Any:
-        """The embeddings, of shape (samples, columns, units)."""
         x = inputs[..., None]
         angle = x * (self.frequency * (2 * math.pi))
         if self.phase is None:

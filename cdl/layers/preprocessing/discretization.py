@@ -196,7 +196,6 @@ class Discretization(Layer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Create a layer from the dict that `get_config` returned."""
         both = config.get("bin_boundaries") is not None and config.get("num_bins") is not None
         layer = cls(**{**config, "bin_boundaries": None} if both else config)
         if both:

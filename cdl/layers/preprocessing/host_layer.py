@@ -68,7 +68,6 @@ class HostLayer(Layer):
         return "int64" if self.output_mode == "int" else "float32"
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> KerasTensor:
-        """Symbolic tensor like the output."""
         shape = self.compute_output_shape(shapes_of(inputs))
         return KerasTensor(shape, self._dtype_of_output())
 

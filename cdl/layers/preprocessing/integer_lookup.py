@@ -91,7 +91,6 @@ class IntegerLookup(IndexLookup):
         return bins_of(decimals(numbers), self.salt, self.num_oov_indices)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         config = super().get_config()
         if config["vocabulary"] is not None:
             config["vocabulary"] = list(map(int, config["vocabulary"]))

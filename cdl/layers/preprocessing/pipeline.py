@@ -82,7 +82,6 @@ class Pipeline(Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Configs of the layers, and the name, as a dict."""
         return {"layers": serialize(self._pipeline_layers), "name": self.name}
 
     @classmethod

@@ -81,7 +81,6 @@ class Rescaling(SameShape):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Rescaling:
-        """Create a layer from the dict that `get_config` returned."""
         given = {name: _deserialized(config[name]) for name in ("scale", "offset")}
         return cls(**{**config, **given})
 

@@ -74,7 +74,6 @@ class StringLookup(IndexLookup):
         return bins_of(tokens, self.salt, self.num_oov_indices)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         config = super().get_config()
         if config["vocabulary"] is not None:
             config["vocabulary"] = list(map(self._text, config["vocabulary"]))

@@ -234,7 +234,6 @@ class Bidirectional(Layer):
         self.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, the layers as their configs."""
         return {
             **super().get_config(),
             "merge_mode": self.merge_mode,
@@ -246,12 +245,6 @@ class Bidirectional(Layer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create a layer around new ones, from the dict that `get_config` returned.
-
-        Args:
-            config: what `get_config` gave.
-            custom_objects: classes of the user's own, by name.
-        """
         config = dict(config)
         for name in ("layer", "backward_layer"):
             if config.get(name) is not None:

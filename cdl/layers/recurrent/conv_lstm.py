@@ -71,7 +71,6 @@ class ConvLSTM(LayerOfCell):
         self.input_spec = InputSpec(ndim=self.rank + 3)
 
     def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
-        """Shapes of a call's outputs, batch axis included, for sequences of that shape."""
         del initial_state_shape
         samples, steps, *image = sequences_shape
         state, _ = self.cell.compute_output_shape((samples, *image))
@@ -82,7 +81,6 @@ class ConvLSTM(LayerOfCell):
         return [1, 1]
 
     def compute_mask(self, _: Any, mask: Any = None) -> Any:
-        """Mask, with `return_sequences`; states have none."""
         shown = super().compute_mask(_, mask)
         return [shown[0], None, None] if self.return_state else shown
 

@@ -107,11 +107,5 @@ class LayerOfCell(RNN):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create a layer from the dict that `get_config` returned.
-
-        Args:
-            config: the config.
-            custom_objects: accepted; names in the config are found by custom object scopes.
-        """
         del custom_objects
         return super(RNN, cls).from_config(config)

@@ -354,7 +354,6 @@ class RNN(Layer):
         self.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, the cell as its config."""
         return {**super().get_config(), **self._flags(), "cell": serialize(self.cell)}
 
     def _flags(self) -> dict[str, Any]:
@@ -365,12 +364,6 @@ class RNN(Layer):
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create a layer around a new cell, from the dict that `get_config` returned.
-
-        Args:
-            config: what `get_config` gave.
-            custom_objects: classes of the user's own, by name.
-        """
         config = dict(config)
         return cls(deserialize(config.pop("cell"), custom_objects), **config)
 

@@ -129,19 +129,12 @@ class StackedRNNCells(Layer):
         return inputs, following
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict, the cells as their configs."""
         return {**super().get_config(), "cells": [serialize(cell) for cell in self.cells]}
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:
-        """Create a stack of new cells from the dict that `get_config` returned.
-
-        Args:
-            config: what `get_config` gave.
-            custom_objects: classes of the user's own, by name.
-        """
         config = dict(config)
         cells = [deserialize(each, custom_objects) for each in config.pop("cells")]
         return cls(cells, **config)

@@ -143,7 +143,6 @@ class Dropout(_Patterned):
         return program.emit("dropout", (x,), x.shape, (), rate=rate, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), **rules.config(self, "rate seed noise_shape")}
 
 
@@ -186,7 +185,6 @@ class AlphaDropout(_Patterned):
         return self._emit(program, x, scale=a, shift=b, dropped=a * _DROPPED + b)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), **rules.config(self, "rate seed noise_shape")}
 
 
@@ -207,7 +205,6 @@ class _SpatialDropout(Dropout):
         return sum(1 << axis for axis in places)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed as given."""
         config = {"rate": self.rate, "seed": self.seed, "name": self.name, "dtype": self.dtype}
         if self.ndim > 3:
             config["data_format"] = self.data_format

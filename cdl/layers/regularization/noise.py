@@ -53,7 +53,6 @@ class GaussianNoise(Random):
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
 
 
@@ -91,5 +90,4 @@ class GaussianDropout(Random):
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}

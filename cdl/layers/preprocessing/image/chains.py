@@ -180,7 +180,6 @@ class Equalization(_OnBatches):
         """None, since it draws nothing."""
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images with each channel of the batch equalized."""
         axis = 3 if self.data_format == "channels_last" else 1
         x = np.moveaxis(np.asarray(scaled(images, self.value_range, (0, 255))), axis, 0)
         found = np.stack([self._spread(channel.astype(np.float32)) for channel in x])
@@ -329,11 +328,9 @@ class RandAugment(_Chained):
         return self._drawn_for(images, self._chosen(len(self._layers()), self.num_ops))
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images after these layers."""
         return self._through(images, drawn, "transform_images")
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Masks after these layers."""
         return self._through(masks, drawn, "transform_segmentation_masks")
 
     def _moved_boxes(
@@ -421,11 +418,9 @@ class AugMix(_Chained):
         return cut
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images mixed with the results of the chains."""
         return self._within(self._of_chains(images, drawn, "transform_images"))
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Masks mixed by the same weights."""
         return self._of_chains(masks, drawn, "transform_segmentation_masks")
 
     def get_config(self) -> dict[str, Any]:

@@ -117,7 +117,6 @@ class RandomBrightness(Colored):
         self.value_range = list(self._values)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images plus their offsets."""
         return self._within(images + drawn * float(self._values[1] - self._values[0]))
 
 
@@ -149,7 +148,6 @@ class RandomContrast(Colored):
         return self._uniform(1.0 - self.factor[0], 1.0 + self.factor[1])
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images with changed contrast."""
         places = (1, 2) if self.data_format == "channels_last" else (2, 3)
         middle = mean(images, places, keepdims=True)
         return self._within((images - middle) * drawn + middle)
@@ -168,7 +166,6 @@ class RandomSaturation(ColoredByFactor):
     """
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images with changed saturation."""
         times = drawn / (1.0 - drawn + epsilon())
         axis, (hue, saturation, value) = self._channels(rgb_to_hsv(images, self.data_format))
         saturation = self._within(saturation * times)
@@ -204,7 +201,6 @@ class RandomHue(Colored):
         return way * self._uniform(*self.factor)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images with changed hue."""
         images = scaled(images, self.value_range, (0, 1))
         axis, (hue, saturation, value) = self._channels(rgb_to_hsv(images, self.data_format))
         hue = hue + drawn
@@ -241,7 +237,6 @@ class RandomGrayscale(RandomImage):
         return self._uniform(0.0, 1.0) < float(self.factor)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images, some of them gray."""
         return chosen(drawn, rgb_to_grayscale(images, self.data_format), images)
 
     def get_config(self) -> dict[str, Any]:
@@ -280,7 +275,6 @@ class RandomInvert(Colored):
         return self._chance(self.factor)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images, some of them inverted."""
         return chosen(drawn, float(self.value_range[1]) - images, images)
 
 
@@ -297,7 +291,6 @@ class RandomColorDegeneration(ColoredByFactor):
     """
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images with duller colors."""
         grey = rgb_to_grayscale(images, self.data_format)
         return self._within(images + drawn * (grey - images))
 
@@ -354,7 +347,6 @@ class RandomColorJitter(RandomImage):
         return [step.draws(images) for step in self._steps]
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images after one layer after the other."""
         for step, numbers in zip(self._steps, drawn, strict=True):
             images = step.transform(images, numbers)
         return images

@@ -143,11 +143,9 @@ class Mixed(RandomImage):
         return own * part + (1.0 - own) * take(part, other, axis=0)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images mixed with their partners."""
         return self._of_both(images, drawn)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Masks mixed by the same weights."""
         return self._of_both(masks, drawn)
 
     def check_input(self, shape: Any) -> None:

@@ -56,7 +56,6 @@ class RandomFlip(RandomImage):
         return self._uniform(0.0, 1.0) <= 0.5
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images, some of them flipped."""
         rows = 1 if self.data_format == "channels_last" else 2
         axes = {"vertical": (rows,), "horizontal": (rows + 1,)}.get(self.mode, (rows, rows + 1))
         return chosen(drawn, flip(images, axes), images)
@@ -74,7 +73,6 @@ class RandomFlip(RandomImage):
         return within(moved, labels, height, width)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Masks of the same images flipped."""
         return self.transform(masks, drawn)
 
     def get_config(self) -> dict[str, Any]:
@@ -360,7 +358,6 @@ class RandomPerspective(Moved):
         return self._chance(self.factor), concatenate([rows / depth, columns / depth], 1)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images, some of them warped."""
         happens, at = drawn
         return chosen(happens, super().transform(images, at), images)
 
@@ -372,7 +369,6 @@ class RandomPerspective(Moved):
         return within(moved, labels, *size)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Masks of the same images warped."""
         happens, at = drawn
         return chosen(happens, super().transform_masks(masks, at), masks)
 

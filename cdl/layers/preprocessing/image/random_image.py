@@ -80,7 +80,6 @@ class RandomImage(ImageLayer):
         return self._uniform(0.0, 1.0) < self._uniform(*factor)
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the seed as given."""
         return {**super().get_config(), "seed": self.seed}
 
 

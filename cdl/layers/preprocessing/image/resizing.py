@@ -123,7 +123,6 @@ class Resizing(OfSize):
         )
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images resized to the size."""
         return self._resized(images, self.interpolation)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
@@ -180,7 +179,6 @@ class CenterCrop(OfSize):
         self._set_size(height, width)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Central crop of the images."""
         rows, columns = self._plane(images)
         if rows < self.height or columns < self.width:
             return resize(
@@ -197,7 +195,6 @@ class CenterCrop(OfSize):
         return within(self._middle_boxes(boxes, size), labels, self.height, self.width)
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
-        """Central crop of the masks."""
         return self.transform(masks, drawn)
 
 

@@ -56,7 +56,6 @@ class RandomSharpness(ColoredByFactor):
     _factor_bounds = (0.0, 1.0)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images blurred or sharpened."""
         _, channels = image_of(tuple(images.shape), self.data_format)
         window = np.full((3, 3, 1, 1), 1.0 / 13.0, np.float32)
         window[1, 1] = 5.0 / 13.0
@@ -86,7 +85,6 @@ class RandomPosterization(ColoredByFactor):
         return floor(self._uniform(low, high)) if low != high else self._uniform(low, low)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images of fewer colors."""
         step = to_whole(exp2(8.0 - drawn))
         bytes_ = floor(scaled(images, self.value_range, (0, 255)))
         return scaled(floor(bytes_ / step) * step, (0, 255), self.value_range)
@@ -126,7 +124,6 @@ class Solarization(RandomImage):
         return [self._uniform(low, high * 255.0) for low, high in both]
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images inverted above the threshold."""
         addition, threshold = drawn
         found = clip(scaled(images, self.value_range, (0, 255)) + addition, 0.0, 255.0)
         found = where(found < threshold, found, 255.0 - found)
@@ -206,7 +203,6 @@ class RandomGaussianBlur(Colored):
         return self._chance(self.factor), self._shared(2) * (high - low) + (low + 1e-6)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images, some of them blurred."""
         happens, sigma = drawn
         plane = plane_of("RandomGaussianBlur", images, self.data_format)
         across, down = get_item(sigma, 0), get_item(sigma, 1)
@@ -278,7 +274,6 @@ class RandomErasing(Colored):
         return np.clip(given, self._values[0], self._values[1]).astype(np.float32)
 
     def transform(self, images: Any, drawn: Any) -> Any:
-        """Images, parts of them erased."""
         erased, filling = drawn
         return chosen(erased > 0.5, filling, images)
 
