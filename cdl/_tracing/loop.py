@@ -74,7 +74,7 @@ def record_loop(
     specs = [tensor.like() for tensor in carried]
     while True:
         inputs = [*specs, *(tensor.like() for tensor in elements)]
-        body, captured = _traced(step, inputs, len(specs), training)
+        body, captured = _traced(step, inputs, len(specs), training, not places_first)
         kept, results = body.outputs
         wider = [_joined(owner, *pair) for pair in zip(specs, kept, strict=True)]
         if all(a.rows_per_sample == b.rows_per_sample for a, b in zip(specs, wider, strict=True)):
@@ -87,11 +87,24 @@ def record_loop(
     return graphs.record(Loop(body, n, reverse, places_first), given, {}, outputs)
 
 
-def _traced(step: Step, inputs: Tensors, n_carried: int, training: bool) -> tuple[Graph, Tensors]:
-    """Graph of a step, and the values it reads of the code around it."""
+def _traced(
+    step: Step, inputs: Tensors, n_carried: int, training: bool, parts: bool = True
+) -> tuple[Graph, Tensors]:
+    """Graph of a step, and the values it reads of the code around it.
+
+    Results are of the samples, with `parts`, where their first axis has that size. What is carried
+    is if it was so before.
+    """
     with graphs.scope(training) as current:
-        carried, results = step(inputs[:n_carried], inputs[n_carried:])
-        outputs = [[parts_of(as_tensor(leaf)) for leaf in part] for part in (carried, results)]
+        given = inputs[:n_carried]
+        carried, results = step(given, inputs[n_carried:])
+        kept = [as_tensor(leaf) for leaf in carried]
+        kept = [
+            parts_of(after) if before.rows_per_sample else after
+            for before, after in zip(given, kept, strict=True)
+        ]
+        found = [as_tensor(leaf) for leaf in results]
+        outputs = [kept, [parts_of(leaf) if parts else leaf for leaf in found]]
     own = {id(node) for node in current.nodes}
     known = {id(tensor) for tensor in inputs}
     read = [tensor for node in current.nodes for tensor in node.inputs]

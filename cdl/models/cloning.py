@@ -14,6 +14,7 @@ from cdl.layers import Input, InputLayer
 from cdl.models.functional import Functional
 from cdl.models.model import Model, takes_tensors
 from cdl.models.sequential import Sequential
+from cdl.ops.core.loops import LoopOverSamples
 
 if TYPE_CHECKING:
     from cdl.layers.layer import Layer
@@ -108,6 +109,8 @@ class _Cloner:
             elif isinstance(layer, Operation):
                 made = Operation(layer.row, layer.name)
                 made.statics = dict(layer.statics)
+            elif isinstance(layer, LoopOverSamples):
+                made = layer  # a call of it makes another one
             else:
                 made = self.function(layer)
             self._clones[id(layer)] = made

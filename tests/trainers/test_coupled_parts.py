@@ -93,11 +93,6 @@ def test_a_scan_goes_from_sample_to_sample(layer):
     np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_scan_over_samples_of_an_input_is_refused():
-    with pytest.raises(TypeError, match="a loop over samples"):
-        ops.associative_scan(lambda a, b: a * b, cdl.Input((3,)))
-
-
 def test_an_error_in_the_last_batch_comes_before_any_step():
     model = cdl.Sequential([cdl.Input((3,)), layers.Dense(3)])
     model.compile("sgd", lambda y, p: ops.max(ops.square(p[1:] - p[:-1])) + ops.mean(y))

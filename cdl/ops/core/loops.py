@@ -7,14 +7,18 @@ sides are computed.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import tree
-from cdl._tracing.graph import KerasTensor, current_scope
+from cdl._common.naming import unique
+from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
+from cdl._tracing.graph import KerasTensor, Node, current_scope
 from cdl._tracing.joining import wholes
 from cdl._tracing.keras_tensor import known_samples
 from cdl._tracing.loop import as_tensor, record_loop
@@ -24,6 +28,51 @@ from cdl.ops.arrays import along_samples, shape_of
 from cdl.ops.numpy.comparisons import where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class LoopOverSamples:
+    """Node operation of a loop over the samples of Inputs.
+
+    Args:
+        function: one of this module.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = unique(function.__name__)
+        self._inbound_nodes: list[Node] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Result for other arguments; see the function."""
+        return self.function(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuse to be saved, since its steps are functions of the user's.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(
+            f"{self.function.__name__} over the samples of Inputs cannot be saved, since a file "
+            "holds no functions: call it in a layer's call(), or save the weights"
+        )
+
+
+def _loops_over_samples(function: F) -> F:
+    """Decorator of a loop that is one call of the graph where it is over the samples of Inputs."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not (between_inputs() and is_symbolic(args, kwargs)):
+            return function(*args, **kwargs)
+        with contextlib.suppress(TypeError, ValueError):
+            if not is_tried(args, kwargs):
+                return function(*args, **kwargs)
+        return record_coupled(LoopOverSamples(run), function, args, kwargs)
+
+    return cast(F, run)
 
 
 def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
@@ -113,6 +162,7 @@ def _stacked(results: list[Any]) -> Any:
     return tree.map_structure(lambda *parts: stack(list(parts)), *results)
 
 
+@_loops_over_samples
 def map(f: Callable[[Any], Any], xs: Any) -> Any:
     """Map a function over the elements along the first axis, and stack the results.
 
@@ -120,7 +170,10 @@ def map(f: Callable[[Any], Any], xs: Any) -> Any:
         f: a function of one element.
         xs: an array, or several nested; their first axes have one size.
     """
+    given, xs = xs, _with_samples(xs, 0)
     n = _first_axis(xs)
+    if xs is not given and n > 1 and _is_traced((), xs):
+        return _recorded_scan(lambda carry, x: (carry, f(x)), (), xs, n, False)[1]
     return _stacked([f(_element(xs, i)) for i in range(n)]) if n else _none_of(f(_no_element(xs)))
 
 
@@ -129,6 +182,7 @@ def vectorized_map(function: Callable[[Any], Any], elements: ArrayLike) -> Any:
     return map(function, elements)
 
 
+@_loops_over_samples
 def scan(
     f: Callable[[Any, Any], tuple[Any, Any]],
     init: Any,
@@ -215,6 +269,7 @@ def _recorded_scan(f: Any, init: Any, xs: Any, n: int, reverse: bool) -> tuple[A
     return carry, tree.pack_sequence_as(results[0], stacked)
 
 
+@_loops_over_samples
 def associative_scan(
     f: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
 ) -> Any:
@@ -249,6 +304,7 @@ def _at(axis: int, part: slice) -> tuple[Any, ...]:
     return (*[slice(None)] * axis, part) if axis >= 0 else (..., part, *[slice(None)] * (-axis - 1))
 
 
+@_loops_over_samples
 def while_loop(
     cond: Callable[..., Any],
     body: Callable[..., Any],
@@ -283,6 +339,7 @@ def while_loop(
     return state if several else state[0]
 
 
+@_loops_over_samples
 def fori_loop(
     lower: float, upper: float, body_fun: Callable[[Any, Any], Any], init_val: Any
 ) -> Any:
