@@ -94,6 +94,7 @@ class Recording:
         self.calls: list[Call] = []
         self.reason = ""
         self._count = 0
+        self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
 
     def run(self, step: Callable[[Any], Any], batch: Any) -> tuple[Any, Any]:
         """Result of the step, and the same with a Ref for each array that comes from the batch."""
@@ -133,6 +134,8 @@ class Recording:
     def _wrapped(self, structure: Any) -> Any:
         leaves = tree.flatten(structure)
         first, self._count = self._count, self._count + len(leaves)
+        arrays = [(n, leaf) for n, leaf in enumerate(leaves, first) if isinstance(leaf, np.ndarray)]
+        self._numbers.update((id(leaf), (leaf, n)) for n, leaf in arrays)
         return tree.pack_sequence_as(
             structure,
             [
@@ -147,6 +150,9 @@ class Recording:
             if leaf.recording is not self:
                 self.refuse("an array of an earlier step is used")
             return Ref(leaf.number)
+        array, number = self._numbers.get(id(leaf), (None, 0))
+        if array is not None:  # the array itself, as a tape has it
+            return Ref(number)
         if isinstance(leaf, (np.ndarray, np.generic)) and not _is_uniform(leaf):
             self.refuse("an array that is not of the batch is used: let it be part of the data")
         return leaf

@@ -17,6 +17,7 @@ from cdl import tree
 from cdl._common.validation import one_of
 from cdl._tracing.graph import current_scope
 from cdl._tracing.variable import Variable
+from cdl._variables import stepping
 from cdl.data import brief
 from cdl.taping import hooks
 from cdl.taping.recorded import CLASS, Node, Taped, origin_of, plain, state
@@ -155,6 +156,7 @@ class GradientTape:
             ValueError: `target` was not recorded, or its computation cannot be compiled.
         """
         fill = one_of("GradientTape", "unconnected_gradients", unconnected_gradients, _FILLS)
+        target, output_gradients = tree.map_structure(stepping.plain, (target, output_gradients))
         targets = [each for each in tree.flatten(target) if each is not None]
         flat = self._begin(targets, sources)
         if output_gradients is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from cdl import tree
 from cdl._tracing.graph import current_scope
 from cdl._tracing.variable import Variable
+from cdl._variables import stepping
 from cdl.layers import Layer
 
 _METHODS = (
@@ -191,6 +192,9 @@ def recorded(
     """
     if not is_recording():
         return function(*args, **kwargs)
+    step = stepping.state.recording
+    if step is not None:  # of a training step, which makes the call on its arrays
+        return step.call(recorded, (function, key, owner, args, kwargs), {})
     leaves, given = tree.flatten((args, kwargs)), (args, kwargs)
     is_taped = any([isinstance(leaf, Taped) for leaf in leaves])
     if is_taped:

@@ -13,6 +13,7 @@ from cdl import ops, tree
 from cdl._common.locks import new_rlock
 from cdl._tracing.derivatives import value_and_gradients
 from cdl._tracing.variable import Variable
+from cdl._variables import stepping
 from cdl.models import Model
 from cdl.taping.recorded import Node, Taped, origin_of, plain, recorded, state
 from cdl.trainers.custom.reads import Reads
@@ -283,6 +284,7 @@ class _Program:
         others: Any = ()
         if self._by_weights:
             value, weights = self._by_weights(*arrays)
+            value = stepping.plain(value)
         if self._by_arrays:
             value, others = self._by_arrays(*arrays)
         total = None if value is None else float(np.sum(value) if np.ndim(value) else value)

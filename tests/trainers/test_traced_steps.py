@@ -1,90 +1,12 @@
 """Steps of users that are recorded and run as chains: as those that run eagerly, to the bit."""
 
-import copy
-import hashlib
-import sys
-import threading
-
 import numpy as np
 import pytest
+from trainers.stepping_nets import NOTED, RNG, Net, X, Y, assert_alike, fit, made, runs_of, state_of
 
 import cdl
 from cdl import layers, ops
 from cdl.callbacks import LambdaCallback
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(84, 3)).astype(np.float32)
-Y = X[:, :1] * X[:, 1:2]
-NOTED = []
-
-
-class Net(cdl.Model):
-    """A model that trains by one loss; `aside` is what its step does beside that."""
-
-    def __init__(self, aside=None):
-        super().__init__()
-        self.hidden, self.last = layers.Dense(8, "tanh"), layers.Dense(1)
-        self.factor, self.aside = 1.0, aside
-
-    def call(self, inputs):
-        return self.last(self.hidden(inputs))
-
-    def train_step(self, data):
-        x, y = data
-        weights = self.trainable_variables
-        loss, gradients = cdl.value_and_grad(
-            lambda x, y: self.factor * ops.mean(ops.square(y - self(x, training=True))),
-            variables=weights,
-        )(x, y)
-        self.optimizer.apply(gradients, weights)
-        return {"loss": loss}
-
-
-def made(cls=Net, eagerly=False, optimizer="adam", seed=3):
-    cdl.utils.set_random_seed(seed)
-    NOTED.clear()
-    model = cls()
-    model.build((None, 3)) if type(model).call is not cdl.Model.call else None
-    model.compile(cdl.optimizers.get(optimizer), run_eagerly=eagerly)
-    return model
-
-
-def state_of(model):
-    parts = [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
-    return hashlib.sha256(b"".join(each.tobytes() for each in parts)).hexdigest()
-
-
-def fit(model, epochs=4, **options):
-    given = {"batch_size": 16, "epochs": epochs, "verbose": 0, **options}
-    return model.fit(X, Y, **given).history
-
-
-def runs_of(model, run):
-    """Number of runs of the code of the model's step."""
-    code, runs = type(model).train_step.__code__, []
-
-    def note(frame, event, arg):
-        if event == "call" and frame.f_code is code:
-            runs.append(frame)
-
-    sys.setprofile(note)
-    try:
-        run()
-    finally:
-        sys.setprofile(None)
-    return len(runs)
-
-
-def assert_alike(cls, run=fit, runs=4, optimizer="adam"):
-    """Check a class against steps in Python: equal bits, with its code run so often."""
-    results = []
-    for eagerly in (True, False):
-        model = made(cls, eagerly, optimizer)
-        logs = []
-        count = runs_of(model, lambda model=model, logs=logs: logs.append(run(model)))
-        results.append((logs, state_of(model)))
-    assert results[0] == results[1]
-    assert count == runs
 
 
 class TwoNets(cdl.Model):
@@ -130,8 +52,58 @@ class Normalized(Net):
         return self.last(self.normalization(self.hidden(inputs), training=training))
 
 
+class Taped(Net):
+    """A net that trains by a tape, with a loss object."""
+
+    def __init__(self):
+        super().__init__()
+        self.error = cdl.losses.MeanSquaredError()
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = self.error(y, self(x, training=True))
+            half = 0.5 * loss
+        weights = self.trainable_variables
+        gradients = tape.gradient(half, weights)
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return {"loss": loss, "double": loss + loss}
+
+
+class TapedNets(TwoNets):
+    """Two nets, whose gradients one tape takes, with the second after the first one's step."""
+
+    def train_step(self, data):
+        x, y = data
+        ones = np.ones((len(x), 1), np.float32)
+        with cdl.GradientTape(persistent=True) as tape:
+            of_made = self.judge(self.maker(x, training=True), training=True)
+            of_real = self.judge(y, training=True)
+            loss = self.crossentropy(ones, of_real) + self.crossentropy(0.0 * ones, of_made)
+            made_loss = self.crossentropy(ones, of_made)
+        for each, net, optimizer in (
+            (loss, self.judge, self.first),
+            (made_loss, self.maker, self.second),
+        ):
+            weights = net.trainable_variables
+            optimizer.apply(tape.gradient(each, weights), weights)
+        return {"judge": loss, "maker": made_loss}
+
+
+class TapedByHand(Net):
+    """A net whose step computes the loss of `compile` with a tape."""
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            loss = self.compute_loss(x=x, y=y, y_pred=self(x, training=True))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("cls", [Net, TwoNets, Normalized])
+@pytest.mark.parametrize("cls", [Net, TwoNets, Normalized, Taped, TapedNets, TapedByHand])
 def test_traced_steps_give_the_bits_of_eager_ones(cls, threads):
     before = cdl._core.limit_threads(threads)
     try:
@@ -255,6 +227,41 @@ def test_what_no_chain_does_runs_in_python(kind, capsys):
     assert_alike(EAGER[kind], runs=24)
 
 
+class TapedStatistics(Normalized):
+    train_step = Taped.train_step
+
+    def __init__(self):
+        super().__init__()
+        self.error = cdl.losses.MeanSquaredError()
+
+
+class TapedPenalty(Net):
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as outer:
+            with cdl.GradientTape() as inner:
+                points = inner.watch(x)
+                predictions = self(points)
+            slopes = inner.gradient(predictions, points)
+            loss = ops.mean(ops.square(slopes)) + ops.mean(ops.square(predictions - y))
+        weights = self.trainable_variables
+        self.optimizer.apply(outer.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+class CallsThatCount(Net):
+    calls = 0
+
+    def call(self, inputs):
+        self.calls += 1
+        return super().call(inputs)
+
+
+@pytest.mark.parametrize("cls", [TapedStatistics, TapedPenalty, CallsThatCount])
+def test_what_no_chain_shows_runs_in_python(cls):
+    assert_alike(cls, runs=24)
+
+
 def test_dropout_is_drawn_as_by_eager_steps():
     class Dropping(Net):
         def call(self, inputs, training=None):
@@ -278,148 +285,3 @@ def test_gradients_changed_by_hand_are_applied_as_they_are():
             return {"loss": loss, "norm": norm}
 
     assert_alike(Clipped, runs=24)
-
-
-# Changes between batches and epochs.
-
-
-def set_factor(model, epoch):
-    model.factor = 1.0 + epoch
-
-
-def set_rate(model, epoch):
-    model.optimizer.learning_rate = 0.01 * (1 + epoch)
-
-
-def set_clip(model, epoch):
-    model.optimizer.clipvalue = 0.001 if epoch == 2 else None
-
-
-def freeze(model, epoch):
-    model.hidden.trainable = epoch < 2
-
-
-def compile_anew(model, epoch):
-    if epoch == 2:
-        model.compile("sgd", run_eagerly=model.run_eagerly)
-
-
-def replace_optimizer(model, epoch):
-    if epoch == 2:
-        model.optimizer = cdl.optimizers.SGD(0.1)
-
-
-def load_weights(model, epoch):
-    model.set_weights([0.5 * each for each in model.get_weights()])
-
-
-def replace_layer(model, epoch):
-    if epoch == 2:
-        model.last.bias.regularizer = cdl.regularizers.L2(0.5)
-
-
-CHANGES = [
-    set_factor, set_rate, set_clip, freeze, compile_anew, replace_optimizer, load_weights,
-    replace_layer,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_train_batch_begin"])
-def test_changes_count_from_the_next_batch_on(change, hook):
-    results = []
-    for eagerly in (True, False):
-        model = made(Net, eagerly)
-
-        def between(number, logs, model=model):
-            change(model, number)
-
-        history = fit(model, callbacks=[LambdaCallback(**{hook: between})])
-        results.append((history, state_of(model)))
-    assert results[0] == results[1]
-
-
-def test_saved_copied_and_fitted_again(tmp_path):
-    results = []
-    for eagerly in (True, False):
-        model = made(Net, eagerly)
-        fit(model)
-        twin = copy.deepcopy(model)
-        model.save_weights(tmp_path / f"{eagerly}.weights.h5")
-        parts = [fit(each, 2, shuffle=False) for each in (model, twin)]
-        assert parts[0] == parts[1]
-        model.load_weights(tmp_path / f"{eagerly}.weights.h5")
-        parts.append(fit(model, 2))
-        results.append((parts, state_of(model), state_of(twin)))
-    assert results[0] == results[1]
-
-
-def test_an_error_in_a_batch_leaves_the_model_as_it_was():
-    class Numbered(Net):
-        def __init__(self):
-            super().__init__()
-            self.hidden = layers.Embedding(5, 8)
-
-        def call(self, inputs):
-            return self.last(ops.mean(self.hidden(inputs), axis=1))
-
-    good = np.arange(64).reshape(32, 2) % 5
-    bad = np.where(np.arange(32)[:, None] == 20, 9, good)
-    results = []
-    for eagerly in (True, False):
-        model = made(Numbered, eagerly)
-        options = {"batch_size": 8, "verbose": 0, "shuffle": False}
-        model.fit(good, Y[:32], epochs=2, **options)
-        with pytest.raises(ValueError, match="9"):
-            model.fit(bad, Y[:32], **options)
-        middle = state_of(model)
-        model.fit(good, Y[:32], epochs=2, **options)
-        results.append((middle, state_of(model)))
-    assert results[0] == results[1]
-
-
-def test_an_interrupt_ends_after_a_whole_batch():
-    class Stops(cdl.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 2:
-                raise KeyboardInterrupt
-
-    results = []
-    for eagerly in (True, False):
-        model = made(Net, eagerly)
-        fit(model)
-        with pytest.raises(KeyboardInterrupt):
-            fit(model, callbacks=[Stops()])
-        middle = state_of(model)
-        results.append((middle, fit(model), state_of(model)))
-    assert results[0] == results[1]
-
-
-def test_a_fit_within_a_fit():
-    results = []
-    for eagerly in (True, False):
-        model = made(Net, eagerly)
-        within = LambdaCallback(
-            on_train_batch_end=lambda batch, logs, model=model: model.train_on_batch(X[:16], Y[:16])
-        )
-        fit(model, callbacks=[within])
-        results.append((fit(model), state_of(model)))
-    assert results[0] == results[1]
-
-
-def test_two_threads_train_models_of_one_class():
-    expected = made(Net, eagerly=True)
-    history = fit(expected, shuffle=False)
-    results = {}
-
-    def train(model):
-        results[id(model)] = fit(model, shuffle=False), state_of(model)
-
-    models = [made(Net) for _ in range(2)]
-    threads = [threading.Thread(target=train, args=(each,)) for each in models]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert all(each == (history, state_of(expected)) for each in results.values())
-    assert len(results) == 2

@@ -16,6 +16,8 @@ from cdl import tree
 from cdl._common import clock
 from cdl._variables.program_caches import register_cache
 from cdl._variables.stepping import Call, Ref
+from cdl.layers import Layer
+from cdl.losses import Loss
 from cdl.optimizers.apply import apply
 from cdl.random import core_seed
 from cdl.trainers.chains.step_reads import StepReads
@@ -58,6 +60,7 @@ class _Repeated:
     def __init__(self, call: Call) -> None:
         self._function, self._first = call.function, call.first
         self._args, self._kwargs = _of_values(call.args), _of_values(call.kwargs)
+        self.learns = call.function is apply
 
     def run(self, values: Values) -> None:
         """Make the call with values, and put its results among them."""
@@ -82,8 +85,11 @@ class _Link:
 
     def __init__(self, compiled: Compiled, call: Call, optimizer: Any, rows: int) -> None:
         self._compiled, self._optimizer, self._rows = compiled, optimizer, rows
-        self.inputs: list[int] = [each.number for each in call.args]
+        self.inputs = _refs(call.args)
+        self._of_batch = _of_values(call.args)
+        self._args = call.args
         self._first = call.first
+        self.learns = False  # beside what it is known to learn
         self._changes = -1
         self.heed()
 
@@ -100,11 +106,23 @@ class _Link:
         """Whether the loss is what it was."""
         return self._compiled.holds()
 
+    def begin(self, arrays: Sequence[Any], order: Any) -> None:
+        """Start a pass over arrays in the given order of rows."""
+        self.heed()
+        n = len(arrays[self.inputs[0]])
+        given = [
+            arrays[each.number]
+            if isinstance(each, Ref)
+            else np.broadcast_to(each.flat[0], (n, *each.shape[1:]))  # it is all one number
+            for each in self._args
+        ]
+        self.executor.begin(given, self._rows, order)
+
     def run(self, values: Values) -> None:
         """Learn from one batch."""
         step = self._optimizer.step
         rate = self._optimizer.rate(step)
-        self.executor.once([values[n] for n in self.inputs], rate, step, core_seed())
+        self.executor.once(self._of_batch(values), rate, step, core_seed())
         self.show(values)
 
     def train(self, steps: int, seconds: float) -> None:
@@ -131,7 +149,8 @@ class Chain:
         reads: of the step.
 
     Attributes:
-        is_fed: whether it consists of links that read the batch alone.
+        is_fed: whether all that learns are links that read the batch alone.
+        has_calls: whether the logs of a batch take more than these.
         learns: whether it has a link.
     """
 
@@ -143,17 +162,19 @@ class Chain:
         self._logs = _of_values(logs)
         self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
         linked = _linked(calls, _refs(logs))
+        needed = _needed(calls, linked, _refs(logs))
         parts: list[_Repeated | _Link] = []
         for i, call in enumerate(calls):
             if i in linked:
                 parts.append(_Link(*linked[i], rows))
-            elif i - 1 not in linked:
+            elif i - 1 not in linked and i in needed:
                 parts.append(_Repeated(call))
         self._parts = parts
         self._links = [each for each in parts if isinstance(each, _Link)]
         read = [number for each in self._links for number in each.inputs]
         self.learns = bool(self._links)
-        self.is_fed = self.learns and len(self._links) == len(parts) and max(read) < inputs
+        self.is_fed = self.learns and max(read) < inputs and not any(each.learns for each in parts)
+        self.has_calls = len(self._links) < len(parts)
 
     def forget(self) -> None:
         """Hold no longer, since a rule of a weight has changed."""
@@ -179,8 +200,7 @@ class Chain:
     def begin(self, arrays: Sequence[Any], order: Any) -> None:
         """Start a pass over arrays in whole batches, in the given order of rows."""
         for link in self._links:
-            link.heed()
-            link.executor.begin([arrays[n] for n in link.inputs], self._rows, order)
+            link.begin(arrays, order)
 
     def train(self, steps: int, seconds: float) -> None:
         """Run up to `steps` batches of the pass, or for about `seconds`."""
@@ -229,6 +249,8 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
             continue
         optimizer, gradients, variables = after.args
         weights = compiled.by_weights
+        if not _refs(call.args):
+            continue
         own = list(range(call.first + call.size - len(weights), call.first + call.size))
         elsewhere = [e for e in calls if e is not call and e is not after]
         others = {*shown, *(n for e in elsewhere for n in _refs((e.args, e.kwargs)))}
@@ -237,6 +259,18 @@ def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled
         if is_whole and not others.intersection(own) and _is_plain(optimizer, weights):
             found[i] = compiled, call, optimizer
     return found
+
+
+def _needed(calls: Sequence[Call], linked: Any, shown: list[int]) -> set[int]:
+    """Places of calls whose results an optimizer, a link or the logs need."""
+    numbers, places = set(shown), set()
+    for i in reversed(range(len(calls))):
+        call = calls[i]
+        own = range(call.first, call.first + call.size)
+        if i in linked or call.function is apply or not numbers.isdisjoint(own):
+            places.add(i)
+            numbers.update(_refs((call.args, call.kwargs)))
+    return places
 
 
 def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
@@ -252,6 +286,7 @@ def applied(calls: Sequence[Call]) -> list[Any]:
 
 
 _PURE = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
+_OF_TAPES = "cdl.taping.recorded"
 
 
 def can_repeat(call: Call) -> bool:
@@ -262,4 +297,17 @@ def can_repeat(call: Call) -> bool:
     compiled = compiled_of(function, call.kinds)
     if compiled is not None:
         return compiled.learns
-    return str(getattr(function, "__module__", "")).startswith(_PURE)
+    module = str(getattr(function, "__module__", ""))
+    if module == _OF_TAPES:
+        return call.args[1][0] != "penalties" and _is_steady(call.args[2])
+    return module.startswith(_PURE)
+
+
+def _is_steady(owner: Any) -> bool:
+    """Whether the call of a layer or a loss that a tape records changes nothing in it."""
+    if owner is None or isinstance(owner, Loss):
+        return True
+    if not isinstance(owner, Layer) or owner.non_trainable_variables:
+        return False
+    draws = ("seed", "seed_generator")
+    return not any(vars(each).get(name) for each in owner._flatten_layers() for name in draws)

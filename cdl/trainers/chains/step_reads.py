@@ -6,16 +6,18 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from cdl._common.overriding import is_users
-from cdl.layers import Layer
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 from cdl.trainers.custom.reads import Reads, _UnknownError
 
 # Names that a step calls, and each repetition of it again.
 _CALLS = frozenset((
-    "apply", "apply_gradients", "optimizer",
+    "apply", "apply_gradients", "compute_loss", "gradient", "optimizer",
 ))  # fmt: skip
+_OF_TAPES = "cdl.taping.gradient_tape"
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))
 
 
@@ -34,24 +36,29 @@ class StepReads(Reads):
     def __init__(self, step: types.MethodType) -> None:
         self._users = [each for each in type(step.__self__).__mro__ if is_users(each)]
         super().__init__(step, is_strict=False)
-        self._storing = Layer  # the code of layers runs each time that they are called
         self.reason = ""
         if not self.is_known:
             self.reason = f"{self.place}: what this reads or does could not be seen again"
 
     def _look_at(self, value: Any) -> None:
-        if not isinstance(value, (Metric, Optimizer)):
+        is_tape = isinstance(value, type) and value.__module__ == _OF_TAPES
+        if not (
+            is_tape
+            or isinstance(value, (Metric, Optimizer))
+            or value is np.ones
+            or value is np.full
+        ):
             super()._look_at(value)
 
     def _look_at_global(
         self, namespace: dict[str, Any], name: str, attributes: Sequence[str]
     ) -> None:
-        if name == "print" and not self._storing:
+        if name == "print":
             raise _UnknownError
         super()._look_at_global(namespace, name, attributes)
 
     def _follow(self, value: Any, attributes: Sequence[str]) -> None:
-        if not self._storing and _ADDING.intersection(attributes[-1:]):
+        if _ADDING.intersection(attributes[-1:]):
             raise _UnknownError
         super()._follow(value, attributes)
 

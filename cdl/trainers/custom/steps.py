@@ -204,17 +204,22 @@ class CustomSteps:
         assert self._arrays is not None
         end = clock.now() + seconds
         done = 0
-        self._give_back()
+        if self._chain is not None and not self._chain.holds():
+            self._give_back()
         while done < steps and (not done or clock.now() < end):
             rows = min(self._batch, self._arrays.samples - self._next)
             self._take(rows)
-            if self._chain is not None and self._chain.is_fed:
-                done += self._run_fed(self._chain, rows, steps - done, end - clock.now())
-            else:
+            chain = self._chain
+            left = min(steps - done, (self._arrays.samples - self._next) // rows)
+            if chain is not None and chain.is_fed and left > chain.has_calls:
+                left -= chain.has_calls  # for the last one, whose logs are wanted
+                done += self._run_fed(chain, rows, left, end - clock.now())
+            if chain is None or not chain.is_fed or chain.has_calls:
                 part: Any = slice(self._next, self._next + rows)
                 if self._order is not None:
                     part = self._order[part]
                 self._next += rows
+                self._is_fed = False
                 self.step(self._arrays.step(part))
                 done += 1
         return done
@@ -248,19 +253,19 @@ class CustomSteps:
     def _run_fed(self, chain: Chain, rows: int, steps: int, seconds: float) -> int:
         """Run batches of a size in the core; the number run."""
         assert self._arrays is not None
-        left = (self._arrays.samples - self._next) // rows
         if not self._is_fed or chain.is_outdated():
-            end = self._next + left * rows
+            end = self._next + (self._arrays.samples - self._next) // rows * rows
             order = None if self._order is None else self._order[self._next : end]
             chain.begin(self._arrays.leaves(self._next, end, order is None), order)
             self._is_fed = True
         before = chain.done
         try:
-            chain.train(min(steps, left), seconds)
+            chain.train(steps, seconds)
         finally:
             ran = chain.done - before
             self._next += ran * rows
-        self._logs = flat_logs(chain.logs())
+        if not chain.has_calls:
+            self._logs = flat_logs(chain.logs())
         return ran
 
     def step(self, batch: Any) -> None:

@@ -1,0 +1,83 @@
+"""Net with a step of its own, and how such steps are compared with eager ones."""
+
+import hashlib
+import sys
+
+import numpy as np
+
+import cdl
+from cdl import layers, ops
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(84, 3)).astype(np.float32)
+Y = X[:, :1] * X[:, 1:2]
+NOTED = []
+
+
+class Net(cdl.Model):
+    """A model that trains by one loss; `aside` is what its step does beside that."""
+
+    def __init__(self, aside=None):
+        super().__init__()
+        self.hidden, self.last = layers.Dense(8, "tanh"), layers.Dense(1)
+        self.factor, self.aside = 1.0, aside
+
+    def call(self, inputs):
+        return self.last(self.hidden(inputs))
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.trainable_variables
+        loss, gradients = cdl.value_and_grad(
+            lambda x, y: self.factor * ops.mean(ops.square(y - self(x, training=True))),
+            variables=weights,
+        )(x, y)
+        self.optimizer.apply(gradients, weights)
+        return {"loss": loss}
+
+
+def made(cls=Net, eagerly=False, optimizer="adam", seed=3):
+    cdl.utils.set_random_seed(seed)
+    NOTED.clear()
+    model = cls()
+    model.build((None, 3)) if type(model).call is not cdl.Model.call else None
+    model.compile(cdl.optimizers.get(optimizer), "mae", run_eagerly=eagerly)
+    return model
+
+
+def state_of(model):
+    parts = [*model.get_weights(), *map(np.asarray, model.optimizer.variables)]
+    return hashlib.sha256(b"".join(each.tobytes() for each in parts)).hexdigest()
+
+
+def fit(model, epochs=4, **options):
+    given = {"batch_size": 16, "epochs": epochs, "verbose": 0, **options}
+    return model.fit(X, Y, **given).history
+
+
+def runs_of(model, run):
+    """Number of runs of the code of the model's step."""
+    code, runs = type(model).train_step.__code__, []
+
+    def note(frame, event, arg):
+        if event == "call" and frame.f_code is code:
+            runs.append(frame)
+
+    sys.setprofile(note)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return len(runs)
+
+
+def assert_alike(cls, run=fit, runs=4, optimizer="adam"):
+    """Check a class against steps in Python: equal bits, with its code run so often."""
+    results = []
+    for eagerly in (True, False):
+        model = made(cls, eagerly, optimizer)
+        logs = []
+        count = runs_of(model, lambda model=model, logs=logs: logs.append(run(model)))
+        results.append((logs, state_of(model)))
+    assert results[0] == results[1]
+    assert count == runs
