@@ -18,6 +18,7 @@ import numpy as np
 
 from cdl import tree
 from cdl._ir import emit
+from cdl._ir.reverse.parts import summed_to
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor, appending_to
 from cdl._tracing.shape_inference import as_array
@@ -40,16 +41,19 @@ class ArrayForm(NamedTuple):
 
     Attributes:
         gradient: from the gradients by the results, the results and all arguments, arrays of
-            float64, to the gradients by the first tensors among the arguments: one, or a tuple in
-            which None is no gradient. None: no gradient goes through.
+            float64, to the gradient by the first argument, or a tuple of those by the first few,
+            nested as they are; None is no gradient. None: no gradient goes through.
+        of_integers: whether the function takes integers: a symbolic tensor that says nothing, and
+            so is of floats, has the shape of one of integers, as in Keras.
     """
 
     gradient: Callable[..., Any] | None
+    of_integers: bool
 
 
-def on_arrays(gradient: Callable[..., Any] | None = None) -> ArrayForm:
+def on_arrays(gradient: Callable[..., Any] | None = None, of_integers: bool = False) -> ArrayForm:
     """Form of an operation that programs compute by its function on arrays; see `ArrayForm`."""
-    return ArrayForm(gradient)
+    return ArrayForm(gradient, of_integers)
 
 
 class _Place(NamedTuple):
@@ -221,9 +225,11 @@ class ArrayCall:
         assert isinstance(form, ArrayForm)
         assert form.gradient is not None
         found = form.gradient(upstream, results, *args, **kwargs)
-        given = list(found) if isinstance(found, tuple) else [found]
+        given: list[Any] = []
+        for arg, by in zip(args, found if isinstance(found, tuple) else (found,), strict=False):
+            given += tree.flatten(by) if by is not None else [None] * len(tree.flatten(arg))
         given += [None] * (len(self._leaves) - len(given))
-        pairs = zip(self._leaves, given, strict=False)
+        pairs = zip(self._leaves, given, strict=True)
         return [gradient for leaf, gradient in pairs if isinstance(leaf, _Place)]
 
     def reverse(self, program: Lowering, i: Instruction, g: Value) -> Value:
@@ -254,7 +260,7 @@ class ArrayCall:
         flat = [
             program.constant(np.zeros(place.size, np.float32))
             if each is None
-            else emit.reshape(program, each.value, (place.size,))
+            else emit.reshape(program, summed_to(program, each.value, place.shape), (place.size,))
             for each, place in zip(found, self.operands, strict=True)
         ]
         if not i.inputs[0].shared:

@@ -130,6 +130,7 @@ class OpDef:
         self.eager = eager
         self.lower = lower
         self.calls_eager = isinstance(lower, ArrayForm)
+        self.of_integers = isinstance(lower, ArrayForm) and lower.of_integers
         self.untraced = untraced
         self.draws = draws
         parts = eager.__module__.split(".")

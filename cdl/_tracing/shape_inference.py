@@ -337,6 +337,8 @@ def _tried(
             ]
             if leaf.rows_per_sample:
                 sizes[leaf.batch_axis] = rows * leaf.rows_per_sample
+            if row.of_integers and "float" in leaf.dtype:
+                return np.broadcast_to(np.ones((), np.int32), sizes)
             if row.calls_eager and len(sizes) > 1 and "float" in leaf.dtype:
                 return np.ones(sizes, np.float32) + sizes[-1] * np.eye(sizes[-2], sizes[-1])
             one = _ONES.get(leaf.dtype)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl import tree
 from cdl._common.dtypes import astype, standardize_dtype
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -111,6 +112,11 @@ def sizes_for(x: Any, shape: int | Sequence[int]) -> Any:
 def along_samples(x: Any, axis: int | Sequence[int]) -> bool:
     """Whether one of the axes of a symbolic tensor is that of the samples; None is all axes."""
     return bool(getattr(x, "rows_per_sample", 0)) and x.batch_axis in axes_of(axis, len(x.shape))
+
+
+def whole(*args: Any) -> str:
+    """Advice instead of a function of all numbers, if samples are among them; "" if not."""
+    return next(filter(None, (samples_apart(leaf, None) for leaf in tree.flatten(args))), "")
 
 
 def samples_apart(x: Any, axis: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from cdl._common.validation import positive_int
 from cdl._ir.elementwise import apply
+from cdl._tracing.array_call import ArrayForm, on_arrays
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import axes_of, count_arg, real, samples_apart, shape_of
@@ -20,7 +22,7 @@ from cdl.ops.lowering import elementwise
 from cdl.ops.numpy.arithmetic import add, negative, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import greater, greater_equal, isfinite, less, logical_and, where
 from cdl.ops.numpy.elementary import exp, log
-from cdl.ops.numpy.indexing import get_item, take_along_axis
+from cdl.ops.numpy.indexing import get_item, take, take_along_axis
 from cdl.ops.numpy.reductions import all as each
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import sum as total
@@ -44,7 +46,7 @@ def _erf(x: Any) -> Any:
     return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
-@tensor_operation(untraced="it has no instruction: work on arrays")
+@tensor_operation(on_arrays(lambda dy, y, x: dy * np.exp(np.square(y)) * (np.pi**0.5 / 2)))
 def erfinv(x: ArrayLike) -> Any:
     """Inverse error function; infinite at -1 and 1, NaN beyond."""
     x = real(x).astype(np.float64)
@@ -54,7 +56,7 @@ def erfinv(x: ArrayLike) -> Any:
         step = (_erf(guess) - x) / np.where(gradient == 0, 1, gradient)
         guess = guess - np.where(np.isfinite(step), step, 0)
     guess = np.where(np.abs(x) == 1, x * np.inf, guess)
-    return np.where(np.abs(x) > 1, np.nan, guess).astype(np.float32)
+    return np.where(np.abs(x) > 1, np.nan, guess)
 
 
 def _first_inverse(x: Any) -> Any:
@@ -171,10 +173,62 @@ def _highest(dtype: Any) -> Any:
     return np.inf if dtype.kind == "f" else np.iinfo(dtype).max
 
 
-_ROWS_ONLY = "its segments would mix samples: use cdl.ops.matmul with cdl.ops.one_hot"
+def _rows_apart(data: ArrayLike, segment_ids: ArrayLike, *_: Any) -> str:
+    return samples_apart(data, 0) or samples_apart(segment_ids, 0)
 
 
-@operation(untraced=_ROWS_ONLY)
+def _segment_shape(
+    data: Any, segment_ids: Any, num_segments: Any = None, sorted: bool = False
+) -> KerasTensor:
+    """Symbolic result: as many rows as there are segments, which may not be known."""
+    if num_segments is None and not isinstance(segment_ids, KerasTensor):
+        num_segments = int(np.max(segment_ids, initial=-1)) + 1
+    if len(shape_of(segment_ids)) != 1:
+        raise ValueError(f"segment_ids must be a vector, got shape {shape_of(segment_ids)}")
+    if isinstance(data, KerasTensor):
+        return data.like((num_segments, *data.shape[1:]))
+    return KerasTensor((num_segments, *np.shape(data)[1:]), str(data.dtype), rows_per_sample=0)
+
+
+def _of_segments(by_rows: Callable[..., Any]) -> ArrayForm:
+    """Form of a reduction of segments.
+
+    Args:
+        by_rows: from the gradients and results of each row's segment, the rows and the numbers of
+            segments to the gradient by the rows.
+    """
+
+    def gradient(dy: Any, y: Any, data: Any, ids: Any, *_: Any) -> Any:
+        ids = np.asarray(ids, np.int64)
+        inside = (ids >= 0) & (ids < len(y))
+        found = np.zeros_like(data)
+        at = ids[inside]
+        found[inside] = by_rows(dy[at], y[at], data[inside], at)
+        return found
+
+    return on_arrays(gradient)
+
+
+def _of_extremes(dy: Any, y: Any, rows: Any, ids: Any) -> Any:
+    """Gradient of equal numbers, which share it."""
+    best = (rows == y).astype(np.float64)
+    counts = np.zeros((ids.max(initial=0) + 1, *rows.shape[1:]))
+    np.add.at(counts, ids, best)
+    return dy * best / np.maximum(counts[ids], 1.0)
+
+
+def _of_products(dy: Any, y: Any, rows: Any, ids: Any) -> Any:
+    """Gradient by factors: the product of the other ones."""
+    zeros = np.zeros((ids.max(initial=0) + 1, *rows.shape[1:]))
+    np.add.at(zeros, ids, rows == 0)
+    others = np.ones_like(zeros)
+    np.multiply.at(others, ids, np.where(rows == 0, 1.0, rows))
+    is_zero = rows == 0
+    found = np.where(is_zero, others[ids], others[ids] / np.where(is_zero, 1.0, rows))
+    return dy * np.where(zeros[ids] - is_zero > 0, 0.0, found)
+
+
+@operation(_of_segments(lambda dy, y, rows, ids: dy), untraced=_rows_apart, shape=_segment_shape)
 def segment_sum(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
@@ -189,7 +243,7 @@ def segment_sum(
     return _segments("segment_sum", np.add, lambda _: 0, data, segment_ids, num_segments)
 
 
-@operation(untraced=_ROWS_ONLY)
+@operation(_of_segments(_of_products), untraced=_rows_apart, shape=_segment_shape)
 def segment_prod(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
@@ -197,7 +251,7 @@ def segment_prod(
     return _segments("segment_prod", np.multiply, lambda _: 1, data, segment_ids, num_segments)
 
 
-@operation(untraced=_ROWS_ONLY)
+@operation(_of_segments(_of_extremes), untraced=_rows_apart, shape=_segment_shape)
 def segment_max(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
@@ -205,7 +259,7 @@ def segment_max(
     return _segments("segment_max", np.maximum, _lowest, data, segment_ids, num_segments)
 
 
-@operation(untraced=_ROWS_ONLY)
+@operation(_of_segments(_of_extremes), untraced=_rows_apart, shape=_segment_shape)
 def segment_min(
     data: ArrayLike, segment_ids: ArrayLike, num_segments: Any = None, sorted: bool = False
 ) -> Any:
@@ -225,7 +279,12 @@ def cdist(x: ArrayLike, y: ArrayLike) -> Any:
     return sqrt(total(square(apart), -1))
 
 
-@operation(untraced="work on arrays")
+def _windows(program: Any, spec: Any, x: Any, length: int, stride: int) -> Any:
+    starts = np.arange(0, shape_of(x)[-1] - length + 1, stride)
+    return take(x, starts[:, None] + np.arange(length), -1)
+
+
+@operation(_windows, untraced=lambda x, *_: samples_apart(x, -1))
 def extract_sequences(x: ArrayLike, sequence_length: int, sequence_stride: int) -> Any:
     """Sliding windows of the last axis, as rows.
 

@@ -355,6 +355,45 @@ add("nextafter", c(W, 0.0))
 add("ldexp", c(X, 2))
 add("psnr", c(W, W + 0.1, 2.0))
 
+# Functions of samples that programs call back, or make of others.
+WAVES, PARTS = Samples(numbers(N, 24, seed=67)), [Samples(h) for h in numbers(2, N, 4, 9, seed=68)]
+for _name in ("bitwise_and", "bitwise_or", "bitwise_xor", "gcd", "lcm"):
+    add(_name, c(K, J))
+for _name in ("bitwise_not", "bitwise_invert"):
+    add(_name, c(K))
+for _name in ("left_shift", "right_shift", "bitwise_left_shift", "bitwise_right_shift"):
+    add(_name, c(J, 2))
+add("isin", c(K, [1, 2]), c(C, [1, 3], invert=True))
+add("searchsorted", c(np.sort(ROW), X), c(np.float32([0, 1]), X, "right"))
+add("quantile", c(X, [0.1, 0.5], 1), c(T, [0.25, 0.9], (1, 2), "nearest", True))
+add("percentile", c(X, 30.0, 1), c(X, [10, 50], 1))
+add("nanquantile", c(ODD, 0.3, 1), c(ODD, [0.2, 0.8], 1, "lower"), c(T, 0.4, (1, 2)))
+add("nanpercentile", c(ODD, [20, 75], 1, keepdims=True))
+add("nanmedian", c(ODD, 1), c(T, 2, True))
+add("i0", c(X))
+add("nextafter", c(X, Y))
+for _name in ("linspace", "logspace"):
+    add(_name, c(X, Y, 5), c(X, 1.0, 4, False), c(T, ROW, 3, axis=1))
+add("linspace", c(X, 2.0, 4, retstep=True))
+add("geomspace", c(P, Samples(P.array[::-1]), 5), c(P, 4.0, 3, axis=1))
+add("vander", c(V, 3), c(V, 4, True))
+add("dstack", c([X, Y]), c([T, T2]))
+add("array_split", c(X, 3, 1))
+add("rot90", c(T, 1, (1, 2)), c(T, 2, (1, 2)), c(T, 3, (2, 1)))
+add("repeat", c(X, np.array([1, 2, 0, 1]), 1))
+add("saturate_cast", c(Samples(X.array * 300), "uint8"), c(X, "float32"))
+add("unravel_index", c(J, (5, 6)))
+add("fft", c([T, T2]))
+add("fft2", c([T, T2]))
+add("ifft2", c([T, T2]))
+add("rfft", c(T), c(T, 6), c(T, 3))
+add("irfft", c([T, T2]), c([T, T2], 5), c([T, T2], 12))
+add("stft", c(WAVES, 8, 3, 8), c(WAVES, 6, 2, 8, "hamming"), c(WAVES, 8, 4, 9, None, False))
+add("istft", c(PARTS, 16, 4, 16), c(PARTS, 12, 4, 16, window="hamming", center=False))
+add("istft", c(PARTS, 16, 8, 16, window=None), c(PARTS, 16, 4, 16, 15))
+add("extract_sequences", c(X, 2, 1), c(T, 3, 2))
+add("slice_update", c(T, (0, 1, 0), Samples(numbers(N, 2, 4, seed=69))))
+
 # Images of one, two and three axes.
 STEPS, BLOCK = Samples(numbers(N, 7, 4, seed=30)), Samples(numbers(N, 3, 4, 3, 2, seed=31))
 PLANE = Samples(numbers(N, 5, 6, 4, seed=32))

@@ -47,6 +47,8 @@ def run(function, arrays, fixed=False):
             y = y[0]
         elif spec.rows_per_sample > 1:
             y = y.reshape(-1, *y.shape[2:])
+        else:
+            y = np.moveaxis(y, 0, spec.batch_axis)
         assert y.ndim == len(spec.shape)
         results.append((spec, y))
     return results

@@ -53,31 +53,75 @@ def test_values_are_those_of_arrays(name):
         np.testing.assert_array_equal(y, same)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_gradients_are_those_of_differences(name):
-    function, x = CASES[name]
-    x = x[:2]
-    weights = [RNG.normal(size=y.shape) for y in cdl.tree.flatten(function(x))]
+IDS = np.array([0, 2, 2, 1, 2, 5, -1, 0], np.int32)
+ROWS = WIDE[:8, :2, 0]
+PLACES = np.array([[0, 1], [3, 0], [0, 1]])
+# Functions of all numbers, of which samples cannot be apart.
+WHOLE = {
+    "correlate": (lambda x: [ops.correlate(x[0], x[1][:4], m) for m in MODES], WIDE[0, :2, :]),
+    "correlate short": (lambda x: [ops.correlate(x[0][:2], x[1], m) for m in MODES], WIDE[0, :2]),
+    "corrcoef": (ops.corrcoef, WIDE[0]),
+    "histogram": (lambda x: ops.histogram(x, 4), WIDE[0, 0]),
+    "meshgrid": (lambda x: ops.meshgrid(x[0], x[1][:3], x[2][:2]), WIDE[0]),
+    "meshgrid ij": (lambda x: ops.meshgrid(x[0], x[1][:3], indexing="ij"), WIDE[0]),
+    "vander": (ops.vander, WIDE[0, 0]),
+    "segment_sum": (lambda x: ops.segment_sum(x, IDS, 4), ROWS),
+    "segment_max": (lambda x: ops.segment_max(x, IDS % 4, 4), ROWS),
+    "segment_min": (lambda x: ops.segment_min(x, IDS % 4, 4), ROWS),
+    "segment_prod": (lambda x: ops.segment_prod(x, IDS, 3), ROWS),
+    "segment_prod of zeros": (lambda x: ops.segment_prod(x, IDS, 3), ROWS * (ROWS > 0.5)),
+    "slice_update": (lambda x: ops.slice_update(x, (2, 0), x[:2] * 2), ROWS),
+    "scatter": (lambda x: ops.scatter(PLACES, x[:3, 0], (4, 2)), ROWS),
+    "scatter_update": (lambda x: ops.scatter_update(x, PLACES[:2], x[4:6, 0]), ROWS),
+    "scatter_update add": (lambda x: ops.scatter_update(x, PLACES, x[:3, 1], "add"), ROWS),
+    "scatter_update max": (lambda x: ops.scatter_update(x, PLACES[:2], x[4:6, 1], "max"), ROWS),
+    "scatter_update mul": (lambda x: ops.scatter_update(x, PLACES, x[4:7, 1], "mul"), ROWS),
+    "map_coordinates": (lambda x: ops.image.map_coordinates(x, AT, 1), WIDE[0]),
+    "map_coordinates nearest": (lambda x: ops.image.map_coordinates(x, AT, 0), WIDE[0]),
+    "map_coordinates by places": (
+        lambda x: ops.image.map_coordinates(WIDE[0], x, 1, "constant", 2.0),
+        np.float32([[0.4, 1.3, 2.6], [2.7, 0.3, 1.4]]),
+    ),
+    "norm of a spectrum": (lambda x: ops.norm(x, "nuc"), WIDE[0]),
+    "lstsq": (lambda x: ops.lstsq(ops.transpose(x), x[0]), WIDE[0]),
+}
+MODES = ("valid", "same", "full")
+AT = np.float32([[0.4, 1.3, 2.6, 1.0], [2.7, 0.3, 1.4, 3.5]])
+
+
+def loss_of(function, x):
+    generator = np.random.default_rng(3)
+    weights = [generator.normal(size=np.shape(y)) for y in cdl.tree.flatten(function(x))]
 
     def loss(x):
         pairs = zip(cdl.tree.flatten(function(x)), weights, strict=True)
         return sum(ops.sum(y * w.astype(np.float32)) for y, w in pairs)
 
-    def stepped(x, h=1e-2):
-        """Differences of four steps: their errors are of h ** 4 and of rounding."""
-        found = np.zeros(x.shape)
-        for place in np.ndindex(x.shape):
-            values = []
-            for step in (-2, -1, 1, 2):
-                moved = x.copy()
-                moved[place] += np.float32(step * h)
-                values.append(float(loss(moved)))
-            found[place] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
-        return found
+    return loss
 
-    found = np.asarray(cdl.grad(loss)(x))
+
+def stepped(loss, x, h=4e-3):
+    """Differences of four steps: their errors are of h ** 4 and of rounding."""
+    found = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        values = []
+        for step in (-2, -1, 1, 2):
+            moved = x.copy()
+            moved[place] += np.float32(step * h)
+            values.append(float(loss(moved)))
+        found[place] = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h)
+    return found
+
+
+@pytest.mark.parametrize("name", [*CASES, *WHOLE])
+def test_gradients_are_those_of_differences(name):
+    function, x = {**CASES, **WHOLE}[name]
+    x = x if name in WHOLE else x[:2]
+    loss = loss_of(function, x)
+    value, found = cdl.value_and_grad(loss)(x)
+    np.testing.assert_allclose(value, loss(x), rtol=1e-5, atol=1e-5)
     top = max(1.0, np.abs(found).max())
-    np.testing.assert_allclose(found, stepped(x), rtol=5e-3, atol=5e-3 * top)
+    np.testing.assert_allclose(found, stepped(loss, x), rtol=5e-3, atol=5e-3 * top)
 
 
 def model():
@@ -191,3 +235,66 @@ def test_programs_have_no_complex_numbers():
     assert (values.shape, vectors.dtype) == ((None, 3), "complex64")
     with pytest.raises(TypeError, match="eig: a program has no complex numbers"):
         run(ops.eig, [M])
+
+
+def integers(*shape):
+    return cdl.Input(shape, dtype="int32")
+
+
+def test_integers_are_those_of_arrays_or_refused():
+    x = integers(3)
+    model = cdl.Model(x, ops.bitwise_or(ops.left_shift(x, 20), 1))
+    assert model.output.dtype == "int32"
+    y = model.predict(np.array([[0, 1, 15], [3, 4, 5]], np.int32), verbose=0)
+    with pytest.raises(ValueError, match="bitwise_or: integers within a program must be such as"):
+        model.predict(np.array([[17, 0, 0]], np.int32), verbose=0)
+    assert y.dtype == np.int32 and y.tolist()[0] == [1, 2**20 + 1, 15 * 2**20 + 1]
+
+
+def test_functions_without_a_gradient_let_none_through():
+    inputs = cdl.Input((4,))
+    places = ops.argpartition(inputs, 2)
+    joined = ops.concatenate([ops.cast(places, "float32"), layers.Dense(2)(inputs)], -1)
+    made = cdl.Model(inputs, layers.Dense(1)(joined))
+    made.compile("sgd", "mse")
+    made.fit(WIDE[:, 0], TARGETS, verbose=0)
+    found = cdl.Model(inputs, places).predict(WIDE[:, 0], verbose=0)
+    assert (found == np.argpartition(WIDE[:, 0], 2)).all()
+
+
+def test_decoded_labels_have_the_samples_along_their_second_axis():
+    scores, lengths = WIDE[:6], np.full(6, 3, np.int32)
+    inputs, counts = cdl.Input((3, 4)), integers()
+    labels, worth = ops.ctc_decode(inputs, counts)
+    assert labels.shape == (1, None, 3)
+    model = cdl.Model([inputs, counts], [ops.moveaxis(labels, 1, 0), worth])
+    found = model.predict([scores, lengths], verbose=0)
+    expected = ops.ctc_decode(scores, lengths)
+    np.testing.assert_array_equal(found[0], np.moveaxis(expected[0], 1, 0))
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
+
+
+def test_samples_are_joined_where_a_function_is_of_all():
+    def loss(y, p):
+        places = ops.cast(y[:, 0], "int32")
+        means = ops.segment_sum(p, places, 3)
+        return ops.sum(ops.square(means)) + ops.sum(ops.corrcoef(ops.transpose(p)))
+
+    y = (np.arange(24) % 3)[:, None]
+    made = cdl.Sequential([cdl.Input((4,)), layers.Dense(3)])
+    made.compile("sgd", loss)
+    p = made.predict(WIDE[:, 0], verbose=0)
+    sums = np.stack([p[y[:, 0] == k].sum(0) for k in range(3)])
+    expected = np.square(sums).sum() + np.corrcoef(p.T).sum()
+    found = made.evaluate(WIDE[:, 0], y, batch_size=24, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert made.fit(WIDE[:, 0], y, batch_size=24, shuffle=False, verbose=0).history["loss"] == [
+        found
+    ]
+
+
+@pytest.mark.parametrize("function", [ops.unique, ops.nonzero, ops.bincount])
+def test_what_has_as_many_results_as_numbers_say_is_refused(function):
+    with pytest.raises(TypeError, match="how many there"):
+        function(cdl.Input((4,)))
+    assert ops.unique(cdl.KerasTensor((4,)), size=3).shape == (3,)

@@ -63,3 +63,10 @@ def drawn_factor(p: Lowering, i: Instruction) -> Value:
     at = next(k for k, each in enumerate(p.instructions) if each is i)
     p.instructions[at : at + 1] = [*new, compiled_map("multiply", [x, factor], i.outputs)]
     return factor
+
+
+def summed_to(p: Lowering, g: Value, shape: tuple[int, ...]) -> Value:
+    """Sum over the axes along which a value of a shape has been repeated."""
+    aligned = (1,) * (len(g.shape) - len(shape)) + shape
+    axes = [a for a, (n, m) in enumerate(zip(g.shape, aligned, strict=True)) if n != m]
+    return emit.reshape(p, emit.reduce(p, "sum", g, axes, keepdims=True) if axes else g, shape)

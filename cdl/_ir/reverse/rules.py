@@ -18,7 +18,14 @@ from cdl._ir.elementwise import DY, Expression, Y, apply, argument, substituted
 from cdl._ir.elementwise_grad import gradients
 from cdl._ir.instruction import Instruction, Value
 from cdl._ir.reverse.composed import grouped_transpose
-from cdl._ir.reverse.parts import alike, drawn_factor, line_sum, one_hot, product_of_others
+from cdl._ir.reverse.parts import (
+    alike,
+    drawn_factor,
+    line_sum,
+    one_hot,
+    product_of_others,
+    summed_to,
+)
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -87,14 +94,7 @@ def _product(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
         db = emit.product(p, g, a, transpose_a=True, transpose_b=by_a)
     else:
         db = emit.product(p, a, g, transpose_a=not by_a)
-    return [_summed_to(p, d, v.shape) for d, v in zip((da, db), i.inputs, strict=True)]
-
-
-def _summed_to(p: Lowering, g: Value, shape: tuple[int, ...]) -> Value:
-    """Sum over the axes along which a value of a shape has been repeated."""
-    aligned = (1,) * (len(g.shape) - len(shape)) + shape
-    axes = [a for a, (n, m) in enumerate(zip(g.shape, aligned, strict=True)) if n != m]
-    return emit.reshape(p, emit.reduce(p, "sum", g, axes, keepdims=True) if axes else g, shape)
+    return [summed_to(p, d, v.shape) for d, v in zip((da, db), i.inputs, strict=True)]
 
 
 def _conv(p: Lowering, i: Instruction, g: Value) -> Iterable[Value | None]:
@@ -266,7 +266,7 @@ RULES: dict[str, Rule] = {
     "activation": _activation,
     "activity": _same,
     "batch_reduce": _batch_reduce,
-    "broadcast": lambda p, i, g: (_summed_to(p, g, i.inputs[0].shape),),
+    "broadcast": lambda p, i, g: (summed_to(p, g, i.inputs[0].shape),),
     "broadcast_batch": _same,
     "cast": _same,
     "concat": _concat,

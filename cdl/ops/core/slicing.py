@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import operation
-from cdl.ops.arrays import axes_of, samples_apart, shape_of
+from cdl.ops.arrays import axes_of, samples_apart, shape_of, whole
 from cdl.ops.numpy.indexing import get_item, keyed_apart
 
 
@@ -82,10 +83,33 @@ def slice(inputs: ArrayLike, start_indices: Any, shape: int | Sequence[int]) -> 
     return get_item(inputs, _key(start_indices, shape))
 
 
-_WRITES = "a program has no assignment to a part: use cdl.ops.where or cdl.ops.concatenate"
+def _update_apart(inputs: Any, start_indices: Any, updates: Any) -> str:
+    """Advice unless each sample is written to by itself."""
+    if samples_apart(start_indices, None):
+        return samples_apart(start_indices, None)
+    batches = {getattr(x, "batch_axis", None) for x in (inputs, updates) if samples_apart(x, None)}
+    rows = {getattr(x, "rows_per_sample", 0) for x in (inputs, updates)}
+    known = not hasattr(start_indices, "rows_per_sample")
+    alike = len(batches) == 1 and rows == {1} and known
+    if not batches or (alike and not int(np.asarray(start_indices)[batches.pop()])):
+        return ""
+    return samples_apart(inputs, None) or samples_apart(updates, None)
 
 
-@operation(untraced=_WRITES)
+def _written(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
+    """Places that an update of a shape is written to."""
+    starts = [int(each) for each in np.asarray(start_indices)]
+    return tuple(builtins.slice(a, a + n) for a, n in zip(starts, shape, strict=True))
+
+
+def _slice_update_gradient(dy: Any, y: Any, inputs: Any, start: Any, updates: Any) -> Any:
+    """Gradients by what is left of the array, and by what stands there now."""
+    by_inputs, places = np.array(dy), _written(start, np.shape(updates))
+    by_inputs[places] = 0
+    return by_inputs, None, dy[places]
+
+
+@operation(on_arrays(_slice_update_gradient), untraced=_update_apart)
 def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> Any:
     """Copy of an array with another array at start indices.
 
@@ -95,13 +119,20 @@ def slice_update(inputs: ArrayLike, start_indices: Any, updates: ArrayLike) -> A
         updates: what stands there.
     """
     result = np.array(inputs)
-    starts = np.asarray(start_indices).tolist()
-    places = zip(starts, np.shape(updates), strict=True)
-    result[tuple(builtins.slice(start, start + n) for start, n in places)] = updates
+    result[_written(start_indices, np.shape(updates))] = updates
     return result
 
 
-@operation(untraced=_WRITES)
+def _places(indices: Any) -> tuple[Any, ...]:
+    """Index of each axis, of places along the last axis of an array."""
+    whole_numbers = np.asarray(indices).astype(np.int64)
+    return tuple(np.moveaxis(whole_numbers, -1, 0))
+
+
+@operation(
+    on_arrays(lambda dy, y, indices, values, shape: (None, dy[_places(indices)])),
+    untraced=lambda *args: whole(args),
+)
 def scatter(indices: ArrayLike, values: ArrayLike, shape: Any) -> Any:
     """Scatter values into zeros; those of one place are added up.
 
@@ -111,7 +142,7 @@ def scatter(indices: ArrayLike, values: ArrayLike, shape: Any) -> Any:
         shape: of the result.
     """
     result = np.zeros(tuple(shape), np.asarray(values).dtype)
-    np.add.at(result, tuple(np.moveaxis(np.asarray(indices), -1, 0)), values)
+    np.add.at(result, _places(indices), values)
     return result
 
 
@@ -123,7 +154,25 @@ _UPDATES = {
 }
 
 
-@operation(untraced=_WRITES)
+def _scatter_update_gradient(
+    dy: Any, y: Any, inputs: Any, indices: Any, updates: Any, reduction: str | None
+) -> Any:
+    """Gradients by the array and by the updates; of equal largest ones each has all of it."""
+    places = _places(indices)
+    by_inputs, there = np.array(dy), dy[places]
+    if reduction is None:
+        by_inputs[places] = 0
+        return by_inputs, None, there
+    if reduction == "add":
+        return by_inputs, None, there
+    if reduction == "mul":
+        factors = np.ones_like(dy)
+        np.multiply.at(factors, places, updates)
+        return dy * factors, None, there * y[places] / updates
+    return np.where(inputs == y, dy, 0), None, np.where(updates == y[places], there, 0)
+
+
+@operation(on_arrays(_scatter_update_gradient), untraced=lambda *args: whole(args[:3]))
 def scatter_update(
     inputs: ArrayLike, indices: ArrayLike, updates: ArrayLike, reduction: str | None = None
 ) -> Any:
@@ -137,7 +186,7 @@ def scatter_update(
             forget it.
     """
     result = np.array(inputs)
-    places = tuple(np.moveaxis(np.asarray(indices), -1, 0))
+    places = _places(indices)
     if reduction is None:
         result[places] = updates
     elif reduction in _UPDATES:

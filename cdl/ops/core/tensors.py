@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from cdl import tree
 from cdl._common.dtypes import standardize_dtype
-from cdl._ir.elementwise import Expression, apply
+from cdl._ir.elementwise import Expression, apply, argument
 from cdl._ir.emit import stop
 from cdl._tracing import graph
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
@@ -25,6 +25,7 @@ from cdl.ops.numpy.joining import stack
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
 
 
 _SYMBOLIC = (KerasTensor, LoweredTensor, SymbolicBatch)
@@ -109,7 +110,17 @@ def cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     return as_dtype(np.asarray(x), dtype)
 
 
-@tensor_operation(untraced="use cdl.ops.clip and cdl.ops.cast")
+def _saturated(program: Lowering, spec: Any, x: Any, dtype: DTypeLike) -> Value:
+    name = standardize_dtype(dtype)
+    if "int" in name:
+        bounds = np.iinfo(name)
+        clipped = apply("maximum", apply("minimum", argument(0), float(bounds.max)), bounds.min)
+        x = LoweredTensor(program.map(clipped, [value_of(program, x)]), x.spec)
+    found: Value = _cast(program, spec, x, name)
+    return found
+
+
+@tensor_operation(_saturated)
 def saturate_cast(x: ArrayLike, dtype: DTypeLike) -> Any:
     """Cast as `cast`, with numbers clipped to the range of the dtype."""
     name = standardize_dtype(dtype)

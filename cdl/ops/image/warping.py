@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +15,11 @@ from cdl._ir import resizing
 from cdl._ir.lowering import Lowering
 from cdl._ir.resizing import FILLS
 from cdl._tracing import eager
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import Saved, operation
-from cdl.ops.arrays import real, shape_of
+from cdl.ops.arrays import real, shape_of, whole
 from cdl.ops.core.tensors import cast
 from cdl.ops.image.filters import batch_of, blurred
 from cdl.ops.image.planes import plane_of
@@ -357,10 +360,6 @@ def elastic_transform(
 # --- any places ---
 
 
-def _own_places(inputs: ArrayLike, coordinates: Any, *_: Any) -> str:
-    return "use cdl.ops.image.affine_transform, which keeps samples apart"
-
-
 def _places_along(axis: Any, n: int, fill: str) -> tuple[Any, Any]:
     """Integer places along an axis of n, and a mask of those within."""
     period = {"wrap": n, "mirror": max(2 * (n - 1), 1), "reflect": 2 * n}.get(fill)
@@ -372,7 +371,47 @@ def _places_along(axis: Any, n: int, fill: str) -> tuple[Any, Any]:
     return np.where(turned < n, turned, back), np.zeros_like(outside)
 
 
-@operation(untraced=_own_places, saved=Saved(statics=("fill_value",)))
+def _corners(x: Any, at: Any, order: int, fill_mode: str) -> Iterator[tuple[Any, Any, Any]]:
+    """Places around each new one: on which sides they lie, their indices, and which are outside."""
+    below = np.floor(at) if order else np.trunc(at + np.copysign(np.float32(0.5), at))
+    for corner in np.ndindex(*(1 + order,) * x.ndim):
+        none, places = np.zeros(at.shape[1:], bool), []
+        for d, side in enumerate(corner):
+            place, outside = _places_along(below[d].astype(np.int64) + side, x.shape[d], fill_mode)
+            places.append(place)
+            none |= outside
+        yield corner, tuple(places), none
+
+
+def _shares(corner: Any, at: Any, order: int) -> list[Any]:
+    """Share of a place along each axis."""
+    upper = at - np.floor(at)
+    return [
+        np.ones_like(u) if not order else u if side else 1.0 - u
+        for u, side in zip(upper, corner, strict=True)
+    ]
+
+
+def _map_coordinates_gradient(
+    dy: Any, y: Any, inputs: Any, coordinates: Any, order: int, fill_mode: str, fill_value: float
+) -> Any:
+    """Gradients by the array and by the places."""
+    by_inputs, by_places = np.zeros_like(inputs), np.zeros_like(coordinates)
+    for corner, places, none in _corners(inputs, coordinates, order, fill_mode):
+        shares = _shares(corner, coordinates, order)
+        np.add.at(by_inputs, places, np.where(none, 0.0, dy * math.prod(shares)))
+        numbers = dy * np.where(none, fill_value, inputs[places])
+        for d, side in enumerate(corner if order else ()):
+            others = math.prod(shares[:d] + shares[d + 1 :])
+            by_places[d] += numbers * others * (1.0 if side else -1.0)
+    return by_inputs, by_places
+
+
+@operation(
+    on_arrays(_map_coordinates_gradient),
+    untraced=lambda *args: whole(args),
+    saved=Saved(statics=("fill_value",)),
+)
 def map_coordinates(
     inputs: ArrayLike,
     coordinates: Any,
@@ -396,7 +435,7 @@ def map_coordinates(
         ValueError: other shapes or names.
     """
     name = "map_coordinates"
-    x, at = np.asarray(inputs), np.asarray(coordinates, np.float32)
+    x, at = np.asarray(inputs), real(coordinates)
     if at.ndim < 2:
         raise expected(name, "coordinates", "an array of at least 2 axes", f"shape {at.shape}")
     if len(at) != x.ndim:
@@ -406,17 +445,8 @@ def map_coordinates(
         )
     one_of(name, "order", order, (0, 1))
     one_of(name, "fill_mode", fill_mode, FILLS)
-    below = np.floor(at) if order else np.trunc(at + np.copysign(np.float32(0.5), at))
-    found = np.zeros(at.shape[1:], np.float32)
-    for corner in np.ndindex(*(1 + order,) * x.ndim):
-        weight, none = np.ones_like(found), np.zeros(found.shape, bool)
-        places = []
-        for d, side in enumerate(corner):
-            place, outside = _places_along(below[d].astype(np.int64) + side, x.shape[d], fill_mode)
-            places.append(place)
-            none |= outside
-            if order:
-                upper = at[d] - below[d]
-                weight *= upper if side else 1.0 - upper
-        found += weight * np.where(none, np.float32(fill_value), x[tuple(places)])
+    found = np.zeros(at.shape[1:], at.dtype)
+    for corner, places, none in _corners(x, at, order, fill_mode):
+        weight = math.prod(_shares(corner, at, order), start=np.ones_like(found))
+        found += weight * np.where(none, at.dtype.type(fill_value), x[places])
     return as_before(found, x)

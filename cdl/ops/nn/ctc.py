@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import expected, one_of, positive_int
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import operation
-from cdl.ops.arrays import real, shape_of
+from cdl.ops.arrays import real, samples_apart, shape_of
 from cdl.ops.core.loops import scan
 from cdl.ops.core.tensors import cast
 from cdl.ops.nn.activations import log_softmax
@@ -84,7 +85,7 @@ def ctc_loss(
     return -summed(behind(between, label) * ends, axis=-1)
 
 
-@operation(untraced="it is for arrays: decode what predict gives")
+@operation(on_arrays(), untraced=lambda inputs, *_: samples_apart(inputs, (1, 2)))
 def ctc_decode(
     inputs: ArrayLike,
     sequence_lengths: ArrayLike,

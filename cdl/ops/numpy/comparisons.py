@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
-from cdl.ops.arrays import real
+from cdl.ops.arrays import real, samples_apart, whole
 from cdl.ops.lowering import elementwise
 
 
@@ -151,7 +152,7 @@ def isclose(
 
 
 @pair_operation(
-    untraced="compare with each number, and take cdl.ops.logical_or of them", saved=Saved("IsIn")
+    on_arrays(), untraced=lambda x1, x2, *_: samples_apart(x2, None), saved=Saved("IsIn")
 )
 def isin(x1: ArrayLike, x2: ArrayLike, assume_unique: bool = False, invert: bool = False) -> Any:
     """Whether an element is one of x2.
@@ -213,7 +214,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     return result
 
 
-@pair_operation(untraced="use cdl.ops.all of cdl.ops.isclose", saved=Saved("AllClose"))
+@pair_operation(on_arrays(), untraced=lambda x1, x2, *_: whole(x1, x2), saved=Saved("AllClose"))
 def allclose(
     x1: ArrayLike, x2: ArrayLike, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Any:

@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from cdl._tracing.keras_tensor import SymbolicBatch
+from cdl._tracing.array_call import on_arrays
+from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.operation import operation, tensor_operation
 from cdl.config import floatx
-from cdl.ops.arrays import as_dtype, shape_arg, sizes_for
+from cdl.ops.arrays import (
+    as_dtype,
+    axes_of,
+    samples_apart,
+    shape_arg,
+    shape_of,
+    sizes_for,
+    whole,
+)
+from cdl.ops.core.tensors import cast
 from cdl.ops.lowering import broadcast
+from cdl.ops.numpy.arithmetic import add, divide, multiply, power, subtract
+from cdl.ops.numpy.shapes import expand_dims
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
-    from cdl._tracing.keras_tensor import KerasTensor
 
 
 def _shaped(shape: Any, *rest: Any) -> tuple[Any, ...]:
@@ -152,7 +163,40 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     return as_dtype(np.arange(first, last, 1 if step is None else step), dtype)
 
 
-@operation(untraced=_sizes_only)
+def _count_only(start: Any, stop: Any, num: Any, *_: Any) -> str:
+    return _sizes_only(num) if isinstance(num, (KerasTensor, SymbolicBatch)) else ""
+
+
+def _spaced(start: Any, stop: Any, num: int, endpoint: bool, axis: int) -> tuple[Any, Any, Any]:
+    """Ends of symbolic ranges, in one shape, and the shares of the way between them."""
+    start, stop = add(start, zeros_like(stop)), add(stop, zeros_like(start))
+    n = len(shape_of(start)) + 1
+    at = axes_of(axis, n)[0]
+    shares = np.arange(num, dtype=np.float32) / max(1, num - 1 if endpoint else num)
+    shares = shares.reshape(*(1,) * at, num, *(1,) * (n - at - 1))
+    return expand_dims(start, at), expand_dims(stop, at), shares
+
+
+def _linspace(
+    program: Lowering,
+    spec: Any,
+    start: Any,
+    stop: Any,
+    num: int,
+    endpoint: bool,
+    retstep: bool,
+    dtype: Any,
+    axis: int,
+) -> Any:
+    first, last, shares = _spaced(start, stop, num, endpoint, axis)
+    values = add(multiply(first, np.float32(1) - shares), multiply(last, shares))
+    values = cast(values, dtype or floatx())
+    if not retstep:
+        return values
+    return values, divide(subtract(stop, start), float(num - 1 if endpoint else num))
+
+
+@operation(_linspace, untraced=_count_only)
 def linspace(
     start: Any,
     stop: Any,
@@ -178,7 +222,22 @@ def linspace(
     return (values, found[1]) if retstep else values
 
 
-@operation(untraced=_sizes_only)
+def _logspace(
+    program: Lowering,
+    spec: Any,
+    start: Any,
+    stop: Any,
+    num: int,
+    endpoint: bool,
+    base: Any,
+    dtype: Any,
+    axis: int,
+) -> Any:
+    exponents = linspace(start, stop, num, endpoint, axis=axis)
+    return cast(power(base, exponents), dtype or floatx())
+
+
+@operation(_logspace, untraced=_count_only)
 def logspace(
     start: Any,
     stop: Any,
@@ -193,7 +252,21 @@ def logspace(
     return as_dtype(found, dtype or floatx())
 
 
-@operation(untraced=_sizes_only)
+def _geomspace(
+    program: Lowering,
+    spec: Any,
+    start: Any,
+    stop: Any,
+    num: int,
+    endpoint: bool,
+    dtype: Any,
+    axis: int,
+) -> Any:
+    first, last, shares = _spaced(start, stop, num, endpoint, axis)
+    return cast(multiply(first, power(divide(last, first), shares)), dtype or floatx())
+
+
+@operation(_geomspace, untraced=_count_only)
 def geomspace(
     start: Any,
     stop: Any,
@@ -206,7 +279,16 @@ def geomspace(
     return as_dtype(np.geomspace(start, stop, num, endpoint, axis=axis), dtype or floatx())
 
 
-@operation(untraced="it is of arrays only: use cdl.ops.broadcast_to")
+def _meshgrid_gradient(dy: Any, y: Any, *x: Any, indexing: str) -> tuple[Any, ...]:
+    """Gradients by coordinates: sums over the axes of the others."""
+    order = [1, 0, *range(2, len(x))] if indexing == "xy" and len(x) > 1 else range(len(x))
+    return tuple(
+        np.sum(by, axis=tuple(a for a in range(len(x)) if a != at)).reshape(each.shape)
+        for by, at, each in zip(dy, order, x, strict=True)
+    )
+
+
+@operation(on_arrays(_meshgrid_gradient), untraced=lambda *x, indexing: whole(x))
 def meshgrid(*x: Any, indexing: Any = "xy") -> Any:
     """Coordinate arrays of a grid, one for each axis.
 
@@ -250,7 +332,17 @@ def kaiser(x: int, beta: float) -> Any:
     return np.kaiser(x, beta).astype(np.float32)
 
 
-@tensor_operation(untraced=_sizes_only)
+def _vander_gradient(dy: Any, y: Any, x: Any, N: int | None, increasing: bool) -> Any:
+    """Gradient by the numbers: k x^(k - 1) of each power k."""
+    powers = np.arange(y.shape[-1]) if increasing else np.arange(y.shape[-1])[::-1]
+    return np.sum(dy * powers * np.expand_dims(x, -1) ** np.maximum(powers - 1, 0), axis=-1)
+
+
+def _vander_apart(x: ArrayLike, N: int | None, increasing: bool) -> str:
+    return samples_apart(x, None) if N is None else ""
+
+
+@tensor_operation(on_arrays(_vander_gradient), untraced=_vander_apart)
 def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> Any:
     """Vandermonde matrix: the powers of x, a row for each number.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir.elementwise import Expression, apply
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import pair_operation, tensor_operation
 from cdl.ops.arrays import real
 from cdl.ops.lowering import elementwise
@@ -200,13 +201,19 @@ def rad2deg(x: ArrayLike) -> Any:
 # --- others ---
 
 
-@tensor_operation(untraced="it has no instruction: work on arrays")
+def _i0_gradient(dy: Any, y: Any, x: Any) -> Any:
+    """Gradient by the Bessel function of order 1, the mean of exp(x cos t) cos t."""
+    cosines = np.cos((np.arange(256) + 0.5) * (np.pi / 256))
+    return dy * np.mean(np.exp(np.expand_dims(x, -1) * cosines) * cosines, axis=-1)
+
+
+@tensor_operation(on_arrays(_i0_gradient))
 def i0(x: ArrayLike) -> Any:
     """Modified Bessel function of the first kind, of order 0."""
     return np.i0(real(x))
 
 
-@pair_operation(untraced="it has no instruction: work on arrays")
+@pair_operation(on_arrays(lambda dy, y, x1, x2: dy))
 def nextafter(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Next float32 after x1 in the direction of x2."""
     return np.nextafter(real(x1), real(x2))

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._ir import emit
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch
 from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, tensor_operation
-from cdl.ops.arrays import along_samples, samples_apart, shape_of
+from cdl.ops.arrays import along_samples, samples_apart, shape_of, whole
 from cdl.ops.indexing_lowering import chosen, cut, gathered, taken_along
 from cdl.ops.lowering import sample_axis, value_of
 from cdl.ops.numpy.shapes import ravel
@@ -206,7 +207,11 @@ def nonzero(x: Any) -> Any:
     return tuple(each.astype(np.int32) for each in np.nonzero(x))
 
 
-@operation(untraced="how many there are is not known")
+def _unique_apart(x: ArrayLike, *args: Any) -> str:
+    return whole(x) if args[5] is not None else "how many there are is not known: give a size"
+
+
+@operation(on_arrays(), untraced=_unique_apart)
 def unique(
     x: ArrayLike,
     sorted: bool = True,
@@ -253,7 +258,7 @@ def unique(
     return (values, *rest)
 
 
-@operation(untraced="work on arrays")
+@operation(on_arrays(of_integers=True))
 def unravel_index(indices: ArrayLike, shape: int | Sequence[int]) -> Any:
     """Flat indices converted to indices along each axis of that shape."""
     places = np.unravel_index(np.asarray(indices), shape)

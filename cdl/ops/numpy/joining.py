@@ -16,10 +16,18 @@ from cdl._ir.emit import reshape as reshaped
 from cdl._tracing.keras_tensor import SymbolicBatch
 from cdl._tracing.operation import Saved, operation, pair_operation, tensor_operation
 from cdl.data import brief
-from cdl.ops.arrays import along_samples, axis_arg, samples_apart, shape_arg, shape_of, sizes_for
+from cdl.ops.arrays import (
+    along_samples,
+    axes_of,
+    axis_arg,
+    samples_apart,
+    shape_arg,
+    shape_of,
+    sizes_for,
+)
 from cdl.ops.indexing_lowering import cut, lines, repeated
 from cdl.ops.lowering import sample_axis, value_of
-from cdl.ops.numpy.shapes import expand_dims, ravel, reshape
+from cdl.ops.numpy.shapes import expand_dims, ravel, reshape, swapaxes
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -83,10 +91,11 @@ def vstack(xs: Any) -> Any:
     return concatenate(several, 0)
 
 
-@operation(untraced="use cdl.ops.stack")
+@operation()
 def dstack(xs: Any) -> Any:
     """Stack arrays in depth: along the third axis."""
-    return np.dstack(xs)
+    several = [vstack([x]) if len(shape_of(x)) < 2 else x for x in xs]
+    return concatenate([expand_dims(x, 2) if len(shape_of(x)) == 2 else x for x in several], 2)
 
 
 @pair_operation()
@@ -145,7 +154,14 @@ def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
     return np.split(array, indices_or_sections, axis)
 
 
-@operation(untraced="use cdl.ops.split with a list of places")
+def _array_split(program: Lowering, spec: KerasTensor, x: Any, sections: Any, axis: int) -> Any:
+    if isinstance(sections, (int, np.integer)):
+        parts = np.array_split(np.arange(shape_of(x)[axis]), sections)
+        sections = np.cumsum([len(part) for part in parts[:-1]])
+    return _split(program, spec, x, sections, axis)
+
+
+@operation(_array_split, untraced=lambda x, indices_or_sections, axis: samples_apart(x, axis))
 def array_split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
     """Split as `split`, into parts of unequal size: the first ones are larger by one."""
     return np.array_split(np.asarray(x), indices_or_sections, axis)
@@ -209,7 +225,7 @@ def _repeat_apart(x: Any, repeats: Any, axis: Any) -> str:
         shared = not getattr(x, "rows_per_sample", 0)
         return "" if once and shared else "repeat one line, along its axis, for each sample"
     if np.ndim(repeats) and np.size(repeats) > 1:
-        return "give one number of repeats for all"
+        return samples_apart(x, axis)
     return samples_apart(x, axis) if axis is None or x.rows_per_sample > 1 or x.batch_axis else ""
 
 
@@ -218,6 +234,10 @@ def _repeat(
 ) -> Any:
     if isinstance(repeats, SymbolicBatch):  # which a shared value is as it is
         return reshaped(program, value_of(program, x), spec.sample_shape)
+    if np.size(repeats) > 1:
+        at = sample_axis(x, axis) if axis is not None else 0
+        value = x.value if axis is not None else reshaped(program, x.value, (-1,))
+        return pick(program, value, at, np.repeat(np.arange(value.shape[at]), repeats).tolist())
     value, count = x.value, int(np.asarray(repeats).reshape(()))
     at = -1 if along_samples(x, axis) else sample_axis(x, axis)  # -1: of a sample several lines
     value = reshaped(program, value, (*value.shape[: at + 1], 1, *value.shape[at + 1 :]))
@@ -299,7 +319,20 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: int | Sequence[int] | N
     return np.roll(x, axis_arg(shift), axis_arg(axis))
 
 
-@operation(untraced="use cdl.ops.transpose and cdl.ops.flip")
+def _rot90(array: Any, k: int, axes: Any) -> Any:
+    """Rotation of a symbolic array: its axes reversed, exchanged, or both."""
+    first, second = axes_of(axes[0], len(array.shape))[0], axes_of(axes[1], len(array.shape))[0]
+    if k % 4 in (1, 2):
+        array = flip(array, second)
+    if k % 2:
+        array = swapaxes(array, first, second)
+    return flip(array, second if k % 4 == 3 else first) if k % 4 > 1 else array
+
+
+@operation(
+    lambda program, spec, array, k, axes: _rot90(array, k, axes),
+    untraced=lambda array, k, axes: samples_apart(array, tuple(axes)) if k % 4 else "",
+)
 def rot90(array: ArrayLike, k: int = 1, axes: Any = (0, 1)) -> Any:
     """Rotate an array by k right angles in the plane of two axes, from the first to the second."""
     return np.rot90(array, k, axes)

@@ -6,21 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod as prod_of
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import tensor_operation
-from cdl.ops.arrays import axis_arg, real, samples_apart
-from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
+from cdl.ops.arrays import axes_of, axis_arg, real, samples_apart, shape_of
+from cdl.ops.core.tensors import cast
+from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import isnan, logical_not, where
+from cdl.ops.numpy.indexing import take_along_axis
+from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import all as each
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import min as smallest
 from cdl.ops.numpy.reductions import prod
 from cdl.ops.numpy.reductions import sum as total
-from cdl.ops.numpy.sorting import argmax, argmin
+from cdl.ops.numpy.rounding import ceil, floor
+from cdl.ops.numpy.rounding import round as rounded
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape, squeeze
+from cdl.ops.numpy.sorting import argmax, argmin, sort
 
 _INFINITY = float("inf")
 
@@ -84,7 +91,36 @@ def nanargmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> 
     return where(each(isnan(x), axis, keepdims), -1, found)
 
 
-@tensor_operation(untraced="work on arrays")
+def _nanquantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
+    """Quantile of symbolic numbers, of which NaN are sorted behind the others."""
+    n = len(shape_of(x))
+    axes, shape = axes_of(axis, n), shape_of(x)
+    left = [-1 if shape[a] is None else shape[a] for a in range(n) if a not in axes]
+    size = prod_of(shape[a] for a in axes)
+    lines = sort(reshape(moveaxis(x, axes, range(-len(axes), 0)), [*left, size]))
+    last = maximum(subtract(total(logical_not(isnan(lines)), -1, True), 1), 0)
+    at = multiply(cast(last, "float32"), q)
+    low, high = floor(at), ceil(at)
+    below, above = (take_along_axis(lines, cast(each, "int32"), -1) for each in (low, high))
+    if method == "midpoint":
+        share = multiply(subtract(high, low), 0.5)
+    else:
+        share = subtract({"linear": at, "lower": low, "higher": high}.get(method, rounded(at)), low)
+    y = squeeze(add(multiply(below, subtract(1.0, share)), multiply(above, share)), -1)
+    return expand_dims(y, axes) if keepdims else y
+
+
+def _nanquantiles(x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
+    """Quantiles of symbolic numbers, along a first axis where there are several."""
+    if np.ndim(q) == 0:
+        return _nanquantile(x, float(q), axis, method, keepdims)
+    return stack([_nanquantiles(x, each, axis, method, keepdims) for each in np.asarray(q)])
+
+
+@tensor_operation(
+    lambda program, spec, *args: _nanquantiles(*args),
+    untraced=lambda x, q, axis, *_: samples_apart(x, axis),
+)
 def nanquantile(
     x: ArrayLike,
     q: Any,
@@ -96,7 +132,10 @@ def nanquantile(
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
-@tensor_operation(untraced="work on arrays")
+@tensor_operation(
+    lambda program, spec, x, q, *args: _nanquantiles(x, np.asarray(q) / 100.0, *args),
+    untraced=lambda x, q, axis, *_: samples_apart(x, axis),
+)
 def nanpercentile(
     x: ArrayLike,
     q: Any,
@@ -108,7 +147,10 @@ def nanpercentile(
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
-@tensor_operation(untraced="work on arrays")
+@tensor_operation(
+    lambda program, spec, x, axis, keepdims: _nanquantile(x, 0.5, axis, "linear", keepdims),
+    untraced=lambda x, axis, keepdims: samples_apart(x, axis),
+)
 def nanmedian(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Median as `median`, of the numbers that are not NaN."""
     return np.nanmedian(real(x), axis_arg(axis), keepdims=keepdims)

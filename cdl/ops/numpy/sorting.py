@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._tracing.array_call import on_arrays
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import samples_apart
 from cdl.ops.indexing_lowering import argued, sorted_along
@@ -84,7 +85,7 @@ def argsort(x: ArrayLike, axis: int | None = -1) -> Any:
     return np.argsort(x, axis, kind="stable")
 
 
-@tensor_operation(untraced="use cdl.ops.argsort")
+@tensor_operation(on_arrays(), untraced=lambda x, kth, axis: samples_apart(x, axis))
 def argpartition(x: ArrayLike, kth: int, axis: int = -1) -> Any:
     """Indices that partition x along an axis: those of the kth smallest in front.
 
@@ -97,7 +98,11 @@ def argpartition(x: ArrayLike, kth: int, axis: int = -1) -> Any:
     return np.argpartition(x, kth, axis)
 
 
-@operation(untraced="work on arrays", saved=Saved("SearchSorted"))
+@operation(
+    on_arrays(),
+    untraced=lambda sorted_sequence, *_: samples_apart(sorted_sequence, None),
+    saved=Saved("SearchSorted"),
+)
 def searchsorted(sorted_sequence: Any, values: ArrayLike, side: Any = "left") -> Any:
     """Insertion points of values in a sorted vector.
 

@@ -9,12 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._tracing.array_call import on_arrays
+from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.operation import operation, pair_operation, tensor_operation
-from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of
-from cdl.ops.numpy.arithmetic import add, multiply
+from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of, whole
+from cdl.ops.numpy.arithmetic import add, divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import isnan, where
 from cdl.ops.numpy.indexing import get_item
-from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape
+from cdl.ops.numpy.joining import stack
+from cdl.ops.numpy.products import matmul
+from cdl.ops.numpy.reductions import mean
+from cdl.ops.numpy.reductions import sum as total
+from cdl.ops.numpy.rounding import clip
+from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape, swapaxes
 from cdl.ops.numpy.sorting import sort
 
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
@@ -25,10 +32,21 @@ def _line_apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
 
 
 def _quantile_apart(x: ArrayLike, q: Any, axis: int | Sequence[int], *_: Any) -> str:
-    return samples_apart(x, axis) or ("" if np.ndim(q) == 0 else "ask for one quantile at a time")
+    if isinstance(q, KerasTensor):
+        return "q must be numbers that are known"
+    return samples_apart(x, axis)
 
 
-def _quantiles(
+def _quantiles(x: ArrayLike, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
+    """Quantiles of symbolic numbers, along first axes where there are several."""
+    several = np.asarray(q, np.float64)
+    found = [_quantile(x, float(each), axis, method, keepdims) for each in several.reshape(-1)]
+    for size in several.shape[::-1]:
+        found = [stack(found[k : k + size]) for k in range(0, len(found), size)]
+    return found[0]
+
+
+def _quantile(
     x: ArrayLike, q: float, axis: int | Sequence[int], method: str, keepdims: bool
 ) -> Any:
     """Quantile of symbolic numbers, from one or two places of their order."""
@@ -51,9 +69,7 @@ def _quantiles(
 
 
 @tensor_operation(
-    lambda program, spec, x, q, axis, method, keepdims: _quantiles(
-        x, float(np.asarray(q)), axis, method, keepdims
-    ),
+    lambda program, spec, *args: _quantiles(*args),
     untraced=_quantile_apart,
 )
 def quantile(
@@ -127,18 +143,27 @@ def bincount(x: ArrayLike, weights: Any = None, minlength: int = 0, sparse: bool
     """
     if sparse:
         raise ValueError("bincount: sparse must be False, got True")
-    whole = np.asarray(x)
-    n = max(minlength, int(whole.max(initial=-1)) + 1)
-    lines = whole.reshape(-1, whole.shape[-1])
+    numbers = np.asarray(x)
+    n = max(minlength, int(numbers.max(initial=-1)) + 1)
+    lines = numbers.reshape(-1, numbers.shape[-1])
     shares = [None] * len(lines)
     if weights is not None:
-        shares = list(np.broadcast_to(weights, whole.shape).reshape(lines.shape))
+        shares = list(np.broadcast_to(weights, numbers.shape).reshape(lines.shape))
     counts = [np.bincount(a, w, n) for a, w in zip(lines, shares, strict=True)]
-    found = np.stack(counts).reshape(*whole.shape[:-1], n)
+    found = np.stack(counts).reshape(*numbers.shape[:-1], n)
     return as_dtype(found, "int32" if weights is None else None)
 
 
-@operation(untraced="work on arrays")
+def _histogram_gradient(dy: Any, y: Any, x: Any, bins: int, range: Any) -> Any:
+    """Gradient by the smallest and the largest number, between which the borders lie."""
+    shares, found = np.arange(bins + 1) / max(bins, 1), np.zeros_like(x)
+    if range is None and x.size and x.max() > x.min():
+        found[x.argmin()] = dy[1] @ (1.0 - shares)
+        found[x.argmax()] = dy[1] @ shares
+    return found
+
+
+@operation(on_arrays(_histogram_gradient), untraced=lambda x, *_: samples_apart(x, None))
 def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
     """Histogram: counts in bins of equal width, and the borders of these.
 
@@ -157,13 +182,32 @@ def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> Any:
     return counts.astype(np.float32), borders.astype(np.float32)
 
 
-@tensor_operation(untraced="work on arrays")
+def _corrcoef(x: Any) -> Any:
+    """Correlation matrix of symbolic variables."""
+    apart = subtract(x, mean(x, -1, True))
+    found = matmul(apart, swapaxes(apart, -1, -2))
+    size = sqrt(total(square(apart), -1))
+    return clip(divide(found, multiply(expand_dims(size, -1), size)), -1.0, 1.0)
+
+
+@tensor_operation(lambda program, spec, x: _corrcoef(x), untraced=lambda x: samples_apart(x, None))
 def corrcoef(x: ArrayLike) -> Any:
     """Correlation matrix of variables, which are the rows of a matrix."""
     return np.corrcoef(real(x))
 
 
-@pair_operation(untraced="work on arrays")
+def _correlate_gradient(dy: Any, y: Any, x1: Any, x2: Any, mode: str) -> Any:
+    """Gradients by both vectors: correlations with the gradient, as of mode "full"."""
+    n, m = len(x1), len(x2)
+    short = min(n, m)
+    before = {"full": 0, "valid": short - 1, "same": short - short // 2 - 1}[mode]
+    after = n + m - 1 - before - len(y)
+    whole = np.pad(dy, (before, after) if n >= m else (after, before))
+    by_second = np.correlate(whole, x1, "valid")[::-1]
+    return np.correlate(whole, x2[::-1], "valid"), by_second
+
+
+@pair_operation(on_arrays(_correlate_gradient), untraced=whole)
 def correlate(x1: ArrayLike, x2: ArrayLike, mode: Any = "valid") -> Any:
     """Cross-correlation of two vectors.
 
