@@ -18,6 +18,7 @@
 #include "program/definition.h"
 #include "program/feed.h"
 #include "program/gate.h"
+#include "program/lanes.h"
 #include "program/run.h"
 #include "program/shuffle.h"
 

@@ -207,6 +207,16 @@ def permutation(Py_ssize_t n, bits):
     return order
 
 
+def permutations(int64_t[:, ::1] orders, bits):
+    """Fill each row as permutation() would."""
+    cdef const cdl_bits *drawn = <const cdl_bits *>PyCapsule_GetPointer(
+        bits.capsule, b"BitGenerator")
+    cdef Py_ssize_t i
+    with bits.lock:
+        for i in range(orders.shape[0]):
+            cdl_shuffle(orders.shape[1], &orders[i, 0], drawn)
+
+
 cdef float *_floats(array, Py_ssize_t n, bint writable, Py_buffer *view) except NULL:
     """The memory of a contiguous float32 array of n elements."""
     PyObject_GetBuffer(array, view,

@@ -208,6 +208,8 @@ cdef extern from "cdl.h" nogil:
     size_t cdl_train_epochs(cdl_program *program, cdl_epoch *where, const int64_t *orders,
                             size_t epochs, double *found)
     size_t cdl_found_doubles(const cdl_program *program)
+    struct cdl_member_lanes:
+        pass
     struct cdl_seed_place:
         int instruction
         int number
@@ -216,10 +218,14 @@ cdef extern from "cdl.h" nogil:
         size_t n_params
         const cdl_seed_place *seeds
         size_t n_seeds
+        cdl_member_lanes *lanes
+    cdl_member_lanes *cdl_lanes_create(const cdl_program *program, const cdl_host_params *host)
+    void cdl_lanes_destroy(cdl_member_lanes *lanes)
     enum cdl_member_state:
         CDL_IS_IN
     struct cdl_member:
         cdl_param **params
+        float **floats
         const int64_t *seeds
         cdl_epoch epoch
         const int64_t *orders

@@ -58,11 +58,20 @@ cdef class Members:
         self.host.n_params = len(parameters)
         self.host.seeds = places
         self.host.n_seeds = len(self.places)
+        self.host.lanes = cdl_lanes_create(executor.program, &self.host)
+
+    def __dealloc__(self):
+        cdl_lanes_destroy(self.host.lanes)
 
     @property
     def seeds(self):
         """The seeds in the program, of which each member has its own."""
         return [seed for _, _, seed in self.places]
+
+    @property
+    def has_lanes(self):
+        """Whether members train sixteen at a time, each in a lane of the vectors."""
+        return self.host.lanes != NULL
 
     def train(self, list members, double seconds):
         """Train them for about that long, in their order; their `state` tells how far it came.
@@ -76,12 +85,16 @@ cdef class Members:
         cdef cdl_member **to = <cdl_member **>&view[0]
         for k, each in enumerate(members):
             to[k] = &each.member
+        self._train(to, n, seconds)
+
+    cdef _train(self, cdl_member **members, size_t n, double seconds):
         self.executor._enter()
         try:
             with nogil:
-                cdl_train_members(self.executor.program, &self.host, to, n, seconds)
+                cdl_train_members(self.executor.program, &self.host, members, n, seconds)
             if self.executor.interrupt is not None:
-                self.leave(members)
+                for k in range(n):
+                    cdl_member_leaves(&self.host, members[k])
                 error, self.executor.interrupt = self.executor.interrupt, None
                 raise error
         finally:
@@ -172,3 +185,123 @@ cdef class Member:
     def passes(self):
         """states() and penalty() after each finished epoch."""
         return self.executor._passes(self.found, self.member.done)
+
+
+cdef class StackedMembers:
+    """Members whose weights are rows of arrays, and which read rows of the same arrays.
+
+    of: theirs. stacks: float32 (members, ...), one for each parameter of `of`; training changes
+    them. numbers: which members. arrays: one an input, with rows of all. orders: int64
+    (len(numbers), epochs, rows). rates, iterations, seeds: one each.
+    """
+
+    cdef Members of
+    cdef _Arrays held
+    cdef Py_ssize_t n
+    cdef size_t size
+    cdef cdl_member *members
+    cdef cdl_member **places
+    cdef float **floats
+    cdef float[::1] rates
+    cdef int64_t[::1] seeds
+    cdef double[:, :, ::1] numbers
+    cdef object stacks, orders
+
+    def __cinit__(self, Members of, list stacks, numbers, arrays, orders, size_t batch, rates,
+                  iterations, seeds):
+        cdef const int64_t[:, :, ::1] order = orders
+        cdef const int64_t[::1] which = numbers
+        cdef Py_ssize_t k
+        cdef Py_ssize_t i, n_params = len(stacks)
+        cdef size_t epochs = order.shape[1], doubles = cdl_found_doubles(of.executor.program)
+        self.of, self.held, self.orders, self.stacks = of, _Arrays(arrays), orders, stacks
+        self.n, self.rates = len(which), rates
+        self.seeds = np.array([*of.seeds, 0], np.int64)
+        self.numbers = np.zeros((self.n, epochs, doubles))
+        of.executor._check(self.held)
+        if batch < 1 or batch > of.executor.rows:
+            raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
+        if not orders.size or not _all_below(orders, self.held.rows):
+            raise ValueError("orders: expected row numbers of the arrays")
+        if n_params != len(of.params.parameters):
+            raise ValueError(f"stacks: expected {len(of.params.parameters)}, got {n_params}")
+        self.members = <cdl_member *>PyMem_Calloc(self.n + 1, sizeof(cdl_member))
+        self.places = <cdl_member **>PyMem_Calloc(self.n + 1, sizeof(cdl_member *))
+        self.floats = <float **>PyMem_Calloc(self.n * n_params + 1, sizeof(float *))
+        if self.members == NULL or self.places == NULL or self.floats == NULL:
+            raise MemoryError("cdl: out of memory for a list of members")
+        for i in range(n_params):
+            self._place(i, n_params, stacks[i], which)
+        for k in range(self.n):
+            member = &self.members[k]
+            self.places[k] = member
+            member.floats = self.floats + k * n_params
+            member.seeds = &self.seeds[0]
+            member.orders = &order[k, 0, 0]
+            member.epochs = epochs
+            member.found = &self.numbers[k, 0, 0]
+            member.epoch.arrays = self.held.arrays
+            member.epoch.rows = order.shape[2]
+            member.epoch.batch = batch
+            member.epoch.seed = seeds[k]
+            member.epoch.iteration = iterations[k]
+            member.epoch.rates = &self.rates[k]
+            member.epoch.n_rates = 1
+
+    cdef int _place(self, Py_ssize_t i, Py_ssize_t n_params, stack,
+                    const int64_t[::1] which) except -1:
+        """Where parameter i of each member is."""
+        cdef Parameter like = self.of.params.parameters[i]
+        cdef float[:, ::1] rows = stack.reshape(len(stack), like.size)
+        cdef Py_ssize_t k
+        for k in range(self.n):
+            self.floats[k * n_params + i] = &rows[which[k], 0]
+        return 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.members)
+        PyMem_Free(self.places)
+        PyMem_Free(self.floats)
+
+    def train(self, double seconds):
+        """Train them for about that long; whether any have not ended.
+
+        An interrupt leaves each of them at a whole batch.
+        """
+        cdef Py_ssize_t k
+        self.of._train(self.places, self.n, seconds)
+        return any([self.members[k].state == CDL_IS_IN or self.members[k].state == 0
+                    for k in range(self.n)])
+
+    def leave(self):
+        """Write the weights back of those that are in, as they are after their last batch."""
+        cdef Py_ssize_t k
+        for k in range(self.n):
+            cdl_member_leaves(&self.of.host, &self.members[k])
+
+    @property
+    def states(self):
+        """"waits", "is in", "ended" or "lost", of each."""
+        cdef Py_ssize_t k
+        return [_STATES[<int>self.members[k].state] for k in range(self.n)]
+
+    @property
+    def done(self):
+        """Whether each has ended its epochs."""
+        cdef Py_ssize_t k
+        return [self.members[k].done == self.members[k].epochs for k in range(self.n)]
+
+    @property
+    def found(self):
+        """What the core found (members, epochs, numbers): two of penalties, and of each report."""
+        return np.asarray(self.numbers)
+
+    @property
+    def iterations(self):
+        """Steps that the optimizer of each has made."""
+        cdef Py_ssize_t k
+        return [self.members[k].epoch.iteration for k in range(self.n)]
+
+    def passes(self, Py_ssize_t k):
+        """states() and penalty() after each finished epoch of member k."""
+        return self.of.executor._passes(np.asarray(self.numbers[k]), self.members[k].done)

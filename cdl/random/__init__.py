@@ -28,6 +28,7 @@ from cdl.random.sources import generators_within as generators_within
 from cdl.random.sources import have_generators as have_generators
 from cdl.random.sources import numpys as numpys
 from cdl.random.sources import permutation as permutation
+from cdl.random.sources import permutations as permutations
 from cdl.random.sources import pythons as pythons
 from cdl.random.sources import seeded as seeded
 from cdl.random.sources import set_random_seed as set_random_seed

@@ -84,6 +84,11 @@ def permutation(n: int) -> np.ndarray[Any, np.dtype[Any]]:
     return _core.permutation(n, _thread.bits or _mtrand().get_bit_generator())
 
 
+def permutations(orders: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    """Fill each row of a matrix with a permutation, as `permutation` draws them."""
+    _core.permutations(orders, _thread.bits or _mtrand().get_bit_generator())
+
+
 def numpys() -> np.random.RandomState:
     """NumPy's global generator, or the thread's own."""
     from numpy.random import mtrand

@@ -271,6 +271,14 @@ class TrainFunction:
         """Losses and metrics of an epoch, from what the core found."""
         return self._logs(states, _mean(*penalty))
 
+    def losses_of(self, found: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Losses of epochs, of which `found` has the core's numbers; None if there is more."""
+        if not self._is_bare:
+            return None
+        count = found[..., 1::2]
+        means = np.divide(found[..., ::2], count, out=np.zeros_like(count), where=count != 0)
+        return np.asarray(means[..., 1] + means[..., 0])
+
     def _train(self, steps: int, seconds: float) -> int:
         first = self.optimizer.step
         rates = self.optimizer.rates(first, min(steps, _RATES))

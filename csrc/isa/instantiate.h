@@ -47,6 +47,7 @@
 #include "kernels/winograd.h"
 #include "kernels/cells.h"
 #include "kernels/integers.h"
+#include "kernels/lanes.h"
 
 #define CDL_STRING_(X) #X
 #define CDL_STRING(X) CDL_STRING_(X)

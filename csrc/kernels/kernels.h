@@ -196,6 +196,16 @@ static inline size_t cdl_int_floats(const struct cdl_int_product *p) {
     return cdl_round_up(p->dynamic ? p->k / 4 + CDL_LINE : cdl_int_spread(p) + groups, CDL_LINE);
 }
 
+/* A product c[m, n] = init + a b of CDL_LINE models, of which each has a lane: an element is a
+ * line, and strides are in lines. init_column 0: one element for all. */
+struct cdl_lanes_product {
+    size_t m, n, k;
+    const float *a, *b, *init;
+    size_t a_row, a_step, b_step, b_column, init_column; /* of a step along k */
+    float *c;                                            /* rows of n elements */
+    bool rest_is_last; /* dots: what k has behind whole lines is in the last of sixteen chains */
+};
+
 /* w, g and slots: n floats, whole lines or a single column; s: what NAME_step derived. */
 typedef void cdl_update_fn(size_t n, float *w, const float *g, float *const *slots, const float *s);
 

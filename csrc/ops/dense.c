@@ -11,6 +11,7 @@
 #include "learn/learn.h"
 #include "products/grid.h"
 #include "products/matmul.h"
+#include "ops/lanes.h"
 #include "ops/op.h"
 
 enum { ACTIVATION };                                /* numbers */
@@ -269,4 +270,5 @@ const struct cdl_op cdl_op_dense = {
     .polls = true,
     .bf16 = CDL_BF16_PAIRS_OR_FLOATS,
     .parts = CDL_BY_LINES,
+    .lanes = &cdl_lanes_dense,
 };

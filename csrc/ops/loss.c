@@ -5,6 +5,7 @@
  * of a batch is scale * sum of w l / (lines or 1), as Keras divides: by the count, not by the
  * weights' sum.
  */
+#include "ops/lanes.h"
 #include "ops/scoring.h"
 
 enum { KIND, REDUCTION }; /* numbers; REDUCTION: 0 mean over samples and lines, 1 sum, 2 apart */
@@ -47,4 +48,5 @@ const struct cdl_op cdl_op_loss = {
     .forward = forward,
     .report = report,
     .parts = CDL_BY_MICRO_BATCHES,
+    .lanes = &cdl_lanes_scoring,
 };

@@ -1,5 +1,6 @@
 /* metric.c - the (weighted) mean over samples of a value a line: `metric` of a row of metrics.h,
  * `measure` of a row of losses.h, whose gradients and probabilities go nowhere. */
+#include "ops/lanes.h"
 #include "ops/scoring.h"
 
 enum { KIND }; /* numbers */
@@ -41,6 +42,7 @@ const struct cdl_op cdl_op_metric = {
     .forward = forward,
     .report = cdl_report_mean,
     .parts = CDL_BY_MICRO_BATCHES,
+    .lanes = &cdl_lanes_scoring,
 };
 
 const struct cdl_op cdl_op_measure = {
@@ -51,4 +53,5 @@ const struct cdl_op cdl_op_measure = {
     .forward = forward,
     .report = cdl_report_mean,
     .parts = CDL_BY_MICRO_BATCHES,
+    .lanes = &cdl_lanes_scoring,
 };

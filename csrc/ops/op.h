@@ -39,6 +39,7 @@ enum {
     CDL_MAX_ATTRIBUTES = 8
 };
 enum { CDL_OUTPUT = -1 };
+struct cdl_lanes_op;
 
 /* A value of the program, for all samples of a batch: `lines` rows of `width` floats a sample, `ld`
  * apart (cdl_stride). A shared value (a weight, a sum over the batch) has no batch axis: all
@@ -244,8 +245,9 @@ struct cdl_op {
     bool (*reads_back)(const struct cdl_node *node, int k);
     /* Does backward() apply dx_activation? */
     bool (*applies_gradient)(const struct cdl_node *node);
-    bool all_inputs; /* every float input gets a gradient; else only the first */
-    bool joins;      /* update() learns from sums over all processes: also without samples */
+    const struct cdl_lanes_op *lanes; /* what it does for members in lanes (ops/lanes.h), or NULL */
+    bool all_inputs;                  /* every float input gets a gradient; else only the first */
+    bool joins; /* update() learns from sums over all processes: also without samples */
     /* Does forward() change parameters in training? NULL: no. */
     bool (*changes_params)(const struct cdl_node *node);
     bool may_fault;        /* may note a fault (fault.h) */

@@ -1,5 +1,6 @@
 /* rowwise.c - y = f(x) line by line: the rows of kernels/activations.h, by the attribute `kind`,
  * and those of kernels/rowwise.h, each an op of its name. */
+#include "ops/lanes.h"
 #include "ops/op.h"
 
 enum { KIND }; /* numbers of activation */
@@ -47,6 +48,7 @@ const struct cdl_op cdl_op_activation = {
     .any_samples = true,
     .bf16 = CDL_BF16_THROUGH_FLOATS,
     .parts = CDL_BY_MICRO_BATCHES,
+    .lanes = &cdl_lanes_elementwise,
 };
 
 const struct cdl_op cdl_op_softmax = {

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "program/lanes.h"
 #include "program/steps.h"
 
 static void copy_params(struct cdl_param *const *from, struct cdl_param *const *to, size_t n) {
@@ -20,9 +21,25 @@ static void copy_params(struct cdl_param *const *from, struct cdl_param *const *
     }
 }
 
+/* Copies of weights that a member has as floats row by row. */
+static void copy_floats(const struct cdl_host_params *host, const struct cdl_member *member,
+                        bool back) {
+    for (size_t i = 0; i < host->n_params; i++) {
+        if (back) {
+            cdl_param_get(host->params[i], member->floats[i]);
+            continue;
+        }
+        cdl_param_set(host->params[i], member->floats[i]);
+        cdl_param_changes(host->params[i]);
+    }
+}
+
 void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *member) {
-    copy_params(member->params, host->params, host->n_params);
+    if (member->params)
+        copy_params(member->params, host->params, host->n_params);
+    else
+        copy_floats(host, member, false);
     for (size_t i = 0; i < host->n_seeds; i++) {
         const struct cdl_seed_place *place = &host->seeds[i];
         /* Numbers of a node are its own copy. */
@@ -33,8 +50,12 @@ void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_
 
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member) {
     if (member->state != CDL_IS_IN) return;
-    copy_params(host->params, member->params, host->n_params);
     member->state = CDL_ENDED;
+    if (host->lanes && cdl_lanes_leave(host->lanes, member)) return;
+    if (member->params)
+        copy_params(host->params, member->params, host->n_params);
+    else
+        copy_floats(host, member, true);
 }
 
 static bool are_finite(const double *numbers, size_t n) {
@@ -66,6 +87,10 @@ void cdl_train_members(struct cdl_program *program, const struct cdl_host_params
                        struct cdl_member *const *members, size_t n, double seconds) {
     const double end = cdl_now() + seconds;
     cdl_watch_begin(&program->watch);
+    while (host->lanes &&
+           (cdl_lanes_are_in(host->lanes) || cdl_lanes_enter(host->lanes, members, n))) {
+        if (!cdl_lanes_run(host->lanes, program, end)) return;
+    }
     for (size_t i = 0; i < n; i++) {
         struct cdl_member *member = members[i];
         if (member->state == CDL_ENDED || member->state == CDL_LOST) continue;

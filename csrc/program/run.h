@@ -41,10 +41,12 @@ struct cdl_host_params {
     size_t n_params;
     const struct cdl_seed_place *seeds;
     size_t n_seeds;
+    struct cdl_member_lanes *lanes; /* in which members run together (lanes.h), or NULL */
 };
 enum cdl_member_state { CDL_WAITS, CDL_IS_IN, CDL_ENDED, CDL_LOST };
 struct cdl_member {
-    struct cdl_param *const *params; /* its own, one for each of the program's */
+    struct cdl_param *const *params; /* its own, one for each of the program's; or NULL: */
+    float *const *floats;            /* theirs, row by row */
     const int64_t *seeds;            /* its own, one for each place */
     struct cdl_epoch epoch;
     const int64_t *orders; /* of its epochs, one after the other */

@@ -6,6 +6,6 @@ what is left then; own_callbacks.py gives each job callbacks of its own, shared_
 what jobs cannot share, progress.py is the bar over all of them, workers.py has the threads.
 
 Members of a `Replicas`: first_weights.py draws their weights, member_data.py says which rows are
-of one, stand_in.py is the model that takes the place of one after the other, and members_fit.py
-trains them.
+of one, stand_in.py is the model that takes the place of one after the other, stacked_run.py trains
+many in one call of the core, and members_fit.py all of them.
 """

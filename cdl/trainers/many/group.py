@@ -26,6 +26,7 @@ from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.alike import MOST_ORDERED, Description, Plan, described, plan_of
 from cdl.trainers.many.ended_run import EndedRun
+from cdl.trainers.many.stand_in import is_for_members
 from cdl.utils.job import job
 
 if TYPE_CHECKING:
@@ -74,15 +75,8 @@ class _Host:
         arrays = self.data(first).rows(0, first.plan.rows)
         self.train = self._model._train_function(compiled, "train", arrays, first.plan.batch)
         assert found is not None
-        program, seeds = self.train.plan.program, [each.seed for each in found.generators]
-        known = set(map(id, found.variables))
-        self.fits = (
-            self.train.runs_fused
-            and not self.train.batch_of_states
-            and not self.train.plan.observed
-            and all(id(each) in known for each in program.variables)
-            and not any(i.attributes.get("fixed") for i in program.flat(True).instructions)
-        )
+        seeds = [each.seed for each in found.generators]
+        self.fits = is_for_members(self.train, found.variables)
         self.members = _core.Members(self.train.executor, _parameters(found, self._model))
         self.fits = self.fits and set(self.members.seeds) <= set(seeds)
         self._places = [seeds.index(seed) for seed in self.members.seeds] if self.fits else []

@@ -18,6 +18,7 @@ from cdl.trainers.many import own_callbacks
 from cdl.trainers.many.alike import is_simple
 from cdl.trainers.many.member_data import ByMember, MemberData
 from cdl.trainers.many.progress import Progress
+from cdl.trainers.many.stacked_run import Epochs, StackedRun
 from cdl.trainers.many.stand_in import Run, Stacks, StandIn, has_begun, taken
 from cdl.trainers.many.workers import cores, on_threads
 from cdl.utils.job import job
@@ -58,7 +59,7 @@ class MembersFit:
         self._data, self._held_out, self._options, self._seeds = data, held_out, options, seeds
         self._is_fresh = not has_begun(model)
 
-    def train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History]:
+    def train(self, callbacks: Any, workers: Any, verbose: Any) -> list[History | Epochs]:
         """Train them; the History of each."""
         make = self._callbacks(callbacks)
         most = cores() if workers is None else arguments.whole(workers, "fit: workers", 1)
@@ -72,8 +73,12 @@ class MembersFit:
             stand_in = taken(self._idle, self._model)
             busy.append(stand_in)
             try:
+                if not callbacks and self._held_out is None:
+                    for number, ended in self._together(stand_in, numbers, halt).items():
+                        found[number] = ended
+                        told(number)
                 for number in numbers:
-                    if not halt.is_set():
+                    if not halt.is_set() and found[number] is None:
                         found[number] = self._one(stand_in, number, make(number), halt)
                         told(number)
                         if _is_lost(found[number]):  # the core may keep its NaN
@@ -103,6 +108,26 @@ class MembersFit:
                 each.add_note(f"fit: of member {number} of {n}")
                 raise each
         return found
+
+    def _together(
+        self, stand_in: StandIn, numbers: Sequence[int], halt: threading.Event
+    ) -> dict[int, Epochs]:
+        """Epochs of members that have trained in one call of the core."""
+        if (config.max_epochs(), config.max_steps_per_epoch()) != (None, None):
+            return {}
+        plain = {}
+        for number in numbers:
+            options = {name: of(number) for name, of in self._options.items()}
+            batch, epochs = options.pop("batch_size", None), options.pop("epochs", 1)
+            batch = DEFAULT_BATCH if batch is None else batch
+            if not options and type(batch) is type(epochs) is int and min(batch, epochs) > 0:
+                plain[number] = batch, epochs
+        begin = self._begin
+        run = StackedRun(stand_in, self._stacks, begin, self._data, self._seeds, self._is_fresh)
+        ended = run.train(plain, halt)
+        if run.lost:  # the core may keep NaN
+            stand_in.take_model(self._model)
+        return ended
 
     def _one(
         self, stand_in: StandIn, number: int, callbacks: list[Callback], halt: threading.Event

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cdl import _core
 from cdl._common import clock
 from cdl._common.errors import standing_in
 from cdl._common.overriding import is_users
 from cdl._tracing.variable import Variable
 from cdl.callbacks import Callback, CallbackList, History
+from cdl.distribution import ranks
 from cdl.trainers import arguments
 from cdl.trainers.data_adapter import Arrays
 from cdl.trainers.epoch_iterator import ArrayIterator, array_iterator, for_step, in_order
@@ -93,6 +95,27 @@ class StandIn:
         """Write a member's state back."""
         for (variable, storage), stack in zip(self._variables, stacks, strict=True):
             stack[number] = variable.numpy() if storage is None else storage.get()
+
+    @property
+    def places(self) -> tuple[list[int], int, int]:
+        """Places in stacks of all that programs read, of the step, and of the learning rate.
+
+        Raises:
+            ValueError: an optimizer without a constant rate has no place for it.
+        """
+        optimizer, variables = self.model.optimizer, [each for each, _ in self._variables]
+        weights = [i for i, (_, storage) in enumerate(self._variables) if storage is not None]
+        ids = list(map(id, variables))
+        return weights, ids.index(id(optimizer._iterations)), ids.index(id(optimizer.learning_rate))
+
+    def host(self, function: Any) -> _core.Members | None:
+        """The core's side of members that train with a function's program; None if none can."""
+        if not self._is_plain or not is_for_members(
+            function, [each for each, _ in self._variables]
+        ):
+            return None
+        storages = [storage for _, storage in self._variables if storage is not None]
+        return _core.Members(function.executor, storages)
 
     def train(self, run: Run, halt: threading.Event) -> History | None:
         """Train as `fit` does, without what it asks and checks anew for each model.
@@ -176,6 +199,24 @@ class StandIn:
         for epoch, logs in enumerate(passes):
             history.on_epoch_end(epoch, logs)
         return history
+
+
+def is_for_members(function: Any, variables: Sequence[Any]) -> bool:
+    """Whether models that are alike may train with the program of a train function.
+
+    Args:
+        function: what runs the program.
+        variables: those of which members have their own.
+    """
+    known, program = set(map(id, variables)), function.plan.program
+    return (
+        function.runs_fused
+        and ranks.current() is None
+        and not function.batch_of_states
+        and not function.plan.observed
+        and all(id(each) in known for each in program.variables)
+        and not any(i.attributes.get("fixed") for i in program.flat(True).instructions)
+    )
 
 
 def _write(variable: Any, storage: Any, value: Any) -> None:

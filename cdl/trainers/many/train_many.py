@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _SEEDS = 2**32
 _TASKS = 4  # for each worker: fewer, and some would be idle in the end
-_FEW, _MANY = 8, 64  # jobs of a task, if there are as many
+_FEW, _MANY = 16, 64  # jobs of a task, if there are as many: the core trains 16 at once
 _TURN = 0.05  # seconds of a task, after which jobs that have not begun are other workers', too
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cdl import _core
 
 _TASKS = 8  # for each worker: fewer, and some would be idle in the end
-_MANY = 256  # numbers of a task, at most
+_FEW, _MANY = 16, 256  # numbers of a task, if there are as many: the core trains 16 at once
 WAKES = 0.5
 """Seconds after which a waiting main thread wakes, to hear a Ctrl-C that did not wake it."""
 
@@ -53,7 +53,8 @@ def on_threads(
         stop: called after an interrupt, so that tasks which have begun end; no other begins.
     """
     workers = min(workers, n)
-    tasks = parts(list(range(n)), max(workers * _TASKS, -(-n // _MANY)))
+    count = min(workers * _TASKS, n // _FEW if n >= workers * _FEW else n)
+    tasks = parts(list(range(n)), max(count, -(-n // _MANY)))
     if workers == 1:
         before = _core.limit_threads(1)
         try:

@@ -1,0 +1,85 @@
+/* lanes.h - products of CDL_LINE models at once, of which each has a lane: an element of a matrix
+ * is a line.
+ *
+ * Part of the ISA template. The chain of an element is that of the products of one model.
+ */
+enum { LANES_ROWS = 4, LANES_COLUMNS = PARTS == 1 ? 4 : 2 };
+
+CDL_INLINE void lanes_tile(const size_t rows, const size_t wide, const struct cdl_lanes_product *p,
+                           size_t i, size_t j, size_t lane) {
+    const float *a = p->a + i * p->a_row * CDL_LINE + lane;
+    const float *b = p->b + j * p->b_column * CDL_LINE + lane;
+    const float *init = p->init + j * p->init_column * CDL_LINE + lane;
+    vf sum[LANES_ROWS][LANES_COLUMNS];
+    CDL_UNROLL for (size_t c = 0; c < wide; c++) {
+        CDL_UNROLL for (size_t r = 0; r < rows; r++) sum[r][c] =
+            vf_load(init + c * p->init_column * CDL_LINE);
+    }
+    for (size_t q = 0; q < p->k; q++, a += p->a_step * CDL_LINE, b += p->b_step * CDL_LINE) {
+        vf factor[LANES_COLUMNS];
+        CDL_UNROLL for (size_t c = 0; c < wide; c++) factor[c] =
+            vf_load(b + c * p->b_column * CDL_LINE);
+        CDL_UNROLL for (size_t r = 0; r < rows; r++) {
+            const vf x = vf_load(a + r * p->a_row * CDL_LINE);
+            CDL_UNROLL for (size_t c = 0; c < wide; c++) sum[r][c] =
+                vf_fma(x, factor[c], sum[r][c]);
+        }
+    }
+    float *to = p->c + (i * p->n + j) * CDL_LINE + lane;
+    CDL_UNROLL for (size_t r = 0; r < rows; r++) {
+        CDL_UNROLL for (size_t c = 0; c < wide; c++)
+            vf_store(to + (r * p->n + c) * CDL_LINE, sum[r][c]);
+    }
+}
+
+/* Some columns of all rows. */
+CDL_INLINE void lanes_columns(const size_t wide, const struct cdl_lanes_product *p, size_t j,
+                              size_t lane) {
+    size_t i = 0;
+    for (; i + LANES_ROWS <= p->m; i += LANES_ROWS) lanes_tile(LANES_ROWS, wide, p, i, j, lane);
+    for (; i < p->m; i++) lanes_tile(1, wide, p, i, j, lane);
+}
+
+static void lanes_product(const struct cdl_lanes_product *p) {
+    for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) {
+        size_t j = 0;
+        for (; j + LANES_COLUMNS <= p->n; j += LANES_COLUMNS)
+            lanes_columns(LANES_COLUMNS, p, j, lane);
+        for (; j < p->n; j++) lanes_columns(1, p, j, lane);
+    }
+}
+
+/* One element in sixteen chains, which are added up by halves, as dot_rows and dot_panels do. */
+static void lanes_dot(const struct cdl_lanes_product *p, size_t i, size_t j, size_t lane) {
+    const size_t rest = p->k / CDL_LINE * CDL_LINE;
+    vf sum[CDL_LINE];
+    CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] = vf_splat(0);
+    const float *a = p->a + i * p->a_row * CDL_LINE + lane;
+    const float *b = p->b + j * p->b_column * CDL_LINE + lane;
+    for (size_t q = 0; q < rest; q += CDL_LINE) {
+        CDL_UNROLL for (size_t s = 0; s < CDL_LINE; s++) sum[s] =
+            vf_fma(vf_load(a + (q + s) * p->a_step * CDL_LINE),
+                   vf_load(b + (q + s) * p->b_step * CDL_LINE), sum[s]);
+    }
+    const size_t first = p->rest_is_last ? CDL_LINE - p->k % CDL_LINE : 0;
+    for (size_t s = 0; s < CDL_LINE && rest < p->k; s++) {
+        const bool is_pad = s < first || s - first >= p->k - rest;
+        const size_t q = is_pad ? 0 : rest + s - first;
+        const vf x = vf_load(a + q * p->a_step * CDL_LINE),
+                 y = vf_load(b + q * p->b_step * CDL_LINE);
+        sum[s] = is_pad ? sum[s] + vf_splat(0) : vf_fma(x, y, sum[s]);
+    }
+    CDL_UNROLL for (size_t half = CDL_LINE / 2; half > 0; half /= 2) {
+        CDL_UNROLL for (size_t s = 0; s < half; s++) sum[s] += sum[s + half];
+    }
+    const vf init = vf_load(p->init + j * p->init_column * CDL_LINE + lane);
+    vf_store(p->c + (i * p->n + j) * CDL_LINE + lane, init + sum[0]);
+}
+
+static void lanes_dots(const struct cdl_lanes_product *p) {
+    for (size_t i = 0; i < p->m; i++) {
+        for (size_t j = 0; j < p->n; j++) {
+            for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) lanes_dot(p, i, j, lane);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+/* dense_lanes.c - products of members in lanes.
+ *
+ * The node's values have a line for each element (lanes.h), its weights too. Each element is summed
+ * up in the order that it has for one model: as a chain, or in sixteen where dense.c
+ * takes a product with a single column, or one of few rows.
+ */
+#include "learn/learn.h"
+#include "ops/lanes.h"
+#include "products/gradient.h"
+#include "products/matmul.h"
+
+enum { ACTIVATION };   /* numbers */
+enum { KERNEL, BIAS }; /* params */
+
+/* What a chain begins with so that its first product stays as it is, even if that is -0. */
+static const float minus_zeros[CDL_LINE] = {-0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f,
+                                            -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f};
+
+static bool fits(const struct cdl_node *node) {
+    return node->n_in == 1 && node->n_out == 1 && !node->param[BIAS + 1];
+}
+
+static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                    size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const struct cdl_param *bias = node->param[BIAS];
+    const struct cdl_lanes_product product = {.m = last - first,
+                                              .n = y->lines,
+                                              .k = x->lines,
+                                              .a = cdl_rows(x, first),
+                                              .a_row = x->lines,
+                                              .a_step = 1,
+                                              .b = node->param[KERNEL]->w,
+                                              .b_step = y->lines,
+                                              .b_column = 1,
+                                              .init = bias ? bias->w : cdl_zeros,
+                                              .init_column = bias != NULL,
+                                              .c = cdl_rows(y, first),
+                                              .rest_is_last = true};
+    const bool sums = y->lines == 1 && x->lines > CDL_LINE;
+    (sums ? ctx->kernels->lanes_dots : ctx->kernels->lanes_product)(&product);
+    const struct cdl_epilogue epilogue = {.activation = (int)node->numbers[ACTIVATION],
+                                          .params = node->row_param};
+    cdl_finish(ctx->kernels, &epilogue, product.m * y->lines, CDL_LINE, 0, product.c, CDL_LINE, 0);
+}
+
+/* dx = dz W^T */
+static void give(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                 size_t last) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const bool is_small = x->lines > 1 && cdl_is_small_m(last - first, y->lines);
+    const bool is_row = x->lines == 1 && y->lines > CDL_LINE;
+    const bool keeps_sign = is_small || (x->lines > 1 && y->lines == 1);
+    const struct cdl_lanes_product product = {.m = last - first,
+                                              .n = x->lines,
+                                              .k = y->lines,
+                                              .a = cdl_grad_rows(y, first),
+                                              .a_row = y->lines,
+                                              .a_step = 1,
+                                              .b = node->param[KERNEL]->w,
+                                              .b_step = 1,
+                                              .b_column = y->lines,
+                                              .init = keeps_sign ? minus_zeros : cdl_zeros,
+                                              .c = cdl_grad_rows(x, first),
+                                              .rest_is_last = is_row};
+    (is_small || is_row ? ctx->kernels->lanes_dots : ctx->kernels->lanes_product)(&product);
+    const struct cdl_epilogue epilogue = {.activation = node->dx_activation,
+                                          .gradient = true,
+                                          .y = cdl_rows(x, first),
+                                          .params = node->dx_row_param};
+    cdl_finish(ctx->kernels, &epilogue, product.m * x->lines, CDL_LINE, 0, product.c, CDL_LINE,
+               CDL_LINE);
+}
+
+static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
+                     size_t last) {
+    cdl_take_gradient(node, ctx, first, last);
+    if (node->needs[0]) give(node, ctx, first, last);
+}
+
+static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
+                   const struct cdl_sink *to) {
+    const struct cdl_tensor *x = node->in[0], *y = node->out[0];
+    const float *dz = cdl_grad_rows(y, rows.first);
+    float *g = ctx->scratch;
+    if (node->trained[BIAS]) {
+        const struct cdl_block block = {.rows = y->lines, .width = CDL_LINE};
+        cdl_column_sums(ctx->kernels, rows.n, y->lines * CDL_LINE, dz, y->lines * CDL_LINE, g);
+        cdl_learn(node->trained[BIAS], ctx, to, block, g);
+    }
+    if (!node->trained[KERNEL]) return;
+    const struct cdl_lanes_product product = {.m = x->lines,
+                                              .n = y->lines,
+                                              .k = rows.n,
+                                              .a = cdl_rows(x, rows.first),
+                                              .a_row = 1,
+                                              .a_step = x->lines,
+                                              .b = dz,
+                                              .b_step = y->lines,
+                                              .b_column = 1,
+                                              .init = cdl_zeros,
+                                              .c = g};
+    ctx->kernels->lanes_product(&product);
+    const struct cdl_block block = {.rows = x->lines * y->lines, .width = CDL_LINE};
+    cdl_learn(node->trained[KERNEL], ctx, to, block, g);
+}
+
+const struct cdl_lanes_op cdl_lanes_dense = {
+    .view = CDL_BY_ELEMENTS,
+    .fits = fits,
+    .forward = forward,
+    .backward = backward,
+    .update = update,
+};

@@ -1,0 +1,24 @@
+/* lanes.h - what an op does for sixteen models at a time, of which each has a lane of the vectors.
+ *
+ * A value lies in one or two views. By elements: of each sample and element a line, with a number
+ * of each model. By members: of each sample a row of each model, as it would have alone. Ops that
+ * work element by element run by elements as they are, on lines of CDL_LINE floats; losses and
+ * metrics run by members, on sixteen times the samples; only products are written anew
+ * (dense_lanes.c), in the order of those of one model. So the bits are those of each alone.
+ */
+#ifndef CDL_OPS_LANES_H
+#define CDL_OPS_LANES_H
+
+#include "ops/op.h"
+
+enum cdl_view { CDL_BY_ELEMENTS, CDL_BY_MEMBERS, CDL_N_VIEWS };
+
+struct cdl_lanes_op {
+    enum cdl_view view;
+    bool (*fits)(const struct cdl_node *node); /* NULL: always */
+    cdl_pass_fn *forward, *backward;           /* NULL: the op's own, of one phase */
+    cdl_update_rows_fn *update;
+};
+extern const struct cdl_lanes_op cdl_lanes_dense, cdl_lanes_elementwise, cdl_lanes_scoring;
+
+#endif

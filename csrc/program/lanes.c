@@ -1,0 +1,243 @@
+/* lanes.c - lanes for a program: its nodes and values once more, by elements or by members. */
+#include "program/lanes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/caches.h"
+#include "learn/tensorwise.h"
+#include "program/program.h"
+
+/* Samples of a batch whose gradients of weights are one chain of sums (products/gradient.c). */
+enum { MOST_ROWS = 2048 };
+
+static bool value_fits(const struct cdl_tensor *value) {
+    return value->lines == 1 && !value->shared && !value->fault && !value->external_grad &&
+           (cdl_is_int(value) || value->dtype == CDL_DTYPE_float32);
+}
+
+static bool node_fits(const struct cdl_node *node) {
+    const struct cdl_lanes_op *lanes = node->op->lanes;
+    if (!lanes || node->shared || node->loop || node->adds || node->arithmetic != CDL_DIRECT)
+        return false;
+    return !lanes->fits || lanes->fits(node);
+}
+
+/* Has the host that memory, as it must have all that an instruction or a rule reads? */
+static bool knows(const struct cdl_host_params *host, const float *w) {
+    bool any = !w;
+    for (size_t i = 0; i < host->n_params; i++) any |= host->params[i]->w == w;
+    return any;
+}
+
+/* Does a parameter learn element by element, from what one instruction hands over? */
+static bool trained_fits(const struct cdl_program *program, const struct cdl_host_params *host,
+                         const struct cdl_trained *trained) {
+    const struct cdl_group_def *group = &program->groups[trained->group];
+    bool known = knows(host, trained->average) && knows(host, trained->accumulated);
+    for (int s = 0; s < CDL_MAX_SLOTS; s++) known &= knows(host, trained->slots[s]);
+    return known && trained->users == 1 && !trained->gradient && !trained->penalty &&
+           !trained->added_grad && !trained->rounded && trained->constraint != CDL_NORM &&
+           trained->dtype != CDL_DTYPE_float16 && !cdl_tensorwise_rules[group->optimizer];
+}
+
+static bool fits(const struct cdl_program *program, const struct cdl_host_params *host) {
+    bool all = program->training && program->n_groups && !program->micro && !program->keeps_grads &&
+               !program->may_fail && !program->after && !program->settles && !program->n_parts &&
+               !program->follows_batches && !program->derives[true] && !program->ranks.all &&
+               !program->n_penalties && !program->rules.loss_scale && program->rows <= MOST_ROWS;
+    for (int i = 0; i < program->n_values; i++) all &= value_fits(&program->values[i]);
+    for (int i = 0; i < program->n_nodes; i++) {
+        all &= node_fits(&program->nodes[i]);
+        for (int k = 0; k < CDL_MAX_PARAMS; k++) {
+            const struct cdl_param *param = program->nodes[i].param[k];
+            all &= !param || knows(host, param->w);
+        }
+    }
+    for (int i = 0; i < program->n_trained; i++)
+        all &= trained_fits(program, host, &program->trained[i]);
+    return all;
+}
+
+/* ---- memory ------------------------------------------------------------------------------------
+ */
+
+/* Places in the arena, which comes once all are known. */
+struct room {
+    float *arena; /* or NULL, while floats are counted */
+    size_t floats;
+};
+static float *take(struct room *room, size_t floats) {
+    float *at = room->arena ? room->arena + room->floats : NULL;
+    room->floats += cdl_round_up(floats, CDL_LINE);
+    return at;
+}
+
+static size_t index_of(const struct cdl_member_lanes *lanes, const struct cdl_tensor *value) {
+    return (size_t)(value - lanes->program->values);
+}
+
+static struct cdl_tensor seen(const struct cdl_tensor *value, enum cdl_view view) {
+    struct cdl_tensor tensor = *value;
+    tensor.uncached = false;
+    tensor.ld = view == CDL_BY_ELEMENTS ? CDL_LINE : cdl_padded(value->width);
+    if (view == CDL_BY_ELEMENTS) tensor.lines = value->width, tensor.width = CDL_LINE;
+    tensor.row_floats = tensor.lines * tensor.ld;
+    return tensor;
+}
+
+static void place_value(struct cdl_member_lanes *lanes, struct room *room, int i) {
+    struct cdl_lanes_value *value = &lanes->values[i];
+    const struct cdl_tensor *of = &lanes->program->values[i];
+    const size_t samples = lanes->rows * CDL_LINE;
+    float *data = NULL, *grad = NULL;
+    for (int v = 0; v < CDL_N_VIEWS; v++) {
+        if (!value->is_in[v]) continue;
+        struct cdl_tensor *tensor = &value->in[v];
+        *tensor = seen(of, (enum cdl_view)v);
+        if (!data || of->width > 1) {
+            const size_t floats = samples * (v == CDL_BY_ELEMENTS ? of->width : tensor->ld);
+            data = take(room, floats), grad = of->grad ? take(room, floats) : NULL;
+        }
+        tensor->data = data, tensor->grad = grad;
+    }
+}
+
+static void place(struct cdl_member_lanes *lanes, struct room *room) {
+    const struct cdl_program *program = lanes->program;
+    const struct cdl_host_params *host = lanes->host;
+    size_t largest = CDL_LINE;
+    for (int i = 0; i < program->n_values; i++) place_value(lanes, room, i);
+    for (size_t i = 0; i < host->n_params; i++) {
+        const size_t elements = host->params[i]->rows * host->params[i]->cols;
+        lanes->params[i] = (struct cdl_param){.rows = elements, .cols = CDL_LINE};
+        lanes->params[i].w = take(room, elements * CDL_LINE);
+        largest = cdl_max(largest, cdl_round_up(elements, CDL_LINE));
+    }
+    for (int i = 0; i < program->n_nodes; i++) {
+        struct cdl_node *node = &lanes->nodes[i];
+        if (node->op->scratch_floats)
+            node->scratch = take(room, node->op->scratch_floats(node, lanes->rows * CDL_LINE));
+    }
+    lanes->g = take(room, largest * CDL_LINE);
+    const size_t columns = 2 * cdl_round_up(lanes->rows, CDL_LINE); /* of values and weights */
+    lanes->scratch = take(room, cdl_max(largest, columns) * CDL_LINE);
+}
+
+/* ---- nodes and weights --------------------------------------------------------------------------
+ */
+
+static struct cdl_param *param_of(const struct cdl_member_lanes *lanes,
+                                  const struct cdl_param *param) {
+    for (size_t i = 0; i < lanes->host->n_params && param; i++) {
+        if (lanes->host->params[i] == param) return &lanes->params[i];
+    }
+    return NULL;
+}
+
+static float *floats_of(struct cdl_member_lanes *lanes, const float *w) {
+    for (size_t i = 0; i < lanes->host->n_params && w; i++) {
+        if (lanes->host->params[i]->w != w) continue;
+        lanes->changes[i] = true;
+        return lanes->params[i].w;
+    }
+    return NULL;
+}
+
+static void make_trained(struct cdl_member_lanes *lanes, int i) {
+    const struct cdl_trained *of = &lanes->program->trained[i];
+    struct cdl_trained *trained = &lanes->trained[i];
+    *trained = *of;
+    trained->param = param_of(lanes, of->param);
+    floats_of(lanes, of->param->w);
+    for (int s = 0; s < CDL_MAX_SLOTS; s++) trained->slots[s] = floats_of(lanes, of->slots[s]);
+    trained->average = floats_of(lanes, of->average);
+    trained->accumulated = floats_of(lanes, of->accumulated);
+}
+
+static void make_node(struct cdl_member_lanes *lanes, int i) {
+    const struct cdl_node *of = &lanes->program->nodes[i];
+    struct cdl_node *node = &lanes->nodes[i];
+    const enum cdl_view view = of->op->lanes->view;
+    for (int k = 0; k < of->n_in; k++)
+        node->in[k] = &lanes->values[index_of(lanes, of->in[k])].in[view];
+    for (int k = 0; k < of->n_out; k++)
+        node->out[k] = &lanes->values[index_of(lanes, of->out[k])].in[view];
+    for (int k = 0; k < CDL_MAX_PARAMS; k++) {
+        node->param[k] = param_of(lanes, of->param[k]);
+        if (of->trained[k])
+            node->trained[k] = &lanes->trained[of->trained[k] - lanes->program->trained];
+    }
+}
+
+/* In which views the values are. */
+static void find_views(struct cdl_member_lanes *lanes) {
+    const struct cdl_program *program = lanes->program;
+    for (int i = 0; i < program->n_values; i++) lanes->values[i].home = CDL_BY_MEMBERS;
+    for (int i = 0; i < program->n_inputs; i++)
+        lanes->values[index_of(lanes, program->inputs[i])].is_in[CDL_BY_MEMBERS] = true;
+    for (int i = 0; i < program->n_nodes; i++) {
+        const struct cdl_node *node = &program->nodes[i];
+        const enum cdl_view view = node->op->lanes->view;
+        for (int k = 0; k < node->n_in; k++)
+            lanes->values[index_of(lanes, node->in[k])].is_in[view] = true;
+        for (int k = 0; k < node->n_out; k++) {
+            lanes->values[index_of(lanes, node->out[k])].home = view;
+            lanes->values[index_of(lanes, node->out[k])].is_in[view] = true;
+        }
+    }
+}
+
+static bool allocate(struct cdl_member_lanes *lanes) {
+    const struct cdl_program *program = lanes->program;
+    const size_t params = lanes->host->n_params, nodes = (size_t)program->n_nodes;
+    size_t doubles = 0;
+    for (int r = 0; r < program->n_reports; r++) doubles += program->state_sizes[r];
+    lanes->values = calloc((size_t)program->n_values + 1, sizeof *lanes->values);
+    lanes->nodes = calloc(nodes + 1, sizeof *lanes->nodes);
+    lanes->params = calloc(params + 1, sizeof *lanes->params);
+    lanes->changes = calloc(params + 1, sizeof *lanes->changes);
+    lanes->trained = calloc((size_t)program->n_trained + 1, sizeof *lanes->trained);
+    lanes->states = calloc(doubles * CDL_LINE + 1, sizeof *lanes->states);
+    return lanes->values && lanes->nodes && lanes->params && lanes->changes && lanes->trained &&
+           lanes->states;
+}
+
+static bool make(struct cdl_member_lanes *lanes) {
+    const struct cdl_program *program = lanes->program;
+    if (!allocate(lanes)) return false;
+    memcpy(lanes->nodes, program->nodes, (size_t)program->n_nodes * sizeof *lanes->nodes);
+    find_views(lanes);
+    for (int i = 0; i < program->n_nodes; i++) make_node(lanes, i);
+    struct room room = {NULL, 0};
+    place(lanes, &room);
+    if (room.floats * sizeof(float) > cdl_caches()->l2) return false;
+    lanes->arena = cdl_alloc(room.floats);
+    if (!lanes->arena) return false;
+    room = (struct room){lanes->arena, 0};
+    place(lanes, &room);
+    for (int i = 0; i < program->n_trained; i++) make_trained(lanes, i);
+    return true;
+}
+
+struct cdl_member_lanes *cdl_lanes_create(const struct cdl_program *program,
+                                          const struct cdl_host_params *host) {
+    struct cdl_member_lanes *lanes = fits(program, host) ? calloc(1, sizeof *lanes) : NULL;
+    if (!lanes) return NULL;
+    lanes->program = program, lanes->host = host, lanes->rows = program->rows;
+    if (make(lanes)) return lanes;
+    cdl_lanes_destroy(lanes);
+    return NULL;
+}
+
+void cdl_lanes_destroy(struct cdl_member_lanes *lanes) {
+    if (!lanes) return;
+    cdl_free(lanes->arena);
+    free(lanes->values);
+    free(lanes->nodes);
+    free(lanes->params);
+    free(lanes->changes);
+    free(lanes->trained);
+    free(lanes->states);
+    free(lanes);
+}

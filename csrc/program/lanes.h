@@ -1,0 +1,51 @@
+/* lanes.h - small members of many models, sixteen at a time, each in a lane of the vectors: its
+ * weights, what the optimizer keeps of them, and its values (ops/lanes.h). lanes.c makes the lanes
+ * of a program, lanes_run.c runs members in them.
+ */
+#ifndef CDL_PROGRAM_LANES_H
+#define CDL_PROGRAM_LANES_H
+
+#include "ops/lanes.h"
+#include "program/run.h"
+
+/* A value in its views. Where a sample has one number both are the same memory. */
+struct cdl_lanes_value {
+    struct cdl_tensor in[CDL_N_VIEWS];
+    bool is_in[CDL_N_VIEWS];
+    enum cdl_view home; /* in which it is made, and its gradient read */
+};
+
+struct cdl_member_lanes {
+    const struct cdl_program *program;
+    const struct cdl_host_params *host;
+    struct cdl_member *members[CDL_LINE]; /* NULL: none, or it has ended or is lost */
+    struct cdl_lanes_value *values;
+    struct cdl_node *nodes;
+    struct cdl_param *params; /* by elements, one for each of the host's */
+    bool *changes;            /* whether training changes that parameter */
+    struct cdl_trained *trained;
+    size_t rows;                /* capacity */
+    float *arena, *g, *scratch; /* scratch: a weight of all members, or what they report */
+    double *states;             /* reports of the epoch, of one member after the other */
+};
+
+/* Lanes for a program; NULL if it has an op or a rule that cannot run there, or if it is so large
+ * that they would not pay. */
+struct cdl_member_lanes *cdl_lanes_create(const struct cdl_program *program,
+                                          const struct cdl_host_params *host);
+void cdl_lanes_destroy(struct cdl_member_lanes *lanes);
+
+/* Takes in the first member that waits, with those of the others that go in step with it; false if
+ * there are too few. */
+bool cdl_lanes_enter(struct cdl_member_lanes *lanes, struct cdl_member *const *members, size_t n);
+
+/* Are there members in the lanes? */
+bool cdl_lanes_are_in(const struct cdl_member_lanes *lanes);
+
+/* Epochs of the members in the lanes until `end`; false if the run is to end. */
+bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end);
+
+/* Was that member in the lanes? Its weights are then written back. */
+bool cdl_lanes_leave(struct cdl_member_lanes *lanes, const struct cdl_member *member);
+
+#endif

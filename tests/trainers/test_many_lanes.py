@@ -1,0 +1,200 @@
+"""Small members train sixteen at a time in lanes of vectors, to the bits of training alone."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import _core, layers
+from cdl.trainers.many import group
+from cdl.trainers.many import train_many as module
+from cdl.trainers.many.stacked_run import StackedRun
+
+RNG = np.random.default_rng(0)
+N = 20
+
+
+def state(net):
+    kept = [np.asarray(each) for each in (*net.weights, *net.optimizer.variables)]
+    return b"".join(each.tobytes() for each in kept)
+
+
+def built(sizes, activation="relu", last=None, optimizer=None, loss="mse", **more):
+    *hidden, units = sizes[1:]
+    stack = [layers.Dense(n, activation) for n in hidden]
+    net = cdl.Sequential([cdl.Input(sizes[:1]), *stack, layers.Dense(units, last)])
+    net.compile(optimizer() if optimizer else cdl.optimizers.Adam(0.01), loss, **more)
+    return net
+
+
+def rows(sizes, count=50, classes=False, n=N):
+    """Data of n jobs."""
+    given = [RNG.normal(size=(count, sizes[0])).astype(np.float32) for _ in range(n)]
+    if classes:
+        return [(x, RNG.integers(0, sizes[-1], count)) for x in given]
+    return [(x, RNG.uniform(0.1, 0.9, (count, sizes[-1]))) for x in given]
+
+
+def both_ways(monkeypatch, build, data, lanes=True, **options):
+    """History and state of each model, in lanes and alone, are the same; the former."""
+    found, seen = [], []
+    members = group._Host.__init__
+
+    def noted(host, *given):
+        members(host, *given)
+        seen.append(host.members.has_lanes)
+
+    for grouped in (True, False):
+        with monkeypatch.context() as patched:
+            patched.setattr(group._Host, "__init__", noted)
+            if not grouped:
+                patched.setattr(module, "_simple", lambda *jobs: {})
+            cdl.utils.set_random_seed(3)
+            jobs = [(build(i), *each) for i, each in enumerate(data)]
+            given = {"epochs": 3, "batch_size": 16, "workers": 1, **options}
+            histories = cdl.train_many(jobs, **given)
+        found.append(([h.history for h in histories], [state(job[0]) for job in jobs]))
+    assert set(seen) == {lanes}
+    assert found[0][1] == found[1][1]
+    np.testing.assert_equal(found[0][0], found[1][0])
+    return found[0]
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "elu", "softplus"])
+def test_activations(monkeypatch, activation):
+    sizes = (4, 16, 8, 3)
+    loss = "sparse_categorical_crossentropy"
+
+    def build(i):
+        return built(sizes, activation, "softmax", loss=loss, metrics=["accuracy"])
+
+    both_ways(monkeypatch, build, rows(sizes, classes=True))
+
+
+# Sums of sixteen chains where the last layer, or what comes back, has a single column or few rows.
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 1), (3, 1), (33, 1), (2, 17, 1), (5, 40, 1), (2, 1, 33, 2), (1, 40, 33, 1), (17, 5, 20)],
+    ids=str,
+)
+@pytest.mark.parametrize("batch", [1, 2, 16, 49])
+def test_widths_and_last_batches(monkeypatch, sizes, batch):
+    both_ways(monkeypatch, lambda i: built(sizes, "tanh"), rows(sizes), batch_size=batch)
+
+
+@pytest.mark.parametrize(
+    "loss", ["mae", "huber", "binary_crossentropy", "log_cosh", "categorical_crossentropy"]
+)
+@pytest.mark.parametrize("units", [1, 3])
+def test_losses_with_weights(monkeypatch, loss, units):
+    sizes = (4, 8, units)
+
+    def build(i):
+        return built(sizes, "relu", "sigmoid", loss=loss, weighted_metrics=["mae"])
+
+    given = RNG.uniform(0.5, 2, 50).astype(np.float32)
+    both_ways(monkeypatch, build, rows(sizes), sample_weight=given)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: cdl.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+        lambda: cdl.optimizers.AdamW(0.01, weight_decay=0.1, clipvalue=0.01),
+        lambda: cdl.optimizers.RMSprop(0.01, use_ema=True, ema_momentum=0.9),
+        lambda: cdl.optimizers.Nadam(0.01, gradient_accumulation_steps=3),
+        lambda: cdl.optimizers.Ftrl(0.01),
+        lambda: cdl.optimizers.Lion(0.001),
+    ],
+)
+def test_optimizers(monkeypatch, optimizer):
+    sizes = (4, 8, 1)
+    both_ways(monkeypatch, lambda i: built(sizes, optimizer=optimizer), rows(sizes))
+
+
+def test_what_needs_all_of_a_weight_goes_without(monkeypatch):
+    def build(i):
+        return built((4, 8, 1), optimizer=lambda: cdl.optimizers.Adam(0.01, clipnorm=1.0))
+
+    both_ways(monkeypatch, build, rows((4, 8, 1)), lanes=False)
+
+
+def test_several_numbers_of_rows_and_rates(monkeypatch):
+    data = [each for count in (50, 51, 64) for each in rows((4, 8, 1), count, n=8)]
+
+    def build(i):
+        return built((4, 8, 1), optimizer=lambda: cdl.optimizers.Adam(0.01 if i % 2 else 0.02))
+
+    both_ways(monkeypatch, build, data)
+
+
+def test_one_with_nan_leaves_the_others(monkeypatch):
+    data = rows((4, 8, 1))
+    data[7][0][20] = np.nan
+    with pytest.warns(UserWarning, match="job 7"):
+        histories, _ = both_ways(monkeypatch, lambda i: built((4, 8, 1)), data)
+    assert np.isnan(histories[7]["loss"]).any()
+    assert all(np.isfinite(each["loss"]).all() for i, each in enumerate(histories) if i != 7)
+
+
+def test_a_layer_that_is_frozen_stays(monkeypatch):
+    def build(i):
+        net = built((4, 8, 1))
+        net.layers[0].trainable = False
+        net.compile("adam", "mse")
+        return net
+
+    both_ways(monkeypatch, build, rows((4, 8, 1)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("weighs", [False, True])
+def test_replicas(monkeypatch, workers, weighs):
+    n, sizes = 40, (4, 8, 3)
+    loss = "sparse_categorical_crossentropy"
+    net = built(sizes, "relu", "softmax", loss=loss, metrics=["accuracy"] if weighs else None)
+    many, rates = cdl.replicate(net, n, seeds=range(n)), [0.01, 0.003] * (n // 2)
+    x, y = (np.stack(each) for each in zip(*rows(sizes, classes=True, n=n), strict=True))
+    x[3, 7] = np.nan
+    given = {"sample_weight": RNG.uniform(0.5, 2, 50).astype(np.float32)} if weighs else {}
+    alone = [many[k] for k in range(n)]
+    called, run = [], StackedRun.train
+
+    def noted(stacked, *args):
+        called.append(run(stacked, *args))
+        return called[-1]
+
+    monkeypatch.setattr(StackedRun, "train", noted)
+    for turn in range(2):  # a first fit draws an order that it does not use
+        options = {"epochs": 3, "batch_size": 16, **given}
+        with pytest.warns(UserWarning, match="loss"):
+            histories = many.fit(
+                x, y, seeds=range(n), learning_rate=rates, workers=workers, **options
+            )
+        for k, each in enumerate(alone):
+            if k == 3:
+                continue
+            cdl.utils.set_random_seed(k)
+            each.optimizer.learning_rate = rates[k]
+            history = each.fit(x[k], y[k], verbose=0, **options)
+            assert state(many[k]) == state(each), (turn, k)
+            for name, values in history.history.items():
+                assert histories.history[name][k].tolist() == values
+    assert {k for each in called for k in each} == {*range(n)} - {3}
+
+
+@pytest.mark.parametrize("isa", _core.available_isas())
+def test_each_instruction_set(isa):
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    chosen = "test_activations or test_optimizers or test_losses"
+    done = subprocess.run(
+        [*command, "-k", chosen],
+        env={**os.environ, "CDL_ISA": isa},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
