@@ -58,13 +58,8 @@ class SameShape(Layer):
         axes_within(f"{type(self).__name__} {self.name!r}", self.axis, shape)
 
 
-class AlongLines(SameShape):
-    """Base of layers along an `axis`: the last one by default."""
-
-    @property
-    def by_lines(self) -> bool:  # type: ignore[override]
-        """Whether it works on each line, along the last axis, by itself."""
-        return self.axis in (-1, [-1])
+class AlongAxes(SameShape):
+    """Base of layers along an `axis`, which may be that of the samples."""
 
     def _run(self, arrays: list[NDArray[Any]], training: bool) -> Any:
         """Output for an array; of all samples at once where they are along an axis of the lines."""
@@ -75,3 +70,12 @@ class AlongLines(SameShape):
             batch = runner_of(self, arrays, training).batch(arrays, 0, 0)
         self._activity = batch.penalty
         return batch.outputs[0]
+
+
+class AlongLines(AlongAxes):
+    """Base of layers along an `axis`: the last one by default."""
+
+    @property
+    def by_lines(self) -> bool:  # type: ignore[override]
+        """Whether it works on each line, along the last axis, by itself."""
+        return self.axis in (-1, [-1])

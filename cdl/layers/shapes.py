@@ -50,13 +50,16 @@ def axes_within(owner: str, axis: Any, shape: Shape) -> tuple[int, ...]:
 
 
 def sizes_of(owner: str, axes: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
-    """Sizes of some axes of a shape, the batch axis being none of them.
+    """Sizes of some axes of a shape.
 
     Raises:
-        ValueError: one of them is the batch axis, or has a size that is not known.
+        ValueError: one of them has a size that is not known, as the batch axis has by itself.
     """
-    if 0 in axes:
-        raise ValueError(f"{owner}: axis must not be the axis of the samples, got {axes}")
+    if 0 in axes and shape[0] is None:
+        raise ValueError(
+            f"{owner}: axis must not be the axis of the samples, or Input(batch_shape=...) must "
+            f"tell how many these are, got {axes}"
+        )
     sizes = tuple(shape[axis] for axis in axes)
     if None in sizes:
         raise ValueError(f"{owner}: axis must have a size that is known, got shape {shape}")

@@ -173,3 +173,100 @@ def test_a_loss_over_samples_takes_no_weights_of_them():
     model = with_loss(losses.BinaryCrossentropy(axis=0))
     with pytest.raises(ValueError, match="sample_weight must be None, since its axis"):
         model.fit(P, T, sample_weight=np.ones(11), verbose=0)
+
+
+# Layers with weights along the samples; loss of a step of SGD(0.1) of batches of 4, the first
+# weights and the first numbers of predictions after it, recorded from Keras 3.15.1 with JAX.
+WEIGHTED = {
+    "batch": (
+        lambda: layers.BatchNormalization(axis=0),
+        1.9695825576782227,
+        [0.89307314, 0.9168106, 0.89990044, 0.8630695],
+        [0.12505165, -0.10746559, 0.5892044, 0.1135655],
+    ),
+    "layer": (
+        lambda: layers.LayerNormalization(axis=0),
+        1.7687218189239502,
+        [0.8872916, 0.9913965, 0.84954, 0.8892186],
+        [0.09532855, -0.02705261, 1.0178424, 0.06912104],
+    ),
+    "layer, of two axes": (
+        lambda: layers.LayerNormalization(axis=[0, 1]),
+        1.899259090423584,
+        [0.9469352, 0.9987673, 0.94443935, 0.9809843],
+        [0.17709755, -0.216041, 0.83199674, 0.13154052],
+    ),
+    "layer, shifted": (
+        lambda: layers.LayerNormalization(axis=0, scale=False),
+        1.806680679321289,
+        [0.04015554, 0.02827791, -0.04758091, 0.08133125],
+        [0.10434277, -0.03358391, 1.144039, 0.06958183],
+    ),
+}
+every_weighted = pytest.mark.parametrize("name", [*WEIGHTED, "root mean square"])
+
+
+def of_four(name):
+    make = WEIGHTED[name][0] if name in WEIGHTED else lambda: layers.RMSNormalization(axis=[0, 1])
+    x = cdl.Input(batch_shape=(4, 3))
+    model = cdl.Model(x, make()(x))
+    model.compile(cdl.optimizers.SGD(0.1), "mse")
+    return model
+
+
+def recorded_data():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(8, 3)).astype(np.float32) for _ in range(2)]
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_along_the_samples_learn_as_in_keras(name):
+    _, loss, weights, predicted = WEIGHTED[name]
+    x, y = recorded_data()
+    model, other = of_four(name), of_four(name)
+    for each in (model, other):
+        each(x[:4], training=True)  # which moves the averages of a batch normalization
+    history = model.fit(x, y, batch_size=4, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(history["loss"], [loss], rtol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[0].ravel()[:4], weights, rtol=1e-5, atol=1e-7)
+    found = model.predict(x, batch_size=4, verbose=0)
+    np.testing.assert_allclose(found.ravel()[:4], predicted, rtol=5e-5, atol=1e-6)
+    for at in (0, 4):
+        other.train_on_batch(x[at : at + 4], y[at : at + 4])
+    for one, two in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@every_weighted
+def test_weights_along_the_samples_come_back(name, tmp_path):
+    x, y = recorded_data()
+    model = of_four(name)
+    model.fit(x, y, batch_size=4, verbose=0)
+    model.save(tmp_path / "m.keras")
+    expected = model.predict(x, batch_size=4, verbose=0)
+    for other in (cdl.saving.load_model(tmp_path / "m.keras"), cdl.models.clone_model(model)):
+        other.set_weights(model.get_weights())
+        np.testing.assert_array_equal(other.predict(x, batch_size=4, verbose=0), expected)
+
+
+@every_weighted
+def test_batches_of_other_sizes_than_the_weights_are_refused(name):
+    x, y = recorded_data()
+    model = of_four(name)
+    before = [each.tolist() for each in model.get_weights()]
+    calls = (
+        lambda: model.fit(x[:7], y[:7], batch_size=4, verbose=0),
+        lambda: model.predict(x, batch_size=3, verbose=0),
+        lambda: model.evaluate(x, y, batch_size=8, verbose=0),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match="must be batches of 4 samples, as many as the weigh"):
+            call()
+    assert [each.tolist() for each in model.get_weights()] == before
+    with pytest.raises(ValueError, match=r"axis of the samples, or Input\(batch_shape"):
+        type(model.layers[-1])(axis=0)(cdl.Input((3,)))
+    layer = type(model.layers[-1]).from_config(model.layers[-1].get_config())
+    layer.build((4, 3))
+    np.testing.assert_allclose(layer(x[:4]), model(x[:4]), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"4 samples|axis 0 of the input must have size 4"):
+        layer(x)

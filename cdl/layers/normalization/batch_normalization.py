@@ -12,7 +12,7 @@ from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.masks import as_lines
-from cdl.layers.normalization.scaled import Scaled
+from cdl.layers.normalization.scaled import Scaled, check_samples
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ class BatchNormalization(Scaled):
         }
 
         (axis,) = axes_within(self.name, self.axis, (None, *x.shape))
+        check_samples(f"BatchNormalization {self.name!r}", (axis,), self.moving_mean)
         shown = (
             x.mask
             if mask is None

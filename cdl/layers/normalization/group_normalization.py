@@ -68,6 +68,8 @@ class GroupNormalization(Scaled):
         """Create the weights for inputs with that many channels."""
         owner, shape = f"GroupNormalization {self.name!r}", tuple(input_shape)
         (axis,) = axes_within(owner, self.axis, shape)
+        if not axis:
+            raise ValueError(f"{owner}: axis must not be the axis of the samples, got {self.axis}")
         (channels,) = sizes_of(owner, (axis,), shape)
         self.groups = channels if self.groups == -1 else self.groups
         if channels % self.groups:

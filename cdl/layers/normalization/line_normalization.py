@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl._common.validation import axes, flag, given, number
 from cdl.layers.axes import along
 from cdl.layers.layer import registry
-from cdl.layers.normalization.scaled import Scaled
+from cdl.layers.normalization.scaled import Scaled, check_samples
 from cdl.layers.same_shape import AlongLines, SameShape
 from cdl.layers.shapes import Shape, axes_within, lines_within, sizes_of
 
@@ -40,8 +40,10 @@ def normalized(
     return along(program, x, axes, emit)
 
 
-def _normalized_axes(layer: SameShape, shape: Shape) -> tuple[int, ...]:
-    return lines_within(f"{type(layer).__name__} {layer.name!r}", layer.axis, shape)
+def _normalized_axes(layer: SameShape, shape: Shape, *weights: Variable | None) -> tuple[int, ...]:
+    owner = f"{type(layer).__name__} {layer.name!r}"
+    check_samples(owner, axes_within(owner, layer.axis, shape), *weights)
+    return lines_within(owner, layer.axis, shape)
 
 
 @registry.add()
@@ -96,7 +98,7 @@ class LayerNormalization(AlongLines, Scaled):
         super().build(input_shape)
 
     def lower(self, program: Lowering, x: Value) -> Value:
-        axes = _normalized_axes(self, (None, *x.shape))
+        axes = _normalized_axes(self, (None, *x.shape), self.gamma, self.beta)
         attributes = {"measure": BY_VARIANCE, "subtracts_mean": int(not self.rms_scaling)}
         return normalized(
             program, x, axes, (self.gamma, self.beta), epsilon=self.epsilon, **attributes
@@ -144,7 +146,7 @@ class RMSNormalization(AlongLines):
         super().build(input_shape)
 
     def lower(self, program: Lowering, x: Value) -> Value:
-        axes = _normalized_axes(self, (None, *x.shape))
+        axes = _normalized_axes(self, (None, *x.shape), self.scale)
         attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0, "epsilon": self.epsilon}
         return normalized(program, x, axes, (self.scale, None), **attributes)
 

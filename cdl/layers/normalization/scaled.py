@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import flag, number
+from cdl._tracing.keras_tensor import known_samples
 from cdl.layers import rules
-from cdl.layers.same_shape import SameShape
+from cdl.layers.same_shape import AlongAxes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cdl.layers.arguments import LayerArguments
 
 
-class Scaled(SameShape):
+class Scaled(AlongAxes):
     """Base of normalizations ``gamma * u + beta``, u the normalized input.
 
     Args:
@@ -77,3 +78,24 @@ class Scaled(SameShape):
             "gamma_regularizer beta_constraint gamma_constraint"
         )
         return {**super().get_config(), **rules.config(self, names)}
+
+
+def check_samples(owner: str, axes: tuple[int, ...], *weights: Variable | None) -> None:
+    """Check that weights along the samples fit a batch.
+
+    Args:
+        owner: the layer, for errors.
+        axes: along which it works.
+        weights: of the sizes of these axes; None for one that it has not.
+
+    Raises:
+        ValueError: the batch has another number of samples, or one that is not known.
+    """
+    samples = known_samples()
+    if axes[0] == 0 and any(w is not None and w.shape[0] != samples for w in weights):
+        sizes = {w.shape[0] for w in weights if w is not None}
+        got = "" if samples is None else f", got {samples}"
+        raise ValueError(
+            f"{owner}: inputs must be batches of {sizes.pop()} samples, as many as the weights "
+            f"along that axis are{got}"
+        )

@@ -82,7 +82,7 @@ class Normalization(SameShape):
 
     def build(self, input_shape: Shape) -> None:
         """Create the statistics of inputs with those sizes of the kept axes."""
-        owner, shape = f"Normalization {self.name!r}", tuple(input_shape)
+        owner, shape = f"Normalization {self.name!r}", (None, *tuple(input_shape)[1:])
         axes = axes_within(owner, self.axis, shape)
         self._sizes = sizes_of(owner, axes, shape)
         if self.input_mean is None:
