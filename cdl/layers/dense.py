@@ -35,15 +35,8 @@ class Dense(KernelLayer):
         use_bias: whether a bias is added.
         kernel_initializer: initial values of the kernel, of shape (size of x's last axis, units).
         bias_initializer: initial values of the bias, of shape (units,).
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        kernel_constraint: what the kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
         lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
             `enable_lora` takes another one.
-        quantization_config: a `cdl.quantizers.QuantizationConfig`, if the layer shall be built of
-            integers, as its dtype says: "int8_from_float32"; see `quantize`.
 
     Examples:
         >>> layer = cdl.layers.Dense(2, kernel_initializer="ones")

@@ -48,13 +48,6 @@ class EinsumDense(KernelLayer):
         kernel_initializer: of the kernel; one of `VarianceScaling` counts as inputs the axes that
             the equation sums over, as outputs the others.
         bias_initializer: of the bias.
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        kernel_constraint: what the kernel must be after each update.
-        bias_constraint: what the bias must be after each update.
-        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
-        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
-        quantization_config: as in `Dense`.
 
     Raises:
         ValueError: an invalid equation; when built, shapes that do not fit it.

@@ -37,10 +37,8 @@ class Embedding(KernelLayer):
         embeddings_constraint: what it must be after each update.
         mask_zero: whether 0 stands for "nothing here": what comes after does not count it.
         weights: the table to begin with, an array or a list of one.
-        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
         lora_alpha: kept until the layer is built, which makes it lora_rank, as in Keras 3.15:
             `enable_lora` takes another one.
-        quantization_config: as in `Dense`.
 
     Raises:
         ValueError: an invalid size; when called, a number that the table has no row for.

@@ -49,6 +49,16 @@ class KernelLayer(Layer):
 
     The scheme is a `PlainWeight`, a `LoraWeight` or a `QuantizedWeight`. Its parts are attributes
     by Keras's names, such as `_kernel` and `lora_kernel_a`, which users and subclasses may set.
+
+    Args:
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        kernel_constraint: what the kernel must be after each update.
+        bias_constraint: what the bias must be after each update.
+        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
+        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
+        quantization_config: a `cdl.quantizers.QuantizationConfig`, if the layer shall be built of
+            integers, as its dtype says: "int8_from_float32"; see `quantize`.
     """
 
     quantization_config: QuantizationConfig | None = None

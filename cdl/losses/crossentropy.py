@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class _Smoothed(CompiledLoss):
-    """Arguments shared by binary and categorical crossentropy."""
+class Smoothed(CompiledLoss):
+    """Base of crossentropies of smoothed targets, from probabilities or raw scores."""
 
     _on_probabilities: str
     _on_scores: str
@@ -51,7 +51,7 @@ class _Smoothed(CompiledLoss):
 
 
 @registry.add()
-class BinaryCrossentropy(_Smoothed):
+class BinaryCrossentropy(Smoothed):
     """Binary crossentropy, ``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
 
     Args:
@@ -101,7 +101,7 @@ def binary_crossentropy(
 
 
 @registry.add()
-class CategoricalCrossentropy(_Smoothed):
+class CategoricalCrossentropy(Smoothed):
     """Crossentropy with one-hot targets or distributions, ``-sum(y log p)`` over the last axis.
 
     Args:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
-from cdl._common.validation import flag, number, whole
+from cdl._common.validation import flag, number
 from cdl._tracing.graph import operator_of
 from cdl.config import epsilon
 from cdl.losses.core_loss import CompiledLoss
+from cdl.losses.crossentropy import Smoothed
 from cdl.losses.loss import Loss, function_of, registry
 
 if TYPE_CHECKING:
@@ -81,41 +82,21 @@ def categorical_generalized_cross_entropy(
     return CategoricalGeneralizedCrossEntropy(q).call(y_true, y_pred)
 
 
-class _Focal(CompiledLoss):
-    """Arguments shared by both focal crossentropies."""
+class _Focal(Smoothed):
+    """Arguments shared by both focal crossentropies.
 
-    _on_probabilities: str
-    _on_scores: str
+    Args:
+        gamma: how much easy samples are played down.
+    """
 
-    def __init__(
-        self,
-        alpha: float,
-        gamma: float,
-        from_logits: bool,
-        label_smoothing: float,
-        axis: int,
-        reduction: str | None,
-        name: str | None,
-        dtype: DTypeLike,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
+    def __init__(self, alpha: float, gamma: float, *shared: Any) -> None:
+        super().__init__(*shared)
         owner = type(self).__name__
         self.alpha: Any = number(owner, "alpha", alpha)
         self.gamma = number(owner, "gamma", gamma)
-        self.from_logits = flag(owner, "from_logits", from_logits)
-        self.label_smoothing = number(owner, "label_smoothing", label_smoothing, 0.0, 1.0)
-        self.axis = whole(owner, "axis", axis)
-        self.row = self._on_scores if self.from_logits else self._on_probabilities
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-            "alpha": self.alpha,
-            "gamma": self.gamma,
-        }
+        return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
 
 
 @registry.add()
@@ -125,7 +106,6 @@ class BinaryFocalCrossentropy(_Focal):
     Args:
         apply_class_balancing: whether label 1 weighs alpha and label 0 ``1 - alpha``.
         alpha: weight of label 1.
-        gamma: how much easy samples are played down.
         from_logits: whether predictions are raw scores; p is then their sigmoid.
         label_smoothing: s in ``y (1 - s) + s / 2``, from 0 to 1.
         axis: the axis that the mean is over.
@@ -195,7 +175,6 @@ class CategoricalFocalCrossentropy(_Focal):
 
     Args:
         alpha: weight of all classes, or a list with a weight for each.
-        gamma: how much easy samples are played down.
         from_logits: whether predictions are raw scores; p is then their softmax.
         label_smoothing: s in ``y (1 - s) + s / classes``, from 0 to 1.
         axis: the axis of the classes.

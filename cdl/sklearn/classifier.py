@@ -47,6 +47,8 @@ class CDLClassifier(ClassifierMixin, Perceptron):
         out_activation_: "softmax" or "logistic".
     """
 
+    class_weight: Any
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),

@@ -31,6 +31,8 @@ class CDLRegressor(RegressorMixin, Perceptron):
         model_: the net; this and all others are those of `CDLClassifier`, but for `classes_`.
     """
 
+    loss: str
+
     def __init__(
         self,
         loss: str = "squared_error",

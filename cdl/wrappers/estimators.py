@@ -22,11 +22,6 @@ class SKLearnClassifier(ClassifierMixin, Wrapper):
     The labels y may have any dtype. The model gets them as columns of 0 and 1, one for each class,
     also if there are only two, and puts out as many numbers; the largest is the answer.
 
-    Args:
-        model: a compiled Model, of which `fit` trains a clone, or a function
-            ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
-        warm_start: whether `fit` goes on with the model of the last `fit`.
-
     Attributes:
         classes_: the sorted labels.
         model_: the fitted model.
@@ -90,11 +85,6 @@ class SKLearnRegressor(RegressorMixin, Wrapper):
 
     The model gets y in columns, also if it is only one.
 
-    Args:
-        model: a compiled Model, of which `fit` trains a clone, or a function
-            ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
-        warm_start: whether `fit` goes on with the model of the last `fit`.
-
     Attributes:
         model_: the fitted model.
         history_: its History.
@@ -133,11 +123,6 @@ class SKLearnRegressor(RegressorMixin, Wrapper):
 
 class SKLearnTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Wrapper):
     """Wrapper of a model as a scikit-learn transformer: `transform` gives its outputs.
-
-    Args:
-        model: a compiled Model, of which `fit` trains a clone, or a function
-            ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
-        warm_start: whether `fit` goes on with the model of the last `fit`.
 
     Attributes:
         model_: the fitted model.

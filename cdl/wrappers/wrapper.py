@@ -23,7 +23,7 @@ class Wrapper(BaseEstimator, Hinting):
 
     Args:
         model: a compiled Model, of which `fit` trains a clone, or a function
-            ``f(X, y, **model_kwargs)`` that gives one. The function sees y as the model will.
+            ``f(X, y, **model_kwargs)`` that gives one; the function sees y in columns.
         warm_start: whether `fit` goes on with the model of the last `fit`; a Model is then trained
             itself, not a clone.
         model_kwargs: arguments of the function.

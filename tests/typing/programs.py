@@ -13,6 +13,7 @@ from cdl import KerasTensor, Model, Sequential, layers, losses, ops
 from cdl.callbacks import Callback, EarlyStopping, History
 from cdl.layers import Dense, Dropout, Layer
 from cdl.optimizers import Adam
+from cdl.sklearn import CDLClassifier, TabularRegressor
 
 Array = NDArray[np.float32]
 x: Array = np.ones((8, 4), np.float32)
@@ -221,3 +222,8 @@ def quantiles(inputs: KerasTensor) -> None:
     holder = cdl.serving.ModelHolder("model.keras", every=2.0)
     with cdl.serving.Batcher(holder, max_rows=64, wait=0.001) as batcher:
         print(batcher.predict(x), holder.health()["healthy"])
+
+
+def estimators() -> None:
+    assert_type(CDLClassifier(alpha=0.1).alpha, float)
+    assert_type(TabularRegressor(n_bags=3).n_bags, int)

@@ -36,8 +36,6 @@ class Conv(KernelLayer, BaseConv):
             sees its own alone.
         kernel_initializer: initial values of the kernel, of shape (window..., channels / groups,
             filters).
-        lora_rank: columns of A, if the layer shall be built with LoRA; see `enable_lora`.
-        lora_alpha: what the product of A and B counts, times lora_rank; None is lora_rank.
     """
 
     _matrix_by_default = True

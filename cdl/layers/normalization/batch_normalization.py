@@ -40,7 +40,6 @@ class BatchNormalization(Scaled):
     Args:
         axis: the axis of the channels.
         momentum: how much of the moving statistics stays at a step.
-        epsilon: keeps the root away from 0.
         moving_mean_initializer: initial values of the moving mean.
         moving_variance_initializer: initial values of the moving variance.
         renorm: whether to renormalize (Ioffe, 2017): in training x, brought to mean 0 and

@@ -32,7 +32,6 @@ class GroupNormalization(Scaled):
     Args:
         groups: how many groups, a divisor of the number of channels; -1 for a group a channel.
         axis: the axis of the channels.
-        epsilon: keeps the root away from 0.
 
     Weights: gamma, beta, each of the shape (channels,).
 

@@ -52,7 +52,6 @@ class LayerNormalization(AlongLines, Scaled):
 
     Args:
         axis: an axis, or several that are normalized together.
-        epsilon: keeps the root away from 0.
         kwargs: see `Layer`; also `rms_scaling`, which Keras calls deprecated: x itself is divided,
             not ``x - mean``, and there is no beta.
 

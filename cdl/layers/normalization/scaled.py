@@ -22,7 +22,7 @@ class Scaled(AlongAxes):
     """Base of normalizations ``gamma * u + beta``, u the normalized input.
 
     Args:
-        epsilon: what is added to a variance before its root is taken.
+        epsilon: keeps the root away from 0.
         center: whether there is a beta.
         scale: whether there is a gamma.
         beta_initializer: initial values of beta.

@@ -56,6 +56,9 @@ class TabularClassifier(ClassifierMixin, Tabular):
         feature_names_in_: their names, if X had names.
     """
 
+    class_weight: Any
+    calibrate: bool
+
     _classes = True
 
     def __init__(

@@ -51,6 +51,8 @@ class TabularRegressor(RegressorMixin, Tabular):
         feature_names_in_: their names, if X had names.
     """
 
+    quantiles: Sequence[float] | None
+
     def __init__(
         self,
         recipe: str = "realmlp",

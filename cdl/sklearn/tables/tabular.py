@@ -61,6 +61,25 @@ class Tabular(BaseEstimator, Hinting):
         verbose: 1 for a bar an epoch, 2 for a line; 0 for neither, or with several bags.
     """
 
+    recipe: str
+    hidden_layer_sizes: Any
+    learning_rate: float | None
+    weight_decay: float | None
+    dropout: float | None
+    n_members: int | None
+    batch_size: int | None
+    max_epochs: int | None
+    patience: int | None
+    early_stopping: bool
+    validation_fraction: float
+    scoring: Any
+    n_bags: int
+    text: str
+    random_state: Any
+    n_jobs: int | None
+    verbose: int
+    monotone: Any
+
     _classes = False  # whether targets are classes
     _names_elsewhere = OF_TREES
 
