@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cdl import regularizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import flag, positive_int
+from cdl.layers import rules
 from cdl.layers.activations.softmax import Softmax
 from cdl.layers.attention.projections import (
     ProjectedAttention,
@@ -201,18 +202,11 @@ class GroupQueryAttention(ProjectedAttention):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, without `flash_attention`."""
-        return {
-            **super().get_config(),
-            "head_dim": self.head_dim,
-            "num_query_heads": self.num_query_heads,
-            "num_key_value_heads": self.num_key_value_heads,
-            "use_bias": self.use_bias,
-            "use_gate": self.use_gate,
-            "sliding_window": self.sliding_window,
-            "dropout": self.dropout,
-            **self._projection_config(),
-            "seed": self.seed,
-        }
+        names = (
+            "head_dim num_query_heads num_key_value_heads use_bias use_gate sliding_window dropout"
+        )
+        own = {**rules.config(self, names), **self._projection_config(), "seed": self.seed}
+        return {**super().get_config(), **own}
 
 
 GroupedQueryAttention = GroupQueryAttention

@@ -8,6 +8,7 @@ import numpy as np
 
 from cdl import initializers
 from cdl._common.validation import given, not_yet, number, whole
+from cdl.layers import rules
 from cdl.layers.axes import along
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
@@ -177,17 +178,10 @@ class BatchNormalization(Scaled):
         return along(program, x, (axis,), emit)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "axis": self.axis,
-            "momentum": self.momentum,
-            "moving_mean_initializer": initializers.serialize(self.moving_mean_initializer),
-            "moving_variance_initializer": initializers.serialize(self.moving_variance_initializer),
-            "synchronized": False,
-            "renorm": self.renorm,
-            "renorm_clipping": self.renorm_clipping,
-            "renorm_momentum": self.renorm_momentum,
-        }
+        names = "axis momentum moving_mean_initializer moving_variance_initializer"
+        own = {**rules.config(self, names), "synchronized": False}
+        renorm = rules.config(self, "renorm renorm_clipping renorm_momentum")
+        return {**super().get_config(), **own, **renorm}
 
 
 def _bounds(clipping: Any) -> dict[str, float]:

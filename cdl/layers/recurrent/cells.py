@@ -246,17 +246,10 @@ class UnitsCell(WeightedCell):
 
     def _own_config(self) -> dict[str, Any]:
         """Arguments that cells and layers have in common."""
-        config = {
-            "units": self.units,
-            "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "dropout": self.dropout,
-            "recurrent_dropout": self.recurrent_dropout,
-            "seed": self.seed,
-        }
+        names = "units activation use_bias dropout recurrent_dropout seed"
         if self.gates > 1:
-            config["recurrent_activation"] = activations.serialize(self.recurrent_activation)
-        return {**config, **self._weights_config()}
+            names += " recurrent_activation"
+        return {**rules.config(self, names), **self._weights_config()}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._own_config()}

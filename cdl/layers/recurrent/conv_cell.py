@@ -177,18 +177,12 @@ class ConvLSTMCell(WeightedCell):
         return [ops.conv(x, w, **options) for x, w in zip(images, kernels, strict=True)]
 
     def _own_config(self) -> dict[str, Any]:
-        names = ("filters", "kernel_size", "strides", "padding", "data_format", "dilation_rate")
-        return {
-            **{name: getattr(self, name) for name in names},
-            "activation": activations.serialize(self.activation),
-            "recurrent_activation": activations.serialize(self.recurrent_activation),
-            "use_bias": self.use_bias,
-            "unit_forget_bias": self.unit_forget_bias,
-            **self._weights_config(),
-            "dropout": self.dropout,
-            "recurrent_dropout": self.recurrent_dropout,
-            "seed": self.seed,
-        }
+        names = (
+            "filters kernel_size strides padding data_format dilation_rate activation "
+            "recurrent_activation use_bias unit_forget_bias"
+        )
+        dropped = rules.config(self, "dropout recurrent_dropout seed")
+        return {**rules.config(self, names), **self._weights_config(), **dropped}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rank": self.rank, **self._own_config()}

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from cdl._common.validation import number
 from cdl.config import epsilon
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import (
     RandomImage,
@@ -352,11 +353,5 @@ class RandomColorJitter(RandomImage):
         return images
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "value_range": self.value_range,
-            "brightness_factor": self.brightness_factor,
-            "contrast_factor": self.contrast_factor,
-            "saturation_factor": self.saturation_factor,
-            "hue_factor": self.hue_factor,
-        }
+        names = "value_range brightness_factor contrast_factor saturation_factor hue_factor"
+        return {**super().get_config(), **rules.config(self, names)}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number, one_of, positive_int
+from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import in_part, within
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -149,15 +150,10 @@ class Resizing(OfSize):
         return found
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "interpolation": self.interpolation,
-            "crop_to_aspect_ratio": self.crop_to_aspect_ratio,
-            "pad_to_aspect_ratio": self.pad_to_aspect_ratio,
-            "fill_mode": self.fill_mode,
-            "fill_value": self.fill_value,
-            "antialias": self.antialias,
-        }
+        names = (
+            "interpolation crop_to_aspect_ratio pad_to_aspect_ratio fill_mode fill_value antialias"
+        )
+        return {**super().get_config(), **rules.config(self, names)}
 
 
 @registry.add()
