@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import data
 from cdl._common.errors import warn
+from cdl._tracing.joining import SAMPLES
+from cdl._tracing.keras_tensor import knowing_samples
 from cdl.distribution import ranks
 from cdl.export import numbers, to_c, to_onnx
 from cdl.saving.atomic import checked_path, replacing
 from cdl.saving.keras_file import EXPORTED
+from cdl.trainers.custom.coupled import batch_of
 from cdl.trainers.lowering import lower_inference
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cdl._ir.program import Program
     from cdl.trainers.signature import TrainableModel
     from cdl.trainers.sizes import Rows
@@ -99,8 +104,26 @@ def export_model(
 
 
 def _lowered(model: TrainableModel, rows: Rows) -> Program:
-    program = lower_inference(model, rows=rows, merged=[], unrolls=True)
-    return numbers.unfolded(program)
+    lower = partial(lower_inference, model, rows=rows, merged=[], unrolls=True)
+    try:
+        return numbers.unfolded(lower())
+    except (TypeError, ValueError) as error:
+        if not _compares_samples(lower, model):
+            raise
+        raise ValueError(
+            f"export: {model.name!r} must compute each sample by itself, as files do, but it "
+            f"compares those of a batch: {error}"
+        ) from error
+
+
+def _compares_samples(lower: Callable[[], Program], model: TrainableModel) -> bool:
+    """Whether a model can be lowered for batches of a known size."""
+    try:
+        with knowing_samples(batch_of(model, SAMPLES)):
+            lower()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _shapes(model: TrainableModel, signature: Any) -> list[tuple[int | None, ...]]:

@@ -366,6 +366,8 @@ CASES = {
     "own steps": own_step,
     "two inputs": two_inputs,
     "masks": masked,
+    "a loss without a reduction": lambda: regression(cdl.losses.MeanSquaredError(None), "adam"),
+    "samples that are compared": lambda: trained(net(layers.Softmax(axis=0))),
     "images": images,
     "batch by batch": batch_by_batch,
     "bfloat16": in_bfloat16,
