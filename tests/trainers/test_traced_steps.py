@@ -151,6 +151,70 @@ def test_data_in_all_orders(options):
     assert runs_of(model, lambda: fit(model, **options)) <= 2
 
 
+class Measured(Net):
+    """A net whose step is that of Keras's guide, with metrics."""
+
+    def train_step(self, data):
+        x, y = data
+        with cdl.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(y=y, y_pred=y_pred)
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+            else:
+                metric.update_state(y, y_pred)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+
+class Tracked(Net):
+    """A net with a metric of its own for its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.tracker = cdl.metrics.Mean(name="tracked")
+
+    @property
+    def metrics(self):
+        return [self.tracker]
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.trainable_variables
+        loss, gradients = cdl.value_and_grad(
+            lambda x, y: ops.mean(ops.square(y - self(x, training=True))), variables=weights
+        )(x, y)
+        self.optimizer.apply(gradients, weights)
+        self.tracker.update_state(loss, sample_weight=len(x))
+        return {"loss": self.tracker.result(), "last": loss}
+
+
+class TrackedByUser(Tracked):
+    """A net with a metric in Python, whose code does more than a chain could know."""
+
+    def __init__(self):
+        super().__init__()
+
+        class Counting(cdl.metrics.Mean):
+            calls = 0
+
+            def update_state(self, *args, **kwargs):
+                self.calls += 1
+                super().update_state(*args, **kwargs)
+
+            def result(self):
+                return super().result() + self.calls
+
+        self.tracker = Counting()
+
+
+@pytest.mark.parametrize(("cls", "runs"), [(Measured, 4), (Tracked, 4), (TrackedByUser, 24)])
+def test_metrics_of_steps(cls, runs):
+    assert_alike(cls, runs=runs)
+
+
 def test_batches_by_themselves_are_those_of_fit():
     def by_batches(model):
         starts = [*range(0, 80, 16)] * 3

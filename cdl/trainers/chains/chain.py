@@ -20,6 +20,7 @@ from cdl.layers import Layer
 from cdl.losses import Loss
 from cdl.optimizers.apply import apply
 from cdl.random import core_seed
+from cdl.trainers.chains.shown_metrics import updates
 from cdl.trainers.chains.step_reads import StepReads
 from cdl.trainers.compiled_function import Compiled
 from cdl.trainers.derivatives import compiled_of
@@ -60,7 +61,7 @@ class _Repeated:
     def __init__(self, call: Call) -> None:
         self._function, self._first = call.function, call.first
         self._args, self._kwargs = _of_values(call.args), _of_values(call.kwargs)
-        self.learns = call.function is apply
+        self.changes = bool(changed([call]))
 
     def run(self, values: Values) -> None:
         """Make the call with values, and put its results among them."""
@@ -89,7 +90,7 @@ class _Link:
         self._of_batch = _of_values(call.args)
         self._args = call.args
         self._first = call.first
-        self.learns = False  # beside what it is known to learn
+        self.changes = False  # more than its weights
         self._changes = -1
         self.heed()
 
@@ -173,7 +174,7 @@ class Chain:
         self._links = [each for each in parts if isinstance(each, _Link)]
         read = [number for each in self._links for number in each.inputs]
         self.learns = bool(self._links)
-        self.is_fed = self.learns and max(read) < inputs and not any(each.learns for each in parts)
+        self.is_fed = self.learns and max(read) < inputs and not any(each.changes for each in parts)
         self.has_calls = len(self._links) < len(parts)
 
     def forget(self) -> None:
@@ -267,7 +268,7 @@ def _needed(calls: Sequence[Call], linked: Any, shown: list[int]) -> set[int]:
     for i in reversed(range(len(calls))):
         call = calls[i]
         own = range(call.first, call.first + call.size)
-        if i in linked or call.function is apply or not numbers.isdisjoint(own):
+        if i in linked or changed([call]) or not numbers.isdisjoint(own):
             places.add(i)
             numbers.update(_refs((call.args, call.kwargs)))
     return places
@@ -280,9 +281,10 @@ def _is_plain(optimizer: Any, variables: Sequence[Any]) -> bool:
     return in_core and optimizer.loss_scale_factor is None and not limits
 
 
-def applied(calls: Sequence[Call]) -> list[Any]:
-    """Optimizers that make steps in some calls."""
-    return [each.args[0] for each in calls if each.function is apply]
+def changed(calls: Sequence[Call]) -> list[Any]:
+    """Optimizers that make steps in some calls, and metrics that are updated."""
+    found = [each.args[0] if each.function is apply else updates(each) for each in calls]
+    return [each for each in found if each is not None]
 
 
 _PURE = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
@@ -292,7 +294,7 @@ _OF_TAPES = "cdl.taping.recorded"
 def can_repeat(call: Call) -> bool:
     """Whether a call does nothing but learn and compute from what it is given."""
     function = call.function
-    if function is apply or isinstance(getattr(function, "__self__", None), np.ufunc):
+    if changed([call]) or isinstance(getattr(function, "__self__", None), np.ufunc):
         return True
     compiled = compiled_of(function, call.kinds)
     if compiled is not None:

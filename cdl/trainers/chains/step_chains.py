@@ -16,7 +16,8 @@ import numpy as np
 from cdl import tree
 from cdl._variables.stepping import Recording
 from cdl.optimizers import Optimizer
-from cdl.trainers.chains.chain import Chain, applied, can_repeat
+from cdl.trainers.chains.chain import Chain, can_repeat, changed
+from cdl.trainers.chains.shown_metrics import metrics_of
 from cdl.trainers.chains.step_reads import StepReads
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _recorded(
     """Result of a step, and its chain or the reason why there is none."""
     arrays = tree.flatten(batch)
     optimizers = _optimizers_of(model)
-    state = _State([*model.variables, *(v for each in optimizers for v in each.variables)])
+    metrics = metrics_of(model)
+    state = _State([*model.variables, *(v for e in (*optimizers, *metrics) for v in e.variables)])
     draws = _drawn()
     recording = Recording()
     logs, shown = recording.run(step, batch)
@@ -107,8 +109,9 @@ def _recorded(
     calls = recording.calls
     if not all(map(can_repeat, calls)):
         return logs, "it does more than learn and compute"
-    if not all(any(each is one for one in optimizers) for each in applied(calls)):
-        return logs, "an optimizer of it is no attribute of the model"
+    known = set(map(id, (*optimizers, *metrics)))
+    if not all(id(each) in known for each in changed(calls)):
+        return logs, "an optimizer or a metric of it is no attribute of the model"
     chain = Chain(calls, shown, len(arrays[0]), len(arrays), reads)
     if not chain.learns:
         return logs, "no optimizer takes a gradient as it is"

@@ -15,7 +15,8 @@ from cdl.trainers.custom.reads import Reads, _UnknownError
 
 # Names that a step calls, and each repetition of it again.
 _CALLS = frozenset((
-    "apply", "apply_gradients", "compute_loss", "gradient", "optimizer",
+    "apply", "apply_gradients", "compute_loss", "gradient", "metrics", "optimizer",
+    "result", "update_state",
 ))  # fmt: skip
 _OF_TAPES = "cdl.taping.gradient_tape"
 _ADDING = frozenset(("add", "append", "appendleft", "extend", "insert", "setdefault", "update"))

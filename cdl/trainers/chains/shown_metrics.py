@@ -1,0 +1,55 @@
+"""Metrics whose calls are part of a recorded step."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from cdl import tree
+from cdl._common.overriding import is_users
+from cdl._variables.stepping import Call, recorded
+from cdl.metrics import Metric
+
+_METHODS = ("update_state", "result", "reset_state")
+_functions: dict[int, Any] = {}  # methods that a recording has the calls of, by id
+_shown: list[Any] = []  # what stands in their places
+
+
+@functools.cache
+def _show(kind: Any) -> None:
+    """Have calls of a class's methods recorded for the rest of the process."""
+    for cls in kind.__mro__:
+        for name in vars(cls).keys() & _METHODS:
+            method = vars(cls)[name]
+            if not any(method is each for each in _shown):
+                _functions[id(method)] = method
+                _shown.append(_recording(method))
+                setattr(cls, name, _shown[-1])
+
+
+def _recording(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return recorded(method, self, *args, **kwargs)
+
+    return call
+
+
+def metrics_of(model: Any) -> list[Any]:
+    """Metrics of a model that a recording shows: those of cdl's classes."""
+    held = [*model.metrics, *tree.flatten(list(vars(model).values()))]
+    own = [each for each in held if isinstance(each, Metric) and not _is_users(each)]
+    kinds: set[Any] = set(map(type, own))
+    for kind in kinds:
+        _show(kind)
+    return list({id(each): each for each in own}.values())
+
+
+def _is_users(metric: Any) -> bool:
+    return any(is_users(type(each)) for each in (metric, *getattr(metric, "metrics", ())))
+
+
+def updates(call: Call) -> Any:
+    """The metric that a recorded call updates or reads; None for another call."""
+    return call.args[0] if id(call.function) in _functions else None
