@@ -17,7 +17,6 @@
     X(exp, exp(x), -INFINITY, INFINITY)                                                            \
     X(expm1, expm1(x), -INFINITY, 0.0f)                                                            \
     X(log, log(x), -INFINITY, INFINITY)                                                            \
-    X(log1p, log1p(x), 0.0f, INFINITY)                                                             \
     X(log1p_unit, log1p(x), 0.0f, 1.0f)                                                            \
     X(sigmoid, 1.0 / (1.0 + exp(-x)), -INFINITY, INFINITY)                                         \
     X(tanh, tanh(x), -INFINITY, INFINITY)                                                          \

@@ -26,12 +26,12 @@ enum { GATE = CDL_LINE };
 
 /* q, and 2^n, of e^x for x = `times` / log2(e) y: 2^n comes as the bits of n + 127 by EXP_SHIFT. */
 CDL_INLINE float power_parts_f(float y, float times, float *scale) {
-    const float shifted = fma_f(y, times, EXP_SHIFT + 127.0f);
-    const float f = fma_f(y, times, (EXP_SHIFT + 127.0f) - shifted), square = f * f;
+    const float shifted = fma_f(y, times, EXP_SHIFT_127);
+    const float f = fma_f(y, times, EXP_SHIFT_127 - shifted), square = f * f;
     const float low = fma_f(0.24022650718688965f, f, 0.6931471824645996f);
     const float middle = fma_f(0.00961803738027811f, f, 0.055503662675619125f);
     const float high = fma_f(0.00015468023775611073f, f, 0.0013387881917878985f);
-    *scale = float_of_bits((int32_t)((uint32_t)bits_of_float(shifted) << 23));
+    *scale = exp_power_f(shifted);
     return fma_f(fma_f(high, square, middle), square, low) * f;
 }
 CDL_INLINE float gate_sum_f(float x, float most) {

@@ -76,19 +76,16 @@ CDL_INLINE float less_over_root_f(float w, float a, float d) { return w - a / d;
 #endif
 
 /* e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds n into the
- * low bits of the sum. */
+ * low bits of the sum, and 127 more makes them the exponent of 2^n, for -126 <= n <= 127. */
 #define EXP_SHIFT 12582912.0f
-CDL_INLINE float exp_shifted_f(float x) { return fma_f(x, 1.44269504f, EXP_SHIFT); }
-CDL_INLINE int32_t exp_power(float shifted) { /* n; the difference may wrap */
-    return (int32_t)((uint32_t)bits_of_float(shifted) - (uint32_t)bits_of_float(EXP_SHIFT));
-}
+#define EXP_SHIFT_127 (EXP_SHIFT + 127.0f)
+CDL_INLINE float exp_shifted_f(float x) { return fma_f(x, 1.44269504f, EXP_SHIFT_127); }
 CDL_INLINE float exp_rest_f(float x, float shifted) { /* r */
-    const float n = shifted - EXP_SHIFT;
+    const float n = shifted - EXP_SHIFT_127;
     return fma_f(n, 2.12194440e-4f, fma_f(n, -0.693359375f, x));
 }
-CDL_INLINE float power_of_2(int32_t n) { /* for -126 <= n <= 127 */
-    return float_of_bits((int32_t)((uint32_t)(n + 127) << 23));
-}
+CDL_INLINE float power_in(int32_t bits) { return float_of_bits((int32_t)((uint32_t)bits << 23)); }
+CDL_INLINE float exp_power_f(float shifted) { return power_in(bits_of_float(shifted)); } /* 2^n */
 
 /* (e^r - 1 - r) / r^2, a fit of our own: e^r to 0.05 ulp. */
 CDL_INLINE float exp_curve_f(float r) {
@@ -106,10 +103,11 @@ CDL_INLINE float exp_gradient_f(float r) { return fma_f(exp_curve_f(r), r, 1.0f)
 CDL_INLINE float exp_f(float x) {
     const float shifted = exp_shifted_f(x);
     const float r = exp_rest_f(x, shifted);
-    const int32_t n = exp_power(shifted);
+    const int32_t n =
+        (int32_t)((uint32_t)bits_of_float(shifted) - (uint32_t)bits_of_float(EXP_SHIFT_127));
     const int32_t half = n >> 1;
     const float near = fma_f(exp_gradient_f(r), r, 1.0f);
-    const float scaled = near * power_of_2(half) * power_of_2(n - half);
+    const float scaled = near * power_in(half + 127) * power_in(n - half + 127);
     const float above = x > 88.722839f ? INFINITY : scaled;
     return x < -87.336544f ? 0.0f : above;
 }
@@ -118,7 +116,7 @@ CDL_INLINE float exp_f(float x) {
 CDL_INLINE float exp_near_f(float x) {
     const float shifted = exp_shifted_f(x);
     const float r = exp_rest_f(x, shifted);
-    return fma_f(exp_gradient_f(r), r, 1.0f) * power_of_2(exp_power(shifted));
+    return fma_f(exp_gradient_f(r), r, 1.0f) * exp_power_f(shifted);
 }
 
 /* For x <= 0 or NaN. */
@@ -129,7 +127,7 @@ CDL_INLINE float exp_down_f(float x) { return x < -87.336544f ? 0.0f : exp_near_
 CDL_INLINE float expm1_near_f(float x) {
     const float shifted = exp_shifted_f(x);
     const float r = exp_rest_f(x, shifted);
-    const float scale = power_of_2(exp_power(shifted));
+    const float scale = exp_power_f(shifted);
     return fma_f(exp_gradient_f(r) * r, scale, scale - 1.0f);
 }
 
@@ -169,14 +167,6 @@ CDL_INLINE float log_f(float x) {
     const float finite = x < INFINITY ? log_normal_f(x) : x; /* inf stays inf, NaN stays NaN */
     const float positive = x < 1.17549435e-38f ? -INFINITY : finite;
     return x < 0.0f ? NAN : positive;
-}
-
-/* log(1 + x) for x >= 0: the rounding error of 1 + x is put back to first order. */
-CDL_INLINE float log1p_f(float x) {
-    const float w = 1.0f + x;
-    const float error = (w - 1.0f) - x;
-    const float finite = log_normal_f(w) - error / w;
-    return w < INFINITY ? finite : w;
 }
 
 /* min(max(x, low), high), NaN staying NaN. */
@@ -280,10 +270,10 @@ CDL_INLINE float normal_distribution_f(float x, float *density) {
         fma_f(-ratio, lost, fma_f(-ratio, sum, far)); /* of far, which is 1 / 2.15 or so */
 
     const float square = 0.5f * a * a, more = half_square_rest_f(a, square);
-    const float shifted = exp_shifted_f(-square), n = shifted - EXP_SHIFT;
+    const float shifted = exp_shifted_f(-square), n = shifted - EXP_SHIFT_127;
     const float whole = fma_f(n, -0.693359375f, -square);
     const float r = fma_f(n, 2.12194440e-4f, whole - more);
-    const float scale = power_of_2(exp_power(shifted)), growth = fma_f(exp_curve_f(r) * r, r, r);
+    const float scale = exp_power_f(shifted), growth = fma_f(exp_curve_f(r) * r, r, r);
     const float tail = fma_f(ratio, fma_f(2.15f, rest, growth), ratio) * scale;
     *density = fma_f(0.39894228f, growth, 0.39894228f) * scale;
     return x > 0.0f ? 1.0f - tail : tail;
