@@ -35,12 +35,7 @@ class KLDivergence(CompiledLoss):
 
 @function_of(KLDivergence, "kld", "KLD")
 def kl_divergence(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1].
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1]."""
     return KLDivergence().call(y_true, y_pred)
 
 

@@ -204,16 +204,24 @@ def _float_dtype(owner: str, dtype: Any) -> str:
     return name
 
 
+_ARGUMENTS = """Args:
+    y_true: targets, of the predictions' shape.
+    y_pred: predictions."""
+
+
 def function_of(
     cls: type[Loss], *names: str, identifies: bool = True
 ) -> Callable[[Function], Function]:
     """Decorator that registers the function form of a class under its name and `names`.
 
-    With `identifies` false the names stand for nothing (Keras has such functions).
+    With `identifies` false the names stand for nothing (Keras has such functions). A docstring
+    without arguments gets those that nearly all such functions have.
     """
 
     def enter(function: Function) -> Function:
         _functions[function] = cls
+        if "Args:" not in (function.__doc__ or "Args:"):  # there is none with python -OO
+            function.__doc__ = f"{function.__doc__}\n\n{_ARGUMENTS}"
         return registry.add(*names)(function) if identifies else function
 
     return enter

@@ -46,12 +46,7 @@ class Hinge(_Signed):
 
 @function_of(Hinge)
 def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
     return Hinge().call(y_true, y_pred)
 
 
@@ -72,12 +67,7 @@ class SquaredHinge(_Signed):
 
 @function_of(SquaredHinge)
 def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
     return SquaredHinge().call(y_true, y_pred)
 
 
@@ -98,10 +88,5 @@ class CategoricalHinge(CompiledLoss):
 
 @function_of(CategoricalHinge)
 def categorical_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``."""
     return CategoricalHinge().call(y_true, y_pred)

@@ -38,12 +38,7 @@ class MeanSquaredError(CompiledLoss):
 
 @function_of(MeanSquaredError, "mse", "MSE")
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Mean squared error, ``mean((y_true - y_pred)^2)`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Mean squared error, ``mean((y_true - y_pred)^2)`` over the last axis."""
     return MeanSquaredError().call(y_true, y_pred)
 
 
@@ -64,12 +59,7 @@ class MeanAbsoluteError(CompiledLoss):
 
 @function_of(MeanAbsoluteError, "mae", "MAE")
 def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis."""
     return MeanAbsoluteError().call(y_true, y_pred)
 
 
@@ -90,12 +80,7 @@ class MeanAbsolutePercentageError(CompiledLoss):
 
 @function_of(MeanAbsolutePercentageError, "mape", "MAPE")
 def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``."""
     return MeanAbsolutePercentageError().call(y_true, y_pred)
 
 
@@ -116,12 +101,7 @@ class MeanSquaredLogarithmicError(CompiledLoss):
 
 @function_of(MeanSquaredLogarithmicError, "msle", "MSLE")
 def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7."""
     return MeanSquaredLogarithmicError().call(y_true, y_pred)
 
 
@@ -142,12 +122,7 @@ class LogCosh(CompiledLoss):
 
 @function_of(LogCosh)
 def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``."""
     return LogCosh().call(y_true, y_pred)
 
 
@@ -168,12 +143,7 @@ class Poisson(CompiledLoss):
 
 @function_of(Poisson)
 def poisson(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
-    """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis.
-
-    Args:
-        y_true: targets, of the predictions' shape.
-        y_pred: predictions.
-    """
+    """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
     return Poisson().call(y_true, y_pred)
 
 
