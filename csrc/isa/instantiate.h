@@ -87,6 +87,9 @@ const struct cdl_kernels CDL_TABLE(CDL_ISA) = {
 #define X(NAME, N_SLOTS, HYPERS, SLOTS) [CDL_OPTIMIZER_##NAME] = NAME##_loop_update,
     .update = {CDL_OPTIMIZERS(X)},
 #undef X
+#define X(NAME, N_SLOTS, HYPERS, SLOTS) [CDL_OPTIMIZER_##NAME] = NAME##_lanes_update,
+    .update_lanes = {CDL_OPTIMIZERS(X)},
+#undef X
 #define X(NAME, TYPE, HOW) [CDL_DTYPE_##NAME] = convert_##NAME,
     .convert = {CDL_DTYPES(X)},
 #undef X

@@ -228,6 +228,7 @@ struct cdl_kernels {
     cdl_scoring_fn *loss[CDL_N_LOSSES];
     cdl_scoring_fn *metric[CDL_N_METRICS];
     cdl_update_fn *update[CDL_N_OPTIMIZERS];
+    cdl_update_fn *update_lanes[CDL_N_OPTIMIZERS]; /* of lines, with a line of each of s */
     cdl_convert_fn *convert[CDL_N_DTYPES];
     cdl_convert_int_fn *convert_int[CDL_N_DTYPES];
 };

@@ -3,7 +3,10 @@
  *
  * Part of the ISA template. The chain of an element is that of the products of one model.
  */
-enum { LANES_ROWS = 4, LANES_COLUMNS = PARTS == 1 ? 4 : 2 };
+enum {
+    LANES_ROWS = 4,
+    LANES_COLUMNS = PARTS == 2 ? 3 : 4
+}; /* sums, factors and one more stay in registers */
 
 CDL_INLINE void lanes_tile(const size_t rows, const size_t wide, const struct cdl_lanes_product *p,
                            size_t i, size_t j, size_t lane) {
@@ -32,21 +35,27 @@ CDL_INLINE void lanes_tile(const size_t rows, const size_t wide, const struct cd
     }
 }
 
-/* Some columns of all rows. */
-CDL_INLINE void lanes_columns(const size_t wide, const struct cdl_lanes_product *p, size_t j,
-                              size_t lane) {
+/* Some columns of all rows; a line is read once from L2 for all its lanes. */
+CDL_INLINE void lanes_columns(const size_t wide, const struct cdl_lanes_product *p, size_t j) {
     size_t i = 0;
-    for (; i + LANES_ROWS <= p->m; i += LANES_ROWS) lanes_tile(LANES_ROWS, wide, p, i, j, lane);
-    for (; i < p->m; i++) lanes_tile(1, wide, p, i, j, lane);
+    for (; i + LANES_ROWS <= p->m; i += LANES_ROWS) {
+        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN)
+            lanes_tile(LANES_ROWS, wide, p, i, j, lane);
+    }
+    for (; i < p->m; i++) {
+        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) lanes_tile(1, wide, p, i, j, lane);
+    }
 }
 
 static void lanes_product(const struct cdl_lanes_product *p) {
-    for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) {
-        size_t j = 0;
-        for (; j + LANES_COLUMNS <= p->n; j += LANES_COLUMNS)
-            lanes_columns(LANES_COLUMNS, p, j, lane);
-        for (; j < p->n; j++) lanes_columns(1, p, j, lane);
-    }
+    size_t j = 0;
+    for (; j + LANES_COLUMNS <= p->n; j += LANES_COLUMNS) lanes_columns(LANES_COLUMNS, p, j);
+    if (LANES_COLUMNS > 3 && p->n - j == 3)
+        lanes_columns(3, p, j);
+    else if (p->n - j == 2)
+        lanes_columns(2, p, j);
+    else if (p->n - j == 1)
+        lanes_columns(1, p, j);
 }
 
 /* One element in sixteen chains, which are added up by halves, as dot_rows and dot_panels do. */
@@ -80,6 +89,44 @@ static void lanes_dots(const struct cdl_lanes_product *p) {
     for (size_t i = 0; i < p->m; i++) {
         for (size_t j = 0; j < p->n; j++) {
             for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN) lanes_dot(p, i, j, lane);
+        }
+    }
+}
+
+/* Columns [j, j + 4) of as many members as a register has lanes; of the first n. */
+CDL_INLINE void lanes_fours_in(size_t n, size_t j, const float *members, size_t ld,
+                               float *elements) {
+    vf v[4];
+    CDL_UNROLL for (size_t c = 0; c < 4; c++) v[c] = vf_load_fours(members + c * ld + j, ld);
+    vf_transpose_fours(v);
+    CDL_UNROLL for (size_t c = 0; c < 4; c++) {
+        if (j + c < n) vf_store(elements + (j + c) * CDL_LINE, v[c]);
+    }
+}
+CDL_INLINE void lanes_fours_out(size_t n, size_t j, const float *elements, float *members,
+                                size_t ld) {
+    vf v[4];
+    CDL_UNROLL for (size_t c = 0; c < 4; c++) v[c] =
+        j + c < n ? vf_load(elements + (j + c) * CDL_LINE) : vf_splat(0);
+    vf_transpose_fours(v);
+    CDL_UNROLL for (size_t c = 0; c < 4; c++) {
+        CDL_UNROLL for (size_t i = 0; i < CDL_VLEN; i += 4)
+            memcpy(members + (c + i) * ld + j, (const float *)&v[c] + i, 4 * sizeof(float));
+    }
+}
+
+/* Rows of n numbers of each of CDL_LINE members, ld apart, as elements that are lines; and back. */
+static void lanes_in(size_t rows, size_t n, const float *members, size_t ld, float *elements) {
+    for (size_t r = 0; r < rows; r++, elements += n * CDL_LINE) {
+        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN, members += CDL_VLEN * ld) {
+            for (size_t j = 0; j < n; j += 4) lanes_fours_in(n, j, members, ld, elements + lane);
+        }
+    }
+}
+static void lanes_out(size_t rows, size_t n, const float *elements, float *members, size_t ld) {
+    for (size_t r = 0; r < rows; r++, elements += n * CDL_LINE) {
+        for (size_t lane = 0; lane < CDL_LINE; lane += CDL_VLEN, members += CDL_VLEN * ld) {
+            for (size_t j = 0; j < n; j += 4) lanes_fours_out(n, j, elements + lane, members, ld);
         }
     }
 }

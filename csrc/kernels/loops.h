@@ -254,3 +254,32 @@ CDL_INLINE void update_all(const int n_slots, update_fn *update, size_t n, float
     }
 CDL_OPTIMIZERS(X)
 #undef X
+
+/* Weights of CDL_LINE models in lanes, of which each has numbers of its own: s[which][lane]. */
+CDL_INLINE void update_lanes(const int n_slots, update_fn *update, size_t n, float *restrict w,
+                             const float *restrict g, float *const *slots, const float *s) {
+    float *restrict slot0 = n_slots > 0 ? slots[0] : NULL;
+    float *restrict slot1 = n_slots > 1 ? slots[1] : NULL;
+    float *restrict slot2 = n_slots > 2 ? slots[2] : NULL;
+    for (size_t i = 0; i < n; i += CDL_LINE) {
+        for (size_t l = 0; l < CDL_LINE; l++) {
+            float own[CDL_MAX_DERIVED], slot[CDL_MAX_SLOTS];
+            CDL_UNROLL for (size_t d = 0; d < CDL_MAX_DERIVED; d++) own[d] = s[d * CDL_LINE + l];
+            if (n_slots > 0) slot[0] = slot0[i + l];
+            if (n_slots > 1) slot[1] = slot1[i + l];
+            if (n_slots > 2) slot[2] = slot2[i + l];
+            w[i + l] = update(w[i + l], g[i + l], slot, own);
+            if (n_slots > 0) slot0[i + l] = slot[0];
+            if (n_slots > 1) slot1[i + l] = slot[1];
+            if (n_slots > 2) slot2[i + l] = slot[2];
+        }
+    }
+}
+
+#define X(NAME, N_SLOTS, HYPERS, SLOTS)                                                            \
+    static void NAME##_lanes_update(size_t n, float *w, const float *g, float *const *slots,       \
+                                    const float *s) {                                              \
+        update_lanes(N_SLOTS, NAME##_update, n, w, g, slots, s);                                   \
+    }
+CDL_OPTIMIZERS(X)
+#undef X

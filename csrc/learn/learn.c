@@ -52,7 +52,7 @@ static void update(const struct cdl_trained *trained, const struct cdl_context *
     for (int i = 0; i < CDL_MAX_SLOTS; i++) {
         slots[i] = trained->slots[i] ? trained->slots[i] + offset : NULL;
     }
-    group->update(n, w, g, slots, group->derived);
+    group->update(n, w, g, slots, group->by_lane ? group->by_lane : group->derived);
 }
 
 /* End of each batch, with or without an update: average and constraint. */

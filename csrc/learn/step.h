@@ -57,6 +57,7 @@ struct cdl_group {
     const struct cdl_tensorwise
         *tensorwise; /* rule of a step that depends on the whole parameter, or NULL */
     float derived[CDL_MAX_DERIVED];
+    const float *by_lane; /* the same of models in lanes, a line of each, or NULL */
 };
 
 struct cdl_step {

@@ -24,7 +24,9 @@ struct cdl_member_lanes {
     struct cdl_param *params; /* by elements, one for each of the host's */
     bool *changes;            /* whether training changes that parameter */
     struct cdl_trained *trained;
-    size_t rows;                /* capacity */
+    size_t rows; /* capacity */
+    bool decays; /* weights decay by the rate, which then must be one */
+    float derived[CDL_MAX_GROUPS][CDL_MAX_DERIVED * CDL_LINE]; /* of the step, by lane */
     float *arena, *g, *scratch; /* scratch: a weight of all members, or what they report */
     double *states;             /* reports of the epoch, of one member after the other */
 };

@@ -32,12 +32,11 @@ static void turn(const struct cdl_kernels *kernels, const struct cdl_lanes_value
     const size_t n = members->width, ld = members->ld;
     float *e = gradient ? elements->grad : elements->data;
     float *m = gradient ? members->grad : members->data;
-    for (size_t r = 0; r < rows && n > 1; r++, e += n * CDL_LINE, m += ld * CDL_LINE) {
-        if (from == CDL_BY_MEMBERS)
-            kernels->transpose(CDL_LINE, n, m, ld, e, CDL_LINE);
-        else
-            kernels->transpose(n, CDL_LINE, e, CDL_LINE, m, ld);
-    }
+    if (n == 1) return;
+    if (from == CDL_BY_MEMBERS)
+        kernels->lanes_in(rows, n, m, ld, e);
+    else
+        kernels->lanes_out(rows, n, e, m, ld);
 }
 
 /* ---- weights ------------------------------------------------------------------------------------
@@ -78,10 +77,11 @@ static void bring_out(struct cdl_member_lanes *lanes, size_t lane) {
     }
 }
 
-static bool go_in_step(const struct cdl_member *a, const struct cdl_member *b) {
+static bool go_in_step(const struct cdl_member_lanes *lanes, const struct cdl_member *a,
+                       const struct cdl_member *b) {
     return a->epochs == b->epochs && a->done == b->done && a->epoch.rows == b->epoch.rows &&
            a->epoch.batch == b->epoch.batch && a->epoch.iteration == b->epoch.iteration &&
-           a->epoch.rates[0] == b->epoch.rates[0];
+           (!lanes->decays || a->epoch.rates[0] == b->epoch.rates[0]);
 }
 
 bool cdl_lanes_enter(struct cdl_member_lanes *lanes, struct cdl_member *const *members, size_t n) {
@@ -90,7 +90,7 @@ bool cdl_lanes_enter(struct cdl_member_lanes *lanes, struct cdl_member *const *m
     for (size_t i = 0; i < n && found < CDL_LINE; i++) {
         if (members[i]->state != CDL_WAITS || members[i]->epoch.n_rates != 1) continue;
         if (members[i]->epoch.shares || members[i]->epoch.batch > lanes->rows) continue;
-        if (found == 0 || go_in_step(some[0], members[i])) some[found++] = members[i];
+        if (found == 0 || go_in_step(lanes, some[0], members[i])) some[found++] = members[i];
     }
     if (found < FEWEST) return false;
     memcpy(lanes->members, some, sizeof some);
@@ -224,6 +224,30 @@ static void step(struct cdl_member_lanes *lanes, struct cdl_epoch *epoch, struct
     }
 }
 
+/* Settings of the step, with numbers of each member where rates differ. */
+static void prepare_step(struct cdl_member_lanes *lanes, const struct cdl_epoch *epoch,
+                         struct cdl_step *all) {
+    const struct cdl_program *program = lanes->program;
+    const float *rate = leader_of(lanes)->epoch.rates;
+    bool differ = false;
+    cdl_prepare_step(program, epoch, 0, all);
+    for (size_t l = 0; l < CDL_LINE; l++) differ |= member_of(lanes, l)->epoch.rates[0] != *rate;
+    for (size_t l = 0; l < CDL_LINE && differ; l++) {
+        struct cdl_epoch its = *epoch;
+        struct cdl_step step = {.rate = 0.0f};
+        its.rates = member_of(lanes, l)->epoch.rates;
+        cdl_prepare_step(program, &its, 0, &step);
+        for (int i = 0; i < program->n_groups; i++) {
+            for (size_t d = 0; d < CDL_MAX_DERIVED; d++)
+                lanes->derived[i][d * CDL_LINE + l] = step.groups[i].derived[d];
+        }
+    }
+    for (int i = 0; i < program->n_groups && differ; i++) {
+        all->groups[i].update = program->kernels->update_lanes[program->groups[i].optimizer];
+        all->groups[i].by_lane = lanes->derived[i];
+    }
+}
+
 /* ---- epochs -------------------------------------------------------------------------------------
  */
 
@@ -242,7 +266,7 @@ static void epoch_work(void *arg, struct cdl_team *team, int thread) {
     while (epoch.next * epoch.batch < epoch.rows && !job->stops) {
         cdl_begin_batch(job->program, &epoch, &ctx);
         ctx.watch = NULL;
-        cdl_prepare_step(job->program, &epoch, 0, &ctx.optimizer);
+        prepare_step(lanes, &epoch, &ctx.optimizer);
         step(lanes, &epoch, &ctx);
         epoch.next++, epoch.iteration++;
         job->stops = cdl_watch_tick(&job->program->watch, INFINITY, false) &&

@@ -1,5 +1,6 @@
 """Small members train sixteen at a time in lanes of vectors, to the bits of training alone."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -82,7 +83,9 @@ def test_activations(monkeypatch, activation):
 )
 @pytest.mark.parametrize("batch", [1, 2, 16, 49])
 def test_widths_and_last_batches(monkeypatch, sizes, batch):
-    both_ways(monkeypatch, lambda i: built(sizes, "tanh"), rows(sizes), batch_size=batch)
+    wide = _core.info()["isa"] in ("avx512", "amx")  # others have lanes for weights of 256 numbers
+    lanes = wide or all(a * b <= 256 for a, b in itertools.pairwise(sizes))
+    both_ways(monkeypatch, lambda i: built(sizes, "tanh"), rows(sizes), lanes, batch_size=batch)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,14 @@ def test_optimizers(monkeypatch, optimizer):
     both_ways(monkeypatch, lambda i: built(sizes, optimizer=optimizer), rows(sizes))
 
 
+def test_rates_by_member_beside_a_decay(monkeypatch):
+    def build(i):
+        rate = 0.01 if i % 4 else 0.02
+        return built((4, 8, 1), optimizer=lambda: cdl.optimizers.AdamW(rate, weight_decay=0.1))
+
+    both_ways(monkeypatch, build, rows((4, 8, 1)))
+
+
 def test_what_needs_all_of_a_weight_goes_without(monkeypatch):
     def build(i):
         return built((4, 8, 1), optimizer=lambda: cdl.optimizers.Adam(0.01, clipnorm=1.0))
@@ -126,7 +137,7 @@ def test_several_numbers_of_rows_and_rates(monkeypatch):
     data = [each for count in (50, 51, 64) for each in rows((4, 8, 1), count, n=8)]
 
     def build(i):
-        return built((4, 8, 1), optimizer=lambda: cdl.optimizers.Adam(0.01 if i % 2 else 0.02))
+        return built((4, 8, 1), optimizer=lambda: cdl.optimizers.Adam(0.001 * (i + 1)))
 
     both_ways(monkeypatch, build, data)
 
@@ -156,7 +167,7 @@ def test_replicas(monkeypatch, workers, weighs):
     n, sizes = 40, (4, 8, 3)
     loss = "sparse_categorical_crossentropy"
     net = built(sizes, "relu", "softmax", loss=loss, metrics=["accuracy"] if weighs else None)
-    many, rates = cdl.replicate(net, n, seeds=range(n)), [0.01, 0.003] * (n // 2)
+    many, rates = cdl.replicate(net, n, seeds=range(n)), list(np.linspace(0.001, 0.02, n))
     x, y = (np.stack(each) for each in zip(*rows(sizes, classes=True, n=n), strict=True))
     x[3, 7] = np.nan
     given = {"sample_weight": RNG.uniform(0.5, 2, 50).astype(np.float32)} if weighs else {}
