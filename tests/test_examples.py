@@ -10,6 +10,8 @@ pytest.importorskip("pandas")
 
 # Each script's main() returns a score: which package has its data, arguments, and what to reach.
 EXAMPLES = {
+    "cartpole_dqn": ("gymnasium", {"seeds": 1, "steps": 4000}, 20),
+    "cartpole_ppo": ("gymnasium", {"seeds": 1, "steps": 10_000}, 60),
     "digits": ("sklearn", {}, 0.96),
     "digits_ranks": ("sklearn", {}, 0.9),
     "digits_cnn": ("sklearn", {"epochs": 10}, 0.94),
