@@ -37,7 +37,7 @@ def net(outputs: int, gain: float) -> cdl.Sequential:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithms of probabilities."""
+    """Logarithms of the probabilities of actions."""
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 

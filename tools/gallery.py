@@ -33,8 +33,11 @@ GROUPS = {
     "breast_cancer wine",
     "Images": "digits digits_cnn mnist mnist_cnn shapes lora transfer digits_transformer",
     "Text and time series": "sentiment dates language_model buckets sunspots sunspots_lstm waves",
-    "Training loops and steps of one's own": "cartpole_dqn cartpole_ppo",
-    "Hyperparameter search, MPI, export to C": "shops sweep tuner digits_ranks without_python",
+    "Training steps of one's own, derivatives, reinforcement learning": "digits_wgan digits_vae "
+    "digits_simclr digits_distillation burgers_pinn oscillator_pinn laplace cartpole_dqn "
+    "cartpole_ppo",
+    "Hyperparameter search, many models, MPI, export to C": "shops seeds sweep tuner digits_ranks "
+    "without_python",
 }
 COMMAND = re.compile(r"(pip install|python |mpiexec )")
 

@@ -199,10 +199,16 @@ def derivative_of(
     """
     if not callable(function):
         raise TypeError(f"grad: function must be a function or a model, got {function!r}")
-    for each in variables or ():
+    try:
+        weights = None if variables is None else list(variables)
+    except TypeError:
+        raise TypeError(
+            "grad: variables must be a list of weights, such as model.trainable_variables, got "
+            f"{brief(variables)}"
+        ) from None
+    for each in weights or ():
         if not isinstance(each, Variable):
             raise TypeError(f"grad: variables must be weights of layers, got {brief(each)}")
-    weights = None if variables is None else list(variables)
     if _kept.of_run is None or is_fixed:
         return _Differentiated(function, argnums, weights, has_aux, is_fixed, penalties).of
     chosen = argnums if isinstance(argnums, int) else tuple(argnums)

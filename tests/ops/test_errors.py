@@ -25,6 +25,7 @@ def steps():
 # name: (what is done, a part of what is said)
 UNTRACED = {
     "one sample": (lambda: x()[0], "samples cannot be chosen by their place"),
+    "a place of each sample": (lambda: x()[[0, 1], [0, 1]], "takes place i of each"),
     "some samples": (lambda: x()[:2], "weight them, as by cdl.ops.where"),
     "samples by a mask": (lambda: x()[x() > 0], "use cdl.ops.where"),
     "a truth": (lambda: 1 if ops.sum(x()) > 0 else 0, "choose by cdl.ops.where"),

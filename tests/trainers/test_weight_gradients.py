@@ -130,6 +130,7 @@ def test_two_nets_learn_against_each_other():
     ("variables", "args", "kind", "words"),
     [
         (["kernel"], (X,), TypeError, "variables must be weights"),
+        (1.0, (X,), TypeError, "must be a list of weights, such as model.trainable_variables"),
         (None, (), ValueError, "at least one row"),
     ],
 )
@@ -140,6 +141,14 @@ def test_what_does_not_fit_is_told(variables, args, kind, words):
             lambda *given: ops.sum(model(given[0])),
             variables=model.trainable_variables if variables is None else variables,
         )(*args)
+
+
+def test_weights_may_come_one_by_one():
+    model = net()
+    step = cdl.value_and_grad(
+        lambda x: ops.sum(model(x)), variables=(v for v in model.trainable_variables)
+    )
+    assert len(step(X)[1]) == len(model.trainable_variables)
 
 
 def test_weights_that_are_named_twice_or_not_read_have_gradients_of_their_own():

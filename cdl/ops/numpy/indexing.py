@@ -69,7 +69,10 @@ def keyed_apart(x: Any, key: Any) -> str:
     indices = [part for part in parts if part is not None]
     at = getattr(x, "batch_axis", 0)
     if getattr(x, "rows_per_sample", 0) and not _is_whole(indices[at], x, at):
-        return "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
+        said = "samples cannot be chosen by their place: weight them, as by cdl.ops.where"
+        if any(isinstance(part, (*_SYMBOLIC, list, np.ndarray)) for part in indices[at + 1 :]):
+            said += "; ops.take_along_axis(x, i[:, None], 1) takes place i of each"
+        return said
     if any(isinstance(part, _SYMBOLIC) for part in indices):
         return "" if len(parts) == 1 else "use cdl.ops.take, or cdl.ops.take_along_axis"
     lists = [part for part in indices if isinstance(part, (list, np.ndarray)) and np.ndim(part)]
