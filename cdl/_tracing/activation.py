@@ -12,6 +12,8 @@ from cdl._common.naming import unique
 from cdl._tracing import graph as graphs
 from cdl._tracing.between_inputs import between_inputs, is_tried, record_coupled
 from cdl._tracing.graph import KerasTensor, operator_of
+from cdl._tracing.operation import OP_DEFS
+from cdl._tracing.shape_inference import signature_of
 
 if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
@@ -48,7 +50,15 @@ class Applied:
 
 
 def applied(activation: Any, x: KerasTensor, options: dict[str, Any]) -> KerasTensor:
-    """Activation of a symbolic value, along its last axis if along any."""
+    """Activation of a symbolic value, along its last axis if along any.
+
+    Between Inputs it is the function of `cdl.ops` with these options, if there is one, as in files.
+    """
+    if between_inputs() and (row := OP_DEFS.get(activation.name)) is not None:
+        _, *others = signature_of(row.eager).parameters
+        if {name for name in others if name != "axis"} == set(options):
+            found: KerasTensor = operator_of(activation.name)(x, **options)
+            return found
     return Applied(activation, options)(x)
 
 

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -337,13 +337,13 @@ def _tried(
             ]
             if leaf.rows_per_sample:
                 sizes[leaf.batch_axis] = rows * leaf.rows_per_sample
-            if row.of_integers and "float" in leaf.dtype:
-                return np.broadcast_to(np.ones((), np.int32), sizes)
-            if row.calls_eager and len(sizes) > 1 and "float" in leaf.dtype:
-                return np.ones(sizes, np.float32) + sizes[-1] * np.eye(sizes[-2], sizes[-1])
+            if row.calls_eager and "float" in leaf.dtype:
+                return _of_any_numbers(row, sizes)
             one = _ONES.get(leaf.dtype)
             return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
         if isinstance(leaf, Variable):
+            if row.calls_eager:
+                return _of_any_numbers(row, leaf.shape)
             return np.broadcast_to(_ONES["float32"], leaf.shape)
         if isinstance(leaf, SymbolicBatch):
             return rows * leaf.times
@@ -356,6 +356,16 @@ def _tried(
             return tree.map_structure(narrowed, result)
     except (ValueError, IndexError) as error:
         raise unfit(row, args, kwargs, error) from cause(error)
+
+
+def _of_any_numbers(row: OpDef, sizes: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Array to try a function of arrays on that is called back: of matrices definite ones."""
+    if row.of_integers:
+        return np.broadcast_to(np.ones((), np.int32), sizes)
+    ones = np.ones(sizes, np.float32)
+    if len(sizes) > 1:
+        ones += np.float32(sizes[-1]) * np.eye(sizes[-2], sizes[-1], dtype=np.float32)
+    return ones
 
 
 def unfit(row: OpDef, args: Any, kwargs: Any, error: Exception) -> ValueError:

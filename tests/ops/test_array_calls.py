@@ -298,3 +298,47 @@ def test_what_has_as_many_results_as_numbers_say_is_refused(function):
     with pytest.raises(TypeError, match="how many there"):
         function(cdl.Input((4,)))
     assert ops.unique(cdl.KerasTensor((4,)), size=3).shape == (3,)
+
+
+@pytest.mark.parametrize("place", [-1, 0, 1, 2, 5])
+def test_a_symbolic_switch_calls_all_functions_and_chooses(place):
+    inputs, index = cdl.Input((4,)), cdl.Input((), dtype="int32")
+    chosen = ops.switch(ops.max(index), [ops.exp, ops.sin, ops.cos], inputs)
+    found = cdl.Model([inputs, index], chosen).predict(
+        [WIDE[:, 0], np.full(24, place, np.int32)], verbose=0
+    )
+    expected = ops.switch(place, [np.exp, np.sin, np.cos], WIDE[:, 0])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "softmax", "hard_silu", "selu", "glu"])
+def test_activations_between_inputs_have_a_form_in_files(name, tmp_path):
+    inputs = cdl.Input((4,))
+    made = cdl.Model(inputs, getattr(cdl.activations, name)(inputs))
+    made.save(tmp_path / "m.keras")
+    again = cdl.models.load_model(tmp_path / "m.keras")
+    expected = made.predict(WIDE[:, 0], verbose=0)
+    np.testing.assert_array_equal(again.predict(WIDE[:, 0], verbose=0), expected)
+    direct = getattr(cdl.activations, name)(WIDE[:, 0])
+    np.testing.assert_allclose(expected, direct, rtol=1e-5, atol=1e-7)
+
+
+def test_a_weight_is_inverted():
+    weight = cdl.Variable(M[0])
+    with cdl.GradientTape() as tape:
+        loss = ops.sum(ops.inv(weight))
+    found = tape.gradient(loss, weight)
+    inverse = np.linalg.inv(M[0])
+    np.testing.assert_allclose(found, -inverse.T @ np.ones((3, 3)) @ inverse.T, rtol=1e-4)
+
+    class Whitened(layers.Layer):
+        def build(self, shape):
+            self.mixing = self.add_weight((3, 3), cdl.initializers.Identity())
+
+        def call(self, x):
+            return ops.matmul(x, ops.inv(self.mixing))
+
+    model = cdl.Sequential([cdl.Input((3,)), Whitened(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(M[:, 0], TARGETS, batch_size=24, verbose=0)
+    assert not np.array_equal(model.get_weights()[0], np.eye(3))

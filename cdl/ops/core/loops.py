@@ -25,7 +25,7 @@ from cdl._tracing.loop import as_tensor, record_loop
 from cdl._tracing.operation import is_symbolic
 from cdl._tracing.symbolic import symbolic_error
 from cdl.ops.arrays import along_samples, shape_of
-from cdl.ops.numpy.comparisons import where
+from cdl.ops.numpy.comparisons import less_equal, where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 
@@ -93,12 +93,17 @@ def switch(index: Any, branches: Any, *operands: Any) -> Any:
     """Call one of several functions by an index.
 
     Args:
-        index: which one, from 0; beyond the ends it is the first or the last.
+        index: which one, from 0; beyond the ends it is the first or the last. If it is symbolic all
+            functions are called, and it chooses by `where`.
         branches: functions of the operands.
         operands: what they are called with.
     """
     if is_symbolic(index):
-        raise symbolic_error("switch by a symbolic value", "choose by cdl.ops.where")
+        *others, found = [branch(*operands) for branch in branches]
+        for k, other in reversed(list(enumerate(others))):
+            first = less_equal(index, k)
+            found = tree.map_structure(functools.partial(where, first), other, found)
+        return found
     return branches[min(max(int(np.asarray(index)), 0), len(branches) - 1)](*operands)
 
 

@@ -279,6 +279,11 @@ def geomspace(
     return as_dtype(np.geomspace(start, stop, num, endpoint, axis=axis), dtype or floatx())
 
 
+def _check_indexing(indexing: Any) -> None:
+    if indexing not in ("xy", "ij"):
+        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+
+
 def _meshgrid_gradient(dy: Any, y: Any, *x: Any, indexing: str) -> tuple[Any, ...]:
     """Gradients by coordinates: sums over the axes of the others."""
     order = [1, 0, *range(2, len(x))] if indexing == "xy" and len(x) > 1 else range(len(x))
@@ -288,7 +293,12 @@ def _meshgrid_gradient(dy: Any, y: Any, *x: Any, indexing: str) -> tuple[Any, ..
     )
 
 
-@operation(on_arrays(_meshgrid_gradient), untraced=lambda *x, indexing: whole(x))
+def _meshgrid_apart(*x: Any, indexing: Any) -> str:
+    _check_indexing(indexing)
+    return whole(x)
+
+
+@operation(on_arrays(_meshgrid_gradient), untraced=_meshgrid_apart)
 def meshgrid(*x: Any, indexing: Any = "xy") -> Any:
     """Coordinate arrays of a grid, one for each axis.
 
@@ -297,8 +307,7 @@ def meshgrid(*x: Any, indexing: Any = "xy") -> Any:
         indexing: "xy": the first axis of the results is the second one of the grid; "ij": it is
             the first one.
     """
-    if indexing not in ("xy", "ij"):
-        raise ValueError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    _check_indexing(indexing)
     return np.meshgrid(*x, indexing=indexing)
 
 
