@@ -112,3 +112,16 @@ def test_scores_of_tables_are_normalized_split_by_split():
     each = scores.normalized(found, list(given), scores.score)
     assert each["pima"] == pytest.approx({"a": 0.5, "b": 0.75, "c": 0.0})
     assert scores.half_width([0.0, 1.0]) == pytest.approx(12.7062 * 0.5, rel=1e-4)
+
+
+def test_names_beside_marks_of_a_chart_do_not_overlap():
+    from benchmarks.harness import svg
+
+    given = {name: (0.1 * 1.3**i, 0.5 + 0.01 * i, 0.1) for i, name in enumerate(["a", "b", "cdl"])}
+    text = svg.points("title", given)
+    places = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>(a|b|cdl)</text>', text)
+    boxes = [(float(x), float(y), 7 * len(name)) for x, y, name in places]
+    assert len(boxes) == 3 and text.count("<circle") == 3
+    for i, (x, y, width) in enumerate(boxes):
+        others = boxes[:i] + boxes[i + 1 :]
+        assert all(abs(y - b) >= 12 or x >= a + w or a >= x + width for a, b, w in others)

@@ -90,6 +90,22 @@ def ratios(title: str, rows: Mapping[str, Mapping[str, float]]) -> str:
     return document(parts, bottom + 24)
 
 
+def beside(x: float, y: float, width: float, taken: list) -> tuple[float, float]:
+    """Place of a text by a mark at (x, y) which leaves free what is taken, (x, y, width) each."""
+    sides = [(x + 9, y), (x - 9 - width, y), (x + 5, y - 14), (x + 5, y + 14), (x - width, y - 14)]
+    sides += [(x - width, y + 14), (x - width / 2, y - 26), (x - width / 2, y + 26)]
+
+    def free(at: tuple[float, float]) -> bool:
+        inside = at[0] > 45 and at[0] + width < WIDTH
+        return inside and not any(
+            abs(at[1] - b) < 12 and at[0] < a + w and a < at[0] + width for a, b, w in taken
+        )
+
+    found = next(filter(free, sides), sides[0])
+    taken.append((*found, width))
+    return found
+
+
 def points(title: str, given: Mapping[str, tuple[float, float, float]]) -> str:
     """Marks with their names at (x, y), x on a logarithmic scale, and an error of y as a line."""
     right, top, bottom = WIDTH - 30, 40, 320
@@ -113,15 +129,15 @@ def points(title: str, given: Mapping[str, tuple[float, float, float]]) -> str:
     for y in (each / 10 for each in range(11) if low <= each / 10 <= high):
         parts.append(line.format(50, up(y), right, up(y), "currentColor", 0.25))
         parts.append(text(42, up(y) + 4, f"{y:g}", "end", ' font-size="12"'))
+    taken = [(across(x) - 6, up(y), 12.0) for x, y, _ in given.values()]
     for name, (x, y, error) in given.items():
         ours = name.startswith("cdl")
         colour = MARKS["cdl"][0] if ours else "#8a8f98"
         parts.append(line.format(across(x), up(y - error), across(x), up(y + error), colour, 1))
         parts.append(f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="5" fill="{colour}"/>')
-        is_right = across(x) > right - 130
-        at, anchor = (across(x) - 9, "end") if is_right else (across(x) + 9, "start")
         weight = ' font-size="12" font-weight="700"' if ours else ' font-size="12"'
-        parts.append(text(at, up(y) + 4, name, anchor, weight))
+        at = beside(across(x), up(y), 7 * len(name), taken)
+        parts.append(text(at[0], at[1] + 4, name, extra=weight))
     return document(parts, bottom + 24)
 
 
