@@ -42,6 +42,7 @@ NAMES = (
     "builds",
 )
 PLOTTING = ("training", "growth")
+TITLES = {"tables": "Normalized scores of methods for tables over CPU seconds of a fit"}
 CHARTS = machine.ROOT / "docs" / "benchmarks"
 README = machine.ROOT / "benchmarks" / "README.md"
 
@@ -58,7 +59,7 @@ def report() -> None:
         if chart := svg.chart(name, runs):
             path = CHARTS / f"{name}.svg"
             path.write_text(chart)
-            title = f"Time beside the peers', a chart of the {name} table"
+            title = TITLES.get(name, f"Time beside the peers', a chart of the {name} table")
             chapter = f"![{title}](../docs/benchmarks/{name}.svg)\n\n{chapter}"
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = mark.sub(lambda found, new=chapter: f"{found[1]}{new}{found[2]}", text)

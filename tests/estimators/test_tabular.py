@@ -284,6 +284,17 @@ def test_eval_set_tells_the_best_epoch_whose_weights_are_kept():
         model.fit(a, c, eval_set=(b, d + 7))
 
 
+def test_patience_counts_epochs_that_are_not_better_and_the_last_of_equal_ones_is_kept():
+    def score(estimator, x, y):
+        return 1.0
+
+    options = {"patience": 3, "scoring": score, "max_epochs": 20, "random_state": 0}
+    x, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    model = TabularClassifier("mlp", hidden_layer_sizes=(8,), **options).fit(x, y)
+    assert model.validation_scores_ == [[1.0] * 4]
+    assert model.best_epochs_ == [3]
+
+
 def test_bags_are_means_of_nets_and_the_same_by_any_number_of_threads():
     x, y = load_diabetes(return_X_y=True)
     options = {**QUICK, "n_bags": 3}

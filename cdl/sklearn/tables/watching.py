@@ -28,7 +28,10 @@ def kept_on_error(estimator: Any) -> Iterator[None]:
 
 
 class Best(Callback):
-    """Keeper of the best epoch, which ends training once no epoch has been better for long."""
+    """Keeper of the best epoch, of equal ones the last, which ends training by patience.
+
+    It ends once no epoch has been better for so many: equal ones do not count.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Best(Callback):
         self._predicts, self._score, self._inputs = model, score, inputs
         self._patience = patience
         self.scores: list[float] = []
-        self.best = 0
+        self.best = self._first = 0  # the last and the first epoch with the best score
         self.weights: list[Array] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -50,9 +53,11 @@ class Best(Callback):
         self.scores.append(score)
         if isinstance(logs, dict):
             logs["val_score"] = score
+        if self.weights is None or score > self.scores[self.best]:
+            self._first = epoch
         if self.weights is None or score >= self.scores[self.best]:
             self.best, self.weights = epoch, self._predicts.get_weights()
-        elif self._patience is not None and epoch - self.best >= self._patience:
+        if self._patience is not None and epoch - self._first >= self._patience:
             self.model.stop_training = True
 
 
