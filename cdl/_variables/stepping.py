@@ -206,13 +206,13 @@ class StepArray(NDArrayOperatorsMixin):
     @property
     def T(self) -> Any:  # noqa: N802
         """The transpose: axes in reverse order."""
-        return recorded(np.transpose, self)
+        return _computed(np.transpose, self)
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __getitem__(self, key: Any) -> Any:
-        return recorded(operator.getitem, self, key)
+        return _computed(operator.getitem, self, key)
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self.array)))
@@ -220,12 +220,12 @@ class StepArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if "out" in kwargs or method == "at":
             return self._numbers("an array is written to", getattr(ufunc, method), inputs, kwargs)
-        return recorded(getattr(ufunc, method), *inputs, **kwargs)
+        return _computed(getattr(ufunc, method), *inputs, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if "out" in kwargs or function.__name__ in _WRITING:
             return self._numbers("an array is written to", function, args, kwargs)
-        return recorded(function, *args, **kwargs)
+        return _computed(function, *args, **kwargs)
 
     def _numbers(self, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Result of a call that is not recorded, which is refused."""
@@ -240,7 +240,7 @@ class StepArray(NDArrayOperatorsMixin):
             return method
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return recorded(_method, name, self, *args, **kwargs)
+            return _computed(_method, name, self, *args, **kwargs)
 
         return call
 
@@ -283,3 +283,10 @@ class StepArray(NDArrayOperatorsMixin):
 def _method(name: str, array: Any, *args: Any, **kwargs: Any) -> Any:
     """Result of a method of an array."""
     return getattr(array, name)(*args, **kwargs)
+
+
+def _computed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Result of a call with stand-ins; once the step is over, that of their arrays."""
+    if state.recording is None:
+        args, kwargs = tree.map_structure(plain, (args, kwargs))
+    return recorded(function, *args, **kwargs)
