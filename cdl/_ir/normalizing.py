@@ -37,7 +37,7 @@ def instruction(
     factors.remove(inverse)
     factors.remove(line)
     scale = factors[0] if factors else None
-    gamma, beta = _weight(program, scale, inputs), _weight(program, shift, inputs)
+    gamma, beta = (_weight(program, x, inputs, result.shape[-1]) for x in (scale, shift))
     missing = (scale is not None and gamma is None) or (shift is not None and beta is None)
     if len(factors) > 1 or missing or (gamma is beta is not None):  # it would have two gradients
         return None
@@ -97,10 +97,14 @@ def _summed(mean: Expression, n: float) -> Expression | None:
     return total if is_constant(factor, 1.0 / n) else None
 
 
-def _weight(program: Rewriter, x: Expression | None, inputs: Sequence[Value]) -> Variable | None:
+def _weight(
+    program: Rewriter, x: Expression | None, inputs: Sequence[Value], n: int
+) -> Variable | None:
+    """Weight of n numbers that an expression is, one for each column, or None."""
     if x is None or x.primitive != "argument":
         return None
-    return repeated_weight(program, inputs[int(x.value)])
+    weight = repeated_weight(program, inputs[int(x.value)])
+    return weight if weight is not None and weight.shape == (n,) else None
 
 
 def _value(

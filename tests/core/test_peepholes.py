@@ -286,8 +286,18 @@ def test_a_sum_that_is_normalized_by_hand_is_a_map_before():
         lambda program, x, w: normalized_by_hand(program, x, [w], order="dfg", to_root=lambda v: v),
         lambda program, x, w: normalized_by_hand(program, x, [w], order="dffg"),
         lambda program, x, w: normalized_by_hand(program, x, [w], order="dfgg"),
+        lambda program, x, w: normalized_by_hand(program, x, [weight([1.5])], order="dfg"),
+        lambda program, x, w: normalized_by_hand(program, x, [w, weight([1.5])], order="dfg"),
     ],
-    ids=["one weight twice", "twice the variance", "no epsilon", "divided twice", "scaled twice"],
+    ids=[
+        "one weight twice",
+        "twice the variance",
+        "no epsilon",
+        "divided twice",
+        "scaled twice",
+        "scaled by one number",
+        "shifted by one number",
+    ],
 )
 @pytest.mark.parametrize("n", [8, 12])
 def test_what_only_looks_like_a_normalization_is_computed_as_written(change, n):
