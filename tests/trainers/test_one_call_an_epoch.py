@@ -10,7 +10,7 @@ from cdl import activations, layers, losses, metrics, optimizers
 from cdl.callbacks import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from cdl.layers import Dense, Input
 from cdl.models import Sequential
-from cdl.trainers import fit_loop, train_function
+from cdl.trainers import fit_loop, learner, train_function
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 6)).astype(np.float32)
@@ -42,7 +42,8 @@ def calls(monkeypatch):
         train, test, forward = counted("train"), counted("test"), counted("forward")
 
     real = train_function.Executor
-    monkeypatch.setattr(train_function, "Executor", Executor)
+    for module in (learner, train_function):
+        monkeypatch.setattr(module, "Executor", Executor)
     monkeypatch.setattr(fit_loop, "SLICE", 1e9)  # a busy machine must not matter
     return seen
 
