@@ -182,8 +182,8 @@ class ArrayCall:
             ValueError: an integer that float32 does not hold.
         """
         del training
-        args, kwargs = self._arguments(_arrays(x, self.operands))
         with np.errstate(all="ignore"):
+            args, kwargs = self._arguments(_arrays(x, self.operands))
             found = tree.flatten(self.row.eager(*args, **kwargs))
         pairs = zip(map(np.asarray, found), self.results, strict=True)
         lines = np.concatenate([place.flat(y, len(x)) for y, place in pairs], axis=1)

@@ -56,6 +56,7 @@ def test_values_are_those_of_arrays(name):
 IDS = np.array([0, 2, 2, 1, 2, 5, -1, 0], np.int32)
 ROWS = WIDE[:8, :2, 0]
 PLACES = np.array([[0, 1], [3, 0], [0, 1]])
+ONE = np.float32([1, 0, 0])
 # Functions of all numbers, of which samples cannot be apart.
 WHOLE = {
     "correlate": (lambda x: [ops.correlate(x[0], x[1][:4], m) for m in MODES], WIDE[0, :2, :]),
@@ -76,6 +77,11 @@ WHOLE = {
     "scatter_update add": (lambda x: ops.scatter_update(x, PLACES, x[:3, 1], "add"), ROWS),
     "scatter_update max": (lambda x: ops.scatter_update(x, PLACES[:2], x[4:6, 1], "max"), ROWS),
     "scatter_update mul": (lambda x: ops.scatter_update(x, PLACES, x[4:7, 1], "mul"), ROWS),
+    "scatter_update twice": (lambda x: ops.scatter_update(x, PLACES, x[4:7, 0]), ROWS),
+    "scatter_update mul 0": (
+        lambda x: ops.scatter_update(x, PLACES, x[4:7, 1] - ROWS[4:7, 1] * ONE, "mul"),
+        ROWS,
+    ),
     "map_coordinates": (lambda x: ops.image.map_coordinates(x, AT, 1), WIDE[0]),
     "map_coordinates nearest": (lambda x: ops.image.map_coordinates(x, AT, 0), WIDE[0]),
     "map_coordinates by places": (
@@ -248,6 +254,8 @@ def test_integers_are_those_of_arrays_or_refused():
     y = model.predict(np.array([[0, 1, 15], [3, 4, 5]], np.int32), verbose=0)
     with pytest.raises(ValueError, match="bitwise_or: integers within a program must be such as"):
         model.predict(np.array([[17, 0, 0]], np.int32), verbose=0)
+    with pytest.raises(ValueError, match="must have integers below 16777216"):
+        model.predict(np.array([[2**31 - 1, 0, 0]], np.int32), verbose=0)
     assert y.dtype == np.int32 and y.tolist()[0] == [1, 2**20 + 1, 15 * 2**20 + 1]
 
 

@@ -157,18 +157,28 @@ _UPDATES = {
 def _scatter_update_gradient(
     dy: Any, y: Any, inputs: Any, indices: Any, updates: Any, reduction: str | None
 ) -> Any:
-    """Gradients by the array and by the updates; of equal largest ones each has all of it."""
+    """Gradients by the array and by the updates; of equal largest ones each has all of it.
+
+    Of several updates of one place without a reduction, the last one has it.
+    """
     places = _places(indices)
     by_inputs, there = np.array(dy), dy[places]
     if reduction is None:
         by_inputs[places] = 0
-        return by_inputs, None, there
+        numbers, last = np.arange(there.size).reshape(there.shape), np.zeros(dy.shape, np.int64)
+        last[places] = numbers
+        return by_inputs, None, np.where(last[places] == numbers, there, 0)
     if reduction == "add":
         return by_inputs, None, there
     if reduction == "mul":
         factors = np.ones_like(dy)
         np.multiply.at(factors, places, updates)
-        return dy * factors, None, there * y[places] / updates
+        is_zero, zeros, others = updates == 0, np.zeros_like(dy), np.array(inputs)
+        np.add.at(zeros, places, is_zero)
+        divisors = np.where(is_zero, 1, updates)
+        np.multiply.at(others, places, divisors)
+        by_updates = there * others[places] / divisors * (zeros[places] == is_zero)
+        return dy * factors, None, by_updates
     return np.where(inputs == y, dy, 0), None, np.where(updates == y[places], there, 0)
 
 
