@@ -112,6 +112,11 @@ def test_weights_along_the_samples_are_refused(make):
             make()(given)
 
 
+def test_statistics_along_the_samples_are_refused_for_batches_of_one_size_too():
+    with pytest.raises(ValueError, match=r"must not be the axis of the samples, got \(0,\)$"):
+        layers.Normalization(axis=0)(cdl.Input(batch_shape=(4, 3)))
+
+
 P = RNG.uniform(0.1, 0.9, size=(11, 3)).astype(np.float32)
 T = RNG.uniform(0.1, 0.9, size=(11, 3)).astype(np.float32)
 

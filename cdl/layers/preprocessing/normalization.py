@@ -82,8 +82,10 @@ class Normalization(SameShape):
 
     def build(self, input_shape: Shape) -> None:
         """Create the statistics of inputs with those sizes of the kept axes."""
-        owner, shape = f"Normalization {self.name!r}", (None, *tuple(input_shape)[1:])
+        owner, shape = f"Normalization {self.name!r}", tuple(input_shape)
         axes = axes_within(owner, self.axis, shape)
+        if 0 in axes:
+            raise ValueError(f"{owner}: axis must not be the axis of the samples, got {self.axis}")
         self._sizes = sizes_of(owner, axes, shape)
         if self.input_mean is None:
             kept: dict[str, Any] = {"trainable": False, "matrix": False}
