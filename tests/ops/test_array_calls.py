@@ -350,3 +350,10 @@ def test_a_weight_is_inverted():
     model.compile("sgd", "mse")
     model.fit(M[:, 0], TARGETS, batch_size=24, verbose=0)
     assert not np.array_equal(model.get_weights()[0], np.eye(3))
+
+
+@pytest.mark.parametrize("function", [ops.quantile, ops.nanquantile, ops.nanpercentile])
+@pytest.mark.parametrize("x", [WIDE[0], cdl.Input((4,))], ids=["array", "symbolic"])
+def test_quantiles_refuse_a_method_that_programs_have_not(function, x):
+    with pytest.raises(ValueError, match=f"{function.__name__}: method must be one of .*'hazen'"):
+        function(x, 0.3, axis=-1, method="hazen")

@@ -28,6 +28,7 @@ from cdl.ops.numpy.rounding import ceil, floor
 from cdl.ops.numpy.rounding import round as rounded
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape, squeeze
 from cdl.ops.numpy.sorting import argmax, argmin, sort
+from cdl.ops.numpy.statistics import check_method
 
 _INFINITY = float("inf")
 
@@ -129,6 +130,7 @@ def nanquantile(
     keepdims: Any = False,
 ) -> Any:
     """Quantile as `quantile`, of the numbers that are not NaN."""
+    check_method("nanquantile", method)
     return np.nanquantile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 
@@ -144,6 +146,7 @@ def nanpercentile(
     keepdims: Any = False,
 ) -> Any:
     """Percentile as `percentile`, of the numbers that are not NaN."""
+    check_method("nanpercentile", method)
     return np.nanpercentile(real(x), q, axis_arg(axis), method=method, keepdims=keepdims)
 
 

@@ -27,6 +27,16 @@ from cdl.ops.numpy.sorting import sort
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
+def check_method(owner: str, method: Any) -> None:
+    """Check what to take between two numbers of a quantile.
+
+    Raises:
+        ValueError: there is no such method.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"{owner}: method must be one of {_METHODS}, got {method!r}")
+
+
 def _line_apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
     return samples_apart(x, axis)
 
@@ -89,8 +99,7 @@ def quantile(
             "nearest".
         keepdims: whether the axes stay, with size 1.
     """
-    if method not in _METHODS:
-        raise ValueError(f"quantile: method must be one of {_METHODS}, got {method!r}")
+    check_method("quantile", method)
     numbers, axes = real(x), axis_arg(axis)
     found = np.quantile(numbers, q, axes, method=method, keepdims=keepdims)
     if method not in ("linear", "midpoint") or not np.isinf(numbers).any():
