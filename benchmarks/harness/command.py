@@ -44,6 +44,8 @@ def text(
     parts = [f"## {benchmark}\n", tables(found)]
     if facts.get("left_out"):
         parts.append(f"Left out: {'; '.join(f'{k} ({v})' for k, v in facts['left_out'].items())}.")
+    if facts.get("note"):
+        parts.append(facts["note"])
     return "\n".join([*parts, machine.caption(facts), ""])
 
 
