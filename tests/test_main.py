@@ -260,6 +260,40 @@ def test_table_says_what_does_not_fit_in_a_line(run_python, some_csv, more, said
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([""] * 36 + ["0", "1"] * 2, "must have a value in 5 rows or more, got 4 in 'y'"),
+        (["a"] * 40, "two classes of two rows or more, one of them of 5, got 1 of at most 40 rows"),
+        (["a"] + ["b"] * 39, "got 2 of at most 39 rows, such as 'a'"),
+        ([f'"{i},5"' for i in range(40)], "got 40 of at most 1 rows, such as '0,5'"),
+    ],
+)
+def test_table_names_a_target_that_folds_cannot_have(tmp_path, capsys, values, said):
+    pytest.importorskip("pandas")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["x,y", *(f"{i},{each}" for i, each in enumerate(values))]))
+    assert main(["table", str(path), "--target", "y", "--recipe", "mlp"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("cdl table: --target must have ") and said in told
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (lambda i: "" if i % 5 == 0 else str(i % 2 == 0), "accuracy "),
+        (lambda i: str(10**20 + i * 10**18), "R2 "),
+    ],
+)
+def test_table_takes_truth_values_with_gaps_and_huge_integers(tmp_path, capsys, value, said):
+    pytest.importorskip("pandas")
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["x,y", *(f"{i},{value(i)}" for i in range(40))]))
+    told = ["table", str(path), "--target", "y", "--recipe", "mlp"]
+    assert main([*told, "--report", str(tmp_path / "r.html")]) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_without_arguments_it_says_what_it_can_do(run_python):
     assert run_python("-m", "cdl").stdout == run_python("-m", "cdl", "--help").stdout
 

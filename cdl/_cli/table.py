@@ -13,6 +13,7 @@ from cdl._cli import table_page
 
 _FILES = (".pickle", ".keras", ".onnx", ".c")
 _CLASSES = 20  # different whole numbers up to which a target is of classes
+_FOLDS = 5
 _SHOWN = 10  # columns whose importance is printed
 
 
@@ -62,9 +63,16 @@ def run(job: Job) -> int:
         if target not in table:
             return _failed(f"--target must be one of {table.columns.tolist()}, got {target!r}")
         known = table[target].notna()
+        if known.sum() < _FOLDS:
+            return _failed(
+                f"--target must have a value in {_FOLDS} rows or more, got {known.sum()} in "
+                f"{target!r}"
+            )
         if not known.all():
             print(f"{(~known).sum():,} rows without {target} are left out")
-        x, y = table[known].drop(columns=target), table[target][known]
+        x, y = table[known].drop(columns=target), table[target][known].infer_objects()
+        if pandas.api.types.infer_dtype(y) == "integer":  # beyond 64 bits
+            y = y.astype(np.float64 if y.dtype == object else y.dtype)
         found = _scored(x, y, job)
         if output is not None:
             _write(found.model, output)
@@ -89,6 +97,17 @@ def _task_of(y: Any) -> str:
     return "classes" if (y % 1 == 0).all() and y.nunique() <= _CLASSES else "numbers"
 
 
+def _labels(y: Any) -> Any:
+    """Different values of a target of classes, two of which are in all parts for training."""
+    labels, counts = np.unique(y, return_counts=True)
+    if np.count_nonzero(counts > 1) < 2 or counts.max() < _FOLDS:
+        raise ValueError(
+            f"--target must have two classes of two rows or more, one of them of {_FOLDS}, got "
+            f"{len(labels)} of at most {counts.max()} rows, such as {labels.tolist()[0]!r}"
+        )
+    return labels
+
+
 def _scored(x: Any, y: Any, job: Job) -> table_page.Report:
     """Estimator trained on all rows, after its score and its importances are printed."""
     from sklearn.base import clone
@@ -99,8 +118,8 @@ def _scored(x: Any, y: Any, job: Job) -> table_page.Report:
     is_classes = (job.task or _task_of(y)) == "classes"
     kind: Any = TabularClassifier if is_classes else TabularRegressor
     model = kind(job.recipe, text=job.text, random_state=0)
-    folds = (StratifiedKFold if is_classes else KFold)(5, shuffle=True, random_state=0)
-    labels = np.unique(y) if is_classes else None
+    folds = (StratifiedKFold if is_classes else KFold)(_FOLDS, shuffle=True, random_state=0)
+    labels = _labels(y) if is_classes else None
     scores, outputs = [], np.zeros((len(y), 1 if labels is None else len(labels)))
     for inside, outside in folds.split(x, y):
         net = clone(model).fit(x.iloc[inside], y.iloc[inside])
