@@ -10,7 +10,7 @@ The environment can ask for another build of the same sources:
     CDL_SANITIZE=address,undefined   with these sanitizers and with asserts
     CDL_COVERAGE=1                   counts lines for gcov
     CDL_WERROR=1                     a warning in our C is an error
-    CDL_NO_OPENMP=1                  as if the compiler had no OpenMP, with threads of its own
+    CDL_NO_OPENMP=1                  as if the compiler had no OpenMP
 """
 
 import ast

@@ -34,7 +34,7 @@ def report() -> str:
         "machine": f"{platform.system()} {platform.machine()}",
         "isa": f"{core['isa']} (available: {', '.join(_core.available_isas())})",
         "threads": f"{core['threads']} ({core['threads_reason']})",
-        "openmp": "yes" if core["openmp"] else "no, the core has threads of its own",
+        "openmp": "yes, its limits are heeded" if core["openmp"] else "no",
         "compiler": core["compiler"],
         "caches": f"{caches()} ({core['caches_reason']})",
     }

@@ -1,20 +1,16 @@
-/* thread_pool.c - threads of cdl's own: kept between regions, spinning a while, then asleep. */
+/* thread_pool.c - the threads of regions: kept in between, spinning a while, then asleep. */
 #define _GNU_SOURCE
 #include "base/thread_pool.h"
 
-#ifdef CDL_HAS_THREAD_POOL
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "base/pause.h"
 #include "base/threads.h"
 
-/* A pause takes 10 to 50 ns. Regions follow each other in microseconds as long as there is work;
- * who waits longer than some 60 us leaves the core to others. STACK is Linux's for a first thread;
- * that of others is 512 KB on macOS. */
-enum { SPINS = 4000, STACK = 8 << 20 };
+/* Stack of Linux's for a first thread; that of others is 512 KB on macOS, 128 KB with musl. */
+enum { STACK = 8 << 20 };
 
 /* Each worker is called by itself: those that a region does not need sleep on, and it does not wait
  * for them. */
@@ -30,7 +26,7 @@ struct worker {
 struct pool {
     int workers;
     struct worker worker[CDL_MAX_THREADS];
-    atomic_int running;                  /* workers that have not finished the last region */
+    atomic_uint running;                 /* workers that have not finished the last region */
     void (*work)(void *arg, int thread); /* NULL ends the workers */
     void *arg;
     pthread_mutex_t lock;
@@ -47,9 +43,7 @@ static void *live(void *given) {
     struct pool *pool = self->pool;
     within = true;
     for (unsigned seen = 0;; seen++) {
-        for (int spins = 0; spins < SPINS && atomic_load(&self->calls) == seen; spins++)
-            cdl_pause();
-        if (atomic_load(&self->calls) == seen) {
+        if (!cdl_changes_soon(&self->calls, seen)) {
             pthread_mutex_lock(&pool->lock);
             while (atomic_load(&self->calls) == seen) pthread_cond_wait(&self->called, &pool->lock);
             pthread_mutex_unlock(&pool->lock);
@@ -67,7 +61,7 @@ static void *live(void *given) {
 static void call(struct pool *pool, void (*work)(void *, int), void *arg, int workers) {
     pool->work = work;
     pool->arg = arg;
-    atomic_store(&pool->running, workers);
+    atomic_store(&pool->running, (unsigned)workers);
     pthread_mutex_lock(&pool->lock);
     for (int i = 0; i < workers; i++) {
         atomic_fetch_add(&pool->worker[i].calls, 1);
@@ -132,8 +126,8 @@ bool cdl_thread_pool_run(int *size, void (*work)(void *arg, int thread), void *a
     within = true;
     call(pool, work, arg, *size - 1);
     work(arg, 0);
-    for (int spins = 0; spins < SPINS && atomic_load(&pool->running) > 0; spins++) cdl_pause();
-    if (atomic_load(&pool->running) > 0) {
+    for (unsigned left; (left = atomic_load(&pool->running)) > 0;) {
+        if (cdl_changes_soon(&pool->running, left)) continue;
         pthread_mutex_lock(&pool->lock);
         while (atomic_load(&pool->running) > 0) pthread_cond_wait(&pool->finished, &pool->lock);
         pthread_mutex_unlock(&pool->lock);
@@ -147,4 +141,3 @@ void cdl_thread_pool_forget(void) {
     own = NULL;
     within = false;
 }
-#endif

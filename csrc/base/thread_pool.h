@@ -1,12 +1,8 @@
-/* thread_pool.h - threads of cdl's own, where it is built without OpenMP. */
+/* thread_pool.h - the threads of regions, a pool for each thread that calls. */
 #ifndef CDL_BASE_THREAD_POOL_H
 #define CDL_BASE_THREAD_POOL_H
 
 #include <stdbool.h>
-
-#if !defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
-#define CDL_HAS_THREAD_POOL 1
-#endif
 
 /* Runs work(arg, thread) on the calling thread, which is 0, and on others of its pool up to *size
  * threads; returns when all have. *size becomes how many there are before the first one begins. The

@@ -30,16 +30,12 @@ static int limit = 1;
 static char reason[96] = "not initialised";
 static atomic_bool forked;
 
-/* The threads of the OpenMP runtime are gone, and it does not know. Whether it had any is not to be
- * seen from here: another library in the process may have used it. */
-#if defined(_OPENMP) || defined(CDL_HAS_THREAD_POOL)
+/* The pool's threads are gone; so are those of the OpenMP runtime, which another library in the
+ * process may use and which does not know. */
 static void in_child(void) {
     atomic_store(&forked, true);
-#ifdef CDL_HAS_THREAD_POOL
     cdl_thread_pool_forget();
-#endif
 }
-#endif
 
 static int affinity_cpus(void) {
 #ifdef __linux__
@@ -108,12 +104,7 @@ void cdl_threads_init(void) {
         limit = CDL_MAX_THREADS;
         snprintf(reason, sizeof reason, "the most that cdl uses");
     }
-#if defined(_OPENMP) || defined(CDL_HAS_THREAD_POOL)
     pthread_atfork(NULL, NULL, in_child);
-#else
-    limit = 1;
-    snprintf(reason, sizeof reason, "built without OpenMP");
-#endif
 }
 
 bool cdl_threads_have_openmp(void) {
@@ -176,20 +167,6 @@ static fpu_mode fpu_enter(void) { return 0; }
 static void fpu_leave(fpu_mode mode) { (void)mode; }
 #endif
 
-#ifdef _OPENMP
-/* ThreadSanitizer does not see OpenMP's barriers: what happened before a release() has happened
- * for every thread after its acquire(). */
-#ifdef __SANITIZE_THREAD__
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-static void release(struct cdl_team *team) { __tsan_release(team); }
-static void acquire(struct cdl_team *team) { __tsan_acquire(team); }
-#else
-static void release(struct cdl_team *team) { (void)team; }
-static void acquire(struct cdl_team *team) { (void)team; }
-#endif
-#endif
-
 /* The mode in which this thread came into the region that it is in. */
 static _Thread_local fpu_mode outer_mode;
 
@@ -205,7 +182,6 @@ static void run(void (*work)(void *, struct cdl_team *, int), void *arg, struct 
 void cdl_region_leave(void) { fpu_leave(outer_mode); }
 void cdl_region_enter(void) { outer_mode = fpu_enter(); }
 
-#ifdef CDL_HAS_THREAD_POOL
 struct region {
     void (*work)(void *, struct cdl_team *, int);
     void *arg;
@@ -216,40 +192,14 @@ static void enter(void *given, int thread) {
     const struct region *region = given;
     run(region->work, region->arg, region->team, thread);
 }
-#endif
 
 void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *arg) {
-#ifdef _OPENMP
-    if (size > 1 && !atomic_load(&forked)) {
-        struct cdl_team team = {.size = 0};
-        release(&team);
-#pragma omp parallel num_threads(size) shared(team)
-        {
-            /* Every thread writes the same size: the region may be smaller than asked for. */
-            acquire(&team);
-#pragma omp single
-            {
-                team.size = omp_get_num_threads();
-                release(&team);
-            }
-            acquire(&team);
-            run(work, arg, &team, omp_get_thread_num());
-            release(&team);
-        }
-        acquire(&team);
+    struct cdl_team team = {.size = size};
+    struct region region = {work, arg, &team};
+    if (size > 1 && !atomic_load(&forked) && cdl_thread_pool_run(&team.size, enter, &region))
         return;
-    }
-#elif defined(CDL_HAS_THREAD_POOL)
-    if (size > 1 && !atomic_load(&forked)) {
-        struct cdl_team team = {.size = size};
-        struct region region = {work, arg, &team};
-        if (cdl_thread_pool_run(&team.size, enter, &region)) return;
-    }
-#endif
-    (void)size;
-    struct cdl_team alone;
-    alone.size = 1;
-    run(work, arg, &alone, 0);
+    team.size = 1;
+    run(work, arg, &team, 0);
 }
 
 /* ---- the barrier -------------------------------------------------------------------------------
@@ -277,33 +227,32 @@ static void note_crowd(double now) {
     crowded_until = now + belief;
 }
 
-static bool is_over(const struct cdl_barrier *barrier, unsigned turn) {
-    return atomic_load_explicit(&barrier->turn, memory_order_acquire) != turn;
+static bool has_changed(const atomic_uint *word, unsigned value) {
+    return atomic_load_explicit(word, memory_order_acquire) != value;
 }
 
 /* A look at the clock takes as long as a few pauses, of 10 to 50 ns each. */
-static bool spin(const struct cdl_barrier *barrier, unsigned turn) {
-    for (int i = 0; i < 32 && !is_over(barrier, turn); i++) cdl_pause();
-    return is_over(barrier, turn);
+static bool spin(const atomic_uint *word, unsigned value) {
+    for (int i = 0; i < 32 && !has_changed(word, value); i++) cdl_pause();
+    return has_changed(word, value);
 }
 
-/* Is the turn over before it is time to sleep? */
-static bool is_soon_over(const struct cdl_barrier *barrier, unsigned turn) {
-    if (spin(barrier, turn)) return true;
+bool cdl_changes_soon(const atomic_uint *word, unsigned value) {
+    if (spin(word, value)) return true;
     const double begin = cdl_now();
     const double end = begin + (begin < crowded_until ? SPIN_IN_CROWD : PATIENCE);
     double now = begin;
     while (now < end) {
         const double before = now;
         if (now - begin < SPIN) {
-            if (spin(barrier, turn)) return true;
+            if (spin(word, value)) return true;
             now = cdl_now();
             continue;
         }
         sched_yield();
         now = cdl_now();
         if (now - before > LONG_YIELD) note_crowd(now);
-        if (is_over(barrier, turn)) return true;
+        if (has_changed(word, value)) return true;
         if (now < crowded_until) return false;
     }
     return false;
@@ -350,10 +299,10 @@ void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(
         wake(barrier);
         return;
     }
-    if (is_soon_over(barrier, turn)) return;
+    if (cdl_changes_soon(&barrier->turn, turn)) return;
     const struct timespec most = {.tv_nsec = 1000000};
     do {
         if (meanwhile) meanwhile(arg);
         sleep_through(barrier, turn, meanwhile ? &most : NULL);
-    } while (!is_over(barrier, turn));
+    } while (!has_changed(&barrier->turn, turn));
 }

@@ -28,7 +28,7 @@ void cdl_threads_init(void);
 int cdl_threads_cores(void);
 
 /* Threads that a call may use now: 1 in a child of a process that had loaded this library, since
- * neither the OpenMP runtime nor a pool of threads survives a fork. */
+ * no pool of threads survives a fork. */
 int cdl_threads_available(void);
 
 /* Of `planned` threads those that may run at this moment: the limit of the calling thread counts,
@@ -50,6 +50,10 @@ void cdl_region(int size, void (*work)(void *arg, struct cdl_team *team, int thr
  * the caller's floating-point mode, which may be another one afterwards. */
 void cdl_region_leave(void);
 void cdl_region_enter(void);
+
+/* Does *word change from `value` soon? Spins some microseconds, then yields for a millisecond;
+ * beside busy processes less. Who is told no had better sleep. */
+bool cdl_changes_soon(const atomic_uint *word, unsigned value);
 
 /* Waits for all threads of the team: spins some microseconds, then yields, then sleeps; beside busy
  * processes it sleeps sooner. */

@@ -118,7 +118,7 @@ thread.join()
 
 @pytest.mark.measures  # sanitizers take stack of their own
 def test_products_fit_the_stack_that_musl_gives_a_thread():
-    """Threads of OpenMP have 128 KB of stack there, and overflow ends the process."""
+    """A thread has 128 KB of stack there, and overflow ends the process."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", IN_A_THREAD_OF_128_KB]
     subprocess.run(command, check=True, env=environment)

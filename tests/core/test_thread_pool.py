@@ -1,4 +1,4 @@
-"""Threads of the core where it is built without OpenMP (thread_pool.c), and their barrier."""
+"""Pool of threads of the core (thread_pool.c), and their barrier."""
 
 import shutil
 import subprocess
@@ -24,7 +24,8 @@ def run(root, tmp_path, name, *sources):
 @pytest.mark.builds
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how often a thread was woken")
 def test_a_region_wakes_those_who_work_in_it_and_no_others(root, tmp_path):
-    assert run(root, tmp_path, "thread_pool", "thread_pool.c") == (0, "")
+    sources = ["threads.c", "thread_pool.c", "watch.c"]
+    assert run(root, tmp_path, "thread_pool", *sources) == (0, "")
 
 
 @pytest.mark.builds

@@ -43,8 +43,6 @@ START = """if True:
         status = os.waitpid(child, 0)[1]
         return status
 
-    if not _core.info()["openmp"]:
-        sys.exit(0)
 """
 
 
