@@ -119,7 +119,8 @@ before.before_iteration = True
     ("options", "given", "message"),
     [
         ({}, {"callbacks": [before]}, "callbacks .* give learning_rate"),
-        ({}, {"callbacks": ["stop"]}, "callbacks must be of callbacks of cdl"),
+        ({}, {"callbacks": ["stop"]}, "callbacks must be callbacks of cdl"),
+        ({}, {"callbacks": [Notes]}, "callbacks must be callbacks of cdl"),
         ({"n_bags": 2}, {"callbacks": []}, "callbacks must be None with n_bags > 1"),
         ({}, {"eval_metric": "rmse"}, "eval_metric must be .*'auc'.* 'rmse'"),
         ({}, {"eval_metric": ["auc"]}, "eval_metric must be"),
@@ -128,6 +129,15 @@ before.before_iteration = True
 def test_what_a_net_cannot_take_is_refused_by_name(options, given, message):
     with pytest.raises(ValueError, match=f"TabularClassifier: {message}"):
         TabularClassifier(**QUICK, **options).fit(X, Y, **given)
+
+
+def test_the_area_of_several_classes_is_the_mean_of_each_against_the_others():
+    from sklearn.metrics import roc_auc_score
+
+    x, y = load_iris(return_X_y=True)
+    model = TabularClassifier(**QUICK).fit(x, y, eval_set=(x, y), eval_metric="auc")
+    area = roc_auc_score(y, model.predict_proba(x), multi_class="ovr")
+    assert max(model.validation_scores_[0]) == pytest.approx(area)
 
 
 def test_arguments_of_trees_are_told_what_to_give():

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 METRICS = {
     True: {
         "accuracy": "accuracy",
-        "auc": "roc_auc",
+        "auc": "roc_auc_ovr",  # of two classes that of the second
         "average_precision": "average_precision",
         "binary_error": "accuracy",
         "binary_logloss": "neg_log_loss",

@@ -163,8 +163,8 @@ def as_callbacks(owner: str, given: Any, bags: int, shown: Shown) -> list[Callba
         )
     each = list(given) if isinstance(given, list | tuple) else [given]
     for one in each:
-        if not callable(one) and not isinstance(one, Callback):
-            what = "of callbacks of cdl, or functions that take LightGBM's environment"
+        if isinstance(one, type) or not (callable(one) or isinstance(one, Callback)):
+            what = "callbacks of cdl, or functions that take LightGBM's environment"
             raise expected(owner, "callbacks", what, one)
         if getattr(one, "before_iteration", False):
             raise ValueError(
