@@ -216,7 +216,7 @@ class Tabular(BaseEstimator, Hinting):
             if math.isnan(found) and np.isfinite(outputs).all():
                 raise ValueError(
                     f"{owner}: scoring must give a number on the rows for validation, got nan: "
-                    f"these may have one class alone for {self._scoring!r}"
+                    f"these may lack a class that {self._scoring!r} needs"
                 )
             return found
 
