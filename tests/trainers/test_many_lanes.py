@@ -4,6 +4,8 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -195,6 +197,22 @@ def test_replicas(monkeypatch, workers, weighs):
             for name, values in history.history.items():
                 assert histories.history[name][k].tolist() == values
     assert {k for each in called for k in each} == {*range(n)} - {3}
+
+
+def test_ctrl_c_while_threads_start_leaves_none_at_work(monkeypatch):
+    many = cdl.replicate(built((4, 8, 1)), N)
+    x, y = (np.stack(each) for each in zip(*rows((4, 8, 1)), strict=True))
+    start = threading.Thread.start
+
+    def cut_off(thread):  # a pool does not join such a thread
+        start(thread)
+        time.sleep(0.1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        many.fit(x, y, workers=2)
+    assert [int(each.optimizer.iterations) for each in many] == [0] * N
 
 
 @pytest.mark.parametrize("isa", _core.available_isas())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -65,12 +66,20 @@ def on_threads(
         return
     from concurrent.futures import ThreadPoolExecutor
 
+    begin = threading.Event()
+
+    def begun(numbers: Sequence[int]) -> None:
+        begin.wait()
+        run(numbers)
+
     with ThreadPoolExecutor(workers, "cdl-members", _core.limit_threads, (1,)) as pool:
         try:
-            futures = [pool.submit(run, numbers) for numbers in tasks]
+            futures = [pool.submit(begun, numbers) for numbers in tasks]
+            begin.set()  # all are there: the pool does not join a thread whose start is cut off
             wait_for(futures)
         except BaseException:  # Ctrl-C
             stop()
+            begin.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     for future in futures:
