@@ -199,6 +199,20 @@ def test_replicas(monkeypatch, workers, weighs):
     assert {k for each in called for k in each} == {*range(n)} - {3}
 
 
+def test_a_fit_in_which_the_last_one_has_nan_is_a_first_fit_too():
+    """The next draws no order that it does not use."""
+    many = cdl.replicate(built((4, 8, 1)), N)
+    x, y = (np.stack(each) for each in zip(*rows((4, 8, 1)), strict=True))
+    x[N - 1, 7] = np.nan
+    each = many[0]
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="loss"):
+            many.fit(x, y, seeds=range(N), workers=1)
+        cdl.utils.set_random_seed(0)
+        each.fit(x[0], y[0], verbose=0)
+        assert state(many[0]) == state(each)
+
+
 def test_ctrl_c_while_threads_start_leaves_none_at_work(monkeypatch):
     many = cdl.replicate(built((4, 8, 1)), N)
     x, y = (np.stack(each) for each in zip(*rows((4, 8, 1)), strict=True))

@@ -82,7 +82,7 @@ class MembersFit:
                         found[number] = self._one(stand_in, number, make(number), halt)
                         told(number)
                         if _is_lost(found[number]):  # the core may keep its NaN
-                            stand_in.take_model(self._model)
+                            stand_in.take_model(stand_in.model)
             finally:
                 busy.remove(stand_in)
                 self._idle.append(stand_in)
@@ -126,7 +126,7 @@ class MembersFit:
         run = StackedRun(stand_in, self._stacks, begin, self._data, self._seeds, self._is_fresh)
         ended = run.train(plain, halt)
         if run.lost:  # the core may keep NaN
-            stand_in.take_model(self._model)
+            stand_in.take_model(stand_in.model)
         return ended
 
     def _one(

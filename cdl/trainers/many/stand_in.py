@@ -72,7 +72,7 @@ class StandIn:
         self.take_model(model)
 
     def take_model(self, model: Any) -> None:
-        """Become the copy of a model, and forget all that was before."""
+        """Become the copy of a model, without its programs; it may be the one that is there."""
         self.model = copy.deepcopy(model)
         self._variables = [(each, _storage_of(each)) for each in variables_of(self.model)]
         self._weights = len(self.model.weights)
