@@ -18,12 +18,14 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from cdl import tree
 from cdl._common.errors import is_cdls
+from cdl._variables.step_forms import result_and_reason
 
 _METHODS = frozenset((
     "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum",
     "diagonal", "dot", "flatten", "max", "mean", "min", "prod", "ravel", "repeat", "reshape",
     "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var",
 ))  # fmt: skip
+_NUMPYS = str(np.__path__[0])
 _WRITING = frozenset(
     ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask", "shares_memory")
 )
@@ -111,7 +113,7 @@ class Recording:
         if self.reason:
             return
         frame = sys._getframe(1)
-        while frame.f_back is not None and is_cdls(frame.f_code.co_filename):
+        while frame.f_back is not None and not _is_of_step(frame):
             frame = frame.f_back
         self.reason = f"{frame.f_code.co_filename}:{frame.f_lineno}: {what}"
 
@@ -123,9 +125,11 @@ class Recording:
         refs = tree.map_structure(self._ref, (args, kwargs))
         state.recording = None
         try:
-            result = function(*given[0], **given[1])
+            result, reason = result_and_reason(function, given)
         finally:
             state.recording = self
+        if reason:
+            self.refuse(reason)
         first, wrapped = self._count, self._wrapped(result)
         kinds = tuple([(e.shape, e.dtype) if isinstance(e, np.ndarray) else None for e in given[0]])
         self.calls.append(Call(function, refs[0], refs[1], first, self._count - first, kinds))
@@ -178,10 +182,13 @@ class StepArray(NDArrayOperatorsMixin):
     """
 
     __slots__ = ("array", "number", "recording")
-    __hash__ = object.__hash__
 
     def __init__(self, array: Any, number: int, recording: Recording) -> None:
         self.array, self.number, self.recording = array, number, recording
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # what the code of a step takes it for
+        return type(self.array) if _is_of_step(sys._getframe(1)) else StepArray
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -218,6 +225,8 @@ class StepArray(NDArrayOperatorsMixin):
         return (self[i] for i in range(len(self.array)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if isinstance(plain(inputs[0]), np.generic) and kwargs.get("out", (None,))[0] is inputs[0]:
+            del kwargs["out"]  # `loss += 1.0` gives another number
         if "out" in kwargs or method == "at":
             return self._numbers("an array is written to", getattr(ufunc, method), inputs, kwargs)
         return _computed(getattr(ufunc, method), *inputs, **kwargs)
@@ -254,6 +263,9 @@ class StepArray(NDArrayOperatorsMixin):
     def _one(self, kind: Callable[..., Any], *args: Any) -> Any:
         return self._numbers(f"{kind.__name__}() of an array is used", kind, (self, *args), {})
 
+    def __hash__(self) -> int:
+        return int(self._one(hash))
+
     def __bool__(self) -> bool:
         self.recording.refuse("what comes next depends on a number")
         return bool(self.array)
@@ -278,6 +290,12 @@ class StepArray(NDArrayOperatorsMixin):
 
     def __repr__(self) -> str:
         return str(self._one(repr))
+
+
+def _is_of_step(frame: Any) -> bool:
+    """Whether a frame runs code of a user's."""
+    path = frame.f_code.co_filename
+    return not (is_cdls(path) or path.startswith(_NUMPYS))
 
 
 def _method(name: str, array: Any, *args: Any, **kwargs: Any) -> Any:

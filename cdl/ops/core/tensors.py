@@ -18,6 +18,7 @@ from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, tensor_operation
 from cdl._tracing.symbolic import symbolic_error
 from cdl._tracing.variable import Variable
+from cdl._variables.stepping import StepArray
 from cdl.data.texts import holds_texts
 from cdl.ops.arrays import as_dtype, shape_of
 from cdl.ops.lowering import mapped, value_of
@@ -175,4 +176,5 @@ def is_tensor(x: ArrayLike) -> bool:
     """Whether x is an array, or a symbolic tensor in traced code; a weight is none."""
     if isinstance(x, KerasTensor):
         return graph.current_scope() is not None
-    return isinstance(x, (np.ndarray, np.generic, LoweredTensor)) and not isinstance(x, Variable)
+    arrays = (np.ndarray, np.generic, LoweredTensor, StepArray)
+    return isinstance(x, arrays) and not isinstance(x, Variable)

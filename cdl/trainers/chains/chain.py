@@ -77,15 +77,15 @@ class _Link:
         compiled: the loss with its gradient.
         call: of the gradient.
         optimizer: makes the step.
-        rows: of a batch.
 
     Attributes:
         inputs: numbers of the arrays that the loss reads.
         executor: runs the program.
     """
 
-    def __init__(self, compiled: Compiled, call: Call, optimizer: Any, rows: int) -> None:
-        self._compiled, self._optimizer, self._rows = compiled, optimizer, rows
+    def __init__(self, compiled: Compiled, call: Call, optimizer: Any) -> None:
+        self._compiled, self._optimizer = compiled, optimizer
+        self._rows = call.kinds[0][0][0]
         self.inputs = _refs(call.args)
         self._of_batch = _of_values(call.args)
         self._args = call.args
@@ -145,7 +145,6 @@ class Chain:
     Args:
         calls: that were recorded.
         logs: what the step returned, with Refs.
-        rows: of a batch.
         inputs: arrays of a batch.
         reads: of the step.
 
@@ -155,10 +154,8 @@ class Chain:
         learns: whether it has a link.
     """
 
-    def __init__(
-        self, calls: Sequence[Call], logs: Any, rows: int, inputs: int, reads: StepReads
-    ) -> None:
-        self._reads, self._rows, self._is_stale = reads, rows, False
+    def __init__(self, calls: Sequence[Call], logs: Any, inputs: int, reads: StepReads) -> None:
+        self._reads, self._is_stale = reads, False
         register_cache(self)
         self._logs = _of_values(logs)
         self._values: Values = [None] * max([inputs, *(e.first + e.size for e in calls)])
@@ -167,7 +164,7 @@ class Chain:
         parts: list[_Repeated | _Link] = []
         for i, call in enumerate(calls):
             if i in linked:
-                parts.append(_Link(*linked[i], rows))
+                parts.append(_Link(*linked[i]))
             elif i - 1 not in linked and i in needed:
                 parts.append(_Repeated(call))
         self._parts = parts

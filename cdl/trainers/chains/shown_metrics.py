@@ -39,14 +39,15 @@ def _recording(method: Callable[..., Any]) -> Callable[..., Any]:
 def metrics_of(model: Any) -> list[Any]:
     """Metrics of a model that a recording shows: those of cdl's classes."""
     held = [*model.metrics, *tree.flatten(list(vars(model).values()))]
-    own = [each for each in held if isinstance(each, Metric) and not _is_users(each)]
+    own = [each for each in held if isinstance(each, Metric) and not is_metric_of_users(each)]
     kinds: set[Any] = set(map(type, own))
     for kind in kinds:
         _show(kind)
     return list({id(each): each for each in own}.values())
 
 
-def _is_users(metric: Any) -> bool:
+def is_metric_of_users(metric: Any) -> bool:
+    """Whether code of users is in a metric, or in one that it holds."""
     return any(is_users(type(each)) for each in (metric, *getattr(metric, "metrics", ())))
 
 

@@ -8,22 +8,25 @@ bits is not used.
 from __future__ import annotations
 
 import random
+import types
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdl import tree
+from cdl._tracing.variable import Variable
 from cdl._variables.stepping import Recording
 from cdl.optimizers import Optimizer
 from cdl.trainers.chains.chain import Chain, can_repeat, changed
 from cdl.trainers.chains.shown_metrics import metrics_of
-from cdl.trainers.chains.step_reads import StepReads
+from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
 
 _KEPT = 8  # forms
+_UNUSED = 4  # chains of one form that held for no batch, after which none is made
 _NEW, _TAKEN, _REFUSED = "new", "taken", "refused"
 
 
@@ -39,6 +42,7 @@ class StepChains:
 
     def __init__(self) -> None:
         self._states: dict[Any, Chain | str] = {}
+        self._unused: dict[Any, int] = {}  # chains since one was taken
         self.reasons: dict[str, str] = {}
 
     def take(self, key: Any) -> Chain | None:
@@ -49,7 +53,7 @@ class StepChains:
         if not found.holds():
             self._states[key] = _NEW
             return None
-        self._states[key] = _TAKEN
+        self._states[key], self._unused[key] = _TAKEN, 0
         return found
 
     def give_back(self, key: Any, chain: Chain) -> None:
@@ -75,9 +79,15 @@ class StepChains:
         if not _optimizers_of(model):  # the first step of a model that is not built
             return step(batch)
         self._states[key] = _REFUSED
+        self._unused[key] = self._unused.get(key, 0) + 1
+        if self._unused[key] > _UNUSED:
+            self.reasons[step.__name__] = "what it reads changes with each batch"
+            return step(batch)
         if any(type(each) is not np.ndarray for each in tree.flatten(batch)):
             return step(batch)
-        reads = StepReads(step)  # type: ignore[arg-type]
+        if not isinstance(step, types.MethodType):
+            return step(batch)
+        reads = StepReads(step)
         if not reads.is_known:
             self.reasons[step.__name__] = reads.reason
             return step(batch)
@@ -109,18 +119,23 @@ def _recorded(
     calls = recording.calls
     if not all(map(can_repeat, calls)):
         return logs, "it does more than learn and compute"
+    held = [*model.metrics, *optimizers]
+    if any(map(has_calls_of_users, held)):
+        return logs, "an optimizer or a metric of it has code of yours"
     known = set(map(id, (*optimizers, *metrics)))
     if not all(id(each) in known for each in changed(calls)):
         return logs, "an optimizer or a metric of it is no attribute of the model"
-    chain = Chain(calls, shown, len(arrays[0]), len(arrays), reads)
-    if not chain.learns:
-        return logs, "no optimizer takes a gradient as it is"
     after = state.again()
-    state.restore()
     is_right = False
     try:
+        chain = Chain(calls, shown, len(arrays), reads)
+        if not chain.learns:
+            return logs, "no optimizer takes a gradient as it is"
+        state.restore()
         again = chain.once(arrays)
         is_right = after.is_now() and _bits(logs) == _bits(again)
+    except Exception as error:  # of calls that need more than the record has
+        return logs, f"done again, its calls raise {type(error).__name__}: {error}"
     finally:
         after.restore()
     return logs, chain if is_right else "done again, its calls give other numbers"
@@ -148,7 +163,7 @@ class _State:
 
     def __init__(self, variables: Iterable[Any]) -> None:
         self._variables = list({id(each): each for each in variables}.values())
-        self._values = [each.numpy() for each in self._variables]
+        self._values = [_numbers(each) for each in self._variables]
 
     def again(self) -> _State:
         """Values that the variables have now."""
@@ -156,7 +171,7 @@ class _State:
 
     def _changed(self) -> list[tuple[Any, Any]]:
         pairs = zip(self._variables, self._values, strict=True)
-        return [(v, value) for v, value in pairs if v.numpy().tobytes() != value.tobytes()]
+        return [(v, value) for v, value in pairs if _numbers(v).tobytes() != value.tobytes()]
 
     def is_now(self) -> bool:
         """Whether the variables have these values."""
@@ -165,4 +180,12 @@ class _State:
     def restore(self) -> None:
         """Assign the values to the variables."""
         for variable, value in self._changed():
-            variable.assign(value)
+            if isinstance(variable, Variable):
+                variable.storage.set(value)
+            else:
+                variable.assign(value)
+
+
+def _numbers(variable: Any) -> Any:
+    """Copy of the numbers of a variable as they are kept, those of bfloat16 in float32."""
+    return variable.storage.get() if isinstance(variable, Variable) else variable.numpy()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from cdl._common.overriding import is_users
+from cdl.layers import Layer
+from cdl.losses import Loss
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
+from cdl.trainers.chains.shown_metrics import is_metric_of_users
 from cdl.trainers.custom.reads import Reads, _UnknownError
 
 # Names that a step calls, and each repetition of it again.
@@ -35,13 +38,15 @@ class StepReads(Reads):
     _storing: Any = ()
 
     def __init__(self, step: types.MethodType) -> None:
-        self._users = [each for each in type(step.__self__).__mro__ if is_users(each)]
+        self._model, self._code = step.__self__, step.__code__
         super().__init__(step, is_strict=False)
         self.reason = ""
         if not self.is_known:
             self.reason = f"{self.place}: what this reads or does could not be seen again"
 
     def _look_at(self, value: Any) -> None:
+        if has_calls_of_users(value) and value is not self._model:
+            raise _UnknownError
         is_tape = isinstance(value, type) and value.__module__ == _OF_TAPES
         if not (
             is_tape
@@ -51,10 +56,15 @@ class StepReads(Reads):
         ):
             super()._look_at(value)
 
+    def _look_at_code(self, code: types.CodeType, *within: Any) -> None:
+        before, self._code = self._code, code
+        super()._look_at_code(code, *within)
+        self._code = before
+
     def _look_at_global(
         self, namespace: dict[str, Any], name: str, attributes: Sequence[str]
     ) -> None:
-        if name == "print":
+        if name in ("print", "type"):  # arrays of a recording have a type of their own
             raise _UnknownError
         super()._look_at_global(namespace, name, attributes)
 
@@ -64,13 +74,28 @@ class StepReads(Reads):
         super()._follow(value, attributes)
 
     def _check_attributes(self, names: Sequence[str]) -> None:
-        for name in _CALLS.intersection(names):
-            # The code of a class between this and cdl's is not walked through.
-            if sum(name in vars(each) for each in self._users) > 1:
-                raise _UnknownError
+        # A method reaches that of cdl by super(); one of a class between is not walked through.
+        own = _definitions(type(self._model), _CALLS.intersection(names))
+        if any(getattr(each, "__code__", None) is not self._code for each in own):
+            raise _UnknownError
         super()._check_attributes([name for name in names if name not in _CALLS])
 
     def note_optimizer(self, model: Any) -> None:
         """Compare the optimizer that a model is compiled with, too."""
         self._note(model._compiled, "optimizer", model._compiled.optimizer)
         self._note(model, "_compiled", model._compiled)
+
+
+def _definitions(kind: type, names: Collection[str]) -> list[Any]:
+    """Functions by some names in the classes of users that a class is made of."""
+    kinds = [each for each in kind.__mro__ if is_users(each)]
+    found = [vars(each)[name] for each in kinds for name in names if name in vars(each)]
+    return [getattr(each, "fget", each) for each in found]
+
+
+def has_calls_of_users(value: Any) -> bool:
+    """Whether code of users is in a metric, or in what a step may call by a known name."""
+    if isinstance(value, Metric):
+        return is_metric_of_users(value)
+    is_kind = isinstance(value, (Layer, Loss, Optimizer))
+    return is_kind and bool(_definitions(type(value), _CALLS))

@@ -1,0 +1,75 @@
+"""Calls of a recorded step that could be other ones for other numbers.
+
+A call is tried on other numbers of the same shapes. If its result has another shape then, as that
+of a mask has, `len()` and all that a step makes of it could differ from batch to batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+
+_COMPUTING = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
+_OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
+_OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[Any, str]:
+    """Result of a call, and why it could be another one for other numbers; or "".
+
+    Args:
+        function: that is called.
+        given: its positional and keyword arguments.
+    """
+    module = str(getattr(function, "__module__", None) or "numpy")  # ufuncs have none
+    is_taped = module == _OF_TAPES
+    computes = given[0][2] is None if is_taped else module.startswith(_COMPUTING)
+    arrays = [e for e in tree.flatten(given) if isinstance(e, np.ndarray)] if computes else []
+    before = [each.tobytes() for each in arrays]
+    result = function(*given[0], **given[1])
+    if any(a.tobytes() != b for a, b in zip(arrays, before, strict=True)):
+        return result, "an array is written to"
+    is_loss = type(getattr(function, "__self__", None)).__module__ == _OF_LOSSES
+    if not (is_loss or _name(function, given, is_taped) in _OF_SHAPES or _is_of_arrays(result)):
+        return result, "what comes next depends on a number"
+    if computes and any(_differs(function, given, result, i) for i in (0, 1)):
+        return result, "a shape depends on numbers"
+    return result, ""
+
+
+def _name(function: Any, given: Arguments, is_taped: bool) -> Any:
+    """Name of the function of NumPy or of `cdl.ops` that is called."""
+    args, _ = given
+    if is_taped:
+        return args[1][-1]
+    own = getattr(function, "__name__", "")
+    return args[0].name if own == "_computed" else own
+
+
+def _is_of_arrays(result: Any) -> bool:
+    leaves = tree.flatten(result)
+    return all(each is None or isinstance(each, (np.ndarray, np.generic)) for each in leaves)
+
+
+def _differs(function: Callable[..., Any], given: Arguments, result: Any, first: int) -> bool:
+    """Whether the result has other shapes for zeros, or for ones and zeros in turn."""
+
+    def other(leaf: Any) -> Any:
+        if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biuf":
+            return leaf
+        numbers = (np.arange(first, leaf.size + first) % 2 * first).reshape(leaf.shape)
+        numbers = numbers.astype(leaf.dtype)
+        return numbers if isinstance(leaf, np.ndarray) else numbers[()]
+
+    args, kwargs = tree.map_structure(other, given)
+    try:
+        with np.errstate(all="ignore"):
+            found = function(*args, **kwargs)
+    except Exception:  # of numbers that do not fit, such as those of a singular matrix
+        return False
+    return list(map(np.shape, tree.flatten(found))) != list(map(np.shape, tree.flatten(result)))
