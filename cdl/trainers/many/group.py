@@ -351,19 +351,21 @@ def _run(
         The numbers of those that have not begun.
     """
     waiting: set[int] = set()
-    while some and not halt.is_set():
-        if is_over():
-            waiting |= {one.number for one, member in some if member.state == "waits"}
-            some = [(one, member) for one, member in some if member.state == "is in"]
-        host.members.train([member for _, member in some], SLICE)
+    try:
+        while some and not halt.is_set():
+            if is_over():
+                waiting |= {one.number for one, member in some if member.state == "waits"}
+                some = [(one, member) for one, member in some if member.state == "is in"]
+            host.members.train([member for _, member in some], SLICE)
+            for one, member in some:
+                if member.state == "ended":
+                    tell(one.number, host.ended(one, member))
+            some = [(one, member) for one, member in some if member.state in ("waits", "is in")]
+    finally:  # the core must not hold members that are freed
         for one, member in some:
-            if member.state == "ended":
-                tell(one.number, host.ended(one, member))
-        some = [(one, member) for one, member in some if member.state in ("waits", "is in")]
-    for one, member in some:
-        if member.state == "is in":
-            host.members.leave([member])
-            host.count(one, member)
+            if member.state == "is in":
+                host.members.leave([member])
+                host.count(one, member)
     return waiting
 
 
