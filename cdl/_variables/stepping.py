@@ -279,6 +279,16 @@ class StepArray(NDArrayOperatorsMixin):
     def __index__(self) -> int:
         return int(self._one(operator.index))
 
+    def __complex__(self) -> complex:
+        return complex(self._one(complex))
+
+    def __bytes__(self) -> bytes:
+        return bytes(self._one(bytes))
+
+    def __contains__(self, value: Any) -> bool:
+        self.recording.refuse("what comes next depends on a number")
+        return plain(value) in self.array
+
     def __round__(self, digits: int = 0) -> Any:
         return self._one(round, digits)
 

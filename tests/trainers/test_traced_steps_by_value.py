@@ -51,6 +51,9 @@ BY_VALUE = {
     "set": lambda x, y: float(len(set((y > 0).ravel()))),
     "dict": lambda x, y: {True: 1.0, False: 2.0}[x[0, 0] > 0],
     "smallest dtype": lambda x, y: float(np.min_scalar_type(x[0, 0].astype(int)).kind == "u"),
+    "bytes": lambda x, y: 1.0 + (bytes(x[0])[0] > 9),
+    "complex": lambda x, y: complex(x[0, 0]).real,
+    "in": lambda x, y: 2.0 if -0.5 in np.round(2.0 * x) / 2.0 else 1.0,
     "type": lambda x, y: 1.0 if type(x) is type(y[0, 0]) else 2.0,
     "written in place": lambda x, y: 1.0 if x.clip(-1, 1, x) is None else 2.0,
 }
