@@ -132,6 +132,11 @@ def test_message_stands_at_the_user_s_line():
             "fit() got an unexpected keyword argument 'epoch'; did you mean 'epochs'?",
         ),
         (lambda: _model().save(), "save() missing 1 required positional argument: 'filepath'"),
+        (
+            lambda: layers.Dense(unts=3),
+            "Dense.__init__() missing 1 required positional argument: 'units'; got 'unts'; "
+            "did you mean 'units'?",
+        ),
         (lambda: _model().predict(), "predict() missing 1 required positional argument: 'x'"),
         (
             lambda: metrics.TruePositives(threshold=1),
@@ -139,7 +144,7 @@ def test_message_stands_at_the_user_s_line():
             "did you mean 'thresholds'?",
         ),
     ],
-    ids=["compile", "fit", "save", "predict", "TruePositives"],
+    ids=["compile", "fit", "save", "Dense", "predict", "TruePositives"],
 )
 def test_error_of_python_names_what_the_user_has_called(call, text):
     with pytest.raises(TypeError) as caught:

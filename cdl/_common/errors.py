@@ -108,7 +108,7 @@ def _say(
     if not text.startswith(start):
         return
     shown = f"{type(args[0]).__name__}.__init__" if name == "__init__" and args else name
-    near = "" if "; " in text else _elsewhere(args, given) or _near(function, given)
+    near = "" if "; " in text else _elsewhere(args, given) or _near(function, given, text)
     error.args = (f"{shown}() {text.removeprefix(start)}{near}",)
 
 
@@ -151,13 +151,16 @@ def _elsewhere(args: tuple[Any, ...], given: Mapping[str, Any]) -> str:
     return f"; {', '.join(told)}" if told else ""
 
 
-def _near(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
+def _near(function: Callable[..., Any], given: Mapping[str, Any], text: str) -> str:
     import inspect
 
     named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     known = {each.name for each in parameters if each.kind in named}
-    return hint([name for name in given if name not in known], known - given.keys() - {"self"})
+    unknown = [name for name in given if name not in known]
+    near = hint(unknown, known - given.keys() - {"self"})
+    said = all(repr(name) in text for name in unknown)
+    return near if said else f"; got {', '.join(map(repr, unknown))}{near}"
 
 
 def is_cdls(path: str) -> bool:
