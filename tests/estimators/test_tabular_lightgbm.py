@@ -188,3 +188,8 @@ def test_callbacks_of_lightgbm_itself_run():
     told = record["valid_0"]["binary_logloss"]
     assert told == [-score for score in model.validation_scores_[0]]
     assert int(np.argmin(told)) == model.best_epochs_[0]
+
+
+def test_a_metric_without_rows_to_score_is_refused():
+    with pytest.raises(ValueError, match=r"eval_metric='auc' needs rows to score epochs by"):
+        TabularClassifier(**QUICK, early_stopping=False).fit(X, Y, eval_metric="auc")

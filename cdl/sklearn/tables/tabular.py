@@ -145,6 +145,11 @@ class Tabular(BaseEstimator, Hinting):
         self._scoring, shown = scoring.chosen(
             owner, watched.eval_metric, self.scoring, self._classes
         )
+        if watched.eval_metric is not None and eval_set is None and not self.early_stopping:
+            raise ValueError(
+                f"{owner}: eval_metric={watched.eval_metric!r} needs rows to score epochs by: give "
+                "eval_set, or early_stopping=True"
+            )
         callbacks = as_callbacks(owner, watched.callbacks, self.n_bags, shown)
         columns = columns_of(self, X, True, ensure_min_samples=2)
         codes = self._targets(self._checked_y(y, len(columns[0].values)))
