@@ -190,9 +190,9 @@ cdef class Member:
 cdef class StackedMembers:
     """Members whose weights are rows of arrays, and which read rows of the same arrays.
 
-    of: theirs. stacks: float32 (members, ...), one for each parameter of `of`; training changes
-    them. numbers: which members. arrays: one an input, with rows of all. orders: int64
-    (len(numbers), epochs, rows). rates, iterations, seeds: one each.
+    of: the Members that these belong to. stacks: float32 (members, ...), one for each parameter of
+    `of`; training changes them. numbers: which members. arrays: one an input, with rows of all.
+    orders: int64 (len(numbers), epochs, rows). rates, iterations, seeds: one each.
     """
 
     cdef Members of
@@ -219,6 +219,8 @@ cdef class StackedMembers:
         self.seeds = np.array([*of.seeds, 0], np.int64)
         self.numbers = np.zeros((self.n, epochs, doubles))
         of.executor._check(self.held)
+        if {len(orders), len(rates), len(iterations), len(seeds)} != {self.n}:
+            raise ValueError("orders, rates, iterations, seeds: expected one for each of numbers")
         if batch < 1 or batch > of.executor.rows:
             raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
         if not orders.size or not _all_below(orders, self.held.rows):
@@ -252,8 +254,11 @@ cdef class StackedMembers:
                     const int64_t[::1] which) except -1:
         """Where parameter i of each member is."""
         cdef Parameter like = self.of.params.parameters[i]
-        cdef float[:, ::1] rows = stack.reshape(len(stack), like.size)
+        cdef float[:, ::1] rows
         cdef Py_ssize_t k
+        if not stack.flags.c_contiguous or not _all_below(np.asarray(which), len(stack)):
+            raise ValueError("stacks: expected rows in C order, one for each of numbers")
+        rows = stack.reshape(len(stack), like.size)
         for k in range(self.n):
             self.floats[k * n_params + i] = &rows[which[k], 0]
         return 0

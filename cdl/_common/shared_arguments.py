@@ -18,7 +18,7 @@ _BEHIND = re.compile(r"^(?:Attributes|Returns|Raises|Weights|Examples?)\b.*:|\Z"
 
 
 class _Docstring(str):
-    """Docstring of a class: asked by the class it has all arguments, else those of its own."""
+    """Docstring of a class: `cls.__doc__` has all arguments, `vars(cls)['__doc__']` its own."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ class _Docstring(str):
 
 
 def share_arguments(thing: Any) -> Any:
-    """Have a class of cdl's own show the arguments of its bases, and return it or whatever it is.
+    """Return a public name; if it is a class of cdl, its docstring shows its bases' arguments.
 
     Args:
         thing: a public name.

@@ -65,7 +65,7 @@ def _factors(x: Expression) -> list[Expression]:
 
 
 def _line_and_epsilon(root: Expression, n: float) -> tuple[Expression, float] | None:
-    """Line of whose squares a root takes the mean, and the number that is added to this."""
+    """Line and epsilon of a root's argument `mean(line^2) + epsilon`; None for another argument."""
     (total,) = root.args
     if total.primitive == "multiply_add":  # where n is a power of 2
         mean, epsilon = apply("multiply", *total.args[:2]), total.args[2]
@@ -80,7 +80,7 @@ def _line_and_epsilon(root: Expression, n: float) -> tuple[Expression, float] | 
 
 
 def _of_differences(x: Expression, n: float) -> Expression | None:
-    """Line whose differences to its mean an expression is, or None."""
+    """Line x of an expression `x - mean(x)`; None for another expression."""
     total = _summed(x.args[1], n) if x.primitive == "subtract" else None
     if total is None or total.primitive != "line_sum" or total.args[0] is not x.args[0]:
         return None
@@ -88,7 +88,7 @@ def _of_differences(x: Expression, n: float) -> Expression | None:
 
 
 def _summed(mean: Expression, n: float) -> Expression | None:
-    """Sum that a mean of n numbers is made of, by a division or a product."""
+    """Sum in a mean of n numbers, `sum / n` or `sum * (1 / n)`; None for no mean."""
     if mean.primitive == "divide" and is_constant(mean.args[1], n):
         return mean.args[0]
     if mean.primitive != "multiply":
@@ -100,7 +100,7 @@ def _summed(mean: Expression, n: float) -> Expression | None:
 def _weight(
     program: Rewriter, x: Expression | None, inputs: Sequence[Value], n: int
 ) -> Variable | None:
-    """Weight of n numbers that an expression is, one for each column, or None."""
+    """Weight of shape (n,) behind an expression that is one argument; None for any other."""
     if x is None or x.primitive != "argument":
         return None
     weight = repeated_weight(program, inputs[int(x.value)])
@@ -110,7 +110,7 @@ def _weight(
 def _value(
     program: Rewriter, root: Instruction, x: Expression, inputs: Sequence[Value]
 ) -> Value | None:
-    """Value of lines like the result's that an expression is; a map before gives it if need be."""
+    """Value of an expression in the result's shape, by a new map if it is no input; or None."""
     (result,) = root.outputs
     x, read = tidied(x, inputs)
     if all(v.shape != result.shape for v in read):

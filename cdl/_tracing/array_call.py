@@ -40,9 +40,10 @@ class ArrayForm(NamedTuple):
     """Lowering of an operation to a call of its function on arrays.
 
     Attributes:
-        gradient: from the gradients by the results, the results and all arguments, arrays of
-            float64, to the gradient by the first argument, or a tuple of those by the first few,
-            nested as they are; None is no gradient. None: no gradient goes through.
+        gradient: rule of (gradients by the results, results, *arguments), which are arrays of
+            float64 or symbolic values. It returns the gradient by the first argument, or a tuple of
+            those by the first few, nested like them, with None for no gradient. No rule (None): no
+            gradient passes.
         of_integers: whether the function takes integers: a symbolic tensor that says nothing, and
             so is of floats, has the shape of one of integers, as in Keras.
     """

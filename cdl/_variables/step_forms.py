@@ -1,7 +1,7 @@
 """Calls of a recorded step that could be other ones for other numbers.
 
-A call is tried on other numbers of the same shapes. If its result has another shape then, as that
-of a mask has, `len()` and all that a step makes of it could differ from batch to batch.
+A call is tried on other numbers of the same shapes. A result of another shape then, such as
+that of `x[mask]`, refuses the recording: its `len()` could differ from batch to batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[Any, str]:
-    """Result of a call, and why it could be another one for other numbers; or "".
+    """Result of a call, and the reason against its repetition on other numbers, or "".
 
     Args:
         function: that is called.
@@ -57,7 +57,7 @@ def _is_of_arrays(result: Any) -> bool:
 
 
 def _differs(function: Callable[..., Any], given: Arguments, result: Any, first: int) -> bool:
-    """Whether the result has other shapes for zeros, or for ones and zeros in turn."""
+    """Whether zeros (first=0), or ones and zeros in turn (first=1), give other shapes."""
 
     def other(leaf: Any) -> Any:
         if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "biuf":

@@ -2,7 +2,7 @@
 
 The step runs as always, on arrays that stand for those of the batch and for results of calls. They
 know their numbers, so that the same calls can be made for another batch without the step's code.
-What a recording cannot see, such as a decision by a value, refuses it, with the line and a reason.
+A recording is refused, with line and reason, for what it cannot see, such as a branch on a value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Call(NamedTuple):
 
     Attributes:
         function: the function.
-        args: positional arguments, with a Ref for each array that comes from the batch.
+        args: positional arguments, with a Ref for each array of the batch or of an earlier result.
         kwargs: likewise.
         first: number of the first leaf of its result.
         size: how many leaves that has.
@@ -163,7 +163,7 @@ class Recording:
 
 
 def _is_uniform(array: Any) -> bool:
-    """Whether all of some numbers are the same, as those of ones and zeros."""
+    """Whether an array is empty, or has two or more numbers that are all equal."""
     if array.size < 2 or array.dtype.kind not in "biuf":
         return not array.size
     return bool((array == array.flat[0]).all())
@@ -237,7 +237,7 @@ class StepArray(NDArrayOperatorsMixin):
         return _computed(function, *args, **kwargs)
 
     def _numbers(self, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Result of a call that is not recorded, which is refused."""
+        """Result of a call that is not recorded; the recording is refused."""
         self.recording.refuse(what)
         args, kwargs = tree.map_structure(plain, (args, kwargs))
         return function(*args, **kwargs)
@@ -303,7 +303,7 @@ class StepArray(NDArrayOperatorsMixin):
 
 
 def _is_of_step(frame: Any) -> bool:
-    """Whether a frame runs code of a user's."""
+    """Whether a frame runs code outside of cdl and NumPy."""
     path = frame.f_code.co_filename
     return not (is_cdls(path) or path.startswith(_NUMPYS))
 

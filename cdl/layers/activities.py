@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def penalized(owner: str, regularizer: Any, program: Lowering, y: Value) -> Value:
-    """Output with a penalty, divided by the number of samples, in the loss.
+    """Output whose activity penalty, divided by the number of samples, is added to the loss.
 
     The core knows L1 and L2; what another one does with the output is traced.
 

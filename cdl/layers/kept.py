@@ -3,8 +3,8 @@
 A call traces the layer, rewrites the program and plans its memory, which takes many times as long
 as a small batch. A program holds as long as the layer and those within it have the attributes that
 they had: the same objects, so that a rate that is set, a layer that is frozen or appended to a list
-make a new one. Of layers of the user's attributes of the class count too, and what is in arrays,
-variables and plain objects there, since a trace has read these as constants.
+make a new one. A custom layer's class attributes count too, and the contents
+of its arrays, variables and plain objects, which a trace has read as constants.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def as_tensor(program: Lowering, mask: Value) -> Value:
 
 
 def as_lines(program: Lowering, owner: str, x: Value, mask: Value) -> Value:
-    """Shape of a mask's value from that of `tensor_of`.
+    """Mask with one number for each line of `x`, from a mask in the shape of `tensor_of`.
 
     Raises:
         ValueError: it does not have one number, or one for all, for each line of the value.

@@ -46,7 +46,7 @@ class HostPart:
         infos: name, shape and dtype of each input of the program.
 
     Raises:
-        ValueError: a layer of texts behind one with weights, or a text that none makes a number.
+        ValueError: a text layer behind a layer with weights, or texts that reach the program.
     """
 
     def __init__(self, model: Any) -> None:

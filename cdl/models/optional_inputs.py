@@ -72,7 +72,7 @@ for _name in _OF_THE_WHOLE:
 
 
 def without(model: Model, x: Any, call: str) -> tuple[Model, Any]:
-    """Model of the inputs that are there, and these; the same model if all are.
+    """Model of the inputs that are given, and these inputs; the same model if none is missing.
 
     Args:
         model: of inputs and outputs, some of which are optional.

@@ -31,7 +31,7 @@ class Slots:
         self.averages: dict[Variable, Variable] = {}
         self.accumulators: dict[Variable, Variable] = {}
         self._accumulated: int | None = None  # steps
-        # Slots that have been made, by name: those of rows that count no more, too.
+        # Slots made so far, by name, including those of rows no longer used.
         self._made: dict[Variable, dict[str, Variable]] = {each: {} for each in weights}
         self.follow(optimizer)
 

@@ -81,6 +81,7 @@ static void end(void *given) {
     pthread_cond_destroy(&pool->finished);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
+    own = NULL;
 }
 
 static void make_key(void) { pthread_key_create(&key, end); }

@@ -204,19 +204,18 @@ void cdl_region(int size, void (*work)(void *, struct cdl_team *, int), void *ar
 
 /* ---- the barrier -------------------------------------------------------------------------------
  *
- * Who waits spins, then yields: on cores of their own threads are at most some 60 us apart, and to
- * sleep and be woken takes as long. Beside busy processes that is wrong twice: who spins uses up
+ * A waiting thread spins, then yields: threads that each have a core arrive within some 60 us, the
+ * cost of a sleep and a wake-up. Beside busy processes that is wrong twice: who spins uses up
  * the time of a core that the late thread could have, and who yields gets it back milliseconds
  * later. A yield that took so long tells a thread that its core is crowded; it then sleeps at once,
  * which the scheduler repays as soon as there is work again. */
 
-/* Seconds: of spinning before the first yield and, on a crowded core, before sleep; until sleep
- * elsewhere; of a yield that tells of a crowd; of the belief in it, doubled as it comes true. */
-#define SPIN 60e-6
-#define SPIN_IN_CROWD 20e-6
-#define PATIENCE 1e-3
-#define LONG_YIELD 500e-6
-#define LEAST_BELIEF 0.05
+/* In seconds. */
+#define SPIN 60e-6          /* spinning before the first yield */
+#define SPIN_IN_CROWD 20e-6 /* wait before sleep on a crowded core */
+#define PATIENCE 1e-3       /* wait before sleep on any other */
+#define LONG_YIELD 500e-6   /* duration of a yield that indicates a crowded core */
+#define LEAST_BELIEF 0.05   /* belief in a crowd, doubled as it comes true, up to: */
 #define MOST_BELIEF 0.4
 
 static _Thread_local double crowded_until, belief;

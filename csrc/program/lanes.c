@@ -23,7 +23,7 @@ static bool node_fits(const struct cdl_node *node) {
     return !lanes->fits || lanes->fits(node);
 }
 
-/* Has the host that memory, as it must have all that an instruction or a rule reads? */
+/* Is `w` the memory of a host parameter, or NULL? Lanes copy only those. */
 static bool knows(const struct cdl_host_params *host, const float *w) {
     bool any = !w;
     for (size_t i = 0; i < host->n_params; i++) any |= host->params[i]->w == w;

@@ -1,7 +1,8 @@
 /* members.c - many models that are alike train with the program of one of them.
  *
  * A member's weights, and what the optimizer keeps of them, are copied to the parameters of the
- * program, train there for all epochs, and are copied back: a small net's are a few kilobytes,
+ * program, train there for all epochs, and are copied back, or up to sixteen members train at once
+ * in lanes (lanes.h): a small net's are a few kilobytes,
  * while a program of its own would take longer to make than to run. The program does with them
  * what one of the member's own would do, so the bits are those of the member alone.
  */
@@ -87,11 +88,11 @@ void cdl_train_members(struct cdl_program *program, const struct cdl_host_params
                        struct cdl_member *const *members, size_t n, double seconds) {
     const double end = cdl_now() + seconds;
     cdl_watch_begin(&program->watch);
-    while (host->lanes &&
-           (cdl_lanes_are_in(host->lanes) || cdl_lanes_enter(host->lanes, members, n))) {
-        if (!cdl_lanes_run(host->lanes, program, end)) return;
-    }
     for (size_t i = 0; i < n; i++) {
+        while (host->lanes && (cdl_lanes_are_in(host->lanes) ||
+                               cdl_lanes_enter(host->lanes, members + i, n - i))) {
+            if (!cdl_lanes_run(host->lanes, program, end)) return;
+        }
         struct cdl_member *member = members[i];
         if (member->state == CDL_ENDED || member->state == CDL_LOST) continue;
         if (member->state == CDL_WAITS) cdl_member_enters(program, host, member);

@@ -32,7 +32,7 @@ size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, co
 size_t cdl_found_doubles(const struct cdl_program *program); /* of an epoch */
 
 /* Models alike the one that a program was made of, which train with it one after the other
- * (members.c). */
+ * (members.c), or up to sixteen at once in lanes (lanes.h). */
 struct cdl_seed_place {
     int instruction, number; /* which of its numbers is a seed */
 };
@@ -55,10 +55,10 @@ struct cdl_member {
     enum cdl_member_state state;
 };
 
-/* Runs the members' epochs for about `seconds`. CDL_ENDED: all are done, and the weights are
- * written back; CDL_LOST: a batch had a fault or an epoch a report that is not finite, and the
- * weights are as they were; CDL_IS_IN: begun, its weights are the program's until a later call, or
- * until it leaves. */
+/* Runs the members' epochs for about `seconds`. CDL_ENDED: all are done or it has left, and the
+ * weights are written back; CDL_LOST: a batch had a fault or an epoch a report that is not finite,
+ * and the weights are as they were; CDL_IS_IN: begun, its weights are the program's, or in lanes,
+ * until a later call or until it leaves. */
 void cdl_train_members(struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *const *members, size_t n, double seconds);
 void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *member);

@@ -224,6 +224,5 @@ def test_building_takes_a_time_that_grows_with_the_instructions():
         _core.Executor(program, 1)
         return time.process_time() - start
 
-    few = max(spent(2_500) for _ in range(3))
-    # 8 times as many take 8 times as long, 49 where it was quadratic.
-    assert min(spent(20_000) for _ in range(3)) < 24 * few
+    # 8 times as many take 8 times as long, 49 where it was quadratic; processes beside it disturb.
+    assert any(spent(20_000) < 24 * spent(2_500) for _ in range(8))

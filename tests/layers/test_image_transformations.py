@@ -214,7 +214,7 @@ def test_labels_of_a_mixing_subclass_are_its_own():
     np.testing.assert_allclose(found["images"], expected["images"], rtol=1e-6)
     given = {
         "images": cdl.Input((8, 9, 3), name="images"),
-        "labels": cdl.Input((2,), name="labels"),
+        "labels": cdl.Input((3,), name="labels"),
     }
     model = cdl.Model(given, Mixed(seed=1)(given))
     found = model({"images": PICTURES, "labels": LABELS}, training=True)["labels"]

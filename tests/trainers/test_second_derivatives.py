@@ -101,7 +101,8 @@ NOISES = {
     "noise": layers.GaussianDropout(0.5),
     "patterned_dropout": layers.SpatialDropout1D(0.5),
 }
-APART = {"activity", "line_loss", "probe", "join_batch", "split_batch", *NOISES}
+# Ops of tests of their own; `host` in tests/ops/test_array_calls.py.
+APART = {"activity", "host", "line_loss", "probe", "join_batch", "split_batch", *NOISES}
 
 
 def test_every_op_with_a_rule_is_tested():
@@ -112,7 +113,7 @@ def test_every_op_with_a_rule_is_tested():
 # Ops with gradients through which no derivative within traced code goes.
 REFUSED = {
     *("dense_int", "resample", "carried", "carry", "element", "captured"),
-    *("collect", "host", "loss", "objective", "ctc", "fork", "signs"),
+    *("collect", "loss", "objective", "ctc", "fork", "signs"),
 }
 
 

@@ -48,7 +48,7 @@ def of_lines(query_mask: Any, value_mask: Any, key_mask: Any) -> Any:
 
 
 def with_axes(mask: Any, rank: int, at: int) -> Any:
-    """Mask with as many axes as the scores: axes of size 1 before axis `at`, from the end.
+    """Mask with as many axes as the scores: new axes of size 1 at place `at`, from the end.
 
     Args:
         mask: of fewer axes, or None.

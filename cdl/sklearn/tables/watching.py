@@ -28,9 +28,9 @@ def kept_on_error(estimator: Any) -> Iterator[None]:
 
 
 class Best(Callback):
-    """Keeper of the best epoch, of equal ones the last, which ends training by patience.
+    """Callback that keeps the last of the best epochs, and ends training by patience.
 
-    It ends once no epoch has been better for so many: equal ones do not count.
+    Patience counts the epochs since the first one with the best score.
     """
 
     def __init__(

@@ -234,7 +234,7 @@ class Chain:
 
 
 def _linked(calls: Sequence[Call], shown: list[int]) -> dict[int, tuple[Compiled, Call, Any]]:
-    """Gradients that the next call hands to an optimizer as they are, by the place of their call.
+    """Gradient calls whose results the next call hands to an optimizer unchanged, by position.
 
     Args:
         calls: of a step.

@@ -16,7 +16,7 @@ from cdl.optimizers import Optimizer
 from cdl.trainers.chains.shown_metrics import is_metric_of_users
 from cdl.trainers.custom.reads import Reads, _UnknownError
 
-# Names that a step calls, and each repetition of it again.
+# Attributes that a step may use, since each repetition uses them again.
 _CALLS = frozenset((
     "apply", "apply_gradients", "compute_loss", "gradient", "metrics", "optimizer",
     "result", "update_state",

@@ -52,11 +52,11 @@ class FunctionOfLeaves:
         self._places = [range(sum(sizes[:k]), sum(sizes[: k + 1])) for k in range(len(sizes))]
 
     def of(self, *leaves: Any) -> Any:
-        """Result of the function for such leaves."""
+        """Result of the function for the leaves of all its arguments."""
         return self.function(*self.packed(leaves, range(len(self._form))))
 
     def numbers(self, arguments: Sequence[int]) -> list[int]:
-        """Numbers of the leaves of arguments."""
+        """Indices of some arguments' leaves among all leaves."""
         return [leaf for k in arguments for leaf in self._places[k]]
 
     def packed(self, leaves: Sequence[Any], arguments: Sequence[int]) -> list[Any]:

@@ -21,7 +21,7 @@ from cdl.trainers.many.stand_in import Stacks, StandIn
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_NUMBERS = 2**20  # of the members of a call: numbers of their rows, and orders of them
+_MOST_NUMBERS = 2**20  # numbers in the rows and orders of the members of a call
 _MOST_ORDERED = 2**17  # rows in all epochs of one: an interrupt waits for its orders
 
 
@@ -75,7 +75,8 @@ class StackedRun:
             halt: set by an interrupt.
 
         Returns:
-            The epochs of those that have ended; the others are as they were, to train by `fit`.
+            Epochs of members that have done all. An interrupted member has the weights of a whole
+            batch; all others are left to `fit`.
         """
         groups: dict[Any, list[int]] = {}
         for number, each in options.items():
