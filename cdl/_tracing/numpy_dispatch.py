@@ -24,6 +24,7 @@ _RENAMED = {
     "degrees": "rad2deg",
     "fix": "trunc",
     "float_power": "power",
+    "invert": "bitwise_not",
     "positive": "copy",
     "radians": "deg2rad",
     "real": "copy",

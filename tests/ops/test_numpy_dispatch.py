@@ -160,7 +160,6 @@ REFUSED = {
     "accumulate": (lambda: np.add.accumulate(x), "numpy.add.accumulate of"),
     "at": (lambda: np.add.at(x, [0], 1.0), "numpy.add.at of"),
     "outer": (lambda: np.multiply.outer(w, w), "numpy.multiply.outer of"),
-    "whole matrices": (lambda: np.linalg.inv(w[:, :3]), "inv of a symbolic value: it is of whole"),
     "an array": (lambda: np.asarray(x), "a symbolic tensor is no NumPy array"),
     "a number": (lambda: float(np.sum(x)), "the number in a symbolic tensor is not known"),
     "a branch": (lambda: 1 if np.any(x > 0) else 0, "the truth value of a symbolic tensor"),
