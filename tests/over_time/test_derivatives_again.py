@@ -130,7 +130,7 @@ def test_programs_of_many_forms_do_not_pile_up(traces):
     for _ in range(2):
         for rows in range(1, 20):
             np.testing.assert_allclose(pair(np.ones((rows, 2), np.float32))[0], 2 * rows)
-    assert len(pair.__self__._compiled) <= 8
+    assert len(pair.__self__.compiled) <= 8
     assert len(traces) == 38
 
 
@@ -181,8 +181,8 @@ def test_an_executor_of_much_memory_is_not_held_and_made_again(rows, kept):
     x = RNG.normal(size=(rows, 3)).astype(np.float32)
     pair = cdl.value_and_grad(lambda x: ops.sum(model(x) ** 2))
     expected = pair(x)
-    (program,) = pair.__self__._compiled.values()
-    assert (program._vjp._executor._executor is not None) == kept
+    (program,) = pair.__self__.compiled.values()
+    assert (program._vjp.gradients._executor is not None) == kept
     for found, wanted in zip(pair(x), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
     first = cdl.explain.saliency(model, x, target=1)
