@@ -1,8 +1,9 @@
 """Operations that a program computes by their functions on arrays, called back once a batch.
 
 What the core has no instruction for, such as the inverse of a matrix, becomes an instruction
-`host`: its function gets the values as NumPy arrays, in the shapes and dtypes that Python code
-sees, and the program waits. Its gradient is a rule in NumPy, beside the function::
+`host`: its function gets the values as NumPy arrays, in the shapes that Python code sees,
+integers in their dtypes and floats as float32, and the program waits. Its
+gradient is a rule in NumPy, beside the function::
 
     @tensor_operation(on_arrays(lambda dy, y, x: -y.mT @ dy @ y.mT), untraced=...)
     def inv(x): ...

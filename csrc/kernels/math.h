@@ -119,7 +119,7 @@ CDL_INLINE float exp_near_f(float x) {
     return fma_f(exp_gradient_f(r), r, 1.0f) * exp_power_f(shifted);
 }
 
-/* For x <= 0 or NaN. */
+/* For x <= 88 or NaN. */
 CDL_INLINE float exp_down_f(float x) { return x < -87.336544f ? 0.0f : exp_near_f(x); }
 
 /* e^x - 1 for -80 <= x <= 0 or NaN, accurate in relative terms near 0 too: 2^n (e^r - 1) + (2^n -

@@ -400,7 +400,7 @@ static inline struct cdl_key cdl_node_key(const struct cdl_node *node,
     return cdl_key_of(both, ctx->step, user_draw ? user_draw - 1 + ctx->drawn : place);
 }
 
-/* Must the activation's gradient still be applied? The activation is attribute 0. */
+/* Must the activation's gradient still be applied? The activation is number 0. */
 static inline bool cdl_takes_gradient(const struct cdl_node *node) {
     return (int)node->numbers[0] != CDL_ACTIVATION_linear && !node->dy_is_dz;
 }
