@@ -159,11 +159,12 @@ def test_an_error_of_on_done_ends_the_jobs():
         raise RuntimeError("enough")
 
     given = [(*each, {"callbacks": cdl.callbacks.Callback()}) for each in jobs(8)]  # in no group
+    epochs = 500  # so that the main thread wakes before all have ended
     with pytest.raises(RuntimeError, match="enough"):
-        cdl.train_many(given, workers=1, epochs=3, on_done=on_done)
+        cdl.train_many(given, workers=1, epochs=epochs, on_done=on_done)
     steps = [int(model.optimizer.iterations) for model, *_ in given]
-    assert steps[0] == 6
-    assert sum(steps) < 6 * 8
+    assert steps[0] == 2 * epochs
+    assert sum(steps) < 2 * epochs * 8
     given[-1][0].fit(X, Y, verbose=0)
 
 
