@@ -100,14 +100,16 @@ static void place_value(struct cdl_member_lanes *lanes, struct room *room, int i
     const struct cdl_tensor *of = &lanes->program->values[i];
     const size_t samples = lanes->rows * CDL_LINE;
     float *data = NULL, *grad = NULL;
+    bool has_room = false; /* that a view before has taken */
     for (int v = 0; v < CDL_N_VIEWS; v++) {
         if (!value->is_in[v]) continue;
         struct cdl_tensor *tensor = &value->in[v];
         *tensor = seen(of, (enum cdl_view)v);
-        if (!data || of->width > 1) {
+        if (!has_room || of->width > 1) {
             const size_t floats = samples * (v == CDL_BY_ELEMENTS ? of->width : tensor->ld);
             data = take(room, floats), grad = of->grad ? take(room, floats) : NULL;
         }
+        has_room = true;
         tensor->data = data, tensor->grad = grad;
     }
 }
@@ -201,14 +203,12 @@ static void find_views(struct cdl_member_lanes *lanes) {
 static bool allocate(struct cdl_member_lanes *lanes) {
     const struct cdl_program *program = lanes->program;
     const size_t params = lanes->host->n_params, nodes = (size_t)program->n_nodes;
-    size_t doubles = 0;
-    for (int r = 0; r < program->n_reports; r++) doubles += program->state_sizes[r];
     lanes->values = calloc((size_t)program->n_values + 1, sizeof *lanes->values);
     lanes->nodes = calloc(nodes + 1, sizeof *lanes->nodes);
     lanes->params = calloc(params + 1, sizeof *lanes->params);
     lanes->changes = calloc(params + 1, sizeof *lanes->changes);
     lanes->trained = calloc((size_t)program->n_trained + 1, sizeof *lanes->trained);
-    lanes->states = calloc(doubles * CDL_LINE + 1, sizeof *lanes->states);
+    lanes->states = calloc(cdl_found_doubles(program) * CDL_LINE, sizeof *lanes->states);
     return lanes->values && lanes->nodes && lanes->params && lanes->changes && lanes->trained &&
            lanes->states;
 }

@@ -262,7 +262,7 @@ static void epoch_work(void *arg, struct cdl_team *team, int thread) {
     struct cdl_member_lanes *lanes = job->lanes;
     struct cdl_epoch epoch = leader_of(lanes)->epoch;
     struct cdl_context ctx = cdl_context_of(job->program, &epoch, true, thread, team->size);
-    ctx.watch = NULL, ctx.scratch = lanes->g;
+    ctx.scratch = lanes->g;
     while (epoch.next * epoch.batch < epoch.rows && !job->stops) {
         cdl_begin_batch(job->program, &epoch, &ctx);
         ctx.watch = NULL;
@@ -282,17 +282,16 @@ static void epoch_work(void *arg, struct cdl_team *team, int thread) {
 static bool tell(const struct cdl_member_lanes *lanes, size_t lane) {
     const struct cdl_program *program = lanes->program;
     const struct cdl_member *member = lanes->members[lane];
-    double *found = member->found + member->done * cdl_found_doubles(program);
+    const size_t doubles = cdl_found_doubles(program);
+    double *found = member->found + member->done * doubles, *to = found;
     const double *states = lanes->states;
-    double lost = 0.0;
-    *found++ = 0.0, *found++ = (double)member->epoch.rows; /* penalties, of which there are none */
+    *to++ = 0.0, *to++ = (double)member->epoch.rows; /* penalties, of which there are none */
     for (int r = 0; r < program->n_reports; r++) {
         const size_t n = program->state_sizes[r];
-        memcpy(found, states + lane * n, n * sizeof *found);
-        for (size_t i = 0; i < n; i++) lost += found[i] - found[i];
-        states += n * CDL_LINE, found += n;
+        memcpy(to, states + lane * n, n * sizeof *to);
+        states += n * CDL_LINE, to += n;
     }
-    return lost == 0.0;
+    return cdl_are_finite(found, doubles);
 }
 
 static void end_epoch(struct cdl_member_lanes *lanes) {
@@ -309,8 +308,7 @@ static void end_epoch(struct cdl_member_lanes *lanes) {
 }
 
 bool cdl_lanes_run(struct cdl_member_lanes *lanes, struct cdl_program *program, double end) {
-    size_t doubles = 0;
-    for (int r = 0; r < program->n_reports; r++) doubles += program->state_sizes[r] * CDL_LINE;
+    const size_t doubles = cdl_found_doubles(program) * CDL_LINE;
     cdl_prepare(program, true);
     for (struct cdl_member *leader; (leader = leader_of(lanes)) != NULL;) {
         struct lanes_epoch job = {lanes, program, false};

@@ -59,7 +59,7 @@ void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *me
         copy_floats(host, member, true);
 }
 
-static bool are_finite(const double *numbers, size_t n) {
+bool cdl_are_finite(const double *numbers, size_t n) {
     double lost = 0.0;
     for (size_t i = 0; i < n; i++) lost += numbers[i] - numbers[i];
     return lost == 0.0;
@@ -74,7 +74,7 @@ static bool run_member(struct cdl_program *program, struct cdl_member *member, d
         bool stops = false;
         const bool finished = cdl_train_epoch(program, &member->epoch, order, found, &stops);
         if (!finished && cdl_watch_stopped(&program->watch)) return false;
-        if (!finished || !are_finite(found, doubles)) {
+        if (!finished || !cdl_are_finite(found, doubles)) {
             member->state = CDL_LOST;
             return !stops;
         }

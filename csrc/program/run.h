@@ -30,6 +30,7 @@ void cdl_test(struct cdl_program *program, struct cdl_epoch *epoch, size_t steps
 size_t cdl_train_epochs(struct cdl_program *program, struct cdl_epoch *epoch, const int64_t *orders,
                         size_t epochs, double *found);
 size_t cdl_found_doubles(const struct cdl_program *program); /* of an epoch */
+bool cdl_are_finite(const double *numbers, size_t n);
 
 /* Models alike the one that a program was made of, which train with it one after the other
  * (members.c), or up to sixteen at once in lanes (lanes.h). */
