@@ -7,6 +7,7 @@ of the module beside the bases. `help` and the pages of the reference show all o
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from typing import Any
@@ -39,6 +40,7 @@ def share_arguments(thing: Any) -> Any:
     return thing
 
 
+@functools.cache
 def _completed(cls: type, docstring: str) -> str:
     from inspect import cleandoc, signature
 

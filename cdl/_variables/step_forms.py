@@ -13,8 +13,8 @@ import numpy as np
 
 from cdl import tree
 
-_COMPUTING = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
-_OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
+COMPUTING = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
+OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
 _OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -27,8 +27,8 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
         given: its positional and keyword arguments.
     """
     module = str(getattr(function, "__module__", None) or "numpy")  # ufuncs have none
-    is_taped = module == _OF_TAPES
-    computes = given[0][2] is None if is_taped else module.startswith(_COMPUTING)
+    is_taped = module == OF_TAPES
+    computes = given[0][2] is None if is_taped else module.startswith(COMPUTING)
     arrays = [e for e in tree.flatten(given) if isinstance(e, np.ndarray)] if computes else []
     before = [each.tobytes() for each in arrays]
     result = function(*given[0], **given[1])

@@ -44,7 +44,7 @@ def of_cholesky(dy: Any, y: Any, x: Any, upper: bool) -> Any:
 
 def of_det(dy: Any, y: Any, x: Any) -> Any:
     """Gradient by the matrix, of `det`: its cofactors, those of a singular matrix too."""
-    outer = np.expand_dims(dy, (-2, -1)) if isinstance(x, np.ndarray) else dy[..., None, None]
+    outer = dy[..., None, None]
     if not isinstance(x, np.ndarray):
         return outer * y[..., None, None] * _t(np.linalg.inv(x))
     u, s, v = np.linalg.svd(x)

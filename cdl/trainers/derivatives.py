@@ -24,7 +24,7 @@ from cdl._variables.program_caches import register_cache
 from cdl._variables.stepping import recorded
 from cdl.data import brief
 from cdl.trainers.compiled_function import Compiled
-from cdl.trainers.custom.structures import FunctionOfLeaves, form_of, is_nested, leaves_of
+from cdl.trainers.custom.structures import FunctionOfLeaves, is_nested, leaves_and_form
 from cdl.trainers.several_rows import Arguments
 
 Array = NDArray[Any]
@@ -102,18 +102,20 @@ class _Differentiated:
 
     def _of_nested(self, args: Sequence[Any]) -> tuple[Any, Any]:
         """Value and gradient for lists and dicts of arrays, by a function of what is in them."""
-        form = form_of(args)
+        leaves, form = leaves_and_form(args)
         key = repr(form)
         asked = self._numbers(len(args)) if self._variables is None else []
-        if key not in self._of_leaves:
-            function = FunctionOfLeaves(self.function, form)
-            made = copy.copy(self)
-            made.function, made._argnums, made._is_one = function.of, function.numbers(asked), False
-            made.compiled, made._of_leaves = {}, {}
-            register_cache(made)
-            self._of_leaves[key] = made, function
-        made, function = self._of_leaves[key]
-        value, gradients = made.of(*leaves_of(args))
+        with self._lock:
+            if key not in self._of_leaves:
+                _make_room(self._of_leaves)
+                function = FunctionOfLeaves(self.function, form)
+                made = copy.copy(self)
+                made.function, made._argnums = function.of, function.numbers(asked)
+                made._is_one, made.compiled, made._of_leaves = False, {}, {}
+                register_cache(made)
+                self._of_leaves[key] = made, function
+            made, function = self._of_leaves[key]
+        value, gradients = made.of(*leaves)
         if self._variables is not None:
             return value, gradients
         found = function.packed(gradients, asked)
@@ -137,8 +139,7 @@ class _Differentiated:
             found = compiled.get(key)
             if found is None or not found.holds():
                 compiled.pop(key, None)
-                while len(compiled) >= _KEPT:
-                    del compiled[next(iter(compiled))]
+                _make_room(compiled)
                 numbers = self._numbers(len(key)) if self._variables is None else []
                 found = Compiled(
                     self.function,
@@ -161,6 +162,12 @@ class _Differentiated:
                     f"grad: argnums must be numbers of the {n} arguments, got {self._argnums}"
                 )
         return [number % n for number in self._argnums]
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    """Forget what was kept first, so that there is room for one more."""
+    while len(kept) >= _KEPT:
+        del kept[next(iter(kept))]
 
 
 def argument_numbers(name: str, argnums: Any) -> tuple[list[int], bool]:

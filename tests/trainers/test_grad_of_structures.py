@@ -74,6 +74,14 @@ def test_another_structure_or_closure_is_seen():
     np.testing.assert_array_equal(found["b"], np.zeros(2, np.float32))
 
 
+def test_structures_of_many_forms_do_not_pile_up():
+    pair = cdl.value_and_grad(lambda w: sum(ops.sum(each * each) for each in w))
+    for n in range(1, 20):
+        found = pair([np.ones(2, np.float32)] * n)[1]
+        np.testing.assert_array_equal(found, np.full((n, 2), 2.0))
+    assert len(pair.__self__._of_leaves) <= 8
+
+
 def test_a_step_within_a_step_has_its_gradient():
     def outer(w, x, y):
         inner = cdl.grad(loss)(w, x, y)

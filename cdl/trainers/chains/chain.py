@@ -15,6 +15,7 @@ import numpy as np
 from cdl import tree
 from cdl._common import clock
 from cdl._variables.program_caches import register_cache
+from cdl._variables.step_forms import COMPUTING, OF_TAPES
 from cdl._variables.stepping import Call, Ref
 from cdl.layers import Layer
 from cdl.losses import Loss
@@ -284,10 +285,6 @@ def changed(calls: Sequence[Call]) -> list[Any]:
     return [each for each in found if each is not None]
 
 
-_PURE = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
-_OF_TAPES = "cdl.taping.recorded"
-
-
 def can_repeat(call: Call) -> bool:
     """Whether a call does nothing but learn and compute from what it is given."""
     function = call.function
@@ -297,9 +294,9 @@ def can_repeat(call: Call) -> bool:
     if compiled is not None:
         return compiled.learns
     module = str(getattr(function, "__module__", ""))
-    if module == _OF_TAPES:
+    if module == OF_TAPES:
         return call.args[1][0] != "penalties" and _is_steady(call.args[2])
-    return module.startswith(_PURE)
+    return module.startswith(COMPUTING)
 
 
 def _is_steady(owner: Any) -> bool:

@@ -72,10 +72,11 @@ class Nested:
 
     def form(self) -> Any:
         """Structure, shapes and dtypes without rows; None if some are no arrays of numbers."""
-        leaves = tree.flatten(self._whole())
+        whole = self._whole()
+        leaves = tree.flatten(whole)
         if not all(_is_plain(leaf) for leaf in leaves):
             return None
-        structure = repr(tree.map_structure(lambda leaf: 0, self._whole()))
+        structure = repr(tree.map_structure(lambda leaf: 0, whole))
         return structure, tuple([(leaf.shape[1:], leaf.dtype) for leaf in leaves])
 
     def leaves(self, start: int, stop: int, cut: bool) -> list[Array]:

@@ -22,17 +22,18 @@ def is_nested(argument: Any) -> bool:
     return isinstance(argument, dict) or not leaves or any(isinstance(e, _ARRAYS) for e in leaves)
 
 
-def leaves_of(args: Sequence[Any]) -> list[Any]:
-    """Arrays of all arguments, in order."""
-    found: list[Any] = []
+def leaves_and_form(args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Arrays of all arguments, in order; and the structure of each, with 0 for its arrays."""
+    leaves: list[Any] = []
+    form: list[Any] = []
     for each in args:
-        found += tree.flatten(each) if is_nested(each) else [each]
-    return found
-
-
-def form_of(args: Sequence[Any]) -> list[Any]:
-    """Structure of each argument, with 0 for its arrays."""
-    return [tree.map_structure(lambda _: 0, each) if is_nested(each) else 0 for each in args]
+        if is_nested(each):
+            leaves += tree.flatten(each)
+            form.append(tree.map_structure(lambda _: 0, each))
+        else:
+            leaves.append(each)
+            form.append(0)
+    return leaves, form
 
 
 class FunctionOfLeaves:
