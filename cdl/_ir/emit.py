@@ -249,6 +249,21 @@ def pick(program: Program, value: Value, axis: int, places: Iterable[int]) -> Va
     return program.emit("pick", [value], shape, numbers=_runs(places), **sizes)
 
 
+def side_by_side(program: Program, values: Sequence[Value]) -> Value:
+    """Numbers of all values in one line, one value behind the other."""
+    return concat(program, [reshape(program, v, (math.prod(v.shape),)) for v in values], 0)
+
+
+def parts(program: Program, line: Value, shapes: Iterable[Shape]) -> list[Value]:
+    """Values of some shapes, which lie in one line as `side_by_side` puts them."""
+    found, start = [], 0
+    for shape in shapes:
+        end = start + math.prod(shape)
+        found.append(reshape(program, pick(program, line, 0, range(start, end)), shape))
+        start = end
+    return found
+
+
 def _runs(places: Sequence[int]) -> list[int]:
     """Start, count and step of each arithmetic run of places."""
     found: list[int] = []

@@ -1,9 +1,9 @@
 """Operations that a program computes by their functions on arrays, called back once a batch.
 
 What the core has no instruction for, such as the inverse of a matrix, becomes an instruction
-`host`: its function gets the values as NumPy arrays, in the shapes that Python code sees,
-integers in their dtypes and floats as float32, and the program waits. Its
-gradient is a rule in NumPy, beside the function::
+`host`: its function gets the values as NumPy arrays, in the shapes that Python code sees, integers
+in their dtypes and floats as float32, and the program waits. Its gradient is a rule in NumPy,
+beside the function::
 
     @tensor_operation(on_arrays(lambda dy, y, x: -y.mT @ dy @ y.mT), untraced=...)
     def inv(x): ...
@@ -119,30 +119,18 @@ def append_call(
     if any("complex" in each.dtype for each in (*terms, *tree.flatten(spec))):
         raise TypeError(f"{row.name}: a program has no complex numbers: compute them on arrays")
     apart = not all(term.value.shared for term in terms)
-    flat = []
+    given = []
     for term in terms:
         value = program.cast(term.value, "float32")
-        if apart and value.shared:
-            value = program.broadcast_batch(value)
-        flat.append(emit.reshape(program, value, (math.prod(value.shape),)))
+        given.append(program.broadcast_batch(value) if apart and value.shared else value)
     call = ArrayCall(row, (args, kwargs), spec)
-    x = emit.concat(program, flat, 0)
+    x = emit.side_by_side(program, given)
     y = program.emit("host", (x,), (sum(place.size for place in call.results),), function=call)
     assert isinstance(row.lower, ArrayForm)
     if row.lower.gradient is None:
         y = emit.stop(program, y)
-    values = [
-        emit.reshape(program, part, place.shape)
-        for part, place in zip(_parted(program, y, call.results), call.results, strict=True)
-    ]
+    values = emit.parts(program, y, [place.shape for place in call.results])
     return tree.pack_sequence_as(spec, values)
-
-
-def _parted(program: Lowering, value: Value, places: list[_Place]) -> list[Value]:
-    """Parts of a value in which tensors lie one behind the other."""
-    ends = np.cumsum([place.size for place in places]).tolist()
-    starts = (0, *ends[:-1])
-    return [emit.pick(program, value, 0, range(a, b)) for a, b in zip(starts, ends, strict=True)]
 
 
 class ArrayCall:
@@ -247,10 +235,9 @@ class ArrayCall:
         """
 
         def terms(value: Value, places: list[_Place]) -> list[Any]:
-            return [
-                LoweredTensor(emit.reshape(program, part, place.shape), _spec(place, value.shared))
-                for part, place in zip(_parted(program, value, places), places, strict=True)
-            ]
+            parts = emit.parts(program, value, [place.shape for place in places])
+            pairs = zip(parts, places, strict=True)
+            return [LoweredTensor(part, _spec(place, value.shared)) for part, place in pairs]
 
         tensors = terms(i.inputs[0], self.operands)
         results, upstream = (
@@ -259,15 +246,15 @@ class ArrayCall:
         )
         with appending_to(program):
             found = self._gradients(upstream, results, tensors)
-        flat = [
-            program.constant(np.zeros(place.size, np.float32))
+        by = [
+            program.constant(np.zeros(place.shape, np.float32))
             if each is None
-            else emit.reshape(program, summed_to(program, each.value, place.shape), (place.size,))
+            else summed_to(program, each.value, place.shape)
             for each, place in zip(found, self.operands, strict=True)
         ]
         if not i.inputs[0].shared:
-            flat = [program.broadcast_batch(each) if each.shared else each for each in flat]
-        return emit.concat(program, flat, 0)
+            by = [program.broadcast_batch(each) if each.shared else each for each in by]
+        return emit.side_by_side(program, by)
 
 
 def _arrays(lines: Array, places: list[_Place]) -> list[Array]:

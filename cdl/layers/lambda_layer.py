@@ -188,8 +188,7 @@ class Lambda(Layer):
         values = tree.flatten(nest)
         shapes = tree.map_structure(lambda value: (None, *value.shape), nest)
         shape = [n for n in self.compute_output_shape(shapes)[1:] if n is not None]
-        flat = [program.emit("reshape", (x,), (math.prod(x.shape),)) for x in values]
-        joined = emit.concat(program, flat, 0)
+        joined = emit.side_by_side(program, values)
         hosted = _Hosted(self, self._untraced(), nest)
         return program.emit("host", (joined,), shape, (), function=hosted)
 

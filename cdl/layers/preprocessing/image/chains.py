@@ -54,19 +54,11 @@ class _OnBatches(RandomImage):
         if not self._changes(program.is_noisy):
             return values
         moved = {name: value for name, value in values.items() if name != "labels"}
-        sizes = [prod(value.shape) for value in moved.values()]
-        flat = [
-            emit.reshape(program, value, (size,))
-            for value, size in zip(moved.values(), sizes, strict=True)
-        ]
-        x = emit.concat(program, flat, 0)
-        function = _Hosted(self, {name: value.shape for name, value in moved.items()})
-        y = program.emit("host", (x,), x.shape, (), function=function)
-        found, at = dict(values), 0
-        for (name, value), size in zip(moved.items(), sizes, strict=True):
-            part = emit.pick(program, y, 0, range(at, at + size))
-            found[name], at = emit.reshape(program, part, value.shape), at + size
-        return found
+        shapes = {name: value.shape for name, value in moved.items()}
+        x = emit.side_by_side(program, [*moved.values()])
+        y = program.emit("host", (x,), x.shape, (), function=_Hosted(self, shapes))
+        changed = emit.parts(program, y, shapes.values())
+        return {**values, **dict(zip(shapes, changed, strict=True))}
 
     def _changed(self, parts: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Images and masks of a batch of training."""
