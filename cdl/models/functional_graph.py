@@ -293,7 +293,7 @@ class FunctionalGraph(GraphOfModel):
         assert self.model._model_graph is not None
         given = tree.flatten(self.nested_inputs(x))
         pairs = zip(given, self.model._model_graph.graph.inputs, strict=True)
-        values = [cast_value(program, v, t.dtype) if "float" in t.dtype else v for v, t in pairs]
+        values = [_in_dtype(program, v, t.dtype) for v, t in pairs]
         graph = self.model._model_graph.graph
         if graph.couples:
             graph = replayed(graph, program, values)
@@ -418,6 +418,13 @@ class FunctionalGraph(GraphOfModel):
             )
         check_samples_first(f"{self._owner}: call()", graph.outputs)
         return graph
+
+
+def _in_dtype(program: Lowering, value: Value, dtype: str) -> Value:
+    """Value of an input in the dtype of its tensor; float64 is computed in float32."""
+    if "float" not in dtype:
+        return value
+    return cast_value(program, value, "float32" if dtype == "float64" else dtype)
 
 
 def shapes_of(structure: Any) -> Any:

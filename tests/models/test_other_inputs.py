@@ -121,3 +121,22 @@ def test_size_that_an_input_says_stays():
     model = pictures(cdl.Input((6, 6, 3)))
     with pytest.raises(ValueError, match="must have shape"):
         model(LARGE)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8"])
+def test_a_graph_learns_and_predicts_whatever_dtype_its_input_is_declared_in(dtype, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 9, (40, 3)).astype(dtype), rng.random((40, 1))
+    i = cdl.Input((3,), dtype=dtype)
+    model = cdl.Model(i, cdl.layers.Dense(1)(cdl.layers.Dense(4, "relu")(i)))
+    model.compile("sgd", "mse")
+    before = model.get_weights()[0]
+    model.fit(x, y, verbose=0)
+    assert not np.array_equal(before, model.get_weights()[0])
+    predicted = model.predict(x, verbose=0)
+    assert predicted.dtype == np.float32
+    np.testing.assert_array_equal(predicted, model(x))
+    model.save(tmp_path / "m.keras")
+    again = cdl.models.load_model(tmp_path / "m.keras")
+    assert again.inputs[0].dtype == dtype
+    np.testing.assert_array_equal(again.predict(x, verbose=0), predicted)
