@@ -16,6 +16,7 @@ from cdl import tree
 COMPUTING = ("numpy", "_operator", "cdl._variables.stepping", "cdl._tracing.shape_inference")
 OF_TAPES, _OF_LOSSES = "cdl.taping.recorded", "cdl.trainers.derivatives"
 _OF_SHAPES = frozenset(("iscomplexobj", "isrealobj", "ndim", "result_type", "shape", "size"))
+BRANCH = "what comes next depends on a number: ops.where takes one value or the other"
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -36,9 +37,9 @@ def result_and_reason(function: Callable[..., Any], given: Arguments) -> tuple[A
         return result, "an array is written to"
     is_loss = type(getattr(function, "__self__", None)).__module__ == _OF_LOSSES
     if not (is_loss or _name(function, given, is_taped) in _OF_SHAPES or _is_of_arrays(result)):
-        return result, "what comes next depends on a number"
+        return result, BRANCH
     if computes and any(_differs(function, given, result, i) for i in (0, 1)):
-        return result, "a shape depends on numbers"
+        return result, "a shape depends on numbers: weights of 0 leave samples out too"
     return result, ""
 
 

@@ -18,7 +18,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from cdl import tree
 from cdl._common.errors import is_cdls
-from cdl._variables.step_forms import result_and_reason
+from cdl._variables.step_forms import BRANCH, result_and_reason
 
 _METHODS = frozenset((
     "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumprod", "cumsum",
@@ -26,6 +26,7 @@ _METHODS = frozenset((
     "round", "squeeze", "std", "sum", "swapaxes", "take", "trace", "transpose", "var",
 ))  # fmt: skip
 _NUMPYS = str(np.__path__[0])
+_WRITTEN = "an array is written to: ops.where and ops.scatter_update give new ones"
 _WRITING = frozenset(
     ("copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask", "shares_memory")
 )
@@ -228,12 +229,12 @@ class StepArray(NDArrayOperatorsMixin):
         if isinstance(plain(inputs[0]), np.generic) and kwargs.get("out", (None,))[0] is inputs[0]:
             del kwargs["out"]  # `loss += 1.0` gives another number
         if "out" in kwargs or method == "at":
-            return self._numbers("an array is written to", getattr(ufunc, method), inputs, kwargs)
+            return self._numbers(_WRITTEN, getattr(ufunc, method), inputs, kwargs)
         return _computed(getattr(ufunc, method), *inputs, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if "out" in kwargs or function.__name__ in _WRITING:
-            return self._numbers("an array is written to", function, args, kwargs)
+            return self._numbers(_WRITTEN, function, args, kwargs)
         return _computed(function, *args, **kwargs)
 
     def _numbers(self, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -254,20 +255,21 @@ class StepArray(NDArrayOperatorsMixin):
         return call
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._numbers("an array is written to", operator.setitem, (self.array, key, value), {})
+        self._numbers(_WRITTEN, operator.setitem, (self.array, key, value), {})
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        self.recording.refuse("the numbers of an array are read")
+        self.recording.refuse("the numbers of an array are read: go on with cdl.ops or NumPy")
         return np.asarray(self.array, dtype)
 
     def _one(self, kind: Callable[..., Any], *args: Any) -> Any:
-        return self._numbers(f"{kind.__name__}() of an array is used", kind, (self, *args), {})
+        what = f"{kind.__name__}() of an array is used: logs take the array itself"
+        return self._numbers(what, kind, (self, *args), {})
 
     def __hash__(self) -> int:
         return int(self._one(hash))
 
     def __bool__(self) -> bool:
-        self.recording.refuse("what comes next depends on a number")
+        self.recording.refuse(BRANCH)
         return bool(self.array)
 
     def __float__(self) -> float:
@@ -286,7 +288,7 @@ class StepArray(NDArrayOperatorsMixin):
         return bytes(self._one(bytes))
 
     def __contains__(self, value: Any) -> bool:
-        self.recording.refuse("what comes next depends on a number")
+        self.recording.refuse(BRANCH)
         return plain(value) in self.array
 
     def __round__(self, digits: int = 0) -> Any:

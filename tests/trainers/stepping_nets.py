@@ -36,6 +36,16 @@ class Net(cdl.Model):
         return {"loss": loss}
 
 
+def learn(model, x, y, error=ops.square):
+    """Logs of a step that learns by one loss."""
+    weights = model.trainable_variables
+    loss, gradients = cdl.value_and_grad(
+        lambda x, y: ops.mean(error(y - model(x, training=True))), variables=weights
+    )(x, y)
+    model.optimizer.apply(gradients, weights)
+    return {"loss": loss}
+
+
 def made(cls=Net, eagerly=False, optimizer="adam", seed=3):
     cdl.utils.set_random_seed(seed)
     NOTED.clear()

@@ -4,7 +4,7 @@ import operator
 
 import numpy as np
 import pytest
-from trainers.stepping_nets import Net, X, Y, assert_alike, fit, made, state_of
+from trainers.stepping_nets import Net, X, Y, assert_alike, fit, learn, made, state_of
 
 import cdl
 from cdl import layers, ops
@@ -12,15 +12,6 @@ from cdl._variables.stepping import Recording
 from cdl.callbacks import LambdaCallback
 
 FACTOR = [1.0]
-
-
-def learn(model, x, y, error=ops.square):
-    weights = model.trainable_variables
-    loss, gradients = cdl.value_and_grad(
-        lambda x, y: ops.mean(error(y - model(x, training=True))), variables=weights
-    )(x, y)
-    model.optimizer.apply(gradients, weights)
-    return {"loss": loss}
 
 
 def made_by(of_batch):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import tree
+from cdl._common.errors import warn
 from cdl._tracing.variable import Variable
 from cdl._variables.stepping import Recording
 from cdl.optimizers import Optimizer
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _KEPT = 8  # forms
 _UNUSED = 4  # chains of one form that held for no batch, after which none is made
+_REFUSALS = 4  # of a step, after which no other form of it is recorded
+_TOLD = 100  # batches of `fit` in Python, after which a warning says why
 _NEW, _TAKEN, _REFUSED = "new", "taken", "refused"
 
 
@@ -43,6 +46,7 @@ class StepChains:
     def __init__(self) -> None:
         self._states: dict[Any, Chain | str] = {}
         self._unused: dict[Any, int] = {}  # chains since one was taken
+        self._refusals, self._in_python = 0, 0
         self.reasons: dict[str, str] = {}
 
     def take(self, key: Any) -> Chain | None:
@@ -71,7 +75,7 @@ class StepChains:
         """
         state = self._states.get(key)
         if state != _NEW:
-            if state is None and step.__name__ not in self.reasons:
+            if state is None and self._refusals < _REFUSALS:
                 while len(self._states) >= _KEPT:
                     del self._states[next(iter(self._states))]
                 self._states[key] = _NEW
@@ -81,7 +85,7 @@ class StepChains:
         self._states[key] = _REFUSED
         self._unused[key] = self._unused.get(key, 0) + 1
         if self._unused[key] > _UNUSED:
-            self.reasons[step.__name__] = "what it reads changes with each batch"
+            self._refuse(step, "attributes or other things that it reads change with each batch")
             return step(batch)
         if any(type(each) is not np.ndarray for each in tree.flatten(batch)):
             return step(batch)
@@ -89,14 +93,36 @@ class StepChains:
             return step(batch)
         reads = StepReads(step)
         if not reads.is_known:
-            self.reasons[step.__name__] = reads.reason
+            self._refuse(step, reads.reason)
             return step(batch)
         logs, found = _recorded(model, step, batch, reads)
         if isinstance(found, Chain):
             self._states[key] = found
         else:
-            self.reasons[step.__name__] = found
+            self._refuse(step, found)
         return logs
+
+    def _refuse(self, step: Any, reason: str) -> None:
+        self._refusals += 1
+        self.reasons.setdefault(step.__name__, reason)
+
+    def tell(self, model: TrainableModel | None, name: str, batches: int) -> None:
+        """Count batches of `fit` that ran in Python; after some of them, warn once of the reason.
+
+        Args:
+            model: the model.
+            name: of its step.
+            batches: that ran since the last call.
+        """
+        if name not in self.reasons or self._in_python > _TOLD:
+            return
+        self._in_python += batches
+        if self._in_python > _TOLD:
+            warn(
+                f"{type(model).__name__}.{name} runs in Python for each batch, which takes longer, "
+                f"since it cannot be recorded: {self.reasons[name]}. The guide 'Steps of your own' "
+                "says what can; compile(run_eagerly=True) keeps it so without this warning"
+            )
 
 
 def _recorded(

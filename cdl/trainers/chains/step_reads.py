@@ -42,7 +42,7 @@ class StepReads(Reads):
         super().__init__(step, is_strict=False)
         self.reason = ""
         if not self.is_known:
-            self.reason = f"{self.place}: what this reads or does could not be seen again"
+            self.reason = f"{self.place}: {self.why or 'what this reads or does cannot be seen'}"
 
     def _look_at(self, value: Any) -> None:
         if has_calls_of_users(value) and value is not self._model:
@@ -65,12 +65,12 @@ class StepReads(Reads):
         self, namespace: dict[str, Any], name: str, attributes: Sequence[str]
     ) -> None:
         if name in ("print", "type"):  # arrays of a recording have a type of their own
-            raise _UnknownError
+            raise _UnknownError(f"{name}() is called")
         super()._look_at_global(namespace, name, attributes)
 
     def _follow(self, value: Any, attributes: Sequence[str]) -> None:
         if _ADDING.intersection(attributes[-1:]):
-            raise _UnknownError
+            raise _UnknownError(f".{attributes[-1]}() changes what is not made in the step")
         super()._follow(value, attributes)
 
     def _check_attributes(self, names: Sequence[str]) -> None:

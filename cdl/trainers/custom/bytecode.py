@@ -4,6 +4,12 @@ import dis
 import types
 from typing import Any
 
+EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
+# Texts show the numbers of any object; super() finds methods that are not walked through.
+TEXTS_AND_SUPER = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")
+READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
+READS_CELL = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+
 
 def chains(code: types.CodeType) -> list[tuple[str, Any, list[str], str]]:
     """Instructions as (operation, name, attributes that are read from what it loads, place)."""

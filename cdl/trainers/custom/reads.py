@@ -34,7 +34,7 @@ from cdl.layers import Layer
 from cdl.layers.kept import Watch
 from cdl.losses import Loss
 from cdl.random import SeedGenerator
-from cdl.trainers.custom.bytecode import chains
+from cdl.trainers.custom import bytecode
 
 _LARGE, _LONG = 2**16, 256  # bytes of an array, and elements of a list, that are compared
 _PLAIN: frozenset[Any] = frozenset(
@@ -71,12 +71,7 @@ _ATTRIBUTES = _ARRAY_ATTRIBUTES | _attributes_of(KerasTensor, str, int, float) |
 ))  # fmt: skip
 _ARRAYS = (Variable, np.ndarray, list, tuple, dict, int, float, complex)  # that have these
 _METHODS = frozenset(("__init__", "__call__", "__repr__", "__str__", "__post_init__"))
-_EFFECTS = ("STORE_GLOBAL", "DELETE_", "IMPORT_", "LOAD_BUILD_CLASS", "LOAD_NAME", "LOAD_LOCALS")
-# Texts show the numbers of any object; super() finds methods that are not walked through.
-_TEXTS_AND_SUPER = ("FORMAT_", "CONVERT_VALUE", "LOAD_SUPER_ATTR")
 _INTROSPECTION = ("print", "repr", "str", "super", "type")
-_READS_ATTRIBUTE = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR")
-_READS_CELL = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _DERIVED = object()  # a value that depends on what is compared anyway
 
 
@@ -94,12 +89,13 @@ class Reads:
     Attributes:
         is_known: whether all that it reads can be compared later.
         place: file and line that was looked at last, where it is not known.
+        why: what is there that cannot be compared, or "".
     """
 
     _storing: Any = Layer  # whose methods may set attributes
 
     def __init__(self, function: Any, is_strict: bool) -> None:
-        self._is_strict, self.place = is_strict, ""
+        self._is_strict, self.place, self.why = is_strict, "", ""
         self._reads: tuple[Any, ...] = ()  # triples of a dict or an object, a name, and its value
         self._contents: list[tuple[Any, Any]] = []
         self._seen: dict[Any, Any] = {}  # by id, and what is held so that ids stay its own
@@ -115,12 +111,12 @@ class Reads:
         self._watches = [Watch(layer) for layer in self._layers]
         self._seen.clear()
 
-    @staticmethod
-    def _knows(look: Callable[[Any], None], things: Sequence[Any]) -> bool:
+    def _knows(self, look: Callable[[Any], None], things: Sequence[Any]) -> bool:
         try:
             for each in things:
                 look(each)
-        except Exception:  # whatever an object of the user's does when one looks at it
+        except Exception as error:  # whatever an object of the user's does when one looks at it
+            self.why = str(error) if type(error) is _UnknownError else ""
             return False
         return True
 
@@ -297,23 +293,25 @@ class Reads:
         first: str | None,
         owner: Any,
     ) -> None:
-        for opname, name, attributes, self.place in chains(code):
-            if opname.startswith(_EFFECTS + (_TEXTS_AND_SUPER if self._is_strict else ())) or (
-                opname == "STORE_ATTR" and not isinstance(owner, self._storing)
+        for opname, name, attributes, self.place in bytecode.chains(code):
+            if opname.startswith(
+                bytecode.EFFECTS + (bytecode.TEXTS_AND_SUPER if self._is_strict else ())
             ):
                 raise _UnknownError
+            if opname == "STORE_ATTR" and not isinstance(owner, self._storing):
+                raise _UnknownError(f"attribute {name!r} is set")
             if opname.startswith("STORE_") and (name in cells or name == first):
                 raise _UnknownError
             if opname == "LOAD_GLOBAL":
                 self._look_at_global(namespace, name, attributes)
-            elif opname in _READS_CELL and name in cells and name != "__class__":
+            elif opname in bytecode.READS_CELL and name in cells and name != "__class__":
                 cell = cells[name]
                 value = cell.cell_contents  # ValueError if it is empty
                 self._note(cell, "cell_contents", value)
                 self._follow(value, attributes)
             elif name == first and opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
                 self._follow(owner, attributes)
-            elif opname in _READS_ATTRIBUTE:
+            elif opname in bytecode.READS_ATTRIBUTE:
                 self._check_attributes([name, *attributes])
             else:
                 self._check_attributes(attributes)
@@ -364,8 +362,10 @@ class Reads:
         self._look_at(value)
 
     def _check_attributes(self, names: Sequence[str]) -> None:
-        if not (_ARRAY_ATTRIBUTES if self._is_strict else _ATTRIBUTES).issuperset(names):
-            raise _UnknownError
+        known = _ARRAY_ATTRIBUTES if self._is_strict else _ATTRIBUTES
+        for name in names:
+            if name not in known:
+                raise _UnknownError(f"what .{name} reads or does cannot be seen")
 
     def _attribute_of_module(self, module: Any, name: str) -> Any:
         """Attribute of a module or of a class."""

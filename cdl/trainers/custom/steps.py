@@ -178,6 +178,7 @@ class CustomSteps:
         self._chain: Chain | None = None
         self._chains = StepChains()
         self._is_fed = False  # whether the chain has the data
+        self._is_alone = False  # whether it runs one batch
 
     def _check_signature(self, step: Any) -> None:
         """Refuse the form of Keras's steps on JAX, which take and return all states."""
@@ -204,7 +205,7 @@ class CustomSteps:
         """Run up to `steps` batches or for about `seconds`; the number run."""
         assert self._arrays is not None
         end = clock.now() + seconds
-        done = 0
+        done = in_python = 0
         if self._chain is not None and not self._chain.holds():
             self._give_back()
         while done < steps and (not done or clock.now() < end):
@@ -221,12 +222,16 @@ class CustomSteps:
                     part = self._order[part]
                 self._next += rows
                 self._is_fed = False
+                in_python += self._key is not None and self._chain is None
                 self.step(self._arrays.step(part))
                 done += 1
+        if in_python and not self._is_alone:
+            self._chains.tell(self._model(), self._name, in_python)
         return done
 
     def once(self, arrays: Nested) -> None:
         """Run one batch alone."""
+        self._is_alone = True
         try:
             self.begin(arrays, arrays.samples)
             self.run(1, 0.0)
