@@ -114,10 +114,3 @@ class Dense(KernelLayer):
         shape = (*input_shape[:-1], self._scheme_of_weight.shape[1] if self.built else self.units)
         changed = getattr(self.activation, "output_shape", None)
         return changed(shape) if changed is not None else shape
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "units activation use_bias kernel_initializer bias_initializer kernel_regularizer "
-            "bias_regularizer kernel_constraint bias_constraint"
-        )
-        return {**super().get_config(), **rules.config(self, names), **self._config_of_schemes()}

@@ -254,17 +254,8 @@ class EinsumDense(KernelLayer):
         return tuple(sizes.get(letter) for letter in of_y)
 
     def get_config(self) -> dict[str, Any]:
-        names = (
-            "equation activation bias_axes kernel_initializer bias_initializer kernel_regularizer "
-            "bias_regularizer activity_regularizer kernel_constraint bias_constraint"
-        )
-        shape = {"output_shape": self.partial_output_shape}
-        return {
-            **super().get_config(),
-            **shape,
-            **rules.config(self, names),
-            **self._config_of_schemes(),
-        }
+        more = {"output_shape": self.partial_output_shape}
+        return {**super().get_config(), **more, **rules.config(self, "activity_regularizer")}
 
 
 class _EinsumForm(MatrixForm):

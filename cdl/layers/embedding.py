@@ -120,13 +120,9 @@ class Embedding(KernelLayer):
         """The input's shape with a last axis of `output_dim`."""
         return (*input_shape, self.output_dim)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **rules.config(self, "activity_regularizer")}
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Mask of the inputs that are not 0, with `mask_zero`; else None."""
         return np.not_equal(np.asarray(inputs), 0) if self.mask_zero else None
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "input_dim output_dim embeddings_initializer embeddings_regularizer "
-            "activity_regularizer embeddings_constraint mask_zero"
-        )
-        return {**super().get_config(), **rules.config(self, names), **self._config_of_schemes()}

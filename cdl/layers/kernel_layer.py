@@ -70,6 +70,7 @@ class KernelLayer(Layer):
     _form_of_weight = MatrixForm()
     _scheme_without_lora: PlainWeight | None = None  # None: plain
     _quantizes = False  # whether a class, not its subclasses, may have integers
+    _not_in_config = ("lora_rank", "lora_alpha", "quantization_config")
 
     def _hold_scheme(self, scheme: PlainWeight) -> None:
         """Store the scheme of the main weight, and its variable by Keras's name."""
@@ -131,9 +132,8 @@ class KernelLayer(Layer):
             raise expected(owner, "quantization_config", "a QuantizationConfig or None", config)
         self.quantization_config = config
 
-    def _config_of_schemes(self) -> dict[str, Any]:
-        """Constructor arguments of quantization, and of LoRA if they are set."""
-        found = {}
+    def get_config(self) -> dict[str, Any]:
+        found = super().get_config()
         if self._quantizes:
             found["quantization_config"] = serialize(self.quantization_config)
         if self.lora_rank:

@@ -62,6 +62,8 @@ class Lambda(Layer):
         TypeError: `function` cannot be called.
     """
 
+    _not_in_config = ("mask", "output_shape")
+
     def __init__(
         self,
         function: Callable[..., Any],

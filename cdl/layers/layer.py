@@ -17,13 +17,14 @@ from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import is_users, of_any_names, overrides
 from cdl._common.validation import expected, flag, not_recognized
+from cdl._configs.arguments import own_arguments
 from cdl._configs.identifiers import Registry
 from cdl._ir.lowering import Lowering
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
 from cdl._variables.stepping import recorded
 from cdl.data import as_numeric, brief
-from cdl.layers import calling, in_programs, on_arrays
+from cdl.layers import calling, in_programs, on_arrays, rules
 from cdl.layers.building import Building, given_config
 from cdl.layers.call_arguments import is_tensor, parameters_of, shapes_of
 from cdl.layers.calling import is_scripted
@@ -152,6 +153,7 @@ class Layer(Weighted, Building, Hinting):
     takes_lists = False  # whether lists of numbers may stand for an array in a call
     tells_open_shapes = False  # whether `compute_output_shape`, not `call`, is asked for open axes
     takes_mask = False  # whether a call may be given a mask
+    _not_in_config: tuple[str, ...] = ("weights",)  # arguments that configs leave out or change
     # Mode of a call on arrays without a `training` argument; None: that of the code around it.
     training_by_default: bool | None = None
 
@@ -450,15 +452,15 @@ class Layer(Weighted, Building, Hinting):
                 found.append(float(weight.regularizer(weight.numpy())))
         return found
 
-    # Configuration
-
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
-        config = {"name": self.name, "trainable": self._trainable, "dtype": None}
-        config["dtype"] = dtype_policies.serialize(self.dtype_policy)
+        dtype = dtype_policies.serialize(self.dtype_policy)
+        config = {"name": self.name, "trainable": self._trainable, "dtype": dtype}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
-        return {**config, **self._given_config(), "dtype": config["dtype"]}
+        own = own_arguments(self, Layer)
+        config |= {name: rules.serialized(name, value) for name, value in own.items()}
+        return {**config, **self._given_config(), "dtype": dtype}
 
     def _given_config(self) -> dict[str, Any]:
         """Constructor arguments of a custom class without a `get_config`.

@@ -54,6 +54,3 @@ class Masking(SameShape):
         """Whether each line counts, as an array of bools."""
         del previous_mask
         return ops.any(ops.not_equal(inputs, self.mask_value), -1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mask_value": self.mask_value}

@@ -12,7 +12,6 @@ from cdl._ir.elementwise import argument
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.integer_variable import TransposedTable
 from cdl._tracing.symbolic import operator_of
-from cdl.layers import rules
 from cdl.layers.embedding import Embedding
 from cdl.layers.integers import QuantizedWeight, Recorded, keep, rounded, set_paths
 from cdl.layers.layer import registry
@@ -201,10 +200,6 @@ class ReversibleEmbedding(Embedding):
         if reverse:
             return (*input_shape[:-1], self.input_dim)
         return super().compute_output_shape(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        names = "tie_weights reverse_dtype logit_soft_cap"
-        return {**super().get_config(), **rules.config(self, names)}
 
 
 def _back_as_integers(values: Any, mode: str, block: int, quantizer: Any) -> tuple[Any, ...]:

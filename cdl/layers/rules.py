@@ -52,8 +52,10 @@ def uniform_within(size: int | None) -> Any:
 
 def config(layer: Any, names: str) -> dict[str, Any]:
     """Constructor arguments as configs have them, by names with blanks between."""
-    found = {}
-    for name in names.split():
-        value, kind = getattr(layer, name), name.rpartition("_")[2]
-        found[name] = _FAMILIES[kind].serialize(value) if kind in _FAMILIES else value
-    return found
+    return {name: serialized(name, getattr(layer, name)) for name in names.split()}
+
+
+def serialized(name: str, value: Any) -> Any:
+    """Value of a constructor argument as configs have it."""
+    family = _FAMILIES.get(name.rpartition("_")[2])
+    return value if family is None else family.serialize(value)

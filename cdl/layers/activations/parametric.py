@@ -62,7 +62,3 @@ class ParametricActivation(SameShape):
     def call(self, inputs: Any) -> Any:
         """The mixture, of the shape of the inputs."""
         return inputs + self.alpha * (self.activation(inputs) - inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        names = "activation alpha_initializer alpha_regularizer alpha_constraint"
-        return {**super().get_config(), **rules.config(self, names)}

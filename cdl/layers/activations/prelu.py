@@ -85,7 +85,3 @@ class PReLU(SameShape):
         y = program.emit("prelu", (lines,), lines.shape, (self.alpha,))
         y = reshaped(program, y, moved.shape)
         return permuted(program, y, [order.index(axis) + 1 for axis in every])
-
-    def get_config(self) -> dict[str, Any]:
-        names = "alpha_initializer alpha_regularizer alpha_constraint shared_axes"
-        return {**super().get_config(), **rules.config(self, names)}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from cdl import activations
 from cdl._common.errors import warn
 from cdl._common.validation import number
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
@@ -58,9 +57,6 @@ class ReLU(SameShape):
         y: Value = activations.relu.lower(program, x, threshold=self.threshold, **options)
         return y
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "max_value negative_slope threshold")}
-
 
 @registry.add()
 class LeakyReLU(SameShape):
@@ -90,9 +86,6 @@ class LeakyReLU(SameShape):
         y: Value = activations.leaky_relu.lower(program, x, negative_slope=slope)
         return y
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "negative_slope": self.negative_slope}
-
 
 @registry.add()
 class ELU(SameShape):
@@ -113,6 +106,3 @@ class ELU(SameShape):
     def lower(self, program: Lowering, x: Value) -> Value:
         y: Value = activations.elu.lower(program, x, alpha=self.alpha)
         return y
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha}

@@ -92,9 +92,6 @@ class Softmax(AlongLines):
         y = along(program, x, axes, lambda lines: program.emit("softmax", (lines,), lines.shape))
         return y if mask is None else program.map(_shown(0.0), [y, mask])
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
-
 
 def _broadcast(program: Lowering, owner: str, mask: Any, x: Value) -> Value:
     if isinstance(mask, np.ndarray):

@@ -10,7 +10,6 @@ from cdl import tree
 from cdl._common.dtypes import LARGEST_FLOAT16
 from cdl._common.validation import flag, one_of
 from cdl.data import brief
-from cdl.layers import rules
 from cdl.layers.attention.visible import causal
 from cdl.layers.layer import Layer, registry
 from cdl.layers.regularization.dropout import Dropout, checked_rate
@@ -190,9 +189,6 @@ class Attention(Layer):
             )
         if not 2 <= len(mask) <= 3:
             raise ValueError(f"{owner}: mask must be a list of 2 or 3 masks, got {len(mask)}")
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "use_scale score_mode dropout seed")}
 
 
 @registry.add()

@@ -165,6 +165,9 @@ class BaseConv(Layer):
             f"{self.padding!r} for an input of shape {shape}"
         )
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **rules.config(self, "activity_regularizer")}
+
     def lower(self, program: Lowering, x: Value) -> Value:
         """Append the convolution with the bias, then the activation."""
         activation = self.activation
@@ -181,10 +184,3 @@ class BaseConv(Layer):
     def _convolve(self, program: Lowering, x: Value) -> Value:
         """Append the convolution of an image with channels last."""
         raise NotImplementedError
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "kernel_size strides padding data_format dilation_rate activation use_bias "
-            "bias_initializer bias_regularizer activity_regularizer bias_constraint"
-        )
-        return {**super().get_config(), **rules.config(self, names)}

@@ -156,12 +156,6 @@ class Conv(KernelLayer, BaseConv):
 
         return weight.product(program, x, linear, self.bias, by_both)
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = rules.config(
-            self, "filters groups kernel_initializer kernel_regularizer kernel_constraint"
-        )
-        return {**super().get_config(), **arguments, **self._config_of_schemes()}
-
 
 @registry.add("Convolution1D")
 class Conv1D(Conv):

@@ -100,12 +100,6 @@ class ConvTranspose(BaseConv):
     def _convolve(self, program: Lowering, x: Value) -> Value:
         return windows.conv_transpose(program, x, self.kernel, self.bias, self._transposed)
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = rules.config(
-            self, "filters output_padding kernel_initializer kernel_regularizer kernel_constraint"
-        )
-        return {**super().get_config(), **arguments}
-
 
 @registry.add("Convolution1DTranspose")
 class Conv1DTranspose(ConvTranspose):

@@ -69,13 +69,6 @@ class DepthwiseConv(BaseConv):
     def _convolve(self, program: Lowering, x: Value) -> Value:
         return windows.depthwise_conv(program, x, self.kernel, self.bias, self._window)
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = rules.config(
-            self,
-            "depth_multiplier depthwise_initializer depthwise_regularizer depthwise_constraint",
-        )
-        return {**super().get_config(), **arguments}
-
 
 @registry.add()
 class DepthwiseConv1D(DepthwiseConv):

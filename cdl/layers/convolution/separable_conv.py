@@ -92,14 +92,6 @@ class SeparableConv(BaseConv):
         one = windows.pointwise(self.rank)
         return windows.conv(program, y, self.pointwise_kernel, self.bias, one)
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = rules.config(
-            self,
-            "filters depth_multiplier depthwise_initializer depthwise_regularizer "
-            "depthwise_constraint pointwise_initializer pointwise_regularizer pointwise_constraint",
-        )
-        return {**super().get_config(), **arguments}
-
 
 @registry.add("SeparableConvolution1D")
 class SeparableConv1D(SeparableConv):

@@ -84,9 +84,6 @@ class Concatenate(Merge):
             return joined(whole)
         return operator_of("concatenate")(whole, axis=self.axis)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
-
 
 def concatenate(inputs: Any, axis: int = -1, **kwargs: Unpack[LayerArguments]) -> Any:
     """Functional form of `Concatenate`: `Concatenate(axis, **kwargs)(inputs)`.

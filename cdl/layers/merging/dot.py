@@ -86,9 +86,6 @@ class Dot(Merge):
         """None: lines of the result are not those of the inputs."""
         return None
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axes": self.axes, "normalize": self.normalize}
-
 
 def _product(sizes: Sequence[int]) -> int:
     total = 1

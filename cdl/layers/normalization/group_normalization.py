@@ -101,9 +101,6 @@ class GroupNormalization(Scaled):
 
         return along(program, u, (axis,), emit)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "groups": self.groups, "axis": self.axis}
-
 
 def _inverse(order: list[int]) -> list[int]:
     return [order.index(axis) + 1 for axis in range(1, len(order) + 1)]

@@ -104,8 +104,7 @@ class LayerNormalization(AlongLines, Scaled):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; of a built layer, the axes as a list."""
-        return {**super().get_config(), "axis": self.axis, "rms_scaling": self.rms_scaling}
+        return {**super().get_config(), "rms_scaling": self.rms_scaling}
 
 
 @registry.add()
@@ -149,10 +148,6 @@ class RMSNormalization(AlongLines):
         attributes = {"measure": BY_MEAN_SQUARE, "subtracts_mean": 0, "epsilon": self.epsilon}
         return normalized(program, x, axes, (self.scale, None), **attributes)
 
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; of a built layer, the axes as a list."""
-        return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
-
 
 @registry.add()
 class UnitNormalization(AlongLines):
@@ -174,9 +169,6 @@ class UnitNormalization(AlongLines):
         axes = _normalized_axes(self, (None, *x.shape))
         attributes = {"measure": BY_NORM, "subtracts_mean": 0, "epsilon": 1e-12}
         return normalized(program, x, axes, (None, None), **attributes)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
 
 
 def _int_or_list(owner: str, axis: int | Sequence[int]) -> int | list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cdl import constraints, initializers, regularizers
 from cdl._common.validation import flag, number
@@ -71,13 +71,6 @@ class Scaled(AlongAxes):
             self.gamma = rules.add(self, "gamma", shape, autocast=False)
         if self.center:
             self.beta = rules.add(self, "beta", shape, autocast=False)
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "epsilon center scale beta_initializer gamma_initializer beta_regularizer "
-            "gamma_regularizer beta_constraint gamma_constraint"
-        )
-        return {**super().get_config(), **rules.config(self, names)}
 
 
 def check_samples(owner: str, axes: tuple[int, ...], *weights: Variable | None) -> None:

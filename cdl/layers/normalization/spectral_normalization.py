@@ -94,9 +94,6 @@ class SpectralNormalization(Wrapper):
         """Output shape of the wrapped layer."""
         return self.layer.compute_output_shape(input_shape)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "power_iterations": self.power_iterations}
-
 
 def _unit(x: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(x / max(float(np.sqrt(np.square(x).sum())), _LEAST), np.float32)

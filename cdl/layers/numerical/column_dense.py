@@ -80,7 +80,3 @@ class ColumnDense(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the input with `units` as its last size."""
         return (*input_shape[:-1], self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        names = "units activation use_bias kernel_initializer bias_initializer"
-        return {**super().get_config(), **rules.config(self, names)}

@@ -57,7 +57,3 @@ class ColumnScaling(SameShape):
     def call(self, inputs: Any) -> Any:
         """The inputs times their factors."""
         return inputs * self.scale
-
-    def get_config(self) -> dict[str, Any]:
-        names = "scale_initializer scale_regularizer scale_constraint"
-        return {**super().get_config(), **rules.config(self, names)}

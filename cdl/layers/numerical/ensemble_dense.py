@@ -137,10 +137,3 @@ class EnsembleDense(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """The shape (samples, members, units)."""
         return (self._checked(tuple(input_shape))[0], self.members, self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "units members activation use_bias shared input_scale_initializer "
-            "output_scale_initializer kernel_initializer bias_initializer kernel_regularizer"
-        )
-        return {**super().get_config(), **rules.config(self, names)}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from cdl import initializers, ops
 from cdl._common.validation import expected, flag, number, positive_int
-from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.numerical.column_dense import ColumnDense
@@ -97,7 +96,3 @@ class PeriodicEmbedding(ColumnDense):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the input with a last axis of `units`."""
         return (*input_shape, self.units)
-
-    def get_config(self) -> dict[str, Any]:
-        names = "frequencies sigma phases skip"
-        return {**super().get_config(), **rules.config(self, names)}

@@ -9,7 +9,6 @@ import numpy as np
 from cdl import ops
 from cdl._common.validation import expected, positive_int
 from cdl.data import as_numeric
-from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.preprocessing.missing import Missing
@@ -125,10 +124,6 @@ class PiecewiseLinearEncoding(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the input with a last axis of bins."""
         return (*input_shape, self._tables()[0].shape[1])
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; the edges also if they are learned."""
-        return {**super().get_config(), **rules.config(self, "num_bins bins")}
 
 
 def _all_edges(given: Any) -> list[list[float]]:

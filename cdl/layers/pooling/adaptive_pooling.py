@@ -68,10 +68,6 @@ class AdaptivePooling(Layer):
         _, channels = image_of(shape, self.data_format)
         return batch_of(shape[0], self.output_size, channels, self.data_format)
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = {"output_size": self.output_size, "data_format": self.data_format}
-        return {**super().get_config(), **arguments}
-
 
 class AdaptiveAveragePooling(AdaptivePooling):
     """Base of adaptive average pooling."""

@@ -60,10 +60,6 @@ class GlobalPooling(Layer):
             return tuple(1 if axis in axes else n for axis, n in enumerate(input_shape))
         return tuple(n for axis, n in enumerate(input_shape) if axis not in axes)
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = {"data_format": self.data_format, "keepdims": self.keepdims}
-        return {**super().get_config(), **arguments}
-
 
 @registry.add("GlobalAvgPool1D")
 class GlobalAveragePooling1D(GlobalPooling):

@@ -9,7 +9,6 @@ from cdl._common.validation import one_of, per_axis
 from cdl._ir import windows
 from cdl._ir.windows import Window, with_channels_last
 from cdl.config import standardize_data_format
-from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
@@ -85,10 +84,6 @@ class WindowPooling(Layer):
                 f"{self.pool_size} with padding {self.padding!r} for an input of shape {shape}"
             )
         return batch_of(shape[0], sizes, channels, self.data_format)
-
-    def get_config(self) -> dict[str, Any]:
-        names = "pool_size strides padding data_format"
-        return {**super().get_config(), **rules.config(self, names)}
 
 
 class MaxPooling(WindowPooling):

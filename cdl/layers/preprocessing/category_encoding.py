@@ -43,6 +43,7 @@ class CategoryEncoding(Layer):
     """
 
     takes_lists = True
+    _not_in_config = ("sparse",)
 
     def __init__(
         self,
@@ -108,13 +109,6 @@ class CategoryEncoding(Layer):
         program.output(encoded(program, values[0], self.output_mode, self.num_tokens, *values[1:]))
         y = astype(eager.run(program, arrays), self.dtype)
         return y[0] if one_sample else y
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_tokens": self.num_tokens,
-            "output_mode": self.output_mode,
-        }
 
 
 def encoded_shape(shape: Shape, mode: str, tokens: int) -> Shape:

@@ -9,7 +9,6 @@ import numpy as np
 from cdl import activations
 from cdl._common.validation import expected, number
 from cdl._tracing.variable import Variable
-from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.missing import Missing
@@ -123,6 +122,3 @@ class RobustScaling(SameShape):
         """The scaled inputs, of their shape."""
         z = (inputs - self.center) * self.scale
         return z if self.limit is None else activations.smooth_clip(z, self.limit)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "quantile_range limit")}

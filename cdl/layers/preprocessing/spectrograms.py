@@ -173,11 +173,6 @@ class STFTSpectrogram(Layer):
         found = None if channels is None else rows * channels
         return (n, found, frames) if first else (n, frames, found)
 
-    def get_config(self) -> dict[str, Any]:
-        names = "mode frame_length frame_step fft_length window periodic scaling padding"
-        own = (*names.split(), "data_format", "expand_dims")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
-
 
 @registry.add()
 class MelSpectrogram(Layer):
@@ -318,9 +313,3 @@ class MelSpectrogram(Layer):
         over = None if time is None else time + 2 * (self.fft_length // 2) - self.fft_length
         frames = None if over is None else over // self.sequence_stride + 1
         return (*n, self.num_mel_bins, frames)
-
-    def get_config(self) -> dict[str, Any]:
-        names = "fft_length sequence_stride sequence_length window sampling_rate num_mel_bins"
-        more = "min_freq max_freq power_to_db top_db mag_exp min_power ref_power"
-        own = (*names.split(), *more.split())
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

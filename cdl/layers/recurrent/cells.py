@@ -177,9 +177,6 @@ class WeightedCell(DropoutCell):
         first = {"initializer": self._bias_first()} if kind == "bias" else {}
         return rules.add(self, kind, shape, name=name, matrix=matrix, **first)
 
-    def _weights_config(self) -> dict[str, Any]:
-        return rules.config(self, " ".join(OF_WEIGHTS))
-
 
 class UnitsCell(WeightedCell):
     """Cell of units that all read the input and the last state: kernels, bias, dropout.
@@ -243,16 +240,6 @@ class UnitsCell(WeightedCell):
             batch_size: how many samples.
         """
         return [ops.zeros((batch_size, size)) for size in tree.flatten(self.state_size)]
-
-    def _own_config(self) -> dict[str, Any]:
-        """Arguments that cells and layers have in common."""
-        names = "units activation use_bias dropout recurrent_dropout seed"
-        if self.gates > 1:
-            names += " recurrent_activation"
-        return {**rules.config(self, names), **self._weights_config()}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self._own_config()}
 
 
 def biases_with_forget_gates(first: Any, units: int) -> Any:

@@ -175,14 +175,3 @@ class ConvLSTMCell(WeightedCell):
             return list(ops.split(ops.conv(images[0], kernel, **options), 4, axis=axis))
         kernels = ops.split(kernel, 4, axis=-1)
         return [ops.conv(x, w, **options) for x, w in zip(images, kernels, strict=True)]
-
-    def _own_config(self) -> dict[str, Any]:
-        names = (
-            "filters kernel_size strides padding data_format dilation_rate activation "
-            "recurrent_activation use_bias unit_forget_bias"
-        )
-        dropped = rules.config(self, "dropout recurrent_dropout seed")
-        return {**rules.config(self, names), **self._weights_config(), **dropped}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rank": self.rank, **self._own_config()}

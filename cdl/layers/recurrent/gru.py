@@ -115,9 +115,6 @@ class GRUCell(UnitsCell):
             z = ops.split(whole if first is None else whole + first, 3, axis=-1)
         return z, None if second is None else ops.split(second, 3)
 
-    def _own_config(self) -> dict[str, Any]:
-        return {**super()._own_config(), "reset_after": self.reset_after}
-
 
 @registry.add()
 class GRU(LayerOfCell):

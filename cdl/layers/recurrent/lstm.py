@@ -94,9 +94,6 @@ class LSTMCell(UnitsCell):
         h = o * self.activation(c)
         return h, [h, c]
 
-    def _own_config(self) -> dict[str, Any]:
-        return {**super()._own_config(), "unit_forget_bias": self.unit_forget_bias}
-
 
 @registry.add()
 class LSTM(LayerOfCell):

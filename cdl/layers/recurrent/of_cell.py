@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdl import regularizers
 from cdl._common.naming import snake_case
 from cdl._common.validation import one_of
+from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer
 from cdl.layers.recurrent.rnn import RNN
@@ -47,6 +47,7 @@ class LayerOfCell(RNN):
     """
 
     _of_cell: tuple[str, ...] = ("seed",)  # arguments; names of attributes come by themselves
+    _not_in_config = ("cell", "use_cudnn")
     _has_cudnn = False  # whether there is an argument `use_cudnn`
 
     activation = FromCell()
@@ -96,12 +97,8 @@ class LayerOfCell(RNN):
         return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **Layer.get_config(self),
-            **self._flags(),
-            **self.cell._own_config(),
-            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
-        }
+        penalty = rules.config(self, "activity_regularizer")
+        return {**Layer.get_config(self), **penalty, "seed": self.cell.seed}
 
     @classmethod
     def from_config(

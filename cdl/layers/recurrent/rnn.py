@@ -354,11 +354,7 @@ class RNN(Layer):
         self.reset_state()
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **self._flags(), "cell": serialize(self.cell)}
-
-    def _flags(self) -> dict[str, Any]:
-        names = ("return_sequences", "return_state", "go_backwards", "stateful", "unroll")
-        return {name: getattr(self, name) for name in (*names, "zero_output_for_mask")}
+        return {**super().get_config(), "cell": serialize(self.cell)}
 
     @classmethod
     def from_config(

@@ -11,7 +11,6 @@ from numpy.typing import DTypeLike
 from cdl._common.validation import expected, number
 from cdl.compat import renamed
 from cdl.config import standardize_data_format
-from cdl.layers import rules
 from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import registry
 from cdl.layers.regularization.random import Random
@@ -142,9 +141,6 @@ class Dropout(_Patterned):
         rate = float(self.rate)
         return program.emit("dropout", (x,), x.shape, (), rate=rate, **self._draws(program))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "rate seed noise_shape")}
-
 
 @registry.add()
 class AlphaDropout(_Patterned):
@@ -183,9 +179,6 @@ class AlphaDropout(_Patterned):
         a = ((1 - rate) * (1 + rate * _DROPPED**2)) ** -0.5
         b = -a * _DROPPED * rate
         return self._emit(program, x, scale=a, shift=b, dropped=a * _DROPPED + b)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "rate seed noise_shape")}
 
 
 class _SpatialDropout(Dropout):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -52,9 +52,6 @@ class GaussianNoise(Random):
         attributes = {"stddev": float(self.stddev), "multiplies": 0}
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "stddev": self.stddev, "seed": self.seed}
-
 
 @registry.add()
 class GaussianDropout(Random):
@@ -88,6 +85,3 @@ class GaussianDropout(Random):
         stddev = math.sqrt(rate / (1.0 - rate))
         attributes = {"stddev": stddev, "multiplies": 1}
         return program.emit("noise", (x,), x.shape, (), **attributes, **self._draws(program))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -43,10 +43,6 @@ class Cropping(Places):
             f"got {self.cropping} for an input of shape {shape}"
         )
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = {"cropping": self.cropping, "data_format": self.data_format}
-        return {**super().get_config(), **arguments}
-
 
 @registry.add()
 class Cropping1D(Cropping):

@@ -46,6 +46,3 @@ class Flatten(Layer):
         """Batch, and the product of all other sizes; None if one of them is."""
         sizes = tuple(input_shape[1:])
         return (input_shape[0], None if None in sizes else math.prod(sizes))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "data_format": self.data_format}

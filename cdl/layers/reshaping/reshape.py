@@ -75,9 +75,6 @@ class Reshape(Layer):
         """Refuse an input with another number of elements."""
         self.compute_output_shape(shape)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "target_shape": self.target_shape}
-
 
 @registry.add()
 class Permute(Layer):
@@ -110,9 +107,6 @@ class Permute(Layer):
         """Batch, and the input's sizes in the new order."""
         return (input_shape[0], *(input_shape[axis] for axis in self.dims))
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dims": self.dims}
-
 
 @registry.add()
 class RepeatVector(Layer):
@@ -142,6 +136,3 @@ class RepeatVector(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.n, input_shape[1])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "n": self.n}

@@ -37,10 +37,6 @@ class UpSampling(Places):
     def _taken(self, axis: int, n: int) -> list[int]:
         return [place for place in range(n) for _ in range(self._times[axis])]
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = {"size": self.size, "data_format": self.data_format}
-        return {**super().get_config(), **arguments}
-
 
 @registry.add()
 class UpSampling1D(UpSampling):
@@ -110,9 +106,6 @@ class UpSampling2D(UpSampling):
             return resizing.resize(program, image, sizes, self.interpolation)
 
         return with_channels_last(program, x, self.data_format, emit)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "interpolation": self.interpolation}
 
 
 @registry.add()

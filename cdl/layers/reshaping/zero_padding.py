@@ -36,10 +36,6 @@ class ZeroPadding(Places):
         before, behind = self._pairs[axis]
         return [*[-1] * before, *range(n), *[-1] * behind]
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = {"padding": self.padding, "data_format": self.data_format}
-        return {**super().get_config(), **arguments}
-
 
 @registry.add()
 class ZeroPadding1D(ZeroPadding):

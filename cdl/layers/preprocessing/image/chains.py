@@ -12,7 +12,6 @@ from cdl import random
 from cdl._common.validation import expected, flag, is_int, number, positive_int
 from cdl._ir import emit
 from cdl.data import as_numeric
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image import coloring, moving, toning
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -279,9 +278,6 @@ class _Chained(_OnBatches):
         drawn = random.randint((count,), 0, n, seed=self.seed_generator)
         return [int(each) for each in np.asarray(drawn)]
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "value_range factor interpolation")}
-
 
 @registry.add()
 class RandAugment(_Chained):
@@ -333,9 +329,6 @@ class RandAugment(_Chained):
             if each is not None:
                 boxes, labels = layers[i]._moved_boxes(boxes, labels, each["drawn"], size)
         return boxes, labels
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_ops": self.num_ops}
 
 
 @registry.add()
@@ -414,7 +407,3 @@ class AugMix(_Chained):
 
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         return self._of_chains(masks, drawn, "transform_segmentation_masks")
-
-    def get_config(self) -> dict[str, Any]:
-        own = ("num_chains", "chain_depth", "alpha", "all_ops")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}

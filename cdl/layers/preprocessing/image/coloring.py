@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from cdl._common.validation import number
 from cdl.config import epsilon
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.random_image import (
     RandomImage,
@@ -70,10 +69,6 @@ class Colored(RandomImage):
             key[axis] = slice(channel, channel + 1)
             found.append(get_item(images, tuple(key)))
         return axis, found
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"factor": self.factor, "value_range": self.value_range}
-        return {**super().get_config(), **own}
 
 
 class ColoredByFactor(Colored):
@@ -351,7 +346,3 @@ class RandomColorJitter(RandomImage):
         for step, numbers in zip(self._steps, drawn, strict=True):
             images = step.transform(images, numbers)
         return images
-
-    def get_config(self) -> dict[str, Any]:
-        names = "value_range brightness_factor contrast_factor saturation_factor hue_factor"
-        return {**super().get_config(), **rules.config(self, names)}

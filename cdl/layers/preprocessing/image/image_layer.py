@@ -44,6 +44,7 @@ class ImageLayer(Transformations):
 
     _inner: tuple[str, ...] = ("draws", "transform", "transform_masks")
     takes_lists = True
+    _not_in_config = ("bounding_box_format",)
 
     def __init__(
         self,
@@ -195,5 +196,5 @@ class ImageLayer(Transformations):
 
     def get_config(self) -> dict[str, Any]:
         boxes = self.bounding_box_format
-        config = {**super().get_config(), "data_format": self.data_format}
+        config = super().get_config()
         return config if boxes is None else {**config, "bounding_box_format": boxes}

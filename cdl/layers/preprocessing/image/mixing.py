@@ -224,9 +224,6 @@ class MixUp(Mixed):
         both = (np.concatenate([each, each[drawn["other"]]], axis=1) for each in (boxes, labels))
         return next(both), next(both)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha}
-
 
 @registry.add()
 class CutMix(Mixed):
@@ -275,6 +272,3 @@ class CutMix(Mixed):
             f"CutMix {self.name!r}: inputs must have no 'bounding_boxes': a rectangle of another "
             "image may cover a part of a box"
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}

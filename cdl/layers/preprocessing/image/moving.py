@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import is_real, number, one_of
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import through_places, within
 from cdl.layers.preprocessing.image.random_image import RandomImage, checked_range, chosen
@@ -75,9 +74,6 @@ class RandomFlip(RandomImage):
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         return self.transform(masks, drawn)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mode": self.mode}
-
 
 class Moved(RandomImage):
     """Base of layers that resample images at other places.
@@ -140,9 +136,6 @@ class Moved(RandomImage):
         """Class numbers of the nearest places."""
         return self._warped(masks, drawn, "nearest")
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **rules.config(self, "fill_mode interpolation fill_value")}
-
 
 @registry.add()
 class RandomRotation(Moved):
@@ -176,9 +169,6 @@ class RandomRotation(Moved):
         rows = [c, s, y - (s * x + c * y)]
         columns = [-s, c, x - (c * x - s * y)]
         return moved_places(rows, columns, height, width)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "factor": self.factor}
 
 
 @registry.add()
@@ -215,10 +205,6 @@ class RandomTranslation(Moved):
         down = self._uniform(*self._down, 1, 1) * float(height)
         right = self._uniform(*self._right, 1, 1) * float(width)
         return grid(height, width)[:2] - concatenate([down, right], 1)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"height_factor": self.height_factor, "width_factor": self.width_factor}
-        return {**super().get_config(), **own}
 
 
 @registry.add()
@@ -261,10 +247,6 @@ class RandomZoom(Moved):
         both = concatenate([zoom, across], 1)
         middle = np.array([[(height - 1) / 2], [(width - 1) / 2]], np.float32)
         return grid(height, width)[:2] * both + middle * (1.0 - both)
-
-    def get_config(self) -> dict[str, Any]:
-        own = {"height_factor": self.height_factor, "width_factor": self.width_factor}
-        return {**super().get_config(), **own}
 
 
 @registry.add()
@@ -310,9 +292,6 @@ class RandomShear(Moved):
         x, y = (self._uniform(*each, 1) * sign for each in (self.x_factor, self.y_factor))
         one, zero = x * 0.0 + 1.0, x * 0.0
         return moved_places([one, y, zero], [x, one, zero], height, width)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "x_factor": self.x_factor, "y_factor": self.y_factor}
 
 
 @registry.add()

@@ -79,9 +79,6 @@ class RandomImage(ImageLayer):
         """Random choice of images, by a probability that is drawn itself."""
         return self._uniform(0.0, 1.0) < self._uniform(*factor)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "seed": self.seed}
-
 
 def checked_range(
     layer: Layer,

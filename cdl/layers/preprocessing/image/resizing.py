@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.validation import flag, number, one_of, positive_int
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.boxes import in_part, within
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -59,9 +58,6 @@ class OfSize(ImageLayer):
         rows, columns = self._plane(images)
         start = (rows - self.height) // 2, (columns - self.width) // 2
         return part_of(images, self.data_format, start, (self.height, self.width))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "height": self.height, "width": self.width}
 
 
 @registry.add()
@@ -148,12 +144,6 @@ class Resizing(OfSize):
     def _finished(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
         found: NDArray[Any] = as_before(y, x)
         return found
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "interpolation crop_to_aspect_ratio pad_to_aspect_ratio fill_mode fill_value antialias"
-        )
-        return {**super().get_config(), **rules.config(self, names)}
 
 
 @registry.add()

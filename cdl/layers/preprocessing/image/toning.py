@@ -9,7 +9,6 @@ import numpy as np
 
 from cdl._common.validation import expected, is_real, per_axis
 from cdl._tracing.keras_tensor import SymbolicBatch
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.image.coloring import Colored, ColoredByFactor
 from cdl.layers.preprocessing.image.image_layer import ImageLayer
@@ -129,10 +128,6 @@ class Solarization(RandomImage):
         found = where(found < threshold, found, 255.0 - found)
         return scaled(found, (0, 255), self.value_range)
 
-    def get_config(self) -> dict[str, Any]:
-        names = "addition_factor threshold_factor value_range"
-        return {**super().get_config(), **rules.config(self, names)}
-
 
 @registry.add()
 class AutoContrast(ImageLayer):
@@ -159,9 +154,6 @@ class AutoContrast(ImageLayer):
         factor = 255.0 / where(spread > 0.0, spread, 1.0)
         found = scaled(clip(x * factor - low * factor, 0.0, 255.0), (0, 255), self.value_range)
         return where(spread > 0.0, found, images)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "value_range": self.value_range}
 
 
 @registry.add()
@@ -209,9 +201,6 @@ class RandomGaussianBlur(Colored):
         columns, rows = self.kernel_size
         found = blurred(images, plane, (rows, columns), (down, across), "same")
         return self._within(chosen(happens, found, images))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "kernel_size": self.kernel_size, "sigma": self.sigma}
 
 
 @registry.add()
@@ -276,6 +265,3 @@ class RandomErasing(Colored):
     def transform(self, images: Any, drawn: Any) -> Any:
         erased, filling = drawn
         return chosen(erased > 0.5, filling, images)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale, "fill_value": self.fill_value}

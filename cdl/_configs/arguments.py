@@ -1,0 +1,32 @@
+"""Constructor arguments of cdl's objects by name, of which their configs are made."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from cdl._common.overriding import cdl_base
+
+
+def own_arguments(thing: Any, base: type) -> dict[str, Any]:
+    """Arguments of a constructor that the one of `base` does not have, as attributes have them.
+
+    Those of the classes that its class is derived from come first. Left out are arguments without
+    an attribute, those of a custom class, and the names in `_not_in_config` of its classes.
+
+    Args:
+        thing: an object.
+        base: the class of its family.
+    """
+    names = _names(cdl_base(type(thing)), base)
+    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+
+
+@functools.cache
+def _names(cls: type, base: type) -> list[str]:
+    inits = [vars(each)["__init__"] for each in reversed(cls.__mro__) if "__init__" in vars(each)]
+    given = [name for init in inits for name in inspect.signature(init).parameters]
+    known = {"args", "kwargs", *inspect.signature(vars(base)["__init__"]).parameters}
+    known.update(*(vars(each).get("_not_in_config", ()) for each in cls.__mro__))
+    return [name for name in dict.fromkeys(given) if name not in known]
