@@ -13,6 +13,7 @@
 #include "base/caches.h"
 #include "base/param.h"
 #include "base/status.h"
+#include "base/threads.h"
 #include "base/watch.h"
 #include "kernels/elementwise.h"
 #include "program/definition.h"
@@ -47,13 +48,6 @@ const char *cdl_isa_row(int row, bool *runs);
 
 /* Once, at import. caches: NULL, or what to take for the caches of this machine. */
 void cdl_start(const struct cdl_caches *caches);
-void cdl_find_caches(struct cdl_caches *caches);
-const char *cdl_caches_why(void);
-int cdl_cores(void); /* that the process may use, whatever OMP_NUM_THREADS says */
-int cdl_threads_limit(void);
-int cdl_limit_threads(int most); /* of programs that the calling thread builds; 0: no limit */
-const char *cdl_threads_why(void);
-bool cdl_has_openmp(void);
 const char *cdl_compiler(void);
 
 #endif

@@ -37,13 +37,13 @@ cdef extern from "cdl.h" nogil:
     struct cdl_caches:
         size_t l1, l2, l3
     void cdl_start(const cdl_caches *caches)
-    void cdl_find_caches(cdl_caches *caches)
-    const char *cdl_caches_why()
-    int cdl_cores()
-    int cdl_threads_limit()
-    int cdl_limit_threads(int most)
-    const char *cdl_threads_why()
-    bint cdl_has_openmp()
+    const cdl_caches *caches_found "cdl_caches"()
+    const char *cdl_caches_reason()
+    int cdl_threads_cores()
+    int cdl_threads_available()
+    int cdl_threads_limit_caller(int most)
+    const char *cdl_threads_reason()
+    bint cdl_threads_have_openmp()
     const char *cdl_compiler()
 
     struct cdl_sparse:

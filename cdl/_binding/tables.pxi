@@ -177,24 +177,23 @@ cdef str _default_isa = _forced_isa()
 def info():
     """What this build is and what it found: isa, compiler, openmp, cores that the process may use,
     threads and why that number, the bytes of the caches L1, L2 and L3 and who told."""
-    cdef cdl_caches caches
-    cdl_find_caches(&caches)
+    cdef const cdl_caches *caches = caches_found()
     return {
         "isa": _default_isa,
         "compiler": cdl_compiler().decode(),
-        "openmp": bool(cdl_has_openmp()),
-        "cores": cdl_cores(),
-        "threads": cdl_threads_limit(),
-        "threads_reason": cdl_threads_why().decode(),
+        "openmp": bool(cdl_threads_have_openmp()),
+        "cores": cdl_threads_cores(),
+        "threads": cdl_threads_available(),
+        "threads_reason": cdl_threads_reason().decode(),
         "caches": (caches.l1, caches.l2, caches.l3),
-        "caches_reason": cdl_caches_why().decode(),
+        "caches_reason": cdl_caches_reason().decode(),
     }
 
 
 def limit_threads(int most):
     """At most so many threads in what the calling thread builds from now on, 0 for no limit; gives
     the limit before."""
-    return cdl_limit_threads(most)
+    return cdl_threads_limit_caller(most)
 
 
 cdef int check(cdl_status status, const cdl_misfit *misfit=NULL) except -1:
