@@ -86,9 +86,8 @@ enum {
 typedef void cdl_elementwise_fn(size_t lines, size_t n, float *y, const float *a, const float *b,
                                 const float *c);
 
-/* Operands of a step, by number: registers, registers of columns, the values that an expression
- * reads (inputs, then the gradient by the result and the result), those that it writes, constants.
- */
+/* Operands of a step, by number: registers, registers of columns, values that an expression reads
+ * (inputs, then the gradient by the result and the result), those that it writes, constants. */
 enum {
     CDL_MAP_REGISTERS = 16,
     CDL_MAP_COLUMN = 16,
@@ -140,9 +139,7 @@ struct cdl_map {
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
 #define FORMULA(NAME, RESULT)                                                                      \
-    CDL_INLINE float element_##NAME(float a, float b, float c) {                                   \
-        return (void)a, (void)b, (void)c, (RESULT);                                                \
-    }
+    CDL_INLINE float element_##NAME(float a, float b, float c) { return (RESULT); }
 FORMULA(copy, a)
 FORMULA(add, a + b)
 FORMULA(subtract, a - b)

@@ -10,8 +10,7 @@
  * same bits on every ISA and for any number of lines at a time. Or they stay floats, and integers
  * become floats in registers.
  */
-/* Registers in a row of a tile, and lines of one of many: machines of before 2013 get a small one.
- */
+/* Registers in a row of a tile, and lines of one: machines of before 2013 get a small one. */
 #if CDL_VLEN == 16
 enum { INT_NV = 4, INT_ROWS = 6 };
 #elif CDL_VLEN == 8 || defined(__aarch64__)
@@ -53,7 +52,6 @@ CDL_INLINE vi add_fours(vi sum, vi w, vi x) {
 #elif defined(__aarch64__)
     __asm__(".arch_extension dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(x));
 #endif
-    (void)w, (void)x;
     return sum;
 }
 /* The same where the words are read once, by the instruction itself. */

@@ -139,7 +139,6 @@ CDL_INLINE void long_line_loss(const struct cdl_scoring *s, size_t i, elements_f
 CDL_INLINE void assert_scoring(const struct cdl_scoring *s) {
     assert(are_padded(s->rows, s->n, s->y, s->ldy) && (!s->weight || s->lines > 0));
     assert(s->rows == 0 || (s->t && s->dy && s->q && s->value && s->p));
-    (void)s;
 }
 
 CDL_INLINE void element_loss(const struct cdl_scoring *s, elements_fn *elements) {

@@ -55,23 +55,26 @@ enum cdl_loss {
 #define PROBABILITY_MIN 1e-7f
 #define PROBABILITY_MAX (1.0f - 1e-7f)
 
-/* An element: the loss at y for target t; the gradient by y; q, the prediction that metrics read.
+/* An element: the loss at y for target t; its gradient by y; q, the prediction that metrics read.
  */
-CDL_INLINE float mean_squared_error(float y, float t, const float *p, float *gradient, float *q) {
-    (void)p, *q = y;
+#define ELEMENT_LOSS(NAME)                                                                         \
+    CDL_INLINE float NAME(float y, float t, const float *p, float *gradient, float *q)
+
+ELEMENT_LOSS(mean_squared_error) {
+    *q = y;
     const float e = y - t;
     *gradient = 2.0f * e;
     return e * e;
 }
 
-CDL_INLINE float mean_absolute_error(float y, float t, const float *p, float *gradient, float *q) {
-    (void)p, *q = y;
+ELEMENT_LOSS(mean_absolute_error) {
+    *q = y;
     const float e = y - t;
     *gradient = e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e); /* 0 and NaN stay themselves */
     return abs_f(e);
 }
 
-CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *gradient, float *q) {
+ELEMENT_LOSS(binary_crossentropy) {
     *q = y;
     const float target = t * (1.0f - p[0]) + 0.5f * p[0];
     const float c = within_f(y, PROBABILITY_MIN, PROBABILITY_MAX);
@@ -81,8 +84,7 @@ CDL_INLINE float binary_crossentropy(float y, float t, const float *p, float *gr
 }
 
 /* With s = sigmoid(z): loss = softplus(z) - t z, gradient = s - t. */
-CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, float *gradient,
-                                             float *q) {
+ELEMENT_LOSS(sigmoid_binary_crossentropy) {
     const float target = t * (1.0f - p[0]) + 0.5f * p[0];
     const float e = exp_down_f(-abs_f(y)); /* sigmoid is 1 / (1 + e) or e / (1 + e) */
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
@@ -92,10 +94,14 @@ CDL_INLINE float sigmoid_binary_crossentropy(float y, float t, const float *p, f
 }
 
 /* A line's loss is total * log(sum) + rest: the loops take the logarithms of many lines together.
- */
+ * Y: what its predictions are called, y or, as scores, z. */
 struct line_loss {
     float sum, total, rest;
 };
+#define LINE_LOSS(NAME, Y)                                                                         \
+    CDL_INLINE struct line_loss NAME(size_t n, const float *restrict Y,                            \
+                                     const void *restrict target, float scale, const float *p,     \
+                                     float *restrict dz, float *restrict q)
 
 /* The shared end of the softmax losses: probabilities to q, scale * probabilities to dz. */
 CDL_INLINE void softmax_finish(size_t n, float sum, float scale, float *restrict dz,
@@ -115,11 +121,7 @@ CDL_INLINE vf smoothed(size_t n, size_t b, const float *t, float keep, float ext
 }
 
 /* loss = log(sum exp z) - sum t z for targets that sum to 1; in general with sum t in front. */
-CDL_INLINE struct line_loss softmax_categorical_crossentropy(size_t n, const float *restrict z,
-                                                             const void *restrict target,
-                                                             float scale, const float *p,
-                                                             float *restrict dz,
-                                                             float *restrict q) {
+LINE_LOSS(softmax_categorical_crossentropy, z) {
     const float *t = target;
     const float keep = 1.0f - p[0], extra = p[0] / (float)n;
     const float top = line_top(n, z);
@@ -149,11 +151,7 @@ CDL_INLINE struct line_loss ignored(size_t n, float *dz) {
     return (struct line_loss){1.0f, 0.0f, 0.0f};
 }
 
-CDL_INLINE struct line_loss
-softmax_sparse_categorical_crossentropy(size_t n, const float *restrict z,
-                                        const void *restrict target, float scale, const float *p,
-                                        float *restrict dz, float *restrict q) {
-    (void)p;
+LINE_LOSS(softmax_sparse_categorical_crossentropy, z) {
     const int32_t t = *(const int32_t *)target;
     const float top = line_top(n, z);
     const float sum = softmax_line(n, z, top, dz);
@@ -180,10 +178,7 @@ CDL_INLINE void through_sum(size_t n, const float *restrict y, float sum, float 
 }
 
 /* On probabilities: -sum t log c, c = y / sum y clipped. */
-CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *restrict y,
-                                                     const void *restrict target, float scale,
-                                                     const float *p, float *restrict dz,
-                                                     float *restrict q) {
+LINE_LOSS(categorical_crossentropy, y) {
     const float *t = target;
     const float keep = 1.0f - p[0], extra = p[0] / (float)n;
     const float sum = line_total(n, y);
@@ -207,11 +202,7 @@ CDL_INLINE struct line_loss categorical_crossentropy(size_t n, const float *rest
 }
 
 /* The same with one target: a single logarithm. */
-CDL_INLINE struct line_loss sparse_categorical_crossentropy(size_t n, const float *restrict y,
-                                                            const void *restrict target,
-                                                            float scale, const float *p,
-                                                            float *restrict dz, float *restrict q) {
-    (void)p;
+LINE_LOSS(sparse_categorical_crossentropy, y) {
     const int32_t t = *(const int32_t *)target;
     const float sum = line_total(n, y);
     const float nothing = 0.0f * sum; /* NaN if a prediction is none, or infinite */

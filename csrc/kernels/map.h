@@ -21,8 +21,8 @@ CDL_ELEMENTWISE(X)
 
 /* Whether arguments are beyond a formula, and the result instead. */
 #define X(NAME, BEYOND, INSTEAD)                                                                   \
-    CDL_INLINE bool NAME##_is_beyond(float a, float b) { return (void)a, (void)b, BEYOND; }        \
-    CDL_INLINE float NAME##_beyond(float a, float b) { return (void)a, (void)b, INSTEAD; }
+    CDL_INLINE bool NAME##_is_beyond(float a, float b) { return BEYOND; }                          \
+    CDL_INLINE float NAME##_beyond(float a, float b) { return INSTEAD; }
 CDL_ELEMENTWISE_BEYOND(X)
 #undef X
 typedef bool is_beyond_fn(float a, float b);
@@ -148,8 +148,7 @@ CDL_INLINE size_t repeated_line(const struct cdl_map *m, int k, size_t l) {
     return l / m->repeat[k].run * m->repeat[k].ld;
 }
 
-/* Whether output k is the gradient of repeated lines; and whether it is written ahead of its sum.
- */
+/* Is output k the gradient of repeated lines; and is it written ahead of its sum? */
 CDL_INLINE bool adds_up(const struct cdl_map *m, int k) {
     return m->backward && m->out[k] && m->repeat[k].run;
 }

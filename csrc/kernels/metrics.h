@@ -34,31 +34,26 @@ enum cdl_metric {
 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
-CDL_INLINE float metric_accuracy(size_t n, const float *y, const void *target, const float *p) {
-    (void)p;
+#define METRIC(NAME)                                                                               \
+    CDL_INLINE float metric_##NAME(size_t n, const float *y, const void *target, const float *p)
+
+METRIC(accuracy) {
     const float *t = target;
     float hits = 0.0f;
     for (size_t j = 0; j < n; j++) hits += y[j] == t[j] ? 1.0f : 0.0f;
     return hits / (float)n;
 }
 
-CDL_INLINE float metric_binary_accuracy(size_t n, const float *y, const void *target,
-                                        const float *p) {
+METRIC(binary_accuracy) {
     const float *t = target;
     float hits = 0.0f;
     for (size_t j = 0; j < n; j++) hits += (y[j] > p[0] ? 1.0f : 0.0f) == t[j] ? 1.0f : 0.0f;
     return hits / (float)n;
 }
 
-CDL_INLINE float metric_categorical_accuracy(size_t n, const float *y, const void *target,
-                                             const float *p) {
-    (void)p;
-    return line_argmax(n, y) == line_argmax(n, target) ? 1.0f : 0.0f;
-}
+METRIC(categorical_accuracy) { return line_argmax(n, y) == line_argmax(n, target) ? 1.0f : 0.0f; }
 
-CDL_INLINE float metric_sparse_categorical_accuracy(size_t n, const float *y, const void *target,
-                                                    const float *p) {
-    (void)p;
+METRIC(sparse_categorical_accuracy) {
     return line_argmax(n, y) == (size_t)*(const int32_t *)target ? 1.0f : 0.0f;
 }
 
@@ -73,37 +68,26 @@ CDL_INLINE float in_top_k(size_t n, const float *y, int64_t class, float k) {
     return above < k ? 1.0f : 0.0f;
 }
 
-CDL_INLINE float metric_top_k_categorical_accuracy(size_t n, const float *y, const void *target,
-                                                   const float *p) {
-    return in_top_k(n, y, (int64_t)line_argmax(n, target), p[0]);
-}
+METRIC(top_k_categorical_accuracy) { return in_top_k(n, y, (int64_t)line_argmax(n, target), p[0]); }
 
-CDL_INLINE float metric_sparse_top_k_categorical_accuracy(size_t n, const float *y,
-                                                          const void *target, const float *p) {
-    return in_top_k(n, y, *(const int32_t *)target, p[0]);
-}
+METRIC(sparse_top_k_categorical_accuracy) { return in_top_k(n, y, *(const int32_t *)target, p[0]); }
 
 /* Predictions are classes, the likeliest first. */
-CDL_INLINE float metric_among_first_k(size_t n, const float *y, const void *target,
-                                      const float *p) {
+METRIC(among_first_k) {
     const float t = *(const float *)target;
     float found = 0.0f;
     for (size_t j = 0; j < n && (float)j < p[0]; j++) found = y[j] == t ? 1.0f : found;
     return found;
 }
 
-CDL_INLINE float metric_mean_squared_error(size_t n, const float *y, const void *target,
-                                           const float *p) {
-    (void)p;
+METRIC(mean_squared_error) {
     const float *t = target;
     float sum = 0.0f;
     for (size_t j = 0; j < n; j++) sum += (y[j] - t[j]) * (y[j] - t[j]);
     return sum / (float)n;
 }
 
-CDL_INLINE float metric_mean_absolute_error(size_t n, const float *y, const void *target,
-                                            const float *p) {
-    (void)p;
+METRIC(mean_absolute_error) {
     const float *t = target;
     float sum = 0.0f;
     for (size_t j = 0; j < n; j++) sum += abs_f(y[j] - t[j]);
@@ -111,9 +95,7 @@ CDL_INLINE float metric_mean_absolute_error(size_t n, const float *y, const void
 }
 
 /* t . y / (|t| |y|); a length below 1e-6 counts as 1e-6. */
-CDL_INLINE float metric_cosine_similarity(size_t n, const float *y, const void *target,
-                                          const float *p) {
-    (void)p;
+METRIC(cosine_similarity) {
     const float *t = target;
     float dot = 0.0f, tt = 0.0f, yy = 0.0f;
     for (size_t j = 0; j < n; j++) dot += t[j] * y[j];
@@ -139,16 +121,12 @@ CDL_INLINE struct line_moments line_moments(size_t n, const float *t, const floa
     return m;
 }
 
-CDL_INLINE float metric_pearson_correlation(size_t n, const float *y, const void *target,
-                                            const float *p) {
-    (void)p;
+METRIC(pearson_correlation) {
     const struct line_moments m = line_moments(n, target, y);
     return (float)(m.ty / (sqrt(m.tt) * sqrt(m.yy))); /* NaN for a constant line, as in Keras */
 }
 
-CDL_INLINE float metric_concordance_correlation(size_t n, const float *y, const void *target,
-                                                const float *p) {
-    (void)p;
+METRIC(concordance_correlation) {
     const struct line_moments m = line_moments(n, target, y);
     const double shift = m.mean_t - m.mean_y;
     return (float)(2.0 * m.ty / (m.tt + m.yy + shift * shift + 1e-7));

@@ -4,9 +4,8 @@
 #define TINY 1e-7f
 
 /* 100 |y - t| / max(|t|, tiny) */
-CDL_INLINE float mean_absolute_percentage_error(float y, float t, const float *p, float *gradient,
-                                                float *q) {
-    (void)p, *q = y;
+ELEMENT_LOSS(mean_absolute_percentage_error) {
+    *q = y;
     const float e = y - t;
     const float factor = 100.0f / max_f(abs_f(t), TINY);
     *gradient = (e > 0.0f ? 1.0f : (e < 0.0f ? -1.0f : e)) * factor;
@@ -14,9 +13,8 @@ CDL_INLINE float mean_absolute_percentage_error(float y, float t, const float *p
 }
 
 /* (log(1 + max(y, tiny)) - log(1 + max(t, tiny)))^2 */
-CDL_INLINE float mean_squared_logarithmic_error(float y, float t, const float *p, float *gradient,
-                                                float *q) {
-    (void)p, *q = y;
+ELEMENT_LOSS(mean_squared_logarithmic_error) {
+    *q = y;
     const float y1 = (y < TINY ? TINY : y) + 1.0f;
     const float e = log_f(y1) - log_f((t < TINY ? TINY : t) + 1.0f);
     *gradient = y < TINY ? 0.0f : 2.0f * e / y1;
@@ -24,7 +22,7 @@ CDL_INLINE float mean_squared_logarithmic_error(float y, float t, const float *p
 }
 
 /* Huber, 1964: e e / 2 up to |e| = delta, linear beyond. */
-CDL_INLINE float huber(float y, float t, const float *p, float *gradient, float *q) {
+ELEMENT_LOSS(huber) {
     *q = y;
     const float e = y - t;
     *gradient = within_f(e, -p[0], p[0]);
@@ -33,8 +31,8 @@ CDL_INLINE float huber(float y, float t, const float *p, float *gradient, float 
 
 /* log cosh e = |e| + log(1 + e^(-2 |e|)) - log 2, which does not overflow; near 0 the three
  * terms cancel, so there 2 sinh^2(e / 2) goes through log1p: log(1 + u), u = cosh e - 1. */
-CDL_INLINE float log_cosh(float y, float t, const float *p, float *gradient, float *q) {
-    (void)p, *q = y;
+ELEMENT_LOSS(log_cosh) {
+    *q = y;
     const float e = y - t;
     const float a = abs_f(e);
     const float x2 = e * e;
@@ -45,25 +43,24 @@ CDL_INLINE float log_cosh(float y, float t, const float *p, float *gradient, flo
 }
 
 /* y - t log(y + tiny) */
-CDL_INLINE float poisson(float y, float t, const float *p, float *gradient, float *q) {
-    (void)p, *q = y;
+ELEMENT_LOSS(poisson) {
+    *q = y;
     *gradient = 1.0f - t / (y + TINY);
     return y - t * log_f(y + TINY);
 }
 
-/* The gradient of max(m, 0) by m: 1/2 in the corner, as in Keras on JAX and torch; NaN stays NaN.
- */
+/* Gradient of max(m, 0) by m: 1/2 in the corner, as in Keras on JAX and torch; NaN stays NaN. */
 CDL_INLINE float corner_f(float m) { return m > 0.0f ? 1.0f : (m < 0.0f ? 0.0f : m + 0.5f); }
 
 /* max(1 - t y, 0) for labels -1 and 1. */
-CDL_INLINE float hinge(float y, float t, const float *p, float *gradient, float *q) {
-    (void)p, *q = y;
+ELEMENT_LOSS(hinge) {
+    *q = y;
     const float margin = 1.0f - t * y;
     *gradient = -t * corner_f(margin);
     return margin < 0.0f ? 0.0f : margin;
 }
 
-CDL_INLINE float squared_hinge(float y, float t, const float *p, float *gradient, float *q) {
+ELEMENT_LOSS(squared_hinge) {
     const float margin = hinge(y, t, p, gradient, q);
     *gradient *= 2.0f * margin;
     return margin * margin;
@@ -82,8 +79,7 @@ CDL_INLINE float focus(float target, float rest, float d_rest, float c, float dc
     return balance * factor * c;
 }
 
-CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, float *gradient,
-                                           float *q) {
+ELEMENT_LOSS(binary_focal_crossentropy) {
     const float smoothing[1] = {p[2]};
     float dc;
     const float c = binary_crossentropy(y, t, smoothing, &dc, q);
@@ -94,8 +90,7 @@ CDL_INLINE float binary_focal_crossentropy(float y, float t, const float *p, flo
 
 /* On raw scores, s = sigmoid(y): -log s = softplus(-y) and -log(1 - s) = softplus(y), clipped
  * where s would be; neither s nor 1 - s comes from a difference. */
-CDL_INLINE float sigmoid_binary_focal_crossentropy(float y, float t, const float *p,
-                                                   float *gradient, float *q) {
+ELEMENT_LOSS(sigmoid_binary_focal_crossentropy) {
     const float target = t * (1.0f - p[2]) + 0.5f * p[2];
     const float e = exp_down_f(-abs_f(y));
     const float s = (y >= 0.0f ? 1.0f : e) / (1.0f + e);
@@ -136,10 +131,7 @@ CDL_INLINE float focal_line(size_t n, const float *restrict u, const float *rest
     return parts_sum(loss);
 }
 
-CDL_INLINE struct line_loss categorical_focal_crossentropy(size_t n, const float *restrict y,
-                                                           const void *restrict target, float scale,
-                                                           const float *p, float *restrict dz,
-                                                           float *restrict q) {
+LINE_LOSS(categorical_focal_crossentropy, y) {
     const float sum = line_total(n, y);
     const size_t padded = cdl_round_up(n, CDL_LINE);
     for (size_t j = 0; j < padded; j++) q[j] = y[j] / sum;
@@ -150,10 +142,7 @@ CDL_INLINE struct line_loss categorical_focal_crossentropy(size_t n, const float
 
 /* On raw scores: softmax in front, whose gradient is y (dy - sum dy y). The probabilities sum to 1
  * but for rounding: dividing by their sum again is left out. */
-CDL_INLINE struct line_loss
-softmax_categorical_focal_crossentropy(size_t n, const float *restrict z,
-                                       const void *restrict target, float scale, const float *p,
-                                       float *restrict dz, float *restrict q) {
+LINE_LOSS(softmax_categorical_focal_crossentropy, z) {
     const float sum = softmax_line(n, z, line_top(n, z), q);
     const size_t padded = cdl_round_up(n, CDL_LINE);
     for (size_t j = 0; j < padded; j++) q[j] /= sum;
@@ -165,11 +154,7 @@ softmax_categorical_focal_crossentropy(size_t n, const float *restrict z,
 
 /* Zhang and Sabuncu, 2018: (1 - y_t^q) / q. As in Keras y_t is sum onehot(t) y, so that what is
  * no finite number in any class shows. */
-CDL_INLINE struct line_loss categorical_generalized_crossentropy(size_t n, const float *restrict y,
-                                                                 const void *restrict target,
-                                                                 float scale, const float *p,
-                                                                 float *restrict dz,
-                                                                 float *restrict q) {
+LINE_LOSS(categorical_generalized_crossentropy, y) {
     const int32_t t = *(const int32_t *)target;
     const size_t padded = cdl_round_up(n, CDL_LINE);
     float picked = 0.0f;
@@ -187,11 +172,7 @@ CDL_INLINE struct line_loss categorical_generalized_crossentropy(size_t n, const
 }
 
 /* max(1 + max (1 - t) y - sum t y, 0); classes that share the largest share its gradient. */
-CDL_INLINE struct line_loss categorical_hinge(size_t n, const float *restrict y,
-                                              const void *restrict target, float scale,
-                                              const float *p, float *restrict dz,
-                                              float *restrict q) {
-    (void)p;
+LINE_LOSS(categorical_hinge, y) {
     const float *t = target;
     const size_t padded = cdl_round_up(n, CDL_LINE);
     for (size_t j = 0; j < padded; j++) q[j] = j < n ? (1.0f - t[j]) * y[j] : 0.0f;
@@ -208,10 +189,7 @@ CDL_INLINE struct line_loss categorical_hinge(size_t n, const float *restrict y,
 }
 
 /* sum t log(t / y), both clipped to [tiny, 1]. */
-CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
-                                          const void *restrict target, float scale, const float *p,
-                                          float *restrict dz, float *restrict q) {
-    (void)p;
+LINE_LOSS(kl_divergence, y) {
     const float *t = target;
     vf loss[PARTS] = {{0}};
     for (size_t b = 0; b < n; b += CDL_LINE) {
@@ -233,11 +211,7 @@ CDL_INLINE struct line_loss kl_divergence(size_t n, const float *restrict y,
 
 /* -sum a b with a = t / |t|, b = y / |y|, |x| = sqrt(max(sum x x, 1e-12)). The gradient by y is
  * -(a - b (a . b)) / |y|, without the second term where |y| is the floor. */
-CDL_INLINE struct line_loss cosine_similarity(size_t n, const float *restrict y,
-                                              const void *restrict target, float scale,
-                                              const float *p, float *restrict dz,
-                                              float *restrict q) {
-    (void)p;
+LINE_LOSS(cosine_similarity, y) {
     const float *t = target;
     const float tt = line_product(n, t, 0.0f, t, 0.0f);
     const float yy = line_product(n, y, 0.0f, y, 0.0f);

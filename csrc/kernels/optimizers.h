@@ -85,38 +85,25 @@ static inline float bias_left(double b, double t) {
 
 enum { SGD_RATE, SGD_MOMENTUM };
 static inline void sgd_step(double rate, double t, const double *h, float *s) {
-    (void)t, (void)h;
     s[SGD_RATE] = (float)rate;
 }
 static inline void sgd_momentum_step(double rate, double t, const double *h, float *s) {
-    (void)t;
     const double momentum = h[0];
     s[SGD_RATE] = (float)rate, s[SGD_MOMENTUM] = (float)momentum;
-}
-static inline void sgd_nesterov_step(double rate, double t, const double *h, float *s) {
-    sgd_momentum_step(rate, t, h, s);
 }
 
 enum { RMSPROP_RATE, RMSPROP_KEEP, RMSPROP_TAKE, RMSPROP_EPSILON, RMSPROP_MOMENTUM };
 static inline void rmsprop_step(double rate, double t, const double *h, float *s) {
-    (void)t;
     const double rho = h[0], epsilon = h[1];
     s[RMSPROP_RATE] = (float)rate;
     s[RMSPROP_KEEP] = (float)rho;
     s[RMSPROP_TAKE] = (float)(1.0 - rho);
     s[RMSPROP_EPSILON] = tiny_at_least(epsilon);
 }
-static inline void rmsprop_centered_step(double rate, double t, const double *h, float *s) {
-    rmsprop_step(rate, t, h, s);
-}
 static inline void rmsprop_momentum_step(double rate, double t, const double *h, float *s) {
     const double momentum = h[2];
     rmsprop_step(rate, t, h, s);
     s[RMSPROP_MOMENTUM] = (float)momentum;
-}
-static inline void rmsprop_centered_momentum_step(double rate, double t, const double *h,
-                                                  float *s) {
-    rmsprop_momentum_step(rate, t, h, s);
 }
 
 /* Kingma and Ba, 2014, section 2's last form: both bias corrections go into the rate, epsilon
@@ -128,9 +115,6 @@ static inline void adam_step(double rate, double t, const double *h, float *s) {
     s[ADAM_TAKE_1] = (float)(1.0 - beta_1);
     s[ADAM_TAKE_2] = (float)(1.0 - beta_2);
     s[ADAM_EPSILON] = tiny_at_least(epsilon);
-}
-static inline void adam_amsgrad_step(double rate, double t, const double *h, float *s) {
-    adam_step(rate, t, h, s);
 }
 
 /* The same paper, section 7.1. */
@@ -175,18 +159,12 @@ static inline void nadam_step(double rate, double t, const double *h, float *s) 
 
 enum { ADAGRAD_RATE, ADAGRAD_EPSILON };
 static inline void adagrad_step(double rate, double t, const double *h, float *s) {
-    (void)t;
     const double epsilon = h[0];
     s[ADAGRAD_RATE] = (float)rate, s[ADAGRAD_EPSILON] = tiny_at_least(epsilon);
 }
 
-static inline void adadelta_step(double rate, double t, const double *h, float *s) {
-    rmsprop_step(rate, t, h, s);
-}
-
 enum { FTRL_RATE, FTRL_POWER, FTRL_L1, FTRL_TWICE_L2, FTRL_TWICE_SHRINKAGE, FTRL_PER_RATE };
 static inline void ftrl_step(double rate, double t, const double *h, float *s) {
-    (void)t;
     const double power = h[0], l1 = h[1], l2 = h[2], shrinkage = h[3], beta = h[4];
     s[FTRL_RATE] = (float)rate;
     s[FTRL_POWER] = (float)-power;
@@ -195,13 +173,9 @@ static inline void ftrl_step(double rate, double t, const double *h, float *s) {
     s[FTRL_TWICE_SHRINKAGE] = (float)(2.0 * shrinkage);
     s[FTRL_PER_RATE] = 1.0f / (float)rate;
 }
-static inline void ftrl_power_step(double rate, double t, const double *h, float *s) {
-    ftrl_step(rate, t, h, s);
-}
 
 enum { LION_RATE, LION_KEEP_1, LION_TAKE_1, LION_KEEP_2, LION_TAKE_2 };
 static inline void lion_step(double rate, double t, const double *h, float *s) {
-    (void)t;
     const double beta_1 = h[0], beta_2 = h[1];
     s[LION_RATE] = (float)rate;
     s[LION_KEEP_1] = (float)beta_1, s[LION_TAKE_1] = 1.0f - (float)beta_1;
@@ -258,14 +232,10 @@ static inline void adafactor_step(double rate, double t, const double *h, float 
     s[ADAFACTOR_EPSILON_2] = (float)epsilon_2;
     s[ADAFACTOR_CLIP] = (float)clip;
 }
-static inline void adafactor_factored_step(double rate, double t, const double *h, float *s) {
-    adafactor_step(rate, t, h, s);
-}
 
 /* A negative rms_rate leaves the rate as it is, whatever the matrix. */
 enum { MUON_MOMENTUM, MUON_NESTEROV, MUON_RATE, MUON_RMS_RATE, MUON_A, MUON_B, MUON_C, MUON_STEPS };
 static inline void muon_step(double rate, double t, const double *h, float *s) {
-    (void)t;
     const double momentum = h[0], nesterov = h[1], rms_rate = h[2], a = h[3], b = h[4], c = h[5],
                  steps = h[6];
     s[MUON_MOMENTUM] = (float)momentum, s[MUON_NESTEROV] = (float)nesterov;
@@ -278,6 +248,15 @@ static inline void muon_adam_step(double rate, double t, const double *h, float 
     adam_step(rate * ratio, t, h, s);
 }
 
+/* Rows whose step is that of another one. */
+#define sgd_nesterov_step sgd_momentum_step
+#define rmsprop_centered_step rmsprop_step
+#define rmsprop_centered_momentum_step rmsprop_momentum_step
+#define adam_amsgrad_step adam_step
+#define adadelta_step rmsprop_step
+#define ftrl_power_step ftrl_step
+#define adafactor_factored_step adafactor_step
+
 /* The largest mean of squares that is kept: sums of two such are floats. */
 #define CDL_MOST_SQUARE 1e38f
 
@@ -286,7 +265,7 @@ static inline void muon_adam_step(double rate, double t, const double *h, float 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h */
 
 CDL_INLINE float sgd_update(float w, float g, float *slot, const float *s) {
-    return (void)slot, fma_f(-s[SGD_RATE], g, w);
+    return fma_f(-s[SGD_RATE], g, w);
 }
 
 CDL_INLINE float sgd_momentum_update(float w, float g, float *slot, const float *s) {
@@ -424,24 +403,24 @@ CDL_INLINE float finite_square_f(float g) {
 CDL_INLINE float lamb_update(float w, float g, float *slot, const float *s) {
     slot[0] = fma_f(g - slot[0], s[LAMB_TAKE_1], slot[0]);
     slot[1] = fma_f(finite_square_f(g) - slot[1], s[LAMB_TAKE_2], slot[1]);
-    return (void)w, over_root_f(slot[0] * s[LAMB_UNBIAS_1],
-                                sqrtf(slot[1] * s[LAMB_UNBIAS_2]) + s[LAMB_EPSILON]);
+    return over_root_f(slot[0] * s[LAMB_UNBIAS_1],
+                       sqrtf(slot[1] * s[LAMB_UNBIAS_2]) + s[LAMB_EPSILON]);
 }
 
 /* Shazeer and Stern, 2018, for what has less than two axes. */
 CDL_INLINE float adafactor_update(float w, float g, float *slot, const float *s) {
     const float square = finite_square_f(g) + s[ADAFACTOR_EPSILON_1];
     slot[0] = fma_f(s[ADAFACTOR_KEEP], slot[0], s[ADAFACTOR_TAKE] * square);
-    return (void)w, over_root_f(g, sqrtf(slot[0]));
+    return over_root_f(g, sqrtf(slot[0]));
 }
 /* The factors belong to rows and columns: tensorwise.c does all of it. */
 CDL_INLINE float adafactor_factored_update(float w, float g, float *slot, const float *s) {
-    return (void)slot, (void)s, (void)g, w;
+    return w;
 }
 
 CDL_INLINE float muon_update(float w, float g, float *slot, const float *s) {
     slot[0] += fma_f(slot[0], s[MUON_MOMENTUM] - 1.0f, g);
-    return (void)w, s[MUON_NESTEROV] != 0.0f ? fma_f(s[MUON_MOMENTUM], slot[0], g) : slot[0];
+    return s[MUON_NESTEROV] != 0.0f ? fma_f(s[MUON_MOMENTUM], slot[0], g) : slot[0];
 }
 
 CDL_INLINE float muon_adam_update(float w, float g, float *slot, const float *s) {

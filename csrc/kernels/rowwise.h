@@ -26,11 +26,17 @@ enum cdl_rowwise {
 
 #ifdef CDL_TEMPLATE /* inside isa/instantiate.h, behind few_classes.h */
 
-static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
-                         const float *p) {
+#define ROWS(NAME)                                                                                 \
+    static void NAME##_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y,           \
+                            size_t ldy, const float *p)
+#define GRADIENT_ROWS(NAME)                                                                        \
+    static void NAME##_gradient_rows(size_t rows, size_t n, struct cdl_matrix x,                   \
+                                     struct cdl_matrix y, struct cdl_matrix dy,                    \
+                                     struct cdl_output dx, const float *p)
+
+ROWS(softmax) {
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
     assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
-    (void)p;
     if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = exp_f(x[r] - x[r]);
         return;
@@ -53,11 +59,9 @@ static void softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, floa
     }
 }
 
-static void softmax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix y,
-                                  struct cdl_matrix dy, struct cdl_output dx, const float *p) {
+GRADIENT_ROWS(softmax) {
     assert(are_padded(rows, n, y.at, y.ld) && are_padded(rows, n, dy.at, dy.ld) &&
            are_padded(rows, n, dx.at, dx.ld));
-    (void)x, (void)p;
     for (size_t r = 0; r < rows; r++, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld) {
         const float dot = line_product(n, y.at, 0.0f, dy.at, 0.0f);
         const size_t padded = cdl_padded(n); /* pads of y are 0 */
@@ -65,11 +69,9 @@ static void softmax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, st
     }
 }
 
-static void log_softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y,
-                             size_t ldy, const float *p) {
+ROWS(log_softmax) {
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
     assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
-    (void)p;
     if (n == 1) { /* 0, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = x[r] - x[r];
         return;
@@ -82,12 +84,9 @@ static void log_softmax_rows(size_t rows, size_t n, const float *x, size_t ldx, 
     }
 }
 
-static void log_softmax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x,
-                                      struct cdl_matrix y, struct cdl_matrix dy,
-                                      struct cdl_output dx, const float *p) {
+GRADIENT_ROWS(log_softmax) {
     assert(are_padded(rows, n, y.at, y.ld) && are_padded(rows, n, dy.at, dy.ld) &&
            are_padded(rows, n, dx.at, dx.ld));
-    (void)x, (void)p;
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld) {
         const float sum = line_total(n, dy.at);
@@ -119,11 +118,9 @@ CDL_INLINE float sparsemax_threshold(size_t n, const float *x, float top) {
     return tau;
 }
 
-static void sparsemax_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
-                           const float *p) {
+ROWS(sparsemax) {
     assert(are_padded(rows, n, x, ldx) && are_padded(rows, n, y, ldy));
     assert(are_dense(rows, n, ldx) && are_dense(rows, n, ldy));
-    (void)p;
     if (n == 1) { /* of one class: 1, unless the score is not a number or infinite */
         for (size_t r = 0; r < rows; r++) y[r] = 1.0f + (x[r] - x[r]);
         return;
@@ -140,11 +137,9 @@ static void sparsemax_rows(size_t rows, size_t n, const float *x, size_t ldx, fl
 }
 
 /* With S the support, dx = dy - mean of dy over S on S, and 0 elsewhere. */
-static void sparsemax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix y,
-                                    struct cdl_matrix dy, struct cdl_output dx, const float *p) {
+GRADIENT_ROWS(sparsemax) {
     assert(are_padded(rows, n, y.at, y.ld) && are_padded(rows, n, dy.at, dy.ld) &&
            are_padded(rows, n, dx.at, dx.ld));
-    (void)x, (void)p;
     const size_t padded = cdl_padded(n);
     for (size_t r = 0; r < rows; r++, y.at += y.ld, dy.at += dy.ld, dx.at += dx.ld) {
         for (size_t j = 0; j < padded; j++) dx.at[j] = y.at[j] > 0.0f ? 1.0f : 0.0f;
@@ -153,21 +148,17 @@ static void sparsemax_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, 
     }
 }
 
-static void glu_rows(size_t rows, size_t n, const float *x, size_t ldx, float *y, size_t ldy,
-                     const float *p) {
+ROWS(glu) {
     assert(are_padded(rows, 2 * n, x, ldx) && are_padded(rows, n, y, ldy));
-    (void)p;
     for (size_t r = 0; r < rows; r++, x += ldx, y += ldy) {
         for (size_t j = 0; j < n; j++) y[j] = x[j] * sigmoid_f(x[n + j]);
         for (size_t j = n; j < cdl_padded(n); j++) y[j] = 0.0f;
     }
 }
 
-static void glu_gradient_rows(size_t rows, size_t n, struct cdl_matrix x, struct cdl_matrix y,
-                              struct cdl_matrix dy, struct cdl_output dx, const float *p) {
+GRADIENT_ROWS(glu) {
     assert(are_padded(rows, 2 * n, x.at, x.ld) && are_padded(rows, n, dy.at, dy.ld) &&
            are_padded(rows, 2 * n, dx.at, dx.ld));
-    (void)y, (void)p;
     for (size_t r = 0; r < rows; r++, x.at += x.ld, dy.at += dy.ld, dx.at += dx.ld) {
         for (size_t j = 0; j < n; j++) {
             const float s = sigmoid_f(x.at[n + j]);
