@@ -58,8 +58,6 @@ static void ask_processor(struct cdl_caches *found) {
                      ((size_t)c + 1));
         }
     }
-#else
-    (void)found;
 #endif
 }
 

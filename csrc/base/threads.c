@@ -164,7 +164,7 @@ static void fpu_leave(fpu_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(m
 #else
 typedef int fpu_mode;
 static fpu_mode fpu_enter(void) { return 0; }
-static void fpu_leave(fpu_mode mode) { (void)mode; }
+static void fpu_leave(fpu_mode mode) {}
 #endif
 
 /* The mode in which this thread came into the region that it is in. */
@@ -274,10 +274,9 @@ static void wake(struct cdl_barrier *barrier) {
 }
 #else
 static void sleep_through(struct cdl_barrier *barrier, unsigned turn, const struct timespec *most) {
-    (void)barrier, (void)turn, (void)most;
     sched_yield();
 }
-static void wake(struct cdl_barrier *barrier) { (void)barrier; }
+static void wake(struct cdl_barrier *barrier) {}
 #endif
 
 void cdl_barrier_wait(struct cdl_team *team, int thread) {
@@ -287,7 +286,6 @@ void cdl_barrier_wait(struct cdl_team *team, int thread) {
 void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
                            void *arg) {
     assert(thread >= 0 && thread < team->size);
-    (void)thread;
     if (team->size == 1) return;
     struct cdl_barrier *barrier = &team->barrier;
     const unsigned turn = atomic_load_explicit(&barrier->turn, memory_order_relaxed);

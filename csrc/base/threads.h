@@ -20,8 +20,7 @@ struct cdl_team {
     struct cdl_barrier barrier;
 };
 
-/* Reads affinity, cgroup quota and OMP_NUM_THREADS, and prepares for forks. Called once, at import.
- */
+/* Reads affinity, cgroup quota and OMP_NUM_THREADS, and prepares for forks. Once, at import. */
 void cdl_threads_init(void);
 
 /* Cores that the process may use now, by affinity and cgroup quota, not by OMP_NUM_THREADS. */
@@ -59,7 +58,8 @@ bool cdl_changes_soon(const atomic_uint *word, unsigned value);
  * processes it sleeps sooner. */
 void cdl_barrier_wait(struct cdl_team *team, int thread);
 
-/* The same for waits that may take seconds: calls `meanwhile` each millisecond. */
+/* The same for waits that may take seconds: once it sleeps it calls `meanwhile`, unless that is
+ * NULL, before each millisecond. */
 void cdl_barrier_wait_long(struct cdl_team *team, int thread, void (*meanwhile)(void *arg),
                            void *arg);
 

@@ -217,7 +217,7 @@ static void take_over(struct cdl_kernels *kernels) {
 }
 #elif defined(__x86_64__)
 static bool may_use_tiles(void) { return false; }
-static void take_over(struct cdl_kernels *kernels) { (void)kernels; }
+static void take_over(struct cdl_kernels *kernels) {}
 #endif
 
 #if defined(__x86_64__)

@@ -116,8 +116,7 @@ static void bf16_unroll(const struct cdl_bf16_seen *seen) {
     }
 }
 
-/* ---- products ---------------------------------------------------------------------------------
- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* A tile is BF16_NV registers wide, half of a panel or all of it, and has two sums an element. */
 enum {

@@ -140,8 +140,7 @@ static __attribute__((noinline)) void dot_some(size_t k, const float *const a[DO
     CDL_UNROLL for (size_t r = 0; r < DOT_ROWS; r++) sum[r] = vf_joined(part[r]);
 }
 
-/* Longer rows: their registers of sums transposed and added up, as vf_sum adds the lanes of one.
- */
+/* Longer rows: their registers of sums transposed and added up, as vf_sum adds lanes. */
 static void dot_long(size_t rows, size_t k, const float *a, size_t lda, const float *w,
                      const vf rest[PARTS], float bias, float *c) {
     vf sum[CDL_VLEN];

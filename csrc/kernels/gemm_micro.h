@@ -12,10 +12,9 @@
  * falls in: how rows are split among tiles and threads never changes a bit.
  */
 /* Flags of a product. Without any: c = init + a b. PLACES: k comes in runs, rows of a are places of
- * a window. PAIRS: k is places of a window, c += a b;
- * the sum begins at 0, so that its error does not grow with what c holds. AHEAD: what taps->ahead
- * says is prefetched. FETCHES: a line from p->prefetch on is, at each step of k. TRANSPOSED: a is.
- */
+ * a window. PAIRS: k is places of a window, c += a b; the sum begins at 0, so that its error does
+ * not grow with what c holds. AHEAD: what taps->ahead says is prefetched. FETCHES: a line from
+ * p->prefetch on is, at each step of k. TRANSPOSED: a is. */
 enum form { PLAIN = 0, PLACES = 1, PAIRS = 2, AHEAD = 4, FETCHES = 8, TRANSPOSED = 16 };
 
 typedef vf tile_sums[CDL_GEMM_ROWS(1)][CDL_GEMM_NV];

@@ -249,8 +249,7 @@ CDL_INLINE float half_square_rest_f(float a, float h) {
  * a / (a + 3) is 0.7172, and hardly another number between and beyond (so that it is just below
  * 1/2, where a float is finest): a fit of our own to q, to 0.2 ulp. The square is a sum, so that
  * the tail is accurate in relative terms; what rounding has taken from R goes in with the
- * exponential.
- */
+ * exponential. */
 CDL_INLINE float normal_distribution_f(float x, float *density) {
     const float a = abs_within_f(x, 13.1f);
     const float q = a / (a + 3.0f);

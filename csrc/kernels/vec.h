@@ -103,8 +103,7 @@ CDL_INLINE float vf_top(vf v) {
     return v[0];
 }
 
-/* ---- a square of lanes transposed ------------------------------------------------------------
- */
+/* ---- a square of lanes transposed ------------------------------------------------------------ */
 
 /* Within each four lanes: a and b one by one (first or last two), or two by two; and of whole
  * fours the even or odd ones of a, then of b. */

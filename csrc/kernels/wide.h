@@ -112,8 +112,7 @@ CDL_INLINE float cbrt_f(float x) {
     return copysign_f(size, x);
 }
 
-/* ---- hyperbolic functions ----------------------------------------------------------------------
- */
+/* ---- hyperbolic functions -------------------------------------------------------------------- */
 
 CDL_INLINE float sinh_f(float x) {
     const double t = (double)x, e = exp_w(t), z = t * t;
@@ -143,8 +142,7 @@ CDL_INLINE float atanh_f(float x) {
     return (float)copysign_w(a < 1e-3 ? near : far, (double)x);
 }
 
-/* ---- trigonometry ------------------------------------------------------------------------------
- */
+/* ---- trigonometry ---------------------------------------------------------------------------- */
 
 /* Beyond this, multiples of pi / 2 in two parts are not exact; the loops call the C library. */
 #define TURNS_MOST 1048576.0f
@@ -220,8 +218,7 @@ CDL_INLINE float acos_f(float x) {
     return (float)angle_w(__builtin_sqrt((1.0 - t) * (1.0 + t)), t);
 }
 
-/* ---- whole numbers -----------------------------------------------------------------------------
- */
+/* ---- whole numbers --------------------------------------------------------------------------- */
 
 /* Half to even, by adding 2^23; the sign of 0 stays. */
 CDL_INLINE float round_f(float x) {
@@ -260,8 +257,7 @@ CDL_INLINE float floor_divide_f(float a, float b) {
     return abs_f(a) < INFINITY ? (float)whole : (b == 0.0f ? a / b : NAN);
 }
 
-/* ---- the error function ------------------------------------------------------------------------
- */
+/* ---- the error function ---------------------------------------------------------------------- */
 
 /* An odd polynomial up to 1; beyond, 1 - 2 Phi(-sqrt(2) |x|), whose error is small beside 1. */
 CDL_INLINE float erf_f(float x) {

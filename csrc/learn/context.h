@@ -62,9 +62,8 @@ enum { CDL_LEAVES = 8 };
 /* Header in front of the gradients; the caller's join fills the rest. */
 enum { CDL_HEADER_FAULTS, CDL_HEADER = 16 };
 
-/* Samples of an update: n from `first` on. The updates of one step that add to each other have at
- * most `most` samples each, which alone decides the order of blocks: each of them has its thread.
- */
+/* Samples of an update: n from `first` on. Updates of one step that add to each other have at most
+ * `most` samples each, which alone decides the order of blocks: each of them has its thread. */
 struct cdl_rows {
     size_t first, n, most;
 };

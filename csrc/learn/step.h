@@ -13,8 +13,7 @@
  * has low = 0 and UnitNorm low = high = 1). */
 enum cdl_constraint { CDL_FREE, CDL_NON_NEGATIVE, CDL_NORM };
 
-/* Sums of squares over a block: of the gradient, of the weights, of the direction (tensorwise.h).
- */
+/* Sums of squares over a block: of gradient, weights and direction (tensorwise.h). */
 struct cdl_squares {
     double g, w, d;
 };

@@ -7,7 +7,6 @@
 /* Lamb (You et al., 2019): a step as long as the weights, times the rate. */
 static float lamb(const struct cdl_trained *trained, const float *s,
                   const struct cdl_squares *squares) {
-    (void)trained;
     const float w_norm = (float)sqrt(squares->w), d_norm = (float)sqrt(squares->d);
     return (w_norm > 0.0f && d_norm > 0.0f ? w_norm / d_norm : 1.0f) * s[LAMB_RATE];
 }

@@ -11,8 +11,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return rows * node->in[0]->lines;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     ctx->kernels->line_penalties((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
                                  node->attribute[L1], node->attribute[L2],
@@ -25,8 +24,7 @@ static double penalty(const struct cdl_node *node, const struct cdl_context *ctx
     return sum / cdl_samples_joined(node, ctx);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool counts = !node->shared || cdl_counts_shared(ctx);
     const float part = counts ? 1.0f / (float)cdl_samples_joined(node, ctx) : 0.0f;

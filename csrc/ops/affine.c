@@ -47,12 +47,10 @@ static const float *row_of(const struct cdl_node *node, int which) {
 }
 
 static void derive_ones(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
     for (size_t j = 0; j < node->in[0]->width; j++) column(node, SCALE)[j] = 1.0f;
 }
 
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
     const bool invert = node->numbers[INVERT] != 0;
     for (size_t j = 0; j < node->in[0]->width; j++) {
         const float mean = node->param[MEAN]->w[j], root = sqrtf(node->param[VARIANCE]->w[j]);
@@ -63,20 +61,16 @@ static void derive(const struct cdl_node *node, const struct cdl_kernels *kernel
     }
 }
 
-static bool follows(const struct cdl_node *node, bool training) {
-    return (void)node, (void)training, true;
-}
+static bool follows(const struct cdl_node *node, bool training) { return true; }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_lines(x, first),
                               row_of(node, CENTER), row_of(node, SCALE), row_of(node, SHIFT),
                               cdl_lines_to(y, first));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (node->needs[0]) {
         ctx->kernels->scale_columns((last - first) * x->lines, x->width, cdl_grad_rows(y, first),
@@ -97,8 +91,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     cdl_learn_row(node->trained[SCALE], ctx, rows, to, sums(node, ctx, SCALE));
     cdl_learn_row(node->trained[SHIFT], ctx, rows, to, sums(node, ctx, SHIFT));
 }

@@ -14,7 +14,6 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static void settle(const struct cdl_node *node, const struct cdl_context *ctx) {
-    (void)ctx;
     const struct cdl_tensor *x = node->in[0];
     cdl_param_write(node->param[WEIGHT], x->width, x->data, x->ld);
 }

@@ -155,8 +155,7 @@ static void set_map(const struct cdl_node *node, struct cdl_range part, const fl
     }
 }
 
-static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                  size_t last) {
+static void apply(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     ctx->kernels->standardize((last - first) * x->lines, x->width, cdl_lines(x, first),
                               column(node, MU), column(node, FACTOR), column(node, SHIFT),
@@ -165,7 +164,6 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 
 /* The map of the moving statistics, where it is not that of the batch. */
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
     const struct cdl_range all = {0, node->in[0]->width};
     set_map(node, all, node->param[MEAN]->w, node->param[VARIANCE]->w);
 }
@@ -273,28 +271,18 @@ static void follow_batch(const struct cdl_node *node, struct cdl_range part) {
     }
 }
 
-static void sums(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last) {
-    sum_blocks(node, ctx, first, last, NULL);
-}
+static void sums(CDL_PASS) { sum_blocks(node, ctx, first, last, NULL); }
 
-static void means(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                  size_t last) {
-    (void)first, (void)last;
+static void means(CDL_PASS) {
     const struct cdl_range part = columns_of(node, ctx);
     if (part.first >= part.last) return;
     gather(node, ctx, 1);
     add_blocks(node, ctx, part, 0, per_line(node, ctx), column(node, MU));
 }
 
-static void deviations(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
-    sum_blocks(node, ctx, first, last, column(node, MU));
-}
+static void deviations(CDL_PASS) { sum_blocks(node, ctx, first, last, column(node, MU)); }
 
-static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                      size_t last) {
-    (void)first, (void)last;
+static void map_batch(CDL_PASS) {
     const struct cdl_range part = columns_of(node, ctx);
     if (part.first >= part.last) return;
     gather(node, ctx, 1);
@@ -307,9 +295,7 @@ static void map_batch(const struct cdl_node *node, const struct cdl_context *ctx
 /* With u = (x - mean) / sqrt(variance + epsilon) and N values a column:
  * dbeta = sum dy, dgamma = sum dy u, dx = factor (dy - dbeta / N - u dgamma / N); for a line that
  * does not count, dx = factor dy. With r and d, dgamma is r sum dy u + d dbeta. */
-static void set_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
-    (void)first, (void)last;
+static void set_gradients(CDL_PASS) {
     const struct cdl_range part = columns_of(node, ctx);
     if (part.first >= part.last) return;
     gather(node, ctx, 2);
@@ -329,8 +315,7 @@ static void set_gradients(const struct cdl_node *node, const struct cdl_context 
 }
 
 /* dx of lines [first, last), run by run. */
-static void lines_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
+static void lines_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (struct line_run run = {.last = first}; run.last < last;) {
         run = run_at(node, run.last, last);
@@ -349,14 +334,12 @@ static void lines_backward(const struct cdl_node *node, const struct cdl_context
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const size_t lines = node->in[0]->lines;
     if (node->needs[0]) lines_backward(node, ctx, first * lines, last * lines);
 }
 
-static void sum_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
+static void sum_gradients(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EACH_BLOCK(b, first, last) {
         const size_t lines = b.rows * y->lines;
@@ -397,8 +380,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     learn(node, ctx, rows, to, GAMMA);
     learn(node, ctx, rows, to, BETA);
 }

@@ -29,9 +29,7 @@ static float *counts_of(const struct cdl_node *node, const struct cdl_context *c
     return node->scratch + cdl_joined_blocks(ctx).all * node->in[0]->row_floats;
 }
 
-static void gather(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                   size_t last) {
-    (void)first, (void)last;
+static void gather(CDL_PASS) {
     if (ctx->ranks) cdl_gather_blocks(ctx, node->scratch, node->in[0]->row_floats);
 }
 
@@ -63,8 +61,7 @@ static void extremes_of_all(const struct cdl_node *node, size_t blocks, struct c
     }
 }
 
-static void reduce_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
+static void reduce_blocks(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     float *own = node->scratch + cdl_joined_blocks(ctx).first * x->row_floats;
     if (is_extreme(node))
@@ -73,9 +70,7 @@ static void reduce_blocks(const struct cdl_node *node, const struct cdl_context 
         cdl_sum_blocks(ctx->kernels, first, last, x->row_floats, cdl_rows(x, first), own);
 }
 
-static void reduce_all(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
-    (void)first, (void)last;
+static void reduce_all(CDL_PASS) {
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     const double factor = kind_of(node) == CDL_REDUCTION_mean ? 1.0 / (double)ctx->joined : 1.0;
     if (is_extreme(node))
@@ -86,8 +81,7 @@ static void reduce_all(const struct cdl_node *node, const struct cdl_context *ct
 }
 
 /* How many of each block are the extreme. */
-static void count_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                         size_t last) {
+static void count_blocks(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t n = x->row_floats, before = cdl_joined_blocks(ctx).first;
     if (!is_extreme(node)) return;
@@ -100,8 +94,7 @@ static void count_blocks(const struct cdl_node *node, const struct cdl_context *
     }
 }
 
-static void apply(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                  size_t last) {
+static void apply(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t n = x->row_floats, padded = cdl_padded(x->width);
     const float *count = counts_of(node, ctx) + cdl_joined_blocks(ctx).all * n;
@@ -121,17 +114,13 @@ static void apply(const struct cdl_node *node, const struct cdl_context *ctx, si
 }
 
 /* Each process has a part of the readers. */
-static void join(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last) {
-    (void)first, (void)last;
+static void join(CDL_PASS) {
     const size_t n = node->in[0]->row_floats;
     if (ctx->ranks && is_extreme(node)) cdl_gather_blocks(ctx, counts_of(node, ctx), n);
     if (ctx->ranks) cdl_join(ctx, node->out[0]->grad, n);
 }
 
-static void add_counts(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
-    (void)first, (void)last;
+static void add_counts(CDL_PASS) {
     const size_t n = node->in[0]->row_floats, blocks = cdl_joined_blocks(ctx).all;
     float *counts = counts_of(node, ctx);
     if (is_extreme(node))

@@ -59,8 +59,7 @@ static void repeat(const struct cdl_kernels *kernels, const struct cdl_tensor *x
     }
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct runs runs = runs_of(x, y);
     float *to = cdl_rows(y, first);
@@ -89,8 +88,7 @@ static void add_run(const struct cdl_kernels *kernels, const struct cdl_tensor *
     *dx += sum;
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     const struct runs runs = runs_of(x, y);

@@ -16,9 +16,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_row_blocks(rows) * node->out[0]->row_floats;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (y->row_floats == 1) { /* a number */
         for (size_t i = first; i < last; i++) y->data[i] = x->data[0];
@@ -28,16 +26,13 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
         memcpy(cdl_rows(y, i), x->data, y->row_floats * sizeof(float));
 }
 
-static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
+static void sum_blocks(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     cdl_sum_blocks(ctx->kernels, first, last, y->row_floats, cdl_grad_rows(y, first),
                    node->scratch);
 }
 
-static void add_up(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                   size_t last) {
-    (void)first, (void)last;
+static void add_up(CDL_PASS) {
     const size_t n = node->out[0]->row_floats;
     cdl_add_blocks(cdl_row_blocks(ctx->rows), n, cdl_own_blocks(ctx, CDL_LINE, n), node->scratch,
                    1.0, node->in[0]->grad);

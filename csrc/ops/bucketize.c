@@ -10,9 +10,7 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_alike(node->in[0], node->out[0]);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *boundaries = node->param[BOUNDARIES];
     const float *from = cdl_rows(x, first);

@@ -30,8 +30,7 @@ static void convert(const struct cdl_kernels *kernels, const struct cdl_tensor *
         kernels->bf16_from_floats(lines, from->width, x, from->ld, cdl_bf16(y), to->ld);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (cdl_is_bf16(x) || cdl_is_bf16(y)) {
         convert(ctx->kernels, x, cdl_rows(x, first), y, cdl_rows(y, first),
@@ -42,8 +41,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
                                 cdl_rows(x, first), cdl_rows(y, first));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t n = (last - first) * x->lines * x->ld;
     float *dx = cdl_grad_rows(x, first);

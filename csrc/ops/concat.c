@@ -46,8 +46,7 @@ static void copy(const struct cdl_node *node, const struct cdl_kernels *kernels,
         memcpy(back ? part : whole, back ? whole : part, floats * sizeof(float));
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     float *to = cdl_rows(y, first);
     for (int k = 0; k < node->n_in; k++)
@@ -55,8 +54,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     cdl_clear_pads(y, to, (last - first) * y->lines);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     for (int k = 0; k < node->n_in; k++) {
         const struct cdl_tensor *x = node->in[k];
         if (!node->needs[k]) continue;

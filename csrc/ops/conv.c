@@ -53,8 +53,7 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)map->lines * (double)node->param[KERNEL]->rows * (double)map->width;
 }
 
-/* The node's convolution of arrays that stand for its input and its output from sample `first` on.
- */
+/* Convolution of arrays that stand for the node's input and output from sample `first` on. */
 static struct cdl_convolution convolution_of(const struct cdl_node *node,
                                              const struct cdl_window *window, const float *in,
                                              const float *out, size_t first) {
@@ -70,7 +69,6 @@ static struct cdl_convolution convolution_of(const struct cdl_node *node,
 
 /* Winograd's weights; a kernel that learns has others in each step. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    (void)rows;
     if (cdl_writes_image(node) || node->trained[KERNEL] || cdl_is_bf16(node->in[0])) return 0;
     const struct cdl_window window = cdl_window_of(node);
     const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
@@ -87,11 +85,10 @@ static void derive(const struct cdl_node *node, const struct cdl_kernels *kernel
 }
 
 static bool follows(const struct cdl_node *node, bool training) {
-    return (void)training, scratch_floats(node, 1) > 0;
+    return scratch_floats(node, 1) > 0;
 }
 
-/* ---- bfloat16 -----------------------------------------------------------------------------------
- */
+/* ---- bfloat16 -------------------------------------------------------------------------------- */
 
 /* What a pass of a convolution reads, from sample `first` on: x, or (image) the gradient of y. */
 static struct cdl_bf16_view view_of(const struct cdl_node *node, const struct cdl_window *window,
@@ -143,7 +140,6 @@ static void convolve_bf16(const struct cdl_node *node, const struct cdl_context 
 }
 
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
-    (void)rows;
     const struct cdl_window window = cdl_window_of(node);
     if (cdl_is_bf16(node->in[0])) return bf16_floats(node, &window, training);
     const struct cdl_convolution job = convolution_of(node, &window, NULL, NULL, 0);
@@ -152,8 +148,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return cdl_max(cdl_max(map, image), cdl_pairs_floats(&job));
 }
 
-/* ---- passes -----------------------------------------------------------------------------------
- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 /* A pass of a convolution: `image` if it writes its image. */
 struct convolution_pass {
@@ -189,14 +184,12 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
                                                      &epilogue, pass->ctx->scratch);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct convolution_pass pass = pass_of(node, ctx, false);
     convolve(&pass, first, last, NULL);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct convolution_pass pass = pass_of(node, ctx, true);
     cdl_take_gradient(node, ctx, first, last);
     if (node->needs[0]) convolve(&pass, first, last, NULL);
@@ -224,20 +217,17 @@ static void run_pieces(const struct convolution_pass *pass, size_t first, size_t
                   convolve, pass);
 }
 
-static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
+static void forward_pieces(CDL_PASS) {
     const struct convolution_pass pass = pass_of(node, ctx, false);
     run_pieces(&pass, first, last);
 }
 
-static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+static void backward_pieces(CDL_PASS) {
     const struct convolution_pass pass = pass_of(node, ctx, true);
     run_pieces(&pass, first, last);
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *y = node->out[0];
     if (cdl_is_bf16(node->in[0])) {

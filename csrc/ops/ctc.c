@@ -30,8 +30,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return cdl_round_up(rows, CDL_LINE) + rows * sample_floats(node);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->in[0], *t = node->in[1];
     const int32_t *labels = (const int32_t *)(const void *)t->data;
     const float *weight = node->n_in > 2 ? node->in[2]->data : NULL;

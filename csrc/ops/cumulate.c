@@ -29,8 +29,7 @@ static struct way way_of(const struct cdl_node *node, size_t rows) {
     return (struct way){rows * axis.outer, axis.n, floats, axis.n * floats};
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct way way = way_of(node, last - first);
     const bool product = node->numbers[PRODUCT] != 0;
@@ -40,8 +39,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     cdl_clear_pads(y, cdl_rows(y, first), (last - first) * y->lines);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     const struct way way = way_of(node, last - first);

@@ -37,7 +37,7 @@ static double flops(const struct cdl_node *node) {
     return 2.0 * (double)x->lines * (double)x->width * (double)y->width;
 }
 
-/* backward(): a part of W transposed, or W's one column with pads. update(): a block, and copies.
+/* backward(): a part of W transposed, or its one column with pads. update(): a block, and copies.
  */
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
@@ -122,10 +122,7 @@ static void multiply(const struct cdl_node *node, const struct cdl_context *ctx,
     cdl_matmul(ctx, &product, &epilogue, x->uncached);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    multiply(node, ctx, all_of(node->out[0], first, last));
-}
+static void forward(CDL_PASS) { multiply(node, ctx, all_of(node->out[0], first, last)); }
 
 /* dx of those lines, and those columns. */
 static void give(const struct cdl_node *node, const struct cdl_context *ctx,
@@ -161,14 +158,12 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx,
     cdl_finish(ctx->kernels, &epilogue, rows, x->width, 0, dx, x->ld, x->ld);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     cdl_take_gradient(node, ctx, first, last);
     if (node->needs[0]) give(node, ctx, all_of(node->in[0], first, last));
 }
 
-/* ---- pieces: blocks of lines by panels of columns ---------------------------------------------
- */
+/* ---- pieces: blocks of lines by panels of columns -------------------------------------------- */
 
 struct grid {
     size_t lines, columns, blocks, panels;
@@ -213,18 +208,11 @@ static void each_part(const struct cdl_node *node, const struct cdl_context *ctx
     }
 }
 
-static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
-    each_part(node, ctx, false, first, last, multiply);
-}
+static void forward_pieces(CDL_PASS) { each_part(node, ctx, false, first, last, multiply); }
 
-static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
-    each_part(node, ctx, true, first, last, give);
-}
+static void backward_pieces(CDL_PASS) { each_part(node, ctx, true, first, last, give); }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     struct cdl_gradient gradient;
     float *g = ctx->scratch;

@@ -81,8 +81,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return training ? cdl_max(there, cdl_padded(p.n)) : there;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const int activation = (int)node->numbers[ACTIVATION];
     float *to = cdl_rows(y, first);
@@ -107,8 +106,7 @@ static float scaled(const struct cdl_int_product *p, size_t g, const float *dz, 
     return shift;
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_int_product p = product_of(node);
     const size_t each = 32 / p.bits, group = cdl_int_words(p.block, p.bits);
@@ -131,8 +129,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     const struct cdl_tensor *y = node->out[0];
     if (!node->trained[BIAS]) return;
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[BIAS]));

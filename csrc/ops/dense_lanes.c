@@ -20,8 +20,7 @@ static bool fits(const struct cdl_node *node) {
     return node->n_in == 1 && node->n_out == 1 && !node->param[BIAS + 1];
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_param *bias = node->param[BIAS];
     const struct cdl_lanes_product product = {.m = last - first,
@@ -45,8 +44,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
 }
 
 /* dx = dz W^T */
-static void give(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last) {
+static void give(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool is_small = x->lines > 1 && cdl_is_small_m(last - first, y->lines);
     const bool is_row = x->lines == 1 && y->lines > CDL_LINE;
@@ -72,14 +70,12 @@ static void give(const struct cdl_node *node, const struct cdl_context *ctx, siz
                CDL_LINE);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     cdl_take_gradient(node, ctx, first, last);
     if (node->needs[0]) give(node, ctx, first, last);
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float *dz = cdl_grad_rows(y, rows.first);
     float *g = ctx->scratch;

@@ -38,7 +38,6 @@ static size_t taps_of(const struct cdl_node *node) {
 
 /* The weights, a line a tap, or their sums; and a line beside. */
 static size_t thread_floats(const struct cdl_node *node, size_t rows, bool training) {
-    (void)rows, (void)training;
     const size_t sums = (taps_of(node) + 1) * cdl_padded(node->in[0]->width);
     return CDL_THREAD_SCRATCH + cdl_round_up(sums, CDL_LINE);
 }
@@ -110,13 +109,11 @@ static void convolve(const void *who, size_t first, size_t last, const struct cd
         cdl_walk(&walk, i, 1, multiply, &job);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     convolve(&(struct depthwise_pass){node, ctx, false}, first, last, NULL);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     cdl_take_gradient(node, ctx, first, last);
     if (node->needs[0]) convolve(&(struct depthwise_pass){node, ctx, true}, first, last, NULL);
 }
@@ -132,13 +129,11 @@ static void run_pieces(const struct depthwise_pass *pass, size_t first, size_t l
                   pass->back, first, last, convolve, pass);
 }
 
-static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
+static void forward_pieces(CDL_PASS) {
     run_pieces(&(struct depthwise_pass){node, ctx, false}, first, last);
 }
 
-static void backward_pieces(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+static void backward_pieces(CDL_PASS) {
     run_pieces(&(struct depthwise_pass){node, ctx, true}, first, last);
 }
 
@@ -211,8 +206,7 @@ static void learn(const struct cdl_node *node, const struct cdl_context *ctx, st
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_field dy = cdl_field_of(node->out[0], node->out[0]->grad, rows.first);
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[KERNEL]));

@@ -14,8 +14,7 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_seed(node, SEED);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     const bool fixed = node->numbers[FIXED] != 0;
     const struct cdl_key key =

@@ -30,13 +30,11 @@ static void mask(const struct cdl_node *node, const struct cdl_context *ctx, siz
                           (struct cdl_matrix){from, x->ld}, (struct cdl_output){to, x->ld});
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     mask(node, ctx, first, last, cdl_rows(node->in[0], first), cdl_rows(node->out[0], first));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     if (!node->needs[0]) return;
     mask(node, ctx, first, last, cdl_grad_rows(node->out[0], first),
          cdl_grad_rows(node->in[0], first));

@@ -28,9 +28,7 @@ static size_t token_of(float number, size_t width) {
     return number >= 0.0f && number < (float)width ? (size_t)number : width;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool one_hot = node->numbers[ONE_HOT] != 0;
     const bool counts = node->numbers[COUNTS] != 0;

@@ -32,8 +32,7 @@ static void add_bf16(const struct cdl_kernels *kernels, size_t floats, float *x,
 }
 
 /* The gradient of one output is the memory of the input's; that of the other is added. */
-static void add_gradients(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
+static void add_gradients(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     const size_t floats = (last - first) * cdl_sample_floats(x);
     for (int o = 0; o < node->n_out && node->needs[0]; o++) {
@@ -54,9 +53,7 @@ static const char *check_stop(const struct cdl_node *node) {
     return NULL;
 }
 
-static void copy_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
-    (void)ctx;
+static void copy_gradient(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     if (!node->needs[0]) return;
     memcpy(cdl_grad_rows(x, first), cdl_grad_rows(node->out[0], first),

@@ -87,8 +87,7 @@ static bool resolve(const struct cdl_node *node, const struct cdl_context *ctx, 
     return all >= 0;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     const struct cdl_tensor *value = node->n_in > VALUE ? node->in[VALUE] : NULL;
     int32_t rows[TOGETHER];
@@ -115,12 +114,10 @@ static void add_share(const struct cdl_node *node, const struct cdl_context *ctx
     }
 }
 
-static bool gives(const struct cdl_node *node, int k) { return (void)node, k == VALUE; }
+static bool gives(const struct cdl_node *node, int k) { return k == VALUE; }
 
 /* Of a table that is a value. */
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
-    (void)first, (void)last;
+static void backward(CDL_PASS) {
     if (node->n_in <= VALUE || !node->needs[VALUE]) return;
     const struct cdl_tensor *table = node->in[VALUE];
     const struct cdl_range own = cdl_own(ctx, table->lines);
@@ -131,15 +128,11 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 /* The gradients of all samples are there behind it. */
-static void wait(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last) {
-    (void)node, (void)ctx, (void)first, (void)last;
-}
+static void wait(CDL_PASS) {}
 
 /* A parameter's gradients, and a mark for each of its blocks that has any. Both are 0 between
  * steps. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    (void)rows;
     if (!node->trained[TABLE]) return 0;
     const size_t floats = cdl_param_floats(node->param[TABLE]);
     return floats + floats / CDL_PANEL + 1;
@@ -185,8 +178,7 @@ static void learn_block(const struct cdl_node *node, const struct cdl_context *c
     marks_of(node)[b] = 0.0f;
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     const struct cdl_range own = share_of(node, ctx);
     const size_t n = size_of_row(node), limit = rows_of_table(node);
     const size_t low = own.first * CDL_PANEL / n, end = own.last * CDL_PANEL / n;

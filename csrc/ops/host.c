@@ -44,8 +44,7 @@ static void call(const struct cdl_node *node, const struct cdl_host_call *call, 
     if (node->host->failed) memset(call->out, 0, floats * sizeof(float));
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t rows = last - first;
     float *packed = node->scratch, *out = packed + rows * sample_floats(x);
@@ -55,8 +54,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     unpack(y, out, rows * y->lines, cdl_rows(y, first));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t rows = last - first, x_floats = rows * sample_floats(x);
     float *packed = node->scratch, *out = packed + x_floats, *known = out + x_floats;

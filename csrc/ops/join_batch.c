@@ -35,30 +35,22 @@ static void copy(const struct cdl_tensor *x, const struct cdl_tensor *whole, siz
     if (joins && end == n && x->n_dims == 0) memset(to + n, 0, (whole->ld - n) * sizeof *to);
 }
 
-static void join_forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                         size_t last) {
-    (void)ctx;
+static void join_forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     copy(x, y, first, last, x->data, y->data, true);
 }
 
-static void join_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
-    (void)ctx;
+static void join_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     copy(x, y, first, last, y->grad, x->grad, false);
 }
 
-static void split_forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
-    (void)ctx;
+static void split_forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     copy(y, x, first, last, x->data, y->data, false);
 }
 
-static void split_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
-    (void)ctx;
+static void split_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     copy(y, x, first, last, y->grad, x->grad, true);
 }

@@ -10,22 +10,19 @@ static const char *check(const struct cdl_node *node) {
     return cdl_check_mean(node, cdl_loss_target((int)node->numbers[KIND]));
 }
 
-static struct cdl_scoring scoring_of(const struct cdl_node *node, const struct cdl_context *ctx,
-                                     size_t first, size_t last) {
+static struct cdl_scoring scoring_of(CDL_PASS) {
     struct cdl_scoring scoring = cdl_loss_call(node, ctx, first, last);
     scoring.lines = 1;
     return scoring;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     struct cdl_scoring scoring = scoring_of(node, ctx, first, last);
     scoring.value = cdl_rows(node->out[0], first);
     ctx->kernels->loss[(int)node->numbers[KIND]](&scoring);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     if (!node->needs[0]) return;
     struct cdl_scoring scoring = scoring_of(node, ctx, first, last);
     scoring.weight = cdl_grad_rows(node->out[0], first);

@@ -19,8 +19,7 @@
 #include "ops/lines.h"
 #include "ops/loop.h"
 
-/* ---- the loop ---------------------------------------------------------------------------------
- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static const char *check_loop(const struct cdl_node *node) {
     const size_t most = SIZE_MAX / 2;
@@ -162,7 +161,6 @@ static void run_backward(const struct cdl_node *loop, const struct cdl_context *
 /* One thread adds up what all have of the gradients of what samples share. */
 static void join_shared(const struct cdl_node *loop, const struct cdl_context *ctx, size_t first,
                         size_t last) {
-    (void)first, (void)last;
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
     inner.thread = 0;
@@ -194,11 +192,11 @@ static void learn(struct view *view, size_t i, struct cdl_context *ctx) {
     move(view, -(ptrdiff_t)ctx->iteration);
 }
 
+/* Of whole batches, at once. */
 static void update(const struct cdl_node *loop, const struct cdl_context *ctx, struct cdl_rows rows,
                    const struct cdl_sink *to) {
     struct view view = view_of(loop, ctx);
     struct cdl_context inner = within(loop, ctx, &view);
-    (void)rows, (void)to; /* whole batches, at once */
     for (size_t i = view.n; i-- > 0;) {
         if (view.nodes[i].learns) learn(&view, i, &inner);
     }
@@ -215,8 +213,7 @@ const struct cdl_op cdl_op_loop = {
     .all_inputs = true,
 };
 
-/* ---- what enters and leaves it ----------------------------------------------------------------
- */
+/* ---- what enters and leaves it --------------------------------------------------------------- */
 
 enum { FIRST, LAST }; /* inputs of carried; link adds the second */
 
@@ -226,28 +223,23 @@ static void copy(const struct cdl_tensor *like, size_t first, size_t last, const
     memcpy(to + at, from + at, (last - first) * like->lines * like->ld * sizeof(float));
 }
 
-static void carried_forward(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+static void carried_forward(CDL_PASS) {
     copy(node->out[0], first, last, node->in[ctx->iteration ? LAST : FIRST]->data,
          node->out[0]->data);
 }
 
-static void carried_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                             size_t first, size_t last) {
+static void carried_backward(CDL_PASS) {
     const int from = ctx->iteration ? LAST : FIRST;
     if (node->needs[from])
         copy(node->out[0], first, last, node->out[0]->grad, node->in[from]->grad);
 }
 
-static void carry_forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
-    (void)ctx;
+static void carry_forward(CDL_PASS) {
     copy(node->in[0], first, last, node->in[0]->data, node->out[0]->data);
 }
 
 /* Where no gradient comes from the iteration behind, or from behind the loop, it is 0. */
-static void carry_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
+static void carry_backward(CDL_PASS) {
     const struct cdl_tensor *left = node->out[0];
     const size_t floats = (last - first) * left->row_floats;
     if (node->begins_at_zero && ctx->iteration + 1 == ctx->iterations)
@@ -290,27 +282,23 @@ static void put(const struct cdl_tensor *one, const struct cdl_tensor *all, size
         cdl_clear_pads(all, to + first * step, last - first);
 }
 
-static void element_forward(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+static void element_forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     get(y, x->row_floats, first, last, x->data + place_of(node, ctx, y), y->data);
 }
 
-static void element_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                             size_t first, size_t last) {
+static void element_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (node->needs[0])
         put(y, x, first, last, y->grad, x->grad, place_of(node, ctx, y), ctx->iteration == 0);
 }
 
-static void collect_forward(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+static void collect_forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     put(x, y, first, last, x->data, y->data, place_of(node, ctx, x), ctx->iteration == 0);
 }
 
-static void collect_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                             size_t first, size_t last) {
+static void collect_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (node->needs[0])
         get(x, y->row_floats, first, last, y->grad + place_of(node, ctx, x), x->grad);
@@ -323,8 +311,7 @@ static const char *check_captured(const struct cdl_node *node) {
     return NULL;
 }
 
-static void captured_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                              size_t first, size_t last) {
+static void captured_backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     if (ctx->iteration + 1 == ctx->iterations)

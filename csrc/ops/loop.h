@@ -33,8 +33,7 @@ static inline bool cdl_is_reverse(const struct cdl_node *element) {
     return element->numbers[CDL_ELEMENT_REVERSE] != 0;
 }
 
-/* Whether the lines of all iterations lie one behind the other, for an op that learns from lines.
- */
+/* Do the lines of all iterations lie one behind the other, for an op that learns from lines? */
 static inline bool cdl_learns_at_once(const struct cdl_node *node) {
     return node->op->parts == CDL_BY_LINES && node->in[0]->owner->slices > 1 &&
            node->out[0]->grad_owner->grad_slices > 1;

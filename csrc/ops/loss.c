@@ -19,8 +19,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->in[0];
     const double count =
         node->numbers[REDUCTION] != 0 ? 1.0 : cdl_samples_joined(node, ctx) * (double)y->lines;

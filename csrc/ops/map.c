@@ -304,8 +304,7 @@ static bool reads_back(const struct cdl_node *node, int k) {
     return any;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     struct cdl_map map = map_of(node, first, last, false);
     map.out[0] = cdl_rows(node->out[0], first);
     ctx->kernels->map(&map);
@@ -316,8 +315,7 @@ static void clear_pads(const struct cdl_tensor *x, float *dx, size_t lines) {
         memset(dx + l * x->ld + x->width, 0, (x->ld - x->width) * sizeof(float));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     struct cdl_map map = map_of(node, first, last, true);
     map.in[CDL_MAP_DY - CDL_MAP_INPUT] = cdl_grad_rows(node->out[0], first);
     map.in[CDL_MAP_Y - CDL_MAP_INPUT] = cdl_rows(node->out[0], first);

@@ -29,9 +29,7 @@ static void keep(bool kept, const float *from, size_t floats, float *to) {
         memset(to, 0, floats * sizeof(float));
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT];
     for (size_t l = first * x->lines; l < last * x->lines; l++) {
         const float *line = x->data + l * x->ld;
@@ -41,9 +39,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
-    (void)ctx;
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[KEPT];
     for (size_t l = first * x->lines; l < last * x->lines && node->needs[0]; l++)
         keep(node->out[OF]->data[l] != 0.0f, y->grad + l * y->ld, x->ld, x->grad + l * x->ld);

@@ -45,7 +45,6 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    (void)node;
     return (cdl_row_blocks(rows) + 1) * (sizeof(struct weight_sums) / sizeof(float) + JOINED);
 }
 
@@ -89,9 +88,7 @@ static struct weight_sums join_blocks(const struct cdl_node *node, const struct 
 }
 
 /* The sums of all blocks, in order, behind them; of several processes those of all. */
-static void add_blocks(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                       size_t last) {
-    (void)first, (void)last;
+static void add_blocks(CDL_PASS) {
     if ((int)node->numbers[MEAN] == OVER_LINES) return;
     struct weight_sums all = {0.0, 0.0};
     for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) {
@@ -113,14 +110,11 @@ static double factor_of(const struct cdl_node *node, const struct cdl_context *c
                              : (once ? lines * (double)node->out[0]->lines : lines) / all.weight;
 }
 
-static void weigh(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                  size_t last) {
-    (void)ctx;
+static void weigh(CDL_PASS) {
     CDL_EACH_BLOCK(b, first, last) sums_of(node)[b.number] = weights_of(node, b.first, b.last);
 }
 
-static void scale(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                  size_t last) {
+static void scale(CDL_PASS) {
     const struct cdl_tensor *out = node->out[0];
     if ((int)node->numbers[MEAN] == OVER_LINES) return;
     const double factor = factor_of(node, ctx);

@@ -25,8 +25,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return is_loss(node) ? cdl_loss_floats(node, rows) : rows * node->in[0]->lines;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const int kind = (int)node->numbers[KIND];
     struct cdl_scoring scoring =
         is_loss(node) ? cdl_loss_call(node, ctx, first, last) : cdl_scoring_of(node, first, last);

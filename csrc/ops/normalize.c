@@ -38,7 +38,6 @@ static const char *check(const struct cdl_node *node) {
 }
 
 static void derive(const struct cdl_node *node, const struct cdl_kernels *kernels) {
-    (void)kernels;
     for (size_t j = 0; j < node->in[0]->width; j++) plain(node, GAMMA)[j] = 1.0f;
 }
 
@@ -68,14 +67,12 @@ static double flops(const struct cdl_node *node) {
     return 24.0 * (double)(node->in[0]->lines * node->in[0]->width);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_normalizing lines = lines_at(node, ctx, first);
     ctx->kernels->normalize_forward((last - first) * node->in[0]->lines, &lines);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     CDL_EACH_BLOCK(b, first, last) {
         struct cdl_normalizing lines = lines_at(node, ctx, b.first);
@@ -87,8 +84,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     cdl_learn_row(node->trained[GAMMA], ctx, rows, to, sums(node, ctx, GAMMA));
     cdl_learn_row(node->trained[BETA], ctx, rows, to, sums(node, ctx, BETA));
 }

@@ -40,8 +40,7 @@ static double count_of(const struct cdl_node *node, const struct cdl_context *ct
 }
 
 /* The gradients, which are known before any sum. */
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     float gradient = (float)((double)node->attribute[SCALE] /
                              count_of(node, ctx, node->numbers[REDUCTION] != 0));

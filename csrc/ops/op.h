@@ -74,6 +74,16 @@ struct cdl_tensor {
     int view; /* number of a value within a loop, from 1; else 0 */
 };
 
+/* Parameters of a pass, over the samples, or pieces, [first, last) of a node; and of an update. */
+#define CDL_PASS                                                                                   \
+    const struct cdl_node *node, const struct cdl_context *ctx, size_t first, size_t last
+#define CDL_UPDATE                                                                                 \
+    const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,              \
+        const struct cdl_sink *to
+struct cdl_node;
+typedef void cdl_pass_fn(CDL_PASS);
+typedef void cdl_update_rows_fn(CDL_UPDATE);
+
 /* Arithmetic of a node: of floats, or of bfloat16 as its op reads it; of bfloat16 values that the
  * op sees as floats in scratch (program/narrow.c); of floats that have been rounded, whose products
  * bfloat16 tiles may make. */
@@ -101,16 +111,14 @@ struct cdl_node {
     enum cdl_arithmetic arithmetic;
     bool goes_back, learns; /* backward() and update() have work to do */
     bool adds;              /* backward() adds to in[0]->grad, already written */
-    int dx_activation; /* producer's activation, whose gradient backward() applies to dx; or linear
-                        */
+    int dx_activation;      /* the producer's, whose gradient backward() applies to dx; or linear */
     const float *dx_row_param;
     bool dy_is_dz; /* dy is dz: the reader of the output has applied the activation's gradient */
     size_t thread_floats; /* floats that its functions may use of a thread's scratch */
     size_t piece;         /* samples between two polls of the watch: a multiple of CDL_ROW_BLOCK */
     /* A pass forward, and back, that is one call on a thread's samples unless it polls the watch;
      * else NULL. */
-    void (*whole_pass[2])(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last);
+    cdl_pass_fn *whole_pass[2];
     float *scratch;
     const struct cdl_node *loop; /* loop that runs it; NULL: the program does */
     size_t iterations;           /* runs per batch: 1 outside of loops */
@@ -123,13 +131,6 @@ struct cdl_node {
     struct cdl_host *host;   /* a function of the caller's, or NULL */
     struct cdl_fault *fault; /* fault found in its inputs, for an op that may; or NULL */
 };
-
-/* Samples, or pieces, [first, last) of a node. */
-typedef void cdl_pass_fn(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                         size_t last);
-
-typedef void cdl_update_rows_fn(const struct cdl_node *node, const struct cdl_context *ctx,
-                                struct cdl_rows rows, const struct cdl_sink *to);
 
 /* Extent of a phase: a thread's samples; a call by each thread, with samples or without, for its
  * part of what all have made (products/blocks.h); a call by the first thread. */
@@ -351,13 +352,11 @@ static inline const char *cdl_check_row(const struct cdl_param *param, size_t wi
     return NULL;
 }
 
-static inline bool cdl_always(const struct cdl_node *node) { return (void)node, true; }
+static inline bool cdl_always(const struct cdl_node *node) { return true; }
 static inline bool cdl_follows_batches(const struct cdl_node *node) {
     return node->op->changes_params && node->op->changes_params(node);
 }
-static inline bool cdl_reads_none(const struct cdl_node *node, int k) {
-    return (void)node, (void)k, false;
-}
+static inline bool cdl_reads_none(const struct cdl_node *node, int k) { return false; }
 
 /* Seed of a node, two numbers: `seed`, of 40 bits, and `user_draw`: 0 for a seed that was drawn; k
  * > 0 for one that the user has given, and the k-th draw of its generator in the program. */
@@ -436,14 +435,12 @@ static inline struct cdl_output cdl_grad_lines_to(const struct cdl_tensor *t, si
  * these, and the producer only for its activation's gradient. */
 bool cdl_casts_in_place(const struct cdl_node *node);
 
-/* Turns the gradient by a value y of bfloat16 into that by the argument of its activation (cast.c).
- */
+/* cast.c: turns the gradient by a value y of bfloat16 into that by its activation's argument. */
 void cdl_take_gradient_bf16(const struct cdl_tensor *y, int activation, const float *params,
                             const struct cdl_context *ctx, size_t first, size_t last);
 
 /* Turns dy into dz: the gradient by the output into that by the activation's argument. */
-static inline void cdl_take_gradient(const struct cdl_node *node, const struct cdl_context *ctx,
-                                     size_t first, size_t last) {
+static inline void cdl_take_gradient(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     if (!cdl_takes_gradient(node)) return;
     if (cdl_is_bf16(y)) {

@@ -14,9 +14,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx, (void)first, (void)last;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     cdl_param_read(node->param[WEIGHT], y->width, y->data, y->ld);
 }
@@ -38,9 +36,7 @@ static void take(const struct cdl_node *node, struct cdl_block block, float *g) 
     }
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
-    (void)rows;
+static void update(CDL_UPDATE) {
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(node->param[WEIGHT]));
     float *g = ctx->scratch;
     for (size_t i = own.first; i < own.last; i++) {

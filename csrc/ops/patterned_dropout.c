@@ -52,8 +52,7 @@ static void drop_lines(const struct cdl_node *node, const struct cdl_context *ct
     }
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     const float *from = cdl_rows(x, first);
     float *to = cdl_rows(node->out[0], first);
@@ -65,8 +64,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     if (!node->needs[0]) return;
     drop_lines(node, ctx, first, last, 0.0f, 0.0f, cdl_grad_rows(node->out[0], first),
                cdl_grad_rows(node->in[0], first));

@@ -69,8 +69,7 @@ static void copy_sample(const struct cdl_kernels *kernels, const struct cdl_walk
     } while (cdl_next_place(&others, &at));
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     int inner = 0;
     const struct cdl_walk walk = walk_of(node, &inner);
@@ -80,8 +79,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     int inner = 0;

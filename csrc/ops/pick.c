@@ -97,8 +97,7 @@ static void add_lines(const struct cdl_node *node, const struct cdl_kernels *ker
     }
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float *from = cdl_rows(x, first);
     float *to = cdl_rows(y, first);
@@ -119,8 +118,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     cdl_clear_pads(y, cdl_rows(y, first), lines);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     const float *dy = cdl_grad_rows(y, first);

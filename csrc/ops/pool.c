@@ -141,10 +141,7 @@ static void walk(const void *who, size_t first, size_t last, const struct cdl_ba
     }
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    walk(&(struct pool_pass){node, ctx, reduce}, first, last, NULL);
-}
+static void forward(CDL_PASS) { walk(&(struct pool_pass){node, ctx, reduce}, first, last, NULL); }
 
 /* Backward windows may overlap: pieces are samples. */
 static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
@@ -152,8 +149,7 @@ static size_t pieces(const struct cdl_node *node, size_t rows, bool back) {
     return back ? rows : rows * cdl_window_bands(&code->window, false, rows).n;
 }
 
-static void forward_pieces(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                           size_t last) {
+static void forward_pieces(CDL_PASS) {
     const struct cdl_windowing *code = node->code;
     cdl_each_band(cdl_window_bands(&code->window, false, ctx->rows), &code->window, false, first,
                   last, walk, &(struct pool_pass){node, ctx, reduce});
@@ -165,8 +161,7 @@ static bool applies_gradient(const struct cdl_node *node) {
     return (int)node->numbers[KIND] == CDL_REDUCTION_max;
 }
 
-static void take_gradient(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                          size_t last) {
+static void take_gradient(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     const int f = node->dx_activation;
     if (f == CDL_ACTIVATION_linear) return;
@@ -180,8 +175,7 @@ static void take_gradient(const struct cdl_node *node, const struct cdl_context 
                                          node->dx_row_param);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_windowing *code = node->code;
     const struct cdl_tensor *x = node->in[0];
     if (!node->needs[0]) return;

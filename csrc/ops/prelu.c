@@ -17,15 +17,13 @@ static const char *check(const struct cdl_node *node) {
                          "alpha: expected a number for each column of x");
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     ctx->kernels->prelu((last - first) * x->lines, x->width, cdl_rows(x, first), x->ld,
                         node->param[ALPHA]->w, cdl_rows(y, first), y->ld);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     CDL_EACH_BLOCK(b, first, last)
         ctx->kernels->prelu_backward(b.rows * x->lines, x->width, cdl_lines(x, b.first),
@@ -35,8 +33,7 @@ static void backward(const struct cdl_node *node, const struct cdl_context *ctx,
                                      cdl_block_sums(node->scratch, x->width, b.number));
 }
 
-static void update(const struct cdl_node *node, const struct cdl_context *ctx, struct cdl_rows rows,
-                   const struct cdl_sink *to) {
+static void update(CDL_UPDATE) {
     cdl_learn_row(node->trained[ALPHA], ctx, rows, to, node->scratch);
 }
 

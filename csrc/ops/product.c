@@ -104,8 +104,7 @@ static struct cdl_side transposed(struct cdl_side side) {
     return side;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     struct product_shape s = shape_of(node);
     size_t together = 1; /* samples */
@@ -194,16 +193,13 @@ static void sum_blocks(const struct cdl_node *node, const struct cdl_context *ct
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     for (int side = 0; side < node->n_in; side++)
         if (node->needs[side])
             (sums_blocks(node, side) ? sum_blocks : own_gradients)(node, ctx, side, first, last);
 }
 
-static void add_up(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                   size_t last) {
-    (void)first, (void)last;
+static void add_up(CDL_PASS) {
     for (int side = 0; side < node->n_in; side++) {
         const size_t n = floats_of(node->in[side]);
         if (node->needs[side] && sums_blocks(node, side))
@@ -212,7 +208,7 @@ static void add_up(const struct cdl_node *node, const struct cdl_context *ctx, s
     }
 }
 
-static bool reads_back(const struct cdl_node *node, int k) { return (void)node, k != CDL_OUTPUT; }
+static bool reads_back(const struct cdl_node *node, int k) { return k != CDL_OUTPUT; }
 
 const struct cdl_op cdl_op_product = {
     .role = CDL_PRODUCT,

@@ -101,8 +101,7 @@ static bool gives(const struct cdl_node *node, int k) {
     return k == 0 || (k >= state && k < state + states);
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static bool is_low(const struct cdl_node *node) {
     const bool drops = (node->numbers[GIVEN] & (HAS_X_DROP | HAS_H_DROP)) != 0;
@@ -178,8 +177,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
     return shape_of(node, rows).at.all;
 }
 
-/* ---- derived weights --------------------------------------------------------------------------
- */
+/* ---- derived weights ------------------------------------------------------------------------- */
 
 /* Rows [first, first + n) of a matrix in panels of columns, first a multiple of CDL_PANEL. */
 static void pack_low(const struct cdl_kernels *kernels, size_t rows, size_t columns, size_t first,
@@ -219,8 +217,7 @@ static void derive_part(const struct cdl_node *node, const struct cdl_kernels *k
                  packed + s.at.transposed_low);
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 bool cdl_is_masked(const struct cdl_steps *s, size_t t, size_t sample) {
     if (!s->mask) return false;
@@ -436,8 +433,7 @@ static void take(struct cdl_time_step g, float *cells) {
 /* A thread's room: lines for cells, [x h] as a gate sees them, or rounded; states. */
 enum { CELLS = CDL_STEP_SAMPLES * CDL_LINE };
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_gates gates = gates_of(node);
     float *room = ctx->scratch + CELLS;
     const size_t seen = CDL_STEP_SAMPLES * cdl_stride(gates.inputs + gates.lines);
@@ -459,9 +455,7 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return cdl_max(ahead, cdl_max(back, update));
 }
 
-static bool follows(const struct cdl_node *node, bool training) {
-    return (void)node, (void)training, true;
-}
+static bool follows(const struct cdl_node *node, bool training) { return true; }
 
 const struct cdl_op cdl_op_recurrent = {
     .table = "activations",

@@ -5,8 +5,7 @@
 #include "ops/gates.h"
 #include "products/low.h"
 
-/* Most samples that go through all steps together: a panel's gates of one step fill a third of L1.
- */
+/* Most samples that go through all steps together: a panel's gates of a step fill a third of L1. */
 enum { CDL_STEP_SAMPLES = 64 };
 
 /* Offsets in a node's scratch. Derived from the weights: packed kernels (at 0), the bias, and the
@@ -68,8 +67,7 @@ static inline struct cdl_time_step cdl_block_from(const struct cdl_time_step *g,
          B = cdl_block_from(G, B.first + B.m - (G)->first))
 
 /* Of sample `row`, or of what goes through predictions together. What a block of samples keeps lies
- * together: lines of all its steps are as far apart, and no thread's prefetches run into another's.
- */
+ * together: lines of all its steps are as far apart, and no thread prefetches another's. */
 static inline size_t cdl_line_at(const struct cdl_steps *s, size_t steps, size_t t, size_t row) {
     if (!s->keeps) return t % steps * s->rows + row;
     return (row / CDL_ROW_BLOCK * steps + t) * s->rows + row % CDL_ROW_BLOCK;
@@ -109,8 +107,7 @@ void cdl_drop(const struct cdl_time_step *g, size_t gate, float *to);
 /* The factors of n's h, of a cell that resets first, times its r h, rows `ld` apart. */
 void cdl_drop_reset(const struct cdl_time_step *g, float *rh, size_t ld);
 
-/* Where step t of a value's sample is: of its lines, or the value if it is that of the last step.
- */
+/* Offset of step t in a sample of x. */
 static inline size_t cdl_step_offset(const struct cdl_steps *s, const struct cdl_tensor *value,
                                      size_t t) {
     return (s->reverse ? s->steps - 1 - t : t) * value->ld;
@@ -130,8 +127,7 @@ static inline void cdl_multiply_low(const struct cdl_kernels *kernels, struct cd
 }
 
 /* recurrent_backward.c: the way back, and floats of a thread. */
-void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last);
+void cdl_recurrent_backward(CDL_PASS);
 size_t cdl_recurrent_backward_floats(const struct cdl_steps *s);
 
 /* recurrent_update.c: the weights' gradient, and floats of a thread. It is the sum over blocks of

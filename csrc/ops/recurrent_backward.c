@@ -131,8 +131,7 @@ static void multiply_lanes(const struct cdl_time_step *g, const struct back *b,
     }
 }
 
-/* All lanes that are not zeros in the transpose: those of h, or of x, or, in a panel of both, all.
- */
+/* Lanes that are not zeros in the transpose: those of h, or of x, or, in a panel of both, all. */
 static void multiply_all(const struct cdl_time_step *g, const struct back *b, bool adds) {
     const struct cdl_cell *cell = g->s->gates.cell;
     const size_t lines = g->s->gates.lines;
@@ -264,8 +263,7 @@ static void take_back(struct cdl_time_step g, const struct back *b) {
     }
 }
 
-void cdl_recurrent_backward(const struct cdl_node *node, const struct cdl_context *ctx,
-                            size_t first, size_t last) {
+void cdl_recurrent_backward(CDL_PASS) {
     const struct cdl_steps s = cdl_steps_of(node, ctx->rows, NULL);
     struct back b;
     struct cdl_time_step g = {.s = &s, .ctx = ctx, .room = ctx->scratch + room_floats(&s)};

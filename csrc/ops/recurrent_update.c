@@ -62,12 +62,10 @@ static size_t sum_floats(const struct cdl_gates *gates) {
     return (parts_together(gates) * CDL_CHUNK + 1) * gates->columns;
 }
 
-/* Of bfloat16, lines of a slice: an even number for each step; and from a row of them to the next.
- */
+/* Of bfloat16, lines of a slice: an even number for each step; and the stride of rows of them. */
 enum { MOST_LINES = 2 * TOGETHER, LINES = MOST_LINES + CDL_BF16_LINE };
 
-/* [x h] as gates see it; or the parts of a slice as rows of lines, behind a panel of dz in pairs.
- */
+/* [x h] as gates see it; or parts of a slice as rows of lines, behind a panel of dz in pairs. */
 static size_t room_floats(const struct cdl_steps *s) {
     if (s->low)
         return MOST_LINES / 2 * CDL_PANEL + parts_together(&s->gates) * CDL_CHUNK * LINES / 2;
@@ -78,8 +76,7 @@ size_t cdl_recurrent_update_floats(const struct cdl_steps *s) {
     return CDL_THREAD_SCRATCH + 2 * sum_floats(&s->gates) + room_floats(s);
 }
 
-/* ---- sums of a slice --------------------------------------------------------------------------
- */
+/* ---- sums of a slice ------------------------------------------------------------------------- */
 
 /* Steps [t, t + n) of samples [row, row + rows): lines that meet dz, `ld` apart, and floats from a
  * step to the next; and from this slice's xh to that of the next sum, or 0. Products read a few
@@ -240,8 +237,7 @@ static void add_slice(struct step_slice slice, const struct kernel_parts *parts,
     if (parts->bias) add_bias(&slice, sums + end);
 }
 
-/* ---- sums of a block, and their slots ----------------------------------------------------------
- */
+/* ---- sums of a block, and their slots -------------------------------------------------------- */
 
 /* A slot is a line that tells whether there are sums in it, and the sums of all parts. */
 size_t cdl_slot_floats(const struct cdl_steps *s, size_t kept) {
@@ -297,8 +293,7 @@ void cdl_add_to_slots(const struct cdl_time_step *g) {
     }
 }
 
-/* ---- update -----------------------------------------------------------------------------------
- */
+/* ---- update ---------------------------------------------------------------------------------- */
 
 /* Sums of a block, from its slot or made here in `sums`. */
 static const float *sums_of(const struct cdl_time_step *g, struct cdl_row_block block,
@@ -341,8 +336,7 @@ static void learn_bias(const struct cdl_time_step *g, const struct cdl_sink *to,
     }
 }
 
-void cdl_recurrent_update(const struct cdl_node *node, const struct cdl_context *ctx,
-                          struct cdl_rows rows, const struct cdl_sink *to) {
+void cdl_recurrent_update(CDL_UPDATE) {
     const struct cdl_steps s = cdl_steps_of(node, ctx->rows, NULL);
     const struct cdl_gates *gates = &s.gates;
     const struct cdl_range own = cdl_own(ctx, parts_of(gates));

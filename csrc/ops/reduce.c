@@ -11,8 +11,7 @@ static double flops(const struct cdl_node *node) {
     return (double)(node->in[0]->lines * node->in[0]->width);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const struct cdl_cut cut = cdl_cut_of(node, last - first);
     const float *from = cdl_rows(x, first);
@@ -27,8 +26,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     cdl_clear_pads(y, cdl_rows(y, first), (last - first) * y->lines);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     const struct cdl_cut cut = cdl_cut_of(node, last - first);

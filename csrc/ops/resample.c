@@ -117,8 +117,7 @@ static ptrdiff_t corner_of(const struct image_walk *walk, const struct near near
     return line;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const float value = node->attribute[VALUE];
     for (size_t i = first; i < last && !cdl_stopped(ctx); i++) {
@@ -161,8 +160,7 @@ static float slope(const struct image_walk *walk, const struct near near[MOST_AX
     return total;
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *at = node->in[1], *y = node->out[0];
     for (size_t i = first; i < last && !cdl_stopped(ctx); i++) {
         const struct image_walk walk = walk_of(node, i);

@@ -50,16 +50,12 @@ static void copy_samples(size_t n, const struct cdl_tensor *x, const float *from
         copy_sample(x, from, y, to);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     copy_samples(last - first, x, cdl_rows(x, first), y, cdl_rows(y, first));
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
-    (void)ctx;
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     copy_samples(last - first, y, cdl_grad_rows(y, first), x, cdl_grad_rows(x, first));

@@ -18,8 +18,7 @@ static double flops(const struct cdl_node *node) {
     return 12.0 * (double)(node->in[0]->lines * node->in[0]->width);
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     cdl_activation_fn *f = node->op->table ? ctx->kernels->activation[(int)node->numbers[KIND]]
                                            : ctx->kernels->rowwise[node->op->row];
@@ -27,8 +26,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
       node->row_param);
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     if (!node->needs[0]) return;
     cdl_activation_gradient_fn *d =

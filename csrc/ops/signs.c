@@ -5,7 +5,6 @@
 
 /* For each block of samples, whether it has another label; that they do; what processes add up. */
 static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
-    (void)node;
     return cdl_row_blocks(rows) + 1;
 }
 
@@ -22,24 +21,19 @@ static float *others_of(const struct cdl_node *node, const struct cdl_context *c
     return node->scratch + cdl_row_blocks(ctx->rows);
 }
 
-static void look(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last) {
-    (void)ctx;
+static void look(CDL_PASS) {
     CDL_EACH_BLOCK(b, first, last)
         node->scratch[b.number] = has_another(node->in[0], b.first, b.last) ? 1.0f : 0.0f;
 }
 
-static void join(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                 size_t last) {
-    (void)first, (void)last;
+static void join(CDL_PASS) {
     float *others = others_of(node, ctx);
     *others = 0.0f;
     for (size_t b = 0; b < cdl_row_blocks(ctx->rows); b++) *others += node->scratch[b];
     if (cdl_joins(node, ctx)) cdl_join(ctx, others, 1);
 }
 
-static void convert(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void convert(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const bool others = *others_of(node, ctx) > 0.0f;
     const float scale = others ? 1.0f : 2.0f, shift = others ? 0.0f : -1.0f;

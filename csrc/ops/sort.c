@@ -64,9 +64,7 @@ static const uint64_t *sorted(uint64_t *keys, uint64_t *other, size_t n) {
     return keys;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     const size_t n = x->width;
     for (size_t i = first; i < last; i++) {
@@ -87,9 +85,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
-    (void)ctx;
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     if (!node->needs[0]) return;
     for (size_t l = first * x->lines; l < last * x->lines; l++) {

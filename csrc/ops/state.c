@@ -21,9 +21,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void recall(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                   size_t last) {
-    (void)ctx;
+static void recall(CDL_PASS) {
     const struct cdl_tensor *y = node->out[0];
     const size_t floats = y->lines * y->width, samples = node->param[WEIGHT]->cols / floats;
     for (size_t s = first; s < last; s++) {
@@ -36,9 +34,7 @@ static void recall(const struct cdl_node *node, const struct cdl_context *ctx, s
     }
 }
 
-static void retain(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                   size_t last) {
-    (void)ctx;
+static void retain(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0];
     const size_t floats = x->lines * x->width, samples = node->param[WEIGHT]->cols / floats;
     for (size_t s = first; s < last && s < samples; s++) {

@@ -41,8 +41,7 @@ static size_t taken(const struct cdl_node *node, const struct cdl_context *ctx, 
     return (e / (m * inner) * n + (size_t)wrapped) * inner + e % inner;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (size_t i = first; i < last; i++) {
         for (size_t e = 0; e < elements(y); e++) {
@@ -54,8 +53,7 @@ static void forward(const struct cdl_node *node, const struct cdl_context *ctx, 
     }
 }
 
-static void backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                     size_t last) {
+static void backward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     for (size_t i = first; i < last && node->needs[0]; i++) {
         float *dx = cdl_grad_rows(x, i);

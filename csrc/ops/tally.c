@@ -114,8 +114,7 @@ static void add_confusion(const struct cdl_node *node, size_t line, double *stat
     }
 }
 
-/* ---- matrices: weights by target class (row) and predicted class (column) ---------------------
- */
+/* ---- matrices: weights by target class (row) and predicted class (column) -------------------- */
 
 static size_t matrix_doubles(const struct cdl_node *node) {
     const size_t n = (size_t)node->row_param[CLASSES];
@@ -173,7 +172,6 @@ static size_t f_score_doubles(const struct cdl_node *node) { return 3 * node->in
 
 static void note_positive(const struct cdl_node *node, const float *y, const float *t,
                           int32_t *notes) {
-    (void)t;
     const size_t n = node->in[0]->width;
     const float threshold = node->row_param[0], top = y[cdl_argmax(n, y)];
     for (size_t j = 0; j < n; j++) {
@@ -194,8 +192,7 @@ static void add_f_score(const struct cdl_node *node, size_t line, double *state)
 }
 
 /* ---- r2_score: for each label the weighted sums of targets, their squares, squared errors, and
- * weights; then the number of targets. ----------------------------------------------------------
- */
+ * weights; then the number of targets ---------------------------------------------------------- */
 
 static size_t r2_score_doubles(const struct cdl_node *node) { return 4 * node->in[0]->width + 1; }
 
@@ -213,8 +210,7 @@ static void add_r2_score(const struct cdl_node *node, size_t line, double *state
     state[4 * n] += (double)n;
 }
 
-/* ---- the rows and the op ----------------------------------------------------------------------
- */
+/* ---- the rows and the op --------------------------------------------------------------------- */
 
 static const struct row {
     const char *(*check)(const struct cdl_node *node); /* or NULL */
@@ -255,9 +251,7 @@ static size_t scratch_floats(const struct cdl_node *node, size_t n_rows) {
     return n_rows * node->in[0]->lines * node->in[0]->width;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *y = node->in[0], *t = node->in[1];
     if (!row_of(node)->note) return;
     for (size_t line = first * y->lines; line < last * y->lines; line++)

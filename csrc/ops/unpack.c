@@ -12,9 +12,7 @@ static const char *check(const struct cdl_node *node) {
     return NULL;
 }
 
-static void forward(const struct cdl_node *node, const struct cdl_context *ctx, size_t first,
-                    size_t last) {
-    (void)ctx;
+static void forward(CDL_PASS) {
     const struct cdl_tensor *x = node->in[0], *y = node->out[0];
     const size_t bits = (size_t)node->numbers[BITS], each = 32 / bits;
     for (size_t line = first * x->lines; line < last * x->lines; line++) {

@@ -105,7 +105,6 @@ size_t cdl_windowing_bytes(const struct cdl_node *node) {
 
 void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels *kernels) {
     struct cdl_windowing *windowing = node->code;
-    (void)kernels;
     windowing->window = cdl_window_of(node);
     const struct cdl_window *window = &windowing->window;
     cdl_find_spans(window, false, windowing->spans, &windowing->to_map);
@@ -113,8 +112,7 @@ void cdl_derive_windowing(const struct cdl_node *node, const struct cdl_kernels 
                    &windowing->to_image);
 }
 
-/* ---- pieces -----------------------------------------------------------------------------------
- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 /* Samples from which on they are not cut. */
 enum { MANY = 64 };

@@ -99,8 +99,7 @@ static void by_pairs(const struct cdl_context *ctx, const struct cdl_bf16_produc
     }
 }
 
-/* ---- without tiles -----------------------------------------------------------------------------
- */
+/* ---- without tiles --------------------------------------------------------------------------- */
 
 /* Rows converted to floats at a time: they fill half of L2, and are enough to make up for reading
  * all weights. Beside them lie the sums of two panels. */

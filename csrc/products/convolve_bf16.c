@@ -12,8 +12,7 @@ enum { MOST_PLACES = 256, MOST_NUMBERS = 64 << 10 };
 /* Blocks of 64 x 64 weights summed at a time. */
 enum { BLOCKS = 32 };
 
-/* ---- rows ---------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* Map from output to input along an axis: output n sees, by tap t (back: from the last one on),
  * line first + n step + t tap_step of `lines`, if `by` divides that. */
@@ -100,8 +99,7 @@ static void lay_out(const struct cdl_kernels *kernels, const struct cdl_bf16_vie
     }
 }
 
-/* ---- image and map ------------------------------------------------------------------------------
- */
+/* ---- image and map --------------------------------------------------------------------------- */
 
 /* Weights as the matrix that rows are multiplied by. */
 static struct cdl_param factor_of(const struct cdl_bf16_view *view, const struct cdl_param *w,
@@ -196,8 +194,7 @@ void cdl_bf16_convolve(const struct cdl_context *ctx, const struct cdl_bf16_view
     }
 }
 
-/* ---- gradients of weights -----------------------------------------------------------------------
- */
+/* ---- gradients of weights -------------------------------------------------------------------- */
 
 /* Sums of one thread: blocks [first, end), those of all panels of a chunk of 64 rows before those
  * of the next; transposed, with a row for each column of the weights. */

@@ -63,8 +63,7 @@ void cdl_gradient_begin(struct cdl_gradient *gradient, float *room) {
         gradient->x_copy = room;
         room += gradient->pairs ? CDL_CHUNK * x_stride(samples) / 2 : samples * CDL_CHUNK;
     }
-    /* Small products feel each division: 40 ns of a step of 1 us went into the size of the strip.
-     */
+    /* Small products feel a division: 40 ns of a step of 1 us went into the size of the strip. */
     gradient->strip = CDL_LEAST_STRIP;
     gradient->dy_copy[0] = NULL;
     if (!gradient->bf16 && !copies_dy(w, samples, gradient->dy.ld)) return;
@@ -110,8 +109,7 @@ static const float *dy_copied(struct cdl_gradient *gradient, struct cdl_block bl
     return gradient->dy_copy[slot];
 }
 
-/* ---- bfloat16 -----------------------------------------------------------------------------------
- */
+/* ---- bfloat16 -------------------------------------------------------------------------------- */
 
 /* Transposes the block's columns of x to rows of samples, up to a whole line with zeros. */
 static const uint16_t *x_transposed(struct cdl_gradient *gradient, struct cdl_block block) {

@@ -151,8 +151,7 @@ static struct cdl_trained **user_at(const struct cdl_program *program, int place
 }
 
 /* Parts of trained parameters that several instructions use, or several processes train: one for
- * each instruction's gradient. Their list, and so their sum, is in the order of the instructions.
- */
+ * each instruction's gradient. Their list, and so their sum, is in the instructions' order. */
 static void make_parts(struct cdl_program *program) {
     const int places = program->n_nodes * CDL_MAX_PARAMS;
     for (int p = 0; p < places; p++) {
@@ -186,8 +185,7 @@ static bool stands_alone(const struct cdl_program *program) {
     return alone;
 }
 
-/* ---- the phases of a build, in this order -----------------------------------------------------
- */
+/* ---- the phases of a build, in this order ---------------------------------------------------- */
 
 /* Settings of the whole program, and room for its lists. */
 static cdl_status describe(struct cdl_program *program, const struct cdl_program_def *def,

@@ -27,8 +27,7 @@ static size_t floats_of(const struct cdl_derived *row) {
     return floats;
 }
 
-/* ---- the rows ---------------------------------------------------------------------------------
- */
+/* ---- the rows -------------------------------------------------------------------------------- */
 
 static void round_block(const struct cdl_derived *row, const struct cdl_kernels *kernels,
                         size_t i) {
@@ -80,7 +79,6 @@ static void fold_block(const struct cdl_derived *row, const struct cdl_kernels *
 }
 
 static void fold_bias(const struct cdl_derived *row, const struct cdl_kernels *kernels, size_t i) {
-    (void)kernels;
     const struct cdl_param *bias = row->from[BIAS], *beta = row->from[BETA];
     const struct cdl_block block = cdl_block_at(row->to, i);
     const size_t end = cdl_min(block.column + block.width, row->to->cols);
@@ -188,8 +186,7 @@ void cdl_destroy_derived(struct cdl_program *program) {
     free(program->derived);
 }
 
-/* ---- up to date -------------------------------------------------------------------------------
- */
+/* ---- up to date ------------------------------------------------------------------------------ */
 
 static void is_made(struct cdl_derived *row) {
     row->version = version_of(row);

@@ -163,8 +163,7 @@ static inline void pick_items(size_t n, size_t size, const char *data, ptrdiff_t
     for (size_t i = 0; i < n; i++) memcpy(to + i * size, data + order[i] * stride, size);
 }
 
-/* Shuffled rows of one number, gathered together: a call for each would cost more than its number.
- */
+/* Shuffled rows of one number, gathered together: a call for each would cost more than that. */
 static void gather_items(const struct cdl_kernels *kernels, const struct cdl_array *array,
                          struct cdl_picked rows, size_t first, size_t last,
                          const struct cdl_tensor *to) {
@@ -225,8 +224,7 @@ static void gather_runs(const struct cdl_kernels *kernels, const struct cdl_arra
 }
 
 /* Adds n stored elements to their places in a sample of `size` elements, which may be cut into
- * lines. Columns are checked here, since they are the caller's memory and may change at any time.
- */
+ * lines. Columns are checked here: they are the caller's memory, which may change at any time. */
 static void scatter(const struct cdl_kernels *kernels, const struct cdl_array *array, size_t n,
                     size_t at, const struct cdl_tensor *to, float *sample) {
     const struct cdl_sparse *sparse = array->sparse;

@@ -51,8 +51,7 @@ static bool next_tensor(struct param_walk *walk, const struct cdl_trained *train
            middle < share_end(walk, ctx->thread, ctx->threads);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------
- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 static bool has_parts(const struct cdl_trained *trained) {
     return trained->parts || trained->gradientless;
@@ -74,8 +73,7 @@ void cdl_learn_sums(struct cdl_program *program, const struct cdl_context *ctx,
     }
 }
 
-/* ---- kept gradients ---------------------------------------------------------------------------
- */
+/* ---- kept gradients -------------------------------------------------------------------------- */
 
 static struct cdl_squares squares_of(const struct cdl_trained *trained) {
     struct cdl_squares sum = {0};

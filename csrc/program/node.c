@@ -73,8 +73,7 @@ static void *copy_of(const void *from, size_t bytes) {
     return copy;
 }
 
-/* May the output alias the input? Not the caller's memory, which moves, nor that of an iteration.
- */
+/* May the output alias the input? Not the caller's memory, which moves, nor an iteration's. */
 static bool renames(const struct cdl_program *program, const struct cdl_node *node) {
     return cdl_is_renaming(node) && node->in[0]->owner->producer && !program->loops;
 }

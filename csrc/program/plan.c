@@ -137,8 +137,7 @@ static size_t thread_floats(struct cdl_program *program) {
     return cdl_round_up(most, CDL_LINE);
 }
 
-/* Buffers of values and gradients with their lifetimes; `lives` has room for one a value of each.
- */
+/* Buffers of values and gradients with their lifetimes; `lives` has room for two a value. */
 static void add_values(struct plan *plan, struct cdl_program *program, struct life *lives) {
     const int end = 2 * program->n_nodes;
     /* Other threads may be at another node. */

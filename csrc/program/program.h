@@ -132,8 +132,7 @@ size_t cdl_narrow_floats(const struct cdl_node *node);
 void cdl_run_narrow(const struct cdl_phase *phase, bool back, const struct cdl_node *node,
                     const struct cdl_context *ctx, size_t first, size_t last);
 
-/* kept.c: floats to save for a parameter whose update takes long, with all that it changes; else 0.
- */
+/* kept.c: floats to save for a parameter whose update takes long, and what that changes; else 0. */
 size_t cdl_undo_floats(const struct cdl_program *program, const struct cdl_trained *trained);
 
 /* plan.c: gives every value, gradient and scratch its place in one arena, and allocates it. */

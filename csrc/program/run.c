@@ -202,8 +202,7 @@ size_t cdl_found_doubles(const struct cdl_program *program) {
     return doubles;
 }
 
-/* ---- one batch in two halves ------------------------------------------------------------------
- */
+/* ---- one batch in two halves ----------------------------------------------------------------- */
 
 struct half {
     struct cdl_program *program;
@@ -295,8 +294,7 @@ void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
     go_on(epoch, true, half.learned);
 }
 
-/* ---- one step from gradients that are there ----------------------------------------------------
- */
+/* ---- one step from gradients that are there -------------------------------------------------- */
 
 struct application {
     struct cdl_program *program;
@@ -312,7 +310,6 @@ static void apply_work(void *arg, struct cdl_team *team, int thread) {
         cdl_learn_given(&job->program->trained[i], &job->ctx, job->gradients[i]->w,
                         job->ctx.scratch);
     }
-    (void)thread;
     job->learned = cdl_learn_kept(job->program, &job->ctx, team);
 }
 
@@ -327,8 +324,7 @@ bool cdl_apply(struct cdl_program *program, struct cdl_epoch *epoch,
     return job.learned;
 }
 
-/* ---- what a caller reads ----------------------------------------------------------------------
- */
+/* ---- what a caller reads --------------------------------------------------------------------- */
 
 int cdl_reports(const struct cdl_program *program) { return program->n_reports; }
 

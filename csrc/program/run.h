@@ -67,8 +67,7 @@ void cdl_member_leaves(const struct cdl_host_params *host, struct cdl_member *me
 void cdl_member_enters(const struct cdl_program *program, const struct cdl_host_params *host,
                        struct cdl_member *member);
 
-/* One batch in two halves, for losses that are computed elsewhere: rows of the batch, 0 at the end.
- */
+/* One batch in two halves, for losses computed elsewhere: rows of the batch, 0 at the end. */
 size_t cdl_forward(struct cdl_program *program, struct cdl_epoch *epoch, bool training);
 void cdl_backward(struct cdl_program *program, struct cdl_epoch *epoch,
                   const float *const *gradients);

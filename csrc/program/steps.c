@@ -290,8 +290,7 @@ void cdl_learn_node(const struct cdl_node *node, const struct cdl_context *ctx,
 }
 
 /* Is the update of a node to go ahead? The same answer for all threads, which come from a barrier,
- * and no poll has happened since; where gradients are kept it may differ, as no weight changes yet.
- */
+ * and no poll has happened since; where gradients are kept it may differ: no weight changes yet. */
 static bool goes_on(const struct cdl_program *program, struct cdl_context *ctx,
                     const struct cdl_sink *to) {
     if (program->keeps_grads)
