@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from cdl._common.errors import Hinting
 from cdl._common.public_names import publish
 from cdl._common.validation import axes, number
+from cdl._configs.arguments import own_arguments
 from cdl._configs.identifiers import Registry
 from cdl._tracing.graph import Graph, KerasTensor, trace
 from cdl._tracing.untraced import attempt
@@ -59,7 +60,7 @@ class Constraint(Hinting):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
-        return {}
+        return own_arguments(self, Constraint)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -85,9 +86,6 @@ class MaxNorm(Constraint):
         weight, norm = _norm(w, self.axis)
         return weight * (np.clip(norm, 0, np.float32(self.max_value)) / _divisor(norm))
 
-    def get_config(self) -> dict[str, Any]:
-        return {"max_value": self.max_value, "axis": self.axis}
-
 
 @_family.add()
 class NonNeg(Constraint):
@@ -111,9 +109,6 @@ class UnitNorm(Constraint):
     def __call__(self, w: ArrayLike) -> Any:
         weight, norm = _norm(w, self.axis)
         return weight / _divisor(norm)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"axis": self.axis}
 
 
 @_family.add()
@@ -150,14 +145,6 @@ class MinMaxNorm(Constraint):
         rate = np.float32(self.rate)
         desired = rate * inside + (np.float32(1) - rate) * norm
         return weight * (desired / _divisor(norm))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            "min_value": self.min_value,
-            "max_value": self.max_value,
-            "rate": self.rate,
-            "axis": self.axis,
-        }
 
 
 max_norm, min_max_norm, non_neg, unit_norm = MaxNorm, MinMaxNorm, NonNeg, UnitNorm

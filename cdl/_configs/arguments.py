@@ -25,8 +25,12 @@ def own_arguments(thing: Any, base: type) -> dict[str, Any]:
 
 @functools.cache
 def _names(cls: type, base: type) -> list[str]:
-    inits = [vars(each)["__init__"] for each in reversed(cls.__mro__) if "__init__" in vars(each)]
-    given = [name for init in inits for name in inspect.signature(init).parameters]
-    known = {"args", "kwargs", *inspect.signature(vars(base)["__init__"]).parameters}
+    known = {*_parameters(base)}
     known.update(*(vars(each).get("_not_in_config", ()) for each in cls.__mro__))
-    return [name for name in dict.fromkeys(given) if name not in known]
+    return [name for name in dict.fromkeys(_parameters(cls)) if name not in known]
+
+
+def _parameters(cls: type) -> list[str]:
+    """Parameters of the constructors of a class and its bases, `object`'s first."""
+    inits = [vars(each)["__init__"] for each in reversed(cls.__mro__) if "__init__" in vars(each)]
+    return [name for init in inits for name in inspect.signature(init).parameters]

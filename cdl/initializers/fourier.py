@@ -86,10 +86,6 @@ class STFT(Initializer):
             values = values / np.sqrt((values**2).sum())
         return values / np.abs(values).sum() if self.scaling == "spectrum" else values
 
-    def get_config(self) -> dict[str, Any]:
-        names = ("side", "window", "periodic", "scaling")
-        return {name: getattr(self, name) for name in names}
-
 
 def _named_window(name: str, length: int, periodic: bool) -> NDArray[Any]:
     """Values of a window by its name."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl._common.errors import Hinting
+from cdl._configs.arguments import own_arguments
 from cdl._configs.identifiers import Registry
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Initializer(Hinting):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
-        return {}
+        return own_arguments(self, Initializer)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

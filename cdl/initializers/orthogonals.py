@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,6 +42,3 @@ class Orthogonal(RandomInitializer):
         q = orthonormal(tall)
         q = self.gain * (q if rows >= columns else q.T)
         return q.reshape(shape).astype(np.float32)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "gain": self.gain}

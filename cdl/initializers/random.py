@@ -58,7 +58,7 @@ class RandomInitializer(Initializer):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict; the seed as given, so None if it was drawn."""
-        return {"seed": serialize(self._given_seed)}
+        return {**super().get_config(), "seed": serialize(self._given_seed)}
 
 
 @registry.add("normal")
@@ -80,9 +80,6 @@ class RandomNormal(RandomInitializer):
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return scaled(rng.standard_normal(shape, np.float32), self.stddev, self.mean)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mean": self.mean, "stddev": self.stddev}
 
 
 @registry.add()
@@ -117,9 +114,6 @@ class RandomUniform(RandomInitializer):
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         return scaled(rng.random(shape, np.float32), self.maxval - self.minval, self.minval)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "minval": self.minval, "maxval": self.maxval}
 
 
 @registry.add()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -92,21 +92,12 @@ class VarianceScaling(RandomInitializer):
         found.input_axes, found.output_axes = list(inputs), list(outputs)
         return found
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "scale": self.scale,
-            "mode": self.mode,
-            "distribution": self.distribution,
-            "input_axes": self.input_axes,
-            "output_axes": self.output_axes,
-        }
-
 
 class _Scaling(VarianceScaling):
     """Base of named VarianceScalings; the class has (scale, mode, distribution)."""
 
     _arguments: tuple[float, str, str]
+    _not_in_config = ("scale", "mode", "distribution")
 
     def __init__(
         self,
@@ -115,10 +106,6 @@ class _Scaling(VarianceScaling):
         output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(*self._arguments, seed, input_axes, output_axes)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return {name: config[name] for name in ("seed", "input_axes", "output_axes")}
 
 
 @registry.add()

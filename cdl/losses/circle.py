@@ -112,10 +112,6 @@ class Circle(Loss):
             _pairs_of(~same, gamma * far * long, gamma * far_gradient),
         )
 
-    def get_config(self) -> dict[str, Any]:
-        arguments = {name: getattr(self, name) for name in ("gamma", "margin", "remove_diagonal")}
-        return {**super().get_config(), **arguments}
-
 
 def _pairs_of(mask: Array, exponent: Array, gradient: Array) -> _Pairs:
     """log sum exp over the pairs in each row, and its gradients; -inf and 0 where there is none."""

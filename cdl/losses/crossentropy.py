@@ -41,14 +41,6 @@ class Smoothed(CompiledLoss):
         self.axis = whole(owner, "axis", axis)
         self.row = self._on_scores if self.from_logits else self._on_probabilities
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "label_smoothing": self.label_smoothing,
-            "axis": self.axis,
-        }
-
 
 @registry.add()
 class BinaryCrossentropy(Smoothed):
@@ -160,6 +152,8 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         0.6931
     """
 
+    _not_in_config = ("axis",)
+
     def __init__(
         self,
         from_logits: bool = False,
@@ -198,14 +192,6 @@ class SparseCategoricalCrossentropy(CompiledLoss):
     def _ignored(self, y_true: ArrayLike) -> NDArray[np.bool_]:
         y = as_array(type(self).__name__, "y_true", y_true)
         return np.asarray(y == self.ignore_class)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments as a dict; without `axis`, as in Keras."""
-        return {
-            **super().get_config(),
-            "from_logits": self.from_logits,
-            "ignore_class": self.ignore_class,
-        }
 
 
 @function_of(SparseCategoricalCrossentropy)

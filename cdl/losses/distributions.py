@@ -59,9 +59,6 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
         super().__init__(name, reduction, dtype)
         self.q = number(type(self).__name__, "q", q, above=0.0, below=1.0)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "q": self.q}
-
 
 @function_of(CategoricalGeneralizedCrossEntropy, identifies=False)
 def categorical_generalized_cross_entropy(
@@ -89,9 +86,6 @@ class _Focal(Smoothed):
         owner = type(self).__name__
         self.alpha: Any = number(owner, "alpha", alpha)
         self.gamma = number(owner, "gamma", gamma)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
 
 
 @registry.add()
@@ -130,9 +124,6 @@ class BinaryFocalCrossentropy(_Focal):
         names = ("alpha", "gamma", "label_smoothing")
         balancing = float(self.apply_class_balancing)
         return {**{name: getattr(self, name) for name in names}, "balancing": balancing}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "apply_class_balancing": self.apply_class_balancing}
 
 
 @function_of(BinaryFocalCrossentropy)

@@ -19,6 +19,7 @@ from cdl._common.errors import Hinting
 from cdl._common.naming import unique
 from cdl._common.overriding import of_any_names
 from cdl._common.validation import expected, one_of
+from cdl._configs.arguments import own_arguments
 from cdl._configs.identifiers import Registry
 from cdl._tracing import graph
 from cdl._tracing.variable import in_traced_code
@@ -186,7 +187,7 @@ class Loss(Hinting):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
-        return {"name": self.name, "reduction": self.reduction}
+        return {"name": self.name, "reduction": self.reduction, **own_arguments(self, Loss)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

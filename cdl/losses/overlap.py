@@ -48,9 +48,6 @@ class _Overlap(Loss):
     def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
         raise NotImplementedError  # abstract
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
-
 
 @registry.add()
 class Dice(_Overlap):
@@ -117,9 +114,6 @@ class Tversky(_Overlap):
         size = both + self.alpha * missed + self.beta * wrong + TINY
         d_size = y - self.alpha * y + self.beta * (1 - y)
         return both / size, (y - both / size * d_size) / size
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
 
 
 @function_of(Tversky)

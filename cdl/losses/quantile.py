@@ -96,9 +96,6 @@ class Quantile(Loss):
             f"of shape {p}, got {y}"
         )
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "quantiles": self.quantiles}
-
 
 @function_of(Quantile, "pinball")
 def quantile(

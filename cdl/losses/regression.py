@@ -156,6 +156,7 @@ class Huber(CompiledLoss):
     """
 
     row = "huber"
+    _not_in_config = ("delta",)
 
     def __init__(
         self,
@@ -194,6 +195,7 @@ class CosineSimilarity(CompiledLoss):
     """
 
     row = "cosine_similarity"
+    _not_in_config = ("axis",)
 
     def __init__(
         self,

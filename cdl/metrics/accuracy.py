@@ -49,9 +49,6 @@ class BinaryAccuracy(ElementMetric):
         super().__init__(name, dtype)
         self.threshold = number("BinaryAccuracy", "threshold", threshold)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "threshold": self.threshold}
-
 
 @registry.add()
 class CategoricalAccuracy(CompiledMetric):
@@ -94,9 +91,6 @@ class TopKCategoricalAccuracy(CompiledMetric):
         super().__init__(name, dtype)
         self.k = whole("TopKCategoricalAccuracy", "k", k)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "k": self.k}
-
 
 @registry.add()
 class SparseTopKCategoricalAccuracy(CompiledMetric):
@@ -108,6 +102,7 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
     """
 
     _direction = "up"
+    _not_in_config = ("from_sorted_ids",)
 
     def __init__(
         self,
@@ -123,7 +118,7 @@ class SparseTopKCategoricalAccuracy(CompiledMetric):
         self.row = "among_first_k" if from_sorted_ids else "sparse_top_k_categorical_accuracy"
 
     def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "k": self.k}
+        config = super().get_config()
         return {**config, "from_sorted_ids": True} if self.from_sorted_ids else config
 
 

@@ -53,6 +53,7 @@ class AUC(Confusion):
     """
 
     _direction = "up"
+    _not_in_config = ("thresholds",)
 
     def __init__(
         self,
@@ -155,16 +156,9 @@ class AUC(Confusion):
         return heights
 
     def get_config(self) -> dict[str, Any]:
-        config = {
-            **super().get_config(),
-            "num_thresholds": self.num_thresholds,
-            "curve": self.curve,
-            "summation_method": self.summation_method,
-            "multi_label": self.multi_label,
-            "num_labels": self.num_labels,
-            "label_weights": None if self.label_weights is None else self.label_weights.tolist(),
-            "from_logits": self.from_logits,
-        }
+        config = super().get_config()
+        if self.label_weights is not None:
+            config["label_weights"] = self.label_weights.tolist()
         if self._init_from_thresholds:
             config["thresholds"] = self.thresholds[1:-1]
         return config

@@ -242,12 +242,7 @@ class _Share(Confusion):
         return shares[0] if len(shares) == 1 else shares
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "thresholds": self.init_thresholds,
-            "top_k": self.top_k,
-            "class_id": self.class_id,
-        }
+        return {**super().get_config(), "thresholds": self.init_thresholds}
 
 
 @registry.add()

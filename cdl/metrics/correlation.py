@@ -48,6 +48,7 @@ class CosineSimilarity(AlongAxis):
 
     row = "cosine_similarity"
     _direction = "up"
+    _not_in_config = ("axis",)
 
     def __init__(
         self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1
@@ -67,9 +68,6 @@ class PearsonCorrelation(AlongAxis):
     ) -> None:
         super().__init__(name, dtype, axis)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
-
 
 @registry.add()
 class ConcordanceCorrelation(AlongAxis):
@@ -82,9 +80,6 @@ class ConcordanceCorrelation(AlongAxis):
         self, name: str | None = "concordance_correlation", dtype: Any = None, axis: int = -1
     ) -> None:
         super().__init__(name, dtype, axis)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "axis": self.axis}
 
 
 def pearson_correlation(

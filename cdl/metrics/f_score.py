@@ -112,18 +112,12 @@ class FBetaScore(Tally):
             score = score.mean()
         return np.float32(score) if score.ndim == 0 else score.astype(np.float32)
 
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "average": self.average,
-            "beta": self.beta,
-            "threshold": self.threshold,
-        }
-
 
 @registry.add()
 class F1Score(FBetaScore):
     """F1 score of each label: ``2 precision recall / (precision + recall)``."""
+
+    _not_in_config = ("beta",)
 
     def __init__(
         self,
@@ -133,8 +127,3 @@ class F1Score(FBetaScore):
         dtype: Any = None,
     ) -> None:
         super().__init__(average, 1.0, threshold, name, dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["beta"]
-        return config

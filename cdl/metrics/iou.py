@@ -165,20 +165,6 @@ class IoU(Tally):
         shares = np.where(appeared, hits[self.target_class_ids] / (union + epsilon()), 0.0)
         return np.float32(shares.sum() / (appeared.sum() + epsilon()))
 
-    def get_config(self) -> dict[str, Any]:
-        config = {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "target_class_ids": self.target_class_ids,
-            "ignore_class": self.ignore_class,
-            "sparse_y_true": self.sparse_y_true,
-            "sparse_y_pred": self.sparse_y_pred,
-            "axis": self.axis,
-        }
-        return {name: config[name] for name in config if name not in self._fixed}
-
-    _fixed: tuple[str, ...] = ()  # what a subclass's constructor does not take
-
 
 @registry.add()
 class BinaryIoU(IoU):
@@ -189,7 +175,13 @@ class BinaryIoU(IoU):
         threshold: what makes a prediction class 1.
     """
 
-    _fixed = ("num_classes", "ignore_class", "sparse_y_true", "sparse_y_pred", "axis")
+    _not_in_config = (
+        "num_classes",
+        "ignore_class",
+        "sparse_y_true",
+        "sparse_y_pred",
+        "axis",
+    )
 
     def __init__(
         self,
@@ -201,15 +193,12 @@ class BinaryIoU(IoU):
         super().__init__(2, target_class_ids, name, dtype)
         self.threshold = number("BinaryIoU", "threshold", threshold)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "threshold": self.threshold}
-
 
 @registry.add()
 class MeanIoU(IoU):
     """Mean intersection over union of all classes."""
 
-    _fixed: tuple[str, ...] = ("target_class_ids",)
+    _not_in_config: tuple[str, ...] = ("target_class_ids",)
 
     def __init__(
         self,
@@ -229,7 +218,7 @@ class MeanIoU(IoU):
 class OneHotIoU(IoU):
     """Intersection over union for one-hot targets and predictions that are class scores."""
 
-    _fixed = ("sparse_y_true",)
+    _not_in_config = ("sparse_y_true",)
 
     def __init__(
         self,
@@ -250,7 +239,7 @@ class OneHotIoU(IoU):
 class OneHotMeanIoU(MeanIoU):
     """Mean intersection over union for one-hot targets and predictions that are class scores."""
 
-    _fixed = ("target_class_ids", "sparse_y_true")
+    _not_in_config = ("target_class_ids", "sparse_y_true")
 
     def __init__(
         self,

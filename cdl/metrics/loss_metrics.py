@@ -32,6 +32,7 @@ class MeanOfLoss(CompiledMetric):
 
     op = "measure"
     _direction = "down"
+    _not_in_config = ("loss",)
 
     def __init__(
         self, loss: CompiledLoss, name: str | None, dtype: Any = None, **shown: Any

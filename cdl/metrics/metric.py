@@ -18,6 +18,7 @@ from cdl._common.errors import Hinting
 from cdl._common.naming import snake_case, unique
 from cdl._common.validation import expected
 from cdl._configs import allocation_limit
+from cdl._configs.arguments import own_arguments
 from cdl._configs.identifiers import Registry, serialize
 from cdl._tracing.graph import KerasTensor
 from cdl._tracing.variable import Variable
@@ -56,6 +57,7 @@ class Metric(Hinting):
     """
 
     heeds_masks = False
+    _not_in_config: tuple[str, ...] = ()  # constructor arguments that configs leave out
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.name = name or unique(type(self))
@@ -183,7 +185,7 @@ class Metric(Hinting):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, for `from_config`."""
-        return {"name": self.name, "dtype": self.dtype}
+        return {"name": self.name, "dtype": self.dtype, **own_arguments(self, Metric)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

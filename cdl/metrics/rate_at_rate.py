@@ -36,6 +36,7 @@ class _TradeOff(Confusion):
     )
     _direction = "up"
     argument: str  # what the least rate is called
+    _not_in_config = ("value",)
 
     def __init__(
         self,
@@ -78,14 +79,6 @@ class _TradeOff(Confusion):
         """The largest rate so far; 0 if no threshold is good enough."""
         held, wanted = self.held_and_wanted()
         return np.float32(np.max(wanted, where=held >= np.float32(self.value), initial=0.0))
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "class_id": self.class_id,
-            "num_thresholds": self.num_thresholds,
-            self.argument: getattr(self, self.argument),
-        }
 
 
 def _share(part: Any, rest: Any) -> Array:

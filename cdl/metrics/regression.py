@@ -151,10 +151,3 @@ class R2Score(Tally):
             )
             return score
         return 1 - (1 - score) * (n - 1) / (n - p - 1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "class_aggregation": self.class_aggregation,
-            "num_regressors": self.num_regressors,
-        }

@@ -109,9 +109,6 @@ class FilledNormalization(layers.Layer):
             return filled
         return ops.concatenate([filled, ops.cast(missing, filled.dtype)], axis=-1)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "indicator": self.indicator}
-
 
 class FilledLookup(layers.StringLookup):
     """`StringLookup` that reads "[MISSING]" where a text is None or NaN."""

@@ -200,6 +200,8 @@ class AdditiveAttention(Attention):
         kwargs: `seed`, and see `Layer`.
     """
 
+    _not_in_config = ("score_mode",)
+
     def __init__(self, use_scale: bool = True, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(use_scale=use_scale, dropout=dropout, **kwargs)
 
@@ -209,11 +211,6 @@ class AdditiveAttention(Attention):
     def _calculate_scores(self, query: Any, key: Any) -> Any:
         terms = tanh(_sums(query, key))
         return sum_of(terms if self.scale is None else multiply(terms, self.scale), axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["score_mode"]
-        return config
 
 
 def _hidden(scores: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from cdl import regularizers
 from cdl._common.overriding import overrides
 from cdl._common.validation import flag, positive_int
-from cdl.layers import rules
 from cdl.layers.activations.softmax import Softmax
 from cdl.layers.attention.projections import (
     ProjectedAttention,
@@ -202,11 +201,7 @@ class GroupQueryAttention(ProjectedAttention):
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments as a dict, without `flash_attention`."""
-        names = (
-            "head_dim num_query_heads num_key_value_heads use_bias use_gate sliding_window dropout"
-        )
-        own = {**rules.config(self, names), **self._projection_config(), "seed": self.seed}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **self._projection_config()}
 
 
 GroupedQueryAttention = GroupQueryAttention

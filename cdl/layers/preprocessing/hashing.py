@@ -10,7 +10,6 @@ from cdl._common.validation import expected, not_yet, one_of, positive_int
 from cdl.data import as_numeric
 from cdl.data.arrays import NoArrayError
 from cdl.data.texts import array_of, as_texts, encoded
-from cdl.layers import rules
 from cdl.layers.layer import registry
 from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.host_layer import HostLayer, checked_salt, encode, encoded_shape
@@ -109,11 +108,7 @@ class Hashing(HostLayer):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config["dtype"] = {**config["dtype"], "config": {"name": self.dtype}}
-        return {
-            **config,
-            **rules.config(self, "num_bins salt mask_value output_mode"),
-            "sparse": False,
-        }
+        return config
 
 
 def as_keys(value: Any, name: str) -> tuple[list[bytes], tuple[int, ...], Any]:

@@ -430,19 +430,9 @@ class IndexLookup(VocabularyLayer):
         """Constructor arguments as a dict; a vocabulary only if it was one of them, and no file."""
         return {
             **super().get_config(),
-            "invert": self.invert,
-            "max_tokens": self.max_tokens,
-            "num_oov_indices": self.num_oov_indices,
-            "oov_token": self.oov_token,
-            "mask_token": self.mask_token,
-            "output_mode": self.output_mode,
-            "sparse": False,
-            "pad_to_max_tokens": self.pad_to_max_tokens,
             "idf_weights": self.input_idf_weights,
             "vocabulary": self.input_vocabulary,
             "vocabulary_size": self._frozen_size,
-            "oov_method": self.oov_method,
-            "salt": self.salt,
         }
 
     def get_build_config(self) -> dict[str, Any]:

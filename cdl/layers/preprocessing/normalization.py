@@ -149,8 +149,6 @@ class Normalization(SameShape):
         """Constructor arguments as a dict; learned statistics are in the weights."""
         return {
             **super().get_config(),
-            "axis": self.axis,
-            "invert": self.invert,
             "mean": np.array(self.input_mean).tolist(),
             "variance": np.array(self.input_variance).tolist(),
         }

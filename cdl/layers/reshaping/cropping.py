@@ -56,14 +56,10 @@ class Cropping1D(Cropping):
     """
 
     places = 1
+    _not_in_config = ("data_format",)
 
     def __init__(self, cropping: Any = (1, 1), **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__(cropping, "channels_last", **kwargs)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["data_format"]
-        return config
 
 
 @registry.add()

@@ -51,6 +51,7 @@ class UpSampling1D(UpSampling):
     """
 
     places = 1
+    _not_in_config = ("data_format",)
 
     def __init__(self, size: int = 2, **kwargs: Unpack[LayerArguments]) -> None:
         super().__init__("channels_last", **kwargs)
@@ -64,11 +65,6 @@ class UpSampling1D(UpSampling):
     def size(self) -> int:
         """Number of repetitions of each step."""
         return self._times[0]
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["data_format"]
-        return config
 
 
 @registry.add()

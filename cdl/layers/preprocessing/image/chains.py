@@ -149,6 +149,8 @@ class Equalization(_OnBatches):
         ValueError: an invalid range or number of bins.
     """
 
+    _not_in_config = ("seed",)
+
     def __init__(
         self,
         value_range: float | Sequence[float] = (0, 255),
@@ -190,11 +192,6 @@ class Equalization(_OnBatches):
         at = np.clip(channel / np.float32(255) * top, 0, top).astype(np.int32)
         spread: NDArray[Any] = np.clip(table, 0, 255).astype(np.float32)[at]
         return spread
-
-    def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "bins": self.bins, "value_range": self.value_range}
-        config.pop("seed")
-        return config
 
 
 class _Chained(_OnBatches):

@@ -309,6 +309,8 @@ class RandomPerspective(Moved):
         ValueError: a factor or a scale beyond 0 to 1.
     """
 
+    _not_in_config = ("fill_mode",)
+
     def __init__(
         self,
         factor: float = 1.0,
@@ -350,8 +352,3 @@ class RandomPerspective(Moved):
     def transform_masks(self, masks: Any, drawn: Any) -> Any:
         happens, at = drawn
         return chosen(happens, super().transform_masks(masks, at), masks)
-
-    def get_config(self) -> dict[str, Any]:
-        config = {**super().get_config(), "factor": self.factor, "scale": self.scale}
-        del config["fill_mode"]
-        return config
