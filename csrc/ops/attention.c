@@ -3,12 +3,13 @@
  * q is (queries, heads, width), k (keys, shared, width), v (keys, shared, any width), and each run
  * of heads / shared heads of q has one of k and v. The scores of a block of queries stand in a
  * thread's scratch, in L1 or L2; heads are lines a stride apart, so nothing is copied but k, which
- * is transposed, once a head. Backward makes the scores of each block again, so that nothing is
- * kept between the passes (Dao et al., 2022). For a block, with P its softmax and dP = dy v^T: dS =
- * P (dP - sum P dP),   dq = scale dS k,   dk = scale dS^T q,   dv = P^T dy where scale is put into
- * k^T and v^T. Keys that no query of the block sees, of the future or of the padding, are left out.
- * Each element of dk and dv is one chain of sums over the queries in order, whichever block they
- * fall in.
+ * is transposed, once a head. Backward makes the weights of each block again, but for those of the
+ * first heads of a batch, which are kept: 32 MB (Dao et al., 2022, keep none). For a block, with P
+ * its softmax and dP = dy v^T:
+ *   dS = P (dP - sum P dP),   dq = scale dS k,   dk = scale dS^T q,   dv = P^T dy
+ * where scale is put into k^T and v^T. Keys that no query of the block sees, of the future or of
+ * the padding, are left out. Each element of dk and dv is one chain of sums over the queries in
+ * order, whichever block they fall in.
  *
  * A query that sees no key, since its bias is below HIDDEN everywhere, gets the mean of all values,
  * or nothing, and its scores no gradient.
@@ -33,6 +34,10 @@ enum { Q, K, V, BIAS }; /* inputs; bias: (heads or 1, queries or 1, keys) */
  * floats took 3 to 13 % longer where there are a thousand keys and more, since sums for dk and dv
  * are read and written once a block. */
 enum { BLOCK_FLOATS = 32768, LEAST_ROWS = 8, MOST_ROWS = 128 };
+
+/* Weights that are kept for the pass back: writing and reading them costs less than making them
+ * again, even beyond the caches. */
+enum { KEPT_FLOATS = 1 << 23 };
 
 struct attention_shape {
     size_t queries, keys, heads, shared;
@@ -92,7 +97,23 @@ static size_t thread_floats(const struct cdl_node *node, size_t rows, bool train
     return (transposed + 2 * s.block) * s.ld + cdl_round_up(s.block, CDL_LINE);
 }
 
-/* One head of a sample, where its lines are and how far apart, and a thread's scratch. */
+/* Weights of a head, and the tops of its queries. */
+static size_t kept_floats(const struct attention_shape *s) {
+    return s->queries * s->ld + cdl_round_up(s->queries, CDL_LINE);
+}
+
+/* Heads of a batch whose weights are kept. */
+static size_t kept_heads(const struct cdl_node *node, const struct attention_shape *s) {
+    return node->goes_back && !node->loop ? KEPT_FLOATS / kept_floats(s) : 0;
+}
+
+static size_t scratch_floats(const struct cdl_node *node, size_t rows) {
+    const struct attention_shape s = shape_of(node);
+    return cdl_min(rows * s.heads, kept_heads(node, &s)) * kept_floats(&s);
+}
+
+/* One head of a sample from query `row` on, where its lines are and how far apart, and a thread's
+ * scratch. */
 struct head {
     const struct cdl_kernels *kernels;
     struct attention_shape shape;
@@ -100,6 +121,7 @@ struct head {
     const float *bias; /* may be NULL */
     size_t step_bias;
     float *k_transposed, *v_transposed, *scores, *weights, *tops;
+    bool kept;  /* weights and tops are */
     bool low;   /* products are those of bfloat16 */
     bool drops; /* then, of the weights: what they are drawn by, and the number of query 0 */
     struct cdl_key key;
@@ -112,7 +134,7 @@ static size_t place_of(const struct cdl_tensor *t, size_t sample, size_t h) {
 }
 
 static struct head head_of(const struct cdl_node *node, const struct cdl_context *ctx,
-                           size_t sample, size_t h) {
+                           size_t sample, size_t h, size_t row) {
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
     const struct attention_shape s = shape_of(node);
     const size_t g = h / (s.heads / s.shared);
@@ -130,6 +152,12 @@ static struct head head_of(const struct cdl_node *node, const struct cdl_context
     head.weights = head.scores + s.block * s.ld;
     head.tops = head.weights + s.block * s.ld;
     head.v_transposed = head.tops + cdl_round_up(s.block, CDL_LINE);
+    const size_t before = sample * s.heads + h;
+    head.kept = before < kept_heads(node, &s);
+    if (head.kept) {
+        float *kept = node->scratch + before * kept_floats(&s);
+        head.weights = kept + row * s.ld, head.tops = kept + s.queries * s.ld + row;
+    }
     if (head.drops) head.key = cdl_node_key(node, ctx, SEED);
     if (node->n_in > BIAS) {
         const struct cdl_tensor *bias = node->in[BIAS];
@@ -146,13 +174,14 @@ static void turn(const struct head *head, size_t width, float scale, struct cdl_
     head->kernels->scale(width * head->shape.ld, scale, to);
 }
 
-/* How many keys there are up to the last one that a mask of keys alone shows; all if it shows none.
- */
-static size_t shown_keys(const struct head *head) {
-    size_t n = head->shape.keys;
-    if (!head->bias || head->step_bias) return n;
-    while (n > 0 && head->bias[n - 1] < HIDDEN) n--;
-    return n == 0 ? head->shape.keys : cdl_max(n, 2);
+/* How many keys there are up to the last one that a mask of keys alone shows, all if it shows none;
+ * and, for queries up to `last`, that is not of their future. */
+static size_t shown_keys(const struct head *head, const struct cdl_node *node, size_t last) {
+    const size_t keys = head->shape.keys;
+    size_t n = keys;
+    while (head->bias && !head->step_bias && n > 0 && head->bias[n - 1] < HIDDEN) n--;
+    n = n == 0 ? keys : cdl_max(n, 2);
+    return node->numbers[CAUSAL] ? cdl_min(n, cdl_max(last, 2)) : n;
 }
 
 /* c[rows, n] = a[rows, depth] b, b's lines as they lie. */
@@ -177,6 +206,19 @@ static void accumulate(const struct head *head, bool new, size_t rows, size_t ke
 /* Of a row by its top. One that is not a number is seen, so that it shows in y. */
 static bool sees_a_key(float top) { return !(top <= HIDDEN); }
 
+static bool all_see(const struct head *head, size_t rows) {
+    for (size_t r = 0; head->bias && r < rows; r++) {
+        if (!sees_a_key(head->tops[r])) return false;
+    }
+    return true;
+}
+
+/* How many keys the weights of queries [first, first + rows) are of, whose tops are known. */
+static size_t seen_keys(const struct head *head, const struct cdl_node *node, size_t first,
+                        size_t rows) {
+    return all_see(head, rows) ? shown_keys(head, node, first + rows) : head->shape.keys;
+}
+
 static void fill(float *x, size_t first, size_t last, float value) {
     for (size_t j = first; j < last; j++) x[j] = value;
 }
@@ -187,8 +229,8 @@ static size_t weigh(const struct head *head, const struct cdl_node *node, size_t
                     size_t rows) {
     const bool causal = node->numbers[CAUSAL] != 0;
     const struct cdl_kernels *kernels = head->kernels;
-    const size_t ld = head->shape.ld, keys = head->shape.keys, shown = shown_keys(head);
-    size_t n = causal ? cdl_min(shown, cdl_max(first + rows, 2)) : shown;
+    const size_t ld = head->shape.ld, keys = head->shape.keys;
+    size_t n = shown_keys(head, node, first + rows);
     const struct cdl_matrix q = {head->q.at + first * head->q.ld, head->q.ld};
     multiply(head, rows, node->in[Q]->width, n, q, (struct cdl_matrix){head->k_transposed, ld},
              (struct cdl_output){head->scores, ld});
@@ -197,18 +239,16 @@ static size_t weigh(const struct head *head, const struct cdl_node *node, size_t
         if (head->bias) kernels->add(n, head->bias + (first + r) * head->step_bias, score);
         if (causal) fill(score, first + r + 1, n, LOWEST);
     }
-    bool all_see = true;
-    if (head->bias) {
+    if (head->bias)
         kernels->reduce_lines(CDL_REDUCTION_max, rows, 1, n, head->scores, ld, head->tops);
-        for (size_t r = 0; r < rows; r++) all_see &= sees_a_key(head->tops[r]);
-        for (size_t r = 0; r < rows && !all_see; r++) {
-            const bool sees = sees_a_key(head->tops[r]);
-            fill(head->scores + r * ld, sees ? n : 0, keys, sees ? LOWEST : 0.0f);
-        }
-        if (!all_see) n = keys;
+    const bool see = all_see(head, rows);
+    for (size_t r = 0; r < rows && !see; r++) {
+        const bool sees = sees_a_key(head->tops[r]);
+        fill(head->scores + r * ld, sees ? n : 0, keys, sees ? LOWEST : 0.0f);
     }
+    if (!see) n = keys;
     kernels->rowwise[CDL_ROWWISE_softmax](rows, n, head->scores, ld, head->weights, ld, NULL);
-    for (size_t r = 0; r < rows && !all_see && node->numbers[EMPTY]; r++)
+    for (size_t r = 0; r < rows && !see && node->numbers[EMPTY]; r++)
         if (!sees_a_key(head->tops[r])) fill(head->weights + r * ld, 0, n, 0.0f);
     return n;
 }
@@ -231,14 +271,15 @@ static void forward_pieces(const struct cdl_node *node, const struct cdl_context
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.blocks / s.heads, h = p / s.blocks % s.heads;
         const size_t row = p % s.blocks * s.block, rows = cdl_min(s.block, s.queries - row);
-        const struct head head = head_of(node, ctx, sample, h);
+        const struct head head = head_of(node, ctx, sample, h, row);
         if (transposed != head.k.at)
             turn(&head, k->width, node->attribute[SCALE], head.k, head.k_transposed);
         transposed = head.k.at;
         const size_t n = weigh(&head, node, row, rows);
-        if (head.drops) drop(&head, node, row, rows, n, head.weights, head.weights);
+        const float *weights = head.drops ? head.scores : head.weights;
+        if (head.drops) drop(&head, node, row, rows, n, head.weights, head.scores);
         const size_t ldy = s.heads * y->ld;
-        multiply(&head, rows, n, v->width, (struct cdl_matrix){head.weights, s.ld}, head.v,
+        multiply(&head, rows, n, v->width, (struct cdl_matrix){weights, s.ld}, head.v,
                  (struct cdl_output){y->data + place_of(y, sample, h) + row * ldy, ldy});
     }
 }
@@ -261,26 +302,23 @@ static void clear(const struct cdl_tensor *t, float *lines, size_t n, size_t ste
 }
 
 /* The gradients of one head; those of k and v are added to, unless they are `new`. */
-static void head_backward(const struct cdl_node *node, const struct head *head, size_t sample,
+static void head_backward(const struct cdl_node *node, const struct cdl_context *ctx, size_t sample,
                           size_t h, bool new, float *dk, float *dv) {
     const struct cdl_tensor *q = node->in[Q], *k = node->in[K], *v = node->in[V];
     const struct cdl_tensor *y = node->out[0];
-    const struct attention_shape s = head->shape;
+    const struct attention_shape s = shape_of(node);
     const size_t ldy = s.heads * y->ld;
     struct cdl_matrix dy = {y->grad + place_of(y, sample, h), ldy};
     for (size_t row = 0; row < s.queries; row += s.block, dy.at += s.block * ldy) {
         const size_t rows = cdl_min(s.block, s.queries - row);
-        const size_t n = weigh(head, node, row, rows);
+        const struct head of_row = head_of(node, ctx, sample, h, row), *head = &of_row;
+        const size_t n =
+            head->kept ? seen_keys(head, node, row, rows) : weigh(head, node, row, rows);
         const struct cdl_matrix q_rows = {head->q.at + row * head->q.ld, head->q.ld};
         float *slopes = head->scores;
-        const float *kept = head->drops ? slopes : head->weights;
-        if (head->drops) drop(head, node, row, rows, n, head->weights, slopes);
         const bool first = new && row == 0;
         if (dv && first) clear(v, dv + n * head->v.ld, s.keys - n, head->v.ld, false);
         if (dk && first) clear(k, dk + n * head->k.ld, s.keys - n, head->k.ld, false);
-        if (dv)
-            accumulate(head, first, rows, n, v->width, kept, dy,
-                       (struct cdl_output){dv, head->v.ld});
         multiply(head, rows, v->width, n, dy, (struct cdl_matrix){head->v_transposed, s.ld},
                  (struct cdl_output){slopes, s.ld});
         if (head->drops) drop(head, node, row, rows, n, slopes, slopes);
@@ -299,6 +337,11 @@ static void head_backward(const struct cdl_node *node, const struct head *head, 
         if (dk)
             accumulate(head, first, rows, n, q->width, slopes, q_rows,
                        (struct cdl_output){dk, head->k.ld});
+        const float *kept = head->drops ? slopes : head->weights;
+        if (head->drops) drop(head, node, row, rows, n, head->weights, slopes);
+        if (dv)
+            accumulate(head, first, rows, n, v->width, kept, dy,
+                       (struct cdl_output){dv, head->v.ld});
     }
 }
 
@@ -309,15 +352,14 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
     const size_t group = s.heads / s.shared;
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.shared, g = p % s.shared;
-        const struct head one = head_of(node, ctx, sample, g * group);
+        const struct head one = head_of(node, ctx, sample, g * group, 0);
+        const struct head last = head_of(node, ctx, sample, (g + 1) * group - 1, 0);
         float *dk = node->needs[K] ? k->grad + place_of(k, sample, g) : NULL;
         float *dv = node->needs[V] ? v->grad + place_of(v, sample, g) : NULL;
-        turn(&one, k->width, node->attribute[SCALE], one.k, one.k_transposed);
+        if (!last.kept) turn(&one, k->width, node->attribute[SCALE], one.k, one.k_transposed);
         turn(&one, v->width, node->attribute[SCALE], one.v, one.v_transposed);
-        for (size_t h = g * group; h < (g + 1) * group; h++) {
-            const struct head head = head_of(node, ctx, sample, h);
-            head_backward(node, &head, sample, h, h == g * group, dk, dv);
-        }
+        for (size_t h = g * group; h < (g + 1) * group; h++)
+            head_backward(node, ctx, sample, h, h == g * group, dk, dv);
         if (dk) clear(k, dk, s.keys, one.k.ld, true);
         if (dv) clear(v, dv, s.keys, one.v.ld, true);
     }
@@ -334,6 +376,7 @@ static bool gives(const struct cdl_node *node, int k) { return (void)node, k != 
 const struct cdl_op cdl_op_attention = {
     .check = check,
     .flops = flops,
+    .scratch_floats = scratch_floats,
     .thread_floats = thread_floats,
     .forward = forward,
     .backward = backward,

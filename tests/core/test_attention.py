@@ -130,6 +130,33 @@ def test_one_sample_gives_the_same_bits_on_every_number_of_threads():
         before = y, found
 
 
+@pytest.mark.parametrize("causal", [0, 1], ids=["all", "causal"])
+@pytest.mark.parametrize("masked", [False, True], ids=["seen", "masked"])
+def test_weights_kept_and_weights_made_again_give_the_same_gradients(masked, causal):
+    """Heads of 1,024 queries and keys, of which 7 are kept; the last sample is the first again."""
+    length, samples = 1024, 9
+    rng = np.random.default_rng(6)
+    program = Program()
+    one, values = program.input((samples,)), []
+    for width in (2, 2, 3):
+        w = rng.normal(size=(samples, length * width))
+        w[-1] = w[0]
+        flat = program.emit("dense", [one], (w.shape[1],), (weight(w), None))
+        values.append(emit.reshape(program, flat, (length, 1, width)))
+    if masked:
+        hidden = rng.uniform(size=(length, length)) < 0.4
+        hidden[:, 700:] = hidden[5] = True
+        values.append(program.constant(np.where(hidden, HIDDEN, 0.0)[None].astype("f")))
+    program.output(emit.attention(program, values, 0.2, causal=causal))
+    dy = rng.normal(size=(samples, length, 1, 3))
+    dy[-1] = dy[0]
+    for team in ({"threads": 1}, *TEAMS):
+        y, gradients = pull_back(program.fused(), [np.eye(samples)], dy, **team)
+        assert (y[-1] == y[0]).all() and len(gradients) == 3
+        for gradient in gradients.values():
+            assert np.abs(gradient[0]).max() > 0 and (gradient[-1] == gradient[0]).all()
+
+
 def test_what_stands_in_pads_does_not_count():
     """Pads hold 0, of which 1 / x is infinite."""
     sizes = (5, 4, 1, 1, 3, 3)
