@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from cdl.quantizers import Quantizer as Quantizer
     from cdl.regularizers import Regularizer as Regularizer
     from cdl.taping import GradientTape as GradientTape
+    from cdl.trainers.chains.steps import Steps as Steps
     from cdl.trainers.derivatives import grad as grad
     from cdl.trainers.derivatives import value_and_grad as value_and_grad
     from cdl.trainers.jvp import hessian as hessian
@@ -76,6 +77,7 @@ _NAMES = {
     "GradientTape": "cdl.taping",
     "grad": "cdl.trainers.derivatives",
     "value_and_grad": "cdl.trainers.derivatives",
+    "Steps": "cdl.trainers.chains.steps",
     "jvp": "cdl.trainers.jvp",
     "hessian": "cdl.trainers.jvp",
     "KerasTensor": "cdl._tracing.keras_tensor",
@@ -109,6 +111,7 @@ __all__ = [
     "GradientTape",
     "grad",
     "value_and_grad",
+    "Steps",
     "jvp",
     "hessian",
     "KerasTensor",

@@ -99,12 +99,12 @@ class Recording:
         self._count = 0
         self._numbers: dict[int, tuple[Any, int]] = {}  # of arrays, by their ids
 
-    def run(self, step: Callable[[Any], Any], batch: Any) -> tuple[Any, Any]:
-        """Result of the step, and the same with a Ref for each array that comes from the batch."""
-        given = self._wrapped(batch)
+    def run(self, step: Callable[..., Any], args: Any) -> tuple[Any, Any]:
+        """Result of the step, and the same with a Ref for each array that comes from its args."""
+        given = self._wrapped(args)
         before, state.recording = state.recording, self
         try:
-            result = step(given)
+            result = step(*given)
         finally:
             state.recording = before
         return tree.map_structure(plain, result), tree.map_structure(self._ref, result)

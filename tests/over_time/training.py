@@ -84,7 +84,42 @@ def derived(by_weights):
     )
 
 
+class Looped(Derived):
+    """A step that `cdl.Steps` runs, by the derivative of the same loss."""
+
+    def __init__(self):
+        super().__init__(True)
+        weights, optimizer = self.model.trainable_variables, self.model.optimizer
+        gradients = cdl.value_and_grad(
+            lambda x: self.number * ops.mean(self.model(x) ** 2), variables=weights
+        )
+
+        @cdl.Steps
+        def learn(x):
+            loss, found = gradients(x)
+            optimizer.apply(found, weights)
+            return loss
+
+        self.step = learn
+
+    def use(self):
+        called = [self.step(X[:5]) for _ in range(4)]
+        rows = np.arange(12).reshape(3, 4)
+        return [called, self.step.run((X,), rows), self.model.get_weights()]
+
+    def fail(self):
+        self.step(X[:5, :2])
+
+
 ROWS = [
+    Thing(
+        "steps in a loop outside",
+        Looped,
+        Looped.use,
+        changes={"weights": Looped.set_weights, "number": Looped.set_number},
+        ways={},
+        fails={"shapes": Looped.fail},
+    ),
     Thing(
         "train_many",
         Jobs,

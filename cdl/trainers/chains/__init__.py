@@ -1,5 +1,6 @@
 """Chains of calls that a training step of the user's makes, run again without its code.
 
 step_chains.py decides when there is one and whether it is right; chain.py runs it; step_reads.py
-says what a step may do, and compares what it reads; shown_metrics.py has metrics that it updates.
+says what a step may do, and compares what it reads; held.py finds what it may change,
+shown_metrics.py its metrics. steps.py has steps that users call themselves.
 """

@@ -290,6 +290,9 @@ def can_repeat(call: Call) -> bool:
     function = call.function
     if changed([call]) or isinstance(getattr(function, "__self__", None), np.ufunc):
         return True
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, Layer) and function.__name__ in ("_on_arrays", "_on_data"):
+        return _is_steady(owner)
     compiled = compiled_of(function, call.kinds)
     if compiled is not None:
         return compiled.learns
@@ -300,7 +303,7 @@ def can_repeat(call: Call) -> bool:
 
 
 def _is_steady(owner: Any) -> bool:
-    """Whether the call of a layer or a loss that a tape records changes nothing in it."""
+    """Whether the call of a layer or a loss changes nothing in it."""
     if owner is None or isinstance(owner, Loss):
         return True
     if not isinstance(owner, Layer) or owner.non_trainable_variables:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from cdl import tree
 from cdl._common.overriding import is_users
 from cdl._variables.stepping import Call, recorded
 from cdl.metrics import Metric
@@ -36,9 +35,8 @@ def _recording(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def metrics_of(model: Any) -> list[Any]:
-    """Metrics of a model that a recording shows: those of cdl's classes."""
-    held = [*model.metrics, *tree.flatten(list(vars(model).values()))]
+def metrics_of(held: Iterable[Any]) -> list[Any]:
+    """Metrics among some objects that a recording shows: those of cdl's classes."""
     own = [each for each in held if isinstance(each, Metric) and not is_metric_of_users(each)]
     kinds: set[Any] = set(map(type, own))
     for kind in kinds:

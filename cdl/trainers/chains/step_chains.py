@@ -1,4 +1,4 @@
-"""Chains of a model's step by the form of batches: when they are made, and whether they are right.
+"""Chains of a step by the form of batches: when they are made, and whether they are right.
 
 The first batch of a form runs as it is, since it may build layers and optimizers. The second one is
 recorded, and done again by the chain from the same weights: a chain that does not give the same
@@ -18,10 +18,9 @@ from cdl import tree
 from cdl._common.errors import warn
 from cdl._tracing.variable import Variable
 from cdl._variables.stepping import Recording
-from cdl.optimizers import Optimizer
 from cdl.trainers.chains.chain import Chain, can_repeat, changed
-from cdl.trainers.chains.shown_metrics import metrics_of
-from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
+from cdl.trainers.chains.held import Held, weights_of
+from cdl.trainers.chains.step_reads import StepReads
 
 if TYPE_CHECKING:
     from cdl.trainers.signature import TrainableModel
@@ -34,7 +33,7 @@ _NEW, _TAKEN, _REFUSED = "new", "taken", "refused"
 
 
 class StepChains:
-    """Chains of one compiled model.
+    """Chains of one compiled model, or of one function.
 
     A chain that is in use is not here, so a callback that trains within `fit` runs its steps as
     they are.
@@ -62,16 +61,18 @@ class StepChains:
 
     def give_back(self, key: Any, chain: Chain) -> None:
         """Keep a chain for later passes."""
-        self._states[key] = chain if chain.holds() else _NEW
+        self._states[key] = chain
 
-    def run(self, key: Any, model: TrainableModel, step: Callable[[Any], Any], batch: Any) -> Any:
+    def run(
+        self, key: Any, model: TrainableModel | None, step: Callable[..., Any], args: Any
+    ) -> Any:
         """Run a step on a batch; the second one of its form makes a chain.
 
         Args:
             key: the form.
-            model: the model.
-            step: its method.
-            batch: as the step takes it.
+            model: whose method the step is; None for a function.
+            step: is run.
+            args: of the step, in which the batch's arrays are.
         """
         state = self._states.get(key)
         if state != _NEW:
@@ -79,23 +80,25 @@ class StepChains:
                 while len(self._states) >= _KEPT:
                     del self._states[next(iter(self._states))]
                 self._states[key] = _NEW
-            return step(batch)
-        if not _optimizers_of(model):  # the first step of a model that is not built
-            return step(batch)
-        self._states[key] = _REFUSED
+            return step(*args)
         self._unused[key] = self._unused.get(key, 0) + 1
         if self._unused[key] > _UNUSED:
+            self._states[key] = _REFUSED
             self._refuse(step, "attributes or other things that it reads change with each batch")
-            return step(batch)
-        if any(type(each) is not np.ndarray for each in tree.flatten(batch)):
-            return step(batch)
-        if not isinstance(step, types.MethodType):
-            return step(batch)
+            return step(*args)
+        if model is not None and not isinstance(step, types.MethodType):
+            return step(*args)
         reads = StepReads(step)
+        held = Held(model, reads)
+        if reads.is_known and held.begins:
+            return step(*args)
+        self._states[key] = _REFUSED
+        if not all(map(_is_plain, tree.flatten(args))):
+            return step(*args)
         if not reads.is_known:
             self._refuse(step, reads.reason)
-            return step(batch)
-        logs, found = _recorded(model, step, batch, reads)
+            return step(*args)
+        logs, found = _recorded(held, step, args, reads)
         if isinstance(found, Chain):
             self._states[key] = found
         else:
@@ -104,7 +107,7 @@ class StepChains:
 
     def _refuse(self, step: Any, reason: str) -> None:
         self._refusals += 1
-        self.reasons.setdefault(step.__name__, reason)
+        self.reasons.setdefault(getattr(step, "__name__", "step"), reason)
 
     def tell(self, model: TrainableModel | None, name: str, batches: int) -> None:
         """Count batches of `fit` that ran in Python; after some of them, warn once of the reason.
@@ -126,17 +129,15 @@ class StepChains:
 
 
 def _recorded(
-    model: Any, step: Callable[[Any], Any], batch: Any, reads: StepReads
+    held: Held, step: Callable[..., Any], args: Any, reads: StepReads
 ) -> tuple[Any, Chain | str]:
     """Result of a step, and its chain or the reason why there is none."""
-    arrays = tree.flatten(batch)
-    optimizers = _optimizers_of(model)
-    metrics = metrics_of(model)
-    state = _State([*model.variables, *(v for e in (*optimizers, *metrics) for v in e.variables)])
+    arrays = tree.flatten(args)
+    state = _State(held.variables)
     draws = _drawn()
     recording = Recording()
-    logs, shown = recording.run(step, batch)
-    reads.note_optimizer(model)
+    logs, shown = recording.run(step, args)
+    reads.note_optimizer()
     reads.close()
     if recording.reason:
         return logs, recording.reason
@@ -145,12 +146,14 @@ def _recorded(
     calls = recording.calls
     if not all(map(can_repeat, calls)):
         return logs, "it does more than learn and compute"
-    held = [*model.metrics, *optimizers]
-    if any(map(has_calls_of_users, held)):
+    if held.has_calls_of_users:
         return logs, "an optimizer or a metric of it has code of yours"
-    known = set(map(id, (*optimizers, *metrics)))
-    if not all(id(each) in known for each in changed(calls)):
+    changes = changed(calls)
+    known = set(map(id, (*held.optimizers, *held.metrics)))
+    if not known.issuperset(map(id, changes)):
         return logs, "an optimizer or a metric of it is no attribute of the model"
+    if not state.has(weight for each in changes for weight in weights_of(each)):
+        return logs, "an optimizer of it has weights that it does not read"
     after = state.again()
     is_right = False
     try:
@@ -167,11 +170,8 @@ def _recorded(
     return logs, chain if is_right else "done again, its calls give other numbers"
 
 
-def _optimizers_of(model: TrainableModel) -> list[Any]:
-    """Optimizers of a model that have begun: that of `compile`, and those in attributes."""
-    held = [model.optimizer, *tree.flatten(list(vars(model).values()))]
-    found = {id(each): each for each in held if isinstance(each, Optimizer) and each.built}
-    return list(found.values())
+def _is_plain(leaf: Any) -> bool:
+    return type(leaf) is np.ndarray and leaf.dtype.kind in "biuf"
 
 
 def _drawn() -> Any:
@@ -190,6 +190,10 @@ class _State:
     def __init__(self, variables: Iterable[Any]) -> None:
         self._variables = list({id(each): each for each in variables}.values())
         self._values = [_numbers(each) for each in self._variables]
+
+    def has(self, variables: Iterable[Any]) -> bool:
+        """Whether these are among the variables."""
+        return set(map(id, self._variables)).issuperset(map(id, variables))
 
     def again(self) -> _State:
         """Values that the variables have now."""

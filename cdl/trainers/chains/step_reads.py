@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from cdl._common.overriding import is_users
+from cdl._tracing.variable import Variable
 from cdl.layers import Layer
-from cdl.losses import Loss
 from cdl.metrics import Metric
 from cdl.optimizers import Optimizer
 from cdl.trainers.chains.shown_metrics import is_metric_of_users
@@ -29,16 +29,20 @@ class StepReads(Reads):
     """Reads of a step, which is unknown if it sets attributes, prints or adds to lists.
 
     Args:
-        step: a method of a model.
+        step: a method of a model, or a function.
 
     Attributes:
+        found: layers, weights, optimizers and metrics that it reads.
         reason: why it is unknown, with the line; or "".
     """
 
     _storing: Any = ()
 
-    def __init__(self, step: types.MethodType) -> None:
-        self._model, self._code = step.__self__, step.__code__
+    def __init__(self, step: Any) -> None:
+        owner = getattr(step, "__self__", None)
+        self._model: Any = owner if isinstance(owner, Layer) else None
+        self._code = getattr(step, "__code__", None)
+        self.found: list[Any] = []
         super().__init__(step, is_strict=False)
         self.reason = ""
         if not self.is_known:
@@ -47,6 +51,8 @@ class StepReads(Reads):
     def _look_at(self, value: Any) -> None:
         if has_calls_of_users(value) and value is not self._model:
             raise _UnknownError
+        if isinstance(value, (Layer, Metric, Optimizer, Variable)):
+            self.found.append(value)
         is_tape = isinstance(value, type) and value.__module__ == _OF_TAPES
         if not (
             is_tape
@@ -80,8 +86,11 @@ class StepReads(Reads):
             raise _UnknownError
         super()._check_attributes([name for name in names if name not in _CALLS])
 
-    def note_optimizer(self, model: Any) -> None:
-        """Compare the optimizer that a model is compiled with, too."""
+    def note_optimizer(self) -> None:
+        """Compare the optimizer that the model is compiled with, too."""
+        model = self._model
+        if model is None:
+            return
         self._note(model._compiled, "optimizer", model._compiled.optimizer)
         self._note(model, "_compiled", model._compiled)
 
@@ -97,5 +106,4 @@ def has_calls_of_users(value: Any) -> bool:
     """Whether code of users is in a metric, or in what a step may call by a known name."""
     if isinstance(value, Metric):
         return is_metric_of_users(value)
-    is_kind = isinstance(value, (Layer, Loss, Optimizer))
-    return is_kind and bool(_definitions(type(value), _CALLS))
+    return not isinstance(value, type) and bool(_definitions(type(value), _CALLS))

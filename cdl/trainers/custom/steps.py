@@ -298,7 +298,9 @@ class CustomSteps:
         if self._chain is not None:
             return self._chain.once(tree.flatten(batch))
         step = getattr(model, self._name)
-        return step(batch) if self._key is None else self._chains.run(self._key, model, step, batch)
+        if self._key is None:
+            return step(batch)
+        return self._chains.run(self._key, model, step, (batch,))
 
     def results(self, here: bool = False) -> dict[str, Any]:
         """Result of the last step, in the order in which `evaluate` lists it.

@@ -1,0 +1,57 @@
+"""Weights, optimizers and metrics that a training step may change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdl import tree
+from cdl._tracing.variable import Variable
+from cdl.layers import Layer
+from cdl.metrics import Metric
+from cdl.optimizers import Optimizer
+from cdl.trainers.chains.shown_metrics import metrics_of
+from cdl.trainers.chains.step_reads import StepReads, has_calls_of_users
+
+
+class Held:
+    """Parts that a step may change: of its model, and those that it reads.
+
+    Args:
+        model: whose method the step is, or None.
+        reads: of the step.
+
+    Attributes:
+        optimizers: that have begun.
+        begins: whether there are others alone, as in the first step of a model that is not built.
+        metrics: that a recording shows.
+        has_calls_of_users: whether code of users is in an optimizer or in a metric.
+    """
+
+    def __init__(self, model: Any, reads: StepReads) -> None:
+        things = list(reads.found)
+        if model is not None:
+            things += [model, model.optimizer, *model.metrics]
+            things += tree.flatten(list(vars(model).values()))
+        found = {id(each): each for each in things}
+        self._weighted = [e for e in found.values() if isinstance(e, (Layer, Variable))]
+        optimizers = [e for e in found.values() if isinstance(e, Optimizer)]
+        self.optimizers = [each for each in optimizers if each.built]
+        self.begins = bool(optimizers) and not self.optimizers
+        self.metrics = metrics_of(found.values())
+        changing = [e for e in found.values() if isinstance(e, (Metric, Optimizer))]
+        self.has_calls_of_users = any(map(has_calls_of_users, changing))
+
+    @property
+    def variables(self) -> list[Any]:
+        """All weights and states."""
+        own = [each for each in self._weighted if isinstance(each, Variable)]
+        layers = [each for each in self._weighted if isinstance(each, Layer)]
+        owners: list[Any] = [*layers, *self.optimizers, *self.metrics]
+        return [*own, *(variable for each in owners for variable in each.variables)]
+
+
+def weights_of(thing: Any) -> list[Any]:
+    """Weights that an optimizer changes; none for a metric."""
+    if not isinstance(thing, Optimizer):
+        return []
+    return [thing._foreign.given.get(each, each) for each in thing.slots]

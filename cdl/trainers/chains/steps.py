@@ -1,0 +1,175 @@
+"""Training steps that users call from loops of their own, without their Python code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cdl import tree
+from cdl._common.errors import warn
+from cdl._common.locks import new_rlock
+from cdl._tracing.untraced import UntracedWarning
+from cdl.data import brief
+from cdl.trainers.chains.chain import Chain
+from cdl.trainers.chains.step_chains import StepChains
+from cdl.trainers.derivatives import kept_in
+
+_ALWAYS = 1e9  # seconds
+
+
+class Steps:
+    """Function that makes a training step, compiled for calls from a loop of one's own.
+
+    The function takes the arrays of a batch, computes gradients (`cdl.value_and_grad`, or a
+    `cdl.GradientTape`), hands them to optimizers' `apply`, and returns what it likes, such as its
+    loss. The first call of a form (shapes and dtypes) runs it as it is; the second one also records
+    which calls it makes, makes them again from the same weights, and compares all bits. From then
+    on these calls alone are made, a gradient and the optimizer's step by it as one. When something
+    that the function reads has changed (attributes, frozen layers, settings), it is recorded anew.
+
+    A function that a record cannot show, since it prints, sets attributes, decides by a number or
+    draws by `np.random`, runs in Python in each call, and a `cdl.UntracedWarning` says why, once.
+    Threads take turns.
+
+    Args:
+        function: takes arrays, or lists and dicts of them, whose first axis are the samples.
+
+    Attributes:
+        reason: why calls run in Python, with file and line; empty if none need to.
+
+    Raises:
+        TypeError: `function` cannot be called.
+
+    Example::
+
+        >>> net = cdl.Sequential([cdl.Input((2,)), cdl.layers.Dense(1)])
+        >>> adam, weights = cdl.optimizers.Adam(0.1), net.trainable_variables
+        >>> error = lambda x, y: cdl.ops.mean(cdl.ops.square(y - net(x)))
+        >>> gradients = cdl.value_and_grad(error, variables=weights)
+        >>> @cdl.Steps
+        ... def learn(x, y):
+        ...     loss, found = gradients(x, y)
+        ...     adam.apply(found, weights)
+        ...     return loss
+        >>> x = np.float32([[0, 0], [0, 1], [1, 0], [1, 1]])
+        >>> y = x.sum(axis=1, keepdims=True)
+        >>> first = learn(x, y)
+        >>> rows = np.random.default_rng(0).integers(4, size=(300, 2))
+        >>> bool(learn.run((x, y), rows) < 0.01 * first)
+        True
+        >>> learn.reason
+        ''
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"Steps: function must be callable, got {brief(function)}")
+        self._function = function
+        self._chains = StepChains()
+        self._kept: dict[Any, Any] = {}  # functions whose gradients the steps take
+        self._lock = new_rlock()
+        self.reason = ""
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._function,)
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Make a step with the arrays of a batch; what the function returns."""
+        with self._lock:
+            return self._step(_form(arrays), arrays)
+
+    def run(self, arrays: Sequence[Any], rows: Any) -> Any:
+        """Make a step for each batch of rows; what the function returns for the last one.
+
+        Where a step is gradients of the batch and optimizers' steps by them alone, the core reads
+        the rows where they are: the arrays may be those of a replay buffer, in part filled.
+
+        Args:
+            arrays: the function's arguments, with all samples: arrays, or lists and dicts of them.
+            rows: integers of shape (steps, batch): the rows of each batch, in any order.
+
+        Raises:
+            TypeError: what is no array, and rows that are no integers.
+            ValueError: arrays of different lengths; rows of another shape.
+            IndexError: a row that there is not.
+        """
+        given, leaves = tuple(arrays), tree.flatten(tuple(arrays))
+        rows = _checked_rows(leaves, rows)
+        empty = [np.empty((rows.shape[1], *each.shape[1:]), each.dtype) for each in leaves]
+        form, done = _form(tuple(tree.pack_sequence_as(given, empty))), 0
+        with self._lock:
+            while done < len(rows):
+                chain = self._chains.take(form)
+                left = len(rows) - done - (chain is not None and chain.has_calls)
+                if chain is not None and chain.is_fed and left:
+                    result = _run_fed(chain, leaves, rows[done : done + left])
+                    done += left
+                if chain is not None:
+                    self._chains.give_back(form, chain)
+                if done < len(rows):
+                    batch = [each.take(rows[done], axis=0) for each in leaves]
+                    result = self._step(form, tree.pack_sequence_as(given, batch))
+                    done += 1
+        return result
+
+    def _step(self, form: Any, args: Any) -> Any:
+        chain = self._chains.take(form)
+        if chain is not None:
+            self._chains.give_back(form, chain)
+            return chain.once(tree.flatten(args))
+        with kept_in(self._kept):
+            if form is None:
+                result, reason = self._function(*args), "an argument is no array"
+            else:
+                result = self._chains.run(form, None, self._function, args)
+                reason = next(iter(self._chains.reasons.values()), "")
+        if reason and not self.reason:
+            self.reason = reason
+            name = getattr(self._function, "__qualname__", "its function")
+            warn(f"Steps: {name} runs in Python: {reason}", UntracedWarning)
+        return result
+
+
+def _form(args: tuple[Any, ...]) -> Any:
+    """Shapes and dtypes of arguments; None if they hold something else than arrays."""
+    kinds: tuple[Any, ...] = tuple(
+        [(each.shape, each.dtype) if type(each) is np.ndarray else None for each in args]
+    )
+    if None not in kinds:
+        return kinds
+    leaves = tree.flatten(args)
+    if any(type(each) is not np.ndarray for each in leaves):
+        return None
+    return repr(tree.map_structure(lambda leaf: 0, args)), *_form(tuple(leaves))
+
+
+def _checked_rows(leaves: Sequence[Any], rows: Any) -> Any:
+    """Rows of each batch as an array, once they and the arrays fit each other."""
+    for each in leaves:
+        if type(each) is not np.ndarray or not each.ndim:
+            raise TypeError(f"Steps.run: arrays must be arrays of samples, got {brief(each)}")
+    samples = set(map(len, leaves))
+    if len(samples) != 1:
+        raise ValueError(f"Steps.run: arrays must have equal lengths, got {sorted(samples)}")
+    found = np.asarray(rows)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"Steps.run: rows must be integers, got {brief(rows)}")
+    if found.ndim != 2 or not found.size:
+        raise ValueError(f"Steps.run: rows must have shape (steps, batch), got {found.shape}")
+    n = samples.pop()
+    if found.min() < 0 or found.max() >= n:
+        raise IndexError(f"Steps.run: rows must be from 0 to {n - 1}, got {brief(rows)}")
+    return found
+
+
+def _run_fed(chain: Chain, leaves: Sequence[Any], rows: Any) -> Any:
+    """Result of a chain for the last of some batches, which the core gathers."""
+    try:
+        chain.begin(leaves, rows.ravel())
+        while chain.done < len(rows):
+            chain.train(len(rows) - chain.done, _ALWAYS)
+        return None if chain.has_calls else chain.logs()
+    finally:
+        chain.release()
