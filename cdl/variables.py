@@ -9,11 +9,11 @@ import numpy as np
 
 from cdl import constraints as all_constraints
 from cdl import initializers, regularizers
-from cdl._common.dtypes import FLOATS, astype, standardize_dtype
+from cdl._common.dtypes import FLOATS, MOST_EXACT, astype, standardize_dtype
 from cdl._common.naming import scoped, unique
 from cdl._common.validation import expected, flag, not_yet, one_of
 from cdl._tracing import variable
-from cdl._tracing.integer_variable import MOST_EXACT, WholeNumbers
+from cdl._tracing.integer_variable import WholeNumbers
 from cdl._variables.state import State
 
 

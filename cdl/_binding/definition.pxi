@@ -69,9 +69,9 @@ cdef cdl_param *_beside(Parameter other, Parameter weight) except? NULL:
     return other.param
 
 
-_FAULTS = ("{}: expected numbers in [0, {}), got {:.8g}",  # of an instruction, and of an input
-           "{} must have integers below {} in size, which float32 holds all of, got one of about "
-           "{:.8g}")
+_OUTSIDE = "{}: expected numbers in [0, {}), got {:.8g}"
+_INEXACT = ("{} must have integers below {} in size, which float32 holds all of, got one of about "
+            "{:.8g}")
 
 
 cdef class _Host:
@@ -126,7 +126,7 @@ cdef class _Definition:
 
     cdef cdl_program_def definition
     # By which a fault names its instruction, or its input.
-    cdef list keep, hosts, labels, input_labels
+    cdef list keep, hosts, labels, faults, input_labels
     cdef list seeds  # (instruction, which of its numbers, seed) of each that draws
 
     def __cinit__(self, program, size_t rows, bint training, bint predicts, bint splits, optimizer,
@@ -136,6 +136,7 @@ cdef class _Definition:
         self.keep = []
         self.hosts = []
         self.labels = []
+        self.faults = []
         self.seeds = []
         self.input_labels = [v.label for v in program.inputs]
         self.definition.rows = rows
@@ -294,6 +295,7 @@ cdef class _Definition:
                     to.param_dtypes[j] = _NUMBER["dtypes"][i.param_dtypes[j]]
         given = dict(i.attributes)
         self.labels.append(given.pop("label", i.op))
+        self.faults.append(_INEXACT if i.op == "exact" else _OUTSIDE)
         if i.op == "host":
             host = _Host(given.pop("function"), i.inputs[0], i.outputs[0])
             self.hosts.append(host)

@@ -26,7 +26,7 @@ cdef class Executor(_Reports):
     cdef Py_buffer order_view
     cdef bint has_order, has_shared, busy, training, splits
     cdef list shapes, sample_sizes, external_grad_shapes, input_shapes, input_sizes, input_dtypes
-    cdef list spare, learning, hosts, labels, input_labels, seeds
+    cdef list spare, learning, hosts, labels, faults, input_labels, seeds
     cdef readonly size_t rows
     cdef readonly int threads
     cdef readonly str isa
@@ -51,6 +51,7 @@ cdef class Executor(_Reports):
         cdef cdl_status status = cdl_program_create(&definition.definition, &self.program, &misfit)
         check(status, &misfit)
         self.hosts, self.labels, self.seeds = definition.hosts, definition.labels, definition.seeds
+        self.faults = definition.faults
         self.work = _LITTLE if self.hosts else cdl_program_work(self.program)
         self.input_labels = definition.input_labels
         self.training, self.splits = training, splits
@@ -104,8 +105,9 @@ cdef class Executor(_Reports):
             row = order[found.sample] if order != NULL else found.sample
             where = "" if found.shared else f" in row {row}"
             n = found.instruction  # -1 - that of an input; no index here counts from the end
-            label = self.input_labels[-1 - n] if n < 0 else self.labels[n]
-            raise ValueError(_FAULTS[n < 0].format(label, found.limit, found.value) + where)
+            label, fault = ((self.input_labels[-1 - n], _INEXACT) if n < 0
+                            else (self.labels[n], self.faults[n]))
+            raise ValueError(fault.format(label, found.limit, found.value) + where)
         return 0
 
     cdef int _check_training(self) except -1:

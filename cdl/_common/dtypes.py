@@ -6,12 +6,14 @@ when such an array comes out, and not before.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from cdl._common.optional_imports import needed
 
+MOST_EXACT = 2**24  # up to which float32 has every whole number
 LOW = ("bfloat16", "float16")  # of 16 bits
 FLOATS = (*LOW, "float32")  # what layers compute in
 NO_FLOAT64 = (
@@ -119,3 +121,31 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name == "bfloat16":
         name = needed("ml_dtypes", "bfloat16", "an array of bfloat16").bfloat16
     return np.dtype(name)
+
+
+def refuse_inexact(name: str, array: np.ndarray[Any, Any]) -> None:
+    """Check that float32 holds all integers of an array.
+
+    Args:
+        name: of the operation that gives or takes them.
+        array: of any dtype.
+
+    Raises:
+        ValueError: an integer that float32 does not hold.
+    """
+    lost = array.dtype.kind in "iu" and array.astype(np.float32).astype(np.float64) != array
+    if np.any(lost):
+        raise ValueError(
+            f"{name}: integers within a program must be such as float32 holds, as all up to "
+            f"{MOST_EXACT} in size, got {array[lost].flat[0]}: compute them on arrays"
+        )
+
+
+def bound_of_dtype(dtype: str) -> float:
+    """Largest size of an input's numbers of a dtype; infinite for floats."""
+    if dtype == "bool":
+        return 1
+    if "int" not in dtype:
+        return math.inf
+    limits = np.iinfo(dtype)
+    return min(max(-int(limits.min), int(limits.max)), MOST_EXACT - 1)

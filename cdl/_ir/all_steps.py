@@ -73,7 +73,7 @@ def _matrices(i: Instruction, n: int, differ: Sequence[bool]) -> Parts:
     return (i.numbers, i.attributes) if fits else None
 
 
-_ELEMENTS = ("activation", "activity", "cast", "dropout", "map", "noise", "stop")
+_ELEMENTS = ("activation", "activity", "cast", "dropout", "exact", "map", "noise", "stop")
 _LINES = ("dense", "glu", "log_softmax", "mask", "softmax", "sort", "sparsemax")
 _RULES: dict[str, Rule] = {
     **dict.fromkeys((*_ELEMENTS, *_LINES, "broadcast", "reshape"), _same),

@@ -33,11 +33,13 @@ class Value:
         mask: the value that tells which of its lines count (1) and which do not (0), or None for
             all; its shape is that of this value without the last axis.
         is_whole: whether it stands for integers or truths, which no policy of a layer rounds.
+        most: bound of the sizes of integers.
         label: of an input of integers, what an error calls it where float32 has not one of them.
     """
 
     __slots__ = (
-        *("dtype", "index", "is_whole", "label", "mask", "role", "rounded_to", "shape", "shared"),
+        *("dtype", "index", "is_whole", "label", "mask", "most", "role", "rounded_to", "shape"),
+        "shared",
     )
 
     def __init__(
@@ -56,6 +58,7 @@ class Value:
         self.mask: Value | None = None
         self.rounded_to: str | None = None
         self.is_whole = False
+        self.most: float = 2**24
         self.label: str | None = None
 
     @property

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cdl import tree
+from cdl._common.dtypes import refuse_inexact
 from cdl._ir import emit
 from cdl._ir.reverse.parts import summed_to
 from cdl._tracing.keras_tensor import KerasTensor
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from cdl._tracing.operation import OpDef
 
     Array = NDArray[Any]
-
-_MOST_WHOLE = 2**24  # up to which float32 holds all integers
 
 
 class ArrayForm(NamedTuple):
@@ -178,17 +177,8 @@ class ArrayCall:
         pairs = zip(map(np.asarray, found), self.results, strict=True)
         lines = np.concatenate([place.flat(y, len(x)) for y, place in pairs], axis=1)
         for y in found:
-            self._check_whole(np.asarray(y))
+            refuse_inexact(self.row.name, np.asarray(y))
         return lines
-
-    def _check_whole(self, y: Array) -> None:
-        """Check that float32 holds the integers of a result; ValueError."""
-        lost = y.dtype.kind in "iu" and y.astype(np.float32).astype(np.float64) != y
-        if np.any(lost):
-            raise ValueError(
-                f"{self.row.name}: integers within a program must be such as float32 holds, as all "
-                f"up to {_MOST_WHOLE} in size, got {y[lost].flat[0]}: compute them on arrays"
-            )
 
     def backward(self, x: Array, y: Array, dy: Array, training: bool) -> Array:
         """Gradient by x of sum(dy * y)."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MOST_EXACT = 2**24  # up to which float32 has every whole number
-
 
 class WholeNumbers(Variable):
     """Weight of integers or bools, kept as floats, which ops read directly.

@@ -9,8 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from cdl import tree
+from cdl._common import dtypes
 from cdl._tracing.keras_tensor import KerasTensor
 from cdl._tracing.numpy_dispatch import ArrayMethods
 from cdl._tracing.symbolic import give_operators
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from cdl._tracing.variable import Variable
 
 _local = threading.local()
+_CLIPS = ("clip", "minimum")  # whose arguments may be beyond all values, as the largest int32
 
 
 class LoweredTensor(ArrayMethods):
@@ -85,3 +90,28 @@ def appending_to(program: Lowering) -> Iterator[None]:
         yield
     finally:
         _local.program = before
+
+
+def in_float32(program: Lowering, leaf: Any) -> Any:
+    """Term of 16 bits as one of float32; any other leaf as it is."""
+    if not isinstance(leaf, LoweredTensor) or leaf.value.dtype not in dtypes.LOW:
+        return leaf
+    return LoweredTensor(program.cast(leaf.value, "float32"), leaf.spec, leaf.variable)
+
+
+def refuse_inexact_constants(name: str, spec: Any, arguments: Any) -> None:
+    """Check that float32 holds the integers of a call's arguments, if it gives integers.
+
+    Args:
+        name: of the operation.
+        spec: its symbolic results.
+        arguments: of any structure.
+
+    Raises:
+        ValueError: an integer that float32 does not hold.
+    """
+    gives = any("int" in getattr(each, "dtype", "") for each in tree.flatten(spec))
+    if gives and name not in _CLIPS and not name.startswith("random"):
+        for leaf in tree.flatten(arguments):
+            if isinstance(leaf, (int, np.integer, np.ndarray)):
+                dtypes.refuse_inexact(name, np.asarray(leaf))

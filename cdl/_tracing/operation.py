@@ -50,7 +50,13 @@ from cdl._tracing.between_inputs import (
 )
 from cdl._tracing.keras_tensor import KerasTensor, SymbolicBatch, known_samples
 from cdl._tracing.known_sizes import keep_sizes
-from cdl._tracing.lowered_tensor import LoweredTensor, appending_to, current_program
+from cdl._tracing.lowered_tensor import (
+    LoweredTensor,
+    appending_to,
+    current_program,
+    in_float32,
+    refuse_inexact_constants,
+)
 from cdl._tracing.shape_inference import (
     bound_arguments,
     computed,
@@ -428,11 +434,13 @@ def appended(
         if not isinstance(leaf, Variable):
             return leaf
         value = program.param(leaf)
-        return LoweredTensor(value, KerasTensor(leaf.shape, value.dtype, rows_per_sample=0), leaf)
+        dtype = value.dtype if "float" in leaf.dtype else leaf.dtype
+        return LoweredTensor(value, KerasTensor(leaf.shape, dtype, rows_per_sample=0), leaf)
 
     args, kwargs = map_args(term, args), map_kwargs(term, kwargs)
     if not all(map(_is_float, tree.flatten(spec))):  # which are not to be rounded on the way
-        widen = functools.partial(_widened, program)
+        refuse_inexact_constants(row.name, spec, (args, kwargs))
+        widen = functools.partial(in_float32, program)
         args, kwargs = map_args(widen, args), map_kwargs(widen, kwargs)
     with appending_to(program):
         try:
@@ -467,13 +475,6 @@ def _is_float(spec: Any) -> bool:
     return not isinstance(spec, KerasTensor) or "float" in spec.dtype
 
 
-def _widened(program: Lowering, leaf: Any) -> Any:
-    """Term whose value is float32; any other leaf as it is."""
-    if not isinstance(leaf, LoweredTensor) or leaf.value.dtype not in dtypes.LOW:
-        return leaf
-    return LoweredTensor(program.cast(leaf.value, "float32"), leaf.spec, leaf.variable)
-
-
 def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
     """Result as a term: constants become values, repeated per sample if needed."""
     if not isinstance(spec, KerasTensor):
@@ -490,7 +491,7 @@ def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
     if spec.dtype in dtypes.LOW or value.dtype in dtypes.LOW:
         value = program.cast(value, spec.dtype if _is_float(spec) else "float32")
     if not _is_float(spec):
-        value.is_whole = True
+        value.is_whole, value.most = True, 1 if spec.dtype == "bool" else value.most
     if value.shape != spec.sample_shape or value.shared == bool(spec.rows_per_sample):
         raise RuntimeError(
             f"{row.name}: the result must have the shape of {spec!r}, got {value.shape} in the "

@@ -330,21 +330,17 @@ def _tried(
     """
 
     def ones(leaf: Any) -> Any:
-        if isinstance(leaf, KerasTensor):
+        if isinstance(leaf, (KerasTensor, Variable)):
             sizes = [
-                (fixed or {}).get(axis - leaf.ndim, size) if n is None else n
+                (fixed or {}).get(axis - len(leaf.shape), size) if n is None else n
                 for axis, n in enumerate(leaf.shape)
             ]
-            if leaf.rows_per_sample:
+            if isinstance(leaf, KerasTensor) and leaf.rows_per_sample:
                 sizes[leaf.batch_axis] = rows * leaf.rows_per_sample
             if row.calls_eager and "float" in leaf.dtype:
                 return _of_any_numbers(row, sizes)
             one = _ONES.get(leaf.dtype)
             return np.broadcast_to(np.zeros((), leaf.dtype) if one is None else one, sizes)
-        if isinstance(leaf, Variable):
-            if row.calls_eager:
-                return _of_any_numbers(row, leaf.shape)
-            return np.broadcast_to(_ONES["float32"], leaf.shape)
         if isinstance(leaf, SymbolicBatch):
             return rows * leaf.times
         return as_array(leaf)

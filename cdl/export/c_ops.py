@@ -417,6 +417,7 @@ ROWS: dict[str, Callable[["Text", "Instruction"], None]] = {
     "sparsemax": _by_lines("sparsemax"),
     "glu": _by_lines("glu"),
     "reshape": _same,
+    "exact": _same,
     "stop": _same,
     "fork": _same,
     "broadcast_batch": _same,

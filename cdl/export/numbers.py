@@ -42,7 +42,7 @@ NOT_IN_PREDICT = frozenset(
     }
 )
 # Ops that give one of their inputs, perhaps in another shape, or the weight or numbers they have.
-SAME = frozenset(("reshape", "stop", "fork", "broadcast_batch"))
+SAME = frozenset(("reshape", "exact", "stop", "fork", "broadcast_batch"))
 # Why the others cannot leave.
 REASONS = {
     "cast": (

@@ -400,6 +400,7 @@ ROWS: dict[str, Row] = {
     "sparsemax": _gives(_sparsemax),
     "glu": _gives(_glu),
     "reshape": _gives(_reshape),
+    "exact": _same,
     "stop": _same,
     "fork": _same,
     "broadcast_batch": _gives(_broadcast_batch),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdl import data, tree
+from cdl._common.dtypes import MOST_EXACT
 from cdl._tracing import graph as graphs
 from cdl._tracing.graph import Graph, KerasTensor, Node
-from cdl._tracing.integer_variable import MOST_EXACT
 from cdl._tracing.operation import Operation
 from cdl.data.texts import array_of_texts, holds_texts
 from cdl.layers import Layer

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from cdl import _core, losses, metrics, regularizers, tree
+from cdl._common.dtypes import bound_of_dtype
 from cdl._common.naming import FreeNames
 from cdl._common.overriding import overrides
 from cdl._ir import emit
@@ -412,6 +413,7 @@ def _mark_whole(model: TrainableModel, values: Iterable[Value]) -> None:
     for value, info in zip(values, model._graph_of_model.input_infos(), strict=True):
         value.is_whole = "float" not in info.dtype
         value.label = f"input {info.name!r}" if value.is_whole else None
+        value.most = bound_of_dtype(info.dtype)
 
 
 def _lower_penalties(

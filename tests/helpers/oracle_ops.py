@@ -359,6 +359,7 @@ FORWARD = {
     "pick": pick_forward,
     "take_along": take_along_forward,
     "gather": gather_forward,
+    "exact": stop_forward,
     "stop": stop_forward,
     "cast": cast_forward,
 }
@@ -377,6 +378,7 @@ BACKWARD = {
     "pick": pick_backward,
     "take_along": take_along_backward,
     "gather": gather_backward,
+    "exact": lambda o, i: None,
     "stop": lambda o, i: None,
     "cast": cast_backward,
 }

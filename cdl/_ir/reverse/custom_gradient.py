@@ -106,7 +106,7 @@ def _is_backward(i: Instruction, known: dict[int, Expression], inputs: _Inputs) 
         kind = str(i.attributes["kind"])
         parameters = (float(i.attributes[name]) for name in _core.ACTIVATIONS[kind])
         known[id(out)] = ACTIVATIONS[kind](operands[0], *parameters)
-    elif i.op in ("stop", "cast", "custom_gradient"):
+    elif i.op in ("exact", "stop", "cast", "custom_gradient"):
         known[id(out)] = operands[0]
     else:
         raise NotElementwiseError(f"it has the operation {i.op!r}")

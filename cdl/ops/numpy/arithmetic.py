@@ -15,6 +15,13 @@ from numpy.typing import ArrayLike
 from cdl._ir.elementwise import Expression, apply
 from cdl._tracing.operation import pair_operation, tensor_operation
 from cdl.ops.arrays import real
+from cdl.ops.exact_integers import (
+    exact,
+    no_bound,
+    product_of_bounds,
+    square_of_bound,
+    sum_of_bounds,
+)
 from cdl.ops.lowering import elementwise, mapped
 
 if TYPE_CHECKING:
@@ -26,19 +33,19 @@ def _add(program: Lowering, spec: KerasTensor, x1: ArrayLike, x2: ArrayLike) -> 
     return mapped(program, spec, "logical_or" if spec.dtype == "bool" else "add", x1, x2)
 
 
-@pair_operation(_add)
+@pair_operation(exact("add", _add, sum_of_bounds))
 def add(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Elementwise sum, x1 + x2."""
     return np.add(x1, x2)
 
 
-@pair_operation(elementwise("subtract"))
+@pair_operation(exact("subtract", elementwise("subtract"), sum_of_bounds))
 def subtract(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Elementwise difference, x1 - x2."""
     return np.subtract(x1, x2)
 
 
-@pair_operation(elementwise("multiply"))
+@pair_operation(exact("multiply", elementwise("multiply"), product_of_bounds))
 def multiply(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Elementwise product, x1 * x2."""
     return np.multiply(x1, x2)
@@ -87,7 +94,7 @@ def fmod(x1: ArrayLike, x2: ArrayLike) -> Any:
     return np.fmod(x1, x2)
 
 
-@pair_operation(elementwise("power"))
+@pair_operation(exact("power", elementwise("power"), no_bound))
 def power(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Elementwise power, x1 to the power of x2."""
     return np.power(x1, x2)
@@ -120,7 +127,7 @@ def sign(x: ArrayLike) -> Any:
     return np.sign(x)
 
 
-@tensor_operation(elementwise("square"))
+@tensor_operation(exact("square", elementwise("square"), square_of_bound))
 def square(x: ArrayLike) -> Any:
     """Elementwise square, x * x."""
     array = np.asarray(x)

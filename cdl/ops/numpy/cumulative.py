@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from cdl._tracing.operation import Saved, operation, tensor_operation
 from cdl.ops.arrays import as_dtype, axes_of, count_arg, samples_apart, shape_of
+from cdl.ops.exact_integers import bound_of_sums, exact, no_bound
 from cdl.ops.indexing_lowering import cumulated
 from cdl.ops.numpy.arithmetic import add, multiply, subtract
 from cdl.ops.numpy.comparisons import isnan, where
@@ -34,7 +35,7 @@ def _running(kind: str) -> Any:
     return lower
 
 
-@tensor_operation(_running("sum"), untraced=_apart)
+@tensor_operation(exact("cumsum", _running("sum"), bound_of_sums, cancels=True), untraced=_apart)
 def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """Cumulative sum along an axis.
 
@@ -46,7 +47,7 @@ def cumsum(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     return _cumulated(np.cumsum, x, axis, dtype)
 
 
-@tensor_operation(_running("prod"), untraced=_apart)
+@tensor_operation(exact("cumprod", _running("prod"), no_bound), untraced=_apart)
 def cumprod(x: ArrayLike, axis: int | None = None, dtype: Any = None) -> Any:
     """Cumulative product along an axis; arguments as of `cumsum`."""
     return _cumulated(np.cumprod, x, axis, dtype)

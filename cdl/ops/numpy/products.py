@@ -13,6 +13,7 @@ from cdl._ir import emit
 from cdl._ir.emit import reshape as reshaped
 from cdl._tracing.operation import pair_operation
 from cdl.ops.arrays import along_samples, axes_of, count_arg, shape_of
+from cdl.ops.exact_integers import bound_of_product, exact
 from cdl.ops.indexing_lowering import product
 from cdl.ops.numpy.arithmetic import multiply, subtract
 from cdl.ops.numpy.indexing import get_item
@@ -49,7 +50,7 @@ def _over_samples(x1: Any, x2: Any) -> str:
     return "a sum over the samples is cdl.ops.sum of products, over axis 0"
 
 
-@pair_operation(_matmul, untraced=_over_samples)
+@pair_operation(exact("matmul", _matmul, bound_of_product, cancels=True), untraced=_over_samples)
 def matmul(x1: ArrayLike, x2: ArrayLike) -> Any:
     """Matrix product of the last two axes of both; a vector is a row, or a column on the right.
 

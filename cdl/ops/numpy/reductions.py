@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from cdl._ir.elementwise import apply, argument
 from cdl._tracing.operation import Saved, tensor_operation
 from cdl.ops.arrays import axis_arg, real, samples_apart, shape_of
+from cdl.ops.exact_integers import bound_of_sum, exact, no_bound
 from cdl.ops.lowering import reduction
 from cdl.ops.numpy.arithmetic import divide, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import not_equal
@@ -31,7 +32,7 @@ def _counted(x: ArrayLike) -> Any:
     return array.astype(np.int32) if array.dtype == bool else array
 
 
-@tensor_operation(reduction("sum"))
+@tensor_operation(exact("sum", reduction("sum"), bound_of_sum, cancels=True))
 def sum(x: ArrayLike, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
     """Sum of x over axes.
 
@@ -146,7 +147,9 @@ def _prod(
     return reduction("prod")(program, spec, x, axis, keepdims)
 
 
-@tensor_operation(_prod, untraced=lambda x, axis, *_: samples_apart(x, axis))
+@tensor_operation(
+    exact("prod", _prod, no_bound), untraced=lambda x, axis, *_: samples_apart(x, axis)
+)
 def prod(
     x: ArrayLike,
     axis: int | Sequence[int] | None = None,
