@@ -140,13 +140,13 @@ cdef class Member:
     cdef _Arrays held
     cdef _Params params
     cdef Executor executor
-    cdef object orders, found, seeds
+    cdef object orders, numbers, seeds
     cdef float rate
 
     def __cinit__(self, Members of, list parameters, arrays, orders, size_t batch, float rate,
                   uint64_t iteration, uint64_t seed, seeds):
         cdef const int64_t[:, ::1] order = orders
-        cdef int64_t[::1] numbers = np.array([*seeds, 0], np.int64)
+        cdef int64_t[::1] own = np.array([*seeds, 0], np.int64)
         cdef double[:, ::1] found
         self.executor, self.held = of.executor, _Arrays(arrays)
         self.params = of._of_member(parameters, seeds)
@@ -155,11 +155,11 @@ cdef class Member:
             raise ValueError(f"batch must be in [1, {of.executor.rows}], got {batch}")
         if not orders.size or not _all_below(orders, self.held.rows):
             raise ValueError("orders: expected row numbers of the arrays")
-        self.found = np.zeros((len(orders), cdl_found_doubles(of.executor.program)))
-        found = self.found
-        self.orders, self.seeds, self.rate = order, numbers, rate
+        self.numbers = np.zeros((len(orders), cdl_found_doubles(of.executor.program)))
+        found = self.numbers
+        self.orders, self.seeds, self.rate = order, own, rate
         self.member.params = self.params.params
-        self.member.seeds = &numbers[0]
+        self.member.seeds = &own[0]
         self.member.orders = &order[0, 0]
         self.member.epochs = order.shape[0]
         self.member.found = &found[0, 0]
@@ -177,14 +177,23 @@ cdef class Member:
         return _STATES[<int>self.member.state]
 
     @property
+    def parameters(self):
+        """Those that it was made with."""
+        return self.params.parameters
+
+    @property
     def iteration(self):
         """Steps that its optimizer has made."""
         return self.member.epoch.iteration
 
     @property
-    def passes(self):
-        """states() and penalty() after each finished epoch."""
-        return self.executor._passes(self.found, self.member.done)
+    def found(self):
+        """What the core found (epochs, numbers), as that of StackedMembers."""
+        return self.numbers
+
+    def passes(self, size_t first):
+        """states() and penalty() after each finished epoch from that one on."""
+        return self.executor._passes(self.numbers[first:], self.member.done - first)
 
 
 cdef class StackedMembers:

@@ -104,20 +104,20 @@ def look_before(model: TrainableModel, again: bool = True) -> None:
         if not again or _core.versions(parameters) == versions:
             return
     variables = _looked_at(model, True)
-    _note(compiled, _lost(variables), variables)
+    kept = [each.storage for _, each in variables if isinstance(each, Variable)]
+    _note(compiled, _lost(variables), kept)
 
 
-def note_sound(model: TrainableModel) -> None:
-    """Record that a run whose loss was finite has begun with finite weights."""
+def note_sound(model: TrainableModel, parameters: list[_core.Parameter]) -> None:
+    """Record that weights and slots in the core's memory were finite, as a run has found them."""
     assert model._compiled is not None
-    _note(model._compiled, [], _looked_at(model, True))
+    _note(model._compiled, [], parameters)
 
 
 def _note(
-    compiled: Compiled, lost: list[tuple[str, str, str]], variables: list[tuple[str, Any]]
+    compiled: Compiled, lost: list[tuple[str, str, str]], parameters: list[_core.Parameter]
 ) -> None:
     compiled.unlooked, compiled.lost = False, lost
-    parameters = [each.storage for _, each in variables if isinstance(each, Variable)]
     compiled.stamps = parameters, _core.versions(parameters)
 
 

@@ -203,13 +203,9 @@ class _Walk:
             parts += (kind, repr(thing))  # -0.0 is another one than 0.0
         elif id(thing) in self._seen:
             parts += ("seen", self._seen[id(thing)])
-        elif isinstance(thing, (tuple, list)):
-            if all(type(each) in _PLAIN for each in thing):  # as shapes
-                parts += (kind, repr(thing))
-                return
-            parts += (kind, len(thing))
-            for each in thing:
-                self.add(each)
+        elif kind is tuple or kind is list:
+            parts.append(kind)
+            self._add_values(list(thing))
         else:
             self._seen[id(thing)] = len(self._seen)
             self._add_object(thing)
@@ -220,8 +216,7 @@ class _Walk:
             self.variables.append(thing)
             traits = thing.kept_dtype, thing.trainable, thing.autocast, thing.storage.matrix
             parts += (kind, thing.shape, *traits)
-            self.add(thing.regularizer)
-            self.add(thing.constraint)
+            self._add_values([thing.regularizer, thing.constraint])
         elif kind is SeedGenerator:
             self.generators.append(thing)
             parts += (kind, thing.was_given)
@@ -236,10 +231,8 @@ class _Walk:
         elif isinstance(thing, Initializer):  # the weights are there
             parts.append(Initializer)
         elif kind is dict:
-            parts += (kind, len(thing))
-            for name, value in thing.items():
-                self.add(name)
-                self.add(value)
+            parts.append(kind)
+            self._add_values([*thing, *thing.values()])
         elif kind is set and all(id(each) in self._seen for each in thing):
             parts += (kind, *sorted(self._seen[id(each)] for each in thing))
         elif kind is np.ndarray and thing.nbytes <= _MOST_BYTES:
@@ -251,25 +244,41 @@ class _Walk:
             self.kept.append(thing)
 
     def _add_attributes(self, kind: type, thing: Any) -> None:
-        parts, there = self.parts, vars(thing)
-        left_out = _left_out(kind, "_stack" in there)
-        if type(there.get("seed_generator")) is SeedGenerator:
+        there = vars(thing)
+        draws = type(there.get("seed_generator")) is SeedGenerator
+        layout = _layout(kind, tuple(there), draws)
+        self.parts.append(layout)
+        self._add_values([there[name] for name in layout.counted])
+
+    def _add_values(self, values: list[Any]) -> None:
+        kinds = tuple(map(type, values))
+        inner = []
+        for place in _not_plain(kinds):
+            inner.append(values[place])
+            values[place] = None
+        self.parts += (kinds, tuple(values))
+        for value in inner:
+            self.add(value)
+
+
+class _Layout:
+    """Attributes of a class that count, where objects have certain ones; each is itself alone."""
+
+    def __init__(self, kind: type, names: tuple[str, ...], draws: bool) -> None:
+        left_out = _NAMES
+        if issubclass(kind, Layer):
+            left_out |= kind._passing | (_OF_STACKS if "_stack" in names else frozenset())
+        elif issubclass(kind, Optimizer):
+            left_out |= _OF_OPTIMIZERS
+        if draws:
             left_out |= {"seed"}  # which is the generator's
-        parts.append(kind)
-        for name, value in there.items():
-            if name in left_out:
-                continue
-            parts.append(name)
-            if (of := type(value)) in _PLAIN:  # as most are
-                parts += (of, value)
-            else:
-                self.add(value)
-        parts.append("end")
+        self.counted = [name for name in names if name not in left_out]
 
 
-@functools.lru_cache(256)
-def _left_out(kind: type, is_stack: bool) -> frozenset[str]:
-    """Attributes of a class of layers, optimizers or others that do not count."""
-    if issubclass(kind, Layer):
-        return _NAMES | kind._passing | (_OF_STACKS if is_stack else frozenset())
-    return _NAMES | _OF_OPTIMIZERS if issubclass(kind, Optimizer) else frozenset()
+_layout = functools.lru_cache(1024)(_Layout)
+
+
+@functools.lru_cache(1024)
+def _not_plain(kinds: tuple[type, ...]) -> list[int]:
+    """Places of values that are not compared as they are."""
+    return [place for place, kind in enumerate(kinds) if kind not in _PLAIN]

@@ -20,8 +20,9 @@ import numpy as np
 from cdl import _core
 from cdl._common.errors import StandsInError, standing_in
 from cdl.callbacks import Callback, History
-from cdl.random import core_seed, permutation, seeded
+from cdl.random import core_seed, permutation, permutations, seeded
 from cdl.trainers import not_finite
+from cdl.trainers.compile_arguments import leaves
 from cdl.trainers.epoch_iterator import for_step, in_order
 from cdl.trainers.fit_loop import SLICE
 from cdl.trainers.many.alike import MOST_ORDERED, Description, Plan, described, plan_of
@@ -101,8 +102,10 @@ class _Host:
             if plan.shuffle and compiled.resolved is None:
                 permutation(rows)  # as a first `fit` does
             orders = np.empty((plan.epochs, rows), np.int64)
-            for order in orders:
-                order[:] = permutation(rows) if plan.shuffle else np.arange(rows)
+            if plan.shuffle:
+                permutations(orders)
+            else:
+                orders[:] = np.arange(rows)
             step, drawn = optimizer.step, core_seed()
         return _core.Member(
             self.members,
@@ -122,15 +125,21 @@ class _Host:
         self.count(one, member)
         if compiled.optimizer.use_ema:
             compiled.optimizer.finalize_variable_values(one.model._trained())
-        logs: dict[str, Any] = {}
         history = History()
-        for epoch, (states, penalty) in enumerate(member.passes):
-            logs = self.train.logs_of(states, penalty)
-            history.on_epoch_end(epoch, in_order(logs))
+        history.epoch = list(range(one.plan.epochs))
+        losses = self.train.losses_of(member.found)
+        first = 0 if losses is None else one.plan.epochs - 1
+        passes = [(self.train.logs_of(*each), each[0]) for each in member.passes(first)]
+        logs, states = passes[-1]
+        history.history = {
+            name: [each[name] for each, _ in passes] if losses is None else losses.tolist()
+            for name in in_order(logs)
+        }
         steps = -(-one.plan.rows // one.plan.batch)
         params = {"verbose": 0, "epochs": one.plan.epochs, "steps": steps, "job": one.number}
         history.set_params(params)
-        _leave(one, history, logs, dict(zip(self.train.plan.reports, states, strict=True)))
+        not_finite.note_sound(one.model, member.parameters)
+        self._leave(one, history, logs, dict(zip(self.train.plan.reports, states, strict=True)))
         one.model.stop_training = False
         return history
 
@@ -159,7 +168,8 @@ class _Host:
         states = dict(zip(last.plan.reports, last.executor.states(), strict=True))
         for each in (*callbacks, history):
             each.set_model(model)
-        _leave(one, history, last.results(), states)
+        not_finite.note_sound(model, _parameters(found, model))
+        self._leave(one, history, last.results(), states)
         model.stop_training = host.stop_training
         return history
 
@@ -173,6 +183,22 @@ class _Host:
     def give_back(self) -> None:
         """Let the copy's own `fit` use the train function."""
         self._model._give_back(self.train)
+
+    def _leave(
+        self, one: Job, history: History, logs: dict[str, Any], states: dict[Any, Any]
+    ) -> None:
+        """Leave a model as `fit` does."""
+        model, compiled = one.model, one.model._compiled
+        if compiled.resolved is None and _are_names(compiled) and not self.train.resolved.metrics:
+            compiled.resolved = self.train.resolved  # which nobody can tell from its own
+        elif compiled.resolved is None:
+            graph = model._graph_of_model
+            shapes = [(None, *one.options["y"].shape[1:])]
+            compiled.resolved = compiled.resolve(graph.output_infos(), shapes, graph.output_nest())
+        model._initial_epoch = model._random_state = None
+        compiled.told_not_finite = False
+        model._last_train_function = EndedRun(logs, states, compiled.resolved)
+        model.history = history
 
     @staticmethod
     def count(one: Job, member: _core.Member) -> None:
@@ -195,18 +221,9 @@ class _Begin(Callback):
             self.model.stop_training = True
 
 
-def _leave(one: Job, history: History, logs: dict[str, Any], states: dict[Any, Any]) -> None:
-    """Leave a model as `fit` does."""
-    model, compiled = one.model, one.model._compiled
-    if compiled.resolved is None:
-        graph = model._graph_of_model
-        shapes = [(None, *one.options["y"].shape[1:])]
-        compiled.resolved = compiled.resolve(graph.output_infos(), shapes, graph.output_nest())
-    model._initial_epoch = model._random_state = None
-    compiled.told_not_finite = False
-    not_finite.note_sound(model)
-    model._last_train_function = EndedRun(logs, states, compiled.resolved)
-    model.history = history
+def _are_names(compiled: Any) -> bool:
+    """Whether all losses were given by name."""
+    return all(isinstance(each, str) for each in leaves(compiled.given["loss"]))
 
 
 def _begun(found: Description, model: Any) -> list[_core.Parameter]:

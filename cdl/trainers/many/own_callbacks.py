@@ -126,7 +126,7 @@ def of_jobs(
     if not callable(common.get("callbacks")) or isinstance(common.get("callbacks"), Callback):
         shared |= {id(each) for each in CallbackList(common.get("callbacks")).callbacks}
     check_places(lists, "train_many")
-    kept = [part for model, options in calls for part in _of_job(model, options)]
+    kept = [part for model, options in calls for part in _of_job(model, options)] if shared else []
     found = [OwnCallbacks(given, shared, kept) for given in lists]
     tried: set[tuple[int, ...]] = set()
     for given, own in zip(lists, found, strict=True):
