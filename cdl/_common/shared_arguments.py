@@ -1,8 +1,9 @@
-"""Docstrings of classes with the arguments that their bases describe, completed when they are read.
+"""Arguments that classes share with their bases: other default values, and docstrings of all.
 
-Each argument is described once: a class describes those that its bases do not, or that are others.
-`The further arguments are those of `LSTMCell`.`, a paragraph of its own, names a class or function
-of the module beside the bases. `help` and the pages of the reference show all of them.
+Docstrings are completed when they are read. Each argument is described once: a class describes
+those that its bases do not, or that are others. `The further arguments are those of `LSTMCell`.`,
+a paragraph of its own, names a class or function of the module beside the bases. `help` and the
+pages of the reference show all of them.
 """
 
 from __future__ import annotations
@@ -10,12 +11,42 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from typing import Any
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeVar
+
+from cdl._common.errors import hinted
+
+Class = TypeVar("Class", bound=type)
 
 _SENTENCE = re.compile(r"^The further arguments are those of ((?:.|\n)+?)\.(?:\n\n|\Z)", re.M)
 _SECTION = re.compile(r"^Args:\n((?:    .*(?:\n|\Z))+)", re.M)
 _ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*): .*(?:\n     .*)*", re.M)
 _BEHIND = re.compile(r"^(?:Attributes|Returns|Raises|Weights|Examples?)\b.*:|\Z", re.M)
+
+
+def with_defaults(**defaults: Any) -> Callable[[Class], Class]:
+    """Decorator that gives a class the constructor of its base with other default values.
+
+    Args:
+        defaults: values of arguments by name.
+    """
+
+    def give(cls: Class) -> Class:
+        base: Any = cls.__init__.__wrapped__  # type: ignore[misc]
+        init = FunctionType(base.__code__, base.__globals__, "__init__", None, base.__closure__)
+        names = base.__code__.co_varnames[: base.__code__.co_argcount]
+        of_base = base.__defaults__ or ()
+        values = dict(zip(names[len(names) - len(of_base) :], of_base, strict=True)) | defaults
+        init.__defaults__ = tuple(values[name] for name in names if name in values)
+        init.__kwdefaults__ = base.__kwdefaults__
+        init.__annotations__ = base.__annotations__
+        init.__qualname__ = f"{cls.__qualname__}.__init__"
+        init.__module__ = cls.__module__
+        cls.__init__ = hinted(init)  # type: ignore[misc]
+        return cls
+
+    return give
 
 
 class _Docstring(str):

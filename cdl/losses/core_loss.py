@@ -48,6 +48,14 @@ class CompiledLoss(Loss):
     ignore_class: int | None = None
     by_formula = False
 
+    def __init__(
+        self,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name, reduction, dtype)
+
     @property
     def wants(self) -> str:
         """Kind of targets: "values", one per prediction, or "classes", one per line."""

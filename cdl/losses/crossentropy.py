@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import class_number, flag, number, whole
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import as_array, function_of, registry
@@ -27,14 +28,14 @@ class Smoothed(CompiledLoss):
 
     def __init__(
         self,
-        from_logits: bool,
-        label_smoothing: float,
-        axis: int,
-        reduction: str | None,
-        name: str | None,
-        dtype: DTypeLike,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction, dtype)
+        super().__init__(reduction, name, dtype)
         owner = type(self).__name__
         self.from_logits = flag(owner, "from_logits", from_logits)
         self.label_smoothing = number(owner, "label_smoothing", label_smoothing, 0.0, 1.0)
@@ -43,6 +44,7 @@ class Smoothed(CompiledLoss):
 
 
 @registry.add()
+@with_defaults(name="binary_crossentropy")
 class BinaryCrossentropy(Smoothed):
     """Binary crossentropy, ``-mean(y log p + (1 - y) log(1 - p))`` over the last axis.
 
@@ -59,17 +61,6 @@ class BinaryCrossentropy(Smoothed):
 
     _on_probabilities = "binary_crossentropy"
     _on_scores = "sigmoid_binary_crossentropy"
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "binary_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
 
 
 @function_of(BinaryCrossentropy, "bce", "BCE")
@@ -93,6 +84,7 @@ def binary_crossentropy(
 
 
 @registry.add()
+@with_defaults(name="categorical_crossentropy")
 class CategoricalCrossentropy(Smoothed):
     """Crossentropy with one-hot targets or distributions, ``-sum(y log p)`` over the last axis.
 
@@ -104,17 +96,6 @@ class CategoricalCrossentropy(Smoothed):
 
     _on_probabilities = "categorical_crossentropy"
     _on_scores = "softmax_categorical_crossentropy"
-
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(from_logits, label_smoothing, axis, reduction, name, dtype)
 
 
 @function_of(CategoricalCrossentropy)
@@ -163,7 +144,7 @@ class SparseCategoricalCrossentropy(CompiledLoss):
         name: str | None = "sparse_categorical_crossentropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction, dtype)
+        super().__init__(reduction, name, dtype)
         owner = type(self).__name__
         self.from_logits = flag(owner, "from_logits", from_logits)
         self.ignore_class = ignore_class

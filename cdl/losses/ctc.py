@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl import _core
+from cdl._common.shared_arguments import with_defaults
 from cdl._ir.instruction import REDUCTIONS
 from cdl._ir.lowering import Lowering
 from cdl._tracing import eager
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
+@with_defaults(name="ctc")
 class CTC(CompiledLoss):
     """Connectionist temporal classification, ``-log P(labels)`` (Graves et al., 2006).
 
@@ -37,14 +39,6 @@ class CTC(CompiledLoss):
     Raises:
         ValueError: when called, for shapes or classes that do not fit.
     """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "ctc",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
     @property
     def wants(self) -> str:

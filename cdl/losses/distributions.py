@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import flag, number
 from cdl._tracing.graph import operator_of
 from cdl.config import epsilon
@@ -19,18 +20,11 @@ if TYPE_CHECKING:
 
 
 @registry.add()
+@with_defaults(name="kl_divergence")
 class KLDivergence(CompiledLoss):
     """Kullback-Leibler divergence, ``sum(y_true log(y_true / y_pred))``, clipped to [1e-7, 1]."""
 
     row = "kl_divergence"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "kl_divergence",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(KLDivergence, "kld", "KLD")
@@ -56,7 +50,7 @@ class CategoricalGeneralizedCrossEntropy(CompiledLoss):
         name: str | None = "categorical_generalized_cross_entropy",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction, dtype)
+        super().__init__(reduction, name, dtype)
         self.q = number(type(self).__name__, "q", q, above=0.0, below=1.0)
 
 

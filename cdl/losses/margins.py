@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import function_of, registry
 
@@ -30,18 +31,11 @@ class _Signed(CompiledLoss):
 
 
 @registry.add()
+@with_defaults(name="hinge")
 class Hinge(_Signed):
     """Hinge loss, ``mean(max(1 - y_true y_pred, 0))`` over the last axis."""
 
     row = "hinge"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(Hinge)
@@ -51,18 +45,11 @@ def hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 
 @registry.add()
+@with_defaults(name="squared_hinge")
 class SquaredHinge(_Signed):
     """Squared hinge loss, ``mean(max(1 - y_true y_pred, 0)^2)`` over the last axis."""
 
     row = "squared_hinge"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "squared_hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(SquaredHinge)
@@ -72,18 +59,11 @@ def squared_hinge(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 
 @registry.add()
+@with_defaults(name="categorical_hinge")
 class CategoricalHinge(CompiledLoss):
     """Multiclass hinge loss, ``max(1 + max((1 - y_true) y_pred) - sum(y_true y_pred), 0)``."""
 
     row = "categorical_hinge"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "categorical_hinge",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(CategoricalHinge)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import number
 from cdl.losses.loss import Loss, function_of, registry
 
@@ -27,10 +28,10 @@ class _Overlap(Loss):
 
     def __init__(
         self,
-        reduction: str | None,
-        name: str | None,
-        axis: int | Sequence[int] | None,
-        dtype: DTypeLike,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        axis: int | Sequence[int] | None = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__(name, reduction, dtype)
         self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else axis
@@ -50,21 +51,13 @@ class _Overlap(Loss):
 
 
 @registry.add()
+@with_defaults(name="dice")
 class Dice(_Overlap):
     """Dice loss, ``1 - 2 sum(y p) / (sum(y) + sum(p))`` over the whole batch, or over `axis`.
 
     Args:
         axis: the axes that the sums run over; None for all.
     """
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "dice",
-        axis: int | Sequence[int] | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(reduction, name, axis, dtype)
 
     def _share(self, y: Array, p: Array) -> tuple[Array, Array]:
         both = (y * p).sum(self.axis, keepdims=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import number, whole
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import function_of, registry
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @registry.add()
+@with_defaults(name="mean_squared_error")
 class MeanSquaredError(CompiledLoss):
     """Mean squared error, ``mean((y_true - y_pred)^2)`` over the last axis.
 
@@ -27,14 +29,6 @@ class MeanSquaredError(CompiledLoss):
 
     row = "mean_squared_error"
 
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_squared_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
-
 
 @function_of(MeanSquaredError, "mse", "MSE")
 def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
@@ -43,18 +37,11 @@ def mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float
 
 
 @registry.add()
+@with_defaults(name="mean_absolute_error")
 class MeanAbsoluteError(CompiledLoss):
     """Mean absolute error, ``mean(|y_true - y_pred|)`` over the last axis."""
 
     row = "mean_absolute_error"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_absolute_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(MeanAbsoluteError, "mae", "MAE")
@@ -64,18 +51,11 @@ def mean_absolute_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.floa
 
 
 @registry.add()
+@with_defaults(name="mean_absolute_percentage_error")
 class MeanAbsolutePercentageError(CompiledLoss):
     """Mean absolute percentage error, ``100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))``."""
 
     row = "mean_absolute_percentage_error"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_absolute_percentage_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(MeanAbsolutePercentageError, "mape", "MAPE")
@@ -85,18 +65,11 @@ def mean_absolute_percentage_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDAr
 
 
 @registry.add()
+@with_defaults(name="mean_squared_logarithmic_error")
 class MeanSquaredLogarithmicError(CompiledLoss):
     """Mean of ``(log(1 + y_true) - log(1 + y_pred))^2``, both at least 1e-7."""
 
     row = "mean_squared_logarithmic_error"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "mean_squared_logarithmic_error",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(MeanSquaredLogarithmicError, "msle", "MSLE")
@@ -106,18 +79,11 @@ def mean_squared_logarithmic_error(y_true: ArrayLike, y_pred: ArrayLike) -> NDAr
 
 
 @registry.add()
+@with_defaults(name="log_cosh")
 class LogCosh(CompiledLoss):
     """Logarithm of the hyperbolic cosine of the error, ``mean(log(cosh(y_pred - y_true)))``."""
 
     row = "log_cosh"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "log_cosh",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(LogCosh)
@@ -127,18 +93,11 @@ def log_cosh(y_true: ArrayLike, y_pred: ArrayLike) -> NDArray[np.float32]:
 
 
 @registry.add()
+@with_defaults(name="poisson")
 class Poisson(CompiledLoss):
     """Poisson loss, ``mean(y_pred - y_true log(y_pred + 1e-7))`` over the last axis."""
 
     row = "poisson"
-
-    def __init__(
-        self,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = "poisson",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(name, reduction, dtype)
 
 
 @function_of(Poisson)
@@ -165,7 +124,7 @@ class Huber(CompiledLoss):
         name: str | None = "huber_loss",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction, dtype)
+        super().__init__(reduction, name, dtype)
         self.delta = number("Huber", "delta", delta)
 
     def get_config(self) -> dict[str, Any]:
@@ -204,7 +163,7 @@ class CosineSimilarity(CompiledLoss):
         name: str | None = "cosine_similarity",
         dtype: Any = None,
     ) -> None:
-        super().__init__(name, reduction, dtype)
+        super().__init__(reduction, name, dtype)
         self.axis = whole("CosineSimilarity", "axis", axis)
 
     def get_config(self) -> dict[str, Any]:

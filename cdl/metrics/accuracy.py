@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import flag, number, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric
 from cdl.metrics.metric import registry
@@ -16,14 +17,12 @@ if TYPE_CHECKING:
 
 
 @registry.add()
+@with_defaults(name="accuracy")
 class Accuracy(ElementMetric):
     """Accuracy: the fraction of predictions that equal their targets as numbers."""
 
     row = "accuracy"
     _direction = "up"
-
-    def __init__(self, name: str | None = "accuracy", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
 
 
 @registry.add()
@@ -51,25 +50,21 @@ class BinaryAccuracy(ElementMetric):
 
 
 @registry.add()
+@with_defaults(name="categorical_accuracy")
 class CategoricalAccuracy(CompiledMetric):
     """Accuracy with one-hot targets: the fraction of samples whose argmax matches the target's."""
 
     row = "categorical_accuracy"
     _direction = "up"
 
-    def __init__(self, name: str | None = "categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
-
 
 @registry.add()
+@with_defaults(name="sparse_categorical_accuracy")
 class SparseCategoricalAccuracy(CompiledMetric):
     """Accuracy with integer class labels: the fraction of samples whose argmax is the label."""
 
     row = "sparse_categorical_accuracy"
     _direction = "up"
-
-    def __init__(self, name: str | None = "sparse_categorical_accuracy", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
 
 
 @registry.add()

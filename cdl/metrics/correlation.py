@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import axes
 from cdl.losses import rowwise
 from cdl.losses.loss import as_array
@@ -24,7 +25,7 @@ class AlongAxis(CompiledMetric):
         axis: the one that a line runs along: the columns of each sample, unless it is 0.
     """
 
-    def __init__(self, name: str | None, dtype: DTypeLike, axis: int) -> None:
+    def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
         self.axis = axes(type(self).__name__, "axis", axis)
         self.in_core = self.axis == -1
@@ -39,6 +40,7 @@ class AlongAxis(CompiledMetric):
 
 
 @registry.add()
+@with_defaults(name="cosine_similarity")
 class CosineSimilarity(AlongAxis):
     """Mean cosine similarity, ``sum(y_true y_pred) / (|y_true| |y_pred|)``, from -1 to 1.
 
@@ -50,36 +52,23 @@ class CosineSimilarity(AlongAxis):
     _direction = "up"
     _not_in_config = ("axis",)
 
-    def __init__(
-        self, name: str | None = "cosine_similarity", dtype: Any = None, axis: int = -1
-    ) -> None:
-        super().__init__(name, dtype, axis)
-
 
 @registry.add()
+@with_defaults(name="pearson_correlation")
 class PearsonCorrelation(AlongAxis):
     """Mean Pearson correlation, ``covariance / (deviation of y_true * deviation of y_pred)``."""
 
     row = "pearson_correlation"
     _direction = "up"
 
-    def __init__(
-        self, name: str | None = "pearson_correlation", dtype: Any = None, axis: int = -1
-    ) -> None:
-        super().__init__(name, dtype, axis)
-
 
 @registry.add()
+@with_defaults(name="concordance_correlation")
 class ConcordanceCorrelation(AlongAxis):
     """Mean of Lin's concordance, ``2 covariance / (variances + (difference of means)^2)``."""
 
     row = "concordance_correlation"
     _direction = "up"
-
-    def __init__(
-        self, name: str | None = "concordance_correlation", dtype: Any = None, axis: int = -1
-    ) -> None:
-        super().__init__(name, dtype, axis)
 
 
 def pearson_correlation(

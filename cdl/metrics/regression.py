@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._common.errors import warn
+from cdl._common.shared_arguments import with_defaults
 from cdl._common.validation import expected, one_of, whole
 from cdl.metrics.core_metric import CompiledMetric, ElementMetric, Tally
 from cdl.metrics.metric import Mean, registry
@@ -21,26 +22,22 @@ if TYPE_CHECKING:
 
 
 @registry.add("mse", "MSE")
+@with_defaults(name="mean_squared_error")
 class MeanSquaredError(CompiledMetric):
     """Mean squared error, ``(y_true - y_pred)^2``."""
 
     row = "mean_squared_error"
     _direction = "down"
 
-    def __init__(self, name: str | None = "mean_squared_error", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
-
 
 @registry.add()
+@with_defaults(name="root_mean_squared_error")
 class RootMeanSquaredError(ElementMetric):
     """Root mean squared error: ``sqrt(mean((y_true - y_pred)^2))`` over all batches."""
 
     row = "mean_squared_error"
     _direction = "down"
     heeds_masks = False
-
-    def __init__(self, name: str | None = "root_mean_squared_error", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
 
     @staticmethod
     def finish(total: float, count: float) -> float:
@@ -49,14 +46,12 @@ class RootMeanSquaredError(ElementMetric):
 
 
 @registry.add("mae", "MAE")
+@with_defaults(name="mean_absolute_error")
 class MeanAbsoluteError(CompiledMetric):
     """Mean absolute error, ``|y_true - y_pred|``."""
 
     row = "mean_absolute_error"
     _direction = "down"
-
-    def __init__(self, name: str | None = "mean_absolute_error", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
 
 
 @registry.add()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.shared_arguments import with_defaults
 from cdl.layers.layer import registry
 from cdl.layers.reshaping.places import Pairs, Places, both_ends
 
@@ -20,7 +21,10 @@ class Cropping(Places):
     _pairs: Pairs
 
     def __init__(
-        self, cropping: Any, data_format: str | None, **kwargs: Unpack[LayerArguments]
+        self,
+        cropping: Any = (1, 1),
+        data_format: str | None = None,
+        **kwargs: Unpack[LayerArguments],
     ) -> None:
         super().__init__(data_format, **kwargs)
         self._pairs = both_ends(type(self).__name__, "cropping", cropping, self.places)
@@ -63,6 +67,7 @@ class Cropping1D(Cropping):
 
 
 @registry.add()
+@with_defaults(cropping=((0, 0), (0, 0)))
 class Cropping2D(Cropping):
     """2D cropping of the borders of (n, height, width, channels).
 
@@ -76,16 +81,9 @@ class Cropping2D(Cropping):
 
     places = 2
 
-    def __init__(
-        self,
-        cropping: Any = ((0, 0), (0, 0)),
-        data_format: str | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(cropping, data_format, **kwargs)
-
 
 @registry.add()
+@with_defaults(cropping=((1, 1), (1, 1), (1, 1)))
 class Cropping3D(Cropping):
     """3D cropping of the borders of (n, a, b, c, channels).
 
@@ -97,11 +95,3 @@ class Cropping3D(Cropping):
     """
 
     places = 3
-
-    def __init__(
-        self,
-        cropping: Any = ((1, 1), (1, 1), (1, 1)),
-        data_format: str | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(cropping, data_format, **kwargs)

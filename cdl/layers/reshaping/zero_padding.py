@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdl._common.shared_arguments import with_defaults
 from cdl.layers.layer import registry
 from cdl.layers.reshaping.places import Pairs, Places, both_ends
 
@@ -19,7 +20,7 @@ class ZeroPadding(Places):
     _pairs: Pairs
 
     def __init__(
-        self, padding: str, data_format: str | None, **kwargs: Unpack[LayerArguments]
+        self, padding: Any = 1, data_format: str | None = None, **kwargs: Unpack[LayerArguments]
     ) -> None:
         super().__init__(data_format, **kwargs)
         self._pairs = both_ends(type(self).__name__, "padding", padding, self.places)
@@ -47,13 +48,9 @@ class ZeroPadding1D(ZeroPadding):
 
     places = 1
 
-    def __init__(
-        self, padding: Any = 1, data_format: str | None = None, **kwargs: Unpack[LayerArguments]
-    ) -> None:
-        super().__init__(padding, data_format, **kwargs)
-
 
 @registry.add()
+@with_defaults(padding=(1, 1))
 class ZeroPadding2D(ZeroPadding):
     """2D zero padding around (n, height, width, channels).
 
@@ -64,16 +61,9 @@ class ZeroPadding2D(ZeroPadding):
 
     places = 2
 
-    def __init__(
-        self,
-        padding: Any = (1, 1),
-        data_format: str | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(padding, data_format, **kwargs)
-
 
 @registry.add()
+@with_defaults(padding=((1, 1), (1, 1), (1, 1)))
 class ZeroPadding3D(ZeroPadding):
     """3D zero padding around (n, a, b, c, channels).
 
@@ -82,11 +72,3 @@ class ZeroPadding3D(ZeroPadding):
     """
 
     places = 3
-
-    def __init__(
-        self,
-        padding: Any = ((1, 1), (1, 1), (1, 1)),
-        data_format: str | None = None,
-        **kwargs: Unpack[LayerArguments],
-    ) -> None:
-        super().__init__(padding, data_format, **kwargs)
