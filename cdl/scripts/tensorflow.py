@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cdl import Variable, config, random, tree
+from cdl import Variable, config, initializers, random, tree
 from cdl.scripts import tf_arranging, tf_functions, tf_io, tf_nn
 from cdl.scripts.imports import TENSORFLOW
 from cdl.scripts.tape import GradientTape
@@ -240,6 +240,11 @@ MODULES: dict[str, dict[str, Any]] = {
         "numpy_function": _in_python,
         "make_ndarray": tf_io.make_ndarray,
         "make_tensor_proto": tf_io.make_tensor_proto,
+        "zeros_initializer": initializers.Zeros,
+        "ones_initializer": initializers.Ones,
+        "constant_initializer": initializers.Constant,
+        "random_uniform_initializer": initializers.RandomUniform,
+        "random_normal_initializer": initializers.RandomNormal,
         **dict.fromkeys(("name_scope", "control_dependencies", "init_scope"), _nowhere),
         "no_op": _nothing,
         "group": _nothing,

@@ -353,10 +353,10 @@ static void backward_pieces(const struct cdl_node *node, const struct cdl_contex
     for (size_t p = first; p < last && !cdl_stopped(ctx); p++) {
         const size_t sample = p / s.shared, g = p % s.shared;
         const struct head one = head_of(node, ctx, sample, g * group, 0);
-        const struct head last = head_of(node, ctx, sample, (g + 1) * group - 1, 0);
+        const struct head last_head = head_of(node, ctx, sample, (g + 1) * group - 1, 0);
         float *dk = node->needs[K] ? k->grad + place_of(k, sample, g) : NULL;
         float *dv = node->needs[V] ? v->grad + place_of(v, sample, g) : NULL;
-        if (!last.kept) turn(&one, k->width, node->attribute[SCALE], one.k, one.k_transposed);
+        if (!last_head.kept) turn(&one, k->width, node->attribute[SCALE], one.k, one.k_transposed);
         turn(&one, v->width, node->attribute[SCALE], one.v, one.v_transposed);
         for (size_t h = g * group; h < (g + 1) * group; h++)
             head_backward(node, ctx, sample, h, h == g * group, dk, dv);
