@@ -218,3 +218,33 @@ def test_texts_of_tensorflow_are_standardized_vectorized_and_learned(script):
         "A\u00e9 ['a']",
         "[ True False]",
     ], done.stderr
+
+
+def test_weights_of_a_layer_come_from_initializers_of_tensorflow(script):
+    done = script(
+        """
+        import numpy as np
+        import tensorflow as tf
+
+        class Linear(tf.keras.layers.Layer):
+            def __init__(self, units, inputs):
+                super().__init__()
+                first = tf.random_uniform_initializer(minval=1.0, maxval=2.0)
+                self.w = tf.Variable(initial_value=first(shape=(inputs, units), dtype="float32"))
+                self.b = tf.Variable(tf.zeros_initializer()(shape=(units,)), trainable=True)
+
+            def call(self, x):
+                return tf.matmul(x, self.w) + self.b
+
+        layer = Linear(3, 2)
+        small = tf.random_normal_initializer(stddev=0.01)
+        last = tf.keras.layers.Dense(1, kernel_initializer=small)
+        model = tf.keras.Sequential([tf.keras.Input((2,)), layer, last])
+        y = layer(np.ones((4, 2), "float32")).numpy()
+        print(len(model.trainable_weights), 2 < y.min() and y.max() < 4)
+        print(tf.ones_initializer()((2,)), tf.constant_initializer(3.0)((1,)))
+        """,
+        "-m",
+        "cdl",
+    )
+    assert done.stdout.splitlines() == ["4 True", "[1. 1.] [3.]"], done.stderr
