@@ -37,11 +37,6 @@ REASONS = {
         "quantizers.Int8QuantizationConfig and quantizers.Int4QuantizationConfig",
     ),
     r"SymbolicScope": ("", "KerasTensor, on which layers and functions of cdl.ops are called"),
-    # --- ops ---
-    r"ops\.((numpy|nn)\.)?(angle|conj|conjugate|imag|real|polar|view_as_.*)": (
-        "it has no complex numbers",
-        "ops.fft, ops.rfft and ops.stft, which give real and imaginary parts",
-    ),
 }
 
 # Reasons for names that TensorFlow and PyTorch have, but Keras does not.

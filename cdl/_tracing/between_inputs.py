@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cdl._ir.lowering import Lowering
     from cdl._ir.program import Value
 
+_PARTED = 120, 240  # which have halves and thirds, for calls that cut the samples in parts
 _OTHERS = 89  # samples for which a call is tried beside `SAMPLES`
 
 
@@ -58,14 +59,14 @@ def suppressed(tensors: list[KerasTensor]) -> Iterator[None]:
         tensors: of the call.
 
     Raises:
-        ValueError: the sizes of all tensors are known, and do not go together.
+        ValueError: known sizes of tensors do not go together.
     """
     try:
         yield
     except TypeError:
         pass
     except ValueError:
-        if not any(None in tensor.shape for tensor in tensors):
+        if not any(None in tensor.shape for tensor in tensors) or any(map(is_fixed, tensors)):
             raise
 
 
@@ -134,7 +135,8 @@ def coupled_outputs(make: Callable[..., Any], args: tuple[Any, ...], kwargs: dic
                 for which, samples in enumerate(numbers)
             )
         except (TypeError, ValueError) as error:
-            refusal = refusal or error
+            given = numbers[0] == numbers[1]  # sizes of the user's own tell most
+            refusal = error if given else refusal or error
             continue
         return tree.map_structure(
             lambda *pair, numbers=numbers: _any_of(*zip(numbers, pair, strict=True)), one, other
@@ -153,6 +155,7 @@ def _numbers_for(tensors: list[KerasTensor]) -> Iterator[tuple[int, int]]:
     fixed = next((t.shape[t.batch_axis] for t in tensors if is_fixed(t)), None)
     if fixed is None or any(t.rows_per_sample and not is_fixed(t) for t in tensors):
         yield SAMPLES, _OTHERS
+        yield _PARTED
     if fixed is not None:
         yield fixed, fixed
 

@@ -88,6 +88,17 @@ class _Split:
         return emit.split_batch(program, program.constant(x) if isinstance(x, np.ndarray) else x)
 
 
+def telling(apart: Exception, joined: Exception) -> Exception:
+    """Error of the two that tells more: sizes that do not fit, rather than that samples meet.
+
+    Args:
+        apart: why a call cannot be where samples are apart.
+        joined: why it cannot be where they are along an axis like others.
+    """
+    sizes = isinstance(apart, TypeError) and isinstance(joined, ValueError)
+    return joined if sizes else apart
+
+
 def apart_or_joined(make: Callable[[], T], samples: int = SAMPLES) -> T:
     """Result of a function that traces code, which may couple the samples of a batch.
 

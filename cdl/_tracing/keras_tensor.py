@@ -76,6 +76,8 @@ class KerasTensor(Listed, ArrayMethods):
         if sparse or ragged:
             which = "sparse" if sparse else "ragged"
             raise ValueError(f"KerasTensor: {which}=True is not supported, only False is")
+        if not isinstance(shape, Iterable):
+            raise ValueError(f"KerasTensor: shape must be a sequence of sizes, got {shape!r}")
         self.shape: Shape = tuple(None if n is None else int(n) for n in shape)
         self.dtype = str(dtype)
         self.name = name if name is not None else f"keras_tensor_{next(_serials)}"

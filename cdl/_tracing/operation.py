@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -386,20 +385,22 @@ def _fitted(
     try:
         refuse_untraced(row, args, kwargs)
         return args, kwargs, infer(row, args, kwargs)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
+        refusal: Exception = error
         for some, named in joining.forms(args, kwargs):
             try:
-                of_args, of_kwargs = (
-                    map_args(joining.form_of, some),
-                    map_kwargs(joining.form_of, named),
-                )
+                of_args = map_args(joining.form_of, some)
+                of_kwargs = map_kwargs(joining.form_of, named)
                 if not _has_terms(of_args, of_kwargs) and not is_symbolic(of_args, of_kwargs):
                     return of_args, of_kwargs, None
                 refuse_untraced(row, of_args, of_kwargs)
                 spec = infer(row, of_args, of_kwargs)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError) as other:
+                refusal = joining.telling(error, other)
                 continue
             return map_args(joining.made, some), map_kwargs(joining.made, named), spec
+        if refusal is not error:
+            raise refusal from None
         raise
 
 
@@ -479,7 +480,6 @@ def _finished(program: Lowering, row: OpDef, spec: Any, result: Any) -> Any:
     """Result as a term: constants become values, repeated per sample if needed."""
     if not isinstance(spec, KerasTensor):
         return result
-    value: Value
     if isinstance(result, (np.ndarray, np.generic, int, float)):
         value = program.constant(np.broadcast_to(np.asarray(result, np.float32), spec.sample_shape))
     else:

@@ -190,6 +190,14 @@ from cdl.ops.numpy.comparisons import not_equal as not_equal
 from cdl.ops.numpy.comparisons import select as select
 from cdl.ops.numpy.comparisons import signbit as signbit
 from cdl.ops.numpy.comparisons import where as where
+from cdl.ops.numpy.complex_numbers import angle as angle
+from cdl.ops.numpy.complex_numbers import conj as conj
+from cdl.ops.numpy.complex_numbers import conjugate as conjugate
+from cdl.ops.numpy.complex_numbers import imag as imag
+from cdl.ops.numpy.complex_numbers import polar as polar
+from cdl.ops.numpy.complex_numbers import real as real
+from cdl.ops.numpy.complex_numbers import view_as_complex as view_as_complex
+from cdl.ops.numpy.complex_numbers import view_as_real as view_as_real
 from cdl.ops.numpy.contractions import einsum as einsum
 from cdl.ops.numpy.creation import arange as arange
 from cdl.ops.numpy.creation import bartlett as bartlett

@@ -52,7 +52,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     found = []
     for each in several:
         if not -ndim <= each < ndim:
-            raise ValueError(f"axis must be one of {ndim} axes, got {each}")
+            raise ValueError(f"axis {each} is out of bounds of {ndim} axes")
         found.append(each % ndim)
     return tuple(sorted(found))
 

@@ -278,7 +278,7 @@ def qr(x: ArrayLike, mode: Any = "reduced") -> Any:
         mode: "reduced", or "complete" for a square q.
     """
     if mode not in ("reduced", "complete"):
-        raise ValueError(f"qr: mode must be 'reduced' or 'complete', got {mode!r}")
+        raise ValueError(f"qr: Expected one of {{'reduced', 'complete'}}. Received: mode={mode!r}")
     return tuple(np.linalg.qr(real(x), mode))
 
 

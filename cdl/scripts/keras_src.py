@@ -152,6 +152,27 @@ def _standardize_shape(shape: Any) -> tuple[int | None, ...]:
     return tuple(None if n is None else int(n) for n in shape)
 
 
+def _broadcast_shapes(shape1: Any, shape2: Any) -> list[int | None]:
+    """Shape of two that are broadcast; None goes with any size."""
+    ndim = max(len(shape1), len(shape2))
+    pairs = zip(*([1] * (ndim - len(s)) + list(s) for s in (shape1, shape2)), strict=True)
+    found: list[int | None] = []
+    for n, m in pairs:
+        if n != m and 1 not in (n, m) and None not in (n, m):
+            raise ValueError(f"Cannot broadcast shape, got {list(shape1)} and {list(shape2)}")
+        found.append(m if n == 1 or (n is None and m != 1) else n)
+    return found
+
+
+def _shape_equal(shape1: Any, shape2: Any, axis: Any = None, allow_none: bool = True) -> bool:
+    """Whether two shapes are equal, but for some axes, and where None may be any size."""
+    if len(shape1) != len(shape2):
+        return False
+    ignored = set() if axis is None else {int(a) % len(shape1) for a in np.atleast_1d(axis)}
+    pairs = [pair for i, pair in enumerate(zip(shape1, shape2, strict=True)) if i not in ignored]
+    return all(n == m or (allow_none and None in (n, m)) for n, m in pairs)
+
+
 def _any_symbolic_tensors(args: Any = None, kwargs: Any = None) -> bool:
     """Whether a symbolic tensor is among the arguments."""
     from cdl import KerasTensor, tree
@@ -232,6 +253,8 @@ _INSIDE: dict[str, Any] = {
     "get_keras_mask": _keras_mask,
     "set_keras_mask": _set_keras_mask,
     "standardize_shape": _standardize_shape,
+    "broadcast_shapes": _broadcast_shapes,
+    "shape_equal": _shape_equal,
     "any_symbolic_tensors": _any_symbolic_tensors,
     "compute_output_spec": _compute_output_spec,
     "to_snake_case": _to_snake_case,

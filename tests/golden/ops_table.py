@@ -199,6 +199,11 @@ for _name in ("cumsum", "cumprod"):
     add(_name, c(X, 1), c(T, axis=1), c(T, axis=-1), c(W), c(K, 1, "float32"))
 add("diff", c(X), c(T, 1, 1), c(T, n=2))
 add("trapezoid", c(X), c(X, ROW), c(T, dx=0.5, axis=1))
+for _name in ("real", "imag", "conj", "conjugate", "angle"):
+    add(_name, c(X), c(K), c(W))
+add("view_as_real", c(np.array([1 + 2j, -3.0], np.complex64)))
+add("view_as_complex", c(W[:, :2]))
+add("polar", c(np.abs(W), W))
 add("quantile", c(X, 0.3, 1), c(X, 0.7, axis=1, method="nearest"), c(W, [0.2, 0.5], 0))
 add("quantile", c(T, 0.4, (1, 2), "lower", True), c(X, 0.25, 1, "midpoint"))
 add("percentile", c(X, 30, 1), c(X, 70, axis=1, method="higher"))

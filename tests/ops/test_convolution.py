@@ -143,19 +143,19 @@ def test_sizes_that_are_not_known_stay_unknown():
         (lambda x: ops.conv(x, X[0, :3, :2]), "conv: kernel must have as many axes as inputs"),
         (
             lambda x: ops.conv(x, np.ones((2, 2, 3, 3))),
-            r"conv: kernel must fit the channels of inputs, got shape \(2, 2, 3, 3\) for inputs",
+            r"conv: input channels must match the kernel, got shape \(2, 2, 3, 3\) for inputs",
         ),
         (
             lambda x: ops.conv(x, np.ones((2, 2, 2, 3))),
-            "conv: kernel must fit the channels of inputs",
+            "conv: input channels must match the kernel",
         ),
         (
             lambda x: ops.depthwise_conv(x, KERNELS["conv"]),
-            "depthwise_conv: kernel must fit the channels",
+            "depthwise_conv: input channels must match the kernel",
         ),
         (
             lambda x: ops.conv_transpose(x, KERNELS["depthwise_conv"]),
-            "conv_transpose: kernel must fit the channels",
+            "conv_transpose: input channels must match the kernel",
         ),
         (
             lambda x: ops.conv(x, np.ones((8, 1, 4, 3))),

@@ -13,7 +13,7 @@ EMPTY = np.zeros((0, 3), "float32")
 @pytest.mark.parametrize("axis", [(5, 0), (0, -4), 3, -4])
 @pytest.mark.parametrize("order", [None, 1, 2, np.inf])
 def test_norm_refuses_an_axis_that_is_not_there(axis, order):
-    with pytest.raises(ValueError, match="norm: axis must be one of 3 axes"):
+    with pytest.raises(ValueError, match=r"norm: axis .* is out of bounds of 3 axes"):
         ops.norm(X, order, axis)
 
 
@@ -29,7 +29,7 @@ def test_norm_refuses_an_axis_that_is_not_there(axis, order):
     ],
 )
 def test_no_axis_stands_for_one_that_is_not_there(call, axis):
-    with pytest.raises(ValueError, match=f"axis must be one of 3 axes, got {axis}"):
+    with pytest.raises(ValueError, match=f"axis {axis} is out of bounds of 3 axes"):
         call(axis)
 
 

@@ -47,11 +47,16 @@ def _key(start_indices: Any, shape: Any) -> tuple[builtins.slice, ...]:
 
 def _within(inputs: ArrayLike, start_indices: Any, shape: Any) -> tuple[Any, ...]:
     sizes, starts = shape_of(inputs), []
-    if not len(sizes) == len(start_indices) == len(shape):
-        raise ValueError(
-            "slice: start_indices and shape must have a number for each axis of inputs, of shape "
-            f"{sizes}, got {start_indices} and {shape}"
-        )
+    for one, other, n in (
+        ("inputs", "shape", len(shape)),
+        ("start_indices", "inputs", len(start_indices)),
+    ):
+        if n != len(sizes):
+            raise ValueError(
+                f"slice: the number of dimensions in `{one}` must match that of the dimensions in "
+                f"`{other}`, got start_indices {start_indices} and shape {shape} for inputs of "
+                f"shape {sizes}"
+            )
     for size, start, n in zip(sizes, start_indices, shape, strict=True):
         begin = int(start)
         if isinstance(size, int):

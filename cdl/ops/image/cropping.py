@@ -35,7 +35,9 @@ def _ends(name: str, what: str, axis: str, n: int, given: tuple[Any, Any, Any]) 
     first, last = ("top", "bottom") if axis == "height" else ("left", "right")
     names = (f"{first}_{what}", f"{last}_{what}", f"target_{axis}")
     if sum(each is None for each in given) != 1:
-        raise ValueError(f"{name}: exactly one of {names} must be None, got {given}")
+        raise ValueError(
+            f"{name}: Must specify exactly two of {', '.join(names)}; one is None. Got {given}"
+        )
     for each, value in zip(names, given, strict=True):
         if value is not None:
             whole(name, each, value)

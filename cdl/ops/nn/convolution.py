@@ -129,7 +129,7 @@ def _channels(
         fits = channels == of_kernel[axis]
     if not fits:
         raise ValueError(
-            f"{name}: kernel must fit the channels of inputs, got shape {of_kernel} for inputs "
+            f"{name}: input channels must match the kernel, got shape {of_kernel} for inputs "
             f"of shape {shape} with data_format={data_format!r}"
         )
     return int(channels)

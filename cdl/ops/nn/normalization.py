@@ -67,7 +67,9 @@ def normalize(x: ArrayLike, axis: int = -1, order: Any = 2, epsilon: float | Non
 
 
 def _placed(part: Any, axes: tuple[int, ...], ndim: int, shape: Any) -> Any:
-    """Factor or shift for some axes, with axes of size 1 for the others."""
+    """Factor or shift for some axes, with axes of size 1 for the others; or one for all axes."""
+    if len(shape_of(part)) == ndim > 1:
+        return part
     return reshape(part, [shape[a] if a in axes else 1 for a in range(ndim)])
 
 
@@ -94,6 +96,14 @@ def batch_normalization(
     """
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
+    vectors = {"mean": mean, "variance": variance, "offset": offset, "scale": scale}
+    n = shape[axes[0]]
+    for name, part in vectors.items():
+        if part is not None and None not in (n, *shape_of(part)) and shape_of(part) != (n,):
+            raise ValueError(
+                f"batch_normalization: `{name}` must be a vector of length {n}, got shape "
+                f"{shape_of(part)}"
+            )
 
     def placed(part: Any) -> Any:
         return _placed(part, axes, len(shape), shape)
@@ -119,7 +129,7 @@ def layer_normalization(
 
     Args:
         x: numbers.
-        gamma: one for each place along the axes; None for 1.
+        gamma: one for each place along the axes, or of as many axes as x; None for 1.
         beta: likewise; None for 0.
         axis: an axis, or several, over which mean and variance are.
         epsilon: 1e-7 unless given.
@@ -150,7 +160,7 @@ def rms_normalization(
 
     Args:
         x: numbers.
-        scale: one for each place along the axes; None for 1.
+        scale: one for each place along the axes, or of as many axes as x; None for 1.
         axis: an axis, or several, over which the mean is.
         epsilon: 1e-7 unless given.
     """

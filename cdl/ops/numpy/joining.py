@@ -38,7 +38,7 @@ def _checked_axis(name: str, axis: int | Sequence[int]) -> int:
     """Axis of a function of several arrays, which are one argument."""
     if isinstance(axis, (int, np.integer)):
         return int(axis)
-    raise TypeError(
+    raise ValueError(
         f"{name}: axis must be an int, got {brief(axis)}: the arrays are one argument, a list"
     )
 
@@ -149,6 +149,7 @@ def split(x: ArrayLike, indices_or_sections: Any, axis: int = 0) -> Any:
         ValueError: the parts are not of one size.
     """
     array = np.asarray(x)
+    axes_of(axis, array.ndim)
     if isinstance(indices_or_sections, (int, np.integer)):
         _cuts(array, indices_or_sections, axis)
     return np.split(array, indices_or_sections, axis)

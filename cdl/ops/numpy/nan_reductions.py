@@ -14,18 +14,15 @@ from numpy.typing import ArrayLike
 
 from cdl._tracing.operation import tensor_operation
 from cdl.ops.arrays import axes_of, axis_arg, real, samples_apart, shape_of
-from cdl.ops.core.tensors import cast
 from cdl.ops.numpy.arithmetic import add, divide, maximum, multiply, sqrt, square, subtract
 from cdl.ops.numpy.comparisons import isnan, logical_not, where
-from cdl.ops.numpy.indexing import take_along_axis
+from cdl.ops.numpy.indexing import take, take_along_axis
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.reductions import all as each
 from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.reductions import min as smallest
 from cdl.ops.numpy.reductions import prod
 from cdl.ops.numpy.reductions import sum as total
-from cdl.ops.numpy.rounding import ceil, floor
-from cdl.ops.numpy.rounding import round as rounded
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape, squeeze
 from cdl.ops.numpy.sorting import argmax, argmin, sort
 from cdl.ops.numpy.statistics import check_method
@@ -100,13 +97,12 @@ def _nanquantile(x: Any, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
     size = prod_of(shape[a] for a in axes)
     lines = sort(reshape(moveaxis(x, axes, range(-len(axes), 0)), [*left, size]))
     last = maximum(subtract(total(logical_not(isnan(lines)), -1, True), 1), 0)
-    at = multiply(cast(last, "float32"), q)
-    low, high = floor(at), ceil(at)
-    below, above = (take_along_axis(lines, cast(each, "int32"), -1) for each in (low, high))
-    if method == "midpoint":
-        share = multiply(subtract(high, low), 0.5)
-    else:
-        share = subtract({"linear": at, "lower": low, "higher": high}.get(method, rounded(at)), low)
+    at = np.arange(size) * q  # by how many there are, as NumPy has them in float64
+    low, high = np.floor(at), np.ceil(at)
+    place = {"linear": at, "lower": low, "higher": high, "midpoint": (low + high) / 2}
+    share = take((place.get(method, np.round(at)) - low).astype(np.float32), last)
+    places = (take(each.astype(np.int32), last) for each in (low, high))
+    below, above = (take_along_axis(lines, each, -1) for each in places)
     y = squeeze(add(multiply(below, subtract(1.0, share)), multiply(above, share)), -1)
     return expand_dims(y, axes) if keepdims else y
 

@@ -92,6 +92,10 @@ def inner(x1: ArrayLike, x2: ArrayLike) -> Any:
     first, second = shape_of(x1), shape_of(x2)
     if not first or not second:
         return multiply(x1, x2)
+    if first[-1] != second[-1] and None not in (first[-1], second[-1]):
+        raise ValueError(
+            f"inner: x1 and x2 must have the same last dimension, got shapes {first} and {second}"
+        )
     return tensordot(x1, x2, [[len(first) - 1], [len(second) - 1]])
 
 

@@ -212,6 +212,11 @@ def average(x: ArrayLike, axis: Any = None, weights: ArrayLike | None = None) ->
         return mean(x, axis)
     ndim = len(shape_of(x))
     if len(shape_of(weights)) < ndim:
+        if axis is None:
+            raise ValueError(
+                f"average: axis must be given for weights of another shape than x, got shapes "
+                f"{shape_of(x)} and {shape_of(weights)}"
+            )
         place = [1] * ndim
         place[axis] = -1
         weights = reshape(weights, place)

@@ -10,17 +10,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cdl._tracing.array_call import on_arrays
-from cdl._tracing.keras_tensor import KerasTensor
+from cdl._tracing.lowered_tensor import LoweredTensor
 from cdl._tracing.operation import operation, pair_operation, tensor_operation
 from cdl.ops.arrays import as_dtype, axes_of, axis_arg, real, samples_apart, shape_of, whole
-from cdl.ops.numpy.arithmetic import add, divide, multiply, sqrt, square, subtract
-from cdl.ops.numpy.comparisons import isnan, where
+from cdl.ops.numpy.arithmetic import (
+    absolute,
+    add,
+    divide,
+    maximum,
+    multiply,
+    sqrt,
+    square,
+    subtract,
+)
+from cdl.ops.numpy.comparisons import greater, isnan, where
 from cdl.ops.numpy.indexing import get_item
 from cdl.ops.numpy.joining import stack
 from cdl.ops.numpy.products import matmul
 from cdl.ops.numpy.reductions import mean
 from cdl.ops.numpy.reductions import sum as total
-from cdl.ops.numpy.rounding import clip
+from cdl.ops.numpy.rounding import ceil, clip, floor
+from cdl.ops.numpy.rounding import round as rounded
 from cdl.ops.numpy.shapes import expand_dims, moveaxis, reshape, swapaxes
 from cdl.ops.numpy.sorting import sort
 
@@ -42,13 +52,13 @@ def _line_apart(x: ArrayLike, axis: int | Sequence[int], *_: Any) -> str:
 
 
 def _quantile_apart(x: ArrayLike, q: Any, axis: int | Sequence[int], *_: Any) -> str:
-    if isinstance(q, KerasTensor):
-        return "q must be numbers that are known"
-    return samples_apart(x, axis)
+    return samples_apart(q, None) or samples_apart(x, axis)
 
 
 def _quantiles(x: ArrayLike, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
     """Quantiles of symbolic numbers, along first axes where there are several."""
+    if isinstance(q, LoweredTensor):
+        return _quantile(x, q, axis, method, keepdims)
     several = np.asarray(q, np.float64)
     found = [_quantile(x, float(each), axis, method, keepdims) for each in several.reshape(-1)]
     for size in several.shape[::-1]:
@@ -56,9 +66,21 @@ def _quantiles(x: ArrayLike, q: Any, axis: Any, method: str, keepdims: bool) -> 
     return found[0]
 
 
-def _quantile(
-    x: ArrayLike, q: float, axis: int | Sequence[int], method: str, keepdims: bool
-) -> Any:
+def _weights(q: Any, n: int, method: str) -> Any:
+    """Weights of n numbers in order, along a new last axis, for symbolic q."""
+    at = expand_dims(multiply(q, n - 1), -1)
+    places = {
+        "linear": [at],
+        "lower": [floor(at)],
+        "higher": [ceil(at)],
+        "midpoint": [floor(at), ceil(at)],
+        "nearest": [rounded(at)],
+    }[method]
+    each = [maximum(subtract(1.0, absolute(subtract(p, np.arange(n)))), 0.0) for p in places]
+    return each[0] if len(each) == 1 else multiply(add(*each), 0.5)
+
+
+def _quantile(x: ArrayLike, q: Any, axis: Any, method: str, keepdims: bool) -> Any:
     """Quantile of symbolic numbers, from one or two places of their order."""
     shape = shape_of(x)
     axes = axes_of(axis, len(shape))
@@ -66,6 +88,13 @@ def _quantile(
     left = [shape[a] for a in range(len(shape)) if a not in axes]
     size = prod(shape[a] for a in axes)
     lines = sort(reshape(lines, [*(-1 if n is None else n for n in left), size]))
+    last = get_item(lines, (Ellipsis, -1))  # NaN, if any number of the line is
+    if isinstance(q, LoweredTensor):
+        weights = _weights(q, shape_of(lines)[-1], method)
+        weights = expand_dims(weights, tuple(range(q.ndim, q.ndim + lines.ndim - 1)))
+        y = total(where(greater(weights, 0.0), multiply(weights, lines), 0.0), -1)
+        y = where(isnan(last), last, y)
+        return expand_dims(y, tuple(a + q.ndim for a in axes)) if keepdims else y
     at = q * (shape_of(lines)[-1] - 1)
     low, high = int(np.floor(at)), int(np.ceil(at))
     share = {"linear": at - low, "lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(method)
@@ -73,7 +102,6 @@ def _quantile(
         share = float(np.round(at)) - low
     below, above = (get_item(lines, (Ellipsis, i)) for i in (low, high))
     y = add(multiply(below, 1.0 - share), multiply(above, share)) if high > low else below
-    last = get_item(lines, (Ellipsis, -1))  # NaN, if any number of the line is
     y = where(isnan(last), last, y)
     return expand_dims(y, axes) if keepdims else y
 
@@ -117,12 +145,14 @@ def quantile(
 @tensor_operation(untraced=_quantile_apart)
 def percentile(
     x: ArrayLike,
-    q: ArrayLike,
+    q: Any,
     axis: int | Sequence[int] | None = None,
     method: Any = "linear",
     keepdims: Any = False,
 ) -> Any:
     """Percentile: `quantile` with q from 0 to 100."""
+    if isinstance(q, LoweredTensor):
+        return quantile(x, multiply(q, 0.01), axis, method, keepdims)
     return quantile(x, np.asarray(q) / 100.0, axis, method, keepdims)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdl._ir.program import Program
+from cdl._tracing.joining import telling
 from cdl._tracing.keras_tensor import knowing_samples
 from cdl._tracing.variable import Variable
 from cdl.trainers.compile_utils import Compiled, Resolved
@@ -68,7 +69,7 @@ def of_rows(lower: Callable[[], T], rows: int, couples: bool) -> tuple[T, bool]:
         couples: whether it is known to couple them.
 
     Raises:
-        TypeError, ValueError: what `lower` raised at first.
+        TypeError, ValueError: what `lower` raised at first, or with samples along an axis.
     """
     refusal: Exception | None = None
     if not couples:
@@ -80,7 +81,7 @@ def of_rows(lower: Callable[[], T], rows: int, couples: bool) -> tuple[T, bool]:
         with knowing_samples(rows):
             return lower(), True
     except (TypeError, ValueError) as error:
-        raise refusal or error from None
+        raise error if refusal is None else telling(refusal, error) from None
 
 
 def program_of(model: TrainableModel, compiled: Compiled | None) -> Program:

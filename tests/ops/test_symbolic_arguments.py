@@ -1,0 +1,138 @@
+"""Symbolic tensors as arguments that were numbers only, and errors in Keras's words."""
+
+import numpy as np
+import pytest
+
+import cdl
+from cdl import KerasTensor, layers, ops
+
+X = np.random.default_rng(3).normal(size=(5, 7)).astype(np.float32)
+X[1, 2], X[2, 3] = np.nan, np.inf
+Q = np.array([0.1, 0.35, 0.5, 1.0], np.float32)
+
+
+class _Quantiles(layers.Layer):
+    def __init__(self, method, keepdims):
+        super().__init__()
+        self.method, self.keepdims = method, keepdims
+
+    def build(self, shape):
+        self.q = self.add_weight(shape=Q.shape, initializer=lambda shape, dtype=None: Q)
+        super().build(shape)
+
+    def call(self, x):
+        found = ops.quantile(x, self.q, 1, self.method, self.keepdims)
+        return ops.moveaxis(found, 0, -1)
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("method", ["linear", "lower", "higher", "midpoint", "nearest"])
+def test_q_of_a_quantile_may_be_symbolic(method, keepdims):
+    model = cdl.Sequential([cdl.Input((7,)), _Quantiles(method, keepdims)])
+    found = model.predict(X, verbose=0)
+    expected = np.moveaxis(ops.quantile(X, Q.astype(float), 1, method, keepdims), 0, -1)
+    np.testing.assert_allclose(found[:2], expected[:2], atol=1e-6)
+    np.testing.assert_allclose(found[3:], expected[3:], atol=1e-6)
+    np.testing.assert_allclose(found[2, ..., :2], expected[2, ..., :2], atol=1e-6)
+    assert found.shape == expected.shape
+
+
+def test_shapes_of_quantiles_at_symbolic_q_are_those_of_keras():
+    x, q = KerasTensor((None, 3)), KerasTensor((2,))
+    assert ops.quantile(x, KerasTensor(())).shape == ()
+    assert ops.percentile(x, q).shape == (2,)
+    assert ops.percentile(x, q, axis=1).shape == (2, None)
+    assert ops.quantile(x, q, axis=1, keepdims=True).shape == (2, None, 1)
+
+
+@pytest.mark.parametrize("method", ["linear", "lower", "higher", "midpoint", "nearest"])
+def test_quantiles_of_what_is_no_nan_take_the_places_that_numpy_takes(method):
+    numbers = np.tile(np.arange(30, dtype=np.float32), (30, 1))
+    numbers[np.triu_indices(30, 1)] = np.nan
+    x = cdl.Input((30,))
+    for q in (0.1, 0.28, 0.55, 0.7):
+        found = cdl.Model(x, ops.nanquantile(x, q, 1, method)).predict(numbers, verbose=0)
+        expected = np.nanquantile(numbers, q, 1, method=method)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_samples_are_cut_into_halves():
+    x = cdl.Input((3,))
+    first, second = ops.split(x, 2)
+    assert first.shape == (None, 3)
+    model = cdl.Model(x, [first, second])
+    for n in (2, 6):
+        data = np.arange(3.0 * n, dtype=np.float32).reshape(n, 3)
+        found = np.concatenate(model.predict(data, batch_size=n, verbose=0))
+        np.testing.assert_array_equal(found, data)
+
+
+def test_scales_of_normalizations_may_have_all_axes():
+    x, scale = X[:2, None], np.arange(14, dtype=np.float32).reshape(2, 1, 7)
+    plain = ops.rms_normalization(x)
+    np.testing.assert_allclose(ops.rms_normalization(x, scale), plain * scale)
+    plain = ops.layer_normalization(x)
+    np.testing.assert_allclose(ops.layer_normalization(x, scale, scale), plain * scale + scale)
+
+
+A, B = KerasTensor((3, 4)), KerasTensor((None, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: KerasTensor(3), "KerasTensor: shape must be a sequence of sizes, got 3"),
+        (lambda: ops.inner(A, KerasTensor((5,))), "inner: .* the same last dimension"),
+        (lambda: ops.split(A, 2, axis=10), "axis 10 is out of bounds"),
+        (lambda: ops.diff(A, axis=10), "axis 10 is out of bounds"),
+        (lambda: ops.stack([A, A], axis=10), "axis 10 is out of bounds"),
+        (lambda: ops.concatenate([A, A], axis=None), "concatenate: axis must be an int"),
+        (lambda: ops.slice(A, (1, 1), (2, 2, 2)), "dimensions in `inputs` must match .* `shape`"),
+        (lambda: ops.slice(A, (1, 1, 1), (2, 2)), "`start_indices` must match .* `inputs`"),
+        (lambda: ops.qr(np.eye(2), "full"), "qr: Expected one of {'reduced', 'complete'}"),
+        (lambda: ops.average(A, weights=KerasTensor((4,))), "average: axis must be given"),
+        (lambda: ops.view_as_complex(np.ones((2, 3))), "view_as_complex: .* last axis of 2"),
+        *(
+            (
+                lambda name=name: ops.batch_normalization(
+                    B, *[KerasTensor((5,))] * 2, -1, **{name: KerasTensor((3,))}
+                ),
+                f"batch_normalization: `{name}` must be a vector of length 5, got shape .3,",
+            )
+            for name in ("offset", "scale")
+        ),
+    ],
+)
+def test_errors_are_values_and_say_what_keras_says(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_complex_numbers_are_refused_by_programs_by_name():
+    x = cdl.Input((2,))
+    with pytest.raises(TypeError, match="polar: a program has no complex numbers"):
+        cdl.Model(x, ops.real(ops.polar(x, x))).predict(np.ones((1, 2)), verbose=0)
+    angles = cdl.Model(x, ops.angle(x)).predict(np.array([[-2.0, np.inf]]), verbose=0)
+    np.testing.assert_allclose(angles, [[np.pi, 0.0]], rtol=1e-6)
+
+
+def test_sizes_that_do_not_fit_are_told_for_the_batch_that_they_are_of():
+    x = cdl.Input((3,))
+    model = cdl.Model(x, ops.split(x, 2)[0])
+    with pytest.raises(ValueError, match=r"split: .* must divide the axis, of size 5, got 2"):
+        model.predict(X[:, :3], verbose=0)
+    np.testing.assert_array_equal(model.predict(X[:4, :3], verbose=0), X[:2, :3])
+
+
+def test_shapes_in_the_inside_of_keras_are_broadcast_and_compared():
+    from cdl.scripts import keras_src
+
+    broadcast, equal = keras_src._INSIDE["broadcast_shapes"], keras_src._INSIDE["shape_equal"]
+    assert broadcast((5, 1, None), (3, 1)) == [5, 3, None]
+    assert broadcast((1, None), (4, 2)) == [4, 2]
+    with pytest.raises(ValueError, match="Cannot broadcast shape"):
+        broadcast((2, 3), (2, 4))
+    assert equal((2, None), (2, 3))
+    assert not equal((2, None), (2, 3), allow_none=False)
+    assert equal((2, 9, 4), (2, 3, 4), axis=-2)
+    assert not equal((2, 3), (2, 3, 4))
