@@ -6,8 +6,11 @@ import pytest
 pytest.importorskip("sklearn")
 
 from cdl.sklearn import Conformal, TabularClassifier, TabularRegressor
+from cdl.sklearn.tables import nets
 from cdl.sklearn.tables.columns import columns_of
-from cdl.sklearn.tables.table import Normal
+from cdl.sklearn.tables.nets import Task
+from cdl.sklearn.tables.recipes import RECIPES
+from cdl.sklearn.tables.table import Normal, Table
 
 QUICK = {"recipe": "mlp", "hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
 X = np.random.default_rng(0).normal(size=(60, 2))
@@ -285,3 +288,17 @@ def test_numbers_become_normal_as_those_of_scikit_learn():
     ours = Normal(theirs.quantiles_, theirs.references_)
     other = np.concatenate([x, 3 * random.normal(size=(100, 2)), theirs.quantiles_])
     np.testing.assert_array_equal(ours(other), theirs.transform(other))
+
+
+def test_weights_of_realmlp_decay_by_the_squares_of_its_rates():
+    recipe = RECIPES["realmlp"][1]
+    columns = columns_of(TabularRegressor(), np.random.default_rng(0).normal(size=(40, 3)), True)
+    table = Table("TabularRegressor", 9, "robust", "refuse").fit(columns, 0)
+    net = nets.built(recipe, table, 1, Task(False))
+    nets.compiled(net, recipe, Task(False), 10)
+    optimizer = net.trained.optimizer
+    found = {each.path: optimizer.decay_of(each) / 0.02 for each in net.trained.trainable_variables}
+    wanted = {"front": 36.0, "hidden0/kernel": 1.0, "hidden0/bias": 0.0, "last/kernel": 1.0}
+    wanted |= {"activation0": 0.01, "pbld/frequency": 0.01, "pbld/kernel": 0.01}
+    for name, part in wanted.items():
+        assert [each for path, each in found.items() if name in path] == [pytest.approx(part)]

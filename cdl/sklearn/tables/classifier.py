@@ -119,7 +119,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         """Most probable label of each row.
 
         Args:
-            X: rows, as of `fit`.
+            X: rows, as of `fit`; one row also as a dict of values by the names of columns.
             pred_contrib: whether to give what `explain` does as LightGBM gives it: (rows, columns +
                 1), contributions to the probability of the second of two classes, and its mean in
                 the last column; of more classes these blocks side by side. LightGBM's are of

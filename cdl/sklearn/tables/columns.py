@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import Any, NamedTuple
@@ -71,6 +71,10 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         )
     if not reset and (numbers := plain_numbers(estimator, x)) is not None:
         return numbered(numbers)
+    if isinstance(x, Mapping):
+        found = _of_row(estimator, x, reset)
+        _refuse_infinite(owner, found)
+        return found
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
         if reset or not _has_names(estimator, x):
             validated(estimator, x, reset=reset, skip_check_array=True)
@@ -91,6 +95,52 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         found = [_read(owner, f"column {i}", each) for i, each in enumerate(array.T)]
     _refuse_infinite(owner, found)
     return found
+
+
+def _of_row(estimator: Any, x: Mapping[Any, Any], reset: bool) -> list[Column]:
+    """Columns of one row, a dict of values by the names that `fit` has seen."""
+    owner, names = type(estimator).__name__, getattr(estimator, "feature_names_in_", None)
+    if reset or names is None:
+        what = "a frame or an array in fit" if reset else "as in fit, where columns had no names"
+        raise TypeError(f"{owner}: X must be {what}, got a dict")
+    absent = [each for each in names.tolist() if each not in x]
+    other = [each for each in x if each not in names.tolist()]
+    if absent or other:
+        raise ValueError(
+            f"{owner}: X must have a value for each column of fit and no other, got none for "
+            f"{absent[:8]} and also {other[:8]}"
+        )
+    return [_read(owner, name, _objects([x[name]])) for name in names.tolist()]
+
+
+def row_values(estimator: Any, x: Any) -> Sequence[Any] | None:
+    """Values of X in the order of the columns in `fit`, if X is one row that is read as it is.
+
+    It is a dict by names, a frame of pandas or Polars, a list of one list, or an array.
+    None says that X must be read column by column, which tells also what is wrong with it.
+    """
+    names = getattr(estimator, "feature_names_in_", None)
+    if type(x) is dict:
+        if names is None or len(x) != len(names):
+            return None
+        try:
+            return [x[name] for name in names.tolist()]
+        except KeyError:
+            return None
+    if type(x) is np.ndarray:
+        plain = names is None and x.dtype.char in "fdO" and x.shape == (1, estimator.n_features_in_)
+        return x[0].tolist() if plain else None
+    if type(x) is list:
+        plain = names is None and len(x) == 1 and type(x[0]) in (list, tuple)
+        return x[0] if plain and len(x[0]) == estimator.n_features_in_ else None
+    if names is None or getattr(x, "shape", None) != (1, len(names)):
+        return None
+    if list(getattr(x, "columns", ())) != names.tolist():
+        return None
+    if hasattr(x, "iloc"):
+        values: list[Any] = x.iloc[0].tolist()
+        return values
+    return x.row(0) if hasattr(x, "row") else None
 
 
 def plain_numbers(estimator: Any, x: Any) -> Array | None:

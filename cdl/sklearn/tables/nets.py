@@ -31,6 +31,7 @@ from cdl.layers import (
 )
 from cdl.models import Model
 from cdl.optimizers import Adam
+from cdl.optimizers.rate_factors import factor_of
 from cdl.optimizers.schedules import LogCosineCycles
 from cdl.sklearn.tables.recipes import Recipe
 from cdl.sklearn.tables.table import Encoded, Table
@@ -39,6 +40,7 @@ Array = NDArray[Any]
 
 _GROUPS, _PLANES = 3, 3  # of a monotone output
 _EDGES = np.linspace(-2.5, 2.5, 11).tolist()  # of bins of a monotone input
+_DECAYS = {"^front": 36.0, "^pbld|^activation": 0.01}  # squares of their parts of the rate
 _SAMPLE = 1000  # rows by which first weights are chosen
 
 
@@ -196,7 +198,7 @@ def compiled(net: Net, recipe: Recipe, task: Task, steps: int) -> None:
     rate: Any = recipe.rate
     if recipe.schedule == "coslog4":
         rate = LogCosineCycles(recipe.rate, decay_steps=steps)
-    optimizer = Adam(
+    optimizer = (_RealMLPAdam if recipe.realmlp else Adam)(
         rate,
         beta_2=recipe.beta_2,
         epsilon=1e-8,
@@ -214,6 +216,14 @@ def compiled(net: Net, recipe: Recipe, task: Task, steps: int) -> None:
     else:
         loss = "mse"
     net.trained.compile(optimizer, loss)
+
+
+class _RealMLPAdam(Adam):
+    """Adam with the decay of each weight as in RealMLP-TD, whose code takes a factor twice."""
+
+    def decay_of(self, variable: Any) -> float:
+        """Decay of a weight for the core, which multiplies it by the whole rate."""
+        return super().decay_of(variable) * factor_of(_DECAYS, variable)
 
 
 def _factors(net: Net) -> dict[str, float]:

@@ -115,7 +115,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         """Prediction for each row, with a column for each target if y had columns.
 
         Args:
-            X: rows, as of `fit`.
+            X: rows, as of `fit`; one row also as a dict of values by the names of columns.
             pred_contrib: whether to give what `explain` does as LightGBM gives it: (rows, columns +
                 1), contributions, and the mean prediction in the last column; of several targets
                 these blocks side by side.
@@ -157,7 +157,8 @@ class TabularRegressor(RegressorMixin, Tabular):
 
     def _in_units(self, outputs: Array) -> Array:
         """Outputs in the units of y, within its range."""
-        y: Array = np.clip(outputs * self._deviation + self._mean, *self._range)
+        low, high = self._range
+        y: Array = np.minimum(np.maximum(outputs * self._deviation + self._mean, low), high)
         return y
 
     def _targets(self, y: Array) -> Array:

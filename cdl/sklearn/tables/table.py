@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +25,9 @@ HASHES = 64
 
 
 EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
+_ULP = np.spacing(1)  # of 1, as scikit-learn has it
+_NUMBERS = frozenset({float, int, bool, np.float64, np.int64, np.bool_})
+_MOST = float(np.finfo(np.float64).max)
 _LEAST = np.finfo(np.float64).tiny  # of numbers that are divided by
 
 
@@ -64,6 +71,7 @@ class Table:
         median: of each number; a date has four.
         with_gaps: whether each had missing ones.
         varies: whether each is an input.
+        center: medians of those that vary.
         scale: of those that vary, with "robust".
         normal: map of those that vary, with "quantile".
         first_code: of each column with embeddings, the row of its code 0.
@@ -98,6 +106,7 @@ class Table:
         known = [column[~np.isnan(column)] for column in numbers.T]
         self.median = np.array([np.median(each) if each.size else 0.0 for each in known])
         self.varies = np.array([each.size > 0 and np.ptp(each) > _LEAST for each in known], bool)
+        self.center = self.median[self.varies]
         filled = np.where(np.isnan(numbers), self.median, numbers)[:, self.varies]
         self._learn_scaling(filled, seed)
         self.first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
@@ -177,13 +186,14 @@ class Table:
         """Numbers of columns that vary, scaled, in float32."""
         gaps = np.isnan(numbers)
         x = np.where(gaps, self.median, numbers) if gaps.any() else numbers
-        median = self.median
-        if not self.varies.all():
-            x, median = x[:, self.varies], median[self.varies]
+        return self.scaled_known(x if self.varies.all() else x[:, self.varies])
+
+    def scaled_known(self, x: Array) -> Array:
+        """Numbers of columns that vary, none of them missing, scaled, in float32."""
         if self.scaling == "quantile" and x.shape[1]:
             x = self.normal(x)
         elif x.shape[1]:
-            x = (x - median) * self.scale
+            x = (x - self.center) * self.scale
             x = x / np.hypot(1.0, x / 3.0)
         return x.astype(np.float32)
 
@@ -223,33 +233,130 @@ class Table:
         return np.concatenate(parts, 1)
 
 
-class Normal(NamedTuple):
+class RowReader:
+    """Reader of one row's values in microseconds: the inputs of a net that `transform` gives.
+
+    Args:
+        table: fitted.
+
+    Attributes:
+        table: as given.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        few = {i: known for i, known in table.categories.items() if len(known) <= table.most_flags}
+        many = [i for i in table.categories if i not in few]
+        self._first = dict(zip(many, table.first_code.tolist(), strict=False))
+        self._gaps = {slot: k for k, slot in enumerate(np.flatnonzero(table.with_gaps).tolist())}
+        begins = np.cumsum([len(self._gaps) - 1, *map(len, few.values())]).tolist()
+        self._begin = dict(zip(few, begins, strict=False))
+        self._kinds = [
+            "hashed" if i in table.hashed else kind for i, kind in enumerate(table.kinds)
+        ]
+        self._medians, self._varies = table.median.tolist(), table.varies.tolist()
+
+    def __call__(self, values: Sequence[Any]) -> list[Array] | None:
+        """Inputs of the net; None if a value is of another type than numbers and text."""
+        table, slot = self.table, 0
+        numbers: list[float] = []
+        flags, codes = [0.0] * table.widths[1], []
+        for i, (value, kind) in enumerate(zip(values, self._kinds, strict=True)):
+            if kind == "number":
+                number = _number(value)
+                if number is None:
+                    return None
+                if math.isnan(number):
+                    number = self._medians[slot]
+                    if slot in self._gaps:
+                        flags[self._gaps[slot]] = 1.0
+                if self._varies[slot]:
+                    numbers.append(number)
+                slot += 1
+            elif kind == "text":
+                if type(value) is not str and _number(value) == _number(value):
+                    return None  # neither text nor missing
+                code = table.categories[i].get(value, 0)
+                if i in self._first:
+                    codes.append(self._first[i] + code)
+                elif code:
+                    flags[self._begin[i] + code] = 1.0
+            elif kind is not None or _number(value) is None:
+                return None
+        inputs = []
+        if numbers:
+            inputs.append(table.scaled_known(np.array([numbers])))
+        if flags:
+            inputs.append(np.array([flags], np.float32))
+        if codes:
+            inputs.append(np.array([codes], np.int32))
+        return inputs
+
+
+def _number(value: Any) -> float | None:
+    """Number as a float, NaN for a missing one; None for what is no finite number."""
+    if value is None:
+        return math.nan
+    if type(value) not in _NUMBERS or abs(value) > _MOST:
+        return None
+    return float(value)
+
+
+class Normal:
     """Map of numbers to a normal distribution by their ranks among learned quantiles.
 
     It is that of scikit-learn's QuantileTransformer, to the bit, in a tenth of its time for a row.
 
-    Attributes:
+    Args:
         quantiles: of each column, of shape (quantiles, columns).
         references: the parts of rows below each, of shape (quantiles,).
+
+    Attributes:
+        quantiles: as given.
+        references: as given.
     """
 
-    quantiles: Array
-    references: Array
+    def __init__(self, quantiles: Array, references: Array) -> None:
+        self.quantiles, self.references = quantiles, references
+        # of one row, which plain numbers take faster: from below, and mirrored from above
+        self._below = [array("d", each) for each in quantiles.T]
+        self._above = [array("d", -each[::-1]) for each in quantiles.T]
+        self._rising, self._falling = array("d", references), array("d", -references[::-1])
 
     def __call__(self, x: Array) -> Array:
         """Numbers of shape (rows, columns) as normal ones."""
         from scipy.special import ndtri
 
-        part = np.empty(x.shape)
-        down = -self.references[::-1]
-        for i, (column, q) in enumerate(zip(x.T, self.quantiles.T, strict=True)):
-            up = np.interp(column, q, self.references)
-            part[:, i] = 0.5 * (up - np.interp(-column, -q[::-1], down))
-        part[x + EDGE > self.quantiles[-1]] = 1.0
-        part[x - EDGE < self.quantiles[0]] = 0.0
-        most = ndtri(1.0 - (EDGE - np.spacing(1)))
-        found: Array = np.clip(ndtri(part), ndtri(EDGE - np.spacing(1)), most)
+        if len(x) == 1:
+            part = np.array([[*map(self._part, x[0].tolist(), self._below, self._above)]])
+        else:
+            part = np.empty(x.shape)
+            down = -self.references[::-1]
+            for i, (column, q) in enumerate(zip(x.T, self.quantiles.T, strict=True)):
+                up = np.interp(column, q, self.references)
+                part[:, i] = 0.5 * (up - np.interp(-column, -q[::-1], down))
+            part[x + EDGE > self.quantiles[-1]] = 1.0
+            part[x - EDGE < self.quantiles[0]] = 0.0
+        most = ndtri(1.0 - (EDGE - _ULP))
+        found: Array = np.minimum(np.maximum(ndtri(part), ndtri(EDGE - _ULP)), most)
         return found
+
+    def _part(self, x: float, below: Sequence[float], above: Sequence[float]) -> float:
+        """Part of rows below a number."""
+        if x - EDGE < below[0]:
+            return 0.0
+        if x + EDGE > below[-1]:
+            return 1.0
+        up = _interpolated(x, below, self._rising)
+        return 0.5 * (up - _interpolated(-x, above, self._falling))
+
+
+def _interpolated(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """`np.interp` of one number within xs, which ascend."""
+    j = bisect_right(xs, x) - 1
+    if j == len(xs) - 1 or xs[j] == x:
+        return ys[j]
+    return (ys[j + 1] - ys[j]) / (xs[j + 1] - xs[j]) * (x - xs[j]) + ys[j]
 
 
 def _missing(values: Array) -> Array:

@@ -19,14 +19,22 @@ from cdl.sklearn.tables.columns import (
     columns_of,
     is_missing,
     plain_labels,
-    plain_numbers,
     signs_of,
 )
 from cdl.sklearn.tables.contributions import Contributions, Mixtures, contributions, joined
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, OF_TREES, RECIPES, Recipe
-from cdl.sklearn.tables.table import Table
-from cdl.sklearn.tables.training import Course, Rows, Trained, mean, outputs_of, run_net, trained
+from cdl.sklearn.tables.table import RowReader, Table
+from cdl.sklearn.tables.training import (
+    Course,
+    Rows,
+    Trained,
+    mean,
+    mean_outputs,
+    outputs_of,
+    run_net,
+    trained,
+)
 from cdl.sklearn.tables.watching import Watched, as_callbacks, kept_on_error
 from cdl.sklearn.tables.whole import Bag
 from cdl.sklearn.versions import BaseEstimator
@@ -86,6 +94,7 @@ class Tabular(BaseEstimator, Hinting):
     _signs: dict[int, int]
     _tables: list[Table]
     _trained: list[Trained]
+    _readers: list[RowReader]
     _held_out: list[tuple[list[Column], Array, Array | None]]
     _importances: Array | None
 
@@ -194,6 +203,7 @@ class Tabular(BaseEstimator, Hinting):
 
         found = _parallel(bag, self.n_bags, self.n_jobs)
         self._tables, self._trained = [each[0] for each in found], [each[1] for each in found]
+        self._readers = [RowReader(each) for each in self._tables]
         self._after(found)
         self._held_out = [_few(held, _KEPT // self.n_bags) for *_, held in found if held]
         self.models_ = [each.model for each in self._trained]
@@ -328,14 +338,11 @@ class Tabular(BaseEstimator, Hinting):
 
     def _outputs(self, x: Any) -> Array:
         """Means of the bags' outputs for rows, in float64."""
-        from sklearn.utils.validation import check_is_fitted
-
         if not hasattr(self, "_tables"):
+            from sklearn.utils.validation import check_is_fitted
+
             check_is_fitted(self)
-        rows: Any = plain_numbers(self, x)
-        rows = columns_of(self, x, False) if rows is None else rows
-        pairs = zip(self._tables, self._trained, strict=True)
-        return mean([outputs_of(*each, rows) for each in pairs])
+        return mean_outputs(self, x, self._readers, self._trained)
 
     def explain(self, X: Any, background: Any = None) -> Contributions:
         """Contributions of columns to each prediction: interventional Shapley values.

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cdl.callbacks import Callback
 from cdl.random import seeded
 from cdl.sklearn.tables import nets
-from cdl.sklearn.tables.columns import numbered
+from cdl.sklearn.tables.columns import columns_of, numbered, plain_numbers, row_values
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import Recipe
-from cdl.sklearn.tables.table import Encoded, Table
+from cdl.sklearn.tables.table import Encoded, RowReader, Table
 from cdl.sklearn.tables.watching import Best
 from cdl.sklearn.thread_share import shared_threads
 from cdl.trainers.predict import FEW
@@ -128,6 +128,26 @@ def outputs_of(table: Table, net: Trained, rows: Any) -> Array:
     if inputs is not None:
         return run_net(net, [inputs])
     return run_net(net, given(table.transform(rows if isinstance(rows, list) else numbered(rows))))
+
+
+def mean_outputs(estimator: Any, x: Any, readers: list[RowReader], nets: list[Trained]) -> Array:
+    """Means of the bags' outputs for rows X, in float64."""
+    values = row_values(estimator, x)
+    read = [] if values is None else [reader(values) for reader in readers]
+    known = [each for each in read if each is not None]
+    if len(known) == len(nets):
+        return mean([_run_row(*each) for each in zip(nets, known, strict=True)])
+    rows: Any = plain_numbers(estimator, x)
+    rows = columns_of(estimator, x, False) if rows is None else rows
+    pairs = zip(readers, nets, strict=True)
+    return mean([outputs_of(reader.table, net, rows) for reader, net in pairs])
+
+
+def _run_row(net: Trained, inputs: list[Array]) -> Array:
+    """Outputs of a net for one row, in float64."""
+    net.model._heed_changes()
+    found: Array = net.model._predictors().run(inputs)[0]
+    return found.astype(np.float64)
 
 
 def mean(outputs: list[Array]) -> Array:

@@ -1,0 +1,120 @@
+"""One row alone: a dict, list, array or frame of one row is encoded as among many."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pandas = pytest.importorskip("pandas")
+
+from cdl.sklearn import TabularClassifier, TabularRegressor
+from cdl.sklearn.tables.columns import columns_of, row_values
+from cdl.sklearn.tables.training import given
+
+RNG = np.random.default_rng(3)
+N = 90
+QUICK = {"hidden_layer_sizes": (8,), "max_epochs": 2, "random_state": 0}
+FRAME = pandas.DataFrame(
+    {
+        "size": RNG.normal(size=N),
+        "rooms": RNG.integers(1, 4, N),
+        "age": np.where(np.arange(N) % 7 == 0, np.nan, RNG.lognormal(size=N)),
+        "same": np.ones(N),
+        "empty": np.full(N, np.nan),
+        "sold": RNG.integers(0, 2, N).astype(bool),
+        "town": [None if i % 9 == 0 else f"t{i % 14}" for i in range(N)],
+        "kind": pandas.Categorical([None if i % 11 == 0 else "abc"[i % 3] for i in range(N)]),
+    }
+)
+Y = FRAME["size"] + FRAME["rooms"] + (FRAME["kind"] == "a")
+NUMBERS = FRAME[["size", "rooms", "age"]]
+
+
+def rows():
+    """Rows of the frame as dicts, and some with values that `fit` has not seen."""
+    known = [dict(zip(FRAME, FRAME.iloc[i].tolist(), strict=True)) for i in range(25)]
+    odd = {"size": None, "rooms": 1e300, "age": np.float64(-3), "town": "new", "kind": float("nan")}
+    return [*known, known[1] | odd, known[2] | {"sold": None, "same": 7, "empty": "text"}]
+
+
+@pytest.mark.filterwarnings("ignore:.*held missing values only")
+@pytest.mark.parametrize("recipe", ["realmlp", "mlp"])
+def test_one_row_is_encoded_as_in_a_frame(recipe):
+    model = TabularRegressor(recipe, n_bags=2, **QUICK).fit(FRAME, Y)
+    for row in rows():
+        frame = pandas.DataFrame([row]).astype({"town": object})
+        two = pandas.concat([frame, FRAME.iloc[:1].astype({"town": object})], ignore_index=True)
+        for read, table in zip(model._readers, model._tables, strict=True):
+            wanted = given(
+                table.transform([c.rows(slice(0, 1)) for c in columns_of(model, two, False)])
+            )
+            found = read(row_values(model, row))
+            if row["empty"] == "text":  # read column by column
+                assert found is None
+                continue
+            for a, b in zip(found, wanted, strict=True):
+                assert a.dtype == b.dtype
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(model.predict(row), model.predict(two)[:1], rtol=1e-5)
+
+
+def each_form(model, i):
+    row = FRAME.iloc[i : i + 1]
+    yield row
+    yield dict(zip(FRAME, row.iloc[0].tolist(), strict=True))
+    polars = pytest.importorskip("polars")
+    yield polars.DataFrame(
+        {name: [None if pandas.isna(v) else v] for name, v in row.iloc[0].items()}
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*held missing values only")
+def test_forms_of_one_row_predict_the_same():
+    labels = np.where(Y.median() < Y, "dear", "cheap")
+    model = TabularClassifier(**QUICK).fit(FRAME, labels)
+    wanted = model.predict_proba(FRAME)
+    for i in (0, 3, 7):
+        for row in each_form(model, i):
+            assert model.predict(row).shape == (1,)
+            np.testing.assert_allclose(model.predict_proba(row), wanted[i : i + 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", [lambda x: x, lambda x: x.tolist(), lambda x: x.astype(object)])
+def test_one_row_of_an_array(form):
+    x = NUMBERS.to_numpy()
+    model = TabularRegressor("mlp", **QUICK).fit(x, Y)
+    assert row_values(model, form(x[7:8])) is not None
+    np.testing.assert_allclose(model.predict(form(x[7:8])), model.predict(x)[7:8], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size": float("inf")}, "infinity: TabularRegressor: size"),
+        ({"size": 10**400}, "infinity: TabularRegressor: size"),
+        ({"size": "large"}, "size must hold values of the kind 'number'"),
+        ({"kind": 3}, "kind must hold values of the kind 'text'"),
+        ({"size": datetime.date(2020, 1, 1)}, "size must hold values of the kind 'number'"),
+        ({"siez": 1.0}, r"got none for \[\] and also \['siez'\]"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*held missing values only")
+def test_bad_values_of_a_row_are_named(change, message):
+    model = TabularRegressor(**QUICK).fit(FRAME, Y)
+    row = rows()[1]
+    with pytest.raises(ValueError, match=message):
+        model.predict(row | change)
+    assert model.predict(row).shape == (1,)
+
+
+def test_a_dict_needs_all_columns_by_name():
+    model = TabularRegressor(**QUICK).fit(NUMBERS, Y)
+    with pytest.raises(ValueError, match=r"got none for \['age'\] and also \[\]"):
+        model.predict({"size": 1.0, "rooms": 2})
+    with pytest.raises(TypeError, match=r"size: argument must be .* got list"):
+        model.predict({"size": [1.0], "rooms": 2, "age": 3.0})
+    with pytest.raises(TypeError, match="X must be a frame or an array in fit, got a dict"):
+        TabularRegressor(**QUICK).fit({"size": 1.0}, [1.0])
+    with pytest.raises(TypeError, match="as in fit, where columns had no names, got a dict"):
+        TabularRegressor(**QUICK).fit(NUMBERS.to_numpy(), Y).predict({"size": 1.0})
