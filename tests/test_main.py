@@ -306,3 +306,35 @@ def test_help_shows_the_commands_and_that_scripts_run(run_python):
     done = run_python("-m", "cdl", "benhc", check=False)
     assert done.returncode == 2
     assert "COMMAND: invalid choice: 'benhc'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("sep", "comma", "encoding"), [(";", ",", "cp1252"), ("\t", ".", "utf-8"), (";", ",", "utf-16")]
+)
+def test_table_reads_csvs_of_spreadsheets(tmp_path, capsys, sep, comma, encoding):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    rows = [f"{i / 8}{sep}{['Köln', 'Bonn'][i % 2]}{sep}{i}.5" for i in range(40)]
+    text = "\n".join(
+        [f'"Größe{sep}"{sep}Ort{sep}Preis', *(row.replace(".", comma) for row in rows)]
+    )
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode(encoding))
+    told = ["table", str(path), "--target", "Ort", "--recipe", "mlp"]
+    assert main(told) == 0
+    said = capsys.readouterr().out
+    assert f"'sep': {sep!r}" in said
+    assert "40 rows x 2 columns" in said
+    assert ("'decimal': ','" in said) == (comma == ",")
+    assert ("encoding" in said) == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("start", "reason"), [(b"PK\3\4", "a file of Excel or a zip"), (b"a\0b", "no text")]
+)
+def test_table_refuses_what_is_no_csv(tmp_path, capsys, start, reason):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("pandas")
+    (tmp_path / "t.csv").write_bytes(start)
+    assert main(["table", str(tmp_path / "t.csv"), "--target", "a"]) == 1
+    assert reason in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ _FILES = (".pickle", ".keras", ".onnx", ".c")
 _CLASSES = 20  # different whole numbers up to which a target is of classes
 _FOLDS = 5
 _SHOWN = 10  # columns whose importance is printed
+_SAMPLE = 1 << 16  # bytes of a file that tell how it is written
 
 
 class Job(NamedTuple):
@@ -59,7 +61,10 @@ def run(job: Job) -> int:
         if path is not None and not path.parent.is_dir():
             return _failed(f"{option} must be in a folder that exists, got {str(path)!r}")
     try:
-        table = pandas.read_csv(data)
+        form = csv_form(data)
+        if form:
+            print(f"{data.name} is read with {form}")
+        table = pandas.read_csv(data, **form)
         if target not in table:
             return _failed(f"--target must be one of {table.columns.tolist()}, got {target!r}")
         known = table[target].notna()
@@ -83,6 +88,52 @@ def run(job: Job) -> int:
     except (OSError, ValueError, ImportError) as error:
         return _failed(str(error))
     return 0
+
+
+def csv_form(data: Path) -> dict[str, str]:
+    """Arguments of pandas' `read_csv` for a file that has no commas between fields, or no UTF-8.
+
+    The delimiter is the one that comes most often in the header, of commas, semicolons, tabs and
+    bars; numbers may have decimal commas where it is none. What is no UTF-8 counts as Windows'
+    western encoding, which has the letters of Latin-1.
+
+    Raises:
+        ValueError: a file of Excel, or one that is no text.
+    """
+    with data.open("rb") as file:
+        sample = file.read(_SAMPLE)
+    if data.suffix in (".gz", ".bz2", ".zip", ".xz", ".zst"):  # which pandas unpacks
+        return {}
+    if sample[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
+        raise ValueError(
+            f"data must be a CSV, got a file of Excel or a zip, {data.name!r}: save it as CSV"
+        )
+    form = {}
+    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        form["encoding"] = "utf-16"
+    elif b"\0" in sample:
+        raise ValueError(f"data must be a CSV, got bytes that are no text in {data.name!r}")
+    elif not _is_utf8(data):
+        form["encoding"] = "cp1252"
+    lines = sample.decode(form.get("encoding", "utf-8"), "replace").splitlines()[:-1] or [""]
+    header = re.sub(r'"[^"]*"', "", lines[0])
+    sep = max(",;\t|", key=header.count)  # the first of those that come as often
+    if sep != ",":
+        form["sep"] = sep
+        fields = [each.strip() for line in lines[1:] for each in line.split(sep)]
+        if any(re.fullmatch(r"-?\d+,\d+", each) for each in fields):
+            form["decimal"] = ","
+    return form
+
+
+def _is_utf8(data: Path) -> bool:
+    try:
+        with data.open(encoding="utf-8") as file:
+            while file.read(_SAMPLE):
+                pass
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _failed(reason: str) -> int:

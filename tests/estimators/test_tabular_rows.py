@@ -118,3 +118,14 @@ def test_a_dict_needs_all_columns_by_name():
         TabularRegressor(**QUICK).fit({"size": 1.0}, [1.0])
     with pytest.raises(TypeError, match="as in fit, where columns had no names, got a dict"):
         TabularRegressor(**QUICK).fit(NUMBERS.to_numpy(), Y).predict({"size": 1.0})
+
+
+def test_columns_of_one_name_are_named():
+    twice = NUMBERS.set_axis(["a", "b", "a"], axis=1)
+    with pytest.raises(ValueError, match=r"columns of different names, got twice \['a'\]"):
+        TabularRegressor(**QUICK).fit(twice, Y)
+    model = TabularRegressor(**QUICK).fit(NUMBERS, Y)
+    with pytest.raises(TypeError, match="Sparse data was passed"):
+        from scipy.sparse import dok_array
+
+        model.predict(dok_array(NUMBERS.fillna(0).to_numpy()))

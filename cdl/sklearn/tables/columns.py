@@ -71,11 +71,12 @@ def columns_of(estimator: Any, x: Any, reset: bool, **options: Any) -> list[Colu
         )
     if not reset and (numbers := plain_numbers(estimator, x)) is not None:
         return numbered(numbers)
-    if isinstance(x, Mapping):
+    if isinstance(x, Mapping) and not hasattr(x, "shape"):  # as a sparse matrix of keys has
         found = _of_row(estimator, x, reset)
         _refuse_infinite(owner, found)
         return found
     if is_frame(x) and len(getattr(x, "shape", ())) == 2:
+        _refuse_twice(owner, x)
         if reset or not _has_names(estimator, x):
             validated(estimator, x, reset=reset, skip_check_array=True)
         few = hasattr(x, "iloc") and 0 < len(x) <= _FEW
@@ -159,6 +160,13 @@ def plain_numbers(estimator: Any, x: Any) -> Array | None:
 def numbered(x: Array) -> list[Column]:
     """Columns of an array of numbers."""
     return [Column(f"column {i}", "number", each) for i, each in enumerate(x.T)]
+
+
+def _refuse_twice(owner: str, x: Any) -> None:
+    names = list(x.column_names if hasattr(x, "column_names") else x.columns)
+    if len(set(names)) < len(names):
+        twice = sorted({str(each) for each in names if names.count(each) > 1})
+        raise ValueError(f"{owner}: X must have columns of different names, got twice {twice[:5]}")
 
 
 def _has_names(estimator: Any, x: Any) -> bool:
