@@ -1,5 +1,7 @@
 """Estimators of tables: odd categories, equal rows, scores, and errors in `fit`."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -302,3 +304,18 @@ def test_weights_of_realmlp_decay_by_the_squares_of_its_rates():
     wanted |= {"activation0": 0.01, "pbld/frequency": 0.01, "pbld/kernel": 0.01}
     for name, part in wanted.items():
         assert [each for path, each in found.items() if name in path] == [pytest.approx(part)]
+
+
+def test_a_table_is_encoded_in_less_memory_than_it_has():
+    x = np.asfortranarray(np.random.default_rng(0).normal(size=(200_000, 4)))
+    columns, rows = columns_of(TabularRegressor(), x, True), np.arange(0, len(x), 2)
+    tracemalloc.start()
+    try:
+        table = Table("TabularRegressor", 9, "robust", "refuse").fit(columns, 0, rows)
+        found = table.transform(columns, rows)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < x.nbytes
+    np.testing.assert_array_equal(found.numbers, table.transform(columns).numbers[rows])
+    np.testing.assert_array_equal(found.numbers[5:6], table.scaled(x[10:11]))

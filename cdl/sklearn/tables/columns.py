@@ -208,7 +208,7 @@ def _read(owner: str, name: str, values: Any) -> Column:
             f"{owner}: X: {name} must have one value a row, got {array[0].shape} in the first"
         )
     if array.dtype.kind in "biuf":
-        return Column(name, "number", array.astype(np.float64))
+        return Column(name, "number", array.astype(np.float64, copy=False))
     if array.dtype.kind in "Mm":
         return Column(name, _OF_TIMES[array.dtype.kind], _seconds(array))
     if array.dtype.kind == "c":

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cdl.sklearn.tables.columns import Column, columns_of
 from cdl.sklearn.tables.table import Encoded, Table
 from cdl.sklearn.tables.training import given
 
@@ -87,6 +88,22 @@ class Mixtures:
             for bag in self._bags
         ]
         return self._run(inputs)
+
+
+def background_of(estimator: Any, background: Any) -> list[Column]:
+    """Columns of the rows that rows are compared with.
+
+    Raises:
+        ValueError: no rows, or other columns than in `fit`.
+    """
+    owner = f"{type(estimator).__name__}: explain: background"
+    try:
+        found = columns_of(estimator, background, False, ensure_min_samples=0)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{owner} must be rows as X is: {error}") from None
+    if not len(found[0].values):
+        raise ValueError(f"{owner} must have rows, got 0")
+    return found
 
 
 def contributions(mixtures: Mixtures, columns: int) -> Contributions:

@@ -25,6 +25,7 @@ HASHES = 64
 
 
 EDGE = 1e-7  # of ranks and of numbers at the ends of a distribution
+_BLOCK = 1 << 13  # rows that are encoded at once
 _ULP = np.spacing(1)  # of 1, as scikit-learn has it
 _NUMBERS = frozenset({float, int, bool, np.float64, np.int64, np.bool_})
 _MOST = float(np.finfo(np.float64).max)
@@ -81,13 +82,13 @@ class Table:
         self.owner, self.most_flags = owner, most_flags
         self.scaling, self._text = scaling, text
 
-    def fit(self, columns: list[Column], seed: int) -> Table:
-        """Learn medians, scales and categories of columns.
+    def fit(self, columns: list[Column], seed: int, rows: Any = slice(None)) -> Table:
+        """Learn medians, scales and categories of columns, from some of their rows.
 
         Raises:
             ValueError: a column of text, with text="refuse".
         """
-        self.kinds = [None if _missing(c.values).all() else c.kind for c in columns]
+        self.kinds = [None if _missing(c.values[rows]).all() else c.kind for c in columns]
         empty = [c.name for c, kind in zip(columns, self.kinds, strict=True) if kind is None]
         if empty:
             warnings.warn(
@@ -100,17 +101,10 @@ class Table:
         self.hashed: set[int] = set()
         for i, (each, kind) in enumerate(zip(columns, self.kinds, strict=True)):
             if kind == "text":
-                self._learn_texts(i, each)
-        numbers = self._numbers(columns)
-        self.with_gaps = np.isnan(numbers).any(0)
-        known = [column[~np.isnan(column)] for column in numbers.T]
-        self.median = np.array([np.median(each) if each.size else 0.0 for each in known])
-        self.varies = np.array([each.size > 0 and np.ptp(each) > _LEAST for each in known], bool)
-        self.center = self.median[self.varies]
-        filled = np.where(np.isnan(numbers), self.median, numbers)[:, self.varies]
-        self._learn_scaling(filled, seed)
+                self._learn_texts(i, each.rows(rows))
+        self._learn_numbers(columns, rows, seed)
         self.first_code = np.cumsum([0, *(len(c) + 1 for c in self._embedded())])
-        encoded = self.transform(columns)
+        encoded = self._encoded([each.rows(slice(1)) for each in columns])
         self.widths = tuple(each.shape[1] for each in encoded)
         self.embedded = int(self.first_code[-1])
         return self
@@ -135,23 +129,29 @@ class Table:
         most = self.most_flags
         return [each for each in self.categories.values() if len(each) > most]
 
-    def _learn_scaling(self, x: Array, seed: int) -> None:
-        if self.scaling == "quantile" and x.shape[1]:
-            from sklearn.preprocessing import QuantileTransformer
+    def _learn_numbers(self, columns: list[Column], rows: Any, seed: int) -> None:
+        """Learn from one column after the other: a matrix of all would be as large as the data."""
+        gaps, medians, varies, learned = [], [], [], []
+        for i, column in enumerate(columns):
+            for x in self._slots(i, column.rows(rows)).T:
+                missing = np.isnan(x)
+                known = x[~missing]
+                gaps.append(missing.any())
+                medians.append(np.median(known) if known.size else 0.0)
+                varies.append(known.size > 0 and np.ptp(known) > _LEAST)
+                if varies[-1]:
+                    filled = np.where(missing, medians[-1], x)
+                    learned.append(_scale_of(filled) if self.scaling == "robust" else filled)
+        self.with_gaps, self.varies = np.array(gaps, bool), np.array(varies, bool)
+        self.median = np.array(medians, np.float64)
+        self.center = self.median[self.varies]
+        if self.scaling == "quantile" and learned:
+            self.normal = _normal_of(np.array(learned).T, seed)
+        else:
+            self.scale = np.array(learned, np.float64)
 
-            parts = min(max(len(x) // 30, 10), 1000, len(x))
-            most = np.maximum(np.abs(x).max(0), _LEAST)
-            deviation = most * (x / most).std(0)
-            noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
-            found = QuantileTransformer(n_quantiles=parts, random_state=seed).fit(x + noise)
-            self.normal = Normal(found.quantiles_, found.references_)
-            return
-        low, high = np.percentile(x, [25, 75], axis=0) if len(x) else np.zeros((2, x.shape[1]))
-        spread = np.where(high > low, high - low, (x.max(0) - x.min(0)) / 2)
-        self.scale = 1.0 / np.where(spread > _LEAST, spread, 1.0)
-
-    def transform(self, columns: list[Column]) -> Encoded:
-        """Inputs of a net.
+    def transform(self, columns: list[Column], rows: Array | None = None) -> Encoded:
+        """Inputs of a net, for some rows.
 
         A missing number is the median, with a flag if `fit` has seen a missing one in its column; a
         category that `fit` has not seen has no flag, or the first row of its embeddings.
@@ -160,7 +160,22 @@ class Table:
             ValueError: a column of another kind than in `fit`.
         """
         self._check_kinds(columns)
-        numbers = self._numbers(columns)
+        n = len(columns[0].values if rows is None else rows)
+        dtypes = np.float32, np.float32, np.int32
+        sizes = zip(self.widths, dtypes, strict=True)
+        found = Encoded(*(np.empty((n, width), dtype) for width, dtype in sizes))
+        for begin in range(0, n, _BLOCK):  # float64 of all rows would be twice as large
+            block: Any = slice(begin, begin + _BLOCK)
+            at = block if rows is None else rows[block]
+            part = self._encoded([each.rows(at) for each in columns])
+            for whole, values in zip(found, part, strict=True):
+                whole[block] = values
+        return found
+
+    def _encoded(self, columns: list[Column]) -> Encoded:
+        """Inputs of a net for few rows."""
+        parts = [self._slots(i, column) for i, column in enumerate(columns)]
+        numbers = np.concatenate(parts, 1)
         codes: list[Array] = []
         flags = [np.isnan(numbers[:, self.with_gaps])]
         for i, known in self.categories.items():
@@ -180,7 +195,12 @@ class Table:
     def of_numbers(self, x: Array) -> Array | None:
         """Numbers for the net of float64 columns; None if it has other inputs than numbers."""
         plain = self.widths[1:] == (0, 0) and all(kind == "number" for kind in self.kinds)
-        return self.scaled(x) if plain else None
+        if not plain:
+            return None
+        found = np.empty((len(x), self.widths[0]), np.float32)
+        for begin in range(0, len(x), _BLOCK):
+            found[begin : begin + _BLOCK] = self.scaled(x[begin : begin + _BLOCK])
+        return found
 
     def scaled(self, numbers: Array) -> Array:
         """Numbers of columns that vary, scaled, in float32."""
@@ -219,18 +239,15 @@ class Table:
                     f"fit, got {each.kind!r}"
                 )
 
-    def _numbers(self, columns: list[Column]) -> Array:
-        """Numbers in float64, NaN for missing ones: of numbers, dates, and hashed texts."""
-        rows = len(columns[0].values)
-        parts = [np.zeros((rows, 0))]
-        for i, (column, kind) in enumerate(zip(columns, self.kinds, strict=True)):
-            if i in self.hashed:
-                parts.append(_counted(column.values))
-            elif kind == "date":
-                parts.append(_of_dates(_floats(column.values)))
-            elif kind == "number":
-                parts.append(_floats(column.values)[:, None])
-        return np.concatenate(parts, 1)
+    def _slots(self, i: int, column: Column) -> Array:
+        """Numbers of column i in float64, NaN if missing: one a row, four of dates, or of words."""
+        if i in self.hashed:
+            return _counted(column.values)
+        if self.kinds[i] == "date":
+            return _of_dates(_floats(column.values))
+        if self.kinds[i] == "number":
+            return _floats(column.values)[:, None]
+        return np.zeros((len(column.values), 0))
 
 
 class RowReader:
@@ -357,6 +374,24 @@ def _interpolated(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
     if j == len(xs) - 1 or xs[j] == x:
         return ys[j]
     return (ys[j + 1] - ys[j]) / (xs[j + 1] - xs[j]) * (x - xs[j]) + ys[j]
+
+
+def _scale_of(x: Array) -> float:
+    """Factor of a column: of its middle half, or if that is one number, of half of its range."""
+    low, high = np.percentile(x, [25, 75])
+    spread = high - low if high > low else (x.max() - x.min()) / 2
+    return 1.0 / spread if spread > _LEAST else 1.0
+
+
+def _normal_of(x: Array, seed: int) -> Normal:
+    from sklearn.preprocessing import QuantileTransformer
+
+    parts = min(max(len(x) // 30, 10), 1000, len(x))
+    most = np.maximum(np.abs(x).max(0), _LEAST)
+    deviation = most * (x / most).std(0)
+    noise = np.random.RandomState(seed).normal(0.0, 1e-5, x.shape) * deviation
+    found = QuantileTransformer(n_quantiles=parts, random_state=seed).fit(x + noise)
+    return Normal(found.quantiles_, found.references_)
 
 
 def _missing(values: Array) -> Array:

@@ -21,7 +21,13 @@ from cdl.sklearn.tables.columns import (
     plain_labels,
     signs_of,
 )
-from cdl.sklearn.tables.contributions import Contributions, Mixtures, contributions, joined
+from cdl.sklearn.tables.contributions import (
+    Contributions,
+    Mixtures,
+    background_of,
+    contributions,
+    joined,
+)
 from cdl.sklearn.tables.nets import Task
 from cdl.sklearn.tables.recipes import MOST_FLAGS, OF_TREES, RECIPES, Recipe
 from cdl.sklearn.tables.table import RowReader, Table
@@ -178,8 +184,7 @@ class Tabular(BaseEstimator, Hinting):
         if self.n_bags > len(codes):
             raise ValueError(
                 f"{owner}: n_bags must be at most the number of rows that differ, got "
-                f"{self.n_bags} for "
-                f"n_samples = {len(codes)}"
+                f"{self.n_bags} for n_samples = {len(codes)}"
             )
         from sklearn.utils import check_random_state
 
@@ -196,7 +201,7 @@ class Tabular(BaseEstimator, Hinting):
                 held = _rows(columns, codes, weight, inside if inside.all() else ~inside)
             elif self.n_bags > 1:  # a bag of the rows drawn with replacement needs no validation
                 inside = folds != number
-            part = _rows(columns, codes, weight, inside)
+            part = columns, codes, weight, np.flatnonzero(inside)
             verbose = int(self.verbose) if self.n_bags == 1 else 0
             course = Course(self._task(), int(seeds[number]), verbose, callbacks)
             return *self._one(recipe, part, held, course), held
@@ -215,11 +220,12 @@ class Tabular(BaseEstimator, Hinting):
 
     def _one(self, recipe: Recipe, part: Any, held: Any, course: Course) -> tuple[Table, Trained]:
         """Table and net of a bag."""
-        columns, codes, weight = part
+        columns, codes, weight, at = part
+        codes, weight = codes[at], None if weight is None else weight[at]
         owner = type(self).__name__
-        table = Table(owner, MOST_FLAGS, recipe.scaling, self.text).fit(columns, course.seed)
+        table = Table(owner, MOST_FLAGS, recipe.scaling, self.text)
         rows = Rows(
-            table.transform(columns),
+            table.fit(columns, course.seed, at).transform(columns, at),
             self._for_loss(codes, weight),
             None if weight is None else (weight / weight.mean()).astype(np.float32),
         )
@@ -367,11 +373,7 @@ class Tabular(BaseEstimator, Hinting):
 
         check_is_fitted(self)
         if background is not None:
-            behind = columns_of(self, background, False, ensure_min_samples=0)
-            if not len(behind[0].values):
-                raise ValueError(
-                    f"{type(self).__name__}: explain: background must have rows, got 0"
-                )
+            behind = background_of(self, background)
         elif self._held_out:
             behind = _few(self._held_out[0], _BACKGROUND)[0]
         else:
@@ -440,8 +442,7 @@ class Tabular(BaseEstimator, Hinting):
             )
         if self._importances is None:
             bags = zip(self._tables, self._trained, self._held_out, strict=True)
-            found = np.mean([self._importances_of(*bag) for bag in bags], axis=0)
-            self._importances = found
+            self._importances = np.mean([self._importances_of(*bag) for bag in bags], axis=0)
         return self._importances.copy()
 
     def _importances_of(self, table: Table, net: Trained, held: Any) -> Array:
