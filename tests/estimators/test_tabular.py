@@ -118,7 +118,7 @@ def test_dates_become_days_months_weekdays_and_hours():
     assert column.kind == "date"
     table = Table("T", 9, "robust", "refuse").fit([column], 0)
     np.testing.assert_allclose(
-        table._numbers([column]), [[19782.5, 1, 3, 12], [-1, 11, 2, 0], [np.nan] * 4]
+        table._slots(0, column), [[19782.5, 1, 3, 12], [-1, 11, 2, 0], [np.nan] * 4]
     )
 
 

@@ -105,7 +105,9 @@ def test_rows_for_validation_are_the_background_unless_others_are_given():
         without.explain(x[:2])
     with pytest.raises(ValueError, match="explain: background must have rows, got 0"):
         without.explain(x[:2], x[:0])
-    with pytest.raises(ValueError, match="explain: background must be rows as X is: X has 14 features"):
+    with pytest.raises(
+        ValueError, match="explain: background must be rows as X is: X has 14 features"
+    ):
         without.explain(x[:2], x[:5, 1:])
 
 

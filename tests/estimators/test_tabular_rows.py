@@ -124,7 +124,10 @@ def test_columns_of_one_name_are_named():
     twice = NUMBERS.set_axis(["a", "b", "a"], axis=1)
     with pytest.raises(ValueError, match=r"columns of different names, got twice \['a'\]"):
         TabularRegressor(**QUICK).fit(twice, Y)
-    model = TabularRegressor(**QUICK).fit(NUMBERS, Y)
+
+
+def test_a_sparse_matrix_by_keys_is_no_row():
+    model = TabularRegressor(**QUICK).fit(NUMBERS.to_numpy(), Y)
     with pytest.raises(TypeError, match="Sparse data was passed"):
         from scipy.sparse import dok_array
 
