@@ -20,7 +20,8 @@ struct pair_sums {
     const struct cdl_convolution *job;
     const struct cdl_kernels *kernels;
     size_t first, n, samples;
-    bool w, bias;                                /* what learns */
+    bool w, bias; /* what learns */
+    bool ones;    /* behind the lines there is one of ones: its row of g is the sums for the bias */
     float *g, *by_column, *block, *wide, *lines; /* lines: of unrolled windows, or NULL */
     struct cdl_field map; /* map of the box: lines begin at its first number */
 };
@@ -74,7 +75,7 @@ static void add_columns(const struct pair_sums *sums, const struct cdl_box *box,
     if (!direct) memset(to, 0, block.rows * width * sizeof(float));
     for (size_t row = 0, rows; row < block.rows; row += rows) {
         const size_t tap = (block.row + row) / each, channel = (block.row + row) % each;
-        rows = sums->lines ? block.rows : cdl_min(each - channel, block.rows - row);
+        rows = sums->lines ? block.rows + sums->ones : cdl_min(each - channel, block.rows - row);
         const struct cdl_output c = {to + row * ld, ld};
         multiply(sums, box, tap, group * each + channel, column - skip,
                  (struct cdl_product){.m = rows, .n = width, .c = c, .init = {c.at, c.ld}});
@@ -119,7 +120,7 @@ static void add_box(void *who, const struct cdl_box *box) {
     for (size_t i = 0; i < sums->n; i++) {
         const struct cdl_block block = cdl_block_at(sums->job->w, sums->first + i);
         if (sums->w) add_block(sums, box, block, sums->g + i * BLOCK_FLOATS);
-        if (sums->bias && block.row == 0)
+        if (sums->bias && block.row == 0 && !sums->ones)
             add_sums(sums, box, block, sums->by_column + i * CDL_PANEL);
     }
 }
@@ -137,6 +138,15 @@ size_t cdl_pairs_floats(const struct cdl_convolution *job) {
            cdl_unrolled_floats(job);
 }
 
+/* A chain of sums that begins at 0 in each box, as a row of the product is: the bits are those of
+ * add_sums, without waiting for one sum after the other. */
+static void add_ones(struct pair_sums *sums) {
+    const struct cdl_param *w = sums->job->w;
+    float *line = sums->lines + w->rows * CDL_UNROLLED_LINE;
+    sums->ones = sums->w && sums->bias && w->rows < CDL_CHUNK && w->cols > 1;
+    for (size_t i = 0; i < CDL_BOX_PLACES && sums->ones; i++) line[i] = 1.0f;
+}
+
 void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context *ctx,
                      size_t samples, const struct cdl_sink *to, struct cdl_trained *w,
                      struct cdl_trained *bias) {
@@ -150,12 +160,19 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
     sums.by_column = sums.g + BLOCKS * BLOCK_FLOATS;
     sums.block = sums.by_column + BLOCKS * CDL_PANEL;
     sums.wide = sums.block + BLOCK_FLOATS;
-    if (cdl_unrolls(job)) sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
+    if (cdl_unrolls(job)) {
+        sums.lines = sums.wide + CDL_BOX_PLACES * CDL_LINE;
+        add_ones(&sums);
+    }
     if (job->map.columns == 1) memset(sums.wide, 0, CDL_BOX_PLACES * CDL_LINE * sizeof(float));
     const struct cdl_range own = cdl_own(ctx, cdl_blocks(job->w));
     for (sums.first = own.first; sums.first < own.last; sums.first += sums.n) {
         sums.n = cdl_min(own.last - sums.first, ctx->kernels->blocking->pair_blocks);
-        memset(sums.g, 0, sums.n * BLOCK_FLOATS * sizeof(float));
+        for (size_t i = 0; i < sums.n; i++) {
+            const struct cdl_block block = cdl_block_at(job->w, sums.first + i);
+            memset(sums.g + i * BLOCK_FLOATS, 0,
+                   (block.rows + sums.ones) * block.width * sizeof(float));
+        }
         memset(sums.by_column, 0, sums.n * CDL_PANEL * sizeof(float));
         cdl_each_box(job->window, ctx, samples, NULL, add_box, &sums);
         if (cdl_stopped(ctx)) return;
@@ -164,7 +181,8 @@ void cdl_learn_pairs(const struct cdl_convolution *job, const struct cdl_context
             if (bias && block.row == 0) {
                 const struct cdl_block part = {
                     .column = block.column, .rows = 1, .width = block.width};
-                cdl_learn(bias, ctx, to, part, sums.by_column + i * CDL_PANEL);
+                float *behind = sums.g + i * BLOCK_FLOATS + block.rows * block.width;
+                cdl_learn(bias, ctx, to, part, sums.ones ? behind : sums.by_column + i * CDL_PANEL);
             }
             if (!w) continue;
             clear_pads(job, block, sums.g + i * BLOCK_FLOATS);

@@ -33,7 +33,7 @@ static size_t rows_floats(const struct cdl_window *window, size_t columns) {
 size_t cdl_unrolled_floats(const struct cdl_convolution *job) {
     const size_t columns = job->image.columns;
     if (!cdl_unrolls(job)) return 0;
-    return cdl_window_taps(job->window) * columns * CDL_UNROLLED_LINE +
+    return (cdl_window_taps(job->window) * columns + 1) * CDL_UNROLLED_LINE +
            rows_floats(job->window, columns);
 }
 
@@ -116,7 +116,7 @@ void cdl_unroll(const struct cdl_convolution *job, const struct cdl_kernels *ker
     const struct cdl_window *window = job->window;
     const struct cdl_field *image = &job->image;
     const struct cdl_window_axis *axis = window->axis;
-    float *copy = room + cdl_window_taps(window) * image->columns * CDL_UNROLLED_LINE;
+    float *copy = room + (cdl_window_taps(window) * image->columns + 1) * CDL_UNROLLED_LINE;
     const size_t ld = line_floats(window, box->n[3]), row = image->columns * ld;
     const bool in_place = is_readable_in_place(window, image, box);
     for (size_t s = 0; s < box->n[0]; s++) {

@@ -20,7 +20,8 @@ bool cdl_unrolls(const struct cdl_convolution *job);
 /* Size of `room` in floats; 0 if they are not. */
 size_t cdl_unrolled_floats(const struct cdl_convolution *job);
 
-/* Writes the lines of a box, taps outermost, to `room`; the image is of so many samples. */
+/* Writes the lines of a box, taps outermost, to `room`, which has one more behind them that the
+ * caller may use; the image is of so many samples. */
 void cdl_unroll(const struct cdl_convolution *job, const struct cdl_kernels *kernels,
                 size_t samples, const struct cdl_box *box, float *room);
 
