@@ -8,8 +8,7 @@ from cdl import regularizers
 from cdl._tracing.graph import KerasTensor, trace
 
 if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import Lowering, Value
 
 
 def penalized(owner: str, regularizer: Any, program: Lowering, y: Value) -> Value:

@@ -1,9 +1,26 @@
-"""Types of the common arguments of layers, for type checkers and editors."""
+"""Types that signatures of layers name, for type checkers and editors; nothing runs of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from typing import Self, Unpack
+
+    from numpy.typing import NDArray
+
+    from cdl._configs.identifiers import Identifier
+    from cdl._ir.lowering import Lowering
+    from cdl._ir.program import Value
+    from cdl._tracing.keras_tensor import KerasTensor
+    from cdl._tracing.variable import Variable
+    from cdl.layers.shapes import Shape
+
+__all__ = [
+    "CommonArguments", "Identifier", "KerasTensor", "LayerArguments", "Lowering", "NDArray",
+    "Self", "Shape", "Unpack", "Value", "Variable",
+]  # fmt: skip
 
 
 class CommonArguments(TypedDict, total=False):

@@ -15,8 +15,7 @@ from cdl._ir.emit import join_batch, permute, split_batch
 from cdl._tracing.keras_tensor import known_samples
 
 if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import Lowering, Value
 
 
 def permuted(program: Lowering, x: Value, order: Sequence[int]) -> Value:

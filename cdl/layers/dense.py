@@ -15,14 +15,15 @@ from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import CommonArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import (
+        CommonArguments,
+        Identifier,
+        Lowering,
+        Shape,
+        Unpack,
+        Value,
+        Variable,
+    )
 
 
 @registry.add()

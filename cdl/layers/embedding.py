@@ -16,10 +16,7 @@ from cdl.layers.kernel_layer import KernelLayer, weight_property
 from cdl.layers.layer import registry
 
 if TYPE_CHECKING:
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, Lowering, Shape, Value
 
 
 @registry.add()

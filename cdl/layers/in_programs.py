@@ -22,9 +22,7 @@ from cdl.layers.calling import is_scripted, trace_call
 from cdl.layers.on_arrays import run_script
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import NDArray, Value
     from cdl.layers.layer import Layer
 
 

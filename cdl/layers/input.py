@@ -14,9 +14,7 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import checked_shape
 
 if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Lowering, Shape, Value
 
 
 @registry.add()

@@ -25,10 +25,7 @@ from cdl.quantizers import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
+    from cdl.layers.arguments import NDArray, Value, Variable
     from cdl.layers.layer import Layer
     from cdl.layers.plain_weight import Linear
 

@@ -26,16 +26,9 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
-    from typing import Self, Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Self, Shape, Unpack, Value
 
     Array = NDArray[Any]
-    from cdl.layers.arguments import LayerArguments
 
 
 @registry.add()

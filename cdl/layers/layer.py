@@ -39,14 +39,7 @@ from cdl.layers.weighted import Weighted
 from cdl.random import core_seed
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.program import Value
-    from cdl._tracing.graph import KerasTensor
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, KerasTensor, NDArray, Self, Shape, Value
 
 
 registry = Registry("layer", "keras.layers", snake=False, missing=TypeError)

@@ -17,11 +17,8 @@ from cdl.layers.plain_weight import PlainWeight
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from cdl._core import Executor
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import Lowering, NDArray, Value
     from cdl.layers.plain_weight import Linear
 
 

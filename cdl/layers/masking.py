@@ -12,11 +12,7 @@ from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

@@ -14,8 +14,7 @@ from cdl._tracing.graph import KerasTensor
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import Lowering, Value
     from cdl.layers.layer import Layer
 
 # Layers that have warned: each is lowered several times, but says it once.

@@ -12,11 +12,8 @@ from cdl._tracing.symbolic import operator_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
+    from cdl.layers.arguments import Lowering, Value, Variable
 
-    # Product of a value with a weight, and a bias or None: that of a layer without any scheme.
     Linear = Callable[[Lowering, Value, Variable, Variable | None], Value]
 
 

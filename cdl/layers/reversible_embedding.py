@@ -23,10 +23,7 @@ from cdl.quantizers import (
 )
 
 if TYPE_CHECKING:
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, Lowering, Shape, Value
 
 
 @registry.add()

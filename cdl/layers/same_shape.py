@@ -12,11 +12,7 @@ from cdl.layers.layer import Layer
 from cdl.layers.shapes import Shape, axes_within
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 
 
 class SameShape(Layer):

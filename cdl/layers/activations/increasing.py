@@ -8,9 +8,7 @@ from cdl import ops
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

@@ -14,14 +14,15 @@ from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import (
+        Identifier,
+        LayerArguments,
+        Lowering,
+        Shape,
+        Unpack,
+        Value,
+        Variable,
+    )
 
 
 @registry.add()

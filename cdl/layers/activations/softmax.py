@@ -20,13 +20,7 @@ from cdl.layers.same_shape import AlongLines
 from cdl.layers.shapes import lines_within
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Unpack, Value
 
 _MASKED = -1e9  # a score whose exponential is 0 beside any that counts
 

@@ -23,10 +23,7 @@ from cdl.ops.numpy.shapes import expand_dims, swapaxes
 from cdl.random import checked_seed
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 _LESS = 1e9  # what a score that is hidden loses
 # The least that one counts as before it loses 65504 in float16, which rounds -65519 to -65504.

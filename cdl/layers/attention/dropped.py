@@ -13,8 +13,7 @@ from cdl._tracing.keras_tensor import KerasTensor
 from cdl.ops.nn.attention import as_bias
 
 if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import Lowering, Value
     from cdl.layers.regularization.dropout import Dropout
 
 

@@ -19,11 +19,7 @@ from cdl.ops.numpy.joining import repeat
 from cdl.random import checked_seed
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl.layers.arguments import CommonArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import CommonArguments, Identifier, Shape, Unpack
 
 
 @registry.add("GroupedQueryAttention")

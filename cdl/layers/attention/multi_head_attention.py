@@ -21,11 +21,7 @@ from cdl.ops.numpy.contractions import einsum
 from cdl.random import checked_seed
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl.layers.arguments import CommonArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import CommonArguments, Identifier, Shape, Unpack
 
 
 @registry.add()

@@ -21,13 +21,10 @@ from cdl.ops.numpy.contractions import einsum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Unpack
 
-    from cdl._configs.identifiers import Identifier
     from cdl.layers.activations.softmax import Softmax
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack
     from cdl.layers.regularization.dropout import Dropout
-    from cdl.layers.shapes import Shape
 
 
 class ProjectedAttention(Layer):

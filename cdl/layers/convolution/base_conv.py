@@ -16,11 +16,7 @@ from cdl.layers.layer import Layer
 from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, Lowering, Shape, Value, Variable
 
 
 class BaseConv(Layer):

@@ -17,14 +17,15 @@ from cdl.layers.lora import LoraWeight
 from cdl.layers.plain_weight import PlainWeight
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import CommonArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import (
+        CommonArguments,
+        Identifier,
+        Lowering,
+        Shape,
+        Unpack,
+        Value,
+        Variable,
+    )
 
 
 class Conv(KernelLayer, BaseConv):

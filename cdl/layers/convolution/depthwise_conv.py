@@ -12,12 +12,7 @@ from cdl.layers.convolution.base_conv import BaseConv
 from cdl.layers.layer import registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import CommonArguments
+    from cdl.layers.arguments import CommonArguments, Identifier, Lowering, Unpack, Value
 
 
 class DepthwiseConv(BaseConv):

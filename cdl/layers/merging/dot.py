@@ -10,10 +10,7 @@ from cdl.layers.layer import registry
 from cdl.layers.merging.merge import Merge
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 
 @registry.add()

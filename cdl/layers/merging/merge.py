@@ -15,10 +15,7 @@ from cdl._tracing.graph import operator_of
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 
 class Merge(Layer):

@@ -17,14 +17,15 @@ from cdl.layers.normalization.scaled import Scaled, check_samples
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import (
+        Identifier,
+        LayerArguments,
+        Lowering,
+        Shape,
+        Unpack,
+        Value,
+        Variable,
+    )
 
 _MOST = float(np.finfo(np.float32).max)
 

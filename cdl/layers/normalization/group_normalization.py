@@ -13,13 +13,7 @@ from cdl.layers.normalization.scaled import Scaled
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Shape, Unpack, Value
 
 
 @registry.add()

@@ -13,13 +13,7 @@ from cdl.layers.same_shape import AlongLines, SameShape
 from cdl.layers.shapes import Shape, axes_within, lines_within, sizes_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import Identifier, LayerArguments, Lowering, Unpack, Value, Variable
 
 # Measures of a line's factor: the op's `measure`.
 BY_VARIANCE, BY_MEAN_SQUARE, BY_NORM = 0, 1, 2

@@ -11,11 +11,7 @@ from cdl.layers import rules
 from cdl.layers.same_shape import AlongAxes
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import Identifier, LayerArguments, Unpack, Variable
 
 
 class Scaled(AlongAxes):

@@ -10,12 +10,7 @@ from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 
 
 @registry.add()

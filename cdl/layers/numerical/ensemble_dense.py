@@ -11,12 +11,7 @@ from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._configs.identifiers import Identifier
-    from cdl._tracing.variable import Variable
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Identifier, LayerArguments, Shape, Unpack, Variable
 
 
 @registry.add()

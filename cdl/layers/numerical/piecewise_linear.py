@@ -15,12 +15,8 @@ from cdl.layers.preprocessing.missing import Missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Unpack
 
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 _NO_LIMIT = np.finfo(np.float32).max
 

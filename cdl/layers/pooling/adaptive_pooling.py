@@ -15,12 +15,7 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 
 
 class AdaptivePooling(Layer):

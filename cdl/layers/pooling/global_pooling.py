@@ -13,10 +13,7 @@ from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Shape, Unpack
 
 
 class GlobalPooling(Layer):

@@ -15,9 +15,7 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Lowering, Shape, Value
 
 
 class WindowPooling(Layer):

@@ -15,13 +15,7 @@ from cdl.layers.axes import permuted
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack, Value
 
 
 @registry.add()

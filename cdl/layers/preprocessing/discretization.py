@@ -15,13 +15,7 @@ from cdl.layers.preprocessing.category_encoding import encoded, encoded_shape
 from cdl.layers.preprocessing.missing import Missing
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Lowering, NDArray, Self, Shape, Value
 
     Array = NDArray[Any]
 

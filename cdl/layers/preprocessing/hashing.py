@@ -15,12 +15,7 @@ from cdl.layers.preprocessing.fingerprints import bins_of
 from cdl.layers.preprocessing.host_layer import HostLayer, checked_salt, encode, encoded_shape
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 
 @registry.add()

@@ -20,11 +20,7 @@ from cdl.layers.layer import Layer
 from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import Lowering, NDArray, Shape, Value
 
     Array = NDArray[Any]
 

@@ -33,11 +33,7 @@ from cdl.layers.preprocessing.vocabulary import (
 from cdl.layers.preprocessing.vocabulary_files import EXACT, LINES, exact_tokens, files_of, lines_of
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import NDArray, Self, Shape
 
     Array = NDArray[Any]
 

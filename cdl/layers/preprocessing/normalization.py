@@ -17,14 +17,7 @@ from cdl.layers.same_shape import SameShape
 from cdl.layers.shapes import axes_within, sizes_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Shape, Unpack, Value
 
 
 @registry.add()

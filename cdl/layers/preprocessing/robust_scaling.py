@@ -17,12 +17,8 @@ from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Unpack
 
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 _MOST = float(np.finfo(np.float32).max)
 

@@ -25,12 +25,7 @@ from cdl.ops.numpy.reductions import max as largest
 from cdl.ops.numpy.shapes import expand_dims, transpose
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, NDArray, Shape, Unpack
 
 _MODES = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
 

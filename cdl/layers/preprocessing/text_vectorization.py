@@ -18,11 +18,7 @@ from cdl.layers.preprocessing.string_lookup import StringLookup
 from cdl.layers.preprocessing.vocabulary import Tokens, learn, refuse_path
 
 if TYPE_CHECKING:
-    from typing import Self
-
-    from numpy.typing import NDArray
-
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import NDArray, Self, Shape
 
     Array = NDArray[Any]
 

@@ -18,9 +18,8 @@ from cdl.layers.wrapper import in_dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self, Unpack
 
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Self, Unpack
 
 _SAME = ("stateful", "return_sequences", "return_state")
 _MODES = ("sum", "mul", "ave", "concat", None)

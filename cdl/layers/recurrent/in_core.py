@@ -11,8 +11,7 @@ from cdl._tracing.variable import Variable
 from cdl.layers.recurrent.time_loop import Found
 
 if TYPE_CHECKING:
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import Lowering, Value
 
 SIMPLE, LSTM, GRU, RESET_FIRST = range(4)  # the core's numbers of cells
 MASK, STATES, X_DROP, H_DROP = 1, 2, 4, 8  # what an instruction is given beside x

@@ -24,9 +24,8 @@ from cdl.layers.running import name_scope, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self, Unpack
 
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Self, Unpack
 
 
 @registry.add()

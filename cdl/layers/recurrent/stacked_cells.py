@@ -13,9 +13,8 @@ from cdl.layers.running import name_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Self, Unpack
 
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Self, Unpack
 
 
 def sizes_of_cell(owner: str, name: str, cell: Any) -> Any:

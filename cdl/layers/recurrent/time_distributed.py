@@ -13,9 +13,7 @@ from cdl.layers.layer import Layer, registry
 from cdl.layers.wrapper import Wrapper, in_dtype_of
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

@@ -9,11 +9,7 @@ from cdl.layers.layer import registry
 from cdl.layers.same_shape import SameShape
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import CommonArguments
+    from cdl.layers.arguments import CommonArguments, Lowering, Unpack, Value
 
 
 @registry.add()

@@ -16,11 +16,7 @@ from cdl.layers.layer import registry
 from cdl.layers.regularization.random import Random
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 # Alpha dropout (Klambauer et al., 2017) sends what it drops to minus alpha times scale of selu.
 _DROPPED = -1.6732632423543772 * 1.0507009873554805

@@ -14,11 +14,7 @@ from cdl.layers.regularization.dropout import checked_rate
 from cdl.layers.regularization.random import Random
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Lowering, Unpack, Value
 
 
 @registry.add()

@@ -8,10 +8,7 @@ from cdl.layers.same_shape import SameShape
 from cdl.random import SeedGenerator, checked_seed
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Lowering, Unpack
 
 
 class Random(SameShape):

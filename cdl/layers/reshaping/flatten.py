@@ -11,12 +11,7 @@ from cdl.layers.input_spec import InputSpec
 from cdl.layers.layer import Layer, registry
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 
 
 @registry.add()

@@ -13,12 +13,8 @@ from cdl.layers.shapes import batch_of, image_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Unpack
 
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
-    from cdl.layers.shapes import Shape
+    from cdl.layers.arguments import LayerArguments, Lowering, Shape, Unpack, Value
 
 Pairs = tuple[tuple[int, ...], ...]
 

@@ -9,9 +9,7 @@ from cdl.layers.layer import registry
 from cdl.layers.reshaping.places import Pairs, Places, both_ends
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 class ZeroPadding(Places):

@@ -25,13 +25,7 @@ from cdl.layers.preprocessing.image.transformations import parts_of
 from cdl.layers.running import in_dtype
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.lowering import Lowering
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Lowering, NDArray, Unpack, Value
     from cdl.random import SeedGenerator
 
 

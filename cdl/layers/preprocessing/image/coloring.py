@@ -25,9 +25,7 @@ from cdl.ops.numpy.reductions import mean
 from cdl.ops.numpy.rounding import clip
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
     from cdl.random import SeedGenerator
 
 

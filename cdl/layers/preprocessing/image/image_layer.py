@@ -21,12 +21,7 @@ from cdl.layers.shapes import batch_of, image_of
 from cdl.random import core_seed
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Value
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, NDArray, Unpack, Value
 
 
 class ImageLayer(Transformations):

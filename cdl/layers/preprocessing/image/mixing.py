@@ -25,11 +25,8 @@ from cdl.ops.random import random_normal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Unpack
 
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 
 _TRIES = 8  # of a number of a gamma distribution in a program
 _LEAST = 1e-30  # above which a number has a logarithm

@@ -21,9 +21,7 @@ from cdl.ops.numpy.joining import concatenate, flip
 from cdl.ops.numpy.products import matmul
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
 
 _MODES = ("horizontal", "vertical", "horizontal_and_vertical")
 _FILLS = ("reflect", "wrap", "constant", "nearest")

@@ -18,9 +18,7 @@ from cdl.ops.numpy.rounding import floor
 from cdl.ops.numpy.shapes import moveaxis
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

@@ -17,9 +17,7 @@ from cdl.ops.random import random_uniform
 from cdl.random import SeedGenerator, checked_seed
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
     from cdl.layers.layer import Layer
 
 Range = tuple[float, float]

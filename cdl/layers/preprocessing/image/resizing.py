@@ -15,11 +15,7 @@ from cdl.ops.image.resizing import KINDS, as_before, resize
 from cdl.ops.numpy.indexing import get_item
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from numpy.typing import NDArray
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, NDArray, Unpack
 
 
 class OfSize(ImageLayer):

@@ -34,9 +34,7 @@ from cdl.ops.numpy.rounding import round as to_whole
 from cdl.ops.random import random_normal
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from cdl.layers.arguments import LayerArguments
+    from cdl.layers.arguments import LayerArguments, Unpack
 
 
 @registry.add()

@@ -24,9 +24,7 @@ from cdl.utils.bounding_boxes import convert_format
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from cdl._ir.program import Value
+    from cdl.layers.arguments import NDArray, Value
 
 METHODS = (
     "get_random_transformation",
