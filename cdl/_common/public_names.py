@@ -20,12 +20,14 @@ _OTHERS = (
     "initializers", "regularizers", "constraints", "activations", "utils", "saving", "random",
     "config", "ops",
 )  # fmt: skip
+# Where a module gets what it needs for itself.
+_OF_PYTHON = ("__future__", "builtins", "collections.abc", "typing")
 _CLASSES: set[type] = set()  # the public ones
 # Python's own import machinery, by the names that it has before and after `importlib` is imported.
 _IMPORTERS = ("_frozen_importlib", "importlib._bootstrap")
 
 
-def publish(there: dict[str, Any], *modules: str) -> None:
+def publish(there: dict[str, Any], *modules: str, but: str = "") -> None:
     """Add a `__dir__` of public names to a module, and a `__getattr__` with a helpful error.
 
     Public is what `__all__` lists. A module without one only passes on what it imports: all but
@@ -35,11 +37,14 @@ def publish(there: dict[str, Any], *modules: str) -> None:
     Args:
         there: the module's `globals()`, when all else is in them.
         modules: names of modules within that are public too, where there is no `__all__`.
+        but: names that are not public, with blanks between, where there is no `__all__`.
     """
     module: str = there["__name__"]
     find: Callable[[str], Any] | None = there.get("__getattr__")
     if "__dir__" not in there:
-        there.setdefault("__all__", [*_passed_on(there), *modules])
+        hidden = but.split()
+        passed_on = [name for name in _passed_on(there) if name not in hidden]
+        there.setdefault("__all__", [*passed_on, *modules])
         there["__dir__"] = lambda: sorted(there["__all__"])
 
     def get(name: str) -> Any:
@@ -74,7 +79,9 @@ def _passed_on(there: dict[str, Any]) -> list[str]:
     return [
         name
         for name, value in there.items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and getattr(value, "__module__", None) not in _OF_PYTHON
     ]
 
 

@@ -8,63 +8,26 @@ from typing import Any
 import numpy as np
 
 from cdl._common.public_names import publish
-from cdl.initializers.constants import Constant, Identity, Ones, Values, Zeros
-from cdl.initializers.fourier import STFT
-from cdl.initializers.initializer import Initializer, registry
-from cdl.initializers.orthogonals import Orthogonal
-from cdl.initializers.random import RandomNormal, RandomSign, RandomUniform, TruncatedNormal
-from cdl.initializers.scaling import (
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    LecunNormal,
-    LecunUniform,
-    VarianceScaling,
-)
-
-__all__ = [
-    "Constant",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "Identity",
-    "IdentityInitializer",
-    "Initializer",
-    "LecunNormal",
-    "LecunUniform",
-    "Ones",
-    "Orthogonal",
-    "OrthogonalInitializer",
-    "RandomNormal",
-    "RandomSign",
-    "RandomUniform",
-    "STFT",
-    "STFTInitializer",
-    "TruncatedNormal",
-    "VarianceScaling",
-    "Zeros",
-    "constant",
-    "deserialize",
-    "get",
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "identity",
-    "lecun_normal",
-    "lecun_uniform",
-    "ones",
-    "orthogonal",
-    "random_normal",
-    "random_uniform",
-    "serialize",
-    "stft",
-    "truncated_normal",
-    "variance_scaling",
-    "zeros",
-]
+from cdl.initializers.constants import Constant as Constant
+from cdl.initializers.constants import Identity as Identity
+from cdl.initializers.constants import Ones as Ones
+from cdl.initializers.constants import Values
+from cdl.initializers.constants import Zeros as Zeros
+from cdl.initializers.fourier import STFT as STFT
+from cdl.initializers.initializer import Initializer as Initializer
+from cdl.initializers.initializer import registry
+from cdl.initializers.orthogonals import Orthogonal as Orthogonal
+from cdl.initializers.random import RandomNormal as RandomNormal
+from cdl.initializers.random import RandomSign as RandomSign
+from cdl.initializers.random import RandomUniform as RandomUniform
+from cdl.initializers.random import TruncatedNormal as TruncatedNormal
+from cdl.initializers.scaling import GlorotNormal as GlorotNormal
+from cdl.initializers.scaling import GlorotUniform as GlorotUniform
+from cdl.initializers.scaling import HeNormal as HeNormal
+from cdl.initializers.scaling import HeUniform as HeUniform
+from cdl.initializers.scaling import LecunNormal as LecunNormal
+from cdl.initializers.scaling import LecunUniform as LecunUniform
+from cdl.initializers.scaling import VarianceScaling as VarianceScaling
 
 zeros, ones, constant = Zeros, Ones, Constant
 identity = IdentityInitializer = Identity
@@ -95,4 +58,4 @@ def get(identifier: Any) -> Callable[..., Any] | None:
     return initializer
 
 
-publish(globals())
+publish(globals(), but="Values publish registry")

@@ -7,113 +7,67 @@ from typing import Any
 
 from cdl._common.public_names import publish
 from cdl.compat import short_names
-from cdl.losses.circle import Circle, circle
+from cdl.losses.circle import Circle as Circle
+from cdl.losses.circle import circle as circle
 from cdl.losses.core_loss import is_compiled as is_compiled
+from cdl.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
+from cdl.losses.crossentropy import CategoricalCrossentropy as CategoricalCrossentropy
+from cdl.losses.crossentropy import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+from cdl.losses.crossentropy import binary_crossentropy as binary_crossentropy
+from cdl.losses.crossentropy import categorical_crossentropy as categorical_crossentropy
 from cdl.losses.crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-    binary_crossentropy,
-    categorical_crossentropy,
-    sparse_categorical_crossentropy,
+    sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
-from cdl.losses.ctc import CTC, ctc
+from cdl.losses.ctc import CTC as CTC
+from cdl.losses.ctc import ctc as ctc
+from cdl.losses.distributions import BinaryFocalCrossentropy as BinaryFocalCrossentropy
+from cdl.losses.distributions import CategoricalFocalCrossentropy as CategoricalFocalCrossentropy
 from cdl.losses.distributions import (
-    BinaryFocalCrossentropy,
-    CategoricalFocalCrossentropy,
-    CategoricalGeneralizedCrossEntropy,
-    KLDivergence,
-    binary_focal_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_generalized_cross_entropy,
-    kl_divergence,
+    CategoricalGeneralizedCrossEntropy as CategoricalGeneralizedCrossEntropy,
 )
-from cdl.losses.loss import Loss, registry
-from cdl.losses.margins import (
-    CategoricalHinge,
-    Hinge,
-    SquaredHinge,
-    categorical_hinge,
-    hinge,
-    squared_hinge,
+from cdl.losses.distributions import KLDivergence as KLDivergence
+from cdl.losses.distributions import binary_focal_crossentropy as binary_focal_crossentropy
+from cdl.losses.distributions import (
+    categorical_focal_crossentropy as categorical_focal_crossentropy,
 )
-from cdl.losses.overlap import Dice, Tversky, dice, tversky
-from cdl.losses.python_loss import LossFunctionWrapper, as_loss
+from cdl.losses.distributions import (
+    categorical_generalized_cross_entropy as categorical_generalized_cross_entropy,
+)
+from cdl.losses.distributions import kl_divergence as kl_divergence
+from cdl.losses.loss import Loss as Loss
+from cdl.losses.loss import registry
+from cdl.losses.margins import CategoricalHinge as CategoricalHinge
+from cdl.losses.margins import Hinge as Hinge
+from cdl.losses.margins import SquaredHinge as SquaredHinge
+from cdl.losses.margins import categorical_hinge as categorical_hinge
+from cdl.losses.margins import hinge as hinge
+from cdl.losses.margins import squared_hinge as squared_hinge
+from cdl.losses.overlap import Dice as Dice
+from cdl.losses.overlap import Tversky as Tversky
+from cdl.losses.overlap import dice as dice
+from cdl.losses.overlap import tversky as tversky
+from cdl.losses.python_loss import LossFunctionWrapper as LossFunctionWrapper
+from cdl.losses.python_loss import as_loss
 from cdl.losses.python_loss import numeric_gradient as numeric_gradient
-from cdl.losses.quantile import Quantile, quantile
-from cdl.losses.regression import (
-    CosineSimilarity,
-    Huber,
-    LogCosh,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    cosine_similarity,
-    huber,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-)
+from cdl.losses.quantile import Quantile as Quantile
+from cdl.losses.quantile import quantile as quantile
+from cdl.losses.regression import CosineSimilarity as CosineSimilarity
+from cdl.losses.regression import Huber as Huber
+from cdl.losses.regression import LogCosh as LogCosh
+from cdl.losses.regression import MeanAbsoluteError as MeanAbsoluteError
+from cdl.losses.regression import MeanAbsolutePercentageError as MeanAbsolutePercentageError
+from cdl.losses.regression import MeanSquaredError as MeanSquaredError
+from cdl.losses.regression import MeanSquaredLogarithmicError as MeanSquaredLogarithmicError
+from cdl.losses.regression import Poisson as Poisson
+from cdl.losses.regression import cosine_similarity as cosine_similarity
+from cdl.losses.regression import huber as huber
+from cdl.losses.regression import log_cosh as log_cosh
+from cdl.losses.regression import mean_absolute_error as mean_absolute_error
+from cdl.losses.regression import mean_absolute_percentage_error as mean_absolute_percentage_error
+from cdl.losses.regression import mean_squared_error as mean_squared_error
+from cdl.losses.regression import mean_squared_logarithmic_error as mean_squared_logarithmic_error
+from cdl.losses.regression import poisson as poisson
 from cdl.losses.traced_loss import traced
-
-__all__ = [
-    "BinaryCrossentropy",
-    "BinaryFocalCrossentropy",
-    "CTC",
-    "CategoricalCrossentropy",
-    "CategoricalFocalCrossentropy",
-    "CategoricalGeneralizedCrossEntropy",
-    "CategoricalHinge",
-    "Circle",
-    "CosineSimilarity",
-    "Dice",
-    "Hinge",
-    "Huber",
-    "KLDivergence",
-    "LogCosh",
-    "Loss",
-    "LossFunctionWrapper",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Poisson",
-    "Quantile",
-    "SparseCategoricalCrossentropy",
-    "SquaredHinge",
-    "Tversky",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "categorical_generalized_cross_entropy",
-    "categorical_hinge",
-    "circle",
-    "cosine_similarity",
-    "ctc",
-    "deserialize",
-    "dice",
-    "get",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "poisson",
-    "quantile",
-    "serialize",
-    "sparse_categorical_crossentropy",
-    "squared_hinge",
-    "tversky",
-]
 
 get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
 __getattr__ = short_names(__name__)  # mse and its like, of Keras 2
@@ -158,4 +112,8 @@ def kind_of_targets(y_shape: Sequence[int | None], output_shape: Sequence[int | 
     return "categorical"
 
 
-publish(globals())
+publish(
+    globals(),
+    but="as_loss is_compiled kind_of_targets numeric_gradient "
+    "publish registry resolve short_names traced",
+)

@@ -10,162 +10,84 @@ from cdl import losses
 from cdl._common.overriding import is_users
 from cdl._common.public_names import publish
 from cdl.compat import short_names
-from cdl.losses import (
-    binary_crossentropy,
-    binary_focal_crossentropy,
-    categorical_crossentropy,
-    categorical_focal_crossentropy,
-    categorical_hinge,
-    hinge,
-    huber,
-    kl_divergence,
-    log_cosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    sparse_categorical_crossentropy,
-    squared_hinge,
-)
+from cdl.losses import binary_crossentropy as binary_crossentropy
+from cdl.losses import binary_focal_crossentropy as binary_focal_crossentropy
+from cdl.losses import categorical_crossentropy as categorical_crossentropy
+from cdl.losses import categorical_focal_crossentropy as categorical_focal_crossentropy
+from cdl.losses import categorical_hinge as categorical_hinge
+from cdl.losses import hinge as hinge
+from cdl.losses import huber as huber
+from cdl.losses import kl_divergence as kl_divergence
+from cdl.losses import log_cosh as log_cosh
+from cdl.losses import mean_absolute_error as mean_absolute_error
+from cdl.losses import mean_absolute_percentage_error as mean_absolute_percentage_error
+from cdl.losses import mean_squared_error as mean_squared_error
+from cdl.losses import mean_squared_logarithmic_error as mean_squared_logarithmic_error
+from cdl.losses import poisson as poisson
+from cdl.losses import sparse_categorical_crossentropy as sparse_categorical_crossentropy
+from cdl.losses import squared_hinge as squared_hinge
 from cdl.losses.core_loss import CompiledLoss
 from cdl.losses.loss import class_of
+from cdl.metrics.accuracy import Accuracy as Accuracy
+from cdl.metrics.accuracy import BinaryAccuracy as BinaryAccuracy
+from cdl.metrics.accuracy import CategoricalAccuracy as CategoricalAccuracy
+from cdl.metrics.accuracy import SparseCategoricalAccuracy as SparseCategoricalAccuracy
+from cdl.metrics.accuracy import SparseTopKCategoricalAccuracy as SparseTopKCategoricalAccuracy
+from cdl.metrics.accuracy import TopKCategoricalAccuracy as TopKCategoricalAccuracy
+from cdl.metrics.accuracy import binary_accuracy as binary_accuracy
+from cdl.metrics.accuracy import categorical_accuracy as categorical_accuracy
+from cdl.metrics.accuracy import sparse_categorical_accuracy as sparse_categorical_accuracy
 from cdl.metrics.accuracy import (
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-    binary_accuracy,
-    categorical_accuracy,
-    sparse_categorical_accuracy,
-    sparse_top_k_categorical_accuracy,
-    top_k_categorical_accuracy,
+    sparse_top_k_categorical_accuracy as sparse_top_k_categorical_accuracy,
 )
-from cdl.metrics.auc import AUC
-from cdl.metrics.confusion import (
-    FalseNegatives,
-    FalsePositives,
-    Precision,
-    Recall,
-    TrueNegatives,
-    TruePositives,
-)
+from cdl.metrics.accuracy import top_k_categorical_accuracy as top_k_categorical_accuracy
+from cdl.metrics.auc import AUC as AUC
+from cdl.metrics.confusion import FalseNegatives as FalseNegatives
+from cdl.metrics.confusion import FalsePositives as FalsePositives
+from cdl.metrics.confusion import Precision as Precision
+from cdl.metrics.confusion import Recall as Recall
+from cdl.metrics.confusion import TrueNegatives as TrueNegatives
+from cdl.metrics.confusion import TruePositives as TruePositives
 from cdl.metrics.core_metric import is_compiled as is_compiled
-from cdl.metrics.correlation import (
-    ConcordanceCorrelation,
-    CosineSimilarity,
-    PearsonCorrelation,
-    concordance_correlation,
-    pearson_correlation,
-)
-from cdl.metrics.f_score import F1Score, FBetaScore
-from cdl.metrics.iou import BinaryIoU, IoU, MeanIoU, OneHotIoU, OneHotMeanIoU
-from cdl.metrics.loss_metrics import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    CategoricalHinge,
-    Hinge,
-    KLDivergence,
-    LogCoshError,
-    MeanAbsolutePercentageError,
-    MeanOfLoss,
-    MeanSquaredLogarithmicError,
-    Poisson,
-    SparseCategoricalCrossentropy,
-    SquaredHinge,
-)
-from cdl.metrics.metric import Mean, MeanMetricWrapper, Metric, Sum, name_of, registry
-from cdl.metrics.rate_at_rate import (
-    PrecisionAtRecall,
-    RecallAtPrecision,
-    SensitivityAtSpecificity,
-    SpecificityAtSensitivity,
-)
-from cdl.metrics.regression import (
-    MeanAbsoluteError,
-    MeanSquaredError,
-    R2Score,
-    RootMeanSquaredError,
-)
+from cdl.metrics.correlation import ConcordanceCorrelation as ConcordanceCorrelation
+from cdl.metrics.correlation import CosineSimilarity as CosineSimilarity
+from cdl.metrics.correlation import PearsonCorrelation as PearsonCorrelation
+from cdl.metrics.correlation import concordance_correlation as concordance_correlation
+from cdl.metrics.correlation import pearson_correlation as pearson_correlation
+from cdl.metrics.f_score import F1Score as F1Score
+from cdl.metrics.f_score import FBetaScore as FBetaScore
+from cdl.metrics.iou import BinaryIoU as BinaryIoU
+from cdl.metrics.iou import IoU as IoU
+from cdl.metrics.iou import MeanIoU as MeanIoU
+from cdl.metrics.iou import OneHotIoU as OneHotIoU
+from cdl.metrics.iou import OneHotMeanIoU as OneHotMeanIoU
+from cdl.metrics.loss_metrics import BinaryCrossentropy as BinaryCrossentropy
+from cdl.metrics.loss_metrics import CategoricalCrossentropy as CategoricalCrossentropy
+from cdl.metrics.loss_metrics import CategoricalHinge as CategoricalHinge
+from cdl.metrics.loss_metrics import Hinge as Hinge
+from cdl.metrics.loss_metrics import KLDivergence as KLDivergence
+from cdl.metrics.loss_metrics import LogCoshError as LogCoshError
+from cdl.metrics.loss_metrics import MeanAbsolutePercentageError as MeanAbsolutePercentageError
+from cdl.metrics.loss_metrics import MeanOfLoss
+from cdl.metrics.loss_metrics import MeanSquaredLogarithmicError as MeanSquaredLogarithmicError
+from cdl.metrics.loss_metrics import Poisson as Poisson
+from cdl.metrics.loss_metrics import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+from cdl.metrics.loss_metrics import SquaredHinge as SquaredHinge
+from cdl.metrics.metric import Mean as Mean
+from cdl.metrics.metric import MeanMetricWrapper as MeanMetricWrapper
+from cdl.metrics.metric import Metric as Metric
+from cdl.metrics.metric import Sum as Sum
+from cdl.metrics.metric import name_of, registry
+from cdl.metrics.rate_at_rate import PrecisionAtRecall as PrecisionAtRecall
+from cdl.metrics.rate_at_rate import RecallAtPrecision as RecallAtPrecision
+from cdl.metrics.rate_at_rate import SensitivityAtSpecificity as SensitivityAtSpecificity
+from cdl.metrics.rate_at_rate import SpecificityAtSensitivity as SpecificityAtSensitivity
+from cdl.metrics.regression import MeanAbsoluteError as MeanAbsoluteError
+from cdl.metrics.regression import MeanSquaredError as MeanSquaredError
+from cdl.metrics.regression import R2Score as R2Score
+from cdl.metrics.regression import RootMeanSquaredError as RootMeanSquaredError
 from cdl.metrics.traced_metric import traced
 from cdl.metrics.traced_metric import with_states as with_states
-
-__all__ = [
-    "AUC",
-    "Accuracy",
-    "BinaryAccuracy",
-    "BinaryCrossentropy",
-    "BinaryIoU",
-    "CategoricalAccuracy",
-    "CategoricalCrossentropy",
-    "CategoricalHinge",
-    "ConcordanceCorrelation",
-    "CosineSimilarity",
-    "F1Score",
-    "FBetaScore",
-    "FalseNegatives",
-    "FalsePositives",
-    "Hinge",
-    "IoU",
-    "KLDivergence",
-    "LogCoshError",
-    "Mean",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanIoU",
-    "MeanMetricWrapper",
-    "MeanSquaredError",
-    "MeanSquaredLogarithmicError",
-    "Metric",
-    "OneHotIoU",
-    "OneHotMeanIoU",
-    "PearsonCorrelation",
-    "Poisson",
-    "Precision",
-    "PrecisionAtRecall",
-    "R2Score",
-    "Recall",
-    "RecallAtPrecision",
-    "RootMeanSquaredError",
-    "SensitivityAtSpecificity",
-    "SparseCategoricalAccuracy",
-    "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy",
-    "SpecificityAtSensitivity",
-    "SquaredHinge",
-    "Sum",
-    "TopKCategoricalAccuracy",
-    "TrueNegatives",
-    "TruePositives",
-    "binary_accuracy",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_accuracy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "categorical_hinge",
-    "concordance_correlation",
-    "deserialize",
-    "get",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "log_cosh",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "pearson_correlation",
-    "poisson",
-    "serialize",
-    "sparse_categorical_accuracy",
-    "sparse_categorical_crossentropy",
-    "sparse_top_k_categorical_accuracy",
-    "squared_hinge",
-    "top_k_categorical_accuracy",
-]
 
 get, serialize, deserialize = registry.get, registry.serialize, registry.deserialize
 __getattr__ = short_names(__name__)  # mse and its like, of Keras 2
@@ -219,4 +141,8 @@ def resolve(
     return traced(mean, y_shape, output_shape) if traces else mean
 
 
-publish(globals())
+publish(
+    globals(),
+    but="CompiledLoss MeanOfLoss class_of is_compiled is_users name_of "
+    "publish registry resolve short_names traced with_states",
+)

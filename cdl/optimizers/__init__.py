@@ -6,51 +6,27 @@ import importlib
 from typing import Any
 
 from cdl._common.public_names import publish
-from cdl.optimizers import schedules
-from cdl.optimizers.adadelta import Adadelta
-from cdl.optimizers.adafactor import Adafactor
-from cdl.optimizers.adagrad import Adagrad
-from cdl.optimizers.adam import Adam, AdamW
-from cdl.optimizers.adamax import Adamax
-from cdl.optimizers.base_optimizer import Optimizer, registry
-from cdl.optimizers.ftrl import Ftrl
-from cdl.optimizers.lamb import Lamb
-from cdl.optimizers.lbfgs import LBFGS
-from cdl.optimizers.lion import Lion
-from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer
-from cdl.optimizers.multi_optimizer import MultiOptimizer, OptimizerMap
-from cdl.optimizers.muon import Muon
-from cdl.optimizers.nadam import Nadam
-from cdl.optimizers.rmsprop import RMSprop
-from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW
-from cdl.optimizers.sgd import SGD
-
-__all__ = [
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Ftrl",
-    "LBFGS",
-    "Lamb",
-    "Lion",
-    "LossScaleOptimizer",
-    "MultiOptimizer",
-    "Muon",
-    "Nadam",
-    "Optimizer",
-    "OptimizerMap",
-    "RMSprop",
-    "SGD",
-    "ScheduleFreeAdamW",
-    "deserialize",
-    "get",
-    "legacy",
-    "schedules",
-    "serialize",
-]
+from cdl.optimizers import schedules as schedules
+from cdl.optimizers.adadelta import Adadelta as Adadelta
+from cdl.optimizers.adafactor import Adafactor as Adafactor
+from cdl.optimizers.adagrad import Adagrad as Adagrad
+from cdl.optimizers.adam import Adam as Adam
+from cdl.optimizers.adam import AdamW as AdamW
+from cdl.optimizers.adamax import Adamax as Adamax
+from cdl.optimizers.base_optimizer import Optimizer as Optimizer
+from cdl.optimizers.base_optimizer import registry
+from cdl.optimizers.ftrl import Ftrl as Ftrl
+from cdl.optimizers.lamb import Lamb as Lamb
+from cdl.optimizers.lbfgs import LBFGS as LBFGS
+from cdl.optimizers.lion import Lion as Lion
+from cdl.optimizers.loss_scale_optimizer import LossScaleOptimizer as LossScaleOptimizer
+from cdl.optimizers.multi_optimizer import MultiOptimizer as MultiOptimizer
+from cdl.optimizers.multi_optimizer import OptimizerMap as OptimizerMap
+from cdl.optimizers.muon import Muon as Muon
+from cdl.optimizers.nadam import Nadam as Nadam
+from cdl.optimizers.rmsprop import RMSprop as RMSprop
+from cdl.optimizers.schedule_free_adamw import ScheduleFreeAdamW as ScheduleFreeAdamW
+from cdl.optimizers.sgd import SGD as SGD
 
 serialize, deserialize = registry.serialize, registry.deserialize
 
@@ -80,4 +56,4 @@ def __getattr__(name: str) -> Any:
     return importlib.import_module("cdl.optimizers.legacy")  # a module, since scripts import it
 
 
-publish(globals())
+publish(globals(), "schedules", "legacy", but="publish registry")
